@@ -1,0 +1,60 @@
+# Every verb of the project; `make` alone lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run demo test lint bench fuzz docs lock clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+DIR ?= run
+SOURCES := operator relay whitelist mailstore alembic tests tools
+
+help: ## List these verbs
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+setup: .venv/dev.stamp ## Make .venv with all that the tests need, and install their SMTP peers
+
+run: .venv/run.stamp ## Run an operator on loopback, made in DIR (default: run) at first
+	@test -f $(DIR)/mssante.toml || $(BIN)/mssante init $(DIR) >/dev/null
+	@PATH="$(CURDIR)/$(BIN):$$PATH" && cat $(DIR)/NEXT.txt && exec mssante --config $(DIR)/mssante.toml serve
+
+demo: .venv/run.stamp ## Two operators exchange mail both ways and turn intruders away
+	@$(BIN)/mssante demo
+
+test: setup lint ## Run every test
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+lint: .venv/dev.stamp ## Check format, style, types and layers
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy -p relay -p whitelist -p mailstore -p mssante_operator -p tests
+	PYTHONPATH=.venv/typing $(BIN)/lint-imports --no-cache --no-logo
+
+bench: .venv/dev.stamp ## Measure messages a second through a daemon over mutual TLS (ARGS="--help")
+	$(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: .venv/dev.stamp ## Run the property tests at length (FUZZ_EXAMPLES=20000)
+	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),20000) \
+		$(BIN)/python -m pytest -m fuzz -n auto --timeout 3600 $(ARGS)
+
+docs: .venv/run.stamp ## Write the generated pages and the annotated configuration anew
+	$(BIN)/python tools/generate.py
+
+lock: .venv/dev.stamp ## Resolve the dependencies anew into the hash-locked requirements
+	tools/lock.sh $(BIN)/pip-compile
+
+clean: ## Remove what setup and run made
+	rm -rf .venv build dist *.egg-info $(DIR)
+
+.venv/bin/python:
+	tools/make-venv.sh $(PYTHON) .venv
+
+.venv/run.stamp: .venv/bin/python requirements.txt pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt tools/install-peers.sh
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	mkdir -p .venv/typing && ln -sfn ../../operator .venv/typing/mssante_operator
+	tools/install-peers.sh .venv/bin
+	touch $@

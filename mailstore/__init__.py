@@ -1,0 +1,1 @@
+"""Mailboxes, messages and blobs."""

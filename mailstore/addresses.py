@@ -1,0 +1,80 @@
+"""Addresses of mailboxes: which ones may exist, and when two spellings are the same mailbox.
+
+Ours are dot-atoms (RFC 5321 §4.1.2), in UTF-8 where wanted (RFC 6531 §3.3), on an ASCII domain.
+Case is never significant, in the local part neither: RFC 5321 §2.4 leaves that to the host that
+owns the mailbox, and no two BAL may differ by case alone.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from mailstore.errors import InvalidAddress
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# atext of RFC 5322 §3.2.3, and the UTF8-non-ascii of RFC 6531 §3.3 without the C1 controls, the
+# spaces beyond ASCII and the surrogates, which no one could type or see.
+_INVISIBLE = r"\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ud800-\udfff"
+_ATOM = rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]|[^\x00-\xa0{_INVISIBLE}])+"
+_DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mailbox address: the local part as given, the domain in lower case."""
+
+    local_part: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.local_part}@{self.domain}"
+
+    @property
+    def key(self) -> str:
+        """The one spelling under which equal addresses are equal: NFC, lower case."""
+        return address_key(str(self))
+
+
+def address_key(address: str) -> str:
+    """Fold an address, well-formed or not, to the spelling under which mailboxes are looked up.
+
+    A quoted local part that needs no quotes is the same as without them (RFC 5321 §4.1.2).
+    """
+    local_part, _, domain = address.rpartition("@")
+    if len(local_part) > 2 and local_part[0] == local_part[-1] == '"':
+        bare = re.sub(r"\\(.)", r"\1", local_part[1:-1])
+        local_part = bare if _DOT_ATOM.fullmatch(bare) else local_part
+    return unicodedata.normalize("NFC", f"{local_part}@{domain}").lower()
+
+
+def parse_domain(text: str) -> str:
+    """Give the domain in lower case. Raises InvalidAddress for what is not an ASCII DNS name."""
+    domain = text.strip().lower()
+    if len(domain) > 253 or not _DOMAIN.fullmatch(domain):
+        raise InvalidAddress(
+            f"{text!r} is not a domain: expected a DNS name such as hopital.mssante.fr"
+            " (an internationalised one in its xn-- form)"
+        )
+    return domain
+
+
+def parse_address(text: str) -> Address:
+    """Read the address of a mailbox to be. Raises InvalidAddress, saying which part is wrong.
+
+    Lengths are those of RFC 5321 §4.5.3.1: 64 octets of local part, 254 in all.
+    """
+    local_part, at, domain = text.strip().rpartition("@")
+    if not at:
+        raise InvalidAddress(f"{text!r} is not an address: expected local-part@domain")
+    address = Address(unicodedata.normalize("NFC", local_part), parse_domain(domain))
+    if not _DOT_ATOM.fullmatch(address.local_part):
+        raise InvalidAddress(
+            f"the local part of {text!r} is not a dot-atom: letters, digits, hyphens and the like,"
+            " in parts separated by single dots"
+        )
+    if len(address.local_part.encode()) > 64:
+        raise InvalidAddress(f"the local part of {text!r} is longer than 64 octets")
+    if len(str(address).encode()) > 254:
+        raise InvalidAddress(f"{text!r} is longer than 254 octets")
+    return address

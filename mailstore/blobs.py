@@ -1,0 +1,157 @@
+"""Message bodies on disk, each stored once under the SHA-256 of its bytes.
+
+Layout: `ROOT/ab/<64 hexadecimal digits>`, drafts in `ROOT/tmp/`. Promises: a visible blob is whole
+and hashes to its name, whenever the process is killed; when `seal` returns a name, that blob
+survives a power cut. For it a draft is synced (fdatasync) before it is renamed into place, and
+every directory that names it (the fan-out, and above it the root) is synced after. Files have mode
+0600, directories 0700.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from mailstore.drafts import Draft
+from mailstore.errors import NotFound, StoreUnavailable
+
+__all__ = ["Draft", "FileBlobStore"]
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+_SYNC_THREADS = 8  # files and directories that one process syncs side by side
+
+
+class FileBlobStore:
+    """The blobs under one directory, which is made where only its parent exists.
+
+    Shared freely between threads, and between processes that each make their own. Raises
+    StoreUnavailable where the directory cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._drafts = root / "tmp"
+        try:
+            for directory in (root, self._drafts):
+                directory.mkdir(mode=0o700, exist_ok=True)
+                _sync_directory(directory.parent)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"cannot make the blob store {root}: {error.strerror}"
+            ) from error
+        # Fan-out directories whose entry in the root this process knows to be on disk.
+        self._anchored: set[Path] = set()
+        self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="blob-sync")
+
+    def close(self) -> None:
+        """End the syncing threads, once they are done."""
+        self._pool.shutdown()
+
+    def draft(self) -> Draft:
+        """Begin a new blob, in memory as long as it is small."""
+        return Draft(self._drafts)
+
+    def seal(self, drafts: Sequence[Draft]) -> list[str | StoreUnavailable]:
+        """Make a group of drafts durable, side by side, and give their blobs' names in order.
+
+        In place of a draft that failed stands the StoreUnavailable that says why; its neighbours
+        are not touched by it. All drafts have ended by then.
+        """
+        outcomes = list(self._pool.map(self._place, drafts))
+        fanouts = {self._fanout(name) for name in outcomes if isinstance(name, str)}
+        # Another process may have made a fan-out directory, or a blob in it, and not synced it yet.
+        # So both are synced by each process that is to vouch for them.
+        unanchored = fanouts - self._anchored
+        directories = [*fanouts, *([self.root] if unanchored else [])]
+        synced = dict(zip(directories, self._pool.map(_try_sync, directories), strict=True))
+        root_failure = synced.get(self.root)
+        if root_failure is None:
+            self._anchored |= unanchored
+        else:
+            synced.update(dict.fromkeys(unanchored, root_failure))
+        return [
+            (synced[self._fanout(outcome)] or outcome) if isinstance(outcome, str) else outcome
+            for outcome in outcomes
+        ]
+
+    def path(self, blob: str) -> Path:
+        """Tell where a blob is, or would be. Raises NotFound for what cannot be a blob's name."""
+        if not _NAME.fullmatch(blob):
+            raise NotFound(f"{blob!r} is not the name of a blob")
+        return self._fanout(blob) / blob
+
+    def exists(self, blob: str) -> bool:
+        """Tell whether a blob is here."""
+        return self.path(blob).is_file()
+
+    def open(self, blob: str) -> BinaryIO:
+        """Open a blob for reading. Raises NotFound and StoreUnavailable."""
+        try:
+            return self.path(blob).open("rb")
+        except FileNotFoundError as error:
+            raise NotFound(f"the blob {blob} is missing from {self.root}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"cannot read the blob {blob}: {error.strerror}") from error
+
+    def sweep(self, older_than: datetime) -> int:
+        """Remove temporary files last written before a time, left by processes that died.
+
+        Returns their number. Raises StoreUnavailable.
+        """
+        removed = 0
+        try:
+            for path in self._drafts.iterdir():
+                # A living draft may end, and its file go, at any moment.
+                try:
+                    if path.stat().st_mtime < older_than.timestamp():
+                        path.unlink()
+                        removed += 1
+                except FileNotFoundError:
+                    continue
+        except OSError as error:
+            raise StoreUnavailable(f"cannot sweep {self._drafts}: {error.strerror}") from error
+        return removed
+
+    def _fanout(self, blob: str) -> Path:
+        return self.root / blob[:2]
+
+    def _place(self, draft: Draft) -> str | StoreUnavailable:
+        blob, size = draft.blob, draft.size
+        target = self.path(blob)
+        try:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            # Only whole, synced files are ever renamed into place; one of another size was damaged
+            # since, and is replaced.
+            if target.exists() and target.stat().st_size == size:
+                draft.discard()
+            else:
+                draft.place(target)
+        except StoreUnavailable as error:
+            return error
+        except OSError as error:
+            draft.discard()
+            failure = StoreUnavailable(f"cannot store the blob {blob}: {error.strerror}")
+            failure.__cause__ = error
+            return failure
+        return blob
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _try_sync(path: Path) -> StoreUnavailable | None:
+    try:
+        _sync_directory(path)
+    except OSError as error:
+        failure = StoreUnavailable(f"cannot sync {path}: {error.strerror}")
+        failure.__cause__ = error
+        return failure
+    return None

@@ -1,0 +1,63 @@
+"""A database, SQLite or PostgreSQL, and transactions in it.
+
+Promises: when `write()` ends without an error, its transaction is on disk; an error that means the
+database is unwell is always StoreUnavailable; a second writer waits. Calls block: asynchronous
+callers make them in a thread. Shared freely between threads, not between processes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, inspect, text
+
+from mailstore.dialect import create_engines, parse_url, unavailable_if_unwell
+
+
+class Database:
+    """One database: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
+
+    `pool_size` bounds the connections of this process, and so the threads that are in a transaction
+    at once (SQLite: that read at once; one writes). A missing SQLite file is created, readable by
+    its owner alone. Raises InvalidDatabaseUrl, and StoreUnavailable for a file it cannot open.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = parse_url(url)
+        self._writer, self._reader = create_engines(self.url, pool_size)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Run a transaction that only reads; a write in it is refused. Raises StoreUnavailable."""
+        with unavailable_if_unwell(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Run a transaction that writes: durable at its end, undone by any exception.
+
+        On SQLite it is the only writer from its first moment (BEGIN IMMEDIATE), and waits up to 30
+        seconds for the one before it. Raises StoreUnavailable.
+        """
+        with unavailable_if_unwell(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Lend a writing connection without a transaction, for the schema's migrations."""
+        with unavailable_if_unwell(), self._writer.connect() as connection:
+            yield connection
+
+    def schema_revision(self) -> str | None:
+        """Tell the Alembic revision of the schema, None where there is none yet."""
+        with self.read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            revision: str | None = connection.scalar(
+                text("SELECT version_num FROM alembic_version")
+            )
+            return revision
+
+    def close(self) -> None:
+        """Close the pooled connections; the last one of a SQLite file empties its WAL into it."""
+        self._reader.dispose()
+        self._writer.dispose()

@@ -1,0 +1,242 @@
+"""Everything in which SQLite and PostgreSQL differ, and nothing else.
+
+Durability is the same on both: a commit returns when its transaction is on disk. SQLite runs in WAL
+mode with synchronous=FULL, which syncs the log at each commit; PostgreSQL's synchronous_commit is
+used as the server has it, except that `off` is overridden for our sessions.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+_Select = TypeVar("_Select", bound=Select[Any])
+
+# SQLite counts rows by itself in a column of type INTEGER only.
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+
+BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one, or for a free connection
+MIGRATION_LOCK_TIMEOUT = 4.0  # seconds that a migration may hold up the mail queued behind it
+
+# "MSSante" in ASCII: any number, as long as every migration run takes the same one.
+_MIGRATION_LOCK = 0x4D5353616E7465
+
+# https://www.sqlite.org/rescode.html, primary codes: PERM BUSY LOCKED NOMEM READONLY INTERRUPT
+# IOERR CORRUPT FULL CANTOPEN PROTOCOL NOTADB.
+_SQLITE_UNWELL = frozenset({3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26})
+
+# PostgreSQL appendix A: read-only (a standby), idle in transaction, internal error; the class of
+# operational errors (connection, resources, shutdown, locks) is recognised by its Python type.
+_SQLSTATE_UNWELL = frozenset({"25006", "25P03", "XX000", "XX001", "XX002"})
+_SQLSTATE_NO_SUCH = frozenset({"42P01", "42703"})
+
+
+def parse_url(url: str) -> URL:
+    """Read a database URL, with the driver filled in. Raises InvalidDatabaseUrl."""
+    expected = "expected sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # The text itself may hold a password, and is not repeated.
+        raise InvalidDatabaseUrl(f"the database URL cannot be read: {expected}") from None
+    match parsed.drivername:
+        case "sqlite" | "sqlite+pysqlite":
+            if parsed.database in {None, "", ":memory:"}:
+                raise InvalidDatabaseUrl(f"{url!r} names no file: {expected}")
+            return parsed.set(drivername="sqlite+pysqlite")
+        case "postgresql" | "postgresql+psycopg":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise InvalidDatabaseUrl(f"{other!r} is not a database we take: {expected}")
+
+
+def create_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
+    """Make the engines for writing and for reading; no connection is made yet.
+
+    `pool_size` is the number of connections of this process (SQLite: of its readers). Raises
+    StoreUnavailable where SQLite's file can be neither opened nor created.
+    """
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engines(url, pool_size)
+    return _postgresql_engines(url, pool_size)
+
+
+def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
+    _create_private_file(Path(str(url.database)))
+
+    def engine(size: int) -> Engine:
+        return create_engine(
+            url,
+            connect_args={"timeout": BUSY_TIMEOUT},
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=BUSY_TIMEOUT,
+        )
+
+    # One writing connection: threads of one process then queue for it and are woken in turn, where
+    # SQLite's own busy handler would have them sleep and poll.
+    writer, reader = engine(1), engine(pool_size)
+
+    @event.listens_for(writer, "connect")
+    @event.listens_for(reader, "connect")
+    def prepare(connection: "DBAPIConnection", _record: "ConnectionPoolEntry") -> None:
+        # None hands BEGIN to us: the sqlite3 module would issue it late, and for some statements.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(reader, "connect")
+    def forbid_writing(connection: "DBAPIConnection", _record: "ConnectionPoolEntry") -> None:
+        # A read that turns into a write half-way fails at once when another writer was faster.
+        connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(writer, "begin")
+    def begin_writing(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    @event.listens_for(reader, "begin")
+    def begin_reading(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return writer, reader
+
+
+def _create_private_file(path: Path) -> None:
+    # SQLite would make it readable by all; its WAL and shared memory take the rights of this file.
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open the database {path}: {error.strerror}") from error
+
+
+def _postgresql_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
+    writer = create_engine(
+        url,
+        connect_args={"connect_timeout": 10, "tcp_user_timeout": 30_000},
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT,
+        pool_pre_ping=True,
+    )
+
+    @event.listens_for(writer, "connect")
+    def prepare(connection: "DBAPIConnection", _record: "ConnectionPoolEntry") -> None:
+        # By SET rather than by start-up options, which connection poolers drop.
+        connection.autocommit = True
+        connection.execute(
+            "SELECT set_config('timezone', 'UTC', false),"
+            " set_config('statement_timeout', '30s', false),"
+            " set_config('lock_timeout', '10s', false),"
+            " set_config('idle_in_transaction_session_timeout', '60s', false),"
+            " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+            " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
+        )
+        connection.autocommit = False
+
+    return writer, writer.execution_options(postgresql_readonly=True)
+
+
+@contextlib.contextmanager
+def unavailable_if_unwell() -> Iterator[None]:
+    """Turn a driver error that means "the database is unwell" into StoreUnavailable.
+
+    Others, such as a violated constraint, pass as they are.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = _unwell_reason(error)
+        if reason is None:
+            raise
+        raise StoreUnavailable(f"the database is unavailable: {reason}") from error
+
+
+def _unwell_reason(error: SQLAlchemyError) -> str | None:
+    if isinstance(error, PoolTimeout):
+        return f"no connection became free within {BUSY_TIMEOUT:g} seconds"
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return None
+    cause = error.orig
+    first_line = next(iter(str(cause).splitlines()), type(cause).__name__)
+    if isinstance(cause, sqlite3.Error):
+        if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_UNWELL:
+            return first_line
+        outdated = first_line.startswith(("no such table", "no such column"))
+    elif isinstance(cause, psycopg.Error):
+        operational = isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+        if operational or cause.sqlstate in _SQLSTATE_UNWELL:
+            return first_line
+        outdated = cause.sqlstate in _SQLSTATE_NO_SUCH
+    else:
+        return None
+    return f"{first_line}; is its schema up to date? (mssante db upgrade)" if outdated else None
+
+
+def insert_or_ignore(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":
+    """Start an INSERT that leaves a row alone which exists already, whatever the constraint.
+
+    Unlike a caught violation, it does not abort the transaction on PostgreSQL.
+    """
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def skip_locked(statement: _Select) -> _Select:
+    """Lock the selected rows until the transaction ends, passing over those locked by others.
+
+    On SQLite SQLAlchemy writes nothing for it, rightly: the one writer holds all rows.
+    """
+    return statement.with_for_update(skip_locked=True)
+
+
+@contextlib.contextmanager
+def exclusive_migration(connection: Connection) -> Iterator[None]:
+    """Let one migration run at a time, others waiting up to a minute.
+
+    SQLite: the whole run is one write transaction. PostgreSQL: an advisory lock is held around the
+    run, each migration is a transaction of its own, and one that would wait longer for the lock of
+    a table than MIGRATION_LOCK_TIMEOUT fails, since whatever comes after it would wait as well.
+    """
+    if connection.dialect.name == "sqlite":
+        with connection.begin():
+            yield
+        return
+    connection.execute(text("SET statement_timeout = '60s'"))
+    connection.execute(text("SET lock_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
+    connection.execute(text(f"SET lock_timeout = {round(MIGRATION_LOCK_TIMEOUT * 1000)}"))
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATION_LOCK})
+        connection.commit()

@@ -1,0 +1,179 @@
+"""National identifiers of persons, structures and patients: their forms and check digits.
+
+Pure validation after DOMAIN §1.5. An `Identifier` always has the form of its kind; the Luhn check
+is done by the parsing functions and can be switched off per kind, since it was measured on real
+data (or, for the RPPS, inferred) rather than read in a national text, and illustrative values fail
+it. SIRET numbers of La Poste do not follow Luhn: switch the check off to register one.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mailstore.errors import InvalidIdentifier
+
+
+class IdentifierKind(StrEnum):
+    """What an identifier numbers: a person (RPPS, ADELI) or a structure (the others)."""
+
+    RPPS = "RPPS"
+    ADELI = "ADELI"
+    FINESS = "FINESS"
+    SIREN = "SIREN"
+    SIRET = "SIRET"
+    RPPS_RANG = "RPPS_RANG"
+
+
+class MailboxType(StrEnum):
+    """The type of a BAL, code system TRE_R257-TypeBAL (DOMAIN §1.3)."""
+
+    PER = "PER"
+    ORG = "ORG"
+    APP = "APP"
+    CAB = "CAB"
+
+
+_FORMS = {
+    IdentifierKind.RPPS: (re.compile(r"[0-9]{11}"), "11 digits"),
+    IdentifierKind.ADELI: (re.compile(r"[0-9]{9}"), "9 digits"),
+    IdentifierKind.FINESS: (
+        re.compile(r"[0-9]{9}|2[AB][0-9]{7}"),
+        "9 digits, or 2A or 2B and 7 digits in Corsica",
+    ),
+    IdentifierKind.SIREN: (re.compile(r"[0-9]{9}"), "9 digits"),
+    IdentifierKind.SIRET: (re.compile(r"[0-9]{14}"), "14 digits"),
+    IdentifierKind.RPPS_RANG: (re.compile(r"[0-9]{14}"), "14 digits"),
+}
+
+_STRUCTURES = frozenset({IdentifierKind.FINESS, IdentifierKind.SIRET, IdentifierKind.SIREN})
+
+# ORG mailboxes hang on an RPPS too since 2025, for practices without a structure number.
+ATTACHMENTS: dict[MailboxType, frozenset[IdentifierKind]] = {
+    MailboxType.PER: frozenset({IdentifierKind.RPPS, IdentifierKind.ADELI}),
+    MailboxType.ORG: _STRUCTURES | {IdentifierKind.RPPS},
+    MailboxType.APP: _STRUCTURES,
+    MailboxType.CAB: frozenset({IdentifierKind.RPPS}),
+}
+
+_ID_NAT_PS = {"0": IdentifierKind.ADELI, "8": IdentifierKind.RPPS}
+_ID_NAT_STRUCT = {
+    "0": IdentifierKind.ADELI,
+    "1": IdentifierKind.FINESS,
+    "2": IdentifierKind.SIREN,
+    "3": IdentifierKind.SIRET,
+    "4": IdentifierKind.RPPS_RANG,
+}
+
+# Kinds with a Luhn key. ADELI has none documented, so none is enforced (DOMAIN §1.5).
+LUHN_KINDS = frozenset(IdentifierKind) - {IdentifierKind.ADELI}
+
+_INS = re.compile(r"[0-9]{5}(?:[0-9]{2}|2[AB])[0-9]{6}[0-9]{2}", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A national identifier: its kind, and its value without the idNat type digit.
+
+    Raises InvalidIdentifier when the value does not have the form of the kind.
+    """
+
+    kind: IdentifierKind
+    value: str
+
+    def __post_init__(self) -> None:
+        pattern, form = _FORMS[self.kind]
+        if not pattern.fullmatch(self.value):
+            raise InvalidIdentifier(f"{self.value!r} is not a {self.kind} number: expected {form}")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"
+
+
+def luhn_valid(digits: str) -> bool:
+    """Whether ASCII digits, key included, satisfy Luhn's check (ISO/IEC 7812-1 annex B)."""
+    total = 0
+    for place, character in enumerate(reversed(digits)):
+        weighted = int(character) * (1 + place % 2)
+        total += weighted - 9 if weighted > 9 else weighted
+    return total % 10 == 0
+
+
+def parse_identifier(
+    kind: IdentifierKind, value: str, *, luhn: frozenset[IdentifierKind] = LUHN_KINDS
+) -> Identifier:
+    """Read a bare identifier, white space around it dropped; `luhn` names the kinds to check.
+
+    Raises InvalidIdentifier (DOMAIN §1.5, §9.35). A Corsican FINESS has letters and no usable key.
+    """
+    identifier = Identifier(kind, value.strip())
+    keyed = kind in luhn and kind in LUHN_KINDS and identifier.value.isdigit()
+    if keyed and not luhn_valid(identifier.value):
+        raise InvalidIdentifier(f"{identifier}: the check digit (Luhn) is wrong, a typing error?")
+    return identifier
+
+
+def parse_id_nat_ps(value: str, *, luhn: frozenset[IdentifierKind] = LUHN_KINDS) -> Identifier:
+    """Read an idNat_PS: `0` and an ADELI, or `8` and an RPPS number. Raises InvalidIdentifier."""
+    return _parse_prefixed("idNat_PS", _ID_NAT_PS, value, luhn)
+
+
+def parse_id_nat_struct(value: str, *, luhn: frozenset[IdentifierKind] = LUHN_KINDS) -> Identifier:
+    """Read an idNat_Struct, which is also the OU of an IGC-Santé certificate (DOMAIN §1.5).
+
+    `0` ADELI, `1` FINESS, `2` SIREN, `3` SIRET, `4` RPPS-rang. Raises InvalidIdentifier.
+    """
+    return _parse_prefixed("idNat_Struct", _ID_NAT_STRUCT, value, luhn)
+
+
+def id_nat_ps(identifier: Identifier) -> str:
+    """Write a person's identifier as idNat_PS. Raises InvalidIdentifier for that of a structure."""
+    return _prefixed("idNat_PS", _ID_NAT_PS, identifier)
+
+
+def id_nat_struct(identifier: Identifier) -> str:
+    """Write an identifier as idNat_Struct. Raises InvalidIdentifier for a bare RPPS."""
+    return _prefixed("idNat_Struct", _ID_NAT_STRUCT, identifier)
+
+
+def check_attachment(mailbox_type: MailboxType, identifier: Identifier) -> None:
+    """Raise InvalidIdentifier unless a BAL of this type may hang on this kind (DOMAIN §1.3)."""
+    kinds = ATTACHMENTS[mailbox_type]
+    if identifier.kind not in kinds:
+        raise InvalidIdentifier(
+            f"a {mailbox_type} mailbox cannot hang on {identifier}:"
+            f" give one of {', '.join(sorted(kinds))}"
+        )
+
+
+def check_ins(matricule: str, *, key: bool = True) -> None:
+    """Raise InvalidIdentifier unless this is an INS matricule: 13 characters and a 2-digit key.
+
+    The key is 97 - (n mod 97), with the Corsican departments 2A read as 19 and 2B as 18;
+    `key=False` checks the form alone, for test patients (DOMAIN §1.5). The value, which is health
+    data, is not in the message.
+    """
+    if not _INS.fullmatch(matricule):
+        raise InvalidIdentifier(
+            "not an INS matricule: expected 15 characters, the 13 of the NIR and its 2-digit key"
+        )
+    number = matricule[:13].upper().replace("2A", "19").replace("2B", "18")
+    if key and 97 - int(number) % 97 != int(matricule[13:]):
+        raise InvalidIdentifier("not an INS matricule: its 2-digit key is wrong, a typing error?")
+
+
+def _parse_prefixed(
+    name: str, kinds: dict[str, IdentifierKind], value: str, luhn: frozenset[IdentifierKind]
+) -> Identifier:
+    text = value.strip()
+    kind = kinds.get(text[:1])
+    if kind is None:
+        known = ", ".join(f"{digit} ({kind})" for digit, kind in kinds.items())
+        raise InvalidIdentifier(f"{value!r} is not an {name}: it must start with one of {known}")
+    return parse_identifier(kind, text[1:], luhn=luhn)
+
+
+def _prefixed(name: str, kinds: dict[str, IdentifierKind], identifier: Identifier) -> str:
+    for digit, kind in kinds.items():
+        if kind is identifier.kind:
+            return digit + identifier.value
+    raise InvalidIdentifier(f"{identifier} has no {name} form")

@@ -1,0 +1,197 @@
+"""Domains and mailboxes (BAL): adding, listing, finding, suspending.
+
+Rules: a BAL is of type PER, ORG, APP or CAB and hangs on a national identifier that its type admits
+(DOMAIN §1.3, §9.32); address and type never change (§9.33), for which there is no function and
+which the database refuses; the address is unique (§9.34). Functions take a connection in a
+transaction; those that write need `Database.write()`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select, update
+
+from mailstore.addresses import address_key, parse_address, parse_domain
+from mailstore.dialect import insert_or_ignore
+from mailstore.errors import Conflict, InvalidState, NotFound
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType, check_attachment
+from mailstore.schema import domains, mailboxes
+
+
+class MailboxState(StrEnum):
+    """Life cycle of a BAL (DOMAIN §9.39). Closing is final; a suspended BAL can be resumed."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain that this operator hosts; the name is in lower case."""
+
+    id: int
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A BAL; the local part is written as it was given."""
+
+    id: int
+    local_part: str
+    domain: str
+    type: MailboxType
+    state: MailboxState
+    identifier: Identifier
+    description: str | None
+    created_at: datetime
+
+    @property
+    def address(self) -> str:
+        """The address as it is shown; compare addresses by `mailstore.addresses.address_key`."""
+        return f"{self.local_part}@{self.domain}"
+
+
+def add_domain(conn: Connection, name: str, *, now: datetime) -> Domain:
+    """Add a domain to host. Raises InvalidAddress, and Conflict where it is hosted already."""
+    domain = parse_domain(name)
+    row = conn.execute(
+        insert_or_ignore(conn, domains)
+        .values(name=domain, created_at=now)
+        .returning(domains.c.id, domains.c.created_at)
+    ).one_or_none()
+    if row is None:
+        raise Conflict(f"the domain {domain} is hosted already")
+    return Domain(row.id, domain, row.created_at)
+
+
+def list_domains(conn: Connection) -> list[Domain]:
+    """List the hosted domains by name."""
+    columns = (domains.c.id, domains.c.name, domains.c.created_at)
+    return [Domain(*row) for row in conn.execute(select(*columns).order_by(domains.c.name))]
+
+
+def local_domains(conn: Connection) -> frozenset[str]:
+    """Give the names of the hosted domains, in lower case."""
+    return frozenset(conn.scalars(select(domains.c.name)))
+
+
+def is_local_domain(conn: Connection, name: str) -> bool:
+    """Tell whether we host a domain, in whatever case it is written."""
+    return _domain_id(conn, name.lower()) is not None
+
+
+def add_mailbox(
+    conn: Connection,
+    address: str,
+    mailbox_type: MailboxType,
+    identifier: Identifier,
+    *,
+    description: str | None = None,
+    now: datetime,
+) -> Mailbox:
+    """Open a mailbox, active at once, on a domain added before.
+
+    Raises InvalidAddress; InvalidIdentifier for a kind that the type does not admit; NotFound for a
+    domain that is not hosted; Conflict for an address in use, be it by a closed mailbox: the mail
+    of one holder must never reach another.
+    """
+    parsed = parse_address(address)
+    check_attachment(mailbox_type, identifier)
+    domain_id = _domain_id(conn, parsed.domain)
+    if domain_id is None:
+        raise NotFound(f"the domain {parsed.domain} is not hosted here: add it first")
+    added = conn.scalar(
+        insert_or_ignore(conn, mailboxes)
+        .values(
+            domain_id=domain_id,
+            local_part=parsed.local_part,
+            address=parsed.key,
+            type=mailbox_type.value,
+            state=MailboxState.ACTIVE.value,
+            identifier_kind=identifier.kind.value,
+            identifier_value=identifier.value,
+            description=description,
+            created_at=now,
+        )
+        .returning(mailboxes.c.id)
+    )
+    if added is None:
+        raise Conflict(f"the mailbox {parsed} exists already")
+    return get_mailbox(conn, str(parsed))
+
+
+def list_mailboxes(conn: Connection, domain: str | None = None) -> list[Mailbox]:
+    """List all mailboxes, or those of one domain, by address. Raises NotFound for the domain."""
+    query = _mailboxes().order_by(mailboxes.c.address)
+    if domain is not None:
+        domain_id = _domain_id(conn, domain.lower())
+        if domain_id is None:
+            raise NotFound(f"the domain {domain} is not hosted here")
+        query = query.where(mailboxes.c.domain_id == domain_id)
+    return [_mailbox(row) for row in conn.execute(query)]
+
+
+def get_mailbox(conn: Connection, address: str) -> Mailbox:
+    """Find one mailbox, whatever its state. Raises NotFound."""
+    found = resolve(conn, [address]).get(address)
+    if found is None:
+        raise NotFound(f"there is no mailbox {address}")
+    return found
+
+
+def resolve(conn: Connection, addresses: Iterable[str]) -> dict[str, Mailbox]:
+    """Find the mailboxes of many recipients in one query, whatever their states.
+
+    Keys are the addresses as given; those without a mailbox are absent. Anything may be given, well
+    formed or not.
+    """
+    keys = {address: address_key(address) for address in addresses}
+    if not keys:
+        return {}
+    wanted = mailboxes.c.address.in_(set(keys.values()))
+    found = {row.address: _mailbox(row) for row in conn.execute(_mailboxes().where(wanted))}
+    return {address: found[key] for address, key in keys.items() if key in found}
+
+
+def set_state(conn: Connection, address: str, state: MailboxState) -> Mailbox:
+    """Suspend, resume or close a mailbox; the state it has already is no error.
+
+    Raises NotFound, and InvalidState for a closed mailbox, which stays closed.
+    """
+    mailbox = get_mailbox(conn, address)
+    changed = conn.execute(
+        update(mailboxes)
+        .where(mailboxes.c.id == mailbox.id)
+        .where((mailboxes.c.state != MailboxState.CLOSED.value) | (state is MailboxState.CLOSED))
+        .values(state=state.value)
+    )
+    if not changed.rowcount:
+        raise InvalidState(f"the mailbox {mailbox.address} is closed, which is final")
+    return get_mailbox(conn, address)
+
+
+def _domain_id(conn: Connection, name: str) -> int | None:
+    return conn.scalar(select(domains.c.id).where(domains.c.name == name))
+
+
+def _mailboxes() -> Select[Any]:
+    return select(mailboxes, domains.c.name.label("domain")).join_from(mailboxes, domains)
+
+
+def _mailbox(row: Row[Any]) -> Mailbox:
+    return Mailbox(
+        id=row.id,
+        local_part=row.local_part,
+        domain=row.domain,
+        type=MailboxType(row.type),
+        state=MailboxState(row.state),
+        identifier=Identifier(IdentifierKind(row.identifier_kind), row.identifier_value),
+        description=row.description,
+        created_at=row.created_at,
+    )

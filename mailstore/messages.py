@@ -1,0 +1,149 @@
+"""Messages and the mailbox entries that hold them.
+
+A message is stored once; each mailbox that received it has an entry. Many messages are stored in
+few statements, for the group commit of the acceptance path: the caller commits, and only then are
+they promised to anyone. Functions take a connection in a transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, insert, select
+
+from mailstore.errors import NotFound
+from mailstore.schema import entries, messages
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A stored message: what the envelope and the session said, and where its bytes are.
+
+    `id` is 32 hexadecimal digits that sort by time, made by the caller. `sender` is the envelope
+    sender, '' for the null sender. `blob` names `size` bytes in the blob store; `trace` is the
+    header fields to prepend to them, with CRLF. `peer` is the DN of the peer, or 'local'.
+    """
+
+    id: str
+    sender: str
+    blob: str
+    size: int
+    trace: str
+    peer: str
+    session: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One copy to be: the mailbox, and the recipient address as the peer gave it."""
+
+    mailbox_id: int
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to store, with its local deliveries; none, if it only goes out."""
+
+    message: Message
+    deliveries: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message in a mailbox. Entry ids rise with time within one mailbox."""
+
+    id: int
+    mailbox_id: int
+    recipient: str
+    delivered_at: datetime
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message with all of its entries, by entry id."""
+
+    message: Message
+    entries: tuple[Entry, ...]
+
+
+def store_messages(conn: Connection, new: Sequence[NewMessage], *, now: datetime) -> None:
+    """Insert messages and their entries, delivered at `now`; two statements whatever their number.
+
+    Messages keep their order within each mailbox. Violated constraints (an id used twice, a mailbox
+    that is gone) pass as sqlalchemy.exc.IntegrityError: the group as a whole is not stored.
+    """
+    if not new:
+        return
+    fields = messages.c.keys()
+    conn.execute(
+        insert(messages), [{name: getattr(item.message, name) for name in fields} for item in new]
+    )
+    rows = [
+        {
+            "mailbox_id": delivery.mailbox_id,
+            "message_id": item.message.id,
+            "recipient": delivery.recipient,
+            "delivered_at": now,
+        }
+        for item in new
+        for delivery in item.deliveries
+    ]
+    if rows:
+        conn.execute(insert(entries), rows)
+
+
+def list_entries(
+    conn: Connection, mailbox_id: int, *, after: int = 0, limit: int = 100
+) -> list[Entry]:
+    """List up to `limit` entries of a mailbox by id, from the first one after the id `after`."""
+    query = (
+        _entries()
+        .where(entries.c.mailbox_id == mailbox_id, entries.c.id > after)
+        .order_by(entries.c.id)
+        .limit(limit)
+    )
+    return [_entry(row, _message(row)) for row in conn.execute(query)]
+
+
+def get_message(conn: Connection, message_id: str) -> StoredMessage:
+    """Find a message and its entries. Raises NotFound."""
+    row = conn.execute(
+        select(messages, messages.c.id.label("message_id")).where(messages.c.id == message_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no message {message_id}")
+    message = _message(row)
+    query = select(entries).where(entries.c.message_id == message_id).order_by(entries.c.id)
+    return StoredMessage(message, tuple(_entry(row, message) for row in conn.execute(query)))
+
+
+def _entries() -> Select[Any]:
+    about_message = [column for column in messages.c if column is not messages.c.id]
+    return select(entries, *about_message).join_from(entries, messages)
+
+
+def _message(row: Row[Any]) -> Message:
+    return Message(
+        id=row.message_id,
+        sender=row.sender,
+        blob=row.blob,
+        size=row.size,
+        trace=row.trace,
+        peer=row.peer,
+        session=row.session,
+        received_at=row.received_at,
+    )
+
+
+def _entry(row: Row[Any], message: Message) -> Entry:
+    return Entry(
+        id=row.id,
+        mailbox_id=row.mailbox_id,
+        recipient=row.recipient,
+        delivered_at=row.delivered_at,
+        message=message,
+    )

@@ -1,0 +1,214 @@
+"""`mssante init`: a complete working operator in a folder, in a test trust space of its own.
+
+Everything is real but the authority: certificates with the names that IGC-Santé gives, a white list
+signed as the national one is, a migrated database and a mailbox of each type.  To join the real
+trust space, replace `pki/` and `whitelist/` by what IGC-Santé and ANS provide; the rest stays.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Self
+
+from mailstore.database import Database
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes import add_domain, add_mailbox
+from whitelist.names import DistinguishedName
+
+from . import migrate
+from .settings import SettingsError, split_endpoint
+from .testbed.credential import Credential
+from .testbed.hierarchy import Hierarchy
+from .testbed.profile import Lifetime, Subject
+from .testbed.signed_list import ListedDomain, build_signed_list
+
+PEER_DOMAIN: Final = "pair.mssante.fr"
+
+# One mailbox of each type (DOMAIN §1.3).  The numbers are well-formed and nobody's.
+SAMPLES: Final = (
+    ("claire.martin", MailboxType.PER, Identifier(IdentifierKind.RPPS, "10000001916"), "Dr Martin"),
+    ("cardiologie", MailboxType.ORG, Identifier(IdentifierKind.FINESS, "750000002"), "Cardiologie"),
+    ("noreply-biologie", MailboxType.APP, Identifier(IdentifierKind.FINESS, "750000002"), "Labo"),
+    ("cabinet.durand", MailboxType.CAB, Identifier(IdentifierKind.RPPS, "10000005479"), "Cabinet"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustSpace:
+    """A test authority and its list signer, and the operators that it has enrolled so far."""
+
+    hierarchy: Hierarchy
+    signer: Credential
+    now: datetime
+
+    @classmethod
+    def create(cls, now: datetime) -> Self:
+        """Make a new trust space."""
+        hierarchy = Hierarchy.create(now)
+        return cls(hierarchy, hierarchy.issue_list_signer(Lifetime.of_leaf(now)), now)
+
+    def enrol(self, common_name: str, organization: str) -> Credential:
+        """Issue an operator's certificate."""
+        subject = Subject(common_name, "1750000002", organization, "Paris (75)")
+        lifetime = Lifetime.of_leaf(self.now)
+        return self.hierarchy.issue_server(subject, [common_name], lifetime)
+
+    def sign_list(self, domains: Mapping[str, Credential]) -> bytes:
+        """A signed list that gives each domain to the operator with this certificate."""
+        entries = [
+            ListedDomain(
+                domain,
+                str(DistinguishedName.from_certificate(operator.certificate)),
+                f"Domaine de test {domain}",
+                self.now,
+            )
+            for domain, operator in sorted(domains.items())
+        ]
+        return build_signed_list(entries, self.now, self.signer)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What distinguishes one operator from another; endpoints as HOST:PORT."""
+
+    folder: Path
+    hostname: str
+    domains: Sequence[str]
+    listen: str
+    admin: str
+    workers: int = 0
+    routes: Mapping[str, str] | None = None
+
+
+def install(plan: Installation, space: TrustSpace, own: Credential, white_list: bytes) -> Path:
+    """Lay an operator out in its folder; returns the path of its configuration."""
+    pki = plan.folder / "pki"
+    for folder in (plan.folder, pki, plan.folder / "whitelist", plan.folder / "data"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_identity(own, space.hierarchy, pki, "server")
+    (pki / "root.pem").write_bytes(space.hierarchy.root.certificate_pem)
+    (pki / "intermediate.pem").write_bytes(space.hierarchy.intermediate.certificate_pem)
+    (plan.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(white_list)
+    url = f"sqlite:///{plan.folder.absolute() / 'data' / 'mssante.db'}"
+    migrate.upgrade(url)
+    database = Database(url)
+    with database.write() as connection:
+        for domain in plan.domains:
+            add_domain(connection, domain, now=space.now)
+            for local, kind, identifier, description in SAMPLES:
+                add_mailbox(
+                    connection,
+                    f"{local}@{domain}",
+                    kind,
+                    identifier,
+                    description=description,
+                    now=space.now,
+                )
+    database.close()
+    path = plan.folder / "mssante.toml"
+    path.write_text(_configuration(plan), encoding="utf-8")
+    return path
+
+
+def write_identity(own: Credential, hierarchy: Hierarchy, folder: Path, name: str) -> None:
+    """Write NAME.pem (certificate, then its intermediate) and NAME.key."""
+    own.save(folder / f"{name}.pem", folder / f"{name}.key")
+    with (folder / f"{name}.pem").open("ab") as chain:
+        chain.write(hierarchy.intermediate.certificate_pem)
+
+
+def _configuration(plan: Installation) -> str:
+    routes = "".join(
+        f"{json.dumps(domain)} = {json.dumps(to)}\n" for domain, to in (plan.routes or {}).items()
+    )
+    return f"""\
+# Made by mssante init.  Every key, with its meaning: mssante config reference
+
+[operator]
+hostname = {json.dumps(plan.hostname)}
+
+[storage]
+directory = "data"
+
+[tls]
+certificate = "pki/server.pem"
+key = "pki/server.key"
+
+[trust]
+anchors = ["pki/root.pem"]
+intermediates = ["pki/intermediate.pem"]
+
+[whitelist]
+file = "whitelist/listeblanchemssante.xml"
+
+[inbound]
+listen = [{json.dumps(plan.listen)}]
+
+[admin]
+listen = {json.dumps(plan.admin)}
+
+[process]
+workers = {plan.workers}
+
+[log]
+format = "console"
+
+[outbound.routes]
+{routes}"""
+
+
+def init(folder: Path, domains: Sequence[str], listen: str, admin: str, now: datetime) -> str:
+    """Make an operator and a sample peer in FOLDER; say what is next.  Raises SettingsError."""
+    configuration = folder / "mssante.toml"
+    if configuration.exists():
+        raise SettingsError(f"{configuration}: exists already; choose another folder")
+    for endpoint in (listen, admin):
+        try:
+            split_endpoint(endpoint)
+        except ValueError as error:
+            raise SettingsError(f"{endpoint}: {error}") from None
+    space = TrustSpace.create(now)
+    hostname = f"smtp.{domains[0]}"
+    own = space.enrol(hostname, "OPERATEUR DE TEST")
+    peer = space.enrol(f"smtp.{PEER_DOMAIN}", "OPERATEUR PAIR")
+    listed = {**dict.fromkeys(domains, own), PEER_DOMAIN: peer}
+    plan = Installation(folder, hostname, domains, listen, admin)
+    install(plan, space, own, space.sign_list(listed))
+    space.hierarchy.save(folder / "authority")
+    space.signer.save(folder / "authority" / "signer.pem", folder / "authority" / "signer.key")
+    write_identity(peer, space.hierarchy, folder / "pki", "peer")
+    (folder / "sample.eml").write_text(_SAMPLE.format(domain=domains[0]), encoding="utf-8")
+    (folder / "NEXT.txt").write_text(text := _next_steps(plan, configuration), encoding="utf-8")
+    return text
+
+
+_SAMPLE: Final = """\
+From: Dr Martin <claire.martin@{domain}>
+To: Cardiologie <cardiologie@{domain}>
+Subject: Essai
+Message-ID: <essai@{domain}>
+Date: Sun, 22 Nov 2026 10:00:00 +0100
+MIME-Version: 1.0
+Content-Type: text/plain; charset=utf-8
+
+Bonjour.
+"""
+
+
+def _next_steps(plan: Installation, configuration: Path) -> str:
+    domain, pki = plan.domains[0], plan.folder / "pki"
+    mssante = f"mssante --config {configuration}"
+    return f"""\
+An operator for {", ".join(plan.domains)} is ready in {plan.folder}.
+  run it:            {mssante} serve
+  send as a peer:    swaks --server {plan.listen} --tls \\
+                       --tls-cert {pki}/peer.pem --tls-key {pki}/peer.key \\
+                       --helo smtp.{PEER_DOMAIN} --from dr.pair@{PEER_DOMAIN} \\
+                       --to claire.martin@{domain}
+  send from here:    {mssante} message send {plan.folder}/sample.eml \\
+                       --from claire.martin@{domain} --to cardiologie@{domain}
+  read a mailbox:    {mssante} message list cardiologie@{domain}
+  health, metrics:   http://{plan.admin}/readyz  http://{plan.admin}/metrics
+"""

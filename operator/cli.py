@@ -1,0 +1,68 @@
+"""The `mssante` command (DESIGN §4).  Exit codes: 0 done, 1 refused or failed, 2 wrong usage."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from mailstore.errors import MailstoreError
+from relay.errors import SmtpError
+from whitelist.errors import ListRefused, TrustFileError
+
+from . import logs
+from .commands import daemon, mail, queue, setup, whitelist
+from .demo import DemoFailed
+from .settings import SettingsError
+from .supervisor import DaemonError
+
+_EXPECTED = (
+    DaemonError,
+    DemoFailed,
+    ListRefused,
+    MailstoreError,
+    SettingsError,
+    SmtpError,
+    TrustFileError,
+)
+
+
+@click.group()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Configuration file; default: ./mssante.toml, then /etc/mssante/mssante.toml.",
+)
+@click.version_option(package_name="mssante")
+@click.pass_context
+def cli(context: click.Context, config: Path | None) -> None:
+    """Run and steer an MSSanté operator."""
+    context.obj = config
+    logs.configure("error", "console")
+
+
+for command in (
+    *daemon.COMMANDS,
+    *setup.COMMANDS,
+    *mail.COMMANDS,
+    whitelist.whitelist,
+    queue.queue,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line, never a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2 if isinstance(error, click.UsageError) else 1)
+    except click.Abort:
+        sys.exit(1)
+    except _EXPECTED as error:
+        click.echo(f"mssante: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

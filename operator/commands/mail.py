@@ -1,0 +1,238 @@
+"""Commands on the mailstore: domain, mailbox, message."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailstore.export import export_mailbox
+from mailstore.identifiers import IdentifierKind, MailboxType, parse_identifier
+from mailstore.mailboxes import (
+    Mailbox,
+    MailboxState,
+    add_domain,
+    add_mailbox,
+    get_mailbox,
+    list_domains,
+    list_mailboxes,
+    set_state,
+)
+from mailstore.messages import get_message, list_entries
+from relay.address import parse_address
+
+from .. import runtime
+from ..output import show_record, show_rows
+from ..settings import load
+
+_KINDS = ("rpps", "adeli", "finess", "siret", "siren")
+
+
+@click.group()
+def domain() -> None:
+    """The domains that this operator hosts."""
+
+
+@domain.command("add")
+@click.argument("name")
+@click.pass_obj
+def domain_add(given: Path | None, name: str) -> None:
+    """Host a domain; it must be on the white list under our certificate to be of use."""
+    with runtime.open_store(load(given)).database.write() as connection:
+        added = add_domain(connection, name, now=runtime.clock())
+    click.echo(f"added {added.name}")
+
+
+@domain.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def domain_list(given: Path | None, *, as_json: bool) -> None:
+    """List the hosted domains."""
+    with runtime.open_store(load(given)).database.read() as connection:
+        rows = [{"name": d.name, "created_at": d.created_at} for d in list_domains(connection)]
+    show_rows(rows, ("name", "created_at"), as_json=as_json)
+
+
+@click.group()
+def mailbox() -> None:
+    """Mailboxes (BAL): nominative, organisational, applicative, shared by a practice."""
+
+
+def _record(found: Mailbox) -> dict[str, Any]:
+    return {
+        "address": found.address,
+        "type": found.type,
+        "state": found.state,
+        "identifier": str(found.identifier),
+        "description": found.description,
+        "created_at": found.created_at,
+    }
+
+
+@mailbox.command("add")
+@click.argument("address")
+@click.option("--type", "kind", required=True, type=click.Choice([t.value for t in MailboxType]))
+@click.option("--rpps", help="11 digits: PER, CAB, ORG.")
+@click.option("--adeli", help="9 digits: PER.")
+@click.option("--finess", help="9 characters: ORG, APP.")
+@click.option("--siret", help="14 digits: ORG, APP.")
+@click.option("--siren", help="9 digits: ORG, APP.")
+@click.option("--description", help="Shown in listings.")
+@click.pass_obj
+def mailbox_add(
+    given: Path | None, /, address: str, kind: str, description: str | None, **numbers: str | None
+) -> None:
+    """Open the mailbox ADDRESS, tied to one national identifier."""
+    stated = [(name, value) for name, value in numbers.items() if value is not None]
+    if len(stated) != 1:
+        raise click.UsageError(f"give one of {', '.join('--' + k for k in _KINDS)}")
+    name, value = stated[0]
+    identifier = parse_identifier(IdentifierKind(name.upper()), value)
+    with runtime.open_store(load(given)).database.write() as connection:
+        added = add_mailbox(
+            connection,
+            address,
+            MailboxType(kind),
+            identifier,
+            description=description,
+            now=runtime.clock(),
+        )
+    click.echo(f"added {added.address}")
+
+
+@mailbox.command("list")
+@click.option("--domain", "name", help="Only this domain.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def mailbox_list(given: Path | None, name: str | None, *, as_json: bool) -> None:
+    """List mailboxes by address."""
+    with runtime.open_store(load(given)).database.read() as connection:
+        rows = [_record(found) for found in list_mailboxes(connection, name)]
+    columns = ("address", "type", "state", "identifier", "description")
+    show_rows(rows, columns, as_json=as_json)
+
+
+@mailbox.command("show")
+@click.argument("address")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def mailbox_show(given: Path | None, address: str, *, as_json: bool) -> None:
+    """Show one mailbox."""
+    with runtime.open_store(load(given)).database.read() as connection:
+        found = get_mailbox(connection, address)
+    show_record(_record(found), as_json=as_json)
+
+
+def _transition(verb: str, state: MailboxState, help_text: str) -> None:
+    @mailbox.command(verb, help=help_text)
+    @click.argument("address")
+    @click.pass_obj
+    def change(given: Path | None, address: str) -> None:
+        with runtime.open_store(load(given)).database.write() as connection:
+            found = set_state(connection, address, state)
+        click.echo(f"{found.address} is {found.state}")
+
+
+_transition("suspend", MailboxState.SUSPENDED, "Put off incoming mail with 450 until resumed.")
+_transition("resume", MailboxState.ACTIVE, "Take mail again.")
+_transition("close", MailboxState.CLOSED, "Refuse mail for good; its messages stay.")
+
+
+@click.group()
+def message() -> None:
+    """Messages in mailboxes, and sending for local mailboxes."""
+
+
+@message.command("send")
+@click.argument("file", type=click.File("rb"))
+@click.option("--from", "sender", required=True, help="Mailbox here that sends.")
+@click.option("--to", "recipients", required=True, multiple=True, help="Recipient; repeatable.")
+@click.pass_obj
+def message_send(
+    given: Path | None,
+    file: Any,
+    sender: str,
+    recipients: tuple[str, ...],
+) -> None:
+    """Send FILE (- for standard input), an RFC 5322 message, for a mailbox here."""
+    submitter = runtime.open_submitter(load(given))
+    accepted = submitter.submit(
+        file, parse_address(sender), [parse_address(text) for text in recipients]
+    )
+    here, queued = len(accepted.local), sum(map(len, accepted.remote.values()))
+    click.echo(f"accepted as {accepted.id}: {here} delivered here, {queued} queued for peers")
+
+
+@message.command("list")
+@click.argument("address")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@click.option("--after", default=0, help="Only entries after this number.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def message_list(
+    given: Path | None, address: str, limit: int, after: int, *, as_json: bool
+) -> None:
+    """List what the mailbox ADDRESS holds, the oldest first."""
+    with runtime.open_store(load(given)).database.read() as connection:
+        owner = get_mailbox(connection, address)
+        found = list_entries(connection, owner.id, after=after, limit=limit)
+    rows = [
+        {
+            "entry": entry.id,
+            "id": entry.message.id,
+            "received_at": entry.message.received_at,
+            "sender": entry.message.sender,
+            "size": entry.message.size,
+        }
+        for entry in found
+    ]
+    show_rows(rows, ("entry", "id", "received_at", "sender", "size"), as_json=as_json)
+
+
+@message.command("show")
+@click.argument("message_id")
+@click.option("--content", is_flag=True, help="Print the message itself instead of its facts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def message_show(given: Path | None, message_id: str, *, content: bool, as_json: bool) -> None:
+    """Show what is known of one message, or the message."""
+    store = runtime.open_store(load(given))
+    with store.database.read() as connection:
+        found = get_message(connection, message_id)
+    if content:
+        out = click.get_binary_stream("stdout")
+        out.write(found.message.trace.encode())
+        with store.blobs.open(found.message.blob) as body:
+            while chunk := body.read(1 << 18):
+                out.write(chunk)
+        return
+    record = {
+        "id": found.message.id,
+        "session": found.message.session,
+        "peer": found.message.peer,
+        "sender": found.message.sender,
+        "size": found.message.size,
+        "received_at": found.message.received_at,
+        "blob": found.message.blob,
+        "recipients": [entry.recipient for entry in found.entries],
+        "trace": found.message.trace,
+    }
+    show_record(record, as_json=as_json)
+
+
+@message.command("export")
+@click.argument("address")
+@click.option(
+    "--output", type=click.File("wb"), default="-", help="File to write. [standard output]"
+)
+@click.pass_obj
+def message_export(given: Path | None, address: str, output: Any) -> None:
+    """Write the mailbox ADDRESS as mbox (mboxrd)."""
+    store = runtime.open_store(load(given))
+    with store.database.read() as connection:
+        owner = get_mailbox(connection, address)
+    count = export_mailbox(store.database, store.blobs, owner.id, output)
+    click.echo(f"{count} messages exported", file=sys.stderr)
+
+
+COMMANDS = (domain, mailbox, message)

@@ -1,0 +1,102 @@
+"""Commands that set an operator up: init, config, db."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from relay import tls
+
+from .. import bootstrap, migrate, runtime
+from ..output import show_rows
+from ..reference import reference
+from ..settings import SettingsError, load
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--domain", "domains", multiple=True, help="Domain to host; may be repeated. [a.mssante.fr]"
+)
+@click.option("--listen", default="127.0.0.1:2525", show_default=True, help="Inbound HOST:PORT.")
+@click.option("--admin", default="127.0.0.1:9180", show_default=True, help="Admin HOST:PORT.")
+def init(folder: Path, domains: tuple[str, ...], listen: str, admin: str) -> None:
+    """Make a complete working operator in FOLDER, with a test IGC-Santé hierarchy of its own."""
+    click.echo(bootstrap.init(folder, domains or ("a.mssante.fr",), listen, admin, runtime.clock()))
+
+
+@click.group()
+def config() -> None:
+    """Check or explain the configuration."""
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def check(given: Path | None, *, as_json: bool) -> None:
+    """Check the configuration and everything it names; exit 1 if the daemon could not work."""
+    settings = load(given)
+    findings = [("configuration", True, f"{settings.origin}: every key understood")]
+
+    def probe(name: str, look: Callable[[], object], fine: str) -> None:
+        try:
+            look()
+        except SettingsError as error:
+            findings.append((name, False, str(error)))
+        else:
+            findings.append((name, True, fine))
+
+    def authorities() -> None:
+        trust = runtime.open_trust(settings)
+        runtime.open_tls(settings, tls.server_context, trust)
+
+    def white_list() -> None:
+        snapshot = runtime.open_perimeter(settings, runtime.open_trust(settings)).snapshot
+        if snapshot.white_list is None:
+            raise SettingsError(f"{settings.origin}: whitelist.file: {snapshot.problem}")
+
+    probe("certificates", authorities, f"{settings.tls.certificate} with its key, and authorities")
+    probe("white list", white_list, f"{settings.whitelist.file} is valid")
+    probe("storage", lambda: runtime.open_store(settings), "schema up to date")
+    probe("dns", lambda: runtime.make_router(settings), "resolver configured")
+    rows = [{"check": n, "ok": "yes" if ok else "NO", "detail": d} for n, ok, d in findings]
+    show_rows(rows, ("check", "ok", "detail"), as_json=as_json)
+    if not all(ok for _, ok, _ in findings):
+        raise SystemExit(1)
+
+
+@config.command("reference")
+def show_reference() -> None:
+    """Print every key with its meaning and default."""
+    click.echo(reference(), nl=False)
+
+
+@click.group()
+def db() -> None:
+    """The database's schema."""
+
+
+@db.command()
+@click.pass_obj
+def upgrade(given: Path | None) -> None:
+    """Bring the schema up to this version; mail already stored stays."""
+    settings = load(given)
+    runtime.storage_folder(settings)
+    migrate.upgrade(settings.database_url)
+    click.echo(f"schema is at {migrate.current(settings.database_url)}")
+
+
+@db.command()
+@click.pass_obj
+def current(given: Path | None) -> None:
+    """Print the schema's revision; exit 1 if it is not the one this version needs."""
+    settings = load(given)
+    database = runtime.open_database(settings)
+    found = database.schema_revision()
+    database.close()
+    click.echo(found or "no schema yet")
+    if found != migrate.head():
+        raise SystemExit(1)
+
+
+COMMANDS = (init, config, db)

@@ -1,0 +1,206 @@
+"""`mssante demo`: two real operators on loopback exchange mail and turn intruders away.
+
+Two daemons as `mssante serve` runs them, in a temporary folder, under one signed white list; the
+intruders are plain SMTP clients with certificates of their own.  Each step is checked.
+"""
+
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from email.message import EmailMessage
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import click
+
+from mailstore.mailboxes import get_mailbox
+from mailstore.messages import Entry, list_entries
+from relay.address import parse_address
+
+from . import runtime
+from .bootstrap import Installation, TrustSpace, install, write_identity
+from .settings import Settings, load
+from .testbed.credential import Credential
+
+PATIENCE: Final = 30.0  # seconds for a step that takes a fraction of one
+
+
+class DemoFailed(Exception):
+    """A step did not end as it must; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One operator of the demonstration."""
+
+    name: str
+    domain: str
+    settings: Settings
+    endpoint: str
+
+
+def run() -> None:
+    """Play the whole demonstration.  Raises DemoFailed."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mssante-demo-")))
+        space = TrustSpace.create(runtime.clock())
+        a, b = _enrol_both(space, folder)
+        _show_list(a)
+        for side in (a, b):
+            stack.enter_context(_served(side))
+            click.echo(f"operator {side.name} serves {side.domain} on {side.endpoint}")
+        _exchange(a, b)
+        _exchange(b, a)
+        _turn_away(folder, a, b)
+    click.echo("demo: every step ended as it must")
+
+
+def _enrol_both(space: TrustSpace, folder: Path) -> tuple[_Side, _Side]:
+    own = {
+        name: space.enrol(f"smtp.{name}.mssante.fr", f"OPERATEUR {name.upper()}") for name in "abc"
+    }
+    listed = {f"{name}.mssante.fr": credential for name, credential in own.items()}
+    white_list = space.sign_list(listed)
+    write_identity(own["c"], space.hierarchy, folder, "c")
+    write_identity(
+        space.enrol("smtp.intrus.example", "INTRUS"), space.hierarchy, folder, "intruder"
+    )
+    a, b = _free_endpoint(), _free_endpoint()
+    return (
+        _install("A", a, {"b.mssante.fr": b}, folder, space, own["a"], white_list),
+        _install("B", b, {"a.mssante.fr": a}, folder, space, own["b"], white_list),
+    )
+
+
+def _install(
+    name: str,
+    endpoint: str,
+    routes: dict[str, str],
+    folder: Path,
+    space: TrustSpace,
+    own: Credential,
+    white_list: bytes,
+) -> _Side:
+    domain = f"{name.lower()}.mssante.fr"
+    plan = Installation(
+        folder / name, f"smtp.{domain}", [domain], endpoint, "127.0.0.1:0", workers=1, routes=routes
+    )
+    return _Side(name, domain, load(install(plan, space, own, white_list)), endpoint)
+
+
+def _free_endpoint() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+def _show_list(side: _Side) -> None:
+    perimeter = runtime.open_perimeter(side.settings, runtime.open_trust(side.settings))
+    white_list = perimeter.snapshot.white_list
+    if white_list is None:
+        raise DemoFailed(f"white list refused: {perimeter.snapshot.problem}")
+    click.echo(
+        f"list verified: {white_list.entries} entries, {white_list.domains} domains, "
+        f"signed by {white_list.signer.subject.common_name}"
+    )
+
+
+@contextmanager
+def _served(side: _Side) -> Iterator[None]:
+    log = side.settings.origin.parent / "serve.log"
+    with log.open("wb") as errors:
+        daemon = subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
+            [
+                sys.executable,
+                "-m",
+                "mssante_operator.cli",
+                "--config",
+                side.settings.origin,
+                "serve",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        try:
+            assert daemon.stdout is not None  # noqa: S101 - asked for above
+            if not daemon.stdout.readline():
+                raise DemoFailed(f"operator {side.name} did not start:\n{log.read_text()}")
+            yield
+        finally:
+            daemon.terminate()
+            daemon.wait()
+            if daemon.stdout is not None:
+                daemon.stdout.close()
+
+
+def _exchange(source: _Side, to: _Side) -> None:
+    sender, recipient = f"claire.martin@{source.domain}", f"cardiologie@{to.domain}"
+    text = EmailMessage()
+    text["From"], text["To"], text["Subject"] = sender, recipient, "Compte rendu"
+    text.set_content(f"De l'opérateur {source.name} à l'opérateur {to.name}.")
+    submitter = runtime.open_submitter(source.settings)
+    accepted = submitter.submit(
+        BytesIO(text.as_bytes()), parse_address(sender), [parse_address(recipient)]
+    )
+    submitter.store.database.close()
+    entry = _await_entry(to, recipient)
+    click.echo(f"{source.name} → {to.name} delivered: {accepted.id} in {recipient}:")
+    click.echo(f"    from {entry.message.sender}, {entry.message.size} octets")
+    click.echo(f"    over TLS from {entry.message.peer}")
+
+
+def _await_entry(side: _Side, recipient: str) -> Entry:
+    store = runtime.open_store(side.settings)
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while time.monotonic() < deadline:
+            with store.database.read() as connection:
+                found = list_entries(connection, get_mailbox(connection, recipient).id)
+            if found:
+                return found[-1]
+            time.sleep(0.05)
+    finally:
+        store.database.close()
+    log = (side.settings.origin.parent / "serve.log").read_text()
+    raise DemoFailed(f"nothing arrived in {recipient} within {PATIENCE:.0f} s:\n{log}")
+
+
+def _turn_away(folder: Path, a: _Side, b: _Side) -> None:
+    mailbox = f"cardiologie@{b.domain}"
+    _expect(
+        "an intruder whose certificate is off the list",
+        _attempt(folder, "intruder", b, f"claire.martin@{a.domain}", mailbox),
+        "554 5.7.1",
+    )
+    _expect(
+        "listed operator C with a sender of operator A",
+        _attempt(folder, "c", b, f"claire.martin@{a.domain}", mailbox),
+        "550 5.7.1",
+    )
+
+
+def _attempt(folder: Path, name: str, to: _Side, sender: str, recipient: str) -> str:
+    context = ssl.create_default_context(cafile=to.settings.path(to.settings.trust.anchors[0]))
+    context.check_hostname = False
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    host, _, port = to.endpoint.rpartition(":")
+    with smtplib.SMTP(host, int(port), timeout=PATIENCE) as client:
+        client.starttls(context=context)
+        client.ehlo()
+        for code, text in (client.mail(sender), client.rcpt(recipient)):
+            if code != 250:
+                return f"{code} {text.decode()}"
+    return "250 accepted"
+
+
+def _expect(who: str, reply: str, beginning: str) -> None:
+    if not reply.startswith(beginning):
+        raise DemoFailed(f"{who}: expected a refusal with {beginning}, got: {reply}")
+    click.echo(f"refused {who}: {reply}")

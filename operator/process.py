@@ -1,0 +1,75 @@
+"""A process of the daemon: `python -m mssante_operator.process ROLE`, started by the supervisor."""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+
+from . import lifeline, logs
+from .courier import run_courier
+from .maintenance import run_maintenance
+from .settings import Settings, SettingsError, load
+from .worker import run_worker
+
+_log = structlog.get_logger(__name__)
+
+Ready = Callable[[], None]
+Role = Callable[[Settings, tuple[str, ...], asyncio.Event, Ready], Awaitable[None]]
+
+ROLES: Final[dict[str, Role]] = {
+    "worker": run_worker,
+    "courier": run_courier,
+    "maintenance": run_maintenance,
+}
+
+
+def main() -> None:
+    """Run one role until the supervisor closes the lifeline or sends SIGTERM."""
+    parser = argparse.ArgumentParser(prog="mssante_operator.process")
+    parser.add_argument("role", choices=sorted(ROLES))
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--listen", action="append", default=[])
+    given = parser.parse_args()
+    line = socket.socket(fileno=given.lifeline)
+    try:
+        settings = load(given.config)
+        logs.configure(settings.log.level, settings.log.format)
+        structlog.contextvars.bind_contextvars(process=f"{given.role}:{os.getpid()}")
+        uvloop.run(_run(ROLES[given.role], settings, tuple(given.listen), line))
+    except (SettingsError, OSError) as error:
+        lifeline.report(line, str(error))
+        sys.exit(1)
+
+
+async def _run(
+    role: Role, settings: Settings, listen: tuple[str, ...], line: socket.socket
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # Ctrl-C reaches the whole group; the supervisor decides what it means.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    line.settimeout(0)
+
+    async def end_with_supervisor() -> None:
+        await lifeline.wait_for_end(line)
+        stop.set()
+
+    watcher = loop.create_task(end_with_supervisor())
+    try:
+        await role(settings, listen, stop, lambda: lifeline.report(line))
+    finally:
+        watcher.cancel()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The annotated configuration, generated from the model so that it can never fall behind it."""
+
+import json
+import textwrap
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from .settings import Section, Settings
+
+_HEAD = """\
+Configuration of an MSSanté operator.  Relative paths start from this file's folder.
+Keys without a default must be given; the others show their default, commented out.
+"""
+
+
+def reference() -> str:
+    """Every key with its description, as TOML that loads once the paths exist."""
+    blocks = [_comment(_HEAD)]
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            lines = [_comment(section.__doc__ or ""), f"[{name}]\n"]
+            lines += [_entry(name, key, info) for key, info in section.model_fields.items()]
+            blocks.append("".join(lines))
+    return "\n".join(blocks)
+
+
+def _entry(section: str, key: str, info: FieldInfo) -> str:
+    text = _comment(info.description or "")
+    if info.is_required():
+        return f"{text}{key} = {_toml(info.examples[0] if info.examples else '')}\n"
+    default = info.get_default(call_default_factory=True, validated_data={})
+    if isinstance(default, dict):
+        example = (info.examples or [{}])[0]
+        lines = "".join(f"# {_toml(k)} = {_toml(v)}\n" for k, v in example.items())
+        return f"{text}[{section}.{key}]\n{lines}"
+    return f"{text}# {key} = {_toml(default)}\n"
+
+
+def _comment(text: str) -> str:
+    return "".join(f"# {line}\n" for line in textwrap.wrap(" ".join(text.split()), 96))
+
+
+def _toml(value: Any) -> str:
+    # A JSON string, number or list of them is a TOML value too.
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,175 @@
+"""Builds the parts of the operator from its settings, the same way for the daemon and the commands.
+
+Here time and randomness enter: everything below takes them as arguments.
+"""
+
+import random
+import secrets
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dns.asyncresolver
+import dns.resolver
+
+from mailstore.blobs import FileBlobStore
+from mailstore.database import Database
+from mailstore.errors import MailstoreError, StoreUnavailable
+from relay import tls
+from relay.acceptance import Store
+from relay.admission import Policy
+from relay.context import Limits
+from relay.directory import Directory
+from relay.ids import RANDOM_OCTETS, new_id
+from relay.perimeter import Perimeter
+from relay.retry import RetryPolicy
+from relay.route import Router, Target
+from relay.submission import Submitter
+from whitelist.errors import TrustFileError
+from whitelist.trust import TrustStore
+
+from . import migrate
+from .settings import Settings, SettingsError, split_endpoint
+
+
+def clock() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def make_id() -> str:
+    """A new identifier of a message or session."""
+    return new_id(clock(), secrets.token_bytes(RANDOM_OCTETS))
+
+
+def _fault(settings: Settings, key: str, error: Exception) -> SettingsError:
+    return SettingsError(f"{settings.origin}: {key}: {error}")
+
+
+def open_trust(settings: Settings) -> TrustStore:
+    """The configured authorities.  Raises SettingsError."""
+    try:
+        return TrustStore.from_files(
+            [settings.path(p) for p in settings.trust.anchors],
+            [settings.path(p) for p in settings.trust.intermediates],
+        )
+    except TrustFileError as error:
+        raise _fault(settings, "trust", error) from error
+
+
+def identity(settings: Settings) -> tls.Identity:
+    """Our certificate and key."""
+    return tls.Identity(settings.path(settings.tls.certificate), settings.path(settings.tls.key))
+
+
+def open_tls(
+    settings: Settings,
+    make: Callable[[tls.Identity, TrustStore], ssl.SSLContext],
+    trust: TrustStore,
+) -> ssl.SSLContext:
+    """A TLS context by `tls.server_context` or `tls.client_context`.  Raises SettingsError."""
+    try:
+        return make(identity(settings), trust)
+    except TrustFileError as error:
+        raise _fault(settings, "tls", error) from error
+
+
+def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
+    """The perimeter with its list read, if there is a usable one."""
+    path = settings.path(settings.whitelist.file)
+    perimeter = Perimeter(path, settings.whitelist.signer, trust, clock)
+    perimeter.load()
+    return perimeter
+
+
+def storage_folder(settings: Settings) -> Path:
+    """The storage folder, which must exist.  Raises SettingsError."""
+    folder = settings.path(settings.storage.directory)
+    if not folder.is_dir():
+        raise SettingsError(
+            f"{settings.origin}: storage.directory: {folder} is not a folder; "
+            f"create it and run: mssante --config {settings.origin} db upgrade"
+        )
+    return folder
+
+
+def open_database(settings: Settings) -> Database:
+    """The database.  Raises SettingsError for an unusable URL or one that cannot be opened."""
+    if not settings.storage.database:
+        storage_folder(settings)
+    try:
+        return Database(settings.database_url)
+    except MailstoreError as error:
+        raise _fault(settings, "storage.database", error) from error
+
+
+def open_store(settings: Settings) -> Store:
+    """The mailstore, its schema up to date.  Raises SettingsError."""
+    folder = storage_folder(settings)
+    database = open_database(settings)
+    try:
+        found = database.schema_revision()
+        blobs = FileBlobStore(folder / "blobs")
+    except StoreUnavailable as error:
+        raise _fault(settings, "storage", error) from error
+    if found != migrate.head():
+        raise SettingsError(
+            f"{settings.origin}: storage.database: schema is at {found or 'nothing'}, "
+            f"this version needs {migrate.head()}; "
+            f"run: mssante --config {settings.origin} db upgrade"
+        )
+    return Store(blobs, database)
+
+
+def policy(settings: Settings) -> Policy:
+    """The settings that admission needs."""
+    return Policy(settings.inbound.max_message_bytes, settings.inbound.header_from)
+
+
+def limits(settings: Settings) -> Limits:
+    """The settings that the listener needs."""
+    inbound = settings.inbound
+    return Limits(
+        max_connections=inbound.max_connections,
+        max_recipients=inbound.max_recipients,
+        idle_seconds=inbound.idle_seconds,
+        handshake_seconds=inbound.handshake_seconds,
+    )
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """The settings of the queue's patience."""
+    outbound = settings.outbound
+    return RetryPolicy(
+        first=timedelta(seconds=outbound.retry_first_seconds),
+        longest=timedelta(seconds=outbound.retry_longest_seconds),
+        life=timedelta(hours=outbound.life_hours),
+    )
+
+
+def make_router(settings: Settings) -> Router:
+    """The router with its resolver.  Raises SettingsError where DNS servers cannot be found."""
+    servers = settings.outbound.dns_servers
+    try:
+        resolver = dns.asyncresolver.Resolver(configure=not servers)
+        if servers:
+            resolver.nameservers = servers
+    except (dns.resolver.NoResolverConfiguration, ValueError) as error:
+        raise _fault(settings, "outbound.dns_servers", error) from error
+    routes = {d: Target(*split_endpoint(to)) for d, to in settings.outbound.routes.items()}
+    return Router(routes, resolver, random.SystemRandom())
+
+
+def open_submitter(settings: Settings) -> Submitter:
+    """What submits messages of local mailboxes.  Raises SettingsError."""
+    store = open_store(settings)
+    return Submitter(
+        hostname=settings.operator.hostname,
+        policy=policy(settings),
+        store=store,
+        directory=Directory(store.database),
+        perimeter=open_perimeter(settings, open_trust(settings)),
+        clock=clock,
+        new_id=make_id,
+    )

@@ -1,0 +1,149 @@
+"""What IGC-Santé writes into certificates: subjects, lifetimes and extensions.
+
+Measured on the real authorities and on the real signer of the list (DOMAIN §2.3, §2.5); that of
+server certificates is not published and takes the usual extensions (DOMAIN §10). Revocation
+addresses are left out, so that nothing a testbed does ever calls the national services.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+Extensions = tuple[x509.Extension[x509.ExtensionType], ...]
+
+_ANY_POLICY = ObjectIdentifier("2.5.29.32.0")
+_SIGNER_POLICY = ObjectIdentifier("1.2.250.1.213.1.7.1.1.2.3.1")
+_SIGNER_PRODUCT = x509.UnrecognizedExtension(
+    ObjectIdentifier("1.2.250.1.71.1.2.5"), b"\x04\x01\x03"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """From when until when a certificate is valid; both aware."""
+
+    not_before: datetime
+    not_after: datetime
+
+    @classmethod
+    def of_authority(cls, now: datetime) -> Self:
+        """Twenty years, as IGC-Santé gives its authorities, from a day before `now`."""
+        return cls(now - timedelta(days=1), now + timedelta(days=20 * 365))
+
+    @classmethod
+    def of_leaf(cls, now: datetime) -> Self:
+        """Three years, as IGC-Santé gives servers, from a day before `now`."""
+        return cls(now - timedelta(days=1), now + timedelta(days=3 * 365))
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The subject of a server: its name, and its organisation's identifier, name and place.
+
+    The identifier is an idNat_Struct (`1` and a FINESS, `3` and a SIRET: DOMAIN §1.5), the state
+    reads "Département (code)".
+    """
+
+    common_name: str
+    identifier: str
+    organization: str
+    state: str
+
+    @property
+    def x509_name(self) -> x509.Name:
+        """The name in the order of IGC-Santé certificates, the reverse of RFC 4514."""
+        return _name(
+            (NameOID.COUNTRY_NAME, "FR"),
+            (NameOID.STATE_OR_PROVINCE_NAME, self.state),
+            (NameOID.ORGANIZATION_NAME, self.organization),
+            (NameOID.ORGANIZATIONAL_UNIT_NAME, self.identifier),
+            (NameOID.COMMON_NAME, self.common_name),
+        )
+
+
+LIST_SIGNER = Subject(
+    "alb.mssante.fr", "347976684200724", "CAPGEMINI TECHNOLOGY SERVICES", "Hauts-de-Seine (92)"
+)
+"""The subject of the real list's signer (DOMAIN §2.5)."""
+
+
+def authority_name(common_name: str) -> x509.Name:
+    """Give the name of a test authority; the real ones lack the word TEST."""
+    return _name(
+        (NameOID.COUNTRY_NAME, "FR"),
+        (NameOID.ORGANIZATION_NAME, "ASIP-SANTE"),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "0002 187512751"),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "IGC-SANTE TEST"),
+        (NameOID.COMMON_NAME, common_name),
+    )
+
+
+def authority_extensions(path_length: int | None) -> Extensions:
+    """Give the extensions of an authority; `path_length` counts authorities allowed below it."""
+    return (
+        _critical(x509.BasicConstraints(ca=True, path_length=path_length)),
+        _critical(key_usage("key_cert_sign", "crl_sign")),
+        _plain(_policy(_ANY_POLICY)),
+    )
+
+
+def server_extensions(hostnames: Sequence[str]) -> Extensions:
+    """Give the extensions of a server; without `hostnames` there is no alternative name."""
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    names = [_plain(x509.SubjectAlternativeName(map(x509.DNSName, hostnames)))] if hostnames else []
+    return (
+        _critical(key_usage("digital_signature", "key_encipherment")),
+        _plain(x509.ExtendedKeyUsage(usages)),
+        *names,
+        _plain(x509.BasicConstraints(ca=False, path_length=None)),
+    )
+
+
+def signer_extensions() -> Extensions:
+    """Give the extensions of the list's signer, an S/MIME product (DOMAIN §2.5)."""
+    return (
+        _plain(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])),
+        _plain(_policy(_SIGNER_POLICY)),
+        _critical(key_usage("digital_signature", "content_commitment")),
+        _plain(_SIGNER_PRODUCT),
+        _plain(x509.SubjectAlternativeName([x509.RFC822Name("alb@mssante.fr")])),
+        _plain(x509.BasicConstraints(ca=False, path_length=None)),
+    )
+
+
+def _name(*attributes: tuple[ObjectIdentifier, str]) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
+
+
+def _critical(value: x509.ExtensionType) -> x509.Extension[x509.ExtensionType]:
+    return x509.Extension(value.oid, critical=True, value=value)
+
+
+def _plain(value: x509.ExtensionType) -> x509.Extension[x509.ExtensionType]:
+    return x509.Extension(value.oid, critical=False, value=value)
+
+
+def _policy(oid: ObjectIdentifier) -> x509.CertificatePolicies:
+    return x509.CertificatePolicies([x509.PolicyInformation(oid, None)])
+
+
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
+
+def key_usage(*allowed: str) -> x509.KeyUsage:
+    """Allow these usages, by their names in `cryptography.x509.KeyUsage`, and no other."""
+    return x509.KeyUsage(**{usage: usage in allowed for usage in _USAGES})

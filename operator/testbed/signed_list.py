@@ -1,0 +1,92 @@
+"""A signed white list, octet for octet in the format of the national one (DOMAIN §2.2, §2.5).
+
+Declaration, namespaces, indentation, order of elements, place and make of the signature, even the
+carriage returns inside its Base64 are those of the real file, so that whatever reads one reads the
+other. For `mssante init`, demos and tests; the national list is signed by its publisher alone.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from xml.sax.saxutils import escape
+
+from lxml import etree
+from signxml.algorithms import CanonicalizationMethod, SignatureConstructionMethod
+from signxml.signer import XMLSigner
+
+from whitelist.document import NAMESPACE
+
+from .credential import Credential
+
+_DS = "http://www.w3.org/2000/09/xmldsig#"
+_DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>'
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDomain:
+    """One entry of a list to be signed; `dn` is the text of the certificate's name."""
+
+    domain: str
+    dn: str
+    description: str
+    updated_at: datetime
+    responsible_contact: str = "01 00 00 00 00, responsable@example.mssante.fr"
+    support_contact: str = "01 00 00 00 00, support@example.mssante.fr"
+
+
+def build_signed_list(
+    entries: Iterable[ListedDomain], generated_at: datetime, signer: Credential
+) -> bytes:
+    """Write and sign a list of `entries`, in their order; times are aware, written in UTC.
+
+    Raises ValueError for a text that XML cannot hold, such as a control character.
+    """
+    xml = XMLSigner(
+        method=SignatureConstructionMethod.enveloped,
+        c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
+    )
+    # The real signature declares a default namespace and no prefix.
+    xml.namespaces = {None: _DS}  # type: ignore[dict-item]  # signxml takes None, as lxml does
+    try:
+        root = etree.fromstring(unsigned_list(entries, generated_at))
+    except etree.XMLSyntaxError as error:
+        raise ValueError(f"XML cannot hold a text of this list: {error.msg}") from error
+    signed = xml.sign(root, key=signer.key, cert=[signer.certificate])
+    signature = signed[-1]
+    for element in signature.iter("SignatureValue", "X509Certificate"):
+        element.text = _wrapped(base64.b64decode(element.text or ""))
+    return _DECLARATION + etree.tostring(signed, encoding="utf-8", xml_declaration=False)
+
+
+def unsigned_list(entries: Iterable[ListedDomain], generated_at: datetime) -> bytes:
+    """Write the same list without a signature, which every operator must refuse."""
+    domains = "".join(map(_domain, entries))
+    return (
+        f'<ListeBlancheMSSante xmlns="{NAMESPACE}">\n'
+        f"    <DateDeGeneration>{_instant(generated_at)}</DateDeGeneration>\n"
+        f"    <ListeDomaines>\n{domains}    </ListeDomaines>\n"
+        "</ListeBlancheMSSante>"
+    ).encode()
+
+
+def _domain(entry: ListedDomain) -> str:
+    children: Sequence[tuple[str, str]] = (
+        ("Nom", entry.domain),
+        ("Description", entry.description),
+        ("DNCertificatOperateur", entry.dn),
+        ("ResponsableContact", entry.responsible_contact),
+        ("SupportContact", entry.support_contact),
+        ("DateMAJ", _instant(entry.updated_at)),
+    )
+    lines = "".join(f"            <{name}>{escape(text)}</{name}>\n" for name, text in children)
+    return f"        <Domaine>\n{lines}        </Domaine>\n"
+
+
+def _instant(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _wrapped(octets: bytes) -> str:
+    """Write Base64 in lines of 76 that end in CR LF, as the real signer does."""
+    return "\r\n".join(base64.encodebytes(octets).decode("ascii").splitlines())

@@ -1,0 +1,48 @@
+"""The worker process: listens for peers, admits their mail and makes it durable."""
+
+import asyncio
+from collections.abc import Callable
+
+from relay import tls
+from relay.acceptance import Intake
+from relay.context import SessionContext
+from relay.directory import Directory
+from relay.listener import Listener, bind
+
+from . import runtime
+from .settings import Settings, split_endpoint
+
+
+async def run_worker(
+    settings: Settings, listen: tuple[str, ...], stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Serve until `stop`.  Raises SettingsError or OSError if it cannot start."""
+    trust = runtime.open_trust(settings)
+    server_tls = runtime.open_tls(settings, tls.server_context, trust)
+    store = runtime.open_store(settings)
+    sockets = [bind(*split_endpoint(endpoint), share=True) for endpoint in listen]
+    perimeter = runtime.open_perimeter(settings, trust)
+    intake = Intake(store, runtime.clock)
+    context = SessionContext(
+        hostname=settings.operator.hostname,
+        limits=runtime.limits(settings),
+        policy=runtime.policy(settings),
+        perimeter=perimeter,
+        directory=Directory(store.database),
+        blobs=store.blobs,
+        intake=intake,
+        tls=lambda: server_tls,
+        clock=runtime.clock,
+        new_id=runtime.make_id,
+    )
+    watch = asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds))
+    listeners = [Listener(context) for _ in sockets]
+    for listener, bound in zip(listeners, sockets, strict=True):
+        await listener.start(bound)
+    ready()
+    await stop.wait()
+    watch.cancel()
+    grace = settings.process.stop_seconds
+    await asyncio.gather(*(listener.stop(grace) for listener in listeners))
+    await intake.close()
+    store.database.close()

@@ -1,0 +1,161 @@
+"""Acceptance: an admitted message becomes durable, or the peer keeps it.
+
+The order is fixed (DESIGN §2.5): bodies synced and renamed into place, their folders synced, then
+one SQL transaction for all rows of the group, and only after its commit does anybody answer `250`.
+Messages that arrive while a group is being made durable form the next group, so that a lone message
+never waits and a busy second shares its syncs.  One message's fault never fails its neighbours.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from mailstore.blobs import FileBlobStore
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from relay import metrics
+from relay.errors import StoreDeferred
+from relay.queue import QueueItem, enqueue
+from relay.transaction import Submission
+
+_log = structlog.get_logger(__name__)
+
+MAX_GROUP: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where messages are kept: bodies in `blobs`, everything else in `database`."""
+
+    blobs: FileBlobStore
+    database: Database
+
+
+def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[StoreDeferred | None]:
+    """Make a group of messages durable; blocks.  One result each: None, or why it was not kept.
+
+    `now` is the time at which they reach their mailboxes.  Every draft has ended by then.
+    """
+    sealed = store.blobs.seal([submission.draft for submission in group])
+    results: list[StoreDeferred | None] = []
+    ready: list[tuple[int, Submission, str]] = []
+    for index, (submission, blob) in enumerate(zip(group, sealed, strict=True)):
+        if isinstance(blob, str):
+            results.append(None)
+            ready.append((index, submission, blob))
+        else:
+            results.append(StoreDeferred(str(blob)))
+    try:
+        _insert(store.database, [(submission, blob) for _, submission, blob in ready], now)
+    except StoreUnavailable as error:
+        for index, _, _ in ready:
+            results[index] = StoreDeferred(str(error))
+    except DBAPIError:
+        # One row was refused (a mailbox deleted meanwhile, say): find out whose, spare the others.
+        for index, submission, blob in ready:
+            try:
+                _insert(store.database, [(submission, blob)], now)
+            except (StoreUnavailable, DBAPIError) as error:
+                results[index] = StoreDeferred(str(error))
+    return results
+
+
+def _insert(database: Database, sealed: Sequence[tuple[Submission, str]], now: datetime) -> None:
+    if not sealed:
+        return
+    with database.write() as connection:
+        store_messages(connection, [_row(*one) for one in sealed], now=now)
+        enqueue(connection, [item for submission, _ in sealed for item in _queue_items(submission)])
+
+
+def _row(submission: Submission, blob: str) -> NewMessage:
+    message = Message(
+        id=submission.id,
+        sender=str(submission.sender or ""),
+        blob=blob,
+        size=submission.draft.size,
+        trace=submission.trace.decode("ascii"),
+        peer=submission.peer,
+        session=submission.session,
+        received_at=submission.received_at,
+    )
+    to = tuple(Delivery(local.mailbox_id, str(local.address)) for local in submission.local)
+    return NewMessage(message, to)
+
+
+def _queue_items(submission: Submission) -> list[QueueItem]:
+    return [
+        QueueItem(
+            message_id=submission.id,
+            domain=domain,
+            recipients=tuple(map(str, addresses)),
+            smtputf8=submission.parameters.smtputf8,
+            created_at=submission.received_at,
+        )
+        for domain, addresses in submission.remote.items()
+    ]
+
+
+class Intake:
+    """Gathers concurrent submissions into groups and makes each group durable in a thread."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._waiting: list[tuple[Submission, asyncio.Future[None]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def accept(self, submission: Submission) -> None:
+        """Return once the message is durable.  Owns the draft.  Raises StoreDeferred."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((submission, done))
+        if self._running is None:
+            self._running = loop.create_task(self._drain())
+        await done
+
+    async def close(self) -> None:
+        """Finish what is under way."""
+        if self._running is not None:
+            await self._running
+        self._thread.shutdown()
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
+                with metrics.COMMIT_SECONDS.time():
+                    results = await loop.run_in_executor(self._thread, self._commit, group)
+                for (_, done), result in zip(group, results, strict=True):
+                    if done.done():  # the peer hung up; its message is kept all the same
+                        continue
+                    if result is None:
+                        done.set_result(None)
+                    else:
+                        done.set_exception(result)
+        finally:
+            self._running = None
+
+    def _commit(
+        self, group: Sequence[tuple[Submission, asyncio.Future[None]]]
+    ) -> list[StoreDeferred | None]:
+        submissions = [submission for submission, _ in group]
+        try:
+            results = commit(self._store, submissions, self._clock())
+        except Exception as error:
+            # Nobody may be left waiting for an answer that never comes.
+            _log.exception("commit.failed")
+            results = [StoreDeferred(f"{type(error).__name__}: {error}")] * len(group)
+        for submission, result in zip(submissions, results, strict=True):
+            if result is None and submission.local:
+                metrics.DELIVERED.labels("mailbox").inc(len(submission.local))
+        return results

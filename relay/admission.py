@@ -1,0 +1,296 @@
+"""Admission: the one pure function that decides who may send what to whom.
+
+`RULES` is the order of checks of DOMAIN §3.2 (and §3.3 for our own users), each rule a function of
+an `Attempt` to a `Finding`.  The SMTP session asks stage by stage with the facts it has so far,
+`mssante whitelist explain` prints every finding, local submission passes through the same rules.
+No I/O, no clock, no logging here: the facts are gathered outside and passed in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Flag, StrEnum, auto
+from typing import Final
+
+from relay.address import Address
+from relay.errors import Reply, SmtpError
+from relay.headers import HeaderFacts
+from whitelist.lookup import WhiteList
+from whitelist.trust import CertificateFacts, ChainVerdict
+
+MAX_RECEIVED: Final = 50  # trace fields before a message counts as looping, RFC 5321 §6.3
+
+
+class Stage(Flag):
+    """When a rule is asked; EVERY is all of them."""
+
+    PEER = auto()
+    SENDER = auto()
+    RECIPIENT = auto()
+    MESSAGE = auto()
+    EVERY = PEER | SENDER | RECIPIENT | MESSAGE
+
+
+class MailboxState(StrEnum):
+    """What the mailstore says of a recipient."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+    UNKNOWN = "unknown"
+    FOREIGN = "foreign"  # not one of our domains
+
+
+class HeaderFromPolicy(StrEnum):
+    """What happens when the header From names a domain not listed with the peer's DN."""
+
+    REFUSE = "refuse"
+    TAG = "tag"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A connected operator: what TLS showed of it.
+
+    `certificate` is None if it showed none, or (then `chain` says why) one that cannot be read.
+    """
+
+    tls_version: str = ""  # empty before STARTTLS
+    cipher: str = ""
+    certificate: CertificateFacts | None = None
+    chain: ChainVerdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalUser:
+    """One of our own mailboxes that submits a message; its state as the mailstore says."""
+
+    state: MailboxState
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A recipient and what the mailstore says of it."""
+
+    address: Address
+    state: MailboxState
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration decides.  Sizes in octets on the wire."""
+
+    max_message_bytes: int
+    header_from: HeaderFromPolicy = HeaderFromPolicy.TAG
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The facts at one moment of a transaction; later ones are None until they are known."""
+
+    origin: Peer | LocalUser
+    policy: Policy
+    white_list: WhiteList | None
+    list_problem: str = ""
+    sender_stated: bool = False
+    sender: Address | None = None  # None with sender_stated: the null reverse-path
+    size: int | None = None
+    recipient: Recipient | None = None
+    header: HeaderFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one rule; `reply` is the refusal or None; `evidence` is for operators' eyes."""
+
+    rule: str
+    evidence: str
+    reply: Reply | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rule lets the attempt through."""
+        return self.reply is None
+
+
+Rule = Callable[[Attempt], Finding | None]
+
+
+def _ok(rule: str, evidence: str) -> Finding:
+    return Finding(rule, evidence)
+
+
+def _no(rule: str, reply: Reply, evidence: str) -> Finding:
+    return Finding(rule, evidence, reply)
+
+
+def _tls(a: Attempt) -> Finding | None:
+    if not isinstance(a.origin, Peer):
+        return None
+    if not a.origin.tls_version:
+        reply = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
+        return _no("tls", reply, "no TLS on this connection")
+    return _ok("tls", f"{a.origin.tls_version} {a.origin.cipher}")
+
+
+def _certificate(a: Attempt) -> Finding | None:
+    if not isinstance(a.origin, Peer):
+        return None
+    if a.origin.certificate is None and a.origin.chain is None:
+        reply = Reply(554, "5.7.1", "No client certificate presented; an IGC-Sante one is required")
+        return _no("certificate", reply, "no certificate in the handshake")
+    if a.origin.certificate is None:
+        reply = Reply(554, "5.7.1", "Client certificate refused: its names cannot be read")
+        return _no("certificate", reply, a.origin.chain.detail if a.origin.chain else "")
+    shown = a.origin.certificate
+    return _ok("certificate", f"{shown.subject} serial {shown.serial:x}")
+
+
+def _chain(a: Attempt) -> Finding | None:
+    if not isinstance(a.origin, Peer) or a.origin.certificate is None or a.origin.chain is None:
+        return None
+    if not a.origin.chain.trusted:
+        reply = Reply(554, "5.7.1", f"Client certificate refused: {a.origin.chain.status}")
+        return _no("chain", reply, a.origin.chain.detail)
+    return _ok("chain", a.origin.chain.detail)
+
+
+def _list_usable(a: Attempt) -> Finding | None:
+    if a.white_list is None:
+        reply = Reply(451, "4.7.1", "National white list unavailable here, try again later")
+        return _no("list", reply, a.list_problem)
+    generated = a.white_list.generated_at.isoformat()
+    return _ok("list", f"generated {generated}, {a.white_list.domains} domains")
+
+
+def _listed(a: Attempt) -> Finding | None:
+    if not isinstance(a.origin, Peer) or a.origin.certificate is None or a.white_list is None:
+        return None
+    name = a.origin.certificate.subject
+    if not a.white_list.lists(name):
+        reply = Reply(554, "5.7.1", "Certificate name is not on the national white list")
+        return _no("listed", reply, f"presented {name}")
+    return _ok("listed", f"{name}: {len(a.white_list.domains_of(name))} domains")
+
+
+def _sender(a: Attempt) -> Finding | None:
+    if not a.sender_stated:
+        return None
+    if isinstance(a.origin, LocalUser):
+        if a.origin.state is not MailboxState.ACTIVE:
+            reply = Reply(550, "5.7.1", f"Sender mailbox is {a.origin.state}")
+            return _no("sender", reply, f"mailbox {a.origin.state}")
+        return _ok("sender", "active mailbox of this operator")
+    if a.sender is None:
+        return _ok("sender", "null reverse-path (DSN or MDN)")
+    if a.white_list is None or a.origin.certificate is None:
+        return None
+    domain, name = a.sender.domain, a.origin.certificate.subject
+    if not a.white_list.covers(name, domain):
+        reply = Reply(550, "5.7.1", f"Sender domain {domain} is not listed with your certificate")
+        listed = "; ".join(sorted(map(str, a.white_list.names_of(domain)))) or "nothing"
+        return _no("sender", reply, f"presented {name}, {domain} is listed with {listed}")
+    return _ok("sender", f"{domain} is listed with {name}")
+
+
+def _size(a: Attempt) -> Finding | None:
+    if a.size is None:
+        return None
+    limit = a.policy.max_message_bytes
+    if a.size > limit:
+        reply = Reply(552, "5.3.4", f"Message over the limit of {limit} octets")
+        return _no("size", reply, f"{a.size} octets")
+    return _ok("size", f"{a.size} of {limit} octets")
+
+
+_RECIPIENT_REFUSALS: Final = {
+    MailboxState.UNKNOWN: Reply(550, "5.1.1", "No such mailbox here"),
+    MailboxState.CLOSED: Reply(550, "5.2.1", "Mailbox closed"),
+    MailboxState.SUSPENDED: Reply(450, "4.2.1", "Mailbox suspended, try again later"),
+}
+
+
+def _recipient(a: Attempt) -> Finding | None:
+    if a.recipient is None:
+        return None
+    state, address = a.recipient.state, a.recipient.address
+    if state is MailboxState.ACTIVE:
+        return _ok("recipient", "active mailbox of this operator")
+    if state is not MailboxState.FOREIGN:
+        return _no("recipient", _RECIPIENT_REFUSALS[state], f"mailbox {state}")
+    if isinstance(a.origin, Peer):
+        reply = Reply(550, "5.7.1", f"Relaying denied: {address.domain} is not served here")
+        return _no("recipient", reply, f"{address.domain} is not one of our domains")
+    if a.white_list is None:
+        return None
+    if not a.white_list.names_of(address.domain):
+        reply = Reply(550, "5.7.1", f"{address.domain} is not on the national white list")
+        return _no("recipient", reply, "not listed, and nothing leaves the trust space")
+    return _ok("recipient", f"{address.domain} is on the white list")
+
+
+def _loop(a: Attempt) -> Finding | None:
+    if a.header is None:
+        return None
+    if a.header.received > MAX_RECEIVED:
+        reply = Reply(554, "5.4.6", f"Routing loop: over {MAX_RECEIVED} Received fields")
+        return _no("loop", reply, f"{a.header.received} Received fields")
+    return _ok("loop", f"{a.header.received} Received fields")
+
+
+def _header_from(a: Attempt) -> Finding | None:
+    if a.header is None or a.policy.header_from is HeaderFromPolicy.OFF:
+        return None
+    if isinstance(a.origin, LocalUser):
+        allowed = {a.sender.domain} if a.sender else set[str]()
+        strangers = sorted(a.header.from_domains - allowed)
+    elif a.white_list is None or a.origin.certificate is None:
+        return None
+    else:
+        name, listed = a.origin.certificate.subject, a.white_list
+        strangers = sorted(d for d in a.header.from_domains if not listed.covers(name, d))
+    if not strangers:
+        return _ok("header-from", "every author's domain belongs to the sender")
+    evidence = f"author domains of others: {', '.join(strangers)}"
+    if a.policy.header_from is HeaderFromPolicy.TAG:
+        return _ok("header-from", f'{evidence} (tolerated by header_from = "tag")')
+    reply = Reply(550, "5.7.1", f"Author domain {strangers[0]} is not listed with your certificate")
+    return _no("header-from", reply, evidence)
+
+
+RULES: Final[tuple[tuple[Stage, Rule], ...]] = (
+    (Stage.PEER, _tls),
+    (Stage.PEER, _list_usable),
+    (Stage.PEER, _certificate),
+    (Stage.PEER, _chain),
+    (Stage.PEER, _listed),
+    (Stage.SENDER, _sender),
+    (Stage.SENDER | Stage.MESSAGE, _size),
+    (Stage.RECIPIENT, _recipient),
+    (Stage.MESSAGE, _loop),
+    (Stage.MESSAGE, _header_from),
+)
+
+
+class Refused(SmtpError):
+    """Admission said no; `rule` names the rule and serves as the metric's label."""
+
+    def __init__(self, rule: str, reply: Reply, evidence: str) -> None:
+        super().__init__(reply, evidence)
+        self.rule = rule
+
+
+def examine(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[Finding, ...]:
+    """Every rule of these stages that the facts allow to decide, in order."""
+    findings = (rule(attempt) for stage, rule in RULES if stage & stages)
+    return tuple(finding for finding in findings if finding is not None)
+
+
+def admit(attempt: Attempt, stages: Stage) -> None:
+    """Return if every rule of these stages passes; else raise Refused with the first that fails."""
+    for stage, rule in RULES:
+        if not stage & stages:
+            continue
+        finding = rule(attempt)
+        if finding is not None and finding.reply is not None:
+            raise Refused(finding.rule, finding.reply, finding.evidence)

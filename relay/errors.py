@@ -1,0 +1,48 @@
+"""The error tree of the relay: every error that a peer may see carries its own SMTP reply.
+
+Whatever goes wrong below (mailstore, white list, disk, peer) is turned into one of these in exactly
+one place, so that the code, the enhanced code (RFC 3463) and the public text always agree and the
+private detail never leaves the log.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An SMTP reply: three-digit code, enhanced status code (RFC 3463) and one line of text."""
+
+    code: int
+    enhanced: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.enhanced} {self.text}"
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the peer must not try the same again (RFC 5321 §4.2.1)."""
+        return self.code >= 500
+
+
+class SmtpError(Exception):
+    """A command or message that is answered with `reply`; `detail` is for the log only."""
+
+    def __init__(self, reply: Reply, detail: str = "") -> None:
+        super().__init__(f"{reply} [{detail}]" if detail else str(reply))
+        self.reply = reply
+        self.detail = detail
+
+
+class SyntaxRefused(SmtpError):
+    """A command that does not follow the grammar (RFC 5321 §4.1)."""
+
+    def __init__(self, text: str, *, code: int = 501, enhanced: str = "5.5.4") -> None:
+        super().__init__(Reply(code, enhanced, text))
+
+
+class StoreDeferred(SmtpError):
+    """Storage is unwell: nothing was accepted, the peer keeps the message and tries again."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Reply(451, "4.3.0", "Mail store unavailable, try again later"), detail)

@@ -1,0 +1,30 @@
+"""Metrics of the relay.  Labels are few and bounded: never an address, a name of a peer or an id.
+
+With PROMETHEUS_MULTIPROC_DIR set before this module is imported, every process of the daemon adds
+to the same counters and the admin endpoint sums them.
+"""
+
+from typing import Final
+
+from prometheus_client import Counter, Histogram
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+SESSIONS: Final = Counter("mssante_sessions", "SMTP connections accepted from peers")
+HANDSHAKES_FAILED: Final = Counter(
+    "mssante_tls_handshakes_failed", "Inbound TLS handshakes that failed, untrusted chains included"
+)
+ACCEPTED: Final = Counter(
+    "mssante_messages_accepted", "Messages from peers acknowledged after being made durable"
+)
+REFUSED: Final = Counter(
+    "mssante_refused", "Commands or messages refused, by rule and reply code", ["rule", "code"]
+)
+COMMIT_SECONDS: Final = Histogram(
+    "mssante_commit_seconds", "Time to make one group of messages durable", buckets=_SECONDS
+)
+DELIVERED: Final = Counter(
+    "mssante_recipients_delivered", "Recipients delivered, to a mailbox here or to a peer", ["to"]
+)
+DEFERRED: Final = Counter("mssante_deliveries_deferred", "Delivery attempts put off", ["reason"])
+FAILED: Final = Counter("mssante_recipients_failed", "Recipients refused for good by a peer")

@@ -1,0 +1,18 @@
+"""When to try again: exponential back-off with jitter.  Pure; randomness is passed in."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """First wait, longest wait, and how long a message may be queued (RFC 5321 §4.5.4.1)."""
+
+    first: timedelta = timedelta(minutes=1)
+    longest: timedelta = timedelta(hours=1)
+    life: timedelta = timedelta(days=5)
+
+    def wait(self, attempts: int, jitter: float) -> timedelta:
+        """Time to wait after attempt `attempts` (from 1); `jitter` in [0, 1) adds up to 20 %."""
+        doubled = self.first * (1 << min(attempts - 1, 32))
+        return min(doubled, self.longest) * (1 + jitter / 5)

@@ -1,0 +1,49 @@
+"""A child process for the tests of the blob store: it seals drafts until it is done or killed.
+
+`python -m tests.mailstore.blob_writer ROOT SEED` seals groups of drafts for ever, and prints the
+name of each blob on a line once it is promised to be durable. With a third argument, the greatest
+file size in bytes, it seals one group of which the second draft is beyond that size, and prints the
+outcomes.
+"""
+
+import random
+import resource
+import sys
+from pathlib import Path
+
+from mailstore.blobs import FileBlobStore
+from mailstore.drafts import MEMORY_LIMIT, Draft
+
+
+def write_for_ever(store: FileBlobStore, chance: random.Random) -> None:
+    while True:
+        drafts = []
+        for _ in range(chance.randint(1, 12)):
+            draft = store.draft()
+            # A third of them goes to a file while it is written, the others when they are sealed.
+            size = chance.choice((200, 20_000, MEMORY_LIMIT * 2)) + chance.randint(0, 1000)
+            while draft.size < size:
+                draft.write(chance.randbytes(min(50_000, size - draft.size)))
+            drafts.append(draft)
+        for outcome in store.seal(drafts):
+            print(outcome, flush=True)
+
+
+def write_past_the_limit(store: FileBlobStore, limit: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    def draft(size: int) -> Draft:
+        made = store.draft()
+        made.write(b"x" * size)
+        return made
+
+    for outcome in store.seal([draft(limit), draft(limit + 1), draft(limit - 1)]):
+        print(type(outcome).__name__, outcome, flush=True)
+
+
+if __name__ == "__main__":
+    blobs = FileBlobStore(Path(sys.argv[1]))
+    if len(sys.argv) == 3:
+        write_for_ever(blobs, random.Random(int(sys.argv[2])))  # noqa: S311 - a test's sizes
+    else:
+        write_past_the_limit(blobs, int(sys.argv[3]))

@@ -1,0 +1,106 @@
+"""Addresses of mailboxes: form, and which spellings are the same."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailstore.addresses import Address, address_key, parse_address, parse_domain
+from mailstore.errors import InvalidAddress
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "jean.dupont@medecin.mssante.fr",
+        "noreply-biologie@chu.aura.mssante.fr",
+        "279035121518989@patient.mssante.fr",
+        "hélène.müller@hopital.mssante.fr",
+        "a+b=c/d@interop-mssante.apicrypt.org",
+        f"{'l' * 64}@hopital.mssante.fr",
+    ],
+)
+def test_addresses_are_kept_as_given(text: str) -> None:
+    assert str(parse_address(text)) == text
+
+
+def test_the_domain_is_put_in_lower_case_and_the_local_part_left() -> None:
+    address = parse_address(" Jean.Dupont@Medecin.MSSANTE.fr ")
+    assert address == Address("Jean.Dupont", "medecin.mssante.fr")
+    assert address.key == "jean.dupont@medecin.mssante.fr"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("jean.dupont", "expected local-part@domain"),
+        ("@medecin.mssante.fr", "not a dot-atom"),
+        (".jean@medecin.mssante.fr", "not a dot-atom"),
+        ("jean..dupont@medecin.mssante.fr", "not a dot-atom"),
+        ("jean dupont@medecin.mssante.fr", "not a dot-atom"),
+        ('"jean"@medecin.mssante.fr', "not a dot-atom"),
+        ("jean\r\nX@medecin.mssante.fr", "not a dot-atom"),
+        ("jean\u200b@medecin.mssante.fr", "not a dot-atom"),
+        ("jean\ud800@medecin.mssante.fr", "not a dot-atom"),
+        ("a@b@medecin.mssante.fr", "not a dot-atom"),
+        (f"{'l' * 65}@hopital.mssante.fr", "longer than 64 octets"),
+        (f"{'é' * 33}@hopital.mssante.fr", "longer than 64 octets"),
+        (f"{'l' * 64}@{'d.' * 94}mssante.fr".replace("d.", "dd.", 1), "longer than 254 octets"),
+        ("jean@", "is not a domain"),
+        ("jean@-x.fr", "is not a domain"),
+        ("jean@x_y.fr", "is not a domain"),
+        ("jean@x..fr", "is not a domain"),
+        ("jean@x.fr.", "is not a domain"),
+        ("jean@[127.0.0.1]", "is not a domain"),
+        ("jean@hôpital.fr", "xn--"),
+        (f"jean@{'l' * 64}.fr", "is not a domain"),
+        (f"jean@{'l.' * 126}fr", "is not a domain"),
+    ],
+)
+def test_what_is_no_mailbox_address_is_refused_with_its_reason(text: str, reason: str) -> None:
+    with pytest.raises(InvalidAddress, match=reason):
+        parse_address(text)
+
+
+def test_domains() -> None:
+    assert parse_domain(" CHU.MSSante.fr\n") == "chu.mssante.fr"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Jean@CHU.mssante.fr", "jean@chu.mssante.fr"),
+        ("HÉLÈNE@chu.mssante.fr", "hélène@chu.mssante.fr"),
+        # é as one code point, and as e and an accent.
+        ("h\u00e9l@chu.mssante.fr", "he\u0301l@chu.mssante.fr"),
+        # RFC 5321 §4.1.2: quotes that are not needed mean nothing.
+        ('"jean.d"@chu.mssante.fr', "jean.d@chu.mssante.fr"),
+        ('"je\\an"@chu.mssante.fr', "jean@chu.mssante.fr"),
+    ],
+)
+def test_spellings_of_the_same_mailbox(one: str, other: str) -> None:
+    assert address_key(one) == address_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("jean@chu.mssante.fr", "jean@chru.mssante.fr"),
+        ("jean@chu.mssante.fr", "jéan@chu.mssante.fr"),
+        ('"je an"@chu.mssante.fr', "jean@chu.mssante.fr"),
+        ('"je an"@chu.mssante.fr', "je an@chu.mssante.fr"),
+        # casefold() would make these one.
+        ("weiß@chu.mssante.fr", "weiss@chu.mssante.fr"),
+    ],
+)
+def test_spellings_of_different_mailboxes(one: str, other: str) -> None:
+    assert address_key(one) != address_key(other)
+
+
+@given(st.text())
+def test_any_text_has_a_key_and_either_parses_or_is_refused(text: str) -> None:
+    address_key(text)
+    try:
+        address = parse_address(text)
+    except InvalidAddress:
+        return
+    assert parse_address(str(address)) == address

@@ -1,0 +1,187 @@
+"""Export to mbox, read back with the standard library's `mailbox`."""
+
+import io
+import itertools
+import mailbox
+import re
+import tracemalloc
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mailstore import export
+from mailstore.blobs import FileBlobStore
+from mailstore.database import Database
+from mailstore.errors import NotFound
+from mailstore.export import export_mailbox, write_mbox
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.messages import Delivery, Entry, Message, NewMessage, store_messages
+from tests.support.clock import NOW
+
+TRACE = "Received: from peer\r\n\tby us; Sun, 22 Nov 2026 10:11:12 +0000\r\n"
+HEAD = b"From: a@chu.mssante.fr\r\nSubject: [FIN] \xc3\xa9\r\nX-MSS-X: 1\r\n\r\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FileBlobStore]:
+    store = FileBlobStore(tmp_path / "blobs")
+    yield store
+    store.close()
+
+
+def message(
+    store: FileBlobStore,
+    body: bytes,
+    sender: str = "a@chu.mssante.fr",
+    received_at: datetime = NOW,
+    number: int = 0,
+) -> Message:
+    draft = store.draft()
+    draft.write(body)
+    [blob] = store.seal([draft])
+    return Message(f"{number:032x}", sender, str(blob), len(body), TRACE, "local", "s", received_at)
+
+
+def entry(held: Message) -> Entry:
+    return Entry(1, 1, "b@chu.mssante.fr", NOW, held)
+
+
+def read_back(mbox: bytes, path: Path) -> list[bytes]:
+    """Read an mbox as other software would, and undo the mboxrd quoting."""
+    path.write_bytes(mbox)
+    with_quotes = mailbox.mbox(path, create=False)
+    try:
+        keys = with_quotes.keys()
+        return [re.sub(rb"(?m)^>(>*From )", rb"\1", with_quotes.get_bytes(key)) for key in keys]
+    finally:
+        with_quotes.close()
+
+
+def exported(store: FileBlobStore, *bodies: bytes) -> bytes:
+    output = io.BytesIO()
+    assert write_mbox([entry(message(store, body)) for body in bodies], store, output) == len(
+        bodies
+    )
+    return output.getvalue()
+
+
+def expected(body: bytes) -> bytes:
+    head = f"Return-Path: <a@chu.mssante.fr>\r\n{TRACE}".encode()
+    text = (head + body).replace(b"\r\n", b"\n")
+    return text if text.endswith(b"\n") else text + b"\n"
+
+
+BODIES = [
+    HEAD + b"Bonjour,\r\n\r\nFrom here\r\n>From there\r\n>>From\tno\r\nfrom x\r\n From y\r\n",
+    HEAD + b"From the first line\r\n",
+    b"From the very first line, in the header\r\n\r\n",
+    HEAD + b"no end of line",
+    HEAD + b"From the last line",
+    HEAD + b"\r\n\r\n\r\nFrom a@b Sun Nov 22 10:11:12 2026\r\n\r\nblank lines around\r\n\r\n\r\n",
+    b"",
+    HEAD + bytes(range(256)).replace(b"\r", b"").replace(b"\n", b"") + b"\r\n",
+    HEAD + b"l" * 600_000 + b"\r\nFrom after a long line\r\n",
+    HEAD + b"text\rwith\rlone\rCR\r\n",
+]
+
+
+def test_messages_read_back_exactly(store: FileBlobStore, tmp_path: Path) -> None:
+    mbox = exported(store, *BODIES)
+    assert read_back(mbox, tmp_path / "mbox") == [expected(body) for body in BODIES]
+    assert b"\r\n" not in mbox
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    bodies=st.lists(
+        st.lists(
+            st.sampled_from([b"From ", b">", b"\r\n", b"x", b" ", b"From", b"\r", b"\xe9"])
+        ).map(b"".join),
+        max_size=4,
+    ),
+    chunk=st.integers(1, 9),
+)
+def test_any_body_cut_anywhere_reads_back_exactly(
+    store: FileBlobStore, tmp_path: Path, bodies: list[bytes], chunk: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_CHUNK", chunk)
+        mbox = exported(store, *bodies)
+    assert read_back(mbox, tmp_path / "mbox") == [expected(body) for body in bodies]
+
+
+@pytest.mark.parametrize(
+    ("sender", "from_line", "return_path"),
+    [
+        ("a@chu.mssante.fr", b"From a@chu.mssante.fr Sun Nov 22 ", b"<a@chu.mssante.fr>"),
+        ("", b"From MAILER-DAEMON Sun Nov 22 ", b"<>"),
+        ('"a b"@c.fr', b'From "ab"@c.fr Sun Nov 22 ', b'<"a b"@c.fr>'),
+        ("é@c.fr", "From é@c.fr Sun Nov 22 ".encode(), "<é@c.fr>".encode()),
+    ],
+)
+def test_the_envelope_is_on_top(
+    store: FileBlobStore, sender: str, from_line: bytes, return_path: bytes
+) -> None:
+    # 00:11:12 on Monday in Paris is Sunday still in UTC.
+    paris = timezone(timedelta(hours=1))
+    at = datetime(2026, 11, 23, 0, 11, 12, tzinfo=paris)
+    output = io.BytesIO()
+    write_mbox([entry(message(store, HEAD, sender, at))], store, output)
+    assert output.getvalue() == (
+        from_line
+        + b"23:11:12 2026\nReturn-Path: "
+        + return_path
+        + b"\n"
+        + TRACE.replace("\r\n", "\n").encode()
+        + HEAD.replace(b"\r\n", b"\n")
+        + b"\n"
+    )
+
+
+def test_a_mailbox_is_exported_whole_in_its_order(
+    database: Database, store: FileBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_PAGE", 3)
+    rpps = Identifier(IdentifierKind.RPPS, "10000001916")
+    bodies = [HEAD + b"number %d\r\n" % i for i in range(8)]
+    with database.write() as conn:
+        add_domain(conn, "chu.mssante.fr", now=NOW)
+        a, b = (
+            add_mailbox(conn, f"{local}@chu.mssante.fr", MailboxType.PER, rpps, now=NOW)
+            for local in "ab"
+        )
+        new = [
+            # The ids fall: the order is that of delivery.
+            NewMessage(message(store, body, number=99 - i), (Delivery(box.id, "x"),))
+            for i, (body, box) in enumerate(itertools.product(bodies, (a, b)))
+        ]
+        store_messages(conn, new, now=NOW)
+    output = io.BytesIO()
+    assert export_mailbox(database, store, a.id, output) == 8
+    assert read_back(output.getvalue(), tmp_path / "mbox") == [expected(body) for body in bodies]
+    assert export_mailbox(database, store, 99, io.BytesIO()) == 0
+
+
+def test_a_missing_body_is_told_and_leaves_what_came_before(store: FileBlobStore) -> None:
+    good, bad = message(store, HEAD), message(store, HEAD + b"lost")
+    store.path(bad.blob).unlink()
+    output = io.BytesIO()
+    with pytest.raises(NotFound, match=bad.blob):
+        write_mbox([entry(good), entry(bad)], store, output)
+    assert output.getvalue() == exported(store, HEAD)
+
+
+def test_a_large_message_does_not_sit_in_memory(store: FileBlobStore, tmp_path: Path) -> None:
+    line = b"From " + b"x" * 71 + b"\r\n"
+    large = entry(message(store, HEAD + line * (25_000_000 // len(line))))
+    with (tmp_path / "mbox").open("wb") as output:
+        tracemalloc.start()
+        write_mbox([large], store, output)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 3_000_000

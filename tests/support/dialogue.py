@@ -1,0 +1,113 @@
+r"""Dialogue files: SMTP conversations as a sysadmin writes them down, run against a real server.
+
+    # a comment
+    peer: b                  the operator whose certificate is shown (none: no certificate)
+    C: EHLO smtp.b.mssante.fr        sent with CRLF; lines that follow each other go out in one write
+    S: 250-smtp.a.mssante.fr         expected line; * stands for anything
+    T: starttls              the TLS handshake
+    X: raw\r\n               sent as it is, with Python's escapes
+    Z: 1000000               so many octets of text lines
+    F: the handshake fails
+    E: the server closes the connection
+"""
+
+import asyncio
+import fnmatch
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A group of lines of one kind."""
+
+    kind: str
+    lines: tuple[str, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """A parsed file."""
+
+    settings: dict[str, str]
+    steps: tuple[Step, ...]
+
+
+def parse(path: Path) -> Dialogue:
+    """Read a dialogue file."""
+    settings: dict[str, str] = {}
+    steps: list[Step] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        kind, colon, text = line.partition(":")
+        assert colon, f"{path.name}:{number}: no colon"
+        text = text.removeprefix(" ")
+        if kind not in {"C", "S", "T", "X", "Z", "F", "E"}:
+            settings[kind] = text.strip()
+        elif steps and steps[-1].kind == kind == "C":
+            steps[-1] = Step(kind, (*steps[-1].lines, text), steps[-1].where)
+        else:
+            steps.append(Step(kind, (text,), f"{path.name}:{number}"))
+    return Dialogue(settings, tuple(steps))
+
+
+async def play(dialogue: Dialogue, host: str, port: int, tls: Callable[[], ssl.SSLContext]) -> None:
+    """Hold the conversation; an AssertionError names the file and line that did not come true."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        for step in dialogue.steps:
+            async with asyncio.timeout(PATIENCE):
+                await _step(step, reader, writer, tls)
+    finally:
+        writer.close()
+
+
+async def _step(
+    step: Step,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    tls: Callable[[], ssl.SSLContext],
+) -> None:
+    match step.kind:
+        case "C":
+            writer.write("".join(f"{line}\r\n" for line in step.lines).encode())
+            await writer.drain()
+        case "X":
+            writer.write(step.lines[0].encode("latin-1").decode("unicode_escape").encode("latin-1"))
+            await writer.drain()
+        case "Z":
+            for piece in _text(int(step.lines[0])):
+                writer.write(piece)
+                await writer.drain()
+        case "S":
+            said = (await reader.readline()).decode().rstrip("\r\n")
+            expected = step.lines[0]
+            assert fnmatch.fnmatchcase(said, expected), (
+                f"{step.where}: expected {expected!r}, the server said {said!r}"
+            )
+        case "T":
+            await writer.start_tls(tls())
+        case "F":
+            try:
+                await writer.start_tls(tls())
+                rest = await reader.read()  # TLS 1.3 tells the client only afterwards
+            except (ssl.SSLError, ConnectionError):
+                return
+            assert rest == b"", f"{step.where}: the handshake succeeded, then came {rest!r}"
+        case "E":
+            rest = await reader.read()
+            assert rest == b"", f"{step.where}: expected the end, the server said {rest!r}"
+
+
+def _text(octets: int) -> Iterator[bytes]:
+    line = b"0123456789" * 7 + b"\r\n"
+    block = line * 1000
+    for _ in range(octets // len(block)):
+        yield block
+    yield line * (octets % len(block) // len(line))

@@ -1,0 +1,167 @@
+"""An operator's inbound side in the test's own process, on loopback, with real TLS and a real store.
+
+The trust space has operators A (ours), B (two names), C, and an intruder whose certificate is off
+the list.  Time is the real one: these certificates are judged by OpenSSL as they are made.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from mssante_operator import migrate, runtime
+from mssante_operator.bootstrap import TrustSpace, write_identity
+from mssante_operator.testbed.credential import Credential, new_key
+from mssante_operator.testbed.profile import Lifetime, Subject
+
+from mailstore.blobs import FileBlobStore
+from mailstore.database import Database
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes import MailboxState, add_domain, add_mailbox, get_mailbox, set_state
+from mailstore.messages import Entry, list_entries
+from relay import tls
+from relay.acceptance import Intake, Store
+from relay.admission import HeaderFromPolicy, Policy
+from relay.context import Limits, SessionContext
+from relay.directory import Directory
+from relay.listener import Listener, bind
+from relay.perimeter import Perimeter
+from whitelist.trust import TrustStore
+
+HOST = "127.0.0.1"
+OURS = "a.mssante.fr"
+ACTIVE = f"claire.martin@{OURS}"
+SUSPENDED = f"suspendu@{OURS}"
+CLOSED = f"ferme@{OURS}"
+
+_RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
+
+
+@dataclass(frozen=True)
+class Space:
+    """A trust space with its operators' credentials by name, and the signed list of them."""
+
+    space: TrustSpace
+    operators: dict[str, Credential]
+    white_list: bytes
+
+    @property
+    def trust(self) -> TrustStore:
+        authorities = self.space.hierarchy
+        return TrustStore((authorities.root.certificate,), (authorities.intermediate.certificate,))
+
+    def identity(self, name: str, folder: Path) -> tls.Identity:
+        """Certificate and key of an operator as files."""
+        if not (folder / f"{name}.pem").exists():
+            write_identity(self.operators[name], self.space.hierarchy, folder, name)
+        return tls.Identity(folder / f"{name}.pem", folder / f"{name}.key")
+
+
+@cache
+def trust_space() -> Space:
+    """The trust space of this test process."""
+    now = datetime.now(UTC)
+    space, key = TrustSpace.create(now), new_key()
+
+    def enrol(name: str, lifetime: Lifetime) -> Credential:
+        subject = Subject(name, "1750000002", f"OPERATEUR {name}", "Hérault (34)")
+        return space.hierarchy.issue_server(subject, [name], lifetime, key=key)
+
+    fresh = Lifetime.of_leaf(now)
+    over = Lifetime(now - timedelta(days=30), now - timedelta(days=1))
+    operators = {name: enrol(f"smtp.{name}.mssante.fr", fresh) for name in ("a", "b", "c")}
+    listed = {f"{name}.mssante.fr": credential for name, credential in operators.items()}
+    operators["expired"] = enrol("smtp.b.mssante.fr", over)
+    operators["intruder"] = enrol("smtp.intrus.example", fresh)
+    return Space(space, operators, space.sign_list(listed))
+
+
+@dataclass
+class Inbound:
+    """A listening operator A."""
+
+    port: int
+    folder: Path
+    store: Store
+    context: SessionContext
+    perimeter: Perimeter
+    space: Space = field(default_factory=trust_space)
+
+    def client_tls(self, name: str | None) -> ssl.SSLContext:
+        """A TLS context that shows the certificate of an operator, or none."""
+        if name is not None:
+            return tls.client_context(self.space.identity(name, self.folder), self.space.trust)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(cadata=self.space.trust.pem)
+        return context
+
+    def entries(self, address: str) -> list[Entry]:
+        """What a mailbox holds."""
+        with self.store.database.read() as connection:
+            return list_entries(connection, get_mailbox(connection, address).id)
+
+    def body(self, entry: Entry) -> bytes:
+        """The octets of a message as they came."""
+        with self.store.blobs.open(entry.message.blob) as stored:
+            return stored.read()
+
+
+def make_store(folder: Path, url: str | None = None) -> Store:
+    """A store with operator A's domain and mailboxes in every state."""
+    url = url or f"sqlite:///{folder / 'store.db'}"
+    migrate.upgrade(url)
+    store = Store(FileBlobStore(folder / "blobs"), Database(url))
+    now = runtime.clock()
+    with store.database.write() as connection:
+        add_domain(connection, OURS, now=now)
+        for address in (ACTIVE, f"cardiologie@{OURS}", SUSPENDED, CLOSED):
+            add_mailbox(connection, address, MailboxType.PER, _RPPS, now=now)
+        set_state(connection, SUSPENDED, MailboxState.SUSPENDED)
+        set_state(connection, CLOSED, MailboxState.CLOSED)
+    return store
+
+
+@asynccontextmanager
+async def inbound(
+    folder: Path,
+    *,
+    white_list: bytes | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    max_message_bytes: int = 1_000_000,
+    header_from: HeaderFromPolicy = HeaderFromPolicy.TAG,
+) -> AsyncIterator[Inbound]:
+    """Listen as operator A; `white_list` b"" is no list at all, None the good one."""
+    space = trust_space()
+    path = folder / "list.xml"
+    path.write_bytes(space.white_list if white_list is None else white_list)
+    perimeter = Perimeter(path, "alb.mssante.fr", space.trust, runtime.clock)
+    perimeter.load()
+    store = make_store(folder)
+    server_tls = tls.server_context(space.identity("a", folder), space.trust)
+    context = SessionContext(
+        hostname="smtp.a.mssante.fr",
+        limits=limits,
+        policy=Policy(max_message_bytes, header_from),
+        perimeter=perimeter,
+        directory=Directory(store.database),
+        blobs=store.blobs,
+        intake=Intake(store, runtime.clock),
+        tls=lambda: server_tls,
+        clock=runtime.clock,
+        new_id=runtime.make_id,
+    )
+    listener = Listener(context)
+    bound = bind(HOST, 0, share=False)
+    await listener.start(bound)
+    try:
+        yield Inbound(bound.getsockname()[1], folder, store, context, perimeter)
+    finally:
+        await asyncio.wait_for(listener.stop(grace=0), 10)
+        await context.intake.close()
+        store.blobs.close()
+        store.database.close()

@@ -1,0 +1,39 @@
+"""Writes what is generated from the code: the annotated configuration and the command reference."""
+
+import sys
+from pathlib import Path
+
+import click
+from mssante_operator.cli import cli
+from mssante_operator.reference import reference
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def commands() -> str:
+    """Every command's own help, as a page."""
+    parts = ["# Commands", "", "Generated from the program by `make docs`.", ""]
+
+    def add(command: click.Command, path: tuple[str, ...]) -> None:
+        context = click.Context(command, info_name=" ".join(path), terminal_width=90)
+        parts.extend([f"## {' '.join(path)}", "", "```text", command.get_help(context), "```", ""])
+        if isinstance(command, click.Group):
+            for name, child in sorted(command.commands.items()):
+                add(child, (*path, name))
+
+    add(cli, ("mssante",))
+    return "\n".join(parts)
+
+
+def pages() -> dict[Path, str]:
+    """Path of each generated file and what belongs in it."""
+    return {
+        ROOT / "config" / "mssante.example.toml": reference(),
+        ROOT / "docs" / "commands.md": commands(),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path.relative_to(ROOT)}\n")

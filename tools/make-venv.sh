@@ -1,0 +1,19 @@
+#!/bin/sh
+# make-venv.sh PYTHON DIR: a virtual environment, with Debian's venv package brought where it is missing.
+set -eu
+python=$1 folder=$2
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "Python 3.11 or newer is needed; $python is $("$python" --version 2>&1). Give PYTHON=..." >&2
+  exit 1
+}
+"$python" -c 'import ensurepip, venv' 2>/dev/null || {
+  package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
+  else
+    echo "Python's venv module is missing; run as root: apt-get install $package" >&2
+    exit 1
+  fi
+}
+exec "$python" -m venv "$folder"

@@ -1,0 +1,39 @@
+"""From octets or a file to a white list that may be used: signature, content, index.
+
+This is the only way in. Whatever is wrong is a `ListRefused`, and the list in force stays.
+"""
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+
+from whitelist.document import read_document
+from whitelist.errors import ListRefused, Reason
+from whitelist.lookup import WhiteList
+from whitelist.shape import MAX_LIST_BYTES
+from whitelist.signature import verify_signature
+from whitelist.trust import TrustStore
+
+
+def read_list(data: bytes, trust: TrustStore, signer: str, at: datetime) -> WhiteList:
+    """Verify and index the octets of a list file, as of the aware instant `at`.
+
+    `signer` is the common name that must have signed (`alb.mssante.fr` for the national list).
+    Raises ListRefused with a reason for every list that must not be used.
+    """
+    signed = verify_signature(data, trust, signer, at)
+    digest = hashlib.sha256(data).hexdigest()
+    return WhiteList.build(read_document(signed.root), signed.signer, digest)
+
+
+def load_file(path: Path, trust: TrustStore, signer: str, at: datetime) -> WhiteList:
+    """Read a list from a file; as `read_list`, and ListRefused(unreadable) names the file."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_LIST_BYTES + 1)
+    except OSError as error:
+        raise ListRefused(
+            Reason.UNREADABLE,
+            f"{path} cannot be read ({error.strerror}); give the path of a white list file",
+        ) from error
+    return read_list(data, trust, signer, at)

@@ -1,0 +1,94 @@
+"""Questions put to a verified white list, such as which names may speak for a domain.
+
+Domains match exactly, in any letter case, never by suffix or wildcard (DOMAIN §9.11); names match
+as parsed (`whitelist.names`). A domain may have several names and a name thousands of domains
+(DOMAIN §9.7, §9.20). A list is immutable: a newer one replaces it as a whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Self
+
+from whitelist.document import Document, Entry
+from whitelist.names import DistinguishedName
+from whitelist.trust import CertificateFacts
+
+_NOTHING: Mapping[DistinguishedName, Entry] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class WhiteList:
+    """A verified list, indexed both ways; `digest` is the SHA-256 of its file in hexadecimal."""
+
+    document: Document
+    signer: CertificateFacts
+    digest: str
+    _by_domain: Mapping[str, Mapping[DistinguishedName, Entry]] = field(repr=False)
+    _by_name: Mapping[DistinguishedName, frozenset[str]] = field(repr=False)
+
+    @classmethod
+    def build(cls, document: Document, signer: CertificateFacts, digest: str) -> Self:
+        """Index a document; of entries that bind the same domain and name the first is kept."""
+        by_domain: dict[str, dict[DistinguishedName, Entry]] = {}
+        by_name: dict[DistinguishedName, set[str]] = {}
+        for entry in document.entries:
+            by_domain.setdefault(entry.domain, {}).setdefault(entry.name, entry)
+            by_name.setdefault(entry.name, set()).add(entry.domain)
+        frozen = {name: frozenset(domains) for name, domains in by_name.items()}
+        return cls(document, signer, digest, by_domain, frozen)
+
+    @property
+    def generated_at(self) -> datetime:
+        """When the publisher generated the list (aware)."""
+        return self.document.generated_at
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was skipped in the file, a line each."""
+        return self.document.warnings
+
+    @property
+    def entries(self) -> int:
+        """How many entries are in use, repeated ones included."""
+        return len(self.document.entries)
+
+    @property
+    def domains(self) -> int:
+        """How many domains are listed."""
+        return len(self._by_domain)
+
+    @property
+    def dn_strings(self) -> int:
+        """How many spellings of certificate names the file has."""
+        return len({entry.dn_text for entry in self.document.entries})
+
+    @property
+    def names(self) -> int:
+        """How many certificate names are listed, spellings of one name counted once."""
+        return len(self._by_name)
+
+    def names_of(self, domain: str) -> frozenset[DistinguishedName]:
+        """Give the certificate names that may speak for `domain`; none if it is not listed."""
+        return frozenset(self._entries_of(domain))
+
+    def lists(self, name: DistinguishedName) -> bool:
+        """Whether `name` is listed for any domain at all."""
+        return name in self._by_name
+
+    def covers(self, name: DistinguishedName, domain: str) -> bool:
+        """Whether `name` may speak for `domain`."""
+        return name in self._entries_of(domain)
+
+    def domains_of(self, name: DistinguishedName) -> frozenset[str]:
+        """Give the domains, in lower case, for which `name` may speak."""
+        return self._by_name.get(name, frozenset())
+
+    def entry_for(self, name: DistinguishedName, domain: str) -> Entry | None:
+        """Give the entry by which `name` may speak for `domain`, as evidence; None if none."""
+        return self._entries_of(domain).get(name)
+
+    def _entries_of(self, domain: str) -> Mapping[DistinguishedName, Entry]:
+        # lower() turns some look-alikes into ASCII letters (U+212A into k): those never match.
+        return self._by_domain.get(domain.lower(), _NOTHING) if domain.isascii() else _NOTHING
