@@ -9,7 +9,7 @@ every directory that names it (the fan-out, and above it the root) is synced aft
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +42,7 @@ class FileBlobStore:
             raise StoreUnavailable(
                 f"cannot make the blob store {root}: {error.strerror}"
             ) from error
+        self._fanouts = {name: root / name for name in (f"{i:02x}" for i in range(256))}
         # Fan-out directories whose entry in the root this process knows to be on disk.
         self._anchored: set[Path] = set()
         self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="blob-sync")
@@ -60,13 +61,20 @@ class FileBlobStore:
         In place of a draft that failed stands the StoreUnavailable that says why; its neighbours
         are not touched by it. All drafts have ended by then.
         """
-        outcomes = list(self._pool.map(self._place, drafts))
+        outcomes = [self._write(draft) for draft in drafts]
+        # Only the waiting for the disk is spread over threads: the rest is quick, and threads that
+        # contend for the interpreter would slow it down.
+        written = [i for i, draft in enumerate(drafts) if not draft.ended]
+        for i, failure in zip(
+            written, self._pool.map(_try, [drafts[i].sync for i in written]), strict=True
+        ):
+            outcomes[i] = failure or self._place(drafts[i])
         fanouts = {self._fanout(name) for name in outcomes if isinstance(name, str)}
         # Another process may have made a fan-out directory, or a blob in it, and not synced it yet.
         # So both are synced by each process that is to vouch for them.
         unanchored = fanouts - self._anchored
         directories = [*fanouts, *([self.root] if unanchored else [])]
-        synced = dict(zip(directories, self._pool.map(_try_sync, directories), strict=True))
+        synced = dict(zip(directories, self._pool.map(_sync, directories), strict=True))
         root_failure = synced.get(self.root)
         if root_failure is None:
             self._anchored |= unanchored
@@ -116,27 +124,40 @@ class FileBlobStore:
         return removed
 
     def _fanout(self, blob: str) -> Path:
-        return self.root / blob[:2]
+        return self._fanouts[blob[:2]]
 
-    def _place(self, draft: Draft) -> str | StoreUnavailable:
-        blob, size = draft.blob, draft.size
-        target = self.path(blob)
+    def _write(self, draft: Draft) -> str | StoreUnavailable:
+        """Write a draft out, or discard it where its blob is here already."""
+        blob = draft.blob
         try:
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            # Only whole, synced files are ever renamed into place; one of another size was damaged
-            # since, and is replaced.
-            if target.exists() and target.stat().st_size == size:
+            fanout = self._fanout(blob)
+            if fanout not in self._anchored:
+                fanout.mkdir(mode=0o700, exist_ok=True)
+            if not draft.ended and self._holds(blob, draft.size):
                 draft.discard()
             else:
-                draft.place(target)
+                draft.spill()
         except StoreUnavailable as error:
             return error
         except OSError as error:
             draft.discard()
-            failure = StoreUnavailable(f"cannot store the blob {blob}: {error.strerror}")
-            failure.__cause__ = error
-            return failure
+            return _failure(f"cannot store the blob {blob}", error)
         return blob
+
+    def _holds(self, blob: str, size: int) -> bool:
+        # Only whole, synced files ever have such a name; one of another size was damaged since.
+        try:
+            return self.path(blob).stat().st_size == size
+        except FileNotFoundError:
+            return False
+
+    def _place(self, draft: Draft) -> str | StoreUnavailable:
+        target = self.path(draft.blob)
+        failure = _try(lambda: draft.place(target))
+        if failure is not None:
+            # Should someone have removed the directory, the next attempt makes it again.
+            self._anchored.discard(target.parent)
+        return failure or draft.blob
 
 
 def _sync_directory(path: Path) -> None:
@@ -147,11 +168,23 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _try_sync(path: Path) -> StoreUnavailable | None:
+def _sync(path: Path) -> StoreUnavailable | None:
     try:
         _sync_directory(path)
     except OSError as error:
-        failure = StoreUnavailable(f"cannot sync {path}: {error.strerror}")
-        failure.__cause__ = error
-        return failure
+        return _failure(f"cannot sync {path}", error)
     return None
+
+
+def _try(step: Callable[[], None]) -> StoreUnavailable | None:
+    try:
+        step()
+    except StoreUnavailable as error:
+        return error
+    return None
+
+
+def _failure(what: str, error: OSError) -> StoreUnavailable:
+    failure = StoreUnavailable(f"{what}: {error.strerror}")
+    failure.__cause__ = error
+    return failure

@@ -7,9 +7,9 @@ to a temporary file, so that memory does not depend on the sizes of messages.
 import hashlib
 import io
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from mailstore.errors import StoreUnavailable
 
@@ -25,12 +25,11 @@ class Draft:
 
     def __init__(self, directory: Path) -> None:
         self.size = 0
-        self._directory = directory
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
         self._limit = MEMORY_LIMIT
         self._file: io.FileIO | None = None
-        self._path: Path | None = None
+        self._path = directory / f"draft-{uuid4().hex}"
         self._ended: str | None = None
 
     @property
@@ -58,38 +57,59 @@ class Draft:
         """Forget it, with its temporary file. May be called again, and after `seal`."""
         self._end("the draft was discarded")
 
-    def place(self, target: Path) -> None:
-        """Write it all, sync it, then rename it to `target`: for the blob store alone.
+    @property
+    def ended(self) -> bool:
+        """Whether it was discarded or placed, or failed."""
+        return self._ended is not None
 
-        The name appears only once the bytes are on disk; the directory is left for the caller to
-        sync. Raises StoreUnavailable, after which the draft is discarded.
-        """
+    # What follows is for the blob store alone, in this order: each step is a group's, and the
+    # syncing of a group takes place side by side. Each raises StoreUnavailable, and then the draft
+    # is discarded.
+
+    def spill(self) -> None:
+        """Write all of it to the temporary file."""
         self._check_open()
         try:
-            file, path = self._flush()
-            os.fdatasync(file.fileno())
-            file.close()
-            path.replace(target)
+            self._flush()
         except OSError as error:
             self._fail(error)
-        self._path = None
+
+    def sync(self) -> None:
+        """Wait until the bytes are on disk."""
+        self._check_open()
+        try:
+            os.fdatasync(self._opened().fileno())
+        except OSError as error:
+            self._fail(error)
+
+    def place(self, target: Path) -> None:
+        """Give it its name, which its bytes on disk deserve now; the directory is not synced."""
+        self._check_open()
+        try:
+            self._opened().close()
+            self._path.replace(target)
+        except OSError as error:
+            self._fail(error)
+        self._file = None
         self._end("the draft was sealed")
 
     def _check_open(self) -> None:
         if self._ended is not None:
             raise StoreUnavailable(self._ended)
 
-    def _flush(self) -> tuple[io.FileIO, Path]:
-        if self._file is None or self._path is None:
-            descriptor, name = tempfile.mkstemp(prefix="draft-", dir=self._directory)
-            self._file, self._path = io.FileIO(descriptor, "w"), Path(name)
+    def _opened(self) -> io.FileIO:
+        if self._file is None:
+            self._file = io.FileIO(self._path, "x", opener=_open_private)
             self._limit = _WRITE_SIZE
+        return self._file
+
+    def _flush(self) -> None:
+        file = self._opened()
         with memoryview(self._buffer) as rest:
             written = 0
             while written < len(rest):
-                written += self._file.write(rest[written:])
+                written += file.write(rest[written:])
         self._buffer.clear()
-        return self._file, self._path
 
     def _fail(self, error: OSError) -> None:
         reason = f"cannot write to the blob store: {error.strerror}"
@@ -99,12 +119,14 @@ class Draft:
     def _end(self, reason: str) -> None:
         self._ended = self._ended or reason
         self._buffer = bytearray()
-        # What cannot be closed or removed now is left to FileBlobStore.sweep.
         if self._file is not None:
+            # What cannot be closed or removed now is left to FileBlobStore.sweep.
             with suppress(OSError):
                 self._file.close()
-            self._file = None
-        if self._path is not None:
             with suppress(OSError):
-                self._path.unlink(missing_ok=True)
-            self._path = None
+                self._path.unlink()
+            self._file = None
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -11,8 +11,10 @@ from typing import Final
 
 from relay.errors import SyntaxRefused
 
-# Named after the productions of RFC 5321 §4.1.2, with the UTF-8 of RFC 6531 §3.3.
-_UTF8_NON_ASCII: Final = "\u0080-\U0010ffff"
+# Named after the productions of RFC 5321 §4.1.2, with the UTF-8 of RFC 6531 §3.3.  Left out are the
+# C1 controls and Unicode's line ends, which RFC 5198 §2 keeps from net text and which would act on
+# terminals and logs, and surrogates, by which Python carries octets that are not UTF-8.
+_UTF8_NON_ASCII: Final = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
 _ATEXT: Final = rf"[A-Za-z0-9!#$%&'*+\-/=?^_`{{|}}~{_UTF8_NON_ASCII}]"
 _DOT_STRING: Final = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
 _QUOTED_STRING: Final = rf'"(?:[ !#-\[\]-~{_UTF8_NON_ASCII}]|\\[ -~])*"'

@@ -15,9 +15,9 @@ from relay.address import Address
 from relay.errors import Reply, SmtpError
 from relay.headers import HeaderFacts
 from whitelist.lookup import WhiteList
-from whitelist.trust import CertificateFacts, ChainVerdict
+from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict
 
-MAX_RECEIVED: Final = 50  # trace fields before a message counts as looping, RFC 5321 §6.3
+MAX_RECEIVED: Final = 100  # trace fields before a message counts as looping, RFC 5321 §6.3
 
 
 class Stage(Flag):
@@ -147,8 +147,11 @@ def _certificate(a: Attempt) -> Finding | None:
 
 
 def _chain(a: Attempt) -> Finding | None:
-    if not isinstance(a.origin, Peer) or a.origin.certificate is None or a.origin.chain is None:
+    if not isinstance(a.origin, Peer) or a.origin.certificate is None:
         return None
+    if a.origin.chain is None:
+        reply = Reply(554, "5.7.1", f"Client certificate refused: {ChainStatus.UNTRUSTED}")
+        return _no("chain", reply, "nobody has judged its chain")
     if not a.origin.chain.trusted:
         reply = Reply(554, "5.7.1", f"Client certificate refused: {a.origin.chain.status}")
         return _no("chain", reply, a.origin.chain.detail)
@@ -243,18 +246,19 @@ def _header_from(a: Attempt) -> Finding | None:
         return None
     if isinstance(a.origin, LocalUser):
         allowed = {a.sender.domain} if a.sender else set[str]()
-        strangers = sorted(a.header.from_domains - allowed)
+        strangers, fault = sorted(a.header.from_domains - allowed), "not that of your address"
     elif a.white_list is None or a.origin.certificate is None:
         return None
     else:
         name, listed = a.origin.certificate.subject, a.white_list
         strangers = sorted(d for d in a.header.from_domains if not listed.covers(name, d))
+        fault = "not listed with your certificate"
     if not strangers:
         return _ok("header-from", "every author's domain belongs to the sender")
     evidence = f"author domains of others: {', '.join(strangers)}"
     if a.policy.header_from is HeaderFromPolicy.TAG:
         return _ok("header-from", f'{evidence} (tolerated by header_from = "tag")')
-    reply = Reply(550, "5.7.1", f"Author domain {strangers[0]} is not listed with your certificate")
+    reply = Reply(550, "5.7.1", f"Author domain {strangers[0]} is {fault}")
     return _no("header-from", reply, evidence)
 
 

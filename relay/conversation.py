@@ -8,7 +8,7 @@ text.
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -42,13 +42,17 @@ class Terms:
     data_timeout: float = 600  # RFC 5321 §4.5.3.2.6
 
 
-async def converse(
-    target: Target, terms: Terms, envelope: Claim, message: AsyncIterator[bytes], size: int
-) -> Mapping[str, Outcome]:
-    """Hand a message over; returns what became of each recipient.
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is handed over: `octets` yields the message with CRLF line ends, `size` in all."""
 
-    `message` yields its octets with CRLF line ends, `size` in all.  Raises AttemptFailed.
-    """
+    envelope: Claim
+    octets: AsyncIterator[bytes]
+    size: int
+
+
+async def converse(target: Target, terms: Terms, letter: Letter) -> Mapping[str, Outcome]:
+    """Hand a message over; returns what became of each recipient.  Raises AttemptFailed."""
     client = aiosmtplib.SMTP(
         hostname=target.host,
         port=target.port,
@@ -59,7 +63,8 @@ async def converse(
     )
     try:
         await _connect(client, terms)
-        return await _transact(client, terms, envelope, message, size)
+        with closing(_writer(client)) as writer:
+            return await _transact(client, writer, terms, letter)
     except (aiosmtplib.SMTPException, OSError) as error:
         raise AttemptFailed("connection", f"{target.host}: {_said(error)}") from error
     finally:
@@ -81,17 +86,26 @@ async def _connect(client: aiosmtplib.SMTP, terms: Terms) -> None:
     await client.ehlo()
 
 
+def _writer(client: aiosmtplib.SMTP) -> asyncio.StreamWriter:
+    """A writer beside aiosmtplib's own, which would want the whole message in memory at once.
+
+    Its protocol has the flow control that StreamWriter.drain asks for.  To be closed in the end.
+    """
+    protocol = client.protocol
+    if protocol is None or protocol.transport is None:
+        raise aiosmtplib.SMTPServerDisconnected("Connection lost after the handshake")
+    transport = cast("asyncio.WriteTransport", protocol.transport)
+    return asyncio.StreamWriter(transport, protocol, None, asyncio.get_running_loop())
+
+
 async def _transact(
-    client: aiosmtplib.SMTP,
-    terms: Terms,
-    envelope: Claim,
-    message: AsyncIterator[bytes],
-    size: int,
+    client: aiosmtplib.SMTP, writer: asyncio.StreamWriter, terms: Terms, letter: Letter
 ) -> Mapping[str, Outcome]:
+    envelope = letter.envelope
     options = []
     encoding = "ascii"
     if client.supports_extension("size"):
-        options.append(f"SIZE={size}")
+        options.append(f"SIZE={letter.size}")
     if client.supports_extension("8bitmime"):
         options.append("BODY=8BITMIME")
     if envelope.smtputf8:
@@ -113,27 +127,21 @@ async def _transact(
         except aiosmtplib.SMTPResponseException as error:
             outcomes[recipient] = _outcome(error.code, error.message)
     if taken:
-        code, text = await _send(client, terms, message)
+        code, text = await _send(client, writer, terms, letter)
         outcomes.update(dict.fromkeys(taken, _outcome(code, text)))
     await _farewell(client)
     return outcomes
 
 
 async def _send(
-    client: aiosmtplib.SMTP, terms: Terms, message: AsyncIterator[bytes]
+    client: aiosmtplib.SMTP, writer: asyncio.StreamWriter, terms: Terms, letter: Letter
 ) -> tuple[int, str]:
     start = await client.execute_command(b"DATA")
     if start.code != 354:
         return start.code, start.message
-    protocol = client.protocol
-    if protocol is None or protocol.transport is None:
-        raise aiosmtplib.SMTPServerDisconnected("Connection lost before the message")
-    # aiosmtplib would want the whole message in memory; its protocol is built for this very writer.
-    transport = cast("asyncio.WriteTransport", protocol.transport)
-    writer = asyncio.StreamWriter(transport, protocol, None, asyncio.get_running_loop())
     stuffer = DotStuffer()
     async with asyncio.timeout(terms.data_timeout):
-        async for chunk in message:
+        async for chunk in letter.octets:
             writer.write(stuffer.feed(chunk))
             await writer.drain()
         writer.write(stuffer.finish())

@@ -8,8 +8,8 @@ Without a usable white list the queue is held: nothing is tried and nothing fail
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,7 +20,7 @@ from mailstore.errors import StoreUnavailable
 from relay import metrics
 from relay.acceptance import Store
 from relay.address import PATIENT_DOMAIN
-from relay.conversation import AttemptFailed, Terms, converse
+from relay.conversation import AttemptFailed, Letter, Terms, converse
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome, State, claim, settle
 from relay.retry import RetryPolicy
@@ -171,7 +171,8 @@ class Courier:
             try:
                 trace = taken.trace.encode("ascii")
                 size = len(trace) + taken.size
-                return await converse(target, terms, taken, self._octets(taken, trace), size)
+                async with aclosing(self._octets(taken, trace)) as octets:
+                    return await converse(target, terms, Letter(taken, octets, size))
             except AttemptFailed as failed:
                 failure = failed
         raise failure
@@ -192,7 +193,7 @@ class Courier:
         if white_list is None or not white_list.covers(name, domain):
             raise AttemptFailed("wrong-name", f"server showed {name}, not listed for {domain}")
 
-    async def _octets(self, taken: Claim, trace: bytes) -> AsyncIterator[bytes]:
+    async def _octets(self, taken: Claim, trace: bytes) -> AsyncGenerator[bytes, None]:
         yield trace
         with await asyncio.to_thread(self._services.store.blobs.open, taken.blob) as body:
             while chunk := await asyncio.to_thread(body.read, CHUNK):

@@ -7,6 +7,7 @@ Only `CRLF.CRLF` ends a message (RFC 5321 §4.1.1.4); a bare CR, a bare LF, a NU
 inside the body of the message that carries them (RFC 5321 §2.3.8, ANCHORS §3.2).
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 MAX_TEXT_LINE: Final = 998  # octets without CRLF, RFC 5321 §4.5.3.1.6
 
 _END: Final = b"\r\n.\r\n"
+_STRAY: Final = re.compile(rb"(?P<lf>(?<!\r)\n)|(?P<cr>\r(?!\n))|\0")
 
 
 class Violation(StrEnum):
@@ -42,32 +44,43 @@ class LineChecker:
         self._open_line = 0  # octets since the last line end
 
     def check(self, piece: bytes) -> None:
-        """Look at the next piece; the first violation is kept."""
+        """Look at the next piece; the first violation is kept, whatever the cutting."""
         if self.violation is not None or not piece:
             return
         pairs = piece.count(b"\r\n")
-        if piece.count(b"\n") != pairs:
-            self.violation = Violation.BARE_LF
-        elif piece.count(b"\r") != pairs:
-            self.violation = Violation.BARE_CR
-        elif b"\0" in piece:
-            self.violation = Violation.NUL
-        elif self._has_long_line(piece):
-            self.violation = Violation.LONG_LINE
+        endless = self._measure(piece)
+        if (
+            endless is not None
+            or piece.count(b"\n") != pairs
+            or piece.count(b"\r") != pairs
+            or b"\0" in piece
+        ):
+            self.violation = _first(piece, endless)
 
-    def _has_long_line(self, piece: bytes) -> bool:
+    def _measure(self, piece: bytes) -> int | None:
+        """Where the first line that is too long goes over the limit, or None."""
         # Jumps from the last line end within reach to the next: a line that is too long is a window
         # without one.  About one search per kilobyte instead of one per line.
         start = -self._open_line  # where the current line began, before the piece if negative
         size = len(piece)
-        while size - start > MAX_TEXT_LINE + 2:
+        while size - start > MAX_TEXT_LINE:
             found = piece.rfind(b"\n", max(start, 0), start + MAX_TEXT_LINE + 2)
             if found < 0:
-                return True
+                return start + MAX_TEXT_LINE
             start = found + 1
         found = piece.rfind(b"\n", max(start, 0))
         self._open_line = size - (found + 1) if found >= 0 else size - start
-        return False
+        return None
+
+
+def _first(piece: bytes, endless: int | None) -> Violation:
+    """The violation that comes first in a piece known to have one; runs once per message."""
+    stray = _STRAY.search(piece)
+    if stray is None or (endless is not None and endless < stray.start()):
+        return Violation.LONG_LINE
+    if stray["lf"]:
+        return Violation.BARE_LF
+    return Violation.BARE_CR if stray["cr"] else Violation.NUL
 
 
 class DataDecoder:

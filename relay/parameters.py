@@ -10,7 +10,10 @@ from typing import Final
 
 from relay.errors import SyntaxRefused
 
-_PARAMETER: Final = re.compile(r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[!-<>-~]+))?")
+# The grammar sets no limit to a keyword; ours lets a reply that names it fit into 512 octets.
+_PARAMETER: Final = re.compile(
+    r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]{0,63})(?:=(?P<value>[!-<>-~]+))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class MailParameters:
 
 def _split(text: str, command: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
-    for word in text.split():
+    for word in filter(None, text.split(" ")):  # blanks only: a CR or a tab separates nothing
         match = _PARAMETER.fullmatch(word)
         if match is None:
             raise SyntaxRefused(f"Malformed {command} parameter")
@@ -48,7 +51,7 @@ def parse_mail_parameters(text: str) -> MailParameters:
     eight_bit = smtputf8 = False
     for keyword, value in _split(text, "MAIL").items():
         if keyword == "SIZE":
-            if value is None or not value.isascii() or not value.isdigit() or len(value) > 20:
+            if value is None or not value.isdigit() or len(value) > 20:
                 raise SyntaxRefused("SIZE takes a number of octets")
             size = int(value)
         elif keyword == "BODY":

@@ -14,5 +14,7 @@ class RetryPolicy:
 
     def wait(self, attempts: int, jitter: float) -> timedelta:
         """Time to wait after attempt `attempts` (from 1); `jitter` in [0, 1) adds up to 20 %."""
-        doubled = self.first * (1 << min(attempts - 1, 32))
+        # As many doublings as it takes to pass the longest wait, whatever the number of attempts.
+        enough = (self.longest // self.first).bit_length()
+        doubled = self.first * (1 << min(attempts - 1, enough))
         return min(doubled, self.longest) * (1 + jitter / 5)

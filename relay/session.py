@@ -78,8 +78,8 @@ class Session(SMTP):
 
     def _cb_client_connected(self, *_: object) -> None:
         # aiosmtpd asks no more of them than these two offer.
-        self._reader = cast(asyncio.StreamReader, self._inbound)
-        self._writer = cast(asyncio.StreamWriter, self._outbound)
+        self._reader = cast("asyncio.StreamReader", self._inbound)
+        self._writer = cast("asyncio.StreamWriter", self._outbound)
 
     def data_received(self, data: bytes) -> None:
         """Octets from the peer."""

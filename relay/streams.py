@@ -59,10 +59,10 @@ class InboundBuffer:
         while (end := self._data.find(b"\n", searched)) < 0:
             searched = len(self._data)
             if searched > MAX_COMMAND_LINE:
-                raise asyncio.LimitOverrunError("command line too long", searched)
+                raise self._too_long(searched)
             await self._more()
         if end >= MAX_COMMAND_LINE:
-            raise asyncio.LimitOverrunError("command line too long", end)
+            raise self._too_long(end)
         line = self._take(end + 1)
         if not line.endswith(b"\r\n"):
             raise SyntaxRefused("Commands end with CRLF", code=500, enhanced="5.5.2")
@@ -73,6 +73,12 @@ class InboundBuffer:
         while not self._data:
             await self._more()
         return self._take(limit)
+
+    def _too_long(self, octets: int) -> asyncio.LimitOverrunError:
+        # The session drops so many octets and reads on to the line's end, which must stay whole:
+        # a CR taken away would leave a bare LF.
+        ends_in_cr = self._data[octets - 1] == 0x0D
+        return asyncio.LimitOverrunError("command line too long", octets - ends_in_cr)
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._data[:count])

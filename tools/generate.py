@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import click
+
 from mssante_operator.cli import cli
 from mssante_operator.reference import reference
 

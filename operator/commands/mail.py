@@ -1,5 +1,6 @@
 """Commands on the mailstore: domain, mailbox, message."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -200,11 +201,10 @@ def message_show(given: Path | None, message_id: str, *, content: bool, as_json:
     with store.database.read() as connection:
         found = get_message(connection, message_id)
     if content:
-        out = click.get_binary_stream("stdout")
+        out = sys.stdout.buffer
         out.write(found.message.trace.encode())
         with store.blobs.open(found.message.blob) as body:
-            while chunk := body.read(1 << 18):
-                out.write(chunk)
+            shutil.copyfileobj(body, out)
         return
     record = {
         "id": found.message.id,

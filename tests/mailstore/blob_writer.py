@@ -44,6 +44,6 @@ def write_past_the_limit(store: FileBlobStore, limit: int) -> None:
 if __name__ == "__main__":
     blobs = FileBlobStore(Path(sys.argv[1]))
     if len(sys.argv) == 3:
-        write_for_ever(blobs, random.Random(int(sys.argv[2])))  # noqa: S311 - a test's sizes
+        write_for_ever(blobs, random.Random(int(sys.argv[2])))
     else:
         write_past_the_limit(blobs, int(sys.argv[3]))

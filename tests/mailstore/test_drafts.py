@@ -13,21 +13,27 @@ from mailstore.errors import StoreUnavailable
 @pytest.mark.parametrize("size", [0, 1, MEMORY_LIMIT, MEMORY_LIMIT + 1, 3 * MEMORY_LIMIT + 17])
 @pytest.mark.parametrize("step", [999, 64 * 1024, 10**7])
 def test_all_bytes_arrive_counted_and_hashed(tmp_path: Path, size: int, step: int) -> None:
-    data = random.Random(size).randbytes(size)  # noqa: S311 - any bytes will do
+    data = random.Random(size).randbytes(size)
     draft = Draft(tmp_path)
     for start in range(0, size, step):
         draft.write(memoryview(data)[start : start + step])
     assert draft.size == size
     assert draft.blob == hashlib.sha256(data).hexdigest()
+    draft.spill()
+    draft.sync()
     draft.place(tmp_path / "blob")
+    assert draft.ended
     assert (tmp_path / "blob").read_bytes() == data
     assert [path.name for path in tmp_path.iterdir()] == ["blob"]
 
 
 def test_small_drafts_stay_in_memory_and_large_ones_do_not(tmp_path: Path) -> None:
     draft = Draft(tmp_path)
-    draft.write(b"x" * MEMORY_LIMIT)
+    draft.write(b"x" * (MEMORY_LIMIT - 1))
+    assert not draft.would_block(1)
+    draft.write(b"x")
     assert list(tmp_path.iterdir()) == []
+    assert draft.would_block(1)
     for _ in range(200):
         draft.write(b"x" * 50_000)
         assert len(draft._buffer) <= MEMORY_LIMIT
@@ -46,7 +52,7 @@ def test_a_discarded_draft_leaves_nothing_and_takes_nothing(tmp_path: Path, size
     with pytest.raises(StoreUnavailable, match="was discarded"):
         draft.write(b"x")
     with pytest.raises(StoreUnavailable, match="was discarded"):
-        draft.place(tmp_path / "blob")
+        draft.spill()
 
 
 def test_a_failed_write_ends_the_draft(tmp_path: Path) -> None:
@@ -58,13 +64,15 @@ def test_a_failed_write_ends_the_draft(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="No such file"):
         draft.write(b"x")
     with pytest.raises(StoreUnavailable, match="No such file"):
-        draft.place(tmp_path / "blob")
+        draft.spill()
 
 
 def test_a_failed_rename_leaves_nothing(tmp_path: Path) -> None:
     draft = Draft(tmp_path)
     draft.write(b"x" * (MEMORY_LIMIT + 1))
     (tmp_path / "blob").mkdir()
+    draft.spill()
+    draft.sync()
     with pytest.raises(StoreUnavailable, match="blob store: Is a directory"):
         draft.place(tmp_path / "blob")
     assert [path.name for path in tmp_path.iterdir()] == ["blob"]

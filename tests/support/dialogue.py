@@ -1,14 +1,14 @@
 r"""Dialogue files: SMTP conversations as a sysadmin writes them down, run against a real server.
 
-    # a comment
-    peer: b                  the operator whose certificate is shown (none: no certificate)
-    C: EHLO smtp.b.mssante.fr        sent with CRLF; lines that follow each other go out in one write
-    S: 250-smtp.a.mssante.fr         expected line; * stands for anything
-    T: starttls              the TLS handshake
-    X: raw\r\n               sent as it is, with Python's escapes
-    Z: 1000000               so many octets of text lines
-    F: the handshake fails
-    E: the server closes the connection
+# a comment
+peer: b                  the operator whose certificate is shown (none: no certificate)
+C: EHLO smtp.b.mssante.fr        sent with CRLF; lines that follow each other go out in one write
+S: 250-smtp.a.mssante.fr         expected line; * stands for anything
+T: starttls              the TLS handshake
+X: raw\r\n               sent as it is, with Python's escapes
+Z: 1000000               so many octets of text lines
+F: the handshake fails
+E: the server closes the connection
 """
 
 import asyncio

@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+
 from mssante_operator.testbed.credential import Credential, new_key
 from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import LIST_SIGNER, Lifetime, Subject
 from mssante_operator.testbed.signed_list import ListedDomain, build_signed_list
-
 from whitelist.trust import TrustStore
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

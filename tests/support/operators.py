@@ -1,4 +1,4 @@
-"""An operator's inbound side in the test's own process, on loopback, with real TLS and a real store.
+"""An operator's inbound side in the test's process, on loopback, with real TLS and a real store.
 
 The trust space has operators A (ours), B (two names), C, and an intruder whose certificate is off
 the list.  Time is the real one: these certificates are judged by OpenSSL as they are made.
@@ -13,16 +13,15 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from mssante_operator import migrate, runtime
-from mssante_operator.bootstrap import TrustSpace, write_identity
-from mssante_operator.testbed.credential import Credential, new_key
-from mssante_operator.testbed.profile import Lifetime, Subject
-
 from mailstore.blobs import FileBlobStore
 from mailstore.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import MailboxState, add_domain, add_mailbox, get_mailbox, set_state
 from mailstore.messages import Entry, list_entries
+from mssante_operator import migrate, runtime
+from mssante_operator.bootstrap import TrustSpace, write_identity
+from mssante_operator.testbed.credential import Credential, new_key
+from mssante_operator.testbed.profile import Lifetime, Subject
 from relay import tls
 from relay.acceptance import Intake, Store
 from relay.admission import HeaderFromPolicy, Policy

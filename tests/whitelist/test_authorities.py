@@ -7,9 +7,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+
 from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import authority_name
-
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key, write_trust
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data
 from whitelist.authorities import read_authorities

@@ -94,6 +94,10 @@ def test_attributes_common_name_and_text() -> None:
     assert str(name) == r"CN=a.fr,OU=1,O=X Y\, Z,ST=Paris (75),C=FR"
 
 
+def test_values_are_kept_in_composed_form() -> None:
+    assert parse("O=Sante\u0301").attributes == (("O", "Sant\u00e9"),)
+
+
 def test_a_common_name_is_never_chosen_among_several() -> None:
     assert parse("CN=alb.mssante.fr,CN=evil.fr").common_name is None
     assert parse("O=X").common_name is None

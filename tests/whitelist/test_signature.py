@@ -10,10 +10,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
+
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import LIST_SIGNER, Lifetime, Subject, key_usage
-
 from tests.support.hierarchy import (
     NOW,
     SIGNER,

@@ -1,0 +1,160 @@
+"""Acceptance on both databases: durable before acknowledged, one fault spares its neighbours."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from mailstore.database import Database
+from mailstore.messages import get_message, list_entries
+from mssante_operator import runtime
+from relay.acceptance import Intake, Store, commit
+from relay.address import Address
+from relay.errors import StoreDeferred
+from relay.queue import listing
+from relay.transaction import LocalRecipient, Submission
+from tests.support.operators import ACTIVE, make_store
+
+BOX = Address("claire.martin", "a.mssante.fr")
+PEER = "CN=smtp.b.mssante.fr,C=FR"
+
+
+@pytest.fixture
+def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
+    store = make_store(tmp_path, database_url)
+    yield store
+    store.blobs.close()
+    store.database.close()
+
+
+def submission(
+    store: Store,
+    body: bytes,
+    *,
+    mailbox: int = 1,
+    remote: dict[str, tuple[Address, ...]] | None = None,
+) -> Submission:
+    draft = store.blobs.draft()
+    draft.write(body)
+    return Submission(
+        id=runtime.make_id(),
+        session="s",
+        peer=PEER,
+        sender=None,
+        received_at=runtime.clock(),
+        trace=b"Received: x\r\n",
+        draft=draft,
+        local=(LocalRecipient(mailbox, BOX),),
+        remote=remote or {},
+    )
+
+
+def bodies(store: Store, mailbox: int = 1) -> list[bytes]:
+    with store.database.read() as connection:
+        found = list_entries(connection, mailbox)
+    return [store.blobs.path(entry.message.blob).read_bytes() for entry in found]
+
+
+def test_rows_and_bodies_of_a_group(store: Store) -> None:
+    group = [submission(store, b"%d\r\n" % n) for n in range(5)]
+    assert commit(store, group, runtime.clock()) == [None] * 5
+    assert bodies(store) == [b"%d\r\n" % n for n in range(5)]
+
+
+def test_local_and_remote_recipients_in_one_transaction(store: Store) -> None:
+    other = Address("dr", "b.mssante.fr")
+    one = submission(store, b"x\r\n", remote={"b.mssante.fr": (other,)})
+    assert commit(store, [one], runtime.clock()) == [None]
+    with store.database.read() as connection:
+        (row,) = listing(connection, 10)
+        stored = get_message(connection, one.id)
+    assert (row.domain, row.recipients, row.message_id) == ("b.mssante.fr", (str(other),), one.id)
+    assert [entry.recipient for entry in stored.entries] == [ACTIVE]
+
+
+def test_equal_bodies_are_stored_once(store: Store) -> None:
+    commit(store, [submission(store, b"same\r\n") for _ in range(3)], runtime.clock())
+    blobs = [p for p in store.blobs.root.rglob("*") if p.is_file()]
+    assert len(blobs) == 1
+    assert bodies(store) == [b"same\r\n"] * 3
+
+
+def test_one_bad_row_spares_its_neighbours(store: Store) -> None:
+    # DESIGN §2.5: the mailbox of the second went away between RCPT and the commit.
+    group = [
+        submission(store, b"1\r\n"),
+        submission(store, b"2\r\n", mailbox=999),
+        submission(store, b"3\r\n"),
+    ]
+    first, second, third = commit(store, group, runtime.clock())
+    assert first is None
+    assert third is None
+    assert second is not None
+    assert (second.reply.code, second.reply.enhanced) == (451, "4.3.0")
+    assert bodies(store) == [b"1\r\n", b"3\r\n"]
+
+
+def test_one_failed_body_spares_its_neighbours(store: Store) -> None:
+    group = [submission(store, b"1\r\n"), submission(store, b"2\r\n"), submission(store, b"3\r\n")]
+    group[1].draft.discard()
+    results = commit(store, group, runtime.clock())
+    assert [result is None for result in results] == [True, False, True]
+    assert bodies(store) == [b"1\r\n", b"3\r\n"]
+
+
+async def test_nobody_is_answered_before_the_commit(store: Store) -> None:
+    intake = Intake(store, runtime.clock)
+    seen: list[bytes] = []
+    one = submission(store, b"x\r\n")
+    await intake.accept(one)
+    seen += bodies(store)
+    assert seen == [b"x\r\n"]
+    await intake.close()
+
+
+async def test_concurrent_messages_share_groups(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[int] = []
+
+    def counting(
+        store: Store, group: list[Submission], now: datetime
+    ) -> list[StoreDeferred | None]:
+        groups.append(len(group))
+        return commit(store, group, now)
+
+    monkeypatch.setattr("relay.acceptance.commit", counting)
+    intake = Intake(store, runtime.clock)
+    many = [submission(store, b"%d\r\n" % n) for n in range(100)]
+    await asyncio.gather(*(intake.accept(one) for one in many))
+    await intake.close()
+    assert sum(groups) == 100
+    assert max(groups) <= 64
+    assert len(groups) < 20
+    assert sorted(bodies(store)) == sorted(b"%d\r\n" % n for n in range(100))
+
+
+async def test_a_peer_that_hangs_up_does_not_hurt_the_group(store: Store) -> None:
+    intake = Intake(store, runtime.clock)
+    impatient = asyncio.create_task(intake.accept(submission(store, b"1\r\n")))
+    patient = asyncio.create_task(intake.accept(submission(store, b"2\r\n")))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await patient
+    await intake.close()
+    assert sorted(bodies(store)) == [b"1\r\n", b"2\r\n"]
+
+
+async def test_a_lost_database_defers(store: Store, tmp_path: Path, dialect: str) -> None:
+    if dialect == "postgresql":
+        broken = Store(store.blobs, Database("postgresql://nobody@127.0.0.1:1/none"))
+    else:
+        (tmp_path / "empty.db").touch()
+        broken = Store(store.blobs, Database(f"sqlite:///{tmp_path / 'empty.db'}"))
+    intake = Intake(broken, runtime.clock)
+    with pytest.raises(StoreDeferred, match=r"451 4\.3\.0"):
+        await intake.accept(submission(store, b"x\r\n"))
+    await intake.close()
+    broken.database.close()

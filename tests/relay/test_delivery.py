@@ -1,0 +1,333 @@
+"""Delivery to peers: real TLS, peers that behave and peers that do not, nothing lost."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import dns.asyncresolver
+import pytest
+
+from mailstore.messages import Message, NewMessage, store_messages
+from mssante_operator import runtime
+from mssante_operator.testbed.hierarchy import Hierarchy
+from mssante_operator.testbed.profile import Lifetime
+from relay import tls
+from relay.acceptance import Store
+from relay.delivery import Courier, Services, Settings
+from relay.perimeter import Perimeter
+from relay.queue import Listed, QueueItem, enqueue, listing
+from relay.retry import RetryPolicy
+from relay.route import Router, Target
+from tests.support.operators import ACTIVE, SUSPENDED, inbound, make_store, trust_space
+from tests.support.scripted import CLOSE, STALL, ScriptedPeer, running
+from tests.support.waiting import until
+
+BODY = b"From: dr@b.mssante.fr\r\nSubject: [FIN]\r\n\r\n.dot\r\n..\r\nfin\r\n"
+TRACE = b"Received: from x by smtp.b.mssante.fr;\r\n Sun, 22 Nov 2026 12:00:00 +0000\r\n"
+CLOSED_PORT = 1  # nobody listens there
+
+
+@dataclass
+class Sender:
+    """Operator B's outbound side."""
+
+    folder: Path
+    store: Store
+    perimeter: Perimeter
+
+    def queue(self, *recipients: str, body: bytes = BODY, smtputf8: bool = False) -> str:
+        """Queue a message for recipients at one domain; returns its id."""
+        draft = self.store.blobs.draft()
+        draft.write(body)
+        (blob,) = self.store.blobs.seal([draft])
+        assert isinstance(blob, str)
+        now, key = runtime.clock(), runtime.make_id()
+        message = Message(
+            key, "dr@b.mssante.fr", blob, len(body), TRACE.decode(), "local", "s", now
+        )
+        domain = recipients[0].partition("@")[2]
+        with self.store.database.write() as connection:
+            store_messages(connection, [NewMessage(message)], now=now)
+            enqueue(connection, [QueueItem(key, domain, recipients, smtputf8, now)])
+        return key
+
+    def queued(self) -> list[Listed]:
+        with self.store.database.read() as connection:
+            return listing(connection, 100)
+
+    def courier(self, routes: dict[str, Target], identity: str = "b") -> Courier:
+        space = trust_space()
+        context = tls.client_context(space.identity(identity, self.folder), space.trust)
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        return Courier(
+            Services(
+                store=self.store,
+                perimeter=self.perimeter,
+                router=Router(routes, resolver, random.Random(1)),
+                tls=lambda: context,
+                clock=runtime.clock,
+                randomness=random.Random(1),
+            ),
+            Settings(
+                "smtp.b.mssante.fr", "node:1", RetryPolicy(first=timedelta(minutes=1)), poll=0.01
+            ),
+        )
+
+    async def deliver(self, port: int, *, attempts: int = 1) -> None:
+        """Run the courier until every delivery has been attempted so often."""
+        stop = asyncio.Event()
+        running_courier = asyncio.create_task(
+            self.courier({"a.mssante.fr": Target("127.0.0.1", port)}).run(stop)
+        )
+        await until(
+            lambda: all(
+                row.attempts >= attempts and (row.state == "failed" or row.last_error)
+                for row in self.queued()
+            )
+        )
+        stop.set()
+        await running_courier
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Iterator[Sender]:
+    folder = tmp_path / "b"
+    folder.mkdir()
+    store = make_store(folder)
+    space = trust_space()
+    (folder / "list.xml").write_bytes(space.white_list)
+    perimeter = Perimeter(folder / "list.xml", "alb.mssante.fr", space.trust, runtime.clock)
+    perimeter.load()
+    yield Sender(folder, store, perimeter)
+    store.blobs.close()
+    store.database.close()
+
+
+@pytest.fixture
+def peer_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "peer"
+    folder.mkdir()
+    return folder
+
+
+def server_tls(name: str, folder: Path) -> ScriptedPeer:
+    """A scripted peer that shows the certificate of an operator."""
+    space = trust_space()
+    return ScriptedPeer(tls.server_context(space.identity(name, folder), space.trust))
+
+
+async def test_a_message_arrives_byte_for_byte(sender: Sender, peer_folder: Path) -> None:
+    # DOMAIN §9.23, §9.24, §9.27, §9.28: unchanged but for trace fields on top, over mutual TLS.
+    async with inbound(peer_folder) as peer:
+        sender.queue(ACTIVE)
+        await sender.deliver(peer.port)
+        (entry,) = peer.entries(ACTIVE)
+        assert peer.body(entry) == TRACE + BODY
+        assert entry.message.sender == "dr@b.mssante.fr"
+        assert entry.message.peer.startswith("CN=smtp.b.mssante.fr,OU=1750000002,")
+    assert sender.queued() == []
+
+
+async def test_a_large_message_streams(sender: Sender, peer_folder: Path) -> None:
+    body = BODY + b"".join(b"%d %s\r\n" % (n, b".x" * 30) for n in range(12_000))
+    async with inbound(peer_folder, max_message_bytes=2_000_000) as peer:
+        sender.queue(ACTIVE, body=body)
+        await sender.deliver(peer.port)
+        (entry,) = peer.entries(ACTIVE)
+        assert peer.body(entry) == TRACE + body
+
+
+async def test_each_recipient_has_its_own_outcome(sender: Sender, peer_folder: Path) -> None:
+    async with inbound(peer_folder) as peer:
+        sender.queue(ACTIVE, "nobody@a.mssante.fr", SUSPENDED)
+        await sender.deliver(peer.port)
+        assert len(peer.entries(ACTIVE)) == 1
+    (row,) = sender.queued()
+    assert row.state == "waiting"
+    assert row.recipients == ("nobody@a.mssante.fr", SUSPENDED)
+    assert "5.1.1" in row.last_error
+
+
+async def test_our_certificate_is_shown(sender: Sender, peer_folder: Path) -> None:
+    async with running(server_tls("a", peer_folder)) as peer:
+        sender.queue(ACTIVE)
+        await sender.deliver(peer.port)
+    (shown,) = peer.certificates
+    assert shown is not None
+    facts = sender.perimeter.identify(shown, "", "").certificate
+    assert facts is not None
+    assert facts.subject.common_name == "smtp.b.mssante.fr"
+
+
+def stranger(folder: Path) -> ScriptedPeer:
+    """A peer with the right name from another authority (DOMAIN §2.4 cert-non-igc)."""
+    now = runtime.clock()
+    other = Hierarchy.create(now)
+    right = trust_space().operators["a"].certificate.subject
+    credential = other.issue_server(right, ["smtp.a.mssante.fr"], Lifetime.of_leaf(now))
+    credential.save(folder / "other.pem", folder / "other.key")
+    identity = tls.Identity(folder / "other.pem", folder / "other.key")
+    return ScriptedPeer(tls.server_context(identity, trust_space().trust))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("c", "not listed for a.mssante.fr"),  # listed, but for another domain
+        ("intruder", "not listed for a.mssante.fr"),
+        ("expired", "expired"),
+        ("stranger", "TLS failed"),
+    ],
+)
+async def test_a_server_that_may_not_have_it_hears_nothing(
+    sender: Sender, peer_folder: Path, name: str, says: str
+) -> None:
+    # DOMAIN §9.27: no envelope, no content, no clear text; the message waits.
+    scripted = stranger(peer_folder) if name == "stranger" else server_tls(name, peer_folder)
+    async with running(scripted) as peer:
+        sender.queue(ACTIVE)
+        await sender.deliver(peer.port)
+    assert not [line for line in peer.heard if line.startswith(("MAIL", "RCPT", "DATA"))]
+    (row,) = sender.queued()
+    assert (row.state, row.attempts) == ("waiting", 1)
+    assert says in row.last_error
+
+
+async def test_without_starttls_nothing_is_said(sender: Sender) -> None:
+    async with running(ScriptedPeer(None)) as peer:
+        sender.queue(ACTIVE)
+        await sender.deliver(peer.port)
+    assert [line.split()[0] for line in peer.heard] == ["EHLO"]
+    (row,) = sender.queued()
+    assert "no STARTTLS" in row.last_error
+
+
+@pytest.mark.parametrize(
+    ("replies", "state", "says"),
+    [
+        ({"connect": "421 4.3.2 full"}, "waiting", "421"),
+        ({"connect": "554 go away"}, "waiting", "554"),
+        ({"EHLO": CLOSE}, "waiting", "127.0.0.1"),
+        ({"STARTTLS": "454 4.7.0 not now"}, "waiting", "TLS failed"),
+        ({"STARTTLS": CLOSE}, "waiting", "TLS failed"),
+        ({"MAIL": "451 4.7.1 no list"}, "waiting", "451 4.7.1 no list"),
+        ({"MAIL": "550 5.7.1 not you"}, "failed", "550 5.7.1 not you"),
+        ({"MAIL": CLOSE}, "waiting", "127.0.0.1"),
+        ({"RCPT": "450 4.2.1 later"}, "waiting", "450 4.2.1 later"),
+        ({"RCPT": "550 5.1.1 who"}, "failed", "550 5.1.1 who"),
+        ({"RCPT": CLOSE}, "waiting", "127.0.0.1"),
+        ({"DATA": "451 4.3.0 disk"}, "waiting", "451 4.3.0 disk"),
+        ({"DATA": "554 5.6.0 no"}, "failed", "554 5.6.0 no"),
+        ({"DATA": CLOSE}, "waiting", "127.0.0.1"),
+        ({".": "452 4.3.1 full"}, "waiting", "452 4.3.1 full"),
+        ({".": "552 5.3.4 big"}, "failed", "552 5.3.4 big"),
+        ({".": CLOSE}, "waiting", "127.0.0.1"),
+        ({".": "hello"}, "waiting", "127.0.0.1"),
+    ],
+    ids=lambda value: (
+        "-".join(f"{k}:{v[:3]}" for k, v in value.items()) if isinstance(value, dict) else ""
+    ),
+)
+async def test_a_peer_in_trouble(
+    sender: Sender, peer_folder: Path, replies: dict[str, str], state: str, says: str
+) -> None:
+    scripted = server_tls("a", peer_folder)
+    async with running(replace(scripted, replies=replies)) as peer:
+        sender.queue(ACTIVE)
+        await sender.deliver(peer.port)
+    (row,) = sender.queued()
+    assert (row.state, row.attempts) == (state, 1)
+    assert says in row.last_error
+    assert row.recipients == (ACTIVE,)
+
+
+async def test_a_late_quit_changes_nothing(sender: Sender, peer_folder: Path) -> None:
+    async with running(replace(server_tls("a", peer_folder), replies={"QUIT": CLOSE})) as peer:
+        sender.queue(ACTIVE)
+        await sender.deliver(peer.port)
+    assert len(peer.messages) == 1
+    assert sender.queued() == []
+
+
+async def test_smtputf8_is_never_downgraded(sender: Sender, peer_folder: Path) -> None:
+    # RFC 6531 §3.2: a peer without SMTPUTF8 does not get the message.
+    scripted = replace(server_tls("a", peer_folder), offers=("SIZE 1000", "8BITMIME"))
+    async with running(scripted) as peer:
+        sender.queue("hélène@a.mssante.fr", smtputf8=True)
+        await sender.deliver(peer.port)
+    assert peer.messages == []
+    (row,) = sender.queued()
+    assert row.state == "failed"
+    assert "5.6.7" in row.last_error
+
+
+async def test_smtputf8_is_passed_on(sender: Sender, peer_folder: Path) -> None:
+    async with running(server_tls("a", peer_folder)) as peer:
+        sender.queue("hélène@a.mssante.fr", smtputf8=True)
+        await sender.deliver(peer.port)
+    mail = next(line for line in peer.heard if line.startswith("MAIL"))
+    assert mail.startswith("MAIL FROM:<dr@b.mssante.fr> SIZE=")
+    assert mail.endswith("BODY=8BITMIME SMTPUTF8")
+    assert "RCPT TO:<hélène@a.mssante.fr>" in peer.heard
+
+
+async def test_a_dead_host_is_passed_over(
+    sender: Sender, peer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def both(_router: Router, domain: str) -> list[Target]:
+        assert domain == "a.mssante.fr"
+        return [Target("127.0.0.1", CLOSED_PORT), Target("127.0.0.1", peer.port)]
+
+    monkeypatch.setattr(Router, "targets", both)
+    async with inbound(peer_folder) as peer:
+        sender.queue(ACTIVE)
+        await sender.deliver(peer.port)
+        assert len(peer.entries(ACTIVE)) == 1
+
+
+async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Path) -> None:
+    # DOMAIN §3.3: hold, do not try, do not fail.
+    (sender.folder / "list.xml").write_bytes(b"")
+    sender.perimeter = Perimeter(
+        sender.folder / "list.xml", "alb.mssante.fr", trust_space().trust, runtime.clock
+    )
+    sender.perimeter.load()
+    stop = asyncio.Event()
+    async with running(server_tls("a", peer_folder)) as peer:
+        sender.queue(ACTIVE)
+        courier = sender.courier({"a.mssante.fr": Target("127.0.0.1", peer.port)})
+        task = asyncio.create_task(courier.run(stop))
+        await asyncio.sleep(0.2)  # twenty looks at the queue
+        stop.set()
+        await task
+    assert peer.heard == []
+    assert [row.attempts for row in sender.queued()] == [0]
+
+
+async def test_a_domain_that_left_the_list_waits(sender: Sender, peer_folder: Path) -> None:
+    async with running(server_tls("a", peer_folder)) as peer:
+        sender.queue("x@gone.mssante.fr")
+        await sender.deliver(peer.port)
+    assert peer.heard == []
+    (row,) = sender.queued()
+    assert "not on the white list" in row.last_error
+
+
+async def test_a_stalled_conversation_ends_with_the_courier(
+    sender: Sender, peer_folder: Path
+) -> None:
+    # Stopping breaks off what does not end; the lease is freed at the next start.
+    async with running(replace(server_tls("a", peer_folder), replies={".": STALL})) as peer:
+        sender.queue(ACTIVE)
+        stop = asyncio.Event()
+        courier = sender.courier({"a.mssante.fr": Target("127.0.0.1", peer.port)})
+        task = asyncio.create_task(courier.run(stop))
+        await until(lambda: bool(peer.messages))
+        stop.set()
+        courier.cancel()
+        await task
+    (row,) = sender.queued()
+    assert (row.state, row.attempts) == ("waiting", 1)

@@ -1,0 +1,106 @@
+"""The listener: its limit, its stop, and what happens to those connected."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from relay.context import Limits
+from relay.listener import Listener, bind
+from tests.support.operators import ACTIVE, HOST, Inbound, inbound
+from tests.support.waiting import until
+
+
+async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, command: str) -> str:
+    """Send a command, return the last line of the reply."""
+    writer.write(f"{command}\r\n".encode())
+    while True:
+        line = (await reader.readline()).decode()
+        if line[3:4] != "-":
+            return line
+
+
+async def connect(server: Inbound) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Come as operator B, under TLS, greeted."""
+    reader, writer = await asyncio.open_connection(HOST, server.port)
+    await reader.readline()
+    await say(reader, writer, "STARTTLS")
+    await writer.start_tls(server.client_tls("b"))
+    await say(reader, writer, "EHLO smtp.b.mssante.fr")
+    return reader, writer
+
+
+async def test_over_the_limit_is_told_so_and_others_are_unharmed(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(max_connections=2)) as server:
+        first = await connect(server)
+        second = await connect(server)
+        reader, writer = await asyncio.open_connection(HOST, server.port)
+        assert (await reader.read()).startswith(b"421 4.3.2 ")
+        writer.close()
+        for pair in (first, second):
+            assert (await say(*pair, "NOOP")).startswith("250")
+        second[1].close()
+        await until(lambda: len(server.context.sessions) == 1)
+        third = await connect(server)
+        assert (await say(*third, "NOOP")).startswith("250")
+        first[1].close()
+        third[1].close()
+
+
+async def test_an_idle_peer_is_ended_with_a_reason(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(idle_seconds=0.2)) as server:
+        reader, writer = await asyncio.open_connection(HOST, server.port)
+        assert (await reader.readline()).startswith(b"220")
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"421 4.4.2 ")
+        writer.close()
+
+
+async def test_a_peer_that_says_nothing_in_tls_is_ended(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(handshake_seconds=0.2)) as server:
+        reader, writer = await asyncio.open_connection(HOST, server.port)
+        await reader.readline()
+        assert (await say(reader, writer, "STARTTLS")).startswith("220")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        await until(lambda: not server.context.sessions)
+
+
+async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) -> None:
+    async with inbound(tmp_path) as server:
+        listener = Listener(server.context)
+        await listener.start(bind(HOST, 0, share=False))
+        idle = await connect(server)
+        reader, writer = await connect(server)
+        await say(reader, writer, "MAIL FROM:<dr@b.mssante.fr>")
+        await say(reader, writer, f"RCPT TO:<{ACTIVE}>")
+        await say(reader, writer, "DATA")
+        stopping = asyncio.create_task(listener.stop(grace=10))
+        assert (await idle[0].readline()).startswith(b"421 4.3.2 ")
+        assert not stopping.done()
+        assert (await say(reader, writer, "hello\r\n.")).startswith("250 2.0.0 Accepted")
+        assert (await reader.readline()).startswith(b"421 4.3.2 ")
+        await asyncio.wait_for(stopping, 5)
+        assert len(server.entries(ACTIVE)) == 1
+        idle[1].close()
+        writer.close()
+
+
+async def test_an_aborted_message_leaves_nothing(tmp_path: Path) -> None:
+    async with inbound(tmp_path) as server:
+        reader, writer = await connect(server)
+        await say(reader, writer, "MAIL FROM:<dr@b.mssante.fr>")
+        await say(reader, writer, f"RCPT TO:<{ACTIVE}>")
+        await say(reader, writer, "DATA")
+        writer.write(b"0123456789\r\n" * 60_000)  # over what stays in memory
+        await writer.drain()
+        writer.transport.abort()
+        await until(lambda: not server.context.sessions)
+        assert server.entries(ACTIVE) == []
+        assert [p for p in server.store.blobs.root.rglob("*") if p.is_file()] == []
+
+
+def test_a_port_in_use_is_an_error() -> None:
+    with bind(HOST, 0, share=False) as taken:
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            bind(HOST, taken.getsockname()[1], share=False)

@@ -1,0 +1,202 @@
+"""The outbound queue on both databases: due work, leases, outcomes, and nothing lost."""
+
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, Thread
+
+import pytest
+
+from mailstore.database import Database
+from mailstore.messages import Message, NewMessage, store_messages
+from relay.queue import (
+    Claim,
+    Outcome,
+    QueueItem,
+    State,
+    claim,
+    depth,
+    enqueue,
+    listing,
+    release,
+    settle,
+    summary,
+)
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LEASE = timedelta(minutes=30)
+LIFE = timedelta(days=5)
+DELIVERED = Outcome(State.DELIVERED, "250 2.0.0 ok")
+REFUSED = Outcome(State.FAILED, "550 5.1.1 unknown")
+LATER = Outcome(State.WAITING, "450 4.2.1 later")
+
+
+def put(database: Database, number: int, domain: str, *recipients: str) -> None:
+    """Queue one message."""
+    message = Message(
+        id=f"{number:032x}",
+        sender="claire@a.mssante.fr",
+        blob="0" * 64,
+        size=10,
+        trace="Received: x\r\n",
+        peer="local",
+        session="s",
+        received_at=NOW,
+    )
+    with database.write() as connection:
+        store_messages(connection, [NewMessage(message)], now=NOW)
+        enqueue(connection, [QueueItem(message.id, domain, recipients, False, NOW)])
+
+
+def take(
+    database: Database, now: datetime = NOW, *, owner: str = "node:1", limit: int = 10
+) -> list[Claim]:
+    with database.write() as connection:
+        return claim(
+            connection,
+            owner=owner,
+            now=now,
+            lease=LEASE,
+            limit=limit,
+            wait=lambda attempts: timedelta(minutes=attempts),
+        )
+
+
+def finish(
+    database: Database, done: Claim, outcomes: dict[str, Outcome], now: datetime = NOW
+) -> State | None:
+    with database.write() as connection:
+        return settle(connection, done, outcomes, error="why", now=now, life=LIFE)
+
+
+def test_what_is_queued_is_due_at_once_and_comes_whole(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr", "y@b.mssante.fr")
+    (taken,) = take(database)
+    assert taken.recipients == ("x@b.mssante.fr", "y@b.mssante.fr")
+    assert (taken.sender, taken.domain, taken.size) == ("claire@a.mssante.fr", "b.mssante.fr", 10)
+    assert taken.attempts == 1
+
+
+def test_each_delivery_is_leased_to_one_owner_only(database: Database) -> None:
+    for number in range(20):
+        put(database, number, "b.mssante.fr", "x@b.mssante.fr")
+    ready, found = Barrier(2), dict[str, list[int]]()
+
+    def work(owner: str) -> None:
+        ready.wait()
+        found[owner] = [c.id for _ in range(5) for c in take(database, owner=owner, limit=3)]
+
+    threads = [Thread(target=work, args=(f"node:{n}",)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    both = found["node:0"] + found["node:1"]
+    assert len(both) == len(set(both))
+    assert len(both) + len(take(database, limit=100)) == 20
+
+
+def test_a_lapsed_lease_is_taken_over_and_the_late_result_is_dropped(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    (first,) = take(database, owner="node:1")
+    assert take(database, NOW + timedelta(minutes=29), owner="node:2") == []
+    later = NOW + timedelta(minutes=31)
+    (second,) = take(database, later, owner="node:2")
+    assert second.attempts == 2
+    assert finish(database, first, {"x@b.mssante.fr": LATER}, later) is None
+    assert finish(database, second, {"x@b.mssante.fr": DELIVERED}, later) is State.DELIVERED
+
+
+def test_the_attempt_counts_before_it_is_made(database: Database) -> None:
+    # A crash in the middle leaves the row with its next time set (DESIGN §2.6).
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    take(database)
+    with database.read() as connection:
+        (row,) = listing(connection, 10)
+    assert (row.attempts, row.due) == (1, NOW + timedelta(minutes=1))
+
+
+def test_delivered_leaves_the_queue(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    (taken,) = take(database)
+    assert finish(database, taken, {"x@b.mssante.fr": DELIVERED}) is State.DELIVERED
+    with database.read() as connection:
+        assert listing(connection, 10) == []
+        assert depth(connection).waiting == 0
+
+
+def test_only_those_who_wait_are_tried_again(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr", "y@b.mssante.fr", "z@b.mssante.fr")
+    (taken,) = take(database)
+    outcomes = {"x@b.mssante.fr": DELIVERED, "y@b.mssante.fr": LATER, "z@b.mssante.fr": REFUSED}
+    assert finish(database, taken, outcomes) is State.WAITING
+    assert take(database, NOW + timedelta(seconds=59)) == []
+    (again,) = take(database, NOW + timedelta(minutes=1))
+    assert again.recipients == ("y@b.mssante.fr",)
+    assert finish(database, again, {"y@b.mssante.fr": DELIVERED}) is State.FAILED
+
+
+def test_what_a_peer_refuses_for_good_stays_visible(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr", "y@b.mssante.fr")
+    (taken,) = take(database)
+    outcomes = {"x@b.mssante.fr": DELIVERED, "y@b.mssante.fr": REFUSED}
+    assert finish(database, taken, outcomes) is State.FAILED
+    with database.read() as connection:
+        (row,) = listing(connection, 10)
+        assert depth(connection).failed == 1
+    assert (row.state, row.recipients, row.last_error) == ("failed", ("y@b.mssante.fr",), "why")
+    assert take(database, NOW + LIFE) == []
+
+
+def test_the_end_of_life_fails_but_never_drops(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    (taken,) = take(database)
+    assert finish(database, taken, {}, NOW + LIFE) is State.FAILED
+    with database.read() as connection:
+        assert [row.recipients for row in listing(connection, 10)] == [("x@b.mssante.fr",)]
+
+
+def test_a_restart_frees_the_leases_of_its_own_node_only(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    put(database, 2, "b.mssante.fr", "x@b.mssante.fr")
+    take(database, owner="node:1", limit=1)
+    take(database, owner="node2:1", limit=1)
+    with database.write() as connection:
+        assert release(connection, "node", NOW) == 1
+    assert [taken.message_id[-1] for taken in take(database)] == ["1"]
+
+
+def test_summary_by_destination(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    put(database, 2, "c.mssante.fr", "x@c.mssante.fr")
+    put(database, 3, "c.mssante.fr", "y@c.mssante.fr")
+    taken = take(database, limit=2)
+    finish(database, taken[1], {"x@c.mssante.fr": REFUSED})
+    with database.read() as connection:
+        found = {line.domain: line for line in summary(connection, NOW)}
+        measured = depth(connection)
+    assert (found["b.mssante.fr"].waiting, found["b.mssante.fr"].in_flight) == (1, 1)
+    assert (found["c.mssante.fr"].waiting, found["c.mssante.fr"].failed) == (1, 1)
+    assert found["c.mssante.fr"].in_flight == 0
+    assert found["c.mssante.fr"].last_error == "why"
+    assert (measured.waiting, measured.failed, measured.oldest) == (2, 1, NOW)
+
+
+def test_an_empty_queue_has_no_oldest(database: Database) -> None:
+    with database.read() as connection:
+        assert depth(connection).oldest is None
+        assert summary(connection, NOW) == []
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_many_items_keep_their_own_recipients(database: Database, count: int) -> None:
+    # Rows go in by few statements: their generated keys must meet the right recipients.
+    message = Message("f" * 32, "", "0" * 64, 1, "", "local", "s", NOW)
+    items = [
+        QueueItem(message.id, f"d{n}.mssante.fr", (f"x@d{n}.mssante.fr",), False, NOW)
+        for n in range(count)
+    ]
+    with database.write() as connection:
+        store_messages(connection, [NewMessage(message)], now=NOW)
+        enqueue(connection, items)
+    taken = take(database, limit=1000)
+    assert len(taken) == count
+    assert all(c.recipients == (f"x@{c.domain}",) for c in taken)

@@ -1,0 +1,121 @@
+"""Local submission: the same admission, the same acceptance, only line ends changed."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from mailstore.mailboxes import get_mailbox
+from mailstore.messages import get_message, list_entries
+from mssante_operator import runtime
+from relay.acceptance import Store
+from relay.address import Address, parse_address
+from relay.admission import HeaderFromPolicy, Policy
+from relay.directory import Directory
+from relay.errors import SmtpError
+from relay.perimeter import Perimeter
+from relay.queue import listing
+from relay.submission import Submitter
+from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
+
+SENDER = parse_address("cardiologie@a.mssante.fr")
+TEXT = b"From: cardiologie@a.mssante.fr\nSubject: [FIN]\n\nBonjour\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = make_store(tmp_path)
+    yield store
+    store.blobs.close()
+    store.database.close()
+
+
+@pytest.fixture
+def submitter(store: Store, tmp_path: Path) -> Submitter:
+    path = tmp_path / "list.xml"
+    path.write_bytes(trust_space().white_list)
+    perimeter = Perimeter(path, "alb.mssante.fr", trust_space().trust, runtime.clock)
+    perimeter.load()
+    return Submitter(
+        hostname="smtp.a.mssante.fr",
+        policy=Policy(1000, HeaderFromPolicy.REFUSE),
+        store=store,
+        directory=Directory(store.database),
+        perimeter=perimeter,
+        clock=runtime.clock,
+        new_id=runtime.make_id,
+    )
+
+
+def to(*addresses: str) -> list[Address]:
+    return [parse_address(address) for address in addresses]
+
+
+def test_local_and_remote(submitter: Submitter) -> None:
+    sent = submitter.submit(
+        BytesIO(TEXT), SENDER, to(ACTIVE, "dr@b.mssante.fr", "x@c.mssante.fr", "y@c.mssante.fr")
+    )
+    store = submitter.store
+    with store.database.read() as connection:
+        (entry,) = list_entries(connection, get_mailbox(connection, ACTIVE).id)
+        rows = {row.domain: row.recipients for row in listing(connection, 10)}
+        stored = get_message(connection, sent.id)
+    assert store.blobs.path(entry.message.blob).read_bytes() == TEXT.replace(b"\n", b"\r\n")
+    assert rows == {
+        "b.mssante.fr": ("dr@b.mssante.fr",),
+        "c.mssante.fr": ("x@c.mssante.fr", "y@c.mssante.fr"),
+    }
+    assert stored.message.peer == "local"
+    assert stored.message.trace.startswith("Received: from smtp.a.mssante.fr")
+
+
+@pytest.mark.parametrize(
+    ("recipient", "reply"),
+    [
+        ("x@gmail.com", "550 5.7.1"),  # DOMAIN §9.26
+        ("x@unlisted.mssante.fr", "550 5.7.1"),
+        ("x@sub.b.mssante.fr", "550 5.7.1"),
+        ("nobody@a.mssante.fr", "550 5.1.1"),
+        (CLOSED, "550 5.2.1"),
+        (SUSPENDED, "450 4.2.1"),
+    ],
+)
+def test_a_recipient_who_may_not_have_it(submitter: Submitter, recipient: str, reply: str) -> None:
+    with pytest.raises(SmtpError, match=f"^{reply}"):
+        submitter.submit(BytesIO(TEXT), SENDER, to(ACTIVE, recipient))
+    with submitter.store.database.read() as connection:
+        assert list_entries(connection, get_mailbox(connection, ACTIVE).id) == []
+
+
+@pytest.mark.parametrize("sender", ["nobody@a.mssante.fr", CLOSED, SUSPENDED, "x@b.mssante.fr"])
+def test_a_sender_must_be_an_active_mailbox_here(submitter: Submitter, sender: str) -> None:
+    with pytest.raises(SmtpError, match=r"^550 5\.7\.1"):
+        submitter.submit(BytesIO(TEXT), parse_address(sender), to(ACTIVE))
+
+
+def test_the_author_must_be_ours(submitter: Submitter) -> None:
+    forged = TEXT.replace(b"cardiologie@a.", b"dr@b.")
+    with pytest.raises(SmtpError, match=r"^550 5\.7\.1"):
+        submitter.submit(BytesIO(forged), SENDER, to(ACTIVE))
+
+
+@pytest.mark.parametrize(
+    ("body", "reply"),
+    [(b"x" * 999 + b"\n", "550 5.6.0"), (b"a\0b\n", "550 5.6.0"), (b"a\rb\n", "550 5.6.0"),
+     (b"x\n" * 400, "552 5.3.4"), (b"end\r", "550 5.6.0")],
+)  # fmt: skip
+def test_bad_content(submitter: Submitter, body: bytes, reply: str) -> None:
+    with pytest.raises(SmtpError, match=f"^{reply}"):
+        submitter.submit(BytesIO(TEXT + body), SENDER, to(ACTIVE))
+
+
+def test_crlf_cut_between_reads_stays_one_line_end(
+    submitter: Submitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.submission._CHUNK", 1)
+    text = TEXT.replace(b"\n", b"\r\n")
+    sent = submitter.submit(BytesIO(text), SENDER, to(ACTIVE))
+    with submitter.store.database.read() as connection:
+        blob = get_message(connection, sent.id).message.blob
+    assert submitter.store.blobs.path(blob).read_bytes() == text
