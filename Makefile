@@ -26,7 +26,7 @@ test: setup lint ## Run every test
 lint: .venv/dev.stamp ## Check format, style, types and layers
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/mypy -p relay -p whitelist -p mailstore -p mssante_operator -p tests
+	$(BIN)/mypy -p relay -p whitelist -p mailstore -p mssante_operator -p tests -p tools
 	PYTHONPATH=.venv/typing $(BIN)/lint-imports --no-cache --no-logo
 
 bench: .venv/dev.stamp ## Measure messages a second through a daemon over mutual TLS (ARGS="--help")
@@ -37,7 +37,7 @@ fuzz: .venv/dev.stamp ## Run the property tests at length (FUZZ_EXAMPLES=20000)
 		$(BIN)/python -m pytest -m fuzz -n auto --timeout 3600 $(ARGS)
 
 docs: .venv/run.stamp ## Write the generated pages and the annotated configuration anew
-	$(BIN)/python tools/generate.py
+	$(BIN)/python -m tools.generate
 
 lock: .venv/dev.stamp ## Resolve the dependencies anew into the hash-locked requirements
 	tools/lock.sh $(BIN)/pip-compile

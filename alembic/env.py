@@ -5,6 +5,7 @@ and holds the lock of the run.
 """
 
 from alembic import context
+
 from mailstore.schema import metadata
 from relay import queue_schema
 

@@ -1,6 +1,7 @@
 """The `mssante` command (DESIGN §4).  Exit codes: 0 done, 1 refused or failed, 2 wrong usage."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -50,10 +51,10 @@ for command in (
     cli.add_command(command)
 
 
-def main() -> None:
-    """Run the command line; an expected error is one line, never a traceback."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line (default: the process's own); an expected error is one line."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(arguments, prog_name="mssante", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2 if isinstance(error, click.UsageError) else 1)

@@ -7,8 +7,8 @@ from typing import Literal
 import structlog
 
 
-def configure(level: str, style: Literal["json", "console"]) -> None:
-    """Set up logging for this process."""
+def configure(level: str, style: Literal["json", "console"], *, lasting: bool = False) -> None:
+    """Set up logging; `lasting` for a process that never changes it again, which makes it faster."""
     renderer: structlog.typing.Processor
     if style == "json":
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -25,7 +25,7 @@ def configure(level: str, style: Literal["json", "console"]) -> None:
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=lasting,
     )
     # Libraries log through the standard library; only their warnings are of interest here.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from alembic import command
 from mailstore.database import Database
 from mailstore.dialect import exclusive_migration
 from mailstore.errors import MailstoreError

@@ -24,7 +24,7 @@ from .settings import Settings
 QUEUE_AGE: Final = 5.0  # seconds for which one look at the queue serves
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # a registry keeps collectors by identity
 class Monitor:
     """Collects the gauges; a collector in the sense of prometheus_client."""
 

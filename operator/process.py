@@ -7,28 +7,32 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import structlog
 import uvloop
 
 from . import lifeline, logs
-from .courier import run_courier
-from .maintenance import run_maintenance
 from .settings import Settings, SettingsError, load
-from .worker import run_worker
 
 _log = structlog.get_logger(__name__)
 
 Ready = Callable[[], None]
 Role = Callable[[Settings, tuple[str, ...], asyncio.Event, Ready], Awaitable[None]]
 
-ROLES: Final[dict[str, Role]] = {
-    "worker": run_worker,
-    "courier": run_courier,
-    "maintenance": run_maintenance,
+# Imported by the process that plays it, so that each starts with no more than it needs.
+ROLES: Final = {
+    "worker": (".worker", "run_worker"),
+    "courier": (".courier", "run_courier"),
+    "maintenance": (".maintenance", "run_maintenance"),
 }
+
+
+def _role(name: str) -> Role:
+    module, function = ROLES[name]
+    return cast("Role", getattr(import_module(module, __package__), function))
 
 
 def main() -> None:
@@ -42,9 +46,9 @@ def main() -> None:
     line = socket.socket(fileno=given.lifeline)
     try:
         settings = load(given.config)
-        logs.configure(settings.log.level, settings.log.format)
+        logs.configure(settings.log.level, settings.log.format, lasting=True)
         structlog.contextvars.bind_contextvars(process=f"{given.role}:{os.getpid()}")
-        uvloop.run(_run(ROLES[given.role], settings, tuple(given.listen), line))
+        uvloop.run(_run(_role(given.role), settings, tuple(given.listen), line))
     except (SettingsError, OSError) as error:
         lifeline.report(line, str(error))
         sys.exit(1)

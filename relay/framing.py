@@ -15,7 +15,7 @@ from typing import Final
 MAX_TEXT_LINE: Final = 998  # octets without CRLF, RFC 5321 §4.5.3.1.6
 
 _END: Final = b"\r\n.\r\n"
-_STRAY: Final = re.compile(rb"(?P<lf>(?<!\r)\n)|(?P<cr>\r(?!\n))|\0")
+_STRAY: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0")
 
 
 class Violation(StrEnum):
@@ -25,6 +25,9 @@ class Violation(StrEnum):
     BARE_LF = "a bare LF (RFC 5321 §2.3.8)"
     NUL = "a NUL octet (RFC 5321 §4.5.2)"
     LONG_LINE = "a line over 998 octets (RFC 5321 §4.5.3.1.6)"
+
+
+_OF_STRAY: Final = {b"\r": Violation.BARE_CR, b"\n": Violation.BARE_LF, b"\0": Violation.NUL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +50,15 @@ class LineChecker:
         """Look at the next piece; the first violation is kept, whatever the cutting."""
         if self.violation is not None or not piece:
             return
-        pairs = piece.count(b"\r\n")
-        endless = self._measure(piece)
-        if (
-            endless is not None
-            or piece.count(b"\n") != pairs
-            or piece.count(b"\r") != pairs
-            or b"\0" in piece
-        ):
-            self.violation = _first(piece, endless)
+        pairs, stray = piece.count(b"\r\n"), None
+        if piece.count(b"\n") != pairs or piece.count(b"\r") != pairs or b"\0" in piece:
+            stray = _STRAY.search(piece)
+        if self._has_long_line(piece if stray is None else piece[: stray.start()]):
+            self.violation = Violation.LONG_LINE
+        elif stray is not None:
+            self.violation = _OF_STRAY[stray[0]]
 
-    def _measure(self, piece: bytes) -> int | None:
-        """Where the first line that is too long goes over the limit, or None."""
+    def _has_long_line(self, piece: bytes) -> bool:
         # Jumps from the last line end within reach to the next: a line that is too long is a window
         # without one.  About one search per kilobyte instead of one per line.
         start = -self._open_line  # where the current line began, before the piece if negative
@@ -66,21 +66,11 @@ class LineChecker:
         while size - start > MAX_TEXT_LINE:
             found = piece.rfind(b"\n", max(start, 0), start + MAX_TEXT_LINE + 2)
             if found < 0:
-                return start + MAX_TEXT_LINE
+                return True
             start = found + 1
         found = piece.rfind(b"\n", max(start, 0))
         self._open_line = size - (found + 1) if found >= 0 else size - start
-        return None
-
-
-def _first(piece: bytes, endless: int | None) -> Violation:
-    """The violation that comes first in a piece known to have one; runs once per message."""
-    stray = _STRAY.search(piece)
-    if stray is None or (endless is not None and endless < stray.start()):
-        return Violation.LONG_LINE
-    if stray["lf"]:
-        return Violation.BARE_LF
-    return Violation.BARE_CR if stray["cr"] else Violation.NUL
+        return False
 
 
 class DataDecoder:

@@ -4,17 +4,29 @@ Pure and bounded.  The message is never parsed as MIME on its way through (DESIG
 octets up to the first empty line are looked at, and at most `MAX_HEADER` of them.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import format_datetime, getaddresses
+from email.utils import format_datetime
 from typing import Final
 
 MAX_HEADER: Final = 256 * 1024  # octets kept for reading; a longer section is read up to here
+_MAX_COMMENT: Final = 700  # octets of a peer's name in Received, whose lines end at 998
+
+UNREADABLE: Final = "(unreadable)"  # no domain, so that no list ever covers it
+
+# A quoted pair, a delimiter, or text (RFC 5322 §3.2).
+_PART: Final = re.compile(r'\\.|["()]|[^\\"()]+', re.DOTALL)
+_AFTER_AT: Final = re.compile(r"@([^\s,;:<>@]*)")
+_DOMAIN: Final = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderFacts:
-    """`from_domains`: domains of From and Sender in lower case; `received`: count of Received."""
+    """`from_domains`: domains of From and Sender in lower case; `received`: count of Received.
+
+    `UNREADABLE` stands among the domains for an author that cannot be told.
+    """
 
     from_domains: frozenset[str] = frozenset()
     received: int = 0
@@ -26,6 +38,7 @@ class HeaderCollector:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._complete = False
+        self._cut = False
 
     def feed(self, payload: bytes) -> None:
         """Take the next message octets; cheap once the section is complete."""
@@ -38,17 +51,20 @@ class HeaderCollector:
             del self._buffer[end + 2 :]
             self._complete = True
         elif len(self._buffer) >= MAX_HEADER:
-            self._complete = True
+            self._complete = self._cut = True
 
     def facts(self) -> HeaderFacts:
-        """What the collected section says."""
-        return read_header(bytes(self._buffer))
+        """What the collected section says; an author may hide beyond what was collected."""
+        found = read_header(bytes(self._buffer))
+        if self._cut:
+            return HeaderFacts(found.from_domains | {UNREADABLE}, found.received)
+        return found
 
 
 def read_header(section: bytes) -> HeaderFacts:
     """Read the facts from a header section (RFC 5322 §2.2); malformed fields are passed over."""
     unfolded = section.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
-    authors: list[str] = []
+    domains: set[str] = set()
     received = 0
     for line in unfolded.split(b"\r\n"):
         name, colon, value = line.partition(b":")
@@ -56,13 +72,40 @@ def read_header(section: bytes) -> HeaderFacts:
             continue
         match name.strip().lower():
             case b"from" | b"sender":
-                authors.append(value.decode("utf-8", "replace").strip())
+                domains |= _author_domains(value.decode("utf-8", "replace"))
             case b"received":
                 received += 1
-    domains = frozenset(
-        address.rpartition("@")[2].lower() for _, address in getaddresses(authors) if "@" in address
-    )
-    return HeaderFacts(domains, received)
+    return HeaderFacts(frozenset(domains), received)
+
+
+def _author_domains(value: str) -> set[str]:
+    """Every domain that anybody could take for an author's, and UNREADABLE if none can be told.
+
+    Mail programs read malformed fields each in its own way (CVE-2023-27043), so this is less than
+    the grammar of RFC 5322 §3.4 and stricter: whatever follows an `@` outside of quoted strings and
+    comments counts.  Linear in the value, and without recursion.
+    """
+    outside: list[str] = []
+    depth, quoted = 0, False
+    for part in _PART.findall(value):
+        if quoted:
+            quoted = part != '"'
+        elif part == "(":
+            depth += 1
+        elif part == ")":
+            depth = max(depth - 1, 0)
+            outside.append(" ")
+        elif not depth:
+            quoted = part == '"'
+            outside.append(part)
+    plain = " ".join("".join(outside).split())
+    for blank in (" .", ". ", " @", "@ "):  # obsolete, but others still read it (RFC 5322 §4.4)
+        plain = plain.replace(blank, blank.strip())
+    found = {
+        domain.lower() if len(domain) <= 255 and _DOMAIN.fullmatch(domain) else UNREADABLE
+        for domain in _AFTER_AT.findall(plain)
+    }
+    return found if found and not (depth or quoted) else found | {UNREADABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +126,8 @@ class TraceFacts:
 
 def received_field(facts: TraceFacts) -> bytes:
     """Our trace field (RFC 5321 §4.4, with the tls clause of RFC 8314 §7.4), CRLF-ended ASCII."""
-    lines = [f"Received: from {_comment_free(facts.helo)} ([{facts.address}])"]
+    literal = f"IPv6:{facts.address}" if ":" in facts.address else facts.address
+    lines = [f"Received: from {_comment_free(facts.helo)} ([{literal}])"]
     lines.append(f" by {facts.hostname} with {facts.protocol} id {facts.message}")
     if facts.cipher:
         lines.append(f" tls {facts.cipher}")
@@ -107,11 +151,16 @@ def _comment_free(word: str) -> str:
 def _comment(text: str) -> str:
     """Text inside a comment (RFC 5322 §3.2.2): octets beyond ASCII as hex pairs of RFC 4514."""
     out: list[str] = []
+    room = _MAX_COMMENT
     for char in text:
         if char in '()\\"':
-            out.append(f"\\{char}")
+            written = f"\\{char}"
         elif " " <= char <= "~":
-            out.append(char)
+            written = char
         else:
-            out.extend(rf"\\{octet:02X}" for octet in char.encode())
+            written = "".join(rf"\\{octet:02X}" for octet in char.encode())
+        room -= len(written)
+        if room < 0:
+            return "".join((*out, "..."))
+        out.append(written)
     return "".join(out)

@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import tests.support.profiles  # noqa: F401  # loads the profile of hypothesis in force
 from tests.support.databases import (
     database,
     database_url,

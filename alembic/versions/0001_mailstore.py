@@ -6,7 +6,6 @@ the table.
 """
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0001"

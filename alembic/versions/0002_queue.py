@@ -1,7 +1,6 @@
 """The outbound queue: deliveries and their recipients."""
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0002"

@@ -1,0 +1,85 @@
+"""Postfix as the other operator, in both directions; it demands our certificate, we judge its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import dial, lay_out, served
+from tests.support.letters import UNTOUCHABLE
+from tests.support.postfix import missing, postfix
+from tests.support.waiting import until_now
+
+MARTIN = "claire.martin@a.mssante.fr"
+DURAND = "durand@b.mssante.fr"
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+
+
+def fields_on_top(message: bytes, original: bytes) -> set[bytes]:
+    """Names of the header fields that stand before the unchanged original."""
+    assert message.endswith(original)
+    added = message.removesuffix(original).replace(b"\r\n\t", b" ").replace(b"\r\n ", b" ")
+    return {line.partition(b":")[0].lower() for line in added.splitlines()}
+
+
+def test_postfix_takes_our_message_as_it_is(tmp_path: Path) -> None:
+    # DOMAIN §9.23, §9.24, §9.27, §9.28
+    letter = tmp_path / "letter.eml"
+    letter.write_bytes(UNTOUCHABLE.replace(b"<dr@b.mssante.fr>", b"<claire.martin@a.mssante.fr>"))
+    with postfix("b.mssante.fr", shows="b") as peer:
+        a = lay_out(tmp_path / "a", "a", {"b.mssante.fr": peer.endpoint}, workers=1)
+        with served(a):
+            a.run("message", "send", str(letter), "--from", MARTIN, "--to", DURAND)
+            until_now(lambda: bool(peer.messages()))
+            until_now(lambda: json.loads(a.run("queue", "list", "--json")) == [])
+        (message,) = peer.messages()
+        assert b"by smtp.a.mssante.fr with local id " in message
+        traces = {b"return-path", b"delivered-to", b"x-original-to", b"received"}
+        assert fields_on_top(message, letter.read_bytes()) <= traces
+
+
+def test_a_postfix_with_the_certificate_of_another_operator_gets_nothing(tmp_path: Path) -> None:
+    # DOMAIN §9.27: operator C is on the list, but not for this domain.
+    letter = tmp_path / "letter.eml"
+    letter.write_bytes(b"From: claire.martin@a.mssante.fr\r\nSubject: x\r\n\r\nBonjour\r\n")
+    with postfix("b.mssante.fr", shows="c") as peer:
+        a = lay_out(tmp_path / "a", "a", {"b.mssante.fr": peer.endpoint}, workers=1)
+        with served(a):
+            a.run("message", "send", str(letter), "--from", MARTIN, "--to", DURAND)
+            until_now(lambda: "server showed CN=smtp.c.mssante.fr" in a.run("queue", "list"))
+            (waiting,) = json.loads(a.run("queue", "list", "--json"))
+        assert (waiting["state"], waiting["attempts"]) == ("waiting", 1)
+        assert waiting["recipients"] == [DURAND]
+        assert "not listed for b.mssante.fr" in waiting["last_error"]
+        until_now(lambda: "disconnect from" in peer.log())
+        assert "from=<" not in peer.log()
+        assert peer.messages() == []
+
+
+def test_postfix_relays_to_us(tmp_path: Path) -> None:
+    # DOMAIN §9.14-§9.17; it verifies our certificate and its name on its own account.
+    a = lay_out(tmp_path / "a", "a", workers=1)
+    with served(a), postfix("b.mssante.fr", "b", {"a.mssante.fr": a.endpoint}) as peer:
+        with dial(peer.port, *a.identity("b")) as smtp:
+            smtp.ehlo()
+            smtp.mail(DURAND, ["BODY=8BITMIME"])
+            smtp.rcpt(MARTIN)
+            assert smtp.data(UNTOUCHABLE)[0] == 250
+        until_now(lambda: "status=" in peer.log())
+        assert "status=sent (250 2.0.0 Accepted as " in peer.log(), peer.log()
+    (entry,) = a.entries(MARTIN)
+    assert fields_on_top(a.body(entry), UNTOUCHABLE) == {b"received"}
+    assert entry.message.sender == DURAND
+    assert entry.message.peer.startswith("CN=smtp.b.mssante.fr,")
+
+
+def test_a_postfix_that_is_not_on_the_list_is_turned_away(tmp_path: Path) -> None:
+    # DOMAIN §9.16
+    a = lay_out(tmp_path / "a", "a", workers=1)
+    with served(a), postfix("b.mssante.fr", "intruder", {"a.mssante.fr": a.endpoint}) as peer:
+        with dial(peer.port, *a.identity("b")) as smtp:
+            smtp.sendmail(DURAND, [MARTIN], b"Subject: x\r\n\r\nBonjour\r\n")
+        until_now(lambda: "status=" in peer.log())
+        assert "status=bounced (host 127.0.0.1[127.0.0.1] said: 554 5.7.1 " in peer.log()
+    assert a.entries(MARTIN) == []

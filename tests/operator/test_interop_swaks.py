@@ -1,0 +1,84 @@
+"""swaks, the tool that mail administrators test servers with, against the running daemon."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import Daemon, federation, lay_out, served
+from tests.support.letters import UNTOUCHABLE
+
+SWAKS = shutil.which("swaks")
+MARTIN = "claire.martin@a.mssante.fr"
+
+pytestmark = pytest.mark.skipif(
+    SWAKS is None, reason="swaks is not installed (tools/install-peers.sh)"
+)
+
+
+@pytest.fixture(scope="module")
+def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with served(lay_out(tmp_path_factory.mktemp("a"), "a", workers=1)) as daemon:
+        yield daemon
+
+
+def swaks(daemon: Daemon, *words: str | Path) -> tuple[int, str]:
+    """Send to Dr Martin; returns swaks' exit code and its transcript."""
+    assert SWAKS is not None
+    to = ("--server", "127.0.0.1", "--port", str(daemon.port), "--to", MARTIN)
+    envelope = ("--helo", "smtp.b.mssante.fr", "--from", "dr@b.mssante.fr")
+    done = subprocess.run(
+        [SWAKS, *to, *envelope, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_message_arrives_octet_for_octet(operator_a: Daemon, tmp_path: Path) -> None:
+    # Without its "fixup", swaks sends a file as it is: dots doubled, the last one alone.
+    data = tmp_path / "data"
+    data.write_bytes(UNTOUCHABLE.replace(b"\r\n.", b"\r\n..") + b".")
+    certificate, key = operator_a.identity("b")
+    code, said = swaks(
+        operator_a,
+        *("--tls", "--tls-cert", certificate, "--tls-key", key),
+        *("--no-data-fixup", "--data", f"@{data}"),
+    )
+    assert code == 0, said
+    (entry,) = operator_a.entries(MARTIN)
+    assert operator_a.body(entry) == UNTOUCHABLE
+    assert entry.message.sender == "dr@b.mssante.fr"
+    assert f"by smtp.a.mssante.fr with ESMTPS id {entry.message.id}" in entry.message.trace
+
+
+def test_it_can_verify_our_certificate(operator_a: Daemon, tmp_path: Path) -> None:
+    root = tmp_path / "root.pem"
+    root.write_bytes(federation().space.hierarchy.root.certificate_pem)
+    certificate, key = operator_a.identity("b")
+    code, said = swaks(
+        operator_a,
+        *("--tls", "--tls-verify", "--tls-ca-path", root),
+        *("--tls-cert", certificate, "--tls-key", key, "--quit-after", "TLS"),
+    )
+    assert code == 0, said
+
+
+def test_without_a_certificate_it_is_refused(operator_a: Daemon) -> None:
+    # DOMAIN §9.15, §9.16
+    code, said = swaks(operator_a, "--tls")
+    assert code != 0
+    assert "<~* 554 5.7.1 " in said, said
+
+
+def test_without_tls_it_is_refused(operator_a: Daemon) -> None:
+    # DOMAIN §9.14, RFC 3207 §4
+    code, said = swaks(operator_a)
+    assert code != 0
+    assert "<** 530 5.7.0 " in said, said

@@ -1,0 +1,133 @@
+"""The configuration: every error names file, key and fix; nothing unknown passes."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mssante_operator.reference import reference
+from mssante_operator.settings import Settings, SettingsError, find, load, split_endpoint
+
+GOOD = """\
+[operator]
+hostname = "smtp.a.mssante.fr"
+[storage]
+directory = "data"
+[tls]
+certificate = "pki/server.pem"
+key = "pki/server.key"
+[trust]
+anchors = ["pki/root.pem"]
+[whitelist]
+file = "list.xml"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mssante.toml"
+    path.write_text(text)
+    return path
+
+
+def refusal(folder: Path, text: str) -> str:
+    """The message for a bad file, without the file's name, which must come first."""
+    path = write(folder, text)
+    with pytest.raises(SettingsError) as refused:
+        load(path)
+    message = str(refused.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+def test_defaults_and_paths(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, GOOD))
+    assert settings.path("pki/server.pem") == tmp_path / "pki/server.pem"
+    assert settings.path("/etc/x") == Path("/etc/x")
+    assert settings.database_url == f"sqlite:///{tmp_path}/data/mssante.db"
+    assert settings.inbound.max_message_bytes == 36_700_160
+    assert settings.whitelist.signer == "alb.mssante.fr"
+
+
+def test_it_is_frozen(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, GOOD))
+    with pytest.raises(ValueError, match="frozen"):
+        settings.inbound.idle_seconds = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        ("[inbound]\nlisten_on = []", "inbound.listen_on: unknown key; did you mean listen?"),
+        ("[outbund]\nx = 1", "outbund: unknown key; did you mean outbound?"),
+        ("[log]\nzzz = 1", "log.zzz: unknown key; remove it"),
+        ("[inbound]\nmax_recipients = 0", "inbound.max_recipients: Input should be greater than 0"),
+        ('[inbound]\nmax_recipients = "9"', "inbound.max_recipients: Input should be a valid int"),
+        ('[inbound]\nlisten = ["2525"]', "inbound.listen.0: Value error, expected HOST:PORT"),
+        ('[inbound]\nlisten = ["::1:25"]', "inbound.listen.0: Value error, an IPv6 address"),
+        ("[inbound]\nlisten = []", "inbound.listen: List should have at least 1 item"),
+        ('[inbound]\nheader_from = "maybe"', "inbound.header_from: Input should be 'refuse'"),
+        ('[outbound.routes]\n"b.mssante.fr" = "x"', "outbound.routes.b.mssante.fr: Value error"),
+        ('[log]\nlevel = "loud"', "log.level: Input should be 'debug'"),
+        ("[[[", "not valid TOML: "),
+    ],
+)
+def test_errors_name_the_key(tmp_path: Path, addition: str, message: str) -> None:
+    assert refusal(tmp_path, f"{GOOD}{addition}\n").startswith(message)
+
+
+def test_a_missing_key(tmp_path: Path) -> None:
+    text = GOOD.replace('hostname = "smtp.a.mssante.fr"', "")
+    assert refusal(tmp_path, text).startswith("operator.hostname: missing; add it")
+
+
+def test_a_missing_section(tmp_path: Path) -> None:
+    text = GOOD.replace('[trust]\nanchors = ["pki/root.pem"]\n', "")
+    assert refusal(tmp_path, text).startswith("trust: missing; add it")
+
+
+def test_the_files_own_name_is_no_key(tmp_path: Path) -> None:
+    assert refusal(tmp_path, f'origin = "x"\n{GOOD}') == "origin: unknown key; remove it"
+
+
+def test_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "mssante.toml"
+    path.write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(path)
+
+
+def test_no_file_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="mssante init DIR"):
+        find(None)
+    with pytest.raises(SettingsError, match=r"other\.toml: no such file"):
+        find(tmp_path / "other.toml")
+    write(tmp_path, GOOD)
+    assert find(None) == tmp_path / "mssante.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [("127.0.0.1:25", "127.0.0.1", 25), ("[::1]:2525", "::1", 2525), ("mx.b.fr:25", "mx.b.fr", 25)],
+)
+def test_endpoints(text: str, host: str, port: int) -> None:
+    assert split_endpoint(text) == (host, port)
+
+
+def test_the_reference_is_a_configuration_with_every_key(tmp_path: Path) -> None:
+    # Uncommented, it must load: so every default it states is one that is accepted.
+    lines = []
+    for line in reference().splitlines():
+        bare = line.removeprefix("# ")
+        is_key = (
+            "=" in bare and bare.split("=")[0].strip().strip('"').replace(".", "_").isidentifier()
+        )
+        lines.append(bare if is_key else line)
+    text = "\n".join(lines)
+    settings = load(write(tmp_path, text))
+    stated = tomllib.loads(text)
+    for name, field in Settings.model_fields.items():
+        if name != "origin":
+            section = getattr(settings, name)
+            assert set(stated[name]) == set(type(section).model_fields), field

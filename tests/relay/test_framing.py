@@ -1,0 +1,268 @@
+r"""Framing of DATA (RFC 5321 §2.3.8, §4.1.1.4, §4.5.2; ANCHORS §3.2), held against a naive reading.
+
+The decoder works on chunks with searches; the reference below splits lines and looks at one octet
+after the other, and shares nothing with it.
+"""
+
+from collections.abc import Callable, Iterable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from relay.framing import DataDecoder, DotStuffer, LineChecker, Violation
+from tests.support.cutting import cut, made_of, octet_by_octet, sizes
+
+Result = tuple[bytes, bool, bytes, Violation | None]
+
+WIRE = made_of(
+    *(b"\r", b"\n", b"\r\n", b".", b"\0", b"a", b"\r\n.", b"\r\n.\r\n", b".\r\n", b"\n.\n", b"..")
+)
+LONG = made_of(
+    *(b"x" * n for n in (1, 496, 498, 499, 996, 997, 998, 999)),
+    *(b"\r\n", b"\r\n", b"\r\n", b"\r\n.", b".", b"\r", b"\n", b"\0"),
+    max_size=12,
+)
+
+SMUGGLING = [
+    b"\n.\n",
+    b"\n.\r\n",
+    b"\r.\r",
+    b"\r.\r\n",
+    b"\r.\n",
+    b"\r\n.\n",
+    b"\r\n.\r",
+    b"\r\n.\r\r\n",
+    b"\r\r\n.\r\r\n",
+    b"\r\n\0.\r\n",
+    b"\r\n.\0\r\n",
+    b"\n\n.\n\n",
+]
+
+
+def decode(pieces: Iterable[bytes]) -> Result:
+    """What the decoder makes of a wire; octets after the end go to the rest."""
+    decoder = DataDecoder()
+    payload, ended, rest = b"", False, b""
+    for piece in pieces:
+        if ended:
+            rest += piece
+            continue
+        framed = decoder.feed(piece)
+        payload += framed.payload
+        ended, rest = framed.ended, framed.rest
+    return payload, ended, rest, decoder.violation
+
+
+def reference(wire: bytes) -> Result:
+    """The same of a wire that has an end, by the letter of RFC 5321."""
+    lines = wire.split(b"\r\n")
+    end = lines.index(b".", 0, len(lines) - 1)
+    message = [line[1:] if line.startswith(b".") else line for line in lines[:end]]
+    payload = b"".join(line + b"\r\n" for line in message)
+    return payload, True, b"\r\n".join(lines[end + 1 :]), first_violation(message)
+
+
+def first_violation(lines: Iterable[bytes]) -> Violation | None:
+    for line in lines:
+        for position, octet in enumerate(line, 1):
+            if octet == 10:
+                return Violation.BARE_LF
+            if octet == 13:
+                return Violation.BARE_CR
+            if octet == 0:
+                return Violation.NUL
+            if position > 998:
+                return Violation.LONG_LINE
+    return None
+
+
+@pytest.mark.fuzz
+@given(WIRE, sizes())
+@example(b"\0a\n", [1])
+def test_a_wire_is_decoded_the_same_however_it_is_cut(wire: bytes, lengths: list[int]) -> None:
+    whole = decode([wire])
+    assert decode(cut(wire, lengths)) == whole
+    assert decode(octet_by_octet(wire)) == whole
+
+
+@pytest.mark.fuzz
+@given(LONG, sizes(1010))
+@example(b"x" * 999 + b"\n", [999])
+@example(b"x" * 998 + b"\r\n", [998, 1])
+@example(b"x" * 998 + b"\r" + b"\n" * 2, [999])
+@example(b"x" * 998 + b"\ra", [999])
+def test_long_lines_are_found_the_same_however_they_are_cut(
+    wire: bytes, lengths: list[int]
+) -> None:
+    whole = decode([wire + b"\r\n.\r\n"])
+    assert whole == reference(wire + b"\r\n.\r\n")
+    assert decode(cut(wire + b"\r\n.\r\n", lengths)) == whole
+    assert decode(octet_by_octet(wire + b"\r\n.\r\n")) == whole
+
+
+@pytest.mark.fuzz
+@given(WIRE, sizes())
+def test_the_decoder_agrees_with_a_naive_reading(wire: bytes, lengths: list[int]) -> None:
+    ended = wire + b"\r\n.\r\n"
+    assert decode(cut(ended, lengths)) == reference(ended)
+
+
+@pytest.mark.fuzz
+@given(st.binary(max_size=200), sizes())
+def test_the_decoder_agrees_with_a_naive_reading_of_any_octets(
+    wire: bytes, lengths: list[int]
+) -> None:
+    ended = wire + b"\r\n.\r\n"
+    assert decode(cut(ended, lengths)) == reference(ended)
+
+
+@pytest.mark.parametrize("before", [b"Subject: x\r\n\r\nhello", b""], ids=["text", "nothing"])
+@pytest.mark.parametrize("sequence", SMUGGLING, ids=repr)
+@pytest.mark.parametrize("pieces", [lambda wire: [wire], octet_by_octet], ids=["whole", "octets"])
+def test_no_smuggling_sequence_ends_a_message(
+    sequence: bytes, before: bytes, pieces: Callable[[bytes], Iterable[bytes]]
+) -> None:
+    # ANCHORS §3.2; CVE-2023-51764, -51765, -51766
+    smuggled = b"MAIL FROM:<smuggled@b.mssante.fr>\r\nDATA\r\n"
+    payload, ended, rest, violation = decode(pieces(before + sequence + smuggled))
+    assert not ended
+    assert rest == b""
+    assert violation is not None
+    payload, ended, rest, still = decode(pieces(before + sequence + smuggled + b".\r\nNOOP\r\n"))
+    assert ended
+    assert payload.endswith(smuggled)
+    assert rest == b"NOOP\r\n"
+    assert still is violation
+
+
+@pytest.mark.parametrize(
+    ("wire", "payload", "rest"),
+    [
+        (b".\r\n", b"", b""),
+        (b"\r\n.\r\n", b"\r\n", b""),
+        (b"a\r\n.\r\nQUIT\r\n", b"a\r\n", b"QUIT\r\n"),
+        (b"a\r\n.\r\n.\r\n", b"a\r\n", b".\r\n"),
+        (b"..\r\n.\r\n", b".\r\n", b""),
+        (b".a\r\n.\r\n", b"a\r\n", b""),
+        (b"a.\r\n.\r\n", b"a.\r\n", b""),
+        (b"...a\r\n..\r\n.\r\n", b"..a\r\n.\r\n", b""),
+        (b"\r\n\r\n..\r\n.\r\n", b"\r\n\r\n.\r\n", b""),
+        ("Père\r\n.\r\n".encode(), "Père\r\n".encode(), b""),
+    ],
+)
+def test_dots_are_undone_and_the_end_is_found(wire: bytes, payload: bytes, rest: bytes) -> None:
+    expected = (payload, True, rest, None)
+    assert decode([wire]) == expected
+    assert decode(octet_by_octet(wire)) == expected
+
+
+@pytest.mark.parametrize(
+    ("fault", "violation"),
+    [
+        (b"a\nb", Violation.BARE_LF),
+        (b"a\rb", Violation.BARE_CR),
+        (b"a\0b", Violation.NUL),
+        (b"x" * 999, Violation.LONG_LINE),
+        (b"a\0b\n\r", Violation.NUL),
+        (b"x" * 999 + b"\n", Violation.LONG_LINE),
+        (b"x" * 998 + b"\n" + b"x" * 999, Violation.BARE_LF),
+        (b"a\r\r\nb\n", Violation.BARE_CR),
+    ],
+)
+def test_the_first_violation_is_the_one_that_is_named(fault: bytes, violation: Violation) -> None:
+    wire = b"Subject: x\r\n\r\n" + fault + b"\r\n.\r\n"
+    assert decode([wire])[3] is violation
+    assert decode(octet_by_octet(wire))[3] is violation
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"x" * 998 + b"\r\n"], ids=len)
+@pytest.mark.parametrize("after", [b"", b"y" * 998 + b"\r\n"], ids=len)
+@pytest.mark.parametrize("first", [b"x", b".."], ids=["text", "stuffed"])
+def test_a_line_of_998_octets_passes_and_one_of_999_does_not_wherever_cut(
+    before: bytes, after: bytes, first: bytes
+) -> None:
+    # RFC 5321 §4.5.3.1.6: a dot that was doubled for transparency does not count
+    for length, violation in ((998, None), (999, Violation.LONG_LINE)):
+        wire = before + first + b"x" * (length - 1) + b"\r\n" + after + b".\r\n"
+        for position in range(len(wire)):
+            assert decode(cut(wire, [position]))[3] is violation, position
+
+
+def test_a_megabyte_octet_by_octet_is_linear() -> None:
+    # A step works on what is held and what is new: if never more than four octets of a hundred
+    # thousand lines are held back, a megabyte in single octets costs a constant for each.
+    line = b"..stuffed text\r\n"
+    wire = line * (1_000_000 // len(line))
+    decoder = DataDecoder()
+    handed = held = 0
+    for fed, octet in enumerate(octet_by_octet(wire), 1):
+        handed += len(decoder.feed(octet).payload)
+        dots = fed // len(line) + (fed % len(line) > 0)  # one of each line is taken away
+        held = max(held, fed - handed - dots)
+    assert decoder.violation is None
+    assert held <= 4
+    assert decoder.feed(b".\r\n").ended
+
+
+def test_a_megabyte_without_a_line_end_is_not_held() -> None:
+    decoder = DataDecoder()
+    handed = sum(len(decoder.feed(b"x").payload) for _ in range(100_000))
+    assert handed == 100_000
+    assert decoder.violation is Violation.LONG_LINE
+
+
+@pytest.mark.fuzz
+@given(
+    made_of(b"\r\n", b"a", b"x" * 70, max_size=30),
+    made_of(b"\n", b"\r", b"\0", b"\r\n", b"b", max_size=4),
+    st.integers(0, 2000),
+)
+def test_a_line_checker_finds_what_the_naive_reading_finds(
+    before: bytes, fault: bytes, position: int
+) -> None:
+    # Local submission feeds it directly, in pieces that do not split a CRLF.
+    text = before + fault + before
+    at = min(position, len(text))
+    if text[at - 1 : at + 1] == b"\r\n":
+        at += 1
+    checker = LineChecker()
+    for piece in (text[:at], b"", text[at:]):
+        checker.check(piece)
+    assert checker.violation is first_violation(text.split(b"\r\n"))
+
+
+TEXT = made_of(b"\r\n", b".", b"..", b"a", b"\r\n.", b"x" * 100)
+
+
+@pytest.mark.fuzz
+@given(TEXT, sizes(), sizes())
+@example(b"", [], [])
+@example(b".", [1], [1, 1, 1])
+@example(b"\r\n.\r\n", [1, 1, 1, 1], [])
+@example(b"a\r\n.\r\nb", [2, 1, 1], [3])
+def test_what_is_stuffed_decodes_to_itself(text: bytes, out: list[int], back: list[int]) -> None:
+    # RFC 5321 §4.5.2, whatever the cutting on both sides; a missing last line end is added.
+    stuffer = DotStuffer()
+    wire = b"".join(map(stuffer.feed, cut(text, out))) + stuffer.finish() + b".\r\n"
+    ending = b"" if not text or text.endswith(b"\r\n") else b"\r\n"
+    payload, ended, rest, violation = decode(cut(wire, back))
+    assert (payload, ended, rest, violation) == (text + ending, True, b"", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "wire"),
+    [
+        (b"", b""),
+        (b"a", b"a\r\n"),
+        (b".", b"..\r\n"),
+        (b"a\r\n", b"a\r\n"),
+        (b".\r\n.\r\n", b"..\r\n..\r\n"),
+        (b"a.b\r\n...\r\n", b"a.b\r\n....\r\n"),
+        (b"\r\n", b"\r\n"),
+    ],
+)
+def test_stuffing_by_the_letter(text: bytes, wire: bytes) -> None:
+    for pieces in ([text], octet_by_octet(text)):
+        stuffer = DotStuffer()
+        assert b"".join(map(stuffer.feed, pieces)) + stuffer.finish() == wire

@@ -1,0 +1,211 @@
+"""The real daemon in processes of its own, as `mssante serve` starts it, and commands beside it."""
+
+import io
+import os
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from mailstore.mailboxes import get_mailbox
+from mailstore.messages import Entry, list_entries
+from mssante_operator import runtime
+from mssante_operator.bootstrap import Installation, TrustSpace, install, write_identity
+from mssante_operator.cli import main
+from mssante_operator.settings import load
+from mssante_operator.testbed.credential import Credential
+
+MSSANTE = (sys.executable, "-m", "mssante_operator.cli")
+
+
+def command(*words: str) -> tuple[int, str, str]:
+    """Run `mssante` in this process; returns exit code, standard output, standard error.
+
+    The same `main` as the installed command, without the second that a new interpreter takes.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    code = 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main(words)
+        except SystemExit as end:
+            code = int(end.code or 0)
+    out.flush()
+    err.flush()
+    return code, *(s.buffer.getvalue().decode() for s in (out, err))  # type: ignore[attr-defined]
+
+
+def free_endpoint() -> str:
+    """A loopback address that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A trust space with operators a, b and c on the list, and an intruder off it."""
+
+    space: TrustSpace
+    operators: dict[str, Credential]
+    white_list: bytes
+
+
+@cache
+def federation() -> Federation:
+    """The trust space of this test process, valid now."""
+    space = TrustSpace.create(runtime.clock())
+    operators = {n: space.enrol(f"smtp.{n}.mssante.fr", f"OPERATEUR {n.upper()}") for n in "abc"}
+    white_list = space.sign_list({f"{n}.mssante.fr": c for n, c in operators.items()})
+    operators["intruder"] = space.enrol("smtp.intrus.example", "INTRUS")
+    return Federation(space, operators, white_list)
+
+
+@dataclass
+class Daemon:
+    """An operator installed in a folder; its daemon runs between `start` and `stop`."""
+
+    config: Path
+    endpoint: str
+    admin: str
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        return int(self.endpoint.rpartition(":")[2])
+
+    @property
+    def folder(self) -> Path:
+        return self.config.parent
+
+    def start(self) -> None:
+        """Start it and wait until it listens; AssertionError with its log if it does not."""
+        with (self.folder / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*MSSANTE, "--config", str(self.config), "serve"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                process_group=0,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith(b"mssante listens on "), self.log()
+
+    def stop(self) -> int:
+        """SIGTERM, as a service manager does; returns the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self._end()
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor and all its processes at once, as a power cut would."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self._end()
+
+    def _end(self) -> int:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        code = self.process.wait(30)
+        self.process.stdout.close()
+        self.process = None
+        return code
+
+    def log(self) -> str:
+        """All that the daemon has logged."""
+        return (self.folder / "serve.log").read_text()
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """Run a command of this operator; returns what it printed, its exit code must be `code`."""
+        found, out, err = command("--config", str(self.config), *words)
+        assert found == code, f"{words}: {found}\n{out}{err}"
+        return out + err
+
+    def identity(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key of an operator of the federation, as files."""
+        pki = self.folder / "pki"
+        write_identity(federation().operators[name], federation().space.hierarchy, pki, name)
+        return pki / f"{name}.pem", pki / f"{name}.key"
+
+    def entries(self, address: str) -> list[Entry]:
+        """What a mailbox holds."""
+        store = runtime.open_store(load(self.config))
+        try:
+            with store.database.read() as connection:
+                return list_entries(connection, get_mailbox(connection, address).id, limit=10_000)
+        finally:
+            store.database.close()
+            store.blobs.close()
+
+    def body(self, entry: Entry) -> bytes:
+        """The octets of a message as they came."""
+        blob = entry.message.blob
+        return (self.folder / "data" / "blobs" / blob[:2] / blob).read_bytes()
+
+
+def lay_out(
+    folder: Path, name: str, routes: Mapping[str, str] | None = None, *, workers: int = 1
+) -> Daemon:
+    """Install operator `name` (a, b or c) in a folder, with its domain's four mailboxes."""
+    endpoint, admin = free_endpoint(), free_endpoint()
+    plan = Installation(
+        folder,
+        f"smtp.{name}.mssante.fr",
+        [f"{name}.mssante.fr"],
+        endpoint,
+        admin,
+        workers=workers,
+        routes=routes,
+    )
+    space = federation()
+    config = install(plan, space.space, space.operators[name], space.white_list)
+    return Daemon(config, endpoint, admin)
+
+
+def dial(port: int, certificate: Path, key: Path) -> smtplib.SMTP:
+    """Connect to a server of the federation on loopback and begin TLS with a certificate."""
+    root = federation().space.hierarchy.root.certificate_pem
+    context = ssl.create_default_context(cadata=root.decode("ascii"))
+    context.check_hostname = False
+    context.load_cert_chain(certificate, key)
+    smtp = smtplib.SMTP("127.0.0.1", port, timeout=20)
+    try:
+        smtp.starttls(context=context)
+    except BaseException:
+        smtp.close()
+        raise
+    return smtp
+
+
+def client(daemon: Daemon, name: str) -> smtplib.SMTP:
+    """Connect as an operator of the federation, under TLS."""
+    return dial(daemon.port, *daemon.identity(name))
+
+
+def get(daemon: Daemon, path: str) -> tuple[int, str]:
+    """Ask the admin endpoint."""
+    try:
+        with urllib.request.urlopen(f"http://{daemon.admin}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@contextmanager
+def served(daemon: Daemon) -> Iterator[Daemon]:
+    """Run it while the test does; whatever still runs at the end is stopped."""
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        if daemon.process is not None:
+            daemon.stop()

@@ -1,0 +1,164 @@
+"""A real Postfix as another operator, in folders of its own; the machine's own one is not touched.
+
+It demands our client certificate and shows that of an operator of the federation.  Mail for its
+domain goes to one Maildir; what a client on loopback gives it for a domain in `routes` is relayed
+there, with its certificate, to a server whose name it verifies.  Needs root, as Postfix does.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mssante_operator.bootstrap import write_identity
+from tests.support.daemon import federation, free_endpoint
+
+COMMAND = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+# The services that receiving, Maildir delivery and relaying need; none in a chroot.
+_MASTER = """\
+{endpoint} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+tlsmgr unix - - n 1000? 1 tlsmgr
+proxymap unix - - n - - proxymap
+anvil unix - - n - 1 anvil
+smtp unix - - n - - smtp
+virtual unix - n n - - virtual
+error unix - - n - - error
+retry unix - - n - - error
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+_MAIN = """\
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/log/mail.log
+maillog_file_prefixes = {folder}/log
+multi_instance_enable = no
+myhostname = smtp.{domain}
+mydestination =
+mynetworks = 127.0.0.0/8
+alias_maps =
+alias_database =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+virtual_mailbox_domains = {domain}
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = static:box/
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_tls_security_level = encrypt
+smtpd_tls_ask_ccert = yes
+smtpd_tls_req_ccert = yes
+smtpd_tls_cert_file = {folder}/pki/shown.pem
+smtpd_tls_key_file = {folder}/pki/shown.key
+smtpd_tls_CAfile = {folder}/pki/authorities.pem
+smtp_tls_security_level = verify
+smtp_tls_verify_cert_match = {servers}
+smtp_tls_cert_file = {folder}/pki/shown.pem
+smtp_tls_key_file = {folder}/pki/shown.key
+smtp_tls_CAfile = {folder}/pki/authorities.pem
+transport_maps = inline:{{{transports}}}
+"""
+
+
+def missing() -> str:
+    """Why no Postfix can run here, empty if one can."""
+    if COMMAND is None:
+        return "postfix is not installed (tools/install-peers.sh)"
+    return "" if os.geteuid() == 0 else "postfix must be started by root"
+
+
+@dataclass(frozen=True)
+class Postfix:
+    """A Postfix that listens on loopback."""
+
+    folder: Path
+    endpoint: str
+
+    @property
+    def port(self) -> int:
+        return int(self.endpoint.rpartition(":")[2])
+
+    def messages(self) -> list[bytes]:
+        """What its Maildir holds, with the line ends of the wire; its own trace fields on top."""
+        found = sorted((self.folder / "mail" / "box" / "new").glob("*"))
+        return [path.read_bytes().replace(b"\n", b"\r\n") for path in found]
+
+    def log(self) -> str:
+        """All that it has logged."""
+        path = self.folder / "log" / "mail.log"
+        return path.read_text() if path.exists() else ""
+
+
+@contextmanager
+def postfix(domain: str, shows: str, routes: Mapping[str, str] | None = None) -> Iterator[Postfix]:
+    """Run a Postfix for `domain` with the certificate of operator `shows`; `routes` by domain."""
+    # Not pytest's folder: Postfix's users must be able to go through the ones above.
+    folder = Path(tempfile.mkdtemp(prefix="mssante-postfix-"))
+    try:
+        server = Postfix(folder, free_endpoint())
+        _lay_out(server, domain, shows, routes or {})
+        _run(folder, "start")
+        try:
+            yield server
+        finally:
+            _run(folder, "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+def _lay_out(server: Postfix, domain: str, shows: str, routes: Mapping[str, str]) -> None:
+    folder, nobody, owner = server.folder, pwd.getpwnam("nobody"), pwd.getpwnam("postfix")
+    for name in ("etc", "queue", "data", "log", "mail", "pki"):
+        (folder / name).mkdir()
+    folder.chmod(0o755)
+    (folder / "pki").chmod(0o700)
+    os.chown(folder / "mail", nobody.pw_uid, nobody.pw_gid)
+    os.chown(folder / "data", owner.pw_uid, -1)
+    trusted = federation().space.hierarchy
+    write_identity(federation().operators[shows], trusted, folder / "pki", "shown")
+    (folder / "pki" / "authorities.pem").write_bytes(
+        trusted.root.certificate_pem + trusted.intermediate.certificate_pem
+    )
+    transports = ", ".join(
+        f"{{{to} = smtp:[{host}]:{port}}}"
+        for to, (host, _, port) in ((to, at.rpartition(":")) for to, at in routes.items())
+    )
+    settings = {
+        "folder": folder,
+        "domain": domain,
+        "uid": nobody.pw_uid,
+        "gid": nobody.pw_gid,
+        "servers": ", ".join(f"smtp.{to}" for to in routes) or "hostname",
+        "transports": transports or "{void.invalid = error:}",
+    }
+    (folder / "etc" / "main.cf").write_text(_MAIN.format_map(settings))
+    (folder / "etc" / "master.cf").write_text(_MASTER.format(endpoint=server.endpoint))
+
+
+def _run(folder: Path, verb: str) -> None:
+    assert COMMAND is not None
+    done = subprocess.run(
+        [COMMAND, "-c", folder / "etc", verb],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    log = folder / "log" / "mail.log"
+    assert done.returncode == 0, (
+        f"postfix {verb}: {done.stderr}\n{log.exists() and log.read_text()}"
+    )

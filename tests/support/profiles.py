@@ -1,0 +1,17 @@
+"""Hypothesis profiles: how long property tests search.  HYPOTHESIS_PROFILE names the one in force.
+
+`default` keeps the suite quick; `fuzz` runs FUZZ_EXAMPLES examples of each test (`make fuzz`).
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Neither a deadline nor a rate of examples says anything on a machine that does other work too.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+settings.register_profile("default", _PATIENT, max_examples=100)
+settings.register_profile(
+    "fuzz", _PATIENT, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "20000"))
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

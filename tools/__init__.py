@@ -1,0 +1,1 @@
+"""What developers run: generation of pages, set-up of environments."""
