@@ -8,7 +8,7 @@ import structlog
 
 
 def configure(level: str, style: Literal["json", "console"], *, lasting: bool = False) -> None:
-    """Set up logging; `lasting` for a process that never changes it again, which makes it faster."""
+    """Set up logging; `lasting` if the process never changes it again, which makes it faster."""
     renderer: structlog.typing.Processor
     if style == "json":
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)

@@ -252,7 +252,7 @@ class TestMailstore:
         assert (row["id"], row["sender"]) == (key, "claire.martin@a.mssante.fr")
         content = operator_a.run("message", "show", key, "--content")
         assert content.startswith("Received: from smtp.a.mssante.fr ([127.0.0.1])")
-        assert "\n\nFrom me\n" in content
+        assert content.endswith("Subject: [FIN]\r\n\r\nFrom me\r\n")
         out = tmp_path / "box.mbox"
         operator_a.run("message", "export", box, "--output", str(out))
         exported = out.read_text()
@@ -270,5 +270,5 @@ class TestMailstore:
 
 def test_help_needs_no_configuration(tmp_path: Path) -> None:
     out = subprocess.check_output([*MSSANTE, "--help"], text=True, cwd=tmp_path)
-    for command in ("init", "serve", "demo", "whitelist", "queue", "config", "db", "mailbox"):
-        assert command in out
+    for word in ("init", "serve", "demo", "whitelist", "queue", "config", "db", "mailbox"):
+        assert word in out

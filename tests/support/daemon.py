@@ -32,16 +32,17 @@ def command(*words: str) -> tuple[int, str, str]:
 
     The same `main` as the installed command, without the second that a new interpreter takes.
     """
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    out, err = io.BytesIO(), io.BytesIO()
     code = 0
-    with redirect_stdout(out), redirect_stderr(err):
+    with (
+        redirect_stdout(io.TextIOWrapper(out, encoding="utf-8", write_through=True)),
+        redirect_stderr(io.TextIOWrapper(err, encoding="utf-8", write_through=True)),
+    ):
         try:
             main(words)
         except SystemExit as end:
             code = int(end.code or 0)
-    out.flush()
-    err.flush()
-    return code, *(s.buffer.getvalue().decode() for s in (out, err))  # type: ignore[attr-defined]
+        return code, out.getvalue().decode(), err.getvalue().decode()
 
 
 def free_endpoint() -> str:
