@@ -23,6 +23,7 @@ async def run_maintenance(
     perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
     try:
         bound = bind(*split_endpoint(settings.admin.listen), share=False)
+        bound.listen()  # whoever is told that the daemon is ready may ask at once
     except OSError as error:
         raise SettingsError(
             f"{settings.origin}: admin.listen: cannot listen on {settings.admin.listen}: "

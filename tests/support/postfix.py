@@ -49,6 +49,7 @@ multi_instance_enable = no
 myhostname = smtp.{domain}
 mydestination =
 mynetworks = 127.0.0.0/8
+local_header_rewrite_clients =
 alias_maps =
 alias_database =
 inet_interfaces = 127.0.0.1

@@ -1,0 +1,29 @@
+"""The pages for sysadmins: links lead somewhere, and the replies they explain are those given."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_every_reply_of_the_relay_is_explained() -> None:
+    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "relay").glob("*.py"))
+    given = {f"{c} {e}" for c, e in re.findall(r'Reply\((4\d\d|5\d\d), "([245]\.\d\.\d)"', sources)}
+    assert len(given) > 10
+    explained = (ROOT / "docs" / "replies.md").read_text(encoding="utf-8")
+    assert {reply for reply in given if f"`{reply}`" not in explained} == set()
+
+
+def test_readme_shows_the_two_commands_first() -> None:
+    first_screen = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:8]
+    assert any(line.startswith("make run ") for line in first_screen)
+    assert any(line.startswith("make test ") for line in first_screen)
