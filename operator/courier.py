@@ -69,4 +69,4 @@ async def run_courier(
     if not done:
         courier.cancel()
     await running
-    store.database.close()
+    store.close()

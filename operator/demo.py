@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from io import BytesIO
@@ -146,10 +146,10 @@ def _exchange(source: _Side, to: _Side) -> None:
     text["From"], text["To"], text["Subject"] = sender, recipient, "Compte rendu"
     text.set_content(f"De l'opérateur {source.name} à l'opérateur {to.name}.")
     submitter = runtime.open_submitter(source.settings)
-    accepted = submitter.submit(
-        BytesIO(text.as_bytes()), parse_address(sender), [parse_address(recipient)]
-    )
-    submitter.store.database.close()
+    with closing(submitter.store):
+        accepted = submitter.submit(
+            BytesIO(text.as_bytes()), parse_address(sender), [parse_address(recipient)]
+        )
     entry = _await_entry(to, recipient)
     click.echo(f"{source.name} → {to.name} delivered: {accepted.id} in {recipient}:")
     click.echo(f"    from {entry.message.sender}, {entry.message.size} octets")
@@ -157,17 +157,14 @@ def _exchange(source: _Side, to: _Side) -> None:
 
 
 def _await_entry(side: _Side, recipient: str) -> Entry:
-    store = runtime.open_store(side.settings)
     deadline = time.monotonic() + PATIENCE
-    try:
+    with closing(runtime.open_store(side.settings)) as store:
         while time.monotonic() < deadline:
             with store.database.read() as connection:
                 found = list_entries(connection, get_mailbox(connection, recipient).id)
             if found:
                 return found[-1]
             time.sleep(0.05)
-    finally:
-        store.database.close()
     log = (side.settings.origin.parent / "serve.log").read_text()
     raise DemoFailed(f"nothing arrived in {recipient} within {PATIENCE:.0f} s:\n{log}")
 

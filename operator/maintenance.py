@@ -34,4 +34,4 @@ async def run_maintenance(
     ready()
     await admin.serve(Monitor(settings, perimeter, store.database), bound, stop)
     watch.cancel()
-    store.database.close()
+    store.close()

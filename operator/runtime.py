@@ -7,6 +7,7 @@ import random
 import secrets
 import ssl
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -107,19 +108,21 @@ def open_database(settings: Settings) -> Database:
 def open_store(settings: Settings) -> Store:
     """The mailstore, its schema up to date.  Raises SettingsError."""
     folder = storage_folder(settings)
-    database = open_database(settings)
-    try:
-        found = database.schema_revision()
-        blobs = FileBlobStore(folder / "blobs")
-    except StoreUnavailable as error:
-        raise _fault(settings, "storage", error) from error
-    if found != migrate.head():
-        raise SettingsError(
-            f"{settings.origin}: storage.database: schema is at {found or 'nothing'}, "
-            f"this version needs {migrate.head()}; "
-            f"run: mssante --config {settings.origin} db upgrade"
-        )
-    return Store(blobs, database)
+    with ExitStack() as opened:
+        database = opened.enter_context(closing(open_database(settings)))
+        try:
+            found = database.schema_revision()
+            blobs = FileBlobStore(folder / "blobs")
+        except StoreUnavailable as error:
+            raise _fault(settings, "storage", error) from error
+        if found != migrate.head():
+            raise SettingsError(
+                f"{settings.origin}: storage.database: schema is at {found or 'nothing'}, "
+                f"this version needs {migrate.head()}; "
+                f"run: mssante --config {settings.origin} db upgrade"
+            )
+        opened.pop_all()
+        return Store(blobs, database)
 
 
 def policy(settings: Settings) -> Policy:

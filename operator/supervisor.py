@@ -76,7 +76,7 @@ class Supervisor:
     def _check(self) -> None:
         trust = runtime.open_trust(self.settings)
         runtime.open_tls(self.settings, tls.server_context, trust)
-        runtime.open_store(self.settings).database.close()
+        runtime.open_store(self.settings).close()
         runtime.make_router(self.settings)
 
     def _plan(self, addresses: Sequence[str]) -> list[_Child]:

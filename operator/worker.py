@@ -45,4 +45,4 @@ async def run_worker(
     grace = settings.process.stop_seconds
     await asyncio.gather(*(listener.stop(grace) for listener in listeners))
     await intake.close()
-    store.database.close()
+    store.close()

@@ -37,6 +37,11 @@ class Store:
     blobs: FileBlobStore
     database: Database
 
+    def close(self) -> None:
+        """Close the database's connections and end the store's threads."""
+        self.blobs.close()
+        self.database.close()
+
 
 def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[StoreDeferred | None]:
     """Make a group of messages durable; blocks.  One result each: None, or why it was not kept.

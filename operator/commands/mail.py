@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mailstore.mailboxes import (
     set_state,
 )
 from mailstore.messages import get_message, list_entries
+from relay.acceptance import Store
 from relay.address import parse_address
 
 from .. import runtime
@@ -27,6 +29,10 @@ from ..output import show_record, show_rows
 from ..settings import load
 
 _KINDS = ("rpps", "adeli", "finess", "siret", "siren")
+
+
+def _store(given: Path | None) -> closing[Store]:
+    return closing(runtime.open_store(load(given)))
 
 
 @click.group()
@@ -39,7 +45,7 @@ def domain() -> None:
 @click.pass_obj
 def domain_add(given: Path | None, name: str) -> None:
     """Host a domain; it must be on the white list under our certificate to be of use."""
-    with runtime.open_store(load(given)).database.write() as connection:
+    with _store(given) as store, store.database.write() as connection:
         added = add_domain(connection, name, now=runtime.clock())
     click.echo(f"added {added.name}")
 
@@ -49,7 +55,7 @@ def domain_add(given: Path | None, name: str) -> None:
 @click.pass_obj
 def domain_list(given: Path | None, *, as_json: bool) -> None:
     """List the hosted domains."""
-    with runtime.open_store(load(given)).database.read() as connection:
+    with _store(given) as store, store.database.read() as connection:
         rows = [{"name": d.name, "created_at": d.created_at} for d in list_domains(connection)]
     show_rows(rows, ("name", "created_at"), as_json=as_json)
 
@@ -89,7 +95,7 @@ def mailbox_add(
         raise click.UsageError(f"give one of {', '.join('--' + k for k in _KINDS)}")
     name, value = stated[0]
     identifier = parse_identifier(IdentifierKind(name.upper()), value)
-    with runtime.open_store(load(given)).database.write() as connection:
+    with _store(given) as store, store.database.write() as connection:
         added = add_mailbox(
             connection,
             address,
@@ -107,7 +113,7 @@ def mailbox_add(
 @click.pass_obj
 def mailbox_list(given: Path | None, name: str | None, *, as_json: bool) -> None:
     """List mailboxes by address."""
-    with runtime.open_store(load(given)).database.read() as connection:
+    with _store(given) as store, store.database.read() as connection:
         rows = [_record(found) for found in list_mailboxes(connection, name)]
     columns = ("address", "type", "state", "identifier", "description")
     show_rows(rows, columns, as_json=as_json)
@@ -119,7 +125,7 @@ def mailbox_list(given: Path | None, name: str | None, *, as_json: bool) -> None
 @click.pass_obj
 def mailbox_show(given: Path | None, address: str, *, as_json: bool) -> None:
     """Show one mailbox."""
-    with runtime.open_store(load(given)).database.read() as connection:
+    with _store(given) as store, store.database.read() as connection:
         found = get_mailbox(connection, address)
     show_record(_record(found), as_json=as_json)
 
@@ -129,7 +135,7 @@ def _transition(verb: str, state: MailboxState, help_text: str) -> None:
     @click.argument("address")
     @click.pass_obj
     def change(given: Path | None, address: str) -> None:
-        with runtime.open_store(load(given)).database.write() as connection:
+        with _store(given) as store, store.database.write() as connection:
             found = set_state(connection, address, state)
         click.echo(f"{found.address} is {found.state}")
 
@@ -157,9 +163,10 @@ def message_send(
 ) -> None:
     """Send FILE (- for standard input), an RFC 5322 message, for a mailbox here."""
     submitter = runtime.open_submitter(load(given))
-    accepted = submitter.submit(
-        file, parse_address(sender), [parse_address(text) for text in recipients]
-    )
+    with closing(submitter.store):
+        accepted = submitter.submit(
+            file, parse_address(sender), [parse_address(text) for text in recipients]
+        )
     here, queued = len(accepted.local), sum(map(len, accepted.remote.values()))
     click.echo(f"accepted as {accepted.id}: {here} delivered here, {queued} queued for peers")
 
@@ -174,7 +181,7 @@ def message_list(
     given: Path | None, address: str, limit: int, after: int, *, as_json: bool
 ) -> None:
     """List what the mailbox ADDRESS holds, the oldest first."""
-    with runtime.open_store(load(given)).database.read() as connection:
+    with _store(given) as store, store.database.read() as connection:
         owner = get_mailbox(connection, address)
         found = list_entries(connection, owner.id, after=after, limit=limit)
     rows = [
@@ -197,15 +204,14 @@ def message_list(
 @click.pass_obj
 def message_show(given: Path | None, message_id: str, *, content: bool, as_json: bool) -> None:
     """Show what is known of one message, or the message."""
-    store = runtime.open_store(load(given))
-    with store.database.read() as connection:
-        found = get_message(connection, message_id)
-    if content:
-        out = sys.stdout.buffer
-        out.write(found.message.trace.encode())
-        with store.blobs.open(found.message.blob) as body:
-            shutil.copyfileobj(body, out)
-        return
+    with _store(given) as store:
+        with store.database.read() as connection:
+            found = get_message(connection, message_id)
+        if content:
+            sys.stdout.buffer.write(found.message.trace.encode())
+            with store.blobs.open(found.message.blob) as body:
+                shutil.copyfileobj(body, sys.stdout.buffer)
+            return
     record = {
         "id": found.message.id,
         "session": found.message.session,
@@ -228,10 +234,10 @@ def message_show(given: Path | None, message_id: str, *, content: bool, as_json:
 @click.pass_obj
 def message_export(given: Path | None, address: str, output: Any) -> None:
     """Write the mailbox ADDRESS as mbox (mboxrd)."""
-    store = runtime.open_store(load(given))
-    with store.database.read() as connection:
-        owner = get_mailbox(connection, address)
-    count = export_mailbox(store.database, store.blobs, owner.id, output)
+    with _store(given) as store:
+        with store.database.read() as connection:
+            owner = get_mailbox(connection, address)
+        count = export_mailbox(store.database, store.blobs, owner.id, output)
     click.echo(f"{count} messages exported", file=sys.stderr)
 
 

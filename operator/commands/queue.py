@@ -1,5 +1,6 @@
 """Commands on the outbound queue."""
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def queue() -> None:
 @click.pass_obj
 def summary(given: Path | None, *, as_json: bool) -> None:
     """What waits, by destination domain, the longest wait first."""
-    database = runtime.open_store(load(given)).database
-    with database.read() as connection:
+    store = runtime.open_store(load(given))
+    with closing(store), store.database.read() as connection:
         found = relay_queue.summary(connection, runtime.clock())
     columns = (
         "domain",
@@ -43,8 +44,8 @@ def summary(given: Path | None, *, as_json: bool) -> None:
 @click.pass_obj
 def list_(given: Path | None, limit: int, *, as_json: bool) -> None:
     """Deliveries in the queue, the oldest first."""
-    database = runtime.open_store(load(given)).database
-    with database.read() as connection:
+    store = runtime.open_store(load(given))
+    with closing(store), store.database.read() as connection:
         found = relay_queue.listing(connection, limit)
     columns = ("id", "domain", "state", "attempts", "due", "sender", "recipients", "last_error")
     show_rows(map(asdict, found), columns, as_json=as_json)

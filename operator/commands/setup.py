@@ -1,6 +1,7 @@
 """Commands that set an operator up: init, config, db."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -57,7 +58,7 @@ def check(given: Path | None, *, as_json: bool) -> None:
 
     probe("certificates", authorities, f"{settings.tls.certificate} with its key, and authorities")
     probe("white list", white_list, f"{settings.whitelist.file} is valid")
-    probe("storage", lambda: runtime.open_store(settings), "schema up to date")
+    probe("storage", lambda: runtime.open_store(settings).close(), "schema up to date")
     probe("dns", lambda: runtime.make_router(settings), "resolver configured")
     rows = [{"check": n, "ok": "yes" if ok else "NO", "detail": d} for n, ok, d in findings]
     show_rows(rows, ("check", "ok", "detail"), as_json=as_json)
@@ -91,9 +92,8 @@ def upgrade(given: Path | None) -> None:
 def current(given: Path | None) -> None:
     """Print the schema's revision; exit 1 if it is not the one this version needs."""
     settings = load(given)
-    database = runtime.open_database(settings)
-    found = database.schema_revision()
-    database.close()
+    with closing(runtime.open_database(settings)) as database:
+        found = database.schema_revision()
     click.echo(found or "no schema yet")
     if found != migrate.head():
         raise SystemExit(1)

@@ -1,5 +1,6 @@
 """Commands on the national white list: verify, explain, status."""
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,8 +166,8 @@ def explain(
         attempt = replace(attempt, header=HeaderFacts(frozenset({domain})))
     findings = list(examine(attempt))
     if recipients:
-        store = runtime.open_store(settings)
-        findings += _recipients(attempt, store.database, recipients)
+        with closing(runtime.open_store(settings)) as store:
+            findings += _recipients(attempt, store.database, recipients)
     rows = [
         {
             "rule": finding.rule,

@@ -107,6 +107,24 @@ class TestConfiguration:
         assert (code, err) == (1, "")
         assert says in out
 
+    @pytest.mark.parametrize(
+        ("url", "says"),
+        [
+            ("postgresql://nobody:hush@127.0.0.1:1/none", "unavailable"),
+            ("mysql://nobody:hush@127.0.0.1/none", "expected sqlite:///PATH or postgresql://"),
+            ("sqlite:////nowhere/at/all.db", "cannot open the database"),
+            ("hush", "expected sqlite:///PATH or postgresql://"),
+        ],
+    )
+    def test_a_database_that_cannot_be_used(self, tmp_path: Path, url: str, says: str) -> None:
+        daemon = lay_out(tmp_path / "x", "a")
+        config = daemon.config.read_text()
+        daemon.config.write_text(config.replace("[tls]", f'database = "{url}"\n\n[tls]'))
+        said = one_line(daemon.run("serve", code=1))
+        assert "storage" in said
+        assert says in said
+        assert "hush" not in said.replace("'hush'", "")
+
     def test_a_bad_list_is_found_by_the_check_only(self, tmp_path: Path) -> None:
         daemon = lay_out(tmp_path / "x", "a")
         (daemon.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(b"<a/>")

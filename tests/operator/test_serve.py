@@ -50,6 +50,25 @@ def test_a_message_in_and_the_metrics_of_all_workers(operator_a: Daemon) -> None
         assert daemon.stop() == 0
 
 
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_on_postgresql(operator_a: Daemon, empty_database_url: str) -> None:
+    # The same daemon past one machine (DESIGN §2, Storage): only the URL differs.
+    config = operator_a.config.read_text()
+    operator_a.config.write_text(
+        config.replace("[tls]", f"database = {json.dumps(empty_database_url)}\n\n[tls]")
+    )
+    assert "run: mssante" in operator_a.run("serve", code=1)
+    operator_a.run("db", "upgrade")
+    operator_a.run("domain", "add", "a.mssante.fr")
+    operator_a.run("mailbox", "add", MARTIN, "--type", "PER", "--rpps", "10000001916")
+    with served(operator_a) as daemon:
+        with client(daemon, "b") as smtp:
+            smtp.sendmail("dr@b.mssante.fr", [MARTIN], TEXT)
+        (entry,) = daemon.entries(MARTIN)
+        assert entry.message.size == len(TEXT)
+        assert sample(daemon, "mssante_store_available") == 1
+
+
 def test_without_a_list_it_runs_defers_and_says_why(operator_a: Daemon) -> None:
     # DOMAIN §9.13; a list that comes later is taken over without a restart (§9.12).
     path = operator_a.folder / "whitelist" / "listeblanchemssante.xml"

@@ -25,8 +25,7 @@ PEER = "CN=smtp.b.mssante.fr,C=FR"
 def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
     store = make_store(tmp_path, database_url)
     yield store
-    store.blobs.close()
-    store.database.close()
+    store.close()
 
 
 def submission(

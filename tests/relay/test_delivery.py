@@ -102,8 +102,7 @@ def sender(tmp_path: Path) -> Iterator[Sender]:
     perimeter = Perimeter(folder / "list.xml", "alb.mssante.fr", space.trust, runtime.clock)
     perimeter.load()
     yield Sender(folder, store, perimeter)
-    store.blobs.close()
-    store.database.close()
+    store.close()
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """The listener: its limit, its stop, and what happens to those connected."""
 
 import asyncio
+import socket
+import ssl
+import warnings
 from pathlib import Path
 
 import pytest
@@ -83,6 +86,60 @@ async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) 
         assert len(server.entries(ACTIVE)) == 1
         idle[1].close()
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
+async def test_tls_versions(tmp_path: Path, version: ssl.TLSVersion, *, expected: bool) -> None:
+    # DOMAIN §9.15: TLS 1.2 at least.
+    async with inbound(tmp_path) as server:
+        context = server.client_tls("b")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the old version is the point
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
+            context.minimum_version = context.maximum_version = version
+        reader, writer = await asyncio.open_connection(HOST, server.port)
+        await reader.readline()
+        await say(reader, writer, "STARTTLS")
+        if expected:
+            await writer.start_tls(context)
+            assert (await say(reader, writer, "NOOP")).startswith("250")
+        else:
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await writer.start_tls(context)
+        writer.close()
+
+
+async def test_a_resumed_session_still_shows_who_it_is(tmp_path: Path) -> None:
+    # A resumed handshake carries no certificate: it comes from the session and is judged again.
+    async with inbound(tmp_path) as server:
+        context = server.client_tls("b")
+        first = await asyncio.to_thread(resumable, context, server.port, None)
+        again = await asyncio.to_thread(resumable, context, server.port, first[0])
+        assert (first[1], again[1]) == (False, True)
+        assert first[2] == again[2] == 250
+
+
+def resumable(
+    context: ssl.SSLContext, port: int, session: ssl.SSLSession | None
+) -> tuple[ssl.SSLSession | None, bool, int]:
+    """Come as operator B with a TLS session, or none; gives the session, its use, MAIL's code."""
+    with socket.create_connection((HOST, port), timeout=10) as plain:
+        plain.recv(1000)
+        plain.sendall(b"STARTTLS\r\n")
+        plain.recv(1000)
+        with context.wrap_socket(plain, session=session) as secure:
+            secure.sendall(b"EHLO smtp.b.mssante.fr\r\n")
+            secure.recv(1000)
+            secure.sendall(b"MAIL FROM:<dr@b.mssante.fr>\r\n")
+            code = int(secure.recv(1000)[:3])
+            return secure.session, bool(secure.session_reused), code
 
 
 async def test_an_aborted_message_leaves_nothing(tmp_path: Path) -> None:

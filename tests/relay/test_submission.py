@@ -27,8 +27,7 @@ TEXT = b"From: cardiologie@a.mssante.fr\nSubject: [FIN]\n\nBonjour\n"
 def store(tmp_path: Path) -> Iterator[Store]:
     store = make_store(tmp_path)
     yield store
-    store.blobs.close()
-    store.database.close()
+    store.close()
 
 
 @pytest.fixture

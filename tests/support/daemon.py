@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -139,12 +139,8 @@ class Daemon:
     def entries(self, address: str) -> list[Entry]:
         """What a mailbox holds."""
         store = runtime.open_store(load(self.config))
-        try:
-            with store.database.read() as connection:
-                return list_entries(connection, get_mailbox(connection, address).id, limit=10_000)
-        finally:
-            store.database.close()
-            store.blobs.close()
+        with closing(store), store.database.read() as connection:
+            return list_entries(connection, get_mailbox(connection, address).id, limit=10_000)
 
     def body(self, entry: Entry) -> bytes:
         """The octets of a message as they came."""

@@ -162,5 +162,4 @@ async def inbound(
     finally:
         await asyncio.wait_for(listener.stop(grace=0), 10)
         await context.intake.close()
-        store.blobs.close()
-        store.database.close()
+        store.close()
