@@ -6,6 +6,7 @@ used as the server has it, except that `off` is overridden for our sessions.
 """
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -130,10 +131,21 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
 
 def _create_private_file(path: Path) -> None:
     # SQLite would make it readable by all; its WAL and shared memory take the rights of this file.
+    # One that exists is not opened: to close it again would drop the locks that SQLite holds on it
+    # for this process's other connections, and another process that is the last to close would then
+    # remove the WAL under them (https://www.sqlite.org/howtocorrupt.html §2.2).
+    problem = None
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            problem = os.strerror(errno.EISDIR)
+        elif not os.access(path, os.R_OK | os.W_OK):
+            problem = os.strerror(errno.EACCES)
     except OSError as error:
-        raise StoreUnavailable(f"cannot open the database {path}: {error.strerror}") from error
+        problem = error.strerror
+    if problem is not None:
+        raise StoreUnavailable(f"cannot open the database {path}: {problem}")
 
 
 def _postgresql_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:

@@ -24,11 +24,16 @@ def report(line: socket.socket, problem: str = "") -> None:
 
 
 async def receive(line: socket.socket) -> Report:
-    """Wait for a child's report, in the supervisor.  A child that dies first has a problem."""
-    reader, _writer = await asyncio.open_connection(sock=line)
-    said = await reader.readline()
-    if not said.endswith(b"\n"):
-        return Report("it ended before it was ready; its log above says why")
+    """Wait for a child's report on a non-blocking line, in the supervisor.
+
+    A child that dies first has a problem.
+    """
+    said = b""
+    while not said.endswith(b"\n"):
+        more = await asyncio.get_running_loop().sock_recv(line, 4096)
+        if not more:
+            return Report("it ended before it was ready; its log above says why")
+        said += more
     return Report(json.loads(said)["problem"])
 
 

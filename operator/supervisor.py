@@ -121,7 +121,7 @@ class Supervisor:
                 env={**os.environ, **environment},
             )
         child.line = ours
-        report = await lifeline.receive(ours.dup())
+        report = await lifeline.receive(ours)
         if report.problem:
             raise DaemonError(f"{child.role} process cannot start: {report.problem}")
 

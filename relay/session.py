@@ -19,7 +19,16 @@ from aiosmtpd.smtp import SMTP, syntax
 from mailstore.drafts import Draft
 from relay import metrics
 from relay.address import parse_path
-from relay.admission import Attempt, Peer, Recipient, Refused, Stage, admit
+from relay.admission import (
+    Attempt,
+    HeaderFromPolicy,
+    Peer,
+    Recipient,
+    Refused,
+    Stage,
+    admit,
+    foreign_authors,
+)
 from relay.context import SessionContext
 from relay.errors import Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.headers import TraceFacts, received_field
@@ -285,12 +294,23 @@ class Session(SMTP):
             header = await receive(
                 self._inbound, draft, self._context.policy.max_message_bytes, self._reset_timeout
             )
-            attempt = replace(self._attempt(), sender_stated=True, sender=transaction.sender)
-            admit(replace(attempt, size=draft.size, header=header), Stage.MESSAGE)
+            attempt = replace(
+                self._attempt(),
+                sender_stated=True,
+                sender=transaction.sender,
+                size=draft.size,
+                header=header,
+            )
+            admit(attempt, Stage.MESSAGE)
         except BaseException:
             draft.discard()
             raise
-        return self._submission(transaction, draft)
+        submission = self._submission(transaction, draft)
+        if attempt.policy.header_from is not HeaderFromPolicy.OFF:
+            foreign = foreign_authors(attempt)
+            if foreign:
+                self._log.warning("header_from.foreign", message=submission.id, domains=foreign[:5])
+        return submission
 
     @syntax("RSET")
     async def smtp_RSET(self, arg: str | None) -> None:

@@ -148,7 +148,7 @@ def test_two_operators_exchange_and_the_queue_survives_a_restart(tmp_path: Path)
     letter = tmp_path / "letter.eml"
     letter.write_bytes(b"From: claire.martin@a.mssante.fr\nSubject: x\n\nBonjour\n")
     recipient = "cardiologie@b.mssante.fr"
-    _quicken(a)
+    a.outbound(retry_first_seconds=0.5)
     with served(a) as daemon:  # b is down: the message is deferred
         daemon.run("message", "send", str(letter), "--from", MARTIN, "--to", recipient)
         until_now(lambda: "Connect" in daemon.run("queue", "list"))
@@ -163,21 +163,12 @@ def test_two_operators_exchange_and_the_queue_survives_a_restart(tmp_path: Path)
     assert entry.message.peer.startswith("CN=smtp.a.mssante.fr,")
 
 
-def _quicken(daemon: Daemon) -> None:
-    """Shorten the waits between attempts."""
-    config = daemon.config.read_text()
-    daemon.config.write_text(
-        config.replace(
-            "[outbound.routes]", "[outbound]\nretry_first_seconds = 0.5\n[outbound.routes]"
-        )
-    )
-
-
 def test_logs_hold_no_content_and_no_patient(operator_a: Daemon) -> None:
     # DOMAIN §9.59, DESIGN §3: neither subjects, bodies nor a patient's INS, even when refused.
     with served(operator_a) as daemon:
         with client(daemon, "b") as smtp:
             smtp.sendmail("dr@b.mssante.fr", [MARTIN], TEXT)
+            smtp.sendmail("dr@b.mssante.fr", [MARTIN], TEXT.replace(b"@b.", b"@c."))
             smtp.mail("279035121518989@patient.mssante.fr")
             smtp.rset()
             smtp.mail("dr@b.mssante.fr")
@@ -185,6 +176,7 @@ def test_logs_hold_no_content_and_no_patient(operator_a: Daemon) -> None:
         daemon.stop()
         log = daemon.log()
     assert "accepted" in log
+    assert [line.count("c.mssante.fr") for line in log.splitlines() if "header_from" in line] == [1]
     assert "refused" in log
     for secret in ("279035121518989", "Bonjour", "[FIN]"):
         assert secret not in log

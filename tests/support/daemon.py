@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from mssante_operator.bootstrap import Installation, TrustSpace, install, write_
 from mssante_operator.cli import main
 from mssante_operator.settings import load
 from mssante_operator.testbed.credential import Credential
+from relay.acceptance import Store
 
 MSSANTE = (sys.executable, "-m", "mssante_operator.cli")
 
@@ -87,6 +88,14 @@ class Daemon:
     def folder(self) -> Path:
         return self.config.parent
 
+    def outbound(self, **keys: float) -> None:
+        """Set keys of [outbound] in its configuration, once."""
+        lines = "".join(f"{key} = {value}\n" for key, value in keys.items())
+        text = self.config.read_text()
+        self.config.write_text(
+            text.replace("[outbound.routes]", f"[outbound]\n{lines}\n[outbound.routes]")
+        )
+
     def start(self) -> None:
         """Start it and wait until it listens; AssertionError with its log if it does not."""
         with (self.folder / "serve.log").open("ab") as log:
@@ -136,11 +145,20 @@ class Daemon:
         write_identity(federation().operators[name], federation().space.hierarchy, pki, name)
         return pki / f"{name}.pem", pki / f"{name}.key"
 
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """Its mailstore, opened in this process beside the daemon."""
+        opened = runtime.open_store(load(self.config))
+        try:
+            yield opened
+        finally:
+            opened.database.close()
+            opened.blobs.close()
+
     def entries(self, address: str) -> list[Entry]:
-        """What a mailbox holds."""
-        store = runtime.open_store(load(self.config))
-        with closing(store), store.database.read() as connection:
-            return list_entries(connection, get_mailbox(connection, address).id, limit=10_000)
+        """All that a mailbox holds."""
+        with self.store() as store, store.database.read() as connection:
+            return list_entries(connection, get_mailbox(connection, address).id, limit=1_000_000)
 
     def body(self, entry: Entry) -> bytes:
         """The octets of a message as they came."""

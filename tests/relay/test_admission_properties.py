@@ -1,0 +1,162 @@
+"""Admission held against an oracle that knows the list only as pairs (DOMAIN §3.2, §3.3).
+
+Whatever the facts and the stages, what is accepted is acceptable by the requirements, what is
+refused is not, and no peer gets past MAIL without a trusted and listed certificate.
+"""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from relay.address import Address
+from relay.admission import (
+    Attempt,
+    HeaderFromPolicy,
+    LocalUser,
+    MailboxState,
+    Peer,
+    Policy,
+    Recipient,
+    Refused,
+    Stage,
+    admit,
+    examine,
+)
+from relay.headers import UNREADABLE, HeaderFacts
+from tests.relay.attempts import (
+    DOMAINS,
+    LIMIT,
+    LISTED,
+    PEERS,
+    attempt,
+    authors,
+    certificate,
+    local,
+    peer,
+    verdict,
+    white_list,
+)
+from whitelist.trust import ChainStatus
+
+ORIGINS = st.one_of(
+    st.builds(LocalUser, st.sampled_from(MailboxState)),
+    st.sampled_from(PEERS).map(peer),
+    st.builds(
+        Peer,
+        st.sampled_from(["", "TLSv1.2", "TLSv1.3"]),
+        st.just("x"),
+        st.one_of(st.none(), st.sampled_from(PEERS).map(certificate)),
+        st.one_of(st.none(), st.sampled_from(ChainStatus).map(verdict)),
+    ),
+)
+ADDRESSES = st.builds(Address, st.just("dr"), st.sampled_from(DOMAINS))
+ATTEMPTS = st.builds(
+    Attempt,
+    ORIGINS,
+    st.builds(Policy, st.just(LIMIT), st.sampled_from(HeaderFromPolicy)),
+    st.integers(0, 4).map(lambda n: white_list() if n else None),
+    st.just("no list"),
+    sender_stated=st.booleans(),
+    sender=st.one_of(st.none(), ADDRESSES),
+    size=st.one_of(st.none(), st.sampled_from([0, LIMIT, LIMIT + 1])),
+    recipient=st.one_of(st.none(), st.builds(Recipient, ADDRESSES, st.sampled_from(MailboxState))),
+    header=st.one_of(
+        st.none(),
+        st.builds(
+            HeaderFacts,
+            st.frozensets(st.sampled_from([*DOMAINS, UNREADABLE]), max_size=3),
+            st.sampled_from([0, 100, 101]),
+        ),
+    ),
+)
+STAGES = st.sampled_from([stage for stage in map(Stage, range(1, 16)) if stage])
+
+
+def holds(name: str, domain: str) -> bool:
+    return (domain, name) in LISTED
+
+
+def name_of(a: Attempt) -> str | None:
+    """The short name of a peer whose certificate can be relied on, by the pairs of the list."""
+    if not isinstance(a.origin, Peer) or a.origin.certificate is None or a.origin.chain is None:
+        return None
+    if not a.origin.tls_version or a.origin.chain.status is not ChainStatus.TRUSTED:
+        return None
+    (name,) = [name for name in PEERS if certificate(name) == a.origin.certificate]
+    return name if any(name == other for _, other in LISTED) else None
+
+
+def acceptable(a: Attempt, stages: Stage) -> bool:
+    """Whether these stages may pass, told from the requirements and not from the rules."""
+    ours = isinstance(a.origin, LocalUser)
+    name = name_of(a)
+    verdicts = [True]
+    if Stage.PEER in stages:
+        verdicts.append(a.white_list is not None and (ours or name is not None))
+    if Stage.SENDER in stages and a.sender_stated and isinstance(a.origin, LocalUser):
+        verdicts.append(a.origin.state is MailboxState.ACTIVE)
+    elif Stage.SENDER in stages and a.sender_stated and a.sender is not None and name:
+        verdicts.append(a.white_list is None or holds(name, a.sender.domain))
+    if stages & (Stage.SENDER | Stage.MESSAGE) and a.size is not None:
+        verdicts.append(a.size <= LIMIT)
+    if Stage.RECIPIENT in stages and a.recipient is not None:
+        on_the_list = any(domain == a.recipient.address.domain for domain, _ in LISTED)
+        leaves = a.recipient.state is MailboxState.FOREIGN and ours
+        verdicts.append(
+            a.recipient.state is MailboxState.ACTIVE
+            or (leaves and (a.white_list is None or on_the_list))
+        )
+    if Stage.MESSAGE in stages and a.header is not None:
+        verdicts.append(a.header.received <= 100)
+        if a.policy.header_from is HeaderFromPolicy.REFUSE:
+            verdicts.append(all(may_write_as(a, name, d) for d in a.header.from_domains))
+    return all(verdicts)
+
+
+def may_write_as(a: Attempt, name: str | None, domain: str) -> bool:
+    if isinstance(a.origin, LocalUser):
+        return a.sender is not None and a.sender.domain == domain
+    return name is None or a.white_list is None or holds(name, domain)
+
+
+def asked(a: Attempt, stages: Stage) -> Refused | None:
+    try:
+        admit(a, stages)
+    except Refused as refused:
+        return refused
+    return None
+
+
+@pytest.mark.fuzz
+@given(ATTEMPTS, STAGES)
+@example(attempt(replace(peer(), chain=None)), Stage.PEER | Stage.SENDER)
+@example(local(white_list=None, header=authors("evil.fr")), Stage.MESSAGE)
+def test_what_is_accepted_is_acceptable(facts: Attempt, stages: Stage) -> None:
+    refused = asked(facts, stages)
+    failed = [finding for finding in examine(facts, stages) if not finding.passed]
+    if refused is None:
+        assert failed == []
+        assert acceptable(facts, stages)
+        return
+    assert (refused.rule, refused.reply) == (failed[0].rule, failed[0].reply)
+    if name_of(facts) or isinstance(facts.origin, LocalUser):
+        assert not acceptable(facts, stages)
+
+
+@pytest.mark.fuzz
+@given(ATTEMPTS)
+def test_nothing_is_accepted_at_mail_from_a_peer_without_a_trusted_listed_certificate(
+    facts: Attempt,
+) -> None:
+    # DOMAIN §9.14-9.17, §9.13: the stages that the session asks at MAIL
+    if asked(replace(facts, sender_stated=True), Stage.PEER | Stage.SENDER):
+        return
+    assert facts.white_list is not None
+    if isinstance(facts.origin, Peer):
+        name = name_of(facts)
+        assert name is not None
+        assert facts.sender is None or holds(name, facts.sender.domain)
+    else:
+        assert facts.origin.state is MailboxState.ACTIVE
