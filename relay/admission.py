@@ -261,7 +261,7 @@ def _header_from(a: Attempt) -> Finding | None:
     if not strangers:
         return _ok("header-from", "every author's domain belongs to the sender")
     # A hostile header can name tens of thousands.
-    evidence = f"{len(strangers)} author domains of others: {', '.join(strangers[:5])}"
+    evidence = f"author domains of others: {', '.join(strangers[:5])}"
     if a.policy.header_from is HeaderFromPolicy.TAG:
         return _ok("header-from", f'{evidence} (tolerated by header_from = "tag")')
     local = isinstance(a.origin, LocalUser)
