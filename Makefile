@@ -1,7 +1,7 @@
 # Every verb of the project; `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo test lint bench fuzz docs lock clean
+.PHONY: help setup run demo test lint bench fuzz crash docs lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -35,6 +35,10 @@ bench: .venv/dev.stamp ## Measure messages a second through a daemon over mutual
 fuzz: .venv/dev.stamp ## Run the property tests at length (FUZZ_EXAMPLES=20000)
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),20000) \
 		$(BIN)/python -m pytest -m fuzz -n auto --timeout 3600 $(ARGS)
+
+crash: .venv/dev.stamp ## Kill the daemon at random moments, many times (CRASH_ROUNDS=200)
+	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),200) \
+		$(BIN)/python -m pytest -n 2 --timeout 14400 tests/operator/test_crash.py $(ARGS)
 
 docs: .venv/run.stamp ## Write the generated pages and the annotated configuration anew
 	$(BIN)/python -m tools.generate

@@ -159,8 +159,13 @@ format = "console"
 {routes}"""
 
 
-def init(folder: Path, domains: Sequence[str], listen: str, admin: str, now: datetime) -> str:
-    """Make an operator and a sample peer in FOLDER; say what is next.  Raises SettingsError."""
+def init(
+    folder: Path, domains: Sequence[str], listen: str, admin: str, *, now: datetime, program: str
+) -> str:
+    """Make an operator and a sample peer in FOLDER; returns what to do next, run as `program`.
+
+    Raises SettingsError.
+    """
     configuration = folder / "mssante.toml"
     if configuration.exists():
         raise SettingsError(f"{configuration}: exists already; choose another folder")
@@ -180,7 +185,9 @@ def init(folder: Path, domains: Sequence[str], listen: str, admin: str, now: dat
     space.signer.save(folder / "authority" / "signer.pem", folder / "authority" / "signer.key")
     write_identity(peer, space.hierarchy, folder / "pki", "peer")
     (folder / "sample.eml").write_text(_SAMPLE.format(domain=domains[0]), encoding="utf-8")
-    (folder / "NEXT.txt").write_text(text := _next_steps(plan, configuration), encoding="utf-8")
+    (folder / "NEXT.txt").write_text(
+        text := _next_steps(plan, f"{program} --config {configuration}"), encoding="utf-8"
+    )
     return text
 
 
@@ -197,9 +204,8 @@ Bonjour.
 """
 
 
-def _next_steps(plan: Installation, configuration: Path) -> str:
+def _next_steps(plan: Installation, mssante: str) -> str:
     domain, pki = plan.domains[0], plan.folder / "pki"
-    mssante = f"mssante --config {configuration}"
     return f"""\
 An operator for {", ".join(plan.domains)} is ready in {plan.folder}.
   run it:            {mssante} serve

@@ -1,5 +1,7 @@
 """Commands that set an operator up: init, config, db."""
 
+import shutil
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +25,10 @@ from ..settings import SettingsError, load
 @click.option("--admin", default="127.0.0.1:9180", show_default=True, help="Admin HOST:PORT.")
 def init(folder: Path, domains: tuple[str, ...], listen: str, admin: str) -> None:
     """Make a complete working operator in FOLDER, with a test IGC-Santé hierarchy of its own."""
-    click.echo(bootstrap.init(folder, domains or ("a.mssante.fr",), listen, admin, runtime.clock()))
+    # In a checkout the command is not in the PATH: what is printed must work when it is pasted.
+    program = "mssante" if shutil.which("mssante") else sys.argv[0]
+    hosted = domains or ("a.mssante.fr",)
+    click.echo(bootstrap.init(folder, hosted, listen, admin, now=runtime.clock(), program=program))
 
 
 @click.group()

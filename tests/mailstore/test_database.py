@@ -1,6 +1,8 @@
 """Transactions, durability settings, waiting writers, and errors of an unwell database."""
 
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -93,6 +95,30 @@ def test_a_new_sqlite_file_is_private(tmp_path: Path) -> None:
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     database.close()
     assert modes == {"new.db": 0o600, "new.db-wal": 0o600, "new.db-shm": 0o600}
+
+
+def test_opening_a_sqlite_file_again_keeps_the_wal_of_the_first(tmp_path: Path) -> None:
+    # https://www.sqlite.org/howtocorrupt.html §2.2: what closes the file drops our own locks on it,
+    # and the next process that is done removes the WAL that we still write to.
+    path = tmp_path / "store.db"
+    first = Database(f"sqlite:///{path}")
+    with first.write() as conn:
+        conn.execute(text("CREATE TABLE kept (n INTEGER)"))
+    second = Database(f"sqlite:///{path}")
+    assert rows_seen_by_another_process(path) == 0
+    with first.write() as conn:
+        conn.execute(text("INSERT INTO kept VALUES (1)"))
+    assert rows_seen_by_another_process(path) == 1
+    first.close()
+    second.close()
+
+
+def rows_seen_by_another_process(path: Path) -> int:
+    code = (
+        "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1]);"
+        "print(*connection.execute('SELECT count(*) FROM kept').fetchone()); connection.close()"
+    )
+    return int(subprocess.check_output([sys.executable, "-c", code, path]))
 
 
 def test_a_transaction_is_all_or_nothing(database: Database) -> None:

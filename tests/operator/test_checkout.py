@@ -33,8 +33,8 @@ def tracked() -> tuple[Path, ...]:
     return tuple(path for name in listed.split("\0") if name and (path := ROOT / name).exists())
 
 
-# DESIGN §1: with an __init__.py, operator/ and alembic/ would shadow the standard library's operator
-# and the library Alembic for whatever is started in the checkout.
+# DESIGN §1: with an __init__.py, operator/ and alembic/ would shadow the standard library's module
+# and the library of these names for whatever is started in the checkout.
 
 
 @pytest.mark.parametrize("folder", ["operator", "alembic"])

@@ -147,6 +147,15 @@ def under_way(ours: Store) -> list[str]:
         return list(connection.scalars(select(d.message_id).where(d.lease_owner.is_not(None))))
 
 
+def crash_amid_deliveries(daemon: Daemon, peer: Store, randomness: random.Random) -> None:
+    """Run the daemon and kill it, some arrivals after it began."""
+    enough = arrived(peer) + randomness.randrange(BATCH // 2)
+    with served(daemon):
+        until_now(lambda: arrived(peer) >= enough)
+        time.sleep(randomness.uniform(0, JITTER))  # what is awaited is any moment at all
+        daemon.kill()
+
+
 def test_the_queue_survives_kill_9(tmp_path: Path) -> None:
     # DESIGN §2.6, §3: nothing is lost, and sent twice only what was under way.
     b = lay_out(tmp_path / "b", "b", workers=1)
@@ -156,25 +165,20 @@ def test_the_queue_survives_kill_9(tmp_path: Path) -> None:
     expected: dict[str, str] = {}  # our message by the blob that the peer must have
     interrupted: Counter[str] = Counter()  # crashes during the delivery of a message
     submitter = runtime.open_submitter(load(a.config))
+    sender, recipient = parse_address(MARTIN), parse_address(THEIRS)
     with served(b), a.store() as ours, b.store() as peer:
         for _ in range(ROUNDS):
             for _ in range(BATCH - waiting(ours)):
                 body = letter(randomness, MARTIN)
-                accepted = submitter.submit(
-                    BytesIO(body), parse_address(MARTIN), [parse_address(THEIRS)]
-                )
+                accepted = submitter.submit(BytesIO(body), sender, [recipient])
                 expected[digest(accepted.trace + body)] = accepted.id
-            enough = arrived(peer) + randomness.randrange(BATCH // 2)
-            with served(a):
-                until_now(lambda enough=enough: arrived(peer) >= enough)  # type: ignore[misc]  # default
-                time.sleep(randomness.uniform(0, JITTER))  # any moment at all
-                a.kill()
+            crash_amid_deliveries(a, peer, randomness)
             interrupted.update(under_way(ours))
         with served(a):
             until_now(lambda: waiting(ours) == 0)
         copies = Counter(entry.message.blob for entry in b.entries(THEIRS))
-        submitter.store.database.close()
-        submitter.store.blobs.close()
+    submitter.store.database.close()
+    submitter.store.blobs.close()
     assert expected.keys() - copies.keys() == set(), "queued and lost"
     assert copies.keys() - expected.keys() == set(), "nobody sent this"
     for blob, count in copies.items():

@@ -1,4 +1,4 @@
-"""Postfix as the other operator, in both directions; it demands our certificate, we judge its own."""
+"""Postfix as the other operator, both ways: it demands our certificate, and we judge its own."""
 
 import json
 from pathlib import Path

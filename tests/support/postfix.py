@@ -118,7 +118,7 @@ def postfix(domain: str, shows: str, routes: Mapping[str, str] | None = None) ->
         finally:
             _run(folder, "stop")
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # its last process may still be writing its log
 
 
 def _lay_out(server: Postfix, domain: str, shows: str, routes: Mapping[str, str]) -> None:
