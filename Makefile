@@ -32,7 +32,9 @@ lint: .venv/dev.stamp ## Check format, style, types and layers
 bench: .venv/dev.stamp ## Measure messages a second through a daemon over mutual TLS (ARGS="--help")
 	$(BIN)/python -m tests.bench $(ARGS)
 
-fuzz: .venv/dev.stamp ## Run the property tests at length (FUZZ_EXAMPLES=20000)
+fuzz: .venv/dev.stamp ## Fuzz the parsers: atheris FUZZ_SECONDS (300) each, then the property tests at length
+	for target in lists documents names certificates commands messages; do \
+		$(BIN)/python -W ignore -m tests.fuzz $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),20000) \
 		$(BIN)/python -m pytest -m fuzz -n auto --timeout 3600 $(ARGS)
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import psycopg
 from sqlalchemy import (
     URL,
     BigInteger,
@@ -28,7 +27,13 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
@@ -201,13 +206,12 @@ def _unwell_reason(error: SQLAlchemyError) -> str | None:
         if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_UNWELL:
             return first_line
         outdated = first_line.startswith(("no such table", "no such column"))
-    elif isinstance(cause, psycopg.Error):
-        operational = isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
-        if operational or cause.sqlstate in _SQLSTATE_UNWELL:
-            return first_line
-        outdated = cause.sqlstate in _SQLSTATE_NO_SUCH
     else:
-        return None
+        # psycopg's, told by its code: importing it here would cost every process that uses SQLite.
+        sqlstate = getattr(cause, "sqlstate", None)
+        if isinstance(error, OperationalError | InterfaceError) or sqlstate in _SQLSTATE_UNWELL:
+            return first_line
+        outdated = sqlstate in _SQLSTATE_NO_SUCH
     return f"{first_line}; is its schema up to date? (mssante db upgrade)" if outdated else None
 
 

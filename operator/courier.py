@@ -23,7 +23,13 @@ def node_name(settings: Settings) -> str:
     """The lasting name of this installation in leases, made at first use."""
     path = runtime.storage_folder(settings) / "node"
     if not path.exists():
-        path.write_text(runtime.make_id(), encoding="ascii")
+        # Whole or absent: two nodes of one empty name would free each other's leases.
+        draft = path.with_suffix(".tmp")
+        with draft.open("w", encoding="ascii") as file:
+            file.write(runtime.make_id())
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
     return path.read_text(encoding="ascii").strip()
 
 

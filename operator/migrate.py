@@ -11,7 +11,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from mailstore.database import Database
@@ -43,14 +42,6 @@ def current(url: str) -> str | None:
         return database.schema_revision()
     finally:
         database.close()
-
-
-def head() -> str:
-    """Tell the revision that this software needs."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    if revision is None:
-        raise MailstoreError(_DAMAGED)
-    return revision
 
 
 def _run(url: str, run: Callable[[Config], None]) -> None:

@@ -30,7 +30,7 @@ from relay.submission import Submitter
 from whitelist.errors import TrustFileError
 from whitelist.trust import TrustStore
 
-from . import migrate
+from .revision import REVISION
 from .settings import Settings, SettingsError, split_endpoint
 
 
@@ -115,10 +115,10 @@ def open_store(settings: Settings) -> Store:
             blobs = FileBlobStore(folder / "blobs")
         except StoreUnavailable as error:
             raise _fault(settings, "storage", error) from error
-        if found != migrate.head():
+        if found != REVISION:
             raise SettingsError(
                 f"{settings.origin}: storage.database: schema is at {found or 'nothing'}, "
-                f"this version needs {migrate.head()}; "
+                f"this version needs {REVISION}; "
                 f"run: mssante --config {settings.origin} db upgrade"
             )
         opened.pop_all()

@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing by atheris of what strangers' octets reach first (`make fuzz`)."""
