@@ -13,8 +13,8 @@ help: ## List these verbs
 
 setup: .venv/dev.stamp ## Make .venv with all that the tests need, and install their SMTP peers
 
-run: .venv/run.stamp ## Run an operator on loopback, made in DIR (default: run) at first
-	@test -f $(DIR)/mssante.toml || $(BIN)/mssante init $(DIR) >/dev/null
+run: .venv/run.stamp ## Run an operator on loopback, made in DIR (run) at first, with INIT for mssante init
+	@test -f $(DIR)/mssante.toml || $(BIN)/mssante init $(DIR) $(INIT) >/dev/null
 	@PATH="$(CURDIR)/$(BIN):$$PATH" && cat $(DIR)/NEXT.txt && exec mssante --config $(DIR)/mssante.toml serve
 
 demo: .venv/run.stamp ## Two operators exchange mail both ways and turn intruders away
