@@ -50,7 +50,7 @@ def test_make_run(tmp_path: Path) -> None:
     assert f"swaks --server {endpoint} --tls" in text
     assert "message send" in text
     assert lines[-1] == f"mssante listens on {endpoint}, admin on {admin}\n"
-    with smtplib.SMTP(*endpoint.split(":"), timeout=20) as smtp:
+    with smtplib.SMTP("127.0.0.1", int(endpoint.split(":")[1]), timeout=20) as smtp:
         assert smtp.noop()[0] == 250
     os.killpg(make.pid, signal.SIGTERM)
     make.stdout.close()
