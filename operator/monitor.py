@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cryptography import x509
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.perimeter import Perimeter
 from relay.queue import Depth, depth
+from whitelist.certificates import read_pem
 
 from . import runtime
 from .settings import Settings
@@ -56,7 +56,7 @@ class Monitor:
         """End of validity of our certificate, None if its file cannot be read."""
         try:
             pem = runtime.identity(self.settings).certificate.read_bytes()
-            return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+            return read_pem(pem)[0].not_valid_after_utc
         except (OSError, ValueError):
             return None
 

@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 
 import structlog
-from cryptography import x509
 
 from relay.admission import Peer
+from whitelist.certificates import read_der
 from whitelist.errors import ListRefused
 from whitelist.loading import load_file
 from whitelist.lookup import WhiteList
@@ -80,7 +80,7 @@ class Perimeter:
         if certificate is None:
             return Peer(tls_version, cipher)
         try:
-            parsed = x509.load_der_x509_certificate(certificate)
+            parsed = read_der(certificate)
             facts = CertificateFacts.from_certificate(parsed)
         except ValueError as error:
             return Peer(tls_version, cipher, chain=ChainVerdict(ChainStatus.UNTRUSTED, str(error)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from whitelist.certificates import read_pem
 from whitelist.errors import TrustFileError
 from whitelist.names import label
 
@@ -52,7 +53,7 @@ def read_authorities(
 
 def _load(path: Path) -> list[x509.Certificate]:
     try:
-        certificates = x509.load_pem_x509_certificates(path.read_bytes())
+        certificates = read_pem(path.read_bytes())
     except OSError as error:
         raise TrustFileError(
             path,

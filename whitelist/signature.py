@@ -18,6 +18,7 @@ from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.exceptions import InvalidDigest, InvalidSignature, SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
+from whitelist.certificates import read_der
 from whitelist.errors import ListRefused, Reason
 from whitelist.names import fold
 from whitelist.shape import ADVICE, embedded_certificate, parser
@@ -46,7 +47,7 @@ def verify_signature(data: bytes, trust: TrustStore, signer: str, at: datetime) 
     sign, of the expected name), the signature, the content.
     """
     try:
-        certificate = x509.load_der_x509_certificate(embedded_certificate(data))
+        certificate = read_der(embedded_certificate(data))
         facts = CertificateFacts.from_certificate(certificate)
     except ValueError as error:
         raise ListRefused(

@@ -15,6 +15,7 @@ from relay.address import parse_address
 from relay.admission import Attempt, Finding, Recipient, Stage, examine
 from relay.directory import Directory
 from relay.headers import HeaderFacts
+from whitelist.certificates import read_pem
 from whitelist.errors import ListRefused, TrustFileError
 from whitelist.loading import load_file
 from whitelist.lookup import WhiteList
@@ -52,7 +53,7 @@ def _trust(files: tuple[Path, ...]) -> TrustStore:
     intermediates: list[x509.Certificate] = []
     for path in files:
         try:
-            found = x509.load_pem_x509_certificates(path.read_bytes())
+            found = read_pem(path.read_bytes())
         except (OSError, ValueError) as error:
             raise TrustFileError(
                 path, f"not a PEM certificate ({error})", "give a PEM file"
@@ -147,7 +148,7 @@ def explain(
     settings = load(given)
     perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
     try:
-        shown = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+        shown = read_pem(certificate.read_bytes())[0]
     except (OSError, ValueError) as error:
         raise TrustFileError(
             certificate, f"not a PEM certificate ({error})", "give the peer's certificate as PEM"

@@ -2,10 +2,10 @@
 
 A root and the issuing authority below it, named as the public test hierarchy is (DOMAIN §2.5);
 the authority issues server certificates and the signer of a test white list. RSA 2048 with
-SHA-256 throughout. Nothing made here has any value outside a testbed.
+SHA-256 throughout, in lists of revoked certificates too. Nothing made here has any value outside a testbed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from .credential import Credential, new_key
 from .profile import (
     LIST_SIGNER,
+    NOWHERE,
     Extensions,
     Lifetime,
+    RevocationAddresses,
     Subject,
     authority_extensions,
     authority_name,
@@ -39,17 +41,19 @@ class Hierarchy:
     intermediate: Credential
 
     @classmethod
-    def create(cls, now: datetime) -> Self:
-        """Make new authorities, valid from a day before `now`."""
+    def create(cls, now: datetime, root_revocation: RevocationAddresses = NOWHERE) -> Self:
+        """Make new authorities, valid from a day before `now`.
+
+        The intermediate names `root_revocation` as where the root publishes what it revokes.
+        """
         lifetime = Lifetime.of_authority(now)
         key = new_key()
         root = Credential(
             _certificate(_ROOT, key, (_ROOT, key), lifetime, authority_extensions(None)), key
         )
         below = new_key()
-        intermediate = _certificate(
-            _INTERMEDIATE, below, (_ROOT, key), lifetime, authority_extensions(0)
-        )
+        extensions = (*authority_extensions(0), *root_revocation.extensions)
+        intermediate = _certificate(_INTERMEDIATE, below, (_ROOT, key), lifetime, extensions)
         return cls(root, Credential(intermediate, below))
 
     def save(self, folder: Path) -> None:
@@ -73,13 +77,15 @@ class Hierarchy:
         lifetime: Lifetime,
         *,
         key: rsa.RSAPrivateKey | None = None,
+        revocation: RevocationAddresses = NOWHERE,
     ) -> Credential:
         """Issue a server certificate, good for both sides of a connection between operators.
 
         A plain `x509.Name` makes odd subjects; a given `key` is used instead of a new one;
         without `hostnames` there is no alternative name.
         """
-        return self._issue(subject, lifetime, server_extensions(hostnames), key)
+        extensions = (*server_extensions(hostnames), *revocation.extensions)
+        return self._issue(subject, lifetime, extensions, key)
 
     def issue_list_signer(
         self,
@@ -87,9 +93,10 @@ class Hierarchy:
         *,
         subject: Subject | x509.Name = LIST_SIGNER,
         key: rsa.RSAPrivateKey | None = None,
+        revocation: RevocationAddresses = NOWHERE,
     ) -> Credential:
         """Issue a certificate to sign white lists with, in the shape of the real one."""
-        return self._issue(subject, lifetime, signer_extensions(), key)
+        return self._issue(subject, lifetime, (*signer_extensions(), *revocation.extensions), key)
 
     def _issue(
         self,
@@ -102,6 +109,34 @@ class Hierarchy:
         name = subject.x509_name if isinstance(subject, Subject) else subject
         issuer = (self.intermediate.certificate.subject, self.intermediate.key)
         return Credential(_certificate(name, key, issuer, lifetime, extensions), key)
+
+
+def issue_crl(
+    issuer: Credential,
+    lifetime: Lifetime,
+    number: int,
+    revoked: Iterable[int] = (),
+    extensions: Extensions = (),
+) -> x509.CertificateRevocationList:
+    """Issue a list of the serial numbers that `issuer` has revoked.
+
+    `lifetime` is from `this_update` to `next_update`; further `extensions` make odd lists.
+    """
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(lifetime.not_before)
+        .next_update(lifetime.not_after)
+        .add_extension(authority, critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    for serial in revoked:
+        entry = x509.RevokedCertificateBuilder(serial, lifetime.not_before).build()
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(issuer.key, hashes.SHA256())
 
 
 def _certificate(

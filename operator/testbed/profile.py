@@ -1,8 +1,8 @@
 """What IGC-Santé writes into certificates: subjects, lifetimes and extensions.
 
 Measured on the real authorities and on the real signer of the list (DOMAIN §2.3, §2.5); that of
-server certificates is not published and takes the usual extensions (DOMAIN §10). Revocation
-addresses are left out, so that nothing a testbed does ever calls the national services.
+server certificates is not published and takes the usual extensions (DOMAIN §10). Addresses for
+revocation are those of the testbed, if any: nothing it does ever calls the national services.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,12 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    NameOID,
+    ObjectIdentifier,
+)
 
 Extensions = tuple[x509.Extension[x509.ExtensionType], ...]
 
@@ -64,6 +69,35 @@ class Subject:
             (NameOID.COMMON_NAME, self.common_name),
         )
 
+
+@dataclass(frozen=True, slots=True)
+class RevocationAddresses:
+    """Where a certificate says that its revocation is published, as URLs."""
+
+    crls: tuple[str, ...] = ()
+    ocsp: tuple[str, ...] = ()
+
+    @property
+    def extensions(self) -> Extensions:
+        """Both extensions, each left out where it has no address, with one point per list."""
+        points = [
+            x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
+            for url in self.crls
+        ]
+        responders = [
+            x509.AccessDescription(
+                AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(url)
+            )
+            for url in self.ocsp
+        ]
+        return (
+            *([_plain(x509.CRLDistributionPoints(points))] if points else ()),
+            *([_plain(x509.AuthorityInformationAccess(responders))] if responders else ()),
+        )
+
+
+NOWHERE = RevocationAddresses()
+"""Revocation is not published."""
 
 LIST_SIGNER = Subject(
     "alb.mssante.fr", "347976684200724", "CAPGEMINI TECHNOLOGY SERVICES", "Hauts-de-Seine (92)"

@@ -1,0 +1,43 @@
+"""Reading certificates: one kind of error for whatever octets come."""
+
+import base64
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
+from whitelist.certificates import read_der, read_pem
+from whitelist.errors import ListRefused, Reason
+from whitelist.loading import read_list
+
+VERSION_3 = bytes.fromhex("a003020102")  # [0] INTEGER 2, RFC 5280 §4.1
+
+
+def of_unknown_version() -> bytes:
+    der = server("smtp.b.mssante.fr").certificate.public_bytes(Encoding.DER)
+    assert der.count(VERSION_3) == 1
+    return der.replace(VERSION_3, bytes.fromhex("a00302016a"))
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x30\x00", b"\xff" * 100])
+def test_garbage(octets: bytes) -> None:
+    for read in (read_der, read_pem):
+        with pytest.raises(ValueError, match="."):
+            read(octets)
+
+
+def test_an_unknown_version_is_a_value_error() -> None:
+    # Found by fuzzing: the library's InvalidVersion is no ValueError.
+    with pytest.raises(ValueError, match="not a valid X509 version"):
+        read_der(of_unknown_version())
+
+
+def test_a_list_with_such_a_signer_is_refused() -> None:
+    # Found by fuzzing, DOMAIN §9.4.
+    good = signed_list([listed("b.mssante.fr", "CN=a,C=FR")])
+    start = good.index(b"<X509Certificate>") + len(b"<X509Certificate>")
+    end = good.index(b"</X509Certificate>")
+    forged = good[:start] + base64.b64encode(of_unknown_version()) + good[end:]
+    with pytest.raises(ListRefused) as refused:
+        read_list(forged, trust(), SIGNER, NOW)
+    assert refused.value.reason is Reason.SIGNER_UNREADABLE

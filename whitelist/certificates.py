@@ -1,0 +1,23 @@
+"""Reading certificates: whatever is wrong with the octets is a ValueError.
+
+The library raises an exception of its own, outside that family, for a certificate of an unknown X.509
+version (found by fuzzing), and several others while it decodes; callers meet one.
+"""
+
+from cryptography import x509
+
+
+def read_der(octets: bytes) -> x509.Certificate:
+    """Read one certificate as TLS and XML carry it.  Raises ValueError."""
+    try:
+        return x509.load_der_x509_certificate(octets)
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from error
+
+
+def read_pem(octets: bytes) -> list[x509.Certificate]:
+    """Read the certificates of a PEM file, at least one.  Raises ValueError."""
+    try:
+        return x509.load_pem_x509_certificates(octets)
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from error
