@@ -1,7 +1,7 @@
 """Reading certificates: whatever is wrong with the octets is a ValueError.
 
-The library raises an exception of its own, outside that family, for a certificate of an unknown X.509
-version (found by fuzzing), and several others while it decodes; callers meet one.
+The library raises an exception of its own, outside that family, for a certificate of an unknown
+version (found by fuzzing); callers meet one kind.
 """
 
 from cryptography import x509

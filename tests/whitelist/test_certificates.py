@@ -22,7 +22,7 @@ def of_unknown_version() -> bytes:
 @pytest.mark.parametrize("octets", [b"", b"\x30\x00", b"\xff" * 100])
 def test_garbage(octets: bytes) -> None:
     for read in (read_der, read_pem):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r".+"):
             read(octets)
 
 
