@@ -6,21 +6,25 @@ trust space, replace `pki/` and `whitelist/` by what IGC-Santé and ANS provide;
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox
 from whitelist.names import DistinguishedName
 
-from . import migrate
-from .settings import SettingsError, split_endpoint
+from . import migrate, runtime
+from .crl_refresh import CrlRefresher
+from .refresh import Refresher
+from .settings import SettingsError, load, split_endpoint
 from .testbed.credential import Credential
-from .testbed.hierarchy import Hierarchy
+from .testbed.hierarchy import Hierarchy, issue_crl
 from .testbed.profile import Lifetime, Subject
 from .testbed.signed_list import ListedDomain, build_signed_list
 
@@ -54,6 +58,12 @@ class TrustSpace:
         subject = Subject(common_name, "1750000002", organization, "Paris (75)")
         lifetime = Lifetime.of_leaf(self.now)
         return self.hierarchy.issue_server(subject, [common_name], lifetime)
+
+    def crl(self, issuer: Credential, revoked: Iterable[Credential] = ()) -> bytes:
+        """The PEM revocation list of one of the authorities, good as long as a leaf."""
+        serials = [one.certificate.serial_number for one in revoked]
+        lifetime = Lifetime.of_leaf(self.now)
+        return issue_crl(issuer, lifetime, len(serials) + 1, serials).public_bytes(Encoding.PEM)
 
     def sign_list(self, domains: Mapping[str, Credential]) -> bytes:
         """A signed list that gives each domain to the operator with this certificate."""
@@ -90,6 +100,8 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     write_identity(own, space.hierarchy, pki, "server")
     (pki / "root.pem").write_bytes(space.hierarchy.root.certificate_pem)
     (pki / "intermediate.pem").write_bytes(space.hierarchy.intermediate.certificate_pem)
+    (pki / "root.crl").write_bytes(space.crl(space.hierarchy.root))
+    (pki / "intermediate.crl").write_bytes(space.crl(space.hierarchy.intermediate))
     (plan.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(white_list)
     url = f"sqlite:///{plan.folder.absolute() / 'data' / 'mssante.db'}"
     migrate.upgrade(url)
@@ -109,7 +121,18 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     database.close()
     path = plan.folder / "mssante.toml"
     path.write_text(_configuration(plan), encoding="utf-8")
+    _adopt_list(path)
     return path
+
+
+def _adopt_list(path: Path) -> None:
+    """Bring the list into force by the way that every list takes.  Raises ListRefused."""
+    settings = load(path)
+    trust = runtime.open_trust(settings)
+    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
+    crls.check(0)
+    at_hand = trust.with_crls(crls.store.current())
+    Refresher(settings, runtime.open_archive(settings), at_hand).check()
 
 
 def write_identity(own: Credential, hierarchy: Hierarchy, folder: Path, name: str) -> None:
@@ -139,6 +162,7 @@ key = "pki/server.key"
 [trust]
 anchors = ["pki/root.pem"]
 intermediates = ["pki/intermediate.pem"]
+crl_files = ["pki/root.crl", "pki/intermediate.crl"]
 
 [whitelist]
 file = "whitelist/listeblanchemssante.xml"

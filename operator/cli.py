@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from mailstore.errors import MailstoreError
+from relay.conversation import AttemptFailed
 from relay.errors import SmtpError
-from whitelist.errors import ListRefused, TrustFileError
+from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileError
 
 from . import logs
 from .commands import daemon, mail, queue, setup, whitelist
@@ -17,6 +18,9 @@ from .settings import SettingsError
 from .supervisor import DaemonError
 
 _EXPECTED = (
+    ArchiveError,
+    AttemptFailed,
+    CrlRefused,
     DaemonError,
     DemoFailed,
     ListRefused,

@@ -54,7 +54,7 @@ async def run_courier(
             store=store,
             perimeter=perimeter,
             router=runtime.make_router(settings),
-            tls=lambda: client_tls,
+            tls=client_tls,
             clock=runtime.clock,
             randomness=random.SystemRandom(),
         ),

@@ -1,18 +1,30 @@
-"""The maintenance process: watches the white list for the gauges and answers the admin HTTP."""
+"""The maintenance process: keeps white list and revocation lists current, answers admin HTTP."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
+import structlog
+
 from relay.listener import bind
+from whitelist.errors import ArchiveError, ListRefused
+from whitelist.trust import TrustStore
 
 from . import admin, runtime
+from .crl_refresh import CrlRefresher
 from .monitor import Monitor
+from .refresh import Refresher
 from .settings import Settings, SettingsError, split_endpoint
+
+_log = structlog.get_logger(__name__)
 
 # Older than any message may take to arrive, so that no living draft is touched.
 ABANDONED: Final = timedelta(days=1)
+
+CRL_SECONDS: Final = 10.0  # how often is looked whether a revocation list is due
+ALARM_SECONDS: Final = 10.0  # how often alarms are judged where no scrape does it
 
 
 async def run_maintenance(
@@ -20,18 +32,60 @@ async def run_maintenance(
 ) -> None:
     """Serve until `stop`.  Raises SettingsError or OSError if it cannot start."""
     store = runtime.open_store(settings)
-    perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
+    trust = runtime.open_trust(settings)
+    perimeter = runtime.open_perimeter(settings, trust)
     try:
         bound = bind(*split_endpoint(settings.admin.listen), share=False)
-        bound.listen()  # whoever is told that the daemon is ready may ask at once
+        bound.listen()  # from here on nobody is turned away: the daemon says next that it is ready
     except OSError as error:
         raise SettingsError(
             f"{settings.origin}: admin.listen: cannot listen on {settings.admin.listen}: "
             f"{error.strerror}; stop what uses it or choose another"
         ) from error
     store.blobs.sweep(runtime.clock() - ABANDONED)
-    watch = asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds))
+    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
+    refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
+    monitor = Monitor(settings, perimeter, store.database, refresher, crls)
+    tasks = [
+        asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
+        asyncio.create_task(_keep_current(settings, trust, crls, refresher)),
+        asyncio.create_task(_watch_alarms(monitor)),
+    ]
     ready()
-    await admin.serve(Monitor(settings, perimeter, store.database), bound, stop)
-    watch.cancel()
+    await admin.serve(monitor, bound, stop)
+    for task in tasks:
+        task.cancel()
     store.close()
+
+
+async def _keep_current(
+    settings: Settings, trust: TrustStore, crls: CrlRefresher, refresher: Refresher
+) -> None:
+    """Revocation lists first, since the list's signer is judged by them, then the list."""
+    section = settings.whitelist
+    seen, known = None, None
+    crls_due = list_due = 0.0
+    while True:
+        now = time.monotonic()
+        if now >= crls_due:
+            crls_due = now + CRL_SECONDS
+            await asyncio.to_thread(crls.check, now)
+        at_hand = crls.store.current()
+        if at_hand != known:
+            refresher.trust = await asyncio.to_thread(trust.with_crls, at_hand)
+        stamp = await asyncio.to_thread(refresher.source_stamp)
+        again = bool(refresher.problem) and at_hand != known
+        known = at_hand
+        if stamp != seen or now >= list_due or again:
+            seen, list_due = stamp, now + section.refresh_seconds
+            try:
+                await asyncio.to_thread(refresher.check)
+            except (ArchiveError, ListRefused) as error:
+                _log.error("whitelist.refused", why=str(error))
+        await asyncio.sleep(section.check_seconds)
+
+
+async def _watch_alarms(monitor: Monitor) -> None:
+    while True:
+        await asyncio.to_thread(monitor.alarms)
+        await asyncio.sleep(ALARM_SECONDS)

@@ -10,16 +10,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import structlog
+from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
+from mailstore.mailboxes import local_domains
+from relay.admission import Peer
 from relay.perimeter import Perimeter
 from relay.queue import Depth, depth
 from whitelist.certificates import read_pem
+from whitelist.freshness import Freshness
 
 from . import runtime
+from .alarms import Alarm, AlarmName, Facts, alarms
+from .crl_refresh import CrlRefresher
+from .refresh import Refresher
 from .settings import Settings
+
+_log = structlog.get_logger(__name__)
 
 QUEUE_AGE: Final = 5.0  # seconds for which one look at the queue serves
 
@@ -31,74 +41,140 @@ class Monitor:
     settings: Settings
     perimeter: Perimeter
     database: Database
+    refresher: Refresher
+    crls: CrlRefresher
     _queue: Depth | None = None
     _looked: float = 0.0
+    _logged: frozenset[Alarm] = frozenset()
 
     def collect(self) -> Iterable[Metric]:
         """Every gauge now."""
         now = runtime.clock()
         yield from self._list_gauges(now)
         yield from self._queue_gauges(now)
-        expiry = GaugeMetricFamily(
-            "mssante_certificate_expiry_timestamp_seconds",
-            "End of validity of a certificate",
-            labels=["certificate"],
+        yield from self._trust_gauges()
+        standing = {alarm.name for alarm in self.alarms()}
+        alarm = GaugeMetricFamily(
+            "mssante_alarm",
+            "Whether an alarm stands; docs/whitelist.md explains each",
+            labels=["name"],
         )
-        own = self.own_expiry()
-        if own is not None:
-            expiry.add_metric(["server"], own.timestamp())
-        white_list = self.perimeter.snapshot.white_list
-        if white_list is not None:
-            expiry.add_metric(["list_signer"], white_list.signer.not_after.timestamp())
-        yield expiry
+        for name in AlarmName:
+            alarm.add_metric([name.value], name in standing)
+        yield alarm
 
-    def own_expiry(self) -> datetime | None:
-        """End of validity of our certificate, None if its file cannot be read."""
-        try:
-            pem = runtime.identity(self.settings).certificate.read_bytes()
-            return read_pem(pem)[0].not_valid_after_utc
-        except (OSError, ValueError):
-            return None
+    def alarms(self) -> list[Alarm]:
+        """Every alarm that stands; new and ended ones are logged."""
+        own = self._own()
+        facts = Facts(
+            now=runtime.clock(),
+            snapshot=self.perimeter.snapshot,
+            refresh_problem=self.refresher.problem,
+            own=own.certificate if own else None,
+            own_chain_problem=own.chain.detail
+            if own and own.chain and not own.chain.trusted
+            else "",
+            hosted=self._hosted(),
+            trust=self.perimeter.trust,
+            crl_problems=sorted(self.crls.problems.values()),
+        )
+        found = alarms(facts)
+        for alarm in found:
+            if alarm not in self._logged:
+                _log.warning("alarm.raised", alarm=alarm.name.value, detail=alarm.detail)
+        for alarm in self._logged - set(found):
+            _log.info("alarm.ended", alarm=alarm.name.value, detail=alarm.detail)
+        self._logged = frozenset(found)
+        return found
 
     def problems(self) -> list[str]:
         """Why the operator is not ready, empty if it is."""
         found = []
-        if self.perimeter.snapshot.white_list is None:
-            found.append(f"white list: {self.perimeter.snapshot.problem}")
-        expiry = self.own_expiry()
-        if expiry is None:
+        snapshot = self.perimeter.snapshot
+        if snapshot.white_list is None:
+            found.append(f"white list: {self.refresher.problem or snapshot.problem}")
+        own = self._own()
+        if own is None or own.certificate is None:
             found.append(f"certificate: {self.settings.tls.certificate} cannot be read")
-        elif expiry <= runtime.clock():
-            found.append(f"certificate: {self.settings.tls.certificate} expired on {expiry}")
+        elif own.certificate.not_after <= runtime.clock():
+            ended = own.certificate.not_after.isoformat()
+            found.append(f"certificate: {self.settings.tls.certificate} expired on {ended}")
         try:
             self._look_at_queue()
         except StoreUnavailable as error:
             found.append(f"store: {error}")
         return found
 
+    def _own(self) -> Peer | None:
+        """Our own certificate as a peer would see it, None if its file cannot be read."""
+        try:
+            pem = runtime.identity(self.settings).certificate.read_bytes()
+            der = read_pem(pem)[0].public_bytes(Encoding.DER)
+        except (OSError, ValueError):
+            return None
+        return self.perimeter.identify(der, "", "")
+
+    def _hosted(self) -> list[str]:
+        try:
+            with self.database.read() as connection:
+                return sorted(local_domains(connection))
+        except StoreUnavailable:
+            return []
+
+    def _trust_gauges(self) -> Iterable[Metric]:
+        expiry = GaugeMetricFamily(
+            "mssante_certificate_expiry_timestamp_seconds",
+            "End of validity of a certificate",
+            labels=["certificate"],
+        )
+        own = self._own()
+        if own is not None and own.certificate is not None:
+            expiry.add_metric(["server"], own.certificate.not_after.timestamp())
+        loaded = self.perimeter.snapshot.loaded
+        if loaded is not None:
+            expiry.add_metric(["list_signer"], loaded.signer.not_after.timestamp())
+        yield expiry
+        crls = GaugeMetricFamily(
+            "mssante_crl_next_update_timestamp_seconds",
+            "Until when a revocation list serves, by its authority",
+            labels=["authority"],
+        )
+        for crl in self.perimeter.trust.crls:
+            crls.add_metric([crl.issuer.common_name or "unnamed"], crl.next_update.timestamp())
+        yield crls
+
     def _list_gauges(self, now: datetime) -> Iterable[Metric]:
         snapshot = self.perimeter.snapshot
-        white_list = snapshot.white_list
         yield GaugeMetricFamily(
-            "mssante_whitelist_valid", "Whether a usable white list is in force", bool(white_list)
+            "mssante_whitelist_valid",
+            "Whether a usable white list is in force",
+            snapshot.white_list is not None,
         )
-        yield GaugeMetricFamily(
-            "mssante_whitelist_newer_rejected",
-            "Whether the list file holds something that was turned down",
-            bool(snapshot.rejected),
+        state = GaugeMetricFamily(
+            "mssante_whitelist_state", "Age of the list in force: one state is 1", labels=["state"]
         )
-        if white_list is None:
+        for freshness in Freshness:
+            state.add_metric([freshness.value], freshness is snapshot.freshness)
+        yield state
+        if snapshot.last_check is not None:
+            yield GaugeMetricFamily(
+                "mssante_whitelist_last_check_timestamp_seconds",
+                "When the list in force was last checked with success",
+                snapshot.last_check.timestamp(),
+            )
+        loaded = snapshot.loaded
+        if loaded is None:
             return
         yield GaugeMetricFamily(
-            "mssante_whitelist_entries", "Entries of the list in force", white_list.entries
+            "mssante_whitelist_entries", "Entries of the list in force", loaded.entries
         )
         yield GaugeMetricFamily(
-            "mssante_whitelist_domains", "Domains of the list in force", white_list.domains
+            "mssante_whitelist_domains", "Domains of the list in force", loaded.domains
         )
         yield GaugeMetricFamily(
             "mssante_whitelist_age_seconds",
             "Time since the list in force was generated",
-            (now - white_list.generated_at).total_seconds(),
+            (now - loaded.generated_at).total_seconds(),
         )
 
     def _queue_gauges(self, now: datetime) -> Iterable[Metric]:

@@ -31,6 +31,8 @@ def _entry(section: str, key: str, info: FieldInfo) -> str:
     if info.is_required():
         return f"{text}{key} = {_toml(info.examples[0] if info.examples else '')}\n"
     default = info.get_default(call_default_factory=True, validated_data={})
+    if default == "" and info.examples:
+        return f"{text}{key} = {_toml(info.examples[0])}\n"  # empty serves nobody
     if isinstance(default, dict):
         example = (info.examples or [{}])[0]
         lines = "".join(f"# {_toml(k)} = {_toml(v)}\n" for k, v in example.items())

@@ -23,11 +23,13 @@ from relay.admission import Policy
 from relay.context import Limits
 from relay.directory import Directory
 from relay.ids import RANDOM_OCTETS, new_id
-from relay.perimeter import Perimeter
+from relay.perimeter import Ageing, Perimeter
 from relay.retry import RetryPolicy
 from relay.route import Router, Target
 from relay.submission import Submitter
+from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
+from whitelist.history import Archive
 from whitelist.trust import TrustStore
 
 from .revision import REVISION
@@ -49,11 +51,12 @@ def _fault(settings: Settings, key: str, error: Exception) -> SettingsError:
 
 
 def open_trust(settings: Settings) -> TrustStore:
-    """The configured authorities.  Raises SettingsError."""
+    """The configured authorities, without revocation lists yet.  Raises SettingsError."""
     try:
         return TrustStore.from_files(
             [settings.path(p) for p in settings.trust.anchors],
             [settings.path(p) for p in settings.trust.intermediates],
+            settings.trust.revocation,
         )
     except TrustFileError as error:
         raise _fault(settings, "trust", error) from error
@@ -68,18 +71,43 @@ def open_tls(
     settings: Settings,
     make: Callable[[tls.Identity, TrustStore], ssl.SSLContext],
     trust: TrustStore,
-) -> ssl.SSLContext:
-    """A TLS context by `tls.server_context` or `tls.client_context`.  Raises SettingsError."""
+) -> tls.Renewing:
+    """TLS contexts by `tls.server_context` or `tls.client_context`.  Raises SettingsError."""
     try:
-        return make(identity(settings), trust)
+        return tls.Renewing(make, identity(settings), trust)
     except TrustFileError as error:
         raise _fault(settings, "tls", error) from error
 
 
+def open_archive(settings: Settings) -> Archive:
+    """The lists adopted so far.  Raises SettingsError without a storage folder."""
+    return Archive(storage_folder(settings) / "whitelist")
+
+
+def open_crls(settings: Settings, trust: TrustStore) -> CrlStore:
+    """The revocation lists kept so far.  Raises SettingsError."""
+    try:
+        return CrlStore(storage_folder(settings) / "crl", trust.authorities)
+    except OSError as error:
+        raise _fault(settings, "storage.directory", error) from error
+
+
+def ageing(settings: Settings) -> Ageing:
+    """The settings of the list's age."""
+    section = settings.whitelist
+    return Ageing(timedelta(hours=section.stale_hours), timedelta(hours=section.expired_hours))
+
+
 def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
-    """The perimeter with its list read, if there is a usable one."""
-    path = settings.path(settings.whitelist.file)
-    perimeter = Perimeter(path, settings.whitelist.signer, trust, clock)
+    """The perimeter with what is on disk taken over.  Raises SettingsError."""
+    perimeter = Perimeter(
+        open_archive(settings),
+        open_crls(settings, trust),
+        trust,
+        settings.whitelist.signer,
+        ageing(settings),
+        clock,
+    )
     perimeter.load()
     return perimeter
 

@@ -8,13 +8,14 @@ and config/mssante.example.toml is that very text.
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import ErrorDetails
 
 from relay.admission import HeaderFromPolicy
+from whitelist.revocation import RevocationPolicy
 
 DEFAULT_FILES: Final = (Path("mssante.toml"), Path("/etc/mssante/mssante.toml"))
 
@@ -99,19 +100,69 @@ class Trust(Section):
         description="PEM files: the authorities below them that issue certificates of operators.",
         examples=[["pki/intermediate.pem"]],
     )
+    revocation: RevocationPolicy = Field(
+        RevocationPolicy.REFUSE,
+        strict=False,
+        description="Without a revocation list (CRL) in date for each authority of a peer's chain: "
+        '"refuse" with 451 4.7.1, "accept" with an alarm, or "off": never look. A certificate on '
+        "a list at hand is refused with 554 unless off.",
+    )
+    crl_files: list[str] = Field(
+        default_factory=list,
+        description="CRLs put here by the site, PEM or DER; read again when they change.",
+        examples=[["pki/intermediate.crl"]],
+    )
+    crl_urls: list[str] = Field(
+        default_factory=list,
+        description="Addresses of CRLs, besides those that the authorities' certificates and our "
+        "own name. National: http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
+    )
 
 
 class WhiteListSection(Section):
-    """The national white list."""
+    """The national white list.  Give a URL, or a file or folder where it is put, or both."""
 
+    url: str = Field(
+        "",
+        pattern=r"^$|^https://",
+        description="Where it is fetched, over HTTPS and by the authorities of [trust] alone. "
+        "National: https://espacedeconfiance.mssante.fr/listeblanchemssante.xml",
+    )
     file: str = Field(
-        description="The signed list; a newer valid one is taken over while running.",
+        "",
+        description="A file, or a folder in which the newest *.xml counts; used when the URL "
+        "is empty or cannot be reached.",
         examples=["whitelist/listeblanchemssante.xml"],
     )
     signer: str = Field(
         "alb.mssante.fr", description="Common name of the certificate that must have signed it."
     )
-    check_seconds: Seconds = Field(5.0, description="How often the file is looked at.")
+    refresh_seconds: Seconds = Field(3600.0, description="How often it is fetched or read again.")
+    check_seconds: Seconds = Field(
+        0.5, description="How often processes look for a list adopted, and for a new file."
+    )
+    fetch_timeout_seconds: Seconds = Field(60.0, description="Time for one answer of the URL.")
+    max_shrink: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the domains that may vanish at once; a list that loses more waits "
+        "for: mssante whitelist refresh --accept-shrink",
+    )
+    stale_hours: Seconds = Field(
+        24.0, description="Time without a successful check after which there is an alarm."
+    )
+    expired_hours: Seconds = Field(
+        168.0,
+        description="Time without a successful check after which nothing is relayed: 451 4.7.1, "
+        "and the queue is held.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        if not self.url and not self.file:
+            raise ValueError("give url or file: without either there is never a list")
+        return self
 
 
 class Inbound(Section):

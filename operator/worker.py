@@ -31,7 +31,7 @@ async def run_worker(
         directory=Directory(store.database),
         blobs=store.blobs,
         intake=intake,
-        tls=lambda: server_tls,
+        tls=server_tls,
         clock=runtime.clock,
         new_id=runtime.make_id,
     )

@@ -15,6 +15,7 @@ from relay.address import Address
 from relay.errors import Reply, SmtpError
 from relay.headers import HeaderFacts
 from whitelist.lookup import WhiteList
+from whitelist.names import DistinguishedName
 from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict
 
 MAX_RECEIVED: Final = 100  # trace fields before a message counts as looping, RFC 5321 §6.3
@@ -116,6 +117,19 @@ class Finding:
 Rule = Callable[[Attempt], Finding | None]
 
 
+def chain_evidence(chain: ChainVerdict) -> str:
+    """What a chain's verdict rests on: detail, what is lacking, until when its CRLs serve."""
+    until = f"CRLs serve until {chain.crl_until.isoformat()}" if chain.crl_until else ""
+    return "; ".join(filter(None, (chain.detail, chain.alarm, until)))
+
+
+def entry_evidence(white_list: WhiteList, name: DistinguishedName, domain: str) -> str:
+    """The entry that ties a domain to a name, both as listed and as presented."""
+    entry = white_list.entry_for(name, domain)
+    listed = entry.dn_text if entry else "nothing"
+    return f"{domain} is listed with {listed}; presented {name}"
+
+
 def _ok(rule: str, evidence: str) -> Finding:
     return Finding(rule, evidence)
 
@@ -149,13 +163,17 @@ def _certificate(a: Attempt) -> Finding | None:
 def _chain(a: Attempt) -> Finding | None:
     if not isinstance(a.origin, Peer) or a.origin.certificate is None:
         return None
-    if a.origin.chain is None:
+    chain = a.origin.chain
+    if chain is None:
         reply = Reply(554, "5.7.1", f"Client certificate refused: {ChainStatus.UNTRUSTED}")
         return _no("chain", reply, "nobody has judged its chain")
-    if not a.origin.chain.trusted:
-        reply = Reply(554, "5.7.1", f"Client certificate refused: {a.origin.chain.status}")
-        return _no("chain", reply, a.origin.chain.detail)
-    return _ok("chain", a.origin.chain.detail)
+    if chain.status is ChainStatus.NO_CRL:
+        reply = Reply(451, "4.7.1", "Revocation lists unavailable here, try again later")
+        return _no("chain", reply, chain.detail)
+    if not chain.trusted:
+        reply = Reply(554, "5.7.1", f"Client certificate refused: {chain.status}")
+        return _no("chain", reply, chain.detail)
+    return _ok("chain", chain_evidence(chain))
 
 
 def _list_usable(a: Attempt) -> Finding | None:
@@ -193,7 +211,7 @@ def _sender(a: Attempt) -> Finding | None:
         reply = Reply(550, "5.7.1", f"Sender domain {domain} is not listed with your certificate")
         listed = "; ".join(sorted(map(str, a.white_list.names_of(domain)))) or "nothing"
         return _no("sender", reply, f"presented {name}, {domain} is listed with {listed}")
-    return _ok("sender", f"{domain} is listed with {name}")
+    return _ok("sender", entry_evidence(a.white_list, name, domain))
 
 
 def _size(a: Attempt) -> Finding | None:

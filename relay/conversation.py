@@ -14,6 +14,7 @@ from typing import cast
 
 import aiosmtplib
 
+from relay.admission import Peer
 from relay.framing import DotStuffer
 from relay.queue import Claim, Outcome, State
 from relay.route import Target
@@ -53,14 +54,7 @@ class Letter:
 
 async def converse(target: Target, terms: Terms, letter: Letter) -> Mapping[str, Outcome]:
     """Hand a message over; returns what became of each recipient.  Raises AttemptFailed."""
-    client = aiosmtplib.SMTP(
-        hostname=target.host,
-        port=target.port,
-        local_hostname=terms.hostname,
-        timeout=terms.timeout,
-        use_tls=False,
-        start_tls=False,
-    )
+    client = _client(target, terms.hostname, terms.timeout)
     try:
         await _connect(client, terms)
         with closing(_writer(client)) as writer:
@@ -69,6 +63,39 @@ async def converse(target: Target, terms: Terms, letter: Letter) -> Mapping[str,
         raise AttemptFailed("connection", f"{target.host}: {_said(error)}") from error
     finally:
         client.close()
+
+
+async def look_at(
+    target: Target,
+    hostname: str,
+    context: ssl.SSLContext,
+    identify: Callable[[bytes | None, str, str], Peer],
+) -> Peer:
+    """Connect as for delivery, as far as TLS, and say who answered.  Raises AttemptFailed."""
+    found: list[Peer] = []
+
+    def judge(der: bytes | None, version: str, cipher: str) -> None:
+        found.append(identify(der, version, cipher))
+
+    client = _client(target, hostname, timeout=30)
+    try:
+        await _connect(client, Terms(hostname, context, judge))
+    except (aiosmtplib.SMTPException, OSError) as error:
+        raise AttemptFailed("connection", f"{target.host}: {_said(error)}") from error
+    finally:
+        client.close()
+    return found[0]
+
+
+def _client(target: Target, hostname: str, timeout: float) -> aiosmtplib.SMTP:
+    return aiosmtplib.SMTP(
+        hostname=target.host,
+        port=target.port,
+        local_hostname=hostname,
+        timeout=timeout,
+        use_tls=False,
+        start_tls=False,
+    )
 
 
 async def _connect(client: aiosmtplib.SMTP, terms: Terms) -> None:

@@ -25,6 +25,7 @@ from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome, State, claim, settle
 from relay.retry import RetryPolicy
 from relay.route import NoRoute, Router
+from relay.server_admission import examine_server
 
 _log = structlog.get_logger(__name__)
 
@@ -183,15 +184,12 @@ class Courier:
             raise AttemptFailed("not-listed", f"{domain} is not on the white list now")
 
     def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
-        self._check_listed(domain)
         server = self._services.perimeter.identify(der, version, cipher)
-        white_list = self._services.perimeter.snapshot.white_list
-        if server.certificate is None or server.chain is None or not server.chain.trusted:
-            detail = server.chain.detail if server.chain else "no certificate"
-            raise AttemptFailed("chain", f"server certificate refused: {detail}")
-        name = server.certificate.subject
-        if white_list is None or not white_list.covers(name, domain):
-            raise AttemptFailed("wrong-name", f"server showed {name}, not listed for {domain}")
+        snapshot = self._services.perimeter.snapshot
+        for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
+            if not finding.passed:
+                detail = f"server refused by rule {finding.rule}: {finding.evidence}"
+                raise AttemptFailed(f"server-{finding.rule}", detail)
 
     async def _octets(self, taken: Claim, trace: bytes) -> AsyncGenerator[bytes, None]:
         yield trace

@@ -1,78 +1,128 @@
 """The perimeter: the white list and the trust that hold at this moment, in this process.
 
-An immutable snapshot is swapped as a whole, so that no check ever sees half of a change.  The file
-is watched: a new valid list replaces the old one without a restart, an invalid one never does
-(DOMAIN §9.5, §9.6, §9.12), and with none at all every check sees `white_list` None.
+What was adopted and which revocation lists are kept is on disk, put there by the maintenance
+process or by a command; each process looks for changes several times a second and swaps immutable
+values as a whole, so that no check ever sees half of a change and no session is touched
+(DOMAIN §9.12).  With no list, or with one not confirmed for too long, `white_list` is None.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import structlog
 
 from relay.admission import Peer
-from whitelist.certificates import read_der
-from whitelist.errors import ListRefused
+from whitelist.crl_store import CrlStore
+from whitelist.crl_store import Stamp as CrlStamp
+from whitelist.errors import ArchiveError, ListRefused
+from whitelist.freshness import Freshness, judge
+from whitelist.history import Archive, Stamp
 from whitelist.loading import load_file
 from whitelist.lookup import WhiteList
-from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
+from whitelist.revocation import RevocationPolicy
+from whitelist.trust import ChainStatus, ChainVerdict, TrustStore
+from whitelist.verdicts import VerdictCache
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The list in force, or None and why; `rejected` says why a newer file was turned down."""
+class Ageing:
+    """How long a list serves without a successful check: until the alarm, until the end."""
 
-    white_list: WhiteList | None
+    stale_after: timedelta = timedelta(hours=24)
+    expired_after: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What holds at one moment.
+
+    `loaded` is the adopted list whatever its age, `problem` why none may be used.
+    """
+
+    loaded: WhiteList | None
+    freshness: Freshness
+    last_check: datetime | None
     problem: str = ""
-    rejected: str = ""
+
+    @property
+    def white_list(self) -> WhiteList | None:
+        """The list that decides, None if there is none or it has expired."""
+        return None if self.problem else self.loaded
 
 
 class Perimeter:
-    """Holds the list read from `path`, signed by `signer` under `trust`."""
+    """Follows the list adopted in `archive` and the revocation lists in `crls`."""
 
     def __init__(
-        self, path: Path, signer: str, trust: TrustStore, clock: Callable[[], datetime]
+        self,
+        archive: Archive,
+        crls: CrlStore,
+        trust: TrustStore,
+        signer: str,
+        ageing: Ageing,
+        clock: Callable[[], datetime],
     ) -> None:
-        self._path = path
+        self._archive = archive
+        self._crls = crls
         self._signer = signer
+        self._ageing = ageing
         self._clock = clock
-        self._seen: tuple[int, int, int] | None = None
-        self.trust = trust
-        self.snapshot = Snapshot(None, "no list has been read yet")
+        self._stamps: tuple[Stamp, CrlStamp] | None = None
+        self._loaded: WhiteList | None = None
+        self._last_check: datetime | None = None
+        self._problem = ""
+        self._verdicts = VerdictCache(trust.with_crls(crls.current()))
+
+    @property
+    def trust(self) -> TrustStore:
+        """The authorities with the revocation lists at hand."""
+        return self._verdicts.trust
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What holds now."""
+        ageing = self._ageing
+        age = judge(self._last_check, self._clock(), ageing.stale_after, ageing.expired_after)
+        problem = self._problem
+        if not problem and age in {Freshness.EXPIRED, Freshness.NONE}:
+            checked = self._last_check.isoformat() if self._last_check else "never"
+            problem = f"the white list has expired: last checked with success {checked}"
+        return Snapshot(self._loaded, age, self._last_check, problem)
 
     def load(self) -> None:
-        """Read the file and adopt it if it passes every check; blocks for seconds on a big list."""
-        current = self.snapshot.white_list
-        self._seen = self._stamp()
+        """Take over what is on disk now; blocks for a second on a large list."""
+        self._stamps = self._archive.stamp(), self._crls.stamp()
+        if self._crls.poll():
+            self._verdicts.trust = self.trust.with_crls(self._crls.current())
+            _log.info("crl.loaded", count=len(self._crls.current()))
         try:
-            found = load_file(self._path, self.trust, self._signer, self._clock())
-        except ListRefused as refused:
-            self._turn_down(f"{refused.reason}: {refused.detail}")
-            return
-        if current is not None and found.generated_at < current.generated_at:
-            self._turn_down(
-                f"rollback: {self._path} is from {found.generated_at.isoformat()}, "
-                f"older than the list in force; restore the newer file"
-            )
-            return
-        self.snapshot = Snapshot(found)
-        _log.info(
-            "whitelist.adopted",
-            generated_at=found.generated_at.isoformat(),
-            domains=found.domains,
-            warnings=len(found.warnings),
-        )
+            self._load_list()
+        except (ArchiveError, ListRefused) as error:
+            # What is in force here was checked; only its neighbour on disk is damaged.
+            self._problem = "" if self._loaded else str(error)
+            _log.error("whitelist.unusable", why=str(error), kept=self._loaded is not None)
+
+    def _load_list(self) -> None:
+        self._last_check = self._archive.last_check()
+        version = self._archive.find("active")
+        if self._loaded is None or self._loaded.digest != version.digest:
+            # It passed every check when it was adopted; its signer may have expired since.
+            then = replace(self.trust, crls=(), revocation=RevocationPolicy.OFF)
+            path = self._archive.active_path
+            self._loaded = load_file(path, then, self._signer, version.adopted_at)
+            generated = self._loaded.generated_at.isoformat()
+            _log.info("whitelist.loaded", generated_at=generated, domains=self._loaded.domains)
+        self._problem = ""
 
     async def watch(self, interval: float) -> None:
-        """Look at the file every `interval` seconds and load it when it has changed."""
+        """Look for changes every `interval` seconds."""
         while True:
             await asyncio.sleep(interval)
-            if self._stamp() != self._seen:
+            if (self._archive.stamp(), self._crls.stamp()) != self._stamps:
                 await asyncio.to_thread(self.load)
 
     def identify(self, certificate: bytes | None, tls_version: str, cipher: str) -> Peer:
@@ -80,20 +130,7 @@ class Perimeter:
         if certificate is None:
             return Peer(tls_version, cipher)
         try:
-            parsed = read_der(certificate)
-            facts = CertificateFacts.from_certificate(parsed)
+            facts, verdict = self._verdicts.judge(certificate, self._clock())
         except ValueError as error:
             return Peer(tls_version, cipher, chain=ChainVerdict(ChainStatus.UNTRUSTED, str(error)))
-        return Peer(tls_version, cipher, facts, self.trust.verify(parsed, self._clock()))
-
-    def _turn_down(self, why: str) -> None:
-        in_force = self.snapshot.white_list
-        self.snapshot = Snapshot(in_force, "" if in_force else why, why)
-        _log.error("whitelist.rejected", why=why, kept=in_force is not None)
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return Peer(tls_version, cipher, facts, verdict)

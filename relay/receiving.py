@@ -51,10 +51,16 @@ async def receive(
 
 async def _write(draft: Draft, payload: bytes) -> SmtpError | None:
     try:
-        if draft.would_block(len(payload)):
-            await asyncio.to_thread(draft.write, payload)
-        else:
+        if not draft.would_block(len(payload)):
             draft.write(payload)
+            return None
+        writing = asyncio.create_task(asyncio.to_thread(draft.write, payload))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The peer has gone: whoever discards the draft must find it still.
+            await asyncio.wait({writing})
+            raise
     except StoreUnavailable as error:
         return StoreDeferred(str(error))
     return None

@@ -7,12 +7,17 @@ by the white list, not by the host name (DOMAIN §3.3).
 """
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from whitelist.errors import TrustFileError
 from whitelist.trust import TrustStore
+
+_log = structlog.get_logger(__name__)
 
 # TLS 1.2 suites: ephemeral key exchange and authenticated encryption only, after ANSSI's advice
 # (DOMAIN §8).  TLS 1.3 suites all qualify.
@@ -25,6 +30,50 @@ class Identity:
 
     certificate: Path
     key: Path
+
+    def stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What changes when a file does, at the cost of stat."""
+        return _stamp(self.certificate), _stamp(self.key)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class Renewing:
+    """A TLS context that follows its files: a renewed certificate serves the next handshake.
+
+    Made by `make`, `server_context` or `client_context`, which raises TrustFileError if the files
+    are unusable at first; later ones that are (half a renewal, say) leave the old one in force.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Identity, TrustStore], ssl.SSLContext],
+        identity: Identity,
+        trust: TrustStore,
+    ) -> None:
+        self._make = make
+        self._identity = identity
+        self._trust = trust
+        self._seen = identity.stamp()
+        self._context = make(identity, trust)
+
+    def __call__(self) -> ssl.SSLContext:
+        """The context for a handshake now."""
+        stamp = self._identity.stamp()
+        if stamp != self._seen:
+            self._seen = stamp
+            try:
+                self._context = self._make(self._identity, self._trust)
+                _log.info("tls.renewed", certificate=str(self._identity.certificate))
+            except TrustFileError as error:
+                _log.error("tls.not_renewed", why=str(error))
+        return self._context
 
 
 def server_context(identity: Identity, trust: TrustStore) -> ssl.SSLContext:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Reason(StrEnum):
-    """Why a white list was refused; one value per distinct failure (DOMAIN §9.2-9.5)."""
+    """Why a white list was refused; one value per distinct failure (DOMAIN §9.1-9.6, §9.12)."""
 
     UNREADABLE = "unreadable"
     TOO_LARGE = "too-large"
@@ -23,11 +23,17 @@ class Reason(StrEnum):
     SIGNER_UNTRUSTED = "signer-untrusted"
     SIGNER_EXPIRED = "signer-expired"
     SIGNER_NOT_YET_VALID = "signer-not-yet-valid"
+    SIGNER_REVOKED = "signer-revoked"
+    SIGNER_NO_CRL = "signer-no-crl"
     SIGNER_KEY_USAGE = "signer-key-usage"
     SIGNER_NOT_CONFIGURED = "signer-not-configured"
     SIGNATURE_INVALID = "signature-invalid"
     CONTENT_ALTERED = "content-altered"
     WRONG_SCHEMA = "wrong-schema"
+    UNREACHABLE = "unreachable"
+    FUTURE = "future-date"
+    ROLLBACK = "rollback"
+    SHRUNK = "shrunk"
 
 
 class ListRefused(Exception):
@@ -42,12 +48,60 @@ class ListRefused(Exception):
         super().__init__(f"{self.reason}: {self.detail}")
 
 
+class ArchiveError(Exception):
+    """The kept lists cannot be read or written, or none is meant; says which, why and the fix."""
+
+
 class TrustFileError(Exception):
     """A certificate or key file that cannot serve; the message names the file and the fix."""
 
     def __init__(self, path: Path, problem: str, fix: str) -> None:
         super().__init__(f"{path}: {problem}; {fix}")
         self.path = path
+
+
+class CrlReason(StrEnum):
+    """Why a certificate revocation list was refused (DOMAIN §9.62)."""
+
+    UNREADABLE = "unreadable"
+    DELTA_OR_PARTIAL = "delta-or-partial"
+    UNKNOWN_ISSUER = "unknown-issuer"
+    BAD_SIGNATURE = "bad-signature"
+    NOT_YET_VALID = "not-yet-valid"
+    EXPIRED = "expired"
+    OLDER_THAN_KEPT = "older-than-kept"
+
+
+class CrlRefused(Exception):
+    """A revocation list that must not be used; the one kept before stays in force.
+
+    `reason` is for machines, `detail` is one line for the person who has to act.
+    """
+
+    def __init__(self, reason: CrlReason, detail: str) -> None:
+        self.reason = reason
+        self.detail = " ".join(detail.split())
+        super().__init__(f"{self.reason}: {self.detail}")
+
+
+class OcspReason(StrEnum):
+    """Why an OCSP response says nothing about the certificate asked for (RFC 6960 §3.2)."""
+
+    UNREADABLE = "unreadable"
+    UNSUCCESSFUL = "unsuccessful"
+    WRONG_SIGNER = "wrong-signer"
+    OTHER_CERTIFICATE = "other-certificate"
+    NOT_YET_VALID = "not-yet-valid"
+    EXPIRED = "expired"
+
+
+class OcspRefused(Exception):
+    """An OCSP response that must not be used; `reason` and `detail` as in CrlRefused."""
+
+    def __init__(self, reason: OcspReason, detail: str) -> None:
+        self.reason = reason
+        self.detail = " ".join(detail.split())
+        super().__init__(f"{self.reason}: {self.detail}")
 
 
 class InvalidName(ValueError):

@@ -3,14 +3,17 @@
 One store serves both questions of the trust space: is this peer's certificate from IGC-Santé, and
 is that of the list's signer. A chain is built from the certificate through the *configured*
 intermediates to the configured anchors (RFC 5280 §6), at a given instant, with OpenSSL's strict
-checks. What a peer sends along is never used, so that other IGC-Santé ranges do not pass
-(DOMAIN §3.2); no extended key usage is demanded (DOMAIN §9.4, §10).
+checks; then no certificate in it may be on a revocation list, as the policy says (DOMAIN §9.62).
+What a peer sends along is never used, so that other IGC-Santé ranges do not pass (DOMAIN §3.2); no
+extended key usage is demanded (DOMAIN §9.4, §10).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +23,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
 from whitelist.authorities import read_authorities
+from whitelist.certificates import read_der
+from whitelist.chain_revocation import ChainRevocation
 from whitelist.names import DistinguishedName, label
+from whitelist.revocation import RevocationList, RevocationPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class CertificateFacts:
     @classmethod
     def from_der(cls, der: bytes) -> Self:
         """Read a certificate as TLS hands it over. Raises ValueError if it is not usable."""
-        return cls.from_certificate(x509.load_der_x509_certificate(der))
+        return cls.from_certificate(read_der(der))
 
 
 class ChainStatus(StrEnum):
@@ -59,14 +65,22 @@ class ChainStatus(StrEnum):
     UNTRUSTED = "untrusted"
     EXPIRED = "expired"
     NOT_YET_VALID = "not-yet-valid"
+    REVOKED = "revoked"
+    NO_CRL = "no-crl"
 
 
 @dataclass(frozen=True, slots=True)
 class ChainVerdict:
-    """The answer of `TrustStore.verify`; `detail` is one line for logs and operators."""
+    """The answer of `TrustStore.verify`; `detail` is one line for logs and operators.
+
+    `crl_until` is the earliest `next_update` of the lists at hand for the chain's authorities, None
+    if there is none or lists are not looked at. `alarm` says which list a trusted chain lacks.
+    """
 
     status: ChainStatus
     detail: str
+    crl_until: datetime | None = None
+    alarm: str = ""
 
     @property
     def trusted(self) -> bool:
@@ -80,18 +94,31 @@ _STATUS_OF_ERROR = {
 }
 
 
+_SECOND = timedelta(seconds=1)
+_ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
 @dataclass(frozen=True, slots=True)
 class TrustStore:
     """The authorities an operator trusts: root anchors, and intermediates that must chain to them.
 
-    Raises ValueError without any anchor. Files are checked by `from_files`, which is what the
-    daemon uses; the constructor serves certificates that are in memory already.
+    `crls` are revocation lists of these authorities, in date or not; of several from one authority
+    the newest counts. Raises ValueError without any anchor, and CrlRefused for a list that
+    `revocation.signer_of` refuses. Files are checked by `from_files`, which is what the daemon
+    uses; the constructor serves certificates that are in memory already.
+
+    `generation` is a text that differs between stores of different authorities, lists or policy.
     """
 
     anchors: tuple[x509.Certificate, ...]
     intermediates: tuple[x509.Certificate, ...]
+    crls: tuple[RevocationList, ...] = ()
+    revocation: RevocationPolicy = RevocationPolicy.OFF
+    generation: str = field(init=False, repr=False, compare=False)
     _anchors: tuple[crypto.X509, ...] = field(init=False, repr=False, compare=False)
     _intermediates: tuple[crypto.X509, ...] = field(init=False, repr=False, compare=False)
+    _lists: ChainRevocation = field(init=False, repr=False, compare=False)
+    _turns: tuple[datetime, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.anchors:
@@ -100,15 +127,36 @@ class TrustStore:
         intermediates = tuple(map(crypto.X509.from_cryptography, self.intermediates))
         object.__setattr__(self, "_anchors", anchors)
         object.__setattr__(self, "_intermediates", intermediates)
+        lists = ChainRevocation(self.anchors, self.intermediates, self.crls)
+        object.__setattr__(self, "_lists", lists)
+        object.__setattr__(self, "_turns", _turns(self.authorities, lists.in_use))
+        object.__setattr__(self, "generation", self._digest())
 
     @classmethod
-    def from_files(cls, anchors: Sequence[Path], intermediates: Sequence[Path]) -> Self:
-        """Read PEM files, each of one or more certificates.
+    def from_files(
+        cls,
+        anchors: Sequence[Path],
+        intermediates: Sequence[Path],
+        revocation: RevocationPolicy = RevocationPolicy.OFF,
+    ) -> Self:
+        """Read PEM files, each of one or more certificates; lists are added by `with_crls`.
 
         Raises TrustFileError as `authorities.read_authorities` does, and ValueError without any
         anchor file.
         """
-        return cls(*read_authorities(anchors, intermediates))
+        return cls(*read_authorities(anchors, intermediates), revocation=revocation)
+
+    def with_crls(self, crls: Iterable[RevocationList]) -> Self:
+        """Give a store of the same authorities and policy with these lists instead of its own.
+
+        Raises CrlRefused as the constructor does.
+        """
+        return replace(self, crls=tuple(crls))
+
+    @property
+    def authorities(self) -> tuple[x509.Certificate, ...]:
+        """All authorities, anchors first."""
+        return (*self.anchors, *self.intermediates)
 
     @property
     def pem(self) -> str:
@@ -119,16 +167,17 @@ class TrustStore:
         """
         return "".join(
             certificate.public_bytes(Encoding.PEM).decode("ascii")
-            for certificate in (*self.anchors, *self.intermediates)
+            for certificate in self.authorities
         )
 
     def verify(self, certificate: x509.Certificate, at: datetime) -> ChainVerdict:
-        """Say whether `certificate` chains to an anchor and every certificate is valid at `at`.
+        """Say whether `certificate` chains to an anchor, all of it valid at `at` and not revoked.
 
         `at` must be aware (ValueError if not). Never raises for any certificate.
         """
         if at.tzinfo is None:
             raise ValueError(f"the instant of verification {at} has no time zone")
+        # A new store each time: pyOpenSSL sets the time of a store once, later calls do nothing.
         store = crypto.X509Store()
         for anchor in self._anchors:
             store.add_cert(anchor)
@@ -136,7 +185,8 @@ class TrustStore:
         store.set_flags(crypto.X509StoreFlags.X509_STRICT)
         try:
             subject = crypto.X509.from_cryptography(certificate)
-            crypto.X509StoreContext(store, subject, self._intermediates).verify_certificate()
+            context = crypto.X509StoreContext(store, subject, self._intermediates)
+            chain = context.get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, _, message = error.errors
             status = _STATUS_OF_ERROR.get(code, ChainStatus.UNTRUSTED)
@@ -145,4 +195,50 @@ class TrustStore:
         except crypto.Error as error:
             detail = f"OpenSSL cannot read the certificate: {error}"
             return ChainVerdict(ChainStatus.UNTRUSTED, detail)
-        return ChainVerdict(ChainStatus.TRUSTED, f"{label(certificate)} chains to an anchor")
+        held = f"{label(certificate)} chains to an anchor"
+        if self.revocation is RevocationPolicy.OFF:
+            return ChainVerdict(ChainStatus.TRUSTED, held)
+        return self._judge_revocation(chain, at, held)
+
+    def steady(self, certificate: CertificateFacts, at: datetime) -> tuple[datetime, datetime]:
+        """Give the span around the aware `at`, its end excluded, in which `verify` says the same.
+
+        Authorities and lists begin and end outside it, and so does the certificate.
+        """
+        own = (certificate.not_before, *_end(certificate.not_after))
+        turns = sorted((*self._turns, *own, *_ALWAYS))
+        after = min(bisect_right(turns, at), len(turns) - 1)
+        return turns[after - 1], turns[after]
+
+    def _judge_revocation(self, chain: list[crypto.X509], at: datetime, held: str) -> ChainVerdict:
+        """Judge a chain that holds otherwise: first who is revoked, then what lists are lacking."""
+        found = self._lists.judge(chain, at)
+        if found.revoked:
+            return ChainVerdict(ChainStatus.REVOKED, found.revoked, found.until)
+        if not found.lacking:
+            detail = f"{held}, and no revocation list names it or its authorities"
+            return ChainVerdict(ChainStatus.TRUSTED, detail, found.until)
+        if self.revocation is RevocationPolicy.ACCEPT:
+            return ChainVerdict(ChainStatus.TRUSTED, held, found.until, alarm=found.lacking)
+        return ChainVerdict(ChainStatus.NO_CRL, found.lacking, found.until)
+
+    def _digest(self) -> str:
+        parts = [self.revocation.value]
+        parts += [one.fingerprint(hashes.SHA256()).hex() for one in self.authorities]
+        parts += sorted(crl.digest for crl in self._lists.in_use)
+        return sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _turns(
+    authorities: Iterable[x509.Certificate], crls: Iterable[RevocationList]
+) -> tuple[datetime, ...]:
+    """Give the instants at which any verdict may change by the passing of time alone."""
+    turns = [turn for crl in crls for turn in (crl.this_update, crl.next_update)]
+    for authority in authorities:
+        turns += (authority.not_valid_before_utc, *_end(authority.not_valid_after_utc))
+    return tuple(turns)
+
+
+def _end(not_after: datetime) -> tuple[datetime, datetime]:
+    """Give the last second of a validity from both sides; OpenSSL counts whole seconds."""
+    return not_after, not_after + min(_SECOND, _ALWAYS[1] - not_after)

@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from relay import tls
+from whitelist.errors import ArchiveError, ListRefused
 
 from .. import bootstrap, migrate, runtime
 from ..output import show_rows
 from ..reference import reference
+from ..refresh import Refresher
 from ..revision import REVISION
 from ..settings import SettingsError, load
 
@@ -58,12 +60,14 @@ def check(given: Path | None, *, as_json: bool) -> None:
         runtime.open_tls(settings, tls.server_context, trust)
 
     def white_list() -> None:
-        snapshot = runtime.open_perimeter(settings, runtime.open_trust(settings)).snapshot
-        if snapshot.white_list is None:
-            raise SettingsError(f"{settings.origin}: whitelist.file: {snapshot.problem}")
+        perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
+        try:
+            Refresher(settings, runtime.open_archive(settings), perimeter.trust).obtain()
+        except (ArchiveError, ListRefused) as error:
+            raise SettingsError(f"{settings.origin}: whitelist: {error}") from error
 
     probe("certificates", authorities, f"{settings.tls.certificate} with its key, and authorities")
-    probe("white list", white_list, f"{settings.whitelist.file} is valid")
+    probe("white list", white_list, "the source has a valid list")
     probe("storage", lambda: runtime.open_store(settings).close(), "schema up to date")
     probe("dns", lambda: runtime.make_router(settings), "resolver configured")
     rows = [{"check": n, "ok": "yes" if ok else "NO", "detail": d} for n, ok, d in findings]

@@ -1,7 +1,9 @@
 """Commands on the national white list: verify, explain, status."""
 
+import asyncio
+import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,19 +13,28 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.database import Database
+from relay import tls
 from relay.address import parse_address
 from relay.admission import Attempt, Finding, Recipient, Stage, examine
+from relay.conversation import look_at
 from relay.directory import Directory
 from relay.headers import HeaderFacts
+from relay.perimeter import Perimeter
+from relay.route import Target
+from relay.server_admission import examine_server
 from whitelist.certificates import read_pem
+from whitelist.difference import compare
 from whitelist.errors import ListRefused, TrustFileError
-from whitelist.loading import load_file
+from whitelist.loading import load_file, read_list
 from whitelist.lookup import WhiteList
+from whitelist.revocation import RevocationPolicy
 from whitelist.trust import TrustStore
 
 from .. import runtime
+from ..crl_refresh import CrlRefresher
 from ..output import show_record, show_rows
-from ..settings import load
+from ..refresh import Refresher
+from ..settings import Settings, load, split_endpoint
 
 SIGNER = "alb.mssante.fr"
 
@@ -94,7 +105,8 @@ def verify(
         trust, expected = _trust(trust_files), signer or SIGNER
     else:
         settings = load(given)
-        trust, expected = runtime.open_trust(settings), signer or settings.whitelist.signer
+        trust = runtime.open_perimeter(settings, runtime.open_trust(settings)).trust
+        expected = signer or settings.whitelist.signer
     try:
         found = load_file(file, trust, expected, moment)
     except ListRefused as refused:
@@ -113,40 +125,119 @@ def _moment(text: str) -> datetime:
 
 
 @whitelist.command()
+@click.option("--accept-shrink", is_flag=True, help="Adopt it though many domains have vanished.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def status(given: Path | None, *, as_json: bool) -> None:
-    """What the configured list says now; exit 1 if it could not be used."""
+def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
+    """Obtain the list now and adopt it if it passes; a running daemon takes it over at once."""
     settings = load(given)
-    snapshot = runtime.open_perimeter(settings, runtime.open_trust(settings)).snapshot
-    record: dict[str, Any] = {"file": settings.path(settings.whitelist.file)}
-    if snapshot.white_list is None:
-        show_record({**record, "usable": False, "problem": snapshot.problem}, as_json=as_json)
-        raise SystemExit(1)
-    age = runtime.clock() - snapshot.white_list.generated_at
-    record |= {"usable": True, "age_hours": round(age.total_seconds() / 3600, 1)}
-    show_record({**record, **_facts(snapshot.white_list)}, as_json=as_json)
+    trust = runtime.open_trust(settings)
+    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
+    crls.check(time.monotonic())
+    archive = runtime.open_archive(settings)
+    refresher = Refresher(settings, archive, trust.with_crls(crls.store.current()))
+    done = refresher.check(accept_shrink=accept_shrink)
+    record = {"adopted": done.changed, "source": done.source, **_facts(done.white_list)}
+    show_record(record, as_json=as_json)
 
 
 @whitelist.command()
-@click.option("--certificate", required=True, type=click.Path(path_type=Path), help="Peer's PEM.")
-@click.option("--from", "sender", required=True, help="Envelope sender; '' for the null sender.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def history(given: Path | None, *, as_json: bool) -> None:
+    """Every list adopted so far, the oldest first."""
+    archive = runtime.open_archive(load(given))
+    rows = [{**asdict(version), "digest": version.digest} for version in archive.versions()]
+    for row in rows:
+        row["id"] = row["digest"][:12]
+    columns = ("id", "generated_at", "adopted_at", "domains", "names", "source", "signer")
+    show_rows(rows, columns, as_json=as_json)
+    for problem in archive.problems():
+        click.echo(f"note: {problem}", err=True)
+
+
+@whitelist.command()
+@click.argument("old", default="previous")
+@click.argument("new", default="active")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def diff(given: Path | None, old: str, new: str, *, as_json: bool) -> None:
+    """What leads from list OLD to list NEW: an id of the history, a date, active or previous."""
+    settings = load(given)
+    archive, trust = runtime.open_archive(settings), runtime.open_trust(settings)
+
+    def read(reference: str) -> WhiteList:
+        version, data = archive.load(reference)
+        then = replace(trust, revocation=RevocationPolicy.OFF)
+        return read_list(data, then, settings.whitelist.signer, version.adopted_at)
+
+    found = compare(read(old), read(new))
+    rows: list[dict[str, Any]] = [{"change": "added", "domain": d} for d in found.added]
+    rows += [{"change": "removed", "domain": d} for d in found.removed]
+    rows += [
+        {
+            "change": "recertified",
+            "domain": change.domain,
+            "names_added": [str(name) for name in change.added],
+            "names_removed": [str(name) for name in change.removed],
+        }
+        for change in found.recertified
+    ]
+    rows = [{"names_added": [], "names_removed": [], **row} for row in rows]
+    show_rows(rows, ("change", "domain", "names_added", "names_removed"), as_json=as_json)
+
+
+@whitelist.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def status(given: Path | None, *, as_json: bool) -> None:
+    """The list in force and its age; exit 1 if nothing is relayed for want of one."""
+    settings = load(given)
+    snapshot = runtime.open_perimeter(settings, runtime.open_trust(settings)).snapshot
+    record: dict[str, Any] = {
+        "usable": snapshot.white_list is not None,
+        "state": snapshot.freshness,
+        "last_check": snapshot.last_check,
+        "problem": snapshot.problem or None,
+    }
+    if snapshot.loaded is not None:
+        record |= _facts(snapshot.loaded)
+    show_record(record, as_json=as_json)
+    if snapshot.white_list is None:
+        raise SystemExit(1)
+
+
+@whitelist.command()
+@click.option("--certificate", type=click.Path(path_type=Path), help="Peer's certificate, PEM.")
+@click.option("--connect", help="Look at the server HOST:PORT instead, as for mail to --domain.")
+@click.option("--domain", help="Recipient domain, with --connect.")
+@click.option("--from", "sender", help="Envelope sender, with --certificate; '' for the null one.")
 @click.option("--header-from", help="Address in the header From.")
 @click.option("--rcpt", "recipients", multiple=True, help="Recipient, may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def explain(
     given: Path | None,
-    certificate: Path,
-    sender: str,
+    *,
+    certificate: Path | None,
+    connect: str | None,
+    domain: str | None,
+    sender: str | None,
     header_from: str | None,
     recipients: tuple[str, ...],
-    *,
     as_json: bool,
 ) -> None:
-    """Tell what a peer with this certificate would get, rule by rule; exit 1 if refused."""
+    """Tell what a peer with this certificate would get, rule by rule; exit 1 if refused.
+
+    With --connect: whether mail for --domain may be handed to that server.
+    """
     settings = load(given)
     perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
+    if connect is not None and domain is not None:
+        _explain_server(settings, perimeter, connect, domain, as_json=as_json)
+        return
+    if certificate is None or sender is None:
+        raise click.UsageError("give --certificate and --from, or --connect and --domain")
     try:
         shown = read_pem(certificate.read_bytes())[0]
     except (OSError, ValueError) as error:
@@ -183,6 +274,33 @@ def explain(
     if not as_json:
         click.echo(f"verdict: {refusal or '250 accepted'}")
     if refusal:
+        raise SystemExit(1)
+
+
+def _explain_server(
+    settings: Settings, perimeter: Perimeter, connect: str, domain: str, *, as_json: bool
+) -> None:
+    try:
+        target = Target(*split_endpoint(connect))
+    except ValueError as error:
+        raise click.UsageError(f"--connect: {error}") from None
+    context = runtime.open_tls(settings, tls.client_context, runtime.open_trust(settings))
+    server = asyncio.run(look_at(target, settings.operator.hostname, context(), perimeter.identify))
+    snapshot = perimeter.snapshot
+    found = examine_server(server, snapshot.white_list, snapshot.problem, domain.lower())
+    rows = [
+        {
+            "rule": finding.rule,
+            "result": "passed" if finding.passed else "FAILED",
+            "evidence": finding.evidence,
+        }
+        for finding in found
+    ]
+    show_rows(rows, ("rule", "result", "evidence"), as_json=as_json)
+    refused = [finding for finding in found if not finding.passed]
+    if not as_json:
+        click.echo(f"verdict: mail is {'held' if refused else 'handed over'}")
+    if refused:
         raise SystemExit(1)
 
 

@@ -2,7 +2,7 @@
 
 A root and the issuing authority below it, named as the public test hierarchy is (DOMAIN §2.5);
 the authority issues server certificates and the signer of a test white list. RSA 2048 with
-SHA-256 throughout, in lists of revoked certificates too. Nothing made here has any value outside a testbed.
+SHA-256 throughout, revocation lists included. Nothing made here has any value outside a testbed.
 """
 
 from collections.abc import Iterable, Sequence

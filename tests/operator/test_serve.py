@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def test_without_a_list_it_runs_defers_and_says_why(operator_a: Daemon) -> None:
     path = operator_a.folder / "whitelist" / "listeblanchemssante.xml"
     good = path.read_bytes()
     path.unlink()
+    shutil.rmtree(operator_a.folder / "data" / "whitelist")  # adopted when it was installed
     with served(operator_a) as daemon:
         with client(daemon, "b") as smtp:
             smtp.ehlo()

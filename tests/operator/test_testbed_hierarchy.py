@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime, Subject
+from mssante_operator.testbed.hierarchy import Hierarchy, issue_crl
+from mssante_operator.testbed.profile import Lifetime, RevocationAddresses, Subject
 from tests.support.hierarchy import (
     NOW,
     hierarchy,
@@ -24,6 +24,8 @@ from tests.support.hierarchy import (
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data, real_octets
 from whitelist.errors import TrustFileError
 from whitelist.names import DistinguishedName
+from whitelist.ocsp import ocsp_urls
+from whitelist.revocation import distribution_points
 from whitelist.shape import embedded_certificate
 from whitelist.trust import TrustStore
 
@@ -128,6 +130,41 @@ def test_each_certificate_has_its_own_key_and_serial() -> None:
         for certificate in certificates
     ]
     assert len(set(identifiers)) == 4
+
+
+def test_a_list_names_the_serial_numbers_that_an_authority_revoked() -> None:
+    root, lifetime = hierarchy().root, Lifetime(NOW, NOW + timedelta(days=7))
+    crl = issue_crl(root, lifetime, 12, [5, 1 << 100])
+    assert [entry.serial_number for entry in crl] == [5, 1 << 100]
+    assert (crl.last_update_utc, crl.next_update_utc) == (NOW, NOW + timedelta(days=7))
+    assert crl.issuer == root.certificate.subject
+    assert crl.is_signature_valid(root.certificate.public_key())  # type: ignore[arg-type] # RSA
+    extensions = crl.extensions
+    assert extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 12
+    authority = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    subject = root.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    assert authority.key_identifier == subject.value.digest
+    assert len(issue_crl(root, lifetime, 13)) == 0
+
+
+def test_certificates_say_where_revocation_is_published_if_told() -> None:
+    of_root = RevocationAddresses(("http://127.0.0.1/root.crl",))
+    both = RevocationAddresses(
+        ("http://127.0.0.1/a.crl", "http://127.0.0.1/b.crl"), ("http://127.0.0.1/ocsp",)
+    )
+    authorities = Hierarchy.create(NOW, of_root)
+    lifetime = Lifetime.of_leaf(NOW)
+    told = [
+        authorities.issue_server(x509.Name([]), [], lifetime, key=spare_key(), revocation=both),
+        authorities.issue_list_signer(lifetime, key=spare_key(), revocation=both),
+    ]
+    for credential in told:
+        assert distribution_points(credential.certificate) == both.crls
+        assert ocsp_urls(credential.certificate) == both.ocsp
+    assert distribution_points(authorities.intermediate.certificate) == of_root.crls
+    for certificate in (authorities.root.certificate, server("a.fr").certificate):
+        oids = {extension.oid for extension in certificate.extensions}
+        assert not oids & LEFT_OUT
 
 
 def test_a_folder_gives_back_the_hierarchy(tmp_path: Path) -> None:

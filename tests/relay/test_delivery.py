@@ -22,6 +22,7 @@ from relay.queue import Listed, QueueItem, enqueue, listing
 from relay.retry import RetryPolicy
 from relay.route import Router, Target
 from tests.support.operators import ACTIVE, SUSPENDED, inbound, make_store, trust_space
+from tests.support.perimeters import perimeter
 from tests.support.scripted import CLOSE, STALL, ScriptedPeer, running
 from tests.support.waiting import until
 
@@ -98,10 +99,8 @@ def sender(tmp_path: Path) -> Iterator[Sender]:
     folder.mkdir()
     store = make_store(folder)
     space = trust_space()
-    (folder / "list.xml").write_bytes(space.white_list)
-    perimeter = Perimeter(folder / "list.xml", "alb.mssante.fr", space.trust, runtime.clock)
-    perimeter.load()
-    yield Sender(folder, store, perimeter)
+    follower = perimeter(folder, space.white_list, space.trust, runtime.clock, crls=space.crls)
+    yield Sender(folder, store, follower)
     store.close()
 
 
@@ -178,6 +177,7 @@ def stranger(folder: Path) -> ScriptedPeer:
         ("c", "not listed for a.mssante.fr"),  # listed, but for another domain
         ("intruder", "not listed for a.mssante.fr"),
         ("expired", "expired"),
+        ("revoked", "revoked"),
         ("stranger", "TLS failed"),
     ],
 )
@@ -289,11 +289,9 @@ async def test_a_dead_host_is_passed_over(
 
 async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Path) -> None:
     # DOMAIN §3.3: hold, do not try, do not fail.
-    (sender.folder / "list.xml").write_bytes(b"")
-    sender.perimeter = Perimeter(
-        sender.folder / "list.xml", "alb.mssante.fr", trust_space().trust, runtime.clock
-    )
-    sender.perimeter.load()
+    empty = sender.folder / "empty"
+    empty.mkdir()
+    sender.perimeter = perimeter(empty, b"", trust_space().trust, runtime.clock)
     stop = asyncio.Event()
     async with running(server_tls("a", peer_folder)) as peer:
         sender.queue(ACTIVE)

@@ -1,109 +1,168 @@
-"""The perimeter: what is adopted, what is not, and what stays in force meanwhile."""
+"""The perimeter: what is in force, for how long, and how it changes under running sessions."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from relay.perimeter import Perimeter
-from tests.support.hierarchy import NOW, hierarchy, listed, server, signed_list, trust
+from relay.perimeter import Ageing, Perimeter
+from tests.support.hierarchy import NOW, crl, hierarchy, listed, server, signed_list, trust
+from tests.support.perimeters import adopt, perimeter
 from tests.support.waiting import until
+from whitelist.crl_store import CrlStore
+from whitelist.freshness import Freshness
+from whitelist.history import Archive
 from whitelist.lookup import WhiteList
+from whitelist.revocation import RevocationPolicy
 from whitelist.trust import ChainStatus
 
 DN = "CN=smtp.b.mssante.fr,OU=1750000001,O=CHU DE TEST,ST=Paris (75),C=FR"
+GOOD = signed_list([listed("b.mssante.fr", DN)], NOW - timedelta(hours=1))
+AGEING = Ageing(timedelta(hours=24), timedelta(days=7))
 
 
-def make(path: Path) -> Perimeter:
-    perimeter = Perimeter(path, "alb.mssante.fr", trust(), lambda: NOW)
-    perimeter.load()
-    return perimeter
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
 
 
-def in_force(perimeter: Perimeter) -> WhiteList:
-    white_list = perimeter.snapshot.white_list
+def in_force(found: Perimeter) -> WhiteList:
+    white_list = found.snapshot.white_list
     assert white_list is not None
     return white_list
 
 
-def test_no_file_is_no_list(tmp_path: Path) -> None:
-    snapshot = make(tmp_path / "missing.xml").snapshot
+def test_nothing_adopted_is_no_list(tmp_path: Path) -> None:
+    # DOMAIN §9.13
+    snapshot = perimeter(tmp_path, b"", trust(), lambda: NOW).snapshot
     assert snapshot.white_list is None
-    assert "missing.xml" in snapshot.problem
+    assert "mssante whitelist refresh" in snapshot.problem
+    assert snapshot.freshness is Freshness.NONE
 
 
-def test_an_invalid_list_is_no_list(tmp_path: Path) -> None:
-    path = tmp_path / "list.xml"
-    path.write_bytes(signed_list([listed("b.mssante.fr", DN)])[:-20])
-    snapshot = make(path).snapshot
-    assert snapshot.white_list is None
-    assert snapshot.problem.startswith("not-well-formed: ")
-
-
-def test_a_newer_list_is_adopted_while_running(tmp_path: Path) -> None:
-    # DOMAIN §9.12: atomic swap.
-    path = tmp_path / "list.xml"
-    path.write_bytes(signed_list([listed("b.mssante.fr", DN)]))
-    perimeter = make(path)
+def test_a_list_adopted_elsewhere_is_taken_over_while_running(tmp_path: Path) -> None:
+    # DOMAIN §9.12: atomic, in every process, without a restart.
+    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    newer = signed_list([listed("b.mssante.fr", DN), listed("c.mssante.fr", DN)], NOW)
 
     async def watch() -> None:
-        task = asyncio.create_task(perimeter.watch(0.01))
-        path.write_bytes(signed_list([listed("b.mssante.fr", DN), listed("c.mssante.fr", DN)], NOW))
-        await until(lambda: bool(in_force(perimeter).names_of("c.mssante.fr")))
+        task = asyncio.create_task(found.watch(0.01))
+        adopt(tmp_path, newer, trust(), NOW)
+        await until(lambda: bool(in_force(found).names_of("c.mssante.fr")))
         task.cancel()
 
     asyncio.run(watch())
-    assert perimeter.snapshot.rejected == ""
 
 
-@pytest.mark.parametrize("how", ["older", "broken", "gone"])
-def test_the_last_good_list_stays(tmp_path: Path, how: str) -> None:
-    # DOMAIN §9.5, §9.6: never back in time, never to something invalid, never to nothing.
-    path = tmp_path / "list.xml"
-    good = signed_list([listed("b.mssante.fr", DN)], NOW - timedelta(hours=1))
-    path.write_bytes(good)
-    perimeter = make(path)
-    good_one = in_force(perimeter)
-    match how:
-        case "older":
-            path.write_bytes(signed_list([], NOW - timedelta(hours=2)))
-        case "broken":
-            path.write_bytes(good.replace(b"b.mssante.fr", b"x.mssante.fr"))
-        case _:
-            path.unlink()
-    perimeter.load()
-    assert perimeter.snapshot.white_list is good_one
-    assert perimeter.snapshot.problem == ""
-    expected = {"older": "rollback", "broken": "content-altered", "gone": "unreadable"}
-    assert perimeter.snapshot.rejected.startswith(expected[how])
+def test_a_damaged_archive_leaves_the_list_in_force(tmp_path: Path) -> None:
+    # DOMAIN §9.5: what was loaded was checked; the file beside it is not.
+    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    loaded = in_force(found)
+    (tmp_path / "whitelist" / "active.xml").write_bytes(GOOD[:-10])
+    found.load()
+    assert in_force(found) is loaded
 
 
-def test_an_equal_date_is_accepted(tmp_path: Path) -> None:
-    path = tmp_path / "list.xml"
-    path.write_bytes(signed_list([listed("b.mssante.fr", DN)], NOW))
-    perimeter = make(path)
-    path.write_bytes(signed_list([listed("c.mssante.fr", DN)], NOW))
-    perimeter.load()
-    assert in_force(perimeter).names_of("c.mssante.fr")
+def test_a_damaged_archive_is_no_list_at_start(tmp_path: Path) -> None:
+    adopt(tmp_path, GOOD, trust(), NOW)
+    (tmp_path / "whitelist" / "active.xml").write_bytes(GOOD[:-10])
+    snapshot = perimeter(tmp_path, b"", trust(), lambda: NOW).snapshot
+    assert snapshot.white_list is None
+    assert snapshot.problem
+
+
+@pytest.mark.parametrize(
+    ("age", "freshness", "usable"),
+    [
+        (timedelta(0), Freshness.FRESH, True),
+        (timedelta(hours=23, minutes=59), Freshness.FRESH, True),
+        (timedelta(hours=24), Freshness.STALE, True),
+        (timedelta(days=6, hours=23), Freshness.STALE, True),
+        (timedelta(days=7), Freshness.EXPIRED, False),
+    ],
+)
+def test_age(tmp_path: Path, age: timedelta, freshness: Freshness, *, usable: bool) -> None:
+    # DOMAIN §2.6, §9.12: alarm, then cut-off, by the passing of time alone.
+    clock = Clock()
+    found = perimeter(tmp_path, GOOD, trust(), clock, ageing=AGEING)
+    clock.now = NOW + age
+    snapshot = found.snapshot
+    assert snapshot.freshness is freshness
+    assert (snapshot.white_list is not None) is usable
+    assert ("expired" in snapshot.problem) is not usable
+    assert snapshot.loaded is not None
+
+
+def test_a_check_makes_it_fresh_again(tmp_path: Path) -> None:
+    clock = Clock()
+    found = perimeter(tmp_path, GOOD, trust(), clock, ageing=AGEING)
+    clock.now = NOW + timedelta(days=8)
+    assert found.snapshot.white_list is None
+    Archive(tmp_path / "whitelist").record_check(clock.now)
+    found.load()
+    assert found.snapshot.white_list is not None
+
+
+def test_the_last_good_list_outlives_its_signer_and_a_restart(tmp_path: Path) -> None:
+    # DOMAIN §9.61: the signer of the real list lapsed; its last list is good until it is too old.
+    adopt(tmp_path, GOOD, trust(), NOW)
+    late = NOW + timedelta(days=5 * 365)
+    Archive(tmp_path / "whitelist").record_check(late)
+    assert in_force(perimeter(tmp_path, b"", trust(), lambda: late)).domains == 1
+
+
+def der(name: str) -> bytes:
+    return server(name).certificate.public_bytes(Encoding.DER)
 
 
 def test_identify(tmp_path: Path) -> None:
-    perimeter = make(tmp_path / "none.xml")
-    der = server("smtp.b.mssante.fr").certificate.public_bytes(Encoding.DER)
-    peer = perimeter.identify(der, "TLSv1.3", "X")
+    found = perimeter(tmp_path, b"", trust(), lambda: NOW)
+    peer = found.identify(der("smtp.b.mssante.fr"), "TLSv1.3", "X")
     assert peer.certificate is not None
     assert str(peer.certificate.subject) == DN
     assert peer.chain is not None
     assert peer.chain.trusted
-    assert perimeter.identify(None, "TLSv1.3", "X").certificate is None
-    root = hierarchy().root.certificate.public_bytes(Encoding.DER)
-    assert perimeter.identify(root, "TLSv1.3", "X").certificate is not None
+    assert found.identify(None, "TLSv1.3", "X").certificate is None
 
 
 def test_an_unreadable_certificate_is_not_trusted(tmp_path: Path) -> None:
-    peer = make(tmp_path / "none.xml").identify(b"\x30\x00", "TLSv1.3", "X")
+    peer = perimeter(tmp_path, b"", trust(), lambda: NOW).identify(b"\x30\x00", "TLSv1.3", "X")
     assert peer.certificate is None
     assert peer.chain is not None
     assert peer.chain.status is ChainStatus.UNTRUSTED
+
+
+def status(found: Perimeter, name: str = "smtp.b.mssante.fr") -> ChainStatus:
+    chain = found.identify(der(name), "TLSv1.3", "X").chain
+    assert chain is not None
+    return chain.status
+
+
+def test_revocation_lists_are_taken_over_while_running(tmp_path: Path) -> None:
+    # DOMAIN §9.15, §9.62: revoked from the moment the list is here.
+    strict = replace(trust(), revocation=RevocationPolicy.REFUSE)
+    found = perimeter(tmp_path, GOOD, strict, lambda: NOW)
+    assert status(found) is ChainStatus.NO_CRL
+    store = CrlStore(tmp_path / "crl", strict.authorities)
+    store.offer(crl(hierarchy().root), NOW)
+    store.offer(crl(hierarchy().intermediate), NOW)
+    found.load()
+    assert status(found) is ChainStatus.TRUSTED
+    revoked = crl(hierarchy().intermediate, [server("smtp.b.mssante.fr")], number=2)
+
+    async def watch() -> None:
+        task = asyncio.create_task(found.watch(0.01))
+        store.offer(revoked, NOW)
+        await until(lambda: status(found) is ChainStatus.REVOKED)
+        task.cancel()
+
+    asyncio.run(watch())
+    assert found.trust.crls

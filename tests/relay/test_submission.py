@@ -14,10 +14,10 @@ from relay.address import Address, parse_address
 from relay.admission import HeaderFromPolicy, Policy
 from relay.directory import Directory
 from relay.errors import SmtpError
-from relay.perimeter import Perimeter
 from relay.queue import listing
 from relay.submission import Submitter
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
+from tests.support.perimeters import perimeter
 
 SENDER = parse_address("cardiologie@a.mssante.fr")
 TEXT = b"From: cardiologie@a.mssante.fr\nSubject: [FIN]\n\nBonjour\n"
@@ -32,16 +32,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def submitter(store: Store, tmp_path: Path) -> Submitter:
-    path = tmp_path / "list.xml"
-    path.write_bytes(trust_space().white_list)
-    perimeter = Perimeter(path, "alb.mssante.fr", trust_space().trust, runtime.clock)
-    perimeter.load()
+    space = trust_space()
+    follower = perimeter(tmp_path, space.white_list, space.trust, runtime.clock, crls=space.crls)
     return Submitter(
         hostname="smtp.a.mssante.fr",
         policy=Policy(1000, HeaderFromPolicy.REFUSE),
         store=store,
         directory=Directory(store.database),
-        perimeter=perimeter,
+        perimeter=follower,
         clock=runtime.clock,
         new_id=runtime.make_id,
     )

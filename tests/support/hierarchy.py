@@ -10,11 +10,13 @@ from functools import cache
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssante_operator.testbed.credential import Credential, new_key
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import LIST_SIGNER, Lifetime, Subject
+from mssante_operator.testbed.hierarchy import Hierarchy, issue_crl
+from mssante_operator.testbed.profile import LIST_SIGNER, Extensions, Lifetime, Subject
 from mssante_operator.testbed.signed_list import ListedDomain, build_signed_list
+from whitelist.revocation import RevocationList
 from whitelist.trust import TrustStore
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -53,6 +55,34 @@ def server(common_name: str, organization: str = "CHU DE TEST") -> Credential:
     return hierarchy().issue_server(
         subject, [common_name], Lifetime.of_leaf(NOW), key=spare_key()
     )  # fmt: skip
+
+
+def crl(
+    issuer: Credential,
+    revoked: Iterable[Credential] = (),
+    *,
+    number: int = 1,
+    issued: datetime = NOW - timedelta(days=1),
+    days: float = 8,
+    extensions: Extensions = (),
+) -> bytes:
+    """A revocation list of `issuer`, DER: a day old and good for another seven, if not told."""
+    return issue_crl(
+        issuer,
+        Lifetime(issued, issued + timedelta(days=days)),
+        number,
+        (credential.certificate.serial_number for credential in revoked),
+        extensions,
+    ).public_bytes(Encoding.DER)
+
+
+def crls(*revoked: Credential) -> tuple[RevocationList, RevocationList]:
+    """The lists of the test IGC-Santé, in date: the root's, and the intermediate's of `revoked`."""
+    authorities = hierarchy()
+    return (
+        RevocationList.read(crl(authorities.root)),
+        RevocationList.read(crl(authorities.intermediate, revoked)),
+    )
 
 
 def listed(domain: str, dn: str, description: str = "Domaine de test") -> ListedDomain:

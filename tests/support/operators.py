@@ -29,6 +29,8 @@ from relay.context import Limits, SessionContext
 from relay.directory import Directory
 from relay.listener import Listener, bind
 from relay.perimeter import Perimeter
+from tests.support.perimeters import perimeter
+from whitelist.revocation import RevocationPolicy
 from whitelist.trust import TrustStore
 
 HOST = "127.0.0.1"
@@ -51,7 +53,20 @@ class Space:
     @property
     def trust(self) -> TrustStore:
         authorities = self.space.hierarchy
-        return TrustStore((authorities.root.certificate,), (authorities.intermediate.certificate,))
+        return TrustStore(
+            (authorities.root.certificate,),
+            (authorities.intermediate.certificate,),
+            revocation=RevocationPolicy.REFUSE,
+        )
+
+    @property
+    def crls(self) -> tuple[bytes, bytes]:
+        """The authorities' revocation lists: operator `revoked` is on the intermediate's."""
+        authorities = self.space.hierarchy
+        return (
+            self.space.crl(authorities.root),
+            self.space.crl(authorities.intermediate, [self.operators["revoked"]]),
+        )
 
     def identity(self, name: str, folder: Path) -> tls.Identity:
         """Certificate and key of an operator as files."""
@@ -74,6 +89,7 @@ def trust_space() -> Space:
     over = Lifetime(now - timedelta(days=30), now - timedelta(days=1))
     operators = {name: enrol(f"smtp.{name}.mssante.fr", fresh) for name in ("a", "b", "c")}
     listed = {f"{name}.mssante.fr": credential for name, credential in operators.items()}
+    operators["revoked"] = enrol("smtp.b.mssante.fr", fresh)
     operators["expired"] = enrol("smtp.b.mssante.fr", over)
     operators["intruder"] = enrol("smtp.intrus.example", fresh)
     return Space(space, operators, space.sign_list(listed))
@@ -136,17 +152,15 @@ async def inbound(
 ) -> AsyncIterator[Inbound]:
     """Listen as operator A; `white_list` b"" is no list at all, None the good one."""
     space = trust_space()
-    path = folder / "list.xml"
-    path.write_bytes(space.white_list if white_list is None else white_list)
-    perimeter = Perimeter(path, "alb.mssante.fr", space.trust, runtime.clock)
-    perimeter.load()
+    data = space.white_list if white_list is None else white_list
+    follower = perimeter(folder, data, space.trust, runtime.clock, crls=space.crls)
     store = make_store(folder)
     server_tls = tls.server_context(space.identity("a", folder), space.trust)
     context = SessionContext(
         hostname="smtp.a.mssante.fr",
         limits=limits,
         policy=Policy(max_message_bytes, header_from),
-        perimeter=perimeter,
+        perimeter=follower,
         directory=Directory(store.database),
         blobs=store.blobs,
         intake=Intake(store, runtime.clock),
@@ -158,7 +172,7 @@ async def inbound(
     bound = bind(HOST, 0, share=False)
     await listener.start(bound)
     try:
-        yield Inbound(bound.getsockname()[1], folder, store, context, perimeter)
+        yield Inbound(bound.getsockname()[1], folder, store, context, follower)
     finally:
         await asyncio.wait_for(listener.stop(grace=0), 10)
         await context.intake.close()

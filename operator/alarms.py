@@ -1,0 +1,121 @@
+"""Alarms: what a person must look at before peers start refusing us, or we them.
+
+Pure.  The names are few and fixed: each is a value of the metric `mssante_alarm` and a paragraph of
+docs/whitelist.md that says what to do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from relay.perimeter import Snapshot
+from whitelist.adoption import own_domains
+from whitelist.freshness import Freshness
+from whitelist.names import DistinguishedName
+from whitelist.revocation import RevocationPolicy
+from whitelist.trust import CertificateFacts, TrustStore
+
+
+class AlarmName(StrEnum):
+    """What an alarm is about."""
+
+    LIST_MISSING = "list-missing"
+    LIST_STALE = "list-stale"
+    LIST_EXPIRED = "list-expired"
+    LIST_REFUSED = "list-refused"
+    LIST_SIGNER_EXPIRES = "list-signer-expires"
+    OWN_DOMAIN = "own-domain"
+    OWN_CERTIFICATE_UNREADABLE = "own-certificate-unreadable"
+    OWN_CERTIFICATE_EXPIRES = "own-certificate-expires"
+    OWN_CERTIFICATE_REFUSED = "own-certificate-refused"
+    CRL_LACKING = "crl-lacking"
+    CRL_SOURCE = "crl-source"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One alarm; `detail` says in a line what is wrong and what to do."""
+
+    name: AlarmName
+    detail: str
+
+
+# Days before the end of a certificate at which its alarm is worded anew (and so logged again).
+STAGES: Final = (60, 30, 7)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the alarms are judged by; `own` is None if our certificate cannot be read."""
+
+    now: datetime
+    snapshot: Snapshot
+    refresh_problem: str
+    own: CertificateFacts | None
+    own_chain_problem: str
+    hosted: Sequence[str]
+    trust: TrustStore  # with the revocation lists at hand
+    crl_problems: Sequence[str]
+
+
+def alarms(facts: Facts) -> list[Alarm]:
+    """Every alarm that stands, in a fixed order."""
+    return [*_list_alarms(facts), *_own_alarms(facts), *_crl_alarms(facts)]
+
+
+def _list_alarms(facts: Facts) -> list[Alarm]:
+    found = []
+    snapshot = facts.snapshot
+    if snapshot.loaded is None:
+        found.append(Alarm(AlarmName.LIST_MISSING, snapshot.problem))
+    elif snapshot.freshness is Freshness.STALE:
+        checked = snapshot.last_check.isoformat() if snapshot.last_check else "never"
+        detail = f"last successful check {checked}; without one the list expires"
+        found.append(Alarm(AlarmName.LIST_STALE, detail))
+    elif snapshot.problem:
+        found.append(Alarm(AlarmName.LIST_EXPIRED, snapshot.problem))
+    if facts.refresh_problem:
+        found.append(Alarm(AlarmName.LIST_REFUSED, facts.refresh_problem))
+    if snapshot.loaded is not None:
+        found += _expiry(
+            AlarmName.LIST_SIGNER_EXPIRES, "the list's signer", snapshot.loaded.signer, facts.now
+        )
+    return found
+
+
+def _own_alarms(facts: Facts) -> list[Alarm]:
+    if facts.own is None:
+        detail = "tls.certificate cannot be read; peers get no certificate from a new process"
+        return [Alarm(AlarmName.OWN_CERTIFICATE_UNREADABLE, detail)]
+    found = _expiry(AlarmName.OWN_CERTIFICATE_EXPIRES, "our certificate", facts.own, facts.now)
+    if facts.own_chain_problem:
+        found.append(Alarm(AlarmName.OWN_CERTIFICATE_REFUSED, facts.own_chain_problem))
+    if facts.snapshot.loaded is not None:
+        wrong = own_domains(facts.snapshot.loaded, facts.hosted, facts.own.subject)
+        found += [Alarm(AlarmName.OWN_DOMAIN, alarm.detail) for alarm in wrong]
+    return found
+
+
+def _expiry(name: AlarmName, what: str, facts: CertificateFacts, now: datetime) -> list[Alarm]:
+    left = facts.not_after - now
+    if left <= timedelta(0):
+        return [Alarm(name, f"{what} expired on {facts.not_after.isoformat()}")]
+    stage = min((days for days in STAGES if left <= timedelta(days=days)), default=None)
+    if stage is None:
+        return []
+    detail = f"{what} expires within {stage} days, on {facts.not_after.isoformat()}"
+    return [Alarm(name, detail)]
+
+
+def _crl_alarms(facts: Facts) -> list[Alarm]:
+    if facts.trust.revocation is RevocationPolicy.OFF:
+        return []
+    in_date = {crl.issuer for crl in facts.trust.crls if crl.in_date(facts.now)}
+    issuers = {DistinguishedName.from_certificate(one) for one in facts.trust.authorities}
+    found = [
+        Alarm(AlarmName.CRL_LACKING, f"no revocation list in date of {issuer}")
+        for issuer in sorted(issuers - in_date, key=str)
+    ]
+    return found + [Alarm(AlarmName.CRL_SOURCE, problem) for problem in facts.crl_problems]

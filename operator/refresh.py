@@ -1,0 +1,170 @@
+"""Refreshing the white list: obtain it, check it in every way, adopt it.
+
+The one path by which a list comes into force, for the maintenance process, the command `mssante
+whitelist refresh` and `mssante init` alike (DOMAIN §2.6, §9.12).  Whatever fails leaves the list in
+force as it was.
+"""
+
+import hashlib
+import random
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from whitelist.adoption import decide
+from whitelist.errors import ListRefused, Reason
+from whitelist.fetching import (
+    Conditions,
+    NotModified,
+    client_context,
+    fetch,
+    read_source,
+    retry_delays,
+)
+from whitelist.history import Archive, Source
+from whitelist.loading import read_list
+from whitelist.lookup import WhiteList
+from whitelist.shape import MAX_LIST_BYTES
+from whitelist.trust import TrustStore
+
+from . import runtime
+from .settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+_ATTEMPTS: Final = 3
+_FIRST_PAUSE: Final = 1.0  # seconds before the second attempt to fetch
+_LONGEST_PAUSE: Final = 10.0
+_AHEAD: Final = timedelta(days=1)  # how far a publisher's clock may be before ours
+_DEADLINE: Final = 5  # times the time-out of one wait, for the whole answer
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """A successful check: the list now in force, and whether it is another than before."""
+
+    white_list: WhiteList
+    changed: bool
+    source: Source
+
+
+@dataclass(slots=True)
+class Refresher:
+    """Checks the configured sources for one archive; `trust` has the revocation lists at hand.
+
+    `problem` is why the last check failed, empty after one that succeeded.
+    """
+
+    settings: Settings
+    archive: Archive
+    trust: TrustStore
+    problem: str = ""
+    _conditions: Conditions = field(default_factory=Conditions)
+    _fetched: str = ""  # digest of the list that the conditions speak of
+
+    def check(self, *, accept_shrink: bool = False) -> Refreshed:
+        """Obtain, verify and adopt; blocks.  Raises ListRefused or ArchiveError."""
+        try:
+            refreshed = self._check(accept_shrink=accept_shrink)
+        except Exception as error:
+            self.problem = str(error)
+            raise
+        self.problem = ""
+        return refreshed
+
+    def obtain(self) -> tuple[bytes, Source, WhiteList]:
+        """Obtain and verify a list without adopting it; blocks.  Raises ListRefused."""
+        data, source = self._obtain()
+        now = runtime.clock()
+        found = read_list(data, self.trust, self.settings.whitelist.signer, now)
+        if found.generated_at > now + _AHEAD:
+            raise ListRefused(
+                Reason.FUTURE,
+                f"generated {found.generated_at.isoformat()}, in the future: adopted, it would "
+                "keep out every list until then; check this machine's clock, then its publisher",
+            )
+        return data, source, found
+
+    def _check(self, *, accept_shrink: bool) -> Refreshed:
+        data, source, found = self.obtain()
+        now, active = runtime.clock(), self.archive.active()
+        max_shrink = self.settings.whitelist.max_shrink
+        decide(active, found, max_shrink, accept_shrink=accept_shrink)
+        changed = self.archive.adopt(data, found, now, source, accepted_shrink=accept_shrink)
+        if changed:
+            _log.info(
+                "whitelist.adopted",
+                digest=found.digest,
+                generated_at=found.generated_at.isoformat(),
+                domains=found.domains,
+                domains_before=active.domains if active else 0,
+                source=source.value,
+                accepted_shrink=accept_shrink,
+                warnings=len(found.warnings),
+            )
+        return Refreshed(found, changed, source)
+
+    def _obtain(self) -> tuple[bytes, Source]:
+        section = self.settings.whitelist
+        if section.url:
+            try:
+                return self._fetch(), Source.URL
+            except ListRefused as refused:
+                if refused.reason is not Reason.UNREACHABLE or not section.file:
+                    raise
+                _log.warning("whitelist.unreachable", why=refused.detail, using=section.file)
+        path = self.settings.path(section.file)
+        found = read_source(path, runtime.clock(), max_bytes=MAX_LIST_BYTES)
+        return found.data, Source.PUSH if path.is_dir() else Source.FILE
+
+    def _fetch(self) -> bytes:
+        delays = retry_delays(_ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE, random.SystemRandom().random)
+        for delay in (*delays, None):
+            try:
+                return self._fetch_once()
+            except ListRefused as refused:
+                if refused.reason is not Reason.UNREACHABLE or delay is None:
+                    raise
+                time.sleep(delay)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _fetch_once(self) -> bytes:
+        section = self.settings.whitelist
+        active = self.archive.active()
+        known = active is not None and active.digest == self._fetched
+        answer = fetch(
+            section.url,
+            tls=client_context(self.trust.pem),
+            conditions=self._conditions if known else Conditions(),
+            timeout=section.fetch_timeout_seconds,
+            deadline=_DEADLINE * section.fetch_timeout_seconds,
+            max_bytes=MAX_LIST_BYTES,
+        )
+        if isinstance(answer, NotModified):
+            # The same octets are checked again: their signer may have expired meanwhile.
+            return self.archive.load("active")[1]
+        self._conditions = answer.conditions
+        self._fetched = hashlib.sha256(answer.data).hexdigest()
+        return answer.data
+
+    def source_stamp(self) -> tuple[tuple[str, int, int], ...]:
+        """What changes when somebody puts a list in place, at the cost of stat."""
+        if not self.settings.whitelist.file:
+            return ()
+        path = self.settings.path(self.settings.whitelist.file)
+        return tuple(_stamps([path, *(path.glob("*.xml") if path.is_dir() else ())]))
+
+
+def _stamps(paths: list[Path]) -> list[tuple[str, int, int]]:
+    found = []
+    for path in paths:
+        try:
+            seen = path.stat()
+        except OSError:
+            continue
+        found.append((path.name, seen.st_ino, seen.st_mtime_ns))
+    return found

@@ -1,0 +1,42 @@
+"""A perimeter on an archive of the test's own."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from relay.perimeter import Ageing, Perimeter
+from whitelist.crl_store import CrlStore
+from whitelist.history import Archive, Source
+from whitelist.loading import read_list
+from whitelist.revocation import RevocationPolicy
+from whitelist.trust import TrustStore
+
+SIGNER = "alb.mssante.fr"
+
+
+def adopt(folder: Path, data: bytes, trust: TrustStore, now: datetime) -> None:
+    """Bring a list into force in a folder, as the maintenance process does."""
+    judge = replace(trust, revocation=RevocationPolicy.OFF)
+    found = read_list(data, judge, SIGNER, now)
+    Archive(folder / "whitelist").adopt(data, found, now, Source.FILE, accepted_shrink=True)
+
+
+def perimeter(
+    folder: Path,
+    white_list: bytes,
+    trust: TrustStore,
+    clock: Callable[[], datetime],
+    *,
+    crls: Iterable[bytes] = (),
+    ageing: Ageing = Ageing(),  # noqa: B008 - frozen
+) -> Perimeter:
+    """A perimeter with a list adopted now (b"": none) and revocation lists kept."""
+    if white_list:
+        adopt(folder, white_list, trust, clock())
+    store = CrlStore(folder / "crl", trust.authorities)
+    for octets in crls:
+        store.offer(octets, clock())
+    made = Perimeter(Archive(folder / "whitelist"), store, trust, SIGNER, ageing, clock)
+    made.load()
+    return made

@@ -1,0 +1,39 @@
+"""White lists made by hand, without a signature, for what comes after its verification."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from lxml import etree
+
+from mssante_operator.testbed.signed_list import unsigned_list
+from tests.support.hierarchy import NOW, listed
+from whitelist.document import read_document
+from whitelist.lookup import WhiteList
+from whitelist.names import DistinguishedName
+from whitelist.trust import CertificateFacts
+
+SIGNER = CertificateFacts(
+    subject=DistinguishedName.parse("CN=alb.mssante.fr,O=ÉDITEUR DE LISTE,C=FR"),
+    issuer=DistinguishedName.parse("CN=AC,C=FR"),
+    serial=0xC0FFEE,
+    fingerprint="00" * 32,
+    not_before=NOW - timedelta(days=1),
+    not_after=NOW + timedelta(days=1),
+)
+
+
+def made(
+    pairs: Iterable[tuple[str, str]],
+    generated_at: datetime = NOW,
+    description: str = "Domaine de test",
+) -> tuple[bytes, WhiteList]:
+    """Give the octets of a list of (domain, name) pairs, and the list read from them."""
+    data = unsigned_list((listed(*pair, description) for pair in pairs), generated_at)
+    document = read_document(etree.fromstring(data))
+    return data, WhiteList.build(document, SIGNER, hashlib.sha256(data).hexdigest())
+
+
+def of_size(domains: int, generated_at: datetime = NOW) -> tuple[bytes, WhiteList]:
+    """The same with this many domains, each with one name."""
+    return made(((f"d{n}.mssante.fr", f"CN=s{n}.fr,C=FR") for n in range(domains)), generated_at)

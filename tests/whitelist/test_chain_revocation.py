@@ -1,0 +1,239 @@
+"""Revocation over the whole chain, under each policy (RFC 5280 §6.3; DOMAIN §9.15, §9.62)."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from mssante_operator.testbed.credential import Credential
+from mssante_operator.testbed.hierarchy import Hierarchy
+from tests.support.hierarchy import (
+    NOW,
+    crl,
+    crls,
+    hierarchy,
+    list_signer,
+    server,
+    spare_key,
+    trust,
+)
+from tests.whitelist.real import needs_real_data, real_octets, real_trust
+from whitelist.errors import CrlReason, CrlRefused
+from whitelist.revocation import RevocationList, RevocationPolicy
+from whitelist.shape import embedded_certificate
+from whitelist.trust import ChainStatus, TrustStore
+
+PEER = server("relay.a.fr")
+ROOT, INTERMEDIATE = hierarchy().root, hierarchy().intermediate
+DAY = timedelta(days=1)
+CHECKING = [RevocationPolicy.REFUSE, RevocationPolicy.ACCEPT]
+
+
+def checking(policy: RevocationPolicy, *octets: bytes) -> TrustStore:
+    """The test store under a policy, with these lists."""
+    return TrustStore(
+        (ROOT.certificate,),
+        (INTERMEDIATE.certificate,),
+        tuple(map(RevocationList.read, octets)),
+        policy,
+    )
+
+
+def expired(issuer: Credential, *revoked: Credential) -> bytes:
+    return crl(issuer, revoked, issued=NOW - 9 * DAY)
+
+
+@pytest.mark.parametrize("policy", CHECKING)
+def test_lists_in_date_that_do_not_name_the_chain_make_it_trusted(policy: RevocationPolicy) -> None:
+    store = checking(policy, crl(ROOT, days=4), crl(INTERMEDIATE, [server("other.fr")]))
+    for certificate in (PEER.certificate, list_signer().certificate):
+        verdict = store.verify(certificate, NOW)
+        assert verdict.status is ChainStatus.TRUSTED
+        assert not verdict.alarm
+        assert verdict.crl_until == NOW + 3 * DAY  # the earlier of the two
+
+
+@pytest.mark.parametrize("policy", CHECKING)
+def test_a_revoked_certificate_is_refused(policy: RevocationPolicy) -> None:
+    store = checking(policy, crl(ROOT), crl(INTERMEDIATE, [server("other.fr"), PEER]))
+    verdict = store.verify(PEER.certificate, NOW)
+    assert verdict.status is ChainStatus.REVOKED
+    assert not verdict.trusted
+    assert verdict.detail.startswith("certificate revoked: CN=relay.a.fr,")
+    assert verdict.crl_until == NOW + 7 * DAY
+
+
+@pytest.mark.parametrize("policy", CHECKING)
+@pytest.mark.parametrize("below", [[], [crl(INTERMEDIATE)], [expired(INTERMEDIATE)]])
+def test_a_revoked_intermediate_takes_all_below_with_it(
+    policy: RevocationPolicy, below: list[bytes]
+) -> None:
+    """Also if the list of the intermediate itself, which OpenSSL asks first, is missing or over."""
+    verdict = checking(policy, crl(ROOT, [INTERMEDIATE]), *below).verify(PEER.certificate, NOW)
+    assert verdict.status is ChainStatus.REVOKED
+    assert "CN=TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS" in verdict.detail
+
+
+@pytest.mark.parametrize("policy", CHECKING)
+@pytest.mark.parametrize("above", [[], [crl(ROOT)], [expired(ROOT)]])
+@pytest.mark.parametrize("by", [crl(INTERMEDIATE, [PEER]), expired(INTERMEDIATE, PEER)])
+def test_a_revoked_certificate_is_refused_even_by_a_list_that_is_over(
+    policy: RevocationPolicy, above: list[bytes], by: bytes
+) -> None:
+    verdict = checking(policy, *above, by).verify(PEER.certificate, NOW)
+    assert verdict.status is ChainStatus.REVOKED
+
+
+@pytest.mark.parametrize(
+    ("octets", "part"),
+    [
+        ([], "no revocation list of CN=TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS"),
+        ([crl(ROOT)], "no revocation list of CN=TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS"),
+        ([crl(INTERMEDIATE)], "no revocation list of CN=TEST AC RACINE"),
+        ([crl(ROOT), expired(INTERMEDIATE)], "to 2026-11-21T12:00:00+00:00) is not in date"),
+        ([expired(ROOT), crl(INTERMEDIATE)], "CN=TEST AC RACINE IGC-SANTE"),
+        ([crl(ROOT), crl(INTERMEDIATE, issued=NOW + DAY)], "is not in date as of 2026-11-22"),
+    ],
+    ids=["none", "no-own", "no-root", "expired", "root-expired", "future"],
+)
+def test_missing_and_expired_lists_refuse_or_raise_an_alarm(octets: list[bytes], part: str) -> None:
+    """DOMAIN §9.62: which of the two is configurable."""
+    refused = checking(RevocationPolicy.REFUSE, *octets).verify(PEER.certificate, NOW)
+    assert refused.status is ChainStatus.NO_CRL
+    assert not refused.trusted
+    assert part in refused.detail
+    accepted = checking(RevocationPolicy.ACCEPT, *octets).verify(PEER.certificate, NOW)
+    assert accepted.trusted
+    assert accepted.alarm == refused.detail
+    assert accepted.crl_until == refused.crl_until
+    assert (refused.crl_until is None) == (not octets)
+    off = checking(RevocationPolicy.OFF, *octets).verify(PEER.certificate, NOW)
+    assert off.trusted
+    assert not off.alarm
+
+
+def test_without_a_policy_lists_are_not_looked_at() -> None:
+    verdict = checking(RevocationPolicy.OFF, *[one.der for one in crls(PEER)]).verify(
+        PEER.certificate, NOW
+    )
+    assert verdict == trust().verify(PEER.certificate, NOW)
+    assert verdict.trusted
+    assert verdict.crl_until is None
+
+
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [
+        (NOW - timedelta(seconds=1), ChainStatus.NO_CRL),
+        (NOW, ChainStatus.TRUSTED),
+        (NOW + 2 * DAY - timedelta(seconds=1), ChainStatus.TRUSTED),
+        (NOW + 2 * DAY, ChainStatus.NO_CRL),
+    ],
+)
+def test_the_dates_of_a_list_count_to_the_second(at: datetime, status: ChainStatus) -> None:
+    store = checking(RevocationPolicy.REFUSE, crl(ROOT), crl(INTERMEDIATE, issued=NOW, days=2))
+    assert store.verify(PEER.certificate, at).status is status
+
+
+def test_dates_and_chain_are_told_before_revocation() -> None:
+    store = checking(RevocationPolicy.REFUSE, *[one.der for one in crls(PEER)])
+    late = PEER.certificate.not_valid_after_utc + timedelta(seconds=1)
+    assert store.verify(PEER.certificate, late).status is ChainStatus.EXPIRED
+    theirs = Hierarchy.create(NOW)
+    assert store.verify(theirs.root.certificate, NOW).status is ChainStatus.UNTRUSTED
+
+
+def test_a_forged_list_never_enters_a_store() -> None:
+    forged = crl(Credential(INTERMEDIATE.certificate, spare_key()), [PEER])
+    with pytest.raises(CrlRefused) as caught:
+        checking(RevocationPolicy.REFUSE, forged)
+    assert caught.value.reason is CrlReason.BAD_SIGNATURE
+    with pytest.raises(CrlRefused, match="unknown-issuer"):
+        trust().with_crls([RevocationList.read(crl(PEER))])
+
+
+def test_of_several_lists_of_an_authority_the_newest_counts() -> None:
+    old = crl(INTERMEDIATE, [PEER], number=1, issued=NOW - 2 * DAY)  # on hold, say
+    new = crl(INTERMEDIATE, number=2)
+    for octets in ([old, new], [new, old]):
+        store = checking(RevocationPolicy.REFUSE, crl(ROOT), *octets)
+        assert store.verify(PEER.certificate, NOW).trusted
+
+
+def test_a_list_of_another_scope_does_not_clear_a_certificate() -> None:
+    """A list of authorities only says nothing of a server; OpenSSL sees to that."""
+    scope = x509.IssuingDistributionPoint(
+        full_name=None,
+        relative_name=None,
+        only_contains_user_certs=False,
+        only_contains_ca_certs=True,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
+    partial = crl(INTERMEDIATE, extensions=(x509.Extension(scope.oid, critical=True, value=scope),))
+    refused = checking(RevocationPolicy.REFUSE, crl(ROOT), partial).verify(PEER.certificate, NOW)
+    assert refused.status is ChainStatus.NO_CRL
+    assert "CN=relay.a.fr" in refused.detail
+    accepted = checking(RevocationPolicy.ACCEPT, crl(ROOT), partial).verify(PEER.certificate, NOW)
+    assert accepted.alarm == refused.detail
+
+
+def test_a_renewed_authority_shares_its_list_with_its_old_certificate() -> None:
+    certificate = INTERMEDIATE.certificate
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(certificate.subject)
+        .issuer_name(certificate.issuer)
+        .public_key(certificate.public_key())
+        .serial_number(77)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + 9 * DAY)
+    )
+    for extension in certificate.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    renewed = Credential(builder.sign(ROOT.key, hashes.SHA256()), INTERMEDIATE.key)
+    for pair in ((certificate, renewed.certificate), (renewed.certificate, certificate)):
+        store = TrustStore((ROOT.certificate,), pair, crls(), RevocationPolicy.REFUSE)
+        assert store.verify(PEER.certificate, NOW).trusted
+        revoked = store.with_crls(crls(PEER))
+        assert revoked.verify(PEER.certificate, NOW).status is ChainStatus.REVOKED
+
+
+def test_an_anchor_itself_is_judged_by_its_own_list() -> None:
+    store = checking(RevocationPolicy.REFUSE, crl(ROOT))
+    assert store.verify(ROOT.certificate, NOW).trusted
+    assert checking(RevocationPolicy.REFUSE).verify(ROOT.certificate, NOW).status is (
+        ChainStatus.NO_CRL
+    )
+
+
+def test_a_store_with_other_lists_is_another_generation() -> None:
+    plain = checking(RevocationPolicy.REFUSE)
+    first, second = plain.with_crls(crls()), plain.with_crls(crls(PEER))
+    assert first.revocation is RevocationPolicy.REFUSE
+    assert plain.crls == ()  # unchanged
+    assert first.pem == plain.pem
+    generations = [
+        plain.generation,
+        first.generation,
+        second.generation,
+        checking(RevocationPolicy.ACCEPT).generation,
+        trust().generation,
+        TrustStore((ROOT.certificate,), (), revocation=RevocationPolicy.REFUSE).generation,
+    ]
+    assert len(set(generations)) == len(generations)
+    assert plain.with_crls(reversed(first.crls)).generation == first.generation
+
+
+@needs_real_data
+def test_the_real_authorities_without_lists_refuse_or_raise_an_alarm() -> None:
+    signer = x509.load_der_x509_certificate(embedded_certificate(real_octets()))
+    at = datetime(2025, 3, 1, tzinfo=UTC)
+    real = real_trust()
+    refusing, accepting = (
+        TrustStore(real.anchors, real.intermediates, revocation=policy) for policy in CHECKING
+    )
+    assert refusing.verify(signer, at).status is ChainStatus.NO_CRL
+    assert "CN=AC IGC-SANTE ELEMENTAIRE ORGANISATIONS" in accepting.verify(signer, at).alarm

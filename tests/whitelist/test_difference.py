@@ -1,0 +1,105 @@
+"""What changed between two lists (DOMAIN §9.12: added, removed; issue: re-certified)."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.whitelist.lists import made
+from whitelist.difference import Difference, Recertified, compare
+from whitelist.lookup import WhiteList
+from whitelist.names import DistinguishedName
+
+A, B, C = (f"CN=relay.{letter}.fr,O=CHU  X,C=FR" for letter in "abc")
+Index = dict[str, frozenset[DistinguishedName]]
+
+
+def white_list(*pairs: tuple[str, str]) -> WhiteList:
+    return made(pairs)[1]
+
+
+def names(*texts: str) -> tuple[DistinguishedName, ...]:
+    return tuple(map(DistinguishedName.parse, texts))
+
+
+def test_domains_come_and_go_and_change_their_names() -> None:
+    old = white_list(
+        ("z.gone.fr", A), ("a.gone.fr", B), ("stays.fr", A), ("moved.fr", A), ("more.fr", A)
+    )  # fmt: skip
+    new = white_list(
+        ("z.new.fr", A), ("b.new.fr", C), ("stays.fr", A), ("moved.fr", C), ("more.fr", A),
+        ("more.fr", C), ("moved.fr", B),
+    )  # fmt: skip
+    assert compare(old, new) == Difference(
+        added=("b.new.fr", "z.new.fr"),
+        removed=("a.gone.fr", "z.gone.fr"),
+        recertified=(
+            Recertified("more.fr", added=names(C), removed=()),
+            Recertified("moved.fr", added=names(B, C), removed=names(A)),
+        ),
+    )
+
+
+def test_spelling_order_and_repetition_are_no_change() -> None:
+    # DOMAIN §9.8: names compared as parsed; §9.7: duplicates merged, letter case of domains
+    old = white_list(("a.fr", A), ("a.fr", 'CN=x.fr,O="CHU  Y",C=FR'), ("b.fr", B))
+    new = white_list(
+        ("b.fr", B), ("A.FR", "CN=x.fr, O=CHU Y, C=FR"), ("a.fr", A), ("a.fr", A.lower())
+    )  # fmt: skip
+    assert compare(old, new) == Difference((), (), ())
+
+
+def test_names_that_only_resemble_each_other_are_a_change() -> None:
+    # DOMAIN §9.8: `Paris (75)` and `Paris(75)` stay different
+    old = white_list(("a.fr", "CN=x.fr,ST=Paris (75),C=FR"))
+    new = white_list(("a.fr", "CN=x.fr,ST=Paris(75),C=FR"))
+    assert [change.domain for change in compare(old, new).recertified] == ["a.fr"]
+
+
+def test_from_nothing_and_to_nothing() -> None:
+    full, empty = white_list(("a.fr", A), ("b.fr", B)), white_list()
+    assert compare(empty, full) == Difference(("a.fr", "b.fr"), (), ())
+    assert compare(full, empty) == Difference((), ("a.fr", "b.fr"), ())
+    assert compare(full, full) == Difference((), (), ())
+
+
+PAIRS = st.lists(
+    st.tuples(
+        st.sampled_from([f"{letter}.fr" for letter in "abcdef"]), st.sampled_from([A, B, C])
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+def index(white_list: WhiteList) -> Index:
+    """The list as the questions to it show it."""
+    domains = {entry.domain for entry in white_list.document.entries}
+    return {domain: white_list.names_of(domain) for domain in domains}
+
+
+def applied(old: Index, difference: Difference, new: Index) -> Index:
+    """What the difference makes of the old list; names of new domains are not in it."""
+    result = {domain: old[domain] for domain in old.keys() - set(difference.removed)}
+    assert result.keys() & set(difference.added) == set()
+    result |= {domain: new[domain] for domain in difference.added}
+    for change in difference.recertified:
+        assert result[change.domain] >= set(change.removed)
+        assert result[change.domain].isdisjoint(change.added)
+        assert change.added or change.removed
+        result[change.domain] = result[change.domain] - set(change.removed) | set(change.added)
+    return result
+
+
+@given(PAIRS, PAIRS)
+def test_a_difference_applied_to_the_old_list_gives_the_new_one(
+    before: list[tuple[str, str]], after: list[tuple[str, str]]
+) -> None:
+    old, new = white_list(*before), white_list(*after)
+    difference = compare(old, new)
+    assert applied(index(old), difference, index(new)) == index(new)
+    back = compare(new, old)
+    assert (back.added, back.removed) == (difference.removed, difference.added)
+    assert [(c.domain, c.removed, c.added) for c in back.recertified] == [
+        (c.domain, c.added, c.removed) for c in difference.recertified
+    ]
+    changed = [change.domain for change in difference.recertified]
+    for part in ([*difference.added], [*difference.removed], changed):
+        assert part == sorted(set(part))

@@ -1,0 +1,82 @@
+"""The record of an adoption: what it says, and what is not one (DOMAIN §9.12)."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.clock import NOW
+from tests.whitelist.lists import made
+from whitelist.version import Source, Version
+
+DATA, LIST = made(
+    [("a.fr", "CN=s,O=X,C=FR"), ("b.fr", "CN=s, O=X, C=FR"), ("b.fr", "CN=t,C=FR")],
+    datetime(2025, 2, 28, 16, 42, 7, tzinfo=timezone(timedelta(hours=1))),
+)
+VERSION = Version.of(LIST, NOW, Source.PUSH, accepted_shrink=True)
+
+
+def test_what_a_record_says() -> None:
+    assert json.loads(VERSION.to_line()) == {
+        "digest": LIST.digest,
+        "generated_at": "2025-02-28T15:42:07+00:00",
+        "adopted_at": NOW.isoformat(),
+        "entries": 3,
+        "domains": 2,
+        "dn_strings": 3,
+        "names": 2,
+        "signer": "CN=alb.mssante.fr,O=ÉDITEUR DE LISTE,C=FR",
+        "signer_serial": "c0ffee",
+        "source": "push",
+        "accepted_shrink": True,
+    }
+    assert VERSION.to_line().count(b"\n") == 1
+    assert VERSION.to_line().endswith(b"}\n")
+
+
+def test_the_name_of_the_file() -> None:
+    assert VERSION.file_name == f"20250228T154207Z-{LIST.digest[:12]}.xml"
+
+
+def test_a_record_is_read_back() -> None:
+    assert Version.from_line(VERSION.to_line()) == VERSION
+    later = VERSION.to_line().replace(b"{", b'{"of a later release": 1, ', 1)
+    assert Version.from_line(later) == VERSION
+
+
+RECORD = json.loads(VERSION.to_line())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe{}",
+        *(json.dumps({k: v for k, v in RECORD.items() if k != key}).encode() for key in RECORD),
+        json.dumps(RECORD | {"digest": "../../etc/passwd"}).encode(),
+        json.dumps(RECORD | {"digest": 7}).encode(),
+        json.dumps(RECORD | {"generated_at": "2025-02-28T15:42:07"}).encode(),
+        json.dumps(RECORD | {"adopted_at": 1}).encode(),
+        json.dumps(RECORD | {"entries": None}).encode(),
+        json.dumps(RECORD | {"source": "carrier pigeon"}).encode(),
+    ],
+)
+def test_what_is_no_record(line: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever json says, too
+        Version.from_line(line)
+
+
+@given(st.integers(min_value=0, max_value=len(VERSION.to_line()) - 2))
+def test_a_record_cut_off_is_no_record(end: int) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever json says, too
+        Version.from_line(VERSION.to_line()[:end])
+
+
+def test_times_are_in_utc() -> None:
+    assert VERSION.generated_at.tzinfo is UTC
+    assert Version.from_line(VERSION.to_line()).adopted_at.tzinfo is UTC

@@ -1,0 +1,117 @@
+"""Whether a verified list may take the place of the one in force, and what it means for us.
+
+Pure. A list that passed every check of `whitelist.loading` is still refused if it is older than the
+active one (DOMAIN §9.6), or if so many domains vanished that a mistake of its publisher is likelier
+than the truth (DOMAIN §2.6, §9.12); a person may overrule the latter, never the former.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+from typing import Protocol
+
+from whitelist.errors import ListRefused, Reason
+from whitelist.lookup import WhiteList
+from whitelist.names import DistinguishedName
+
+
+class Summary(Protocol):
+    """What the rules need of a list: a `WhiteList` has it, and so has a `history.Version`."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its file in hexadecimal."""
+
+    @property
+    def generated_at(self) -> datetime:
+        """Its `DateDeGeneration`, aware."""
+
+    @property
+    def domains(self) -> int:
+        """How many domains it lists."""
+
+
+def decide(
+    active: Summary | None, candidate: Summary, max_shrink: float, *, accept_shrink: bool
+) -> None:
+    """Return if `candidate` may be adopted while `active` is in force; None: none is.
+
+    `max_shrink` is the share of the active list's domains, 0 to 1, that may vanish at once. The
+    list in force itself always passes, as does one of the same date (DOMAIN §9.6). Raises
+    ListRefused(rollback) for an older one; ListRefused(shrunk), unless `accept_shrink`, for one
+    that lost more than that share, or that has no domain at all.
+    """
+    if active is not None and candidate.digest == active.digest:
+        return
+    if active is not None and candidate.generated_at < active.generated_at:
+        raise ListRefused(
+            Reason.ROLLBACK,
+            f"generated {candidate.generated_at.isoformat()}, before the list in force "
+            f"({active.generated_at.isoformat()}); get the current list from its publisher",
+        )
+    if accept_shrink:
+        return
+    if not candidate.domains:
+        raise _shrunk("it lists no domain at all")
+    if active is None:
+        return
+    lost = active.domains - candidate.domains
+    # As a fraction of what was written: 0.29 * 100 in floating point is less than 29.
+    if lost > Fraction(str(max_shrink)) * active.domains:
+        raise _shrunk(
+            f"it lists {candidate.domains} domains, {lost} fewer than the {active.domains} "
+            f"of the list in force, and at most {max_shrink * 100:g}% may vanish at once"
+        )
+
+
+def _shrunk(problem: str) -> ListRefused:
+    return ListRefused(
+        Reason.SHRUNK,
+        f"{problem}; if its publisher confirms this, adopt it with "
+        "mssante whitelist refresh --accept-shrink",
+    )
+
+
+class OwnDomainProblem(StrEnum):
+    """What is wrong with a domain that we host."""
+
+    UNLISTED = "unlisted"
+    OTHER_NAME = "other-name"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDomainAlarm:
+    """A domain of ours for which peers refuse us, or soon will; `detail` is one line."""
+
+    domain: str
+    problem: OwnDomainProblem
+    detail: str
+
+
+def own_domains(
+    white_list: WhiteList, our_domains: Iterable[str], our_name: DistinguishedName
+) -> tuple[OwnDomainAlarm, ...]:
+    """Give the alarms, in order of the domain, for the domains we host under `our_name`.
+
+    `our_name` is the subject of the certificate that we show to peers. None means that `white_list`
+    lists each domain with it.
+    """
+    dated = f"the white list of {white_list.generated_at.isoformat()}"
+    alarms = []
+    for domain in sorted({domain.lower() for domain in our_domains}):
+        listed = white_list.names_of(domain)
+        if our_name in listed:
+            continue
+        if listed:
+            names = " and ".join(sorted(map(str, listed)))
+            problem, found = OwnDomainProblem.OTHER_NAME, f"lists {domain} with {names}"
+        else:
+            problem, found = OwnDomainProblem.UNLISTED, f"does not list {domain}"
+        detail = (
+            f"{dated} {found}, but our certificate is {our_name}: peers refuse our mail for it; "
+            "have the entry corrected by the publisher of the list, or stop hosting the domain"
+        )
+        alarms.append(OwnDomainAlarm(domain, problem, detail))
+    return tuple(alarms)

@@ -1,0 +1,56 @@
+"""What changed from one white list to another, in domains and in the names that speak for them.
+
+Pure. Names are compared as parsed (DOMAIN §9.8), so that another spelling of the same name, or
+another order of the entries, is no change; contacts and descriptions play no part.
+"""
+
+from dataclasses import dataclass
+
+from whitelist.lookup import WhiteList
+from whitelist.names import DistinguishedName
+
+Names = tuple[DistinguishedName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recertified:
+    """A domain that both lists have, with other names; both tuples in the order of their text."""
+
+    domain: str
+    added: Names
+    removed: Names
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Domains in one list alone, and domains whose names changed, each in order of the domain."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    recertified: tuple[Recertified, ...]
+
+
+def compare(old: WhiteList, new: WhiteList) -> Difference:
+    """Say what leads from `old` to `new` (DOMAIN §9.12)."""
+    before, after = _domains(old), _domains(new)
+    changed = [domain for domain in before & after if old.names_of(domain) != new.names_of(domain)]
+    return Difference(
+        added=tuple(sorted(after - before)),
+        removed=tuple(sorted(before - after)),
+        recertified=tuple(
+            Recertified(
+                domain,
+                added=_sorted(new.names_of(domain) - old.names_of(domain)),
+                removed=_sorted(old.names_of(domain) - new.names_of(domain)),
+            )
+            for domain in sorted(changed)
+        ),
+    )
+
+
+def _domains(white_list: WhiteList) -> set[str]:
+    return {entry.domain for entry in white_list.document.entries}
+
+
+def _sorted(names: frozenset[DistinguishedName]) -> Names:
+    return tuple(sorted(names, key=str))

@@ -1,0 +1,267 @@
+"""The white lists that were adopted, kept in one folder, and which of them is in force.
+
+`active.xml` is the list in force, `<generated at>-<digest>.xml` every one that ever was,
+`history.jsonl` a line for each adoption, `checked` the time of the last successful check, `lock`
+what writers hold. Promises (DOMAIN §9.12): a version and its line are on disk, synced, before
+`active.xml` is replaced, by one rename; so whenever a process is killed or the power fails, the
+old list or the new one is in force, whole, and is in the history. Any number of processes may
+read while one writes. A line without its adoption, left by a crash, names a version that passed
+every check; the next adoption carries on from there.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from itertools import dropwhile
+from pathlib import Path
+
+from whitelist.adoption import decide
+from whitelist.durable import make_folder, replace_file, sync_folder
+from whitelist.errors import ArchiveError
+from whitelist.lookup import WhiteList
+from whitelist.version import Source, Version
+
+__all__ = ["Archive", "Source", "Stamp", "Version"]
+
+FileStamp = tuple[int, int, int]
+Stamp = tuple[FileStamp | None, FileStamp | None]
+
+
+class Archive:
+    """The lists kept in `folder`, which the first adoption makes.
+
+    Everything here raises ArchiveError where a file cannot be read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.active_path = folder / "active.xml"
+        self._history = folder / "history.jsonl"
+        self._checked = folder / "checked"
+
+    def adopt(
+        self,
+        data: bytes,
+        white_list: WhiteList,
+        now: datetime,
+        source: Source,
+        *,
+        accepted_shrink: bool,
+    ) -> bool:
+        """Put the verified list in force, durably; tell whether that changed anything.
+
+        `data` are the octets that `white_list` was read from (ValueError if not), `now` is aware,
+        `accepted_shrink` whether a person overruled `adoption.decide`. Adopting the list in force
+        again only notes the check. Waits for another writer to end; raises ListRefused(rollback)
+        if that one adopted a newer list meanwhile (DOMAIN §9.6).
+        """
+        version = Version.of(white_list, _utc(now), source, accepted_shrink=accepted_shrink)
+        if hashlib.sha256(data).hexdigest() != version.digest:
+            raise ValueError("the octets are not those that the list was read from")
+        with self._writing():
+            in_force = self._active_digest()
+            versions = self.versions()
+            decide(_last(versions, in_force), version, 1.0, accept_shrink=True)
+            recent = versions if in_force == version.digest else versions[-1:]
+            recorded = _last(recent, version.digest) is not None
+            if not recorded:
+                replace_file(self.folder / version.file_name, data)
+                self._append(version)
+            if in_force != version.digest:
+                replace_file(self.active_path, data)
+            self._note_check(now)
+        return not recorded or in_force != version.digest
+
+    def record_check(self, now: datetime) -> None:
+        """Note that the list in force was found, at the aware instant `now`, to be current."""
+        with self._writing():
+            self._note_check(now)
+
+    def last_check(self) -> datetime | None:
+        """Give the time of the last successful check; None if none is noted, or not readably."""
+        try:
+            found = datetime.fromisoformat(_read(self._checked).decode().strip())
+        except (FileNotFoundError, ValueError):
+            return None
+        return found if found.tzinfo is not None else None
+
+    def stamp(self) -> Stamp:
+        """Give what changes whenever a list is adopted or a check is noted, at the cost of stat."""
+        return _file_stamp(self.active_path), _file_stamp(self._checked)
+
+    def versions(self) -> tuple[Version, ...]:
+        """Give one version for each adoption, oldest adoption first; bad lines: `problems`."""
+        return self._parse()[0]
+
+    def problems(self) -> tuple[str, ...]:
+        """Say what in the history could not be read, such as a line cut off by a crash."""
+        return self._parse()[1]
+
+    def active(self) -> Version | None:
+        """Give the record of the list in force; None if there is no list, or no record of it."""
+        # The digest first: whatever is in force by then is in the history that is read after.
+        digest = self._active_digest()
+        return _last(self.versions(), digest)
+
+    def find(self, reference: str) -> Version:
+        """Give the version that `reference` means; of one adopted twice the last adoption.
+
+        A reference is `active`, `previous` (the one adopted before it), the first digits of a
+        digest (four or more), or a time of generation as ISO 8601: a date (UTC), or a date and
+        time, without time zone in UTC. Raises ArchiveError if it means none, or several.
+        """
+        if reference in ("active", "previous"):
+            return self._relative(reference)
+        found = {v.digest: v for v in self.versions() if _means(reference, v)}
+        if not found:
+            raise ArchiveError(
+                f"{self.folder}: {reference!r} means none of the lists kept; "
+                "mssante whitelist history shows them"
+            )
+        if len(found) > 1:
+            which = ", ".join(
+                f"{v.digest[:12]} ({v.generated_at.isoformat()})" for v in found.values()
+            )
+            raise ArchiveError(
+                f"{self.folder}: {reference!r} means {len(found)} lists: {which}; "
+                "give more digits of the digest"
+            )
+        return found.popitem()[1]
+
+    def load(self, reference: str) -> tuple[Version, bytes]:
+        """Give what `find` gives, and the octets of its file; also ArchiveError if they changed.
+
+        Its signer may have expired since: verify as of `adopted_at` to read it again.
+        """
+        version = self.find(reference)
+        path = self.folder / version.file_name
+        try:
+            data = _read(path)
+        except FileNotFoundError as error:
+            raise ArchiveError(f"{path}: missing; restore it from a backup") from error
+        if hashlib.sha256(data).hexdigest() != version.digest:
+            raise ArchiveError(
+                f"{path}: not the list that was adopted, whose SHA-256 is {version.digest}; "
+                "restore it from a backup"
+            )
+        return version, data
+
+    def _relative(self, reference: str) -> Version:
+        digest = self._active_digest()
+        if digest is None:
+            raise ArchiveError(
+                f"{self.folder}: no list was adopted yet; run mssante whitelist refresh"
+            )
+        # Back to the last adoption of the list in force, and from there to another list.
+        back = dropwhile(lambda v: v.digest != digest, reversed(self.versions()))
+        active = next(back, None)
+        if active is None:
+            raise ArchiveError(
+                f"{self.active_path}: not in the history; run mssante whitelist refresh"
+            )
+        if reference == "active":
+            return active
+        previous = next((v for v in back if v.digest != digest), None)
+        if previous is None:
+            raise ArchiveError(f"{self.folder}: no list was adopted before the one in force")
+        return previous
+
+    def _active_digest(self) -> str | None:
+        try:
+            return hashlib.sha256(_read(self.active_path)).hexdigest()
+        except FileNotFoundError:
+            return None
+
+    def _parse(self) -> tuple[tuple[Version, ...], tuple[str, ...]]:
+        try:
+            lines = _read(self._history).split(b"\n")
+        except FileNotFoundError:
+            return (), ()
+        versions, problems = [], []
+        for number, line in enumerate(lines, start=1):
+            if not line:
+                continue
+            try:
+                versions.append(Version.from_line(line))
+            except ValueError as error:
+                cut = " (cut off, as by a crash)" if number == len(lines) else ""
+                problems.append(f"{self._history}, line {number}{cut}: passed over: {error}")
+        return tuple(versions), tuple(problems)
+
+    def _append(self, version: Version) -> None:
+        with self._history.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                # A line that a crash cut off stays, for people to see, and must not spoil this one.
+                lead = b"" if file.read(1) == b"\n" else b"\n"
+            else:
+                lead = b""
+            file.write(lead + version.to_line())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(self.folder)
+
+    def _note_check(self, now: datetime) -> None:
+        replace_file(self._checked, f"{_utc(now).isoformat()}\n".encode())
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            make_folder(self.folder)
+            with (self.folder / "lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the file, or with the process
+                yield
+        except OSError as error:
+            raise _failed(self.folder, "written", error) from error
+
+
+def _last(versions: tuple[Version, ...], digest: str | None) -> Version | None:
+    return next((v for v in reversed(versions) if v.digest == digest), None)
+
+
+def _means(reference: str, version: Version) -> bool:
+    if len(reference) >= 4 and version.digest.startswith(reference.lower()):
+        return True
+    try:
+        return version.generated_at.date() == date.fromisoformat(reference)
+    except ValueError:  # not a date alone
+        pass
+    try:
+        instant = datetime.fromisoformat(reference)
+    except ValueError:
+        return False
+    return version.generated_at == (instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+
+
+def _utc(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        raise ValueError(f"the instant {instant} has no time zone")
+    return instant.astimezone(UTC)
+
+
+def _file_stamp(path: Path) -> FileStamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _read(path: Path) -> bytes:
+    """Read a file; FileNotFoundError is left to those who know what a missing one means."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _failed(path, "read", error) from error
+
+
+def _failed(path: Path, what: str, error: OSError) -> ArchiveError:
+    where = error.filename or path
+    return ArchiveError(
+        f"{where}: cannot be {what} ({error.strerror}); check its owner, its mode and the space"
+    )

@@ -1,0 +1,205 @@
+"""OCSP: the question whether one certificate is revoked, and what an answer is worth.
+
+An option beside revocation lists (RFC 6960; RFC 5019 for the request; DOMAIN §9.62). An answer
+counts if it is signed by the authority that issued the certificate, or by a responder to whom that
+authority gave the right (RFC 6960 §4.2.2.2), is about this certificate, and is in date. Pure:
+octets and the instant are passed in. Requests carry no nonce, as most responders sign in advance.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+
+from whitelist.errors import OcspReason, OcspRefused
+from whitelist.names import label
+from whitelist.revocation import UNREADABLE, extension_of
+
+_BRIEF = timedelta(minutes=5)
+"""How far clocks may differ, and how long an answer without nextUpdate counts."""
+
+
+class OcspStatus(StrEnum):
+    """What the responder says of the certificate; `unknown` is its word, not a failure."""
+
+    GOOD = "good"
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class OcspVerdict:
+    """The answer of `check_ocsp`, which holds before the aware instant `until`."""
+
+    status: OcspStatus
+    until: datetime
+    detail: str
+
+
+_STATUS = {
+    ocsp.OCSPCertStatus.GOOD: OcspStatus.GOOD,
+    ocsp.OCSPCertStatus.REVOKED: OcspStatus.REVOKED,
+    ocsp.OCSPCertStatus.UNKNOWN: OcspStatus.UNKNOWN,
+}
+
+
+def ocsp_urls(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Give the http URLs of the responders that `certificate` names, in its order; () without."""
+    try:
+        access = extension_of(certificate.extensions, x509.AuthorityInformationAccess)
+    except UNREADABLE:
+        return ()
+    return tuple(
+        entry.access_location.value
+        for entry in access or ()
+        if entry.access_method == AuthorityInformationAccessOID.OCSP
+        and isinstance(entry.access_location, x509.UniformResourceIdentifier)
+        and entry.access_location.value.lower().startswith("http://")
+    )
+
+
+def ocsp_request(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
+    """Give the DER request to POST as `application/ocsp-request` (RFC 6960 appendix A)."""
+    # RFC 5019 §2.1.1 allows no other hash; it names the issuer and protects nothing.
+    return _asked(certificate, issuer, hashes.SHA1()).public_bytes(Encoding.DER)  # noqa: S303
+
+
+def check_ocsp(
+    response: bytes,
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    authorities: Sequence[x509.Certificate],
+    at: datetime,
+) -> OcspVerdict:
+    """Say what the DER `response` says of `certificate`, issued by `issuer`, at the aware `at`.
+
+    `issuer` must be one of `authorities`, and have issued `certificate` (ValueError if not: that is
+    the caller's to know). Without nextUpdate, which means that newer answers are always there
+    (RFC 6960 §4.2.2.1), an answer holds for five minutes. Whether a delegated responder is itself
+    revoked is not asked. Raises OcspRefused with the first reason met: `unreadable`,
+    `unsuccessful`, `wrong-signer`, `other-certificate`, `not-yet-valid`, `expired`.
+    """
+    if issuer not in authorities or not _issued(certificate, issuer):
+        raise ValueError(f"{label(issuer)} is no configured issuer of {label(certificate)}")
+    answer = _read(response)
+    _require_signer(answer, issuer, at)
+    single = _single(answer, certificate, issuer)
+    until = single.next_update_utc or single.this_update_utc + _BRIEF
+    span = f"the answer of {single.this_update_utc.isoformat()} until {until.isoformat()}"
+    if at < single.this_update_utc - _BRIEF:
+        raise OcspRefused(
+            OcspReason.NOT_YET_VALID,
+            f"{span} is from after {at.isoformat()}; check this machine's clock",
+        )
+    if at >= until:
+        raise OcspRefused(
+            OcspReason.EXPIRED, f"{span} is over at {at.isoformat()}; ask the responder again"
+        )
+    status = _STATUS[single.certificate_status]
+    detail = f"{status}: {label(certificate)}, by {span}"
+    return OcspVerdict(status, until, detail)
+
+
+def _read(response: bytes) -> ocsp.OCSPResponse:
+    try:
+        answer = ocsp.load_der_ocsp_response(response)
+    except ValueError as error:
+        raise OcspRefused(
+            OcspReason.UNREADABLE, f"no OCSP response: {error}; check the responder's URL"
+        ) from error
+    if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+        raise OcspRefused(
+            OcspReason.UNSUCCESSFUL,
+            f"the responder answers {answer.response_status.name.lower()} and no more; "
+            "ask again later",
+        )
+    return answer
+
+
+def _require_signer(answer: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime) -> None:
+    candidates = (issuer, *(one for one in _brought(answer) if _may_respond(one, issuer, at)))
+    if not any(_signed(answer, candidate) for candidate in candidates):
+        raise OcspRefused(
+            OcspReason.WRONG_SIGNER,
+            f"the answer was signed, with SHA-2, neither by {label(issuer)} nor by a responder in "
+            "date that it gave the right to; check the responder's URL",
+        )
+
+
+def _brought(answer: ocsp.OCSPResponse) -> Iterator[x509.Certificate]:
+    try:
+        yield from answer.certificates
+    except UNREADABLE:
+        return
+
+
+def _may_respond(responder: x509.Certificate, issuer: x509.Certificate, at: datetime) -> bool:
+    """Require the right to respond, given by the very issuer (RFC 6960 §4.2.2.2), in date."""
+    try:
+        usages = extension_of(responder.extensions, x509.ExtendedKeyUsage)
+        in_date = responder.not_valid_before_utc <= at <= responder.not_valid_after_utc
+    except UNREADABLE:
+        return False
+    allowed = usages is not None and ExtendedKeyUsageOID.OCSP_SIGNING in usages
+    return in_date and allowed and _issued(responder, issuer)
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+        return False
+    return True
+
+
+def _signed(answer: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
+    try:
+        key, algorithm = signer.public_key(), answer.signature_hash_algorithm
+        if not isinstance(algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
+            return False
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(answer.signature, answer.tbs_response_bytes, padding.PKCS1v15(), algorithm)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(answer.signature, answer.tbs_response_bytes, ec.ECDSA(algorithm))
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
+
+
+def _single(
+    answer: ocsp.OCSPResponse, certificate: x509.Certificate, issuer: x509.Certificate
+) -> ocsp.OCSPSingleResponse:
+    try:
+        for single in answer.responses:
+            asked = _asked(certificate, issuer, single.hash_algorithm)
+            if (single.serial_number, single.issuer_name_hash, single.issuer_key_hash) == (
+                asked.serial_number,
+                asked.issuer_name_hash,
+                asked.issuer_key_hash,
+            ):
+                return single
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise OcspRefused(
+            OcspReason.UNREADABLE, f"the OCSP response cannot be processed: {error}"
+        ) from error
+    raise OcspRefused(
+        OcspReason.OTHER_CERTIFICATE,
+        f"the answer is not about {label(certificate)}; check the responder's URL",
+    )
+
+
+def _asked(
+    certificate: x509.Certificate, issuer: x509.Certificate, algorithm: hashes.HashAlgorithm
+) -> ocsp.OCSPRequest:
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, algorithm)
+    return builder.build()

@@ -1,0 +1,69 @@
+"""Verdicts on certificates, kept so that a session costs microseconds.
+
+A verdict is kept by the certificate's SHA-256 for as long as asking again could say nothing else:
+the same authorities, lists and policy (the store's generation), and no beginning or end of a
+certificate, authority or list in between (`TrustStore.steady`). Its text names the instant at
+which it was reached.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from whitelist.certificates import read_der
+from whitelist.trust import CertificateFacts, ChainVerdict, TrustStore
+
+Judged = tuple[CertificateFacts, ChainVerdict]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    generation: str
+    since: datetime
+    until: datetime
+    judged: Judged
+
+
+class VerdictCache:
+    """What `trust` says of certificates, the `size` last used of them remembered.
+
+    `trust` may be replaced at any time, by a store with newer lists say: verdicts of another
+    generation are not used. May be used by several threads.
+    """
+
+    def __init__(self, trust: TrustStore, size: int = 4096) -> None:
+        if size < 1:
+            raise ValueError(f"a cache of {size} verdicts can hold none; give a size from 1 on")
+        self.trust = trust
+        self._size = size
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+
+    def judge(self, der: bytes, at: datetime) -> Judged:
+        """Read a certificate and judge its chain as of the aware instant `at`.
+
+        Raises ValueError if it is unreadable, as `CertificateFacts.from_der`.
+        """
+        trust = self.trust
+        key = sha256(der).digest()
+        entry = self._entries.pop(key, None)  # put back last: the first is the least used
+        if (
+            entry is None
+            or entry.generation != trust.generation
+            or not entry.since <= at < entry.until
+        ):
+            entry = _entry(trust, der, at)
+        self._entries[key] = entry
+        if len(self._entries) > self._size:
+            self._entries.popitem(last=False)
+        return entry.judged
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _entry(trust: TrustStore, der: bytes, at: datetime) -> _Entry:
+    certificate = read_der(der)
+    facts = CertificateFacts.from_certificate(certificate)
+    verdict = trust.verify(certificate, at)
+    return _Entry(trust.generation, *trust.steady(facts, at), (facts, verdict))

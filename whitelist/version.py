@@ -1,0 +1,111 @@
+"""The record of one adopted white list: a line of JSON in the history (DOMAIN §9.12).
+
+Pure. It says what the list was, when and how it came, and whether a person overruled the guard
+against a sudden shrink.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from whitelist.lookup import WhiteList
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Source(StrEnum):
+    """How a list came."""
+
+    URL = "url"
+    """Fetched from the publisher, or from a mirror."""
+    FILE = "file"
+    """Read from a file that a person named."""
+    PUSH = "push"
+    """Found in the folder where the site puts lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One adoption. Times are in UTC; counts are those of `WhiteList`.
+
+    `digest` is the SHA-256 of the file, `signer` the subject of who signed it and `signer_serial`
+    the serial number of that certificate, all numbers of certificates in lower-case hexadecimal.
+    """
+
+    digest: str
+    generated_at: datetime
+    adopted_at: datetime
+    entries: int
+    domains: int
+    dn_strings: int
+    names: int
+    signer: str
+    signer_serial: str
+    source: Source
+    accepted_shrink: bool
+
+    @classmethod
+    def of(
+        cls, white_list: WhiteList, adopted_at: datetime, source: Source, *, accepted_shrink: bool
+    ) -> Self:
+        """Describe a list that is being adopted at the aware instant `adopted_at`."""
+        return cls(
+            digest=white_list.digest,
+            generated_at=white_list.generated_at.astimezone(UTC),
+            adopted_at=adopted_at.astimezone(UTC),
+            entries=white_list.entries,
+            domains=white_list.domains,
+            dn_strings=white_list.dn_strings,
+            names=white_list.names,
+            signer=str(white_list.signer.subject),
+            signer_serial=f"{white_list.signer.serial:x}",
+            source=source,
+            accepted_shrink=accepted_shrink,
+        )
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file, by which a listing of the folder is in order of generation."""
+        return f"{self.generated_at:%Y%m%dT%H%M%SZ}-{self.digest[:12]}.xml"
+
+    def to_line(self) -> bytes:
+        """Write the record: one line of JSON, UTF-8, with its line end."""
+        text = json.dumps(asdict(self), default=datetime.isoformat, ensure_ascii=False)
+        return f"{text}\n".encode()
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Self:
+        """Read what `to_line` wrote; fields it does not know are ignored. Raises ValueError."""
+        record = json.loads(line)
+        try:
+            return cls(
+                digest=_digest(record["digest"]),
+                generated_at=_instant(record["generated_at"]),
+                adopted_at=_instant(record["adopted_at"]),
+                entries=int(record["entries"]),
+                domains=int(record["domains"]),
+                dn_strings=int(record["dn_strings"]),
+                names=int(record["names"]),
+                signer=str(record["signer"]),
+                signer_serial=str(record["signer_serial"]),
+                source=Source(record["source"]),
+                accepted_shrink=bool(record["accepted_shrink"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no record of a white list: {error}") from error
+
+
+def _digest(value: Any) -> str:
+    if not _DIGEST.fullmatch(value):
+        raise ValueError(f"{value!r} is not a SHA-256 in hexadecimal")
+    return str(value)
+
+
+def _instant(value: Any) -> datetime:
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return instant.astimezone(UTC)
