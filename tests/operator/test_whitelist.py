@@ -1,0 +1,267 @@
+"""White list and trust as the operator lives with them: refresh, history, alarms, explanations."""
+
+import json
+import os
+import smtplib
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from mssante_operator import runtime
+from mssante_operator.bootstrap import TrustSpace
+from mssante_operator.testbed.credential import Credential
+from tests.support.daemon import Daemon, client, federation, get, lay_out, served
+from tests.support.https_server import host, reply, serving
+from tests.support.waiting import until_now
+from whitelist.history import Archive
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Daemon:
+    return lay_out(tmp_path / "a", "a")
+
+
+def signed(hours: float = 0, **domains: str) -> bytes:
+    """A list of the federation, `hours` from now; `b="c"` gives b.mssante.fr to operator c."""
+    space = federation().space
+    later = TrustSpace(space.hierarchy, space.signer, space.now + timedelta(hours=hours))
+    owners: dict[str, Credential] = {
+        f"{name}.mssante.fr": federation().operators[owner] for name, owner in domains.items()
+    }
+    return later.sign_list(owners)
+
+
+FULL = {"a": "a", "b": "b", "c": "c"}
+
+
+def put(daemon: Daemon, data: bytes) -> None:
+    """Move a list into place, as a site that pushes it does."""
+    path = daemon.folder / "whitelist" / "listeblanchemssante.xml"
+    draft = path.with_suffix(".tmp")
+    draft.write_bytes(data)
+    draft.replace(path)
+
+
+def change(daemon: Daemon, old: str, new: str) -> None:
+    text = daemon.config.read_text()
+    assert old in text
+    daemon.config.write_text(text.replace(old, new))
+
+
+def alarms(daemon: Daemon) -> set[str]:
+    """The names of the alarms that stand, by the metric."""
+    lines = get(daemon, "/metrics")[1].splitlines()
+    standing = [
+        line for line in lines if line.startswith("mssante_alarm{") and line.endswith(" 1.0")
+    ]
+    return {line.split('"')[1] for line in standing}
+
+
+class TestRefresh:
+    def test_from_a_file(self, daemon: Daemon) -> None:
+        put(daemon, signed(1, **FULL, d="b"))
+        said = json.loads(daemon.run("whitelist", "refresh", "--json"))
+        assert (said["adopted"], said["domains"], said["source"]) == (True, 4, "file")
+        again = json.loads(daemon.run("whitelist", "refresh", "--json"))
+        assert again["adopted"] is False
+
+    def test_from_a_folder(self, daemon: Daemon) -> None:
+        change(daemon, 'file = "whitelist/listeblanchemssante.xml"', 'file = "push"')
+        folder = daemon.folder / "push"
+        folder.mkdir()
+        path = folder / "2026.xml"
+        path.write_bytes(signed(1, **FULL, d="b"))
+        os.utime(path, (path.stat().st_atime - 60, path.stat().st_mtime - 60))
+        said = json.loads(daemon.run("whitelist", "refresh", "--json"))
+        assert (said["domains"], said["source"]) == (4, "push")
+
+    @pytest.mark.parametrize(
+        ("data", "says"),
+        [
+            (lambda: signed(-1, **FULL), "rollback"),  # DOMAIN §9.6
+            (lambda: signed(48, **FULL), "future-date"),
+            (lambda: signed(1, a="a", b="b"), "shrunk"),  # DOMAIN §9.12
+            (lambda: signed(1, **FULL)[:-9], "not-well-formed"),
+        ],
+    )
+    def test_refusals_keep_the_list_in_force(self, daemon: Daemon, data: object, says: str) -> None:
+        assert callable(data)
+        before = json.loads(daemon.run("whitelist", "status", "--json"))["digest"]
+        put(daemon, data())
+        said = daemon.run("whitelist", "refresh", code=1)
+        assert said.startswith(f"mssante: {says}: ")
+        assert said.count("\n") == 1
+        assert json.loads(daemon.run("whitelist", "status", "--json"))["digest"] == before
+
+    def test_a_shrink_is_adopted_on_demand(self, daemon: Daemon) -> None:
+        put(daemon, signed(1, a="a", b="b"))
+        assert "--accept-shrink" in daemon.run("whitelist", "refresh", code=1)
+        daemon.run("whitelist", "refresh", "--accept-shrink")
+        (_, last) = json.loads(daemon.run("whitelist", "history", "--json"))
+        assert (last["domains"], last["accepted_shrink"]) == (2, True)
+
+    def test_by_https(self, daemon: Daemon, tmp_path: Path) -> None:
+        # DOMAIN §9.1: by the configured authorities alone.
+        lists = [signed(1, **FULL, d="b")]
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            reply(handler, 200, lists[-1], ETag='"1"')
+
+        ours = host("localhost", federation().space.hierarchy)
+        with serving(tmp_path, answer, ours) as server:
+            change(daemon, "[whitelist]\n", f'[whitelist]\nurl = "{server.url}"\n')
+            said = json.loads(daemon.run("whitelist", "refresh", "--json"))
+            assert (said["domains"], said["source"]) == (4, "url")
+
+    def test_another_authority_is_not_believed(self, daemon: Daemon, tmp_path: Path) -> None:
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            reply(handler, 200, signed(1, **FULL, d="b"))
+
+        with serving(tmp_path, answer, host("localhost")) as server:
+            change(
+                daemon,
+                'file = "whitelist/listeblanchemssante.xml"',
+                f'url = "{server.url}"\nfetch_timeout_seconds = 1',
+            )
+            assert "its certificate is not trusted" in daemon.run("whitelist", "refresh", code=1)
+
+    def test_a_dead_url_falls_back_to_the_file(self, daemon: Daemon) -> None:
+        change(daemon, "[whitelist]\n", '[whitelist]\nurl = "https://127.0.0.1:1/list.xml"\n')
+        put(daemon, signed(1, **FULL, d="b"))
+        lines = daemon.run("whitelist", "refresh", "--json")
+        assert '"source": "file"' in lines
+
+
+class TestHistory:
+    def test_versions_and_what_changed(self, daemon: Daemon) -> None:
+        put(daemon, signed(1, a="a", b="c", d="b"))
+        daemon.run("whitelist", "refresh")
+        first, second = json.loads(daemon.run("whitelist", "history", "--json"))
+        assert first["digest"] != second["digest"]
+        assert second["signer"].startswith("CN=alb.mssante.fr,")
+        rows = json.loads(daemon.run("whitelist", "diff", first["digest"][:12], "active", "--json"))
+        found = {(row["change"], row["domain"]) for row in rows}
+        assert found == {
+            ("added", "d.mssante.fr"),
+            ("removed", "c.mssante.fr"),
+            ("recertified", "b.mssante.fr"),
+        }
+        changed = next(row for row in rows if row["change"] == "recertified")
+        assert changed["names_added"][0].startswith("CN=smtp.c.mssante.fr,")
+        assert daemon.run("whitelist", "diff", "--json") == json.dumps(rows, indent=2) + "\n"
+
+    def test_an_unknown_version(self, daemon: Daemon) -> None:
+        said = daemon.run("whitelist", "diff", "abcdef123456", "active", code=1)
+        assert "means none of the lists kept" in said
+
+
+class TestDaemon:
+    def test_adoption_reaches_sessions_under_way(self, daemon: Daemon) -> None:
+        # DOMAIN §9.12: within a second, without a restart, without touching a session.
+        with served(daemon), client(daemon, "b") as smtp:
+            smtp.ehlo()
+            assert smtp.mail("dr@d.mssante.fr")[0] == 550
+            put(daemon, signed(1, **FULL, d="b"))
+            until_now(lambda: _mail(smtp, "dr@d.mssante.fr") == 250)
+
+    def test_what_falls_out_of_the_list_is_refused_and_alarmed(self, daemon: Daemon) -> None:
+        with served(daemon), client(daemon, "b") as smtp:
+            smtp.ehlo()
+            assert alarms(daemon) == set()
+            put(daemon, signed(1, a="b", b="c", c="c"))
+            until_now(lambda: _mail(smtp, "dr@b.mssante.fr") == 550)
+            until_now(lambda: alarms(daemon) == {"own-domain"})
+            assert get(daemon, "/readyz")[0] == 200
+            assert "does not list" not in daemon.log()
+            assert "a.mssante.fr with CN=smtp.b.mssante.fr" in daemon.log()
+
+    def test_ages(self, daemon: Daemon) -> None:
+        # DOMAIN §2.6: fresh, stale with an alarm, expired with 451; /readyz tells them apart.
+        (daemon.folder / "whitelist" / "listeblanchemssante.xml").unlink()
+        archive = Archive(daemon.folder / "data" / "whitelist")
+        with served(daemon), client(daemon, "b") as smtp:
+            smtp.ehlo()
+            assert _mail(smtp, "dr@b.mssante.fr") == 250
+            archive.record_check(runtime.clock() - timedelta(hours=25))
+            until_now(lambda: alarms(daemon) == {"list-stale", "list-refused"})
+            assert _mail(smtp, "dr@b.mssante.fr") == 250
+            assert get(daemon, "/readyz")[0] == 200
+            archive.record_check(runtime.clock() - timedelta(days=8))
+            until_now(lambda: _mail(smtp, "dr@b.mssante.fr") == 451)
+            until_now(lambda: alarms(daemon) == {"list-expired", "list-refused"})
+            assert get(daemon, "/readyz")[0] == 503
+            archive.record_check(runtime.clock())
+            until_now(lambda: _mail(smtp, "dr@b.mssante.fr") == 250)
+
+    def test_revocation_reaches_sessions_under_way(self, daemon: Daemon) -> None:
+        # DOMAIN §9.15, §9.62
+        space = federation().space
+        with served(daemon), client(daemon, "b") as smtp:
+            smtp.ehlo()
+            assert _mail(smtp, "dr@b.mssante.fr") == 250
+            smtp.quit()
+            path = daemon.folder / "pki" / "intermediate.crl"
+            revoked = space.crl(space.hierarchy.intermediate, [federation().operators["b"]])
+            path.write_bytes(revoked)
+            until_now(lambda: _new_session(daemon) == 554)
+            assert "Client certificate refused: revoked" in daemon.log()
+
+    def test_a_renewed_certificate_serves_without_a_restart(self, daemon: Daemon) -> None:
+        # DOMAIN §9.61
+        space = federation().space
+        renewed = space.enrol("smtp.a.mssante.fr", "OPERATEUR A")
+        with served(daemon), client(daemon, "b") as kept:
+            kept.ehlo()
+            assert _shown(daemon) == federation().operators["a"].certificate.serial_number
+            pki = daemon.folder / "pki"
+            renewed.save(pki / "server.pem", pki / "server.key")
+            until_now(lambda: _shown(daemon) == renewed.certificate.serial_number)
+            assert kept.noop()[0] == 250
+
+
+def _mail(smtp: smtplib.SMTP, sender: str) -> int:
+    smtp.rset()
+    return smtp.mail(sender)[0]
+
+
+def _new_session(daemon: Daemon) -> int:
+    with client(daemon, "b") as smtp:
+        smtp.ehlo()
+        return smtp.mail("dr@b.mssante.fr")[0]
+
+
+def _shown(daemon: Daemon) -> int:
+    with client(daemon, "b") as smtp:
+        der = smtp.sock.getpeercert(binary_form=True)  # type: ignore[union-attr]
+        return x509.load_der_x509_certificate(der).serial_number
+
+
+class TestExplain:
+    def test_a_live_server(self, tmp_path: Path, daemon: Daemon) -> None:
+        b = lay_out(tmp_path / "b", "b")
+        with served(b):
+            words = ("whitelist", "explain", "--connect", b.endpoint, "--domain")
+            good = json.loads(daemon.run(*words, "b.mssante.fr", "--json"))
+            assert [row["result"] for row in good] == ["passed"] * len(good)
+            assert {"tls", "certificate", "chain", "name"} <= {row["rule"] for row in good}
+            assert "CRLs serve until" in next(r for r in good if r["rule"] == "chain")["evidence"]
+            bad = daemon.run(*words, "c.mssante.fr", code=1)
+            assert "not listed for c.mssante.fr" in bad
+            assert bad.endswith("verdict: mail is held\n")
+
+    def test_nobody_there(self, daemon: Daemon) -> None:
+        words = ("whitelist", "explain", "--connect", "127.0.0.1:1", "--domain", "b.mssante.fr")
+        said = daemon.run(*words, code=1)
+        assert said.startswith("mssante: 127.0.0.1: ")
+        assert said.count("\n") == 1
+
+    def test_evidence(self, daemon: Daemon) -> None:
+        certificate, _ = daemon.identity("b")
+        words = ("--certificate", str(certificate), "--from", "dr@b.mssante.fr", "--json")
+        rows = {r["rule"]: r for r in json.loads(daemon.run("whitelist", "explain", *words))}
+        assert "CRLs serve until" in rows["chain"]["evidence"]
+        assert "is listed with CN=smtp.b.mssante.fr," in rows["sender"]["evidence"]
+        assert "presented CN=smtp.b.mssante.fr," in rows["sender"]["evidence"]
