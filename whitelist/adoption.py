@@ -102,7 +102,7 @@ def own_domains(
     alarms = []
     for domain in sorted({domain.lower() for domain in our_domains}):
         listed = white_list.names_of(domain)
-        if our_name in listed:
+        if white_list.covers(our_name, domain):
             continue
         if listed:
             names = " and ".join(sorted(map(str, listed)))

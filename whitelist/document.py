@@ -7,6 +7,7 @@ list: it is skipped and named in a warning (DOMAIN §9.10).
 """
 
 import re
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -118,7 +119,8 @@ def _text(parent: etree._Element, name: str, where: str) -> str:
     element = _child(parent, name, where)
     if len(element):
         raise _wrong(f"{name} of {where} holds markup instead of text")
-    return (element.text or "").strip()
+    # Thousands of entries share their contacts, names and dates: one copy of each is kept.
+    return sys.intern((element.text or "").strip())
 
 
 def _instant(text: str) -> datetime:

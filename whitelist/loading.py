@@ -15,7 +15,9 @@ from whitelist.signature import verify_signature
 from whitelist.trust import TrustStore
 
 
-def read_list(data: bytes, trust: TrustStore, signer: str, at: datetime) -> WhiteList:
+def read_list(
+    data: bytes, trust: TrustStore, signer: str, at: datetime, *, loose_department: bool = False
+) -> WhiteList:
     """Verify and index the octets of a list file, as of the aware instant `at`.
 
     `signer` is the common name that must have signed (`alb.mssante.fr` for the national list).
@@ -23,10 +25,13 @@ def read_list(data: bytes, trust: TrustStore, signer: str, at: datetime) -> Whit
     """
     signed = verify_signature(data, trust, signer, at)
     digest = hashlib.sha256(data).hexdigest()
-    return WhiteList.build(read_document(signed.root), signed.signer, digest)
+    document = read_document(signed.root)
+    return WhiteList.build(document, signed.signer, digest, loose_department=loose_department)
 
 
-def load_file(path: Path, trust: TrustStore, signer: str, at: datetime) -> WhiteList:
+def load_file(
+    path: Path, trust: TrustStore, signer: str, at: datetime, *, loose_department: bool = False
+) -> WhiteList:
     """Read a list from a file; as `read_list`, and ListRefused(unreadable) names the file."""
     try:
         with path.open("rb") as file:
@@ -36,4 +41,4 @@ def load_file(path: Path, trust: TrustStore, signer: str, at: datetime) -> White
             Reason.UNREADABLE,
             f"{path} cannot be read ({error.strerror}); give the path of a white list file",
         ) from error
-    return read_list(data, trust, signer, at)
+    return read_list(data, trust, signer, at, loose_department=loose_department)

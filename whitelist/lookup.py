@@ -20,24 +20,36 @@ _NOTHING: Mapping[DistinguishedName, Entry] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class WhiteList:
-    """A verified list, indexed both ways; `digest` is the SHA-256 of its file in hexadecimal."""
+    """A verified list, indexed both ways; `digest` is the SHA-256 of its file in hexadecimal.
+
+    With `loose_department`, names that differ by the blank in `Paris (75)` alone are one name.
+    """
 
     document: Document
     signer: CertificateFacts
     digest: str
+    loose_department: bool
     _by_domain: Mapping[str, Mapping[DistinguishedName, Entry]] = field(repr=False)
     _by_name: Mapping[DistinguishedName, frozenset[str]] = field(repr=False)
 
     @classmethod
-    def build(cls, document: Document, signer: CertificateFacts, digest: str) -> Self:
+    def build(
+        cls,
+        document: Document,
+        signer: CertificateFacts,
+        digest: str,
+        *,
+        loose_department: bool = False,
+    ) -> Self:
         """Index a document; of entries that bind the same domain and name the first is kept."""
         by_domain: dict[str, dict[DistinguishedName, Entry]] = {}
         by_name: dict[DistinguishedName, set[str]] = {}
         for entry in document.entries:
-            by_domain.setdefault(entry.domain, {}).setdefault(entry.name, entry)
-            by_name.setdefault(entry.name, set()).add(entry.domain)
+            name = entry.name.with_loose_department() if loose_department else entry.name
+            by_domain.setdefault(entry.domain, {}).setdefault(name, entry)
+            by_name.setdefault(name, set()).add(entry.domain)
         frozen = {name: frozenset(domains) for name, domains in by_name.items()}
-        return cls(document, signer, digest, by_domain, frozen)
+        return cls(document, signer, digest, loose_department, by_domain, frozen)
 
     @property
     def generated_at(self) -> datetime:
@@ -75,19 +87,22 @@ class WhiteList:
 
     def lists(self, name: DistinguishedName) -> bool:
         """Whether `name` is listed for any domain at all."""
-        return name in self._by_name
+        return self._key(name) in self._by_name
 
     def covers(self, name: DistinguishedName, domain: str) -> bool:
         """Whether `name` may speak for `domain`."""
-        return name in self._entries_of(domain)
+        return self._key(name) in self._entries_of(domain)
 
     def domains_of(self, name: DistinguishedName) -> frozenset[str]:
         """Give the domains, in lower case, for which `name` may speak."""
-        return self._by_name.get(name, frozenset())
+        return self._by_name.get(self._key(name), frozenset())
 
     def entry_for(self, name: DistinguishedName, domain: str) -> Entry | None:
         """Give the entry by which `name` may speak for `domain`, as evidence; None if none."""
-        return self._entries_of(domain).get(name)
+        return self._entries_of(domain).get(self._key(name))
+
+    def _key(self, name: DistinguishedName) -> DistinguishedName:
+        return name.with_loose_department() if self.loose_department else name
 
     def _entries_of(self, domain: str) -> Mapping[DistinguishedName, Entry]:
         # lower() turns some look-alikes into ASCII letters (U+212A into k): those never match.

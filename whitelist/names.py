@@ -117,6 +117,16 @@ class DistinguishedName:
         values = [value for kind, value in self.attributes if kind == "CN"]
         return values[0] if len(values) == 1 else None
 
+    def with_loose_department(self) -> Self:
+        """Give the name with `Paris (75)` in its ST written `Paris(75)` (DOMAIN §9.8)."""
+        rdns = tuple(
+            tuple(
+                (kind, value.replace(" (", "(") if kind == "ST" else value) for kind, value in rdn
+            )
+            for rdn in self.rdns
+        )
+        return type(self)(rdns)
+
     def __str__(self) -> str:
         """Write the name per RFC 4514 §2; parsing that gives an equal name."""
         return ",".join(

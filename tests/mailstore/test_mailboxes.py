@@ -88,6 +88,7 @@ def test_a_mailbox_is_what_was_given(hosted: Database) -> None:
 def test_an_address_is_given_once_domain_9_34(hosted: Database, again: str) -> None:
     with hosted.write() as conn:
         add(conn, "a.b@chu.mssante.fr")
+    # DOMAIN §9.34
     with pytest.raises(Conflict, match="exists already"), hosted.write() as conn:
         add(conn, again)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from relay.perimeter import Ageing, Perimeter
+from relay.perimeter import Ageing, Expected, Perimeter
 from whitelist.crl_store import CrlStore
 from whitelist.history import Archive, Source
 from whitelist.loading import read_list
@@ -37,6 +37,6 @@ def perimeter(
     store = CrlStore(folder / "crl", trust.authorities)
     for octets in crls:
         store.offer(octets, clock())
-    made = Perimeter(Archive(folder / "whitelist"), store, trust, SIGNER, ageing, clock)
+    made = Perimeter(Archive(folder / "whitelist"), store, trust, Expected(SIGNER), ageing, clock)
     made.load()
     return made

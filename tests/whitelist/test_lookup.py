@@ -7,7 +7,8 @@ import pytest
 from lxml import etree
 
 from mssante_operator.testbed.signed_list import ListedDomain, unsigned_list
-from tests.support.hierarchy import NOW, list_signer, listed
+from tests.support.hierarchy import NOW, list_signer, listed, signed_list, trust
+from tests.support.hierarchy import SIGNER as PUBLISHER
 from tests.whitelist.real import needs_real_data, real_octets, real_trust
 from whitelist.document import read_document
 from whitelist.loading import read_list
@@ -136,3 +137,19 @@ def test_the_real_list() -> None:
     audit = "cert-no-match-audit.espacedeconfiance.mssante.fr"
     assert real.names_of(audit)
     assert not real.covers(medimail, audit)
+
+
+def test_departments_are_compared_loosely_on_demand_only() -> None:
+    # DOMAIN §9.8: `Paris (75)` and `Paris(75)` stay different unless a switch says otherwise.
+    entry = "CN=smtp-1.sesan.santnet.com,OU=1750048886,O=GIP SESAN,ST=Paris (75),C=FR"
+    data = signed_list([listed("b.mssante.fr", entry)])
+    other = DistinguishedName.parse(entry.replace("Paris (75)", "Paris(75)"))
+    strict = read_list(data, trust(), PUBLISHER, NOW)
+    assert not strict.lists(other)
+    assert not strict.covers(other, "b.mssante.fr")
+    loose = read_list(data, trust(), PUBLISHER, NOW, loose_department=True)
+    assert loose.covers(other, "b.mssante.fr")
+    assert loose.covers(DistinguishedName.parse(entry), "b.mssante.fr")
+    assert loose.domains_of(other) == {"b.mssante.fr"}
+    assert loose.entry_for(other, "b.mssante.fr") is not None
+    assert not loose.lists(DistinguishedName.parse(entry.replace("(75)", "(76)")))

@@ -1,0 +1,99 @@
+"""Alarms, judged from facts alone: each stands when it must and not before."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mssante_operator.alarms import AlarmName, Facts, alarms
+from relay.perimeter import Snapshot
+from tests.support.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
+from whitelist.freshness import Freshness
+from whitelist.loading import read_list
+from whitelist.revocation import RevocationPolicy
+from whitelist.trust import CertificateFacts
+
+OWN = CertificateFacts.from_certificate(server("smtp.b.mssante.fr").certificate)
+LIST = read_list(signed_list([listed("b.mssante.fr", str(OWN.subject))]), trust(), SIGNER, NOW)
+TRUST = replace(trust(), revocation=RevocationPolicy.REFUSE).with_crls(crls())
+QUIET = Facts(
+    now=NOW,
+    snapshot=Snapshot(LIST, Freshness.FRESH, NOW),
+    refresh_problem="",
+    own=OWN,
+    own_chain_problem="",
+    hosted=["b.mssante.fr"],
+    trust=TRUST,
+    crl_problems=[],
+)
+
+
+def names(facts: Facts) -> list[AlarmName]:
+    return [alarm.name for alarm in alarms(facts)]
+
+
+def test_all_is_quiet() -> None:
+    assert alarms(QUIET) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "says"),
+    [
+        (timedelta(days=60, seconds=1), ""),
+        (timedelta(days=60), "within 60 days"),
+        (timedelta(days=30), "within 30 days"),
+        (timedelta(days=7), "within 7 days"),
+        (timedelta(0), "expired on"),
+    ],
+)
+def test_certificates_near_their_end(left: timedelta, says: str) -> None:
+    # DOMAIN §9.61: own and signer, at 60, 30 and 7 days.
+    own = replace(OWN, not_after=NOW + left)
+    signer = replace(LIST, signer=replace(LIST.signer, not_after=NOW + left))
+    for facts, name in (
+        (replace(QUIET, own=own), AlarmName.OWN_CERTIFICATE_EXPIRES),
+        (
+            replace(QUIET, snapshot=Snapshot(signer, Freshness.FRESH, NOW)),
+            AlarmName.LIST_SIGNER_EXPIRES,
+        ),
+    ):
+        found = alarms(facts)
+        assert [alarm.name for alarm in found] == ([name] if says else [])
+        assert all(says in alarm.detail for alarm in found)
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        (
+            replace(QUIET, snapshot=Snapshot(None, Freshness.NONE, None, "never")),
+            AlarmName.LIST_MISSING,
+        ),
+        (
+            replace(QUIET, snapshot=Snapshot(LIST, Freshness.STALE, NOW)),
+            AlarmName.LIST_STALE,
+        ),
+        (
+            replace(QUIET, snapshot=Snapshot(LIST, Freshness.EXPIRED, NOW, "expired")),
+            AlarmName.LIST_EXPIRED,
+        ),
+        (replace(QUIET, refresh_problem="shrunk: ..."), AlarmName.LIST_REFUSED),
+        (replace(QUIET, hosted=["b.mssante.fr", "z.mssante.fr"]), AlarmName.OWN_DOMAIN),
+        (replace(QUIET, own=None), AlarmName.OWN_CERTIFICATE_UNREADABLE),
+        (replace(QUIET, own_chain_problem="revoked"), AlarmName.OWN_CERTIFICATE_REFUSED),
+        (replace(QUIET, crl_problems=["http://x: down"]), AlarmName.CRL_SOURCE),
+    ],
+    ids=lambda value: value.value if isinstance(value, AlarmName) else "",
+)
+def test_each_alarm_alone(facts: Facts, name: AlarmName) -> None:
+    assert names(facts) == [name]
+
+
+def test_lacking_revocation_lists() -> None:
+    # DOMAIN §9.62
+    late = replace(QUIET, now=NOW + timedelta(days=10), own=OWN)
+    assert names(late) == [AlarmName.CRL_LACKING, AlarmName.CRL_LACKING]
+    root_only = replace(QUIET, trust=TRUST.with_crls(crls()[:1]))
+    assert names(root_only) == [AlarmName.CRL_LACKING]
+    off = replace(TRUST, revocation=RevocationPolicy.OFF)
+    assert names(replace(late, trust=off)) == []
