@@ -80,7 +80,10 @@ class Refresher:
         """Obtain and verify a list without adopting it; blocks.  Raises ListRefused."""
         data, source = self._obtain()
         now = runtime.clock()
-        found = read_list(data, self.trust, self.settings.whitelist.signer, now)
+        section = self.settings.whitelist
+        found = read_list(
+            data, self.trust, section.signer, now, loose_department=section.loose_department
+        )
         if found.generated_at > now + _AHEAD:
             raise ListRefused(
                 Reason.FUTURE,

@@ -23,8 +23,9 @@ from relay.admission import Policy
 from relay.context import Limits
 from relay.directory import Directory
 from relay.ids import RANDOM_OCTETS, new_id
-from relay.perimeter import Ageing, Perimeter
+from relay.perimeter import Ageing, Expected, Perimeter
 from relay.retry import RetryPolicy
+from relay.revocation_check import OcspAsker
 from relay.route import Router, Target
 from relay.submission import Submitter
 from whitelist.crl_store import CrlStore
@@ -104,9 +105,10 @@ def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
         open_archive(settings),
         open_crls(settings, trust),
         trust,
-        settings.whitelist.signer,
+        Expected(settings.whitelist.signer, settings.whitelist.loose_department),
         ageing(settings),
         clock,
+        ocsp=OcspAsker(clock) if settings.trust.ocsp else None,
     )
     perimeter.load()
     return perimeter

@@ -117,6 +117,12 @@ class Trust(Section):
         description="Addresses of CRLs, besides those that the authorities' certificates and our "
         "own name. National: http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
     )
+    ocsp: bool = Field(
+        default=False,
+        description="Where no revocation list in date is at hand from the authority that issued a "
+        "peer's certificate, ask the OCSP responder that the certificate names; its answer holds "
+        "until the nextUpdate in it. Needs HTTP to that responder; unused if revocation is off.",
+    )
 
 
 class WhiteListSection(Section):
@@ -136,6 +142,11 @@ class WhiteListSection(Section):
     )
     signer: str = Field(
         "alb.mssante.fr", description="Common name of the certificate that must have signed it."
+    )
+    loose_department: bool = Field(
+        default=False,
+        description="Whether `Paris (75)` and `Paris(75)` in a certificate's ST are one name; "
+        "operators list both spellings themselves where they use both.",
     )
     refresh_seconds: Seconds = Field(3600.0, description="How often it is fetched or read again.")
     check_seconds: Seconds = Field(

@@ -7,7 +7,7 @@ text.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import cast
@@ -38,7 +38,7 @@ class Terms:
 
     hostname: str
     tls: ssl.SSLContext
-    judge: Callable[[bytes | None, str, str], None]
+    judge: Callable[[bytes | None, str, str], Awaitable[None]]
     timeout: float = 60
     data_timeout: float = 600  # RFC 5321 §4.5.3.2.6
 
@@ -69,13 +69,13 @@ async def look_at(
     target: Target,
     hostname: str,
     context: ssl.SSLContext,
-    identify: Callable[[bytes | None, str, str], Peer],
+    identify: Callable[[bytes | None, str, str], Awaitable[Peer]],
 ) -> Peer:
     """Connect as for delivery, as far as TLS, and say who answered.  Raises AttemptFailed."""
     found: list[Peer] = []
 
-    def judge(der: bytes | None, version: str, cipher: str) -> None:
-        found.append(identify(der, version, cipher))
+    async def judge(der: bytes | None, version: str, cipher: str) -> None:
+        found.append(await identify(der, version, cipher))
 
     client = _client(target, hostname, timeout=30)
     try:
@@ -109,7 +109,7 @@ async def _connect(client: aiosmtplib.SMTP, terms: Terms) -> None:
         raise AttemptFailed("tls", f"{client.hostname}: TLS failed: {_said(error)}") from error
     secured = cast("ssl.SSLObject", client.get_transport_info("ssl_object"))
     cipher = (secured.cipher() or ("",))[0]
-    terms.judge(secured.getpeercert(binary_form=True), secured.version() or "", cipher)
+    await terms.judge(secured.getpeercert(binary_form=True), secured.version() or "", cipher)
     await client.ehlo()
 
 

@@ -183,8 +183,8 @@ class Courier:
         if white_list is None or not white_list.names_of(domain):
             raise AttemptFailed("not-listed", f"{domain} is not on the white list now")
 
-    def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
-        server = self._services.perimeter.identify(der, version, cipher)
+    async def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
+        server = await self._services.perimeter.identify_peer(der, version, cipher)
         snapshot = self._services.perimeter.snapshot
         for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
             if not finding.passed:

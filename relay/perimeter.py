@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from relay.admission import Peer
+from relay.revocation_check import OcspAsker
 from whitelist.crl_store import CrlStore
 from whitelist.crl_store import Stamp as CrlStamp
 from whitelist.errors import ArchiveError, ListRefused
@@ -37,6 +38,14 @@ class Ageing:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """What a list must be: by whom signed, and how its names are compared (DOMAIN §9.8)."""
+
+    signer: str
+    loose_department: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What holds at one moment.
 
@@ -55,22 +64,28 @@ class Snapshot:
 
 
 class Perimeter:
-    """Follows the list adopted in `archive` and the revocation lists in `crls`."""
+    """Follows the list adopted in `archive` and the revocation lists in `crls`.
+
+    Where a list is lacking, `ocsp` is asked about peers, if given.
+    """
 
     def __init__(
         self,
         archive: Archive,
         crls: CrlStore,
         trust: TrustStore,
-        signer: str,
+        expected: Expected,
         ageing: Ageing,
         clock: Callable[[], datetime],
+        *,
+        ocsp: OcspAsker | None = None,
     ) -> None:
         self._archive = archive
         self._crls = crls
-        self._signer = signer
+        self._expected = expected
         self._ageing = ageing
         self._clock = clock
+        self._ocsp = ocsp
         self._stamps: tuple[Stamp, CrlStamp] | None = None
         self._loaded: WhiteList | None = None
         self._last_check: datetime | None = None
@@ -113,7 +128,13 @@ class Perimeter:
             # It passed every check when it was adopted; its signer may have expired since.
             then = replace(self.trust, crls=(), revocation=RevocationPolicy.OFF)
             path = self._archive.active_path
-            self._loaded = load_file(path, then, self._signer, version.adopted_at)
+            self._loaded = load_file(
+                path,
+                then,
+                self._expected.signer,
+                version.adopted_at,
+                loose_department=self._expected.loose_department,
+            )
             generated = self._loaded.generated_at.isoformat()
             _log.info("whitelist.loaded", generated_at=generated, domains=self._loaded.domains)
         self._problem = ""
@@ -126,7 +147,7 @@ class Perimeter:
                 await asyncio.to_thread(self.load)
 
     def identify(self, certificate: bytes | None, tls_version: str, cipher: str) -> Peer:
-        """The facts of a peer from its DER certificate, its chain judged now."""
+        """The facts of a peer from its DER certificate, its chain judged now by lists alone."""
         if certificate is None:
             return Peer(tls_version, cipher)
         try:
@@ -134,3 +155,10 @@ class Perimeter:
         except ValueError as error:
             return Peer(tls_version, cipher, chain=ChainVerdict(ChainStatus.UNTRUSTED, str(error)))
         return Peer(tls_version, cipher, facts, verdict)
+
+    async def identify_peer(self, certificate: bytes | None, tls_version: str, cipher: str) -> Peer:
+        """As `identify`, by OCSP too where that is on and a list is lacking: may take seconds."""
+        peer = self.identify(certificate, tls_version, cipher)
+        if self._ocsp is None or certificate is None or peer.certificate is None or not peer.chain:
+            return peer
+        return replace(peer, chain=await self._ocsp.weigh(certificate, peer.chain, self.trust))

@@ -52,7 +52,7 @@ def examine_server(
     names = white_list.names_of(domain)
     if not names:
         return (*findings, _failed("name", f"{domain} is not on the white list now"))
-    if name not in names:
+    if not white_list.covers(name, domain):
         listed = "; ".join(sorted(map(str, names)))
         said = f"it showed {name}, not listed for {domain}, which is listed with {listed}"
         return (*findings, _failed("name", said))

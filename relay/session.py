@@ -209,7 +209,7 @@ class Session(SMTP):
             )
         except (OSError, ssl.SSLError) as error:
             metrics.HANDSHAKES_FAILED.inc()
-            self._log.info("tls.failed", error=str(error))
+            self._log.info("tls.failed", error=str(error), address=self._address)
             plain.abort()
             self.connection_lost(error)  # a failed handshake does not report it
             return
@@ -222,8 +222,10 @@ class Session(SMTP):
         self._helo = ""
         secured = cast("ssl.SSLObject", transport.get_extra_info("ssl_object"))
         cipher = (secured.cipher() or ("",))[0]
-        self._peer = self._context.perimeter.identify(
-            secured.getpeercert(binary_form=True), secured.version() or "", cipher
+        version = secured.version() or ""
+        self._peer = Peer(version, cipher)  # TLS is on, whoever it may be
+        self._peer = await self._context.perimeter.identify_peer(
+            secured.getpeercert(binary_form=True), version, cipher
         )
         shown = self._peer.certificate
         self._log = self._log.bind(peer=str(shown.subject) if shown else "no certificate")

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from whitelist.certificates import read_pem
+from whitelist.certificates import issued_by, read_pem
 from whitelist.errors import TrustFileError
 from whitelist.names import label
 
@@ -29,7 +28,7 @@ def read_authorities(
     """
     roots = [(path, certificate) for path in anchors for certificate in _load(path)]
     for path, certificate in roots:
-        if not _issued(certificate, certificate):
+        if not issued_by(certificate, certificate):
             raise TrustFileError(
                 path,
                 f"{label(certificate)} is not a self-signed root",
@@ -38,7 +37,7 @@ def read_authorities(
     helpers = [(path, certificate) for path in intermediates for certificate in _load(path)]
     known, waiting = [certificate for _, certificate in roots], helpers
     while waiting:
-        reached = [pair for pair in waiting if any(_issued(pair[1], above) for above in known)]
+        reached = [pair for pair in waiting if any(issued_by(pair[1], above) for above in known)]
         if not reached:
             path, certificate = waiting[0]
             raise TrustFileError(
@@ -82,11 +81,3 @@ def _is_authority(certificate: x509.Certificate) -> bool:
     except (x509.ExtensionNotFound, ValueError):
         return False
     return constraints.value.ca
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
-        return False
-    return True

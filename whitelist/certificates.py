@@ -5,6 +5,7 @@ version (found by fuzzing); callers meet one kind.
 """
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 
 def read_der(octets: bytes) -> x509.Certificate:
@@ -21,3 +22,12 @@ def read_pem(octets: bytes) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(octets)
     except x509.InvalidVersion as error:
         raise ValueError(str(error)) from error
+
+
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Say whether `certificate` bears the name and the signature of `issuer`."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+        return False
+    return True

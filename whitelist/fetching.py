@@ -109,12 +109,41 @@ def fetch_plain(url: str, *, timeout: float, deadline: float, max_bytes: int) ->
 
     Bounds and errors as for `fetch`.
     """
+    return _ask_plain("GET", url, None, _headers(Conditions()), timeout, deadline, max_bytes)
+
+
+def post_plain(
+    url: str,
+    body: bytes,
+    content_type: str,
+    *,
+    timeout: float,
+    deadline: float,
+    max_bytes: int,
+) -> bytes:
+    """Ask once, at an `http://` URL, what takes a body, such as OCSP (RFC 6960 appendix A).
+
+    The answer carries a signature of its own. Bounds and errors as for `fetch`.
+    """
+    headers = _headers(Conditions()) | {"Content-Type": content_type}
+    return _ask_plain("POST", url, body, headers, timeout, deadline, max_bytes)
+
+
+def _ask_plain(
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    timeout: float,
+    deadline: float,
+    max_bytes: int,
+) -> bytes:
     host, port, target = _address(url, "http")
     limits = _Limits(timeout, time.monotonic() + deadline)
     wait = min(timeout, deadline)
     try:
         with closing(http.client.HTTPConnection(host, port, timeout=wait)) as server:
-            server.request("GET", target, headers=_headers(Conditions()))
+            server.request(method, target, body, headers)
             with _Response(server.sock, limits) as response:
                 response.begin()
                 answer = _outcome(url, response, Conditions(), max_bytes)

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
+from whitelist.certificates import issued_by
 from whitelist.errors import OcspReason, OcspRefused
 from whitelist.names import label
 from whitelist.revocation import UNREADABLE, extension_of
@@ -87,7 +88,7 @@ def check_ocsp(
     revoked is not asked. Raises OcspRefused with the first reason met: `unreadable`,
     `unsuccessful`, `wrong-signer`, `other-certificate`, `not-yet-valid`, `expired`.
     """
-    if issuer not in authorities or not _issued(certificate, issuer):
+    if issuer not in authorities or not issued_by(certificate, issuer):
         raise ValueError(f"{label(issuer)} is no configured issuer of {label(certificate)}")
     answer = _read(response)
     _require_signer(answer, issuer, at)
@@ -149,15 +150,7 @@ def _may_respond(responder: x509.Certificate, issuer: x509.Certificate, at: date
     except UNREADABLE:
         return False
     allowed = usages is not None and ExtendedKeyUsageOID.OCSP_SIGNING in usages
-    return in_date and allowed and _issued(responder, issuer)
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
-        return False
-    return True
+    return in_date and allowed and issued_by(responder, issuer)
 
 
 def _signed(answer: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:

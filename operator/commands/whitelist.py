@@ -244,7 +244,8 @@ def explain(
         raise TrustFileError(
             certificate, f"not a PEM certificate ({error})", "give the peer's certificate as PEM"
         ) from None
-    peer = perimeter.identify(shown.public_bytes(Encoding.DER), "TLS", "as agreed")
+    der = shown.public_bytes(Encoding.DER)
+    peer = asyncio.run(perimeter.identify_peer(der, "TLS", "as agreed"))
     attempt = Attempt(
         peer,
         runtime.policy(settings),
@@ -285,7 +286,9 @@ def _explain_server(
     except ValueError as error:
         raise click.UsageError(f"--connect: {error}") from None
     context = runtime.open_tls(settings, tls.client_context, runtime.open_trust(settings))
-    server = asyncio.run(look_at(target, settings.operator.hostname, context(), perimeter.identify))
+    server = asyncio.run(
+        look_at(target, settings.operator.hostname, context(), perimeter.identify_peer)
+    )
     snapshot = perimeter.snapshot
     found = examine_server(server, snapshot.white_list, snapshot.problem, domain.lower())
     rows = [

@@ -1,107 +1,27 @@
 """Delivery to peers: real TLS, peers that behave and peers that do not, nothing lost."""
 
 import asyncio
-import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 
-import dns.asyncresolver
 import pytest
 
-from mailstore.messages import Message, NewMessage, store_messages
 from mssante_operator import runtime
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime
-from relay import tls
-from relay.acceptance import Store
-from relay.delivery import Courier, Services, Settings
-from relay.perimeter import Perimeter
-from relay.queue import Listed, QueueItem, enqueue, listing
-from relay.retry import RetryPolicy
 from relay.route import Router, Target
-from tests.support.operators import ACTIVE, SUSPENDED, inbound, make_store, trust_space
+from tests.support.operators import ACTIVE, SUSPENDED, inbound, trust_space
 from tests.support.perimeters import perimeter
 from tests.support.scripted import CLOSE, STALL, ScriptedPeer, running
+from tests.support.senders import BODY, TRACE, Sender, sending, server_tls
 from tests.support.waiting import until
 
-BODY = b"From: dr@b.mssante.fr\r\nSubject: [FIN]\r\n\r\n.dot\r\n..\r\nfin\r\n"
-TRACE = b"Received: from x by smtp.b.mssante.fr;\r\n Sun, 22 Nov 2026 12:00:00 +0000\r\n"
 CLOSED_PORT = 1  # nobody listens there
-
-
-@dataclass
-class Sender:
-    """Operator B's outbound side."""
-
-    folder: Path
-    store: Store
-    perimeter: Perimeter
-
-    def queue(self, *recipients: str, body: bytes = BODY, smtputf8: bool = False) -> str:
-        """Queue a message for recipients at one domain; returns its id."""
-        draft = self.store.blobs.draft()
-        draft.write(body)
-        (blob,) = self.store.blobs.seal([draft])
-        assert isinstance(blob, str)
-        now, key = runtime.clock(), runtime.make_id()
-        message = Message(
-            key, "dr@b.mssante.fr", blob, len(body), TRACE.decode(), "local", "s", now
-        )
-        domain = recipients[0].partition("@")[2]
-        with self.store.database.write() as connection:
-            store_messages(connection, [NewMessage(message)], now=now)
-            enqueue(connection, [QueueItem(key, domain, recipients, smtputf8, now)])
-        return key
-
-    def queued(self) -> list[Listed]:
-        with self.store.database.read() as connection:
-            return listing(connection, 100)
-
-    def courier(self, routes: dict[str, Target], identity: str = "b") -> Courier:
-        space = trust_space()
-        context = tls.client_context(space.identity(identity, self.folder), space.trust)
-        resolver = dns.asyncresolver.Resolver(configure=False)
-        return Courier(
-            Services(
-                store=self.store,
-                perimeter=self.perimeter,
-                router=Router(routes, resolver, random.Random(1)),
-                tls=lambda: context,
-                clock=runtime.clock,
-                randomness=random.Random(1),
-            ),
-            Settings(
-                "smtp.b.mssante.fr", "node:1", RetryPolicy(first=timedelta(minutes=1)), poll=0.01
-            ),
-        )
-
-    async def deliver(self, port: int, *, attempts: int = 1) -> None:
-        """Run the courier until every delivery has been attempted so often."""
-        stop = asyncio.Event()
-        running_courier = asyncio.create_task(
-            self.courier({"a.mssante.fr": Target("127.0.0.1", port)}).run(stop)
-        )
-        await until(
-            lambda: all(
-                row.attempts >= attempts and (row.state == "failed" or row.last_error)
-                for row in self.queued()
-            )
-        )
-        stop.set()
-        await running_courier
 
 
 @pytest.fixture
 def sender(tmp_path: Path) -> Iterator[Sender]:
-    folder = tmp_path / "b"
-    folder.mkdir()
-    store = make_store(folder)
-    space = trust_space()
-    follower = perimeter(folder, space.white_list, space.trust, runtime.clock, crls=space.crls)
-    yield Sender(folder, store, follower)
-    store.close()
+    with sending(tmp_path / "b") as made:
+        yield made
 
 
 @pytest.fixture
@@ -109,12 +29,6 @@ def peer_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "peer"
     folder.mkdir()
     return folder
-
-
-def server_tls(name: str, folder: Path) -> ScriptedPeer:
-    """A scripted peer that shows the certificate of an operator."""
-    space = trust_space()
-    return ScriptedPeer(tls.server_context(space.identity(name, folder), space.trust))
 
 
 async def test_a_message_arrives_byte_for_byte(sender: Sender, peer_folder: Path) -> None:
@@ -160,17 +74,6 @@ async def test_our_certificate_is_shown(sender: Sender, peer_folder: Path) -> No
     assert facts.subject.common_name == "smtp.b.mssante.fr"
 
 
-def stranger(folder: Path) -> ScriptedPeer:
-    """A peer with the right name from another authority (DOMAIN §2.4 cert-non-igc)."""
-    now = runtime.clock()
-    other = Hierarchy.create(now)
-    right = trust_space().operators["a"].certificate.subject
-    credential = other.issue_server(right, ["smtp.a.mssante.fr"], Lifetime.of_leaf(now))
-    credential.save(folder / "other.pem", folder / "other.key")
-    identity = tls.Identity(folder / "other.pem", folder / "other.key")
-    return ScriptedPeer(tls.server_context(identity, trust_space().trust))
-
-
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -178,15 +81,14 @@ def stranger(folder: Path) -> ScriptedPeer:
         ("intruder", "not listed for a.mssante.fr"),
         ("expired", "expired"),
         ("revoked", "revoked"),
-        ("stranger", "TLS failed"),
+        ("foreign_a", "TLS failed"),  # the right name from another authority
     ],
 )
 async def test_a_server_that_may_not_have_it_hears_nothing(
     sender: Sender, peer_folder: Path, name: str, says: str
 ) -> None:
     # DOMAIN §9.27: no envelope, no content, no clear text; the message waits.
-    scripted = stranger(peer_folder) if name == "stranger" else server_tls(name, peer_folder)
-    async with running(scripted) as peer:
+    async with running(server_tls(name, peer_folder)) as peer:
         sender.queue(ACTIVE)
         await sender.deliver(peer.port)
     assert not [line for line in peer.heard if line.startswith(("MAIL", "RCPT", "DATA"))]

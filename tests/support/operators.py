@@ -1,7 +1,8 @@
 """An operator's inbound side in the test's process, on loopback, with real TLS and a real store.
 
-The trust space has operators A (ours), B (two names), C, and an intruder whose certificate is off
-the list.  Time is the real one: these certificates are judged by OpenSSL as they are made.
+The trust space has operators A (ours), B and C, an intruder whose certificate is off the list, and
+impostors of B (and one of A), each with one thing wrong.  Time is the real one: these certificates
+are judged by OpenSSL as they are made.
 """
 
 import asyncio
@@ -13,6 +14,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from mailstore.blobs import FileBlobStore
 from mailstore.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
@@ -21,6 +25,7 @@ from mailstore.messages import Entry, list_entries
 from mssante_operator import migrate, runtime
 from mssante_operator.bootstrap import TrustSpace, write_identity
 from mssante_operator.testbed.credential import Credential, new_key
+from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import Lifetime, Subject
 from relay import tls
 from relay.acceptance import Intake, Store
@@ -44,11 +49,16 @@ _RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
 
 @dataclass(frozen=True)
 class Space:
-    """A trust space with its operators' credentials by name, and the signed list of them."""
+    """A trust space with its operators' credentials by name, and the signed list of them.
+
+    `foreign` are credentials from `other`, a hierarchy with the same names and other keys.
+    """
 
     space: TrustSpace
     operators: dict[str, Credential]
     white_list: bytes
+    other: Hierarchy
+    foreign: dict[str, Credential]
 
     @property
     def trust(self) -> TrustStore:
@@ -71,7 +81,10 @@ class Space:
     def identity(self, name: str, folder: Path) -> tls.Identity:
         """Certificate and key of an operator as files."""
         if not (folder / f"{name}.pem").exists():
-            write_identity(self.operators[name], self.space.hierarchy, folder, name)
+            if name in self.foreign:
+                write_identity(self.foreign[name], self.other, folder, name)
+            else:
+                write_identity(self.operators[name], self.space.hierarchy, folder, name)
         return tls.Identity(folder / f"{name}.pem", folder / f"{name}.key")
 
 
@@ -92,7 +105,23 @@ def trust_space() -> Space:
     operators["revoked"] = enrol("smtp.b.mssante.fr", fresh)
     operators["expired"] = enrol("smtp.b.mssante.fr", over)
     operators["intruder"] = enrol("smtp.intrus.example", fresh)
-    return Space(space, operators, space.sign_list(listed))
+    right = operators["b"].certificate.subject
+    for name, oid, value in (
+        ("cn_differs", NameOID.COMMON_NAME, "smtp.b2.mssante.fr"),
+        ("dn_differs", NameOID.ORGANIZATIONAL_UNIT_NAME, "1750000099"),
+    ):
+        wrong = x509.Name(
+            [x509.NameAttribute(oid, value) if one.oid == oid else one for one in right]
+        )
+        operators[name] = space.hierarchy.issue_server(wrong, ["smtp.b.mssante.fr"], fresh, key=key)
+    other = Hierarchy.create(now)
+    foreign = {
+        f"foreign_{name}": other.issue_server(
+            operators[name].certificate.subject, [f"smtp.{name}.mssante.fr"], fresh, key=key
+        )
+        for name in ("a", "b")
+    }
+    return Space(space, operators, space.sign_list(listed), other, foreign)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from relay.perimeter import Ageing, Expected, Perimeter
+from relay.revocation_check import OcspAsker
 from whitelist.crl_store import CrlStore
 from whitelist.history import Archive, Source
 from whitelist.loading import read_list
@@ -30,6 +31,7 @@ def perimeter(
     *,
     crls: Iterable[bytes] = (),
     ageing: Ageing = Ageing(),  # noqa: B008 - frozen
+    ocsp: OcspAsker | None = None,
 ) -> Perimeter:
     """A perimeter with a list adopted now (b"": none) and revocation lists kept."""
     if white_list:
@@ -37,6 +39,7 @@ def perimeter(
     store = CrlStore(folder / "crl", trust.authorities)
     for octets in crls:
         store.offer(octets, clock())
-    made = Perimeter(Archive(folder / "whitelist"), store, trust, Expected(SIGNER), ageing, clock)
+    archive, expected = Archive(folder / "whitelist"), Expected(SIGNER)
+    made = Perimeter(archive, store, trust, expected, ageing, clock, ocsp=ocsp)
     made.load()
     return made

@@ -16,6 +16,7 @@ from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import Lifetime, RevocationAddresses, authority_name
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key
+from tests.support.ocsp_responder import ocsp_answer
 from tests.whitelist.real import needs_real_data, real_octets
 from whitelist.errors import OcspReason, OcspRefused
 from whitelist.ocsp import OcspStatus, OcspVerdict, check_ocsp, ocsp_request, ocsp_urls
@@ -61,24 +62,17 @@ def answer(
     algorithm: hashes.HashAlgorithm | None = None,
     brought: x509.Certificate | None = None,
 ) -> bytes:
-    revoked = status is ocsp.OCSPCertStatus.REVOKED
-    built = (
-        ocsp.OCSPResponseBuilder()
-        .add_response(
-            cert=about,
-            issuer=issuer,
-            algorithm=algorithm or hashes.SHA256(),
-            cert_status=status,
-            this_update=this_update,
-            next_update=next_update,
-            revocation_time=NOW - 2 * DAY if revoked else None,
-            revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
-        )
-        .responder_id(ocsp.OCSPResponderEncoding.NAME, signer.certificate)
-        .certificates([brought or signer.certificate])
-        .sign(signer.key, hashes.SHA256())
+    return ocsp_answer(
+        about,
+        issuer,
+        signer,
+        NOW,
+        status,
+        this_update=this_update,
+        next_update=next_update,
+        algorithm=algorithm,
+        brought=brought,
     )
-    return built.public_bytes(Encoding.DER)
 
 
 def check(response: bytes, at: datetime = NOW) -> OcspVerdict:
@@ -201,7 +195,9 @@ def test_an_answer_without_end_is_good_for_five_minutes() -> None:
 
 
 @pytest.mark.parametrize(
-    "octets", [b"", b"<html>", answer()[:-1], ocsp_request(PEER, AUTHORITIES[1])]
+    "octets",
+    [b"", b"<html>", answer()[:-1], ocsp_request(PEER, AUTHORITIES[1])],
+    ids=["empty", "page", "der", "request"],
 )
 def test_what_is_no_answer_is_unreadable(octets: bytes) -> None:
     assert refusal(octets) is OcspReason.UNREADABLE

@@ -1,0 +1,125 @@
+"""OCSP in whole sessions, to us and from us, while a revocation list is lacking."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.x509 import ocsp
+
+from mssante_operator import runtime
+from mssante_operator.bootstrap import write_identity
+from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
+from relay import tls
+from relay.listener import Listener, bind
+from relay.revocation_check import OcspAsker
+from tests.support.hierarchy import crl, hierarchy, spare_key
+from tests.support.ocsp_responder import Responder, ocsp_answer, responding
+from tests.support.operators import ACTIVE, HOST, inbound, trust_space
+from tests.support.perimeters import perimeter
+from tests.support.senders import sending
+from whitelist.revocation import RevocationList
+
+DAY = timedelta(days=1)
+GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
+UNKNOWN = ocsp.OCSPCertStatus.UNKNOWN
+ROOT_LIST = RevocationList.read(crl(hierarchy().root))
+Answer = Callable[[], bytes | None]
+
+DOWN = "http://127.0.0.1:1/ocsp"  # nobody listens there
+
+
+@pytest.fixture
+def responder() -> Iterator[Responder]:
+    with responding() as running:
+        yield running
+
+
+def enrol(name: str, folder: Path, responder: Responder, status: ocsp.OCSPCertStatus | None) -> str:
+    """Issue operator `name` a certificate with this status, None for a responder that is down."""
+    space, now = trust_space(), runtime.clock()
+    authorities = space.space.hierarchy
+    shown = authorities.issue_server(
+        space.operators[name].certificate.subject,
+        [f"smtp.{name}.mssante.fr"],
+        Lifetime.of_leaf(now),
+        key=spare_key(),
+        revocation=RevocationAddresses(ocsp=(responder.url if status else DOWN,)),
+    )
+    issuer = authorities.intermediate
+    if status is not None:
+        answer = ocsp_answer(
+            shown.certificate, issuer.certificate, issuer, now, status, next_update=now + DAY
+        )
+        responder.answer = lambda: answer
+    write_identity(shown, authorities, folder, f"{name}-asked")
+    return f"{name}-asked"
+
+
+@pytest.mark.parametrize(
+    ("status", "reply"),
+    [
+        (GOOD, "250 2.1.0 "),
+        (REVOKED, "554 5.7.1 Client certificate refused: revoked"),
+        (None, "451 4.7.1 Revocation lists unavailable here"),
+    ],
+)
+async def test_a_peer_comes_while_its_list_is_lacking(
+    responder: Responder, tmp_path: Path, status: ocsp.OCSPCertStatus | None, reply: str
+) -> None:
+    space = trust_space()
+    lists, asker = space.crls[:1], OcspAsker(runtime.clock)
+    folder = tmp_path / "lacking"
+    follower = perimeter(
+        folder, space.white_list, space.trust, runtime.clock, crls=lists, ocsp=asker
+    )
+    async with inbound(tmp_path) as server:
+        listener = Listener(replace(server.context, perimeter=follower, sessions=set()))
+        bound = bind(HOST, 0, share=False)
+        await listener.start(bound)
+        client = server.client_tls(enrol("b", tmp_path, responder, status))
+        reader, writer = await asyncio.open_connection(HOST, bound.getsockname()[1])
+        await reader.readline()
+        writer.write(b"STARTTLS\r\n")
+        await reader.readline()
+        await writer.start_tls(client)
+        writer.write(b"HELO smtp.b.mssante.fr\r\nMAIL FROM:<dr@b.mssante.fr>\r\n")
+        await reader.readline()
+        assert (await reader.readline()).decode().startswith(reply)
+        writer.close()
+        await listener.stop(grace=0)
+    assert len(responder.questions) == (status is not None)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(GOOD, ""), (REVOKED, "refused by rule chain: OCSP: http://127.0.0.1")]
+)
+async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
+    responder: Responder, tmp_path: Path, status: ocsp.OCSPCertStatus, error: str
+) -> None:
+    space = trust_space()
+    lists, asker = space.crls[:1], OcspAsker(runtime.clock)
+    async with inbound(tmp_path) as server:
+        identity = space.identity(enrol("a", tmp_path, responder, status), tmp_path)
+        context = tls.server_context(identity, space.trust)
+        asked = replace(server.context, tls=lambda: context, sessions=set())
+        listener, bound = Listener(asked), bind(HOST, 0, share=False)
+        await listener.start(bound)
+        with sending(tmp_path / "b") as sender:
+            sender.perimeter = perimeter(
+                tmp_path / "lacking",
+                space.white_list,
+                space.trust,
+                runtime.clock,
+                crls=lists,
+                ocsp=asker,
+            )
+            sender.queue(ACTIVE)
+            await sender.deliver(bound.getsockname()[1])
+            said = [row.last_error or "" for row in sender.queued()]
+            assert len(server.entries(ACTIVE)) == (not error)
+        await listener.stop(grace=0)
+    assert all(error in one for one in said)
+    assert len(said) == bool(error)

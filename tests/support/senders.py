@@ -1,0 +1,109 @@
+"""Operator B's outbound side in the test's process: a store, a queue, couriers on demand."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import dns.asyncresolver
+
+from mailstore.messages import Message, NewMessage, store_messages
+from mssante_operator import runtime
+from relay import tls
+from relay.acceptance import Store
+from relay.delivery import Courier, Services, Settings
+from relay.perimeter import Perimeter
+from relay.queue import Listed, QueueItem, enqueue, listing
+from relay.retry import RetryPolicy
+from relay.route import Router, Target
+from tests.support.operators import HOST, make_store, trust_space
+from tests.support.perimeters import perimeter
+from tests.support.scripted import ScriptedPeer
+from tests.support.waiting import until
+
+BODY = b"From: dr@b.mssante.fr\r\nSubject: [FIN]\r\n\r\n.dot\r\n..\r\nfin\r\n"
+TRACE = b"Received: from x by smtp.b.mssante.fr;\r\n Sun, 22 Nov 2026 12:00:00 +0000\r\n"
+
+
+@dataclass
+class Sender:
+    """Operator B's outbound side."""
+
+    folder: Path
+    store: Store
+    perimeter: Perimeter
+
+    def queue(self, *recipients: str, body: bytes = BODY, smtputf8: bool = False) -> str:
+        """Queue a message for recipients at one domain; returns its id."""
+        draft = self.store.blobs.draft()
+        draft.write(body)
+        (blob,) = self.store.blobs.seal([draft])
+        assert isinstance(blob, str)
+        now, key = runtime.clock(), runtime.make_id()
+        message = Message(
+            key, "dr@b.mssante.fr", blob, len(body), TRACE.decode(), "local", "s", now
+        )
+        domain = recipients[0].partition("@")[2]
+        with self.store.database.write() as connection:
+            store_messages(connection, [NewMessage(message)], now=now)
+            enqueue(connection, [QueueItem(key, domain, recipients, smtputf8, now)])
+        return key
+
+    def queued(self) -> list[Listed]:
+        with self.store.database.read() as connection:
+            return listing(connection, 100)
+
+    def courier(self, routes: dict[str, Target], identity: str = "b") -> Courier:
+        space = trust_space()
+        context = tls.client_context(space.identity(identity, self.folder), space.trust)
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        return Courier(
+            Services(
+                store=self.store,
+                perimeter=self.perimeter,
+                router=Router(routes, resolver, random.Random(1)),
+                tls=lambda: context,
+                clock=runtime.clock,
+                randomness=random.Random(1),
+            ),
+            Settings(
+                "smtp.b.mssante.fr", "node:1", RetryPolicy(first=timedelta(minutes=1)), poll=0.01
+            ),
+        )
+
+    async def deliver(self, port: int, *, attempts: int = 1) -> None:
+        """Hand what is queued to the peer on `port` until each was attempted so often."""
+        stop = asyncio.Event()
+        routes = {row.domain: Target(HOST, port) for row in self.queued()}
+        running_courier = asyncio.create_task(self.courier(routes).run(stop))
+        await until(
+            lambda: all(
+                row.attempts >= attempts and (row.state == "failed" or row.last_error)
+                for row in self.queued()
+            )
+        )
+        stop.set()
+        await running_courier
+
+
+@contextmanager
+def sending(folder: Path, white_list: bytes | None = None) -> Iterator[Sender]:
+    """Operator B in a folder, made for it, under the good list or another."""
+    folder.mkdir()
+    store = make_store(folder)
+    space = trust_space()
+    data = white_list or space.white_list
+    follower = perimeter(folder, data, space.trust, runtime.clock, crls=space.crls)
+    try:
+        yield Sender(folder, store, follower)
+    finally:
+        store.close()
+
+
+def server_tls(name: str, folder: Path) -> ScriptedPeer:
+    """A scripted peer that shows the certificate of an operator."""
+    space = trust_space()
+    return ScriptedPeer(tls.server_context(space.identity(name, folder), space.trust))
