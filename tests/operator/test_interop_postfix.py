@@ -47,7 +47,7 @@ def test_a_postfix_with_the_certificate_of_another_operator_gets_nothing(tmp_pat
         a = lay_out(tmp_path / "a", "a", {"b.mssante.fr": peer.endpoint}, workers=1)
         with served(a):
             a.run("message", "send", str(letter), "--from", MARTIN, "--to", DURAND)
-            until_now(lambda: "server showed CN=smtp.c.mssante.fr" in a.run("queue", "list"))
+            until_now(lambda: "it showed CN=smtp.c.mssante.fr" in a.run("queue", "list"))
             (waiting,) = json.loads(a.run("queue", "list", "--json"))
         assert (waiting["state"], waiting["attempts"]) == ("waiting", 1)
         assert waiting["recipients"] == [DURAND]

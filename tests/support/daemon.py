@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import structlog
+
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, list_entries
 from mssante_operator import runtime
@@ -43,6 +45,8 @@ def command(*words: str) -> tuple[int, str, str]:
             main(words)
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:
+            structlog.reset_defaults()  # the command's logging is not that of other tests
         return code, out.getvalue().decode(), err.getvalue().decode()
 
 
