@@ -25,7 +25,11 @@ def application(monitor: Monitor) -> Starlette:
 
     async def readyz(_request: Request) -> Response:
         problems = await run_in_threadpool(monitor.problems)
-        answer = {"ready": not problems, "problems": problems}
+        answer = {
+            "ready": not problems,
+            "problems": problems,
+            "white_list": monitor.perimeter.snapshot.freshness.value,
+        }
         return JSONResponse(answer, 503 if problems else 200)
 
     async def metrics(_request: Request) -> Response:

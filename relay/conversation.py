@@ -83,8 +83,18 @@ async def look_at(
     except (aiosmtplib.SMTPException, OSError) as error:
         raise AttemptFailed("connection", f"{target.host}: {_said(error)}") from error
     finally:
-        client.close()
+        await _abort(client)
     return found[0]
+
+
+async def _abort(client: aiosmtplib.SMTP) -> None:
+    """Cut the connection and see it gone: the event loop may end with this call."""
+    transport = client.transport
+    client.close()
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 def _client(target: Target, hostname: str, timeout: float) -> aiosmtplib.SMTP:

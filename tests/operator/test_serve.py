@@ -47,7 +47,11 @@ def test_a_message_in_and_the_metrics_of_all_workers(operator_a: Daemon) -> None
         server = 'mssante_certificate_expiry_timestamp_seconds{certificate="server"}'
         assert sample(daemon, server) == expiry
         assert get(daemon, "/healthz") == (200, "ok\n")
-        assert json.loads(get(daemon, "/readyz")[1]) == {"ready": True, "problems": []}
+        assert json.loads(get(daemon, "/readyz")[1]) == {
+            "ready": True,
+            "problems": [],
+            "white_list": "fresh",
+        }
         assert daemon.stop() == 0
 
 

@@ -188,11 +188,13 @@ class TestDaemon:
             archive.record_check(runtime.clock() - timedelta(hours=25))
             until_now(lambda: alarms(daemon) == {"list-stale", "list-refused"})
             assert _mail(smtp, "dr@b.mssante.fr") == 250
-            assert get(daemon, "/readyz")[0] == 200
+            status, said = get(daemon, "/readyz")
+            assert (status, json.loads(said)["white_list"]) == (200, "stale")
             archive.record_check(runtime.clock() - timedelta(days=8))
             until_now(lambda: _mail(smtp, "dr@b.mssante.fr") == 451)
             until_now(lambda: alarms(daemon) == {"list-expired", "list-refused"})
-            assert get(daemon, "/readyz")[0] == 503
+            status, said = get(daemon, "/readyz")
+            assert (status, json.loads(said)["white_list"]) == (503, "expired")
             archive.record_check(runtime.clock())
             until_now(lambda: _mail(smtp, "dr@b.mssante.fr") == 250)
 

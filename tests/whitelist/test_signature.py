@@ -1,5 +1,6 @@
 """Who signed, and what (DOMAIN §2.5, §9.3, §9.4); each hostile list has exactly one reason."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from mssante_operator.testbed.profile import LIST_SIGNER, Lifetime, Subject, key
 from tests.support.hierarchy import (
     NOW,
     SIGNER,
+    crls,
     hierarchy,
     list_signer,
     listed,
@@ -28,6 +30,7 @@ from tests.support.hierarchy import (
 from tests.whitelist import forge
 from tests.whitelist.real import needs_real_data, real_octets, real_trust
 from whitelist.errors import ListRefused, Reason
+from whitelist.revocation import RevocationPolicy
 from whitelist.signature import verify_signature
 
 ENTRIES = [listed("a.mssante.fr", "CN=relay.a.fr,O=A,C=FR")]
@@ -302,3 +305,17 @@ def test_a_damaged_list_is_refused_or_says_the_same(data: st.DataObject) -> None
     except ListRefused:
         return
     assert etree.tostring(signed.root) == GENUINE
+
+
+def test_a_signer_whose_standing_cannot_be_told_or_who_was_revoked() -> None:
+    # DOMAIN §9.4, §9.62
+    strict = dataclasses.replace(trust(), revocation=RevocationPolicy.REFUSE)
+    data = signed_list([listed("b.mssante.fr", "CN=a,C=FR")])
+    for found, reason in (
+        (strict, Reason.SIGNER_NO_CRL),
+        (strict.with_crls(crls(list_signer())), Reason.SIGNER_REVOKED),
+    ):
+        with pytest.raises(ListRefused) as refused:
+            verify_signature(data, found, SIGNER, NOW)
+        assert refused.value.reason is reason
+    assert verify_signature(data, strict.with_crls(crls()), SIGNER, NOW).signer.serial
