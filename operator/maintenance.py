@@ -67,21 +67,24 @@ async def _keep_current(
     crls_due = list_due = 0.0
     while True:
         now = time.monotonic()
-        if now >= crls_due:
-            crls_due = now + CRL_SECONDS
-            await asyncio.to_thread(crls.check, now)
-        at_hand = crls.store.current()
-        if at_hand != known:
-            refresher.trust = await asyncio.to_thread(trust.with_crls, at_hand)
-        stamp = await asyncio.to_thread(refresher.source_stamp)
-        again = bool(refresher.problem) and at_hand != known
-        known = at_hand
-        if stamp != seen or now >= list_due or again:
-            seen, list_due = stamp, now + section.refresh_seconds
-            try:
+        try:
+            if now >= crls_due:
+                crls_due = now + CRL_SECONDS
+                await asyncio.to_thread(crls.check, now)
+            at_hand = crls.store.current()
+            if at_hand != known:
+                refresher.trust = await asyncio.to_thread(trust.with_crls, at_hand)
+            stamp = await asyncio.to_thread(refresher.source_stamp)
+            again = bool(refresher.problem) and at_hand != known
+            known = at_hand
+            if stamp != seen or now >= list_due or again:
+                seen, list_due = stamp, now + section.refresh_seconds
                 await asyncio.to_thread(refresher.check)
-            except (ArchiveError, ListRefused) as error:
-                _log.error("whitelist.refused", why=str(error))
+        except (ArchiveError, ListRefused) as error:
+            _log.error("whitelist.refused", why=str(error))
+        except Exception:
+            # Whatever it was, the next round must come: without checks the list expires.
+            _log.exception("maintenance.error")
         await asyncio.sleep(section.check_seconds)
 
 

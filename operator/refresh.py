@@ -70,7 +70,7 @@ class Refresher:
         """Obtain, verify and adopt; blocks.  Raises ListRefused or ArchiveError."""
         try:
             refreshed = self._check(accept_shrink=accept_shrink)
-        except Exception as error:
+        except Exception as error:  # also one that nobody foresaw must show as an alarm
             self.problem = str(error)
             raise
         self.problem = ""

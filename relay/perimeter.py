@@ -143,8 +143,12 @@ class Perimeter:
         """Look for changes every `interval` seconds."""
         while True:
             await asyncio.sleep(interval)
-            if (self._archive.stamp(), self._crls.stamp()) != self._stamps:
-                await asyncio.to_thread(self.load)
+            try:
+                if (self._archive.stamp(), self._crls.stamp()) != self._stamps:
+                    await asyncio.to_thread(self.load)
+            except (ArchiveError, OSError) as error:
+                # A disk that is unwell now must not end the watch: revocations would go unseen.
+                _log.error("perimeter.unreadable", why=str(error))
 
     def identify(self, certificate: bytes | None, tls_version: str, cipher: str) -> Peer:
         """The facts of a peer from its DER certificate, its chain judged now by lists alone."""

@@ -166,3 +166,24 @@ def test_revocation_lists_are_taken_over_while_running(tmp_path: Path) -> None:
 
     asyncio.run(watch())
     assert found.trust.crls
+
+
+def test_the_watch_outlives_a_disk_in_trouble(tmp_path: Path) -> None:
+    # What cannot be read now is looked at again: a watch that ended would miss every revocation.
+    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW, crls=[crl(hierarchy().root)])
+    folder, aside = tmp_path / "crl", tmp_path / "aside"
+    newer = signed_list([listed("c.mssante.fr", DN)], NOW)
+
+    async def watch() -> None:
+        task = asyncio.create_task(found.watch(0.01))
+        folder.rename(aside)
+        folder.write_bytes(b"")  # no folder: it cannot be listed
+        await asyncio.sleep(0.1)  # ten looks
+        assert not task.done()
+        folder.unlink()
+        aside.rename(folder)
+        adopt(tmp_path, newer, trust(), NOW)
+        await until(lambda: bool(in_force(found).names_of("c.mssante.fr")))
+        task.cancel()
+
+    asyncio.run(watch())
