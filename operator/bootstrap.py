@@ -22,7 +22,8 @@ from whitelist.names import DistinguishedName
 from . import migrate, runtime
 from .crl_refresh import CrlRefresher
 from .refresh import Refresher
-from .settings import SettingsError, load, split_endpoint
+from .sections import split_endpoint
+from .settings import SettingsError, load
 from .testbed.credential import Credential
 from .testbed.hierarchy import Hierarchy, issue_crl
 from .testbed.profile import Lifetime, Subject

@@ -16,7 +16,8 @@ from . import admin, runtime
 from .crl_refresh import CrlRefresher
 from .monitor import Monitor
 from .refresh import Refresher
-from .settings import Settings, SettingsError, split_endpoint
+from .sections import split_endpoint
+from .settings import Settings, SettingsError
 
 _log = structlog.get_logger(__name__)
 

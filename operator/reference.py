@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from .settings import Section, Settings
+from .sections import Section
+from .settings import Settings
 
 _HEAD = """\
 Configuration of an MSSanté operator.  Relative paths start from this file's folder.

@@ -34,7 +34,8 @@ from whitelist.history import Archive
 from whitelist.trust import TrustStore
 
 from .revision import REVISION
-from .settings import Settings, SettingsError, split_endpoint
+from .sections import split_endpoint
+from .settings import Settings, SettingsError
 
 
 def clock() -> datetime:

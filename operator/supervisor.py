@@ -24,7 +24,8 @@ from relay import tls
 from relay.listener import bind
 
 from . import lifeline, runtime
-from .settings import Settings, SettingsError, split_endpoint
+from .sections import split_endpoint
+from .settings import Settings, SettingsError
 
 _log = structlog.get_logger(__name__)
 

@@ -10,7 +10,8 @@ from relay.directory import Directory
 from relay.listener import Listener, bind
 
 from . import runtime
-from .settings import Settings, split_endpoint
+from .sections import split_endpoint
+from .settings import Settings
 
 
 async def run_worker(

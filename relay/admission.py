@@ -37,6 +37,7 @@ class MailboxState(StrEnum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     CLOSED = "closed"
+    FULL = "full"
     UNKNOWN = "unknown"
     FOREIGN = "foreign"  # not one of our domains
 
@@ -228,6 +229,7 @@ _RECIPIENT_REFUSALS: Final = {
     MailboxState.UNKNOWN: Reply(550, "5.1.1", "No such mailbox here"),
     MailboxState.CLOSED: Reply(550, "5.2.1", "Mailbox closed"),
     MailboxState.SUSPENDED: Reply(450, "4.2.1", "Mailbox suspended, try again later"),
+    MailboxState.FULL: Reply(452, "4.2.2", "Mailbox full, try again later"),
 }
 
 

@@ -21,7 +21,9 @@ _log = structlog.get_logger(__name__)
 
 # TLS 1.2 suites: ephemeral key exchange and authenticated encryption only, after ANSSI's advice
 # (DOMAIN §8).  TLS 1.3 suites all qualify.
-_SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
+DEFAULT_SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
+# TODO groups
+DEFAULT_GROUPS: Final = ("X25519", "P-256", "P-384", "P-521")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def client_context(identity: Identity, trust: TrustStore) -> ssl.SSLContext:
 def _context(protocol: ssl._SSLMethod, identity: Identity, trust: TrustStore) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_SUITES)
+    context.set_ciphers(DEFAULT_SUITES)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.load_verify_locations(cadata=trust.pem)
     try:

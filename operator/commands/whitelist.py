@@ -34,7 +34,8 @@ from .. import runtime
 from ..crl_refresh import CrlRefresher
 from ..output import show_record, show_rows
 from ..refresh import Refresher
-from ..settings import Settings, load, split_endpoint
+from ..sections import split_endpoint
+from ..settings import Settings, load
 
 SIGNER = "alb.mssante.fr"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.reference import reference
-from mssante_operator.settings import Settings, SettingsError, find, load, split_endpoint
+from mssante_operator.sections import split_endpoint
+from mssante_operator.settings import Settings, SettingsError, find, load
 
 GOOD = """\
 [operator]

@@ -1,0 +1,335 @@
+"""The tables of the configuration file, each key with its meaning, default and bounds.
+
+The descriptions are the documentation: `mssante config reference` prints them.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.functional_validators import AfterValidator
+
+from relay.admission import HeaderFromPolicy
+from relay.scanning import OnFailure
+from relay.tls import DEFAULT_GROUPS, DEFAULT_SUITES
+from whitelist.revocation import RevocationPolicy
+
+
+def split_endpoint(text: str) -> tuple[str, int]:
+    """Split `HOST:PORT` or `[IPV6]:PORT`.  Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError("expected HOST:PORT, for example 127.0.0.1:2525")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("an IPv6 address goes in brackets, for example [::1]:2525")
+    return host.strip("[]"), int(port)
+
+
+def _check_endpoint(text: str) -> str:
+    split_endpoint(text)
+    return text
+
+
+def _check_scanner(text: str) -> str:
+    if text and not text.startswith("unix:/"):
+        split_endpoint(text)
+    return text
+
+
+Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
+ScannerEndpoint = Annotated[str, AfterValidator(_check_scanner)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Amount = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A table of the file: strict, frozen, closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Operator(Section):
+    """Who we are."""
+
+    hostname: str = Field(
+        min_length=1,
+        pattern=r"^[A-Za-z0-9.-]+$",
+        description="Name in the SMTP greeting, EHLO and Received fields.",
+        examples=["smtp.a.mssante.fr"],
+    )
+    postmaster: str = Field(
+        "",
+        pattern=r"^$|^[^@\s]+@[^@\s]+$",
+        description="Mailbox here that mail for postmaster goes to, at each of our domains and "
+        "without a domain (RFC 5321 §4.5.1). Empty: only a mailbox of that very name has it.",
+        examples=["exploitation@a.mssante.fr"],
+    )
+
+
+class Storage(Section):
+    """Where messages are kept."""
+
+    directory: str = Field(
+        description="Folder of bodies, of the default database and of run-time files.",
+        examples=["data"],
+    )
+    database: str = Field(
+        "",
+        description="URL of the database; empty: SQLite in the folder above. "
+        "PostgreSQL: postgresql://USER:PASSWORD@HOST/NAME.",
+    )
+    min_free_bytes: Amount = Field(
+        1_073_741_824,
+        description="Free space of the folder's file system below which mail is put off with "
+        "452 4.3.1, before the disk is full.",
+    )
+    min_free_inodes: Amount = Field(
+        10_000,
+        description="The same for its free inodes, on file systems that count them.",
+    )
+
+
+class Tls(Section):
+    """Our certificate, shown to peers in both directions."""
+
+    certificate: str = Field(
+        description="PEM file: our IGC-Santé server certificate, then its intermediate.",
+        examples=["pki/server.pem"],
+    )
+    key: str = Field(
+        description="PEM file: its private key, not encrypted.", examples=["pki/server.key"]
+    )
+    suites: str = Field(
+        DEFAULT_SUITES,
+        description="Cipher suites of TLS 1.2 in OpenSSL's syntax; those of TLS 1.3 are all on.",
+    )
+    groups: list[str] = Field(
+        default_factory=lambda: list(DEFAULT_GROUPS),
+        min_length=1,
+        description="Groups for the key exchange in OpenSSL's names, the preferred first.",
+    )
+
+
+class Trust(Section):
+    """The authorities that peers and the list's signer must chain to; no others are believed."""
+
+    anchors: list[str] = Field(
+        min_length=1,
+        description="PEM files: roots of IGC-Santé.",
+        examples=[["pki/root.pem"]],
+    )
+    intermediates: list[str] = Field(
+        default_factory=list,
+        description="PEM files: the authorities below them that issue certificates of operators.",
+        examples=[["pki/intermediate.pem"]],
+    )
+    revocation: RevocationPolicy = Field(
+        RevocationPolicy.REFUSE,
+        strict=False,
+        description="Without a revocation list (CRL) in date for each authority of a peer's chain: "
+        '"refuse" with 451 4.7.1, "accept" with an alarm, or "off": never look. A certificate on '
+        "a list at hand is refused with 554 unless off.",
+    )
+    crl_files: list[str] = Field(
+        default_factory=list,
+        description="CRLs put here by the site, PEM or DER; read again when they change.",
+        examples=[["pki/intermediate.crl"]],
+    )
+    crl_urls: list[str] = Field(
+        default_factory=list,
+        description="Addresses of CRLs, besides those that the authorities' certificates and our "
+        "own name. National: http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
+    )
+    ocsp: bool = Field(
+        default=False,
+        description="Where no revocation list in date is at hand from the authority that issued a "
+        "peer's certificate, ask the OCSP responder that the certificate names; its answer holds "
+        "until the nextUpdate in it. Needs HTTP to that responder; unused if revocation is off.",
+    )
+
+
+class WhiteListSection(Section):
+    """The national white list.  Give a URL, or a file or folder where it is put, or both."""
+
+    url: str = Field(
+        "",
+        pattern=r"^$|^https://",
+        description="Where it is fetched, over HTTPS and by the authorities of [trust] alone. "
+        "National: https://espacedeconfiance.mssante.fr/listeblanchemssante.xml",
+    )
+    file: str = Field(
+        "",
+        description="A file, or a folder in which the newest *.xml counts; used when the URL "
+        "is empty or cannot be reached.",
+        examples=["whitelist/listeblanchemssante.xml"],
+    )
+    signer: str = Field(
+        "alb.mssante.fr", description="Common name of the certificate that must have signed it."
+    )
+    loose_department: bool = Field(
+        default=False,
+        description="Whether `Paris (75)` and `Paris(75)` in a certificate's ST are one name; "
+        "operators list both spellings themselves where they use both.",
+    )
+    refresh_seconds: Seconds = Field(3600.0, description="How often it is fetched or read again.")
+    check_seconds: Seconds = Field(
+        0.5, description="How often processes look for a list adopted, and for a new file."
+    )
+    fetch_timeout_seconds: Seconds = Field(60.0, description="Time for one answer of the URL.")
+    max_shrink: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the domains that may vanish at once; a list that loses more waits "
+        "for: mssante whitelist refresh --accept-shrink",
+    )
+    stale_hours: Seconds = Field(
+        24.0, description="Time without a successful check after which there is an alarm."
+    )
+    expired_hours: Seconds = Field(
+        168.0,
+        description="Time without a successful check after which nothing is relayed: 451 4.7.1, "
+        "and the queue is held.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        if not self.url and not self.file:
+            raise ValueError("give url or file: without either there is never a list")
+        return self
+
+
+class Inbound(Section):
+    """Mail from other operators."""
+
+    listen: list[Endpoint] = Field(
+        default_factory=lambda: ["127.0.0.1:2525"],
+        min_length=1,
+        description="Addresses to listen on, HOST:PORT; operators use port 25.",
+    )
+    max_message_bytes: Count = Field(
+        36_700_160,
+        description="Largest message in octets on the wire; 35 MB carry 25 MB of content.",
+    )
+    max_connections: Count = Field(500, description="Connections at once, for each worker process.")
+    max_connections_per_address: Count = Field(
+        100, description="The same from one address (IPv6: one /64)."
+    )
+    max_connections_per_peer: Count = Field(
+        100, description="The same of one certificate name (DN), counted once TLS is on."
+    )
+    max_messages: Count = Field(1000, description="Messages of one connection (RFC 9422 MAILMAX).")
+    max_recipients: Count = Field(1000, description="Recipients of one message (RFC 9422 RCPTMAX).")
+    max_errors: Count = Field(
+        20,
+        description="Errors since the last message accepted, after which a connection is ended; "
+        "recipients refused do not count.",
+    )
+    max_commands: Count = Field(
+        5000,
+        description="Commands since the last message accepted, after which a connection is ended.",
+    )
+    max_header_bytes: Count = Field(262_144, description="Octets of a message's header section.")
+    max_header_fields: Count = Field(1000, description="Fields of a message's header section.")
+    max_received: Count = Field(
+        100, description="Received fields beyond which a message loops (RFC 5321 §6.3)."
+    )
+    greeting_seconds: Seconds = Field(60.0, description="Time until STARTTLS, in all.")
+    handshake_seconds: Seconds = Field(30.0, description="Time for a TLS handshake.")
+    idle_seconds: Seconds = Field(
+        300.0, description="Time for the next command to arrive whole; after it a 421."
+    )
+    data_idle_seconds: Seconds = Field(
+        180.0, description="Silence in the middle of a message after which a connection is ended."
+    )
+    min_rate: Amount = Field(
+        5000,
+        description="Octets a second that a peer must keep up over a message, once it has taken "
+        "rate_grace_seconds; 0: any.",
+    )
+    rate_grace_seconds: Seconds = Field(60.0, description="Time before min_rate is looked at.")
+    header_from: HeaderFromPolicy = Field(
+        HeaderFromPolicy.TAG,
+        strict=False,
+        description="A header From whose domain is not listed with the peer's certificate: "
+        '"refuse" it, "tag" it in the log only, or "off".',
+    )
+
+
+class Outbound(Section):
+    """Mail to other operators."""
+
+    concurrency: Count = Field(20, description="Deliveries at once.")
+    retry_first_seconds: Seconds = Field(60.0, description="Wait after the first failed attempt.")
+    retry_longest_seconds: Seconds = Field(3600.0, description="Longest wait between attempts.")
+    life_hours: Seconds = Field(120.0, description="Time after which a message is given up.")
+    poll_seconds: Seconds = Field(0.5, description="How often the queue is looked at for due mail.")
+    dns_servers: list[str] = Field(
+        default_factory=list,
+        description="Addresses of DNS servers; empty: those of the system.",
+    )
+    routes: dict[str, Endpoint] = Field(
+        default_factory=dict,
+        description="Hosts that override DNS, by recipient domain: DOMAIN = HOST:PORT. "
+        "Their certificate is checked all the same.",
+        examples=[{"b.mssante.fr": "127.0.0.1:2526"}],
+    )
+
+
+class Admin(Section):
+    """Health and metrics over HTTP; keep it off public networks."""
+
+    listen: Endpoint = Field("127.0.0.1:9180", description="/healthz, /readyz and /metrics.")
+
+
+class Process(Section):
+    """The daemon's processes."""
+
+    workers: Annotated[int, Field(ge=0)] = Field(
+        0, description="Worker processes for inbound mail; 0: one for each processor core."
+    )
+    stop_seconds: Seconds = Field(
+        30.0, description="Time for transactions under way to finish when stopping."
+    )
+
+
+class Trace(Section):
+    """The journal of every session and decision, in which `mssante trace` looks."""
+
+    keep_days: Count = Field(
+        200, description="Days that it is kept; health mail asks for six months and more."
+    )
+
+
+class Scan(Section):
+    """Scanners that see each message before it is accepted; off unless named."""
+
+    clamav: ScannerEndpoint = Field(
+        "",
+        description="ClamAV's clamd: HOST:PORT or unix:/PATH.",
+        examples=["unix:/run/clamav/clamd.ctl"],
+    )
+    rspamd: str = Field(
+        "",
+        pattern=r"^$|^https?://",
+        description="rspamd's normal worker: its URL.",
+        examples=["http://127.0.0.1:11333"],
+    )
+    timeout_seconds: Seconds = Field(60.0, description="Time for a scanner's answer.")
+    on_failure: OnFailure = Field(
+        OnFailure.DEFER,
+        strict=False,
+        description="While a scanner cannot answer: "
+        '"defer" messages with 451 4.7.1, or "accept" them unseen.',
+    )
+
+
+class Log(Section):
+    """Logs go to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is written."
+    )
+    format: Literal["json", "console"] = Field(
+        "json", description='"json": one object a line; "console": for reading.'
+    )
