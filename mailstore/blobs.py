@@ -55,6 +55,16 @@ class FileBlobStore:
         """Begin a new blob, in memory as long as it is small."""
         return Draft(self._drafts)
 
+    def probe(self) -> None:
+        """Find out whether a draft can be written and synced now. Raises StoreUnavailable."""
+        draft = self.draft()
+        try:
+            draft.write(b"probe")
+            draft.spill()
+            draft.sync()
+        finally:
+            draft.discard()
+
     def seal(self, drafts: Sequence[Draft]) -> list[str | StoreUnavailable]:
         """Make a group of drafts durable, side by side, and give their blobs' names in order.
 

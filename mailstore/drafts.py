@@ -4,17 +4,21 @@ It hashes and counts as it is written. Up to `MEMORY_LIMIT` it stays in memory, 
 to a temporary file, so that memory does not depend on the sizes of messages.
 """
 
+import errno
 import hashlib
 import io
 import os
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 from uuid import uuid4
 
 from mailstore.errors import StoreUnavailable
 
 MEMORY_LIMIT = 256 * 1024  # bytes of a draft that never touches the disk before it is sealed
 _WRITE_SIZE = 64 * 1024  # bytes gathered before each write, once there is a file
+_CHUNK_SIZE = 128 * 1024  # bytes read back at a time
 
 
 class Draft:
@@ -52,6 +56,35 @@ class Draft:
                 self._flush()
             except OSError as error:
                 self._fail(error)
+
+    @property
+    def spilled(self) -> bool:
+        """Whether some of it is in its file, so that reading it back touches the disk."""
+        return self._file is not None
+
+    def chunks(self, size: int = _CHUNK_SIZE) -> Generator[bytes, None, None]:
+        """Give what is written by the first step, `size` bytes at a time, the last ones fewer.
+
+        What happens to the draft between two steps, its end included, does not show in the bytes.
+        Close the iterator where it is not used up. Raises StoreUnavailable, after which the draft
+        is discarded.
+        """
+        self._check_open()
+        rest = memoryview(bytes(self._buffer))
+        if self._file is not None:
+            left = self.size - len(rest)
+            try:
+                # A descriptor of its own: that of the draft may be closed, and its number given to
+                # another file, while another thread reads.
+                with self._path.open("rb", buffering=0) as file:
+                    while left:
+                        piece = _read(file, min(size, left))
+                        left -= len(piece)
+                        yield piece
+            except OSError as error:
+                self._fail(error, "read from")
+        for start in range(0, len(rest), size):
+            yield bytes(rest[start : start + size])
 
     def discard(self) -> None:
         """Forget it, with its temporary file. May be called again, and after `seal`."""
@@ -111,8 +144,8 @@ class Draft:
                 written += file.write(rest[written:])
         self._buffer.clear()
 
-    def _fail(self, error: OSError) -> None:
-        reason = f"cannot write to the blob store: {error.strerror}"
+    def _fail(self, error: OSError, what: str = "write to") -> NoReturn:
+        reason = f"cannot {what} the blob store: {error.strerror}"
         self._end(reason)
         raise StoreUnavailable(reason) from error
 
@@ -126,6 +159,13 @@ class Draft:
             with suppress(OSError):
                 self._path.unlink()
             self._file = None
+
+
+def _read(file: io.FileIO, octets: int) -> bytes:
+    piece = file.read(octets)
+    if not piece:
+        raise OSError(errno.EIO, "its file is cut short")
+    return piece
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -1,4 +1,4 @@
-"""Domains and mailboxes (BAL): adding, listing, finding, suspending.
+"""Domains and mailboxes (BAL): adding, listing, finding, suspending, limiting.
 
 Rules: a BAL is of type PER, ORG, APP or CAB and hangs on a national identifier that its type admits
 (DOMAIN §1.3, §9.32); address and type never change (§9.33), for which there is no function and
@@ -12,13 +12,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from mailstore.addresses import address_key, parse_address, parse_domain
 from mailstore.dialect import insert_or_ignore
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType, check_attachment
-from mailstore.schema import domains, mailboxes
+from mailstore.schema import domains, entries, mailboxes, messages
+
+_USED = func.sum(messages.c.size)
 
 
 class MailboxState(StrEnum):
@@ -40,7 +42,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A BAL; the local part is written as it was given."""
+    """A BAL; the local part is written as it was given, the quota in octets, None for no limit."""
 
     id: int
     local_part: str
@@ -50,6 +52,7 @@ class Mailbox:
     identifier: Identifier
     description: str | None
     created_at: datetime
+    quota: int | None = None
 
     @property
     def address(self) -> str:
@@ -93,6 +96,7 @@ def add_mailbox(
     identifier: Identifier,
     *,
     description: str | None = None,
+    quota: int | None = None,
     now: datetime,
 ) -> Mailbox:
     """Open a mailbox, active at once, on a domain added before.
@@ -118,6 +122,7 @@ def add_mailbox(
             identifier_value=identifier.value,
             description=description,
             created_at=now,
+            quota=quota,
         )
         .returning(mailboxes.c.id)
     )
@@ -128,12 +133,7 @@ def add_mailbox(
 
 def list_mailboxes(conn: Connection, domain: str | None = None) -> list[Mailbox]:
     """List all mailboxes, or those of one domain, by address. Raises NotFound for the domain."""
-    query = _mailboxes().order_by(mailboxes.c.address)
-    if domain is not None:
-        domain_id = _domain_id(conn, domain.lower())
-        if domain_id is None:
-            raise NotFound(f"the domain {domain} is not hosted here")
-        query = query.where(mailboxes.c.domain_id == domain_id)
+    query = _of_domain(conn, _mailboxes(), domain).order_by(mailboxes.c.address)
     return [_mailbox(row) for row in conn.execute(query)]
 
 
@@ -176,6 +176,40 @@ def set_state(conn: Connection, address: str, state: MailboxState) -> Mailbox:
     return get_mailbox(conn, address)
 
 
+def set_quota(conn: Connection, address: str, quota: int | None) -> Mailbox:
+    """Limit what a mailbox may hold, in octets, or with None no more. Raises NotFound.
+
+    What it holds stays, be it more.
+    """
+    mailbox = get_mailbox(conn, address)
+    conn.execute(update(mailboxes).where(mailboxes.c.id == mailbox.id).values(quota=quota))
+    return get_mailbox(conn, address)
+
+
+def used_octets(conn: Connection, mailbox_id: int) -> int:
+    """Sum the sizes of the messages that a mailbox holds."""
+    query = select(_USED).join_from(entries, messages).where(entries.c.mailbox_id == mailbox_id)
+    return int(conn.scalar(query) or 0)
+
+
+def used_by_mailbox(conn: Connection, domain: str | None = None) -> dict[int, int]:
+    """Sum the same by the id of each mailbox that holds any. Raises NotFound for the domain."""
+    query = select(entries.c.mailbox_id, _USED).join_from(entries, messages)
+    if domain is not None:
+        query = _of_domain(conn, query.join(mailboxes), domain)
+    return {row[0]: int(row[1]) for row in conn.execute(query.group_by(entries.c.mailbox_id))}
+
+
+def _of_domain(conn: Connection, query: Select[Any], name: str | None) -> Select[Any]:
+    """Keep the mailboxes of one domain, or all of them for None. Raises NotFound."""
+    if name is None:
+        return query
+    domain_id = _domain_id(conn, name.lower())
+    if domain_id is None:
+        raise NotFound(f"the domain {name} is not hosted here")
+    return query.where(mailboxes.c.domain_id == domain_id)
+
+
 def _domain_id(conn: Connection, name: str) -> int | None:
     return conn.scalar(select(domains.c.id).where(domains.c.name == name))
 
@@ -194,4 +228,5 @@ def _mailbox(row: Row[Any]) -> Mailbox:
         identifier=Identifier(IdentifierKind(row.identifier_kind), row.identifier_value),
         description=row.description,
         created_at=row.created_at,
+        quota=row.quota,
     )

@@ -84,12 +84,15 @@ mailboxes = Table(
     Column("identifier_value", String(14), nullable=False),
     Column("description", Text, nullable=True),
     Column("created_at", UtcTime, nullable=False),
+    # Octets that its messages may have in all; null is no limit.
+    Column("quota", BigInteger, nullable=True),
     CheckConstraint("type IN ('PER', 'ORG', 'APP', 'CAB')", name="type_known"),
     CheckConstraint("state IN ('active', 'suspended', 'closed')", name="state_known"),
     CheckConstraint(
         "identifier_kind IN ('RPPS', 'ADELI', 'FINESS', 'SIREN', 'SIRET')",
         name="identifier_kind_known",
     ),
+    CheckConstraint("quota >= 0", name="quota_not_negative"),
 )
 
 messages = Table(

@@ -12,7 +12,7 @@ from relay.errors import SmtpError
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileError
 
 from . import logs
-from .commands import daemon, mail, queue, setup, whitelist
+from .commands import daemon, mail, queue, setup, trace, whitelist
 from .demo import DemoFailed
 from .settings import SettingsError
 from .supervisor import DaemonError
@@ -27,6 +27,7 @@ _EXPECTED = (
     MailstoreError,
     SettingsError,
     SmtpError,
+    trace.TraceError,
     TrustFileError,
 )
 
@@ -51,6 +52,7 @@ for command in (
     *mail.COMMANDS,
     whitelist.whitelist,
     queue.queue,
+    trace.trace,
 ):
     cli.add_command(command)
 

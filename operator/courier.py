@@ -14,6 +14,7 @@ from relay.delivery import Courier, Services
 from relay.delivery import Settings as DeliverySettings
 
 from . import runtime
+from .launch import Launch
 from .settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -34,7 +35,7 @@ def node_name(settings: Settings) -> str:
 
 
 async def run_courier(
-    settings: Settings, _listen: tuple[str, ...], stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings, _launch: Launch, stop: asyncio.Event, ready: Callable[[], None]
 ) -> None:
     """Deliver until `stop`.  Raises SettingsError or OSError if it cannot start."""
     trust = runtime.open_trust(settings)
@@ -49,12 +50,14 @@ async def run_courier(
     except StoreUnavailable as error:
         raise OSError(str(error)) from error
     _log.info("courier.started", leases_freed=freed)
+    journal = runtime.open_journal(settings, "courier")
     courier = Courier(
         Services(
             store=store,
             perimeter=perimeter,
             router=runtime.make_router(settings),
             tls=client_tls,
+            journal=journal,
             clock=runtime.clock,
             randomness=random.SystemRandom(),
         ),
@@ -75,4 +78,5 @@ async def run_courier(
     if not done:
         courier.cancel()
     await running
+    journal.close()
     store.close()

@@ -1,13 +1,18 @@
-"""The maintenance process: keeps white list and revocation lists current, answers admin HTTP."""
+"""The maintenance process: keeps white list and revocation lists current, answers admin HTTP.
+
+It also prunes the traces that are older than they must be kept (DOMAIN §9.60).
+"""
 
 import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import structlog
 
+from relay import journal_folder
 from relay.listener import bind
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.trust import TrustStore
@@ -26,6 +31,7 @@ ABANDONED: Final = timedelta(days=1)
 
 CRL_SECONDS: Final = 10.0  # how often is looked whether a revocation list is due
 ALARM_SECONDS: Final = 10.0  # how often alarms are judged where no scrape does it
+PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
 
 
 async def run_maintenance(
@@ -51,6 +57,11 @@ async def run_maintenance(
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(_keep_current(settings, trust, crls, refresher)),
         asyncio.create_task(_watch_alarms(monitor)),
+        asyncio.create_task(
+            _prune_traces(
+                runtime.storage_folder(settings) / journal_folder.NAME, settings.trace.keep_days
+            )
+        ),
     ]
     ready()
     await admin.serve(monitor, bound, stop)
@@ -91,5 +102,24 @@ async def _keep_current(
 
 async def _watch_alarms(monitor: Monitor) -> None:
     while True:
-        await asyncio.to_thread(monitor.alarms)
+        try:
+            await asyncio.to_thread(monitor.alarms)
+        except Exception:
+            # Whatever it was, the next round must come: nobody would hear of what happens then.
+            _log.exception("maintenance.error")
         await asyncio.sleep(ALARM_SECONDS)
+
+
+async def _prune_traces(folder: Path, keep_days: int) -> None:
+    while True:
+        try:
+            oldest = (runtime.clock() - timedelta(days=keep_days)).date()
+            pruned = await asyncio.to_thread(journal_folder.prune, folder, oldest)
+            if pruned.days:
+                _log.info("trace.pruned", days=pruned.days, before=oldest.isoformat())
+            for problem in pruned.problems:
+                _log.error("trace.unpruned", why=problem)
+        except Exception:
+            # Whatever it was, the next round must come: without it the disk fills.
+            _log.exception("maintenance.error")
+        await asyncio.sleep(PRUNE_SECONDS)

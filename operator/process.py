@@ -15,12 +15,13 @@ import structlog
 import uvloop
 
 from . import lifeline, logs
+from .launch import Launch
 from .settings import Settings, SettingsError, load
 
 _log = structlog.get_logger(__name__)
 
 Ready = Callable[[], None]
-Role = Callable[[Settings, tuple[str, ...], asyncio.Event, Ready], Awaitable[None]]
+Role = Callable[[Settings, Launch, asyncio.Event, Ready], Awaitable[None]]
 
 # Imported by the process that plays it, so that each starts with no more than it needs.
 ROLES: Final = {
@@ -41,22 +42,20 @@ def main() -> None:
     parser.add_argument("role", choices=sorted(ROLES))
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
-    parser.add_argument("--listen", action="append", default=[])
+    Launch.declare(parser)
     given = parser.parse_args()
     line = socket.socket(fileno=given.lifeline)
     try:
         settings = load(given.config)
         logs.configure(settings.log.level, settings.log.format, lasting=True)
         structlog.contextvars.bind_contextvars(process=f"{given.role}:{os.getpid()}")
-        uvloop.run(_run(_role(given.role), settings, tuple(given.listen), line))
+        uvloop.run(_run(_role(given.role), settings, Launch.read(given), line))
     except (SettingsError, OSError) as error:
         lifeline.report(line, str(error))
         sys.exit(1)
 
 
-async def _run(
-    role: Role, settings: Settings, listen: tuple[str, ...], line: socket.socket
-) -> None:
+async def _run(role: Role, settings: Settings, launch: Launch, line: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -70,7 +69,7 @@ async def _run(
 
     watcher = loop.create_task(end_with_supervisor())
     try:
-        await role(settings, listen, stop, lambda: lifeline.report(line))
+        await role(settings, launch, stop, lambda: lifeline.report(line))
     finally:
         watcher.cancel()
 

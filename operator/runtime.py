@@ -3,11 +3,13 @@
 Here time and randomness enter: everything below takes them as arguments.
 """
 
+import os
 import random
 import secrets
 import ssl
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,14 +21,21 @@ from mailstore.database import Database
 from mailstore.errors import MailstoreError, StoreUnavailable
 from relay import tls
 from relay.acceptance import Store
+from relay.address import Address, parse_address
 from relay.admission import Policy
-from relay.context import Limits
+from relay.clamav import Clamav
 from relay.directory import Directory
+from relay.errors import SyntaxRefused
 from relay.ids import RANDOM_OCTETS, new_id
+from relay.journal import Journal
+from relay.limits import Limits
 from relay.perimeter import Ageing, Expected, Perimeter
 from relay.retry import RetryPolicy
 from relay.revocation_check import OcspAsker
 from relay.route import Router, Target
+from relay.rspamd import Rspamd
+from relay.scanning import Scanner, Scanning
+from relay.spool import Floor, Spool
 from relay.submission import Submitter
 from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
@@ -71,12 +80,13 @@ def identity(settings: Settings) -> tls.Identity:
 
 def open_tls(
     settings: Settings,
-    make: Callable[[tls.Identity, TrustStore], ssl.SSLContext],
+    make: Callable[[tls.Identity, TrustStore, str], ssl.SSLContext],
     trust: TrustStore,
 ) -> tls.Renewing:
     """TLS contexts by `tls.server_context` or `tls.client_context`.  Raises SettingsError."""
+    suites = settings.tls.suites
     try:
-        return tls.Renewing(make, identity(settings), trust)
+        return tls.Renewing(lambda own, top: make(own, top, suites), identity(settings), trust)
     except TrustFileError as error:
         raise _fault(settings, "tls", error) from error
 
@@ -158,18 +168,57 @@ def open_store(settings: Settings) -> Store:
 
 def policy(settings: Settings) -> Policy:
     """The settings that admission needs."""
-    return Policy(settings.inbound.max_message_bytes, settings.inbound.header_from)
+    inbound = settings.inbound
+    return Policy(
+        max_message_bytes=inbound.max_message_bytes,
+        header_from=inbound.header_from,
+        max_received=inbound.max_received,
+        max_header_fields=inbound.max_header_fields,
+        max_header_bytes=inbound.max_header_bytes,
+    )
 
 
 def limits(settings: Settings) -> Limits:
-    """The settings that the listener needs."""
+    """The settings that the listener needs: the keys of [inbound] with the same names."""
     inbound = settings.inbound
-    return Limits(
-        max_connections=inbound.max_connections,
-        max_recipients=inbound.max_recipients,
-        idle_seconds=inbound.idle_seconds,
-        handshake_seconds=inbound.handshake_seconds,
-    )
+    return Limits(**{one.name: getattr(inbound, one.name) for one in fields(Limits)})
+
+
+def open_journal(settings: Settings, role: str) -> Journal:
+    """The journal of this process's sessions and decisions.  Raises SettingsError."""
+    return Journal(storage_folder(settings) / "trace", clock, process=f"{role}:{os.getpid()}")
+
+
+def open_scanning(settings: Settings) -> Scanning:
+    """The scanners that the configuration names."""
+    section = settings.scan
+    scanners: list[Scanner] = []
+    if section.clamav:
+        scanners.append(Clamav(section.clamav))
+    if section.rspamd:
+        scanners.append(Rspamd(section.rspamd, settings.operator.hostname))
+    return Scanning(scanners, section.on_failure, section.timeout_seconds)
+
+
+def open_spool(settings: Settings, store: Store) -> Spool:
+    """The guard over the disk that messages are kept on."""
+    storage = settings.storage
+
+    def probe() -> None:
+        store.blobs.probe()
+        store.database.schema_revision()
+
+    floor = Floor(storage.min_free_bytes, storage.min_free_inodes)
+    return Spool(storage_folder(settings), floor, probe)
+
+
+def postmaster(settings: Settings) -> Address | None:
+    """The mailbox of the postmaster.  Raises SettingsError."""
+    text = settings.operator.postmaster
+    try:
+        return parse_address(text) if text else None
+    except SyntaxRefused as error:
+        raise _fault(settings, "operator.postmaster", error) from error
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

@@ -10,7 +10,7 @@ from pydantic.functional_validators import AfterValidator
 
 from relay.admission import HeaderFromPolicy
 from relay.scanning import OnFailure
-from relay.tls import DEFAULT_GROUPS, DEFAULT_SUITES
+from relay.tls import DEFAULT_GROUPS, DEFAULT_SUITES, check_group, check_suites
 from whitelist.revocation import RevocationPolicy
 
 
@@ -35,7 +35,19 @@ def _check_scanner(text: str) -> str:
     return text
 
 
+def _check_suites(text: str) -> str:
+    check_suites(text)
+    return text
+
+
+def _check_group(text: str) -> str:
+    check_group(text)
+    return text
+
+
 Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
+Suites = Annotated[str, AfterValidator(_check_suites)]
+Group = Annotated[str, AfterValidator(_check_group)]
 ScannerEndpoint = Annotated[str, AfterValidator(_check_scanner)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -99,11 +111,11 @@ class Tls(Section):
     key: str = Field(
         description="PEM file: its private key, not encrypted.", examples=["pki/server.key"]
     )
-    suites: str = Field(
+    suites: Suites = Field(
         DEFAULT_SUITES,
         description="Cipher suites of TLS 1.2 in OpenSSL's syntax; those of TLS 1.3 are all on.",
     )
-    groups: list[str] = Field(
+    groups: list[Group] = Field(
         default_factory=lambda: list(DEFAULT_GROUPS),
         min_length=1,
         description="Groups for the key exchange in OpenSSL's names, the preferred first.",

@@ -22,8 +22,10 @@ import structlog
 
 from relay import tls
 from relay.listener import bind
+from whitelist.names import DistinguishedName
 
 from . import lifeline, runtime
+from .launch import Launch
 from .sections import split_endpoint
 from .settings import Settings, SettingsError
 
@@ -50,6 +52,7 @@ class Supervisor:
 
     settings: Settings
     announce: Callable[[Sequence[str]], None]
+    debug_peers: frozenset[DistinguishedName] = frozenset()
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _children: list[_Child] = field(default_factory=list)
 
@@ -59,7 +62,10 @@ class Supervisor:
         with ExitStack() as stack:
             run_folder = runtime.storage_folder(self.settings) / "run"
             stack.enter_context(_lock(run_folder))
-            environment = _metrics_environment(run_folder)
+            environment = {
+                **_metrics_environment(run_folder),
+                **_openssl_environment(run_folder, self.settings),
+            }
             reserved = [
                 stack.enter_context(_reserve(self.settings, endpoint))
                 for endpoint in self.settings.inbound.listen
@@ -79,14 +85,15 @@ class Supervisor:
         runtime.open_tls(self.settings, tls.server_context, trust)
         runtime.open_store(self.settings).close()
         runtime.make_router(self.settings)
+        runtime.postmaster(self.settings)
 
     def _plan(self, addresses: Sequence[str]) -> list[_Child]:
-        listen = [word for address in addresses for word in ("--listen", address)]
+        words = Launch(tuple(addresses), self.debug_peers).words()
         workers = self.settings.process.workers or os.cpu_count() or 1
         return [
             _Child("maintenance", []),
             _Child("courier", []),
-            *(_Child("worker", listen) for _ in range(workers)),
+            *(_Child("worker", words) for _ in range(workers)),
         ]
 
     async def _supervise(self, environment: dict[str, str], addresses: Sequence[str]) -> None:
@@ -177,6 +184,12 @@ def _metrics_environment(folder: Path) -> dict[str, str]:
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir(mode=0o700)
     return {"PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+
+
+def _openssl_environment(folder: Path, settings: Settings) -> dict[str, str]:
+    path = folder / "openssl.cnf"
+    path.write_text(tls.openssl_configuration(settings.tls.groups), encoding="ascii")
+    return {"OPENSSL_CONF": str(path.absolute())}
 
 
 def _reserve(settings: Settings, endpoint: str) -> socket.socket:

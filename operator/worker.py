@@ -8,42 +8,57 @@ from relay.acceptance import Intake
 from relay.context import SessionContext
 from relay.directory import Directory
 from relay.listener import Listener, bind
+from relay.occupancy import Occupancy
 
 from . import runtime
+from .launch import Launch
 from .sections import split_endpoint
 from .settings import Settings
 
 
 async def run_worker(
-    settings: Settings, listen: tuple[str, ...], stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings, launch: Launch, stop: asyncio.Event, ready: Callable[[], None]
 ) -> None:
     """Serve until `stop`.  Raises SettingsError or OSError if it cannot start."""
     trust = runtime.open_trust(settings)
     server_tls = runtime.open_tls(settings, tls.server_context, trust)
     store = runtime.open_store(settings)
-    sockets = [bind(*split_endpoint(endpoint), share=True) for endpoint in listen]
+    sockets = [bind(*split_endpoint(endpoint), share=True) for endpoint in launch.listen]
     perimeter = runtime.open_perimeter(settings, trust)
-    intake = Intake(store, runtime.clock)
+    spool, journal = runtime.open_spool(settings, store), runtime.open_journal(settings, "worker")
+    intake = Intake(store, runtime.clock, spool.failed)
+    limits = runtime.limits(settings)
     context = SessionContext(
         hostname=settings.operator.hostname,
-        limits=runtime.limits(settings),
+        limits=limits,
         policy=runtime.policy(settings),
         perimeter=perimeter,
         directory=Directory(store.database),
         blobs=store.blobs,
+        spool=spool,
+        scanning=runtime.open_scanning(settings),
         intake=intake,
+        journal=journal,
+        occupancy=Occupancy(limits),
         tls=server_tls,
         clock=runtime.clock,
         new_id=runtime.make_id,
+        postmaster=runtime.postmaster(settings),
+        debug_peers=launch.debug_peers,
     )
-    watch = asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds))
+    watches = [
+        asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
+        asyncio.create_task(spool.watch()),
+    ]
     listeners = [Listener(context) for _ in sockets]
     for listener, bound in zip(listeners, sockets, strict=True):
         await listener.start(bound)
     ready()
     await stop.wait()
-    watch.cancel()
+    for watch in watches:
+        watch.cancel()
     grace = settings.process.stop_seconds
     await asyncio.gather(*(listener.stop(grace) for listener in listeners))
     await intake.close()
+    journal.close()
     store.close()

@@ -29,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 MAX_GROUP: Final = 64
 
+_Sealed = tuple[Submission, str]  # with the name of its blob
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -48,31 +50,36 @@ def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[Sto
 
     `now` is the time at which they reach their mailboxes.  Every draft has ended by then.
     """
-    sealed = store.blobs.seal([submission.draft for submission in group])
+    sealed = iter(store.blobs.seal([one.draft for submission in group for one in _all(submission)]))
     results: list[StoreDeferred | None] = []
-    ready: list[tuple[int, Submission, str]] = []
-    for index, (submission, blob) in enumerate(zip(group, sealed, strict=True)):
-        if isinstance(blob, str):
-            results.append(None)
-            ready.append((index, submission, blob))
-        else:
-            results.append(StoreDeferred(str(blob)))
+    ready: list[tuple[int, list[_Sealed]]] = []
+    for index, submission in enumerate(group):
+        blobs = [(one, next(sealed)) for one in _all(submission)]
+        failed = next((blob for _, blob in blobs if not isinstance(blob, str)), None)
+        results.append(None if failed is None else StoreDeferred(str(failed)))
+        if failed is None:
+            ready.append((index, [(one, str(blob)) for one, blob in blobs]))
     try:
-        _insert(store.database, [(submission, blob) for _, submission, blob in ready], now)
+        _insert(store.database, [one for _, parts in ready for one in parts], now)
     except StoreUnavailable as error:
-        for index, _, _ in ready:
+        for index, _ in ready:
             results[index] = StoreDeferred(str(error))
     except DBAPIError:
         # One row was refused (a mailbox deleted meanwhile, say): find out whose, spare the others.
-        for index, submission, blob in ready:
+        for index, parts in ready:
             try:
-                _insert(store.database, [(submission, blob)], now)
+                _insert(store.database, parts, now)
             except (StoreUnavailable, DBAPIError) as error:
                 results[index] = StoreDeferred(str(error))
     return results
 
 
-def _insert(database: Database, sealed: Sequence[tuple[Submission, str]], now: datetime) -> None:
+def _all(submission: Submission) -> tuple[Submission, ...]:
+    """A submission and the report that becomes durable with it."""
+    return (submission, submission.report) if submission.report else (submission,)
+
+
+def _insert(database: Database, sealed: Sequence[_Sealed], now: datetime) -> None:
     if not sealed:
         return
     with database.write() as connection:
@@ -109,11 +116,20 @@ def _queue_items(submission: Submission) -> list[QueueItem]:
 
 
 class Intake:
-    """Gathers concurrent submissions into groups and makes each group durable in a thread."""
+    """Gathers concurrent submissions into groups and makes each group durable in a thread.
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+    `failed` is told, in the event loop, why a message could not be kept.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], datetime],
+        failed: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._failed = failed
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._waiting: list[tuple[Submission, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
@@ -141,6 +157,8 @@ class Intake:
                 with metrics.COMMIT_SECONDS.time():
                     results = await loop.run_in_executor(self._thread, self._commit, group)
                 for (_, done), result in zip(group, results, strict=True):
+                    if result is not None:
+                        self._failed(result.detail)
                     if done.done():  # the peer hung up; its message is kept all the same
                         continue
                     if result is None:

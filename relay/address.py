@@ -2,7 +2,8 @@
 
 Pure.  The local part is kept exactly as it came; the domain is compared in lower case.  Source
 routes are read and dropped (RFC 5321 §4.1.1.3), a blank after the colon is tolerated because old
-clients send one.  Address literals are refused: a trust space of listed domains has none.
+clients send one.  Address literals are refused: a trust space of listed domains has none.  The one
+address without a domain is the postmaster's, and only as a recipient (RFC 5321 §4.5.1).
 """
 
 import re
@@ -14,10 +15,10 @@ from relay.errors import SyntaxRefused
 # Named after the productions of RFC 5321 §4.1.2, with the UTF-8 of RFC 6531 §3.3.  Left out are the
 # C1 controls and Unicode's line ends, which RFC 5198 §2 keeps from net text and which would act on
 # terminals and logs, and surrogates, by which Python carries octets that are not UTF-8.
-_UTF8_NON_ASCII: Final = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
-_ATEXT: Final = rf"[A-Za-z0-9!#$%&'*+\-/=?^_`{{|}}~{_UTF8_NON_ASCII}]"
+UTF8_NON_ASCII: Final = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
+_ATEXT: Final = rf"[A-Za-z0-9!#$%&'*+\-/=?^_`{{|}}~{UTF8_NON_ASCII}]"
 _DOT_STRING: Final = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
-_QUOTED_STRING: Final = rf'"(?:[ !#-\[\]-~{_UTF8_NON_ASCII}]|\\[ -~])*"'
+_QUOTED_STRING: Final = rf'"(?:[ !#-\[\]-~{UTF8_NON_ASCII}]|\\[ -~])*"'
 _SUB_DOMAIN: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = rf"{_SUB_DOMAIN}(?:\.{_SUB_DOMAIN})*"
 _MAILBOX: Final = re.compile(rf"(?P<local>{_DOT_STRING}|{_QUOTED_STRING})@(?P<domain>{_DOMAIN})")
@@ -25,19 +26,20 @@ _PATH: Final = re.compile(
     rf"<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?"
     rf"(?P<local>{_DOT_STRING}|{_QUOTED_STRING})@(?P<domain>{_DOMAIN})>"
 )
+_POSTMASTER: Final = re.compile("<postmaster>", re.IGNORECASE | re.ASCII)
 
 PATIENT_DOMAIN: Final = "patient.mssante.fr"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A mailbox address; `local` as it was written, `domain` in lower case."""
+    """A mailbox address; `local` as it was written, `domain` in lower case, empty in POSTMASTER."""
 
     local: str
     domain: str
 
     def __str__(self) -> str:
-        return f"{self.local}@{self.domain}"
+        return f"{self.local}@{self.domain}" if self.domain else self.local
 
     @property
     def masked(self) -> str:
@@ -48,6 +50,10 @@ class Address:
     def needs_smtputf8(self) -> bool:
         """Whether the local part can only travel with SMTPUTF8 (RFC 6531 §3.4)."""
         return not self.local.isascii()
+
+
+POSTMASTER: Final = Address("postmaster", "")
+"""Who answers for the host that is spoken to, whatever its domains (RFC 5321 §4.5.1)."""
 
 
 def _build(match: re.Match[str]) -> Address:
@@ -70,7 +76,7 @@ def parse_path(argument: str, keyword: str) -> tuple[Address | None, str]:
     """Read `FROM:<path> parameters` or `TO:<path> parameters` (RFC 5321 §4.1.1.2, §4.1.1.3).
 
     Returns the address, None for the null reverse-path `<>`, and the unparsed parameters.
-    Raises SyntaxRefused.
+    `TO:<Postmaster>`, in any case, gives POSTMASTER (RFC 5321 §4.1.1.3).  Raises SyntaxRefused.
     """
     if argument[: len(keyword)].upper() != keyword:
         raise SyntaxRefused(f"Syntax: {keyword}<address> [parameters]")
@@ -78,9 +84,11 @@ def parse_path(argument: str, keyword: str) -> tuple[Address | None, str]:
     if path == "<>" or path.startswith("<> "):
         return None, path[2:].strip(" ")
     match = _PATH.match(path)
-    if match is None:
+    postmaster = _POSTMASTER.match(path) if keyword == "TO:" else None
+    found = match or postmaster
+    if found is None:
         raise SyntaxRefused(f"Syntax: {keyword}<address> [parameters]", code=553, enhanced="5.1.3")
-    rest = path[match.end() :]
+    rest = path[found.end() :]
     if rest and not rest.startswith(" "):
         raise SyntaxRefused(f"Syntax: {keyword}<address> [parameters]")
-    return _build(match), rest.strip(" ")
+    return _build(match) if match else POSTMASTER, rest.strip(" ")

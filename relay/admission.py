@@ -13,12 +13,13 @@ from typing import Final
 
 from relay.address import Address
 from relay.errors import Reply, SmtpError
-from relay.headers import HeaderFacts
+from relay.headers import MAX_HEADER, HeaderFacts
 from whitelist.lookup import WhiteList
 from whitelist.names import DistinguishedName
 from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict
 
 MAX_RECEIVED: Final = 100  # trace fields before a message counts as looping, RFC 5321 §6.3
+MAX_HEADER_FIELDS: Final = 1000
 
 
 class Stage(Flag):
@@ -84,6 +85,9 @@ class Policy:
 
     max_message_bytes: int
     header_from: HeaderFromPolicy = HeaderFromPolicy.TAG
+    max_received: int = MAX_RECEIVED
+    max_header_fields: int = MAX_HEADER_FIELDS
+    max_header_bytes: int = MAX_HEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +107,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one rule; `reply` is the refusal or None; `evidence` is for operators' eyes."""
+    """The result of one rule; `reply` is the refusal or None; `evidence` is for operators' eyes.
+
+    `presented` is what the peer itself has shown, and may be told.
+    """
 
     rule: str
     evidence: str
     reply: Reply | None = None
+    presented: str = ""
 
     @property
     def passed(self) -> bool:
@@ -135,8 +143,14 @@ def _ok(rule: str, evidence: str) -> Finding:
     return Finding(rule, evidence)
 
 
-def _no(rule: str, reply: Reply, evidence: str) -> Finding:
-    return Finding(rule, evidence, reply)
+def _no(rule: str, reply: Reply, evidence: str, presented: str = "") -> Finding:
+    return Finding(rule, evidence, reply, presented)
+
+
+def _name(a: Attempt) -> str:
+    """The name that the peer's certificate shows."""
+    shown = a.origin.certificate if isinstance(a.origin, Peer) else None
+    return str(shown.subject) if shown else ""
 
 
 def _tls(a: Attempt) -> Finding | None:
@@ -144,7 +158,7 @@ def _tls(a: Attempt) -> Finding | None:
         return None
     if not a.origin.tls_version:
         reply = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
-        return _no("tls", reply, "no TLS on this connection")
+        return _no("tls", reply, "no TLS on this connection", "clear text")
     return _ok("tls", f"{a.origin.tls_version} {a.origin.cipher}")
 
 
@@ -153,7 +167,7 @@ def _certificate(a: Attempt) -> Finding | None:
         return None
     if a.origin.certificate is None and a.origin.chain is None:
         reply = Reply(554, "5.7.1", "No client certificate presented; an IGC-Sante one is required")
-        return _no("certificate", reply, "no certificate in the handshake")
+        return _no("certificate", reply, "no certificate in the handshake", "none")
     if a.origin.certificate is None:
         reply = Reply(554, "5.7.1", "Client certificate refused: its names cannot be read")
         return _no("certificate", reply, a.origin.chain.detail if a.origin.chain else "")
@@ -173,7 +187,8 @@ def _chain(a: Attempt) -> Finding | None:
         return _no("chain", reply, chain.detail)
     if not chain.trusted:
         reply = Reply(554, "5.7.1", f"Client certificate refused: {chain.status}")
-        return _no("chain", reply, chain.detail)
+        serial = f"{a.origin.certificate.serial:x}"
+        return _no("chain", reply, chain.detail, f"{_name(a)} serial {serial}")
     return _ok("chain", chain_evidence(chain))
 
 
@@ -191,7 +206,7 @@ def _listed(a: Attempt) -> Finding | None:
     name = a.origin.certificate.subject
     if not a.white_list.lists(name):
         reply = Reply(554, "5.7.1", "Certificate name is not on the national white list")
-        return _no("listed", reply, f"presented {name}")
+        return _no("listed", reply, f"presented {name}", str(name))
     return _ok("listed", f"{name}: {len(a.white_list.domains_of(name))} domains")
 
 
@@ -211,7 +226,8 @@ def _sender(a: Attempt) -> Finding | None:
     if not a.white_list.covers(name, domain):
         reply = Reply(550, "5.7.1", f"Sender domain {domain} is not listed with your certificate")
         listed = "; ".join(sorted(map(str, a.white_list.names_of(domain)))) or "nothing"
-        return _no("sender", reply, f"presented {name}, {domain} is listed with {listed}")
+        said = f"presented {name}, {domain} is listed with {listed}"
+        return _no("sender", reply, said, f"{domain} by {name}")
     return _ok("sender", entry_evidence(a.white_list, name, domain))
 
 
@@ -221,7 +237,7 @@ def _size(a: Attempt) -> Finding | None:
     limit = a.policy.max_message_bytes
     if a.size > limit:
         reply = Reply(552, "5.3.4", f"Message over the limit of {limit} octets")
-        return _no("size", reply, f"{a.size} octets")
+        return _no("size", reply, f"{a.size} octets", f"{a.size} octets")
     return _ok("size", f"{a.size} of {limit} octets")
 
 
@@ -240,10 +256,11 @@ def _recipient(a: Attempt) -> Finding | None:
     if state is MailboxState.ACTIVE:
         return _ok("recipient", "active mailbox of this operator")
     if state is not MailboxState.FOREIGN:
-        return _no("recipient", _RECIPIENT_REFUSALS[state], f"mailbox {state}")
+        return _no("recipient", _RECIPIENT_REFUSALS[state], f"mailbox {state}", address.masked)
     if isinstance(a.origin, Peer):
         reply = Reply(550, "5.7.1", f"Relaying denied: {address.domain} is not served here")
-        return _no("recipient", reply, f"{address.domain} is not one of our domains")
+        said = f"{address.domain} is not one of our domains"
+        return _no("recipient", reply, said, address.domain)
     if a.white_list is None:
         return None
     if not a.white_list.names_of(address.domain):
@@ -255,10 +272,24 @@ def _recipient(a: Attempt) -> Finding | None:
 def _loop(a: Attempt) -> Finding | None:
     if a.header is None:
         return None
-    if a.header.received > MAX_RECEIVED:
-        reply = Reply(554, "5.4.6", f"Routing loop: over {MAX_RECEIVED} Received fields")
-        return _no("loop", reply, f"{a.header.received} Received fields")
-    return _ok("loop", f"{a.header.received} Received fields")
+    limit, found = a.policy.max_received, f"{a.header.received} Received fields"
+    if a.header.received > limit:
+        reply = Reply(554, "5.4.6", f"Routing loop: over {limit} Received fields")
+        return _no("loop", reply, found, found)
+    return _ok("loop", found)
+
+
+def _header_size(a: Attempt) -> Finding | None:
+    if a.header is None:
+        return None
+    policy, found = a.policy, f"{a.header.fields} fields, {a.header.octets} octets"
+    if not a.header.complete:
+        reply = Reply(550, "5.6.0", f"Header section over {policy.max_header_bytes} octets")
+        return _no("header-size", reply, found, "more")
+    if a.header.fields > policy.max_header_fields:
+        reply = Reply(550, "5.6.0", f"Header section over {policy.max_header_fields} fields")
+        return _no("header-size", reply, found, f"{a.header.fields} fields")
+    return _ok("header-size", found)
 
 
 def foreign_authors(a: Attempt) -> tuple[str, ...]:
@@ -287,7 +318,8 @@ def _header_from(a: Attempt) -> Finding | None:
     local = isinstance(a.origin, LocalUser)
     fault = "not that of your address" if local else "not listed with your certificate"
     reply = Reply(550, "5.7.1", f"Author domain {strangers[0]} is {fault}")
-    return _no("header-from", reply, evidence)
+    presented = ", ".join([*strangers[:5], *filter(None, [_name(a)])])
+    return _no("header-from", reply, evidence, presented)
 
 
 RULES: Final[tuple[tuple[Stage, Rule], ...]] = (
@@ -299,6 +331,7 @@ RULES: Final[tuple[tuple[Stage, Rule], ...]] = (
     (Stage.SENDER, _sender),
     (Stage.SENDER | Stage.MESSAGE, _size),
     (Stage.RECIPIENT, _recipient),
+    (Stage.MESSAGE, _header_size),
     (Stage.MESSAGE, _loop),
     (Stage.MESSAGE, _header_from),
 )
@@ -307,9 +340,10 @@ RULES: Final[tuple[tuple[Stage, Rule], ...]] = (
 class Refused(SmtpError):
     """Admission said no; `rule` names the rule and serves as the metric's label."""
 
-    def __init__(self, rule: str, reply: Reply, evidence: str) -> None:
+    def __init__(self, rule: str, reply: Reply, evidence: str, presented: str = "") -> None:
         super().__init__(reply, evidence)
         self.rule = rule
+        self.presented = presented
 
 
 def examine(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[Finding, ...]:
@@ -325,4 +359,4 @@ def admit(attempt: Attempt, stages: Stage) -> None:
             continue
         finding = rule(attempt)
         if finding is not None and finding.reply is not None:
-            raise Refused(finding.rule, finding.reply, finding.evidence)
+            raise Refused(finding.rule, finding.reply, finding.evidence, finding.presented)

@@ -2,42 +2,30 @@
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from mailstore.blobs import FileBlobStore
 from relay.acceptance import Intake
+from relay.address import Address
 from relay.admission import Policy
 from relay.directory import Directory
-from relay.errors import Reply
+from relay.journal import Journal
+from relay.limits import Limits
+from relay.occupancy import Occupancy
 from relay.perimeter import Perimeter
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of the listener and its sessions; times in seconds."""
-
-    max_connections: int = 500
-    max_recipients: int = 1000
-    idle_seconds: float = 300
-    handshake_seconds: float = 30
-
-
-class OpenSession(Protocol):
-    """What the listener needs of a session in order to stop."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether it can be ended without loss."""
-
-    def hang_up(self, reply: Reply) -> None:
-        """Say why and close the connection."""
+from relay.scanning import Scanning
+from relay.spool import Spool
+from whitelist.names import DistinguishedName
 
 
 @dataclass(frozen=True, slots=True)
 class SessionContext:
-    """Services and settings of the inbound side; `sessions` holds the open ones."""
+    """Services and settings of the inbound side.
+
+    `postmaster` is the mailbox that mail for postmaster goes to, or None.  Sessions of the names in
+    `debug_peers` leave a transcript in the journal.
+    """
 
     hostname: str
     limits: Limits
@@ -45,16 +33,13 @@ class SessionContext:
     perimeter: Perimeter
     directory: Directory
     blobs: FileBlobStore
+    spool: Spool
+    scanning: Scanning
     intake: Intake
+    journal: Journal
+    occupancy: Occupancy
     tls: Callable[[], ssl.SSLContext]
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
-    sessions: set[OpenSession] = field(default_factory=set)
-
-    def opened(self, session: OpenSession) -> None:
-        """A session has begun."""
-        self.sessions.add(session)
-
-    def closed(self, session: OpenSession) -> None:
-        """A session is over."""
-        self.sessions.discard(session)
+    postmaster: Address | None = None
+    debug_peers: frozenset[DistinguishedName] = frozenset()

@@ -19,8 +19,8 @@ import structlog
 from mailstore.errors import StoreUnavailable
 from relay import metrics
 from relay.acceptance import Store
-from relay.address import PATIENT_DOMAIN
 from relay.conversation import AttemptFailed, Letter, Terms, converse
+from relay.journal import Journal, mask
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome, State, claim, settle
 from relay.retry import RetryPolicy
@@ -42,6 +42,7 @@ class Services:
     perimeter: Perimeter
     router: Router
     tls: Callable[[], ssl.SSLContext]
+    journal: Journal
     clock: Callable[[], datetime]
     randomness: random.Random
 
@@ -129,14 +130,21 @@ class Courier:
             error, reason = f"internal error: {type(failure).__name__}", "internal"
         state = await self._settle(taken, outcomes, error)
         self._count(outcomes, state, reason)
-        log.info(
+        facts = {
+            "attempt": taken.attempts,
+            "state": state,
+            "reason": reason,
+            "recipients": len(taken.recipients),
+            "error": mask(error),
+        }
+        self._services.journal.record(
             "delivery.attempted",
-            attempt=taken.attempts,
-            state=state,
-            reason=reason,
-            recipients=len(taken.recipients),
-            error="" if taken.domain == PATIENT_DOMAIN else error,
+            message=taken.message_id,
+            delivery=taken.id,
+            domain=taken.domain,
+            **facts,
         )
+        log.info("delivery.attempted", **facts)
 
     async def _settle(
         self, taken: Claim, outcomes: Mapping[str, Outcome], error: str

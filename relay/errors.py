@@ -34,6 +34,10 @@ class SmtpError(Exception):
         self.detail = detail
 
 
+class Disconnected(SmtpError):
+    """A refusal after which the connection is closed: going on would help neither side."""
+
+
 class SyntaxRefused(SmtpError):
     """A command that does not follow the grammar (RFC 5321 §4.1)."""
 

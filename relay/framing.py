@@ -2,6 +2,7 @@ r"""Framing of message data: the end of DATA found, dots undone and done, faults
 
 Sans-IO: bytes in, `Framed(payload, ended, rest)` out, and the first violation remembered.  Work is
 linear in the bytes fed however they are cut, and every search runs at C speed over large chunks.
+The content of BDAT (RFC 3030) has its length announced and no dots; the same faults are its faults.
 Only `CRLF.CRLF` ends a message (RFC 5321 §4.1.1.4); a bare CR, a bare LF, a NUL or a line over
 998 octets makes the message refusable but never ends it, which is what keeps smuggled commands
 inside the body of the message that carries them (RFC 5321 §2.3.8, ANCHORS §3.2).
@@ -21,10 +22,10 @@ _STRAY: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0")
 class Violation(StrEnum):
     """Why message data cannot be accepted; the value is public text."""
 
-    BARE_CR = "a bare CR (RFC 5321 §2.3.8)"
-    BARE_LF = "a bare LF (RFC 5321 §2.3.8)"
-    NUL = "a NUL octet (RFC 5321 §4.5.2)"
-    LONG_LINE = "a line over 998 octets (RFC 5321 §4.5.3.1.6)"
+    BARE_CR = "a bare CR (RFC 5321 section 2.3.8)"
+    BARE_LF = "a bare LF (RFC 5321 section 2.3.8)"
+    NUL = "a NUL octet (RFC 5321 section 4.5.2)"
+    LONG_LINE = "a line over 998 octets (RFC 5321 section 4.5.3.1.6)"
 
 
 _OF_STRAY: Final = {b"\r": Violation.BARE_CR, b"\n": Violation.BARE_LF, b"\0": Violation.NUL}
@@ -113,6 +114,34 @@ def _partial_end(data: bytes) -> int:
         if data.endswith(_END[:size]):
             return size
     return 0
+
+
+class ChunkChecker:
+    """Checks the octets of BDAT, whose chunks may split a CRLF (RFC 3030 §2)."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._lines = LineChecker()
+
+    @property
+    def violation(self) -> Violation | None:
+        """The first fault met so far."""
+        return self._lines.violation
+
+    def feed(self, octets: bytes) -> bytes:
+        """Take the next octets of the message; a CR at their end is held back for its LF."""
+        data = self._held + octets
+        self._held = b"\r" if data.endswith(b"\r") else b""
+        return self._checked(data[: len(data) - len(self._held)])
+
+    def finish(self) -> bytes:
+        """What was held back at the end of the message: nothing, or a bare CR."""
+        held, self._held = self._held, b""
+        return self._checked(held)
+
+    def _checked(self, piece: bytes) -> bytes:
+        self._lines.check(piece)
+        return piece
 
 
 class DotStuffer:

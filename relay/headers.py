@@ -1,11 +1,11 @@
 """The header section of a message: the few facts that admission needs, and our own trace field.
 
 Pure and bounded.  The message is never parsed as MIME on its way through (DESIGN §2): only the
-octets up to the first empty line are looked at, and at most `MAX_HEADER` of them.
+octets up to the first empty line are looked at, and at most a limit of them.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Final
@@ -25,17 +25,24 @@ _DOMAIN: Final = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
 class HeaderFacts:
     """`from_domains`: domains of From and Sender in lower case; `received`: count of Received.
 
-    `UNREADABLE` stands among the domains for an author that cannot be told.
+    `UNREADABLE` stands among the domains for an author that cannot be told, such as that of a
+    message without From, which RFC 5322 §3.6 demands.  `fields` counts the header fields, malformed
+    ones included; `octets` is the size of the section as far as it was collected, and `complete`
+    says that this is all of it.
     """
 
     from_domains: frozenset[str] = frozenset()
     received: int = 0
+    fields: int = 0
+    octets: int = 0
+    complete: bool = True
 
 
 class HeaderCollector:
-    """Gathers the header section from message octets as they stream by."""
+    """Gathers the header section from message octets as they stream by, up to `limit` octets."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_HEADER) -> None:
+        self._limit = limit
         self._buffer = bytearray()
         self._complete = False
         self._cut = False
@@ -45,19 +52,26 @@ class HeaderCollector:
         if self._complete:
             return
         searched = max(len(self._buffer) - 3, 0)
-        self._buffer += payload[: MAX_HEADER - len(self._buffer)]
-        end = 0 if self._buffer.startswith(b"\r\n") else self._buffer.find(b"\r\n\r\n", searched)
-        if end >= 0:
+        self._buffer += payload[: self._limit - len(self._buffer)]
+        # An empty section ends with a line end before the message.
+        empty = self._buffer.startswith(b"\r\n")
+        end = -2 if empty else self._buffer.find(b"\r\n\r\n", searched)
+        if end != -1:
             del self._buffer[end + 2 :]
             self._complete = True
-        elif len(self._buffer) >= MAX_HEADER:
+        elif len(self._buffer) >= self._limit:
             self._complete = self._cut = True
+
+    @property
+    def section(self) -> bytes:
+        """The section as far as it was collected, without the empty line after it."""
+        return bytes(self._buffer)
 
     def facts(self) -> HeaderFacts:
         """What the collected section says; an author may hide beyond what was collected."""
-        found = read_header(bytes(self._buffer))
+        found = read_header(self.section)
         if self._cut:
-            return HeaderFacts(found.from_domains | {UNREADABLE}, found.received)
+            return replace(found, from_domains=found.from_domains | {UNREADABLE}, complete=False)
         return found
 
 
@@ -65,17 +79,22 @@ def read_header(section: bytes) -> HeaderFacts:
     """Read the facts from a header section (RFC 5322 §2.2); malformed fields are passed over."""
     unfolded = section.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
     domains: set[str] = set()
-    received = 0
-    for line in unfolded.split(b"\r\n"):
+    received = fields = 0
+    has_author = False
+    for line in filter(None, unfolded.split(b"\r\n")):
+        fields += 1
         name, colon, value = line.partition(b":")
         if not colon:
             continue
-        match name.strip().lower():
-            case b"from" | b"sender":
-                domains |= _author_domains(value.decode("utf-8", "replace"))
-            case b"received":
-                received += 1
-    return HeaderFacts(frozenset(domains), received)
+        kind = name.strip().lower()
+        if kind in {b"from", b"sender"}:
+            has_author = has_author or kind == b"from"
+            domains |= _author_domains(value.decode("utf-8", "replace"))
+        elif kind == b"received":
+            received += 1
+    if not has_author:
+        domains.add(UNREADABLE)
+    return HeaderFacts(frozenset(domains), received, fields, len(section))
 
 
 def _author_domains(value: str) -> set[str]:

@@ -1,10 +1,17 @@
 """Identifiers of sessions and messages: UUIDs of version 7, which sort by time (RFC 9562 §5.7)."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 RANDOM_OCTETS: Final = 10
 
+# As people paste it: out of a reply, a Received field or a ticket, or as others write UUIDs.
+_PASTED: Final = re.compile(
+    r"[\s\[<(\"']*(?:(?:session|message)\s*:?\s+)?"
+    r"([0-9a-f]{8}-?[0-9a-f]{4}-?7[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12})[\s\]>)\"'.,;]*",
+    re.ASCII | re.IGNORECASE,
+)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -15,3 +22,21 @@ def new_id(now: datetime, randomness: bytes) -> str:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return f"{value:032x}"
+
+
+def parse_id(text: str) -> str:
+    """An identifier as `new_id` writes it, from what somebody typed.  Raises ValueError."""
+    match = _PASTED.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not an identifier of a session or message: {text}")
+    found = match[1].replace("-", "").lower()
+    time_of(found)
+    return found
+
+
+def time_of(identifier: str) -> datetime:
+    """When an identifier was made, to the millisecond.  Raises ValueError if that is no time."""
+    try:
+        return _EPOCH + timedelta(milliseconds=int(identifier[:12], 16))
+    except OverflowError as error:
+        raise ValueError(f"an identifier of a time after the year 9999: {identifier}") from error

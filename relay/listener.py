@@ -6,16 +6,20 @@ connections over them.
 
 import asyncio
 import socket
+from typing import cast
 
 import structlog
 
+from relay import metrics
 from relay.context import SessionContext
 from relay.errors import Reply
+from relay.limits import LINGER_SECONDS
 from relay.session import Session
 
 _log = structlog.get_logger(__name__)
 
 _FULL = Reply(421, "4.3.2", "Too many connections, try again later")
+_FULL_FOR_ADDRESS = Reply(421, "4.3.2", "Too many connections from your address")
 _STOPPING = Reply(421, "4.3.2", "Service is stopping, try again later")
 
 
@@ -34,13 +38,41 @@ def bind(host: str, port: int, *, share: bool) -> socket.socket:
     return bound
 
 
-class _TurnedAway(asyncio.Protocol):
-    """A connection over the limit: told so and closed."""
+class _Door(asyncio.Protocol):
+    """Lets a new connection in as a session, or turns it away where it is one too many.
+
+    One that is turned away is told so, and may take a moment to read it: closed at once with octets
+    of its own unread, TCP would throw our reply away.
+    """
+
+    def __init__(self, context: SessionContext, leaving: "set[_Door]") -> None:
+        self._context = context
+        self._leaving = leaving
+        self._abort: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  # TCP always is
-        transport.write(f"{_FULL}\r\n".encode())
-        transport.close()
+        stream = cast("asyncio.Transport", transport)
+        address = str((transport.get_extra_info("peername") or ("unknown",))[0])
+        over = self._context.occupancy.over(address)
+        if not over:
+            session = Session(self._context)
+            stream.set_protocol(session)
+            session.connection_made(stream)
+            return
+        metrics.TURNED_AWAY.labels(over).inc()
+        if len(self._leaving) >= self._context.limits.max_connections:
+            stream.abort()
+            return
+        self._leaving.add(self)
+        stream.write(f"{_FULL if over == 'all' else _FULL_FOR_ADDRESS}\r\n".encode())
+        stream.write_eof()
+        loop = asyncio.get_running_loop()
+        self._abort = loop.call_later(LINGER_SECONDS, stream.abort)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        if self._abort is not None:
+            self._abort.cancel()
+        self._leaving.discard(self)
 
 
 class Listener:
@@ -49,6 +81,7 @@ class Listener:
     def __init__(self, context: SessionContext) -> None:
         self._context = context
         self._server: asyncio.Server | None = None
+        self._leaving: set[_Door] = set()
 
     async def start(self, bound: socket.socket) -> None:
         """Begin to accept connections on `bound`."""
@@ -60,18 +93,16 @@ class Listener:
         if self._server is not None:
             self._server.close()
         deadline = asyncio.get_running_loop().time() + grace
-        while self._context.sessions:
-            for session in [s for s in self._context.sessions if s.idle]:
+        while self._context.occupancy.sessions:
+            for session in [s for s in self._context.occupancy.sessions if s.idle]:
                 session.hang_up(_STOPPING)
             remaining = deadline - asyncio.get_running_loop().time()
             if remaining <= 0:
                 break
             await asyncio.sleep(min(0.05, remaining))
-        for session in tuple(self._context.sessions):
+        for session in tuple(self._context.occupancy.sessions):
             session.hang_up(_STOPPING)
-        _log.info("listener.stopped", cut_off=len(self._context.sessions))
+        _log.info("listener.stopped", cut_off=len(self._context.occupancy.sessions))
 
     def _protocol(self) -> asyncio.Protocol:
-        if len(self._context.sessions) >= self._context.limits.max_connections:
-            return _TurnedAway()
-        return Session(self._context)
+        return _Door(self._context, self._leaving)

@@ -14,6 +14,12 @@ SESSIONS: Final = Counter("mssante_sessions", "SMTP connections accepted from pe
 HANDSHAKES_FAILED: Final = Counter(
     "mssante_tls_handshakes_failed", "Inbound TLS handshakes that failed, untrusted chains included"
 )
+TURNED_AWAY: Final = Counter(
+    "mssante_connections_turned_away", "Connections over a limit: all, address", ["limit"]
+)
+CUT: Final = Counter(
+    "mssante_sessions_cut", "Sessions that we ended with a reply, by its codes", ["reply"]
+)
 ACCEPTED: Final = Counter(
     "mssante_messages_accepted", "Messages from peers acknowledged after being made durable"
 )

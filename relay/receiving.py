@@ -2,51 +2,114 @@
 
 Whatever is wrong with the message or the store, the peer's octets are read up to their end, so that
 the reply is read as the answer to this message and never as the answer to a command smuggled in it.
+A peer that sends without end beyond the limit, or too slowly, is disconnected.
 """
 
 import asyncio
-from collections.abc import Callable
+from typing import Final
 
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
-from relay.errors import Reply, SmtpError, StoreDeferred
-from relay.framing import DataDecoder
-from relay.headers import HeaderCollector, HeaderFacts
-from relay.streams import InboundBuffer
+from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred
+from relay.framing import ChunkChecker, DataDecoder, Violation
+from relay.headers import HeaderCollector
+from relay.limits import Pace
+from relay.streams import HIGH_WATER, InboundBuffer
+
+OVERRUN: Final = 10  # times the limit that is read of a message refused for its size
 
 
-async def receive(
-    inbound: InboundBuffer, draft: Draft, limit: int, progress: Callable[[], None]
-) -> HeaderFacts:
-    """Read a message up to `CRLF.CRLF` into `draft`; `progress` is called for each chunk.
+class Body:
+    """A message on its way into a draft; the first problem met is kept, the rest is passed over."""
 
-    Returns what its header says.  Raises SmtpError, at the end of the message, for more than
-    `limit` octets, for a framing violation (550 5.6.0) and for a store that is unwell (451 4.3.0).
-    """
-    decoder, header = DataDecoder(), HeaderCollector()
-    problem: SmtpError | None = None
+    def __init__(self, draft: Draft, limit: int, header_limit: int) -> None:
+        self.draft = draft
+        self.header = HeaderCollector(header_limit)
+        self.problem: SmtpError | None = None
+        self.chunks = ChunkChecker()
+        self._limit = limit
+        self._read = 0
+
+    async def take(self, payload: bytes, violation: Violation | None) -> None:
+        """Take the next message octets, with what framing found wrong so far.
+
+        Raises Disconnected for a message that goes on far beyond the limit.
+        """
+        self._read += len(payload)
+        if self._read > self._limit * OVERRUN:
+            raise Disconnected(self.too_big.reply, f"{self._read} octets and no end")
+        if self.problem is not None:
+            return
+        if violation is not None:
+            self.problem = SmtpError(Reply(550, "5.6.0", f"Message contains {violation}"))
+        elif self._read > self._limit:
+            self.problem = self.too_big
+        else:
+            self.header.feed(payload)
+            self.problem = await _write(self.draft, payload)
+        if self.problem is not None:
+            self.draft.discard()
+
+    def exceeds(self, octets: int) -> bool:
+        """Whether so many octets more are too many to be read at all."""
+        return self._read + octets > self._limit * OVERRUN
+
+    @property
+    def too_big(self) -> SmtpError:
+        """The refusal of a message over the limit."""
+        return SmtpError(Reply(552, "5.3.4", f"Message over the limit of {self._limit} octets"))
+
+
+class Source:
+    """The peer's octets of one message, read with the patience that its pace deserves."""
+
+    def __init__(self, inbound: InboundBuffer, pace: Pace) -> None:
+        self.inbound = inbound
+        self._pace = pace
+
+    async def read(self, limit: int = HIGH_WATER) -> bytes:
+        """The next octets, at least one.  Raises Disconnected for a peer that is too slow."""
+        if self.inbound.empty:
+            clock = asyncio.get_running_loop().time
+            begun = clock()
+            try:
+                async with asyncio.timeout(self._pace.patience):
+                    await self.inbound.wait()
+            except TimeoutError:
+                reply = Reply(421, "4.4.2", "Message comes too slowly, connection closed")
+                raise Disconnected(reply, "below min_rate or silent") from None
+            self._pace.waited(clock() - begun)
+        octets = self.inbound.take(limit)
+        self._pace.received(len(octets))
+        return octets
+
+
+async def receive_data(source: Source, body: Body) -> None:
+    """Read what follows `354` up to `CRLF.CRLF` (RFC 5321 §4.1.1.4)."""
+    decoder = DataDecoder()
     ended = False
     while not ended:
-        chunk = await inbound.read()
-        progress()
-        framed = decoder.feed(chunk)
+        framed = decoder.feed(await source.read())
         ended = framed.ended
         if ended:
-            inbound.unread(framed.rest)
-        if problem is not None:
-            continue
-        if decoder.violation is not None:
-            problem = SmtpError(Reply(550, "5.6.0", f"Message contains {decoder.violation}"))
-        elif draft.size + len(framed.payload) > limit:
-            problem = SmtpError(Reply(552, "5.3.4", f"Message over the limit of {limit} octets"))
-        else:
-            header.feed(framed.payload)
-            problem = await _write(draft, framed.payload)
-        if problem is not None:
-            draft.discard()
-    if problem is not None:
-        raise problem
-    return header.facts()
+            source.inbound.unread(framed.rest)
+        await body.take(framed.payload, decoder.violation)
+
+
+async def receive_chunk(source: Source, body: Body, octets: int, *, last: bool) -> None:
+    """Read one chunk of BDAT (RFC 3030 §2)."""
+    while octets:
+        piece = await source.read(min(octets, HIGH_WATER))
+        octets -= len(piece)
+        await body.take(body.chunks.feed(piece), body.chunks.violation)
+    if last:
+        await body.take(body.chunks.finish(), body.chunks.violation)
+
+
+async def skip(source: Source, octets: int) -> None:
+    """Read a chunk that nobody wants, so that what follows it is read as commands (RFC 3030 §2)."""
+    while octets:
+        octets -= len(await source.read(min(octets, HIGH_WATER)))
 
 
 async def _write(draft: Draft, payload: bytes) -> SmtpError | None:

@@ -1,6 +1,36 @@
-"""Scanners of message content, asked before a message is accepted (DOMAIN §9.25)."""
+"""Scanners of message content, asked before a message is accepted (DOMAIN §9.25).
 
+They are asked one after another, in the order given, once the whole message is here; each has the
+same time.  What a scanner finds refuses the message (`554 5.7.1`); what it cannot say, for whatever
+reason, puts it off (`451 4.7.1`) or lets it through, as configured.  A message is never changed: a
+scanner that would mark it is heard as one that found nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+import structlog
+from prometheus_client import Counter
+
+from mailstore.drafts import Draft
+from mailstore.errors import StoreUnavailable
+from relay.admission import Refused
+from relay.errors import Reply, StoreDeferred
+
+_log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+SCANS: Final = Counter(
+    "mssante_scans",
+    "Messages shown to a scanner, by what came of it: clean, infected, defer, failed",
+    ["scanner", "result"],
+)
+_MAX_NAME: Final = 60  # characters of what a scanner says that a peer or a log gets to see
 
 
 class OnFailure(StrEnum):
@@ -8,3 +38,186 @@ class OnFailure(StrEnum):
 
     DEFER = "defer"
     ACCEPT = "accept"
+
+
+class Result(StrEnum):
+    """What a scanner says of a message."""
+
+    CLEAN = "clean"
+    INFECTED = "infected"
+    DEFER = "defer"  # it wants to see the message again later
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A scanner's answer; `name` is what it found, as it said it."""
+
+    result: Result
+    name: str = ""
+
+
+CLEAN: Final = Verdict(Result.CLEAN)
+DEFER: Final = Verdict(Result.DEFER)
+
+
+def infected(name: str) -> Verdict:
+    """The verdict on a message in which something was found."""
+    return Verdict(Result.INFECTED, name)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanFacts:
+    """The envelope, for scanners that judge by it; `sender` is empty for the null sender.
+
+    Recipients may name patients: they go to the scanner and nowhere else.
+    """
+
+    session: str
+    message: str
+    address: str
+    helo: str
+    sender: str
+    recipients: tuple[str, ...]
+
+
+class ScannerFailed(Exception):
+    """A scanner that cannot be reached or does not answer as it should; one line says why."""
+
+
+class Scanner(Protocol):
+    """A content scanner; `name` is for replies, logs and metrics."""
+
+    name: str
+
+    async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:
+        """Judge a message.  May be cancelled.  Raises ScannerFailed and StoreUnavailable."""
+
+
+class Scanning:
+    """The scanners of this operator, none being a good number; `timeout` in seconds for each."""
+
+    def __init__(
+        self, scanners: Sequence[Scanner], on_failure: OnFailure, timeout: float = 60
+    ) -> None:
+        self._scanners = tuple(scanners)
+        self._on_failure = on_failure
+        self._timeout = timeout
+
+    async def check(self, draft: Draft, facts: ScanFacts) -> None:
+        """Return if the message may be accepted.  Raises Refused and StoreDeferred."""
+        for scanner in self._scanners:
+            try:
+                verdict = await self._ask(scanner, draft, facts)
+            except ScannerFailed as error:
+                self._failed(scanner.name, str(error), facts)
+                continue
+            SCANS.labels(scanner.name, verdict.result.value).inc()
+            if verdict.result is Result.INFECTED:
+                found = f"{scanner.name}: {printable(verdict.name)}"
+                raise Refused("scan", Reply(554, "5.7.1", f"Content refused by {found}"), found)
+            if verdict.result is Result.DEFER:
+                text = "Content cannot be judged yet, try again later"
+                raise Refused("scan", Reply(451, "4.7.1", text), f"{scanner.name} asks for it")
+
+    async def _ask(self, scanner: Scanner, draft: Draft, facts: ScanFacts) -> Verdict:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await scanner.scan(draft, facts)
+        except TimeoutError:
+            raise ScannerFailed(f"no answer within {self._timeout:g} s") from None
+        except StoreUnavailable as error:
+            raise StoreDeferred(str(error)) from error
+
+    def _failed(self, scanner: str, why: str, facts: ScanFacts) -> None:
+        SCANS.labels(scanner, "failed").inc()
+        _log.warning(
+            "scanner.failed",
+            scanner=scanner,
+            why=why,
+            session=facts.session,
+            message=facts.message,
+            then=self._on_failure.value,
+        )
+        if self._on_failure is OnFailure.DEFER:
+            text = "Content scanner unavailable, try again later"
+            raise Refused("scan", Reply(451, "4.7.1", text), f"{scanner}: {why}")
+
+
+def printable(text: str) -> str:
+    """What a scanner said, as one line of printable ASCII that is never long."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)[:_MAX_NAME]
+
+
+# What follows is for the scanners' clients.
+
+
+async def pieces(draft: Draft) -> AsyncGenerator[bytes, None]:
+    """Read a draft back, in threads where it is on disk.  Raises StoreUnavailable."""
+    spilled = draft.spilled
+    with closing(draft.chunks()) as chunks:
+        while piece := await _next(chunks) if spilled else next(chunks, b""):
+            yield piece
+
+
+async def _next(chunks: Generator[bytes, None, None]) -> bytes:
+    reading = asyncio.create_task(asyncio.to_thread(next, chunks, b""))
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        while not reading.done():  # it cannot be closed under the thread
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({reading})
+        raise
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def exchange(
+    opening: Awaitable[Streams],
+    send: Callable[[asyncio.StreamWriter], Awaitable[None]],
+    receive: Callable[[asyncio.StreamReader], Awaitable[_T]],
+) -> _T:
+    """Connect, send and receive at once: a scanner may answer before it has seen everything.
+
+    Raises ScannerFailed, and what `send` and `receive` raise of their own.
+    """
+    try:
+        reader, writer = await opening
+    except (OSError, ValueError, OverflowError) as error:  # the latter: not an address
+        raise ScannerFailed(f"cannot connect: {error}") from error
+    receiving = asyncio.ensure_future(_received(receive, reader))
+    sending = asyncio.ensure_future(_sent(send, writer))
+    receiving.add_done_callback(lambda _: sending.cancel())
+    both = (receiving, sending)
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
+        if not receiving.done():
+            sending.result()  # raises: otherwise the answer would be waited for
+        return receiving.result()
+    finally:
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+        writer.transport.abort()
+
+
+async def _sent(
+    send: Callable[[asyncio.StreamWriter], Awaitable[None]], writer: asyncio.StreamWriter
+) -> None:
+    # A scanner that hangs up may have said why: what there is to be read decides.
+    with suppress(OSError):
+        await send(writer)
+
+
+async def _received(
+    receive: Callable[[asyncio.StreamReader], Awaitable[_T]], reader: asyncio.StreamReader
+) -> _T:
+    try:
+        return await receive(reader)
+    except asyncio.IncompleteReadError as error:
+        raise ScannerFailed("hung up without a whole answer") from error
+    except asyncio.LimitOverrunError as error:
+        raise ScannerFailed("answers without end") from error
+    except OSError as error:
+        raise ScannerFailed(f"connection lost: {error}") from error

@@ -1,166 +1,68 @@
-"""The inbound SMTP session: aiosmtpd's command loop with the relay's own commands.
+"""The inbound SMTP session: the commands by which a peer operator hands mail over.
 
-aiosmtpd reads and dispatches commands; what cannot carry this load or these rules is replaced here:
-EHLO in one write, STARTTLS through the event loop's own `start_tls`, parameters by our grammar,
-DATA streamed to the store.  Every decision is `admission.admit`'s.  Log lines carry the session's
-id and never a subject, a body or a patient's identifier.
+Every decision is `admission.admit`'s, with the facts at hand; nothing is acknowledged before it is
+durable.  What is offered in EHLO is honoured: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME
+(RFC 6152), SMTPUTF8 (RFC 6531), DSN (RFC 3461), CHUNKING (RFC 3030), LIMITS (RFC 9422).
 """
 
-import asyncio
-import logging
 import ssl
-from collections import defaultdict
 from dataclasses import replace
 from typing import Final, cast
 
-import structlog
-from aiosmtpd.smtp import SMTP, syntax
-
-from mailstore.drafts import Draft
 from relay import metrics
-from relay.address import parse_path
+from relay.address import Address, parse_path
 from relay.admission import (
     Attempt,
     HeaderFromPolicy,
+    MailboxState,
     Peer,
     Recipient,
-    Refused,
     Stage,
     admit,
     foreign_authors,
 )
-from relay.context import SessionContext
-from relay.errors import Reply, SmtpError, StoreDeferred, SyntaxRefused
-from relay.headers import TraceFacts, received_field
-from relay.parameters import parse_mail_parameters, parse_rcpt_parameters
-from relay.receiving import receive
-from relay.streams import MAX_COMMAND_LINE, InboundBuffer, ReplyWriter
-from relay.transaction import LocalRecipient, Submission, Transaction
+from relay.connection import Connection
+from relay.directory import Found
+from relay.errors import Disconnected, Reply, SmtpError, SyntaxRefused
+from relay.limits import LINGER_SECONDS, Pace
+from relay.parameters import Chunk, parse_bdat, parse_mail_parameters, parse_rcpt_parameters
+from relay.receipts import receipt
+from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
+from relay.scanning import ScanFacts
+from relay.transaction import (
+    LocalRecipient,
+    SessionFacts,
+    Submission,
+    Transaction,
+    compose,
+)
 
-# aiosmtpd logs every command line, patients' addresses included.
-logging.getLogger("mail.log").disabled = True
-
-_log = structlog.get_logger(__name__)
-
-# aiosmtpd's own replies lack enhanced codes (RFC 2034 §4 wants one on each): by code.
-_ENHANCED: Final = {"500": "5.5.2", "501": "5.5.4", "502": "5.5.1", "221": "2.0.0", "250": "2.0.0"}
+_TOO_MANY_OF_PEER: Final = Reply(421, "4.7.0", "Too many connections with your certificate")
+_TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connection, open another")
 
 
-class Session(SMTP):
-    """One connection from a peer operator."""
+class Session(Connection):
+    """One connection from a peer operator, and its transactions one after the other."""
 
-    command_size_limit = MAX_COMMAND_LINE
-
-    def __init__(self, context: SessionContext) -> None:
-        # aiosmtpd keeps this on the class, where sessions would change each other's limits.
-        self.command_size_limits = defaultdict(lambda: MAX_COMMAND_LINE)
-        super().__init__(
-            object(),
-            data_size_limit=None,
-            enable_SMTPUTF8=True,
-            hostname=context.hostname,
-            ident="ESMTP MSSante",
-            timeout=context.limits.idle_seconds,
-            loop=asyncio.get_running_loop(),
-        )
-        self._context = context
-        self.id = context.new_id()
-        self._inbound = InboundBuffer()
-        self._peer = Peer()
-        self._address = ""
-        self._helo = ""
-        self._transaction: Transaction | None = None
-        self._log = _log.bind(session=self.id)
-
-    # The transport's callbacks.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Open the session, or refuse it while the relay is full or stopping."""
-        stream = cast("asyncio.Transport", transport)
-        self._inbound.attach(stream)
-        self._outbound = ReplyWriter(stream)
-        self._address = str((transport.get_extra_info("peername") or ("unknown",))[0])
-        super().connection_made(transport)
-        self._context.opened(self)
-        metrics.SESSIONS.inc()
-        self._log.info("session.opened", address=self._address)
-
-    def _cb_client_connected(self, *_: object) -> None:
-        # aiosmtpd asks no more of them than these two offer.
-        self._reader = cast("asyncio.StreamReader", self._inbound)
-        self._writer = cast("asyncio.StreamWriter", self._outbound)
-
-    def data_received(self, data: bytes) -> None:
-        """Octets from the peer."""
-        self._inbound.feed(data)
-
-    def eof_received(self) -> bool:
-        """The peer stopped sending; what is here already is still answered where TCP allows."""
-        self._inbound.feed_eof()
-        return not self._peer.tls_version
-
-    def pause_writing(self) -> None:
-        """The peer does not read its replies."""
-        super().pause_writing()
-        self._outbound.pause()
-
-    def resume_writing(self) -> None:
-        """The peer reads again."""
-        super().resume_writing()
-        self._outbound.resume()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone: whatever was not acknowledged is forgotten."""
-        if self.transport is None:
-            return
-        self._outbound.resume()
-        super().connection_lost(error)
-        self._context.closed(self)
-        self._log.info("session.closed")
-
-    # Replies.
-
-    async def push(self, status: str | bytes) -> None:
-        """Send one reply, completing aiosmtpd's own with an enhanced code."""
-        line = status.decode() if isinstance(status, bytes) else status
-        code, _, text = line.partition(" ")
-        if code in _ENHANCED and text[:2] not in {"2.", "5."}:
-            line = f"{code} {_ENHANCED[code]} {text}"
-        self._outbound.write(line.encode("utf-8", "replace") + b"\r\n")
-        await self._outbound.drain()
-
-    async def handle_exception(self, error: Exception) -> str:
-        """The one place where an error becomes a reply."""
-        if not isinstance(error, SmtpError):
-            self._log.error("session.error", exc_info=error)
-            error = StoreDeferred(type(error).__name__)
-        rule = error.rule if isinstance(error, Refused) else type(error).__name__
-        metrics.REFUSED.labels(rule, str(error.reply.code)).inc()
-        self._log.info("refused", rule=rule, reply=str(error.reply), detail=error.detail)
-        return f"{error.reply} [session {self.id}]"
-
-    def _timeout_cb(self) -> None:
-        self._log.info("session.timeout")
-        self.hang_up(Reply(421, "4.4.2", "Idle for too long"))
-
-    def hang_up(self, reply: Reply) -> None:
-        """Say why and close the connection, unless it is closing already."""
-        if self._outbound.transport.is_closing():
-            return
-        self._outbound.write(f"{reply} [session {self.id}]\r\n".encode())
-        self._outbound.close()
+    _helo = ""
+    _transaction: Transaction | None = None
 
     @property
     def idle(self) -> bool:
         """Whether no transaction is under way, so that the session can be ended without loss."""
         return self._transaction is None
 
-    # Commands.
+    def _abandon(self) -> None:
+        if self._transaction is not None:
+            self._transaction.abandon()
+            self._transaction = None
 
-    @syntax("EHLO hostname")
+    # Before mail.
+
     async def smtp_EHLO(self, hostname: str | None) -> None:
         """Greet and say what is offered (RFC 5321 §4.1.1.1), in one write."""
         self._greeted(hostname)
+        limits = self._context.limits
         offers = [
             self.hostname,
             f"SIZE {self._context.policy.max_message_bytes}",
@@ -168,27 +70,25 @@ class Session(SMTP):
             "SMTPUTF8",
             "PIPELINING",
             "ENHANCEDSTATUSCODES",
+            "DSN",
+            "CHUNKING",
+            f"LIMITS MAILMAX={limits.max_messages} RCPTMAX={limits.max_recipients}",
         ]
         if not self._peer.tls_version:
             offers.append("STARTTLS")
-        lines = [f"250-{offer}" for offer in offers[:-1]] + [f"250 {offers[-1]}"]
-        self._outbound.write("\r\n".join(lines).encode() + b"\r\n")
-        await self._outbound.drain()
+        await self.push("\r\n".join([*(f"250-{o}" for o in offers[:-1]), f"250 {offers[-1]}"]))
 
-    @syntax("HELO hostname")
     async def smtp_HELO(self, hostname: str | None) -> None:
         """Greet without extensions; useless before TLS, but not an error (RFC 5321 §4.1.1.1)."""
         self._greeted(hostname)
-        self._outbound.write(f"250 {self.hostname}\r\n".encode())
-        await self._outbound.drain()
+        await self.push(f"250 {self.hostname}")
 
     def _greeted(self, hostname: str | None) -> None:
         if not hostname:
             raise SyntaxRefused("Syntax: EHLO hostname")
-        self._transaction = None
+        self._abandon()
         self._helo = hostname
 
-    @syntax("STARTTLS")
     async def smtp_STARTTLS(self, arg: str | None) -> None:
         """Upgrade to TLS (RFC 3207): what was said before is forgotten on both sides."""
         if arg:
@@ -198,7 +98,8 @@ class Session(SMTP):
         plain = self._outbound.transport
         plain.pause_reading()
         self._inbound.clear()
-        self._outbound.write(b"220 2.0.0 Ready to start TLS\r\n")
+        await self.push("220 2.0.0 Ready to start TLS")
+        self._outbound.flush()
         try:
             transport = await self.loop.start_tls(
                 plain,
@@ -206,9 +107,12 @@ class Session(SMTP):
                 self._context.tls(),
                 server_side=True,
                 ssl_handshake_timeout=self._context.limits.handshake_seconds,
+                ssl_shutdown_timeout=LINGER_SECONDS,
             )
         except (OSError, ssl.SSLError) as error:
             metrics.HANDSHAKES_FAILED.inc()
+            self._reason = "tls"
+            self._record("tls.failed", error=str(error))
             self._log.info("tls.failed", error=str(error), address=self._address)
             plain.abort()
             self.connection_lost(error)  # a failed handshake does not report it
@@ -218,111 +122,50 @@ class Session(SMTP):
             return
         self.transport = self._outbound.transport = transport
         self._inbound.attach(transport)
-        self._transaction = None
+        self._abandon()
         self._helo = ""
-        secured = cast("ssl.SSLObject", transport.get_extra_info("ssl_object"))
+        await self._identify(cast("ssl.SSLObject", transport.get_extra_info("ssl_object")))
+
+    async def _identify(self, secured: ssl.SSLObject) -> None:
         cipher = (secured.cipher() or ("",))[0]
         version = secured.version() or ""
         self._peer = Peer(version, cipher)  # TLS is on, whoever it may be
-        self._peer = await self._context.perimeter.identify_peer(
+        found = await self._context.perimeter.identify_peer(
             secured.getpeercert(binary_form=True), version, cipher
         )
-        shown = self._peer.certificate
-        self._log = self._log.bind(peer=str(shown.subject) if shown else "no certificate")
-        self._log.info("tls.started", version=self._peer.tls_version, cipher=cipher)
-
-    @syntax("MAIL FROM: <address>", extended=" [SP <mail-parameters>]")
-    async def smtp_MAIL(self, arg: str | None) -> None:
-        """Begin a transaction (RFC 5321 §4.1.1.2): the peer, its certificate, its domain."""
-        self._check_greeted()
-        if self._transaction is not None:
-            raise SyntaxRefused("Sender already given", code=503, enhanced="5.5.1")
-        sender, rest = parse_path(_text(arg), "FROM:")
-        parameters = parse_mail_parameters(rest)
-        if sender is not None and sender.needs_smtputf8 and not parameters.smtputf8:
-            raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
-        admit(
-            replace(self._attempt(), sender_stated=True, sender=sender, size=parameters.size),
-            Stage.PEER | Stage.SENDER,
+        shown = found.certificate
+        if shown is not None and not self._context.occupancy.identify(shown.subject):
+            self._ending = _TOO_MANY_OF_PEER
+        self._peer = found
+        name = str(shown.subject) if shown else ""
+        self._log = self._log.bind(peer=name or "no certificate")
+        if self._transcript is not None:
+            if self._counted_name() in self._context.debug_peers:
+                self._transcript.remark(f"{version} {cipher}")
+            else:
+                self._transcript = None
+        self._record(
+            "tls.started",
+            version=version,
+            cipher=cipher,
+            resumed=bool(secured.session_reused),
+            peer=name,
+            serial=f"{shown.serial:x}" if shown else "",
+            chain=found.chain.status.value if found.chain else "no certificate",
         )
-        self._transaction = Transaction(sender, parameters)
-        await self.push("250 2.1.0 Sender accepted")
 
-    @syntax("RCPT TO: <address>", extended=" [SP <mail-parameters>]")
-    async def smtp_RCPT(self, arg: str | None) -> None:
-        """Add a recipient (RFC 5321 §4.1.1.3): a mailbox of ours, open for mail."""
-        transaction = self._current()
-        address, rest = parse_path(_text(arg), "TO:")
-        parse_rcpt_parameters(rest)
-        if address is None:
-            raise SyntaxRefused("A recipient needs an address", code=553, enhanced="5.1.3")
-        if address.needs_smtputf8 and not transaction.parameters.smtputf8:
-            raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
-        if transaction.recipients >= self._context.limits.max_recipients:
-            raise SmtpError(Reply(452, "4.5.3", "Too many recipients, send the rest separately"))
-        found = await self._context.directory.lookup(address)
-        recipient = Recipient(address, found.state)
-        admit(replace(self._attempt(), recipient=recipient), Stage.RECIPIENT)
-        if found.mailbox_id is not None:
-            transaction.local[found.mailbox_id] = LocalRecipient(found.mailbox_id, address)
-        await self.push("250 2.1.5 Recipient accepted")
-
-    @syntax("DATA")
-    async def smtp_DATA(self, arg: str | None) -> None:
-        """Receive the message (RFC 5321 §4.1.1.4); `250` only once it is durable."""
-        transaction = self._current()
-        if arg:
-            raise SyntaxRefused("Syntax: DATA")
-        if not transaction.recipients:
-            raise SyntaxRefused("No valid recipients", code=554, enhanced="5.5.1")
-        await self.push("354 End data with <CR><LF>.<CR><LF>")
-        try:
-            submission = await self._take_message(transaction)
-            await self._context.intake.accept(submission)  # owns the draft from here on
-        finally:
-            self._transaction = None
-        metrics.ACCEPTED.inc()
-        self._log.info(
-            "accepted",
-            message=submission.id,
-            size=submission.draft.size,
-            recipients=len(submission.local),
-        )
-        await self.push(f"250 2.0.0 Accepted as {submission.id}")
-
-    async def _take_message(self, transaction: Transaction) -> Submission:
-        draft = self._context.blobs.draft()
-        try:
-            header = await receive(
-                self._inbound, draft, self._context.policy.max_message_bytes, self._reset_timeout
-            )
-            attempt = replace(
-                self._attempt(),
-                sender_stated=True,
-                sender=transaction.sender,
-                size=draft.size,
-                header=header,
-            )
-            admit(attempt, Stage.MESSAGE)
-        except BaseException:
-            draft.discard()
-            raise
-        submission = self._submission(transaction, draft)
-        if attempt.policy.header_from is not HeaderFromPolicy.OFF:
-            foreign = foreign_authors(attempt)
-            if foreign:
-                self._log.warning("header_from.foreign", message=submission.id, domains=foreign[:5])
-        return submission
-
-    @syntax("RSET")
-    async def smtp_RSET(self, arg: str | None) -> None:
-        """Forget the transaction (RFC 5321 §4.1.1.5)."""
-        if arg:
-            raise SyntaxRefused("Syntax: RSET")
-        self._transaction = None
+    async def smtp_NOOP(self, _arg: str | None) -> None:
+        """Nothing (RFC 5321 §4.1.1.9)."""
         await self.push("250 2.0.0 OK")
 
-    @syntax("VRFY <address>")
+    async def smtp_QUIT(self, arg: str | None) -> None:
+        """The end (RFC 5321 §4.1.1.10)."""
+        if arg:
+            raise SyntaxRefused("Syntax: QUIT")
+        await self.push("221 2.0.0 Bye")
+        self._reason = "quit"
+        self._close()
+
     async def smtp_VRFY(self, _arg: str | None) -> None:
         """Say nothing about who has a mailbox (RFC 5321 §7.3)."""
         await self.push("252 2.5.2 Cannot VRFY, but mail for a mailbox here is accepted")
@@ -332,6 +175,184 @@ class Session(SMTP):
         raise SyntaxRefused("Command not implemented", code=502, enhanced="5.5.1")
 
     smtp_AUTH = smtp_HELP = smtp_EXPN  # operators are known by their certificate  # noqa: N815
+
+    # Mail.
+
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        """Begin a transaction (RFC 5321 §4.1.1.2): the peer, its certificate, its domain."""
+        self._check_greeted()
+        if self._transaction is not None:
+            raise SyntaxRefused("Sender already given", code=503, enhanced="5.5.1")
+        if self._tally.messages >= self._context.limits.max_messages:
+            raise Disconnected(_TOO_MANY_MESSAGES)
+        sender, rest = parse_path(arg or "", "FROM:")
+        parameters = parse_mail_parameters(rest)
+        if sender is not None and sender.needs_smtputf8 and not parameters.smtputf8:
+            raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
+        admit(
+            replace(self._attempt(), sender_stated=True, sender=sender, size=parameters.size),
+            Stage.PEER | Stage.SENDER,
+        )
+        self._context.spool.check(parameters.size)
+        self._transaction = Transaction(self._context.new_id(), sender, parameters)
+        await self.push("250 2.1.0 Sender accepted")
+
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        """Add a recipient (RFC 5321 §4.1.1.3): a mailbox of ours, open for mail."""
+        transaction = self._current()
+        if transaction.body is not None:
+            raise SyntaxRefused("RCPT comes before BDAT", code=503, enhanced="5.5.1")
+        address, rest = parse_path(arg or "", "TO:")
+        parameters = parse_rcpt_parameters(rest)
+        if address is None:
+            raise SyntaxRefused("A recipient needs an address", code=553, enhanced="5.1.3")
+        if address.needs_smtputf8 and not transaction.parameters.smtputf8:
+            raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
+        if transaction.recipients >= self._context.limits.max_recipients:
+            raise SmtpError(Reply(452, "4.5.3", "Too many recipients, send the rest separately"))
+        found = await self._find(address, transaction.parameters.size)
+        recipient = Recipient(address, found.state)
+        admit(replace(self._attempt(), recipient=recipient), Stage.RECIPIENT)
+        if found.mailbox_id is not None:
+            transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
+        await self.push("250 2.1.5 Recipient accepted")
+
+    async def _find(self, address: Address, size: int | None) -> Found:
+        """The mailbox of an address; mail for postmaster goes where the configuration says."""
+        directory, postmaster = self._context.directory, self._context.postmaster
+        found = Found(MailboxState.UNKNOWN)
+        if address.domain:
+            found = await directory.lookup(address, size)
+        if (
+            postmaster is not None
+            and found.state is MailboxState.UNKNOWN
+            and address.local.lower() == "postmaster"
+        ):
+            return await directory.lookup(postmaster, size)
+        return found
+
+    async def smtp_DATA(self, arg: str | None) -> None:
+        """Receive the message (RFC 5321 §4.1.1.4); `250` only once it is durable."""
+        transaction = self._current()
+        if arg:
+            raise SyntaxRefused("Syntax: DATA")
+        if transaction.body is not None:
+            raise SyntaxRefused("The message comes by BDAT", code=503, enhanced="5.5.1")
+        if not transaction.recipients:
+            raise SyntaxRefused("No valid recipients", code=554, enhanced="5.5.1")
+        await self.push("354 End data with <CR><LF>.<CR><LF>")
+        body = self._begin_body(transaction)
+        await receive_data(Source(self._inbound, Pace(self._context.limits)), body)
+        await self._finish(transaction, body)
+
+    async def smtp_BDAT(self, arg: str | None) -> None:
+        """Receive a chunk of the message (RFC 3030 §2), the last one as DATA's end."""
+        try:
+            chunk = parse_bdat(arg)
+        except SyntaxRefused as error:
+            # Where the chunk ends is not known, so nothing after it can be read as a command.
+            raise Disconnected(error.reply) from None
+        source = Source(self._inbound, Pace(self._context.limits))
+        try:
+            transaction = self._current()
+            if not transaction.recipients:
+                raise SyntaxRefused("No valid recipients", code=554, enhanced="5.5.1")
+        except SmtpError:
+            await self._skip(source, chunk)
+            raise
+        body = transaction.body or self._begin_body(transaction)
+        if body.exceeds(chunk.size):
+            raise Disconnected(body.too_big.reply, f"a chunk of {chunk.size} octets")
+        await receive_chunk(source, body, chunk.size, last=chunk.last)
+        if chunk.last:
+            await self._finish(transaction, body)
+        elif body.problem is not None:
+            self._abandon()
+            raise body.problem
+        else:
+            await self.push(f"250 2.0.0 {chunk.size} octets received")
+
+    async def _skip(self, source: Source, chunk: Chunk) -> None:
+        if chunk.size > self._context.policy.max_message_bytes * OVERRUN:
+            raise Disconnected(Reply(552, "5.3.4", "Chunk over the limit for messages"))
+        await skip(source, chunk.size)
+
+    def _begin_body(self, transaction: Transaction) -> Body:
+        policy = self._context.policy
+        draft = self._context.blobs.draft()
+        transaction.body = Body(draft, policy.max_message_bytes, policy.max_header_bytes)
+        return transaction.body
+
+    async def _finish(self, transaction: Transaction, body: Body) -> None:
+        """The message is here: judge it, make it durable, acknowledge it."""
+        if self._transcript is not None:
+            self._transcript.remark(f"{body.draft.size} octets of the message")
+        try:
+            if body.problem is not None:
+                raise body.problem
+            submission = await self._judge(transaction, body)
+            transaction.body = None  # its draft is the intake's from here on
+            await self._context.intake.accept(submission)
+        finally:
+            self._abandon()
+        self._tally.accepted()
+        metrics.ACCEPTED.inc()
+        size, count = submission.draft.size, len(submission.local)
+        self._record(
+            "accepted",
+            message=submission.id,
+            size=size,
+            sender=submission.sender.masked if submission.sender else "<>",
+            recipients=[one.address.masked for one in submission.local],
+            receipt=submission.report.id if submission.report else "",
+        )
+        self._log.info("accepted", message=submission.id, size=size, recipients=count)
+        await self.push(f"250 2.0.0 Accepted as {submission.id}")
+        self._outbound.flush()  # whatever else is pipelined, this reply must not wait
+
+    async def _judge(self, transaction: Transaction, body: Body) -> Submission:
+        attempt = replace(
+            self._attempt(),
+            sender_stated=True,
+            sender=transaction.sender,
+            size=body.draft.size,
+            header=body.header.facts(),
+        )
+        admit(attempt, Stage.MESSAGE)
+        context, now = self._context, self._context.clock()
+        facts = SessionFacts(self.id, self.hostname, self._helo, self._address, self._peer)
+        submission = compose(facts, transaction, body.draft, now)
+        if attempt.policy.header_from is not HeaderFromPolicy.OFF:
+            foreign = foreign_authors(attempt)
+            if foreign:
+                self._record("header_from.foreign", message=submission.id, domains=foreign[:5])
+        await context.scanning.check(body.draft, self._scan_facts(submission))
+        report = receipt(
+            submission,
+            body.header.section,
+            self.hostname,
+            now,
+            context.new_id,
+            context.blobs.draft,
+        )
+        return replace(submission, report=report)
+
+    def _scan_facts(self, submission: Submission) -> ScanFacts:
+        return ScanFacts(
+            session=self.id,
+            message=submission.id,
+            address=self._address,
+            helo=self._helo,
+            sender=str(submission.sender or ""),
+            recipients=tuple(str(one.address) for one in submission.local),
+        )
+
+    async def smtp_RSET(self, arg: str | None) -> None:
+        """Forget the transaction (RFC 5321 §4.1.1.5)."""
+        if arg:
+            raise SyntaxRefused("Syntax: RSET")
+        self._abandon()
+        await self.push("250 2.0.0 OK")
 
     def _check_greeted(self) -> None:
         if not self._peer.tls_version:
@@ -348,40 +369,3 @@ class Session(SMTP):
     def _attempt(self) -> Attempt:
         snapshot = self._context.perimeter.snapshot
         return Attempt(self._peer, self._context.policy, snapshot.white_list, snapshot.problem)
-
-    def _submission(self, transaction: Transaction, draft: Draft) -> Submission:
-        now, message = self._context.clock(), self._context.new_id()
-        shown = self._peer.certificate
-        peer = str(shown.subject) if shown else ""
-        trace = TraceFacts(
-            helo=self._helo,
-            address=self._address,
-            hostname=self.hostname,
-            protocol="UTF8SMTPS" if transaction.parameters.smtputf8 else "ESMTPS",
-            message=message,
-            session=self.id,
-            at=now,
-            tls_version=self._peer.tls_version,
-            cipher=self._peer.cipher,
-            peer=peer,
-        )
-        return Submission(
-            id=message,
-            session=self.id,
-            peer=peer,
-            sender=transaction.sender,
-            received_at=now,
-            trace=received_field(trace),
-            draft=draft,
-            parameters=transaction.parameters,
-            local=tuple(transaction.local.values()),
-        )
-
-
-def _text(arg: str | None) -> str:
-    """A command's argument as text.  Raises SyntaxRefused for octets that are not UTF-8."""
-    try:
-        (arg or "").encode()
-    except UnicodeEncodeError:
-        raise SyntaxRefused("Argument is not UTF-8", code=501, enhanced="5.5.2") from None
-    return arg or ""

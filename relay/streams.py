@@ -6,18 +6,24 @@ of a message can be put back, and flow control goes through the transport of the
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from relay.errors import SyntaxRefused
 
 MAX_COMMAND_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.4 asks for 512 and more for extensions
+_MAX_PENDING: Final = 16 * 1024  # octets of replies that may gather
 HIGH_WATER: Final = 512 * 1024  # octets waiting before the peer is asked to pause
 
 
 class InboundBuffer:
-    """Octets received and not yet consumed by the session."""
+    """Octets received and not yet consumed by the session.
 
-    def __init__(self) -> None:
+    `before_wait` is called before each wait for more: what the peer waits for must leave by then.
+    """
+
+    def __init__(self, before_wait: Callable[[], None] = lambda: None) -> None:
+        self._before_wait = before_wait
         self._data = bytearray()
         self._eof = False
         self._paused = False
@@ -49,38 +55,47 @@ class InboundBuffer:
         """Put octets back in front of everything else."""
         self._data[:0] = data
 
-    async def readuntil(self) -> bytes:
-        """One command line with its line end.
+    async def readline(self) -> bytes:
+        """One command line without its line end.
 
-        Raises LimitOverrunError as StreamReader does for a line over MAX_COMMAND_LINE, and
-        SyntaxRefused for one that ends in a bare LF, which is how smuggled commands begin.
+        Raises SyntaxRefused, at the line's end, for one over MAX_COMMAND_LINE, for one that ends in
+        a bare LF, which is how smuggled commands begin, and for a bare CR or a NUL in it.
         """
-        searched = 0
+        searched, too_long = 0, False
         while (end := self._data.find(b"\n", searched)) < 0:
             searched = len(self._data)
             if searched > MAX_COMMAND_LINE:
-                raise self._too_long(searched)
+                too_long = True
+                # A CR at the end may belong to the line's end, which must stay whole.
+                self.take(searched - (self._data[-1] == 0x0D))
+                searched = len(self._data)
             await self._more()
-        if end >= MAX_COMMAND_LINE:
-            raise self._too_long(end)
-        line = self._take(end + 1)
+        line = self.take(end + 1)
+        if too_long or len(line) > MAX_COMMAND_LINE:
+            raise SyntaxRefused("Command line too long", code=500, enhanced="5.5.2")
         if not line.endswith(b"\r\n"):
             raise SyntaxRefused("Commands end with CRLF", code=500, enhanced="5.5.2")
-        return line
+        if b"\0" in line or line.count(b"\r") > 1:
+            raise SyntaxRefused("Bare CR or NUL in a command", code=500, enhanced="5.5.2")
+        return line[:-2]
 
-    async def read(self, limit: int = HIGH_WATER) -> bytes:
-        """Whatever is there, at least one octet and at most `limit`."""
+    @property
+    def empty(self) -> bool:
+        """Whether everything that arrived has been taken."""
+        return not self._data
+
+    @property
+    def holds_line(self) -> bool:
+        """Whether a command line is here whole."""
+        return b"\n" in self._data
+
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
         while not self._data:
             await self._more()
-        return self._take(limit)
 
-    def _too_long(self, octets: int) -> asyncio.LimitOverrunError:
-        # The session drops so many octets and reads on to the line's end, which must stay whole:
-        # a CR taken away would leave a bare LF.
-        ends_in_cr = self._data[octets - 1] == 0x0D
-        return asyncio.LimitOverrunError("command line too long", octets - ends_in_cr)
-
-    def _take(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes:
+        """What is there now, at most `count` octets."""
         taken = bytes(self._data[:count])
         del self._data[:count]
         if self._paused and len(self._data) < HIGH_WATER // 2 and self._transport is not None:
@@ -89,6 +104,7 @@ class InboundBuffer:
         return taken
 
     async def _more(self) -> None:
+        self._before_wait()
         if self._eof and self._transport is not None:
             # Nobody will speak again: hang up, and let connection_lost end the session.
             self._transport.close()
@@ -104,23 +120,42 @@ class InboundBuffer:
 
 
 class ReplyWriter:
-    """Writes replies to the transport of the moment and waits while the peer does not read them."""
+    """Writes replies to the transport of the moment and waits while the peer does not read them.
+
+    Replies to a group of pipelined commands gather until `flush` and leave together
+    (RFC 2920 §3.2).
+    """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
+        self._pending = bytearray()
         self._writable = asyncio.Event()
         self._writable.set()
 
     def write(self, data: bytes) -> None:
         """Queue octets for sending."""
-        self.transport.write(data)
+        self._pending += data
+
+    def flush(self) -> None:
+        """Let what is queued leave."""
+        if self._pending:
+            data = bytes(self._pending)
+            self._pending.clear()
+            self.transport.write(data)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the peer has left so much unread that more must wait."""
+        return len(self._pending) > _MAX_PENDING or not self._writable.is_set()
 
     async def drain(self) -> None:
-        """Wait until the peer has taken enough of what was written."""
+        """Send what is queued and wait until the peer has taken enough of it."""
+        self.flush()
         await self._writable.wait()
 
     def close(self) -> None:
         """Close the connection after what is queued has left."""
+        self.flush()
         self.transport.close()
 
     def pause(self) -> None:

@@ -7,7 +7,7 @@ by the white list, not by the host name (DOMAIN §3.3).
 """
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,8 +22,8 @@ _log = structlog.get_logger(__name__)
 # TLS 1.2 suites: ephemeral key exchange and authenticated encryption only, after ANSSI's advice
 # (DOMAIN §8).  TLS 1.3 suites all qualify.
 DEFAULT_SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
-# TODO groups
-DEFAULT_GROUPS: Final = ("X25519", "P-256", "P-384", "P-521")
+# Groups of the same advice, in OpenSSL's names, the fastest first.
+DEFAULT_GROUPS: Final = ("X25519", "prime256v1", "secp384r1", "secp521r1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +78,76 @@ class Renewing:
         return self._context
 
 
-def server_context(identity: Identity, trust: TrustStore) -> ssl.SSLContext:
-    """The context for connections from peers.  Raises TrustFileError."""
-    context = _context(ssl.PROTOCOL_TLS_SERVER, identity, trust)
+def server_context(
+    identity: Identity, trust: TrustStore, suites: str = DEFAULT_SUITES
+) -> ssl.SSLContext:
+    """The context for connections from peers.  Raises TrustFileError.
+
+    Sessions may be resumed by ticket; who the peer is comes from the ticket and is judged anew.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER, identity, trust, suites)
     context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 
-def client_context(identity: Identity, trust: TrustStore) -> ssl.SSLContext:
+def client_context(
+    identity: Identity, trust: TrustStore, suites: str = DEFAULT_SUITES
+) -> ssl.SSLContext:
     """The context for connections to peers.  Raises TrustFileError."""
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, identity, trust)
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, identity, trust, suites)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def _context(protocol: ssl._SSLMethod, identity: Identity, trust: TrustStore) -> ssl.SSLContext:
+def check_suites(suites: str) -> None:
+    """Raise ValueError for suites that OpenSSL does not know, or that are not safe to offer.
+
+    Each must make a key of its own for every session and tell who the server is.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.set_ciphers(suites)
+    except ssl.SSLError:
+        raise ValueError(f"OpenSSL knows no cipher suite of {suites!r}") from None
+    weak = [
+        suite["name"]
+        for suite in context.get_ciphers()
+        if suite["protocol"] != "TLSv1.3"
+        and (suite["kea"] not in {"kx-ecdhe", "kx-dhe"} or suite["auth"] == "auth-null")
+    ]
+    if weak:
+        raise ValueError(f"no forward secrecy or no authentication: {', '.join(weak[:5])}")
+
+
+def check_group(group: str) -> None:
+    """Raise ValueError for a group of which OpenSSL knows nothing."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ecdh_curve(group)
+    except (ValueError, ssl.SSLError):
+        raise ValueError(
+            f"OpenSSL knows no group {group!r}; known are {', '.join(DEFAULT_GROUPS)}"
+        ) from None
+
+
+def openssl_configuration(groups: Sequence[str]) -> str:
+    """The configuration by which OpenSSL offers these groups alone, in this order.
+
+    Python's ssl can name one group only; a process whose OPENSSL_CONF names a file with this text
+    uses them for each of its contexts.
+    """
+    return (
+        "openssl_conf = mssante\n[mssante]\nssl_conf = ssl\n[ssl]\nsystem_default = defaults\n"
+        f"[defaults]\nGroups = {':'.join(groups)}\n"
+    )
+
+
+def _context(
+    protocol: ssl._SSLMethod, identity: Identity, trust: TrustStore, suites: str
+) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(DEFAULT_SUITES)
+    context.set_ciphers(suites)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.load_verify_locations(cadata=trust.pem)
     try:

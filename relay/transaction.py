@@ -10,29 +10,48 @@ from datetime import datetime
 
 from mailstore.drafts import Draft
 from relay.address import Address
-from relay.parameters import MailParameters
+from relay.admission import Peer
+from relay.headers import TraceFacts, received_field
+from relay.parameters import MailParameters, RcptParameters
+from relay.receiving import Body
 
 
 @dataclass(frozen=True, slots=True)
 class LocalRecipient:
-    """A recipient with a mailbox here."""
+    """A recipient with a mailbox here, and what was asked for it."""
 
     mailbox_id: int
     address: Address
+    parameters: RcptParameters = field(default_factory=RcptParameters)
 
 
 @dataclass(slots=True)
 class Transaction:
-    """The transaction under way between MAIL and the end of DATA (RFC 5321 §3.3)."""
+    """The transaction under way between MAIL and the end of the message (RFC 5321 §3.3).
 
+    `id` is the message's; `body` is there once its octets come.
+    """
+
+    id: str
     sender: Address | None
     parameters: MailParameters
     local: dict[int, LocalRecipient] = field(default_factory=dict)
+    body: Body | None = None
 
     @property
     def recipients(self) -> int:
         """How many recipients have been accepted."""
         return len(self.local)
+
+    def add(self, recipient: LocalRecipient) -> None:
+        """Accept a recipient; a mailbox named twice has the message once."""
+        self.local.setdefault(recipient.mailbox_id, recipient)
+
+    def abandon(self) -> None:
+        """Give back what it holds: nothing of it was acknowledged."""
+        if self.body is not None:
+            self.body.draft.discard()
+            self.body = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +59,7 @@ class Submission:
     """A message admitted and received, to be made durable.
 
     `sender` is None for the null reverse-path, `trace` our Received field, `peer` the DN of the
-    operator that sent it or `local`.
+    operator that sent it or `local`.  `report` becomes durable with it, or neither does.
     """
 
     id: str
@@ -53,3 +72,46 @@ class Submission:
     parameters: MailParameters = field(default_factory=MailParameters)
     local: tuple[LocalRecipient, ...] = ()
     remote: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    report: "Submission | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What the trace of a message says of the session that brought it."""
+
+    session: str
+    hostname: str
+    helo: str
+    address: str
+    peer: Peer
+
+
+def compose(
+    facts: SessionFacts, transaction: Transaction, draft: Draft, now: datetime
+) -> Submission:
+    """The submission of a peer's transaction whose message is in `draft`."""
+    shown = facts.peer.certificate
+    peer = str(shown.subject) if shown else ""
+    trace = TraceFacts(
+        helo=facts.helo,
+        address=facts.address,
+        hostname=facts.hostname,
+        protocol="UTF8SMTPS" if transaction.parameters.smtputf8 else "ESMTPS",
+        message=transaction.id,
+        session=facts.session,
+        at=now,
+        tls_version=facts.peer.tls_version,
+        cipher=facts.peer.cipher,
+        peer=peer,
+    )
+    return Submission(
+        id=transaction.id,
+        session=facts.session,
+        peer=peer,
+        sender=transaction.sender,
+        received_at=now,
+        trace=received_field(trace),
+        draft=draft,
+        parameters=transaction.parameters,
+        local=tuple(transaction.local.values()),
+    )

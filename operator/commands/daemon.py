@@ -6,23 +6,37 @@ from pathlib import Path
 
 import click
 
+from whitelist.errors import InvalidName
+
 from .. import demo as demonstration
 from .. import logs
+from ..launch import parse_names
 from ..settings import load
 from ..supervisor import Supervisor
 
 
 @click.command()
+@click.option(
+    "--debug-peer",
+    "peers",
+    multiple=True,
+    metavar="DN",
+    help="Keep transcripts, without content, of this peer's sessions in the journal; repeatable.",
+)
 @click.pass_obj
-def serve(given: Path | None) -> None:
+def serve(given: Path | None, peers: tuple[str, ...]) -> None:
     """Run the operator until SIGTERM or Ctrl-C."""
     settings = load(given)
+    try:
+        names = parse_names(peers)
+    except InvalidName as error:
+        raise click.BadParameter(str(error), param_hint="--debug-peer") from None
     logs.configure(settings.log.level, settings.log.format)
 
     def announce(addresses: Sequence[str]) -> None:
         click.echo(f"mssante listens on {', '.join(addresses)}, admin on {settings.admin.listen}")
 
-    asyncio.run(Supervisor(settings, announce).run())
+    asyncio.run(Supervisor(settings, announce, names).run())
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """Commands on the mailstore: domain, mailbox, message."""
 
+import re
 import shutil
 import sys
 from contextlib import closing
@@ -18,7 +19,10 @@ from mailstore.mailboxes import (
     get_mailbox,
     list_domains,
     list_mailboxes,
+    set_quota,
     set_state,
+    used_by_mailbox,
+    used_octets,
 )
 from mailstore.messages import get_message, list_entries
 from relay.acceptance import Store
@@ -27,6 +31,22 @@ from relay.address import parse_address
 from .. import runtime
 from ..output import show_record, show_rows
 from ..settings import load
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class _Size(click.ParamType):
+    """A number of octets: plain, or followed by K, M, G or T, powers of 1024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a size, within what the database's integers hold."""
+        found = re.fullmatch(r"([0-9]{1,15})|([0-9]{1,6})([KMGT])", value.upper(), re.ASCII)
+        if found is None:
+            self.fail(f"{value!r} is not a size: octets, or 500M, 2G", param, ctx)
+        return int(found[1] or found[2]) * _UNITS[found[3] or ""]
+
 
 _KINDS = ("rpps", "adeli", "finess", "siret", "siren")
 
@@ -65,12 +85,14 @@ def mailbox() -> None:
     """Mailboxes (BAL): nominative, organisational, applicative, shared by a practice."""
 
 
-def _record(found: Mailbox) -> dict[str, Any]:
+def _record(found: Mailbox, used: int) -> dict[str, Any]:
     return {
         "address": found.address,
         "type": found.type,
         "state": found.state,
         "identifier": str(found.identifier),
+        "quota": found.quota,
+        "used": used,
         "description": found.description,
         "created_at": found.created_at,
     }
@@ -85,9 +107,16 @@ def _record(found: Mailbox) -> dict[str, Any]:
 @click.option("--siret", help="14 digits: ORG, APP.")
 @click.option("--siren", help="9 digits: ORG, APP.")
 @click.option("--description", help="Shown in listings.")
+@click.option("--quota", type=_Size(), help="Octets of messages it may hold, as 500M or 2G.")
 @click.pass_obj
 def mailbox_add(
-    given: Path | None, /, address: str, kind: str, description: str | None, **numbers: str | None
+    given: Path | None,
+    /,
+    address: str,
+    kind: str,
+    description: str | None,
+    quota: int | None,
+    **numbers: str | None,
 ) -> None:
     """Open the mailbox ADDRESS, tied to one national identifier."""
     stated = [(name, value) for name, value in numbers.items() if value is not None]
@@ -102,6 +131,7 @@ def mailbox_add(
             MailboxType(kind),
             identifier,
             description=description,
+            quota=quota,
             now=runtime.clock(),
         )
     click.echo(f"added {added.address}")
@@ -114,8 +144,9 @@ def mailbox_add(
 def mailbox_list(given: Path | None, name: str | None, *, as_json: bool) -> None:
     """List mailboxes by address."""
     with _store(given) as store, store.database.read() as connection:
-        rows = [_record(found) for found in list_mailboxes(connection, name)]
-    columns = ("address", "type", "state", "identifier", "description")
+        used = used_by_mailbox(connection, name)
+        rows = [_record(found, used.get(found.id, 0)) for found in list_mailboxes(connection, name)]
+    columns = ("address", "type", "state", "identifier", "quota", "used", "description")
     show_rows(rows, columns, as_json=as_json)
 
 
@@ -127,7 +158,24 @@ def mailbox_show(given: Path | None, address: str, *, as_json: bool) -> None:
     """Show one mailbox."""
     with _store(given) as store, store.database.read() as connection:
         found = get_mailbox(connection, address)
-    show_record(_record(found), as_json=as_json)
+        used = used_octets(connection, found.id)
+    show_record(_record(found, used), as_json=as_json)
+
+
+@mailbox.command("quota")
+@click.argument("address")
+@click.argument("size")
+@click.pass_obj
+def mailbox_quota(given: Path | None, address: str, size: str) -> None:
+    """Limit what ADDRESS may hold to SIZE (octets, or 500M, 2G), or with none no more.
+
+    Mail for a mailbox that is full is put off with 452 4.2.2.
+    """
+    quota = None if size == "none" else _Size().convert(size, None, None)
+    with _store(given) as store, store.database.write() as connection:
+        found = set_quota(connection, address, quota)
+    limit = "no quota" if found.quota is None else f"a quota of {found.quota} octets"
+    click.echo(f"{found.address} has {limit}")
 
 
 def _transition(verb: str, state: MailboxState, help_text: str) -> None:

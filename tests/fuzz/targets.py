@@ -13,10 +13,19 @@ from lxml import etree
 
 from relay.address import parse_address, parse_path
 from relay.errors import SyntaxRefused
-from relay.framing import DataDecoder
+from relay.framing import ChunkChecker, DataDecoder, LineChecker
 from relay.headers import read_header
-from relay.parameters import parse_mail_parameters
+from relay.parameters import (
+    decode_orcpt,
+    decode_xtext,
+    parse_bdat,
+    parse_mail_parameters,
+    parse_rcpt_parameters,
+)
+from relay.reports import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
+from tests.support.cutting import cut
 from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, trust
+from tests.support.reports import read_report
 from whitelist.document import read_document
 from whitelist.errors import InvalidName, ListRefused
 from whitelist.loading import read_list
@@ -60,13 +69,71 @@ def certificates(data: bytes) -> None:
 
 
 def commands(data: bytes) -> None:
-    """Arguments of MAIL and RCPT."""
+    """Arguments of MAIL, RCPT and BDAT; what they keep verbatim can be decoded for reports."""
     text = data.decode("utf-8", "surrogateescape")
-    for parse in (parse_address, parse_mail_parameters):
-        with suppress(SyntaxRefused):
-            parse(text)
+    with suppress(SyntaxRefused):
+        parse_address(text)
+    with suppress(SyntaxRefused):
+        parse_bdat(text)
     with suppress(SyntaxRefused):
         parse_path(f"FROM:{text}", "FROM:")
+    with suppress(SyntaxRefused):
+        address, text = parse_path(f"TO:{text}", "TO:")
+        assert address is None or address.domain or str(address) == "postmaster"
+    envid, orcpt = reported(text)
+    for verbatim, said in (
+        (envid, envid and decode_xtext(envid)),
+        (orcpt, orcpt and decode_orcpt(orcpt)),
+    ):
+        assert verbatim is None or verbatim in text
+        assert said is None or all(" " <= char <= "~" for char in said)
+
+
+def reported(text: str) -> tuple[str | None, str | None]:
+    """ENVID and ORCPT, each where these are good parameters of its command."""
+    envid = orcpt = None
+    with suppress(SyntaxRefused):
+        envid = parse_mail_parameters(text).envid
+    with suppress(SyntaxRefused):
+        orcpt = parse_rcpt_parameters(text).orcpt
+    return envid, orcpt
+
+
+def chunks(data: bytes) -> None:
+    """Content of BDAT, whole and cut: the same octets, and the faults that any message has."""
+    lines = LineChecker()
+    lines.check(data)
+    for pieces in ([data], cut(data, [7] * (len(data) // 7))):
+        checker = ChunkChecker()
+        assert b"".join(map(checker.feed, pieces)) + checker.finish() == data
+        assert checker.violation is lines.violation
+
+
+def reports(data: bytes) -> None:
+    """A sender, parameters of MAIL and of RCPT, and a header section: only our fields and parts."""
+    sender, mail, rcpt, headers = (data.split(b"\n", 3) + [b""] * 3)[:4]
+    try:
+        to = str(parse_address(sender.decode("utf-8", "surrogateescape")))
+    except SyntaxRefused:
+        to = "dr@b.mssante.fr"
+    envid, _ = reported(mail.decode("utf-8", "surrogateescape"))
+    _, orcpt = reported(rcpt.decode("utf-8", "surrogateescape"))
+    diagnostic = rcpt.decode("utf-8", "replace")
+    recipient = ReportedRecipient(to, Action.RELAYED, DELIVERED_STATUS, orcpt, diagnostic)
+    facts = ReportFacts(
+        hostname="smtp.a.mssante.fr",
+        message_id="id",
+        to=to,
+        at=NOW,
+        arrival=NOW,
+        envid=envid,
+        recipients=(recipient,),
+        headers=headers,
+        smtputf8=not to.isascii(),
+    )
+    report = read_report(build_report(facts))
+    assert len(report.recipients) == 1
+    assert report.original == headers or len(headers) > 64 * 1024
 
 
 def messages(data: bytes) -> None:
@@ -95,7 +162,25 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = Mappi
             (GOOD_LIST[: GOOD_LIST.index(b"<Signature")] + b"</ListeBlancheMSSante>",),
         ),
         "certificates": (certificates, (trust().anchors[0].public_bytes(Encoding.DER),)),
-        "commands": (commands, (b"<dr@b.mssante.fr> SIZE=1", b'<"a b"@b.fr> BODY=8BITMIME')),
+        "commands": (
+            commands,
+            (
+                b"<dr@b.mssante.fr> SIZE=1",
+                b'<"a b"@b.fr> BODY=8BITMIME',
+                b"<Postmaster> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@c.fr",
+                rb"<a@b.fr> NOTIFY=NEVER ORCPT=utf-8;h\x{E9}@b.fr",
+                b"RET=HDRS ENVID=QQ+20x SIZE=12",
+                b"86 LAST",
+            ),
+        ),
+        "chunks": (chunks, (b"From: a@b.fr\r\n\r\n.\r\n..x\r\n", b"a\r\r\nb\0" + b"x" * 999)),
+        "reports": (
+            reports,
+            (
+                b"dr@b.fr\nENVID=QQ+20x\nORCPT=rfc822;a+2Bb@c.fr\nFrom: dr@b.fr\r\nX: y\r\n",
+                "hé@b.fr\nENVID=x\nORCPT=utf-8;é@b.fr\nX: é\r\n--id.0\r\n".encode(),
+            ),
+        ),
         "messages": (messages, (b"From: a@b.fr\r\n\r\n..x\r\n.\r\nMAIL", b"\r\n\n.\n")),
     }
 )

@@ -1,7 +1,9 @@
 """Drafts: bytes on their way in."""
 
 import hashlib
+import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,70 @@ def test_a_failed_rename_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="blob store: Is a directory"):
         draft.place(tmp_path / "blob")
     assert [path.name for path in tmp_path.iterdir()] == ["blob"]
+
+
+@pytest.mark.parametrize("size", [0, 1, MEMORY_LIMIT, MEMORY_LIMIT + 1, 3 * MEMORY_LIMIT + 17])
+@pytest.mark.parametrize("chunk", [1000, 128 * 1024, 10**7])
+def test_what_is_written_so_far_can_be_read_back(tmp_path: Path, size: int, chunk: int) -> None:
+    data = random.Random(size).randbytes(size)
+    draft = Draft(tmp_path)
+    for start in range(0, size, 50_000):
+        draft.write(data[start : start + 50_000])
+    assert draft.spilled == (size > MEMORY_LIMIT)
+    for _ in range(2):
+        read = list(draft.chunks(chunk))
+        assert b"".join(read) == data
+        assert all(0 < len(piece) <= chunk for piece in read)
+    # Reading changes nothing: it goes on, and is placed whole.
+    draft.write(b"and more")
+    assert b"".join(draft.chunks()) == data + b"and more"
+    assert draft.blob == hashlib.sha256(data + b"and more").hexdigest()
+    draft.spill()
+    draft.sync()
+    draft.place(tmp_path / "blob")
+    assert (tmp_path / "blob").read_bytes() == data + b"and more"
+
+
+@pytest.mark.parametrize("size", [MEMORY_LIMIT, 3 * MEMORY_LIMIT])
+def test_a_reader_under_way_is_not_disturbed(tmp_path: Path, size: int) -> None:
+    data = random.Random(1).randbytes(size)
+    draft = Draft(tmp_path)
+    draft.write(data)
+    reading = draft.chunks(1000)
+    read = [next(reading)]
+    draft.write(b"x" * MEMORY_LIMIT)
+    read += [next(reading), next(reading)]
+    draft.discard()
+    # The number of the descriptor that was closed now belongs to other bytes.
+    other = Draft(tmp_path)
+    other.write(b"y" * size * 2)
+    assert b"".join([*read, *reading]) == data
+    other.discard()
+
+
+@pytest.mark.parametrize("size", [1, 2 * MEMORY_LIMIT])
+def test_an_ended_draft_cannot_be_read(tmp_path: Path, size: int) -> None:
+    draft = Draft(tmp_path)
+    draft.write(b"x" * size)
+    reading = draft.chunks()
+    draft.discard()
+    with pytest.raises(StoreUnavailable, match="was discarded"):
+        next(reading)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda file: os.truncate(file, 100), Path.unlink], ids=["cut", "gone"]
+)
+def test_a_draft_whose_file_was_harmed_is_given_up(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    draft = Draft(tmp_path)
+    draft.write(b"x" * 2 * MEMORY_LIMIT)
+    [file] = tmp_path.iterdir()
+    damage(file)
+    with pytest.raises(StoreUnavailable, match="cannot read from the blob store"):
+        list(draft.chunks())
+    assert draft.ended
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StoreUnavailable, match="cannot read from the blob store"):
+        draft.spill()

@@ -82,6 +82,7 @@ def test_the_rows_that_the_next_test_spoils_are_accepted(
         (mailboxes, "identifier_kind", "NIR"),
         (mailboxes, "address", "a@chu.mssante.fr"),
         (mailboxes, "domain_id", 99),
+        (mailboxes, "quota", -1),
         (messages, "id", "0" * 32),
         (messages, "id", "short"),
         (messages, "blob", "a" * 63),
@@ -112,7 +113,7 @@ def test_address_and_type_are_immutable(filled: Database, column: str, value: st
 def test_the_rest_of_a_mailbox_may_change(filled: Database) -> None:
     with filled.write() as conn:
         same = {"address": mailboxes.c.address, "type": "PER"}
-        change = {"state": MailboxState.SUSPENDED.value, "description": "leave"}
+        change = {"state": MailboxState.SUSPENDED.value, "description": "leave", "quota": 1}
         assert conn.execute(update(mailboxes).values(same | change)).rowcount == 1
 
 

@@ -1,26 +1,28 @@
-"""Postfix as the other operator, both ways: it demands our certificate, and we judge its own."""
+"""Postfix as the other operator, both ways: it demands our certificate, and we judge its own.
+
+Its client pipelines; it has no BDAT (as Postfix's own BDAT_README says, only its server has).
+"""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import dial, lay_out, served
+from tests.support.exchange import (
+    CARDIOLOGY,
+    DURAND,
+    MARTIN,
+    NOBODY,
+    fields_on_top,
+    refusing_session,
+)
 from tests.support.letters import UNTOUCHABLE
 from tests.support.postfix import missing, postfix
 from tests.support.waiting import until_now
 
-MARTIN = "claire.martin@a.mssante.fr"
-DURAND = "durand@b.mssante.fr"
-
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
-
-
-def fields_on_top(message: bytes, original: bytes) -> set[bytes]:
-    """Names of the header fields that stand before the unchanged original."""
-    assert message.endswith(original)
-    added = message.removesuffix(original).replace(b"\r\n\t", b" ").replace(b"\r\n ", b" ")
-    return {line.partition(b":")[0].lower() for line in added.splitlines()}
 
 
 def test_postfix_takes_our_message_as_it_is(tmp_path: Path) -> None:
@@ -64,11 +66,20 @@ def test_postfix_relays_to_us(tmp_path: Path) -> None:
         with dial(peer.port, *a.identity("b")) as smtp:
             smtp.ehlo()
             smtp.mail(DURAND, ["BODY=8BITMIME"])
-            smtp.rcpt(MARTIN)
+            for recipient in (MARTIN, CARDIOLOGY, NOBODY):
+                smtp.rcpt(recipient)
             assert smtp.data(UNTOUCHABLE)[0] == 250
-        until_now(lambda: "status=" in peer.log())
-        assert "status=sent (250 2.0.0 Accepted as " in peer.log(), peer.log()
+        until_now(lambda: peer.log().count(" status=") >= 3)
+        log = peer.log()
     (entry,) = a.entries(MARTIN)
+    (other,) = a.entries(CARDIOLOGY)
+    assert entry.message.id == other.message.id  # one transaction for both
+    assert log.count(f"status=sent (250 2.0.0 Accepted as {entry.message.id})") == 2, log
+    assert re.search(rf"to=<{NOBODY}>, .* status=bounced \(.* said: 550 5\.1\.1 ", log), log
+    # RFC 2920: the whole envelope leaves before the first reply to it.
+    said = re.findall(r"smtp\[\d+\]: ([<>]) \S+: (\w+)", log)
+    mail = said.index((">", "MAIL"))
+    assert said[mail : mail + 5] == [(">", word) for word in ("MAIL", *["RCPT"] * 3, "DATA")], log
     assert fields_on_top(a.body(entry), UNTOUCHABLE) == {b"received"}
     assert entry.message.sender == DURAND
     assert entry.message.peer.startswith("CN=smtp.b.mssante.fr,")
@@ -80,6 +91,8 @@ def test_a_postfix_that_is_not_on_the_list_is_turned_away(tmp_path: Path) -> Non
     with served(a), postfix("b.mssante.fr", "intruder", {"a.mssante.fr": a.endpoint}) as peer:
         with dial(peer.port, *a.identity("b")) as smtp:
             smtp.sendmail(DURAND, [MARTIN], b"Subject: x\r\n\r\nBonjour\r\n")
-        until_now(lambda: "status=" in peer.log())
-        assert "status=bounced (host 127.0.0.1[127.0.0.1] said: 554 5.7.1 " in peer.log()
+        until_now(lambda: " status=" in peer.log())
+        log = peer.log()
+        assert "status=bounced (host 127.0.0.1[127.0.0.1] said: 554 5.7.1 " in log
+        assert refusing_session(log, a)
     assert a.entries(MARTIN) == []

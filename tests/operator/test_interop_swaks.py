@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import Daemon, federation, lay_out, served
+from tests.support.exchange import CARDIOLOGY, MARTIN
 from tests.support.letters import UNTOUCHABLE
 
 SWAKS = shutil.which("swaks")
-MARTIN = "claire.martin@a.mssante.fr"
 
 
 def able() -> bool:
@@ -66,6 +66,22 @@ def test_a_message_arrives_octet_for_octet(operator_a: Daemon, tmp_path: Path) -
     assert operator_a.body(entry) == UNTOUCHABLE
     assert entry.message.sender == "dr@b.mssante.fr"
     assert f"by smtp.a.mssante.fr with ESMTPS id {entry.message.id}" in entry.message.trace
+
+
+def test_commands_in_one_packet(operator_a: Daemon) -> None:
+    # RFC 2920; swaks has no BDAT.
+    certificate, key = operator_a.identity("b")
+    code, said = swaks(
+        operator_a,
+        *("--tls", "--tls-cert", certificate, "--tls-key", key),
+        *("--pipeline", "--to", f"{MARTIN},{CARDIOLOGY}"),
+    )
+    assert code == 0, said
+    words = [line[4:8] for line in said.splitlines() if line[:3] in {" ~>", "<~ "}]
+    mail = words.index("MAIL")
+    assert words[mail : mail + 7] == ["MAIL", "RCPT", "RCPT", "DATA", "250 ", "250 ", "250 "], said
+    (entry,) = operator_a.entries(CARDIOLOGY)
+    assert entry.message.sender == "dr@b.mssante.fr"
 
 
 def test_it_can_verify_our_certificate(operator_a: Daemon, tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from mailstore import dialect
 from mailstore.database import Database
 from mailstore.errors import InvalidDatabaseUrl, MailstoreError, StoreUnavailable
-from mailstore.mailboxes import add_domain, list_domains
+from mailstore.mailboxes import add_domain, list_domains, list_mailboxes
 from mailstore.schema import metadata
 from mssante_operator import migrate
 from mssante_operator.revision import REVISION
@@ -73,6 +73,31 @@ def test_down_to_nothing_and_up_again(database_url: str) -> None:
     migrate.upgrade(database_url)
     database = Database(database_url)
     test_migrations_make_exactly_the_metadata(database)
+    database.close()
+
+
+def test_mailboxes_keep_what_they_have_as_the_quota_comes_and_goes(database_url: str) -> None:
+    migrate.downgrade(database_url, "0002")
+    database = Database(database_url)
+    with database.write() as conn:
+        conn.execute(text("INSERT INTO domains (name, created_at) VALUES ('a.mssante.fr', 0)"))
+        conn.execute(
+            text(
+                "INSERT INTO mailboxes (domain_id, local_part, address, type, state,"
+                " identifier_kind, identifier_value, created_at)"
+                " SELECT id, 'a', 'a@a.mssante.fr', 'PER', 'active', 'RPPS', '10000001916', 0"
+                " FROM domains"
+            )
+        )
+    for revision in (REVISION, "0002", REVISION):
+        migrate.upgrade(database_url)
+        migrate.downgrade(database_url, revision)
+        # DOMAIN §9.33: on SQLite the trigger would go with a table that is rebuilt.
+        with pytest.raises(IntegrityError, match="never change"), database.write() as conn:
+            conn.execute(text("UPDATE mailboxes SET type = 'ORG'"))
+    with database.read() as conn:
+        (found,) = list_mailboxes(conn)
+    assert (found.address, found.quota) == ("a@a.mssante.fr", None)
     database.close()
 
 

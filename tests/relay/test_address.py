@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.address import Address, parse_address, parse_path
+from relay.address import POSTMASTER, Address, parse_address, parse_path
 from relay.errors import SyntaxRefused
 from relay.parameters import parse_mail_parameters
 
@@ -147,6 +147,56 @@ def test_a_path(argument: str, address: Address | None, rest: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("argument", "rest"),
+    [
+        ("TO:<Postmaster>", ""),
+        ("to:<postmaster>", ""),
+        ("TO: <POSTMASTER>", ""),
+        ("TO:<pOsTmAsTeR>  NOTIFY=NEVER", "NOTIFY=NEVER"),
+    ],
+)
+def test_the_postmaster_needs_no_domain_as_a_recipient(argument: str, rest: str) -> None:
+    # RFC 5321 §4.1.1.3, §4.5.1
+    assert parse_path(argument, "TO:") == (POSTMASTER, rest)
+    assert Address("postmaster", "") == POSTMASTER
+    assert str(POSTMASTER) == POSTMASTER.masked == "postmaster"
+    assert not POSTMASTER.needs_smtputf8
+
+
+@pytest.mark.parametrize(
+    ("argument", "code"),
+    [
+        ("TO:Postmaster", 553),
+        ("TO:<Postmaster", 553),
+        ("TO:< Postmaster>", 553),
+        ("TO:<Postmaster >", 553),
+        ("TO:<Postmaster@>", 553),
+        ("TO:<postmasters>", 553),
+        ("TO:<post>", 553),
+        ("TO:<abuse>", 553),
+        ('TO:<"postmaster">', 553),
+        ("TO:<@r.fr:Postmaster>", 553),
+        ("TO:<po\u017ftmaster>", 553),  # LONG S, which ignoring case takes for an S
+        ("TO:<Postmaster>NOTIFY=NEVER", 501),
+        ("TO:<Postmaster>\r\nDATA", 501),
+        ("TO:<Postmaster><c@d.fr>", 501),
+    ],
+)
+def test_nobody_else_does_without_a_domain(argument: str, code: int) -> None:
+    with pytest.raises(SyntaxRefused) as caught:
+        parse_path(argument, "TO:")
+    assert caught.value.reply.code == code
+
+
+@pytest.mark.parametrize("text", ["postmaster", "Postmaster", "POSTMASTER"])
+def test_the_postmaster_without_a_domain_is_no_sender_and_no_bare_address(text: str) -> None:
+    with pytest.raises(SyntaxRefused):
+        parse_path(f"FROM:<{text}>", "FROM:")
+    with pytest.raises(SyntaxRefused):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(
     ("argument", "code"),
     [
         ("", 501),
@@ -276,14 +326,20 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 
 
 @pytest.mark.fuzz
-@given(st.builds("{}{}".format, st.sampled_from(["TO:", "to: ", "TO:<", ""]), CANDIDATES))
+@given(
+    st.builds(
+        "{}{}".format, st.sampled_from(["TO:", "to: ", "TO:<", "TO:<PostMaster>", ""]), CANDIDATES
+    )
+)
 def test_any_argument_is_a_path_or_refused(argument: str) -> None:
     try:
         address, rest = parse_path(argument, "TO:")
     except SyntaxRefused:
         return
     assert argument.rstrip(" ").endswith(rest)
-    if address is not None:
+    if address == POSTMASTER:
+        assert "<postmaster>" in argument.lower()
+    elif address is not None:
         assert parse_address(str(address)) == address
         assert_harmless(address)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mssante_operator import runtime
+from relay.admission import Policy
 from relay.route import Router, Target
 from tests.support.operators import ACTIVE, SUSPENDED, inbound, trust_space
 from tests.support.perimeters import perimeter
@@ -45,7 +46,7 @@ async def test_a_message_arrives_byte_for_byte(sender: Sender, peer_folder: Path
 
 async def test_a_large_message_streams(sender: Sender, peer_folder: Path) -> None:
     body = BODY + b"".join(b"%d %s\r\n" % (n, b".x" * 30) for n in range(12_000))
-    async with inbound(peer_folder, max_message_bytes=2_000_000) as peer:
+    async with inbound(peer_folder, policy=Policy(2_000_000)) as peer:
         sender.queue(ACTIVE, body=body)
         await sender.deliver(peer.port)
         (entry,) = peer.entries(ACTIVE)

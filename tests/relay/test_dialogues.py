@@ -1,18 +1,33 @@
 """Every file in dialogues/, held with a listening operator on both event loops, as a peer would."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 
-from relay.admission import HeaderFromPolicy
-from relay.context import Limits
+from relay.address import parse_address
+from relay.admission import HeaderFromPolicy, Policy
+from relay.limits import Limits
 from tests.support.dialogue import parse, play
 from tests.support.operators import HOST, inbound
 
 DIALOGUES = sorted((Path(__file__).parent / "dialogues").glob("*.txt"))
+
+OTHERS = {"peer", "list", "header_from", "postmaster"}
+
+
+def numbers(of: type[Any], settings: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of a dialogue that are fields of `of`, as numbers."""
+    named = [f.name for f in fields(of) if f.name in settings and f.name != "header_from"]
+    return {name: _number(settings[name]) for name in named}
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdigit() else float(text)
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
@@ -21,16 +36,21 @@ def test_dialogue(path: Path, loop: object, tmp_path: Path) -> None:
     dialogue = parse(path)
     assert dialogue.steps, f"{path.name} says nothing"
     settings = dialogue.settings
-    limits = Limits()
-    if "max_recipients" in settings:
-        limits = replace(limits, max_recipients=int(settings["max_recipients"]))
+    known = OTHERS | {f.name for f in (*fields(Limits), *fields(Policy))}
+    assert not set(settings) - known, f"{path.name} sets what nobody knows"
+    policy: dict[str, Any] = {"max_message_bytes": 1_000_000}
+    if "header_from" in settings:
+        policy["header_from"] = HeaderFromPolicy(settings["header_from"])
+    policy |= numbers(Policy, settings)
+    postmaster = settings.get("postmaster")
 
     async def hold() -> None:
         async with inbound(
             tmp_path,
             white_list=b"" if settings.get("list") == "none" else None,
-            limits=limits,
-            header_from=HeaderFromPolicy(settings.get("header_from", "tag")),
+            limits=Limits(**numbers(Limits, settings)),
+            policy=Policy(**policy),
+            postmaster=parse_address(postmaster) if postmaster else None,
         ) as server:
             peer = None if settings["peer"] == "none" else settings["peer"]
             await play(dialogue, HOST, server.port, lambda: server.client_tls(peer))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.framing import DataDecoder, DotStuffer, LineChecker, Violation
+from relay.framing import ChunkChecker, DataDecoder, DotStuffer, LineChecker, Violation
 from tests.support.cutting import cut, made_of, octet_by_octet, sizes
 
 Result = tuple[bytes, bool, bytes, Violation | None]
@@ -52,6 +52,13 @@ def decode(pieces: Iterable[bytes]) -> Result:
         payload += framed.payload
         ended, rest = framed.ended, framed.rest
     return payload, ended, rest, decoder.violation
+
+
+def taken(pieces: Iterable[bytes]) -> tuple[bytes, Violation | None]:
+    """What comes of the content of BDAT, in chunks or parts of them."""
+    checker = ChunkChecker()
+    payload = b"".join(map(checker.feed, pieces)) + checker.finish()
+    return payload, checker.violation
 
 
 def reference(wire: bytes) -> Result:
@@ -229,6 +236,56 @@ def test_a_line_checker_finds_what_the_naive_reading_finds(
     for piece in (text[:at], b"", text[at:]):
         checker.check(piece)
     assert checker.violation is first_violation(text.split(b"\r\n"))
+
+
+@pytest.mark.fuzz
+@given(st.one_of(WIRE, LONG, st.binary(max_size=200)), sizes(1010))
+@example(b"a\r\nb\r\n", [2])
+@example(b"x" * 998 + b"\r\n", [999])
+@example(b"x" * 998 + b"\r", [])
+@example(b"x" * 999 + b"\r", [999])
+@example(b"\r\r\n", [1, 1])
+def test_chunks_are_octets_as_they_are_with_the_same_faults_wherever_cut(
+    content: bytes, lengths: list[int]
+) -> None:
+    # RFC 3030 §2: no dots, no end but the announced one
+    expected = (content, first_violation(content.split(b"\r\n")))
+    assert taken([content]) == expected
+    assert taken(cut(content, lengths)) == expected
+    assert taken(octet_by_octet(content)) == expected
+
+
+@pytest.mark.parametrize(
+    ("pieces", "violation"),
+    [
+        ([], None),
+        ([b"", b""], None),
+        ([b"Subject: x\r\n\r\n.\r\n..\r\n"], None),
+        ([b"no line end"], None),
+        ([b"a\r", b"\nb\r", b"", b"\n"], None),
+        ([b"a\r", b"b\n"], Violation.BARE_CR),
+        ([b"a\r", b"\r\n"], Violation.BARE_CR),
+        ([b"a\r"], Violation.BARE_CR),
+        ([b"a\r", b""], Violation.BARE_CR),
+        ([b"a", b"\nb"], Violation.BARE_LF),
+        ([b"a\r", b"\n\n"], Violation.BARE_LF),
+        ([b"a", b"\0"], Violation.NUL),
+        ([b"x" * 500, b"x" * 498 + b"\r", b"\n"], None),
+        ([b"x" * 500, b"x" * 499], Violation.LONG_LINE),
+    ],
+)
+def test_faults_of_chunks(pieces: list[bytes], violation: Violation | None) -> None:
+    assert taken(pieces) == (b"".join(pieces), violation)
+
+
+def test_only_a_last_cr_is_held_back_and_only_until_the_next_octet() -> None:
+    # A step works on one held octet and what is new: linear, whatever the cutting.
+    checker = ChunkChecker()
+    for piece in octet_by_octet(b"x\r\ny\r\n" * 1000):
+        payload = checker.feed(piece)
+        assert payload == {b"\r": b"", b"\n": b"\r\n"}.get(piece, piece)
+    assert checker.finish() == b""
+    assert checker.violation is None
 
 
 TEXT = made_of(b"\r\n", b".", b"..", b"a", b"\r\n.", b"x" * 100)

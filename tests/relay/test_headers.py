@@ -2,6 +2,7 @@
 
 import email
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -85,28 +86,34 @@ def test_the_domains_of_authors(value: str, expected: set[str]) -> None:
     assert domains(value) == expected
 
 
+NOBODY = {UNREADABLE}
+
+
 @pytest.mark.parametrize(
-    ("section", "expected"),
+    ("section", "authors", "received", "fields"),
     [
-        (b"", HeaderFacts()),
-        (b"Subject: x\r\n", HeaderFacts()),
-        (b"From: a@b.fr\r\nFrom: c@d.fr\r\n", HeaderFacts(frozenset({"b.fr", "d.fr"}))),
-        (b"From: a@b.fr\r\nSender: c@d.fr\r\n", HeaderFacts(frozenset({"b.fr", "d.fr"}))),
-        (b"SENDER: a@b.fr\r\nsender: c@d.fr", HeaderFacts(frozenset({"b.fr", "d.fr"}))),
-        (b"fROM : a@b.fr\r\n", HeaderFacts(frozenset({"b.fr"}))),  # obsolete, RFC 5322 §4.5
-        (b"From\t:a@b.fr\r\n", HeaderFacts(frozenset({"b.fr"}))),
-        (b"X-From: a@b.fr\r\nFromage: a@b.fr\r\n", HeaderFacts()),
-        (b"Resent-From: a@b.fr\r\nReply-To: a@b.fr\r\nTo: a@b.fr\r\n", HeaderFacts()),
-        (b"Subject: x\r\n From: a@b.fr\r\n\tSender: a@b.fr\r\n", HeaderFacts()),  # folded lines
-        (b"garbage\r\nFrom: a@b.fr\r\n", HeaderFacts(frozenset({"b.fr"}))),
-        (b": a@b.fr\r\n\0\xff\r\n", HeaderFacts()),
-        (b"Received: x\r\nreceived: y\r\n z\r\nRECEIVED : w\r\n", HeaderFacts(received=3)),
-        (b"X-Received: x\r\nSubject: Received: y\r\n Received: z\r\n", HeaderFacts()),
-        (b"Received: from (From: a@b.fr)\r\n From: c@d.fr\r\n", HeaderFacts(received=1)),
+        # RFC 5322 §3.6: From is not optional, and who leaves it out has no author
+        (b"", NOBODY, 0, 0),
+        (b"Subject: x\r\n", NOBODY, 0, 1),
+        (b"Sender: a@b.fr\r\n", {"b.fr", UNREADABLE}, 0, 1),
+        (b"X-From: a@b.fr\r\nFromage: a@b.fr\r\n", NOBODY, 0, 2),
+        (b"Resent-From: a@b.fr\r\nReply-To: a@b.fr\r\nTo: a@b.fr\r\n", NOBODY, 0, 3),
+        (b"Subject: x\r\n From: a@b.fr\r\n\tSender: a@b.fr\r\n", NOBODY, 0, 1),  # folded lines
+        (b": a@b.fr\r\n\0\xff\r\n", NOBODY, 0, 2),
+        (b"From: a@b.fr\r\nFrom: c@d.fr\r\n", {"b.fr", "d.fr"}, 0, 2),
+        (b"From: a@b.fr\r\nFrom:\r\n", {"b.fr", UNREADABLE}, 0, 2),
+        (b"From: a@b.fr\r\nSender: c@d.fr\r\n", {"b.fr", "d.fr"}, 0, 2),
+        (b"FROM: a@b.fr\r\nSENDER: c@d.fr\r\nsender: e@f.fr", {"b.fr", "d.fr", "f.fr"}, 0, 3),
+        (b"fROM : a@b.fr\r\n", {"b.fr"}, 0, 1),  # obsolete, RFC 5322 §4.5
+        (b"From\t:a@b.fr\r\n", {"b.fr"}, 0, 1),
+        (b"garbage\r\nFrom: a@b.fr\r\n", {"b.fr"}, 0, 2),
+        (b"Received: x\r\nreceived: y\r\n z\r\nRECEIVED : w\r\n", NOBODY, 3, 3),
+        (b"X-Received: x\r\nSubject: Received: y\r\n Received: z\r\n", NOBODY, 0, 2),
+        (b"Received: from (From: a@b.fr)\r\n From: c@d.fr\r\n", NOBODY, 1, 1),
     ],
 )
-def test_facts_of_a_section(section: bytes, expected: HeaderFacts) -> None:
-    assert read_header(section) == expected
+def test_facts_of_a_section(section: bytes, authors: set[str], received: int, fields: int) -> None:
+    assert read_header(section) == HeaderFacts(frozenset(authors), received, fields, len(section))
 
 
 @pytest.mark.parametrize(
@@ -119,11 +126,15 @@ def test_hostile_repetition_ends_without_recursion(value: str) -> None:
     assert domains(value) <= {UNREADABLE, "b"}
 
 
-def collected(pieces: list[bytes]) -> HeaderFacts:
-    collector = HeaderCollector()
+def gathered(pieces: Iterable[bytes], limit: int = MAX_HEADER) -> HeaderCollector:
+    collector = HeaderCollector(limit)
     for piece in pieces:
         collector.feed(piece)
-    return collector.facts()
+    return collector
+
+
+def collected(pieces: Iterable[bytes]) -> HeaderFacts:
+    return gathered(pieces).facts()
 
 
 MESSAGE = made_of(
@@ -140,9 +151,30 @@ def test_facts_do_not_depend_on_the_cutting(message: bytes, lengths: list[int]) 
     body = message.find(b"\r\n\r\n")
     header = b"" if message.startswith(b"\r\n") else message[: body + 2] if body >= 0 else message
     expected = read_header(header)
-    assert collected([message]) == expected
-    assert collected(list(cut(message, lengths))) == expected
-    assert collected(list(octet_by_octet(message))) == expected
+    for pieces in ([message], cut(message, lengths), octet_by_octet(message)):
+        collector = gathered(pieces)
+        assert collector.facts() == expected
+        assert collector.section == header
+
+
+@pytest.mark.fuzz
+@given(MESSAGE, sizes(), st.integers(1, 60))
+@example(b"From: a@b.fr\r\n\r\n", [], 16)
+@example(b"From: a@b.fr\r\n\r\n", [15], 15)
+def test_a_limit_cuts_at_the_same_octet_however_the_message_is_cut(
+    message: bytes, lengths: list[int], limit: int
+) -> None:
+    whole = gathered([message], limit)
+    assert message.startswith(whole.section)
+    assert len(whole.section) <= limit
+    # Within the limit there is the end of the section, or that of the message.
+    ended = message[:limit]
+    end = ended.startswith(b"\r\n") or b"\r\n\r\n" in ended or len(message) < limit
+    assert whole.facts().complete == end
+    assert end or UNREADABLE in whole.facts().from_domains
+    for pieces in (cut(message, lengths), octet_by_octet(message)):
+        collector = gathered(pieces, limit)
+        assert (collector.facts(), collector.section) == (whole.facts(), whole.section)
 
 
 @pytest.mark.fuzz
@@ -156,11 +188,14 @@ def test_any_octets_have_facts(section: bytes) -> None:
 @pytest.mark.parametrize("empty", [b"\r\n", b"Subject: x\r\n\r\n"])
 def test_what_a_body_says_is_not_read(empty: bytes) -> None:
     facts = collected([empty + b"Received: x\r\nFrom: a@b.fr\r\n\r\nReceived: y\r\n"])
-    assert facts == HeaderFacts()
+    subject = empty.removesuffix(b"\r\n")
+    assert facts == HeaderFacts(frozenset({UNREADABLE}), 0, subject.count(b":"), len(subject))
 
 
 def test_a_header_without_end_is_read_whole() -> None:
-    assert collected([b"From: a@b.fr\r\nReceived: x"]) == HeaderFacts(frozenset({"b.fr"}), 1)
+    assert collected([b"From: a@b.fr\r\nReceived: x"]) == HeaderFacts(
+        frozenset({"b.fr"}), 1, fields=2, octets=25
+    )
 
 
 def test_an_endless_header_is_read_in_bounds_and_its_author_is_not_told() -> None:
@@ -172,7 +207,15 @@ def test_an_endless_header_is_read_in_bounds_and_its_author_is_not_told() -> Non
     for piece in cut(junk, [1000] * 300):
         collector.feed(piece)
     collector.feed(b"From: x@evil.fr\r\nReceived: y\r\n\r\n")
-    assert collector.facts() == HeaderFacts(frozenset({"b.fr", UNREADABLE}), 1)
+    facts = collector.facts()
+    assert facts == HeaderFacts(
+        frozenset({"b.fr", UNREADABLE}),
+        received=1,
+        fields=2 + -(-(MAX_HEADER - 27) // len(field)),
+        octets=MAX_HEADER,
+        complete=False,
+    )
+    assert len(collector.section) == MAX_HEADER
 
 
 @pytest.mark.parametrize("pieces", [[MAX_HEADER], [], [MAX_HEADER - 3], [1, 2, 3]])
@@ -181,7 +224,7 @@ def test_a_header_of_exactly_the_bound_is_read(pieces: list[int]) -> None:
     header = start + b"x" * (MAX_HEADER - len(start) - 4) + b"\r\n\r\n"
     assert len(header) == MAX_HEADER
     facts = collected(list(cut(header + b"Received: x\r\n", pieces)))
-    assert facts == HeaderFacts(frozenset({"b.fr"}))
+    assert facts == HeaderFacts(frozenset({"b.fr"}), 0, fields=2, octets=MAX_HEADER - 2)
 
 
 ATOM = st.text(st.sampled_from("abcXYZ019!#$%&'*+-/=?^_`{|}~é"), min_size=1, max_size=8)
@@ -309,7 +352,7 @@ def test_nobody_injects_anything_into_the_trace_field(helo: str, peer: str, at: 
     assert parsed.keys() == ["Received"]
     assert parsed.defects == []
     assert parsed.get_payload() == "body"
-    assert read_header(field) == HeaderFacts(received=1)
+    assert read_header(field) == HeaderFacts(frozenset({UNREADABLE}), 1, 1, len(field))
     # outside of the comments nothing is the peer's but the word after "from"
     said, seen = uncommented(field.decode().replace("\r\n", ""))
     word, _, date = said.partition(";")

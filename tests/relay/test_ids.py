@@ -3,10 +3,11 @@
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.ids import RANDOM_OCTETS, new_id
+from relay.ids import RANDOM_OCTETS, new_id, parse_id, time_of
 from tests.support.clock import NOW
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
@@ -51,3 +52,66 @@ def test_all_randomness_but_six_bits_is_kept(randomness: bytes, bit: int) -> Non
 def test_the_time_zone_does_not_matter() -> None:
     paris = NOW.astimezone(timezone(timedelta(hours=1)))
     assert new_id(paris, bytes(RANDOM_OCTETS)) == new_id(NOW, bytes(RANDOM_OCTETS))
+
+
+@given(MOMENTS.filter(lambda at: at >= EPOCH), RANDOM)
+@example(datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), b"\xff" * RANDOM_OCTETS)
+def test_it_tells_when_it_was_made(at: datetime, randomness: bytes) -> None:
+    made = time_of(new_id(at, randomness))
+    assert timedelta(0) <= at - made < MILLISECOND
+
+
+ID = "017f22e279b07cc398c4dc0c0c07398f"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ID,
+        ID.upper(),
+        str(uuid.UUID(ID)),
+        str(uuid.UUID(ID)).upper(),
+        f"[session {ID}]",
+        f"<{ID}>",
+        f"  {ID}\n",
+        f"session {ID}",
+        f"message: {ID}",
+        f"Session {ID}.",
+        f"{ID}],",
+        f'("{ID}")',
+    ],
+)
+def test_read_however_it_was_pasted(text: str) -> None:
+    assert parse_id(text) == ID
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "session",
+        ID[:-1],
+        f"{ID}0",
+        f"{ID} {ID}",
+        ID.replace("7cc3", "4cc3"),  # a UUID of another version is none of ours
+        ID.replace("98c4", "c8c4"),
+        "0" * 32,
+        ID.replace("f", "g"),
+        ID.replace("0", "٠"),
+        f"{ID}@a.mssante.fr",
+        "ffffffffffff7cc398c4dc0c0c07398f",
+    ],
+)
+def test_what_is_no_identifier_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="identifier"):
+        parse_id(text)
+
+
+@given(st.text() | st.text("0123456789abcdef-[]<> session", min_size=30))
+def test_any_text_is_an_identifier_or_refused(text: str) -> None:
+    try:
+        found = parse_id(text)
+    except ValueError:
+        return
+    assert uuid.UUID(found).version == 7
+    assert parse_id(found) == found

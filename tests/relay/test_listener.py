@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.context import Limits
+from relay.limits import Limits
 from relay.listener import Listener, bind
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.waiting import until
@@ -43,7 +43,7 @@ async def test_over_the_limit_is_told_so_and_others_are_unharmed(tmp_path: Path)
         for pair in (first, second):
             assert (await say(*pair, "NOOP")).startswith("250")
         second[1].close()
-        await until(lambda: len(server.context.sessions) == 1)
+        await until(lambda: len(server.context.occupancy.sessions) == 1)
         third = await connect(server)
         assert (await say(*third, "NOOP")).startswith("250")
         first[1].close()
@@ -65,7 +65,7 @@ async def test_a_peer_that_says_nothing_in_tls_is_ended(tmp_path: Path) -> None:
         assert (await say(reader, writer, "STARTTLS")).startswith("220")
         assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
-        await until(lambda: not server.context.sessions)
+        await until(lambda: not server.context.occupancy.sessions)
 
 
 async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_an_aborted_message_leaves_nothing(tmp_path: Path) -> None:
         writer.write(b"0123456789\r\n" * 60_000)  # over what stays in memory
         await writer.drain()
         writer.transport.abort()
-        await until(lambda: not server.context.sessions)
+        await until(lambda: not server.context.occupancy.sessions)
         assert server.entries(ACTIVE) == []
         await until(lambda: not any(p.is_file() for p in server.store.blobs.root.rglob("*")))
 

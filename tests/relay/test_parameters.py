@@ -1,11 +1,11 @@
-"""Parameters of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), no others."""
+"""Parameters of MAIL: RFC 1870, 3461, 6152 and 6531, and no others."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import SyntaxRefused
-from relay.parameters import MailParameters, parse_mail_parameters, parse_rcpt_parameters
+from relay.parameters import MailParameters, Return, decode_xtext, parse_mail_parameters
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,14 @@ from relay.parameters import MailParameters, parse_mail_parameters, parse_rcpt_p
         ("body=8bitmime", MailParameters(eight_bit=True)),
         ("SMTPUTF8", MailParameters(smtputf8=True)),
         ("smtputf8  size=5   Body=8BITMIME", MailParameters(5, eight_bit=True, smtputf8=True)),
+        # RFC 3461 §4.3
+        ("RET=FULL", MailParameters(ret=Return.FULL)),
+        ("ret=hdrs", MailParameters(ret=Return.HDRS)),
+        # RFC 3461 §4.4, verbatim
+        ("ENVID=QQ314159", MailParameters(envid="QQ314159")),
+        ("ENVID=a+20b+2B+3D", MailParameters(envid="a+20b+2B+3D")),
+        ("ENVID=" + "x" * 100, MailParameters(envid="x" * 100)),
+        ("RET=HDRS ENVID=MiXed SIZE=1", MailParameters(1, ret=Return.HDRS, envid="MiXed")),
     ],
 )
 def test_what_mail_may_declare(text: str, expected: MailParameters) -> None:
@@ -49,8 +57,25 @@ def test_what_mail_may_declare(text: str, expected: MailParameters) -> None:
         ("SMTPUTF8 SMTPUTF8", "501 5.5.4 MAIL parameter SMTPUTF8 given twice"),
         ("REQUIRETLS", "555 5.5.4 MAIL parameter REQUIRETLS not offered here"),
         ("AUTH=<>", "555 5.5.4 MAIL parameter AUTH not offered here"),
-        ("RET=HDRS", "555 5.5.4 MAIL parameter RET not offered here"),
-        ("ENVID=x SIZE=1", "555 5.5.4 MAIL parameter ENVID not offered here"),
+        ("NOTIFY=NEVER", "555 5.5.4 MAIL parameter NOTIFY not offered here"),
+        ("ORCPT=rfc822;a@b.fr", "555 5.5.4 MAIL parameter ORCPT not offered here"),
+        ("X X", "555 5.5.4 MAIL parameter X not offered here"),
+        ("RET", "501 5.5.4 RET is FULL or HDRS"),
+        ("RET=NONE", "501 5.5.4 RET is FULL or HDRS"),
+        ("RET=FULL,HDRS", "501 5.5.4 RET is FULL or HDRS"),
+        ("RET=FULL RET=HDRS", "501 5.5.4 MAIL parameter RET given twice"),
+        ("ENVID=a envid=a", "501 5.5.4 MAIL parameter ENVID given twice"),
+        ("ENVID", "501 5.5.4 ENVID takes xtext of at most 100 characters"),
+        ("ENVID=" + "x" * 101, "501 5.5.4 ENVID takes xtext of at most 100 characters"),
+        ("ENVID=a+", "501 5.5.4 ENVID takes xtext of at most 100 characters"),
+        ("ENVID=a+2", "501 5.5.4 ENVID takes xtext of at most 100 characters"),
+        ("ENVID=a+2b", "501 5.5.4 ENVID takes xtext of at most 100 characters"),  # lower case
+        ("ENVID=a+0D+0ABcc:+20x", "501 5.5.4 ENVID takes xtext of at most 100 characters"),
+        ("ENVID=a+09b", "501 5.5.4 ENVID takes xtext of at most 100 characters"),
+        ("ENVID=a+7F", "501 5.5.4 ENVID takes xtext of at most 100 characters"),
+        ("ENVID=caf+E9", "501 5.5.4 ENVID takes xtext of at most 100 characters"),
+        ("ENVID=caf\u00e9", "501 5.5.4 Malformed MAIL parameter"),
+        ("ENVID=a=b", "501 5.5.4 Malformed MAIL parameter"),
         ("SIZE=", "501 5.5.4 Malformed MAIL parameter"),
         ("SIZE==1", "501 5.5.4 Malformed MAIL parameter"),
         ("=1", "501 5.5.4 Malformed MAIL parameter"),
@@ -65,6 +90,8 @@ def test_what_mail_may_declare(text: str, expected: MailParameters) -> None:
         ("SIZE=1\n", "501 5.5.4 Malformed MAIL parameter"),
         ("SIZE=1\u00a0BODY=7BIT", "501 5.5.4 Malformed MAIL parameter"),
         ("SIZE=\u0661", "501 5.5.4 Malformed MAIL parameter"),  # ARABIC-INDIC DIGIT ONE
+        ("BODY=8B\u0131TMIME", "501 5.5.4 Malformed MAIL parameter"),  # upper case I
+        ("RET=HDR\u017f", "501 5.5.4 Malformed MAIL parameter"),  # LONG S, upper case S
         ("\u017fIZE=1", "501 5.5.4 Malformed MAIL parameter"),  # LONG S, upper case S
         ("X=\udcff", "501 5.5.4 Malformed MAIL parameter"),
         ("X" * 4000, "501 5.5.4 Malformed MAIL parameter"),
@@ -76,36 +103,18 @@ def test_what_mail_may_not_declare(text: str, reply: str) -> None:
     assert str(caught.value.reply) == reply
 
 
-@pytest.mark.parametrize(
-    ("text", "reply"),
-    [
-        ("NOTIFY=NEVER", "555 5.5.4 RCPT parameter NOTIFY not offered here"),
-        ("ORCPT=rfc822;a@b.fr", "555 5.5.4 RCPT parameter ORCPT not offered here"),
-        ("SIZE=1", "555 5.5.4 RCPT parameter SIZE not offered here"),
-        ("X X", "501 5.5.4 RCPT parameter X given twice"),
-        ("<c@d.fr>", "501 5.5.4 Malformed RCPT parameter"),
-    ],
-)
-def test_rcpt_takes_no_parameter_yet(text: str, reply: str) -> None:
-    with pytest.raises(SyntaxRefused) as caught:
-        parse_rcpt_parameters(text)
-    assert str(caught.value.reply) == reply
-
-
-def test_rcpt_without_parameters() -> None:
-    parse_rcpt_parameters("")
-    parse_rcpt_parameters("  ")
-
-
-WORDS = st.one_of(
+HOSTILE = st.text(st.sampled_from("+=;0129AFaf\t\r\n\0\x7fé\u2028\ud800"), max_size=30)
+MAIL_WORDS = st.one_of(
     st.sampled_from(["SIZE=1", "size=2", "BODY=7BIT", "body=8bitmime", "SMTPUTF8", "X", "X=1"]),
+    st.sampled_from(["RET=FULL", "ret=hdrs", "ENVID=x+20", "envid=+41"]),
+    st.builds("ENVID={}".format, HOSTILE),
     st.text(st.characters(), max_size=80),
 )
 
 
 @pytest.mark.fuzz
-@given(st.lists(WORDS, max_size=5).map(" ".join))
-def test_any_text_is_understood_whole_or_refused_in_one_short_line(text: str) -> None:
+@given(st.lists(MAIL_WORDS, max_size=5).map(" ".join))
+def test_any_text_of_mail_is_understood_whole_or_refused_in_one_short_line(text: str) -> None:
     try:
         found = parse_mail_parameters(text)
     except SyntaxRefused as refused:
@@ -115,7 +124,12 @@ def test_any_text_is_understood_whole_or_refused_in_one_short_line(text: str) ->
         assert line.isprintable()
         assert len(line) < 200
         return
-    words = {word.partition("=")[0].upper() for word in text.split(" ") if word}
-    assert words <= {"SIZE", "BODY", "SMTPUTF8"}
+    given_words = dict(word.partition("=")[::2] for word in text.split(" ") if word)
+    words = {word.upper(): value for word, value in given_words.items()}
+    assert set(words) <= {"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID"}
     assert (found.size is not None) == ("SIZE" in words)
     assert found.smtputf8 == ("SMTPUTF8" in words)
+    assert (found.ret is not None) == ("RET" in words)
+    assert found.envid == words.get("ENVID")
+    if found.envid is not None:
+        assert decode_xtext(found.envid).isprintable()

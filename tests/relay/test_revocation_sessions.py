@@ -13,7 +13,9 @@ from mssante_operator import runtime
 from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
 from relay import tls
+from relay.limits import Limits
 from relay.listener import Listener, bind
+from relay.occupancy import Occupancy
 from relay.revocation_check import OcspAsker
 from tests.support.hierarchy import crl, hierarchy, spare_key
 from tests.support.ocsp_responder import Responder, ocsp_answer, responding
@@ -76,7 +78,9 @@ async def test_a_peer_comes_while_its_list_is_lacking(
         folder, space.white_list, space.trust, runtime.clock, crls=lists, ocsp=asker
     )
     async with inbound(tmp_path) as server:
-        listener = Listener(replace(server.context, perimeter=follower, sessions=set()))
+        listener = Listener(
+            replace(server.context, perimeter=follower, occupancy=Occupancy(Limits()))
+        )
         bound = bind(HOST, 0, share=False)
         await listener.start(bound)
         client = server.client_tls(enrol("b", tmp_path, responder, status))
@@ -104,7 +108,7 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
     async with inbound(tmp_path) as server:
         identity = space.identity(enrol("a", tmp_path, responder, status), tmp_path)
         context = tls.server_context(identity, space.trust)
-        asked = replace(server.context, tls=lambda: context, sessions=set())
+        asked = replace(server.context, tls=lambda: context, occupancy=Occupancy(Limits()))
         listener, bound = Listener(asked), bind(HOST, 0, share=False)
         await listener.start(bound)
         with sending(tmp_path / "b") as sender:

@@ -1,6 +1,6 @@
 """The byte streams of a connection: command lines, flow control and the end, over real sockets.
 
-Lines are read the way aiosmtpd's command loop reads them, its way past an over-long line included.
+What is said of a line is the line, or the refusal that the command loop makes of it.
 """
 
 import asyncio
@@ -20,8 +20,9 @@ from tests.support.cutting import cut, made_of, octet_by_octet, sizes
 PATIENCE = 10.0
 ONE_READ = 256 * 1024  # octets that asyncio takes from a socket at a time
 
-TOO_LONG = b"<too long>"
+TOO_LONG = b"500 5.5.2 Command line too long"
 REFUSED = b"500 5.5.2 Commands end with CRLF"
+STRAY = b"500 5.5.2 Bare CR or NUL in a command"
 
 
 class Link(asyncio.Protocol):
@@ -104,17 +105,17 @@ class Recorder(asyncio.Transport):
 # Command lines.
 
 
-async def test_a_line_comes_with_its_end_and_the_next_one_stays() -> None:
+async def test_a_line_comes_without_its_end_and_the_next_one_stays() -> None:
     inbound = InboundBuffer()
     inbound.feed(b"EHLO x\r\nMAIL FROM:<>\r\nRC")
-    assert await inbound.readuntil() == b"EHLO x\r\n"
-    assert await inbound.readuntil() == b"MAIL FROM:<>\r\n"
-    waiting = asyncio.create_task(inbound.readuntil())
+    assert await inbound.readline() == b"EHLO x"
+    assert await inbound.readline() == b"MAIL FROM:<>"
+    waiting = asyncio.create_task(inbound.readline())
     for piece in (b"PT TO", b":<a@b.fr>\r", b"\n"):
         assert not waiting.done()
         inbound.feed(piece)
         await asyncio.sleep(0)
-    assert await waiting == b"RCPT TO:<a@b.fr>\r\n"
+    assert await waiting == b"RCPT TO:<a@b.fr>"
 
 
 @pytest.mark.parametrize("line", [b"NOOP\n", b"\n", b"NOOP\r\r\n\n", b"DATA\n.\n"])
@@ -123,7 +124,7 @@ async def test_a_line_that_ends_in_a_bare_lf_is_refused_and_gone(line: bytes) ->
     inbound = InboundBuffer()
     inbound.feed(line + b"QUIT\r\n")
     said = [await one(inbound) for _ in range(line.count(b"\n") + 1)]
-    assert said[-1] == b"QUIT\r\n"
+    assert said[-1] == b"QUIT"
     assert REFUSED in said
 
 
@@ -131,7 +132,7 @@ async def test_a_line_that_ends_in_a_bare_lf_is_refused_and_gone(line: bytes) ->
 async def test_the_longest_line(length: int) -> None:
     line = b"x" * (length - 2) + b"\r\n"
     for pieces in ([line], octet_by_octet(line), cut(line, [length - 1])):
-        assert await said_of(pieces) == [line]
+        assert await said_of(pieces) == [line[:-2]]
 
 
 @pytest.mark.parametrize("length", [MAX_COMMAND_LINE + 1, MAX_COMMAND_LINE + 2, 3 * 4096 + 1])
@@ -140,36 +141,44 @@ async def test_a_longer_line_is_dropped_up_to_its_end(length: int) -> None:
     wire = b"x" * (length - 2) + b"\r\nQUIT\r\n"
     near = (MAX_COMMAND_LINE - 1, MAX_COMMAND_LINE, MAX_COMMAND_LINE + 1, length - 1, length)
     for pieces in ([wire], octet_by_octet(wire), *(cut(wire, [size]) for size in near)):
-        assert await said_of(pieces) == [TOO_LONG, b"QUIT\r\n"]
+        assert await said_of(pieces) == [TOO_LONG, b"QUIT"]
 
 
-async def test_a_line_without_end_does_not_wait_for_one() -> None:
-    inbound = InboundBuffer()
-    waiting = asyncio.create_task(inbound.readuntil())
-    for _ in range(MAX_COMMAND_LINE + 1):
-        inbound.feed(b"x")
+async def test_a_line_without_end_takes_no_memory() -> None:
+    inbound, transport = InboundBuffer(), Recorder()
+    inbound.attach(transport)
+    waiting = asyncio.create_task(inbound.readline())
+    for _ in range(100):
+        inbound.feed(b"x" * 100_000)
         await asyncio.sleep(0)
-    with pytest.raises(asyncio.LimitOverrunError) as caught:
+        assert inbound.empty
+    assert transport.asked == []
+    inbound.feed(b"\r\n")
+    with pytest.raises(SyntaxRefused, match="too long"):
         await waiting
-    assert caught.value.consumed == MAX_COMMAND_LINE + 1
+
+
+@pytest.mark.parametrize(
+    "line", [b"NO\rOP\r\n", b"NOOP\r\r\n", b"\rNOOP\r\n", b"NO\0OP\r\n", b"\0\r\n"]
+)
+async def test_a_bare_cr_or_a_nul_is_refused(line: bytes) -> None:
+    # ANCHORS §3.2: what one side takes for a line's end and the other does not
+    for pieces in ([line], octet_by_octet(line)):
+        assert await said_of([*pieces, b"QUIT\r\n"]) == [STRAY, b"QUIT"]
 
 
 async def one(inbound: InboundBuffer) -> bytes:
-    """The next line, or what is said instead, as aiosmtpd's command loop reads it."""
+    """The next line, or what is said instead."""
     try:
-        try:
-            return await inbound.readuntil()
-        except asyncio.LimitOverrunError as error:
-            await inbound.read(error.consumed)
-            while True:
-                try:
-                    await inbound.readuntil()
-                except asyncio.LimitOverrunError as more:
-                    await inbound.read(more.consumed)
-                else:
-                    return TOO_LONG
+        return await inbound.readline()
     except SyntaxRefused as refused:
         return str(refused.reply).encode()
+
+
+async def read(inbound: InboundBuffer, limit: int = HIGH_WATER) -> bytes:
+    """What is there, once something is."""
+    await inbound.wait()
+    return inbound.take(limit)
 
 
 async def said_of(pieces: Iterable[bytes]) -> list[bytes]:
@@ -193,19 +202,25 @@ async def said_of(pieces: Iterable[bytes]) -> list[bytes]:
 
 
 COMMANDS = made_of(
-    *(b"NOOP\r\n", b"x", b"\r\n", b"\n", b"\r", b"x" * 4090, b"x" * 4094, b"x" * 4096),
+    *(b"NOOP\r\n", b"x", b"\r\n", b"\n", b"\r", b"\0", b"x" * 4090, b"x" * 4094, b"x" * 4096),
     max_size=10,
 )
+
+
+def expected_of(line: bytes) -> bytes:
+    """What must be said of a line."""
+    if len(line) > MAX_COMMAND_LINE:
+        return TOO_LONG
+    if not line.endswith(b"\r\n"):
+        return REFUSED
+    return STRAY if b"\r" in line[:-2] or b"\0" in line else line[:-2]
 
 
 @pytest.mark.fuzz
 @given(COMMANDS, sizes(5000))
 @example(b"x" * 4096 + b"\r\nNOOP\r\n", [4097])
 def test_lines_do_not_depend_on_the_cutting(wire: bytes, lengths: list[int]) -> None:
-    expected = [
-        REFUSED if not line.endswith(b"\r\n") else line if len(line) <= 4096 else TOO_LONG
-        for line in re.findall(rb"[^\n]*\n", wire)
-    ]
+    expected = [expected_of(line) for line in re.findall(rb"[^\n]*\n", wire)]
     assert asyncio.run(said_of([wire])) == expected
     assert asyncio.run(said_of(cut(wire, lengths))) == expected
 
@@ -217,9 +232,9 @@ async def test_read_gives_what_is_there_and_no_more_than_asked() -> None:
     inbound = InboundBuffer()
     inbound.feed(b"abc")
     inbound.feed(b"def")
-    assert await inbound.read(2) == b"ab"
-    assert await inbound.read() == b"cdef"
-    waiting = asyncio.create_task(inbound.read())
+    assert await read(inbound, 2) == b"ab"
+    assert await read(inbound) == b"cdef"
+    waiting = asyncio.create_task(read(inbound))
     await asyncio.sleep(0)
     assert not waiting.done()
     inbound.feed(b"")  # nothing is not something
@@ -234,8 +249,8 @@ async def test_octets_put_back_come_first() -> None:
     inbound.feed(b"QUIT\r\n")
     inbound.unread(b"NOOP\r\n")
     inbound.unread(b"")
-    assert await inbound.readuntil() == b"NOOP\r\n"
-    assert await inbound.readuntil() == b"QUIT\r\n"
+    assert await inbound.readline() == b"NOOP"
+    assert await inbound.readline() == b"QUIT"
 
 
 async def test_what_was_cleared_is_never_read() -> None:
@@ -244,7 +259,7 @@ async def test_what_was_cleared_is_never_read() -> None:
     inbound.feed(b"MAIL FROM:<injected@b.fr>\r\nRCPT")
     inbound.clear()
     inbound.feed(b"EHLO x\r\n")
-    assert await inbound.readuntil() == b"EHLO x\r\n"
+    assert await inbound.readline() == b"EHLO x"
 
 
 # Flow control and the end.
@@ -258,12 +273,12 @@ async def test_reading_pauses_above_and_resumes_well_below_high_water() -> None:
     inbound.feed(b"x")
     inbound.feed(b"x")
     assert transport.asked == ["pause"]
-    await inbound.read(HIGH_WATER // 2)
-    await inbound.read(2)
+    await read(inbound, HIGH_WATER // 2)
+    await read(inbound, 2)
     assert transport.asked == ["pause"]
-    await inbound.read(1)
+    await read(inbound, 1)
     assert transport.asked == ["pause", "resume"]
-    await inbound.read()
+    await read(inbound)
     assert transport.asked == ["pause", "resume"]
 
 
@@ -274,8 +289,8 @@ async def test_a_new_transport_begins_unpaused() -> None:
     inbound.clear()
     inbound.attach(secured)
     inbound.feed(b"x" * (HIGH_WATER + 1))
-    await inbound.read()
-    await inbound.read()
+    await read(inbound)
+    await read(inbound)
     assert (plain.asked, secured.asked) == (["pause"], ["pause", "resume"])
 
 
@@ -284,11 +299,11 @@ async def test_a_peer_that_sends_fast_waits_for_us_and_nothing_is_lost() -> None
     async with connected() as connection:
         connection.writer.write(sent)
         await connection.link.reading_paused.wait()
-        first = await connection.link.inbound.read(len(sent))
+        first = await read(connection.link.inbound, len(sent))
         assert HIGH_WATER < len(first) <= HIGH_WATER + ONE_READ
         received = bytearray(first)
         while len(received) < len(sent):
-            received += await connection.link.inbound.read()
+            received += await read(connection.link.inbound)
         assert received == sent
 
 
@@ -296,9 +311,9 @@ async def test_the_end_closes_the_connection_once_everything_is_read() -> None:
     async with connected() as connection:
         connection.writer.write(b"NOOP\r\nQUI")
         connection.writer.write_eof()
-        assert await connection.link.inbound.readuntil() == b"NOOP\r\n"
+        assert await connection.link.inbound.readline() == b"NOOP"
         assert not connection.link.transport.is_closing()
-        waiting = asyncio.create_task(connection.link.inbound.readuntil())
+        waiting = asyncio.create_task(connection.link.inbound.readline())
         await connection.link.lost.wait()
         assert not waiting.done()  # the session ends with the connection, not with a line
         waiting.cancel()
@@ -307,7 +322,7 @@ async def test_the_end_closes_the_connection_once_everything_is_read() -> None:
 
 async def test_the_end_wakes_a_reader_that_waits_already() -> None:
     async with connected() as connection:
-        waiting = asyncio.create_task(connection.link.inbound.read())
+        waiting = asyncio.create_task(read(connection.link.inbound))
         await asyncio.sleep(0)
         connection.writer.write_eof()
         await connection.link.lost.wait()
@@ -317,13 +332,13 @@ async def test_the_end_wakes_a_reader_that_waits_already() -> None:
 async def test_a_cancelled_reader_loses_nothing() -> None:
     inbound = InboundBuffer()
     inbound.feed(b"NO")
-    waiting = asyncio.create_task(inbound.readuntil())
+    waiting = asyncio.create_task(inbound.readline())
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     inbound.feed(b"OP\r\n")
-    assert await inbound.readuntil() == b"NOOP\r\n"
+    assert await inbound.readline() == b"NOOP"
 
 
 async def test_replies_wait_for_a_peer_that_does_not_read_and_all_arrive() -> None:
@@ -349,10 +364,37 @@ async def test_what_is_queued_leaves_before_the_connection_closes() -> None:
         assert await connection.reader.read() == sent
 
 
+async def test_replies_leave_together() -> None:
+    # RFC 2920 §3.2
+    async with connected() as connection:
+        for _ in range(3):
+            connection.link.outbound.write(b"250 OK\r\n")
+        assert connection.link.transport.get_write_buffer_size() == 0
+        assert not connection.link.outbound.blocked
+        connection.link.outbound.flush()
+        assert await connection.reader.readexactly(24) == b"250 OK\r\n" * 3
+        connection.link.outbound.write(b"x" * 20_000)
+        assert connection.link.outbound.blocked
+
+
+async def test_what_the_peer_waits_for_leaves_before_we_wait() -> None:
+    left: list[str] = []
+    inbound = InboundBuffer(lambda: left.append("flushed"))
+    inbound.feed(b"NOOP\r\nNO")
+    assert await inbound.readline() == b"NOOP"
+    assert left == []
+    waiting = asyncio.create_task(inbound.readline())
+    await asyncio.sleep(0)
+    assert left == ["flushed"]
+    inbound.feed(b"OP\r\n")
+    assert await waiting == b"NOOP"
+
+
 async def test_replies_go_to_the_transport_of_the_moment() -> None:
     # STARTTLS exchanges it.
     async with connected() as before, connected() as after:
         outbound = before.link.outbound
         outbound.transport = after.link.transport
         outbound.write(b"250 OK\r\n")
+        outbound.flush()
         assert await after.reader.readline() == b"250 OK\r\n"

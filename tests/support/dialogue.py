@@ -4,6 +4,7 @@ r"""Dialogue files: SMTP conversations as a sysadmin writes them down, run again
 peer: b                  the operator whose certificate is shown (none: no certificate)
 C: EHLO smtp.b.mssante.fr        sent with CRLF; lines that follow each other go out in one write
 S: 250-smtp.a.mssante.fr         expected line; * stands for anything
+S: 250 ...                       a whole reply, of however many lines
 T: starttls              the TLS handshake
 X: raw\r\n               sent as it is, with Python's escapes
 Z: 1000000               so many octets of text lines
@@ -86,11 +87,7 @@ async def _step(
                 writer.write(piece)
                 await writer.drain()
         case "S":
-            said = (await reader.readline()).decode().rstrip("\r\n")
-            expected = step.lines[0]
-            assert fnmatch.fnmatchcase(said, expected), (
-                f"{step.where}: expected {expected!r}, the server said {said!r}"
-            )
+            await _expect(step, reader)
         case "T":
             await writer.start_tls(tls())
         case "F":
@@ -103,6 +100,23 @@ async def _step(
         case "E":
             rest = await reader.read()
             assert rest == b"", f"{step.where}: expected the end, the server said {rest!r}"
+
+
+async def _expect(step: Step, reader: asyncio.StreamReader) -> None:
+    said, expected = await _line(reader), step.lines[0]
+    if expected.endswith("..."):
+        while said.startswith(f"{expected[:3]}-"):
+            said = await _line(reader)
+        expected = f"{expected[:3]} *"
+    assert fnmatch.fnmatchcase(said, expected), (
+        f"{step.where}: expected {expected!r}, the server said {said!r}"
+    )
+
+
+async def _line(reader: asyncio.StreamReader) -> str:
+    line = await reader.readline()
+    assert line.endswith(b"\r\n"), f"the server said {line!r} and closed the connection"
+    return line[:-2].decode("ascii")
 
 
 def _text(octets: int) -> Iterator[bytes]:

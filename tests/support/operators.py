@@ -29,12 +29,19 @@ from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import Lifetime, Subject
 from relay import tls
 from relay.acceptance import Intake, Store
-from relay.admission import HeaderFromPolicy, Policy
-from relay.context import Limits, SessionContext
+from relay.address import Address
+from relay.admission import Policy
+from relay.context import SessionContext
 from relay.directory import Directory
+from relay.journal import Journal
+from relay.limits import Limits
 from relay.listener import Listener, bind
+from relay.occupancy import Occupancy
 from relay.perimeter import Perimeter
+from relay.scanning import OnFailure, Scanning
+from relay.spool import Floor, Spool
 from tests.support.perimeters import perimeter
+from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationPolicy
 from whitelist.trust import TrustStore
 
@@ -176,8 +183,11 @@ async def inbound(
     *,
     white_list: bytes | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
-    max_message_bytes: int = 1_000_000,
-    header_from: HeaderFromPolicy = HeaderFromPolicy.TAG,
+    policy: Policy = Policy(1_000_000),  # noqa: B008 - frozen
+    scanning: Scanning = Scanning((), OnFailure.DEFER, 1),  # noqa: B008 - has no state
+    floor: Floor = Floor(0, 0),  # noqa: B008 - frozen
+    postmaster: Address | None = None,
+    debug_peers: frozenset[DistinguishedName] = frozenset(),
 ) -> AsyncIterator[Inbound]:
     """Listen as operator A; `white_list` b"" is no list at all, None the good one."""
     space = trust_space()
@@ -185,17 +195,24 @@ async def inbound(
     follower = perimeter(folder, data, space.trust, runtime.clock, crls=space.crls)
     store = make_store(folder)
     server_tls = tls.server_context(space.identity("a", folder), space.trust)
+    spool = Spool(folder, floor, store.blobs.probe)
     context = SessionContext(
         hostname="smtp.a.mssante.fr",
         limits=limits,
-        policy=Policy(max_message_bytes, header_from),
+        policy=policy,
         perimeter=follower,
         directory=Directory(store.database),
         blobs=store.blobs,
-        intake=Intake(store, runtime.clock),
+        spool=spool,
+        scanning=scanning,
+        intake=Intake(store, runtime.clock, spool.failed),
+        journal=Journal(folder / "trace", runtime.clock),
+        occupancy=Occupancy(limits),
         tls=lambda: server_tls,
         clock=runtime.clock,
         new_id=runtime.make_id,
+        postmaster=postmaster,
+        debug_peers=debug_peers,
     )
     listener = Listener(context)
     bound = bind(HOST, 0, share=False)
@@ -205,4 +222,5 @@ async def inbound(
     finally:
         await asyncio.wait_for(listener.stop(grace=0), 10)
         await context.intake.close()
+        context.journal.close()
         store.close()

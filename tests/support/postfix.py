@@ -2,7 +2,8 @@
 
 It demands our client certificate and shows that of an operator of the federation.  Mail for its
 domain goes to one Maildir; what a client on loopback gives it for a domain in `routes` is relayed
-there, with its certificate, to a server whose name it verifies.  Needs root, as Postfix does.
+there, with its certificate, to a server whose name it verifies, and its log has every line of that.
+Needs root, as Postfix does.
 """
 
 import os
@@ -32,7 +33,7 @@ trace unix - - n - 0 bounce
 tlsmgr unix - - n 1000? 1 tlsmgr
 proxymap unix - - n - - proxymap
 anvil unix - - n - 1 anvil
-smtp unix - - n - - smtp
+smtp unix - - n - - smtp -v
 virtual unix - n n - - virtual
 error unix - - n - - error
 retry unix - - n - - error

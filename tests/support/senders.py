@@ -15,6 +15,7 @@ from mssante_operator import runtime
 from relay import tls
 from relay.acceptance import Store
 from relay.delivery import Courier, Services, Settings
+from relay.journal import Journal
 from relay.perimeter import Perimeter
 from relay.queue import Listed, QueueItem, enqueue, listing
 from relay.retry import RetryPolicy
@@ -35,6 +36,7 @@ class Sender:
     folder: Path
     store: Store
     perimeter: Perimeter
+    journal: Journal
 
     def queue(self, *recipients: str, body: bytes = BODY, smtputf8: bool = False) -> str:
         """Queue a message for recipients at one domain; returns its id."""
@@ -66,6 +68,7 @@ class Sender:
                 perimeter=self.perimeter,
                 router=Router(routes, resolver, random.Random(1)),
                 tls=lambda: context,
+                journal=self.journal,
                 clock=runtime.clock,
                 randomness=random.Random(1),
             ),
@@ -97,9 +100,11 @@ def sending(folder: Path, white_list: bytes | None = None) -> Iterator[Sender]:
     space = trust_space()
     data = white_list or space.white_list
     follower = perimeter(folder, data, space.trust, runtime.clock, crls=space.crls)
+    journal = Journal(folder / "trace", runtime.clock)
     try:
-        yield Sender(folder, store, follower)
+        yield Sender(folder, store, follower, journal)
     finally:
+        journal.close()
         store.close()
 
 

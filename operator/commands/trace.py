@@ -1,0 +1,179 @@
+"""`mssante trace ID`: everything known of a message or session (DOMAIN §9.59).
+
+Two sources, either of which may know it alone: the trace journal, kept for `trace.keep_days`, and
+the database.  While the database is away the journal still answers.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from mailstore.errors import NotFound, StoreUnavailable
+from mailstore.messages import get_message
+from relay import journal_folder
+from relay.ids import parse_id, time_of
+from relay.journal import mask
+from relay.journal_search import Event, Trace, find
+from relay.queue_search import deliveries_of, holders_of
+
+from .. import runtime
+from ..output import show_json
+from ..settings import Settings, SettingsError, load
+
+_SLACK: Final = timedelta(days=1)  # for a queue that was held, beyond a message's life in it
+
+
+class TraceError(Exception):
+    """An identifier of which nothing is known, or a journal that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the database knows of a message: facts for printing, or why it could not be asked."""
+
+    database_problem: str = ""
+    message: Mapping[str, Any] | None = None
+    mailboxes: tuple[Mapping[str, Any], ...] = ()
+    deliveries: tuple[Mapping[str, Any], ...] = ()
+
+
+@click.command()
+@click.argument("identifier", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def trace(given: Path | None, identifier: str, *, as_json: bool) -> None:
+    """Everything known of a message or session, by the ID in a reply, a log or a Received field."""
+    try:
+        key = parse_id(identifier)
+    except ValueError as error:
+        raise click.UsageError(f"{error}; expected 32 hexadecimal digits") from None
+    settings = load(given)
+    folder = runtime.storage_folder(settings) / journal_folder.NAME
+    life = timedelta(hours=settings.outbound.life_hours) + _SLACK
+    try:
+        found = find(folder, key, runtime.clock(), life)
+    except OSError as error:
+        raise TraceError(f"the trace journal cannot be read: {error}") from error
+    stored = _look_up(settings, key)
+    if not found.events and stored.message is None:
+        raise TraceError(_unknown(settings, key, found, stored))
+    if as_json:
+        _print_json(key, found, stored)
+    else:
+        _print(key, found, stored)
+
+
+def _look_up(settings: Settings, key: str) -> _Stored:
+    try:
+        store = runtime.open_store(settings)
+        with closing(store), store.database.read() as connection:
+            message = get_message(connection, key).message
+            holders = holders_of(connection, key)
+            queued = deliveries_of(connection, key)
+    except NotFound:
+        return _Stored()
+    except (SettingsError, StoreUnavailable) as error:
+        return _Stored(database_problem=str(error))
+    names = ("received_at", "sender", "size", "peer", "session")
+    return _Stored(
+        message=_masked({name: getattr(message, name) for name in names}),
+        mailboxes=tuple(_masked(asdict(one)) for one in holders),
+        deliveries=tuple(_masked(asdict(one)) for one in queued),
+    )
+
+
+def _masked(value: Any) -> Any:
+    """The same without patients' identifiers."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {name: _masked(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_masked, value))
+    return value
+
+
+def _unknown(settings: Settings, key: str, found: Trace, stored: _Stored) -> str:
+    days = settings.trace.keep_days
+    if found.searched:
+        first, last = map(_minute, found.searched)
+        looked = f"looked in the traces from {first} to {last}"
+    else:
+        looked = "there are no traces of that time"
+    database = (
+        f"not in the database: {stored.database_problem}"
+        if stored.database_problem
+        else "in the database"
+    )
+    since = (runtime.clock() - timedelta(days=days)).date()
+    return (
+        f"nothing is known of {key}, an identifier made at {_minute(time_of(key))}: {looked} and "
+        f"{database}; traces are kept for {days} days, now since {since}"
+    )
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _print_json(key: str, found: Trace, stored: _Stored) -> None:
+    events = [{"at": _time(e.at), "event": e.name, **e.facts} for e in found.events]
+    show_json({"id": key, "made_at": _time(time_of(key)), "events": events, **asdict(stored)})
+
+
+def _print(key: str, found: Trace, stored: _Stored) -> None:
+    for event in found.events:
+        for line in _lines(key, event):
+            click.echo(line)
+    if stored.database_problem:
+        click.echo(f"database: {_visible(stored.database_problem)}")
+    if stored.message is not None:
+        click.echo(f"stored: {_facts(stored.message)}")
+    for holder in stored.mailboxes:
+        click.echo(f"held by: {_facts(holder)}")
+    for delivery in stored.deliveries:
+        click.echo(f"queued: {_facts({k: v for k, v in delivery.items() if k != 'recipients'})}")
+        for recipient in delivery["recipients"]:
+            click.echo(f"    {_facts(recipient)}")
+
+
+def _lines(key: str, event: Event) -> list[str]:
+    """An event on a line, without the identifier that was asked for; a transcript below it."""
+    facts = {name: value for name, value in event.facts.items() if value != key}
+    process = facts.pop("process", "")
+    transcript = facts.pop("lines", [])
+    head = " ".join(filter(None, (_time(event.at), str(process), event.name, _facts(facts))))
+    if not isinstance(transcript, list):
+        transcript = [transcript]
+    return [_visible(head), *(f"    {_visible(str(line))}" for line in transcript)]
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in facts.items() if value != "")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_value, value))
+    if isinstance(value, datetime):
+        return _time(value)
+    text = str(value)
+    bare = text.isprintable() and not set(text) & set(' "\\,')
+    return text if bare else _visible(json.dumps(text, ensure_ascii=False))
+
+
+def _visible(text: str) -> str:
+    """The text with whatever would act on a terminal written out."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
+    )
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds")

@@ -1,0 +1,149 @@
+"""Finding a session or message in the trace journal (DOMAIN §9.59).
+
+An identifier tells when it was made (RFC 9562 §5.7), so only the hours that can speak of it are
+read; they are searched as octets, and only lines that hold an identifier are parsed.  What is no
+whole event, such as the line that a killed process was writing, is passed over.
+"""
+
+import json
+import mmap
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from relay.ids import parse_id, time_of
+from relay.journal_folder import hours
+
+SESSION_LIFE: Final = timedelta(hours=25)  # no session is longer
+CLOCKS: Final = timedelta(minutes=10)  # by which the times of two events may be out of order
+_HOUR: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of the journal; `facts` are the rest of its line."""
+
+    at: datetime
+    name: str
+    facts: Mapping[str, Any]
+
+    @property
+    def session(self) -> str:
+        """The session that it belongs to, '' if none."""
+        return _identifier(self.facts.get("session"))
+
+    @property
+    def messages(self) -> frozenset[str]:
+        """The messages that it is about: one that came, a receipt that we wrote for it."""
+        about = (_identifier(self.facts.get(name)) for name in ("message", "receipt"))
+        return frozenset(filter(None, about))
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the journal knows: events by time, and from when to when it was searched, if at all."""
+
+    events: tuple[Event, ...]
+    searched: tuple[datetime, datetime] | None
+
+
+def find(folder: Path, identifier: str, now: datetime, life: timedelta) -> Trace:
+    """Everything of a session and of the messages in it, or of a message and of its session.
+
+    `life` is how long a message may stay in the queue.  Raises OSError.
+    """
+    search = _Search(folder, now)
+    direct = search.collect({identifier}, time_of(identifier), life)
+    if any(identifier in event.messages for event in direct):
+        for session in sorted({event.session for event in direct} - {"", identifier}):
+            # The other messages of its session are no concern of this one.
+            search.collect(
+                {session},
+                time_of(session),
+                SESSION_LIFE,
+                lambda event: event.messages <= {identifier},
+            )
+    elif messages := frozenset[str]().union(*(event.messages for event in direct)):
+        times = [time_of(message) for message in messages]
+        search.collect(messages, min(times), max(times) - min(times) + life)
+    return search.result()
+
+
+class _Search:
+    def __init__(self, folder: Path, now: datetime) -> None:
+        self._hours = hours(folder)
+        self._now = now
+        self._found: dict[tuple[Path, int], Event] = {}
+        self._read: set[datetime] = set()
+
+    def collect(
+        self,
+        wanted: Collection[str],
+        since: datetime,
+        span: timedelta,
+        fits: Callable[[Event], bool] = lambda _: True,
+    ) -> list[Event]:
+        """Find the events of sessions or messages in a span of time; a session's end ends it."""
+        # Of one session or one day the identifiers begin alike, which makes the search fast.
+        pattern = re.compile(b"|".join(key.encode() for key in sorted(wanted)))
+        until, events = min(since + span, self._now) + CLOCKS, []
+        for hour in self._hours:
+            if hour.begins + _HOUR < since - CLOCKS:
+                continue
+            if hour.begins > until:
+                break
+            self._read.add(hour.begins)
+            for offset, line in _lines(hour.path, pattern):
+                event = _event(line)
+                if event is None or not {event.session, *event.messages} & set(wanted):
+                    continue
+                if event.session in wanted:
+                    over = event.name == "session.closed"
+                    until = min(until, event.at + CLOCKS if over else since + SESSION_LIFE)
+                if fits(event):
+                    self._found[hour.path, offset] = event
+                    events.append(event)
+        return events
+
+    def result(self) -> Trace:
+        events = sorted(self._found.items(), key=lambda item: (item[1].at, item[0]))
+        searched = (min(self._read), max(self._read) + _HOUR) if self._read else None
+        return Trace(tuple(event for _, event in events), searched)
+
+
+def _lines(path: Path, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that match, with their offsets; none if it was pruned by now."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        if not file.seek(0, 2):
+            return  # an empty file cannot be mapped
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as octets:
+            position = 0
+            while match := pattern.search(octets, position):
+                begin = octets.rfind(b"\n", 0, match.start()) + 1
+                end = octets.find(b"\n", match.end())
+                position = len(octets) if end < 0 else end
+                yield begin, octets[begin:position]
+
+
+def _event(line: bytes) -> Event | None:
+    """Read a line; None if it is not an event."""
+    try:
+        facts = json.loads(line)
+        at, name = datetime.fromisoformat(facts.pop("at")), facts.pop("event")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Event(at, str(name), facts) if at.tzinfo is not None else None
+
+
+def _identifier(value: object) -> str:
+    try:
+        return parse_id(value) if isinstance(value, str) else ""
+    except ValueError:
+        return ""

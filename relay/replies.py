@@ -1,0 +1,37 @@
+"""Replies on the wire: one line of ASCII, never over 512 octets, with what a peer needs to know.
+
+RFC 5321 §4.5.3.1.5 limits the line, RFC 6531 §3.7.4 keeps it ASCII.  A refusal names the rule, what
+was presented, and the session in which `mssante trace` finds the rest.
+"""
+
+from typing import Final
+
+from relay.errors import Reply
+
+_MAX_LINE: Final = 512  # octets with CRLF, RFC 5321 §4.5.3.1.5
+
+
+def ascii_text(text: str) -> str:
+    """Text with whatever is not printable ASCII as hex pairs after a backslash (RFC 4514 §2.4)."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char
+        if " " <= char <= "~"
+        else "".join(rf"\{octet:02X}" for octet in char.encode("utf-8", "surrogateescape"))
+        for char in text
+    )
+
+
+def refusal_line(reply: Reply, session: str, rule: str = "", presented: str = "") -> bytes:
+    """The line for a refusal; what was presented is cut where it does not fit."""
+    tail = f" [session {session}]"
+    said = ascii_text(str(reply))
+    if rule:
+        opening = f" (rule {rule}"
+        room = _MAX_LINE - 2 - len(said) - len(tail) - len(opening) - len("; presented )")
+        shown = ascii_text(presented)
+        if len(shown) > room:
+            shown = shown[: max(room - 3, 0)] + "..."
+        said += f"{opening}; presented {shown})" if shown else f"{opening})"
+    return f"{said[: _MAX_LINE - 2 - len(tail)]}{tail}\r\n".encode("ascii")

@@ -1,0 +1,204 @@
+"""The spool guard: mail is put off before the disk is full, and while the store cannot keep it.
+
+`452 4.3.1` (RFC 3463 §3.4) below a floor of free bytes and inodes, `451 4.3.0` from the first
+message that could not be stored until a probe of the store succeeds.  Whoever asks gets the last
+measurement, at once; the watch measures again and again.  Sessions are not ended, and what was
+accepted stays.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from relay.admission import Refused
+from relay.errors import Reply
+
+_log = structlog.get_logger(__name__)
+
+PATIENCE: Final = 10.0  # seconds after which a disk that does not answer is unwell
+_MARGIN: Final = 10  # a tenth above the floor ends LOW, so that it does not come and go
+
+_LOW: Final = Reply(452, "4.3.1", "Mail store is nearly full, try again later")
+_UNWELL: Final = Reply(451, "4.3.0", "Mail store unavailable, try again later")
+
+
+class SpoolState(StrEnum):
+    """Whether mail can be taken: yes; no, for lack of room; no, since storing it fails."""
+
+    WELL = "well"
+    LOW = "low"
+    UNWELL = "unwell"
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What must stay free; zero asks for nothing."""
+
+    min_free_bytes: int
+    min_free_inodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is free for us on a file system; `inodes` is None where it does not count them."""
+
+    octets: int
+    inodes: int | None
+
+    def short_of(self, floor: Floor, *, size: int = 0, margin: int = 0) -> bool:
+        """Whether a message of `size` octets would go below a floor raised by 1/`margin` of it."""
+
+        def raised(least: int) -> int:
+            return least + (least // margin if margin else 0)
+
+        if self.octets - size < raised(floor.min_free_bytes):
+            return True
+        return self.inodes is not None and self.inodes < raised(floor.min_free_inodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of the spool at one moment; `trouble` says why storing failed, or is empty."""
+
+    floor: Floor
+    room: Room | None = None
+    low: bool = False
+    trouble: str = ""
+
+    def measured(self, room: Room) -> "Health":
+        """The health after a measurement."""
+        low = room.short_of(self.floor, margin=_MARGIN if self.low else 0)
+        return replace(self, room=room, low=low)
+
+    def failed(self, trouble: str) -> "Health":
+        """The health after a failure; the first one is kept until a recovery."""
+        return replace(self, trouble=self.trouble or trouble or "unknown")
+
+    def recovered(self) -> "Health":
+        """The health after a probe that succeeded."""
+        return replace(self, trouble="")
+
+    @property
+    def state(self) -> SpoolState:
+        """Failing is worse than lacking room, and hides it."""
+        if self.trouble:
+            return SpoolState.UNWELL
+        return SpoolState.LOW if self.low else SpoolState.WELL
+
+    def refusal(self, size: int | None) -> Reply | None:
+        """Why a message, of a declared size or not, cannot be taken now; None if it can."""
+        if self.trouble:
+            return _UNWELL
+        lacking = self.room is not None and self.room.short_of(self.floor, size=size or 0)
+        return _LOW if self.low or lacking else None
+
+    def __str__(self) -> str:
+        room = self.room
+        inodes = "uncounted" if room is None or room.inodes is None else room.inodes
+        free = f"{room.octets} octets and {inodes} inodes free" if room else "never measured"
+        return f"{self.trouble}; {free}" if self.trouble else free
+
+
+def measure(folder: Path) -> Room:
+    """What is free on the file system of a folder to those who are not root.  Raises OSError."""
+    found = os.statvfs(folder)
+    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look at the disk; `probed` if the store took a test without complaint."""
+
+    room: Room | None
+    trouble: str = ""
+    probed: bool = False
+
+
+class Spool:
+    """The guard of one process over the file system of `folder`, measured once as it is made.
+
+    `probe()` blocks, does what storing a message does, and raises whatever keeps it from that.
+    All but `watch` return at once; they belong to the event loop's thread.
+    """
+
+    def __init__(self, folder: Path, floor: Floor, probe: Callable[[], None]) -> None:
+        self._folder = folder
+        self._probe = probe
+        self._health = Health(floor)
+        self._failures = 0
+        self._learn(self._look(probing=False), 0)
+
+    @property
+    def state(self) -> SpoolState:
+        """The state of the last measurement."""
+        return self._health.state
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Free octets of the last measurement; None if there was never one."""
+        return self._health.room.octets if self._health.room else None
+
+    @property
+    def free_inodes(self) -> int | None:
+        """Free inodes of the last measurement; None also where they are not counted."""
+        return self._health.room.inodes if self._health.room else None
+
+    def check(self, size: int | None) -> None:
+        """Return if a message may be taken, of a declared size in octets or None.  Raises Refused.
+
+        Messages under way at the same time each pass by themselves: the floor is room for them.
+        """
+        reply = self._health.refusal(size)
+        if reply is not None:
+            raise Refused("spool", reply, str(self._health))
+
+    def failed(self, detail: str) -> None:
+        """A message could not be stored: no more are taken until a probe succeeds."""
+        self._failures += 1
+        self._become(self._health.failed(detail))
+
+    async def watch(self, interval: float = 1.0, patience: float = PATIENCE) -> None:
+        """Measure every `interval` seconds, and probe while unwell, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            failures = self._failures
+            probing = self.state is SpoolState.UNWELL
+            looking = loop.run_in_executor(None, lambda p=probing: self._look(probing=p))
+            done, _ = await asyncio.wait({looking}, timeout=patience)
+            if not done:
+                self.failed(f"the disk has not answered for {patience:g} s")
+            self._learn(await looking, failures)
+            await asyncio.sleep(interval)
+
+    def _look(self, *, probing: bool) -> _Look:
+        try:
+            room = measure(self._folder)
+        except OSError as error:
+            return _Look(None, f"cannot measure {self._folder}: {error.strerror}")
+        if not probing:
+            return _Look(room)
+        try:
+            self._probe()
+        except Exception as error:  # whatever it was, the watch goes on
+            return _Look(room, str(error) or type(error).__name__)
+        return _Look(room, probed=True)
+
+    def _learn(self, look: _Look, failures: int) -> None:
+        health = self._health
+        if look.trouble:
+            health = health.failed(look.trouble)
+        elif look.probed and failures == self._failures:  # what failed since is not disproved
+            health = health.recovered()
+        self._become(health.measured(look.room) if look.room else health)
+
+    def _become(self, health: Health) -> None:
+        before, self._health = self._health.state, health
+        if health.state is not before:
+            log = _log.info if health.state is SpoolState.WELL else _log.error
+            log("spool.state", state=health.state.value, before=before.value, detail=str(health))

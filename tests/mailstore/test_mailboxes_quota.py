@@ -1,0 +1,98 @@
+"""Quotas of mailboxes, and what mailboxes hold."""
+
+import pytest
+from sqlalchemy import Connection, text
+
+from mailstore.database import Database
+from mailstore.errors import NotFound
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes import (
+    Mailbox,
+    MailboxState,
+    add_domain,
+    add_mailbox,
+    get_mailbox,
+    list_mailboxes,
+    resolve,
+    set_quota,
+    set_state,
+    used_by_mailbox,
+    used_octets,
+)
+from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from tests.support.clock import NOW
+
+RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
+LARGE = 2**40
+
+
+def add(conn: Connection, address: str, quota: int | None = None) -> Mailbox:
+    return add_mailbox(conn, address, MailboxType.PER, RPPS, quota=quota, now=NOW)
+
+
+def message(number: int, size: int) -> Message:
+    name = f"{number:032x}"
+    return Message(name, "", f"{number:064x}", size, "", "local", "s", NOW)
+
+
+@pytest.fixture
+def boxes(database: Database) -> tuple[Mailbox, Mailbox, Mailbox]:
+    """One with a quota and two without, the last one elsewhere."""
+    with database.write() as conn:
+        for domain in ("a.mssante.fr", "b.mssante.fr"):
+            add_domain(conn, domain, now=NOW)
+        one = add(conn, "one@a.mssante.fr", LARGE)
+        two, three = add(conn, "two@a.mssante.fr"), add(conn, "three@b.mssante.fr")
+        new = [
+            NewMessage(message(1, LARGE - 1), (Delivery(one.id, ""), Delivery(two.id, ""))),
+            NewMessage(message(2, 3), (Delivery(two.id, ""), Delivery(two.id, ""))),
+            NewMessage(message(3, 50)),
+        ]
+        store_messages(conn, new, now=NOW)
+    return one, two, three
+
+
+def test_a_quota_is_given_changed_and_taken_away(
+    database: Database, boxes: tuple[Mailbox, ...]
+) -> None:
+    assert [box.quota for box in boxes] == [LARGE, None, None]
+    address = "TWO@a.mssante.fr"
+    with database.write() as conn:
+        for quota in (0, 1, LARGE, None, 5):
+            changed = set_quota(conn, address, quota)
+            assert changed == get_mailbox(conn, address) == resolve(conn, [address])[address]
+            assert (changed.id, changed.quota) == (boxes[1].id, quota)
+        assert [box.quota for box in list_mailboxes(conn)] == [LARGE, None, 5]
+        with pytest.raises(NotFound, match="no mailbox x@a"):
+            set_quota(conn, "x@a.mssante.fr", 1)
+
+
+def test_a_quota_outlives_changes_of_state(database: Database, boxes: tuple[Mailbox, ...]) -> None:
+    with database.write() as conn:
+        for state in MailboxState:
+            assert set_state(conn, boxes[0].address, state).quota == LARGE
+
+
+def test_what_mailboxes_hold(database: Database, boxes: tuple[Mailbox, ...]) -> None:
+    one, two, three = boxes
+    with database.read() as conn:
+        assert [used_octets(conn, box.id) for box in boxes] == [LARGE - 1, LARGE + 5, 0]
+        assert used_by_mailbox(conn) == {one.id: LARGE - 1, two.id: LARGE + 5}
+        assert used_by_mailbox(conn, "A.mssante.fr") == used_by_mailbox(conn)
+        assert used_by_mailbox(conn, "b.mssante.fr") == {}
+        assert used_octets(conn, three.id + 1) == 0
+        with pytest.raises(NotFound, match="not hosted"):
+            used_by_mailbox(conn, "c.mssante.fr")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_what_one_mailbox_holds_is_found_by_indexes(database: Database) -> None:
+    """The sum costs what the mailbox holds, whatever the store does."""
+    statement = (
+        "EXPLAIN QUERY PLAN SELECT sum(messages.size) FROM entries"
+        " JOIN messages ON messages.id = entries.message_id WHERE entries.mailbox_id = 1"
+    )
+    with database.read() as conn:
+        plan = [row.detail for row in conn.execute(text(statement))]
+    assert len(plan) == 2
+    assert all(step.startswith("SEARCH ") and " USING " in step for step in plan), plan

@@ -1,0 +1,65 @@
+"""Quotas by the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import Daemon, lay_out
+
+BOX = "urgences@a.mssante.fr"
+ADD = ("mailbox", "add", BOX, "--type", "ORG", "--finess", "750000002")
+
+
+@pytest.fixture
+def operator_a(tmp_path: Path) -> Daemon:
+    return lay_out(tmp_path / "a", "a")
+
+
+def shown(daemon: Daemon) -> tuple[int | None, int]:
+    """The quota of the mailbox and what it holds, the same in its listing."""
+    record = json.loads(daemon.run("mailbox", "show", BOX, "--json"))
+    for words in ((), ("--domain", "a.mssante.fr")):
+        rows = json.loads(daemon.run("mailbox", "list", "--json", *words))
+        assert record in rows
+        assert [row["quota"] for row in rows if row["address"] != BOX] == [None] * 4
+    return record["quota"], record["used"]
+
+
+def test_a_quota_is_set_shown_and_removed(operator_a: Daemon) -> None:
+    operator_a.run(*ADD, "--quota", "2G")
+    assert shown(operator_a) == (2 * 1024**3, 0)
+    said = operator_a.run("mailbox", "quota", BOX, "500m")
+    assert said == f"{BOX} has a quota of {500 * 1024**2} octets\n"
+    assert shown(operator_a) == (500 * 1024**2, 0)
+    assert operator_a.run("mailbox", "quota", BOX, "none") == f"{BOX} has no quota\n"
+    assert shown(operator_a) == (None, 0)
+    listing = operator_a.run("mailbox", "list")
+    assert listing.split("\n")[0].split() == [
+        *("ADDRESS", "TYPE", "STATE", "IDENTIFIER", "QUOTA", "USED", "DESCRIPTION"),
+    ]
+
+
+def test_what_a_mailbox_holds_counts(operator_a: Daemon, tmp_path: Path) -> None:
+    operator_a.run(*ADD, "--quota", "100")
+    letter = tmp_path / "letter.eml"
+    letter.write_bytes(b"From: claire.martin@a.mssante.fr\r\n\r\n".ljust(98, b"x") + b"\r\n")
+    send = ("message", "send", str(letter), "--from", "claire.martin@a.mssante.fr", "--to", BOX)
+    operator_a.run(*send)
+    assert shown(operator_a) == (100, 100)
+    assert "452 4.2.2 Mailbox full, try again later" in operator_a.run(*send, code=1)
+    operator_a.run("mailbox", "quota", BOX, "101")
+    operator_a.run(*send)
+    assert shown(operator_a) == (101, 200)
+
+
+@pytest.mark.parametrize("size", ["", "x", "1.5G", "-1", "2GB", "1000000T", "None", "²", "1e3"])
+def test_what_is_no_size(operator_a: Daemon, size: str) -> None:
+    for words in ((*ADD, "--quota", size), ("mailbox", "quota", "--", BOX, size)):
+        said = operator_a.run(*words, code=2)
+        assert "is not a size: octets, or 500M, 2G" in said
+
+
+def test_a_quota_for_nobody(operator_a: Daemon) -> None:
+    said = operator_a.run("mailbox", "quota", "nobody@a.mssante.fr", "1G", code=1)
+    assert "there is no mailbox nobody@a.mssante.fr" in said

@@ -1,0 +1,105 @@
+"""What the mailstore says of a recipient, on both databases (DOMAIN §3.2)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailstore.errors import StoreUnavailable
+from mailstore.mailboxes import MailboxState as StoredState
+from mailstore.mailboxes import get_mailbox, set_quota, set_state
+from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from relay.acceptance import Store
+from relay.address import parse_address
+from relay.admission import MailboxState
+from relay.directory import Directory
+from relay.errors import StoreDeferred
+from tests.support.clock import NOW
+from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store
+
+HELD = 1000  # octets in the active mailbox
+
+
+@pytest.fixture
+def store(tmp_path: Path, database_url: str) -> Iterator[Store]:
+    store = make_store(tmp_path, database_url)
+    with store.database.write() as connection:
+        holds = Delivery(get_mailbox(connection, ACTIVE).id, ACTIVE)
+        message = Message("0" * 32, "", "0" * 64, HELD, "", "local", "s", NOW)
+        store_messages(connection, [NewMessage(message, (holds,))], now=NOW)
+    yield store
+    store.close()
+
+
+def limit(store: Store, address: str, quota: int | None) -> None:
+    with store.database.write() as connection:
+        set_quota(connection, address, quota)
+
+
+@pytest.mark.parametrize(
+    ("address", "state"),
+    [
+        (ACTIVE, MailboxState.ACTIVE),
+        (ACTIVE.upper(), MailboxState.ACTIVE),
+        (SUSPENDED, MailboxState.SUSPENDED),
+        (CLOSED, MailboxState.CLOSED),
+        ("nobody@a.mssante.fr", MailboxState.UNKNOWN),
+        ("nobody@x.a.mssante.fr", MailboxState.FOREIGN),
+        ("nobody@gmail.com", MailboxState.FOREIGN),
+    ],
+)
+async def test_states(store: Store, address: str, state: MailboxState) -> None:
+    directory, parsed = Directory(store.database), parse_address(address)
+    found = await directory.lookup(parsed)
+    assert found == directory.find(parsed) == await directory.lookup(parsed, 10**9)
+    assert found.state is state
+    assert (found.mailbox_id is None) == (state in {MailboxState.UNKNOWN, MailboxState.FOREIGN})
+
+
+@pytest.mark.parametrize(
+    ("quota", "size", "state"),
+    [
+        (None, 10**15, MailboxState.ACTIVE),
+        (HELD + 1, None, MailboxState.ACTIVE),
+        (HELD + 1, 0, MailboxState.ACTIVE),
+        (HELD + 1, 1, MailboxState.ACTIVE),
+        (HELD + 1, 2, MailboxState.FULL),
+        (HELD, None, MailboxState.FULL),
+        (HELD, 0, MailboxState.FULL),
+        (HELD - 1, None, MailboxState.FULL),
+        (0, None, MailboxState.FULL),
+    ],
+)
+async def test_a_full_mailbox(
+    store: Store, quota: int | None, size: int | None, state: MailboxState
+) -> None:
+    limit(store, ACTIVE, quota)
+    found = await Directory(store.database).lookup(parse_address(ACTIVE), size)
+    assert found.state is state
+    assert found.mailbox_id is not None
+
+
+async def test_only_an_open_mailbox_is_full(store: Store) -> None:
+    directory = Directory(store.database)
+    for address, state in ((SUSPENDED, MailboxState.SUSPENDED), (CLOSED, MailboxState.CLOSED)):
+        limit(store, address, 0)
+        assert (await directory.lookup(parse_address(address))).state is state
+
+
+async def test_full_is_over_once_there_is_room(store: Store) -> None:
+    directory, address = Directory(store.database), parse_address(ACTIVE)
+    limit(store, ACTIVE, HELD)
+    assert (await directory.lookup(address)).state is MailboxState.FULL
+    limit(store, ACTIVE, 2 * HELD)
+    assert (await directory.lookup(address, HELD)).state is MailboxState.ACTIVE
+    with store.database.write() as connection:
+        set_state(connection, ACTIVE, StoredState.SUSPENDED)
+    assert (await directory.lookup(address, HELD + 1)).state is MailboxState.SUSPENDED
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_a_database_that_is_unwell_puts_off(store: Store, database_url: str) -> None:
+    Path(database_url.removeprefix("sqlite:///")).write_bytes(b"garbage" * 1000)
+    with pytest.raises(StoreDeferred, match=r"451 4\.3\.0") as deferred:
+        Directory(store.database).find(parse_address(ACTIVE))
+    assert isinstance(deferred.value.__cause__, StoreUnavailable)

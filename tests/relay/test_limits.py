@@ -1,0 +1,50 @@
+"""Patience with a peer that sends slowly, without a clock."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.limits import Limits, Pace
+
+LIMITS = Limits(data_idle_seconds=180, min_rate=1000, rate_grace_seconds=60)
+
+
+def test_at_first_a_peer_may_take_the_grace() -> None:
+    assert Pace(LIMITS).patience == 60
+
+
+def test_octets_earn_time_up_to_the_silence_allowed() -> None:
+    pace = Pace(LIMITS)
+    pace.received(30_000)
+    assert pace.patience == 90
+    pace.received(10_000_000)
+    assert pace.patience == 180
+
+
+def test_only_waiting_uses_it_up() -> None:
+    pace = Pace(LIMITS)
+    pace.waited(59)
+    assert pace.patience == 1
+    pace.received(1000)
+    assert pace.patience == 2
+    pace.waited(2)
+    assert pace.patience <= 0
+
+
+def test_without_a_rate_only_silence_counts() -> None:
+    pace = Pace(Limits(min_rate=0, data_idle_seconds=7))
+    pace.waited(1_000_000)
+    assert pace.patience == 7
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 10**6)), max_size=50))
+def test_a_peer_at_the_rate_is_never_cut(steps: list[tuple[float, int]]) -> None:
+    # However it spreads its octets, as long as each wait is shorter than the patience of the time.
+    pace, waited, octets = Pace(LIMITS), 0.0, 0
+    for seconds, count in steps:
+        if seconds >= pace.patience:
+            assert waited + seconds >= 60 + octets / 1000 or seconds >= 180
+            return
+        pace.waited(seconds)
+        pace.received(count)
+        waited, octets = waited + seconds, octets + count
+    assert waited < 60 + octets / 1000 + 1e-6

@@ -1,0 +1,319 @@
+"""The spool guard: intake stops before the disk is full, and while the store is unwell."""
+
+import asyncio
+import os
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from mailstore.blobs import FileBlobStore
+from mailstore.errors import StoreUnavailable
+from relay.admission import Refused
+from relay.spool import Floor, Health, Room, Spool, SpoolState, measure
+from tests.support.waiting import until
+
+NO_FLOOR = Floor(0, 0)
+MOST = 2**62
+WELL, LOW, UNWELL = SpoolState
+HEALTH = Health(Floor(1000, 100))
+amounts = st.integers(0, 3000)
+
+
+def nothing() -> None:
+    """A probe that always succeeds."""
+
+
+class TestHealth:
+    @pytest.mark.parametrize(
+        ("octets", "inodes", "state"),
+        [
+            (1000, 100, WELL),
+            (1000, None, WELL),
+            (999, 100, LOW),
+            (1000, 99, LOW),
+            (999, None, LOW),
+            (0, 0, LOW),
+        ],
+    )
+    def test_the_floor(self, octets: int, inodes: int | None, state: SpoolState) -> None:
+        assert HEALTH.measured(Room(octets, inodes)).state is state
+
+    def test_no_floor_asks_for_nothing(self) -> None:
+        health = Health(NO_FLOOR).measured(Room(0, 0))
+        assert health.state is WELL
+        assert health.refusal(0) is None
+        assert health.refusal(1) is not None  # which cannot be
+
+    @pytest.mark.parametrize(
+        ("size", "code"), [(None, None), (0, None), (500, None), (501, 452), (10**12, 452)]
+    )
+    def test_a_declared_size_must_leave_the_floor_free(
+        self, size: int | None, code: int | None
+    ) -> None:
+        health = HEALTH.measured(Room(1500, None))
+        reply = health.refusal(size)
+        assert (reply.code if reply else None) == code
+        assert health.state is WELL
+
+    def test_it_does_not_come_and_go_at_the_floor(self) -> None:
+        health, states = HEALTH, []
+        for octets in (1001, 999, 1000, 1001, 1099, 1100, 1099, 1000, 999):
+            health = health.measured(Room(octets, None))
+            states.append(health.state)
+        assert states == [WELL, LOW, LOW, LOW, LOW, WELL, WELL, WELL, LOW]
+        for inodes, state in ((109, LOW), (110, WELL), (100, WELL), (99, LOW)):
+            health = health.measured(Room(2000, inodes))
+            assert health.state is state
+
+    def test_a_failure_holds_until_a_recovery_whatever_is_measured(self) -> None:
+        failed = HEALTH.failed("disk gone").failed("and gone")
+        assert (failed.state, failed.trouble) == (UNWELL, "disk gone")
+        for health in (failed, failed.measured(Room(9999, None)), failed.measured(Room(0, 0))):
+            assert health.state is UNWELL
+            reply = health.refusal(None)
+            assert (reply.code, reply.enhanced) == (451, "4.3.0") if reply else False
+        assert failed.measured(Room(0, 0)).recovered().state is LOW
+        assert failed.recovered().state is WELL
+        assert HEALTH.failed("").state is UNWELL
+
+    @given(st.lists(st.tuples(amounts, st.none() | amounts)), amounts)
+    def test_what_is_taken_leaves_the_floor_free(
+        self, rooms: list[tuple[int, int | None]], size: int
+    ) -> None:
+        health = HEALTH
+        for octets, inodes in rooms:
+            before, health = health.state, health.measured(Room(octets, inodes))
+            taken = health.refusal(size) is None
+            if taken:
+                assert octets - size >= 1000
+                assert inodes is None or inodes >= 100
+            else:
+                # Refused for a reason: too little is free, or was and hardly more is now.
+                short = octets - size < 1000 or (inodes is not None and inodes < 100)
+                near = octets < 1100 or (inodes is not None and inodes < 110)
+                assert short or (before is LOW and near)
+
+
+def test_the_real_file_system_is_measured(tmp_path: Path) -> None:
+    found, room = os.statvfs(tmp_path), measure(tmp_path)
+    assert 0 < room.octets <= found.f_blocks * found.f_frsize
+    assert (room.inodes is None) == (found.f_files == 0)
+    assert Spool(tmp_path, NO_FLOOR, nothing).state is WELL
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte and some thirty files."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=32", "tmpfs", folder]
+    try:
+        done = subprocess.run(words, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if done.returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+class TestSmallFileSystem:
+    """On a real file system that fills up."""
+
+    async def test_octets(self, small: Path) -> None:
+        spool = Spool(small, Floor(512 * 1024, 0), nothing)
+        spool.check(400 * 1024)
+        with pytest.raises(Refused, match=r"452 4\.3\.1"):
+            spool.check(600 * 1024)
+        async with watched(spool):
+            fill(small / "large", 700 * 1024)
+            await until(lambda: spool.state is LOW)
+            assert spool.free_bytes == measure(small).octets
+            for size in (None, 1):
+                with pytest.raises(Refused, match=r"452 4\.3\.1"):
+                    spool.check(size)
+            fill(small / "large", 100)
+            await until(lambda: spool.state is WELL)
+            spool.check(None)
+
+    async def test_inodes(self, small: Path) -> None:
+        spool = Spool(small, Floor(0, 10), nothing)
+        spool.check(None)
+        async with watched(spool):
+            for number in range(25):
+                fill(small / str(number), 0)
+            await until(lambda: spool.state is LOW)
+            assert spool.free_inodes is not None
+            assert spool.free_inodes < 10
+            with pytest.raises(Refused, match=r"452 4\.3\.1"):
+                spool.check(1)
+
+    async def test_a_full_disk_and_its_recovery(self, small: Path) -> None:
+        """The store's own probe fails while the disk is full."""
+        blobs = FileBlobStore(small)
+        fill(small / "large", 1024 * 1024)
+        with pytest.raises(StoreUnavailable, match="No space left"):
+            blobs.probe()
+        spool = Spool(small, NO_FLOOR, blobs.probe)
+        async with watched(spool):
+            spool.failed("No space left on device")
+            with pytest.raises(Refused, match=r"451 4\.3\.0 .* \[No space left on device; "):
+                spool.check(None)
+            remove(small / "large")
+            await until(lambda: spool.state is WELL)
+        blobs.close()
+
+
+def fill(path: Path, size: int) -> None:
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        file.write(bytes(size))
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@asynccontextmanager
+async def watched(spool: Spool, patience: float = 20) -> AsyncIterator[None]:
+    watch = asyncio.create_task(spool.watch(0.001, patience))
+    try:
+        yield
+    finally:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+
+async def test_low_space_is_told_with_the_rule_and_the_figures(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, Floor(MOST, 0), nothing)
+    assert spool.state is LOW
+    with pytest.raises(Refused) as refused:
+        spool.check(None)
+    assert (refused.value.rule, str(refused.value.reply)) == (
+        "spool",
+        "452 4.3.1 Mail store is nearly full, try again later",
+    )
+    assert f"{spool.free_bytes} octets" in refused.value.detail
+
+
+class Probe:
+    """A probe that fails until told otherwise."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        self.failure = failure
+        self.asked = 0
+
+    def __call__(self) -> None:
+        self.asked += 1
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.mark.parametrize(
+    "failure", [StoreUnavailable("still gone"), ZeroDivisionError(), OSError()]
+)
+async def test_unwell_from_the_first_failure_until_a_probe_succeeds(
+    tmp_path: Path, failure: Exception
+) -> None:
+    probe = Probe(failure)
+    spool = Spool(tmp_path, NO_FLOOR, probe)
+    async with watched(spool):
+        await until(lambda: spool.free_bytes is not None)
+        assert probe.asked == 0  # a store that is well is left alone
+        with capture_logs() as logs:
+            for _ in range(3):
+                spool.failed("cannot write to the blob store: Input/output error")
+            assert spool.state is UNWELL
+            await until(lambda: probe.asked > 3)
+            with pytest.raises(Refused, match=r"451 4\.3\.0 .*Input/output error"):
+                spool.check(None)
+            probe.failure = None
+            await until(lambda: spool.state is WELL)
+            spool.check(None)
+    # Told as it changes, and only then.
+    assert [(line["before"], line["state"]) for line in logs] == [
+        ("well", "unwell"),
+        ("unwell", "well"),
+    ]
+
+
+async def test_a_failure_during_a_probe_is_not_forgotten(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    probes = 0
+
+    def probe() -> None:
+        nonlocal probes
+        probes += 1
+        if probes == 1:
+            begun.set()
+            assert go_on.wait(20)
+        elif probes == 2:
+            raise StoreUnavailable("it is true")
+
+    spool = Spool(tmp_path, NO_FLOOR, probe)
+    spool.failed("first")
+    async with watched(spool):
+        await until(begun.is_set)
+        spool.failed("second")
+        with capture_logs() as logs:
+            go_on.set()
+            await until(lambda: spool.state is WELL)
+    assert probes == 3
+    assert len(logs) == 1
+
+
+async def test_a_disk_that_does_not_answer_is_unwell(tmp_path: Path) -> None:
+    """Here it is the probe that hangs, as any access to such a disk would."""
+    go_on = threading.Event()
+
+    def probe() -> None:
+        assert go_on.wait(20)
+
+    spool = Spool(tmp_path, NO_FLOOR, probe)
+    spool.failed("")
+    with capture_logs():
+        async with watched(spool, patience=0.01):
+            await until(lambda: spool._failures == 2)
+            assert spool.state is UNWELL
+            go_on.set()
+            await until(lambda: spool.state is WELL)
+
+
+async def test_a_folder_that_is_gone_is_unwell(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    missing = Spool(folder, NO_FLOOR, nothing)
+    assert (missing.state, missing.free_bytes, missing.free_inodes) == (UNWELL, None, None)
+    with pytest.raises(Refused, match=r"451 4\.3\.0 .*No such file"):
+        missing.check(1)
+    make(folder)
+    async with watched(missing):
+        await until(lambda: missing.state is WELL)
+        missing.check(1)
+
+
+def make(folder: Path) -> None:
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("harm", ["gone", "read-only"])
+def test_the_probe_of_the_blob_store(tmp_path: Path, harm: str) -> None:
+    blobs = FileBlobStore(tmp_path / "blobs")
+    blobs.probe()
+    drafts = tmp_path / "blobs" / "tmp"
+    assert list(drafts.iterdir()) == []
+    if harm == "gone":
+        drafts.rmdir()
+    else:
+        drafts.rmdir()
+        drafts.touch()
+    with pytest.raises(StoreUnavailable, match="cannot write to the blob store"):
+        blobs.probe()
+    blobs.close()

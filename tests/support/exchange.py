@@ -1,0 +1,34 @@
+"""What tests with other operators' mail servers share: giving them a message, judging what came."""
+
+import re
+import smtplib
+from collections.abc import Sequence
+
+from tests.support.daemon import Daemon
+
+MARTIN = "claire.martin@a.mssante.fr"
+CARDIOLOGY = "cardiologie@a.mssante.fr"
+NOBODY = "nobody@a.mssante.fr"
+DURAND = "durand@b.mssante.fr"
+
+
+def hand_over(port: int, recipients: Sequence[str], message: bytes) -> None:
+    """Give a mail server on loopback a message of Dr Durand, as its own users do."""
+    with smtplib.SMTP("127.0.0.1", port, timeout=20) as smtp:
+        smtp.sendmail(DURAND, recipients, message, ["BODY=8BITMIME"])
+
+
+def fields_on_top(message: bytes, original: bytes) -> set[bytes]:
+    """Names of the header fields that stand before the unchanged original."""
+    assert message.endswith(original)
+    added = message.removesuffix(original).replace(b"\r\n\t", b" ").replace(b"\r\n ", b" ")
+    return {line.partition(b":")[0].lower() for line in added.splitlines()}
+
+
+def refusing_session(log: str, daemon: Daemon) -> str:
+    """The session that a peer's log names with our reply; one that our own log tells of."""
+    found = re.search(r"554[ -]5\.7\.1 [^\n]*\[session ([0-9a-f]+)\]", log)
+    assert found is not None, log
+    (session,) = found.groups()
+    assert session in daemon.log()
+    return str(session)
