@@ -19,7 +19,7 @@ import dns.resolver
 from mailstore.blobs import FileBlobStore
 from mailstore.database import Database
 from mailstore.errors import MailstoreError, StoreUnavailable
-from relay import tls
+from relay import journal_folder, tls
 from relay.acceptance import Store
 from relay.address import Address, parse_address
 from relay.admission import Policy
@@ -186,7 +186,9 @@ def limits(settings: Settings) -> Limits:
 
 def open_journal(settings: Settings, role: str) -> Journal:
     """The journal of this process's sessions and decisions.  Raises SettingsError."""
-    return Journal(storage_folder(settings) / "trace", clock, process=f"{role}:{os.getpid()}")
+    return Journal(
+        storage_folder(settings) / journal_folder.NAME, clock, process=f"{role}:{os.getpid()}"
+    )
 
 
 def open_scanning(settings: Settings) -> Scanning:

@@ -309,7 +309,9 @@ class Trace(Section):
     """The journal of every session and decision, in which `mssante trace` looks."""
 
     keep_days: Count = Field(
-        200, description="Days that it is kept; health mail asks for six months and more."
+        200,
+        le=36_500,
+        description="Days that it is kept; health mail asks for six months and more.",
     )
 
 

@@ -19,6 +19,7 @@ from relay import metrics
 from relay.admission import Peer, Refused
 from relay.context import SessionContext
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
+from relay.journal import mask
 from relay.limits import LINGER_SECONDS
 from relay.replies import refusal_line
 from relay.streams import HIGH_WATER, InboundBuffer, ReplyWriter
@@ -281,8 +282,8 @@ class Connection(SMTP):
         facts = {
             "command": verb[:10].decode("ascii", "replace"),
             "rule": rule or type(error).__name__,
-            "reply": str(error.reply),
-            "detail": error.detail,
+            "reply": mask(str(error.reply)),
+            "detail": mask(error.detail),
         }
         self._record("refused", **facts)
         self._log.info("refused", **facts)

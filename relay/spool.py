@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -169,7 +170,7 @@ class Spool:
         while True:
             failures = self._failures
             probing = self.state is SpoolState.UNWELL
-            looking = loop.run_in_executor(None, lambda p=probing: self._look(probing=p))
+            looking = loop.run_in_executor(None, partial(self._look, probing=probing))
             done, _ = await asyncio.wait({looking}, timeout=patience)
             if not done:
                 self.failed(f"the disk has not answered for {patience:g} s")

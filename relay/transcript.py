@@ -6,6 +6,7 @@ shown who the peer is, lines wait here, bounded, and are forgotten if it is some
 
 from typing import Final
 
+from relay.journal import mask
 from relay.replies import ascii_text
 
 _MAX_LINES: Final = 200  # lines that wait; older ones give way
@@ -43,10 +44,11 @@ class Transcript:
     @property
     def full(self) -> bool:
         """Whether it is time to take the lines."""
-        return len(self._lines) >= _MAX_LINES // 2
+        return len(self._lines) >= _MAX_LINES // 10
 
     def _add(self, opening: str, text: str) -> None:
         if len(self._lines) >= _MAX_LINES:
             self._dropped += 1
             self._lines.pop(0)
-        self._lines.append(opening + ascii_text(text)[:_MAX_LINE])
+        # Masked before it is cut: without its domain, nobody would know a patient's address.
+        self._lines.append(opening + ascii_text(mask(text))[:_MAX_LINE])

@@ -10,14 +10,15 @@ go through.  Linux only: it reads /proc.
 import argparse
 import asyncio
 import json
-import os
 import ssl
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -262,7 +263,7 @@ def _role(pid: int) -> str:
 
 
 def _open_files(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def _footprint(pid: int, role: str) -> Footprint:
@@ -334,10 +335,8 @@ def _settled(
             now == wanted if wanted else len(stable) > 300 and stable[-300:] == [now] * 300
         )
 
-    try:
+    with suppress(TimeoutError):  # the judge will say what is left
         until_now(over, PATIENCE)
-    except TimeoutError:
-        pass  # the judge will say what is left
     return Run(
         phase, name, seconds, watch.footprints(), watch.worker_peak, watch.files_peak,
         watch.drafts_peak, watch.drafts(), passed,
@@ -347,7 +346,7 @@ def _settled(
 def judge(runs: list[Run]) -> list[str]:
     """What is wrong with the runs of one phase, the first of them the measure."""
     faults = []
-    for before, run in zip(runs, runs[1:], strict=False):
+    for before, run in pairwise(runs):
         what = f"{run.phase}, {run.run} run"
         if run.drafts_left:
             faults.append(f"{what}: {run.drafts_left} temporary files left")

@@ -35,7 +35,7 @@ from ..settings import load
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType[int]):
     """A number of octets: plain, or followed by K, M, G or T, powers of 1024."""
 
     name = "size"

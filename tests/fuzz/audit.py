@@ -221,9 +221,13 @@ class Auditor:
 
     def _next_reply(self) -> _Said:
         code, text = self._replies.pop(0)
-        self.replies += 1
+        self.replies, self.may_close = self.replies + 1, False
         self.errors += code >= 400
         return code, text
+
+    def _far_too_big(self, code: int, body: bytes) -> None:
+        """A server need not read on after a message that is far beyond the limit."""
+        self.may_close = code == 552 and len(body) > LIMIT
 
     def _over(self) -> None:
         self.mode, self.may_close = Mode.OVER, True
@@ -236,8 +240,7 @@ class Auditor:
         del self._sent[: end + 3]  # the CRLF before the dot is the body's own
         self.mode = Mode.COMMANDS
         self._on_message(body, code, text)
-        if len(body) > 2 * LIMIT and code == 552:
-            self._over()
+        self._far_too_big(code, body)
 
     def _on_message(self, body: bytes, code: int, text: bytes) -> None:
         transaction, self._transaction = self._transaction, None
@@ -258,9 +261,7 @@ class Auditor:
         """The codes for a chunk, and the message up to its end (RFC 3030 §2)."""
         transaction = self._transaction
         if transaction is None or transaction.lost or not transaction.recipients:
-            if len(octets) > 2 * LIMIT:
-                return frozenset({552}), b""
-            return frozenset({503, 530, 554}), b""
+            return frozenset({503, 530, 554, 552 if len(octets) > LIMIT else 503}), b""
         body = bytes(transaction.chunks or b"") + octets
         if last:
             return faults(body) or frozenset({250}), body
@@ -272,8 +273,7 @@ class Auditor:
         assert code in due, f"{code} {text!r} to a chunk, one of {sorted(due)} is due"
         transaction = self._transaction
         if transaction is None or transaction.lost or not transaction.recipients:
-            if code == 552:
-                self._over()
+            self.may_close = code == 552
             return
         if last:
             self._on_message(body, code, text)
@@ -281,8 +281,7 @@ class Auditor:
             assert not _ACCEPTED.match(text), "a message accepted before its last chunk"
             transaction.chunks = bytearray(body)
             transaction.lost = code != 250
-        if len(body) > 2 * LIMIT and code == 552:
-            self._over()
+        self._far_too_big(code, body)
 
     def _on_line(self, line: bytes, code: int, text: bytes) -> None:
         del self._sent[: len(line)]

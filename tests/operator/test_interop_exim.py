@@ -1,4 +1,4 @@
-"""Exim as the other operator: it hands mail over with its certificate, pipelined, by BDAT or DATA."""
+"""Exim as the other operator: it delivers with its certificate, pipelined, by BDAT or DATA."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 # `L` in a line of its log: commands were pipelined.  `K`: the message went by BDAT.
 _DELIVERED = re.compile(
-    r" => claire\.martin@a\.mssante\.fr .* X=TLS1\.3:\S+ CV=yes DN=\"[^\"]*CN=smtp\.a\.mssante\.fr\""
+    r" => claire\.martin@a\.mssante\.fr .* X=TLS1\.3:\S+ CV=yes "
+    r"DN=\"[^\"]*CN=smtp\.a\.mssante\.fr\""
     r"(?P<flags>[ LK]*) C=\"250 2\.0\.0 Accepted as (?P<id>[0-9a-f]+)\""
 )
 
@@ -43,7 +44,9 @@ def test_exim_delivers(tmp_path: Path, chunking: bool) -> None:
     assert entry.message.sender == DURAND
     assert entry.message.peer.startswith("CN=smtp.b.mssante.fr,")
     assert "by smtp.a.mssante.fr with ESMTPS id " in entry.message.trace
-    assert re.search(r"tls TLS_\w+\s+\(TLSv1\.3; peer CN=smtp\.b\.mssante\.fr,", entry.message.trace)
+    assert re.search(
+        r"tls TLS_\w+\s+\(TLSv1\.3; peer CN=smtp\.b\.mssante\.fr,", entry.message.trace
+    )
     assert re.search(r" \*\* nobody@a\.mssante\.fr .*: 550 5\.1\.1 ", log), log
     delivered = _DELIVERED.search(log)
     assert delivered is not None, log

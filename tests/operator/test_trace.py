@@ -19,7 +19,8 @@ from relay.ids import new_id
 from relay.journal import Journal
 from relay.journal_folder import NAME
 from relay.queue import QueueItem, enqueue
-from tests.support.daemon import Daemon, lay_out
+from tests.support.daemon import Daemon, client, command, lay_out, served
+from tests.support.waiting import until_now
 
 BOX = "claire.martin@a.mssante.fr"
 INS = "279037512345678"
@@ -268,6 +269,38 @@ def test_it_is_the_journal_that_processes_write(site: Site) -> None:
     journal.record("session.opened", session=session)
     journal.close()
     assert site.trace(session).endswith("session.opened\n")
+
+
+def test_from_the_reply_of_a_running_daemon_to_its_reason(tmp_path: Path) -> None:
+    with served(lay_out(tmp_path / "a", "a")) as daemon:
+        with client(daemon, "intruder") as smtp:
+            smtp.ehlo()
+            refusal = smtp.mail("dr@b.mssante.fr")[1].decode()
+        with client(daemon, "b") as smtp:
+            smtp.ehlo()
+            smtp.mail("dr@b.mssante.fr")
+            smtp.rcpt(BOX)
+            acceptance = smtp.data(b"Subject: hush\r\n\r\nBonjour\r\n")[1].decode()
+        quoted, message = re.findall(r"\[session .*\]", refusal)[0], acceptance.split()[-1]
+        until_now(lambda: "session.closed" in traced(daemon, quoted))
+        until_now(lambda: "session.closed" in traced(daemon, message))
+        said = {key: traced(daemon, key) for key in (quoted, message)}
+    refused = re.findall(r"worker:\d+ (\S+)", said[quoted])
+    assert refused == ["session.opened", "tls.started", "refused", "session.closed"]
+    assert "CN=smtp.intrus.example" in said[quoted]
+    assert "rule=listed" in said[quoted]
+    accepted = re.findall(r"worker:\d+ (\S+)", said[message])
+    assert accepted[:2] == ["session.opened", "tls.started"]
+    assert accepted[-2:] == ["accepted", "session.closed"]
+    assert f"recipients={BOX}" in said[message]
+    assert f"held by: mailbox={BOX}" in said[message]
+    assert not re.search("hush|Bonjour", "".join(said.values()))
+
+
+def traced(daemon: Daemon, key: str) -> str:
+    """What is known of an id, nothing as long as it is not."""
+    _, out, _ = command("--config", str(daemon.config), "trace", key)
+    return out
 
 
 def test_every_event_is_explained() -> None:

@@ -302,7 +302,7 @@ def test_the_first_rule_that_fails_answers() -> None:
         sender=Address("dr", "evil.fr"),
         size=LIMIT + 1,
         recipient=to(MailboxState.FOREIGN),
-        header=HeaderFacts(frozenset({"evil.fr"}), 101),
+        header=HeaderFacts(frozenset({"evil.fr"}), 101, complete=False),
     )
     repairs: list[tuple[str, dict[str, object]]] = [
         ("tls", {"origin": Peer("TLSv1.3", "x")}),
@@ -313,6 +313,7 @@ def test_the_first_rule_that_fails_answers() -> None:
         ("sender", {"sender": Address("dr", "b.mssante.fr")}),
         ("size", {"size": LIMIT}),
         ("recipient", {"recipient": to(MailboxState.ACTIVE)}),
+        ("header-size", {"header": HeaderFacts(frozenset({"evil.fr"}), 101)}),
         ("loop", {"header": authors("evil.fr")}),
         ("header-from", {"header": authors("b.mssante.fr")}),
     ]
@@ -334,10 +335,10 @@ def test_examine_shows_every_finding_with_evidence() -> None:
     findings = {finding.rule: finding for finding in examine(facts)}
     assert list(findings) == [
         *("tls", "list", "certificate", "chain", "listed"),
-        *("sender", "size", "recipient", "loop", "header-from"),
+        *("sender", "size", "recipient", "header-size", "loop", "header-from"),
     ]
     assert {rule for rule, finding in findings.items() if finding.passed} == {
-        *("tls", "list", "certificate", "listed"),
+        *("tls", "list", "certificate", "listed", "header-size"),
     }
     b1, b2, c = (str(certificate(name).subject) for name in ("b1", "b2", "c"))
     assert findings["tls"].evidence == "TLSv1.3 TLS_AES_256_GCM_SHA384"
@@ -373,7 +374,7 @@ def test_facts_that_are_not_known_yet_decide_nothing() -> None:
         (Stage.PEER, ["tls", "list", "certificate", "chain", "listed"]),
         (Stage.SENDER, ["sender", "size"]),
         (Stage.RECIPIENT, ["recipient"]),
-        (Stage.MESSAGE, ["size", "loop", "header-from"]),
+        (Stage.MESSAGE, ["size", "header-size", "loop", "header-from"]),
         (Stage.SENDER | Stage.RECIPIENT, ["sender", "size", "recipient"]),
     ],
 )

@@ -154,7 +154,7 @@ def test_the_search_ends_with_the_session(tmp_path: Path) -> None:
 
 def test_clocks_may_differ_a_little(tmp_path: Path) -> None:
     top = _top(0)
-    session = key(top)
+    session = key(top + 300 * SECOND)
     with recording(tmp_path) as record:
         record.at(top - 5 * SECOND, "session.opened", session=session)
         record.at(top, "session.closed", session=session)

@@ -1,8 +1,9 @@
 """A small machine for one mail server: /etc, /var and /run of its own, the system's programs.
 
-A mail server wants fixed folders and users of its own, and a Debian system holds but one.  Each gets
-them here in namespaces of its own: nothing of the system is changed, and whatever the server starts
-ends with it.  Only the network is shared, so that it and our daemon meet on loopback.  Needs root.
+A mail server wants fixed folders and users of its own, and a Debian system holds but one.  Each
+gets them here in namespaces of its own: nothing of the system is changed, and whatever the server
+starts ends with it.  Only the network is shared, so that it and our daemon meet on loopback.
+Needs root.
 """
 
 import os
@@ -25,8 +26,8 @@ from tests.support.waiting import until_now
 PEERS = Path(sys.prefix) / "peers"
 _UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 
-# $1 is the machine's folder, $2 the server's package; the rest is the server.  /proc is the system's,
-# so what stands there of this process is its number outside.
+# $1 is the machine's folder, $2 the server's package; the rest is the server.  /proc is still the
+# system's, so the number that stands there of this process is the one outside.
 _BOOT = """\
 set -e
 root=$1 package=$2

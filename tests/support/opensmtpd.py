@@ -1,4 +1,4 @@
-"""A real OpenSMTPD as another operator: what it is given on loopback it relays with its certificate.
+"""A real OpenSMTPD as another operator: what it is given it relays with its certificate.
 
 It verifies the name of the server, and writes a line for each delivery.
 """
@@ -18,7 +18,8 @@ pki smtp.b.mssante.fr cert "/etc/pki/shown.pem"
 pki smtp.b.mssante.fr key "/etc/pki/shown.key"
 listen on 127.0.0.1 port {port} hostname smtp.b.mssante.fr
 queue ttl 1h
-action "federation" relay host "smtp+tls://smtp.a.mssante.fr:{peer}" pki smtp.b.mssante.fr helo smtp.b.mssante.fr
+action "federation" relay host "smtp+tls://smtp.a.mssante.fr:{peer}" \\
+    pki smtp.b.mssante.fr helo smtp.b.mssante.fr
 match from any for any action "federation"
 """
 

@@ -1,0 +1,236 @@
+"""A connection's limits in time and number, and its ends: always said, never at others' cost."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import relay.connection
+import relay.listener
+from relay.address import Address
+from relay.directory import Directory, Found
+from relay.limits import Limits
+from relay.listener import Listener, bind
+from relay.occupancy import Occupancy
+from tests.support.operators import ACTIVE, HOST, Inbound, inbound
+from tests.support.talking import Caller, call, dial
+from tests.support.waiting import until
+
+
+def temporary_files(server: Inbound) -> list[str]:
+    return [path.name for path in (server.store.blobs.root / "tmp").iterdir()]
+
+
+# Time.
+
+
+async def test_chatter_before_tls_does_not_buy_time(tmp_path: Path) -> None:
+    limits = Limits(greeting_seconds=0.5, idle_seconds=300, max_commands=10**9)
+    async with inbound(tmp_path, limits=limits) as server:
+        caller = await dial(server)
+        await caller.hear()
+        said = ""
+        while said[:3] in {"", "250"}:
+            said = await asyncio.wait_for(caller.say("NOOP"), 10)
+        assert said.startswith("421 4.4.2 Idle for too long [session ")
+        assert await caller.reader.read() == b""
+        caller.close()
+
+
+async def test_a_command_that_dribbles_is_cut_off(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(idle_seconds=0.5)) as server:
+        caller = await call(server)
+
+        async def dribble() -> None:
+            while True:
+                caller.writer.write(b"N")
+                await asyncio.sleep(0.05)
+
+        dribbling = asyncio.create_task(dribble())
+        assert (await asyncio.wait_for(caller.hear(), 10)).startswith("421 4.4.2 ")
+        dribbling.cancel()
+        caller.close()
+
+
+@pytest.mark.parametrize("verb", ["DATA", "BDAT"])
+async def test_a_message_below_the_rate_is_cut_off(tmp_path: Path, verb: str) -> None:
+    # It is never silent for long, and a peer beside it does not notice.
+    limits = Limits(min_rate=100_000, rate_grace_seconds=0.3, data_idle_seconds=60)
+    async with inbound(tmp_path, limits=limits) as server:
+        slow, other = await call(server), await call(server, "c")
+        await slow.begin()
+        if verb == "DATA":
+            await slow.say("DATA")
+        else:
+            slow.writer.write(b"BDAT 900000 LAST\r\n")
+
+        async def trickle() -> None:
+            while True:
+                slow.writer.write(b"x: y\r\n")
+                await asyncio.sleep(0.02)
+
+        trickling = asyncio.create_task(trickle())
+        said = await asyncio.wait_for(slow.hear(), 10)
+        assert said.startswith("421 4.4.2 Message comes too slowly, connection closed [session ")
+        trickling.cancel()
+        slow.close()
+        assert (await other.send(sender="<dr@c.mssante.fr>")).startswith("250 2.0.0 ")
+        other.close()
+        await until(lambda: not server.context.occupancy.sessions)
+        assert len(server.entries(ACTIVE)) == 1
+
+
+async def test_silence_in_a_message_is_cut_off(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(data_idle_seconds=0.3)) as server:
+        caller = await call(server)
+        await caller.begin()
+        await caller.say("DATA")
+        caller.writer.write(b"Subject: half\r\n")
+        assert (await asyncio.wait_for(caller.hear(), 10)).startswith("421 4.4.2 ")
+        assert await caller.reader.read() == b""
+        caller.close()
+        assert server.entries(ACTIVE) == []
+
+
+async def test_a_peer_that_never_reads_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay.connection, "LINGER_SECONDS", 0.2)
+    async with inbound(tmp_path, limits=Limits(idle_seconds=0.5, max_commands=10**9)) as server:
+        caller = await call(server)
+        caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+        async def flood() -> None:
+            while True:
+                caller.writer.write(b"NOOP\r\n" * 20_000)
+                await caller.writer.drain()
+
+        flooding = asyncio.create_task(flood())
+        await until(lambda: not server.context.occupancy.sessions)
+        flooding.cancel()
+        caller.writer.transport.abort()
+
+
+# Numbers.
+
+
+async def test_too_many_of_one_name(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(max_connections_per_peer=1)) as server:
+        first = await call(server)
+        second = await dial(server)
+        await second.hear()
+        await second.say("STARTTLS")
+        await second.writer.start_tls(server.client_tls("b"))
+        said = await second.say("EHLO smtp.b.mssante.fr")
+        assert said.startswith("421 4.7.0 Too many connections with your certificate [session ")
+        assert await second.reader.read() == b""
+        assert (await first.send()).startswith("250 2.0.0 ")
+        other = await call(server, "c")
+        for caller in (first, second, other):
+            caller.close()
+        await until(lambda: not server.context.occupancy.sessions)
+        again = await call(server)
+        again.close()
+
+
+async def test_too_many_of_one_address(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(max_connections_per_address=1)) as server:
+        first = await call(server)
+        second = await dial(server)
+        second.writer.write(
+            b"EHLO early.example\r\n" * 100
+        )  # unread octets must not cost the reply
+        assert (await second.reader.read()).startswith(b"421 4.3.2 Too many connections from your")
+        second.close()
+        assert (await first.say("NOOP")).startswith("250")
+        first.close()
+
+
+async def test_who_is_turned_away_may_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay.listener, "LINGER_SECONDS", 0.2)
+    async with inbound(tmp_path, limits=Limits(max_connections=1)) as server:
+        first = await call(server)
+        stubborn = [await dial(server) for _ in range(3)]
+        said = [await caller.reader.readline() for caller in stubborn]
+        # As many as may be connected are told; a flood beyond that is not worth a reply.
+        assert [line[:9] for line in said] == [b"421 4.3.2", b"", b""]
+        for caller in stubborn:
+            assert await asyncio.wait_for(caller.reader.read(), 10) == b""
+        assert (await first.say("NOOP")).startswith("250")
+        for caller in (first, *stubborn):
+            caller.close()
+
+
+async def test_a_reply_is_heard_although_much_is_under_way(tmp_path: Path) -> None:
+    # Closing with octets unread would make TCP throw the reply away.
+    async with inbound(tmp_path, limits=Limits(max_commands=3)) as server:
+        caller = await call(server)
+        caller.writer.write(b"NOOP\r\n" * 10_000)
+        said = (await caller.reader.read()).decode().splitlines()
+        assert [line[:9] for line in said] == ["250 2.0.0", "421 4.7.0"]
+        caller.close()
+
+
+# Faults of ours.
+
+
+class Broken(Directory):
+    """A directory with a fault nobody foresaw."""
+
+    async def lookup(self, address: Address, size: int | None = None) -> Found:
+        raise RuntimeError(f"no {address} of {size}")
+
+
+async def test_an_unforeseen_fault_ends_the_session_and_nothing_else(tmp_path: Path) -> None:
+    # Where it left the stream is unknown: what follows is not read as commands.
+    async with inbound(tmp_path) as server:
+        broken = replace(
+            server.context,
+            directory=Broken(server.store.database),
+            occupancy=Occupancy(Limits()),
+        )
+        listener, bound = Listener(broken), bind(HOST, 0, share=False)
+        await listener.start(bound)
+        port = bound.getsockname()[1]
+        caller = await call(replace(server, port=port))
+        caller.writer.write(
+            f"MAIL FROM:<dr@b.mssante.fr>\r\nRCPT TO:<{ACTIVE}>\r\nNOOP\r\n".encode()
+        )
+        assert (await caller.hear()).startswith("250 2.1.0")
+        assert (await caller.hear()).startswith("451 4.3.0 Mail store unavailable")
+        assert await caller.reader.read() == b""
+        caller.close()
+        await listener.stop(grace=0)
+        assert (await _noop(server)).startswith("250")
+
+
+async def _noop(server: Inbound) -> str:
+    caller = await call(server)
+    try:
+        return await caller.say("NOOP")
+    finally:
+        caller.close()
+
+
+@pytest.mark.parametrize("end", ["quit", "abort", "rset", "ehlo"])
+async def test_chunks_not_finished_leave_nothing(tmp_path: Path, end: str) -> None:
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        await caller.begin()
+        caller.writer.write(b"BDAT 600000\r\n" + b"0123456789\r\n" * 50_000)
+        assert (await caller.hear()).startswith("250 2.0.0 600000 octets")
+        assert len(temporary_files(server)) == 1
+        await _end(caller, end)
+        await until(lambda: temporary_files(server) == [])
+        caller.close()
+        assert server.entries(ACTIVE) == []
+
+
+async def _end(caller: Caller, end: str) -> None:
+    if end == "abort":
+        caller.writer.transport.abort()
+    else:
+        await caller.say({"quit": "QUIT", "rset": "RSET", "ehlo": "EHLO b"}[end])

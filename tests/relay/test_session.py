@@ -1,0 +1,262 @@
+"""The session as a whole: its lines in the journal, the receipts it writes, the guards it asks."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from mailstore.drafts import Draft
+from mailstore.messages import get_message
+from mssante_operator import runtime
+from relay.admission import HeaderFromPolicy, Policy
+from relay.journal_search import Event, find
+from relay.limits import Limits
+from relay.queue import Listed, listing
+from relay.scanning import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
+from relay.spool import Floor
+from tests.support.operators import ACTIVE, Inbound, inbound, trust_space
+from tests.support.reports import read_report
+from tests.support.talking import call, dial
+from tests.support.waiting import until
+from whitelist.names import DistinguishedName
+
+ORG = "cardiologie@a.mssante.fr"
+SECRET = b"From: <dr@b.mssante.fr>\r\nSubject: le secret\r\n\r\nSIDA\r\n"
+
+
+def events(folder: Path, session: str) -> list[Event]:
+    """What the journal knows of a session; to be asked once the journal is closed."""
+    return list(find(folder / "trace", session, runtime.clock(), timedelta(days=6)).events)
+
+
+def session_of(reply: str) -> str:
+    """The session that a refusal names."""
+    return reply.rpartition("[session ")[2].removesuffix("]")
+
+
+def queued(server: Inbound) -> list[Listed]:
+    with server.store.database.read() as connection:
+        return listing(connection, 100)
+
+
+# The journal (DOMAIN §9.59).
+
+
+async def test_everything_of_a_session_is_in_the_journal(tmp_path: Path) -> None:
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        session = session_of(await caller.say("FLY"))
+        accepted = await caller.send(body=SECRET)
+        refusal = await caller.say("MAIL FROM:<dr@c.mssante.fr>")
+        await caller.say("QUIT")
+        caller.close()
+        await until(lambda: not server.context.occupancy.sessions)
+    found = events(tmp_path, session)
+    assert [event.name for event in found] == [
+        *("session.opened", "tls.started", "refused", "accepted", "refused", "session.closed")
+    ]
+    opened, tls, _, message, refused, closed = (event.facts for event in found)
+    assert opened["address"] == "127.0.0.1"
+    assert tls["version"] == "TLSv1.3"
+    assert tls["chain"] == "trusted"
+    name = DistinguishedName.from_certificate(trust_space().operators["b"].certificate)
+    assert tls["peer"] == str(name)
+    assert message["message"] == accepted.rpartition(" ")[2]
+    assert message["recipients"] == [ACTIVE]
+    assert message["size"] == len(SECRET)
+    assert session_of(refusal) == session
+    assert refused["rule"] == "sender"
+    assert "c.mssante.fr is listed with CN=smtp.c.mssante.fr" in refused["detail"]
+    assert (closed["messages"], closed["ended_by"]) == (1, "quit")
+    written = b"".join(path.read_bytes() for path in (tmp_path / "trace").rglob("*.jsonl"))
+    assert b"secret" not in written
+    assert b"SIDA" not in written
+
+
+async def test_a_failed_handshake_is_in_the_journal(tmp_path: Path) -> None:
+    async with inbound(tmp_path) as server:
+        caller = await dial(server)
+        await caller.hear()
+        session = session_of(await caller.say("FLY"))
+        await caller.say("STARTTLS")
+        caller.writer.write(b"this is not TLS\r\n" * 10)
+        await caller.reader.read()
+        caller.close()
+        await until(lambda: not server.context.occupancy.sessions)
+    names = [event.name for event in events(tmp_path, session)]
+    assert names == ["session.opened", "refused", "tls.failed", "session.closed"]
+
+
+async def test_a_foreign_author_is_noted_and_let_through(tmp_path: Path) -> None:
+    # DOMAIN §9.18: header_from = "tag"
+    policy = Policy(100_000, HeaderFromPolicy.TAG)
+    async with inbound(tmp_path, policy=policy) as server:
+        caller = await call(server)
+        session = session_of(await caller.say("FLY"))
+        accepted = await caller.send(body=b"From: <x@gmail.com>, <y@b.mssante.fr>\r\n\r\n")
+        assert accepted.startswith("250 ")
+        caller.close()
+        await until(lambda: not server.context.occupancy.sessions)
+    (tagged,) = (e for e in events(tmp_path, session) if e.name == "header_from.foreign")
+    assert tagged.facts["domains"] == ["gmail.com"]
+    assert tagged.facts["message"] == accepted.rpartition(" ")[2]
+
+
+@pytest.mark.parametrize("asked_for", ["b", "c"])
+async def test_a_transcript_is_kept_of_the_peer_asked_for(tmp_path: Path, asked_for: str) -> None:
+    name = DistinguishedName.from_certificate(trust_space().operators[asked_for].certificate)
+    async with inbound(tmp_path, debug_peers=frozenset({name})) as server:
+        caller = await call(server)
+        session = session_of(await caller.say("FLY"))
+        await caller.send(body=SECRET)
+        await caller.begin()
+        caller.writer.write(b"BDAT %d LAST\r\n%s" % (len(SECRET), SECRET))
+        await caller.hear()
+        await caller.say("QUIT")
+        caller.close()
+        await until(lambda: not server.context.occupancy.sessions)
+    kept = [e.facts["lines"] for e in events(tmp_path, session) if e.name == "transcript"]
+    if asked_for == "c":
+        assert kept == []
+        return
+    lines = [line for part in kept for line in part]
+    text = "\n".join(lines)
+    assert lines[0].startswith("S: 220 smtp.a.mssante.fr ")
+    assert "C: STARTTLS" in lines
+    assert any(line.startswith("-- TLSv1.3 TLS_") for line in lines)
+    assert f"C: RCPT TO:<{ACTIVE}>" in lines
+    assert lines.count(f"-- {len(SECRET)} octets of the message") == 2
+    assert lines[-2:] == ["C: QUIT", "S: 221 2.0.0 Bye"]
+    assert "secret" not in text
+    assert "SIDA" not in text
+
+
+# Receipts (RFC 3461, DOMAIN §9.29).
+
+
+async def test_a_receipt_is_queued_with_the_message(tmp_path: Path) -> None:
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        accepted = await caller.send(
+            f"<{ACTIVE}> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Claire+2BX@a.mssante.fr",
+            f"<{ORG}> NOTIFY=FAILURE",
+            sender="<dr@b.mssante.fr> ENVID=QQ+2B1 RET=HDRS",
+            body=SECRET,
+        )
+        assert accepted.startswith("250 2.0.0 ")
+        caller.close()
+        (row,) = queued(server)
+        assert (row.domain, row.recipients, row.sender) == (
+            "b.mssante.fr",
+            ("dr@b.mssante.fr",),
+            "",
+        )
+        with server.store.database.read() as connection:
+            message = get_message(connection, row.message_id).message
+        with server.store.blobs.open(message.blob) as stored:
+            report = read_report(stored.read())
+        assert len(server.entries(ACTIVE)) == len(server.entries(ORG)) == 1
+    assert report.message["Original-Envelope-Id"] == "QQ+1"
+    assert report.message["Reporting-MTA"] == "dns; smtp.a.mssante.fr"
+    (about,) = report.recipients
+    assert about["Final-Recipient"] == f"rfc822;{ACTIVE}"
+    assert about["Original-Recipient"] == "rfc822;Claire+X@a.mssante.fr"
+    assert (about["Action"], about["Status"]) == ("delivered", "2.1.5")
+    assert b"Subject: le secret" in report.original
+    assert b"SIDA" not in report.original
+
+
+@pytest.mark.parametrize(
+    ("sender", "notify"),
+    [("<>", "SUCCESS"), ("<dr@b.mssante.fr>", "NEVER"), ("<dr@b.mssante.fr>", "FAILURE,DELAY")],
+)
+async def test_nobody_who_did_not_ask_gets_a_receipt(
+    tmp_path: Path, sender: str, notify: str
+) -> None:
+    # RFC 3461 §6.2: never in answer to the null reverse-path
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        said = await caller.send(f"<{ACTIVE}> NOTIFY={notify}", sender=sender)
+        assert said.startswith("250 2.0.0 ")
+        caller.close()
+        assert queued(server) == []
+
+
+# Guards.
+
+
+async def test_a_disk_nearly_full_puts_mail_off(tmp_path: Path) -> None:
+    async with inbound(tmp_path, floor=Floor(2**62, 0)) as server:
+        caller = await call(server)
+        said = await caller.say("MAIL FROM:<dr@b.mssante.fr>")
+        assert said.startswith("452 4.3.1 Mail store is nearly full, try again later (rule spool)")
+        caller.close()
+
+
+async def test_a_store_that_failed_takes_no_more_until_it_is_well(tmp_path: Path) -> None:
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        tmp = server.store.blobs.root / "tmp"
+        aside = tmp.rename(tmp.with_name("aside"))
+        with capture_logs():
+            assert (await caller.send()).startswith("451 4.3.0 ")
+            assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 4.3.0 ")
+            watch = asyncio.create_task(server.context.spool.watch(0.05))
+            assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 4.3.0 ")
+            aside.rename(tmp)
+            await until(lambda: server.context.spool.state == "well")
+            watch.cancel()
+        assert (await caller.send()).startswith("250 2.0.0 ")
+        caller.close()
+
+
+class Answers:
+    """A scanner with a fixed answer, that notes what it was shown."""
+
+    name = "test"
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.shown: list[tuple[bytes, ScanFacts]] = []
+
+    async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:
+        self.shown.append((b"".join(draft.chunks()), facts))
+        return self.verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reply"),
+    [
+        (CLEAN, "250 2.0.0 "),
+        (infected("Eicar"), "554 5.7.1 Content refused by test: Eicar (rule scan) [session "),
+        (DEFER, "451 4.7.1 "),
+    ],
+)
+async def test_a_scanner_sees_the_message_before_it_is_accepted(
+    tmp_path: Path, verdict: Verdict, reply: str
+) -> None:
+    # DOMAIN §9.25
+    scanner = Answers(verdict)
+    scanning = Scanning([scanner], OnFailure.DEFER, 5)
+    async with inbound(tmp_path, scanning=scanning) as server:
+        caller = await call(server)
+        said = await caller.send(body=SECRET)
+        assert said.startswith(reply)
+        assert (await caller.say("NOOP")).startswith("250")
+        caller.close()
+        ((octets, facts),) = scanner.shown
+        assert octets == SECRET
+        assert (facts.sender, facts.recipients) == ("dr@b.mssante.fr", (ACTIVE,))
+        assert len(server.entries(ACTIVE)) == (verdict is CLEAN)
+        assert list((server.store.blobs.root / "tmp").iterdir()) == []
+
+
+async def test_a_message_to_one_mailbox_by_two_names_arrives_once(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(max_recipients=2)) as server:
+        caller = await call(server)
+        said = await caller.send(f"<{ACTIVE}>", f"<{ACTIVE.upper()}>", f"<{ORG}>")
+        assert said.startswith("250 2.0.0 ")
+        caller.close()
+        assert len(server.entries(ACTIVE)) == len(server.entries(ORG)) == 1
