@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from relay.perimeter import Snapshot
+from relay.spool import SpoolState
 from whitelist.adoption import own_domains
 from whitelist.freshness import Freshness
 from whitelist.names import DistinguishedName
@@ -32,6 +33,7 @@ class AlarmName(StrEnum):
     OWN_CERTIFICATE_REFUSED = "own-certificate-refused"
     CRL_LACKING = "crl-lacking"
     CRL_SOURCE = "crl-source"
+    SPOOL = "spool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,16 @@ class Facts:
     hosted: Sequence[str]
     trust: TrustStore  # with the revocation lists at hand
     crl_problems: Sequence[str]
+    spool: SpoolState = SpoolState.WELL
 
 
 def alarms(facts: Facts) -> list[Alarm]:
     """Every alarm that stands, in a fixed order."""
-    return [*_list_alarms(facts), *_own_alarms(facts), *_crl_alarms(facts)]
+    found = [*_list_alarms(facts), *_own_alarms(facts), *_crl_alarms(facts)]
+    if facts.spool is not SpoolState.WELL:
+        detail = f"the disk of the mail store is {facts.spool}: mail is put off with 4xx"
+        found.append(Alarm(AlarmName.SPOOL, detail))
+    return found
 
 
 def _list_alarms(facts: Facts) -> list[Alarm]:

@@ -19,6 +19,7 @@ from whitelist.trust import TrustStore
 
 from . import admin, runtime
 from .crl_refresh import CrlRefresher
+from .launch import Launch
 from .monitor import Monitor
 from .refresh import Refresher
 from .sections import split_endpoint
@@ -35,7 +36,7 @@ PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
 
 
 async def run_maintenance(
-    settings: Settings, _listen: tuple[str, ...], stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings, _launch: Launch, stop: asyncio.Event, ready: Callable[[], None]
 ) -> None:
     """Serve until `stop`.  Raises SettingsError or OSError if it cannot start."""
     store = runtime.open_store(settings)
@@ -52,11 +53,13 @@ async def run_maintenance(
     store.blobs.sweep(runtime.clock() - ABANDONED)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
-    monitor = Monitor(settings, perimeter, store.database, refresher, crls)
+    spool = runtime.open_spool(settings, store)
+    monitor = Monitor(settings, perimeter, store.database, refresher, crls, spool)
     tasks = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(_keep_current(settings, trust, crls, refresher)),
         asyncio.create_task(_watch_alarms(monitor)),
+        asyncio.create_task(spool.watch()),
         asyncio.create_task(
             _prune_traces(
                 runtime.storage_folder(settings) / journal_folder.NAME, settings.trace.keep_days

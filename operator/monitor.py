@@ -20,6 +20,7 @@ from mailstore.mailboxes import local_domains
 from relay.admission import Peer
 from relay.perimeter import Perimeter
 from relay.queue import Depth, depth
+from relay.spool import Spool, SpoolState
 from whitelist.certificates import read_pem
 from whitelist.freshness import Freshness
 
@@ -43,6 +44,7 @@ class Monitor:
     database: Database
     refresher: Refresher
     crls: CrlRefresher
+    spool: Spool
     _queue: Depth | None = None
     _looked: float = 0.0
     _logged: frozenset[Alarm] = frozenset()
@@ -53,6 +55,7 @@ class Monitor:
         yield from self._list_gauges(now)
         yield from self._queue_gauges(now)
         yield from self._trust_gauges()
+        yield from self._spool_gauges()
         standing = {alarm.name for alarm in self.alarms()}
         alarm = GaugeMetricFamily(
             "mssante_alarm",
@@ -77,6 +80,7 @@ class Monitor:
             hosted=self._hosted(),
             trust=self.perimeter.trust,
             crl_problems=sorted(self.crls.problems.values()),
+            spool=self.spool.state,
         )
         found = alarms(facts)
         for alarm in found:
@@ -103,6 +107,8 @@ class Monitor:
             self._look_at_queue()
         except StoreUnavailable as error:
             found.append(f"store: {error}")
+        if self.spool.state is not SpoolState.WELL:
+            found.append(f"disk: {self.spool.state}, {self.spool.free_bytes} octets free")
         return found
 
     def _own(self) -> Peer | None:
@@ -142,6 +148,14 @@ class Monitor:
         for crl in self.perimeter.trust.crls:
             crls.add_metric([crl.issuer.common_name or "unnamed"], crl.next_update.timestamp())
         yield crls
+
+    def _spool_gauges(self) -> Iterable[Metric]:
+        for name, meaning, value in (
+            ("mssante_spool_free_bytes", "Free octets where messages go", self.spool.free_bytes),
+            ("mssante_spool_free_inodes", "Free inodes, where counted", self.spool.free_inodes),
+        ):
+            if value is not None:
+                yield GaugeMetricFamily(name, meaning, value)
 
     def _list_gauges(self, now: datetime) -> Iterable[Metric]:
         snapshot = self.perimeter.snapshot

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from prometheus_client.multiprocess import mark_process_dead
 
 from relay import tls
 from relay.listener import bind
@@ -30,6 +31,8 @@ from .sections import split_endpoint
 from .settings import Settings, SettingsError
 
 _log = structlog.get_logger(__name__)
+
+METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"  # where processes keep what the endpoint sums
 
 RESTART_PAUSE: Final = 1.0  # seconds before a dead process is replaced
 
@@ -139,6 +142,10 @@ class Supervisor:
             code = await child.process.wait()
             _log.error("process.died", role=child.role, pid=child.process.pid, code=code)
             _close(child)
+            # What it measured of itself, such as its open sessions, is no more.
+            mark_process_dead(  # type: ignore[no-untyped-call]  # prometheus_client
+                child.process.pid, environment[METRICS]
+            )
             await asyncio.sleep(RESTART_PAUSE)
             await self._start(child, environment)
 
@@ -183,7 +190,7 @@ def _metrics_environment(folder: Path) -> dict[str, str]:
     metrics = folder / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir(mode=0o700)
-    return {"PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    return {METRICS: str(metrics)}
 
 
 def _openssl_environment(folder: Path, settings: Settings) -> dict[str, str]:

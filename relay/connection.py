@@ -87,6 +87,7 @@ class Connection(SMTP):
         self._greeting_ends = self.loop.time() + self._context.limits.greeting_seconds
         self._context.occupancy.enter(self, self._address)
         metrics.SESSIONS.inc()
+        metrics.OPEN.inc()
         self._record("session.opened", address=self._address)
 
     def _cb_client_connected(self, *_: object) -> None:
@@ -121,6 +122,7 @@ class Connection(SMTP):
         super().connection_lost(error)
         if self._linger is not None:
             self._linger.cancel()
+        metrics.OPEN.dec()
         self._context.occupancy.leave(self, self._address, self._counted_name())
         self._keep_transcript()
         self._record("session.closed", messages=self._tally.messages, ended_by=self._reason)

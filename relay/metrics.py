@@ -6,11 +6,14 @@ to the same counters and the admin endpoint sums them.
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 SESSIONS: Final = Counter("mssante_sessions", "SMTP connections accepted from peers")
+OPEN: Final = Gauge(
+    "mssante_sessions_open", "SMTP connections from peers now", multiprocess_mode="livesum"
+)
 HANDSHAKES_FAILED: Final = Counter(
     "mssante_tls_handshakes_failed", "Inbound TLS handshakes that failed, untrusted chains included"
 )

@@ -1,52 +1,56 @@
 """Whether abuse leaves a daemon's memory and open files where they were (`make soak`).
 
 Three phases against a real daemon: refused handshakes, messages broken off, idle connections.  Each
-is run three times, the first to warm up: what a process keeps for good (pools, caches, arenas of
-malloc) it has by then.  After each of the others every process must have exactly as many files open
-as after the first, and hardly more memory; no temporary file may be left, and a message must still
-go through.  Linux only: it reads /proc.
+is run twice after a warm-up, by which a process has what it keeps for good (pools, caches, arenas
+of malloc).  After each run every process must have exactly as many files open as after the warm-up,
+and after the second hardly more memory than after the first; no temporary file may be left, and a
+message must still go through.  Linux only: it reads /proc.
 """
 
 import argparse
 import asyncio
 import json
-import ssl
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-from mssante_operator import runtime
-from mssante_operator.bootstrap import TrustSpace, write_identity
-from tests.fuzz.wire import Damage, Wire
-from tests.support.daemon import Daemon, client, federation, lay_out, served
+from tests.support.abuse import (
+    BOX,
+    Certificates,
+    broken_off,
+    each,
+    idle_connections,
+    refused_handshake,
+)
+from tests.support.daemon import Daemon, client, lay_out, served
 from tests.support.waiting import until_now
 
-BOX: Final = "claire.martin@a.mssante.fr"
-HOST: Final = "127.0.0.1"
-AT_ONCE: Final = 40  # connections that the first two phases keep open
+LINGER: Final = 7.0  # seconds after which the daemon itself has given up every connection
 PATIENCE: Final = 60.0  # seconds for the last connections of a run to end on both sides
-ON_DISK: Final = 300_000  # octets of a message that does not stay in memory (256 KiB do)
-# What a run may add to what one process has for itself.  A leak shows in both runs and grows with
-# their length: 10 000 times the smallest thing a connection could leave, some 500 octets, is more.
-MAX_GROWTH: Final = 4.0  # MB
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of each phase one run consists of."""
+    """How much of each phase one run consists of, and how many connections are busy at once.
+
+    `warm_up` is the share of a run that warms up.  `max_growth` is in MB: what the second run may
+    add to what a process has for itself.  If each connection left 500 octets behind, less than any
+    object with a buffer, 10 000 would add more than the default.
+    """
 
     handshakes: int = 10_000
     messages: int = 10_000
     idle: int = 1_000
+    at_once: int = 40
+    warm_up: float = 0.3
+    max_growth: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,157 +70,12 @@ class Run:
     phase: str
     run: str
     seconds: float
-    processes: tuple[Footprint, ...]
-    worker_peak: float
-    files_peak: int
-    drafts_peak: int
-    drafts_left: int
-    message_passed: bool
-
-
-class Certificates:
-    """TLS contexts of clients, made once."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        stranger = TrustSpace.create(runtime.clock())
-        pki = daemon.folder / "pki"
-        credential = stranger.enrol("smtp.b.mssante.fr", "OPERATEUR B")
-        write_identity(credential, stranger.hierarchy, pki, "stranger")
-        self.good = _context(*daemon.identity("b"))
-        self.untrusted = [
-            _context(pki / "stranger.pem", pki / "stranger.key", version)
-            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-        ]
-        self.old = _context(*daemon.identity("b"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the old version is the point
-            self.old.set_ciphers("DEFAULT:@SECLEVEL=0")
-            self.old.minimum_version = ssl.TLSVersion.TLSv1
-            self.old.maximum_version = ssl.TLSVersion.TLSv1_1
-
-
-def _context(
-    certificate: Path, key: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
-) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    root = federation().space.hierarchy.root.certificate_pem
-    context.load_verify_locations(cadata=root.decode("ascii"))
-    context.load_cert_chain(certificate, key)
-    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1_2, version
-    return context
-
-
-async def _reply(wire: Wire, code: bytes) -> None:
-    """Hear replies up to one whose last line begins with a code."""
-    heard = b""
-    while not heard.endswith(b"\n") or heard.splitlines()[-1][3:4] == b"-":
-        more = await wire.hear()
-        assert more, f"{code!r} was due, the connection ended after {heard!r}"
-        heard += more
-    assert heard.splitlines()[-1].startswith(code), heard
-
-
-async def _begin(port: int) -> Wire:
-    wire = await Wire.connect(HOST, port)
-    await _reply(wire, b"220")
-    await wire.send(b"STARTTLS\r\n")
-    await _reply(wire, b"220")
-    return wire
-
-
-async def refused_handshake(port: int, certificates: Certificates, number: int) -> None:
-    """A handshake that comes to nothing, for one of five reasons."""
-    wire = await _begin(port)
-    flight = number // 5 % 2
-    try:
-        match number % 5:
-            case 0:
-                assert not await wire.start_tls(certificates.old)
-            case 1:
-                await wire.send_raw(b"\x16\x03\x01\x02\x00" + bytes([number % 251]) * 600)
-            case 2:
-                # Under TLS 1.3 it is refused only after the client has finished.
-                await wire.start_tls(certificates.untrusted[flight])
-                assert not await wire.hear()
-            case 3:
-                await wire.break_handshake(certificates.good, flight, Damage(at=number))
-                wire.finish()
-            case _:
-                await wire.break_handshake(certificates.good, flight, Damage(at=number))
-                wire.reset()
-                return
-        await wire.drain()
-    finally:
-        wire.close()
-
-
-async def broken_off(port: int, certificates: Certificates, number: int) -> None:
-    """A message that never ends: by DATA or BDAT, in memory or on disk, ended by FIN or RST."""
-    size = ON_DISK if number % 2 else 2_000
-    by_reset, by_chunks = number // 2 % 2, number // 4 % 2
-    body = b"From: dr@b.mssante.fr\r\n\r\n" + b"%070d\r\n" % number * (size // 72)
-    wire = await _begin(port)
-    try:
-        assert await wire.start_tls(certificates.good)
-        await wire.send(b"EHLO b\r\n")
-        await _reply(wire, b"250")
-        await wire.send(f"MAIL FROM:<dr@b.mssante.fr>\r\nRCPT TO:<{BOX}>\r\n".encode())
-        await _reply(wire, b"250")
-        if by_chunks:
-            # The first chunk is acknowledged, and so on disk, the second never complete.
-            await wire.send(b"BDAT %d\r\n" % len(body) + body)
-            await _reply(wire, b"250 2.0.0")
-            await wire.send(b"BDAT 90000 LAST\r\n" + body[:2_000])
-        else:
-            await wire.send(b"DATA\r\n")
-            await _reply(wire, b"354")
-            await wire.send(body)
-        if by_reset:
-            wire.reset()
-        else:
-            wire.finish()
-            await wire.drain()
-    finally:
-        wire.close()
-
-
-async def _each(count: int, one: Callable[[int], Awaitable[None]]) -> None:
-    """Do something so many times, `AT_ONCE` of them side by side."""
-    numbers = iter(range(count))
-
-    async def some() -> None:
-        for number in numbers:
-            async with asyncio.timeout(PATIENCE):
-                await one(number)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(some())
-
-
-async def idle_connections(
-    port: int, certificates: Certificates, count: int, held: Callable[[], None]
-) -> None:
-    """Connections under TLS that say nothing, all at once; half of them take their leave."""
-    wires: list[Wire] = []
-
-    async def one(_: int) -> None:
-        wire = await _begin(port)
-        wires.append(wire)
-        assert await wire.start_tls(certificates.good)
-        await wire.send(b"EHLO b\r\n")
-        await _reply(wire, b"250")
-
-    try:
-        await _each(count, one)
-        held()
-        for wire in wires[::2]:
-            await wire.send(b"QUIT\r\n")
-            await _reply(wire, b"221")
-    finally:
-        for wire in wires:
-            wire.close()
+    processes: tuple[Footprint, ...] = ()
+    worker_peak: float = 0
+    files_peak: int = 0
+    drafts_peak: int = 0
+    drafts_left: int = 0
+    message_passed: bool = False
 
 
 class Watch:
@@ -286,29 +145,33 @@ def soak(daemon: Daemon, plan: Plan, report: Callable[[Run], None]) -> list[str]
     """Run all phases against a running daemon; returns what is not as it must be."""
     certificates, port = Certificates(daemon), daemon.port
 
-    def phases(watch: Watch) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
-        return {
-            "refused handshakes": lambda: _each(
-                plan.handshakes, lambda n: refused_handshake(port, certificates, n)
-            ),
-            "messages broken off": lambda: _each(
-                plan.messages, lambda n: broken_off(port, certificates, n)
-            ),
-            "idle connections": lambda: idle_connections(port, certificates, plan.idle, watch.look),
-        }
+    def handshakes(_: Watch, share: float) -> Coroutine[Any, Any, None]:
+        count = round(plan.handshakes * share)
+        return each(count, plan.at_once, lambda n: refused_handshake(port, certificates, n))
 
-    assert _passes(daemon)
+    def messages(_: Watch, share: float) -> Coroutine[Any, Any, None]:
+        count = round(plan.messages * share)
+        return each(count, plan.at_once, lambda n: broken_off(port, certificates, n))
+
+    def idle(watch: Watch, _: float) -> Coroutine[Any, Any, None]:
+        return idle_connections(port, certificates, plan.idle, plan.at_once, watch.look)
+
+    phases = {
+        "refused handshakes": handshakes,
+        "messages broken off": messages,
+        "idle connections": idle,
+    }
     faults: list[str] = []
-    for phase in phases(Watch(daemon)):
+    for phase, work in phases.items():
         runs: list[Run] = []
-        for name in ("warm-up", "first", "second"):
+        for name, share in (("warm-up", plan.warm_up), ("first", 1.0), ("second", 1.0)):
             watch = Watch(daemon)
             began = time.monotonic()
-            uvloop.run(_watched(phases(watch)[phase](), watch))
+            uvloop.run(_watched(work(watch, share), watch))
             seconds = round(time.monotonic() - began, 1)
-            runs.append(_settled(daemon, watch, phase, name, seconds, runs))
+            runs.append(_settled(daemon, watch, Run(phase, name, seconds), runs))
             report(runs[-1])
-        faults += judge(runs)
+        faults += judge(runs, plan.max_growth)
     return faults
 
 
@@ -320,44 +183,51 @@ async def _watched(work: Coroutine[Any, Any, None], watch: Watch) -> None:
         looking.cancel()
 
 
-def _settled(
-    daemon: Daemon, watch: Watch, phase: str, name: str, seconds: float, before: list[Run]
-) -> Run:
-    """What is there once the last connections have ended; those of the warm-up set the measure."""
+def _settled(daemon: Daemon, watch: Watch, run: Run, before: list[Run]) -> Run:
+    """What is there once the last connections have ended; the warm-up's files are the measure."""
     passed = _passes(daemon)
     wanted = {one.role: one.files for one in before[0].processes} if before else None
-    stable = [watch.files()]
+    since = time.monotonic()
 
     def over() -> bool:
-        now = watch.files()
-        stable.append(now)
-        return not watch.drafts() and (
-            now == wanted if wanted else len(stable) > 300 and stable[-300:] == [now] * 300
-        )
+        if wanted is None:
+            return time.monotonic() - since > LINGER
+        return watch.files() == wanted and not watch.drafts()
 
     with suppress(TimeoutError):  # the judge will say what is left
         until_now(over, PATIENCE)
-    return Run(
-        phase, name, seconds, watch.footprints(), watch.worker_peak, watch.files_peak,
-        watch.drafts_peak, watch.drafts(), passed,
-    )  # fmt: skip
+    return replace(
+        run,
+        processes=watch.footprints(),
+        worker_peak=watch.worker_peak,
+        files_peak=watch.files_peak,
+        drafts_peak=watch.drafts_peak,
+        drafts_left=watch.drafts(),
+        message_passed=passed,
+    )
 
 
-def judge(runs: list[Run]) -> list[str]:
-    """What is wrong with the runs of one phase, the first of them the measure."""
+def judge(runs: list[Run], max_growth: float) -> list[str]:
+    """What is wrong with the runs of one phase; the first of them warmed up."""
+    measure, *counted = runs
     faults = []
-    for before, run in pairwise(runs):
+    for run in counted:
         what = f"{run.phase}, {run.run} run"
         if run.drafts_left:
             faults.append(f"{what}: {run.drafts_left} temporary files left")
         if not run.message_passed:
             faults.append(f"{what}: no message goes through any more")
-        for was, then, now in zip(runs[0].processes, before.processes, run.processes, strict=True):
-            if now.files != was.files:
-                faults.append(f"{what}: {now.role} has {now.files} files open, had {was.files}")
-            if now.own - then.own > MAX_GROWTH:
-                faults.append(f"{what}: {now.role} grew from {then.own} to {now.own} MB")
-    return faults
+        faults += [
+            f"{what}: {now.role} has {now.files} files open, had {was.files}"
+            for was, now in zip(measure.processes, run.processes, strict=True)
+            if now.files != was.files
+        ]
+    *_, first, second = runs
+    return faults + [
+        f"{second.phase}: {now.role} grew from {was.own} to {now.own} MB in the second run"
+        for was, now in zip(first.processes, second.processes, strict=True)
+        if now.own - was.own > max_growth
+    ]
 
 
 def _print(run: Run) -> None:
@@ -384,9 +254,9 @@ def raise_limits(daemon: Daemon, connections: int) -> None:
 def main() -> None:
     """Soak as the command line says; exit code 1 if something was left."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    parser.add_argument("--handshakes", type=int, default=Plan.handshakes)
-    parser.add_argument("--messages", type=int, default=Plan.messages)
-    parser.add_argument("--idle", type=int, default=Plan.idle)
+    parser.add_argument("--handshakes", type=int, default=Plan().handshakes)
+    parser.add_argument("--messages", type=int, default=Plan().messages)
+    parser.add_argument("--idle", type=int, default=Plan().idle)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     plan = Plan(given.handshakes, given.messages, given.idle)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mssante_operator import runtime
 from mssante_operator.reference import reference
 from mssante_operator.sections import split_endpoint
 from mssante_operator.settings import Settings, SettingsError, find, load
@@ -70,11 +71,38 @@ def test_it_is_frozen(tmp_path: Path) -> None:
         ('[inbound]\nheader_from = "maybe"', "inbound.header_from: Input should be 'refuse'"),
         ('[outbound.routes]\n"b.mssante.fr" = "x"', "outbound.routes.b.mssante.fr: Value error"),
         ('[log]\nlevel = "loud"', "log.level: Input should be 'debug'"),
+        ('[scan]\nclamav = "clamd"', "scan.clamav: Value error, expected HOST:PORT"),
+        ('[scan]\nrspamd = "127.0.0.1:11333"', "scan.rspamd: String should match pattern"),
+        ('[scan]\non_failure = "ignore"', "scan.on_failure: Input should be 'defer' or 'accept'"),
+        ("[trace]\nkeep_days = 0", "trace.keep_days: Input should be greater than 0"),
         ("[[[", "not valid TOML: "),
     ],
 )
 def test_errors_name_the_key(tmp_path: Path, addition: str, message: str) -> None:
     assert refusal(tmp_path, f"{GOOD}{addition}\n").startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        ('groups = ["P-256"]', "tls.groups.0: Value error, OpenSSL knows no group 'P-256'; known"),
+        ("groups = []", "tls.groups: List should have at least 1 item"),
+        ('suites = "FAST"', "tls.suites: Value error, OpenSSL knows no cipher suite of 'FAST'"),
+        ('suites = "AES128-SHA"', "tls.suites: Value error, no forward secrecy or no authentica"),
+        ('suites = "ADH-AES128-GCM-SHA256"', "tls.suites: Value error, no forward secrecy or no"),
+    ],
+)
+def test_what_tls_may_not_be(tmp_path: Path, addition: str, message: str) -> None:
+    text = GOOD.replace("[tls]", f"[tls]\n{addition}")
+    assert refusal(tmp_path, text).startswith(message)
+
+
+def test_limits_are_the_keys_of_inbound(tmp_path: Path) -> None:
+    text = "[inbound]\nmax_messages = 7\nmin_rate = 0\nmax_header_fields = 9\nmax_received = 3\n"
+    settings = load(write(tmp_path, GOOD + text))
+    assert (runtime.limits(settings).max_messages, runtime.limits(settings).min_rate) == (7, 0)
+    policy = runtime.policy(settings)
+    assert (policy.max_header_fields, policy.max_received) == (9, 3)
 
 
 def test_a_missing_key(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from mailstore.drafts import MEMORY_LIMIT
 from relay.admission import Policy
 from relay.clamav import Clamav
+from relay.errors import Reply
 from relay.rspamd import Rspamd
 from relay.scanning import OnFailure, Scanner, Scanning
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
@@ -107,10 +108,9 @@ async def test_a_session_that_ends_during_the_scan_leaves_nothing(
         async with inbound(tmp_path, policy=Policy(20_000_000), scanning=scanning) as server:
             sending = asyncio.create_task(asyncio.to_thread(send, server, message))
             await asyncio.wait_for(asked.wait(), 20)
-            # As a stop without grace does it.
-            for session in tuple(server.context.occupancy.sessions):
-                session.transport.abort()  # type: ignore[attr-defined]  # each is a Session
-            with pytest.raises(smtplib.SMTPServerDisconnected):
-                await sending
+            (session,) = server.context.occupancy.sessions
+            session.hang_up(Reply(421, "4.3.2", "Stopping"))
+            (reply,) = await sending
+            assert reply.startswith("421 4.3.2 ")
             await until(lambda: not server.context.occupancy.sessions and not drafts(server))
             assert server.entries(ACTIVE) == []

@@ -114,7 +114,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of a megabyte and some thirty files."""
     folder = tmp_path / "small"
     folder.mkdir()
-    words: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=32", "tmpfs", folder]
+    options = "size=1m,nr_inodes=32"
+    words: list[str | Path] = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
     try:
         done = subprocess.run(words, capture_output=True, check=False)
     except FileNotFoundError:

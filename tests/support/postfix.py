@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mssante_operator.bootstrap import write_identity
+from mssante_operator.testbed.credential import Credential
+from mssante_operator.testbed.hierarchy import Hierarchy
 from tests.support.daemon import federation, free_endpoint
 
 COMMAND = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 # The services that receiving, Maildir delivery and relaying need; none in a chroot.
-_MASTER = """\
+MASTER = """\
 {endpoint} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -40,7 +42,7 @@ retry unix - - n - - error
 postlog unix-dgram n - n - 1 postlogd
 """
 
-_MAIN = """\
+_MACHINE = """\
 compatibility_level = 3.6
 queue_directory = {folder}/queue
 data_directory = {folder}/data
@@ -49,30 +51,33 @@ maillog_file_prefixes = {folder}/log
 multi_instance_enable = no
 myhostname = smtp.{domain}
 mydestination =
-mynetworks = 127.0.0.0/8
 local_header_rewrite_clients =
 alias_maps =
 alias_database =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 virtual_mailbox_domains = {domain}
+smtpd_tls_ask_ccert = yes
+smtpd_tls_cert_file = {folder}/pki/shown.pem
+smtpd_tls_key_file = {folder}/pki/shown.key
+smtpd_tls_CAfile = {folder}/pki/authorities.pem
+"""
+
+_MAIN = """\
+mynetworks = 127.0.0.0/8
 virtual_mailbox_base = {folder}/mail
 virtual_mailbox_maps = static:box/
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_tls_security_level = encrypt
-smtpd_tls_ask_ccert = yes
 smtpd_tls_req_ccert = yes
-smtpd_tls_cert_file = {folder}/pki/shown.pem
-smtpd_tls_key_file = {folder}/pki/shown.key
-smtpd_tls_CAfile = {folder}/pki/authorities.pem
 smtp_tls_security_level = verify
-smtp_tls_verify_cert_match = {servers}
+smtp_tls_verify_cert_match = SERVERS
 smtp_tls_cert_file = {folder}/pki/shown.pem
 smtp_tls_key_file = {folder}/pki/shown.key
 smtp_tls_CAfile = {folder}/pki/authorities.pem
-transport_maps = inline:{{{transports}}}
+transport_maps = inline:{{TRANSPORTS}}
 """
 
 
@@ -106,49 +111,54 @@ class Postfix:
 
 
 @contextmanager
-def postfix(domain: str, shows: str, routes: Mapping[str, str] | None = None) -> Iterator[Postfix]:
-    """Run a Postfix for `domain` with the certificate of operator `shows`; `routes` by domain."""
+def started(
+    domain: str, credential: Credential, authorities: Hierarchy, main: str, master: str
+) -> Iterator[Path]:
+    """Run a Postfix for `domain` in a folder of its own, which it yields; its two files are given.
+
+    `{folder}`, `{uid}` and `{gid}` stand in `main` for that folder and the owner of the mail.
+    """
     # Not pytest's folder: Postfix's users must be able to go through the ones above.
     folder = Path(tempfile.mkdtemp(prefix="mssante-postfix-"))
     try:
-        server = Postfix(folder, free_endpoint())
-        _lay_out(server, domain, shows, routes or {})
+        nobody, owner = pwd.getpwnam("nobody"), pwd.getpwnam("postfix")
+        for name in ("etc", "queue", "data", "log", "mail", "pki"):
+            (folder / name).mkdir()
+        folder.chmod(0o755)
+        (folder / "pki").chmod(0o700)
+        os.chown(folder / "mail", nobody.pw_uid, nobody.pw_gid)
+        os.chown(folder / "data", owner.pw_uid, -1)
+        write_identity(credential, authorities, folder / "pki", "shown")
+        (folder / "pki" / "authorities.pem").write_bytes(
+            authorities.root.certificate_pem + authorities.intermediate.certificate_pem
+        )
+        places = {"folder": folder, "uid": nobody.pw_uid, "gid": nobody.pw_gid, "domain": domain}
+        (folder / "etc" / "main.cf").write_text((_MACHINE + main).format_map(places))
+        (folder / "etc" / "master.cf").write_text(master)
         _run(folder, "start")
         try:
-            yield server
+            yield folder
         finally:
             _run(folder, "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # its last process may still be writing its log
 
 
-def _lay_out(server: Postfix, domain: str, shows: str, routes: Mapping[str, str]) -> None:
-    folder, nobody, owner = server.folder, pwd.getpwnam("nobody"), pwd.getpwnam("postfix")
-    for name in ("etc", "queue", "data", "log", "mail", "pki"):
-        (folder / name).mkdir()
-    folder.chmod(0o755)
-    (folder / "pki").chmod(0o700)
-    os.chown(folder / "mail", nobody.pw_uid, nobody.pw_gid)
-    os.chown(folder / "data", owner.pw_uid, -1)
-    trusted = federation().space.hierarchy
-    write_identity(federation().operators[shows], trusted, folder / "pki", "shown")
-    (folder / "pki" / "authorities.pem").write_bytes(
-        trusted.root.certificate_pem + trusted.intermediate.certificate_pem
-    )
-    transports = ", ".join(
-        f"{{{to} = smtp:[{host}]:{port}}}"
-        for to, (host, _, port) in ((to, at.rpartition(":")) for to, at in routes.items())
-    )
-    settings = {
-        "folder": folder,
-        "domain": domain,
-        "uid": nobody.pw_uid,
-        "gid": nobody.pw_gid,
-        "servers": ", ".join(f"smtp.{to}" for to in routes) or "hostname",
-        "transports": transports or "{void.invalid = error:}",
-    }
-    (folder / "etc" / "main.cf").write_text(_MAIN.format_map(settings))
-    (folder / "etc" / "master.cf").write_text(_MASTER.format(endpoint=server.endpoint))
+@contextmanager
+def postfix(domain: str, shows: str, routes: Mapping[str, str] | None = None) -> Iterator[Postfix]:
+    """Run a Postfix for `domain` with the certificate of operator `shows`; `routes` by domain."""
+    known, endpoint, to = federation(), free_endpoint(), routes or {}
+    names = ", ".join(f"smtp.{one}" for one in to) or "hostname"
+    entries = [
+        f"{{{{{one} = smtp:[{host}]:{port}}}}}"
+        for one, (host, _, port) in ((one, at.rpartition(":")) for one, at in to.items())
+    ]
+    transports = ", ".join(entries) or "{{void.invalid = error:}}"
+    main = _MAIN.replace("SERVERS", names).replace("TRANSPORTS", transports)
+    master = MASTER.format(endpoint=endpoint)
+    hierarchy = known.space.hierarchy
+    with started(domain, known.operators[shows], hierarchy, main, master) as folder:
+        yield Postfix(folder, endpoint)
 
 
 def _run(folder: Path, verb: str) -> None:

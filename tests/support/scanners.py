@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sysconfig
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ def needs(program: Path | None, name: str) -> pytest.MarkDecorator:
 def _running(folder: Path, words: list[str | Path], ready: Callable[[], bool]) -> Iterator[None]:
     """Run a program of the unpacked packages in the foreground, while the test does."""
     libraries = _UNPACKED / "usr" / "lib"
-    found = (libraries / str(sysconfig.get_config_var("MULTIARCH")), libraries / "rspamd")
+    found = (*libraries.glob("*-linux-gnu*"), libraries / "rspamd")
     environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, found))}
     log = folder / "output.log"
     with log.open("wb") as output:

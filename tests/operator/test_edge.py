@@ -1,0 +1,156 @@
+"""The SMTP edge of the real daemon: TLS as configured, transcripts, what monitoring sees of it."""
+
+import json
+import os
+import signal
+import smtplib
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mssante_operator.settings import load
+from tests.operator.test_serve import TEXT, sample
+from tests.support.daemon import MSSANTE, Daemon, client, federation, get, lay_out, served
+from tests.support.waiting import until_now
+from whitelist.names import DistinguishedName
+
+MARTIN = "claire.martin@a.mssante.fr"
+
+
+def configure(daemon: Daemon, section: str, **keys: object) -> None:
+    """Set keys of a section that the configuration has already."""
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    text = daemon.config.read_text()
+    assert f"[{section}]\n" in text
+    daemon.config.write_text(text.replace(f"[{section}]\n", f"[{section}]\n{lines}"))
+    load(daemon.config)
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """An operator that offers one group and one suite of TLS 1.2 alone."""
+    daemon = lay_out(tmp_path_factory.mktemp("strict"), "a", workers=1)
+    suites = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
+    configure(daemon, "tls", groups=["secp384r1"], suites=suites)
+    with served(daemon) as running:
+        yield running
+
+
+def handshake(daemon: Daemon, *, group: str = "", suites: str = "") -> str:
+    """Begin TLS 1.2 with one group or certain suites; the suite agreed on, "" if there was none."""
+    root = federation().space.hierarchy.root.certificate_pem
+    context = ssl.create_default_context(cadata=root.decode("ascii"))
+    context.check_hostname = False
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(*daemon.identity("b"))
+    if group:
+        context.set_ecdh_curve(group)
+    if suites:
+        context.set_ciphers(suites)
+    with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20) as smtp:
+        try:
+            smtp.starttls(context=context)
+        except ssl.SSLError:
+            smtp.close()
+            return ""
+        assert isinstance(smtp.sock, ssl.SSLSocket)
+        return (smtp.sock.cipher() or ("",))[0]
+
+
+@pytest.mark.parametrize(("group", "agreed"), [("secp384r1", True), ("prime256v1", False)])
+def test_only_the_configured_groups_are_agreed_on(strict: Daemon, group: str, agreed: bool) -> None:
+    assert bool(handshake(strict, group=group)) is agreed
+
+
+@pytest.mark.parametrize(("suites", "agreed"), [("AES256-GCM", True), ("AES128-GCM", False)])
+def test_only_the_configured_suites_are_agreed_on(
+    strict: Daemon, suites: str, agreed: bool
+) -> None:
+    strength = suites.partition("-")[0]
+    names = ":".join(
+        f"ECDHE-{key}-{suites}-SHA{384 if agreed else 256}" for key in ("ECDSA", "RSA")
+    )
+    found = handshake(strict, suites=names)
+    assert bool(found) is agreed
+    assert not found or strength in found
+
+
+def test_a_transcript_of_the_peer_asked_for(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    name = DistinguishedName.from_certificate(federation().operators["b"].certificate)
+    log = (daemon.folder / "serve.log").open("ab")
+    daemon.process = subprocess.Popen(
+        [*MSSANTE, "--config", str(daemon.config), "serve", "--debug-peer", str(name)],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        process_group=0,
+    )
+    assert daemon.process.stdout is not None
+    with log:
+        assert daemon.process.stdout.readline().startswith(b"mssante listens on "), daemon.log()
+    with client(daemon, "b") as smtp:
+        smtp.sendmail("dr@b.mssante.fr", [MARTIN], TEXT)
+    message = daemon.entries(MARTIN)[0].message
+    assert daemon.stop() == 0  # by then the journal is written
+    said = daemon.run("trace", message.id)
+    assert f"C: rcpt TO:<{MARTIN}>" in said
+    assert "S: 354 " in said
+    assert "Bonjour" not in said
+
+
+def test_a_name_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    assert "--debug-peer" in daemon.run("serve", "--debug-peer", "smtp.b.mssante.fr", code=2)
+
+
+def test_open_sessions_are_counted_and_those_of_a_dead_worker_forgotten(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    with served(daemon):
+        smtp = client(daemon, "b")
+        assert sample(daemon, "mssante_sessions_open") == 1
+        assert sample(daemon, "mssante_spool_free_bytes") > 0
+        assert daemon.process is not None
+        listing = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(daemon.process.pid)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (worker,) = [line.split()[0] for line in listing.stdout.splitlines() if " worker " in line]
+        os.kill(int(worker), signal.SIGKILL)
+        until_now(lambda: sample(daemon, "mssante_sessions_open") == 0)
+        smtp.close()
+
+
+def test_a_disk_nearly_full_is_an_alarm_and_puts_mail_off(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    configure(daemon, "storage", min_free_bytes=2**62)
+    with served(daemon), client(daemon, "b") as smtp:
+        smtp.ehlo()
+        code, text = smtp.mail("dr@b.mssante.fr")
+        assert (code, text[:6]) == (452, b"4.3.1 ")
+        assert sample(daemon, 'mssante_alarm{name="spool"}') == 1
+        status, body = get(daemon, "/readyz")
+        assert status == 503
+        assert json.loads(body)["problems"][0].startswith("disk: low")
+
+
+def test_the_postmaster_of_the_configuration(tmp_path: Path) -> None:
+    # RFC 5321 §4.5.1
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    configure(daemon, "operator", postmaster=MARTIN)
+    with served(daemon), client(daemon, "b") as smtp:
+        smtp.ehlo()
+        smtp.mail("<>")
+        assert smtp.docmd("RCPT", "TO:<Postmaster>")[0] == 250
+        assert smtp.data(TEXT)[0] == 250
+        assert [entry.recipient for entry in daemon.entries(MARTIN)] == ["postmaster"]
+
+
+def test_a_postmaster_that_is_no_address_is_refused(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    configure(daemon, "operator", postmaster="a b@c".replace(" ", ".."))
+    assert "operator.postmaster" in daemon.run("serve", code=1)
