@@ -34,7 +34,7 @@ bench: .venv/dev.stamp ## Measure the white list, and messages a second over mut
 	$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: .venv/dev.stamp ## Fuzz the parsers: atheris FUZZ_SECONDS (300) each, then the property tests at length
-	for target in lists documents names certificates commands messages; do \
+	for target in lists documents names certificates commands messages chunks reports; do \
 		$(BIN)/python -W ignore -m tests.fuzz $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),20000) \
 		$(BIN)/python -m pytest -m fuzz -n auto --timeout 3600 $(ARGS)
@@ -60,8 +60,9 @@ clean: ## Remove what setup and run made
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements-dev.txt tools/install-peers.sh
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt $(wildcard tools/install-*.sh)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	mkdir -p .venv/typing && ln -sfn ../../operator .venv/typing/mssante_operator
 	tools/install-peers.sh .venv/bin
+	tools/install-scanners.sh .venv/scanners
 	touch $@

@@ -69,8 +69,10 @@ def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[Sto
         for index, parts in ready:
             try:
                 _insert(store.database, parts, now)
-            except (StoreUnavailable, DBAPIError) as error:
+            except StoreUnavailable as error:
                 results[index] = StoreDeferred(str(error))
+            except DBAPIError as error:
+                results[index] = StoreDeferred(str(error), unwell=False)
     return results
 
 
@@ -118,7 +120,7 @@ def _queue_items(submission: Submission) -> list[QueueItem]:
 class Intake:
     """Gathers concurrent submissions into groups and makes each group durable in a thread.
 
-    `failed` is told, in the event loop, why a message could not be kept.
+    `failed` is told, in the event loop, why a message could not be kept if the store is to blame.
     """
 
     def __init__(
@@ -157,7 +159,7 @@ class Intake:
                 with metrics.COMMIT_SECONDS.time():
                     results = await loop.run_in_executor(self._thread, self._commit, group)
                 for (_, done), result in zip(group, results, strict=True):
-                    if result is not None:
+                    if result is not None and result.unwell:
                         self._failed(result.detail)
                     if done.done():  # the peer hung up; its message is kept all the same
                         continue

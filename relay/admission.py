@@ -214,7 +214,7 @@ def _sender(a: Attempt) -> Finding | None:
     if not a.sender_stated:
         return None
     if isinstance(a.origin, LocalUser):
-        if a.origin.state is not MailboxState.ACTIVE:
+        if a.origin.state not in {MailboxState.ACTIVE, MailboxState.FULL}:  # full, it may send
             reply = Reply(550, "5.7.1", f"Sender mailbox is {a.origin.state}")
             return _no("sender", reply, f"mailbox {a.origin.state}")
         return _ok("sender", "active mailbox of this operator")

@@ -46,7 +46,11 @@ class SyntaxRefused(SmtpError):
 
 
 class StoreDeferred(SmtpError):
-    """Storage is unwell: nothing was accepted, the peer keeps the message and tries again."""
+    """The message could not be kept: the peer keeps it and tries again.
 
-    def __init__(self, detail: str) -> None:
+    `unwell` tells whether others are likely to fare the same.
+    """
+
+    def __init__(self, detail: str, *, unwell: bool = True) -> None:
         super().__init__(Reply(451, "4.3.0", "Mail store unavailable, try again later"), detail)
+        self.unwell = unwell

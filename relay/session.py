@@ -23,7 +23,7 @@ from relay.admission import (
 )
 from relay.connection import Connection
 from relay.directory import Found
-from relay.errors import Disconnected, Reply, SmtpError, SyntaxRefused
+from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.limits import LINGER_SECONDS, Pace
 from relay.parameters import Chunk, parse_bdat, parse_mail_parameters, parse_rcpt_parameters
 from relay.receipts import receipt
@@ -268,7 +268,7 @@ class Session(Connection):
             await self._finish(transaction, body)
         elif body.problem is not None:
             self._abandon()
-            raise body.problem
+            raise self._told(body.problem)
         else:
             await self.push(f"250 2.0.0 {chunk.size} octets received")
 
@@ -276,6 +276,12 @@ class Session(Connection):
         if chunk.size > self._context.policy.max_message_bytes * OVERRUN:
             raise Disconnected(Reply(552, "5.3.4", "Chunk over the limit for messages"))
         await skip(source, chunk.size)
+
+    def _told(self, problem: SmtpError) -> SmtpError:
+        """The problem, once the guard over the disk knows of it."""
+        if isinstance(problem, StoreDeferred):
+            self._context.spool.failed(problem.detail)
+        return problem
 
     def _begin_body(self, transaction: Transaction) -> Body:
         policy = self._context.policy
@@ -289,7 +295,7 @@ class Session(Connection):
             self._transcript.remark(f"{body.draft.size} octets of the message")
         try:
             if body.problem is not None:
-                raise body.problem
+                raise self._told(body.problem)
             submission = await self._judge(transaction, body)
             transaction.body = None  # its draft is the intake's from here on
             await self._context.intake.accept(submission)

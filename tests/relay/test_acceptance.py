@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from mailstore.database import Database
 from mailstore.messages import get_message, list_entries
 from mssante_operator import runtime
 from relay.acceptance import Intake, Store, commit
-from relay.address import Address
+from relay.address import Address, parse_address
 from relay.errors import StoreDeferred
 from relay.queue import listing
 from relay.transaction import LocalRecipient, Submission
@@ -152,8 +153,42 @@ async def test_a_lost_database_defers(store: Store, tmp_path: Path, dialect: str
     else:
         (tmp_path / "empty.db").touch()
         broken = Store(store.blobs, Database(f"sqlite:///{tmp_path / 'empty.db'}"))
-    intake = Intake(broken, runtime.clock)
+    troubles: list[str] = []
+    intake = Intake(broken, runtime.clock, troubles.append)
     with pytest.raises(StoreDeferred, match=r"451 4\.3\.0"):
         await intake.accept(submission(store, b"x\r\n"))
     await intake.close()
     broken.database.close()
+    assert len(troubles) == 1  # so that no more mail is taken for the moment
+
+
+async def test_a_message_at_fault_itself_does_not_stop_the_intake(store: Store) -> None:
+    troubles: list[str] = []
+    intake = Intake(store, runtime.clock, troubles.append)
+    one = submission(store, b"x\r\n")
+    gone = replace(one.local[0], mailbox_id=999_999)
+    with pytest.raises(StoreDeferred):
+        await intake.accept(replace(one, local=(gone,)))
+    await intake.close()
+    assert troubles == []
+
+
+def test_a_report_is_kept_with_its_message_or_neither(store: Store) -> None:
+    # RFC 3461 §5.2.2: who reads of a delivery must be able to rely on it.
+    kept, lost = submission(store, b"1\r\n"), submission(store, b"2\r\n")
+    reports = [
+        replace(
+            submission(store, b"report\r\n"),
+            local=(),
+            sender=None,
+            remote={"b.mssante.fr": (parse_address("dr@b.mssante.fr"),)},
+        )
+        for _ in range(2)
+    ]
+    gone = replace(lost.local[0], mailbox_id=999_999)
+    group = [replace(kept, report=reports[0]), replace(lost, local=(gone,), report=reports[1])]
+    results = commit(store, group, runtime.clock())
+    assert [result is None for result in results] == [True, False]
+    with store.database.read() as connection:
+        assert [row.message_id for row in listing(connection, 10)] == [reports[0].id]
+    assert bodies(store) == [b"1\r\n"]

@@ -5,9 +5,19 @@ from dataclasses import replace
 import pytest
 
 from relay.address import Address
-from relay.admission import Attempt, MailboxState, Peer, Recipient, Refused, Stage, admit, examine
+from relay.admission import (
+    Attempt,
+    LocalUser,
+    MailboxState,
+    Peer,
+    Recipient,
+    Refused,
+    Stage,
+    admit,
+    examine,
+)
 from relay.headers import HeaderFacts
-from tests.relay.attempts import POLICY, attempt, certificate, peer, to
+from tests.relay.attempts import POLICY, attempt, certificate, local, peer, to
 from whitelist.trust import ChainStatus
 
 B1, INTRUDER = (str(certificate(name).subject) for name in ("b1", "intruder"))
@@ -95,3 +105,8 @@ def test_other_operators_names_are_for_our_eyes_only() -> None:
     error = refused(attempt(peer("c")))
     assert B1 in error.detail
     assert B1 not in f"{error.reply} {error.presented}"
+
+
+def test_whose_mailbox_is_full_may_still_send() -> None:
+    full = LocalUser(MailboxState.FULL)
+    admit(replace(local(), origin=full), Stage.EVERY)

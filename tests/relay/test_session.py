@@ -212,6 +212,21 @@ async def test_a_store_that_failed_takes_no_more_until_it_is_well(tmp_path: Path
         caller.close()
 
 
+async def test_a_body_that_cannot_be_written_is_read_to_its_end(tmp_path: Path) -> None:
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        await caller.begin()
+        await caller.say("DATA")
+        tmp = server.store.blobs.root / "tmp"
+        aside = tmp.rename(tmp.with_name("aside"))
+        caller.writer.write(b"0123456789\r\n" * 60_000 + b".\r\nNOOP\r\n")
+        assert (await caller.hear()).startswith("451 4.3.0 Mail store unavailable")
+        assert (await caller.hear()).startswith("250 2.0.0 ")
+        assert server.context.spool.state == "unwell"
+        aside.rename(tmp)
+        caller.close()
+
+
 class Answers:
     """A scanner with a fixed answer, that notes what it was shown."""
 

@@ -114,9 +114,10 @@ class Postfix:
 def started(
     domain: str, credential: Credential, authorities: Hierarchy, main: str, master: str
 ) -> Iterator[Path]:
-    """Run a Postfix for `domain` in a folder of its own, which it yields; its two files are given.
+    """Run a Postfix for `domain` in a folder of its own, which it yields.
 
-    `{folder}`, `{uid}` and `{gid}` stand in `main` for that folder and the owner of the mail.
+    In `main.cf`, whose text for the services follows that for the machine, `{folder}`, `{uid}` and
+    `{gid}` stand for that folder and the owner of the mail; `master.cf` is taken as it is.
     """
     # Not pytest's folder: Postfix's users must be able to go through the ones above.
     folder = Path(tempfile.mkdtemp(prefix="mssante-postfix-"))

@@ -1,0 +1,132 @@
+"""A Postfix with our rules, as near as its configuration comes: what dialogues are compared with.
+
+The peer is known by the fingerprint of its certificate, which admits it and names its domain;
+recipients are known, unknown, closed and suspended; limits are the dialogue's.  Each dialogue has a
+port of its own, as each may set limits of its own.  What it accepts it discards.
+"""
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from tests.support.operators import ACTIVE, CLOSED, OURS, SUSPENDED, trust_space
+from tests.support.postfix import MASTER, started
+
+_MAIN = """\
+virtual_transport = discard
+virtual_mailbox_maps = inline:{{MAILBOXES}}
+virtual_alias_maps =
+smtpd_banner = $myhostname ESMTP
+smtpd_tls_security_level = encrypt
+smtpd_tls_mandatory_protocols = >=TLSv1.2
+smtpd_tls_fingerprint_digest = sha256
+smtpd_delay_reject = no
+smtpd_helo_required = yes
+smtpd_restriction_classes = from_b, from_c
+from_b = check_sender_access inline:{{{{b.mssante.fr=OK}}, {{<>=OK}}}}, FOREIGN
+from_c = check_sender_access inline:{{{{c.mssante.fr=OK}}, {{<>=OK}}}}, FOREIGN
+smtpd_sender_restrictions = check_ccert_access inline:{{PEERS}},
+    check_sender_access static:{{554 5.7.1 Certificate is not on the list}}
+parent_domain_matches_subdomains =
+smtpd_relay_restrictions = reject_unauth_destination
+relay_domains_reject_code = 550
+smtpd_recipient_restrictions = check_recipient_access
+    inline:{{{{CLOSED=550 5.2.1 Mailbox closed}}, {{SUSPENDED=450 4.2.1 Mailbox suspended}}}}
+message_size_limit = 1000000
+virtual_mailbox_limit = 0
+smtpd_recipient_limit = 1000
+smtpd_error_sleep_time = 0
+smtpd_client_event_limit_exceptions =
+smtpd_forbid_bare_newline = reject
+smtpd_forbid_bare_newline_exclusions =
+strict_rfc821_envelopes = yes
+strict_smtputf8 = yes
+smtpd_discard_ehlo_keywords = etrn
+"""
+_FOREIGN = "check_sender_access static:{{550 5.7.1 Sender domain is not listed with it}}"
+_NO_LIST = "check_sender_access static:{451 4.7.1 No list, try again later}"
+_AUTHORS = (
+    r"regexp:{ {!/^From:/ DUNNO}, {/@b\.mssante\.fr>/ DUNNO}, {/^/ REJECT Author is not listed} }"
+)
+
+# A dialogue's settings as Postfix's: of its smtpd, and of the cleanup behind it.
+_OF_SMTPD = {
+    "max_message_bytes": "message_size_limit",
+    "max_recipients": "smtpd_recipient_limit",
+    "max_errors": "smtpd_hard_error_limit",
+    "max_commands": "smtpd_junk_command_limit",
+    "max_messages": "smtpd_client_message_rate_limit",
+}
+_OF_CLEANUP = {
+    "max_header_bytes": "header_size_limit",
+    "max_received": "hopcount_limit",
+}
+_NONE = {"peer", "max_header_fields"}  # it counts no fields
+
+
+def _options(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    smtpd: dict[str, str] = {}
+    cleanup: dict[str, str] = {}
+    for name, value in settings.items():
+        match name, value:
+            case "list", "none":
+                smtpd["smtpd_sender_restrictions"] = _NO_LIST
+            case "header_from", "refuse":
+                cleanup["header_checks"] = _AUTHORS
+            case "postmaster", address:
+                smtpd["virtual_alias_maps"] = f"inline:{{postmaster@{OURS}={address}}}"
+            case _ if name in _OF_SMTPD:
+                smtpd[_OF_SMTPD[name]] = value
+            case _ if name in _OF_CLEANUP:
+                cleanup[_OF_CLEANUP[name]] = value
+            case _:
+                assert name in _NONE, f"no setting of Postfix is known for {name}"
+    return smtpd, cleanup
+
+
+def _master(ports: Mapping[str, int], dialogues: Mapping[str, Mapping[str, str]]) -> str:
+    lines = MASTER.splitlines()[1:]
+    for name, port in ports.items():
+        smtpd, cleanup = _options(dialogues[name])
+        smtpd["cleanup_service_name"] = f"cleanup-{name}"
+        lines.append(f"127.0.0.1:{port} inet n - n - - smtpd{_overriding(smtpd)}")
+        lines.append(f"cleanup-{name} unix n - - - 0 cleanup{_overriding(cleanup)}")
+    lines.append("discard unix - - n - - discard")
+    return "\n".join(lines) + "\n"
+
+
+def _overriding(options: Mapping[str, str]) -> str:
+    return "".join(f"\n  -o {{ {name} = {value} }}" for name, value in options.items())
+
+
+def _fingerprint(operator: str) -> str:
+    octets = trust_space().operators[operator].certificate.fingerprint(SHA256())
+    return octets.hex(":").upper()
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
+
+
+@contextmanager
+def ruled(dialogues: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, int]]:
+    """Run it for dialogues given by name with their settings; yields the port of each."""
+    space = trust_space()
+    ports = dict(zip(dialogues, _free_ports(len(dialogues)), strict=True))
+    peers = ", ".join(f"{{{{{_fingerprint(name)} = from_{name}}}}}" for name in "bc")
+    mailboxes = (ACTIVE, f"cardiologie@{OURS}", SUSPENDED, CLOSED)
+    main = (
+        _MAIN.replace("PEERS", peers)
+        .replace("FOREIGN", _FOREIGN)
+        .replace("MAILBOXES", ", ".join(f"{one}=x" for one in mailboxes))
+        .replace("CLOSED", CLOSED)
+        .replace("SUSPENDED", SUSPENDED)
+    )
+    hierarchy = space.space.hierarchy
+    master = _master(ports, dialogues)
+    with started(OURS, space.operators["a"], hierarchy, main, master):
+        yield ports
