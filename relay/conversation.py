@@ -15,7 +15,7 @@ from typing import cast
 import aiosmtplib
 
 from relay.admission import Peer
-from relay.framing import DotStuffer
+from relay.framing import ChunkChecker, DotStuffer
 from relay.queue import Claim, Outcome, State
 from relay.route import Target
 
@@ -176,12 +176,21 @@ async def _send(
     start = await client.execute_command(b"DATA")
     if start.code != 354:
         return start.code, start.message
-    stuffer = DotStuffer()
+    stuffer, checker = DotStuffer(), ChunkChecker()
     async with asyncio.timeout(terms.data_timeout):
         async for chunk in letter.octets:
-            writer.write(stuffer.feed(chunk))
+            piece = checker.feed(chunk)
+            if checker.violation is not None:
+                break
+            writer.write(stuffer.feed(piece))
             await writer.drain()
-        writer.write(stuffer.finish())
+        rest = stuffer.feed(checker.finish()) + stuffer.finish()
+        if checker.violation is not None:
+            # However it came to be stored, where it ends would be for the peer to guess
+            # (ANCHORS §3.2): the message is not ended, so it was never sent.
+            writer.transport.abort()
+            return 550, f"5.6.0 not sent: it contains {checker.violation}"
+        writer.write(rest)
         await writer.drain()
     # The terminating dot, and the only reply that makes the peer responsible for the message.
     end = await client.execute_command(b".", timeout=terms.data_timeout)

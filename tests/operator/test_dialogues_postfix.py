@@ -7,16 +7,53 @@ that is listed and no longer found.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from relay.address import parse_address
-from relay.admission import HeaderFromPolicy, Policy
-from relay.limits import Limits
-from tests.relay.test_dialogues import DIALOGUES, numbers
-from tests.support.dialogue import Dialogue, parse
-from tests.support.dialogue_record import record
-from tests.support.operators import HOST, client_tls, inbound
+from tests.support.dialogue import parse
+from tests.support.dialogue_record import differences, record
+from tests.support.dialogue_settings import listener_settings
+from tests.support.operators import HOST, inbound
 from tests.support.postfix import missing
 from tests.support.postfix_rules import ruled
+
+PROJECT = Path(__file__).parents[2]
+PAGE = PROJECT / "docs" / "postfix-differences.md"
+DIALOGUES = sorted((PROJECT / "tests" / "relay" / "dialogues").glob("*.txt"))
+
+# | dialogue | `what was answered` | ours | Postfix's |
+_ROW = re.compile(r"^\| (?P<dialogue>\w+) \| `(?P<step>.+)` \| (?P<ours>.+) \| (?P<theirs>.+) \|$")
+
+
+def listed() -> Iterator[tuple[str, str, str, str]]:
+    """Dialogue, what was answered, our answer and Postfix's, of each row of the page."""
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        row = _ROW.match(line)
+        if row is not None:
+            yield row["dialogue"], row["step"], row["ours"], row["theirs"]
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[dict[str, int]]:
+    with ruled({path.stem: parse(path).settings for path in DIALOGUES}) as found:
+        yield found
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+@pytest.mark.parametrize("path", DIALOGUES, ids=lambda path: path.stem)
+async def test_differences_are_the_listed_ones(
+    path: Path, ports: dict[str, int], tmp_path: Path
+) -> None:
+    dialogue = parse(path)
+    peer = None if dialogue.settings["peer"] == "none" else dialogue.settings["peer"]
+    async with inbound(tmp_path, **listener_settings(dialogue.settings)) as server:
+        ours = await record(dialogue, HOST, server.port, lambda: server.client_tls(peer))
+        theirs = await record(dialogue, HOST, ports[path.stem], lambda: server.client_tls(peer))
+    expected = {step: (us, them) for name, step, us, them in listed() if name == path.stem}
+    assert differences(ours, theirs) == expected
+
+
+def test_the_page_is_about_dialogues_that_exist_and_says_nothing_twice() -> None:
+    rows = [(name, step) for name, step, _, _ in listed()]
+    assert {name for name, _ in rows} <= {path.stem for path in DIALOGUES}
+    assert len(rows) == len(set(rows)) > 0

@@ -159,7 +159,7 @@ class _Talk:
             if self.closed:
                 return
             if turn.offers and label.startswith("EHLO"):
-                self.note(f"{label}: offers", ", ".join(line[4:] for line in lines[1:]))
+                self.note(f"{label}, offers", ", ".join(sorted(line[4:] for line in lines[1:])))
         self.ready = answer == "354" and turn.opens
         if answer == "354" and not turn.opens:
             await self.send(_DOT)
@@ -196,3 +196,12 @@ async def record(
         often[label] += 1
         answers[label if often[label] == 1 else f"{label} ({often[label]})"] = answer
     return answers
+
+
+def differences(ours: dict[str, str], theirs: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """Where two records differ, by what was answered; not after one of them has ended."""
+    return {
+        step: (ours[step], theirs[step])
+        for step in ours
+        if step in theirs and ours[step] != theirs[step]
+    }

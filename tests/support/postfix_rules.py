@@ -15,6 +15,7 @@ from tests.support.operators import ACTIVE, CLOSED, OURS, SUSPENDED, trust_space
 from tests.support.postfix import MASTER, started
 
 _MAIN = """\
+myorigin = {domain}
 virtual_transport = discard
 virtual_mailbox_maps = inline:{{MAILBOXES}}
 virtual_alias_maps =

@@ -1,0 +1,37 @@
+"""The settings at the top of a dialogue file, as those of the listener that it is held with."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from relay.address import parse_address
+from relay.admission import HeaderFromPolicy, Policy
+from relay.limits import Limits
+
+_OTHERS = {"peer", "list", "header_from", "postmaster"}
+
+
+def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of `operators.inbound` for a dialogue; ValueError for a setting nobody knows."""
+    unknown = set(settings) - _OTHERS - {one.name for one in (*fields(Limits), *fields(Policy))}
+    if unknown:
+        raise ValueError(f"no setting of the listener: {', '.join(sorted(unknown))}")
+    policy: dict[str, Any] = {"max_message_bytes": 1_000_000, **_numbers(Policy, settings)}
+    if "header_from" in settings:
+        policy["header_from"] = HeaderFromPolicy(settings["header_from"])
+    postmaster = settings.get("postmaster")
+    return {
+        "white_list": b"" if settings.get("list") == "none" else None,
+        "limits": Limits(**_numbers(Limits, settings)),
+        "policy": Policy(**policy),
+        "postmaster": parse_address(postmaster) if postmaster else None,
+    }
+
+
+def _numbers(of: type[Any], settings: Mapping[str, str]) -> dict[str, float]:
+    named = [one.name for one in fields(of) if one.name in settings and one.name not in _OTHERS]
+    return {name: _number(settings[name]) for name in named}
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdigit() else float(text)
