@@ -1,6 +1,7 @@
 """Every file in dialogues/, held with a listening operator on both event loops, as a peer would."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -12,12 +13,40 @@ import uvloop
 from relay.address import parse_address
 from relay.admission import HeaderFromPolicy, Policy
 from relay.limits import Limits
+from relay.session import Session
 from tests.support.dialogue import parse, play
 from tests.support.operators import HOST, inbound
+from tests.test_docs import replies_of_the_relay
 
 DIALOGUES = sorted((Path(__file__).parent / "dialogues").glob("*.txt"))
 
 OTHERS = {"peer", "list", "header_from", "postmaster"}
+
+
+# Replies that no single conversation brings about, and the tests that do.
+ELSEWHERE = {
+    "421 4.3.2": "test_listener.py, test_connection.py",
+    "421 4.4.2": "test_connection.py",
+    "451 4.3.0": "test_session.py, test_connection.py",
+    "452 4.3.1": "test_session.py",
+}
+
+
+def test_every_reply_is_in_a_dialogue() -> None:
+    held = "".join(path.read_text(encoding="utf-8") for path in DIALOGUES)
+    said = set(re.findall(r"^S: ([245]\d\d [245]\.\d\.\d)", held, re.MULTILINE))
+    assert replies_of_the_relay() - said == set(ELSEWHERE)
+    for tests in ELSEWHERE.values():
+        for name in tests.split(", "):
+            assert (Path(__file__).parent / name).exists()
+
+
+def test_every_command_and_extension_is_in_a_dialogue() -> None:
+    held = "".join(path.read_text(encoding="utf-8") for path in DIALOGUES)
+    commands = {name.removeprefix("smtp_") for name in dir(Session) if name.startswith("smtp_")}
+    assert {c for c in commands if not re.search(rf"^[CX]: {c}\b", held, re.MULTILINE)} == set()
+    offers = ("SIZE", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "LIMITS", "PIPELINING")
+    assert [offer for offer in offers if f"S: 250-{offer}" not in held] == []
 
 
 def numbers(of: type[Any], settings: Mapping[str, str]) -> dict[str, Any]:

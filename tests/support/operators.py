@@ -172,6 +172,7 @@ def make_store(folder: Path, url: str | None = None) -> Store:
         add_domain(connection, OURS, now=now)
         for address in (ACTIVE, f"cardiologie@{OURS}", SUSPENDED, CLOSED):
             add_mailbox(connection, address, MailboxType.PER, _RPPS, now=now)
+        add_mailbox(connection, f"plein@{OURS}", MailboxType.PER, _RPPS, quota=1000, now=now)
         set_state(connection, SUSPENDED, MailboxState.SUSPENDED)
         set_state(connection, CLOSED, MailboxState.CLOSED)
     return store
