@@ -10,44 +10,26 @@ import pytest
 
 from relay.limits import Limits
 from relay.listener import Listener, bind
-from tests.support.operators import ACTIVE, HOST, Inbound, inbound
+from tests.support.operators import ACTIVE, HOST, inbound
+from tests.support.talking import call, dial
 from tests.support.waiting import until
-
-
-async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, command: str) -> str:
-    """Send a command, return the last line of the reply."""
-    writer.write(f"{command}\r\n".encode())
-    while True:
-        line = (await reader.readline()).decode()
-        if line[3:4] != "-":
-            return line
-
-
-async def connect(server: Inbound) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Come as operator B, under TLS, greeted."""
-    reader, writer = await asyncio.open_connection(HOST, server.port)
-    await reader.readline()
-    await say(reader, writer, "STARTTLS")
-    await writer.start_tls(server.client_tls("b"))
-    await say(reader, writer, "EHLO smtp.b.mssante.fr")
-    return reader, writer
 
 
 async def test_over_the_limit_is_told_so_and_others_are_unharmed(tmp_path: Path) -> None:
     async with inbound(tmp_path, limits=Limits(max_connections=2)) as server:
-        first = await connect(server)
-        second = await connect(server)
+        first = await call(server)
+        second = await call(server)
         reader, writer = await asyncio.open_connection(HOST, server.port)
         assert (await reader.read()).startswith(b"421 4.3.2 ")
         writer.close()
-        for pair in (first, second):
-            assert (await say(*pair, "NOOP")).startswith("250")
-        second[1].close()
+        for caller in (first, second):
+            assert (await caller.say("NOOP")).startswith("250")
+        second.close()
         await until(lambda: len(server.context.occupancy.sessions) == 1)
-        third = await connect(server)
-        assert (await say(*third, "NOOP")).startswith("250")
-        first[1].close()
-        third[1].close()
+        third = await call(server)
+        assert (await third.say("NOOP")).startswith("250")
+        first.close()
+        third.close()
 
 
 async def test_an_idle_peer_is_ended_with_a_reason(tmp_path: Path) -> None:
@@ -60,11 +42,11 @@ async def test_an_idle_peer_is_ended_with_a_reason(tmp_path: Path) -> None:
 
 async def test_a_peer_that_says_nothing_in_tls_is_ended(tmp_path: Path) -> None:
     async with inbound(tmp_path, limits=Limits(handshake_seconds=0.2)) as server:
-        reader, writer = await asyncio.open_connection(HOST, server.port)
-        await reader.readline()
-        assert (await say(reader, writer, "STARTTLS")).startswith("220")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        writer.close()
+        caller = await dial(server)
+        await caller.hear()
+        assert (await caller.say("STARTTLS")).startswith("220")
+        assert await asyncio.wait_for(caller.reader.read(), 5) == b""
+        caller.close()
         await until(lambda: not server.context.occupancy.sessions)
 
 
@@ -72,20 +54,18 @@ async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) 
     async with inbound(tmp_path) as server:
         listener = Listener(server.context)
         await listener.start(bind(HOST, 0, share=False))
-        idle = await connect(server)
-        reader, writer = await connect(server)
-        await say(reader, writer, "MAIL FROM:<dr@b.mssante.fr>")
-        await say(reader, writer, f"RCPT TO:<{ACTIVE}>")
-        await say(reader, writer, "DATA")
+        idle, busy = await call(server), await call(server)
+        await busy.begin()
+        await busy.say("DATA")
         stopping = asyncio.create_task(listener.stop(grace=10))
-        assert (await idle[0].readline()).startswith(b"421 4.3.2 ")
+        assert (await idle.hear()).startswith("421 4.3.2 ")
         assert not stopping.done()
-        assert (await say(reader, writer, "hello\r\n.")).startswith("250 2.0.0 Accepted")
-        assert (await reader.readline()).startswith(b"421 4.3.2 ")
+        assert (await busy.say("hello\r\n.")).startswith("250 2.0.0 Accepted")
+        assert (await busy.hear()).startswith("421 4.3.2 ")
         await asyncio.wait_for(stopping, 5)
         assert len(server.entries(ACTIVE)) == 1
-        idle[1].close()
-        writer.close()
+        idle.close()
+        busy.close()
 
 
 @pytest.mark.parametrize(
@@ -104,16 +84,16 @@ async def test_tls_versions(tmp_path: Path, version: ssl.TLSVersion, *, expected
             warnings.simplefilter("ignore", DeprecationWarning)  # the old version is the point
             context.set_ciphers("DEFAULT:@SECLEVEL=0")
             context.minimum_version = context.maximum_version = version
-        reader, writer = await asyncio.open_connection(HOST, server.port)
-        await reader.readline()
-        await say(reader, writer, "STARTTLS")
+        caller = await dial(server)
+        await caller.hear()
+        await caller.say("STARTTLS")
         if expected:
-            await writer.start_tls(context)
-            assert (await say(reader, writer, "NOOP")).startswith("250")
+            await caller.writer.start_tls(context)
+            assert (await caller.say("NOOP")).startswith("250")
         else:
             with pytest.raises((ssl.SSLError, ConnectionError)):
-                await writer.start_tls(context)
-        writer.close()
+                await caller.writer.start_tls(context)
+        caller.close()
 
 
 async def test_a_resumed_session_still_shows_who_it_is(tmp_path: Path) -> None:
@@ -144,13 +124,12 @@ def resumable(
 
 async def test_an_aborted_message_leaves_nothing(tmp_path: Path) -> None:
     async with inbound(tmp_path) as server:
-        reader, writer = await connect(server)
-        await say(reader, writer, "MAIL FROM:<dr@b.mssante.fr>")
-        await say(reader, writer, f"RCPT TO:<{ACTIVE}>")
-        await say(reader, writer, "DATA")
-        writer.write(b"0123456789\r\n" * 60_000)  # over what stays in memory
-        await writer.drain()
-        writer.transport.abort()
+        caller = await call(server)
+        await caller.begin()
+        await caller.say("DATA")
+        caller.writer.write(b"0123456789\r\n" * 60_000)  # over what stays in memory
+        await caller.writer.drain()
+        caller.writer.transport.abort()
         await until(lambda: not server.context.occupancy.sessions)
         assert server.entries(ACTIVE) == []
         await until(lambda: not any(p.is_file() for p in server.store.blobs.root.rglob("*")))
