@@ -7,6 +7,7 @@ to a temporary file, so that memory does not depend on the sizes of messages.
 import errno
 import hashlib
 import io
+import itertools
 import os
 from collections.abc import Generator
 from contextlib import suppress
@@ -17,6 +18,8 @@ from uuid import uuid4
 from mailstore.errors import StoreUnavailable
 
 MEMORY_LIMIT = 256 * 1024  # bytes of a draft that never touches the disk before it is sealed
+_PROCESS = uuid4().hex  # so that processes that share the folder never meet
+_numbers = itertools.count(1)
 _WRITE_SIZE = 64 * 1024  # bytes gathered before each write, once there is a file
 _CHUNK_SIZE = 128 * 1024  # bytes read back at a time
 
@@ -33,7 +36,7 @@ class Draft:
         self._buffer = bytearray()
         self._limit = MEMORY_LIMIT
         self._file: io.FileIO | None = None
-        self._path = directory / f"draft-{uuid4().hex}"
+        self._path = directory / f"draft-{_PROCESS}-{next(_numbers)}"
         self._ended: str | None = None
 
     @property

@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import ssl
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import fields
@@ -47,6 +48,25 @@ from .sections import split_endpoint
 from .settings import Settings, SettingsError
 
 
+class _Randomness:
+    """Random octets drawn from the system many at a time: each draw costs a call of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool = b""
+
+    def take(self, octets: int) -> bytes:
+        """So many random octets, never given out twice."""
+        with self._lock:
+            if len(self._pool) < octets:
+                self._pool = secrets.token_bytes(4096)
+            taken, self._pool = self._pool[:octets], self._pool[octets:]
+        return taken
+
+
+_randomness = _Randomness()
+
+
 def clock() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
@@ -54,7 +74,7 @@ def clock() -> datetime:
 
 def make_id() -> str:
     """A new identifier of a message or session."""
-    return new_id(clock(), secrets.token_bytes(RANDOM_OCTETS))
+    return new_id(clock(), _randomness.take(RANDOM_OCTETS))
 
 
 def _fault(settings: Settings, key: str, error: Exception) -> SettingsError:

@@ -9,6 +9,7 @@ No I/O, no clock, no logging here: the facts are gathered outside and passed in.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Flag, StrEnum, auto
+from functools import cache
 from typing import Final
 
 from relay.address import Address
@@ -337,6 +338,11 @@ RULES: Final[tuple[tuple[Stage, Rule], ...]] = (
 )
 
 
+@cache
+def _rules(stages: Stage) -> tuple[Rule, ...]:
+    return tuple(rule for stage, rule in RULES if stage & stages)
+
+
 class Refused(SmtpError):
     """Admission said no; `rule` names the rule and serves as the metric's label."""
 
@@ -348,15 +354,13 @@ class Refused(SmtpError):
 
 def examine(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[Finding, ...]:
     """Every rule of these stages that the facts allow to decide, in order."""
-    findings = (rule(attempt) for stage, rule in RULES if stage & stages)
+    findings = (rule(attempt) for rule in _rules(stages))
     return tuple(finding for finding in findings if finding is not None)
 
 
 def admit(attempt: Attempt, stages: Stage) -> None:
     """Return if every rule of these stages passes; else raise Refused with the first that fails."""
-    for stage, rule in RULES:
-        if not stage & stages:
-            continue
+    for rule in _rules(stages):
         finding = rule(attempt)
         if finding is not None and finding.reply is not None:
             raise Refused(finding.rule, finding.reply, finding.evidence, finding.presented)

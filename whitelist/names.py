@@ -68,6 +68,7 @@ class DistinguishedName:
 
     rdns: Rdns = field(compare=False)
     _key: tuple[frozenset[tuple[str, str]], ...] = field(init=False, repr=False)
+    _text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.rdns:
@@ -77,6 +78,11 @@ class DistinguishedName:
         # The pairs of a multi-valued name are a set (X.501 §9.3); the relative names a sequence.
         key = tuple(frozenset((kind, fold(value)) for kind, value in rdn) for rdn in rdns)
         object.__setattr__(self, "_key", key)
+        # Written once: a relay shows a peer's name many times for each message.
+        text = ",".join(
+            "+".join(f"{kind}={rfc4514.escape(value)}" for kind, value in rdn) for rdn in rdns
+        )
+        object.__setattr__(self, "_text", text)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -129,9 +135,7 @@ class DistinguishedName:
 
     def __str__(self) -> str:
         """Write the name per RFC 4514 §2; parsing that gives an equal name."""
-        return ",".join(
-            "+".join(f"{kind}={rfc4514.escape(value)}" for kind, value in rdn) for rdn in self.rdns
-        )
+        return self._text
 
 
 def label(certificate: x509.Certificate) -> str:

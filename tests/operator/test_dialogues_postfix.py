@@ -34,7 +34,8 @@ def unable() -> str:
     why = missing()
     if why or COMMAND is None:
         return why
-    asked = [Path(COMMAND).with_name("postconf"), "-dh", "mail_version"]
+    postconf = Path(COMMAND).with_name("postconf")
+    asked = (postconf, "-dh", "mail_version")
     version = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
     return "" if version.startswith(f"{VERSION}.") else f"the page is about Postfix {VERSION}"
 

@@ -105,6 +105,12 @@ def test_what_is_broken_off_is_not_accepted(listening: World, ending: Ending, ta
     assert listening.totals["messages accepted"] == before
 
 
+def test_tls_broken_right_after_the_handshake_is_no_error_of_ours(listening: World) -> None:
+    # What shows the peer's certificate is gone by the time that the session asks for it.
+    broken = conversation(ending=Ending.DAMAGED, damage=Damage(at=20, change=3))
+    listening.hold(broken)
+
+
 # The judge itself: what it is told is made up, a server that goes wrong in each of these ways.
 
 OPENED = b"250 x\r\n250 2.1.0 OK\r\n250 2.1.5 OK\r\n"

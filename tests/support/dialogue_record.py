@@ -200,8 +200,6 @@ async def record(
 
 def differences(ours: dict[str, str], theirs: dict[str, str]) -> dict[str, tuple[str, str]]:
     """Where two records differ, by what was answered; not after one of them has ended."""
-    return {
-        step: (ours[step], theirs[step])
-        for step in ours
-        if step in theirs and ours[step] != theirs[step]
-    }
+    alone = {step: ("not asked", theirs[step]) for step in theirs if step not in ours}
+    both = {step: (ours[step], theirs[step]) for step in ours if step in theirs}
+    return {step: pair for step, pair in (both | alone).items() if pair[0] != pair[1]}

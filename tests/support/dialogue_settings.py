@@ -28,7 +28,7 @@ def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _numbers(of: type[Any], settings: Mapping[str, str]) -> dict[str, float]:
+def _numbers(of: type[Any], settings: Mapping[str, str]) -> dict[str, Any]:
     named = [one.name for one in fields(of) if one.name in settings and one.name not in _OTHERS]
     return {name: _number(settings[name]) for name in named}
 

@@ -119,7 +119,7 @@ def ruled(dialogues: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, int]
     space = trust_space()
     ports = dict(zip(dialogues, _free_ports(len(dialogues)), strict=True))
     peers = ", ".join(f"{{{{{_fingerprint(name)} = from_{name}}}}}" for name in "bc")
-    mailboxes = (ACTIVE, f"cardiologie@{OURS}", SUSPENDED, CLOSED)
+    mailboxes = (ACTIVE, f"cardiologie@{OURS}", f"plein@{OURS}", SUSPENDED, CLOSED)
     main = (
         _MAIN.replace("PEERS", peers)
         .replace("FOREIGN", _FOREIGN)
