@@ -1,7 +1,7 @@
 # Every verb of the project; `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo test lint bench fuzz crash docs lock clean
+.PHONY: help setup run demo test lint bench fuzz soak crash docs lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -33,11 +33,15 @@ bench: .venv/dev.stamp ## Measure the white list, and messages a second over mut
 	$(BIN)/python -m tests.bench_whitelist
 	$(BIN)/python -m tests.bench $(ARGS)
 
-fuzz: .venv/dev.stamp ## Fuzz the parsers: atheris FUZZ_SECONDS (300) each, then the property tests at length
+fuzz: .venv/dev.stamp ## Fuzz parsers and the network: FUZZ_SECONDS (300) each, then the property tests at length
 	for target in lists documents names certificates commands messages chunks reports; do \
 		$(BIN)/python -W ignore -m tests.fuzz $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
-	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),20000) \
+	$(BIN)/python -W ignore -m tests.fuzz.network $(or $(FUZZ_SECONDS),300)
+	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) \
 		$(BIN)/python -m pytest -m fuzz -n auto --timeout 3600 $(ARGS)
+
+soak: .venv/dev.stamp ## Refuse, break off and hold thousands of connections; nothing may be left (ARGS="--help")
+	$(BIN)/python -m tests.soak $(ARGS)
 
 crash: .venv/dev.stamp ## Kill the daemon at random moments, many times (CRASH_ROUNDS=200)
 	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),200) \

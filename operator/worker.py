@@ -10,7 +10,7 @@ from relay.directory import Directory
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
 
-from . import runtime
+from . import memory, runtime
 from .launch import Launch
 from .sections import split_endpoint
 from .settings import Settings
@@ -49,6 +49,7 @@ async def run_worker(
     watches = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(spool.watch()),
+        asyncio.create_task(memory.keep_trimmed()),
     ]
     listeners = [Listener(context) for _ in sockets]
     for listener, bound in zip(listeners, sockets, strict=True):

@@ -67,6 +67,7 @@ class Connection(SMTP):
         self.id = context.new_id()
         self._inbound = InboundBuffer(self._before_wait)
         self._peer = Peer()
+        self._secured = False
         self._address = ""
         self._tally = Tally()
         self._linger: asyncio.TimerHandle | None = None
@@ -102,7 +103,7 @@ class Connection(SMTP):
     def eof_received(self) -> bool:
         """The peer stopped sending; what is here already is still answered where TCP allows."""
         self._inbound.feed_eof()
-        return not self._peer.tls_version
+        return not self._secured  # TLS has no half of a connection
 
     def pause_writing(self) -> None:
         """The peer does not read its replies."""
@@ -126,6 +127,20 @@ class Connection(SMTP):
         self._context.occupancy.leave(self, self._address, self._counted_name())
         self._keep_transcript()
         self._record("session.closed", messages=self._tally.messages, ended_by=self._reason)
+        if self._handler_coroutine is not None:
+            self._handler_coroutine.add_done_callback(self._let_go)
+
+    def _let_go(self, _: object) -> None:
+        """Cut the circles of references, so that memory comes back now and not some day.
+
+        aiosmtpd holds the methods of each session in tables of that session.
+        """
+        self._smtp_methods.clear()
+        self._auth_methods.clear()
+        self._handler_coroutine = self._timeout_handle = self._linger = None
+        self._client_connected_cb = None
+        self._inbound.detach()
+        del self._reader, self._writer, self._outbound
 
     def _counted_name(self) -> DistinguishedName | None:
         return self._peer.certificate.subject if self._peer.certificate else None

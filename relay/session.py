@@ -98,6 +98,7 @@ class Session(Connection):
         plain = self._outbound.transport
         plain.pause_reading()
         self._inbound.clear()
+        self._secured = True
         await self.push("220 2.0.0 Ready to start TLS")
         self._outbound.flush()
         try:
@@ -110,12 +111,11 @@ class Session(Connection):
                 ssl_shutdown_timeout=LINGER_SECONDS,
             )
         except (OSError, ssl.SSLError) as error:
-            metrics.HANDSHAKES_FAILED.inc()
-            self._reason = "tls"
-            self._record("tls.failed", error=str(error))
-            self._log.info("tls.failed", error=str(error), address=self._address)
+            self._tls_failed(error)
             plain.abort()
-            self.connection_lost(error)  # a failed handshake does not report it
+            # A failed handshake does not report it.  Not with the error: kept by the stream, its
+            # traceback would hold on to this session.
+            self.connection_lost(None)
             return
         if transport is None:
             self.connection_lost(None)  # the peer went away during the handshake
@@ -124,15 +124,26 @@ class Session(Connection):
         self._inbound.attach(transport)
         self._abandon()
         self._helo = ""
-        await self._identify(cast("ssl.SSLObject", transport.get_extra_info("ssl_object")))
+        secured = cast("ssl.SSLObject", transport.get_extra_info("ssl_object"))
+        try:
+            der = secured.getpeercert(binary_form=True)
+        except ValueError as error:  # damaged records right behind the handshake have ended it
+            self._tls_failed(error)
+            transport.abort()
+            return
+        await self._identify(secured, der)
 
-    async def _identify(self, secured: ssl.SSLObject) -> None:
+    def _tls_failed(self, error: Exception) -> None:
+        metrics.HANDSHAKES_FAILED.inc()
+        self._reason = "tls"
+        self._record("tls.failed", error=str(error))
+        self._log.info("tls.failed", error=str(error), address=self._address)
+
+    async def _identify(self, secured: ssl.SSLObject, der: bytes | None) -> None:
         cipher = (secured.cipher() or ("",))[0]
         version = secured.version() or ""
         self._peer = Peer(version, cipher)  # TLS is on, whoever it may be
-        found = await self._context.perimeter.identify_peer(
-            secured.getpeercert(binary_form=True), version, cipher
-        )
+        found = await self._context.perimeter.identify_peer(der, version, cipher)
         shown = found.certificate
         if shown is not None and not self._context.occupancy.identify(shown.subject):
             self._ending = _TOO_MANY_OF_PEER

@@ -34,6 +34,11 @@ class InboundBuffer:
         """Take the transport whose reading is paused and resumed; replaces an earlier one."""
         self._transport, self._paused = transport, False
 
+    def detach(self) -> None:
+        """Forget everything: the connection is over."""
+        self._data.clear()
+        self._transport, self._before_wait = None, lambda: None
+
     def feed(self, data: bytes) -> None:
         """Octets from the transport."""
         self._data += data
