@@ -33,10 +33,10 @@ bench: .venv/dev.stamp ## Measure the white list, and messages a second over mut
 	$(BIN)/python -m tests.bench_whitelist
 	$(BIN)/python -m tests.bench $(ARGS)
 
-fuzz: .venv/dev.stamp ## Fuzz parsers and the network: FUZZ_SECONDS (300) each, then the property tests at length
+fuzz: .venv/dev.stamp ## Fuzz parsers and the network: FUZZ_SECONDS (360) each, then the property tests at length
 	for target in lists documents names certificates commands messages chunks reports; do \
-		$(BIN)/python -W ignore -m tests.fuzz $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
-	$(BIN)/python -W ignore -m tests.fuzz.network $(or $(FUZZ_SECONDS),300)
+		$(BIN)/python -W ignore -m tests.fuzz $$target $(or $(FUZZ_SECONDS),360) || exit 1; done
+	$(BIN)/python -W ignore -m tests.fuzz.network $(or $(FUZZ_SECONDS),360)
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) \
 		$(BIN)/python -m pytest -m fuzz -n auto --timeout 3600 $(ARGS)
 

@@ -8,7 +8,7 @@ import asyncio
 import ctypes
 from typing import Final
 
-TRIM_SECONDS: Final = 30.0
+TRIM_SECONDS: Final = 10.0
 
 
 async def keep_trimmed(interval: float = TRIM_SECONDS) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import uvloop
 
+from mssante_operator.memory import TRIM_SECONDS
 from tests.support.abuse import (
     BOX,
     Certificates,
@@ -51,6 +52,7 @@ class Plan:
     at_once: int = 40
     warm_up: float = 0.3
     max_growth: float = 4.0
+    settle: float = TRIM_SECONDS + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,8 @@ def soak(daemon: Daemon, plan: Plan, report: Callable[[Run], None]) -> list[str]
             began = time.monotonic()
             uvloop.run(_watched(work(watch, share), watch))
             seconds = round(time.monotonic() - began, 1)
-            runs.append(_settled(daemon, watch, Run(phase, name, seconds), runs))
+            run = Run(phase, name, seconds)
+            runs.append(_settled(daemon, watch, run, runs, plan.settle))
             report(runs[-1])
         faults += judge(runs, plan.max_growth)
     return faults
@@ -188,16 +191,20 @@ async def _watched(work: Coroutine[Any, Any, None], watch: Watch) -> None:
         looking.cancel()
 
 
-def _settled(daemon: Daemon, watch: Watch, run: Run, before: list[Run]) -> Run:
-    """What is there once the last connections have ended; the warm-up's files are the measure."""
+def _settled(daemon: Daemon, watch: Watch, run: Run, before: list[Run], settle: float) -> Run:
+    """What is there once the last connections have ended and freed memory was given back.
+
+    The warm-up's files are the measure.
+    """
     passed = _passes(daemon)
     wanted = {one.role: one.files for one in before[0].processes} if before else None
     since = time.monotonic()
 
     def over() -> bool:
+        waited = time.monotonic() - since
         if wanted is None:
-            return time.monotonic() - since > LINGER
-        return watch.files() == wanted and not watch.drafts()
+            return waited > max(LINGER, settle)
+        return waited > settle and watch.files() == wanted and not watch.drafts()
 
     with suppress(TimeoutError):  # the judge will say what is left
         until_now(over, PATIENCE)

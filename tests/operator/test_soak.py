@@ -9,7 +9,9 @@ from tests.soak import Footprint, Plan, Run, judge, raise_limits, soak
 from tests.support.daemon import lay_out, served
 
 # Few at once, so that the arenas of malloc are what they stay after a short warm-up too.
-SHORT = Plan(handshakes=200, messages=200, idle=100, at_once=8, warm_up=1.0, max_growth=12.0)
+SHORT = Plan(
+    handshakes=200, messages=200, idle=100, at_once=8, warm_up=1.0, max_growth=12.0, settle=0.0
+)
 
 
 def test_abuse_leaves_memory_and_open_files_where_they_were(tmp_path: Path) -> None:

@@ -107,17 +107,22 @@ def _fingerprint(operator: str) -> str:
     return octets.hex(":").upper()
 
 
-def _free_ports(count: int) -> list[int]:
+@contextmanager
+def _reserved(count: int) -> Iterator[list[int]]:
+    """Ports of loopback that nobody else is given meanwhile; Postfix may listen on them."""
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            # Postfix sets this too, so without a reservation two of them can meet on one port.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind(("127.0.0.1", 0))
+        yield [one.getsockname()[1] for one in sockets]
 
 
 @contextmanager
 def ruled(dialogues: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, int]]:
     """Run it for dialogues given by name with their settings; yields the port of each."""
     space = trust_space()
-    ports = dict(zip(dialogues, _free_ports(len(dialogues)), strict=True))
     peers = ", ".join(f"{{{{{_fingerprint(name)} = from_{name}}}}}" for name in "bc")
     mailboxes = (ACTIVE, f"cardiologie@{OURS}", f"plein@{OURS}", SUSPENDED, CLOSED)
     main = (
@@ -127,7 +132,8 @@ def ruled(dialogues: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, int]
         .replace("CLOSED", CLOSED)
         .replace("SUSPENDED", SUSPENDED)
     )
-    hierarchy = space.space.hierarchy
-    master = _master(ports, dialogues)
-    with started(OURS, space.operators["a"], hierarchy, main, master):
-        yield ports
+    with _reserved(len(dialogues)) as numbers:
+        ports = dict(zip(dialogues, numbers, strict=True))
+        master = _master(ports, dialogues)
+        with started(OURS, space.operators["a"], space.space.hierarchy, main, master):
+            yield ports
