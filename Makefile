@@ -64,9 +64,11 @@ clean: ## Remove what setup and run made
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements-dev.txt $(wildcard tools/install-*.sh)
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt requirements-sslyze.txt $(wildcard tools/*.sh)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	mkdir -p .venv/typing && ln -sfn ../../operator .venv/typing/mssante_operator
 	tools/install-peers.sh .venv/bin
 	tools/install-scanners.sh .venv/scanners
+	tools/install-mta.sh .venv/peers
+	tools/install-tls-scanners.sh .venv/tls-scanners .venv/bin/python
 	touch $@

@@ -152,6 +152,7 @@ def _configuration(plan: Installation) -> str:
 
 [operator]
 hostname = {json.dumps(plan.hostname)}
+postmaster = {json.dumps(f"cardiologie@{plan.domains[0]}")}
 
 [storage]
 directory = "data"

@@ -88,13 +88,15 @@ class Chunk:
 def parse_mail_parameters(text: str) -> MailParameters:
     """Read SIZE (RFC 1870 §3), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.4), RET, ENVID (RFC 3461).
 
-    Raises SyntaxRefused.  BINARYMIME (RFC 3030 §3) is a body that is not offered: lines are needed
-    to relay by DATA, and 5.5.4 is the code for an argument of an unknown feature (RFC 3463 §3.6).
+    Raises SyntaxRefused.  BINARYMIME (RFC 3030 §3) is a body that is not offered, since lines are
+    needed to relay by DATA; what cannot be done is 555 (RFC 5321 §4.1.1.11).
     """
     given = _split(text, "MAIL", _OF_MAIL)
     size, body, ret, envid = (given.get(word) for word in ("SIZE", "BODY", "RET", "ENVID"))
     if size is not None and not _NUMBER.fullmatch(size):
         raise SyntaxRefused("SIZE takes a number of octets")
+    if body is not None and body.upper() == "BINARYMIME":
+        raise SyntaxRefused("BODY=BINARYMIME not offered here", code=555)
     if body is not None and body.upper() not in {"7BIT", "8BITMIME"}:
         raise SyntaxRefused("BODY is 7BIT or 8BITMIME")
     if given.get("SMTPUTF8"):

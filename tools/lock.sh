@@ -1,10 +1,12 @@
 #!/bin/sh
-# lock.sh PIP_COMPILE: write requirements.txt (to run) and requirements-dev.txt (to develop) with hashes.
+# lock.sh PIP_COMPILE: write requirements.txt (to run) and requirements-dev.txt (to develop) with hashes, and sslyze's.
 set -eu
 compile() {
   CUSTOM_COMPILE_COMMAND="make lock" "$pip_compile" --quiet --generate-hashes --strip-extras --allow-unsafe \
-    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$@" pyproject.toml
+    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$@"
 }
 pip_compile=$1
-compile --extra build --output-file requirements.txt
-compile --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+compile --extra build --output-file requirements.txt pyproject.toml
+compile --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+# A program of its own, in an environment of its own: its libraries are older than ours.
+printf 'sslyze\nsetuptools\n' | compile --output-file requirements-sslyze.txt -

@@ -2,25 +2,18 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 import uvloop
 
-from relay.address import parse_address
-from relay.admission import HeaderFromPolicy, Policy
-from relay.limits import Limits
 from relay.session import Session
 from tests.support.dialogue import parse, play
+from tests.support.dialogue_settings import listener_settings
 from tests.support.operators import HOST, inbound
 from tests.test_docs import replies_of_the_relay
 
 DIALOGUES = sorted((Path(__file__).parent / "dialogues").glob("*.txt"))
-
-OTHERS = {"peer", "list", "header_from", "postmaster"}
 
 
 # Replies that no single conversation brings about, and the tests that do.
@@ -49,39 +42,15 @@ def test_every_command_and_extension_is_in_a_dialogue() -> None:
     assert [offer for offer in offers if f"S: 250-{offer}" not in held] == []
 
 
-def numbers(of: type[Any], settings: Mapping[str, str]) -> dict[str, Any]:
-    """The settings of a dialogue that are fields of `of`, as numbers."""
-    named = [f.name for f in fields(of) if f.name in settings and f.name != "header_from"]
-    return {name: _number(settings[name]) for name in named}
-
-
-def _number(text: str) -> float:
-    return int(text) if text.isdigit() else float(text)
-
-
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 @pytest.mark.parametrize("path", DIALOGUES, ids=lambda path: path.stem)
 def test_dialogue(path: Path, loop: object, tmp_path: Path) -> None:
     dialogue = parse(path)
     assert dialogue.steps, f"{path.name} says nothing"
-    settings = dialogue.settings
-    known = OTHERS | {f.name for f in (*fields(Limits), *fields(Policy))}
-    assert not set(settings) - known, f"{path.name} sets what nobody knows"
-    policy: dict[str, Any] = {"max_message_bytes": 1_000_000}
-    if "header_from" in settings:
-        policy["header_from"] = HeaderFromPolicy(settings["header_from"])
-    policy |= numbers(Policy, settings)
-    postmaster = settings.get("postmaster")
+    peer = None if dialogue.settings["peer"] == "none" else dialogue.settings["peer"]
 
     async def hold() -> None:
-        async with inbound(
-            tmp_path,
-            white_list=b"" if settings.get("list") == "none" else None,
-            limits=Limits(**numbers(Limits, settings)),
-            policy=Policy(**policy),
-            postmaster=parse_address(postmaster) if postmaster else None,
-        ) as server:
-            peer = None if settings["peer"] == "none" else settings["peer"]
+        async with inbound(tmp_path, **listener_settings(dialogue.settings)) as server:
             await play(dialogue, HOST, server.port, lambda: server.client_tls(peer))
 
     with asyncio.Runner(loop_factory=loop) as runner:  # type: ignore[arg-type]
