@@ -181,8 +181,12 @@ def test_logs_hold_no_content_and_no_patient(operator_a: Daemon) -> None:
             smtp.rcpt("279035121518989@patient.mssante.fr")
         daemon.stop()
         log = daemon.log()
+        tagged = daemon.run("trace", daemon.entries(MARTIN)[1].message.id)
+        journal = b"".join(path.read_bytes() for path in daemon.folder.rglob("*.jsonl")).decode()
     assert "accepted" in log
-    assert [line.count("c.mssante.fr") for line in log.splitlines() if "header_from" in line] == [1]
+    assert tagged.count("header_from.foreign") == tagged.count("c.mssante.fr") == 1
     assert "refused" in log
+    assert '"event":"refused"' in journal
     for secret in ("279035121518989", "Bonjour", "[FIN]"):
         assert secret not in log
+        assert secret not in journal

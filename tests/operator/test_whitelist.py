@@ -13,6 +13,7 @@ from cryptography import x509
 from mssante_operator import runtime
 from mssante_operator.bootstrap import TrustSpace
 from mssante_operator.testbed.credential import Credential
+from tests.operator.test_edge import configure
 from tests.support.daemon import Daemon, client, federation, get, lay_out, served
 from tests.support.https_server import host, reply, serving
 from tests.support.waiting import until_now
@@ -161,6 +162,7 @@ class TestHistory:
 class TestDaemon:
     def test_adoption_reaches_sessions_under_way(self, daemon: Daemon) -> None:
         # DOMAIN §9.12: within a second, without a restart, without touching a session.
+        configure(daemon, "inbound", max_errors=100_000)  # it is refused until the list is there
         with served(daemon), client(daemon, "b") as smtp:
             smtp.ehlo()
             assert smtp.mail("dr@d.mssante.fr")[0] == 550

@@ -12,7 +12,7 @@ from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from relay.acceptance import Store
 from relay.address import parse_address
 from relay.admission import MailboxState
-from relay.directory import Directory
+from relay.directory import REMEMBERED, Directory
 from relay.errors import StoreDeferred
 from tests.support.clock import NOW
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store
@@ -103,3 +103,35 @@ def test_a_database_that_is_unwell_puts_off(store: Store, database_url: str) -> 
     with pytest.raises(StoreDeferred, match=r"451 4\.3\.0") as deferred:
         Directory(store.database).find(parse_address(ACTIVE))
     assert isinstance(deferred.value.__cause__, StoreUnavailable)
+
+
+async def test_an_open_mailbox_is_remembered_for_a_moment(store: Store) -> None:
+    now = [100.0]
+    directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
+    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+    with store.database.write() as connection:
+        set_state(connection, ACTIVE, StoredState.SUSPENDED)
+    now[0] += REMEMBERED - 0.001
+    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+    now[0] += 0.001
+    assert (await directory.lookup(address)).state is MailboxState.SUSPENDED
+    with store.database.write() as connection:
+        set_state(connection, ACTIVE, StoredState.ACTIVE)
+    # What is refused is asked anew: whoever opens a mailbox need not wait.
+    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+
+
+async def test_a_mailbox_with_a_quota_is_asked_each_time(store: Store) -> None:
+    directory, address = Directory(store.database, lambda: 0.0), parse_address(ACTIVE)
+    limit(store, ACTIVE, 10 * HELD)
+    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+    limit(store, ACTIVE, HELD)
+    assert (await directory.lookup(address)).state is MailboxState.FULL
+
+
+async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.directory._MOST", 2)
+    directory = Directory(store.database, lambda: 0.0)
+    for address in (ACTIVE, "cardiologie@a.mssante.fr", ACTIVE.upper(), ACTIVE.title()):
+        await directory.lookup(parse_address(address))
+        assert len(directory._open) <= 2
