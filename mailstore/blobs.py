@@ -9,18 +9,21 @@ every directory that names it (the fan-out, and above it the root) is synced aft
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
 from mailstore.drafts import Draft
 from mailstore.errors import NotFound, StoreUnavailable
+from mailstore.syncing import AVAILABLE, sync_filesystem
 
 __all__ = ["Draft", "FileBlobStore"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
+_TOGETHER = 3  # drafts from which on syncing the whole file system is cheaper than one by one
 _SYNC_THREADS = 8  # files and directories that one process syncs side by side
 
 
@@ -45,11 +48,15 @@ class FileBlobStore:
         self._fanouts = {name: root / name for name in (f"{i:02x}" for i in range(256))}
         # Fan-out directories whose entry in the root this process knows to be on disk.
         self._anchored: set[Path] = set()
+        self._descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="blob-sync")
 
     def close(self) -> None:
         """End the syncing threads, once they are done."""
         self._pool.shutdown()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def draft(self) -> Draft:
         """Begin a new blob, in memory as long as it is small."""
@@ -72,14 +79,35 @@ class FileBlobStore:
         are not touched by it. All drafts have ended by then.
         """
         outcomes = [self._write(draft) for draft in drafts]
+        written = [i for i, draft in enumerate(drafts) if not draft.ended]
+        together = len(written) >= _TOGETHER and self._sync_everything()
         # Only the waiting for the disk is spread over threads: the rest is quick, and threads that
         # contend for the interpreter would slow it down.
-        written = [i for i, draft in enumerate(drafts) if not draft.ended]
-        for i, failure in zip(
-            written, self._pool.map(_try, [drafts[i].sync for i in written]), strict=True
-        ):
+        failures: Iterable[StoreUnavailable | None] = (
+            repeat(None) if together else self._pool.map(_try, [drafts[i].sync for i in written])
+        )
+        for i, failure in zip(written, failures, strict=False):
             outcomes[i] = failure or self._place(drafts[i])
         fanouts = {self._fanout(name) for name in outcomes if isinstance(name, str)}
+        if together and self._sync_everything():
+            self._anchored |= fanouts
+            return outcomes
+        return self._vouch(outcomes, fanouts)
+
+    def _sync_everything(self) -> bool:
+        """Sync the whole file system; False where that fails, or cannot be done, as one."""
+        if not AVAILABLE:
+            return False
+        try:
+            sync_filesystem(self._descriptor)
+        except OSError:
+            return False  # one by one, the files say whose error it is
+        return True
+
+    def _vouch(
+        self, outcomes: list[str | StoreUnavailable], fanouts: set[Path]
+    ) -> list[str | StoreUnavailable]:
+        """Sync the directories of blobs that are in place, one by one."""
         # Another process may have made a fan-out directory, or a blob in it, and not synced it yet.
         # So both are synced by each process that is to vouch for them.
         unanchored = fanouts - self._anchored

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Final
 
 MAX_HEADER: Final = 256 * 1024  # octets kept for reading; a longer section is read up to here
@@ -167,6 +168,7 @@ def _comment_free(word: str) -> str:
     )
 
 
+@lru_cache(256)  # few peers send most mail
 def _comment(text: str) -> str:
     """Text inside a comment (RFC 5322 §3.2.2): octets beyond ASCII as hex pairs of RFC 4514."""
     out: list[str] = []
