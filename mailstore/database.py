@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, inspect, text
 
-from mailstore.dialect import create_engines, parse_url, unavailable_if_unwell
+from mailstore.dialect import create_engines, parse_url, turn_of, unavailable_if_unwell
 
 
 class Database:
@@ -24,6 +24,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = parse_url(url)
         self._writer, self._reader = create_engines(self.url, pool_size)
+        self._turn = turn_of(self.url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -38,7 +39,7 @@ class Database:
         On SQLite it is the only writer from its first moment (BEGIN IMMEDIATE), and waits up to 30
         seconds for the one before it. Raises StoreUnavailable.
         """
-        with unavailable_if_unwell(), self._writer.begin() as connection:
+        with self._turn.taken(), unavailable_if_unwell(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
@@ -61,3 +62,4 @@ class Database:
         """Close the pooled connections; the last one of a SQLite file empties its WAL into it."""
         self._reader.dispose()
         self._writer.dispose()
+        self._turn.close()

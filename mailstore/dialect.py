@@ -37,6 +37,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
+from mailstore.turn import NoTurn, Turn
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -91,6 +92,13 @@ def create_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engines(url, pool_size)
     return _postgresql_engines(url, pool_size)
+
+
+def turn_of(url: URL) -> Turn | NoTurn:
+    """What the writers of a database wait for."""
+    if url.get_backend_name() == "sqlite":
+        return Turn(Path(f"{url.database}-turn"), BUSY_TIMEOUT)
+    return NoTurn()
 
 
 def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:

@@ -94,7 +94,12 @@ def test_a_new_sqlite_file_is_private(tmp_path: Path) -> None:
         conn.execute(text("CREATE TABLE t (x)"))
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     database.close()
-    assert modes == {"new.db": 0o600, "new.db-wal": 0o600, "new.db-shm": 0o600}
+    assert modes == {
+        "new.db": 0o600,
+        "new.db-wal": 0o600,
+        "new.db-shm": 0o600,
+        "new.db-turn": 0o600,
+    }
 
 
 def test_opening_a_sqlite_file_again_keeps_the_wal_of_the_first(tmp_path: Path) -> None:

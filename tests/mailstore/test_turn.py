@@ -1,0 +1,130 @@
+"""The turn to write: one process after the other, and nobody's death or laziness in the way."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mailstore.database import Database
+from mailstore.turn import NoTurn, Turn
+
+HOLDER = """\
+import sys
+from pathlib import Path
+from mailstore.turn import Turn
+with Turn(Path(sys.argv[1]), 10).taken():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(path: Path) -> subprocess.Popen[bytes]:
+    """Another process that has the turn until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        pipe.close()
+    process.wait(20)
+
+
+def test_another_process_waits_until_it_is_handed_on(tmp_path: Path) -> None:
+    path = tmp_path / "turn"
+    turn, taken = Turn(path, 20), threading.Event()
+    other = holder(path)
+
+    def take() -> None:
+        with turn.taken():
+            taken.set()
+
+    waiting = threading.Thread(target=take)
+    waiting.start()
+    assert not taken.wait(0.1)
+    end(other)
+    assert taken.wait(20)
+    waiting.join()
+    turn.close()
+
+
+def test_a_process_that_is_killed_hands_it_on(tmp_path: Path) -> None:
+    path = tmp_path / "turn"
+    other = holder(path)
+    other.kill()
+    turn = Turn(path, 20)
+    with turn.taken():
+        assert turn._file >= 0
+    end(other)
+    turn.close()
+
+
+def test_who_waited_in_vain_goes_on(tmp_path: Path) -> None:
+    # A process that is stopped in the middle of its turn: SQLite's own lock decides then.
+    path = tmp_path / "turn"
+    other = holder(path)
+    turn = Turn(path, 0.05)
+    with turn.taken():
+        pass
+    end(other)
+    with turn.taken():  # and takes no turn from anybody when it is over
+        again = holder_would_wait(path)
+    assert again
+    turn.close()
+
+
+def holder_would_wait(path: Path) -> bool:
+    other = Turn(path, 0.05)
+    try:
+        return not other._lock()
+    finally:
+        other.close()
+
+
+def test_threads_of_one_process_take_turns_too(tmp_path: Path) -> None:
+    turn, inside, most = Turn(tmp_path / "turn", 20), [0], [0]
+
+    def work() -> None:
+        for _ in range(200):
+            with turn.taken():
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+    turn.close()
+
+
+def test_it_is_given_back_whatever_happens(tmp_path: Path) -> None:
+    turn = Turn(tmp_path / "turn", 20)
+    with pytest.raises(RuntimeError), turn.taken():
+        raise RuntimeError
+    assert not holder_would_wait(tmp_path / "turn")
+    turn.close()
+
+
+def test_where_no_file_can_be_made_there_is_no_turn_and_no_error(tmp_path: Path) -> None:
+    turn = Turn(tmp_path / "missing" / "turn", 1)
+    with turn.taken():
+        pass
+    turn.close()
+
+
+def test_only_sqlite_takes_turns(database: Database) -> None:
+    sqlite = database.url.get_backend_name() == "sqlite"
+    assert isinstance(database._turn, Turn if sqlite else NoTurn)
+    with database.write():
+        if isinstance(database._turn, Turn):
+            assert holder_would_wait(database._turn._path)
