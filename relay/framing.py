@@ -16,6 +16,7 @@ from typing import Final
 MAX_TEXT_LINE: Final = 998  # octets without CRLF, RFC 5321 §4.5.3.1.6
 
 _END: Final = b"\r\n.\r\n"
+_DOT: Final = _END[:3]
 _STRAY: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0")
 
 
@@ -92,18 +93,20 @@ class DataDecoder:
     def feed(self, chunk: bytes) -> Framed:
         """Take the next octets from the wire.  Not to be called again once `ended`."""
         data = self._held + chunk
-        end = data.find(_END)
+        # One search through most of the data: without a dot that begins a line there is no end.
+        dot = data.find(_DOT)
+        end = data.find(_END, dot) if dot >= 0 else -1
         if end >= 0:
             body, rest = data[: end + 2], data[end + len(_END) :]
         else:
             keep = _partial_end(data)
             body, rest = data[: len(data) - keep], b""
             self._held = data[len(data) - keep :]
+        if dot >= 0:
+            body = body.replace(_DOT, b"\r\n")
         if self._imagined and len(body) >= self._imagined:
-            # `CRLF.` is undone before the imagined CRLF goes, or a leading dot would stay.
-            body, self._imagined = body.replace(b"\r\n.", b"\r\n")[self._imagined :], 0
-        else:
-            body = body.replace(b"\r\n.", b"\r\n")
+            # Only now: with the imagined CRLF gone before, a leading dot would have stayed.
+            body, self._imagined = body[self._imagined :], 0
         self._lines.check(body)
         return Framed(body, end >= 0, rest)
 

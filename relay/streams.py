@@ -13,7 +13,7 @@ from relay.errors import SyntaxRefused
 
 MAX_COMMAND_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.4 asks for 512 and more for extensions
 _MAX_PENDING: Final = 16 * 1024  # octets of replies that may gather
-HIGH_WATER: Final = 512 * 1024  # octets waiting before the peer is asked to pause
+HIGH_WATER: Final = 128 * 1024  # octets waiting before the peer is asked to pause
 
 
 class InboundBuffer:
