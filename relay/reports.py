@@ -8,7 +8,6 @@ one of ours.  Lines end with CRLF and have 998 octets at the most; a report is 7
 message came with SMTPUTF8, without which one that is not cannot be sent.
 """
 
-import binascii
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ DELIVERED_STATUS: Final = "2.1.5"  # the code for positive delivery reports, RFC
 
 _MAX_SECTION: Final = 64 * 1024  # octets of the original header section
 _MAX_DIAGNOSTIC: Final = 800
+_QUOTED_LINE: Final = 76  # octets of a line in quoted-printable, RFC 2045 §6.7 rule 5
 _SUBJECT: Final = Header("Accusé de réception / Delivery report", "utf-8").encode()
 
 
@@ -213,9 +213,24 @@ def _is_utf8(octets: bytes) -> bool:
 
 
 def _quoted_printable(text: bytes) -> bytes:
-    """Lines in quoted-printable (RFC 2045 §6.7), in which only CRLF is a line end."""
-    lines = (binascii.b2a_qp(line, istext=False) for line in text.split(b"\r\n"))
-    return b"\r\n".join(line.replace(b"\n", b"\r\n") for line in lines)
+    """Lines in quoted-printable (RFC 2045 §6.7), in which only CRLF is a line end.
+
+    Not by `binascii.b2a_qp`, which makes lines of 77 octets where a soft end follows a quoted one.
+    """
+    return b"\r\n".join(b"=\r\n".join(_pieces(line)) for line in text.split(b"\r\n"))
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    """A line quoted, in pieces that leave room for the sign of a soft end."""
+    pieces = [b""]
+    for index, octet in enumerate(line):
+        blank = octet in b" \t" and index < len(line) - 1  # not at the end, where it would be lost
+        plain = blank or (0x21 <= octet <= 0x7E and octet != 0x3D)
+        quoted = bytes((octet,)) if plain else b"=%02X" % octet
+        if len(pieces[-1]) + len(quoted) > _QUOTED_LINE - 1:
+            pieces.append(b"")
+        pieces[-1] += quoted
+    return pieces
 
 
 def _boundary(message_id: str, parts: list[bytes]) -> str:

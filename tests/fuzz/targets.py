@@ -179,6 +179,8 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = Mappi
             (
                 b"dr@b.fr\nENVID=QQ+20x\nORCPT=rfc822;a+2Bb@c.fr\nFrom: dr@b.fr\r\nX: y\r\n",
                 "hé@b.fr\nENVID=x\nORCPT=utf-8;é@b.fr\nX: é\r\n--id.0\r\n".encode(),
+                # Found: a line of 77 octets in quoted-printable.
+                b"\n\n\nENVID \xa9fr\nENVID \xa9" + bytes(12) + b"\nfr\nENVID\nE\nEIENVID",
             ),
         ),
         "messages": (messages, (b"From: a@b.fr\r\n\r\n..x\r\n.\r\nMAIL", b"\r\n\n.\n")),
