@@ -212,10 +212,11 @@ class Auditor:
         return True
 
     def _cut_off(self, verb: str) -> bool:
-        """A reply in the middle of a message: only to say that it is far too big."""
+        """A reply in the middle of a message: that it is far too big, or BDAT one error too many."""
         if self._replies:
             code, text = self._next_reply()
-            assert code == 552, f"{code} {text!r} in the middle of {verb}"
+            enough = code == 421 and verb == "BDAT" and self.errors > _ERRORS_ALLOWED
+            assert code == 552 or enough, f"{code} {text!r} in the middle of {verb}"
             self._over()
         return False
 
