@@ -212,7 +212,7 @@ class Auditor:
         return True
 
     def _cut_off(self, verb: str) -> bool:
-        """A reply in the middle of a message: that it is far too big, or BDAT one error too many."""
+        """A reply in the middle of a message: it is far too big, or BDAT one error too many."""
         if self._replies:
             code, text = self._next_reply()
             enough = code == 421 and verb == "BDAT" and self.errors > _ERRORS_ALLOWED
