@@ -1,141 +1,93 @@
-"""How many messages a second a daemon takes over mutual TLS, each of them synced (`make bench`).
+"""How fast mail comes in, beside Postfix under the same load on the same machine (`make bench`).
 
-Starts a real daemon, sends from a client process with operator B's certificate, checks that every
-message is in its mailbox, prints a table or, with --json, the figures.  The client shares the
-machine: compare figures of one run with each other, not with those of another machine.
+Real daemons, real mutual TLS, every message synced and counted in its mailbox.  The load is made by
+the program that SMTPLOAD names (its source if that ends in .c), else by a Python one, which takes
+more of the machine from both sides.  Machines differ and are shared: compare ratios of one run.
 """
 
 import argparse
-import asyncio
 import json
-import ssl
+import logging
+import os
+import sys
 import tempfile
-import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-import uvloop
+import structlog
 
-from tests.support.daemon import Daemon, lay_out, served
-
-BOX = "claire.martin@a.mssante.fr"
-
-
-@dataclass(frozen=True)
-class Load:
-    """What to send: messages of so many octets, over so many connections at once."""
-
-    messages: int
-    size: int
-    connections: int
+from mssante_operator.bootstrap import write_identity
+from tests import bench_report
+from tests.bench_load import find_generator
+from tests.bench_parts import DEFAULT, FULL, PARTS, QUICK, Bench, Row, shape_name
+from tests.bench_sides import Shape, ours, theirs
+from tests.support.daemon import federation
+from tests.support.postfix import missing
 
 
-@dataclass(frozen=True)
-class Figure:
-    """What came of it."""
-
-    size: int
-    connections: int
-    messages: int
-    seconds: float
-    per_second: float
-    megabytes_per_second: float
-
-
-async def _connection(port: int, context: ssl.SSLContext, body: bytes, share: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-
-    async def reply(code: bytes) -> None:
-        while True:
-            line = await reader.readline()
-            if line[3:4] != b"-":
-                break
-        assert line.startswith(code), line
-
-    await reply(b"220")
-    writer.write(b"EHLO bench\r\n")
-    await reply(b"250")
-    writer.write(b"STARTTLS\r\n")
-    await reply(b"220")
-    await writer.start_tls(context)
-    writer.write(b"EHLO bench\r\n")
-    await reply(b"250")
-    for _ in range(share):
-        writer.write(f"MAIL FROM:<dr@b.mssante.fr>\r\nRCPT TO:<{BOX}>\r\nDATA\r\n".encode())
-        for code in (b"250", b"250", b"354"):
-            await reply(code)
-        writer.write(body)
-        await writer.drain()
-        await reply(b"250")
-    writer.write(b"QUIT\r\n")
-    await reply(b"221")
-    writer.close()
-
-
-def send(port: int, certificate: Path, key: Path, load: Load) -> float:
-    """Send it all; returns the seconds it took.  Runs in a process of its own."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.load_cert_chain(certificate, key)
-    line = b"0123456789" * 7 + b"abcdef\r\n"
-    body = b"From: dr@b.mssante.fr\r\n\r\n" + line * (load.size // len(line)) + b".\r\n"
-    counts = [len(range(n, load.messages, load.connections)) for n in range(load.connections)]
-
-    async def all_connections() -> None:
-        await asyncio.gather(*(_connection(port, context, body, n) for n in counts if n))
-
-    began = time.perf_counter()
-    uvloop.run(all_connections())
-    return time.perf_counter() - began
-
-
-def measure(daemon: Daemon, load: Load) -> Figure:
-    """One load against a running daemon.  AssertionError if a message is missing afterwards."""
-    before = len(daemon.entries(BOX))
-    certificate, key = daemon.identity("b")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as clients:
-        seconds = clients.submit(send, daemon.port, certificate, key, load).result()
-    assert len(daemon.entries(BOX)) - before == load.messages
-    rate = load.messages / seconds
-    return Figure(
-        load.size, load.connections, load.messages, round(seconds, 2), round(rate, 1),
-        round(rate * load.size / 1e6, 1),
-    )  # fmt: skip
-
-
-def main() -> None:
-    """Measure as the command line says."""
+def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--messages", type=int, default=1000)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 50_000, 1_000_000])
-    parser.add_argument("--connections", type=int, default=20)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="mssante-bench-") as folder,
-        served(lay_out(Path(folder) / "a", "a", workers=given.workers)) as daemon,
-    ):
-        figures = [
-            measure(daemon, Load(_count(given.messages, size), size, given.connections))
-            for size in given.sizes
-        ]
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    much = parser.add_mutually_exclusive_group()
+    much.add_argument("--quick", action="store_true", help="a few messages of everything")
+    much.add_argument("--full", action="store_true", help="more rounds, a million stored messages")
+    parser.add_argument("--rounds", type=int, help="loads of each side; the median counts")
+    parser.add_argument("--workers", type=int, nargs="+", help="our worker processes, a side each")
+    parser.add_argument("--no-postfix", action="store_true", help="ours alone")
+    parser.add_argument("--load", default=os.environ.get("SMTPLOAD", ""), help="see SMTPLOAD")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    parser.add_argument("--svg", type=Path, metavar="FOLDER", help="draw the curves there")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="replace the tables in this page")
+    return parser
+
+
+def measure(given: argparse.Namespace) -> tuple[dict[str, object], list[Row]]:
+    """Run the parts that are asked for; what the figures depend on, and the figures."""
+    scale = QUICK if given.quick else FULL if given.full else DEFAULT
+    workers = tuple(given.workers or ([2] if given.quick else [1, 2]))
+    if given.rounds:
+        scale = replace(scale, rounds=given.rounds)
+    reason = "not asked for" if given.no_postfix else missing()
+    if reason:
+        _say(f"without Postfix: {reason}")
+    known = federation()
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="mssante-bench-")))
+        write_identity(known.operators["b"], known.space.hierarchy, folder, "b")
+        generator = find_generator(given.load, folder, (folder / "b.pem", folder / "b.key"))
+        about = bench_report.machine(generator.name, folder)
+        yardstick = () if reason else (running.enter_context(theirs()),)
+        mine = [running.enter_context(ours(Shape(shape_name(n), n))) for n in workers]
+        sides = (*yardstick, *mine)
+        bench = Bench(generator, scale, workers, sides, _say)
+        rows = [row for part in given.only for row in PARTS[part](bench)]
+    return about | ({"postfix": None} if reason else {}), rows
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure as the command line says, and print the tables."""
+    given = _options().parse_args(words)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        about, rows = measure(given)
+    finally:
+        structlog.reset_defaults()
+    print(bench_report.describe(about))
+    for part, table in bench_report.tables(rows).items():
+        print(f"\n{part}: {(PARTS[part].__doc__ or '').splitlines()[0]}\n\n{table}", end="")
     if given.json:
-        print(json.dumps([asdict(figure) for figure in figures]))
-        return
-    for figure in figures:
-        print(
-            f"{figure.size:>9} octets: {figure.per_second:>7} messages/s, "
-            f"{figure.megabytes_per_second:>6} MB/s"
-        )
-
-
-def _count(messages: int, size: int) -> int:
-    """Fewer of the large ones, so that each size takes about as long."""
-    return max(messages * 50_000 // max(size, 50_000), 50) if messages > 50 else messages
+        given.json.write_text(json.dumps(bench_report.as_json(about, rows), indent=1) + "\n")
+    if given.svg:
+        bench_report.draw_charts(given.svg, rows)
+    if given.page:
+        homeless = bench_report.write_page(given.page, about, rows)
+        assert not homeless, f"{given.page} has no place for {homeless}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""Postfix as the yardstick of `make bench`: as a site would run it for speed, durable as it comes.
+
+STARTTLS and a client certificate are required, mail goes to a Maildir for each mailbox, a hundred
+processes may work at once, and clients are never slowed down for the queue's sake.  Nothing touches
+the machine's own Postfix.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.daemon import federation, free_endpoint
+from tests.support.postfix import COMMAND, MASTER, Postfix, started
+
+_MAIN = """\
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = hash:{folder}/etc/boxes
+virtual_minimum_uid = 100
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+virtual_mailbox_limit = 0
+smtpd_tls_security_level = encrypt
+smtpd_tls_req_ccert = yes
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_client_connection_count_limit = 0
+message_size_limit = 60000000
+default_process_limit = 100
+in_flow_delay = 0
+"""
+_QUEUES = ("maildrop", "incoming", "active")  # in the order that a message takes
+
+
+class Baseline(Postfix):
+    """A Postfix that listens on loopback, with its Maildirs below `folder`/mail."""
+
+    def queued(self) -> bool:
+        """Whether any message still waits for its delivery; cheap, as it is asked often."""
+        queue = self.folder / "queue"
+        for name in _QUEUES:
+            with os.scandir(queue / name) as found:
+                if next(found, None) is not None:
+                    return True
+        return any(one.is_file() for one in (queue / "deferred").rglob("*"))
+
+    def delivered(self) -> list[Path]:
+        """The messages in all of its Maildirs."""
+        return list((self.folder / "mail").glob("*/new/*"))
+
+
+@contextmanager
+def baseline(name: str, mailboxes: int) -> Iterator[Baseline]:
+    """Run one as operator `name`, with mailboxes bench0, bench1, … at NAME.mssante.fr."""
+    known, endpoint, domain = federation(), free_endpoint(), f"{name}.mssante.fr"
+    master = MASTER.format(endpoint=endpoint)
+    with started(domain, known.operators[name], known.space.hierarchy, _MAIN, master) as folder:
+        # Its processes open the map when the first client comes.
+        boxes = folder / "etc" / "boxes"
+        boxes.write_text("".join(f"bench{n}@{domain} bench{n}/\n" for n in range(mailboxes)))
+        assert COMMAND is not None
+        postmap = Path(COMMAND).with_name("postmap")
+        subprocess.run([postmap, "-c", folder / "etc", f"hash:{boxes}"], check=True, timeout=60)
+        yield Baseline(folder, endpoint)
