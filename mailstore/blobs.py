@@ -3,22 +3,28 @@
 Layout: `ROOT/ab/<64 hexadecimal digits>`, drafts in `ROOT/tmp/`. Promises: a visible blob is whole
 and hashes to its name, whenever the process is killed; when `seal` returns a name, that blob
 survives a power cut. For it a draft is synced (fdatasync) before it is renamed into place, and
-every directory that names it (the fan-out, and above it the root) is synced after. Files have mode
-0600, directories 0700.
+every directory that names it (the fan-out, and above it the root) is synced after; and it is not
+freed within a grace period of that. Files have mode 0600, directories 0700, and the form of
+`mailstore.sealing`.
 """
 
+import io
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import BinaryIO
 
 from mailstore.drafts import Draft
-from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.syncing import AVAILABLE, sync_filesystem
+from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
+from mailstore.guard import Guard
+from mailstore.opening import open_content, read_header
+from mailstore.sealing import HEADER, Form, Header, lengths
+from mailstore.syncing import AVAILABLE, sync_directory, sync_filesystem
 
 __all__ = ["Draft", "FileBlobStore"]
 
@@ -30,17 +36,20 @@ _SYNC_THREADS = 8  # files and directories that one process syncs side by side
 class FileBlobStore:
     """The blobs under one directory, which is made where only its parent exists.
 
-    Shared freely between threads, and between processes that each make their own. Raises
-    StoreUnavailable where the directory cannot be made.
+    `form` says how new blobs are stored; what is here is read whatever its form. Shared freely
+    between threads, and between processes that each make their own. Raises StoreUnavailable where
+    the directory cannot be made.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, form: Form = Form()) -> None:  # noqa: B008 - frozen
         self.root = root
+        self.form = form
         self._drafts = root / "tmp"
         try:
             for directory in (root, self._drafts):
                 directory.mkdir(mode=0o700, exist_ok=True)
-                _sync_directory(directory.parent)
+                sync_directory(directory.parent)
+            self._guard = Guard(root)
         except OSError as error:
             raise StoreUnavailable(
                 f"cannot make the blob store {root}: {error.strerror}"
@@ -54,13 +63,14 @@ class FileBlobStore:
     def close(self) -> None:
         """End the syncing threads, once they are done."""
         self._pool.shutdown()
+        self._guard.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def draft(self) -> Draft:
         """Begin a new blob, in memory as long as it is small."""
-        return Draft(self._drafts)
+        return Draft(self._drafts, self.form)
 
     def probe(self) -> None:
         """Find out whether a draft can be written and synced now. Raises StoreUnavailable."""
@@ -72,13 +82,17 @@ class FileBlobStore:
         finally:
             draft.discard()
 
-    def seal(self, drafts: Sequence[Draft]) -> list[str | StoreUnavailable]:
+    def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
         """Make a group of drafts durable, side by side, and give their blobs' names in order.
 
         In place of a draft that failed stands the StoreUnavailable that says why; its neighbours
-        are not touched by it. All drafts have ended by then.
+        are not touched by it. All drafts have ended by then. Blobs that are here already are kept
+        and marked as used, or with `anew` replaced.
         """
-        outcomes = [self._write(draft) for draft in drafts]
+        if self.form.keys is not None:
+            self.form.keys.refresh()
+        with self._guard:
+            outcomes = [self._write(draft, anew=anew) for draft in drafts]
         written = [i for i, draft in enumerate(drafts) if not draft.ended]
         together = len(written) >= _TOGETHER and self._sync_everything()
         # Only the waiting for the disk is spread over threads: the rest is quick, and threads that
@@ -86,8 +100,10 @@ class FileBlobStore:
         failures: Iterable[StoreUnavailable | None] = (
             repeat(None) if together else self._pool.map(_try, [drafts[i].sync for i in written])
         )
-        for i, failure in zip(written, failures, strict=False):
-            outcomes[i] = failure or self._place(drafts[i])
+        waited = list(zip(written, failures, strict=False))
+        with self._guard:
+            for i, failure in waited:
+                outcomes[i] = failure or self._place(drafts[i])
         fanouts = {self._fanout(name) for name in outcomes if isinstance(name, str)}
         if together and self._sync_everything():
             self._anchored |= fanouts
@@ -134,13 +150,81 @@ class FileBlobStore:
         return self.path(blob).is_file()
 
     def open(self, blob: str) -> BinaryIO:
-        """Open a blob for reading. Raises NotFound and StoreUnavailable."""
+        """Open the content of a blob for reading, verified as it is read.
+
+        Raises NotFound, and as its reading does BlobDamaged, KeyMissing and StoreUnavailable.
+        """
         try:
-            return self.path(blob).open("rb")
+            return open_content(io.FileIO(self.path(blob)), blob, self.form.keys)
+        except FileNotFoundError as error:
+            raise NotFound(f"the blob {blob} is missing from {self.root}") from error
+        except (BlobDamaged, KeyMissing) as error:
+            raise type(error)(f"cannot read the blob {blob}: {error}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"cannot read the blob {blob}: {error.strerror}") from error
+
+    def header(self, blob: str) -> Header | None:
+        """What a blob's file says of itself, unverified; as `open` otherwise."""
+        try:
+            with io.FileIO(self.path(blob)) as file:
+                return read_header(file)
         except FileNotFoundError as error:
             raise NotFound(f"the blob {blob} is missing from {self.root}") from error
         except OSError as error:
             raise StoreUnavailable(f"cannot read the blob {blob}: {error.strerror}") from error
+
+    def names(self) -> Iterator[str]:
+        """The names of all blobs, in order; those that come or go meanwhile may lack.
+
+        Memory is that of one fan-out directory. Raises StoreUnavailable.
+        """
+        for fanout in self._fanouts.values():
+            try:
+                found = sorted(path.name for path in fanout.iterdir() if _NAME.fullmatch(path.name))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StoreUnavailable(f"cannot list {fanout}: {error.strerror}") from error
+            yield from found
+
+    def keys_used(self, limit: int) -> set[bytes]:
+        """The names of the keys of so many blobs, from different fan-outs, for a look at the start.
+
+        Raises StoreUnavailable.
+        """
+        samples = islice(filter(None, map(_any_blob, self._fanouts.values())), limit)
+        found: set[bytes] = set()
+        for blob in samples:
+            with suppress(BlobDamaged, NotFound):
+                header = self.header(blob)
+                if header is not None and header.key_id is not None:
+                    found.add(header.key_id)
+        return found
+
+    def unused_since(self, blob: str, time: datetime) -> bool:
+        """Whether a blob is here and was neither stored nor counted on since a time."""
+        try:
+            return self.path(blob).stat().st_mtime < time.timestamp()
+        except OSError:
+            return False
+
+    def free(self, blob: str, unused_since: datetime) -> int | None:
+        """Remove a blob unless it was used since; its octets on disk if it was removed.
+
+        The caller knows that at that time nothing was to refer to it. Raises StoreUnavailable.
+        """
+        path = self.path(blob)
+        with self._guard.alone():
+            try:
+                found = path.stat()
+                if found.st_mtime >= unused_since.timestamp():
+                    return None
+                path.unlink()
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise StoreUnavailable(f"cannot free {blob}: {error.strerror}") from error
+        return found.st_size
 
     def sweep(self, older_than: datetime) -> int:
         """Remove temporary files last written before a time, left by processes that died.
@@ -164,14 +248,14 @@ class FileBlobStore:
     def _fanout(self, blob: str) -> Path:
         return self._fanouts[blob[:2]]
 
-    def _write(self, draft: Draft) -> str | StoreUnavailable:
+    def _write(self, draft: Draft, *, anew: bool) -> str | StoreUnavailable:
         """Write a draft out, or discard it where its blob is here already."""
         blob = draft.blob
         try:
             fanout = self._fanout(blob)
             if fanout not in self._anchored:
                 fanout.mkdir(mode=0o700, exist_ok=True)
-            if not draft.ended and self._holds(blob, draft.size):
+            if not anew and not draft.ended and self._counts_on(blob, draft.size):
                 draft.discard()
             else:
                 draft.spill()
@@ -182,12 +266,22 @@ class FileBlobStore:
             return _failure(f"cannot store the blob {blob}", error)
         return blob
 
-    def _holds(self, blob: str, size: int) -> bool:
+    def _counts_on(self, blob: str, size: int) -> bool:
+        """Mark a blob as used, if it is here; whatever is doubtful is written anew."""
+        path = self.path(blob)
         # Only whole, synced files ever have such a name; one of another size was damaged since.
         try:
-            return self.path(blob).stat().st_size == size
-        except FileNotFoundError:
-            return False
+            found = path.stat().st_size
+            if found in lengths(size) or self._compressed(blob, found, size):
+                os.utime(path)
+                return True
+        except (OSError, StoreUnavailable):
+            pass
+        return False
+
+    def _compressed(self, blob: str, found: int, size: int) -> bool:
+        header = self.header(blob) if found > HEADER else None
+        return header is not None and (header.stored, header.size) == (found, size)
 
     def _place(self, draft: Draft) -> str | StoreUnavailable:
         target = self.path(draft.blob)
@@ -198,17 +292,15 @@ class FileBlobStore:
         return failure or draft.blob
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _any_blob(fanout: Path) -> str | None:
+    with suppress(FileNotFoundError), os.scandir(fanout) as found:
+        return next((entry.name for entry in found if _NAME.fullmatch(entry.name)), None)
+    return None
 
 
 def _sync(path: Path) -> StoreUnavailable | None:
     try:
-        _sync_directory(path)
+        sync_directory(path)
     except OSError as error:
         return _failure(f"cannot sync {path}", error)
     return None

@@ -1,10 +1,10 @@
 """A draft: the bytes of a message on their way in, before the blob store has made them durable.
 
 It hashes and counts as it is written. Up to `MEMORY_LIMIT` it stays in memory, beyond that it goes
-to a temporary file, so that memory does not depend on the sizes of messages.
+to a temporary file, so that memory does not depend on the sizes of messages. The file has the form
+of the blob from the start: what is encrypted at rest is never on disk in clear.
 """
 
-import errno
 import hashlib
 import io
 import itertools
@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
-from mailstore.errors import StoreUnavailable
+from mailstore.errors import BlobDamaged, StoreUnavailable
+from mailstore.keys import open_private
+from mailstore.opening import Content
+from mailstore.sealing import HEADER, SEGMENT, Form, Sealer
 
 MEMORY_LIMIT = 256 * 1024  # bytes of a draft that never touches the disk before it is sealed
 _PROCESS = uuid4().hex  # so that processes that share the folder never meet
 _numbers = itertools.count(1)
-_WRITE_SIZE = 64 * 1024  # bytes gathered before each write, once there is a file
 _CHUNK_SIZE = 128 * 1024  # bytes read back at a time
 
 
@@ -30,12 +32,15 @@ class Draft:
     It ends by `discard()`, or by `FileBlobStore.seal()` whatever its outcome.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, form: Form = Form()) -> None:  # noqa: B008 - frozen
         self.size = 0
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
         self._limit = MEMORY_LIMIT
+        self._form = form
         self._file: io.FileIO | None = None
+        self._sealer: Sealer | None = None
+        self._sealed = False
         self._path = directory / f"draft-{_PROCESS}-{next(_numbers)}"
         self._ended: str | None = None
 
@@ -74,17 +79,17 @@ class Draft:
         """
         self._check_open()
         rest = memoryview(bytes(self._buffer))
-        if self._file is not None:
-            left = self.size - len(rest)
+        if self._sealer is not None:
+            header, opener = self._sealer.so_far()
             try:
                 # A descriptor of its own: that of the draft may be closed, and its number given to
                 # another file, while another thread reads.
-                with self._path.open("rb", buffering=0) as file:
-                    while left:
-                        piece = _read(file, min(size, left))
-                        left -= len(piece)
+                file = self._path.open("rb", buffering=0)
+                raw = Content(file, header, opener, finished=self._sealed)
+                with io.BufferedReader(raw, SEGMENT) as content:
+                    while piece := content.read(size):
                         yield piece
-            except OSError as error:
+            except (OSError, BlobDamaged) as error:
                 self._fail(error, "read from")
         for start in range(0, len(rest), size):
             yield bytes(rest[start : start + size])
@@ -103,10 +108,12 @@ class Draft:
     # is discarded.
 
     def spill(self) -> None:
-        """Write all of it to the temporary file."""
+        """Write all of it to the temporary file, in the form that it is to have."""
         self._check_open()
+        if self._sealed:
+            return
         try:
-            self._flush()
+            self._flush(last=True)
         except OSError as error:
             self._fail(error)
 
@@ -114,7 +121,7 @@ class Draft:
         """Wait until the bytes are on disk."""
         self._check_open()
         try:
-            os.fdatasync(self._opened().fileno())
+            os.fdatasync(self._opened()[0].fileno())
         except OSError as error:
             self._fail(error)
 
@@ -122,7 +129,7 @@ class Draft:
         """Give it its name, which its bytes on disk deserve now; the directory is not synced."""
         self._check_open()
         try:
-            self._opened().close()
+            self._opened()[0].close()
             self._path.replace(target)
         except OSError as error:
             self._fail(error)
@@ -133,22 +140,31 @@ class Draft:
         if self._ended is not None:
             raise StoreUnavailable(self._ended)
 
-    def _opened(self) -> io.FileIO:
-        if self._file is None:
-            self._file = io.FileIO(self._path, "x", opener=_open_private)
-            self._limit = _WRITE_SIZE
-        return self._file
+    def _opened(self) -> tuple[io.FileIO, Sealer]:
+        if self._file is None or self._sealer is None:
+            self._sealer = self._form.sealer()
+            self._file = open_private(self._path)
+            self._limit = SEGMENT
+        return self._file, self._sealer
 
-    def _flush(self) -> None:
-        file = self._opened()
-        with memoryview(self._buffer) as rest:
-            written = 0
-            while written < len(rest):
-                written += file.write(rest[written:])
-        self._buffer.clear()
+    def _flush(self, *, last: bool = False) -> None:
+        begun = self._file is not None
+        file, sealer = self._opened()
+        # Only the last segment may be short, and it has to be known for the last.
+        octets = len(self._buffer) if last else (len(self._buffer) - 1) // SEGMENT * SEGMENT
+        with memoryview(self._buffer) as data, data[:octets] as whole:
+            parts = sealer.segments(whole, last=last)
+            header = sealer.header(self.blob, self.size) if last else bytes(HEADER)
+            _write(file, b"".join(parts if begun else [header, *parts]))
+        if begun and last:
+            file.seek(0)
+            _write(file, header)
+        del self._buffer[:octets]
+        self._sealed = last
 
-    def _fail(self, error: OSError, what: str = "write to") -> NoReturn:
-        reason = f"cannot {what} the blob store: {error.strerror}"
+    def _fail(self, error: OSError | BlobDamaged, what: str = "write to") -> NoReturn:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        reason = f"cannot {what} the blob store: {why}"
         self._end(reason)
         raise StoreUnavailable(reason) from error
 
@@ -164,12 +180,8 @@ class Draft:
             self._file = None
 
 
-def _read(file: io.FileIO, octets: int) -> bytes:
-    piece = file.read(octets)
-    if not piece:
-        raise OSError(errno.EIO, "its file is cut short")
-    return piece
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _write(file: io.FileIO, data: bytes) -> None:
+    with memoryview(data) as rest:
+        written = 0
+        while written < len(rest):
+            written += file.write(rest[written:])

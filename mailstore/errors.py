@@ -42,3 +42,18 @@ class Conflict(MailstoreError):
 
 class NotFound(MailstoreError):
     """What was asked for does not exist."""
+
+
+class BlobDamaged(StoreUnavailable):
+    """A blob is not what was stored: nothing altered of it is given out.
+
+    It can be had again once the file is put back from a backup, so callers may try later.
+    """
+
+
+class KeyMissing(StoreUnavailable):
+    """A blob's key is not in the key file; it can be read once the key is put back."""
+
+
+class InvalidKeys(MailstoreError):
+    """The key file is missing, malformed, readable by others, or cannot be written."""

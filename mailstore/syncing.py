@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+from pathlib import Path
 from typing import Final
 
 
@@ -40,3 +41,12 @@ def sync_filesystem(descriptor: int) -> None:
     if _syncfs(descriptor) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on disk.  Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -3,7 +3,8 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -14,7 +15,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from .lifeline import Orders
 from .monitor import Monitor
+
+SETTLE_SECONDS: Final = 2.0  # for which one that has been replaced answers its connections
 
 
 def application(monitor: Monitor) -> Starlette:
@@ -56,13 +60,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(monitor: Monitor, bound: socket.socket, stop: asyncio.Event) -> None:
-    """Answer on a bound socket until `stop`."""
+async def serve(monitor: Monitor, listening: socket.socket, orders: Orders) -> None:
+    """Answer on a listening socket until told to stop, and what was taken by then."""
     config = uvicorn.Config(
         application(monitor), log_config=None, access_log=False, lifespan="off", loop="none"
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve([bound]))
-    await stop.wait()
+    serving = asyncio.create_task(server.serve([listening]))
+    await orders.stop.wait()
+    for one in getattr(server, "servers", ()):  # none where it has not come so far
+        one.close()
+    # uvicorn would close connections whose request is still on its way.
+    with suppress(TimeoutError):
+        await asyncio.wait_for(orders.hurry.wait(), SETTLE_SECONDS)
     server.should_exit = True
     await serving

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.keys import make_first
 from mailstore.mailboxes import add_domain, add_mailbox
 from whitelist.names import DistinguishedName
 
@@ -106,6 +107,7 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     (plan.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(white_list)
     url = f"sqlite:///{plan.folder.absolute() / 'data' / 'mssante.db'}"
     migrate.upgrade(url)
+    make_first(plan.folder / "data" / "keys", space.now)
     database = Database(url)
     with database.write() as connection:
         for domain in plan.domains:

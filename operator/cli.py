@@ -12,7 +12,7 @@ from relay.errors import SmtpError
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileError
 
 from . import logs
-from .commands import daemon, mail, queue, setup, trace, whitelist
+from .commands import daemon, keys, mail, queue, setup, store, trace, whitelist
 from .demo import DemoFailed
 from .settings import SettingsError
 from .supervisor import DaemonError
@@ -52,6 +52,8 @@ for command in (
     *mail.COMMANDS,
     whitelist.whitelist,
     queue.queue,
+    store.store,
+    keys.keys,
     trace.trace,
 ):
     cli.add_command(command)

@@ -1,9 +1,12 @@
 """The courier process: takes mail from the queue to other operators."""
 
 import asyncio
+import fcntl
 import os
 import random
 from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import IO, Final
 
 import structlog
 
@@ -15,9 +18,12 @@ from relay.delivery import Settings as DeliverySettings
 
 from . import runtime
 from .launch import Launch
+from .lifeline import Orders
 from .settings import Settings
 
 _log = structlog.get_logger(__name__)
+
+TURN_SECONDS: Final = 0.1  # how often is looked whether the courier before has ended
 
 
 def node_name(settings: Settings) -> str:
@@ -34,49 +40,79 @@ def node_name(settings: Settings) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
+async def _come_round(turn: IO[str], stop: asyncio.Event) -> bool:
+    """Wait until the courier before this one has ended; False if told to stop first."""
+    while not _is_ours(turn):
+        if stop.is_set():
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), TURN_SECONDS)
+    return True
+
+
+def _is_ours(turn: IO[str]) -> bool:
+    """Take the lock of the node's courier, which ends with the process that holds it."""
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 async def run_courier(
-    settings: Settings, _launch: Launch, stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings, _launch: Launch, orders: Orders, ready: Callable[[], None]
 ) -> None:
-    """Deliver until `stop`.  Raises SettingsError or OSError if it cannot start."""
+    """Deliver until told to stop.  Raises SettingsError or OSError if it cannot start.
+
+    One that replaces another is ready at once, and begins when that one has ended.
+    """
     trust = runtime.open_trust(settings)
     client_tls = runtime.open_tls(settings, tls.client_context, trust)
-    store = runtime.open_store(settings)
     perimeter = runtime.open_perimeter(settings, trust)
     node = node_name(settings)
-    try:
-        # The supervisor's lock makes this the only courier of the node: older leases are orphans.
-        with store.database.write() as connection:
-            freed = relay_queue.release(connection, node, runtime.clock())
-    except StoreUnavailable as error:
-        raise OSError(str(error)) from error
-    _log.info("courier.started", leases_freed=freed)
-    journal = runtime.open_journal(settings, "courier")
-    courier = Courier(
-        Services(
-            store=store,
-            perimeter=perimeter,
-            router=runtime.make_router(settings),
-            tls=client_tls,
-            journal=journal,
-            clock=runtime.clock,
-            randomness=random.SystemRandom(),
-        ),
-        DeliverySettings(
-            hostname=settings.operator.hostname,
-            owner=f"{node}:{os.getpid()}",
-            retry=runtime.retry_policy(settings),
-            concurrency=settings.outbound.concurrency,
-            poll=settings.outbound.poll_seconds,
-        ),
-    )
-    watch = asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds))
-    running = asyncio.create_task(courier.run(stop))
-    ready()
-    await stop.wait()
-    watch.cancel()
-    done, _ = await asyncio.wait({running}, timeout=settings.process.stop_seconds)
-    if not done:
-        courier.cancel()
-    await running
-    journal.close()
-    store.close()
+    with (
+        closing(runtime.open_store(settings)) as store,
+        (runtime.storage_folder(settings) / "run" / "courier").open("w") as turn,
+    ):
+        replaces = not _is_ours(turn)
+        if replaces:
+            ready()
+            if not await _come_round(turn, orders.stop):
+                return
+        try:
+            # The only courier of the node: older leases are orphans.
+            with store.database.write() as connection:
+                freed = relay_queue.release(connection, node, runtime.clock())
+        except StoreUnavailable as error:
+            raise OSError(str(error)) from error
+        _log.info("courier.started", leases_freed=freed)
+        journal = runtime.open_journal(settings, "courier")
+        courier = Courier(
+            Services(
+                store=store,
+                perimeter=perimeter,
+                router=runtime.make_router(settings),
+                tls=client_tls,
+                journal=journal,
+                clock=runtime.clock,
+                randomness=random.SystemRandom(),
+            ),
+            DeliverySettings(
+                hostname=settings.operator.hostname,
+                owner=f"{node}:{os.getpid()}",
+                retry=runtime.retry_policy(settings),
+                concurrency=settings.outbound.concurrency,
+                poll=settings.outbound.poll_seconds,
+            ),
+        )
+        watch = asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds))
+        running = asyncio.create_task(courier.run(orders.stop))
+        if not replaces:
+            ready()
+        await orders.stop.wait()
+        watch.cancel()
+        done, _ = await asyncio.wait({running}, timeout=settings.process.stop_seconds)
+        if not done:
+            courier.cancel()
+        await running
+        journal.close()

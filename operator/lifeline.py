@@ -1,14 +1,20 @@
 """The line between the supervisor and a process of the daemon: one socket pair each.
 
-The child says once that it is ready or why it cannot start; afterwards nothing is said, and either
-end closing means that the other is gone.  So a child never outlives its supervisor, even when that
-one was killed, and the supervisor never waits for a child that has died.
+The supervisor says first what the child is to work by.  The child says once that it is ready or why
+it cannot start.  Afterwards only one thing may be said, to the child: that a successor has taken
+over, so that it should leave.  Either end closing means that the other is gone.  So a child never
+outlives its supervisor, even when that one was killed, and the supervisor never waits for a child
+that has died.
 """
 
 import asyncio
 import json
 import socket
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+_LEAVE: Final = b"leave\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +24,40 @@ class Report:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a child has been told: to take nothing new and end; and to lose no time over it."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self) -> None:
+        """The whole daemon stops."""
+        self.stop.set()
+        self.hurry.set()
+
+
+async def brief(line: socket.socket, words: bytes) -> None:
+    """Say on a non-blocking line what a child is to work by, one line, in the supervisor."""
+    with suppress(ConnectionError):  # it died; `receive` tells
+        await asyncio.get_running_loop().sock_sendall(line, words + b"\n")
+
+
+def hear(line: socket.socket) -> bytes:
+    """Wait for that on a blocking line, in the child.  Raises OSError if the supervisor is gone."""
+    said = b""
+    while not said.endswith(b"\n"):
+        more = line.recv(65_536)
+        if not more:
+            raise OSError("the supervisor is gone")
+        said += more
+    return said
+
+
 def report(line: socket.socket, problem: str = "") -> None:
     """Tell the supervisor, from the child."""
-    line.sendall(json.dumps({"problem": problem}).encode() + b"\n")
+    with suppress(ConnectionError):  # the supervisor is gone; `follow` tells
+        line.sendall(json.dumps({"problem": problem}).encode() + b"\n")
 
 
 async def receive(line: socket.socket) -> Report:
@@ -30,13 +67,29 @@ async def receive(line: socket.socket) -> Report:
     """
     said = b""
     while not said.endswith(b"\n"):
-        more = await asyncio.get_running_loop().sock_recv(line, 4096)
+        more = await _more(line)
         if not more:
             return Report("it ended before it was ready; its log above says why")
         said += more
     return Report(json.loads(said)["problem"])
 
 
-async def wait_for_end(line: socket.socket) -> None:
-    """Return when the supervisor has closed its end or is gone, in the child."""
-    await asyncio.get_running_loop().sock_recv(line, 1)
+def dismiss(line: socket.socket) -> None:
+    """Tell a child that is ready to leave, from the supervisor."""
+    with suppress(ConnectionError):  # it died, so it has left
+        line.sendall(_LEAVE)
+
+
+async def follow(line: socket.socket, orders: Orders) -> None:
+    """Pass the supervisor's word on, until it has closed its end or is gone, in the child."""
+    while await _more(line):
+        orders.stop.set()
+    orders.end()
+
+
+async def _more(line: socket.socket) -> bytes:
+    """What is said next; empty at the end, which is a reset where the last word was not heard."""
+    try:
+        return await asyncio.get_running_loop().sock_recv(line, 4096)
+    except ConnectionError:
+        return b""

@@ -27,7 +27,7 @@ def configure(level: str, style: Literal["json", "console"], *, lasting: bool = 
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line and its end in one write
         cache_logger_on_first_use=lasting,
     )
     # Libraries log through the standard library; only their warnings are of interest here.

@@ -4,6 +4,7 @@ It also prunes the traces that are older than they must be kept (DOMAIN §9.60).
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,17 +14,16 @@ from typing import Final
 import structlog
 
 from relay import journal_folder
-from relay.listener import bind
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.trust import TrustStore
 
 from . import admin, runtime
 from .crl_refresh import CrlRefresher
 from .launch import Launch
+from .lifeline import Orders
 from .monitor import Monitor
 from .refresh import Refresher
-from .sections import split_endpoint
-from .settings import Settings, SettingsError
+from .settings import Settings
 
 _log = structlog.get_logger(__name__)
 
@@ -36,20 +36,13 @@ PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
 
 
 async def run_maintenance(
-    settings: Settings, _launch: Launch, stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings, launch: Launch, orders: Orders, ready: Callable[[], None]
 ) -> None:
-    """Serve until `stop`.  Raises SettingsError or OSError if it cannot start."""
+    """Serve until told to stop.  Raises SettingsError or OSError if it cannot start."""
     store = runtime.open_store(settings)
     trust = runtime.open_trust(settings)
     perimeter = runtime.open_perimeter(settings, trust)
-    try:
-        bound = bind(*split_endpoint(settings.admin.listen), share=False)
-        bound.listen()  # from here on nobody is turned away: the daemon says next that it is ready
-    except OSError as error:
-        raise SettingsError(
-            f"{settings.origin}: admin.listen: cannot listen on {settings.admin.listen}: "
-            f"{error.strerror}; stop what uses it or choose another"
-        ) from error
+    (listening,) = (socket.socket(fileno=number) for number in launch.sockets)
     store.blobs.sweep(runtime.clock() - ABANDONED)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
@@ -67,7 +60,7 @@ async def run_maintenance(
         ),
     ]
     ready()
-    await admin.serve(monitor, bound, stop)
+    await admin.serve(monitor, listening, orders)
     for task in tasks:
         task.cancel()
     store.close()

@@ -8,20 +8,18 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Final, cast
 
 import structlog
 import uvloop
 
 from . import lifeline, logs
-from .launch import Launch
-from .settings import Settings, SettingsError, load
-
-_log = structlog.get_logger(__name__)
+from .launch import Launch, unpack
+from .lifeline import Orders
+from .settings import Settings, SettingsError
 
 Ready = Callable[[], None]
-Role = Callable[[Settings, Launch, asyncio.Event, Ready], Awaitable[None]]
+Role = Callable[[Settings, Launch, Orders, Ready], Awaitable[None]]
 
 # Imported by the process that plays it, so that each starts with no more than it needs.
 ROLES: Final = {
@@ -38,15 +36,16 @@ def _role(name: str) -> Role:
 
 def main() -> None:
     """Run one role until the supervisor closes the lifeline or sends SIGTERM."""
+    # A terminal's end reaches the whole group; it is the supervisor that reloads.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="mssante_operator.process")
     parser.add_argument("role", choices=sorted(ROLES))
-    parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
     Launch.declare(parser)
     given = parser.parse_args()
     line = socket.socket(fileno=given.lifeline)
     try:
-        settings = load(given.config)
+        settings = unpack(lifeline.hear(line))
         logs.configure(settings.log.level, settings.log.format, lasting=True)
         structlog.contextvars.bind_contextvars(process=f"{given.role}:{os.getpid()}")
         uvloop.run(_run(_role(given.role), settings, Launch.read(given), line))
@@ -57,21 +56,16 @@ def main() -> None:
 
 async def _run(role: Role, settings: Settings, launch: Launch, line: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    orders = Orders()
+    loop.add_signal_handler(signal.SIGTERM, orders.end)
     # Ctrl-C reaches the whole group; the supervisor decides what it means.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     line.settimeout(0)
-
-    async def end_with_supervisor() -> None:
-        await lifeline.wait_for_end(line)
-        stop.set()
-
-    watcher = loop.create_task(end_with_supervisor())
+    follower = loop.create_task(lifeline.follow(line, orders))
     try:
-        await role(settings, launch, stop, lambda: lifeline.report(line))
+        await role(settings, launch, orders, lambda: lifeline.report(line))
     finally:
-        watcher.cancel()
+        follower.cancel()
 
 
 if __name__ == "__main__":

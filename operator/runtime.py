@@ -18,8 +18,11 @@ import dns.asyncresolver
 import dns.resolver
 
 from mailstore.blobs import FileBlobStore
+from mailstore.compression import Zstd
 from mailstore.database import Database
-from mailstore.errors import MailstoreError, StoreUnavailable
+from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable
+from mailstore.keys import Keyring, make_first
+from mailstore.sealing import Form
 from relay import journal_folder, tls
 from relay.acceptance import Store
 from relay.address import Address, parse_address
@@ -65,6 +68,7 @@ class _Randomness:
 
 
 _randomness = _Randomness()
+_SAMPLE = 16  # blobs whose keys are looked for when the store is opened
 
 
 def clock() -> datetime:
@@ -166,6 +170,66 @@ def open_database(settings: Settings) -> Database:
         raise _fault(settings, "storage.database", error) from error
 
 
+def keys_file(settings: Settings) -> Path:
+    """The file of the blob store's keys, which need not exist."""
+    storage = settings.storage
+    return settings.path(storage.keys) if storage.keys else storage_folder(settings) / "keys"
+
+
+def make_keys(settings: Settings) -> Path | None:
+    """Make the key file where encryption is on and there is none; its path if it was made.
+
+    Raises SettingsError, also where blobs need keys that were there once.
+    """
+    path = keys_file(settings)
+    if not settings.storage.encryption or path.exists():
+        return None
+    root = storage_folder(settings) / "blobs"
+    if root.exists():
+        _open_blobs(settings, root, None).close()
+    try:
+        make_first(path, clock())
+    except InvalidKeys as error:
+        raise _fault(settings, "storage.keys", error) from error
+    return path
+
+
+def _open_form(settings: Settings) -> Form:
+    storage, path = settings.storage, keys_file(settings)
+    if storage.encryption and not path.exists():
+        raise SettingsError(
+            f"{settings.origin}: storage.keys: {path}: no such file; put it back from a backup, "
+            f"or for a new store run: mssante --config {settings.origin} db upgrade"
+        )
+    try:
+        keys = Keyring(path) if path.exists() else None
+    except InvalidKeys as error:
+        raise _fault(settings, "storage.keys", error) from error
+    try:
+        codec = Zstd() if storage.compression == "zstd" else None
+    except StoreUnavailable as error:
+        raise _fault(settings, "storage.compression", error) from error
+    return Form(keys, codec, encrypt=storage.encryption)
+
+
+def _open_blobs(settings: Settings, root: Path, form: Form | None) -> FileBlobStore:
+    """The blob store, if a sample of its blobs has the keys that it needs."""
+    with ExitStack() as opened:
+        try:
+            blobs = opened.enter_context(closing(FileBlobStore(root, form or Form())))
+            used = blobs.keys_used(_SAMPLE)
+        except StoreUnavailable as error:
+            raise _fault(settings, "storage", error) from error
+        lacking = used - (blobs.form.keys.names if blobs.form.keys is not None else set())
+        if lacking:
+            raise SettingsError(
+                f"{settings.origin}: storage.keys: {keys_file(settings)} has not the key "
+                f"{min(lacking).hex()}, which messages need; put it back from a backup"
+            )
+        opened.pop_all()
+        return blobs
+
+
 def open_store(settings: Settings) -> Store:
     """The mailstore, its schema up to date.  Raises SettingsError."""
     folder = storage_folder(settings)
@@ -173,7 +237,6 @@ def open_store(settings: Settings) -> Store:
         database = opened.enter_context(closing(open_database(settings)))
         try:
             found = database.schema_revision()
-            blobs = FileBlobStore(folder / "blobs")
         except StoreUnavailable as error:
             raise _fault(settings, "storage", error) from error
         if found != REVISION:
@@ -182,6 +245,7 @@ def open_store(settings: Settings) -> Store:
                 f"this version needs {REVISION}; "
                 f"run: mssante --config {settings.origin} db upgrade"
             )
+        blobs = _open_blobs(settings, folder / "blobs", _open_form(settings))
         opened.pop_all()
         return Store(blobs, database)
 

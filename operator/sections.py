@@ -90,6 +90,22 @@ class Storage(Section):
         description="URL of the database; empty: SQLite in the folder above. "
         "PostgreSQL: postgresql://USER:PASSWORD@HOST/NAME.",
     )
+    encryption: bool = Field(
+        default=True,
+        description="Whether new bodies are encrypted on disk (AES-256-GCM). Those already there "
+        "stay as they are, and are read, until: mssante store rewrite",
+    )
+    keys: str = Field(
+        "",
+        description="File of the keys, readable by its owner alone; empty: `keys` in the folder "
+        "above. Keep a copy apart from the bodies: without it no message can be read.",
+        examples=["/etc/mssante/keys"],
+    )
+    compression: Literal["none", "zstd"] = Field(
+        "none",
+        description='"zstd": compress new bodies before they are encrypted, so that their sizes '
+        "on disk tell of their content. Needs the package backports-zstd before Python 3.14.",
+    )
     min_free_bytes: Amount = Field(
         1_073_741_824,
         description="Free space of the folder's file system below which mail is put off with "

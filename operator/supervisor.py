@@ -2,51 +2,44 @@
 
 What cannot work is said in one line before anything starts.  A process that dies is replaced; one
 that cannot start again stops the daemon with the reason, since a service manager can tell and a
-silent loop cannot.  The supervisor itself touches no mail.
+silent loop cannot.  SIGHUP reads the configuration again and replaces the processes one by one, the
+new one at work before the old one leaves; where that cannot be, all stays as it was.  The
+supervisor itself touches no mail.
 """
 
 import asyncio
-import fcntl
 import os
-import shutil
 import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import zip_longest
 from typing import Final
 
 import structlog
-from prometheus_client.multiprocess import mark_process_dead
 
 from relay import tls
-from relay.listener import bind
 from whitelist.names import DistinguishedName
 
-from . import lifeline, runtime
+from . import logs, runtime
+from .child import CannotStart, Child, Plan
 from .launch import Launch
-from .sections import split_endpoint
-from .settings import Settings, SettingsError
+from .run_folder import RunFolder
+from .sections import Storage
+from .settings import Settings, SettingsError, load
+from .sockets import ADMIN, INBOUND, address, open_sockets
 
 _log = structlog.get_logger(__name__)
 
-METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"  # where processes keep what the endpoint sums
+ROLES: Final = ("worker", "courier", "maintenance")  # in the order of their replacement
 
-RESTART_PAUSE: Final = 1.0  # seconds before a dead process is replaced
+# All other keys of [storage] say where mail is: two answers at once would divide it.
+STORAGE_THAT_MAY_CHANGE: Final = {"compression", "encryption", "min_free_bytes", "min_free_inodes"}
 
 
 class DaemonError(Exception):
     """The daemon cannot start or go on; the message says why and what to do."""
-
-
-@dataclass(slots=True)
-class _Child:
-    role: str
-    arguments: list[str]
-    process: asyncio.subprocess.Process | None = None
-    line: socket.socket | None = None
 
 
 @dataclass(slots=True)
@@ -57,165 +50,199 @@ class Supervisor:
     announce: Callable[[Sequence[str]], None]
     debug_peers: frozenset[DistinguishedName] = frozenset()
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _children: list[_Child] = field(default_factory=list)
+    _reload: asyncio.Event = field(default_factory=asyncio.Event)
+    _failures: asyncio.Queue[Exception] = field(default_factory=asyncio.Queue)
+    _sockets: dict[tuple[str, str], socket.socket] = field(default_factory=dict)
+    _children: list[Child] = field(default_factory=list)  # those that are leaving included
+    _leaving: dict[asyncio.Task[None], Child] = field(default_factory=dict)
+    _generation: int = 0
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT.  Raises SettingsError or DaemonError."""
-        self._check()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        _check(self.settings)
         with ExitStack() as stack:
-            run_folder = runtime.storage_folder(self.settings) / "run"
-            stack.enter_context(_lock(run_folder))
-            environment = {
-                **_metrics_environment(run_folder),
-                **_openssl_environment(run_folder, self.settings),
-            }
-            reserved = [
-                stack.enter_context(_reserve(self.settings, endpoint))
-                for endpoint in self.settings.inbound.listen
-            ]
-            addresses = [_endpoint(bound) for bound in reserved]
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stop.set)
-            self._children = self._plan(addresses)
+            lock = self._run_folder.lock()
+            if lock is None:
+                raise DaemonError(
+                    f"{self._run_folder.path}: another mssante serve runs on this storage; "
+                    "stop it first"
+                )
+            stack.enter_context(lock)
+            self._run_folder.clear()
+            stack.callback(self._close_sockets)
+            self._sockets = open_sockets(self.settings, {})
             try:
-                await self._supervise(environment, addresses)
+                await self._start_all()
+                await self._supervise()
+            except CannotStart as error:
+                raise DaemonError(str(error)) from error
             finally:
                 await self._end_all()
 
-    def _check(self) -> None:
-        trust = runtime.open_trust(self.settings)
-        runtime.open_tls(self.settings, tls.server_context, trust)
-        runtime.open_store(self.settings).close()
-        runtime.make_router(self.settings)
-        runtime.postmaster(self.settings)
+    @property
+    def _run_folder(self) -> RunFolder:
+        return RunFolder(runtime.storage_folder(self.settings) / "run")
 
-    def _plan(self, addresses: Sequence[str]) -> list[_Child]:
-        words = Launch(tuple(addresses), self.debug_peers).words()
-        workers = self.settings.process.workers or os.cpu_count() or 1
+    def _plans(self, settings: Settings) -> list[Plan]:
+        """One generation of processes, in the order of ROLES."""
+        self._generation += 1
+        environment = self._run_folder.environment(self._generation, settings.tls.groups)
+        numbers = {name: held.fileno() for name, held in self._sockets.items()}
+        inbound = Launch(
+            tuple(numbers[INBOUND, one] for one in settings.inbound.listen), self.debug_peers
+        )
+        admin = Launch((numbers[ADMIN, settings.admin.listen],))
+        workers = settings.process.workers or os.cpu_count() or 1
         return [
-            _Child("maintenance", []),
-            _Child("courier", []),
-            *(_Child("worker", words) for _ in range(workers)),
+            *(Plan("worker", settings, inbound, environment) for _ in range(workers)),
+            Plan("courier", settings, Launch(), environment),
+            Plan("maintenance", settings, admin, environment),
         ]
 
-    async def _supervise(self, environment: dict[str, str], addresses: Sequence[str]) -> None:
-        await asyncio.gather(*(self._start(child, environment) for child in self._children))
-        self.announce(addresses)
-        _log.info("daemon.ready", listen=addresses, processes=len(self._children))
-        keepers = [asyncio.create_task(self._keep(child, environment)) for child in self._children]
+    def _child(self, plan: Plan) -> Child:
+        child = Child(plan, self._failures.put_nowait)
+        self._children.append(child)
+        return child
+
+    async def _start_all(self) -> None:
+        children = [self._child(plan) for plan in self._plans(self.settings)]
+        for outcome in await asyncio.gather(
+            *(child.start() for child in children), return_exceptions=True
+        ):
+            if outcome is not None:
+                raise outcome
+        for child in children:
+            child.keep()
+        listen = self._addresses()
+        self.announce(listen)
+        _log.info("daemon.ready", listen=listen, processes=len(children))
+
+    def _addresses(self) -> list[str]:
+        return [address(self._sockets[INBOUND, one]) for one in self.settings.inbound.listen]
+
+    async def _supervise(self) -> None:
         stopped = asyncio.create_task(self._stop.wait())
+        failed = asyncio.create_task(self._failures.get())
+        reloads = asyncio.create_task(self._obey_reloads())
+        tasks = (stopped, failed, reloads)
         try:
-            done, _ = await asyncio.wait({stopped, *keepers}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {stopped}:
-                task.result()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if failed in done:
+                raise failed.result()
+            if reloads in done:
+                reloads.result()
         finally:
-            for task in (stopped, *keepers):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(stopped, *keepers, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _start(self, child: _Child, environment: dict[str, str]) -> None:
-        ours, theirs = socket.socketpair()
-        ours.settimeout(0)
-        with theirs:
-            child.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "mssante_operator.process",
-                child.role,
-                "--config",
-                str(self.settings.origin),
-                "--lifeline",
-                str(theirs.fileno()),
-                *child.arguments,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **environment},
-            )
-        child.line = ours
-        report = await lifeline.receive(ours)
-        if report.problem:
-            raise DaemonError(f"{child.role} process cannot start: {report.problem}")
-
-    async def _keep(self, child: _Child, environment: dict[str, str]) -> None:
+    async def _obey_reloads(self) -> None:
         while True:
-            assert child.process is not None  # noqa: S101 - started before it is kept
-            code = await child.process.wait()
-            _log.error("process.died", role=child.role, pid=child.process.pid, code=code)
-            _close(child)
-            # What it measured of itself, such as its open sessions, is no more.
-            mark_process_dead(  # type: ignore[no-untyped-call]  # prometheus_client
-                child.process.pid, environment[METRICS]
-            )
-            await asyncio.sleep(RESTART_PAUSE)
-            await self._start(child, environment)
+            await self._reload.wait()
+            self._reload.clear()  # one more that comes from here on waits for this one's end
+            try:
+                await self._replace_all()
+            except (SettingsError, CannotStart, OSError) as error:
+                _log.error("reload.refused", why=str(error))
+            except Exception:
+                # Whatever it was, the daemon that runs must go on.
+                _log.exception("reload.error")
+
+    async def _replace_all(self) -> None:
+        """Replace every process by one of the configuration's present text.
+
+        Raises SettingsError, with nothing changed, or CannotStart or OSError where a new process
+        would not start: the one whose place it was to take, and those after it in turn, go on.
+        """
+        settings = await asyncio.to_thread(load, self.settings.origin)
+        _check_unmoved(self.settings, settings)
+        await asyncio.to_thread(_check, settings)
+        self._sockets.update(open_sockets(settings, self._sockets))
+        _log.info("reload.begun")
+        problem: Exception | None = None
+        try:
+            await self._replace(self._plans(settings))
+        except (CannotStart, OSError) as error:
+            problem = error
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+        self._close_unused()
+        if problem is not None:
+            raise problem
+        self.settings = settings
+        logs.configure(settings.log.level, settings.log.format)
+        _log.info("reload.done", listen=self._addresses(), processes=len(self._children))
+
+    async def _replace(self, plans: Sequence[Plan]) -> None:
+        old = list(self._children)
+        for role in ROLES:
+            for plan, predecessor in zip_longest(
+                [plan for plan in plans if plan.role == role],
+                [child for child in old if child.plan.role == role],
+            ):
+                if plan is not None:
+                    await self._begin(plan)
+                if predecessor is not None:
+                    self._dismiss(predecessor)
+
+    async def _begin(self, plan: Plan) -> None:
+        child = self._child(plan)
+        try:
+            await child.start()
+        except CannotStart:
+            await child.end()
+            self._children.remove(child)
+            raise
+        child.keep()
+
+    def _dismiss(self, child: Child) -> None:
+        child.dismiss()
+        task = asyncio.create_task(child.gone())
+        self._leaving[task] = child
+        task.add_done_callback(self._has_left)
+
+    def _has_left(self, task: asyncio.Task[None]) -> None:
+        self._children.remove(self._leaving.pop(task))
+
+    def _close_unused(self) -> None:
+        """Close the sockets, and remove the files, that no process is left to use."""
+        used = {number for child in self._children for number in child.plan.launch.sockets}
+        for name, held in list(self._sockets.items()):
+            if held.fileno() not in used:
+                held.close()
+                del self._sockets[name]
+        self._run_folder.keep([child.plan.environment for child in self._children])
+
+    def _close_sockets(self) -> None:
+        for held in self._sockets.values():
+            held.close()
 
     async def _end_all(self) -> None:
-        running = [c.process for c in self._children if c.process and c.process.returncode is None]
-        for child in self._children:
-            _close(child)  # the children stop when their line ends
-        ends = [asyncio.create_task(process.wait()) for process in running]
-        if ends:
-            # Children keep their own deadline; this one is for a child that is stuck.
-            _, late = await asyncio.wait(ends, timeout=self.settings.process.stop_seconds + 5)
-            if late:
-                for process in running:
-                    if process.returncode is None:
-                        process.kill()
-                await asyncio.wait(ends)
+        await asyncio.gather(*(child.end() for child in self._children))
+        if self._leaving:
+            await asyncio.wait(self._leaving)
         _log.info("daemon.stopped")
 
 
-def _close(child: _Child) -> None:
-    if child.line is not None:
-        child.line.close()
-        child.line = None
+def _check(settings: Settings) -> None:
+    trust = runtime.open_trust(settings)
+    runtime.open_tls(settings, tls.server_context, trust)
+    runtime.open_store(settings).close()
+    runtime.make_router(settings)
+    runtime.postmaster(settings)
 
 
-def _lock(folder: Path) -> ExitStack:
-    """Hold the run folder for this daemon alone.  Raises DaemonError."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    stack = ExitStack()
-    handle = stack.enter_context((folder / "lock").open("w"))
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stack.close()
-        raise DaemonError(
-            f"{folder}: another mssante serve runs on this storage; stop it first"
-        ) from None
-    return stack
-
-
-def _metrics_environment(folder: Path) -> dict[str, str]:
-    metrics = folder / "metrics"
-    shutil.rmtree(metrics, ignore_errors=True)
-    metrics.mkdir(mode=0o700)
-    return {METRICS: str(metrics)}
-
-
-def _openssl_environment(folder: Path, settings: Settings) -> dict[str, str]:
-    path = folder / "openssl.cnf"
-    path.write_text(tls.openssl_configuration(settings.tls.groups), encoding="ascii")
-    return {"OPENSSL_CONF": str(path.absolute())}
-
-
-def _reserve(settings: Settings, endpoint: str) -> socket.socket:
-    """Hold a listening address for the workers, alone.  Raises SettingsError if it is in use.
-
-    A first bind without SO_REUSEPORT fails where anybody else is; the second, shared and never
-    listening, keeps the port ours (and fixes the number where the configuration says 0).
-    """
-    host, port = split_endpoint(endpoint)
-    try:
-        bind(host, port, share=False).close()
-        return bind(host, port, share=True)
-    except OSError as error:
-        raise SettingsError(
-            f"{settings.origin}: inbound.listen: cannot listen on {endpoint}: {error.strerror}; "
-            "stop what uses it or choose another"
-        ) from error
-
-
-def _endpoint(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _check_unmoved(old: Settings, new: Settings) -> None:
+    """Refuse to leave the mail that the daemon has.  Raises SettingsError."""
+    for key in Storage.model_fields:
+        if key not in STORAGE_THAT_MAY_CHANGE:
+            before, now = getattr(old.storage, key), getattr(new.storage, key)
+            if before != now:
+                raise SettingsError(
+                    f"{new.origin}: storage.{key}: cannot change while the daemon runs; "
+                    "put the value before back, or stop and start it"
+                )

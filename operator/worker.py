@@ -1,29 +1,29 @@
 """The worker process: listens for peers, admits their mail and makes it durable."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 from relay import tls
 from relay.acceptance import Intake
 from relay.context import SessionContext
 from relay.directory import Directory
-from relay.listener import Listener, bind
+from relay.listener import Listener
 from relay.occupancy import Occupancy
 
 from . import memory, runtime
 from .launch import Launch
-from .sections import split_endpoint
+from .lifeline import Orders
 from .settings import Settings
 
 
 async def run_worker(
-    settings: Settings, launch: Launch, stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings, launch: Launch, orders: Orders, ready: Callable[[], None]
 ) -> None:
-    """Serve until `stop`.  Raises SettingsError or OSError if it cannot start."""
+    """Serve until told to stop.  Raises SettingsError or OSError if it cannot start."""
     trust = runtime.open_trust(settings)
     server_tls = runtime.open_tls(settings, tls.server_context, trust)
     store = runtime.open_store(settings)
-    sockets = [bind(*split_endpoint(endpoint), share=True) for endpoint in launch.listen]
     perimeter = runtime.open_perimeter(settings, trust)
     spool, journal = runtime.open_spool(settings, store), runtime.open_journal(settings, "worker")
     intake = Intake(store, runtime.clock, spool.failed)
@@ -51,15 +51,15 @@ async def run_worker(
         asyncio.create_task(spool.watch()),
         asyncio.create_task(memory.keep_trimmed()),
     ]
-    listeners = [Listener(context) for _ in sockets]
-    for listener, bound in zip(listeners, sockets, strict=True):
-        await listener.start(bound)
+    listeners = [Listener(context) for _ in launch.sockets]
+    for listener, number in zip(listeners, launch.sockets, strict=True):
+        await listener.start(socket.socket(fileno=number))
     ready()
-    await stop.wait()
+    await orders.stop.wait()
+    grace = settings.process.stop_seconds
+    await asyncio.gather(*(listener.stop(grace, orders.hurry) for listener in listeners))
     for watch in watches:
         watch.cancel()
-    grace = settings.process.stop_seconds
-    await asyncio.gather(*(listener.stop(grace) for listener in listeners))
     await intake.close()
     journal.close()
     store.close()

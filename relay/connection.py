@@ -179,6 +179,10 @@ class Connection(SMTP):
         if self._outbound.transport.is_closing():
             return
         self._cut(reply, "")
+        if self._secured and not self._peer.tls_version:
+            # In the middle of a handshake nothing can be said.
+            self._outbound.transport.abort()
+            return
         self._say(refusal_line(reply, self.id))
         self._close()
 

@@ -1,12 +1,12 @@
 """The listener: accepts connections on a bound socket, within a limit, and stops without loss.
 
-Each worker process has its own socket on the same port (SO_REUSEPORT); the kernel spreads
-connections over them.
+All worker processes accept from the same listening sockets, which the supervisor holds: what waits
+in a socket's queue is nobody's yet, so it outlives any of them (docs/decisions/0014).
 """
 
 import asyncio
 import socket
-from typing import cast
+from typing import Final, cast
 
 import structlog
 
@@ -23,14 +23,19 @@ _FULL_FOR_ADDRESS = Reply(421, "4.3.2", "Too many connections from your address"
 _STOPPING = Reply(421, "4.3.2", "Service is stopping, try again later")
 
 
-def bind(host: str, port: int, *, share: bool) -> socket.socket:
-    """A TCP socket bound to an address, shared with other processes if asked.  Raises OSError."""
+BACKLOG: Final = 512  # connections that may wait to be accepted
+
+# For which a listener that has been replaced lets its sessions go on: a peer that has just come
+# brings its message, and nothing is cut off in the middle of a handshake.
+SETTLE_SECONDS: Final = 5.0
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A TCP socket bound to an address.  Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if share:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((host, port))
     except OSError:
         bound.close()
@@ -76,7 +81,7 @@ class _Door(asyncio.Protocol):
 
 
 class Listener:
-    """Serves sessions on one socket."""
+    """Serves sessions on one socket, alone or beside the listeners of other processes."""
 
     def __init__(self, context: SessionContext) -> None:
         self._context = context
@@ -86,16 +91,25 @@ class Listener:
     async def start(self, bound: socket.socket) -> None:
         """Begin to accept connections on `bound`."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, sock=bound, backlog=512)
+        self._server = await loop.create_server(self._protocol, sock=bound, backlog=BACKLOG)
 
-    async def stop(self, grace: float) -> None:
-        """Stop accepting, end idle sessions, let transactions finish for `grace` seconds."""
+    async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
+        """Stop accepting, end idle sessions, let transactions finish for `grace` seconds.
+
+        With `hurry`, another listener has taken over: until that is set, idle sessions are let go
+        on for SETTLE_SECONDS, but for no more than half of `grace`.
+        """
         if self._server is not None:
             self._server.close()
-        deadline = asyncio.get_running_loop().time() + grace
+        await asyncio.sleep(0)  # what was accepted a moment ago becomes a session
+        now = asyncio.get_running_loop().time()
+        deadline = now + grace
+        settled = now + min(SETTLE_SECONDS, grace / 2)
         while self._context.occupancy.sessions:
-            for session in [s for s in self._context.occupancy.sessions if s.idle]:
-                session.hang_up(_STOPPING)
+            at_once = hurry is None or hurry.is_set()
+            if at_once or asyncio.get_running_loop().time() >= settled:
+                for session in [s for s in self._context.occupancy.sessions if s.idle]:
+                    session.hang_up(_STOPPING)
             remaining = deadline - asyncio.get_running_loop().time()
             if remaining <= 0:
                 break

@@ -90,10 +90,13 @@ def db() -> None:
 @db.command()
 @click.pass_obj
 def upgrade(given: Path | None) -> None:
-    """Bring the schema up to this version; mail already stored stays."""
+    """Bring the schema up to this version, and make keys where there are none; mail stays."""
     settings = load(given)
     runtime.storage_folder(settings)
     migrate.upgrade(settings.database_url)
+    made = runtime.make_keys(settings)
+    if made is not None:
+        click.echo(f"made the keys {made}: keep a copy of them apart from the messages")
     click.echo(f"schema is at {migrate.current(settings.database_url)}")
 
 

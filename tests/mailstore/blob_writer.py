@@ -13,6 +13,8 @@ from pathlib import Path
 
 from mailstore.blobs import FileBlobStore
 from mailstore.drafts import MEMORY_LIMIT, Draft
+from mailstore.sealing import HEADER
+from tests.support.blobs import form
 
 
 def write_for_ever(store: FileBlobStore, chance: random.Random) -> None:
@@ -37,13 +39,16 @@ def write_past_the_limit(store: FileBlobStore, limit: int) -> None:
         made.write(b"x" * size)
         return made
 
+    limit -= HEADER
     for outcome in store.seal([draft(limit), draft(limit + 1), draft(limit - 1)]):
         print(type(outcome).__name__, outcome, flush=True)
 
 
 if __name__ == "__main__":
-    blobs = FileBlobStore(Path(sys.argv[1]))
+    root = Path(sys.argv[1])
     if len(sys.argv) == 3:
+        blobs = FileBlobStore(root, form("encrypted", root.parent))
         write_for_ever(blobs, random.Random(int(sys.argv[2])))
     else:
+        blobs = FileBlobStore(root)
         write_past_the_limit(blobs, int(sys.argv[3]))

@@ -1,6 +1,7 @@
 """Drafts: bytes on their way in."""
 
 import hashlib
+import io
 import os
 import random
 from collections.abc import Callable
@@ -10,13 +11,23 @@ import pytest
 
 from mailstore.drafts import MEMORY_LIMIT, Draft
 from mailstore.errors import StoreUnavailable
+from mailstore.opening import open_content
+from tests.support.blobs import FORMS, form
+
+
+def opened(folder: Path, name: str, kind: str) -> bytes:
+    with open_content(io.FileIO(folder / "blob"), name, form(kind, folder).keys) as file:
+        return file.read()
 
 
 @pytest.mark.parametrize("size", [0, 1, MEMORY_LIMIT, MEMORY_LIMIT + 1, 3 * MEMORY_LIMIT + 17])
 @pytest.mark.parametrize("step", [999, 64 * 1024, 10**7])
-def test_all_bytes_arrive_counted_and_hashed(tmp_path: Path, size: int, step: int) -> None:
+@pytest.mark.parametrize("kind", FORMS)
+def test_all_bytes_arrive_counted_and_hashed(
+    tmp_path: Path, size: int, step: int, kind: str
+) -> None:
     data = random.Random(size).randbytes(size)
-    draft = Draft(tmp_path)
+    draft = Draft(tmp_path, form(kind, tmp_path))
     for start in range(0, size, step):
         draft.write(memoryview(data)[start : start + step])
     assert draft.size == size
@@ -25,8 +36,8 @@ def test_all_bytes_arrive_counted_and_hashed(tmp_path: Path, size: int, step: in
     draft.sync()
     draft.place(tmp_path / "blob")
     assert draft.ended
-    assert (tmp_path / "blob").read_bytes() == data
-    assert [path.name for path in tmp_path.iterdir()] == ["blob"]
+    assert opened(tmp_path, draft.blob, kind) == data
+    assert {path.name for path in tmp_path.iterdir()} - {"keys"} == {"blob"}
 
 
 def test_small_drafts_stay_in_memory_and_large_ones_do_not(tmp_path: Path) -> None:
@@ -82,9 +93,12 @@ def test_a_failed_rename_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, MEMORY_LIMIT, MEMORY_LIMIT + 1, 3 * MEMORY_LIMIT + 17])
 @pytest.mark.parametrize("chunk", [1000, 128 * 1024, 10**7])
-def test_what_is_written_so_far_can_be_read_back(tmp_path: Path, size: int, chunk: int) -> None:
+@pytest.mark.parametrize("kind", FORMS)
+def test_what_is_written_so_far_can_be_read_back(
+    tmp_path: Path, size: int, chunk: int, kind: str
+) -> None:
     data = random.Random(size).randbytes(size)
-    draft = Draft(tmp_path)
+    draft = Draft(tmp_path, form(kind, tmp_path))
     for start in range(0, size, 50_000):
         draft.write(data[start : start + 50_000])
     assert draft.spilled == (size > MEMORY_LIMIT)
@@ -97,9 +111,23 @@ def test_what_is_written_so_far_can_be_read_back(tmp_path: Path, size: int, chun
     assert b"".join(draft.chunks()) == data + b"and more"
     assert draft.blob == hashlib.sha256(data + b"and more").hexdigest()
     draft.spill()
+    assert b"".join(draft.chunks()) == data + b"and more"
     draft.sync()
     draft.place(tmp_path / "blob")
-    assert (tmp_path / "blob").read_bytes() == data + b"and more"
+    assert opened(tmp_path, draft.blob, kind) == data + b"and more"
+
+
+def test_what_is_to_be_encrypted_is_never_on_disk_in_clear(tmp_path: Path) -> None:
+    secret = b"Compte rendu de Mme Durand\r\n"
+    draft = Draft(tmp_path, form("encrypted", tmp_path))
+    while draft.size <= 2 * MEMORY_LIMIT:
+        draft.write(secret)
+    [file] = tmp_path.glob("draft-*")
+    assert file.stat().st_size >= MEMORY_LIMIT
+    assert secret not in file.read_bytes()
+    draft.spill()
+    assert secret not in file.read_bytes()
+    draft.discard()
 
 
 @pytest.mark.parametrize("size", [MEMORY_LIMIT, 3 * MEMORY_LIMIT])

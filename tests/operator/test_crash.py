@@ -108,11 +108,13 @@ def check(daemon: Daemon, ledger: Ledger, whole: set[str]) -> None:
     assert first == second, "only one of the two recipients has it"
     with daemon.store() as store, store.database.read() as connection:
         assert set(connection.scalars(select(messages.c.blob))) == first.keys()
-    blobs = {path.name: path for path in (daemon.folder / "data" / "blobs").glob("??/*")}
-    assert first.keys() <= blobs.keys(), "a message without its body"
-    for name in blobs.keys() - whole:
-        assert digest(blobs[name].read_bytes()) == name, "a blob that is not whole"
-    whole |= blobs.keys()
+    with daemon.store() as store:
+        blobs = set(store.blobs.names())
+        assert first.keys() <= blobs, "a message without its body"
+        for name in blobs - whole:
+            with store.blobs.open(name) as stored:
+                assert digest(stored.read()) == name, "a blob that is not whole"
+    whole |= blobs
 
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from relay.address import Address, parse_address
 from relay.errors import StoreDeferred
 from relay.queue import listing
 from relay.transaction import LocalRecipient, Submission
+from tests.support.blobs import content
 from tests.support.operators import ACTIVE, make_store
 
 BOX = Address("claire.martin", "a.mssante.fr")
@@ -54,7 +55,7 @@ def submission(
 def bodies(store: Store, mailbox: int = 1) -> list[bytes]:
     with store.database.read() as connection:
         found = list_entries(connection, mailbox)
-    return [store.blobs.path(entry.message.blob).read_bytes() for entry in found]
+    return [content(store.blobs, entry.message.blob) for entry in found]
 
 
 def test_rows_and_bodies_of_a_group(store: Store) -> None:

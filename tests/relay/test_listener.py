@@ -53,7 +53,7 @@ async def test_a_peer_that_says_nothing_in_tls_is_ended(tmp_path: Path) -> None:
 async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) -> None:
     async with inbound(tmp_path) as server:
         listener = Listener(server.context)
-        await listener.start(bind(HOST, 0, share=False))
+        await listener.start(bind(HOST, 0))
         idle, busy = await call(server), await call(server)
         await busy.begin()
         await busy.say("DATA")
@@ -66,6 +66,27 @@ async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) 
         assert len(server.entries(ACTIVE)) == 1
         idle.close()
         busy.close()
+
+
+async def test_one_that_is_replaced_lets_its_peers_go_on(tmp_path: Path) -> None:
+    # Two listeners on one socket, as the processes of two generations are.
+    async with inbound(tmp_path) as server:
+        bound = bind(HOST, 0)
+        old, new = Listener(server.context), Listener(server.context)
+        await old.start(bound.dup())
+        await new.start(bound)
+        caller, hurry = await call(server), asyncio.Event()
+        leaving = asyncio.create_task(old.stop(grace=600, hurry=hurry))
+        reader, writer = await asyncio.open_connection(*bound.getsockname())
+        assert (await reader.readline()).startswith(b"220 ")
+        writer.close()
+        assert (await caller.send()).startswith("250 2.0.0 Accepted")
+        assert not leaving.done()
+        hurry.set()
+        assert (await caller.hear()).startswith("421 4.3.2 ")
+        await asyncio.wait_for(leaving, 5)
+        caller.close()
+        await new.stop(grace=0)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +157,7 @@ async def test_an_aborted_message_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_is_an_error() -> None:
-    with bind(HOST, 0, share=False) as taken:
+    with bind(HOST, 0) as taken:
         taken.listen()
         with pytest.raises(OSError, match="in use"):
-            bind(HOST, taken.getsockname()[1], share=False)
+            bind(HOST, taken.getsockname()[1])

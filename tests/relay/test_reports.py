@@ -1,6 +1,5 @@
 """Delivery reports (RFC 3461 §5, RFC 3464, RFC 6522, RFC 6533): exact, and of one voice only."""
 
-import binascii
 import email
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -16,14 +15,7 @@ from hypothesis import strategies as st
 from relay.address import parse_address
 from relay.errors import SyntaxRefused
 from relay.parameters import decode_orcpt, decode_xtext
-from relay.reports import (
-    DELIVERED_STATUS,
-    Action,
-    ReportedRecipient,
-    ReportFacts,
-    _quoted_printable,
-    build_report,
-)
+from relay.reports import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
 from tests.support.cutting import made_of
 from tests.support.reports import read_report
 
@@ -401,14 +393,3 @@ def test_nobody_injects_anything_into_a_report(
         assert fields["Action"] == recipient.action
         assert ("Diagnostic-Code" in fields) == bool(recipient.diagnostic)
     assert report.original == headers
-
-
-@given(st.binary(max_size=300))
-@example(b"ENVID \xa9fr\nENVID \xa9" + bytes(12) + b"\nfr\nENVID\nE\nEIENVID")
-def test_quoted_printable_is_read_back_and_never_too_wide(text: bytes) -> None:
-    # RFC 2045 §6.7 rule 5
-    quoted = _quoted_printable(text)
-    assert quoted.isascii()
-    assert all(len(line) <= 76 for line in quoted.split(b"\r\n"))
-    assert not any(line.endswith((b" ", b"\t")) for line in quoted.split(b"\r\n"))
-    assert binascii.a2b_qp(quoted) == text

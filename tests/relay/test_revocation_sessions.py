@@ -81,7 +81,7 @@ async def test_a_peer_comes_while_its_list_is_lacking(
         listener = Listener(
             replace(server.context, perimeter=follower, occupancy=Occupancy(Limits()))
         )
-        bound = bind(HOST, 0, share=False)
+        bound = bind(HOST, 0)
         await listener.start(bound)
         client = server.client_tls(enrol("b", tmp_path, responder, status))
         reader, writer = await asyncio.open_connection(HOST, bound.getsockname()[1])
@@ -109,7 +109,7 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
         identity = space.identity(enrol("a", tmp_path, responder, status), tmp_path)
         context = tls.server_context(identity, space.trust)
         asked = replace(server.context, tls=lambda: context, occupancy=Occupancy(Limits()))
-        listener, bound = Listener(asked), bind(HOST, 0, share=False)
+        listener, bound = Listener(asked), bind(HOST, 0)
         await listener.start(bound)
         with sending(tmp_path / "b") as sender:
             sender.perimeter = perimeter(

@@ -16,6 +16,7 @@ from relay.directory import Directory
 from relay.errors import SmtpError
 from relay.queue import listing
 from relay.submission import Submitter
+from tests.support.blobs import content
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
 from tests.support.perimeters import perimeter
 
@@ -58,7 +59,7 @@ def test_local_and_remote(submitter: Submitter) -> None:
         (entry,) = list_entries(connection, get_mailbox(connection, ACTIVE).id)
         rows = {row.domain: row.recipients for row in listing(connection, 10)}
         stored = get_message(connection, sent.id)
-    assert store.blobs.path(entry.message.blob).read_bytes() == TEXT.replace(b"\n", b"\r\n")
+    assert content(store.blobs, entry.message.blob) == TEXT.replace(b"\n", b"\r\n")
     assert rows == {
         "b.mssante.fr": ("dr@b.mssante.fr",),
         "c.mssante.fr": ("x@c.mssante.fr", "y@c.mssante.fr"),
@@ -115,4 +116,4 @@ def test_crlf_cut_between_reads_stays_one_line_end(
     sent = submitter.submit(BytesIO(text), SENDER, to(ACTIVE))
     with submitter.store.database.read() as connection:
         blob = get_message(connection, sent.id).message.blob
-    assert submitter.store.blobs.path(blob).read_bytes() == text
+    assert content(submitter.store.blobs, blob) == text

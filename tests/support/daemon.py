@@ -1,7 +1,9 @@
 """The real daemon in processes of its own, as `mssante serve` starts it, and commands beside it."""
 
 import io
+import json
 import os
+import re
 import signal
 import smtplib
 import socket
@@ -15,6 +17,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -73,6 +76,14 @@ def federation() -> Federation:
     white_list = space.sign_list({f"{n}.mssante.fr": c for n, c in operators.items()})
     operators["intruder"] = space.enrol("smtp.intrus.example", "INTRUS")
     return Federation(space, operators, white_list)
+
+
+def _words(pid: int) -> list[str]:
+    """The command line of a process; none of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 @dataclass
@@ -137,6 +148,25 @@ class Daemon:
         """All that the daemon has logged."""
         return (self.folder / "serve.log").read_text()
 
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The events of one name that the daemon has logged, as JSON."""
+        # Not by lines: several processes write, and the end of a line may come after the next.
+        shape = rf'{{[^{{}}]*"event": "{re.escape(name)}"[^{{}}]*}}'
+        return [json.loads(found) for found in re.findall(shape, self.log())]
+
+    def processes(self, role: str = "") -> set[int]:
+        """The daemon's processes but the supervisor, those of one role if given."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return {
+            pid for pid in map(int, children.read_text().split()) if not role or role in _words(pid)
+        }
+
+    def hang_up(self) -> None:
+        """SIGHUP, as a service manager's reload does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
     def run(self, *words: str, code: int = 0) -> str:
         """Run a command of this operator; returns what it printed, its exit code must be `code`."""
         found, out, err = command("--config", str(self.config), *words)
@@ -166,8 +196,8 @@ class Daemon:
 
     def body(self, entry: Entry) -> bytes:
         """The octets of a message as they came."""
-        blob = entry.message.blob
-        return (self.folder / "data" / "blobs" / blob[:2] / blob).read_bytes()
+        with self.store() as store, store.blobs.open(entry.message.blob) as stored:
+            return stored.read()
 
 
 def lay_out(

@@ -216,7 +216,7 @@ async def inbound(
         debug_peers=debug_peers,
     )
     listener = Listener(context)
-    bound = bind(HOST, 0, share=False)
+    bound = bind(HOST, 0)
     await listener.start(bound)
     try:
         yield Inbound(bound.getsockname()[1], folder, store, context, follower)

@@ -1,0 +1,110 @@
+"""Verifying every blob and every row against each other, beside a running daemon.
+
+Each blob is read to its end, so that its encryption, its hash and its size are verified. What
+changes while the check runs is not a finding: a blob that lacks its message is one only if it is
+older than the grace period, and both kinds of lack are looked at again before they are told.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mailstore.blobs import FileBlobStore
+from mailstore.database import Database
+from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
+from mailstore.references import References, compare, referred_now
+
+_CHUNK = 256 * 1024
+_GROUP = 500  # candidates that are looked up again in one query
+_STEP = 1000  # blobs between two reports of progress
+
+
+class Fault(StrEnum):
+    """What is wrong with a blob."""
+
+    MISSING = "missing"
+    DAMAGED = "damaged"
+    NO_KEY = "no-key"
+    UNREADABLE = "unreadable"
+    WRONG_SIZE = "wrong-size"
+    UNREFERENCED = "unreferenced"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault of one blob, with what to know of it."""
+
+    fault: Fault
+    blob: str
+    detail: str
+
+
+def check(
+    database: Database,
+    blobs: FileBlobStore,
+    before: datetime,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Iterator[Finding]:
+    """Find every fault; `progress` is told now and then, and at the end, how many blobs were seen.
+
+    Blobs without a message count from `before` on back. Raises StoreUnavailable.
+    """
+    doubtful: dict[str, Finding] = {}
+    seen = 0
+    with References(database) as referred:
+        for blob, stored, sizes in compare(blobs.names(), iter(referred)):
+            if not stored:
+                doubtful[blob] = Finding(Fault.MISSING, blob, "a message has lost its body")
+            else:
+                seen += 1
+                if seen % _STEP == 0:
+                    progress(seen)
+                if not sizes:
+                    doubtful[blob] = Finding(Fault.UNREFERENCED, blob, "no message needs it")
+                yield from _verify(blobs, blob, sizes)
+            if len(doubtful) >= _GROUP:
+                yield from _confirmed(database, blobs, before, doubtful)
+                doubtful = {}
+    yield from _confirmed(database, blobs, before, doubtful)
+    progress(seen)
+
+
+def _verify(blobs: FileBlobStore, blob: str, sizes: list[int]) -> Iterator[Finding]:
+    digest, size = hashlib.sha256(), 0
+    try:
+        with blobs.open(blob) as content:
+            while chunk := content.read(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+    except NotFound:
+        return  # freed meanwhile
+    except BlobDamaged as error:
+        yield Finding(Fault.DAMAGED, blob, str(error))
+        return
+    except KeyMissing as error:
+        yield Finding(Fault.NO_KEY, blob, str(error))
+        return
+    except (OSError, StoreUnavailable) as error:
+        yield Finding(Fault.UNREADABLE, blob, str(error))
+        return
+    if digest.hexdigest() != blob:
+        yield Finding(Fault.DAMAGED, blob, "its content is not that of its name")
+    for stated in sizes:
+        if stated != size:
+            detail = f"it has {size} octets, and a message states {stated}"
+            yield Finding(Fault.WRONG_SIZE, blob, detail)
+
+
+def _confirmed(
+    database: Database, blobs: FileBlobStore, before: datetime, doubtful: dict[str, Finding]
+) -> Iterator[Finding]:
+    referred = referred_now(database, list(doubtful)) if doubtful else set()
+    for blob, finding in doubtful.items():
+        if finding.fault is Fault.MISSING:
+            stands = blob in referred and not blobs.exists(blob)
+        else:
+            stands = blob not in referred and blobs.unused_since(blob, before)
+        if stands:
+            yield finding

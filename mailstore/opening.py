@@ -1,0 +1,125 @@
+"""Reading a blob: its content as it was, each segment verified before any octet of it is given out.
+
+What is encrypted is verified as it is read: name and sizes at once, then segment by segment. What
+is not is hashed to its end first, since only its name says what it was.
+"""
+
+import hashlib
+import io
+import os
+from typing import Any, BinaryIO
+
+from mailstore.compression import Zstd
+from mailstore.errors import BlobDamaged, KeyMissing
+from mailstore.keys import Key, Keyring
+from mailstore.sealing import FRAME, HEADER, LONGEST, SEGMENT, Header, Opener
+
+
+def open_content(file: io.FileIO, name: str, keys: Keyring | None) -> BinaryIO:
+    """The content of the blob `name`, from its file, which is closed with it or by an error.
+
+    Raises BlobDamaged, KeyMissing, StoreUnavailable, OSError; so may each reading afterwards.
+    """
+    try:
+        header = read_header(file)
+        if header is None:
+            _hold_to(name, file)
+            file.seek(0)
+            return io.BufferedReader(file)
+        key = None if header.key_id is None else _key(keys, header.key_id)
+        opener = Opener(key, header, Zstd() if header.compressed else None)
+        opener.check(name, os.fstat(file.fileno()).st_size)
+        content = Content(file, header, opener, name=f"cannot read the blob {name}: ")
+        if key is None:
+            _hold_to(name, content)
+            content.rewind()
+        return io.BufferedReader(content, SEGMENT)
+    except BaseException:
+        file.close()
+        raise
+
+
+def read_header(file: io.FileIO) -> Header | None:
+    """The header of a blob's file, None for one without. Raises BlobDamaged and OSError."""
+    return Header.parse(os.pread(file.fileno(), HEADER, 0))
+
+
+def _hold_to(name: str, content: io.RawIOBase) -> None:
+    """Hold content to its hash."""
+    digest, buffer = hashlib.sha256(), bytearray(SEGMENT)
+    while octets := content.readinto(buffer):
+        digest.update(memoryview(buffer)[:octets])
+    if digest.hexdigest() != name:
+        raise BlobDamaged("its content was altered")
+
+
+def _key(keys: Keyring | None, key_id: bytes) -> Key:
+    if keys is None:
+        raise KeyMissing(f"the key {key_id.hex()} is needed, and there is no key file")
+    return keys.get(key_id)
+
+
+class Content(io.RawIOBase):
+    """The content behind a header, of a file that is finished or still being written."""
+
+    def __init__(
+        self,
+        file: io.FileIO,
+        header: Header,
+        opener: Opener,
+        *,
+        name: str = "",
+        finished: bool = True,
+    ) -> None:
+        self._file = file
+        self._header = header
+        self._opener = opener
+        self._name = name
+        self._finished = finished
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Begin again."""
+        self._opener.rewind()
+        self._left = self._header.stored - HEADER
+        self._ready = memoryview(b"")
+        self._file.seek(HEADER)
+
+    def readable(self) -> bool:
+        """It is there to be read."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read some octets of the content, 0 at its end. Raises BlobDamaged and OSError."""
+        while not self._ready and self._left:
+            try:
+                self._ready = memoryview(self._next())
+            except BlobDamaged as error:
+                raise BlobDamaged(f"{self._name}{error}") from error
+        taken = min(len(buffer), len(self._ready))
+        buffer[:taken] = self._ready[:taken]
+        self._ready = self._ready[taken:]
+        return taken
+
+    def close(self) -> None:
+        """Close the file too."""
+        self._file.close()
+        super().close()
+
+    def _next(self) -> bytes:
+        octets = self._opener.longest()
+        if self._header.compressed:
+            (octets,) = FRAME.unpack(self._read(FRAME.size))
+            if octets > LONGEST:
+                raise BlobDamaged("a segment of it is longer than any")
+        data = self._read(min(octets, self._left))
+        return self._opener.segment(data, last=self._finished and not self._left)
+
+    def _read(self, octets: int) -> bytes:
+        data = self._file.read(octets) or b""
+        self._left -= len(data)
+        if len(data) < octets:
+            # Nothing after this is what it was: whoever reads on is told the same.
+            self._left += len(data)
+            raise BlobDamaged("its file is cut short")
+        return data

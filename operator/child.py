@@ -1,0 +1,147 @@
+"""A process of the daemon as its supervisor has it: started, kept up, dismissed, ended."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from prometheus_client.multiprocess import mark_process_dead
+
+from . import lifeline
+from .launch import Launch, pack
+from .run_folder import METRICS
+from .settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+RESTART_PAUSE: Final = 1.0  # seconds before a dead process is replaced
+READY_SECONDS: Final = 120.0  # for a process to become ready, or it is taken not to start
+STUCK_SECONDS: Final = 5.0  # beyond its own deadline, after which a process is killed
+
+
+class CannotStart(Exception):
+    """A process does not become ready; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a process is to be."""
+
+    role: str
+    settings: Settings
+    launch: Launch
+    environment: Mapping[str, str]
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """One process, and those that take its place when it dies.
+
+    `give_up` is told why, once one that died cannot start again.
+    """
+
+    plan: Plan
+    give_up: Callable[[Exception], None]
+    _process: asyncio.subprocess.Process | None = None
+    _line: socket.socket | None = None
+    _keeper: asyncio.Task[None] | None = None
+    _ready: bool = False
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready.  Raises CannotStart; `end` it even so."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(0)
+        self._line, self._ready = ours, False
+        try:
+            with theirs:
+                self._process = await self._execute(theirs)
+            async with asyncio.timeout(READY_SECONDS):
+                await lifeline.brief(ours, pack(self.plan.settings))
+                problem = (await lifeline.receive(ours)).problem
+        except TimeoutError:
+            problem = f"it was not ready within {READY_SECONDS:.0f} seconds"
+        except OSError as error:  # of the system: too many processes, no memory
+            problem = str(error)
+        if problem:
+            raise CannotStart(f"{self.plan.role} process cannot start: {problem}")
+        self._ready = True
+
+    async def _execute(self, line: socket.socket) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "mssante_operator.process",
+            self.plan.role,
+            "--lifeline",
+            str(line.fileno()),
+            *self.plan.launch.words(),
+            pass_fds=[line.fileno(), *self.plan.launch.sockets],
+            env={**os.environ, **self.plan.environment},
+        )
+
+    def keep(self) -> None:
+        """Replace it whenever it dies, until it is dismissed or ended."""
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        try:
+            while True:
+                assert self._process is not None  # noqa: S101 - started before it is kept
+                code = await self._process.wait()
+                _log.error("process.died", role=self.plan.role, pid=self._process.pid, code=code)
+                self._bury()
+                await asyncio.sleep(RESTART_PAUSE)
+                await self.start()
+        except Exception as error:
+            self.give_up(error)
+
+    def dismiss(self) -> None:
+        """Tell it to take nothing new and end: a successor is at work."""
+        self._let_be()
+        if self._line is not None and self._ready:
+            lifeline.dismiss(self._line)
+        else:
+            self._hang_up()
+
+    async def end(self) -> None:
+        """Tell it to end without losing time, and wait until it has."""
+        self._let_be()
+        self._hang_up()
+        await self.gone()
+
+    async def gone(self) -> None:
+        """Wait until it has ended; it is killed where it does not within its time."""
+        if self._process is None:
+            return
+        # The process keeps its own deadline; this one is for a process that is stuck.
+        late = self.plan.settings.process.stop_seconds + STUCK_SECONDS
+        try:
+            async with asyncio.timeout(late):
+                await self._process.wait()
+        except TimeoutError:
+            _log.error("process.stuck", role=self.plan.role, pid=self._process.pid)
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.wait()
+        self._bury()
+
+    def _let_be(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def _bury(self) -> None:
+        assert self._process is not None  # noqa: S101 - it has ended
+        self._hang_up()
+        # What it measured of itself, such as its open sessions, is no more.
+        mark_process_dead(  # type: ignore[no-untyped-call]  # prometheus_client
+            self._process.pid, self.plan.environment[METRICS]
+        )

@@ -1,0 +1,45 @@
+"""Commands on the keys that bodies are encrypted with."""
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from mailstore.keys import read_keys, rotate
+
+from .. import runtime
+from ..output import show_rows
+from ..settings import load
+from .store import rewrite_all
+
+
+@click.group()
+def keys() -> None:
+    """The keys of the bodies on disk."""
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_(given: Path | None, *, as_json: bool) -> None:
+    """List the keys by name, the oldest first; never the keys themselves."""
+    found = read_keys(runtime.keys_file(load(given)))
+    rows = [
+        {"name": key.id.hex(), "made": key.made, "writes": "yes" if key is found[-1] else "no"}
+        for key in found
+    ]
+    show_rows(rows, ("name", "made", "writes"), as_json=as_json)
+
+
+@keys.command("rotate")
+@click.option("--rewrite", is_flag=True, help="Then encrypt all bodies with it: store rewrite.")
+@click.pass_obj
+def rotate_(given: Path | None, *, rewrite: bool) -> None:
+    """Add a key, which encrypts from now on; a running daemon takes it up at its next message."""
+    settings = load(given)
+    path = runtime.keys_file(settings)
+    key = rotate(path, runtime.clock())
+    click.echo(f"the key {key.id.hex()} writes now; keep a copy of {path} apart from the messages")
+    if rewrite:
+        with closing(runtime.open_store(settings)) as store:
+            rewrite_all(store)

@@ -1,0 +1,97 @@
+"""Commands on the blob store: check, gc, rewrite."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from mailstore.check import check as check_store
+from mailstore.upkeep import collect, rewrite
+from relay.acceptance import Store
+
+from .. import runtime
+from ..settings import load
+
+# Far longer than any message takes from its body's being stored to its rows' commit.
+GRACE_HOURS = 24.0
+_hours = click.FloatRange(min=1)
+
+
+@contextmanager
+def _opened(given: Path | None) -> Iterator[Store]:
+    with closing(runtime.open_store(load(given))) as store:
+        yield store
+
+
+@click.group()
+def store() -> None:
+    """The bodies of messages on disk: verify them, free what nobody needs, encrypt anew."""
+
+
+@store.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: one object a line.")
+@click.pass_obj
+def check(given: Path | None, *, as_json: bool) -> None:
+    """Verify every body and every message against each other; exit 1 with findings.
+
+    May run beside the daemon. Bodies without a message count after a day.
+    """
+    found = False
+    with _opened(given) as opened:
+        before = runtime.clock() - timedelta(hours=GRACE_HOURS)
+        for finding in check_store(opened.database, opened.blobs, before, _progress("checked")):
+            found = True
+            if as_json:
+                click.echo(json.dumps(asdict(finding)))
+            else:
+                click.echo(f"{finding.fault}  {finding.blob}  {finding.detail}")
+    if found:
+        raise SystemExit(1)
+    if not as_json:
+        click.echo("everything is as it was stored")
+
+
+@store.command()
+@click.option(
+    "--older-than",
+    "hours",
+    default=GRACE_HOURS,
+    show_default=True,
+    type=_hours,
+    help="Hours for which nothing must have needed it.",
+)
+@click.pass_obj
+def gc(given: Path | None, hours: float) -> None:
+    """Free bodies that no message needs; for a timer, once a day."""
+    with _opened(given) as opened:
+        freed = collect(opened.database, opened.blobs, runtime.clock() - timedelta(hours=hours))
+    click.echo(f"freed {freed.messages} messages, {freed.blobs} bodies, {freed.octets} octets")
+
+
+@store.command("rewrite")
+@click.pass_obj
+def rewrite_(given: Path | None) -> None:
+    """Encrypt with the newest key, and as configured now, what was stored before.
+
+    May run beside the daemon, be broken off, and be started again.
+    """
+    with _opened(given) as opened:
+        rewrite_all(opened)
+
+
+def rewrite_all(opened: Store) -> None:
+    """Rewrite and tell; exit 1 if some could not be."""
+    done = rewrite(opened.blobs, _progress("rewritten"))
+    for problem in done.problems:
+        click.echo(f"mssante: {problem}", err=True)
+    click.echo(f"rewrote {done.blobs} bodies")
+    if done.problems:
+        raise SystemExit(1)
+
+
+def _progress(done: str) -> Callable[[int], None]:
+    return lambda count: click.echo(f"{count} bodies {done}", err=True)

@@ -1,0 +1,59 @@
+"""The daemon's listening sockets, held by the supervisor as long as it runs.
+
+Processes serve them by descriptors that they inherit, so a connection that waits in a socket's
+queue is lost with none of them (docs/decisions/0014).
+"""
+
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Final
+
+from relay.listener import BACKLOG, bind
+
+from .sections import split_endpoint
+from .settings import Settings, SettingsError
+
+INBOUND: Final = "inbound.listen"
+ADMIN: Final = "admin.listen"
+
+Held = Mapping[tuple[str, str], socket.socket]  # by key of the configuration and address in it
+
+
+def open_sockets(settings: Settings, held: Held) -> dict[tuple[str, str], socket.socket]:
+    """A listening socket for each address of the configuration, from those held where possible.
+
+    Raises SettingsError, with nothing left open that was not held.
+    """
+    named = [*((INBOUND, one) for one in settings.inbound.listen), (ADMIN, settings.admin.listen)]
+    wanted: dict[tuple[str, str], socket.socket] = {}
+    with ExitStack() as fresh:
+        for key, endpoint in named:
+            if (key, endpoint) in wanted:
+                raise SettingsError(
+                    f"{settings.origin}: {key}: {endpoint} is there twice; remove one"
+                )
+            wanted[key, endpoint] = held.get((key, endpoint)) or fresh.enter_context(
+                _listen(settings, key, endpoint)
+            )
+        fresh.pop_all()
+    return wanted
+
+
+def _listen(settings: Settings, key: str, endpoint: str) -> socket.socket:
+    try:
+        listening = bind(*split_endpoint(endpoint))
+        listening.listen(BACKLOG)  # from here on nobody is turned away
+    except OSError as error:
+        raise SettingsError(
+            f"{settings.origin}: {key}: cannot listen on {endpoint}: {error.strerror}; "
+            "stop what uses it or choose another"
+        ) from error
+    listening.settimeout(0)
+    return listening
+
+
+def address(listening: socket.socket) -> str:
+    """Where a socket listens, as the configuration would say it."""
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

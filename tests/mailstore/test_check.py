@@ -1,0 +1,87 @@
+"""`store check`: every fault is found, named once, and nothing else is."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailstore.check import Fault, check
+from mailstore.sealing import SEGMENT
+from tests.mailstore.test_upkeep import BEFORE, Stored, stored
+from tests.support.blobs import form
+
+__all__ = ["stored"]
+
+
+def faults(stored: Stored, seen: list[int] | None = None) -> dict[str, Fault]:
+    found = list(check(stored.database, stored.blobs, BEFORE, (seen or []).append))
+    assert len({finding.blob for finding in found}) == len(found)
+    return {finding.blob: finding.fault for finding in found}
+
+
+def test_a_sound_store_has_no_findings(stored: Stored) -> None:
+    for i in range(30):
+        body = random.Random(i).randbytes(i * 10_000)
+        stored.message(stored.put(body), len(body))
+    stored.put(b"being accepted at this moment", old=False)
+    seen = [0]
+    assert faults(stored, seen) == {}
+    assert seen[-1] == 31
+
+
+def test_each_fault_is_found(stored: Stored) -> None:
+    def message(body: bytes, size: int | None = None) -> str:
+        blob = stored.put(body)
+        stored.message(blob, len(body) if size is None else size)
+        return blob
+
+    expected = {
+        message(b"lost"): Fault.MISSING,
+        message(bytes(2 * SEGMENT)): Fault.DAMAGED,
+        message(b"swapped"): Fault.DAMAGED,
+        message(b"in clear"): Fault.DAMAGED,
+        message(b"another size", 99): Fault.WRONG_SIZE,
+        stored.put(b"nobody's"): Fault.UNREFERENCED,
+        message(b"a folder"): Fault.UNREADABLE,
+    }
+    lost, cut, swapped, clear, _, _, folder = map(stored.blobs.path, expected)
+    lost.unlink()
+    os.truncate(cut, 70_000)
+    swapped.write_bytes(stored.blobs.path(message(b"sound")).read_bytes())
+    clear.write_bytes(b"in fear")
+    folder.unlink()
+    folder.mkdir()
+    assert faults(stored) == expected
+
+
+def test_a_lost_key_is_told(stored: Stored, tmp_path: Path) -> None:
+    blob = stored.put(b"secret")
+    stored.message(blob, 6)
+    (tmp_path / "keys").unlink()
+    other = type(stored.blobs)(stored.blobs.root, form("encrypted", tmp_path))
+    found = list(check(stored.database, other, BEFORE))
+    assert [finding.fault for finding in found] == [Fault.NO_KEY]
+    other.close()
+
+
+def test_what_happens_meanwhile_is_no_finding(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = stored.blobs
+    # After the references were taken: a message arrives, and one goes with its body.
+    gone = stored.put(b"gone")
+    stored.message(gone, 4, held=False)
+    come = stored.put(b"come")
+    names = blobs.names
+
+    def meanwhile() -> Iterator[str]:
+        monkeypatch.undo()
+        stored.message(come, 4)
+        stored.collect()
+        return names()
+
+    monkeypatch.setattr(blobs, "names", meanwhile)
+    assert faults(stored) == {}
+    assert not blobs.exists(gone)

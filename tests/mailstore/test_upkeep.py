@@ -1,0 +1,242 @@
+"""Freeing and rewriting: what a message may still need is never gone, whenever they run."""
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select
+
+from mailstore.blobs import FileBlobStore
+from mailstore.database import Database
+from mailstore.errors import NotFound
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.keys import rotate
+from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.references import compare
+from mailstore.schema import entries, messages
+from mailstore.sealing import SEGMENT, Form
+from mailstore.upkeep import Freed, collect, rewrite
+from relay.queue import QueueItem, enqueue
+from tests.support.blobs import MADE, content, form
+
+NOW = datetime.now(UTC)
+GRACE = timedelta(hours=24)
+OLD = NOW - 2 * GRACE
+BEFORE = NOW - GRACE
+
+
+@dataclass
+class Stored:
+    """A database with one mailbox, and a blob store."""
+
+    database: Database
+    blobs: FileBlobStore
+    box: int = 0
+    count: int = field(default=0)
+
+    def put(self, data: bytes, *, old: bool = True) -> str:
+        """A blob, sealed now or long ago."""
+        draft = self.blobs.draft()
+        draft.write(data)
+        (blob,) = self.blobs.seal([draft])
+        if old:
+            self.age(str(blob))
+        return str(blob)
+
+    def age(self, blob: str) -> None:
+        os.utime(self.blobs.path(blob), (OLD.timestamp(), OLD.timestamp()))
+
+    def message(
+        self, blob: str, size: int, *, held: bool = True, queued: bool = False, at: datetime = OLD
+    ) -> str:
+        """A message of that blob, in the mailbox, in the queue, in both or in neither."""
+        self.count += 1
+        message = Message(f"{self.count:032x}", "", blob, size, "", "local", "s", at)
+        to = (Delivery(self.box, "x@a.mssante.fr"),) if held else ()
+        item = QueueItem(message.id, "b.mssante.fr", ("y@b.mssante.fr",), False, at)
+        with self.database.write() as conn:
+            store_messages(conn, [NewMessage(message, to)], now=at)
+            if queued:
+                enqueue(conn, [item])
+        return message.id
+
+    def collect(self) -> Freed:
+        return collect(self.database, self.blobs, BEFORE)
+
+
+@pytest.fixture
+def stored(database: Database, tmp_path: Path) -> Iterator[Stored]:
+    blobs = FileBlobStore(tmp_path / "blobs", form("encrypted", tmp_path))
+    with database.write() as conn:
+        add_domain(conn, "a.mssante.fr", now=NOW)
+        rpps = Identifier(IdentifierKind.RPPS, "10000001916")
+        box = add_mailbox(conn, "x@a.mssante.fr", MailboxType.PER, rpps, now=NOW)
+    yield Stored(database, blobs, box.id)
+    blobs.close()
+
+
+def test_what_a_message_needs_is_kept_and_the_rest_is_freed(stored: Stored) -> None:
+    held, queued, orphan, fresh = (stored.put(text) for text in (b"held", b"queue", b"orp", b"fr"))
+    stored.message(held, 4)
+    stored.message(held, 4)
+    stored.message(queued, 5, held=False, queued=True)
+    os.utime(stored.blobs.path(fresh))  # sealed this moment, its row not committed yet
+    size = stored.blobs.path(orphan).stat().st_size
+    assert stored.collect() == Freed(0, 1, size)
+    assert set(stored.blobs.names()) == {held, queued, fresh}
+    with pytest.raises(NotFound):
+        stored.blobs.open(orphan)
+    assert stored.collect() == Freed(0, 0, 0)
+
+
+def test_a_message_that_nothing_holds_goes_with_its_body_after_the_grace(stored: Stored) -> None:
+    sent, shared = stored.put(b"sent"), stored.put(b"shared")
+    stored.message(sent, 4, held=False)
+    stored.message(shared, 6, held=False)
+    kept = stored.message(shared, 6)
+    young = stored.message(sent, 4, held=False, at=NOW)
+    freed = stored.collect()
+    assert (freed.messages, freed.blobs) == (2, 0)
+    with stored.database.write() as conn:
+        assert set(conn.scalars(select(messages.c.id))) == {kept, young}
+        conn.execute(delete(messages).where(messages.c.id == young))
+        conn.execute(delete(entries))
+    assert stored.collect().messages == 1
+    assert list(stored.blobs.names()) == []
+
+
+def test_an_old_blob_counted_on_again_is_not_freed_before_its_row_is_there(stored: Stored) -> None:
+    blob = stored.put(b"again")
+    stored.put(b"again", old=False)  # found here already: its row is still to come
+    assert stored.collect().blobs == 0
+    assert content(stored.blobs, blob) == b"again"
+
+
+def test_more_messages_than_one_group_are_dropped(stored: Stored) -> None:
+    blob = stored.put(b"many")
+    with stored.database.write() as conn:
+        made = [Message(f"{i:032x}", "", blob, 4, "", "p", "s", OLD) for i in range(1201)]
+        store_messages(conn, [NewMessage(one) for one in made], now=OLD)
+    freed = stored.collect()
+    assert (freed.messages, freed.blobs) == (1201, 1)
+
+
+def test_freeing_and_counting_on_the_same_blobs_at_once_loses_none(stored: Stored) -> None:
+    """Every blob is old and without a message when it is sealed again amid the freeing of it."""
+    bodies = [f"body {i}".encode() for i in range(40)]
+    names = [stored.put(body) for body in bodies]
+    over = threading.Event()
+    freed: list[str] = []
+
+    def free() -> None:
+        # As another process would: with a store, and so a lock, of its own.
+        other = FileBlobStore(stored.blobs.root, stored.blobs.form)
+        while not over.is_set():
+            freed.extend(name for name in names if other.free(name, BEFORE) is not None)
+        other.close()
+
+    freeing = threading.Thread(target=free)
+    freeing.start()
+    chance = random.Random(0)
+    try:
+        for _ in range(400):
+            body = chance.choice(bodies)
+            blob = stored.put(body, old=False)
+            # It was promised within the grace, so it is there, whatever the other did.
+            assert content(stored.blobs, blob) == body
+            stored.age(blob)
+    finally:
+        over.set()
+        freeing.join()
+    assert len(freed) > len(names) / 2
+
+
+def test_nobody_frees_between_the_finding_of_a_blob_and_its_marking(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = stored.put(b"wanted")
+    freed: list[int | None] = []
+    threads = []
+    mark = os.utime
+
+    def utime(path: Path) -> None:
+        # The worst moment: the blob was found, it is old still, and somebody is to free it.
+        thread = threading.Thread(target=lambda: freed.append(stored.blobs.free(blob, BEFORE)))
+        thread.start()
+        threads.append(thread)
+        thread.join(0.2)
+        assert thread.is_alive(), "it was freed"
+        mark(path)
+
+    monkeypatch.setattr(os, "utime", utime)
+    assert stored.put(b"wanted", old=False) == blob
+    threads[0].join()
+    assert freed == [None]
+    assert content(stored.blobs, blob) == b"wanted"
+
+
+def test_rewriting_brings_every_blob_to_the_newest_key(stored: Stored, tmp_path: Path) -> None:
+    bodies = [random.Random(i).randbytes(i * 9_000) for i in range(40)]
+    names = [stored.put(body) for body in bodies]
+    plain = stored.blobs.path(names[3])
+    plain.write_bytes(bodies[3])  # as it was stored before encryption
+    key = rotate(tmp_path / "keys", MADE)
+    told: list[int] = []
+    done = rewrite(stored.blobs, told.append)
+    assert (done.blobs, done.problems) == (40, ())
+    assert told[-1] == 40
+    for name, body in zip(names, bodies, strict=True):
+        header = stored.blobs.header(name)
+        assert header is not None
+        assert header.key_id == key.id
+        assert content(stored.blobs, name) == body
+    assert rewrite(stored.blobs).blobs == 0
+    # And back, once encryption is off.
+    off = FileBlobStore(stored.blobs.root, Form(stored.blobs.form.keys, encrypt=False))
+    assert rewrite(off).blobs == 40
+    assert [content(off, name) for name in names] == bodies
+    off.close()
+
+
+def test_rewriting_goes_on_where_it_was_broken_off(stored: Stored, tmp_path: Path) -> None:
+    names = [stored.put(f"body {i}".encode()) for i in range(40)]
+    rotate(tmp_path / "keys", MADE)
+
+    def break_off(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rewrite(stored.blobs, break_off)
+    assert 0 < rewrite(stored.blobs).blobs < 40
+    for i, name in enumerate(names):
+        assert content(stored.blobs, name) == f"body {i}".encode()
+
+
+def test_rewriting_leaves_what_is_damaged_as_it_is_and_tells(
+    stored: Stored, tmp_path: Path
+) -> None:
+    good, bad = stored.put(b"good"), stored.put(bytes(2 * SEGMENT))
+    path = stored.blobs.path(bad)
+    path.write_bytes(harmed := path.read_bytes()[:-1] + b"x")
+    rotate(tmp_path / "keys", MADE)
+    done = rewrite(stored.blobs)
+    assert done.blobs == 1
+    (problem,) = done.problems
+    assert bad in problem
+    assert path.read_bytes() == harmed
+    assert content(stored.blobs, good) == b"good"
+
+
+def test_the_merge_of_both_walks() -> None:
+    assert list(compare(iter("abd"), iter([("b", 1), ("b", 2), ("c", 3)]))) == [
+        ("a", True, []),
+        ("b", True, [1, 2]),
+        ("c", False, [3]),
+        ("d", True, []),
+    ]

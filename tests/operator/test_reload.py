@@ -1,0 +1,366 @@
+"""SIGHUP: every process is replaced under load, and no peer, prober or message is the worse for it.
+
+DESIGN §2 (Processes).  The daemon is the real one, the clients are real, and nothing is timed: a
+connection that is refused, reset or cut, an answer that is missing, a message that is lost or there
+twice fails the test whenever it happens.
+"""
+
+import os
+import re
+import signal
+import smtplib
+import socket
+import threading
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.operator.test_crash import digest
+from tests.operator.test_edge import handshake
+from tests.support.daemon import Daemon, client, dial, free_endpoint, lay_out, served
+from tests.support.waiting import until_now
+
+DURAND = "durand@b.mssante.fr"
+MARTIN = "claire.martin@a.mssante.fr"
+TEXT = b"From: <durand@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"
+CLIENTS = 3  # that come at once, each with a connection for each message
+PATIENCE = 60.0
+
+
+def change(daemon: Daemon, section: str, **keys: str) -> None:
+    """Set keys of a section, in TOML's words, whether it has them or not."""
+    text = daemon.config.read_text()
+    head, _, rest = text.partition(f"[{section}]\n")
+    body, separator, tail = rest.partition("\n[")
+    for key in keys:
+        body = re.sub(rf"^{key} = .*\n?", "", body, flags=re.MULTILINE)
+    lines = "".join(f"{key} = {value}\n" for key, value in keys.items())
+    daemon.config.write_text(f"{head}[{section}]\n{lines}{body}{separator}{tail}")
+
+
+def operator(
+    folder: Path, name: str, routes: dict[str, str] | None = None, *, workers: int = 1
+) -> Daemon:
+    """An operator whose log can be searched."""
+    daemon = lay_out(folder, name, routes, workers=workers)
+    change(daemon, "log", format='"json"')
+    return daemon
+
+
+@pytest.fixture
+def operator_a(tmp_path: Path) -> Daemon:
+    return operator(tmp_path / "a", "a", workers=2)
+
+
+def wait(daemon: Daemon, event: str, times: int = 1) -> None:
+    """Return once the daemon has logged an event so many times."""
+    until_now(lambda: len(daemon.events(event)) >= times, PATIENCE)
+
+
+def reload(daemon: Daemon) -> None:
+    """SIGHUP, to its good end."""
+    done = len(daemon.events("reload.done"))
+    daemon.hang_up()
+    wait(daemon, "reload.done", done + 1)
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of some processes that have not ended."""
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
+
+
+@dataclass
+class Load:
+    """Clients that never rest, and what was acknowledged to them."""
+
+    daemon: Daemon
+    identity: tuple[Path, Path]
+    enough: threading.Event = field(default_factory=threading.Event)
+    acknowledged: list[str] = field(default_factory=list)
+    probes: int = 0
+
+    def send(self, number: int) -> None:
+        """One connection after the other, each with one message."""
+        count = 0
+        while not self.enough.is_set():
+            message = TEXT + f"{number} {count}\r\n".encode()
+            count += 1
+            with dial(self.daemon.port, *self.identity) as smtp:
+                assert smtp.sendmail(DURAND, [MARTIN], message) == {}
+            self.acknowledged.append(digest(message))
+
+    def probe(self) -> None:
+        """Ask for health again and again, a connection each."""
+        while not self.enough.wait(0.02):
+            with urllib.request.urlopen(
+                f"http://{self.daemon.admin}/healthz", timeout=10
+            ) as answer:
+                assert answer.read() == b"ok\n"
+            self.probes += 1
+
+    def goes_on(self) -> None:
+        """Return once more messages have been acknowledged."""
+        seen = len(self.acknowledged)
+        until_now(lambda: len(self.acknowledged) >= seen + 2 * CLIENTS, PATIENCE)
+
+
+@contextmanager
+def under_load(daemon: Daemon, *, probed: bool = False) -> Iterator[Load]:
+    """Load for the time of the block; at its end all that was acknowledged is there, once."""
+    load = Load(daemon, daemon.identity("b"))
+    tasks: list[Callable[[], None]] = [partial(load.send, number) for number in range(CLIENTS)]
+    if probed:
+        tasks.append(load.probe)
+    running: list[Future[None]] = []
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        running += [pool.submit(task) for task in tasks]
+        try:
+            load.goes_on()
+            yield load
+            load.goes_on()
+        finally:
+            load.enough.set()
+    for one in running:
+        one.result()
+    found = Counter(entry.message.blob for entry in daemon.entries(MARTIN))
+    assert found == Counter(load.acknowledged)
+
+
+def recipients_offered(daemon: Daemon) -> str:
+    """What EHLO says of the most recipients of a message (RFC 9422)."""
+    with client(daemon, "c") as smtp:  # the files of b's identity are the load's
+        said = smtp.ehlo()[1].decode()
+    found = re.search(r"RCPTMAX=(\d+)", said)
+    assert found
+    return found[1]
+
+
+def test_reloads_under_load_harm_nobody(operator_a: Daemon) -> None:
+    # The number of workers goes up and down at that: 2, 3, 1.
+    with served(operator_a) as daemon:
+        seen = [daemon.processes()]
+        with under_load(daemon, probed=True) as load:
+            for limit, workers in ((11, 2), (12, 3), (13, 1)):
+                change(daemon, "inbound", max_recipients=str(limit))
+                change(daemon, "process", workers=str(workers))
+                reload(daemon)
+                seen.append(daemon.processes())
+                assert recipients_offered(daemon) == str(limit)
+                assert len(daemon.processes("worker")) == workers
+                load.goes_on()
+        assert [len(one) for one in seen] == [4, 4, 5, 3]
+        assert len(set.union(*seen)) == sum(map(len, seen)), "a process was not replaced"
+        assert alive(set.union(*seen)) == seen[-1], "a process outlives its replacement"
+        assert load.probes
+        assert daemon.events("process.died") == []
+        assert daemon.stop() == 0
+        assert alive(set.union(*seen)) == set()
+
+
+def test_a_message_under_way_is_finished_by_the_worker_that_leaves(operator_a: Daemon) -> None:
+    # RFC 5321 §3.8: the transaction is brought to its end, then the peer is told with a 421.
+    with served(operator_a) as daemon:
+        old = daemon.processes()
+        with begun(daemon) as smtp:
+            daemon.hang_up()
+            until_now(lambda: len(daemon.processes("maintenance") - old) == 1, PATIENCE)
+            wait(daemon, "listener.stopped", 1)  # of the worker that has no session
+            assert daemon.events("reload.done") == []
+            smtp.send(b"end\r\n.\r\n")
+            assert smtp.getreply()[0] == 250
+            assert smtp.getreply()[0] == 421
+        wait(daemon, "reload.done")
+        assert [entry.message.size for entry in daemon.entries(MARTIN)] == [len(TEXT + b"end\r\n")]
+        assert daemon.processes() & old == set()
+
+
+@contextmanager
+def begun(daemon: Daemon) -> Iterator[smtplib.SMTP]:
+    """A session in the middle of its message."""
+    smtp = client(daemon, "b")
+    try:
+        smtp.ehlo()
+        assert smtp.mail(DURAND)[0] == 250
+        assert smtp.rcpt(MARTIN)[0] == 250
+        assert smtp.docmd("DATA")[0] == 354
+        smtp.send(TEXT)
+        yield smtp
+    finally:
+        smtp.close()
+
+
+BAD: tuple[tuple[str, dict[str, str], str], ...] = (
+    ("inbound", {"max_recipient": "5"}, "inbound.max_recipient: unknown key"),
+    ("inbound", {"max_recipients": "0"}, "inbound.max_recipients: "),
+    ("inbound", {"listen": "["}, "not valid TOML"),
+    ("tls", {"certificate": '"gone.pem"'}, "tls: "),
+    ("operator", {"postmaster": '"a..b@a.fr"'}, "operator.postmaster: "),
+    ("storage", {"directory": '"elsewhere"'}, "storage.directory: cannot change"),
+    ("storage", {"database": '"sqlite:////none/x.db"'}, "storage.database: cannot change"),
+)
+
+
+def test_a_bad_configuration_changes_nothing(operator_a: Daemon) -> None:
+    with served(operator_a) as daemon:
+        old = daemon.processes()
+        good = daemon.config.read_text()
+        for number, (section, keys, why) in enumerate(BAD):
+            daemon.config.write_text(good)
+            change(daemon, section, **keys)
+            daemon.hang_up()
+            wait(daemon, "reload.refused", number + 1)
+            told = daemon.events("reload.refused")[number]
+            assert told["level"] == "error"
+            assert told["why"].startswith(f"{daemon.config}: {why}")
+            assert daemon.processes() == old
+        assert daemon.events("reload.begun") == []
+        # What dies meanwhile comes back as it was: by the configuration that is in force.
+        os.kill(min(daemon.processes("worker")), signal.SIGKILL)
+        until_now(lambda: len(daemon.processes("worker") & old) == 1, PATIENCE)
+        until_now(lambda: len(daemon.processes("worker")) == 2, PATIENCE)
+        assert recipients_offered(daemon) == "1000"
+        assert daemon.process is not None
+        assert daemon.process.poll() is None
+        assert len(daemon.events("process.died")) == 1
+
+
+def test_addresses_come_and_go(operator_a: Daemon) -> None:
+    with served(operator_a) as daemon:
+        first, second = daemon.endpoint, free_endpoint()
+        change(daemon, "inbound", listen=f'["{first}", "{second}"]')
+        reload(daemon)
+        assert recipients_offered(daemon) == "1000"
+        daemon.endpoint = second
+        assert recipients_offered(daemon) == "1000"
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            other = f"127.0.0.1:{taken.getsockname()[1]}"
+            change(daemon, "inbound", listen=f'["{second}", "{other}"]')
+            daemon.hang_up()
+            wait(daemon, "reload.refused")
+        assert f"inbound.listen: cannot listen on {other}" in str(daemon.events("reload.refused"))
+        change(daemon, "inbound", listen=f'["{second}"]')
+        change(daemon, "admin", listen=f'"{free_endpoint()}"')
+        reload(daemon)
+        assert recipients_offered(daemon) == "1000"
+        for gone in (first, daemon.admin):
+            host, _, port = gone.rpartition(":")
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((host, int(port)))
+
+
+def test_what_openssl_reads_at_start_is_read_again(operator_a: Daemon) -> None:
+    with served(operator_a) as daemon:
+        assert handshake(daemon, group="prime256v1")
+        change(daemon, "tls", groups='["secp384r1"]')
+        reload(daemon)
+        assert not handshake(daemon, group="prime256v1")
+        assert handshake(daemon, group="secp384r1")
+        os.kill(min(daemon.processes("worker")), signal.SIGKILL)
+        until_now(lambda: len(daemon.processes("worker")) == 1)
+        until_now(lambda: len(daemon.processes("worker")) == 2)
+        assert len(list((daemon.folder / "data" / "run").glob("openssl*"))) == 1
+
+
+def test_a_connection_that_waits_outlives_its_worker(tmp_path: Path) -> None:
+    # Nobody accepts it at first, then the only one who could is killed.
+    with served(operator(tmp_path / "a", "a")) as daemon:
+        (worker,) = daemon.processes("worker")
+        os.kill(worker, signal.SIGSTOP)
+        with socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE) as waiting:
+            os.kill(worker, signal.SIGKILL)
+            assert waiting.recv(100).startswith(b"220 ")
+
+
+def test_a_worker_killed_while_it_is_replaced(operator_a: Daemon) -> None:
+    with served(operator_a) as daemon:
+        old = daemon.processes("worker")
+        daemon.hang_up()
+        wait(daemon, "reload.begun")
+        os.kill(min(old), signal.SIGKILL)
+        wait(daemon, "reload.done")
+        until_now(lambda: len(daemon.processes("worker")) == 2, PATIENCE)
+        assert daemon.processes("worker") & old == set()
+        assert recipients_offered(daemon) == "1000"
+
+
+def test_a_new_worker_that_does_not_start_leaves_the_old_at_work(operator_a: Daemon) -> None:
+    with served(operator_a) as daemon:
+        old = daemon.processes()
+        change(daemon, "inbound", max_recipients="5", listen=f'["{daemon.endpoint}", "[::1]:0"]')
+        with under_load(daemon):
+            daemon.hang_up()
+            until_now(lambda: bool(daemon.processes("worker") - old), PATIENCE)
+            (new,) = daemon.processes("worker") - old
+            os.kill(new, signal.SIGKILL)
+            wait(daemon, "reload.refused")
+            assert "worker process cannot start: " in daemon.events("reload.refused")[0]["why"]
+            assert daemon.processes() == old
+            assert recipients_offered(daemon) == "1000"
+            reload(daemon)
+            assert recipients_offered(daemon) == "5"
+        assert alive(old) == set()
+
+
+def test_stopping_amid_a_reload(operator_a: Daemon) -> None:
+    change(operator_a, "process", stop_seconds="0.5", workers="2")
+    with served(operator_a) as daemon:
+        seen = daemon.processes()
+        with begun(daemon):  # it holds its worker until that one's time is over
+            daemon.hang_up()
+            until_now(lambda: len(daemon.processes("worker") - seen) == 1, PATIENCE)
+            seen |= daemon.processes()
+            assert daemon.stop() == 0
+        assert alive(seen) == set()
+        assert daemon.events("daemon.stopped")
+        assert daemon.events("reload.done") == []
+        assert daemon.events("process.stuck") == []
+
+
+def test_signals_amid_a_reload_count_as_one(operator_a: Daemon) -> None:
+    with served(operator_a) as daemon:
+        daemon.hang_up()
+        wait(daemon, "reload.begun")
+        first = daemon.processes()
+        for limit in ("5", "6"):
+            change(daemon, "inbound", max_recipients=limit)
+            daemon.hang_up()
+        wait(daemon, "reload.done", 2)
+        assert recipients_offered(daemon) == "6"
+        assert daemon.processes() & first == set()
+        assert daemon.stop() == 0
+        assert len(daemon.events("reload.begun")) == 2
+
+
+def test_couriers_never_work_side_by_side(tmp_path: Path) -> None:
+    # A lease that the one before still holds must not be freed: its message would be sent twice.
+    b = operator(tmp_path / "b", "b")
+    a = operator(tmp_path / "a", "a", {"b.mssante.fr": b.endpoint})
+    recipient = "cardiologie@b.mssante.fr"
+    letter = tmp_path / "letter.eml"
+    letter.write_bytes(b"From: claire.martin@a.mssante.fr\nSubject: x\n\nBonjour\n")
+    with served(b), served(a):
+        (stalled,) = b.processes("worker")
+        os.kill(stalled, signal.SIGSTOP)
+        try:
+            a.run("message", "send", str(letter), "--from", MARTIN, "--to", recipient)
+            until_now(lambda: '"in_flight": 1' in a.run("queue", "summary", "--json"))
+            a.hang_up()
+            until_now(lambda: len(a.processes("maintenance")) == 1, PATIENCE)
+            until_now(lambda: len(a.processes("courier")) == 2, PATIENCE)
+            assert len(a.events("courier.started")) == 1
+        finally:
+            os.kill(stalled, signal.SIGCONT)
+        wait(a, "reload.done")
+        until_now(lambda: len(a.events("courier.started")) == 2)
+        assert [one["leases_freed"] for one in a.events("courier.started")] == [0, 0]
+        until_now(lambda: len(b.entries(recipient)) == 1)
+        assert len(a.processes("courier")) == 1
+        assert '"in_flight": 1' not in a.run("queue", "summary", "--json")
+        assert len(b.entries(recipient)) == 1

@@ -1,0 +1,47 @@
+"""Blobs as tests look at them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mailstore.blobs import FileBlobStore
+from mailstore.compression import Zstd
+from mailstore.errors import StoreUnavailable
+from mailstore.keys import Keyring, make_first
+from mailstore.sealing import Form
+
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def keyring(folder: Path) -> Keyring:
+    """The keys of a folder, made if there are none."""
+    path = folder / "keys"
+    make_first(path, MADE)
+    return Keyring(path)
+
+
+def _has_zstd() -> bool:
+    try:
+        Zstd()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+FORMS = ("plain", "encrypted", *(("zstd", "encrypted-zstd") if _has_zstd() else ()))
+
+
+def form(name: str, folder: Path) -> Form:
+    """One of the forms that a store may have, with keys of that folder."""
+    keys = keyring(folder) if name.startswith("encrypted") else None
+    return Form(keys, Zstd() if name.endswith("zstd") else None)
+
+
+def content(store: FileBlobStore, blob: object) -> bytes:
+    """All of a blob, as a reader gets it."""
+    with store.open(str(blob)) as file:
+        return file.read()
+
+
+def visible(root: Path) -> list[Path]:
+    """The files of all blobs."""
+    return [path for path in root.glob("*/*") if path.parent.name != "tmp"]
