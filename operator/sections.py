@@ -255,7 +255,8 @@ class Inbound(Section):
     )
     max_commands: Count = Field(
         5000,
-        description="Commands since the last message accepted, after which a connection is ended.",
+        description="Commands since the last message accepted, after which a connection is ended; "
+        "chunks of a kilobyte or more do not count.",
     )
     max_header_bytes: Count = Field(262_144, description="Octets of a message's header section.")
     max_header_fields: Count = Field(1000, description="Fields of a message's header section.")

@@ -20,10 +20,14 @@ OVERRUN: Final = 10  # times the limit that is read of a message refused for its
 
 
 class Body:
-    """A message on its way into a draft; the first problem met is kept, the rest is passed over."""
+    """A message on its way into a draft; the first problem met is kept, the rest is passed over.
 
-    def __init__(self, draft: Draft, limit: int, header_limit: int) -> None:
+    It has one `pace`, in however many chunks it comes: each would begin with a grace of its own.
+    """
+
+    def __init__(self, draft: Draft, limit: int, header_limit: int, pace: Pace) -> None:
         self.draft = draft
+        self.pace = pace
         self.header = HeaderCollector(header_limit)
         self.problem: SmtpError | None = None
         self.chunks = ChunkChecker()

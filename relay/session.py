@@ -37,6 +37,8 @@ from relay.transaction import (
     compose,
 )
 
+_PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many
+
 _TOO_MANY_OF_PEER: Final = Reply(421, "4.7.0", "Too many connections with your certificate")
 _TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connection, open another")
 
@@ -253,7 +255,7 @@ class Session(Connection):
             raise SyntaxRefused("No valid recipients", code=554, enhanced="5.5.1")
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         body = self._begin_body(transaction)
-        await receive_data(Source(self._inbound, Pace(self._context.limits)), body)
+        await receive_data(Source(self._inbound, body.pace), body)
         await self._finish(transaction, body)
 
     async def smtp_BDAT(self, arg: str | None) -> None:
@@ -263,30 +265,31 @@ class Session(Connection):
         except SyntaxRefused as error:
             # Where the chunk ends is not known, so nothing after it can be read as a command.
             raise Disconnected(error.reply) from None
-        source = Source(self._inbound, Pace(self._context.limits))
         try:
             transaction = self._current()
             if not transaction.recipients:
                 raise SyntaxRefused("No valid recipients", code=554, enhanced="5.5.1")
         except SmtpError:
-            await self._skip(source, chunk)
+            await self._skip(chunk)
             raise
         body = transaction.body or self._begin_body(transaction)
         if body.exceeds(chunk.size):
             raise Disconnected(body.too_big.reply, f"a chunk of {chunk.size} octets")
-        await receive_chunk(source, body, chunk.size, last=chunk.last)
+        await receive_chunk(Source(self._inbound, body.pace), body, chunk.size, last=chunk.last)
         if chunk.last:
             await self._finish(transaction, body)
         elif body.problem is not None:
             self._abandon()
             raise self._told(body.problem)
         else:
+            if chunk.size >= _PROGRESS:
+                self._tally.commands -= 1
             await self.push(f"250 2.0.0 {chunk.size} octets received")
 
-    async def _skip(self, source: Source, chunk: Chunk) -> None:
+    async def _skip(self, chunk: Chunk) -> None:
         if chunk.size > self._context.policy.max_message_bytes * OVERRUN:
             raise Disconnected(Reply(552, "5.3.4", "Chunk over the limit for messages"))
-        await skip(source, chunk.size)
+        await skip(Source(self._inbound, Pace(self._context.limits)), chunk.size)
 
     def _told(self, problem: SmtpError) -> SmtpError:
         """The problem, once the guard over the disk knows of it."""
@@ -297,7 +300,8 @@ class Session(Connection):
     def _begin_body(self, transaction: Transaction) -> Body:
         policy = self._context.policy
         draft = self._context.blobs.draft()
-        transaction.body = Body(draft, policy.max_message_bytes, policy.max_header_bytes)
+        pace = Pace(self._context.limits)
+        transaction.body = Body(draft, policy.max_message_bytes, policy.max_header_bytes, pace)
         return transaction.body
 
     async def _finish(self, transaction: Transaction, body: Body) -> None:

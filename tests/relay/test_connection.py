@@ -81,6 +81,45 @@ async def test_a_message_below_the_rate_is_cut_off(tmp_path: Path, verb: str) ->
         assert len(server.entries(ACTIVE)) == 1
 
 
+async def test_small_chunks_buy_no_time(tmp_path: Path) -> None:
+    # Each chunk comes within the grace, the message does not.
+    limits = Limits(min_rate=100_000, rate_grace_seconds=0.4, data_idle_seconds=60)
+    async with inbound(tmp_path, limits=limits) as server:
+        caller = await call(server)
+        await caller.begin()
+        said = "250"
+        for _ in range(100):
+            caller.writer.write(b"BDAT 4\r\nx:")
+            await asyncio.sleep(0.05)
+            caller.writer.write(b"\r\n")
+            said = await asyncio.wait_for(caller.hear(), 10)
+            if not said.startswith("250 "):
+                break
+        assert said.startswith("421 4.4.2 Message comes too slowly")
+        caller.close()
+
+
+async def test_a_message_in_many_chunks_is_not_too_many_commands(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(max_commands=10)) as server:
+        caller = await call(server)
+        await caller.begin()
+        line = b"0123456789abcd\r\n"
+        caller.writer.write(b"BDAT 2\r\n\r\n")  # the end of an empty header section
+        assert (await caller.hear()).startswith("250 ")
+        for _ in range(30):
+            caller.writer.write(b"BDAT 1024\r\n" + line * 64)
+            assert (await caller.hear()).startswith("250 2.0.0 1024 octets")
+        assert (await caller.say("BDAT 0 LAST")).startswith("250 2.0.0 Accepted")
+        await caller.begin()
+        said = []
+        for _ in range(10):
+            caller.writer.write(b"BDAT 16\r\n" + line)
+            said.append((await caller.hear())[:9])
+        assert said[0] == "250 2.0.0"
+        assert said[-1] in {"421 4.7.0", ""}
+        caller.close()
+
+
 async def test_silence_in_a_message_is_cut_off(tmp_path: Path) -> None:
     async with inbound(tmp_path, limits=Limits(data_idle_seconds=0.3)) as server:
         caller = await call(server)
