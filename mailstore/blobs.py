@@ -11,26 +11,26 @@ freed within a grace period of that. Files have mode 0600, directories 0700, and
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from mailstore.draft_folder import sweep_drafts
 from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.guard import Guard
 from mailstore.opening import open_content, read_header
 from mailstore.sealing import HEADER, Form, Header, lengths
-from mailstore.syncing import AVAILABLE, sync_directory, sync_filesystem
+from mailstore.steps import reached
+from mailstore.syncer import Syncer
+from mailstore.syncing import sync_directory
 
 __all__ = ["Draft", "FileBlobStore"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
-_TOGETHER = 3  # drafts from which on syncing the whole file system is cheaper than one by one
-_SYNC_THREADS = 8  # files and directories that one process syncs side by side
 
 
 class FileBlobStore:
@@ -50,23 +50,17 @@ class FileBlobStore:
                 directory.mkdir(mode=0o700, exist_ok=True)
                 sync_directory(directory.parent)
             self._guard = Guard(root)
+            self._syncer = Syncer(root)
         except OSError as error:
             raise StoreUnavailable(
                 f"cannot make the blob store {root}: {error.strerror}"
             ) from error
         self._fanouts = {name: root / name for name in (f"{i:02x}" for i in range(256))}
-        # Fan-out directories whose entry in the root this process knows to be on disk.
-        self._anchored: set[Path] = set()
-        self._descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="blob-sync")
 
     def close(self) -> None:
         """End the syncing threads, once they are done."""
-        self._pool.shutdown()
+        self._syncer.close()
         self._guard.close()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
     def draft(self) -> Draft:
         """Begin a new blob, in memory as long as it is small."""
@@ -91,51 +85,28 @@ class FileBlobStore:
         """
         if self.form.keys is not None:
             self.form.keys.refresh()
+        since = self._syncer.failures
+        begun = [draft.spilled for draft in drafts]
+        reached("blobs.sealing")
         with self._guard:
             outcomes = [self._write(draft, anew=anew) for draft in drafts]
+        reached("blobs.written")
         written = [i for i, draft in enumerate(drafts) if not draft.ended]
-        together = len(written) >= _TOGETHER and self._sync_everything()
-        # Only the waiting for the disk is spread over threads: the rest is quick, and threads that
-        # contend for the interpreter would slow it down.
-        failures: Iterable[StoreUnavailable | None] = (
-            repeat(None) if together else self._pool.map(_try, [drafts[i].sync for i in written])
+        failure = self._syncer.contents(
+            [drafts[i] for i in written if not begun[i]],
+            [drafts[i] for i in written if begun[i]],
+            since,
         )
-        waited = list(zip(written, failures, strict=False))
+        reached("blobs.synced")
         with self._guard:
-            for i, failure in waited:
-                outcomes[i] = failure or self._place(drafts[i])
-        fanouts = {self._fanout(name) for name in outcomes if isinstance(name, str)}
-        if together and self._sync_everything():
-            self._anchored |= fanouts
-            return outcomes
-        return self._vouch(outcomes, fanouts)
-
-    def _sync_everything(self) -> bool:
-        """Sync the whole file system; False where that fails, or cannot be done, as one."""
-        if not AVAILABLE:
-            return False
-        try:
-            sync_filesystem(self._descriptor)
-        except OSError:
-            return False  # one by one, the files say whose error it is
-        return True
-
-    def _vouch(
-        self, outcomes: list[str | StoreUnavailable], fanouts: set[Path]
-    ) -> list[str | StoreUnavailable]:
-        """Sync the directories of blobs that are in place, one by one."""
-        # Another process may have made a fan-out directory, or a blob in it, and not synced it yet.
-        # So both are synced by each process that is to vouch for them.
-        unanchored = fanouts - self._anchored
-        directories = [*fanouts, *([self.root] if unanchored else [])]
-        synced = dict(zip(directories, self._pool.map(_sync, directories), strict=True))
-        root_failure = synced.get(self.root)
-        if root_failure is None:
-            self._anchored |= unanchored
-        else:
-            synced.update(dict.fromkeys(unanchored, root_failure))
+            for i in written:
+                outcomes[i] = self._place(drafts[i], failure)
+                reached("blobs.placing")
+        reached("blobs.placed")
+        named = {self._fanout(name) for name in outcomes if isinstance(name, str)}
+        failed = self._syncer.names(named, since)
         return [
-            (synced[self._fanout(outcome)] or outcome) if isinstance(outcome, str) else outcome
+            failed.get(self._fanout(outcome), outcome) if isinstance(outcome, str) else outcome
             for outcome in outcomes
         ]
 
@@ -231,19 +202,7 @@ class FileBlobStore:
 
         Returns their number. Raises StoreUnavailable.
         """
-        removed = 0
-        try:
-            for path in self._drafts.iterdir():
-                # A living draft may end, and its file go, at any moment.
-                try:
-                    if path.stat().st_mtime < older_than.timestamp():
-                        path.unlink()
-                        removed += 1
-                except FileNotFoundError:
-                    continue
-        except OSError as error:
-            raise StoreUnavailable(f"cannot sweep {self._drafts}: {error.strerror}") from error
-        return removed
+        return sweep_drafts(self._drafts, older_than)
 
     def _fanout(self, blob: str) -> Path:
         return self._fanouts[blob[:2]]
@@ -253,9 +212,10 @@ class FileBlobStore:
         blob = draft.blob
         try:
             fanout = self._fanout(blob)
-            if fanout not in self._anchored:
+            if not self._syncer.anchored(fanout):
                 fanout.mkdir(mode=0o700, exist_ok=True)
-            if not anew and not draft.ended and self._counts_on(blob, draft.size):
+            doubtful = anew or self._syncer.doubtful(fanout)
+            if not doubtful and not draft.ended and self._counts_on(blob, draft.size):
                 draft.discard()
             else:
                 draft.spill()
@@ -283,34 +243,24 @@ class FileBlobStore:
         header = self.header(blob) if found > HEADER else None
         return header is not None and (header.stored, header.size) == (found, size)
 
-    def _place(self, draft: Draft) -> str | StoreUnavailable:
-        target = self.path(draft.blob)
-        failure = _try(lambda: draft.place(target))
+    def _place(self, draft: Draft, failure: StoreUnavailable | None) -> str | StoreUnavailable:
+        """Give a synced draft its name, or with a failure none of its group."""
         if failure is not None:
+            draft.discard()
+            return failure
+        target = self.path(draft.blob)
+        try:
+            draft.place(target)
+        except StoreUnavailable as error:
             # Should someone have removed the directory, the next attempt makes it again.
-            self._anchored.discard(target.parent)
-        return failure or draft.blob
+            self._syncer.forget(target.parent)
+            return error
+        return draft.blob
 
 
 def _any_blob(fanout: Path) -> str | None:
     with suppress(FileNotFoundError), os.scandir(fanout) as found:
         return next((entry.name for entry in found if _NAME.fullmatch(entry.name)), None)
-    return None
-
-
-def _sync(path: Path) -> StoreUnavailable | None:
-    try:
-        sync_directory(path)
-    except OSError as error:
-        return _failure(f"cannot sync {path}", error)
-    return None
-
-
-def _try(step: Callable[[], None]) -> StoreUnavailable | None:
-    try:
-        step()
-    except StoreUnavailable as error:
-        return error
     return None
 
 

@@ -223,6 +223,11 @@ def _unwell_reason(error: SQLAlchemyError) -> str | None:
     return f"{first_line}; is its schema up to date? (mssante db upgrade)" if outdated else None
 
 
+def placeholder(connection: Connection) -> str:
+    """What stands for a value in SQL handed to the driver as it is."""
+    return "?" if connection.dialect.name == "sqlite" else "%s"
+
+
 def insert_or_ignore(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":
     """Start an INSERT that leaves a row alone which exists already, whatever the constraint.
 

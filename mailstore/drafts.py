@@ -19,6 +19,7 @@ from mailstore.errors import BlobDamaged, StoreUnavailable
 from mailstore.keys import open_private
 from mailstore.opening import Content
 from mailstore.sealing import HEADER, SEGMENT, Form, Sealer
+from mailstore.steps import reached
 
 MEMORY_LIMIT = 256 * 1024  # bytes of a draft that never touches the disk before it is sealed
 _PROCESS = uuid4().hex  # so that processes that share the folder never meet
@@ -64,6 +65,7 @@ class Draft:
                 self._flush()
             except OSError as error:
                 self._fail(error)
+            reached("draft.spilled")
 
     @property
     def spilled(self) -> bool:
@@ -102,6 +104,17 @@ class Draft:
     def ended(self) -> bool:
         """Whether it was discarded or placed, or failed."""
         return self._ended is not None
+
+    def sealed(self) -> bytes:
+        """All of it in the form of a blob, for one that has not spilled; ends it."""
+        self._check_open()
+        sealer = self._form.sealer()
+        with memoryview(self._buffer) as data:
+            parts = sealer.segments(data, last=True)
+            whole = b"".join([sealer.header(self.blob, self.size), *parts])
+            del parts  # one may be a view of the buffer
+        self._end("the draft was sealed")
+        return whole
 
     # What follows is for the blob store alone, in this order: each step is a group's, and the
     # syncing of a group takes place side by side. Each raises StoreUnavailable, and then the draft

@@ -18,7 +18,7 @@ from mailstore.addresses import address_key, parse_address, parse_domain
 from mailstore.dialect import insert_or_ignore
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType, check_attachment
-from mailstore.schema import domains, entries, mailboxes, messages
+from mailstore.schema import domains, entries, mailbox_changes, mailboxes, messages
 
 _USED = func.sum(messages.c.size)
 
@@ -173,6 +173,7 @@ def set_state(conn: Connection, address: str, state: MailboxState) -> Mailbox:
     )
     if not changed.rowcount:
         raise InvalidState(f"the mailbox {mailbox.address} is closed, which is final")
+    _note_change(conn)
     return get_mailbox(conn, address)
 
 
@@ -183,7 +184,13 @@ def set_quota(conn: Connection, address: str, quota: int | None) -> Mailbox:
     """
     mailbox = get_mailbox(conn, address)
     conn.execute(update(mailboxes).where(mailboxes.c.id == mailbox.id).values(quota=quota))
+    _note_change(conn)
     return get_mailbox(conn, address)
+
+
+def change_number(conn: Connection) -> int:
+    """A number that is another one after a mailbox was changed (not: added)."""
+    return int(conn.scalar(select(mailbox_changes.c.number)) or 0)
 
 
 def used_octets(conn: Connection, mailbox_id: int) -> int:
@@ -198,6 +205,10 @@ def used_by_mailbox(conn: Connection, domain: str | None = None) -> dict[int, in
     if domain is not None:
         query = _of_domain(conn, query.join(mailboxes), domain)
     return {row[0]: int(row[1]) for row in conn.execute(query.group_by(entries.c.mailbox_id))}
+
+
+def _note_change(conn: Connection) -> None:
+    conn.execute(update(mailbox_changes).values(number=mailbox_changes.c.number + 1))
 
 
 def _of_domain(conn: Connection, query: Select[Any], name: str | None) -> Select[Any]:

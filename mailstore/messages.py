@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select
+from sqlalchemy import Connection, Row, Select, select
 
 from mailstore.errors import NotFound
-from mailstore.schema import entries, messages
+from mailstore.rows import Inserter
+from mailstore.schema import entries, messages, microseconds
+
+_MESSAGES = Inserter(messages, messages.c.keys())
+_ENTRIES = Inserter(entries, ("mailbox_id", "message_id", "recipient", "delivered_at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +75,34 @@ class StoredMessage:
 
 
 def store_messages(conn: Connection, new: Sequence[NewMessage], *, now: datetime) -> None:
-    """Insert messages and their entries, delivered at `now`; two statements whatever their number.
+    """Insert messages and their entries, delivered at `now`, in few statements (`mailstore.rows`).
 
     Messages keep their order within each mailbox. Violated constraints (an id used twice, a mailbox
     that is gone) pass as sqlalchemy.exc.IntegrityError: the group as a whole is not stored.
     """
-    if not new:
-        return
-    fields = messages.c.keys()
-    conn.execute(
-        insert(messages), [{name: getattr(item.message, name) for name in fields} for item in new]
+    _MESSAGES.insert(conn, [_values(item.message) for item in new])
+    at = microseconds(now)
+    _ENTRIES.insert(
+        conn,
+        [
+            (delivery.mailbox_id, item.message.id, delivery.recipient, at)
+            for item in new
+            for delivery in item.deliveries
+        ],
     )
-    rows = [
-        {
-            "mailbox_id": delivery.mailbox_id,
-            "message_id": item.message.id,
-            "recipient": delivery.recipient,
-            "delivered_at": now,
-        }
-        for item in new
-        for delivery in item.deliveries
-    ]
-    if rows:
-        conn.execute(insert(entries), rows)
+
+
+def _values(message: Message) -> tuple[object, ...]:
+    return (
+        message.id,
+        message.sender,
+        message.blob,
+        message.size,
+        message.trace,
+        message.peer,
+        message.session,
+        microseconds(message.received_at),
+    )
 
 
 def list_entries(

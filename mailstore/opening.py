@@ -14,8 +14,10 @@ from mailstore.errors import BlobDamaged, KeyMissing
 from mailstore.keys import Key, Keyring
 from mailstore.sealing import FRAME, HEADER, LONGEST, SEGMENT, Header, Opener
 
+Stored = io.RawIOBase | io.BytesIO  # a blob in its form; it can be sought in
 
-def open_content(file: io.FileIO, name: str, keys: Keyring | None) -> BinaryIO:
+
+def open_content(file: Stored, name: str, keys: Keyring | None) -> BinaryIO:
     """The content of the blob `name`, from its file, which is closed with it or by an error.
 
     Raises BlobDamaged, KeyMissing, StoreUnavailable, OSError; so may each reading afterwards.
@@ -23,12 +25,13 @@ def open_content(file: io.FileIO, name: str, keys: Keyring | None) -> BinaryIO:
     try:
         header = read_header(file)
         if header is None:
+            file.seek(0)
             _hold_to(name, file)
             file.seek(0)
-            return io.BufferedReader(file)
+            return io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
         key = None if header.key_id is None else _key(keys, header.key_id)
         opener = Opener(key, header, Zstd() if header.compressed else None)
-        opener.check(name, os.fstat(file.fileno()).st_size)
+        opener.check(name, file.seek(0, os.SEEK_END))
         content = Content(file, header, opener, name=f"cannot read the blob {name}: ")
         if key is None:
             _hold_to(name, content)
@@ -39,12 +42,13 @@ def open_content(file: io.FileIO, name: str, keys: Keyring | None) -> BinaryIO:
         raise
 
 
-def read_header(file: io.FileIO) -> Header | None:
+def read_header(file: Stored) -> Header | None:
     """The header of a blob's file, None for one without. Raises BlobDamaged and OSError."""
-    return Header.parse(os.pread(file.fileno(), HEADER, 0))
+    file.seek(0)
+    return Header.parse(file.read(HEADER) or b"")
 
 
-def _hold_to(name: str, content: io.RawIOBase) -> None:
+def _hold_to(name: str, content: Stored) -> None:
     """Hold content to its hash."""
     digest, buffer = hashlib.sha256(), bytearray(SEGMENT)
     while octets := content.readinto(buffer):
@@ -64,7 +68,7 @@ class Content(io.RawIOBase):
 
     def __init__(
         self,
-        file: io.FileIO,
+        file: Stored,
         header: Header,
         opener: Opener,
         *,

@@ -2,7 +2,8 @@
 
 The upper layer adds its queue tables to this same `metadata`, so that a message, its mailbox
 entries and its queue rows are committed in one transaction. Rows are narrow: bodies live in the
-blob store. What changes here needs a migration; a test compares the two.
+blob store, small ones in a table of their own. What changes here needs a migration; a test compares
+the two.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -40,15 +42,18 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Turn an aware datetime of any zone into microseconds."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a time with its zone is needed, not the naive {value.isoformat()}")
-        return (value - _EPOCH) // _MICROSECOND
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Turn microseconds into a datetime in UTC."""
         return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+def microseconds(value: datetime) -> int:
+    """Whole microseconds since 1970 in UTC, as tables hold a time. ValueError for a naive one."""
+    if value.tzinfo is None:
+        raise ValueError(f"a time with its zone is needed, not the naive {value.isoformat()}")
+    return (value - _EPOCH) // _MICROSECOND
 
 
 metadata = MetaData(
@@ -128,4 +133,27 @@ entries = Table(
     Index(None, "mailbox_id", "id"),
     # A number, once given, is never given again, even after the last entry was deleted.
     sqlite_autoincrement=True,
+)
+
+# Small bodies, in the form that `mailstore.sealing` gives blobs. Not a column of `messages`: equal
+# bodies are stored once, and what lists messages need not read past them.
+bodies = Table(
+    "bodies",
+    metadata,
+    # The SHA-256 of the content.
+    Column("blob", LargeBinary(32), primary_key=True),
+    # When a message last came to count on it; as a file's time of modification, for its freeing.
+    Column("used_at", UtcTime, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    CheckConstraint("length(blob) = 32", name="blob_length"),
+)
+
+# One row, whose number changes whenever a mailbox does: what is remembered of mailboxes holds as
+# long as it stays.
+mailbox_changes = Table(
+    "mailbox_changes",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )

@@ -16,10 +16,11 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from mailstore.blobs import FileBlobStore
+from mailstore.bodies import Bodies, Prepared
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.steps import reached
 from relay import metrics
 from relay.errors import StoreDeferred
 from relay.queue import QueueItem, enqueue
@@ -29,14 +30,14 @@ _log = structlog.get_logger(__name__)
 
 MAX_GROUP: Final = 64
 
-_Sealed = tuple[Submission, str]  # with the name of its blob
+_Kept = tuple[Submission, Prepared]
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """Where messages are kept: bodies in `blobs`, everything else in `database`."""
 
-    blobs: FileBlobStore
+    blobs: Bodies
     database: Database
 
     def close(self) -> None:
@@ -50,17 +51,20 @@ def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[Sto
 
     `now` is the time at which they reach their mailboxes.  Every draft has ended by then.
     """
-    sealed = iter(store.blobs.seal([one.draft for submission in group for one in _all(submission)]))
+    drafts = [one.draft for submission in group for one in _all(submission)]
+    bodies = iter(store.blobs.prepare(drafts))
+    reached("blobs.anchored")
     results: list[StoreDeferred | None] = []
-    ready: list[tuple[int, list[_Sealed]]] = []
+    ready: list[tuple[int, list[_Kept]]] = []
     for index, submission in enumerate(group):
-        blobs = [(one, next(sealed)) for one in _all(submission)]
-        failed = next((blob for _, blob in blobs if not isinstance(blob, str)), None)
-        results.append(None if failed is None else StoreDeferred(str(failed)))
-        if failed is None:
-            ready.append((index, [(one, str(blob)) for one, blob in blobs]))
+        parts = [(one, next(bodies)) for one in _all(submission)]
+        kept = [(one, body) for one, body in parts if isinstance(body, Prepared)]
+        why = next((str(body) for _, body in parts if not isinstance(body, Prepared)), None)
+        results.append(None if why is None else StoreDeferred(why))
+        if why is None:
+            ready.append((index, kept))
     try:
-        _insert(store.database, [one for _, parts in ready for one in parts], now)
+        _insert(store, [one for _, parts in ready for one in parts], now)
     except StoreUnavailable as error:
         for index, _ in ready:
             results[index] = StoreDeferred(str(error))
@@ -68,7 +72,7 @@ def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[Sto
         # One row was refused (a mailbox deleted meanwhile, say): find out whose, spare the others.
         for index, parts in ready:
             try:
-                _insert(store.database, parts, now)
+                _insert(store, parts, now)
             except StoreUnavailable as error:
                 results[index] = StoreDeferred(str(error))
             except DBAPIError as error:
@@ -81,12 +85,18 @@ def _all(submission: Submission) -> tuple[Submission, ...]:
     return (submission, submission.report) if submission.report else (submission,)
 
 
-def _insert(database: Database, sealed: Sequence[_Sealed], now: datetime) -> None:
-    if not sealed:
+def _insert(store: Store, kept: Sequence[_Kept], now: datetime) -> None:
+    if not kept:
         return
-    with database.write() as connection:
-        store_messages(connection, [_row(*one) for one in sealed], now=now)
-        enqueue(connection, [item for submission, _ in sealed for item in _queue_items(submission)])
+    rows = [_row(submission, body.blob) for submission, body in kept]
+    items = [item for submission, _ in kept for item in _queue_items(submission)]
+    with store.database.write() as connection:
+        reached("rows.begun")
+        store.blobs.keep(connection, [body for _, body in kept], now=now)
+        store_messages(connection, rows, now=now)
+        enqueue(connection, items)
+        reached("rows.inserted")
+    reached("rows.committed")
 
 
 def _row(submission: Submission, blob: str) -> NewMessage:

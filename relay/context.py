@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mailstore.blobs import FileBlobStore
+from mailstore.bodies import Bodies
 from relay.acceptance import Intake
 from relay.address import Address
 from relay.admission import Policy
@@ -32,7 +32,7 @@ class SessionContext:
     policy: Policy
     perimeter: Perimeter
     directory: Directory
-    blobs: FileBlobStore
+    blobs: Bodies
     spool: Spool
     scanning: Scanning
     intake: Intake

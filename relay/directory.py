@@ -1,8 +1,9 @@
 """The mailstore's answer to "who is this recipient?", for the session and for local submission.
 
-A mailbox found open for mail is remembered for `REMEMBERED` seconds, so that a busy session does
-not ask the database for each message: one that is suspended or closed may take mail for so long.
-Whatever is refused is asked anew each time.
+A mailbox found open for mail is remembered, so that a busy session does not ask the database for
+each message.  That is relied on for `REMEMBERED` seconds after the mailstore's number of changes
+was last seen unchanged: a mailbox that is suspended or closed may take mail for so long.  Whatever
+is refused is asked anew each time.  Sessions that ask at the same time are answered by one query.
 
 A mailbox with a quota is full when it holds that much, or would with a message of the size declared
 for it (RFC 1870 §6.1).  Nothing is reserved: messages that arrive at the same time, or come without
@@ -11,7 +12,7 @@ a size, may each pass, so that a mailbox may end up over its quota by as much as
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,13 +20,17 @@ from sqlalchemy import Connection
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes import Mailbox, is_local_domain, resolve, used_octets
+from mailstore.mailboxes import Mailbox, change_number, is_local_domain, resolve, used_octets
 from relay.address import Address
 from relay.admission import MailboxState
 from relay.errors import StoreDeferred
 
 REMEMBERED: Final = 1.0  # seconds
-_MOST: Final = 10_000  # addresses remembered at once
+FORGOTTEN: Final = 60.0  # seconds after which everything is asked anew, whatever the number says
+_MOST: Final = 20_000  # addresses remembered at once
+_BATCH: Final = 200  # addresses looked up by one query
+
+_Question = tuple[Address, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,42 +42,99 @@ class Found:
     bounded: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    number: int
+    found: list[Found]
+
+
 class Directory:
     """Looks addresses up in the database, in a thread; `clock` is monotonic, in seconds."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._clock = clock
-        self._open: dict[Address, tuple[float, Found]] = {}
+        self._open: dict[Address, Found] = {}
+        self._number: int | None = None  # of the mailstore's changes, when they were found open
+        self._holds_until = float("-inf")
+        self._ends = float("-inf")
+        self._waiting: list[tuple[_Question, asyncio.Future[Found]]] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    def remembered(self, address: Address) -> Found | None:
+        """What is known of an address without asking; only open mailboxes without a quota are."""
+        return self._open.get(address) if self._clock() < self._holds_until else None
 
     async def lookup(self, address: Address, size: int | None = None) -> Found:
         """Find one address, for a message of `size` octets, None where it is not known.
 
         Raises StoreDeferred if the database cannot say.
         """
-        known = self._open.get(address)
-        if known is not None and self._clock() < known[0]:
-            return known[1]
-        until = self._clock() + REMEMBERED
-        found = await asyncio.to_thread(self.find, address, size)
-        if found.state is MailboxState.ACTIVE and not found.bounded:
-            if len(self._open) >= _MOST:
-                self._open.clear()
-            self._open[address] = until, found
-        return found
+        known = self.remembered(address)
+        if known is not None:
+            return known
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Found] = loop.create_future()
+        self._waiting.append(((address, size), answer))
+        if self._asking is None:
+            self._asking = loop.create_task(self._answer())
+        return await answer
 
     def find(self, address: Address, size: int | None = None) -> Found:
         """Find one address, blocking.  Raises StoreDeferred."""
+        return self._ask([(address, size)]).found[0]
+
+    async def _answer(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+                questions = [question for question, _ in batch]
+                begun = self._clock()
+                try:
+                    answers = await asyncio.to_thread(self._ask, questions)
+                except Exception as error:  # nobody may be left waiting
+                    for _, answer in batch:
+                        if not answer.done():
+                            answer.set_exception(error)
+                    continue
+                self._remember(begun, questions, answers)
+                for (_, answer), found in zip(batch, answers.found, strict=True):
+                    if not answer.done():  # else the peer has gone
+                        answer.set_result(found)
+        finally:
+            self._asking = None
+
+    def _remember(self, begun: float, questions: Sequence[_Question], answers: _Answers) -> None:
+        if answers.number != self._number or begun >= self._ends or len(self._open) >= _MOST:
+            self._open.clear()
+            self._number, self._ends = answers.number, begun + FORGOTTEN
+        self._holds_until = begun + REMEMBERED
+        room = _MOST - len(self._open)
+        for (address, _), found in zip(questions[:room], answers.found, strict=False):
+            if found.state is MailboxState.ACTIVE and not found.bounded:
+                self._open[address] = found
+
+    def _ask(self, questions: Sequence[_Question]) -> _Answers:
+        texts = [str(address) for address, _ in questions]
         try:
             with self._database.read() as connection:
-                mailbox = resolve(connection, [str(address)]).get(str(address))
-                if mailbox is not None:
-                    state = _state(connection, mailbox, size or 0)
-                    return Found(state, mailbox.id, bounded=mailbox.quota is not None)
-                local = is_local_domain(connection, address.domain)
+                number = change_number(connection)
+                mailboxes = resolve(connection, texts)
+                found = [
+                    _found(connection, mailboxes.get(text), address, size or 0)
+                    for text, (address, size) in zip(texts, questions, strict=True)
+                ]
         except StoreUnavailable as error:
             raise StoreDeferred(str(error)) from error
+        return _Answers(number, found)
+
+
+def _found(connection: Connection, mailbox: Mailbox | None, address: Address, size: int) -> Found:
+    if mailbox is None:
+        local = is_local_domain(connection, address.domain)
         return Found(MailboxState.UNKNOWN if local else MailboxState.FOREIGN)
+    state = _state(connection, mailbox, size)
+    return Found(state, mailbox.id, bounded=mailbox.quota is not None)
 
 
 def _state(connection: Connection, mailbox: Mailbox, size: int) -> MailboxState:

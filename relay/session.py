@@ -9,6 +9,7 @@ import ssl
 from dataclasses import replace
 from typing import Final, cast
 
+from mailstore.steps import reached
 from relay import metrics
 from relay.address import Address, parse_path
 from relay.admission import (
@@ -306,6 +307,7 @@ class Session(Connection):
 
     async def _finish(self, transaction: Transaction, body: Body) -> None:
         """The message is here: judge it, make it durable, acknowledge it."""
+        reached("message.whole")
         if self._transcript is not None:
             self._transcript.remark(f"{body.draft.size} octets of the message")
         try:
@@ -313,6 +315,7 @@ class Session(Connection):
                 raise self._told(body.problem)
             submission = await self._judge(transaction, body)
             transaction.body = None  # its draft is the intake's from here on
+            reached("message.judged")
             await self._context.intake.accept(submission)
         finally:
             self._abandon()
@@ -328,8 +331,10 @@ class Session(Connection):
             receipt=submission.report.id if submission.report else "",
         )
         self._log.info("accepted", message=submission.id, size=size, recipients=count)
+        reached("answer.due")
         await self.push(f"250 2.0.0 Accepted as {submission.id}")
         self._outbound.flush()  # whatever else is pipelined, this reply must not wait
+        reached("answer.written")
 
     async def _judge(self, transaction: Transaction, body: Body) -> Submission:
         attempt = replace(

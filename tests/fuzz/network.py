@@ -154,7 +154,7 @@ class World:
             return (
                 not server.context.occupancy.sessions
                 and all(task.done() for task in self._tasks if task is not mine)
-                and not any((server.store.blobs.root / "tmp").iterdir())
+                and not any((server.store.blobs.blobs.root / "tmp").iterdir())
             )
 
         mine = asyncio.current_task()
@@ -169,7 +169,7 @@ class World:
             left = [task for task in self._tasks if not task.done() and task is not mine]
             raise AssertionError(
                 f"left behind: {server.context.occupancy.sessions}, {left}, "
-                f"{list((server.store.blobs.root / 'tmp').iterdir())}"
+                f"{list((server.store.blobs.blobs.root / 'tmp').iterdir())}"
             ) from None
         for task in self._tasks:
             # What asyncio would log once the task is forgotten.

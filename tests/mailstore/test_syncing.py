@@ -1,15 +1,16 @@
-"""Syncing a group as one: in the right order, and one by one where that fails."""
+"""Syncing a group as one: in the right order, and never trusted where that failed."""
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from mailstore import blobs as module
+from mailstore import syncer as module
 from mailstore.blobs import FileBlobStore
 from mailstore.drafts import Draft
+from mailstore.errors import StoreUnavailable
 from mailstore.syncing import AVAILABLE, sync_filesystem
 
 needs_syncfs = pytest.mark.skipif(not AVAILABLE, reason="no syncfs that reports errors here")
@@ -39,7 +40,7 @@ def test_the_real_call(tmp_path: Path) -> None:
 
 
 @needs_syncfs
-@pytest.mark.parametrize(("count", "syncs"), [(1, 0), (2, 0), (3, 2), (20, 2)])
+@pytest.mark.parametrize(("count", "syncs"), [(1, 0), (2, 0), (20, 2)])
 def test_a_group_is_synced_before_and_after_it_gets_its_names(
     store: FileBlobStore, monkeypatch: pytest.MonkeyPatch, count: int, syncs: int
 ) -> None:
@@ -56,41 +57,138 @@ def test_a_group_is_synced_before_and_after_it_gets_its_names(
     assert named == [0, count][:syncs]
 
 
+class Disk:
+    """Counts what is synced, and fails each call whose number among its kind is in `failing`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: dict[str, set[int]]) -> None:
+        self.calls: list[str] = []
+        self._failing = failing
+        kinds: list[tuple[object, str, str]] = [
+            (os, "fdatasync", "body"),
+            (os, "fsync", "directory"),
+            (module, "sync_filesystem", "all"),
+        ]
+        for owner, name, kind in kinds:
+            monkeypatch.setattr(owner, name, self._watched(kind, getattr(owner, name)))
+
+    def _watched(self, kind: str, call: Callable[[int], None]) -> Callable[[int], None]:
+        def watched(descriptor: int) -> None:
+            self.calls.append(kind)
+            if self.calls.count(kind) in self._failing.get(kind, ()):
+                raise OSError(errno.EIO, "Input/output error")
+            call(descriptor)
+
+        return watched
+
+
+@needs_syncfs
 @pytest.mark.parametrize("failing", [1, 2])
-def test_where_it_fails_each_is_synced_by_itself(
+def test_where_it_fails_nothing_of_the_group_is_trusted(
     store: FileBlobStore, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    calls: list[int] = []
+    # The error was told by now: each file, synced by itself, would have none to tell.
+    disk = Disk(monkeypatch, {"all": {failing}})
+    sealed = store.seal(drafts(store, 20))
+    assert [type(one) for one in sealed] == [StoreUnavailable] * 20
+    assert disk.calls == ["all"] * failing
+    assert not any((store.root / "tmp").iterdir())
 
-    def fails(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) == failing:
-            raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(module, "AVAILABLE", True)
-    monkeypatch.setattr(module, "sync_filesystem", fails)
-    synced: list[str] = []
-    fsync, fdatasync = os.fsync, os.fdatasync
+@needs_syncfs
+@pytest.mark.parametrize("failing", [1, 2])
+def test_what_was_not_synced_is_written_anew_when_it_comes_again(
+    store: FileBlobStore, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    disk = Disk(monkeypatch, {"all": {failing}})
+    store.seal(drafts(store, 20))
+    before = {path.name: path.stat().st_ino for path in store.root.glob("??/*")}
+    assert len(before) == (0 if failing == 1 else 20)
+    names = [str(name) for name in store.seal(drafts(store, 20))]
+    assert disk.calls == ["all"] * (failing + 2)
+    after = {path.name: path.stat().st_ino for path in store.root.glob("??/*")}
+    assert set(after) == set(names)
+    assert not any(after[name] == inode for name, inode in before.items())
+    # From then on they are counted on again.
+    store.seal(drafts(store, 20))
+    assert {path.name: path.stat().st_ino for path in store.root.glob("??/*")} == after
 
-    def one(descriptor: int) -> None:
-        synced.append("directory")
-        fsync(descriptor)
 
-    def body(descriptor: int) -> None:
-        synced.append("body")
-        fdatasync(descriptor)
+def test_a_directory_that_was_not_synced_is_no_proof(
+    store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.seal(drafts(store, 1))  # so that its fan-out is known to be on disk
+    (path,) = store.root.glob("??/*")
+    path.unlink()
+    disk = Disk(monkeypatch, {"directory": {1}})
+    (first,) = store.seal(drafts(store, 1))
+    assert isinstance(first, StoreUnavailable)
+    inode = path.stat().st_ino
+    assert store.seal(drafts(store, 1)) == [path.name]
+    assert path.stat().st_ino != inode
+    assert disk.calls.count("body") == 2
+    assert store.seal(drafts(store, 1)) == [path.name]
+    assert disk.calls.count("body") == 2
 
+
+@needs_syncfs
+def test_a_body_that_was_in_its_file_before_is_asked_itself(
+    store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What went wrong with it before the group was made is told to its own descriptor alone.
+    early = store.draft()
+    early.write(b"x" * 300_000)
+    assert early.spilled
+    disk = Disk(monkeypatch, {"body": {1}})
+    *others, last = store.seal([*drafts(store, 4), early])
+    assert all(isinstance(one, str) for one in others)
+    assert isinstance(last, StoreUnavailable)
+    assert disk.calls[:2] == ["all", "body"]
+
+
+@needs_syncfs
+def test_a_failure_told_to_somebody_else_is_ours_too(
+    store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     group = drafts(store, 4)
-    monkeypatch.setattr(os, "fsync", one)
-    monkeypatch.setattr(os, "fdatasync", body)
-    sealed = store.seal(group)
-    assert all(isinstance(name, str) and store.exists(name) for name in sealed)
-    assert synced.count("body") == (4 if failing == 1 else 0)
-    assert "directory" in synced
+    call, told = module.sync_filesystem, []
+
+    def told_to_another(descriptor: int) -> None:
+        if not told:
+            told.append(True)
+            monkeypatch.setattr(module, "sync_filesystem", fails)
+            assert all(isinstance(one, StoreUnavailable) for one in store.seal(drafts(store, 3)))
+            monkeypatch.setattr(module, "sync_filesystem", told_to_another)
+        call(descriptor)
+
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(module, "sync_filesystem", told_to_another)
+    assert all(isinstance(one, StoreUnavailable) for one in store.seal(group))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM])
+def test_where_there_is_no_such_call_each_is_synced_by_itself(
+    store: FileBlobStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(module, "sync_filesystem", refused)
+    monkeypatch.setattr(store._syncer, "_as_one", True)
+    disk = Disk(monkeypatch, {})
+    for count in (5, 6):
+        assert all(isinstance(name, str) for name in store.seal(drafts(store, count)))
+    assert disk.calls.count("all") == 1
+    assert disk.calls.count("body") == 6  # five of the second group are here already
 
 
 def test_without_it_everything_is_synced_one_by_one(
-    store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "AVAILABLE", False)
+    disk = Disk(monkeypatch, {})
+    store = FileBlobStore(tmp_path / "blobs")
     assert all(isinstance(name, str) for name in store.seal(drafts(store, 5)))
+    assert (disk.calls.count("all"), disk.calls.count("body")) == (0, 5)
+    store.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mailstore.bodies import SMALL
 from mailstore.database import Database
 from mailstore.messages import get_message, list_entries
 from mssante_operator import runtime
@@ -75,11 +76,21 @@ def test_local_and_remote_recipients_in_one_transaction(store: Store) -> None:
     assert [entry.recipient for entry in stored.entries] == [ACTIVE]
 
 
-def test_equal_bodies_are_stored_once(store: Store) -> None:
-    commit(store, [submission(store, b"same\r\n") for _ in range(3)], runtime.clock())
-    blobs = [p for p in store.blobs.root.rglob("*") if p.is_file()]
-    assert len(blobs) == 1
-    assert bodies(store) == [b"same\r\n"] * 3
+@pytest.mark.parametrize("lines", [1, SMALL // 6 + 1], ids=["small", "large"])
+def test_equal_bodies_are_stored_once(store: Store, lines: int) -> None:
+    for _ in range(2):
+        commit(store, [submission(store, b"same\r\n" * lines) for _ in range(3)], runtime.clock())
+    files = [p for p in store.blobs.blobs.root.rglob("*") if p.is_file()]
+    assert len(files) == (0 if lines == 1 else 1)
+    assert len(list(store.blobs.names())) == 1
+    assert bodies(store) == [b"same\r\n" * lines] * 6
+
+
+def test_small_and_large_bodies_in_one_group(store: Store) -> None:
+    texts = [b"%06d\r\n" % n * (1 if n % 2 else SMALL) for n in range(6)]
+    assert commit(store, [submission(store, text) for text in texts], runtime.clock()) == [None] * 6
+    assert bodies(store) == texts
+    assert len(list(store.blobs.blobs.names())) == 3
 
 
 def test_one_bad_row_spares_its_neighbours(store: Store) -> None:

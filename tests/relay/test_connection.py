@@ -19,7 +19,7 @@ from tests.support.waiting import until
 
 
 def temporary_files(server: Inbound) -> list[str]:
-    return [path.name for path in (server.store.blobs.root / "tmp").iterdir()]
+    return [path.name for path in (server.store.blobs.blobs.root / "tmp").iterdir()]
 
 
 # Time.

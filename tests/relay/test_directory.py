@@ -1,18 +1,22 @@
 """What the mailstore says of a recipient, on both databases (DOMAIN §3.2)."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event, update
 
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import MailboxState as StoredState
 from mailstore.mailboxes import get_mailbox, set_quota, set_state
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.schema import mailboxes
 from relay.acceptance import Store
 from relay.address import parse_address
 from relay.admission import MailboxState
-from relay.directory import REMEMBERED, Directory
+from relay.directory import FORGOTTEN, REMEMBERED, Directory
 from relay.errors import StoreDeferred
 from tests.support.clock import NOW
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store
@@ -29,6 +33,10 @@ def store(tmp_path: Path, database_url: str) -> Iterator[Store]:
         store_messages(connection, [NewMessage(message, (holds,))], now=NOW)
     yield store
     store.close()
+
+
+def ruin(database_url: str) -> None:
+    Path(database_url.removeprefix("sqlite:///")).write_bytes(b"garbage" * 1000)
 
 
 def limit(store: Store, address: str, quota: int | None) -> None:
@@ -99,7 +107,7 @@ async def test_full_is_over_once_there_is_room(store: Store) -> None:
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_database_that_is_unwell_puts_off(store: Store, database_url: str) -> None:
-    Path(database_url.removeprefix("sqlite:///")).write_bytes(b"garbage" * 1000)
+    ruin(database_url)
     with pytest.raises(StoreDeferred, match=r"451 4\.3\.0") as deferred:
         Directory(store.database).find(parse_address(ACTIVE))
     assert isinstance(deferred.value.__cause__, StoreUnavailable)
@@ -135,3 +143,74 @@ async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.M
     for address in (ACTIVE, "cardiologie@a.mssante.fr", ACTIVE.upper(), ACTIVE.title()):
         await directory.lookup(parse_address(address))
         assert len(directory._open) <= 2
+
+
+async def test_memory_outlasts_a_look_that_finds_no_change(store: Store) -> None:
+    now = [100.0]
+    directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
+    await directory.lookup(address)
+    now[0] += REMEMBERED
+    assert directory.remembered(address) is None
+    await directory.lookup(parse_address("nobody@a.mssante.fr"))  # the look
+    assert directory.remembered(address) is not None
+    now[0] += REMEMBERED
+    limit(store, SUSPENDED, 1)  # any change
+    await directory.lookup(parse_address("nobody@a.mssante.fr"))
+    assert directory.remembered(address) is None
+
+
+async def test_nothing_is_remembered_for_ever(store: Store) -> None:
+    # Whoever changes a mailbox by SQL does not count it.
+    now = [100.0]
+    directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
+    await directory.lookup(address)
+    with store.database.write() as connection:
+        connection.execute(update(mailboxes).values(state="suspended"))
+    now[0] += FORGOTTEN
+    assert (await directory.lookup(address)).state is MailboxState.SUSPENDED
+
+
+async def test_who_asks_together_is_answered_together(store: Store) -> None:
+    directory = Directory(store.database)
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        asked = [ACTIVE, SUSPENDED, CLOSED, ACTIVE.upper(), "nobody@gmail.com"]
+        found = await asyncio.gather(*(directory.lookup(parse_address(one)) for one in asked))
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert [one.state for one in found] == [
+        MailboxState.ACTIVE,
+        MailboxState.SUSPENDED,
+        MailboxState.CLOSED,
+        MailboxState.ACTIVE,
+        MailboxState.FOREIGN,
+    ]
+    assert sum("FROM mailboxes JOIN" in statement for statement in statements) == 1
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_everybody_hears_of_a_database_that_is_unwell(
+    store: Store, database_url: str
+) -> None:
+    store.database.close()
+    ruin(database_url)
+    directory = Directory(store.database)
+    asked = [directory.lookup(parse_address(one)) for one in (ACTIVE, SUSPENDED)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(one) for one in found] == [StoreDeferred, StoreDeferred]
+
+
+async def test_one_that_gives_up_leaves_the_others_their_answer(store: Store) -> None:
+    directory = Directory(store.database)
+    one = asyncio.create_task(directory.lookup(parse_address(ACTIVE)))
+    other = asyncio.create_task(directory.lookup(parse_address(SUSPENDED)))
+    await asyncio.sleep(0)  # both have asked
+    one.cancel()
+    assert (await other).state is MailboxState.SUSPENDED
+    with pytest.raises(asyncio.CancelledError):
+        await one

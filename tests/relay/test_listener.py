@@ -153,7 +153,7 @@ async def test_an_aborted_message_leaves_nothing(tmp_path: Path) -> None:
         caller.writer.transport.abort()
         await until(lambda: not server.context.occupancy.sessions)
         assert server.entries(ACTIVE) == []
-        await until(lambda: not any(p.is_file() for p in server.store.blobs.root.rglob("*")))
+        await until(lambda: not any(p.is_file() for p in server.store.blobs.blobs.root.rglob("*")))
 
 
 def test_a_port_in_use_is_an_error() -> None:

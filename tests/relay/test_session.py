@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from mailstore.bodies import SMALL
 from mailstore.drafts import Draft
 from mailstore.messages import get_message
 from mssante_operator import runtime
@@ -198,10 +199,11 @@ async def test_a_disk_nearly_full_puts_mail_off(tmp_path: Path) -> None:
 async def test_a_store_that_failed_takes_no_more_until_it_is_well(tmp_path: Path) -> None:
     async with inbound(tmp_path) as server:
         caller = await call(server)
-        tmp = server.store.blobs.root / "tmp"
+        tmp = server.store.blobs.blobs.root / "tmp"
         aside = tmp.rename(tmp.with_name("aside"))
         with capture_logs():
-            assert (await caller.send()).startswith("451 4.3.0 ")
+            large = b"From: <dr@b.mssante.fr>\r\n\r\n" + b"x\r\n" * SMALL
+            assert (await caller.send(body=large)).startswith("451 4.3.0 ")
             assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 4.3.0 ")
             watch = asyncio.create_task(server.context.spool.watch(0.05))
             assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 4.3.0 ")
@@ -217,7 +219,7 @@ async def test_a_body_that_cannot_be_written_is_read_to_its_end(tmp_path: Path) 
         caller = await call(server)
         await caller.begin()
         await caller.say("DATA")
-        tmp = server.store.blobs.root / "tmp"
+        tmp = server.store.blobs.blobs.root / "tmp"
         aside = tmp.rename(tmp.with_name("aside"))
         caller.writer.write(b"0123456789\r\n" * 60_000 + b".\r\nNOOP\r\n")
         assert (await caller.hear()).startswith("451 4.3.0 Mail store unavailable")
@@ -265,7 +267,7 @@ async def test_a_scanner_sees_the_message_before_it_is_accepted(
         assert octets == SECRET
         assert (facts.sender, facts.recipients) == ("dr@b.mssante.fr", (ACTIVE,))
         assert len(server.entries(ACTIVE)) == (verdict is CLEAN)
-        assert list((server.store.blobs.root / "tmp").iterdir()) == []
+        assert list((server.store.blobs.blobs.root / "tmp").iterdir()) == []
 
 
 async def test_a_message_to_one_mailbox_by_two_names_arrives_once(tmp_path: Path) -> None:

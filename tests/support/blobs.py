@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mailstore.blobs import FileBlobStore
+from mailstore.bodies import Bodies
 from mailstore.compression import Zstd
 from mailstore.errors import StoreUnavailable
 from mailstore.keys import Keyring, make_first
@@ -36,7 +37,7 @@ def form(name: str, folder: Path) -> Form:
     return Form(keys, Zstd() if name.endswith("zstd") else None)
 
 
-def content(store: FileBlobStore, blob: object) -> bytes:
+def content(store: FileBlobStore | Bodies, blob: object) -> bytes:
     """All of a blob, as a reader gets it."""
     with store.open(str(blob)) as file:
         return file.read()

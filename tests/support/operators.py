@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from mailstore.blobs import FileBlobStore
+from mailstore.bodies import Bodies
 from mailstore.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import MailboxState, add_domain, add_mailbox, get_mailbox, set_state
@@ -166,7 +167,8 @@ def make_store(folder: Path, url: str | None = None) -> Store:
     """A store with operator A's domain and mailboxes in every state."""
     url = url or f"sqlite:///{folder / 'store.db'}"
     migrate.upgrade(url)
-    store = Store(FileBlobStore(folder / "blobs"), Database(url))
+    database = Database(url)
+    store = Store(Bodies(FileBlobStore(folder / "blobs"), database), database)
     now = runtime.clock()
     with store.database.write() as connection:
         add_domain(connection, OURS, now=now)

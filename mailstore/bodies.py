@@ -1,0 +1,160 @@
+"""All bodies of messages: small ones in the database, larger ones in a blob store.
+
+A body is small if it has no more octets than the limit; where the limit was another one when it
+came, it is found all the same.  What is small becomes durable in the transaction of its message:
+`prepare` makes the others durable before, and `keep` puts the small ones into that transaction.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import BinaryIO, Final
+
+from sqlalchemy import Connection
+
+from mailstore import small
+from mailstore.database import Database
+from mailstore.drafts import Draft
+from mailstore.errors import BlobDamaged, NotFound, StoreUnavailable
+from mailstore.sealing import SEGMENT, Form, Header
+from mailstore.stores import BlobStore
+
+SMALL: Final = SEGMENT  # octets up to which a body is small, unless told otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A body's name; and its sealed octets, if they are still to be kept in the database."""
+
+    blob: str
+    sealed: bytes | None = None
+
+
+class Bodies:
+    """Bodies of one mailstore; as `BlobStore` to those who need not know where they are."""
+
+    def __init__(self, blobs: BlobStore, database: Database, limit: int = SMALL) -> None:
+        self.blobs = blobs
+        self._database = database
+        self._limit = limit
+        self._small = small.SmallBodies(database, blobs.form.keys)
+
+    @property
+    def form(self) -> Form:
+        """How new bodies are stored, here and there."""
+        return self.blobs.form
+
+    def close(self) -> None:
+        """Close the blob store; the database is its opener's."""
+        self.blobs.close()
+
+    def draft(self) -> Draft:
+        """Begin a new body, in memory as long as it is small."""
+        return self.blobs.draft()
+
+    def probe(self) -> None:
+        """Find out whether the blob store can be written to now. Raises StoreUnavailable."""
+        self.blobs.probe()
+
+    def sweep(self, older_than: datetime) -> int:
+        """Remove what processes that died have left half-way, before a time; how many."""
+        return self.blobs.sweep(older_than)
+
+    def prepare(
+        self, drafts: Sequence[Draft], *, anew: bool = False
+    ) -> list[Prepared | StoreUnavailable]:
+        """Make larger bodies durable and seal small ones; all drafts have ended by then.
+
+        In place of a draft that failed stands why; its neighbours are not touched by it.
+        """
+        if self.form.keys is not None:
+            self.form.keys.refresh()
+        large = [draft for draft in drafts if draft.spilled or draft.size > self._limit]
+        names = iter(self.blobs.seal(large, anew=anew) if large else ())
+        apart = set(map(id, large))
+        return [_named(next(names)) if id(draft) in apart else _sealed(draft) for draft in drafts]
+
+    def keep(
+        self, conn: Connection, prepared: Sequence[Prepared], *, now: datetime, anew: bool = False
+    ) -> None:
+        """Put what is small into a transaction, which makes it durable."""
+        rows = [(one.blob, one.sealed) for one in prepared if one.sealed is not None]
+        if rows:
+            small.keep(conn, rows, now=now, anew=anew)
+
+    def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
+        """Make a group of drafts durable without a message, as `BlobStore.seal`."""
+        found = self.prepare(drafts, anew=anew)
+        prepared = [one for one in found if isinstance(one, Prepared)]
+        try:
+            with self._database.write() as conn:
+                self.keep(conn, prepared, now=datetime.now(UTC), anew=anew)
+        except StoreUnavailable as error:
+            return [_failed(one, error) for one in found]
+        return [one.blob if isinstance(one, Prepared) else one for one in found]
+
+    def open(self, blob: str) -> BinaryIO:
+        """Open the content of a body for reading, verified as it is read.
+
+        Raises NotFound, and as its reading does BlobDamaged, KeyMissing and StoreUnavailable.
+        """
+        with suppress(NotFound):
+            return self._small.open(blob)
+        return self.blobs.open(blob)
+
+    def header(self, blob: str) -> Header | None:
+        """What a body's stored form says of itself, unverified; as `open` otherwise."""
+        with suppress(NotFound):
+            return self._small.header(blob)
+        return self.blobs.header(blob)
+
+    def exists(self, blob: str) -> bool:
+        """Tell whether a body is here."""
+        return self._small.exists(blob) or self.blobs.exists(blob)
+
+    def names(self) -> Iterator[str]:
+        """The names of all bodies, in order; those that come or go meanwhile may lack."""
+        merged = heapq.merge(self._small.names(), self.blobs.names())
+        return (name for name, _ in groupby(merged))
+
+    def keys_used(self, limit: int) -> set[bytes]:
+        """The names of the keys of so many bodies of each kind, for a look at the start."""
+        found = self.blobs.keys_used(limit)
+        for name in self._small.sample(limit):
+            with suppress(BlobDamaged, NotFound):
+                header = self._small.header(name)
+                if header is not None and header.key_id is not None:
+                    found.add(header.key_id)
+        return found
+
+    def unused_since(self, blob: str, time: datetime) -> bool:
+        """Whether a body is here and was neither stored nor counted on since a time."""
+        return self._small.unused_since(blob, time) or self.blobs.unused_since(blob, time)
+
+    def free(self, blob: str, unused_since: datetime) -> int | None:
+        """Remove a body wherever it was not used since; its octets if it was removed."""
+        freed = [self._small.free(blob, unused_since), self.blobs.free(blob, unused_since)]
+        octets = [one for one in freed if one is not None]
+        return sum(octets) if octets else None
+
+
+def _named(outcome: str | StoreUnavailable) -> Prepared | StoreUnavailable:
+    return Prepared(outcome) if isinstance(outcome, str) else outcome
+
+
+def _sealed(draft: Draft) -> Prepared | StoreUnavailable:
+    blob = draft.blob
+    try:
+        return Prepared(blob, draft.sealed())
+    except StoreUnavailable as error:
+        return error
+
+
+def _failed(one: Prepared | StoreUnavailable, error: StoreUnavailable) -> str | StoreUnavailable:
+    """What became of a body when the small ones were lost by an error."""
+    if isinstance(one, StoreUnavailable):
+        return one
+    return one.blob if one.sealed is None else error

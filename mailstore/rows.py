@@ -1,0 +1,49 @@
+"""Inserting many rows by few statements, for the group commit.
+
+One statement for each row costs a round trip on PostgreSQL, and on SQLite a release of the
+interpreter that other threads are quick to take.  Rows go in by statements of 512, 256 … 1 rows: a
+statement's text depends on their number, and so few texts stay prepared.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection, Table
+
+from mailstore.dialect import placeholder
+
+_SIZES: Final = tuple(2**power for power in range(9, -1, -1))
+
+
+class Inserter:
+    """`INSERT INTO table (columns) VALUES …`; `also` ends it, an ON CONFLICT clause for instance.
+
+    Values are those of the driver: whole microseconds for a time (`mailstore.schema.microseconds`).
+    """
+
+    def __init__(self, table: Table, columns: Sequence[str], also: str = "") -> None:
+        for name in columns:
+            table.c[name]  # KeyError for what is no column of it
+        # Names of the schema alone; values never are part of the text.
+        self._head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608
+        self._also = f" {also}" if also else ""
+        self._width = len(columns)
+        self._texts: dict[tuple[str, int], str] = {}
+
+    def insert(self, conn: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        """Insert the rows in their order, each with a value for every column."""
+        begin = 0
+        for size in _SIZES:
+            while len(rows) - begin >= size:
+                group = rows[begin : begin + size]
+                begin += size
+                values = tuple(value for row in group for value in row)
+                conn.exec_driver_sql(self._text(placeholder(conn), size), values)
+
+    def _text(self, mark: str, size: int) -> str:
+        text = self._texts.get((mark, size))
+        if text is None:
+            row = f"({', '.join([mark] * self._width)})"
+            text = self._head + ", ".join([row] * size) + self._also
+            self._texts[mark, size] = text
+        return text

@@ -1,0 +1,76 @@
+"""Named steps between a message's arrival and its answer, at which a test has the process killed.
+
+Crash safety is a matter of what is between two steps (DESIGN §2.5), so that a kill must be able to
+fall on each.  Unless the environment variable MSSANTE_CRASH_AT is set as the process starts,
+`reached` is a function that does nothing.  Its form is `[daemon@|stop@]STEP[:N]`: every N-th time
+(every time, where it is left out) that this process reaches the step, SIGKILL is sent to it, or
+with `daemon@` to its whole process group, which is the supervisor's; with `stop@` it is SIGSTOP to
+itself, so that a test can kill something else at this step, and let it go on.
+"""
+
+import os
+import re
+import signal
+from collections.abc import Callable, Mapping
+from typing import Final
+
+VARIABLE: Final = "MSSANTE_CRASH_AT"
+
+STEPS: Final = (
+    "draft.spilled",  # some of a large body is in its temporary file, in the middle of DATA
+    "message.whole",  # the end of DATA is here, and all of the body in its draft
+    "message.judged",  # admitted, and its draft the intake's
+    "blobs.sealing",  # the group is made, and nothing of it written on purpose
+    "blobs.written",  # its drafts are in their temporary files
+    "blobs.synced",  # and on disk
+    "blobs.placing",  # one more of them has its name
+    "blobs.placed",  # all of them have
+    "blobs.anchored",  # and the directories are on disk
+    "rows.begun",  # the transaction has begun
+    "rows.inserted",  # all rows are inserted
+    "rows.committed",  # and committed
+    "answer.due",  # the session is about to write its answer
+    "answer.written",  # and has given it to the transport
+)
+
+_FORM: Final = re.compile(r"(?P<form>daemon@|stop@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?")
+
+
+def _nothing(_step: str, /) -> None:
+    """Go on."""
+
+
+def armed(environment: Mapping[str, str]) -> Callable[[str], None]:
+    """What `reached` is to be in a process with this environment.  Raises ValueError."""
+    wanted = environment.get(VARIABLE)
+    if not wanted:
+        return _nothing
+    found = _FORM.fullmatch(wanted)
+    if found is None or found["step"] not in STEPS:
+        raise ValueError(
+            f"{VARIABLE}={wanted}: expected [daemon@|stop@]STEP[:N] with one of {STEPS}"
+        )
+    step, times, form = found["step"], int(found["count"] or 1), found["form"]
+    left = times
+
+    def reached(name: str, /) -> None:
+        nonlocal left
+        if name not in STEPS:
+            raise ValueError(f"{name} is not a step")
+        if name == step:
+            left -= 1
+            if not left:
+                left = times
+                _strike(form)
+
+    return reached
+
+
+def _strike(form: str | None) -> None:
+    if form == "daemon@":
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    else:
+        os.kill(os.getpid(), signal.SIGSTOP if form else signal.SIGKILL)
+
+
+reached: Final = armed(os.environ)
