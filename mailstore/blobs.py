@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mailstore.draft_folder import sweep_drafts
-from mailstore.drafts import Draft
+from mailstore.drafts import Draft, Room
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.guard import Guard
 from mailstore.opening import open_content, read_header
@@ -36,14 +36,16 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 class FileBlobStore:
     """The blobs under one directory, which is made where only its parent exists.
 
-    `form` says how new blobs are stored; what is here is read whatever its form. Shared freely
+    `form` says how new blobs are stored; what is here is read whatever its form. Drafts have `room`
+    bytes in memory beyond what each may have (`mailstore.drafts.Room`). Shared freely
     between threads, and between processes that each make their own. Raises StoreUnavailable where
     the directory cannot be made.
     """
 
-    def __init__(self, root: Path, form: Form = Form()) -> None:  # noqa: B008 - frozen
+    def __init__(self, root: Path, form: Form = Form(), room: int = 0) -> None:  # noqa: B008 - frozen
         self.root = root
         self.form = form
+        self._room = Room(room)
         self._drafts = root / "tmp"
         try:
             for directory in (root, self._drafts):
@@ -64,7 +66,7 @@ class FileBlobStore:
 
     def draft(self) -> Draft:
         """Begin a new blob, in memory as long as it is small."""
-        return Draft(self._drafts, self.form)
+        return Draft(self._drafts, self.form, self._room)
 
     def probe(self) -> None:
         """Find out whether a draft can be written and synced now. Raises StoreUnavailable."""

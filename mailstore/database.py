@@ -6,11 +6,22 @@ callers make them in a thread. Shared freely between threads, not between proces
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Connection, inspect, text
 
-from mailstore.dialect import create_engines, parse_url, turn_of, unavailable_if_unwell
+from mailstore.checkpoint import Checkpoints
+from mailstore.dialect import (
+    checkpoints_of,
+    create_engines,
+    parse_url,
+    turn_of,
+    unavailable_if_unwell,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 class Database:
@@ -25,6 +36,7 @@ class Database:
         self.url = parse_url(url)
         self._writer, self._reader = create_engines(self.url, pool_size)
         self._turn = turn_of(self.url)
+        self._checkpoints = checkpoints_of(self.url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -39,8 +51,15 @@ class Database:
         On SQLite it is the only writer from its first moment (BEGIN IMMEDIATE), and waits up to 30
         seconds for the one before it. Raises StoreUnavailable.
         """
-        with self._turn.taken(), unavailable_if_unwell(), self._writer.begin() as connection:
-            yield connection
+        with self._turn.taken(), unavailable_if_unwell():
+            with self._writer.begin() as connection:
+                yield connection
+            if self._checkpoints is not None and self._checkpoints.due():
+                self._checkpoint(self._checkpoints)
+
+    def _checkpoint(self, checkpoints: Checkpoints) -> None:
+        with closing(self._writer.raw_connection()) as pooled:
+            checkpoints.run(cast("sqlite3.Connection", pooled.driver_connection))
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

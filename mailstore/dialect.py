@@ -36,6 +36,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from mailstore.checkpoint import Checkpoints
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
 from mailstore.turn import NoTurn, Turn
 
@@ -101,6 +102,13 @@ def turn_of(url: URL) -> Turn | NoTurn:
     return NoTurn()
 
 
+def checkpoints_of(url: URL) -> Checkpoints | None:
+    """The checkpoints that a process makes of a database, None where it makes them itself."""
+    if url.get_backend_name() == "sqlite":
+        return Checkpoints(Path(str(url.database)))
+    return None
+
+
 def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     _create_private_file(Path(str(url.database)))
 
@@ -124,6 +132,7 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA wal_autocheckpoint=0")  # see mailstore.checkpoint
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(reader, "connect")

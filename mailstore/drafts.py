@@ -1,14 +1,15 @@
 """A draft: the bytes of a message on their way in, before the blob store has made them durable.
 
-It hashes and counts as it is written. Up to `MEMORY_LIMIT` it stays in memory, beyond that it goes
-to a temporary file, so that memory does not depend on the sizes of messages. The file has the form
-of the blob from the start: what is encrypted at rest is never on disk in clear.
+It hashes and counts as it is written. Up to `MEMORY_LIMIT` it stays in memory, up to `MOST` while
+there is room among the drafts of the process, and beyond that it goes to a temporary file, so that
+memory does not depend on the sizes of messages. The file has the form of the blob from the start:
+what is encrypted at rest is never on disk in clear.
 """
 
 import hashlib
 import io
-import itertools
 import os
+import threading
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -22,9 +23,36 @@ from mailstore.sealing import HEADER, SEGMENT, Form, Sealer
 from mailstore.steps import reached
 
 MEMORY_LIMIT = 256 * 1024  # bytes of a draft that never touches the disk before it is sealed
-_PROCESS = uuid4().hex  # so that processes that share the folder never meet
-_numbers = itertools.count(1)
+MOST = 2 * 1024 * 1024  # bytes of one that there is room for
 _CHUNK_SIZE = 128 * 1024  # bytes read back at a time
+
+
+class Room:
+    """Bytes that all drafts of a process together may have in memory beyond `MEMORY_LIMIT` each.
+
+    A message that stays in memory to its end costs one write in place of many, each of which has to
+    wait for a thread.
+    """
+
+    def __init__(self, octets: int = 0) -> None:
+        self._left = octets
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Take `MEMORY_LIMIT` bytes, if they are left."""
+        with self._lock:
+            if self._left < MEMORY_LIMIT:
+                return False
+            self._left -= MEMORY_LIMIT
+            return True
+
+    def give_back(self, octets: int) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self._left += octets
+
+
+_NO_ROOM = Room()
 
 
 class Draft:
@@ -33,16 +61,23 @@ class Draft:
     It ends by `discard()`, or by `FileBlobStore.seal()` whatever its outcome.
     """
 
-    def __init__(self, directory: Path, form: Form = Form()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        directory: Path,
+        form: Form = Form(),  # noqa: B008 - frozen
+        room: Room = _NO_ROOM,
+    ) -> None:
         self.size = 0
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
         self._limit = MEMORY_LIMIT
+        self._room = room
+        self._taken = 0
         self._form = form
         self._file: io.FileIO | None = None
         self._sealer: Sealer | None = None
         self._sealed = False
-        self._path = directory / f"draft-{_PROCESS}-{next(_numbers)}"
+        self._path = directory / f"draft-{uuid4().hex}"  # processes that share the folder never meet
         self._ended: str | None = None
 
     @property
@@ -51,8 +86,8 @@ class Draft:
         return self._hash.hexdigest()
 
     def would_block(self, octets: int) -> bool:
-        """Whether writing this many bytes more may touch the disk."""
-        return len(self._buffer) + octets > self._limit
+        """Whether writing this many bytes more may touch the disk; makes room if it can."""
+        return not self._fits(len(self._buffer) + octets)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes. Raises StoreUnavailable, after which the draft is discarded."""
@@ -60,7 +95,7 @@ class Draft:
         self._hash.update(data)
         self._buffer += data
         self.size += len(data)
-        if len(self._buffer) > self._limit:
+        if not self._fits(len(self._buffer)):
             try:
                 self._flush()
             except OSError as error:
@@ -149,6 +184,19 @@ class Draft:
         self._file = None
         self._end("the draft was sealed")
 
+    def _fits(self, octets: int) -> bool:
+        while octets > self._limit:
+            if self._file is not None or self._limit >= MOST or not self._room.take():
+                return False
+            self._taken += MEMORY_LIMIT
+            self._limit += MEMORY_LIMIT
+        return True
+
+    def _leave_room(self) -> None:
+        if self._taken:
+            self._room.give_back(self._taken)
+            self._taken = 0
+
     def _check_open(self) -> None:
         if self._ended is not None:
             raise StoreUnavailable(self._ended)
@@ -158,6 +206,7 @@ class Draft:
             self._sealer = self._form.sealer()
             self._file = open_private(self._path)
             self._limit = SEGMENT
+            self._leave_room()
         return self._file, self._sealer
 
     def _flush(self, *, last: bool = False) -> None:
@@ -184,6 +233,7 @@ class Draft:
     def _end(self, reason: str) -> None:
         self._ended = self._ended or reason
         self._buffer = bytearray()
+        self._leave_room()
         if self._file is not None:
             # What cannot be closed or removed now is left to FileBlobStore.sweep.
             with suppress(OSError):

@@ -55,7 +55,7 @@ class SmallBodies:
         self._keys = keys
 
     def open(self, blob: str) -> BinaryIO:
-        """The content of a body, as `FileBlobStore.open`."""
+        """The content of a body, as `BlobStore.open`."""
         found = self._read(blob)
         return open_content(io.BytesIO(found), blob, self._keys)
 

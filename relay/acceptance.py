@@ -57,9 +57,9 @@ def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[Sto
     results: list[StoreDeferred | None] = []
     ready: list[tuple[int, list[_Kept]]] = []
     for index, submission in enumerate(group):
-        parts = [(one, next(bodies)) for one in _all(submission)]
-        kept = [(one, body) for one, body in parts if isinstance(body, Prepared)]
-        why = next((str(body) for _, body in parts if not isinstance(body, Prepared)), None)
+        prepared = [(one, next(bodies)) for one in _all(submission)]
+        kept = [(one, body) for one, body in prepared if isinstance(body, Prepared)]
+        why = next((str(body) for _, body in prepared if not isinstance(body, Prepared)), None)
         results.append(None if why is None else StoreDeferred(why))
         if why is None:
             ready.append((index, kept))
@@ -190,7 +190,11 @@ class Intake:
             # Nobody may be left waiting for an answer that never comes.
             _log.exception("commit.failed")
             results = [StoreDeferred(f"{type(error).__name__}: {error}")] * len(group)
-        for submission, result in zip(submissions, results, strict=True):
-            if result is None and submission.local:
-                metrics.DELIVERED.labels("mailbox").inc(len(submission.local))
+        delivered = sum(
+            len(submission.local)
+            for submission, result in zip(submissions, results, strict=True)
+            if result is None
+        )
+        if delivered:
+            metrics.DELIVERED.labels("mailbox").inc(delivered)
         return results

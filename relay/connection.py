@@ -10,7 +10,7 @@ the session's id), time (every wait for the peer has its limit, our own work has
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 import structlog
 from aiosmtpd.smtp import SMTP
@@ -54,6 +54,8 @@ class Tally:
 class Connection(SMTP):
     """A connection from a peer, from its opening to its end."""
 
+    _commands: ClassVar[list[str] | None] = None
+
     def __init__(self, context: SessionContext) -> None:
         super().__init__(
             object(),
@@ -75,6 +77,15 @@ class Connection(SMTP):
         self._reason = "peer"  # who ended the session, for the journal
         self._transcript = Transcript() if context.debug_peers else None
         self._log = _log.bind(session=self.id)
+
+    def __dir__(self) -> list[str]:
+        """The commands alone: aiosmtpd looks through all members of each session for them."""
+        kind = type(self)
+        found = kind._commands
+        if found is None:
+            found = [name for name in dir(kind) if name.startswith("smtp_")]
+            kind._commands = found
+        return found
 
     # The transport's callbacks.
 
@@ -231,13 +242,13 @@ class Connection(SMTP):
         """Send one reply; it leaves with others where commands are pipelined."""
         line = status if isinstance(status, bytes) else status.encode("ascii", "replace")
         self._say(line + b"\r\n")
-        await self._let_read()
+        if self._outbound.blocked:
+            await self._let_read()
 
     async def _let_read(self) -> None:
-        if self._outbound.blocked:
-            self._reset_timeout()
-            await self._outbound.drain()
-            self._stop_clock()
+        self._reset_timeout()
+        await self._outbound.drain()
+        self._stop_clock()
 
     async def _handle_client(self) -> None:
         """Obey commands until the connection ends."""
@@ -246,9 +257,9 @@ class Connection(SMTP):
             while not self._outbound.transport.is_closing():
                 verb = b""
                 try:
-                    self._arm_for_command()
-                    line = await self._inbound.readline()
-                    self._stop_clock()
+                    line = self._inbound.pipelined()
+                    if line is None:
+                        line = await self._next_line()
                     verb = line.partition(b" ")[0].upper()
                     await self._obey(verb, line[len(verb) :].strip(b" \t"), line)
                 except ConnectionError:
@@ -257,6 +268,12 @@ class Connection(SMTP):
                     await self._refuse(verb, error)
         finally:
             self._abandon()
+
+    async def _next_line(self) -> bytes:
+        self._arm_for_command()
+        line = await self._inbound.readline()
+        self._stop_clock()
+        return line
 
     def _abandon(self) -> None:
         """The session is over: give back what a transaction under way holds."""
@@ -313,5 +330,5 @@ class Connection(SMTP):
             self._cut(error.reply, error.detail)
             await self._swallow()
             self._close()
-        else:
+        elif self._outbound.blocked:
             await self._let_read()

@@ -1,13 +1,12 @@
 """The inbound SMTP session: the commands by which a peer operator hands mail over.
 
 Every decision is `admission.admit`'s, with the facts at hand; nothing is acknowledged before it is
-durable.  What is offered in EHLO is honoured: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME
-(RFC 6152), SMTPUTF8 (RFC 6531), DSN (RFC 3461), CHUNKING (RFC 3030), LIMITS (RFC 9422).
+durable.  What comes before mail is `relay.opening`'s.
 """
 
-import ssl
 from dataclasses import replace
-from typing import Final, cast
+from functools import lru_cache
+from typing import Final
 
 from mailstore.steps import reached
 from relay import metrics
@@ -16,17 +15,24 @@ from relay.admission import (
     Attempt,
     HeaderFromPolicy,
     MailboxState,
-    Peer,
     Recipient,
     Stage,
     admit,
     foreign_authors,
 )
-from relay.connection import Connection
 from relay.directory import Found
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
-from relay.limits import LINGER_SECONDS, Pace
-from relay.parameters import Chunk, parse_bdat, parse_mail_parameters, parse_rcpt_parameters
+from relay.headers import HeaderFacts
+from relay.limits import Pace
+from relay.opening import Opening
+from relay.parameters import (
+    Chunk,
+    RcptParameters,
+    parse_bdat,
+    parse_mail_parameters,
+    parse_rcpt_parameters,
+)
+from relay.perimeter import Snapshot
 from relay.receipts import receipt
 from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
 from relay.scanning import ScanFacts
@@ -40,15 +46,22 @@ from relay.transaction import (
 
 _PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many
 
-_TOO_MANY_OF_PEER: Final = Reply(421, "4.7.0", "Too many connections with your certificate")
+_BEFORE_RECIPIENTS: Final = Stage.PEER | Stage.SENDER
+
 _TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connection, open another")
 
 
-class Session(Connection):
+@lru_cache(2000)  # mail to a list of recipients comes again and again
+def _parse_rcpt(argument: str) -> tuple[Address | None, RcptParameters]:
+    address, rest = parse_path(argument, "TO:")
+    return address, parse_rcpt_parameters(rest)
+
+
+class Session(Opening):
     """One connection from a peer operator, and its transactions one after the other."""
 
-    _helo = ""
     _transaction: Transaction | None = None
+    _at_mail: Snapshot | None = None  # what held when the transaction began
 
     @property
     def idle(self) -> bool:
@@ -59,138 +72,6 @@ class Session(Connection):
         if self._transaction is not None:
             self._transaction.abandon()
             self._transaction = None
-
-    # Before mail.
-
-    async def smtp_EHLO(self, hostname: str | None) -> None:
-        """Greet and say what is offered (RFC 5321 §4.1.1.1), in one write."""
-        self._greeted(hostname)
-        limits = self._context.limits
-        offers = [
-            self.hostname,
-            f"SIZE {self._context.policy.max_message_bytes}",
-            "8BITMIME",
-            "SMTPUTF8",
-            "PIPELINING",
-            "ENHANCEDSTATUSCODES",
-            "DSN",
-            "CHUNKING",
-            f"LIMITS MAILMAX={limits.max_messages} RCPTMAX={limits.max_recipients}",
-        ]
-        if not self._peer.tls_version:
-            offers.append("STARTTLS")
-        await self.push("\r\n".join([*(f"250-{o}" for o in offers[:-1]), f"250 {offers[-1]}"]))
-
-    async def smtp_HELO(self, hostname: str | None) -> None:
-        """Greet without extensions; useless before TLS, but not an error (RFC 5321 §4.1.1.1)."""
-        self._greeted(hostname)
-        await self.push(f"250 {self.hostname}")
-
-    def _greeted(self, hostname: str | None) -> None:
-        if not hostname:
-            raise SyntaxRefused("Syntax: EHLO hostname")
-        self._abandon()
-        self._helo = hostname
-
-    async def smtp_STARTTLS(self, arg: str | None) -> None:
-        """Upgrade to TLS (RFC 3207): what was said before is forgotten on both sides."""
-        if arg:
-            raise SyntaxRefused("Syntax: STARTTLS")
-        if self._peer.tls_version:
-            raise SyntaxRefused("TLS is already on", code=503, enhanced="5.5.1")
-        plain = self._outbound.transport
-        plain.pause_reading()
-        self._inbound.clear()
-        self._secured = True
-        await self.push("220 2.0.0 Ready to start TLS")
-        self._outbound.flush()
-        try:
-            transport = await self.loop.start_tls(
-                plain,
-                self,
-                self._context.tls(),
-                server_side=True,
-                ssl_handshake_timeout=self._context.limits.handshake_seconds,
-                ssl_shutdown_timeout=LINGER_SECONDS,
-            )
-        except (OSError, ssl.SSLError) as error:
-            self._tls_failed(error)
-            plain.abort()
-            # A failed handshake does not report it.  Not with the error: kept by the stream, its
-            # traceback would hold on to this session.
-            self.connection_lost(None)
-            return
-        if transport is None:
-            self.connection_lost(None)  # the peer went away during the handshake
-            return
-        self.transport = self._outbound.transport = transport
-        self._inbound.attach(transport)
-        self._abandon()
-        self._helo = ""
-        secured = cast("ssl.SSLObject", transport.get_extra_info("ssl_object"))
-        try:
-            der = secured.getpeercert(binary_form=True)
-        except ValueError as error:  # damaged records right behind the handshake have ended it
-            self._tls_failed(error)
-            transport.abort()
-            return
-        await self._identify(secured, der)
-
-    def _tls_failed(self, error: Exception) -> None:
-        metrics.HANDSHAKES_FAILED.inc()
-        self._reason = "tls"
-        self._record("tls.failed", error=str(error))
-        self._log.info("tls.failed", error=str(error), address=self._address)
-
-    async def _identify(self, secured: ssl.SSLObject, der: bytes | None) -> None:
-        cipher = (secured.cipher() or ("",))[0]
-        version = secured.version() or ""
-        self._peer = Peer(version, cipher)  # TLS is on, whoever it may be
-        found = await self._context.perimeter.identify_peer(der, version, cipher)
-        shown = found.certificate
-        if shown is not None and not self._context.occupancy.identify(shown.subject):
-            self._ending = _TOO_MANY_OF_PEER
-        self._peer = found
-        name = str(shown.subject) if shown else ""
-        self._log = self._log.bind(peer=name or "no certificate")
-        if self._transcript is not None:
-            if self._counted_name() in self._context.debug_peers:
-                self._transcript.remark(f"{version} {cipher}")
-            else:
-                self._transcript = None
-        self._record(
-            "tls.started",
-            version=version,
-            cipher=cipher,
-            resumed=bool(secured.session_reused),
-            peer=name,
-            serial=f"{shown.serial:x}" if shown else "",
-            chain=found.chain.status.value if found.chain else "no certificate",
-        )
-
-    async def smtp_NOOP(self, _arg: str | None) -> None:
-        """Nothing (RFC 5321 §4.1.1.9)."""
-        await self.push("250 2.0.0 OK")
-
-    async def smtp_QUIT(self, arg: str | None) -> None:
-        """The end (RFC 5321 §4.1.1.10)."""
-        if arg:
-            raise SyntaxRefused("Syntax: QUIT")
-        await self.push("221 2.0.0 Bye")
-        self._reason = "quit"
-        self._close()
-
-    async def smtp_VRFY(self, _arg: str | None) -> None:
-        """Say nothing about who has a mailbox (RFC 5321 §7.3)."""
-        await self.push("252 2.5.2 Cannot VRFY, but mail for a mailbox here is accepted")
-
-    async def smtp_EXPN(self, _arg: str | None) -> None:
-        """No lists here."""
-        raise SyntaxRefused("Command not implemented", code=502, enhanced="5.5.1")
-
-    smtp_AUTH = smtp_HELP = smtp_EXPN  # operators are known by their certificate  # noqa: N815
-
-    # Mail.
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         """Begin a transaction (RFC 5321 §4.1.1.2): the peer, its certificate, its domain."""
@@ -203,9 +84,10 @@ class Session(Connection):
         parameters = parse_mail_parameters(rest)
         if sender is not None and sender.needs_smtputf8 and not parameters.smtputf8:
             raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
+        self._at_mail = self._context.perimeter.snapshot
         admit(
-            replace(self._attempt(), sender_stated=True, sender=sender, size=parameters.size),
-            Stage.PEER | Stage.SENDER,
+            self._attempt(self._at_mail, sender_stated=True, sender=sender, size=parameters.size),
+            _BEFORE_RECIPIENTS,
         )
         self._context.spool.check(parameters.size)
         self._transaction = Transaction(self._context.new_id(), sender, parameters)
@@ -216,17 +98,18 @@ class Session(Connection):
         transaction = self._current()
         if transaction.body is not None:
             raise SyntaxRefused("RCPT comes before BDAT", code=503, enhanced="5.5.1")
-        address, rest = parse_path(arg or "", "TO:")
-        parameters = parse_rcpt_parameters(rest)
+        address, parameters = _parse_rcpt(arg or "")
         if address is None:
             raise SyntaxRefused("A recipient needs an address", code=553, enhanced="5.1.3")
         if address.needs_smtputf8 and not transaction.parameters.smtputf8:
             raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
         if transaction.recipients >= self._context.limits.max_recipients:
             raise SmtpError(Reply(452, "4.5.3", "Too many recipients, send the rest separately"))
-        found = await self._find(address, transaction.parameters.size)
+        found = self._context.directory.remembered(address)
+        if found is None:
+            found = await self._find(address, transaction.parameters.size)
         recipient = Recipient(address, found.state)
-        admit(replace(self._attempt(), recipient=recipient), Stage.RECIPIENT)
+        admit(self._attempt(self._at_mail, recipient=recipient), Stage.RECIPIENT)
         if found.mailbox_id is not None:
             transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
         await self.push("250 2.1.5 Recipient accepted")
@@ -337,8 +220,7 @@ class Session(Connection):
         reached("answer.written")
 
     async def _judge(self, transaction: Transaction, body: Body) -> Submission:
-        attempt = replace(
-            self._attempt(),
+        attempt = self._attempt(
             sender_stated=True,
             sender=transaction.sender,
             size=body.draft.size,
@@ -361,7 +243,7 @@ class Session(Connection):
             context.new_id,
             context.blobs.draft,
         )
-        return replace(submission, report=report)
+        return submission if report is None else replace(submission, report=report)
 
     def _scan_facts(self, submission: Submission) -> ScanFacts:
         return ScanFacts(
@@ -392,6 +274,25 @@ class Session(Connection):
             raise SyntaxRefused("Send MAIL first", code=503, enhanced="5.5.1")
         return self._transaction
 
-    def _attempt(self) -> Attempt:
-        snapshot = self._context.perimeter.snapshot
-        return Attempt(self._peer, self._context.policy, snapshot.white_list, snapshot.problem)
+    def _attempt(
+        self,
+        snapshot: Snapshot | None = None,
+        *,
+        sender_stated: bool = False,
+        sender: Address | None = None,
+        size: int | None = None,
+        recipient: Recipient | None = None,
+        header: HeaderFacts | None = None,
+    ) -> Attempt:
+        snapshot = snapshot or self._context.perimeter.snapshot
+        return Attempt(
+            self._peer,
+            self._context.policy,
+            snapshot.white_list,
+            snapshot.problem,
+            sender_stated,
+            sender,
+            size,
+            recipient,
+            header,
+        )

@@ -13,6 +13,7 @@ from relay.errors import SyntaxRefused
 
 MAX_COMMAND_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.4 asks for 512 and more for extensions
 _MAX_PENDING: Final = 16 * 1024  # octets of replies that may gather
+_FEW: Final = 1024  # octets that are copied twice sooner than once by a view
 HIGH_WATER: Final = 128 * 1024  # octets waiting before the peer is asked to pause
 
 
@@ -75,8 +76,16 @@ class InboundBuffer:
                 self.take(searched - (self._data[-1] == 0x0D))
                 searched = len(self._data)
             await self._more()
-        line = self.take(end + 1)
-        if too_long or len(line) > MAX_COMMAND_LINE:
+        return self._line(end + 1, too_long=too_long)
+
+    def pipelined(self) -> bytes | None:
+        """The next command line, if it is here whole; as `readline` otherwise."""
+        end = self._data.find(b"\n")
+        return None if end < 0 else self._line(end + 1)
+
+    def _line(self, octets: int, *, too_long: bool = False) -> bytes:
+        line = self.take(octets)
+        if too_long or octets > MAX_COMMAND_LINE:
             raise SyntaxRefused("Command line too long", code=500, enhanced="5.5.2")
         if not line.endswith(b"\r\n"):
             raise SyntaxRefused("Commands end with CRLF", code=500, enhanced="5.5.2")
@@ -89,11 +98,6 @@ class InboundBuffer:
         """Whether everything that arrived has been taken."""
         return not self._data
 
-    @property
-    def holds_line(self) -> bool:
-        """Whether a command line is here whole."""
-        return b"\n" in self._data
-
     async def wait(self) -> None:
         """Wait until there is something to take."""
         while not self._data:
@@ -101,7 +105,11 @@ class InboundBuffer:
 
     def take(self, count: int) -> bytes:
         """What is there now, at most `count` octets."""
-        taken = bytes(self._data[:count])
+        if count < _FEW:
+            taken = bytes(self._data[:count])
+        else:  # without a copy in between
+            with memoryview(self._data) as whole, whole[:count] as part:
+                taken = bytes(part)
         del self._data[:count]
         if self._paused and len(self._data) < HIGH_WATER // 2 and self._transport is not None:
             self._paused = False

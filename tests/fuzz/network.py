@@ -33,6 +33,7 @@ from tests.fuzz.audit import Message
 from tests.fuzz.grammar import LIMIT, SECOND, garbage, plain_moves, secure_moves, tails
 from tests.fuzz.talk import BrokenHandshake, Conversation, Ending, Talk
 from tests.fuzz.wire import Damage, Wire
+from tests.support.blobs import folder, root
 from tests.support.cutting import sizes
 from tests.support.operators import ACTIVE, CLOSED, HOST, SUSPENDED, Inbound, inbound
 from tests.support.waiting import until
@@ -154,7 +155,7 @@ class World:
             return (
                 not server.context.occupancy.sessions
                 and all(task.done() for task in self._tasks if task is not mine)
-                and not any((server.store.blobs.blobs.root / "tmp").iterdir())
+                and not any((folder(server.store.blobs) / "tmp").iterdir())
             )
 
         mine = asyncio.current_task()
@@ -169,7 +170,7 @@ class World:
             left = [task for task in self._tasks if not task.done() and task is not mine]
             raise AssertionError(
                 f"left behind: {server.context.occupancy.sessions}, {left}, "
-                f"{list((server.store.blobs.blobs.root / 'tmp').iterdir())}"
+                f"{list((folder(server.store.blobs) / 'tmp').iterdir())}"
             ) from None
         for task in self._tasks:
             # What asyncio would log once the task is forgotten.

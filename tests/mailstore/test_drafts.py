@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.drafts import MEMORY_LIMIT, Draft
+from mailstore.drafts import MEMORY_LIMIT, MOST, Draft, Room
 from mailstore.errors import StoreUnavailable
 from mailstore.opening import open_content
 from tests.support.blobs import FORMS, form
@@ -173,3 +173,44 @@ def test_a_draft_whose_file_was_harmed_is_given_up(
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(StoreUnavailable, match="cannot read from the blob store"):
         draft.spill()
+
+
+def test_what_there_is_room_for_stays_in_memory(tmp_path: Path) -> None:
+    room = Room(3 * MEMORY_LIMIT)
+    one, other = Draft(tmp_path, room=room), Draft(tmp_path, room=room)
+    for draft in (one, other):
+        assert not draft.would_block(MEMORY_LIMIT)
+        draft.write(b"x" * MEMORY_LIMIT)
+    assert not one.would_block(2 * MEMORY_LIMIT)
+    one.write(b"x" * 2 * MEMORY_LIMIT)
+    assert not one.spilled
+    # One part is left, and two would be needed.
+    assert other.would_block(MEMORY_LIMIT + 1)
+    other.write(b"x" * (MEMORY_LIMIT + 1))
+    assert other.spilled
+    # What was taken is there again: by one that has gone to its file as by one that has ended.
+    other.discard()
+    one.discard()
+    assert [room.take() for _ in range(4)] == [True, True, True, False]
+
+
+def test_one_draft_does_not_take_all_the_room(tmp_path: Path) -> None:
+    draft = Draft(tmp_path, room=Room(100 * MOST))
+    draft.write(b"x" * MOST)
+    assert not draft.spilled
+    assert draft.would_block(1)
+    draft.write(b"x")
+    assert draft.spilled
+    draft.discard()
+
+
+@pytest.mark.parametrize("ending", ["discard", "sealed", "spill"])
+def test_room_is_given_back_at_the_end(tmp_path: Path, ending: str) -> None:
+    room = Room(MEMORY_LIMIT)
+    for _ in range(3):
+        draft = Draft(tmp_path, room=room)
+        draft.write(b"x" * 2 * MEMORY_LIMIT)
+        assert not draft.spilled
+        getattr(draft, ending)()
+        draft.discard()
+    assert room.take()

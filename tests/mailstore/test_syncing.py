@@ -150,7 +150,7 @@ def test_a_failure_told_to_somebody_else_is_ours_too(
     store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group = drafts(store, 4)
-    call, told = module.sync_filesystem, []
+    call, told = sync_filesystem, list[bool]()
 
     def told_to_another(descriptor: int) -> None:
         if not told:

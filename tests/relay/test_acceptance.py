@@ -17,7 +17,7 @@ from relay.address import Address, parse_address
 from relay.errors import StoreDeferred
 from relay.queue import listing
 from relay.transaction import LocalRecipient, Submission
-from tests.support.blobs import content
+from tests.support.blobs import content, folder
 from tests.support.operators import ACTIVE, make_store
 
 BOX = Address("claire.martin", "a.mssante.fr")
@@ -80,7 +80,7 @@ def test_local_and_remote_recipients_in_one_transaction(store: Store) -> None:
 def test_equal_bodies_are_stored_once(store: Store, lines: int) -> None:
     for _ in range(2):
         commit(store, [submission(store, b"same\r\n" * lines) for _ in range(3)], runtime.clock())
-    files = [p for p in store.blobs.blobs.root.rglob("*") if p.is_file()]
+    files = [p for p in folder(store.blobs).rglob("*") if p.is_file()]
     assert len(files) == (0 if lines == 1 else 1)
     assert len(list(store.blobs.names())) == 1
     assert bodies(store) == [b"same\r\n" * lines] * 6

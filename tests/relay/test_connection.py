@@ -13,13 +13,14 @@ from relay.directory import Directory, Found
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
+from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call, dial
 from tests.support.waiting import until
 
 
 def temporary_files(server: Inbound) -> list[str]:
-    return [path.name for path in (server.store.blobs.blobs.root / "tmp").iterdir()]
+    return [path.name for path in (folder(server.store.blobs) / "tmp").iterdir()]
 
 
 # Time.

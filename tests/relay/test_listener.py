@@ -10,6 +10,7 @@ import pytest
 
 from relay.limits import Limits
 from relay.listener import Listener, bind
+from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, inbound
 from tests.support.talking import call, dial
 from tests.support.waiting import until
@@ -153,7 +154,7 @@ async def test_an_aborted_message_leaves_nothing(tmp_path: Path) -> None:
         caller.writer.transport.abort()
         await until(lambda: not server.context.occupancy.sessions)
         assert server.entries(ACTIVE) == []
-        await until(lambda: not any(p.is_file() for p in server.store.blobs.blobs.root.rglob("*")))
+        await until(lambda: not any(p.is_file() for p in folder(server.store.blobs).rglob("*")))
 
 
 def test_a_port_in_use_is_an_error() -> None:

@@ -17,6 +17,7 @@ from relay.limits import Limits
 from relay.queue import Listed, listing
 from relay.scanning import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
 from relay.spool import Floor
+from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, Inbound, inbound, trust_space
 from tests.support.reports import read_report
 from tests.support.talking import call, dial
@@ -199,7 +200,7 @@ async def test_a_disk_nearly_full_puts_mail_off(tmp_path: Path) -> None:
 async def test_a_store_that_failed_takes_no_more_until_it_is_well(tmp_path: Path) -> None:
     async with inbound(tmp_path) as server:
         caller = await call(server)
-        tmp = server.store.blobs.blobs.root / "tmp"
+        tmp = folder(server.store.blobs) / "tmp"
         aside = tmp.rename(tmp.with_name("aside"))
         with capture_logs():
             large = b"From: <dr@b.mssante.fr>\r\n\r\n" + b"x\r\n" * SMALL
@@ -219,7 +220,7 @@ async def test_a_body_that_cannot_be_written_is_read_to_its_end(tmp_path: Path) 
         caller = await call(server)
         await caller.begin()
         await caller.say("DATA")
-        tmp = server.store.blobs.blobs.root / "tmp"
+        tmp = folder(server.store.blobs) / "tmp"
         aside = tmp.rename(tmp.with_name("aside"))
         caller.writer.write(b"0123456789\r\n" * 60_000 + b".\r\nNOOP\r\n")
         assert (await caller.hear()).startswith("451 4.3.0 Mail store unavailable")
@@ -267,7 +268,7 @@ async def test_a_scanner_sees_the_message_before_it_is_accepted(
         assert octets == SECRET
         assert (facts.sender, facts.recipients) == ("dr@b.mssante.fr", (ACTIVE,))
         assert len(server.entries(ACTIVE)) == (verdict is CLEAN)
-        assert list((server.store.blobs.blobs.root / "tmp").iterdir()) == []
+        assert list((folder(server.store.blobs) / "tmp").iterdir()) == []
 
 
 async def test_a_message_to_one_mailbox_by_two_names_arrives_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from mailstore.compression import Zstd
 from mailstore.errors import StoreUnavailable
 from mailstore.keys import Keyring, make_first
 from mailstore.sealing import Form
+from mailstore.stores import BlobStore
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -37,10 +38,22 @@ def form(name: str, folder: Path) -> Form:
     return Form(keys, Zstd() if name.endswith("zstd") else None)
 
 
-def content(store: FileBlobStore | Bodies, blob: object) -> bytes:
+def content(store: BlobStore, blob: object) -> bytes:
     """All of a blob, as a reader gets it."""
     with store.open(str(blob)) as file:
         return file.read()
+
+
+def folder(bodies: Bodies) -> Path:
+    """Where the files of larger bodies are."""
+    assert isinstance(bodies.blobs, FileBlobStore)
+    return bodies.blobs.root
+
+
+def root(bodies: Bodies) -> Path:
+    """The folder of the blobs of a store that keeps them in files."""
+    assert isinstance(bodies.blobs, FileBlobStore)
+    return bodies.blobs.root
 
 
 def visible(root: Path) -> list[Path]:

@@ -1,0 +1,141 @@
+"""Checkpoints of SQLite's log: made by us, and never made again after one that was not synced."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailstore.checkpoint import EVERY, Checkpoints
+from mailstore.database import Database
+from mailstore.mailboxes import add_domain, list_domains
+from tests.support.clock import NOW
+
+pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+
+# Uses the database of its argument until it is killed.
+_USER = """
+import sys
+from mailstore.database import Database
+database = Database(sys.argv[1])
+with database.read() as connection:
+    connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
+    print("reading", flush=True)
+    sys.stdin.read()
+"""
+
+_PANICKING = """
+import sys
+from pathlib import Path
+from mailstore.checkpoint import end_all
+from mailstore.database import Database
+database = Database("sqlite:///" + sys.argv[1])
+with database.read() as connection:
+    end_all(Path(sys.argv[1]), "a test")
+"""
+
+
+def path(database: Database) -> Path:
+    return Path(str(database.url.database))
+
+
+def write(database: Database, times: int) -> None:
+    for n in range(times):
+        with database.write() as connection:
+            add_domain(connection, f"d{n}-{id(database)}.fr", now=NOW)
+
+
+def test_sqlite_makes_none_by_itself(database: Database) -> None:
+    for lend in (database.read, database.write):
+        with lend() as connection:
+            assert connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar() == 0
+
+
+def test_one_is_made_every_so_many_transactions(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    run = Checkpoints.run
+
+    def counted(self: Checkpoints, connection: sqlite3.Connection) -> None:
+        with database.read() as reading:
+            made.append(len(list_domains(reading)))
+        run(self, connection)
+
+    monkeypatch.setattr(Checkpoints, "run", counted)
+    fresh = Database(f"sqlite:///{path(database)}")
+    write(fresh, 3 * EVERY)
+    assert made == [EVERY, 2 * EVERY, 3 * EVERY]
+    fresh.close()
+
+
+def test_the_log_does_not_grow_for_ever(database: Database) -> None:
+    fresh = Database(f"sqlite:///{path(database)}")
+    write(fresh, 2 * EVERY)
+    log = Path(f"{path(database)}-wal")
+    size = log.stat().st_size
+    for n in range(4):
+        for m in range(EVERY):
+            with fresh.write() as connection:
+                add_domain(connection, f"more{n}-{m}.fr", now=NOW)
+    assert log.stat().st_size <= 3 * size
+    fresh.close()
+
+
+class Refusing:
+    """A connection whose checkpoints fail."""
+
+    def __init__(self, code: int) -> None:
+        self.error = sqlite3.OperationalError("disk I/O error")
+        self.error.sqlite_errorcode = code
+
+    def execute(self, _statement: str) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("code", "ends"),
+    [(1034, True), (1290, True), (778, False), (13, False), (5, False)],
+    ids=["fsync", "fsync of the folder", "write", "full", "busy"],
+)
+def test_what_was_not_synced_ends_everybody(database: Database, code: int, ends: bool) -> None:
+    panics: list[str] = []
+    checkpoints = Checkpoints(path(database), lambda _, reason: panics.append(reason))
+    checkpoints.run(Refusing(code))  # type: ignore[arg-type]  # what cannot be had from a real one
+    assert bool(panics) == ends
+
+
+def test_all_that_share_the_index_and_nobody_else(database: Database, tmp_path: Path) -> None:
+    write(database, 1)
+    other = Database(f"sqlite:///{tmp_path / 'other.db'}")
+    with other.read() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
+    url = database.url.render_as_string()
+    arguments = [url.replace("+pysqlite", ""), f"sqlite:///{tmp_path / 'other.db'}"]
+    users = [
+        subprocess.Popen(
+            [sys.executable, "-c", _USER, argument],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for argument in (arguments[0], arguments[0], arguments[1])
+    ]
+    for user in users:
+        assert user.stdout is not None
+        assert user.stdout.readline() == b"reading\n"
+    # This process has it open as well, and is spared by closing it.
+    database.close()
+    ended = subprocess.run(
+        [sys.executable, "-c", _PANICKING, str(path(database))], capture_output=True, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert b"a test: every process that uses it is killed" in ended.stderr
+    assert [user.wait(10) for user in users[:2]] == [-signal.SIGKILL] * 2
+    assert users[2].poll() is None
+    for user in users:
+        user.communicate()
+    with database.read() as connection:
+        assert len(list_domains(connection)) == 1
+    other.close()
