@@ -34,7 +34,7 @@ class Prepared:
 
 
 class Bodies:
-    """Bodies of one mailstore; as `BlobStore` to those who need not know where they are."""
+    """Bodies of one mailstore; a `BlobStore` to those who need not know where they are."""
 
     def __init__(self, blobs: BlobStore, database: Database, limit: int = SMALL) -> None:
         self.blobs = blobs

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mailstore.blobs import FileBlobStore
 from mailstore.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.references import References, compare, referred_now
+from mailstore.stores import BlobStore
 
 _CHUNK = 256 * 1024
 _GROUP = 500  # candidates that are looked up again in one query
@@ -43,7 +43,7 @@ class Finding:
 
 def check(
     database: Database,
-    blobs: FileBlobStore,
+    blobs: BlobStore,
     before: datetime,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def check(
     progress(seen)
 
 
-def _verify(blobs: FileBlobStore, blob: str, sizes: list[int]) -> Iterator[Finding]:
+def _verify(blobs: BlobStore, blob: str, sizes: list[int]) -> Iterator[Finding]:
     digest, size = hashlib.sha256(), 0
     try:
         with blobs.open(blob) as content:
@@ -98,7 +98,7 @@ def _verify(blobs: FileBlobStore, blob: str, sizes: list[int]) -> Iterator[Findi
 
 
 def _confirmed(
-    database: Database, blobs: FileBlobStore, before: datetime, doubtful: dict[str, Finding]
+    database: Database, blobs: BlobStore, before: datetime, doubtful: dict[str, Finding]
 ) -> Iterator[Finding]:
     referred = referred_now(database, list(doubtful)) if doubtful else set()
     for blob, finding in doubtful.items():

@@ -255,6 +255,12 @@ def skip_locked(statement: _Select) -> _Select:
     return statement.with_for_update(skip_locked=True)
 
 
+def take_your_time(connection: Connection) -> None:
+    """Let the statements of this transaction take as long as they need: it walks whole tables."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+
+
 @contextlib.contextmanager
 def exclusive_migration(connection: Connection) -> Iterator[None]:
     """Let one migration run at a time, others waiting up to a minute.

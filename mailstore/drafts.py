@@ -77,7 +77,8 @@ class Draft:
         self._file: io.FileIO | None = None
         self._sealer: Sealer | None = None
         self._sealed = False
-        self._path = directory / f"draft-{uuid4().hex}"  # processes that share the folder never meet
+        # Processes that share the folder never meet.
+        self._path = directory / f"draft-{uuid4().hex}"
         self._ended: str | None = None
 
     @property

@@ -12,18 +12,16 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from mailstore.blobs import FileBlobStore
 from mailstore.database import Database
 from mailstore.messages import Entry, list_entries
+from mailstore.stores import BlobStore
 
 _CHUNK = 256 * 1024  # bytes of a body in memory at once
 _PAGE = 200  # entries read per transaction
 _FROM_LINE = re.compile(rb"^(?=>*From )", re.MULTILINE)
 
 
-def export_mailbox(
-    database: Database, blobs: FileBlobStore, mailbox_id: int, output: BinaryIO
-) -> int:
+def export_mailbox(database: Database, blobs: BlobStore, mailbox_id: int, output: BinaryIO) -> int:
     """Write all messages of a mailbox to a binary stream, oldest first; returns their number.
 
     No transaction is held while bodies are copied. Raises NotFound for a body that is missing (what
@@ -32,7 +30,7 @@ def export_mailbox(
     return write_mbox(_all_entries(database, mailbox_id), blobs, output)
 
 
-def write_mbox(held: Iterable[Entry], blobs: FileBlobStore, output: BinaryIO) -> int:
+def write_mbox(held: Iterable[Entry], blobs: BlobStore, output: BinaryIO) -> int:
     """Write the messages of these entries in their order; as `export_mailbox` otherwise."""
     count = 0
     for entry in held:

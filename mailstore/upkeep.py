@@ -2,20 +2,25 @@
 
 Freeing is safe whatever happens at the same moment. A blob is freed if no message referred to it at
 a time after the run began, and it was neither stored nor counted on since `before`, a grace period
-ahead of that. Whoever counts on a blob marks it first (`FileBlobStore.seal`), and commits the
+ahead of that. Whoever counts on a blob marks it first (`BlobStore.seal`), and commits the
 message that names it within the grace: so if the mark is older, the message was there to be seen.
-The mark is looked at, and the file removed, while nobody can set one (`mailstore.guard`).
+Files are looked at and removed while nobody can mark them (`mailstore.guard`); an object that is
+old enough to be removed is one that nobody counts on any more (`mailstore.objects`).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from mailstore.blobs import FileBlobStore
 from mailstore.database import Database
 from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.references import References, compare, drop_unneeded, grouped
+from mailstore.stores import BlobStore
+
+# Far longer than any message takes from its body's being stored to its rows' commit.
+GRACE: Final = timedelta(hours=24)
 
 _CHUNK = 256 * 1024
 _GROUP = 16  # blobs made durable together
@@ -30,15 +35,23 @@ class Freed:
     octets: int
 
 
-def collect(database: Database, blobs: FileBlobStore, before: datetime) -> Freed:
+def collect(
+    database: Database,
+    blobs: BlobStore,
+    before: datetime,
+    goes_on: Callable[[], bool] = lambda: True,
+) -> Freed:
     """Free messages that nothing holds, then blobs without a message, unused since `before`.
 
-    That must be longer ago than any acceptance takes. Raises StoreUnavailable.
+    That must be longer ago than any acceptance takes. It ends early once `goes_on()` is false: what
+    is left is for the next time. Several may run at once. Raises StoreUnavailable.
     """
     dropped = drop_unneeded(database, before)
     count = octets = 0
     with References(database) as referred:
         for blob, _, sizes in compare(blobs.names(), iter(referred)):
+            if not goes_on():
+                break
             freed = None if sizes else blobs.free(blob, before)
             if freed is not None:
                 count, octets = count + 1, octets + freed
@@ -53,7 +66,7 @@ class Rewritten:
     problems: tuple[str, ...]
 
 
-def rewrite(blobs: FileBlobStore, progress: Callable[[int], None] = lambda _: None) -> Rewritten:
+def rewrite(blobs: BlobStore, progress: Callable[[int], None] = lambda _: None) -> Rewritten:
     """Write every blob anew that has not the form, or the key, that new ones have.
 
     Each is replaced whole and synced, or stays as it was: after a crash, begin again and what is
@@ -73,7 +86,7 @@ def rewrite(blobs: FileBlobStore, progress: Callable[[int], None] = lambda _: No
     return Rewritten(done, tuple(problems))
 
 
-def _differs(blobs: FileBlobStore) -> Callable[[str], bool]:
+def _differs(blobs: BlobStore) -> Callable[[str], bool]:
     key, codec = blobs.form.key, blobs.form.codec
     wanted = (None if key is None else key.id, codec is not None)
 
@@ -89,7 +102,7 @@ def _differs(blobs: FileBlobStore) -> Callable[[str], bool]:
     return differs
 
 
-def _read(blobs: FileBlobStore, names: list[str], problems: list[str]) -> Iterator[Draft]:
+def _read(blobs: BlobStore, names: list[str], problems: list[str]) -> Iterator[Draft]:
     for name in names:
         draft = blobs.draft()
         try:

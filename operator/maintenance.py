@@ -1,6 +1,7 @@
 """The maintenance process: keeps white list and revocation lists current, answers admin HTTP.
 
-It also prunes the traces that are older than they must be kept (DOMAIN §9.60).
+It also prunes the traces that are older than they must be kept (DOMAIN §9.60), and frees what no
+message needs.
 """
 
 import asyncio
@@ -24,11 +25,9 @@ from .lifeline import Orders
 from .monitor import Monitor
 from .refresh import Refresher
 from .settings import Settings
+from .tidying import Tidying
 
 _log = structlog.get_logger(__name__)
-
-# Older than any message may take to arrive, so that no living draft is touched.
-ABANDONED: Final = timedelta(days=1)
 
 CRL_SECONDS: Final = 10.0  # how often is looked whether a revocation list is due
 ALARM_SECONDS: Final = 10.0  # how often alarms are judged where no scrape does it
@@ -43,16 +42,17 @@ async def run_maintenance(
     trust = runtime.open_trust(settings)
     perimeter = runtime.open_perimeter(settings, trust)
     (listening,) = (socket.socket(fileno=number) for number in launch.sockets)
-    store.blobs.sweep(runtime.clock() - ABANDONED)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
     spool = runtime.open_spool(settings, store)
+    tidying = Tidying(store, settings.storage.gc_hours * 3600)
     monitor = Monitor(settings, perimeter, store.database, refresher, crls, spool)
     tasks = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(_keep_current(settings, trust, crls, refresher)),
         asyncio.create_task(_watch_alarms(monitor)),
         asyncio.create_task(spool.watch()),
+        asyncio.create_task(tidying.run()),
         asyncio.create_task(
             _prune_traces(
                 runtime.storage_folder(settings) / journal_folder.NAME, settings.trace.keep_days

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from .sections import Section
+from .section import Section
 from .settings import Settings
 
 _HEAD = """\
@@ -21,13 +21,20 @@ def reference() -> str:
     for name, field in Settings.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, Section):
-            lines = [_comment(section.__doc__ or ""), f"[{name}]\n"]
-            lines += [_entry(name, key, info) for key, info in section.model_fields.items()]
-            blocks.append("".join(lines))
+            blocks.append(_table(name, section))
     return "\n".join(blocks)
 
 
+def _table(name: str, section: type[Section]) -> str:
+    lines = [_comment(section.__doc__ or ""), f"[{name}]\n"]
+    lines += [_entry(name, key, info) for key, info in section.model_fields.items()]
+    return "".join(lines)
+
+
 def _entry(section: str, key: str, info: FieldInfo) -> str:
+    nested = info.annotation
+    if isinstance(nested, type) and issubclass(nested, Section):
+        return "\n" + _table(f"{section}.{key}", nested)
     text = _comment(info.description or "")
     if info.is_required():
         return f"{text}{key} = {_toml(info.examples[0] if info.examples else '')}\n"

@@ -18,11 +18,13 @@ import dns.asyncresolver
 import dns.resolver
 
 from mailstore.blobs import FileBlobStore
+from mailstore.bodies import Bodies
 from mailstore.compression import Zstd
 from mailstore.database import Database
 from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable
 from mailstore.keys import Keyring, make_first
 from mailstore.sealing import Form
+from mailstore.stores import BlobStore
 from relay import journal_folder, tls
 from relay.acceptance import Store
 from relay.address import Address, parse_address
@@ -46,6 +48,7 @@ from whitelist.errors import TrustFileError
 from whitelist.history import Archive
 from whitelist.trust import TrustStore
 
+from .bucket import open_bucket
 from .revision import REVISION
 from .sections import split_endpoint
 from .settings import Settings, SettingsError
@@ -68,6 +71,7 @@ class _Randomness:
 
 
 _randomness = _Randomness()
+_DRAFTS_ROOM = 16 * 1024 * 1024  # octets of large messages on their way in that stay in memory
 _SAMPLE = 16  # blobs whose keys are looked for when the store is opened
 
 
@@ -184,9 +188,8 @@ def make_keys(settings: Settings) -> Path | None:
     path = keys_file(settings)
     if not settings.storage.encryption or path.exists():
         return None
-    root = storage_folder(settings) / "blobs"
-    if root.exists():
-        _open_blobs(settings, root, None).close()
+    with closing(open_database(settings)) as database:
+        _open_bodies(settings, database, Form()).close()
     try:
         make_first(path, clock())
     except InvalidKeys as error:
@@ -212,27 +215,36 @@ def _open_form(settings: Settings) -> Form:
     return Form(keys, codec, encrypt=storage.encryption)
 
 
-def _open_blobs(settings: Settings, root: Path, form: Form | None) -> FileBlobStore:
-    """The blob store, if a sample of its blobs has the keys that it needs."""
+def _make_blobs(settings: Settings, form: Form) -> BlobStore:
+    folder = storage_folder(settings)
+    if settings.storage.s3.bucket:
+        return open_bucket(settings, folder / "drafts", form, clock, _DRAFTS_ROOM)
+    return FileBlobStore(folder / "blobs", form, _DRAFTS_ROOM)
+
+
+def _open_bodies(settings: Settings, database: Database, form: Form) -> Bodies:
+    """All bodies, if a sample of them has the keys that it needs."""
     with ExitStack() as opened:
         try:
-            blobs = opened.enter_context(closing(FileBlobStore(root, form or Form())))
-            used = blobs.keys_used(_SAMPLE)
+            blobs = opened.enter_context(closing(_make_blobs(settings, form)))
+            bodies = Bodies(blobs, database)
+            used = bodies.keys_used(_SAMPLE)
         except StoreUnavailable as error:
             raise _fault(settings, "storage", error) from error
-        lacking = used - (blobs.form.keys.names if blobs.form.keys is not None else set())
+        lacking = used - (form.keys.names if form.keys is not None else set())
         if lacking:
             raise SettingsError(
                 f"{settings.origin}: storage.keys: {keys_file(settings)} has not the key "
-                f"{min(lacking).hex()}, which messages need; put it back from a backup"
+                f"{min(lacking).hex()}, which messages need; put it back from a backup, "
+                "or copy it from another machine of this store"
             )
         opened.pop_all()
-        return blobs
+        return bodies
 
 
 def open_store(settings: Settings) -> Store:
     """The mailstore, its schema up to date.  Raises SettingsError."""
-    folder = storage_folder(settings)
+    storage_folder(settings)
     with ExitStack() as opened:
         database = opened.enter_context(closing(open_database(settings)))
         try:
@@ -245,9 +257,9 @@ def open_store(settings: Settings) -> Store:
                 f"this version needs {REVISION}; "
                 f"run: mssante --config {settings.origin} db upgrade"
             )
-        blobs = _open_blobs(settings, folder / "blobs", _open_form(settings))
+        bodies = _open_bodies(settings, database, _open_form(settings))
         opened.pop_all()
-        return Store(blobs, database)
+        return Store(bodies, database)
 
 
 def policy(settings: Settings) -> Policy:

@@ -5,13 +5,15 @@ The descriptions are the documentation: `mssante config reference` prints them.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.functional_validators import AfterValidator
 
 from relay.admission import HeaderFromPolicy
 from relay.scanning import OnFailure
 from relay.tls import DEFAULT_GROUPS, DEFAULT_SUITES, check_group, check_suites
 from whitelist.revocation import RevocationPolicy
+
+from .section import Amount, Count, Seconds, Section
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
@@ -49,15 +51,6 @@ Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 Suites = Annotated[str, AfterValidator(_check_suites)]
 Group = Annotated[str, AfterValidator(_check_group)]
 ScannerEndpoint = Annotated[str, AfterValidator(_check_scanner)]
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
-Amount = Annotated[int, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A table of the file: strict, frozen, closed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Operator(Section):
@@ -75,45 +68,6 @@ class Operator(Section):
         description="Mailbox here that mail for postmaster goes to, at each of our domains and "
         "without a domain (RFC 5321 §4.5.1). Empty: only a mailbox of that very name has it.",
         examples=["exploitation@a.mssante.fr"],
-    )
-
-
-class Storage(Section):
-    """Where messages are kept."""
-
-    directory: str = Field(
-        description="Folder of bodies, of the default database and of run-time files.",
-        examples=["data"],
-    )
-    database: str = Field(
-        "",
-        description="URL of the database; empty: SQLite in the folder above. "
-        "PostgreSQL: postgresql://USER:PASSWORD@HOST/NAME.",
-    )
-    encryption: bool = Field(
-        default=True,
-        description="Whether new bodies are encrypted on disk (AES-256-GCM). Those already there "
-        "stay as they are, and are read, until: mssante store rewrite",
-    )
-    keys: str = Field(
-        "",
-        description="File of the keys, readable by its owner alone; empty: `keys` in the folder "
-        "above. Keep a copy apart from the bodies: without it no message can be read.",
-        examples=["/etc/mssante/keys"],
-    )
-    compression: Literal["none", "zstd"] = Field(
-        "none",
-        description='"zstd": compress new bodies before they are encrypted, so that their sizes '
-        "on disk tell of their content. Needs the package backports-zstd before Python 3.14.",
-    )
-    min_free_bytes: Amount = Field(
-        1_073_741_824,
-        description="Free space of the folder's file system below which mail is put off with "
-        "452 4.3.1, before the disk is full.",
-    )
-    min_free_inodes: Amount = Field(
-        10_000,
-        description="The same for its free inodes, on file systems that count them.",
     )
 
 

@@ -6,6 +6,7 @@ them, and config/mssante.example.toml is that very text.
 """
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from .section import Section
 from .sections import (
     Admin,
     Inbound,
@@ -21,13 +23,14 @@ from .sections import (
     Outbound,
     Process,
     Scan,
-    Section,
-    Storage,
     Tls,
     Trace,
     Trust,
     WhiteListSection,
 )
+from .storage_section import Storage
+
+_PASSWORD = re.compile("://[^/]*@")  # in a URL
 
 DEFAULT_FILES: Final = (Path("mssante.toml"), Path("/etc/mssante/mssante.toml"))
 
@@ -101,7 +104,9 @@ def _explain(problem: ErrorDetails) -> str:
         case "missing":
             return f"{key}: missing; add it (mssante config reference shows every key)"
         case _:
-            return f"{key}: {problem['msg']}; found {problem['input']!r}"
+            found = repr(problem["input"])
+            shown = "it is not shown" if _PASSWORD.search(found) else f"found {found}"
+            return f"{key}: {problem['msg']}; {shown}"
 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:

@@ -10,12 +10,14 @@ from tests.support.databases import (
     postgres_template,
     sqlite_template,
 )
+from tests.support.object_server import object_server
 
 __all__ = [
     "database",
     "database_url",
     "dialect",
     "empty_database_url",
+    "object_server",
     "postgres_server",
     "postgres_template",
     "sqlite_template",

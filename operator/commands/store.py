@@ -10,14 +10,13 @@ from pathlib import Path
 import click
 
 from mailstore.check import check as check_store
-from mailstore.upkeep import collect, rewrite
+from mailstore.upkeep import GRACE, collect, rewrite
 from relay.acceptance import Store
 
 from .. import runtime
 from ..settings import load
 
-# Far longer than any message takes from its body's being stored to its rows' commit.
-GRACE_HOURS = 24.0
+GRACE_HOURS = GRACE / timedelta(hours=1)
 _hours = click.FloatRange(min=1)
 
 
@@ -42,7 +41,7 @@ def check(given: Path | None, *, as_json: bool) -> None:
     """
     found = False
     with _opened(given) as opened:
-        before = runtime.clock() - timedelta(hours=GRACE_HOURS)
+        before = runtime.clock() - GRACE
         for finding in check_store(opened.database, opened.blobs, before, _progress("checked")):
             found = True
             if as_json:
@@ -66,7 +65,7 @@ def check(given: Path | None, *, as_json: bool) -> None:
 )
 @click.pass_obj
 def gc(given: Path | None, hours: float) -> None:
-    """Free bodies that no message needs; for a timer, once a day."""
+    """Free bodies that no message needs, as the daemon does by itself every storage.gc_hours."""
     with _opened(given) as opened:
         freed = collect(opened.database, opened.blobs, runtime.clock() - timedelta(hours=hours))
     click.echo(f"freed {freed.messages} messages, {freed.blobs} bodies, {freed.octets} octets")

@@ -12,7 +12,8 @@ from tests.support.blobs import FORMS
 from tests.support.daemon import Daemon, client, command, lay_out, served
 
 MARTIN, CARDIO = "claire.martin@a.mssante.fr", "cardiologie@a.mssante.fr"
-LETTER = "From: {0}\nSubject: [FIN]\n\nLettre {1}\n"
+# Too large for the database, so that there is a file to look at.
+LETTER = "From: {0}\nSubject: [FIN]\n\nLettre {1}\n" + 7_000 * "Bonjour.\n"
 LONG_AGO = 1_000_000
 
 
@@ -21,9 +22,9 @@ def operator_a(tmp_path: Path) -> Daemon:
     return lay_out(tmp_path / "a", "a")
 
 
-def submit(daemon: Daemon, number: int = 0) -> bytes:
+def submit(daemon: Daemon, number: int = 0, *, octets: int = 70_000) -> bytes:
     """Send a letter from one mailbox here to another; returns it as it is kept."""
-    letter = LETTER.format(CARDIO, number).encode()
+    letter = LETTER.format(CARDIO, number).encode()[:octets]
     path = daemon.folder / "letter.eml"
     path.write_bytes(letter)
     daemon.run("message", "send", str(path), "--from", CARDIO, "--to", MARTIN)
@@ -97,9 +98,12 @@ class TestLostKeys:
         assert "storage.keys" in said
         assert "put it back from a backup" in said
 
+    @pytest.mark.parametrize("octets", [100, 70_000], ids=["in the database", "in a file"])
     @pytest.mark.parametrize("line", ["", "encryption = false"], ids=["on", "off"])
-    def test_no_new_keys_are_made_over_lost_ones(self, operator_a: Daemon, line: str) -> None:
-        submit(operator_a)
+    def test_no_new_keys_are_made_over_lost_ones(
+        self, operator_a: Daemon, line: str, octets: int
+    ) -> None:
+        submit(operator_a, octets=octets)
         keys = operator_a.folder / "data" / "keys"
         kept = keys.read_bytes()
         keys.unlink()
@@ -112,8 +116,11 @@ class TestLostKeys:
         keys.chmod(0o600)
         operator_a.run("store", "check")
 
-    def test_a_key_file_of_another_store(self, operator_a: Daemon, tmp_path: Path) -> None:
-        submit(operator_a)
+    @pytest.mark.parametrize("octets", [100, 70_000], ids=["in the database", "in a file"])
+    def test_a_key_file_of_another_store(
+        self, operator_a: Daemon, tmp_path: Path, octets: int
+    ) -> None:
+        submit(operator_a, octets=octets)
         other = lay_out(tmp_path / "b", "b")
         (other.folder / "data" / "keys").replace(operator_a.folder / "data" / "keys")
         said = operator_a.run("serve", code=1)
@@ -175,10 +182,11 @@ class TestStore:
         with operator_a.store() as store:
             for text in (b"old", b"new"):
                 draft = store.blobs.draft()
-                draft.write(text)
+                draft.write(text * 40_000)
                 (blob,) = store.blobs.seal([draft])
                 if text == b"old":
-                    os.utime(store.blobs.path(str(blob)), (LONG_AGO, LONG_AGO))
+                    (file,) = (one for one in files(operator_a) if one.name == blob)
+                    os.utime(file, (LONG_AGO, LONG_AGO))
         assert "unreferenced" in operator_a.run("store", "check", code=1)
         assert operator_a.run("store", "gc").startswith("freed 0 messages, 1 bodies, ")
         assert len(files(operator_a)) == 2

@@ -50,12 +50,6 @@ def folder(bodies: Bodies) -> Path:
     return bodies.blobs.root
 
 
-def root(bodies: Bodies) -> Path:
-    """The folder of the blobs of a store that keeps them in files."""
-    assert isinstance(bodies.blobs, FileBlobStore)
-    return bodies.blobs.root
-
-
 def visible(root: Path) -> list[Path]:
     """The files of all blobs."""
     return [path for path in root.glob("*/*") if path.parent.name != "tmp"]

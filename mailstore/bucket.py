@@ -1,0 +1,203 @@
+"""A bucket of an S3-compatible store, asked by `obstore`: put, list, read a range, delete.
+
+Only what every such store has is used, and no object is ever overwritten. An object is there
+whole, once the store has answered that it is, or not at all; a multipart upload that fails is
+aborted. Every request has a deadline and few retries, so that a store that is away is soon told as
+StoreUnavailable. What the store answers is not repeated but for its code: it may quote credentials.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from mailstore.errors import NotFound, StoreUnavailable
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Config
+
+PART: Final = 5 * 1024 * 1024  # octets; beyond that an upload has parts of this size, S3's least
+_PARTS_AT_ONCE: Final = 2  # of one upload; each is in memory meanwhile
+_PAGE: Final = 1000  # objects that S3 lists in one answer
+
+_STATUS = re.compile(r"status code: ([0-9]{3})")
+_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
+_MACHINE = re.compile(r"/latest/(api/token|meta-data/iam)")  # where a machine has its credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a bucket is, and how to be let in.
+
+    `endpoint` is a URL, empty for AWS's own in the region; `prefix` a folder in the bucket, empty
+    for all of it. Without keys the environment's or the machine's own credentials serve, as
+    `obstore` finds them. `authorities` are certificates in PEM that are believed besides the
+    system's.
+    """
+
+    bucket: str
+    endpoint: str = ""
+    region: str = "us-east-1"
+    prefix: str = ""
+    access_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+    authorities: bytes = b""
+
+    def __str__(self) -> str:
+        return f"the bucket {self.bucket} at {self.endpoint or f'AWS in {self.region}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds to wait: to be connected, for one request, and for retries to begin; their number."""
+
+    connect: float = 5.0
+    request: float = 30.0
+    retry: float = 30.0
+    retries: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object: its key below the prefix, its octets, when its upload began (store's clock)."""
+
+    key: str
+    size: int
+    uploaded: datetime
+
+
+class Bucket:
+    """One bucket. Shared freely between threads; nothing is asked before the first call."""
+
+    def __init__(self, place: Place, patience: Patience = Patience()) -> None:
+        self.place = place
+        self._store = S3Store(
+            config=_config(place),
+            prefix=place.prefix or None,
+            client_options=_client(place, patience),
+            retry_config=_retries(patience),
+        )
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        """Store octets, or those of a file, under a key that is new. Raises StoreUnavailable."""
+        with self._asked("write to"):
+            parts = isinstance(data, Path) and data.stat().st_size > PART
+            try:
+                obstore.put(
+                    self._store,
+                    key,
+                    data,
+                    use_multipart=parts,
+                    chunk_size=PART,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+            except FileNotFoundError as error:  # not the object: the bucket
+                raise OSError(str(error)) from None
+
+    def list(self, folder: str = "", after: str = "") -> Iterator[Found]:
+        """All objects of a folder, or of the bucket, from the first key after one on, in order.
+
+        Raises StoreUnavailable.
+        """
+        pages = obstore.list(self._store, folder or None, offset=after or None, chunk_size=_PAGE)
+        last = after
+        while True:
+            with self._asked("list"):
+                page = next(pages, None)
+            if page is None:
+                return
+            for item in page:
+                key = item["path"]
+                if key < last:
+                    # What merges it with other sorted names would be led astray.
+                    raise StoreUnavailable(f"{self.place} does not list its objects in order")
+                last = key
+                yield Found(key, item["size"], item["last_modified"])
+
+    def read(self, key: str, start: int, end: int) -> memoryview:
+        """The octets of an object from `start` up to `end`, at least one; fewer at its end.
+
+        Raises NotFound and StoreUnavailable.
+        """
+        with self._asked("read from"):
+            return memoryview(obstore.get_range(self._store, key, start=start, end=end))
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is gone already is no error. Raises StoreUnavailable."""
+        with self._asked("delete from"):
+            try:
+                obstore.delete(self._store, key)
+            except FileNotFoundError:
+                return
+
+    @contextmanager
+    def _asked(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise NotFound(f"the object is missing from {self.place}") from None
+        except (BaseError, OSError) as error:
+            raise StoreUnavailable(f"cannot {what} {self.place}: {_reason(error)}") from None
+
+
+def _config(place: Place) -> "S3Config":
+    config: S3Config = {
+        "bucket": place.bucket,
+        "region": place.region,
+        # The request to delete many at once is not everywhere.
+        "disable_bulk_delete": True,
+    }
+    if place.endpoint:
+        config["endpoint"] = place.endpoint
+    if place.access_key:
+        config["access_key_id"] = place.access_key
+        config["secret_access_key"] = place.secret_key
+    return config
+
+
+def _client(place: Place, patience: Patience) -> "ClientConfig":
+    client: ClientConfig = {
+        "connect_timeout": timedelta(seconds=patience.connect),
+        "timeout": timedelta(seconds=patience.request),
+        # Whether it may be is the configuration's to say.
+        "allow_http": place.endpoint.startswith("http://"),
+    }
+    if place.authorities:
+        client["root_certificate"] = place.authorities
+    return client
+
+
+def _retries(patience: Patience) -> "RetryConfig":
+    return {
+        "max_retries": patience.retries,
+        "retry_timeout": timedelta(seconds=patience.retry),
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=100),
+            "max_backoff": timedelta(seconds=5),
+            "base": 2,
+        },
+    }
+
+
+def _reason(error: Exception) -> str:
+    """Why a request failed, in words that hold no credential."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # of a file here
+    text = str(error)
+    if _MACHINE.search(text):
+        return "no credentials are given, nor found in the environment or of the machine"
+    status, code = _STATUS.search(text), _CODE.search(text)
+    if status is not None:
+        return f"{status[1]} {code[1]}" if code is not None else f"HTTP {status[1]}"
+    if "kind: Connect" in text:
+        return "no connection"
+    if "kind: Timeout" in text:
+        return "no answer in time"
+    return type(error).__name__

@@ -1,0 +1,105 @@
+"""Reading a blob from a bucket: its object as a file, block by block, and what outlasts the object.
+
+An object never changes, but a newer one of the same content may take its place while it is read;
+then the reading goes on in that one.
+"""
+
+import io
+import os
+from collections.abc import Callable
+from typing import Any, BinaryIO, Final
+
+from mailstore.bucket import Bucket, Found
+from mailstore.errors import NotFound
+
+BLOCK: Final = 1024 * 1024  # octets asked for at a time
+_SKIPPED: Final = 64 * 1024  # octets passed over at a time
+
+
+class ObjectFile(io.RawIOBase):
+    """An object as a file that is read; of its octets one block is in memory.
+
+    Reading raises NotFound once the object is gone, and StoreUnavailable.
+    """
+
+    def __init__(self, bucket: Bucket, found: Found) -> None:
+        self._bucket = bucket
+        self._found = found
+        self._position = 0
+        self._block = memoryview(b"")
+        self._begins = 0  # where the block does
+
+    def readable(self) -> bool:
+        """It is there to be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """In any order."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a place; nothing is asked of the store."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._found.size}
+        self._position = base[whence] + offset
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill the buffer as far as there are octets; 0 at the end."""
+        wanted = max(min(len(buffer), self._found.size - self._position), 0)
+        done = 0
+        while done < wanted:
+            block = self._block_at(self._position + done)
+            if not block:
+                break  # shorter than it was listed: whoever reads it knows what it should be
+            taken = min(len(block), wanted - done)
+            buffer[done : done + taken] = block[:taken]
+            done += taken
+        # Not before all is here: after an error the same octets can be asked for again.
+        self._position += done
+        return done
+
+    def _block_at(self, position: int) -> memoryview:
+        begin = position - self._begins
+        if not 0 <= begin < len(self._block):
+            end = min(position + BLOCK, self._found.size)
+            self._block = self._bucket.read(self._found.key, position, end)
+            self._begins, begin = position, 0
+        return self._block[begin:]
+
+
+class LastingContent(io.RawIOBase):
+    """The content of a blob, read on in another of its objects when the one it was in is gone.
+
+    `opened` opens the content from its beginning, and raises NotFound where there is none.
+    """
+
+    def __init__(self, opened: Callable[[], BinaryIO]) -> None:
+        self._opened = opened
+        self._content = opened()
+        self._given = 0
+
+    def readable(self) -> bool:
+        """It is there to be read."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read some octets of the content, 0 at its end; as `BlobStore.open`."""
+        try:
+            data = self._content.read(len(buffer))
+        except NotFound:
+            self._content.close()
+            self._content = self._opened()
+            self._skip(self._given)
+            data = self._content.read(len(buffer))
+        buffer[: len(data)] = data
+        self._given += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Close the object too."""
+        self._content.close()
+        super().close()
+
+    def _skip(self, octets: int) -> None:
+        while octets and (passed := self._content.read(min(octets, _SKIPPED))):
+            octets -= len(passed)

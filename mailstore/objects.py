@@ -1,0 +1,270 @@
+"""Message bodies in an S3-compatible store, each under the SHA-256 of its bytes.
+
+Keys are `<64 hexadecimal digits>/<32 of an upload>` below the bucket's prefix. Promises: a blob is
+whole or absent, since an object is; when `seal` returns a name, the store has answered that its
+object is there, which is its durability; and it is not freed within a grace period of that.
+
+Every upload has a key of its own, so that no object ever changes and no late request can harm a
+newer one. A blob that is here is counted on while its newest object is young (`FRESH`); otherwise
+it is uploaded again, and then the objects before it are removed. What is freed was uploaded longer
+ago than `LEAST_GRACE`. So what one machine counts on is never what another one frees, without a
+lock between them (docs/decisions/0017-bodies-in-an-s3-store.md).
+"""
+
+import io
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+from uuid import uuid4
+
+from mailstore.bucket import Bucket, Found
+from mailstore.draft_folder import make_drafts_folder, sweep_drafts
+from mailstore.drafts import Draft, Room
+from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
+from mailstore.object_reading import LastingContent, ObjectFile
+from mailstore.opening import open_content
+from mailstore.sealing import HEADER, SEGMENT, Form, Header, lengths
+from mailstore.steps import reached
+
+FRESH: Final = timedelta(minutes=30)  # for so long an upload is counted on
+# What lies between is for the clocks to differ, and for a message to be committed.
+LEAST_GRACE: Final = timedelta(hours=2)
+_UPLOADS: Final = 16  # of a process, side by side
+_LARGE_UPLOADS: Final = 2  # of them from files: each may take 25 MB of memory
+_ATTEMPTS: Final = 3  # to find an object that is not replaced at that moment
+_PROBE: Final = "probe"
+_KEY = re.compile(r"([0-9a-f]{64})/[0-9a-f]{32}")
+_NAME = re.compile(r"[0-9a-f]{64}")
+_T = TypeVar("_T")
+
+
+class ObjectBlobStore:
+    """The blobs of one bucket; drafts are spilled to a local folder, made if its parent exists.
+
+    Shared freely between threads, and between processes and machines that each make their own.
+    `clock` tells the time in UTC; drafts have `room` bytes in memory beyond what each may have
+    (`mailstore.drafts.Room`). Raises StoreUnavailable where the folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        drafts: Path,
+        form: Form,
+        clock: Callable[[], datetime],
+        room: int = 0,
+    ) -> None:
+        self.form = form
+        self._bucket = bucket
+        self._drafts = drafts
+        self._room = Room(room)
+        self._clock = clock
+        make_drafts_folder(drafts)
+        self._pool = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="blob-upload")
+        self._large = threading.BoundedSemaphore(_LARGE_UPLOADS)
+        self._closed = False
+
+    def close(self) -> None:
+        """End the uploading threads, once they are done, and walks through the bucket."""
+        self._closed = True
+        self._pool.shutdown()
+
+    def draft(self) -> Draft:
+        """Begin a new blob, in memory as long as it is small."""
+        return Draft(self._drafts, self.form, self._room)
+
+    def probe(self) -> None:
+        """Find out whether a draft can be spilled and uploaded now. Raises StoreUnavailable."""
+        draft = self.draft()
+        draft.write(b"probe")
+        draft.spill()
+        with self._whole(draft) as data:
+            self._bucket.put(_PROBE, data)
+
+    def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
+        """Upload a group of drafts side by side; as `BlobStore.seal`."""
+        if self.form.keys is not None:
+            self.form.keys.refresh()
+        reached("blobs.sealing")
+        equal: dict[str, list[int]] = {}
+        for i, draft in enumerate(drafts):
+            equal.setdefault(draft.blob, []).append(i)
+
+        def store(places: list[int]) -> list[str | StoreUnavailable]:
+            return self._store([drafts[i] for i in places], anew=anew)
+
+        outcomes: dict[int, str | StoreUnavailable] = {}
+        for places, found in zip(
+            equal.values(), self._pool.map(store, equal.values()), strict=True
+        ):
+            outcomes.update(zip(places, found, strict=True))
+        reached("blobs.placed")
+        return [outcomes[i] for i in range(len(drafts))]
+
+    def exists(self, blob: str) -> bool:
+        """Tell whether a blob is here. Raises StoreUnavailable."""
+        return bool(self._objects(blob))
+
+    def open(self, blob: str) -> BinaryIO:
+        """Open the content of a blob for reading; as `BlobStore.open`."""
+
+        def opened(newest: Found) -> BinaryIO:
+            return open_content(ObjectFile(self._bucket, newest), blob, self.form.keys)
+
+        try:
+            content = LastingContent(lambda: self._of_newest(blob, opened))
+            return io.BufferedReader(content, SEGMENT)
+        except (BlobDamaged, KeyMissing) as error:
+            raise type(error)(f"cannot read the blob {blob}: {error}") from error
+
+    def header(self, blob: str) -> Header | None:
+        """What a blob's object says of itself, unverified; as `open` otherwise."""
+        return self._of_newest(blob, self._header)
+
+    def names(self) -> Iterator[str]:
+        """The names of all blobs, in order. Raises StoreUnavailable."""
+        return (name for name, _ in self._walk())
+
+    def keys_used(self, limit: int) -> set[bytes]:
+        """The names of the keys of so many blobs, from all over the bucket.
+
+        Raises StoreUnavailable.
+        """
+        starts = [f"{16**4 * i // limit:04x}" for i in range(limit)]
+        return {key for key in self._pool.map(self._key_after, starts) if key is not None}
+
+    def unused_since(self, blob: str, time: datetime) -> bool:
+        """Whether a blob is here and was not uploaded since a time. Raises StoreUnavailable."""
+        found = self._objects(blob)
+        return bool(found) and _newest(found).uploaded < time
+
+    def free(self, blob: str, unused_since: datetime) -> int | None:
+        """Remove a blob unless it was uploaded since; its octets in the store if it was removed.
+
+        Nothing younger than LEAST_GRACE is removed. As `BlobStore.free`.
+        """
+        limit = min(unused_since, self._clock() - LEAST_GRACE)
+        found = self._objects(blob)
+        if not found or _newest(found).uploaded >= limit:
+            return None
+        for one in found:
+            self._bucket.delete(one.key)
+        return sum(one.size for one in found)
+
+    def sweep(self, older_than: datetime) -> int:
+        """Remove drafts of processes that died, and objects that a newer one has long replaced.
+
+        As `BlobStore.sweep`.
+        """
+        removed = sweep_drafts(self._drafts, older_than)
+        for _, found in self._walk():
+            settled = [one for one in found if one.uploaded < older_than]
+            for one in settled:
+                if one is not _newest(settled):
+                    self._bucket.delete(one.key)
+                    removed += 1
+        return removed
+
+    def _walk(self, after: str = "") -> Iterator[tuple[str, list[Found]]]:
+        """Every blob after a key with its objects, by name."""
+        keyed = ((_KEY.fullmatch(found.key), found) for found in self._bucket.list(after=after))
+        blobs = ((match[1], found) for match, found in keyed if match is not None)
+        for name, group in groupby(blobs, key=lambda one: one[0]):
+            if self._closed:
+                raise StoreUnavailable("the blob store is closed")
+            yield name, [found for _, found in group]
+
+    def _objects(self, blob: str) -> list[Found]:
+        if not _NAME.fullmatch(blob):
+            raise NotFound(f"{blob!r} is not the name of a blob")
+        return [found for found in self._bucket.list(blob) if _KEY.fullmatch(found.key)]
+
+    def _of_newest(self, blob: str, use: Callable[[Found], _T]) -> _T:
+        """Use the newest object of a blob, which may be replaced meanwhile. Raises NotFound."""
+        for _ in range(_ATTEMPTS):
+            found = self._objects(blob)
+            if not found:
+                break
+            with suppress(NotFound):
+                return use(_newest(found))
+        raise NotFound(f"the blob {blob} is missing from {self._bucket.place}")
+
+    def _header(self, found: Found) -> Header | None:
+        octets = min(HEADER, found.size)
+        return Header.parse(bytes(self._bucket.read(found.key, 0, octets)) if octets else b"")
+
+    def _key_after(self, start: str) -> bytes | None:
+        for _, found in self._walk(start):
+            with suppress(BlobDamaged, NotFound):
+                header = self._header(_newest(found))
+                return header.key_id if header is not None else None
+        return None
+
+    def _store(self, drafts: Sequence[Draft], *, anew: bool) -> list[str | StoreUnavailable]:
+        """Store drafts of equal content, of which one that can be is uploaded."""
+        outcomes: list[str | StoreUnavailable] = []
+        here = False
+        for draft in drafts:
+            try:
+                if here and not draft.ended:
+                    draft.discard()
+                else:
+                    self._upload(draft, anew=anew)
+                    here = True
+                outcomes.append(draft.blob)
+            except StoreUnavailable as error:
+                draft.discard()
+                outcomes.append(error)
+        return outcomes
+
+    def _upload(self, draft: Draft, *, anew: bool) -> None:
+        blob = draft.blob
+        before = self._objects(blob)
+        if not anew and not draft.ended and self._counts_on(before, draft.size):
+            draft.discard()
+            return
+        with self._whole(draft) as data:
+            self._bucket.put(f"{blob}/{uuid4().hex}", data)
+        # The blob is here: these are no more than a waste, which `sweep` ends if this does not.
+        with suppress(StoreUnavailable):
+            for one in before:
+                self._bucket.delete(one.key)
+
+    def _counts_on(self, found: list[Found], size: int) -> bool:
+        """Whether a blob need not be uploaded; whatever is doubtful is."""
+        if not found or abs(self._clock() - _newest(found).uploaded) > FRESH:
+            return False
+        newest = _newest(found)
+        if newest.size in lengths(size):
+            return True
+        with suppress(NotFound, StoreUnavailable):
+            header = self._header(newest)
+            return header is not None and (header.stored, header.size) == (newest.size, size)
+        return False
+
+    @contextmanager
+    def _whole(self, draft: Draft) -> Iterator[bytes | Path]:
+        """A draft in the form of a blob: its octets, or a file of them."""
+        if not draft.spilled:
+            yield draft.sealed()
+            return
+        file = self._drafts / f"upload-{uuid4().hex}"
+        draft.spill()
+        draft.place(file)
+        reached("blobs.written")
+        try:
+            with self._large:
+                yield file
+        finally:
+            with suppress(OSError):
+                file.unlink()
+
+
+def _newest(found: list[Found]) -> Found:
+    return max(found, key=lambda one: (one.uploaded, one.key))

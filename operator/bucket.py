@@ -1,0 +1,71 @@
+"""Opens the store of bodies in an S3 bucket, as [storage.s3] says."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from mailstore.sealing import Form
+from mailstore.stores import BlobStore
+
+from .settings import Settings, SettingsError
+
+
+def open_bucket(
+    settings: Settings, drafts: Path, form: Form, clock: Callable[[], datetime], room: int
+) -> BlobStore:
+    """The blobs of the configured bucket; drafts in a local folder, `room` octets in memory.
+
+    Raises SettingsError for what the configuration names and cannot be used here, and
+    StoreUnavailable; the bucket itself is not asked yet.
+    """
+    try:
+        # Only where it is configured: the library is an extra, and costs a process its import.
+        from mailstore.bucket import Bucket, Place  # noqa: PLC0415
+        from mailstore.objects import ObjectBlobStore  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsError(
+            f"{settings.origin}: storage.s3: needs the package obstore; "
+            "run: pip install 'mssante[s3]'"
+        ) from error
+    section = settings.storage.s3
+    place = Place(
+        bucket=section.bucket,
+        endpoint=section.endpoint.rstrip("/"),
+        region=section.region,
+        prefix=section.prefix,
+        access_key=_credential(settings, "access_key_file", section.access_key_file),
+        secret_key=_credential(settings, "secret_key_file", section.secret_key_file),
+        authorities=_read(settings, "ca_file", section.ca_file),
+    )
+    return ObjectBlobStore(Bucket(place), drafts, form, clock, room)
+
+
+def _credential(settings: Settings, key: str, name: str) -> str:
+    """One line of a file that its owner alone can read; nothing for no name."""
+    if not name:
+        return ""
+    path = settings.path(name)
+    text = _read(settings, key, name)
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(
+            f"{settings.origin}: storage.s3.{key}: {path}: others than its owner can read it; "
+            "run: chmod 600"
+        )
+    try:
+        line = text.decode("ascii").strip()
+    except UnicodeDecodeError:
+        line = ""
+    if not line.isprintable() or not line or " " in line:
+        raise SettingsError(f"{settings.origin}: storage.s3.{key}: {path}: not one line of ASCII")
+    return line
+
+
+def _read(settings: Settings, key: str, name: str) -> bytes:
+    if not name:
+        return b""
+    try:
+        return settings.path(name).read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{settings.origin}: storage.s3.{key}: {settings.path(name)}: {error.strerror}"
+        ) from error

@@ -1,0 +1,93 @@
+"""The upkeep of the store beside the daemon: frees what nobody needs, sweeps what is left over.
+
+Safe at any time, and on several machines at once (`mailstore.upkeep`).  An error is told and the
+next round tries again.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+
+from mailstore.upkeep import GRACE, Freed, collect
+from relay.acceptance import Store
+
+from . import runtime
+
+_log = structlog.get_logger(__name__)
+
+# Older than any message may take to arrive, so that no living draft is touched.
+ABANDONED: Final = timedelta(days=1)
+
+FIRST_SECONDS: Final = 300.0  # from the start to the first round: a restart is busy with other work
+
+ROUNDS: Final = Counter(
+    "mssante_store_gc_rounds", "Rounds of freeing what no message needs: done, failed", ["outcome"]
+)
+FREED: Final = Counter(
+    "mssante_store_freed", "What they freed: messages, bodies, octets of bodies", ["what"]
+)
+
+
+@dataclass(slots=True)
+class Tidying:
+    """Rounds through a store, of which the first one comes `first` seconds after the start."""
+
+    store: Store
+    interval: float  # seconds; 0 for no rounds
+    first: float = FIRST_SECONDS
+    _ending: bool = field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Sweep now, then free and sweep again and again; until cancelled."""
+        await self._sweep()
+        if not self.interval:
+            return
+        pause = min(self.first, self.interval)
+        try:
+            while True:
+                await asyncio.sleep(pause)
+                pause = self.interval
+                await self._free()
+                await self._sweep()
+        finally:
+            self._ending = True  # the thread may be in the middle of a round
+
+    async def _sweep(self) -> None:
+        try:
+            removed = await asyncio.to_thread(self.store.blobs.sweep, runtime.clock() - ABANDONED)
+        except Exception:
+            # Whatever it was, nothing depends on it: what is left over only takes room.
+            _log.exception("store.unswept")
+        else:
+            if removed:
+                _log.info("store.swept", leftovers=removed)
+
+    async def _free(self) -> None:
+        begun = time.monotonic()
+        try:
+            freed = await asyncio.to_thread(self._collect)
+        except Exception:
+            # Whatever it was, the next round must come: without it the store only grows.
+            _log.exception("store.unfreed")
+            ROUNDS.labels("failed").inc()
+            return
+        ROUNDS.labels("done").inc()
+        FREED.labels("messages").inc(freed.messages)
+        FREED.labels("bodies").inc(freed.blobs)
+        FREED.labels("octets").inc(freed.octets)
+        _log.info(
+            "store.freed",
+            messages=freed.messages,
+            bodies=freed.blobs,
+            octets=freed.octets,
+            seconds=round(time.monotonic() - begun, 3),
+        )
+
+    def _collect(self) -> Freed:
+        before = runtime.clock() - GRACE
+        return collect(self.store.database, self.store.blobs, before, lambda: not self._ending)

@@ -1,0 +1,164 @@
+"""The daily freeing on both databases and stores: nothing needed goes, nothing needless stays."""
+
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from mailstore.check import check
+from mailstore.database import Database
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.keys import rotate
+from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.schema import entries, messages
+from mailstore.upkeep import GRACE, Freed, collect, rewrite
+from tests.support.blobs import MADE, content
+from tests.support.stores import Kept, draft, kept_in
+
+NOW = datetime.now(UTC)
+OLD = NOW - 2 * GRACE
+BEFORE = NOW - GRACE
+LONG = 2 * GRACE
+
+
+@dataclass
+class Mail:
+    """A mailbox whose mail comes and goes."""
+
+    database: Database
+    kept: Kept
+    box: int
+    numbers: Iterator[int]
+
+    def arrive(self, body: bytes) -> tuple[str, str]:
+        """A message comes, in the order of acceptance: its body, then its rows."""
+        (blob,) = self.kept.store.seal([draft(self.kept.store, body)])
+        message = f"{next(self.numbers):032x}"
+        row = Message(message, "", str(blob), len(body), "", "local", "s", NOW)
+        with self.database.write() as conn:
+            new = NewMessage(row, (Delivery(self.box, "x@a.mssante.fr"),))
+            store_messages(conn, [new], now=NOW)
+        return message, str(blob)
+
+    def drop(self, message: str) -> None:
+        """It is deleted from its mailbox."""
+        with self.database.write() as conn:
+            conn.execute(delete(entries).where(entries.c.message_id == message))
+
+    def age(self, message: str, blob: str, by: timedelta = LONG) -> None:
+        """Both have been there for longer."""
+        with self.database.write() as conn:
+            conn.execute(
+                update(messages).where(messages.c.id == message).values(received_at=NOW - by)
+            )
+        self.kept.age(blob, by)
+
+    def collect(self) -> Freed:
+        return collect(self.database, self.kept.store, BEFORE)
+
+
+@pytest.fixture(params=["files", "bucket"])
+def mail(database: Database, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mail]:
+    with database.write() as conn:
+        add_domain(conn, "a.mssante.fr", now=NOW)
+        rpps = Identifier(IdentifierKind.RPPS, "10000001916")
+        box = add_mailbox(conn, "x@a.mssante.fr", MailboxType.PER, rpps, now=NOW)
+    for kept in kept_in(request.param, request, tmp_path, "encrypted"):
+        yield Mail(database, kept, box.id, count(1))
+
+
+def test_a_message_without_entries_is_freed_and_its_blob_after_the_grace(mail: Mail) -> None:
+    message, blob = mail.arrive(b"read and deleted")
+    twin, _ = mail.arrive(b"read and deleted")
+    held, needed = mail.arrive(b"kept")
+    for one, its in ((message, blob), (twin, blob), (held, needed)):
+        mail.age(one, its)
+    mail.drop(message)
+    assert mail.collect().messages == 1
+    assert mail.kept.store.exists(blob)  # the other message needs it
+    mail.drop(twin)
+    octets = len(mail.kept.raw(blob))
+    assert mail.collect() == Freed(1, 1, octets)
+    assert mail.collect() == Freed(0, 0, 0)
+    with mail.database.read() as conn:
+        assert list(conn.scalars(select(messages.c.id))) == [held]
+    assert content(mail.kept.store, needed) == b"kept"
+
+
+def test_nothing_goes_within_the_grace(mail: Mail) -> None:
+    message, blob = mail.arrive(b"just deleted")
+    mail.drop(message)
+    assert mail.collect() == Freed(0, 0, 0)
+    mail.age(message, blob, GRACE - timedelta(minutes=10))
+    assert mail.collect() == Freed(0, 0, 0)
+    assert mail.kept.store.exists(blob)
+
+
+def test_it_ends_early_when_told_to(mail: Mail) -> None:
+    for i in range(3):
+        message, blob = mail.arrive(f"body {i}".encode())
+        mail.age(message, blob)
+        mail.drop(message)
+    asked = iter([True, False])
+    freed = collect(mail.database, mail.kept.store, BEFORE, lambda: next(asked))
+    assert (freed.messages, freed.blobs) == (3, 1)
+    assert mail.collect().blobs == 2
+
+
+def test_two_freeing_while_equal_messages_arrive(mail: Mail) -> None:
+    """Each body is old and without a message whenever it arrives again, amid its being freed."""
+    bodies = [f"body {i}".encode() for i in range(4)]
+    over = threading.Event()
+    freed: list[int] = []
+    problems: list[Exception] = []
+
+    def free() -> None:
+        store = mail.kept.again(mail.kept.store.form)
+        try:
+            while not over.is_set():
+                freed.append(collect(mail.database, store, BEFORE).blobs)
+        except Exception as error:
+            problems.append(error)
+        finally:
+            store.close()
+
+    threads = [threading.Thread(target=free) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    chance = random.Random(0)
+    try:
+        for _ in range(24):
+            body = chance.choice(bodies)
+            message, blob = mail.arrive(body)
+            assert content(mail.kept.store, blob) == body
+            # What it is from now on: needless, and old enough.
+            mail.drop(message)
+            mail.age(message, blob)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert problems == []
+    assert sum(freed) > len(bodies)
+
+
+def test_check_and_rewrite(mail: Mail, tmp_path: Path) -> None:
+    names = [mail.arrive(f"body {i}".encode())[1] for i in range(8)]
+    key = rotate(tmp_path / "keys", MADE)
+    assert rewrite(mail.kept.store).blobs == 8
+    assert rewrite(mail.kept.store).blobs == 0
+    headers = [mail.kept.store.header(name) for name in names]
+    assert {header and header.key_id for header in headers} == {key.id}
+    assert mail.kept.count() == 8
+    assert list(check(mail.database, mail.kept.store, BEFORE)) == []
+    mail.kept.remove(names[0])
+    mail.kept.replace(names[1], mail.kept.raw(names[2]))
+    found = {one.blob: one.fault.value for one in check(mail.database, mail.kept.store, BEFORE)}
+    assert found == {names[0]: "missing", names[1]: "damaged"}

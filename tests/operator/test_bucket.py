@@ -1,0 +1,138 @@
+"""[storage.s3]: what is refused and how it is said, and that every command works on a bucket."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailstore.bucket import Bucket, Place
+from mssante_operator import runtime
+from mssante_operator.settings import SettingsError, load
+from tests.operator.test_settings import GOOD, refusal, write
+from tests.support.cluster import keep_in_bucket
+from tests.support.daemon import Daemon, lay_out
+from tests.support.object_server import ObjectServer
+
+CARDIO, MARTIN = "cardiologie@a.mssante.fr", "claire.martin@a.mssante.fr"
+SOUND = "everything is as it was stored\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('buckt = "x"', "storage.s3.buckt: unknown key; did you mean bucket?"),
+        ("bucket = 1", "storage.s3.bucket: Input should be a valid string"),
+        ('endpoint = "s3.local"', "storage.s3.endpoint: String should match pattern"),
+        ('endpoint = "https://key:secret@s3"', "storage.s3.endpoint: String should match pattern"),
+        ('endpoint = "http://s3.local"', "storage.s3: Value error, endpoint is not https://"),
+        ('prefix = "/a"', "storage.s3.prefix: String should match pattern"),
+        ('prefix = "a/"', "storage.s3.prefix: String should match pattern"),
+        ('region = ""', "storage.s3.region: String should have at least 1 character"),
+        ('access_key_file = "x"', "storage.s3: Value error, give access_key_file and secret_key_f"),
+    ],
+)
+def test_errors_name_the_key(tmp_path: Path, lines: str, message: str) -> None:
+    assert refusal(tmp_path, f"{GOOD}[storage.s3]\n{lines}\n").startswith(message)
+
+
+def test_a_password_in_the_endpoint_is_not_repeated(tmp_path: Path) -> None:
+    said = refusal(tmp_path, f'{GOOD}[storage.s3]\nendpoint = "https://key:secret@s3"\n')
+    assert "secret" not in said
+    assert said.endswith("; it is not shown")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'endpoint = "https://s3.local:9000/"',
+        'endpoint = "http://127.0.0.1:9000"',
+        'endpoint = "http://[::1]:9000"',
+        'endpoint = "http://localhost:9000"',
+        'endpoint = "http://s3.local"\nallow_http = true',
+    ],
+)
+def test_endpoints_that_may_be(tmp_path: Path, lines: str) -> None:
+    assert load(write(tmp_path, f"{GOOD}[storage.s3]\n{lines}\n")).storage.s3.endpoint
+
+
+@pytest.fixture
+def place(object_server: ObjectServer) -> Place:
+    return object_server.place(prefix="a")
+
+
+@pytest.fixture
+def operator_a(tmp_path: Path, place: Place) -> Daemon:
+    daemon = lay_out(tmp_path / "a", "a")
+    keep_in_bucket(daemon, place)
+    return daemon
+
+
+def submit(daemon: Daemon, octets: int = 300_000) -> bytes:
+    """Send a letter from one mailbox here to another; returns it as it is kept."""
+    letter = f"From: {CARDIO}\n\n{'Bonjour. ' * 8}\n".encode() + b"texte\n" * (octets // 6)
+    path = daemon.folder / "letter.eml"
+    path.write_bytes(letter)
+    daemon.run("message", "send", str(path), "--from", CARDIO, "--to", MARTIN)
+    return letter.replace(b"\n", b"\r\n")
+
+
+class TestCommands:
+    def test_they_work_on_a_bucket(self, operator_a: Daemon, place: Place) -> None:
+        assert "schema up to date" in operator_a.run("config", "check")
+        letter = submit(operator_a)
+        (entry,) = operator_a.entries(MARTIN)
+        assert operator_a.body(entry) == letter
+        assert entry.message.blob in [found.key[:64] for found in Bucket(place).list()]
+        assert not (operator_a.folder / "data" / "blobs").exists()
+        shown = operator_a.run("message", "show", entry.message.id, "--content")
+        assert shown.count("texte\r\n") == letter.count(b"texte\r\n")
+        assert operator_a.run("store", "check").startswith(SOUND)
+        assert operator_a.run("store", "gc") == "freed 0 messages, 0 bodies, 0 octets\n"
+        assert "rewrote 1 bodies" in operator_a.run("keys", "rotate", "--rewrite")
+        assert operator_a.run("store", "rewrite") == "rewrote 0 bodies\n"
+        (found,) = [one for one in Bucket(place).list() if "/" in one.key]
+        Bucket(place).delete(found.key)
+        assert f"missing  {entry.message.blob}" in operator_a.run("store", "check", code=1)
+
+    def test_no_new_keys_are_made_over_lost_ones(self, operator_a: Daemon) -> None:
+        submit(operator_a)
+        (operator_a.folder / "data" / "keys").unlink()
+        for words in (("db", "upgrade"), ("serve",)):
+            assert "put it back from a backup" in operator_a.run(*words, code=1)
+
+
+class TestWhatCannotBeUsed:
+    def said(self, daemon: Daemon) -> str:
+        said = daemon.run("config", "check", code=1)
+        (line,) = [line for line in said.splitlines() if line.startswith("storage")]
+        assert "key-secret" not in said
+        return line
+
+    def test_a_bucket_that_is_not_there(self, operator_a: Daemon, place: Place) -> None:
+        text = operator_a.config.read_text()
+        operator_a.config.write_text(text.replace(place.bucket, "none-such"))
+        assert f"cannot list the bucket none-such at {place.endpoint}" in self.said(operator_a)
+        assert "NoSuchBucket" in operator_a.run("serve", code=1)
+
+    def test_files_of_credentials(self, operator_a: Daemon) -> None:
+        secret = operator_a.folder / "secret"
+        for text in ("", "two\nlines\n", "two words\n", "clé\n"):
+            secret.write_text(text)
+            assert "storage.s3.secret_key_file" in self.said(operator_a)
+            assert "not one line of ASCII" in self.said(operator_a)
+        secret.write_text("key-secret\n")
+        secret.chmod(0o644)
+        assert "run: chmod 600" in self.said(operator_a)
+        secret.unlink()
+        assert "No such file or directory" in self.said(operator_a)
+
+    def test_the_package_that_it_needs(
+        self, operator_a: Daemon, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in ("mailstore.bucket", "mailstore.objects", "mailstore.object_reading"):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.setitem(sys.modules, "obstore", None)
+        with pytest.raises(
+            SettingsError, match=r"storage\.s3: needs the package obstore; run: pip"
+        ):
+            runtime.open_store(load(operator_a.config))

@@ -1,0 +1,204 @@
+"""Two daemons with their own addresses on one PostgreSQL and one S3 store, and one of them killed.
+
+DESIGN §2: several machines share one mail store; what either has acknowledged is there once.
+"""
+
+import hashlib
+import random
+import smtplib
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, update
+
+from mailstore.bucket import Bucket, Place
+from mailstore.mailboxes import get_mailbox
+from mailstore.schema import entries, messages
+from mssante_operator import runtime
+from tests.support.blobs import content
+from tests.support.cluster import keep_in_bucket, lay_out_machines
+from tests.support.daemon import Daemon, client, dial, get, lay_out, served
+from tests.support.databases import PostgresServer
+from tests.support.object_server import ObjectServer, object_server_running
+from tests.support.waiting import until_now
+
+DURAND = "durand@b.mssante.fr"
+MARTIN = "claire.martin@a.mssante.fr"
+OURS = (MARTIN, "cardiologie@a.mssante.fr")
+SOUND = "everything is as it was stored\n"
+DAY = timedelta(days=1)
+
+
+def body(seed: int, octets: int = 300_000) -> bytes:
+    """A message like no other; its default size is too large for the database."""
+    text = random.Random(seed).randbytes(octets // 2).hex()
+    lines = "\r\n".join(text[i : i + 76] for i in range(0, len(text), 76))
+    return f"From: <{DURAND}>\r\nSubject: [FIN]\r\n\r\n{lines}\r\n".encode()
+
+
+def send(daemon: Daemon, message: bytes, to: Sequence[str] = (MARTIN,)) -> None:
+    with client(daemon, "b") as smtp:
+        smtp.sendmail(DURAND, to, message)
+
+
+def bodies(machine: Daemon, address: str) -> list[bytes]:
+    """All that a mailbox holds, as the machine reads it."""
+    with machine.store() as store:
+        return [content(store.blobs, entry.message.blob) for entry in machine.entries(address)]
+
+
+def objects(place: Place) -> list[str]:
+    return [found.key for found in Bucket(place).list() if "/" in found.key]
+
+
+@pytest.fixture
+def place(object_server: ObjectServer) -> Place:
+    return object_server.place(prefix="mail/a")
+
+
+@pytest.fixture
+def machines(
+    tmp_path: Path, place: Place, postgres_server: PostgresServer, postgres_template: str
+) -> Iterator[Sequence[Daemon]]:
+    name = postgres_server.create(postgres_template)
+    yield lay_out_machines(tmp_path, place, postgres_server.url(name))
+    postgres_server.drop(name)
+
+
+def test_one_of_two_is_killed_amid_its_load_and_nothing_is_lost(
+    machines: Sequence[Daemon], place: Place
+) -> None:
+    one, two = machines
+    assert one.endpoint != two.endpoint
+    with served(one), served(two):
+        ledgers, over = [Ledger(), Ledger()], threading.Event()
+        with ThreadPoolExecutor(4) as pool:
+            sending = [
+                pool.submit(send_until, machine, machine.identity("b"), ledger, over, number)
+                for machine, ledger in zip(machines, ledgers, strict=True)
+                for number in range(2)
+            ]
+            try:
+                until_now(lambda: min(len(ledger.acknowledged) for ledger in ledgers) >= 5)
+                one.kill()
+                enough = len(ledgers[1].acknowledged) + 8
+                until_now(lambda: len(ledgers[1].acknowledged) >= enough)
+            finally:
+                over.set()
+            for each in sending:
+                each.result()
+        check(two, *ledgers)
+
+        # The one that was killed is back, and both have the same mail from then on.
+        one.start()
+        before = set(objects(place))
+        large, small = body(1), b"From: <durand@b.mssante.fr>\r\n\r\nBonjour.\r\n"
+        for machine in machines:
+            send(machine, large)
+            send(machine, small)
+        assert one.entries(MARTIN) == two.entries(MARTIN)
+        for machine in machines:
+            assert bodies(machine, MARTIN)[-4:] == [large, small] * 2
+        # The same attachment through both is stored once.
+        (new,) = set(objects(place)) - before
+        assert new.startswith(hashlib.sha256(large).hexdigest())
+        assert one.run("store", "check").startswith(SOUND)
+
+
+@dataclass
+class Ledger:
+    """What one machine's clients know of their messages; shared by their threads."""
+
+    sent: set[bytes] = field(default_factory=set)
+    acknowledged: set[bytes] = field(default_factory=set)
+
+
+def check(machine: Daemon, *ledgers: Ledger) -> None:
+    """What was acknowledged is there once for each recipient, to the octet, and nothing else."""
+    acknowledged = set().union(*(ledger.acknowledged for ledger in ledgers))
+    sent = set().union(*(ledger.sent for ledger in ledgers))
+    for address in OURS:
+        held = Counter(bodies(machine, address))
+        assert acknowledged <= held.keys() <= sent
+        assert set(held.values()) == {1}
+
+
+def send_until(
+    machine: Daemon, identity: Sequence[Path], ledger: Ledger, over: threading.Event, number: int
+) -> None:
+    """Send one message after the other to both mailboxes, until told to end or cut off."""
+    randomness = random.Random(f"{machine.port} {number}")
+    try:
+        with dial(machine.port, *identity) as smtp:
+            while not over.is_set():
+                message = body(randomness.randrange(2**32), randomness.choice([500, 100_000]))
+                ledger.sent.add(message)
+                smtp.sendmail(DURAND, OURS, message)
+                ledger.acknowledged.add(message)
+    except (smtplib.SMTPServerDisconnected, ConnectionError):
+        return  # killed
+
+
+def test_without_the_bucket_mail_is_put_off_until_it_is_back(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a")
+    with object_server_running() as server:
+        place = server.place()
+        keep_in_bucket(daemon, place)
+        with served(daemon):
+            send(daemon, body(1))
+            server.kill()
+            with pytest.raises(smtplib.SMTPResponseException) as refused:
+                send(daemon, body(2))
+            assert refused.value.smtp_code == 451
+            assert "4.3.0 Mail" in str(refused.value.smtp_error)
+            assert "no connection" in daemon.log()
+            assert place.secret_key not in daemon.log()
+            server.start()
+            server.make(place.bucket)
+
+            def taken() -> bool:
+                try:
+                    send(daemon, body(3))
+                except smtplib.SMTPResponseException:
+                    return False
+                return True
+
+            until_now(taken)
+            assert daemon.body(daemon.entries(MARTIN)[-1]) == body(3)
+            # The server keeps nothing when it dies; check says so, and nothing else.
+            said = daemon.run("store", "check", code=1)
+            assert said.count("missing  ") == 1
+
+
+def test_the_daemon_frees_what_nobody_needs(
+    tmp_path: Path, object_server: ObjectServer, place: Place
+) -> None:
+    daemon = lay_out(tmp_path / "a", "a")
+    keep_in_bucket(daemon, place, "", "gc_hours = 0.0002")
+    daemon.config.write_text(daemon.config.read_text().replace('"console"', '"json"'))
+    with served(daemon):
+        for seed in (1, 2):
+            send(daemon, body(seed), OURS)
+        gone, kept = daemon.entries(MARTIN)
+        with daemon.store() as store, store.database.write() as connection:
+            long_ago = runtime.clock() - 2 * DAY
+            connection.execute(update(messages).values(received_at=long_ago))
+            box = get_mailbox(connection, OURS[1]).id
+            connection.execute(delete(entries).where(entries.c.mailbox_id == box))
+            connection.execute(delete(entries).where(entries.c.id == gone.id))
+        object_server.age(2 * DAY, place.prefix)
+        until_now(lambda: len(objects(place)) == 1)
+        assert [daemon.body(entry) for entry in daemon.entries(MARTIN)] == [body(2)]
+        assert objects(place)[0].startswith(kept.message.blob)
+        until_now(
+            lambda: 'mssante_store_freed_total{what="bodies"} 1.0' in get(daemon, "/metrics")[1]
+        )
+        (freed,) = [event for event in daemon.events("store.freed") if event["bodies"]]
+        assert (freed["messages"], freed["bodies"]) == (1, 1)
+        assert daemon.run("store", "check").startswith(SOUND)

@@ -1,0 +1,101 @@
+"""The upkeep beside the daemon: rounds that fail are told, and the next one tries again."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import structlog.testing
+
+from mailstore.bodies import Bodies
+from mailstore.database import Database
+from mailstore.drafts import MEMORY_LIMIT
+from mailstore.sealing import Form
+from mssante_operator.tidying import FREED, ROUNDS, Tidying
+from relay.acceptance import Store
+from tests.support.object_server import ObjectServer
+from tests.support.stores import KeptInBucket, draft
+from tests.support.waiting import until
+
+OLD = timedelta(days=2)
+
+
+@pytest.fixture
+def kept(object_server: ObjectServer, tmp_path: Path) -> Iterator[KeptInBucket]:
+    kept = KeptInBucket(object_server, tmp_path / "drafts", Form())
+    yield kept
+    object_server.fail(200, "NONE")
+    kept.store.close()
+
+
+@pytest.fixture
+def store(sqlite_template: Path, kept: KeptInBucket, tmp_path: Path) -> Iterator[Store]:
+    path = tmp_path / "test.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    with closing(Database(f"sqlite:///{path}")) as database:
+        yield Store(Bodies(kept.store, database), database)
+
+
+def rounds(outcome: str) -> float:
+    return float(ROUNDS.labels(outcome)._value.get())
+
+
+async def test_a_round_that_fails_is_told_and_the_next_one_frees(
+    store: Store, kept: KeptInBucket
+) -> None:
+    (blob,) = kept.store.seal([draft(kept.store, bytes(MEMORY_LIMIT + 1))])
+    kept.age(str(blob), OLD)
+    done, failed, bodies = rounds("done"), rounds("failed"), FREED.labels("bodies")._value.get()
+    kept.server.fail(500, "GET")
+    with structlog.testing.capture_logs() as logs:
+        running = asyncio.create_task(Tidying(store, 0.05).run())
+        await until(lambda: rounds("failed") > failed)
+        kept.server.fail(200, "NONE")
+        await until(lambda: kept.count() == 0)
+        await until(lambda: rounds("done") > done)
+        running.cancel()
+    assert FREED.labels("bodies")._value.get() == bodies + 1
+    told = [one["event"] for one in logs]
+    assert "store.unswept" in told
+    assert "store.unfreed" in told
+    (freed,) = [one for one in logs if one["event"] == "store.freed" and one["bodies"]]
+    assert freed["octets"] > MEMORY_LIMIT
+
+
+async def test_without_an_interval_it_only_sweeps(store: Store, kept: KeptInBucket) -> None:
+    (blob,) = kept.store.seal([draft(kept.store, bytes(MEMORY_LIMIT + 1))])
+    abandoned = draft(kept.store, bytes(MEMORY_LIMIT + 1))
+    kept.bucket.put(f"{blob}/{'0' * 32}", kept.raw(str(blob)))
+    kept.age(str(blob), OLD)
+    with structlog.testing.capture_logs() as logs:
+        await Tidying(store, 0).run()
+    assert logs == [{"event": "store.swept", "leftovers": 1, "log_level": "info"}]
+    assert kept.count() == 1
+    assert len(kept.leftovers()) == 1  # the draft may be living
+    abandoned.discard()
+
+
+async def test_a_round_under_way_ends_with_the_process(
+    store: Store, kept: KeptInBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(6):
+        kept.store.seal([draft(kept.store, bytes(MEMORY_LIMIT + i))])
+    kept.server.age(OLD, kept.bucket.place.prefix)
+    loop, begun, told = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    free = Bodies.free
+
+    def slow(bodies: Bodies, *given: object) -> int | None:
+        loop.call_soon_threadsafe(begun.set)
+        asyncio.run_coroutine_threadsafe(told.wait(), loop).result()
+        return free(bodies, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Bodies, "free", slow)
+    running = asyncio.create_task(Tidying(store, 0.05).run())
+    await begun.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    told.set()
+    await loop.shutdown_default_executor()
+    assert kept.count() == 5

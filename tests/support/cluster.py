@@ -1,0 +1,53 @@
+"""Machines of one operator, each with a folder and addresses of its own, on one mail store."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from mailstore.bucket import Place
+from mailstore.database import Database
+from mailstore.mailboxes import add_domain, add_mailbox
+from mssante_operator import runtime
+from mssante_operator.bootstrap import SAMPLES
+from tests.support.daemon import Daemon, lay_out
+
+
+def keep_in_bucket(daemon: Daemon, place: Place, database: str = "", *keys: str) -> None:
+    """Configure a bucket for its bodies, and another database; more keys of [storage]."""
+    credentials = {"access": place.access_key, "secret": place.secret_key}
+    for name, credential in credentials.items():
+        file = daemon.folder / name
+        file.touch(0o600)
+        file.write_text(f"{credential}\n")
+    lines = [
+        'directory = "data"',
+        f"database = {json.dumps(database)}",
+        *keys,
+        "",
+        "[storage.s3]",
+        f'bucket = "{place.bucket}"',
+        f'endpoint = "{place.endpoint}"',
+        f'region = "{place.region}"',
+        f'prefix = "{place.prefix}"',
+        'access_key_file = "access"',
+        'secret_key_file = "secret"',
+    ]
+    text = daemon.config.read_text()
+    daemon.config.write_text(text.replace('directory = "data"', "\n".join(lines)))
+
+
+def lay_out_machines(folder: Path, place: Place, database: str, *keys: str) -> Sequence[Daemon]:
+    """Operator a on two machines; the database has the schema, and no row."""
+    machines = [lay_out(folder / number, "a") for number in ("one", "two")]
+    for machine in machines:
+        keep_in_bucket(machine, place, database, *keys)
+    # What one machine encrypts the other reads.
+    shutil.copy(machines[0].folder / "data" / "keys", machines[1].folder / "data" / "keys")
+    with closing(Database(database)) as opened, opened.write() as connection:
+        now = runtime.clock()
+        add_domain(connection, "a.mssante.fr", now=now)
+        for local, kind, identifier, _ in SAMPLES:
+            add_mailbox(connection, f"{local}@a.mssante.fr", kind, identifier, now=now)
+    return machines

@@ -1,0 +1,202 @@
+"""A real S3 server on loopback, in a process of its own: moto's, which keeps objects in memory.
+
+Around it, what no client of S3 can do: requests are noted, some can be made to fail, and objects
+can be made older. `python -m tests.support.object_server PORT` is the process.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.client import HTTPConnection
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from mailstore.bucket import Place
+
+CHECKOUT = Path(__file__).parents[2]
+_buckets = count(1)
+
+
+@dataclass
+class ObjectServer:
+    """The process as tests have it: killed, stopped, started again, empty, on the same port."""
+
+    port: int
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.object_server", str(self.port)],
+            cwd=CHECKOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"ready\n"
+
+    def kill(self) -> None:
+        """SIGKILL; all objects are gone."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It takes connections, and answers nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def place(self, bucket: str = "", prefix: str = "") -> Place:
+        """A bucket, new unless it is named, with the keys to it."""
+        if not bucket:
+            bucket = f"bodies-{os.getpid()}-{next(_buckets)}"
+            self.make(bucket)
+        return Place(bucket, self.endpoint, "eu-west-3", prefix, "key-id", "key-secret")
+
+    def make(self, bucket: str) -> None:
+        """Make a bucket."""
+        self._ask("PUT", f"/{bucket}")
+
+    def fail(self, status: int, method: str, words: str = "", times: int = 1000) -> None:
+        """Answer the next requests of this method, with these words in path or query, so."""
+        self._ask("POST", f"/_fail?status={status}&method={method}&words={words}&times={times}")
+
+    def age(self, by: timedelta, words: str = "") -> None:
+        """Make objects with these words in their key older."""
+        self._ask("POST", f"/_age?seconds={by.total_seconds():.0f}&words={words}")
+
+    def asked(self) -> list[tuple[str, str]]:
+        """Method and path with query and range of each request since this was asked last."""
+        return [(method, path) for method, path in json.loads(self._ask("POST", "/_asked"))]
+
+    def uploads(self, bucket: str) -> int:
+        """The number of multipart uploads that are neither completed nor aborted."""
+        return self._ask("GET", f"/{bucket}?uploads").count(b"<Upload>")
+
+    def _ask(self, method: str, path: str) -> bytes:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status == 200, body
+            return body
+
+
+@contextmanager
+def object_server_running() -> Iterator[ObjectServer]:
+    """A server for whoever may kill it."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    server = ObjectServer(port)
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    """One for all tests of this process, each with buckets of its own."""
+    with object_server_running() as server:
+        yield server
+
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+
+class _Around:
+    """The process's WSGI application: moto's, and what is around it."""
+
+    def __init__(self) -> None:
+        # Only this process: they take a while to be imported.
+        from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+            DomainDispatcherApplication,
+            create_backend_app,
+        )
+        from moto.s3.models import s3_backends  # noqa: PLC0415
+
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._backends = s3_backends
+        self._lock = threading.Lock()
+        self._asked: list[tuple[str, str]] = []
+        self._fault: dict[str, str] = {}
+        self._times = 0
+
+    def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        given = {key: values[0] for key, values in parse_qs(environ["QUERY_STRING"]).items()}
+        match path:
+            case "/_asked":
+                with self._lock:
+                    noted, self._asked = self._asked, []
+                return self._answer(start, json.dumps(noted).encode())
+            case "/_fail":
+                with self._lock:
+                    self._fault, self._times = given, int(given["times"])
+                return self._answer(start)
+            case "/_age":
+                self._age(timedelta(seconds=int(given["seconds"])), given.get("words", ""))
+                return self._answer(start)
+        whole = f"{path}?{environ['QUERY_STRING']}"
+        with self._lock:
+            self._asked.append((method, f"{whole}{environ.get('HTTP_RANGE', '')}"))
+            fault = self._fault if self._times > 0 else {}
+            hit = fault.get("method") == method and fault.get("words", "") in whole
+            self._times -= hit
+        if hit:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            quoted = b"<Error><Code>TestFault</Code><AWSAccessKeyId>key-id</AWSAccessKeyId></Error>"
+            return self._answer(start, quoted, f"{fault['status']} Fault")
+        answer: Iterable[bytes] = self._moto(environ, start)
+        return answer
+
+    def _age(self, by: timedelta, words: str) -> None:
+        for account in self._backends.values():
+            for backend in account.values():
+                for bucket in backend.buckets.values():
+                    for key in bucket.keys.values():
+                        if words in key.name:
+                            key.last_modified -= by
+
+    @staticmethod
+    def _answer(start: StartResponse, body: bytes = b"", status: str = "200 OK") -> Iterable[bytes]:
+        start(status, [("Content-Length", str(len(body))), ("Content-Type", "application/xml")])
+        return [body]
+
+
+def main(port: int) -> None:
+    """Serve until killed."""
+    from werkzeug.serving import make_server  # noqa: PLC0415 - as above
+
+    server = make_server("127.0.0.1", port, _Around(), threaded=True)
+    sys.stdout.write("ready\n")  # it listens
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
