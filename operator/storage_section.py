@@ -92,6 +92,13 @@ class Storage(Section):
         description='"zstd": compress new bodies before they are encrypted, so that their sizes '
         "on disk tell of their content. Needs the package backports-zstd before Python 3.14.",
     )
+    small_body_bytes: int = Field(
+        65_536,
+        ge=0,
+        le=262_144,
+        description="Bodies of up to so many octets are kept in the database, which saves a file "
+        "for each; 0: none. Those already there stay where they are.",
+    )
     min_free_bytes: Amount = Field(
         1_073_741_824,
         description="Free space of the folder's file system below which mail is put off with "
