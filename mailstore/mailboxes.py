@@ -193,10 +193,23 @@ def change_number(conn: Connection) -> int:
     return int(conn.scalar(select(mailbox_changes.c.number)) or 0)
 
 
-def used_octets(conn: Connection, mailbox_id: int) -> int:
-    """Sum the sizes of the messages that a mailbox holds."""
-    query = select(_USED).join_from(entries, messages).where(entries.c.mailbox_id == mailbox_id)
-    return int(conn.scalar(query) or 0)
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Octets of the messages that a mailbox holds, up to and with the entry `last`."""
+
+    octets: int = 0
+    last: int = 0
+
+
+def used_octets(conn: Connection, mailbox_id: int, known: Usage = Usage()) -> Usage:
+    """Sum the sizes of the messages that a mailbox holds; only of those that came after `known`."""
+    query = (
+        select(_USED, func.max(entries.c.id))
+        .join_from(entries, messages)
+        .where(entries.c.mailbox_id == mailbox_id, entries.c.id > known.last)
+    )
+    octets, last = conn.execute(query).one()
+    return Usage(known.octets + int(octets or 0), last or known.last)
 
 
 def used_by_mailbox(conn: Connection, domain: str | None = None) -> dict[int, int]:

@@ -10,7 +10,7 @@ the session's id), time (every wait for the peer has its limit, our own work has
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import ClassVar, Final, cast
+from typing import Final, cast
 
 import structlog
 from aiosmtpd.smtp import SMTP
@@ -30,6 +30,8 @@ from whitelist.names import DistinguishedName
 logging.getLogger("mail.log").disabled = True
 
 _log = structlog.get_logger(__name__)
+
+_COMMANDS: Final[dict[type, list[str]]] = {}  # names of the methods of each class of sessions
 
 _QUIET_SECONDS: Final = 0.2  # after which a peer is taken to have sent all that was under way
 
@@ -53,8 +55,6 @@ class Tally:
 
 class Connection(SMTP):
     """A connection from a peer, from its opening to its end."""
-
-    _commands: ClassVar[list[str] | None] = None
 
     def __init__(self, context: SessionContext) -> None:
         super().__init__(
@@ -81,11 +81,9 @@ class Connection(SMTP):
     def __dir__(self) -> list[str]:
         """The commands alone: aiosmtpd looks through all members of each session for them."""
         kind = type(self)
-        found = kind._commands
-        if found is None:
-            found = [name for name in dir(kind) if name.startswith("smtp_")]
-            kind._commands = found
-        return found
+        if kind not in _COMMANDS:
+            _COMMANDS[kind] = [name for name in dir(kind) if name.startswith("smtp_")]
+        return _COMMANDS[kind]
 
     # The transport's callbacks.
 

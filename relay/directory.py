@@ -20,7 +20,14 @@ from sqlalchemy import Connection
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes import Mailbox, change_number, is_local_domain, resolve, used_octets
+from mailstore.mailboxes import (
+    Mailbox,
+    Usage,
+    change_number,
+    is_local_domain,
+    resolve,
+    used_octets,
+)
 from relay.address import Address
 from relay.admission import MailboxState
 from relay.errors import StoreDeferred
@@ -58,6 +65,7 @@ class Directory:
         self._number: int | None = None  # of the mailstore's changes, when they were found open
         self._holds_until = float("-inf")
         self._ends = float("-inf")
+        self._used: dict[int, Usage] = {}  # of mailboxes with a quota
         self._waiting: list[tuple[_Question, asyncio.Future[Found]]] = []
         self._asking: asyncio.Task[None] | None = None
 
@@ -90,6 +98,8 @@ class Directory:
                 batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
                 questions = [question for question, _ in batch]
                 begun = self._clock()
+                if begun >= self._ends:
+                    self._used = {}  # what was deleted since is not subtracted
                 try:
                     answers = await asyncio.to_thread(self._ask, questions)
                 except Exception as error:  # nobody may be left waiting
@@ -121,27 +131,32 @@ class Directory:
                 number = change_number(connection)
                 mailboxes = resolve(connection, texts)
                 found = [
-                    _found(connection, mailboxes.get(text), address, size or 0)
+                    self._found(connection, mailboxes.get(text), address, size or 0)
                     for text, (address, size) in zip(texts, questions, strict=True)
                 ]
         except StoreUnavailable as error:
             raise StoreDeferred(str(error)) from error
         return _Answers(number, found)
 
+    def _found(
+        self, connection: Connection, mailbox: Mailbox | None, address: Address, size: int
+    ) -> Found:
+        if mailbox is None:
+            local = is_local_domain(connection, address.domain)
+            return Found(MailboxState.UNKNOWN if local else MailboxState.FOREIGN)
+        state = MailboxState(mailbox.state.value)
+        if mailbox.quota is None:
+            return Found(state, mailbox.id)
+        if state is MailboxState.ACTIVE:
+            used = self._usage(connection, mailbox.id)
+            if used >= mailbox.quota or used + size > mailbox.quota:
+                state = MailboxState.FULL
+        return Found(state, mailbox.id, bounded=True)
 
-def _found(connection: Connection, mailbox: Mailbox | None, address: Address, size: int) -> Found:
-    if mailbox is None:
-        local = is_local_domain(connection, address.domain)
-        return Found(MailboxState.UNKNOWN if local else MailboxState.FOREIGN)
-    state = _state(connection, mailbox, size)
-    return Found(state, mailbox.id, bounded=mailbox.quota is not None)
-
-
-def _state(connection: Connection, mailbox: Mailbox, size: int) -> MailboxState:
-    state = MailboxState(mailbox.state.value)
-    # What a mailbox holds is summed up only where it matters: it may be tens of thousands.
-    if state is MailboxState.ACTIVE and mailbox.quota is not None:
-        used = used_octets(connection, mailbox.id)
-        if used >= mailbox.quota or used + size > mailbox.quota:
-            return MailboxState.FULL
-    return state
+    def _usage(self, connection: Connection, mailbox_id: int) -> int:
+        # It may hold tens of thousands: only what has come since the last look is summed up.
+        remembered = self._used
+        usage = used_octets(connection, mailbox_id, remembered.get(mailbox_id, Usage()))
+        if len(remembered) < _MOST:
+            remembered[mailbox_id] = usage
+        return usage.octets

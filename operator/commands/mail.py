@@ -158,7 +158,7 @@ def mailbox_show(given: Path | None, address: str, *, as_json: bool) -> None:
     """Show one mailbox."""
     with _store(given) as store, store.database.read() as connection:
         found = get_mailbox(connection, address)
-        used = used_octets(connection, found.id)
+        used = used_octets(connection, found.id).octets
     show_record(_record(found, used), as_json=as_json)
 
 

@@ -76,11 +76,11 @@ def test_a_quota_outlives_changes_of_state(database: Database, boxes: tuple[Mail
 def test_what_mailboxes_hold(database: Database, boxes: tuple[Mailbox, ...]) -> None:
     one, two, three = boxes
     with database.read() as conn:
-        assert [used_octets(conn, box.id) for box in boxes] == [LARGE - 1, LARGE + 5, 0]
+        assert [used_octets(conn, box.id).octets for box in boxes] == [LARGE - 1, LARGE + 5, 0]
         assert used_by_mailbox(conn) == {one.id: LARGE - 1, two.id: LARGE + 5}
         assert used_by_mailbox(conn, "A.mssante.fr") == used_by_mailbox(conn)
         assert used_by_mailbox(conn, "b.mssante.fr") == {}
-        assert used_octets(conn, three.id + 1) == 0
+        assert used_octets(conn, three.id + 1).octets == 0
         with pytest.raises(NotFound, match="not hosted"):
             used_by_mailbox(conn, "c.mssante.fr")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, update
+from sqlalchemy import Engine, delete, event, update
 
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import MailboxState as StoredState
 from mailstore.mailboxes import get_mailbox, set_quota, set_state
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
-from mailstore.schema import mailboxes
+from mailstore.schema import entries, mailboxes
 from relay.acceptance import Store
 from relay.address import parse_address
 from relay.admission import MailboxState
@@ -214,3 +214,22 @@ async def test_one_that_gives_up_leaves_the_others_their_answer(store: Store) ->
     assert (await other).state is MailboxState.SUSPENDED
     with pytest.raises(asyncio.CancelledError):
         await one
+
+
+async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
+    now = [100.0]
+    directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
+    limit(store, ACTIVE, 3 * HELD)
+    for number in range(1, 4):
+        found = await directory.lookup(address)
+        assert found.state is (MailboxState.FULL if number == 3 else MailboxState.ACTIVE)
+        with store.database.write() as connection:
+            holds = Delivery(get_mailbox(connection, ACTIVE).id, ACTIVE)
+            message = Message(f"{number:032}", "", "0" * 64, HELD, "", "local", "s", NOW)
+            store_messages(connection, [NewMessage(message, (holds,))], now=NOW)
+    # What was taken out is seen within a minute.
+    with store.database.write() as connection:
+        connection.execute(delete(entries))
+    assert (await directory.lookup(address)).state is MailboxState.FULL
+    now[0] += FORGOTTEN
+    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
