@@ -232,9 +232,11 @@ def _unwell_reason(error: SQLAlchemyError) -> str | None:
     return f"{first_line}; is its schema up to date? (mssante db upgrade)" if outdated else None
 
 
-def placeholder(connection: Connection) -> str:
-    """What stands for a value in SQL handed to the driver as it is."""
-    return "?" if connection.dialect.name == "sqlite" else "%s"
+def placeholder(connection: Connection, *, octets: bool) -> str:
+    """What stands for a value, or for one of octets, in SQL handed to the driver as it is."""
+    if connection.dialect.name == "sqlite":
+        return "?"
+    return "%b" if octets else "%s"  # psycopg sends octets as twice as many digits unless told
 
 
 def insert_or_ignore(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":

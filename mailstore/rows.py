@@ -8,7 +8,7 @@ statement's text depends on their number, and so few texts stay prepared.
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, LargeBinary, Table
 
 from mailstore.dialect import placeholder
 
@@ -22,12 +22,11 @@ class Inserter:
     """
 
     def __init__(self, table: Table, columns: Sequence[str], also: str = "") -> None:
-        for name in columns:
-            table.c[name]  # KeyError for what is no column of it
+        # KeyError for what is no column of it.
+        self._octets = [isinstance(table.c[name].type, LargeBinary) for name in columns]
         # Names of the schema alone; values never are part of the text.
         self._head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608
         self._also = f" {also}" if also else ""
-        self._width = len(columns)
         self._texts: dict[tuple[str, int], str] = {}
 
     def insert(self, conn: Connection, rows: Sequence[tuple[object, ...]]) -> None:
@@ -38,12 +37,11 @@ class Inserter:
                 group = rows[begin : begin + size]
                 begin += size
                 values = tuple(value for row in group for value in row)
-                conn.exec_driver_sql(self._text(placeholder(conn), size), values)
+                conn.exec_driver_sql(self._text(conn, size), values)
 
-    def _text(self, mark: str, size: int) -> str:
-        text = self._texts.get((mark, size))
-        if text is None:
-            row = f"({', '.join([mark] * self._width)})"
-            text = self._head + ", ".join([row] * size) + self._also
-            self._texts[mark, size] = text
-        return text
+    def _text(self, conn: Connection, size: int) -> str:
+        key = conn.dialect.name, size
+        if key not in self._texts:
+            row = f"({', '.join(placeholder(conn, octets=octets) for octets in self._octets)})"
+            self._texts[key] = self._head + ", ".join([row] * size) + self._also
+        return self._texts[key]
