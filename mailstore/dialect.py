@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
+    DisconnectionError,
     InterfaceError,
     OperationalError,
     SQLAlchemyError,
@@ -50,6 +52,7 @@ _Select = TypeVar("_Select", bound=Select[Any])
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one, or for a free connection
+REST = 5.0  # seconds unused after which a connection is tried before it is lent
 MIGRATION_LOCK_TIMEOUT = 4.0  # seconds that a migration may hold up the mail queued behind it
 
 # "MSSante" in ASCII: any number, as long as every migration run takes the same one.
@@ -177,8 +180,8 @@ def _postgresql_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=BUSY_TIMEOUT,
-        pool_pre_ping=True,
     )
+    _ping_after_rest(writer)
 
     @event.listens_for(writer, "connect")
     def prepare(connection: "DBAPIConnection", _record: "ConnectionPoolEntry") -> None:
@@ -195,6 +198,26 @@ def _postgresql_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
         connection.autocommit = False
 
     return writer, writer.execution_options(postgresql_readonly=True)
+
+
+def _ping_after_rest(engine: Engine) -> None:
+    """Try a connection that has rested before it is lent: whatever is between may have cut it.
+
+    One in use is known to be well, and is spared the round trip that each loan would cost.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note(_connection: object, record: "ConnectionPoolEntry") -> None:
+        record.info["rests since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ping(connection: "DBAPIConnection", record: "ConnectionPoolEntry", _proxy: object) -> None:
+        now = time.monotonic()
+        if now - record.info.get("rests since", now) > REST:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError from error  # the pool makes another one
 
 
 @contextlib.contextmanager

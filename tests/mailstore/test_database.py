@@ -260,7 +260,12 @@ def test_a_broken_connection_is_unavailability_once(database: Database) -> None:
 
 
 @postgresql_only
-def test_idle_connections_that_died_are_replaced_unseen(database: Database) -> None:
+@pytest.mark.parametrize("rest", [0.0, 60.0])
+def test_connections_that_died_while_they_rested_are_replaced_unseen(
+    database: Database, monkeypatch: pytest.MonkeyPatch, rest: float
+) -> None:
+    monkeypatch.setattr(dialect_module, "REST", rest)
+
     def two_at_once() -> None:
         with database.write() as one, database.write() as other:
             assert list_domains(one) == list_domains(other) == []
@@ -274,6 +279,9 @@ def test_idle_connections_that_died_are_replaced_unseen(database: Database) -> N
             )
         ).all()
     assert killed == [True]
+    if rest:  # not tried: known to be well a moment ago
+        with pytest.raises(StoreUnavailable):
+            two_at_once()
     two_at_once()
 
 
