@@ -43,9 +43,10 @@ fuzz: .venv/dev.stamp ## Fuzz parsers and the network: FUZZ_SECONDS (360) each, 
 soak: .venv/dev.stamp ## Refuse, break off and hold thousands of connections; nothing may be left (ARGS="--help")
 	$(BIN)/python -m tests.soak $(ARGS)
 
-crash: .venv/dev.stamp ## Kill the daemon at random moments, many times (CRASH_ROUNDS=200)
-	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),200) \
-		$(BIN)/python -m pytest -n 2 --timeout 14400 tests/operator/test_crash.py $(ARGS)
+crash: .venv/dev.stamp ## Kill daemon, workers and PostgreSQL, cut the power, many times (ARGS="--help")
+	$(BIN)/python -W ignore -m tests.crash $(ARGS)
+	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),50) $(BIN)/python -m pytest -n 0 --timeout 14400 \
+		tests/operator/test_crash.py -k queue
 
 docs: .venv/run.stamp ## Write the generated pages and the annotated configuration anew
 	$(BIN)/python -m tools.generate

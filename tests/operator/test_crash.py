@@ -1,42 +1,44 @@
-"""kill -9 at random moments: what was acknowledged is there, whole and once, and the queue goes on.
+"""kill -9: what was acknowledged is there, whole and once, and the queue goes on.
 
 These are the promises of acceptance (`250` only after the commit) and of the queue (at least once,
-twice only what was under way) as an operator would meet them.  `make crash` makes many rounds.  A
-killed process leaves its pages to the kernel: that they were synced is for the tests of the stores.
+twice only what was under way) as an operator would meet them.  `make crash` kills far more often.
+A killed process leaves its pages to the kernel: test_power.py is about what was synced.
 """
 
 import hashlib
 import os
 import random
-import smtplib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 
-from mailstore.schema import entries, messages
+from mailstore.schema import entries
 from mssante_operator import runtime
 from mssante_operator.settings import load
 from relay.acceptance import Store
 from relay.address import parse_address
 from relay.queue import depth
 from relay.queue_schema import deliveries
-from tests.support.daemon import Daemon, dial, lay_out, served
+from tests.crash import kills
+from tests.crash.campaign import lines
+from tests.crash.kills import Row
+from tests.crash.site import postgres, site
+from tests.support.daemon import Daemon, lay_out, served
 from tests.support.waiting import until_now
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
-CLIENTS = 6  # that send at once
 BATCH = 40  # messages that wait in the queue when a round begins
 JITTER = 0.05  # seconds within which the kill falls anywhere: several group commits, a delivery
 
-DURAND = "durand@b.mssante.fr"
+# It starts many processes, beside other tests.
+pytestmark = pytest.mark.timeout(300 + 30 * ROUNDS)
+
 MARTIN = "claire.martin@a.mssante.fr"
-OURS = (MARTIN, "cardiologie@a.mssante.fr")
 THEIRS = "cardiologie@b.mssante.fr"
 
 
@@ -52,82 +54,36 @@ def digest(octets: bytes) -> str:
     return hashlib.sha256(octets).hexdigest()
 
 
-@dataclass
-class Ledger:
-    """What the clients know, by blob; shared by their threads."""
-
-    sent: set[str] = field(default_factory=set)
-    acknowledged: set[str] = field(default_factory=set)
-
-
-def send_until_cut(port: int, identity: Sequence[Path], ledger: Ledger, seed: str) -> None:
-    """Send one message after the other, each to both mailboxes, until the connection breaks."""
-    randomness = random.Random(seed)
-    try:
-        with dial(port, *identity) as smtp:
-            while True:
-                message = letter(randomness, DURAND)
-                ledger.sent.add(digest(message))
-                smtp.sendmail(DURAND, OURS, message)
-                ledger.acknowledged.add(digest(message))
-    except smtplib.SMTPServerDisconnected:
-        return
-    except smtplib.SMTPException:  # a refusal; it is an OSError, too
-        raise
-    except OSError:
-        return
+def assert_nothing_lost(rows: Sequence[Row]) -> None:
+    for row in rows:
+        assert not row.verdict.problems, "\n".join(lines([row]))
+        assert row.verdict.found == row.verdict.acknowledged
+    assert sum(row.verdict.acknowledged for row in rows) > 0
 
 
-def crash_amid_senders(daemon: Daemon, ledger: Ledger, number: int) -> None:
-    """Kill the daemon while clients send, some acknowledgements after they began."""
-    randomness = random.Random(f"kill {number}")
-    enough = len(ledger.acknowledged) + randomness.randrange(1, 60)
-    identity = daemon.identity("b")
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        sending = [
-            pool.submit(send_until_cut, daemon.port, identity, ledger, f"client {number} {n}")
-            for n in range(CLIENTS)
-        ]
-        try:
-            until_now(lambda: len(ledger.acknowledged) >= enough)
-            time.sleep(randomness.uniform(0, JITTER))  # what is awaited is any moment at all
-        finally:
-            daemon.kill()
-        for one in sending:
-            one.result()
-
-
-def check(daemon: Daemon, ledger: Ledger, whole: set[str]) -> None:
-    """Compare what the daemon holds with what the clients know; `whole` blobs were read before."""
-    first, second = (
-        Counter(entry.message.blob for entry in daemon.entries(address)) for address in OURS
-    )
-    assert ledger.acknowledged - first.keys() == set(), "acknowledged and lost"
-    assert first.keys() - ledger.sent == set(), "nobody sent this"
-    assert set(first.values()) <= {1}, "delivered twice"
-    assert first == second, "only one of the two recipients has it"
-    with daemon.store() as store, store.database.read() as connection:
-        assert set(connection.scalars(select(messages.c.blob))) == first.keys()
-    with daemon.store() as store:
-        blobs = set(store.blobs.names())
-        assert first.keys() <= blobs, "a message without its body"
-        for name in blobs - whole:
-            with store.blobs.open(name) as stored:
-                assert digest(stored.read()) == name, "a blob that is not whole"
-    whole |= blobs
-
-
-def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+def test_what_was_acknowledged_survives_kills_of_the_daemon_and_of_workers(tmp_path: Path) -> None:
     # DESIGN §3, RFC 5321 §6.1: after the 250, the message is ours to keep.
-    a = lay_out(tmp_path / "a", "a", workers=1)
-    ledger, whole = Ledger(), set[str]()
-    for number in range(ROUNDS):
-        with served(a):
-            check(a, ledger, whole)
-            crash_amid_senders(a, ledger, number)
-    with served(a):
-        check(a, ledger, set())
-    assert len(ledger.acknowledged) >= ROUNDS
+    with site(tmp_path / "a", "short") as here:
+        rows = [
+            kills.worker_at_random(here, 2),
+            kills.worker_at_step(here, "blobs.placing", 2),
+            kills.worker_at_step(here, "answer.due", 2),
+            kills.daemon_at_random(here, 1),
+            kills.daemon_at_step(here, "rows.committed", 1),
+        ]
+        assert_nothing_lost(rows)
+        assert sum(row.kills for row in rows) >= 8
+        assert here.leave() == []
+
+
+def test_what_was_acknowledged_survives_kills_of_the_database(tmp_path: Path) -> None:
+    with postgres() as database, site(tmp_path / "a", "short", database=database.url) as here:
+        random_one = kills.postgres_at_random(here, database, 1)
+        assert_nothing_lost(
+            [random_one, kills.postgres_at_step(here, database, "rows.inserted", 1)]
+        )
+        assert here.ledger.refusals.keys() <= kills.TEMPORARY
+        assert here.leave() == []
 
 
 def arrived(peer: Store) -> int:

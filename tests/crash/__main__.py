@@ -1,0 +1,78 @@
+"""`make crash`: kill the daemon, its workers and PostgreSQL, and cut the power, many times.
+
+Prints its seed, by which the same messages and the same kills come again (their moments are up to
+the machine), then what was found after each kind of kill; exit code 1 with problems.
+"""
+
+import argparse
+import logging
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from tests.crash.campaign import (
+    Scale,
+    lines,
+    on_postgresql,
+    on_sqlite,
+    power,
+    power_after_failures,
+)
+from tests.crash.kills import Row
+from tests.support.faults import missing
+
+PARTS = ("sqlite", "postgresql", "power", "failures")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
+    parser.add_argument("--seed", default=secrets.token_hex(4), help="of an earlier run")
+    parser.add_argument("--only", choices=PARTS, action="append", help="one part; may be repeated")
+    parser.add_argument("--times", type=int, default=1, help="so many times as many kills")
+    parser.add_argument("--moments", type=int, default=150, help="at which the power is cut")
+    parser.add_argument("--acknowledged", type=int, default=600, help="messages of that run")
+    given = parser.parse_args()
+    given.only = given.only or PARTS
+    return given
+
+
+def main() -> int:
+    """Run what was asked for."""
+    given = _options()
+    scale = Scale().times(given.times)
+    folder = Path(tempfile.mkdtemp(prefix="mssante-crash-"))
+    parts: dict[str, Callable[[], Iterator[Row]]] = {
+        "sqlite": lambda: on_sqlite(folder / "sqlite", given.seed, scale),
+        "postgresql": lambda: on_postgresql(folder / "postgresql", given.seed, scale),
+        "power": lambda: power(folder / "power", given.seed, given.acknowledged, given.moments),
+        "failures": lambda: power_after_failures(
+            folder / "failures", given.seed, given.acknowledged, given.moments // 2
+        ),
+    }
+    print(f"seed {given.seed}", flush=True)
+    begun = time.monotonic()
+    rows: list[Row] = []
+    for name in given.only:
+        if name in {"power", "failures"} and missing():
+            print(f"no power cuts: {missing()}")
+            continue
+        # Again for each part: a command in this process sets the logs back.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+        for row in parts[name]():
+            rows.append(row)
+            print(f"{time.monotonic() - begun:6.0f} s  {row.kind}, {row.step}", file=sys.stderr)
+    shutil.rmtree(folder, ignore_errors=True)
+    print("\n".join(lines(rows)))
+    killed = sum(row.kills for row in rows if row.kind not in {"nothing", "power cut"})
+    print(f"{killed} kills in {time.monotonic() - begun:.0f} s, seed {given.seed}")
+    return int(any(row.verdict.problems for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Which kills and power cuts there are, how often each, and the table of what was found."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from mailstore.steps import STEPS
+from tests.crash import kills
+from tests.crash.kills import Row
+from tests.crash.power import KEEPS, Recorded, cut, everything, record
+from tests.crash.recording import Event
+from tests.crash.site import postgres, site
+from tests.crash.verdict import Verdict
+
+_HEADER: Final = ("killed", "at", "kills", "acknowledged", "found", "lost", "doubled", "unanswered")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many kills of each kind: at random, and at each of the steps."""
+
+    daemon: int = 30
+    worker: int = 30
+    postgres: int = 20
+    daemon_step: int = 3
+    worker_step: int = 6
+    postgres_step: int = 2
+
+    def times(self, count: int) -> "Scale":
+        """So many times as many."""
+        return Scale(**{one.name: getattr(self, one.name) * count for one in fields(self)})
+
+
+def on_sqlite(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
+    """The whole daemon, and one worker; what is left must be in order at the end."""
+    with site(folder, f"{seed} sqlite") as here:
+        yield kills.daemon_at_random(here, scale.daemon)
+        yield kills.worker_at_random(here, scale.worker)
+        for step in STEPS:
+            yield kills.daemon_at_step(here, step, scale.daemon_step)
+            yield kills.worker_at_step(here, step, scale.worker_step)
+        yield Row("nothing", "at the end", 0, Verdict(problems=here.leave()))
+
+
+def on_postgresql(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
+    """PostgreSQL, under a daemon that is not started again."""
+    with postgres() as database, site(folder, f"{seed} pg", database=database.url) as here:
+        yield kills.postgres_at_random(here, database, scale.postgres)
+        for step in STEPS:
+            yield kills.postgres_at_step(here, database, step, scale.postgres_step)
+        yield Row("nothing", "at the end", 0, Verdict(problems=here.leave()))
+
+
+def _no_bodies(event: Event) -> bool:
+    return event.how != "s" and "/blobs/tmp/" not in event.path
+
+
+def _no_folders(event: Event) -> bool:
+    return event.how != "s" and not event.path.rpartition("/")[0].endswith("/blobs")
+
+
+def _no_log(event: Event) -> bool:
+    return event.how != "s" and not event.path.endswith("-wal")
+
+
+# Without one kind of sync the same run must lose what it acknowledged, or nothing would be proved.
+WITHOUT: Final[dict[str, Callable[[Event], bool]]] = {
+    "the bodies' syncs": _no_bodies,
+    "the folders' syncs": _no_folders,
+    "the log's syncs": _no_log,
+}
+
+
+# One sync of each kind that fails, and what it was to write or to name is gone.
+FAILING: Final = (
+    "fdatasync */blobs/tmp/* once keep",
+    "any *.db-wal once keep",
+    "fsync */blobs/?? once keep",
+    "any *.db once keep",
+)
+
+
+def power(folder: Path, seed: str, acknowledgements: int, moments: int) -> Iterator[Row]:
+    """Cut the power at so many moments of one run, each in three ways; then prove the checker."""
+    folder.mkdir()
+    recorded = record(folder, seed, acknowledgements, (everything, *WITHOUT.values()))
+    chance = random.Random(seed)
+    names = dict(
+        zip(KEEPS, ("nothing unsynced kept", "all of it kept", "chance keeps"), strict=True)
+    )
+    rows = {keeps: Row("power cut", name) for keeps, name in names.items()}
+    for _, keeps, verdict in cut(recorded, recorded.disks[0], chance, moments):
+        rows[keeps].kills += 1
+        rows[keeps].verdict.add(verdict)
+    yield from rows.values()
+    yield from _distrust(recorded, chance, moments)
+
+
+def power_after_failures(
+    folder: Path, seed: str, acknowledgements: int, moments: int
+) -> Iterator[Row]:
+    """The same where syncs have failed before, with what they were to write lost for good."""
+    folder.mkdir()
+    recorded = record(folder, seed, acknowledgements, failing=FAILING)
+    row = Row("power cut", "after syncs that failed")
+    for _, _, verdict in cut(recorded, recorded.disks[0], random.Random(seed), moments):
+        row.kills += 1
+        row.verdict.add(verdict)
+    yield row
+
+
+def _distrust(recorded: Recorded, chance: random.Random, moments: int) -> Iterator[Row]:
+    """Leave out one kind of sync: this must be noticed."""
+    for name, disk in zip(WITHOUT, recorded.disks[1:], strict=True):
+        verdicts = [one for *_, one in cut(recorded, disk, chance, max(2, moments // 10))]
+        row = Row("power cut", f"without {name}", len(verdicts))
+        for one in verdicts:
+            row.verdict.add(one)
+        noticed = row.verdict.problems
+        row.verdict.problems = [] if noticed else [f"without {name} nothing was found to be lost"]
+        yield row
+
+
+def lines(rows: Sequence[Row]) -> Iterator[str]:
+    """The table, and below it every problem."""
+    table: list[tuple[str, ...]] = [_HEADER]
+    for row in rows:
+        found = row.verdict
+        figures = (found.acknowledged, found.found, found.lost, found.doubled, found.unanswered)
+        table.append((row.kind, row.step, str(row.kills), *map(str, figures)))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        left, right = cells[:2], cells[2:]
+        yield "  ".join(
+            [
+                *(cell.ljust(width) for cell, width in zip(left, widths[:2], strict=True)),
+                *(cell.rjust(width) for cell, width in zip(right, widths[2:], strict=True)),
+            ]
+        )
+    for row in rows:
+        for problem in row.verdict.problems:
+            yield f"PROBLEM  {row.kind} {row.step}: {problem}"

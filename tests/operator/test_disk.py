@@ -1,0 +1,129 @@
+"""A disk that is full, or can only be read: mail is put off, and taken again without a restart.
+
+The full disk is a real one, a small file system in memory (root only).  One that turns read-only
+under a running process is a library in the place of the C library's calls: a remount is refused as
+long as the database is open.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.crash.peer import ACCEPTED, FULL, LARGE, SMALL, UNWELL, Peer, letter, name
+from tests.crash.site import environment
+from tests.support.daemon import Daemon, lay_out, served
+from tests.support.faults import library, missing
+from tests.support.waiting import until_now
+
+MB = 1_000_000
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of 24 MB at a folder; skips the test where that is not allowed."""
+    folder.mkdir(parents=True)
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mounting, check=False).returncode != 0:
+        pytest.skip("a file system of its own needs root, and a system that lets it mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def on_small_disk(folder: Path, floor: int) -> Iterator[Peer]:
+    """A running operator whose data folder is a small disk, of which so many octets stay free."""
+    with small_disk(folder / "data"):
+        daemon = lay_out(folder, "a", workers=1)
+        set_floor(daemon, floor)
+        with served(daemon):
+            yield Peer(daemon)
+        assert "everything is as it was stored" in daemon.run("store", "check")
+
+
+def set_floor(daemon: Daemon, octets: int) -> None:
+    line = 'directory = "data"'
+    text = daemon.config.read_text()
+    daemon.config.write_text(text.replace(line, f"{line}\nmin_free_bytes = {octets}"))
+
+
+def fill(path: Path, leave: int) -> None:
+    """Write a file until so many octets are left."""
+    free = os.statvfs(path.parent).f_bavail * os.statvfs(path.parent).f_frsize
+    with path.open("wb", buffering=0) as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, free - leave))
+
+
+def assert_nothing_half(peer: Peer, taken: list[bytes], refused: list[bytes]) -> None:
+    found = peer.blobs()
+    assert all(found.count(name(body)) == 1 for body in taken)
+    assert not set(found) & {name(body) for body in refused}
+    assert not any((peer.daemon.folder / "data" / "blobs" / "tmp").iterdir())
+
+
+def test_above_the_floor_mail_is_put_off_before_the_disk_is_full(tmp_path: Path) -> None:
+    with on_small_disk(tmp_path / "a", floor=4 * MB) as peer:
+        taken, refused = letter("taken", LARGE), letter("refused", LARGE)
+        assert peer.send(taken) == ACCEPTED
+        filler = peer.daemon.folder / "data" / "filler"
+        fill(filler, leave=3 * MB)
+        until_now(lambda: peer.send(letter("small", SMALL)) == FULL)
+        assert peer.send(refused) == FULL
+        filler.unlink()
+        peer.well_again()
+        assert_nothing_half(peer, [taken], [refused])
+
+
+@pytest.mark.parametrize(
+    ("leave", "size"),
+    [
+        pytest.param(200_000, LARGE, id="no room for a body"),
+        pytest.param(0, SMALL, id="no room for the database"),
+    ],
+)
+def test_a_disk_that_is_full_keeps_nothing_by_halves(tmp_path: Path, leave: int, size: int) -> None:
+    with on_small_disk(tmp_path / "a", floor=0) as peer:
+        taken, again = letter("taken", size), letter("again", size)
+        assert peer.send(taken) == ACCEPTED
+        filler = peer.daemon.folder / "data" / "filler"
+        fill(filler, leave)
+        kept: list[bytes] = []
+        # What the log has room for already is still kept.
+        while (answer := peer.send(body := letter(f"full {len(kept)}", size))) == ACCEPTED:
+            kept.append(body)
+            assert len(kept) < 5_000
+        assert answer == UNWELL
+        refused = [body]
+        assert_nothing_half(peer, [taken, *kept], refused)
+        filler.unlink()
+        peer.well_again()
+        assert peer.send(again) == ACCEPTED
+        assert_nothing_half(peer, [taken, *kept, again], refused)
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_a_disk_that_can_only_be_read_takes_nothing(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    control, data = tmp_path / "control", daemon.folder / "data"
+    preload = str(library("readonly"))
+    with environment(LD_PRELOAD=preload, READONLY=str(control), READONLY_UNDER=str(data)):
+        daemon.start()
+    try:
+        peer = Peer(daemon)
+        taken, again = letter("taken", LARGE), letter("again", SMALL)
+        assert peer.send(taken) == ACCEPTED
+        control.touch()
+        refused = [letter("small", SMALL), letter("large", LARGE)]
+        assert [peer.send(body) for body in refused] == [UNWELL] * 2
+        control.unlink()
+        peer.well_again()
+        assert peer.send(again) == ACCEPTED
+        assert_nothing_half(peer, [taken, again], refused)
+    finally:
+        control.unlink(missing_ok=True)
+        daemon.stop()

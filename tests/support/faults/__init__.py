@@ -1,0 +1,37 @@
+"""Libraries in C that stand between the daemon and the C library, compiled as they are needed."""
+
+import atexit
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def missing() -> str:
+    """Why they cannot be had here, empty if they can."""
+    if not sys.platform.startswith("linux"):
+        return "LD_PRELOAD and what is preloaded are Linux's"
+    if shutil.which("cc") is None:
+        return "there is no C compiler (tools/install-peers.sh)"
+    probe = subprocess.run(
+        ["cc", "-fsyntax-only", "-x", "c", "-"],
+        input=b"#include <stdio.h>\n",
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return "" if probe.returncode == 0 else "the C library's headers are not there"
+
+
+@cache
+def library(name: str) -> Path:
+    """The library made of `name`.c beside this file, for LD_PRELOAD."""
+    folder = Path(tempfile.mkdtemp(prefix="mssante-faults-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made = folder / f"{name}.so"
+    source = Path(__file__).with_name(f"{name}.c")
+    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC"]
+    subprocess.run(["cc", *flags, "-o", str(made), str(source), "-ldl"], check=True)
+    return made
