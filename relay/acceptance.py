@@ -3,7 +3,10 @@
 The order is fixed (DESIGN §2.5): bodies synced and renamed into place, their folders synced, then
 one SQL transaction for all rows of the group, and only after its commit does anybody answer `250`.
 Messages that arrive while a group is being made durable form the next group, so that a lone message
-never waits and a busy second shares its syncs.  One message's fault never fails its neighbours.
+never waits and a busy second shares its syncs.  Busy sessions would so fall apart into two groups
+that take turns: what a commit costs by itself would be paid twice as often.  So once there were
+`BUSY` messages in hand, the next group waits a moment until there are as many again.  One message's
+fault never fails its neighbours.
 """
 
 import asyncio
@@ -29,6 +32,8 @@ from relay.transaction import Submission
 _log = structlog.get_logger(__name__)
 
 MAX_GROUP: Final = 64
+BUSY: Final = 4  # messages in hand at once from which on a group waits for its members to be there
+GATHER_SECONDS: Final = 0.008  # and no longer than this
 
 _Kept = tuple[Submission, Prepared]
 
@@ -145,12 +150,16 @@ class Intake:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._waiting: list[tuple[Submission, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
+        self._expected = 0  # messages that were in hand when the last group was done
+        self._gathering: asyncio.Future[None] | None = None
 
     async def accept(self, submission: Submission) -> None:
         """Return once the message is durable.  Owns the draft.  Raises StoreDeferred."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._waiting.append((submission, done))
+        if len(self._waiting) >= self._expected:
+            self._stop_gathering()
         if self._running is None:
             self._running = loop.create_task(self._drain())
         await done
@@ -161,13 +170,28 @@ class Intake:
             await self._running
         self._thread.shutdown()
 
+    async def _gather(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._gathering = loop.create_future()
+        timer = loop.call_later(GATHER_SECONDS, self._stop_gathering)
+        await self._gathering
+        timer.cancel()
+        self._gathering = None
+
+    def _stop_gathering(self) -> None:
+        if self._gathering is not None and not self._gathering.done():
+            self._gathering.set_result(None)
+
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
+                if self._expected >= BUSY and len(self._waiting) < self._expected:
+                    await self._gather()
                 group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
                 with metrics.COMMIT_SECONDS.time():
                     results = await loop.run_in_executor(self._thread, self._commit, group)
+                self._expected = min(len(group) + len(self._waiting), MAX_GROUP)
                 for (_, done), result in zip(group, results, strict=True):
                     if result is not None and result.unwell:
                         self._failed(result.detail)

@@ -33,7 +33,7 @@ from tests.fuzz.audit import Message
 from tests.fuzz.grammar import LIMIT, SECOND, garbage, plain_moves, secure_moves, tails
 from tests.fuzz.talk import BrokenHandshake, Conversation, Ending, Talk
 from tests.fuzz.wire import Damage, Wire
-from tests.support.blobs import folder, root
+from tests.support.blobs import folder
 from tests.support.cutting import sizes
 from tests.support.operators import ACTIVE, CLOSED, HOST, SUSPENDED, Inbound, inbound
 from tests.support.waiting import until

@@ -12,13 +12,14 @@ from mailstore.bodies import SMALL
 from mailstore.database import Database
 from mailstore.messages import get_message, list_entries
 from mssante_operator import runtime
-from relay.acceptance import Intake, Store, commit
+from relay.acceptance import BUSY, Intake, Store, commit
 from relay.address import Address, parse_address
 from relay.errors import StoreDeferred
 from relay.queue import listing
 from relay.transaction import LocalRecipient, Submission
 from tests.support.blobs import content, folder
 from tests.support.operators import ACTIVE, make_store
+from tests.support.waiting import until
 
 BOX = Address("claire.martin", "a.mssante.fr")
 PEER = "CN=smtp.b.mssante.fr,C=FR"
@@ -146,6 +147,68 @@ async def test_concurrent_messages_share_groups(
     assert max(groups) <= 64
     assert len(groups) < 20
     assert sorted(bodies(store)) == sorted(b"%d\r\n" % n for n in range(100))
+
+
+def watch_groups(monkeypatch: pytest.MonkeyPatch, gather: float) -> list[int]:
+    """The sizes of groups from now on; a group waits at most so many seconds."""
+    groups: list[int] = []
+
+    def noting(store: Store, group: list[Submission], now: datetime) -> list[StoreDeferred | None]:
+        groups.append(len(group))
+        return commit(store, group, now)
+
+    monkeypatch.setattr("relay.acceptance.commit", noting)
+    monkeypatch.setattr("relay.acceptance.GATHER_SECONDS", gather)
+    return groups
+
+
+@pytest.mark.parametrize("sessions", [1, BUSY - 1])
+async def test_who_is_not_busy_never_waits(
+    store: Store, monkeypatch: pytest.MonkeyPatch, sessions: int
+) -> None:
+    watch_groups(monkeypatch, gather=600)
+    intake = Intake(store, runtime.clock)
+
+    async def session(messages: int) -> None:
+        for n in range(messages):
+            await intake.accept(submission(store, b"%d\r\n" % n))
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(session(1 + n) for n in range(sessions)))
+    await intake.close()
+
+
+async def test_busy_sessions_stay_one_group(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = watch_groups(monkeypatch, gather=600)
+    intake = Intake(store, runtime.clock)
+    arrived = [asyncio.Event() for _ in range(BUSY)]
+
+    async def session(number: int) -> None:
+        for n in range(3):
+            await intake.accept(submission(store, b"%d %d\r\n" % (number, n)))
+            if number == 0:
+                await arrived[n].wait()  # its next message is late
+
+    sessions = [asyncio.create_task(session(number)) for number in range(2 * BUSY)]
+    for event in arrived[:2]:
+        await until(lambda: len(intake._waiting) == 2 * BUSY - 1)
+        event.set()
+    arrived[2].set()
+    await asyncio.gather(*sessions)
+    await intake.close()
+    assert groups == [2 * BUSY] * 3
+
+
+async def test_who_does_not_come_back_is_not_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = watch_groups(monkeypatch, gather=0.05)
+    intake = Intake(store, runtime.clock)
+    for sessions in (2 * BUSY, BUSY, 1, 1):
+        one = [submission(store, b"%d\r\n" % n) for n in range(sessions)]
+        await asyncio.gather(*map(intake.accept, one))
+    await intake.close()
+    assert groups == [2 * BUSY, BUSY, 1, 1]
 
 
 async def test_a_peer_that_hangs_up_does_not_hurt_the_group(store: Store) -> None:
