@@ -1,10 +1,8 @@
 """A process of the daemon as its supervisor has it: started, kept up, dismissed, ended."""
 
 import asyncio
-import os
 import socket
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +11,8 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from . import lifeline
 from .launch import Launch, pack
+from .launcher import Launcher
+from .reaping import Process
 from .run_folder import METRICS
 from .settings import Settings
 
@@ -21,6 +21,7 @@ _log = structlog.get_logger(__name__)
 RESTART_PAUSE: Final = 1.0  # seconds before a dead process is replaced
 READY_SECONDS: Final = 120.0  # for a process to become ready, or it is taken not to start
 STUCK_SECONDS: Final = 5.0  # beyond its own deadline, after which a process is killed
+_ENDED: Final = "it ended before it was ready; its log above says why"
 
 
 class CannotStart(Exception):
@@ -34,7 +35,7 @@ class Plan:
     role: str
     settings: Settings
     launch: Launch
-    environment: Mapping[str, str]
+    launcher: Launcher
 
 
 @dataclass(slots=True, eq=False)
@@ -46,42 +47,29 @@ class Child:
 
     plan: Plan
     give_up: Callable[[Exception], None]
-    _process: asyncio.subprocess.Process | None = None
+    _process: Process | None = None
     _line: socket.socket | None = None
     _keeper: asyncio.Task[None] | None = None
     _ready: bool = False
 
     async def start(self) -> None:
         """Start it and wait until it is ready.  Raises CannotStart; `end` it even so."""
-        ours, theirs = socket.socketpair()
-        ours.settimeout(0)
-        self._line, self._ready = ours, False
+        role, launch = self.plan.role, self.plan.launch
+        self._ready = False
         try:
-            with theirs:
-                self._process = await self._execute(theirs)
             async with asyncio.timeout(READY_SECONDS):
-                await lifeline.brief(ours, pack(self.plan.settings))
-                problem = (await lifeline.receive(ours)).problem
+                self._process, line = await self.plan.launcher.launch(role, launch.sockets)
+                self._line = line
+                await lifeline.brief(line, pack(self.plan.settings, launch))
+                report = await lifeline.receive(line)
+            problem = report.problem if report is not None else _ENDED
         except TimeoutError:
             problem = f"it was not ready within {READY_SECONDS:.0f} seconds"
         except OSError as error:  # of the system: too many processes, no memory
             problem = str(error)
         if problem:
-            raise CannotStart(f"{self.plan.role} process cannot start: {problem}")
+            raise CannotStart(f"{role} process cannot start: {problem}")
         self._ready = True
-
-    async def _execute(self, line: socket.socket) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "mssante_operator.process",
-            self.plan.role,
-            "--lifeline",
-            str(line.fileno()),
-            *self.plan.launch.words(),
-            pass_fds=[line.fileno(), *self.plan.launch.sockets],
-            env={**os.environ, **self.plan.environment},
-        )
 
     def keep(self) -> None:
         """Replace it whenever it dies, until it is dismissed or ended."""
@@ -124,8 +112,7 @@ class Child:
                 await self._process.wait()
         except TimeoutError:
             _log.error("process.stuck", role=self.plan.role, pid=self._process.pid)
-            if self._process.returncode is None:
-                self._process.kill()
+            self._process.kill()
             await self._process.wait()
         self._bury()
 
@@ -143,5 +130,5 @@ class Child:
         self._hang_up()
         # What it measured of itself, such as its open sessions, is no more.
         mark_process_dead(  # type: ignore[no-untyped-call]  # prometheus_client
-            self._process.pid, self.plan.environment[METRICS]
+            self._process.pid, self.plan.launcher.environment[METRICS]
         )

@@ -1,17 +1,18 @@
 """The line between the supervisor and a process of the daemon: one socket pair each.
 
-The supervisor says first what the child is to work by.  The child says once that it is ready or why
-it cannot start.  Afterwards only one thing may be said, to the child: that a successor has taken
-over, so that it should leave.  Either end closing means that the other is gone.  So a child never
-outlives its supervisor, even when that one was killed, and the supervisor never waits for a child
-that has died.
+The child says first which process it is.  The supervisor says what the child is to work by, and the
+child once that it is ready or why it cannot start.  Afterwards only one thing may be said, to the
+child: that a successor has taken over, so that it should leave.  Either end closing means that the
+other is gone.  So a child never outlives its supervisor, even when that one was killed, and the
+supervisor never waits for a child that has died.
 """
 
 import asyncio
 import json
+import os
 import socket
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 _LEAVE: Final = b"leave\n"
@@ -19,9 +20,10 @@ _LEAVE: Final = b"leave\n"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a child said: ready if `problem` is empty."""
+    """What a child said: which process it is, or that it is ready if `problem` is empty."""
 
     problem: str = ""
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +56,30 @@ def hear(line: socket.socket) -> bytes:
     return said
 
 
+def introduce(line: socket.socket) -> None:
+    """Tell the supervisor which process this is, from the child that begins."""
+    _say(line, Report(pid=os.getpid()))
+
+
 def report(line: socket.socket, problem: str = "") -> None:
     """Tell the supervisor, from the child."""
+    _say(line, Report(problem))
+
+
+def _say(line: socket.socket, said: Report) -> None:
     with suppress(ConnectionError):  # the supervisor is gone; `follow` tells
-        line.sendall(json.dumps({"problem": problem}).encode() + b"\n")
+        line.sendall(json.dumps(asdict(said)).encode() + b"\n")
 
 
-async def receive(line: socket.socket) -> Report:
-    """Wait for a child's report on a non-blocking line, in the supervisor.
-
-    A child that dies first has a problem.
-    """
+async def receive(line: socket.socket) -> Report | None:
+    """Wait for a child's report on a non-blocking line, in the supervisor; None if it died."""
     said = b""
     while not said.endswith(b"\n"):
         more = await _more(line)
         if not more:
-            return Report("it ended before it was ready; its log above says why")
+            return None
         said += more
-    return Report(json.loads(said)["problem"])
+    return Report(**json.loads(said))
 
 
 def dismiss(line: socket.socket) -> None:

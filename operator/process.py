@@ -1,4 +1,7 @@
-"""A process of the daemon: `python -m mssante_operator.process ROLE`, started by the supervisor."""
+"""The processes of the daemon: `python -m mssante_operator.process launcher`, by the supervisor.
+
+What is executed is the launcher (docs/decisions/0018); all others are forked from it.
+"""
 
 import argparse
 import asyncio
@@ -7,50 +10,62 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from importlib import import_module
-from typing import Final, cast
+from typing import Final
 
 import structlog
 import uvloop
 
-from . import lifeline, logs
+from . import forking, lifeline, logs
+from .courier import run_courier
+from .forking import Part
 from .launch import Launch, unpack
 from .lifeline import Orders
+from .maintenance import run_maintenance
 from .settings import Settings, SettingsError
+from .title import retitle
+from .worker import run_worker
 
 Ready = Callable[[], None]
 Role = Callable[[Settings, Launch, Orders, Ready], Awaitable[None]]
 
-# Imported by the process that plays it, so that each starts with no more than it needs.
-ROLES: Final = {
-    "worker": (".worker", "run_worker"),
-    "courier": (".courier", "run_courier"),
-    "maintenance": (".maintenance", "run_maintenance"),
+LAUNCHER: Final = "launcher"
+ROLES: Final[dict[str, Role]] = {
+    "worker": run_worker,
+    "courier": run_courier,
+    "maintenance": run_maintenance,
 }
-
-
-def _role(name: str) -> Role:
-    module, function = ROLES[name]
-    return cast("Role", getattr(import_module(module, __package__), function))
+# Whoever ends the daemon may tell the whole group.  The launcher ends when its line does.
+_THE_SUPERVISORS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
-    """Run one role until the supervisor closes the lifeline or sends SIGTERM."""
+    """Launch until the supervisor closes the line; in a process launched, run its role."""
     # A terminal's end reaches the whole group; it is the supervisor that reloads.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _THE_SUPERVISORS:
+        signal.signal(number, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="mssante_operator.process")
-    parser.add_argument("role", choices=sorted(ROLES))
-    parser.add_argument("--lifeline", type=int, required=True)
-    Launch.declare(parser)
+    parser.add_argument("role", choices=[LAUNCHER])
+    parser.add_argument("--line", type=int, required=True)
     given = parser.parse_args()
-    line = socket.socket(fileno=given.lifeline)
+    retitle(LAUNCHER, LAUNCHER)
+    part = forking.serve(socket.socket(fileno=given.line))
+    if part is not None:
+        _play(part)
+
+
+def _play(part: Part) -> None:
+    """Run a role until the supervisor closes the lifeline or sends SIGTERM."""
+    for number in _THE_SUPERVISORS:
+        signal.signal(number, signal.SIG_DFL)
+    retitle(LAUNCHER, part.role)
     try:
-        settings = unpack(lifeline.hear(line))
+        settings, launch = unpack(lifeline.hear(part.line), part.sockets)
         logs.configure(settings.log.level, settings.log.format, lasting=True)
-        structlog.contextvars.bind_contextvars(process=f"{given.role}:{os.getpid()}")
-        uvloop.run(_run(_role(given.role), settings, Launch.read(given), line))
+        structlog.contextvars.bind_contextvars(process=f"{part.role}:{os.getpid()}")
+        uvloop.run(_run(ROLES[part.role], settings, launch, part.line))
     except (SettingsError, OSError) as error:
-        lifeline.report(line, str(error))
+        lifeline.report(part.line, str(error))
         sys.exit(1)
 
 

@@ -25,17 +25,26 @@ from whitelist.names import DistinguishedName
 from . import logs, runtime
 from .child import CannotStart, Child, Plan
 from .launch import Launch
+from .launcher import Launcher
+from .reaping import adopt_orphans
 from .run_folder import RunFolder
-from .sections import Storage
 from .settings import Settings, SettingsError, load
 from .sockets import ADMIN, INBOUND, address, open_sockets
+from .storage_section import Storage
 
 _log = structlog.get_logger(__name__)
 
 ROLES: Final = ("worker", "courier", "maintenance")  # in the order of their replacement
 
 # All other keys of [storage] say where mail is: two answers at once would divide it.
-STORAGE_THAT_MAY_CHANGE: Final = {"compression", "encryption", "min_free_bytes", "min_free_inodes"}
+STORAGE_THAT_MAY_CHANGE: Final = {
+    "compression",
+    "encryption",
+    "gc_hours",
+    "min_free_bytes",
+    "min_free_inodes",
+    "small_body_bytes",
+}
 
 
 class DaemonError(Exception):
@@ -55,6 +64,7 @@ class Supervisor:
     _sockets: dict[tuple[str, str], socket.socket] = field(default_factory=dict)
     _children: list[Child] = field(default_factory=list)  # those that are leaving included
     _leaving: dict[asyncio.Task[None], Child] = field(default_factory=dict)
+    _launchers: list[Launcher] = field(default_factory=list)  # one for each generation
     _generation: int = 0
 
     async def run(self) -> None:
@@ -73,6 +83,10 @@ class Supervisor:
                 )
             stack.enter_context(lock)
             self._run_folder.clear()
+            try:
+                adopt_orphans()
+            except OSError as error:
+                raise DaemonError(str(error)) from error
             stack.callback(self._close_sockets)
             self._sockets = open_sockets(self.settings, {})
             try:
@@ -90,7 +104,8 @@ class Supervisor:
     def _plans(self, settings: Settings) -> list[Plan]:
         """One generation of processes, in the order of ROLES."""
         self._generation += 1
-        environment = self._run_folder.environment(self._generation, settings.tls.groups)
+        launcher = Launcher(self._run_folder.environment(self._generation, settings.tls.groups))
+        self._launchers.append(launcher)
         numbers = {name: held.fileno() for name, held in self._sockets.items()}
         inbound = Launch(
             tuple(numbers[INBOUND, one] for one in settings.inbound.listen), self.debug_peers
@@ -98,9 +113,9 @@ class Supervisor:
         admin = Launch((numbers[ADMIN, settings.admin.listen],))
         workers = settings.process.workers or os.cpu_count() or 1
         return [
-            *(Plan("worker", settings, inbound, environment) for _ in range(workers)),
-            Plan("courier", settings, Launch(), environment),
-            Plan("maintenance", settings, admin, environment),
+            *(Plan("worker", settings, inbound, launcher) for _ in range(workers)),
+            Plan("courier", settings, Launch(), launcher),
+            Plan("maintenance", settings, admin, launcher),
         ]
 
     def _child(self, plan: Plan) -> Child:
@@ -170,7 +185,7 @@ class Supervisor:
             problem = error
         if self._leaving:
             await asyncio.wait(self._leaving)
-        self._close_unused()
+        await self._close_unused()
         if problem is not None:
             raise problem
         self.settings = settings
@@ -208,14 +223,19 @@ class Supervisor:
     def _has_left(self, task: asyncio.Task[None]) -> None:
         self._children.remove(self._leaving.pop(task))
 
-    def _close_unused(self) -> None:
-        """Close the sockets, and remove the files, that no process is left to use."""
+    async def _close_unused(self) -> None:
+        """End the launchers, close the sockets and remove the files that no process needs."""
+        needed = [child.plan.launcher for child in self._children]
+        for launcher in list(self._launchers):
+            if launcher not in needed:
+                await launcher.end()
+                self._launchers.remove(launcher)
         used = {number for child in self._children for number in child.plan.launch.sockets}
         for name, held in list(self._sockets.items()):
             if held.fileno() not in used:
                 held.close()
                 del self._sockets[name]
-        self._run_folder.keep([child.plan.environment for child in self._children])
+        self._run_folder.keep([launcher.environment for launcher in self._launchers])
 
     def _close_sockets(self) -> None:
         for held in self._sockets.values():
@@ -225,6 +245,7 @@ class Supervisor:
         await asyncio.gather(*(child.end() for child in self._children))
         if self._leaving:
             await asyncio.wait(self._leaving)
+        await asyncio.gather(*(launcher.end() for launcher in self._launchers))
         _log.info("daemon.stopped")
 
 

@@ -112,15 +112,8 @@ def test_open_sessions_are_counted_and_those_of_a_dead_worker_forgotten(tmp_path
         smtp = client(daemon, "b")
         assert sample(daemon, "mssante_sessions_open") == 1
         assert sample(daemon, "mssante_spool_free_bytes") > 0
-        assert daemon.process is not None
-        listing = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(daemon.process.pid)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        (worker,) = [line.split()[0] for line in listing.stdout.splitlines() if " worker " in line]
-        os.kill(int(worker), signal.SIGKILL)
+        (worker,) = daemon.processes("worker")
+        os.kill(worker, signal.SIGKILL)
         until_now(lambda: sample(daemon, "mssante_sessions_open") == 0)
         smtp.close()
 

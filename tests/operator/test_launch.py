@@ -1,8 +1,8 @@
-"""What a process is told at its start: the settings arrive as the supervisor checked them."""
+"""What a process is told at its start: all arrives as the supervisor checked it."""
 
 from pathlib import Path
 
-from mssante_operator.launch import pack, unpack
+from mssante_operator.launch import Launch, pack, parse_names, unpack
 from mssante_operator.settings import load
 
 CONFIG = """
@@ -28,13 +28,17 @@ header_from = "refuse"
 [scan]
 on_failure = "accept"
 """
+PEERS = parse_names(["CN=smtp.b.mssante.fr,O=HÔPITAL B,C=FR", "CN=smtp.c.mssante.fr,C=FR"])
 
 
-def test_settings_survive_the_line_to_a_process(tmp_path: Path) -> None:
+def test_settings_and_peers_survive_the_line_to_a_process(tmp_path: Path) -> None:
     path = tmp_path / "mssante.toml"
     path.write_text(CONFIG, encoding="utf-8")
     settings = load(path)
-    line = pack(settings)
+    line = pack(settings, Launch((3, 4), PEERS))
     assert b"\n" not in line
-    assert unpack(line) == settings
-    assert unpack(line).origin == path
+    # Descriptors have other numbers on the other side.
+    told, launch = unpack(line, (7, 8))
+    assert told == settings
+    assert told.origin == path
+    assert launch == Launch((7, 8), PEERS)

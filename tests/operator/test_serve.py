@@ -95,13 +95,9 @@ def test_without_a_list_it_runs_defers_and_says_why(operator_a: Daemon) -> None:
 
 def test_a_dead_worker_is_replaced(operator_a: Daemon) -> None:
     with served(operator_a) as daemon:
-        assert daemon.process is not None
-        children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
-        before = set(map(int, children.read_text().split()))
-        workers = {pid for pid in before if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
-        victim = min(workers)
+        victim = min(daemon.processes("worker"))
         os.kill(victim, signal.SIGKILL)
-        until_now(lambda: len(set(map(int, children.read_text().split())) - {victim}) == 4)
+        until_now(lambda: len(daemon.processes() - {victim}) == 4)
         with client(daemon, "b") as smtp:
             smtp.sendmail("dr@b.mssante.fr", [MARTIN], TEXT)
         assert len(daemon.entries(MARTIN)) == 1
@@ -110,15 +106,14 @@ def test_a_dead_worker_is_replaced(operator_a: Daemon) -> None:
 def test_the_children_do_not_outlive_their_supervisor(operator_a: Daemon) -> None:
     with served(operator_a) as daemon:
         assert daemon.process is not None
-        pid = daemon.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        assert len(children) == 4
-        os.kill(pid, signal.SIGKILL)
+        children = daemon.processes() | daemon.processes("launcher")
+        assert len(children) == 5
+        os.kill(daemon.process.pid, signal.SIGKILL)
         daemon._end()
         until_now(lambda: not any(_alive(child) for child in children))
 
 
-def _alive(pid: str) -> bool:
+def _alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:

@@ -155,11 +155,13 @@ class Daemon:
         return [json.loads(found) for found in re.findall(shape, self.log())]
 
     def processes(self, role: str = "") -> set[int]:
-        """The daemon's processes but the supervisor, those of one role if given."""
+        """The daemon's processes of one role; all but supervisor and launchers if not given."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return {
-            pid for pid in map(int, children.read_text().split()) if not role or role in _words(pid)
+            pid
+            for pid in map(int, children.read_text().split())
+            if (role in _words(pid) if role else "launcher" not in _words(pid))
         }
 
     def hang_up(self) -> None:

@@ -1,0 +1,115 @@
+"""A fork shares memory, and nothing that must be a process's own (docs/decisions/0018)."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mssante_operator import forking
+from mssante_operator.run_folder import METRICS
+from tests.crash.site import state_of
+from tests.support.waiting import until_now
+
+# All that the launcher imports; a process tells what it would be known by, in place of its role.
+SCRIPT = """
+import gc, json, os, random, secrets, socket, sys
+from pathlib import Path
+from uuid import uuid4
+from mailstore.drafts import Draft
+from mssante_operator import forking, process, runtime
+{before}
+part = forking.serve(socket.socket(fileno=int(sys.argv[1])))
+if part is not None:
+    part.line.recv(100)
+    drafts = [str(Draft(Path("/nowhere"), *form)._path) for form in ((), ())]
+    said = {{
+        "role": part.role,
+        "sockets": [socket.socket(fileno=one).getsockname()[1] for one in part.sockets],
+        "own": [
+            *drafts,
+            runtime.make_id()[12:],
+            secrets.token_hex(),
+            uuid4().hex,
+            str(random.random()),
+            str(random.SystemRandom().random()),
+        ],
+        "frozen": gc.get_freeze_count() > 10_000 and gc.isenabled(),
+    }}
+    part.line.sendall(json.dumps(said).encode())
+"""
+
+
+@contextmanager
+def launcher(folder: Path, before: str = "") -> Iterator[tuple[socket.socket, int]]:
+    """A launcher's line, and its number; at the end it has ended well, when the line closed."""
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT.format(before=before), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, METRICS: str(folder)},
+        )
+        theirs.close()
+        yield ours, process.pid
+        ours.close()
+        assert process.wait(30) == 0
+
+
+def hear(line: socket.socket) -> dict[str, Any]:
+    line.settimeout(30)
+    heard: dict[str, Any] = json.loads(line.recv(65_536))
+    return heard
+
+
+def test_no_two_processes_share_names_identifiers_or_randomness(tmp_path: Path) -> None:
+    lines, told, pids = [], [], set()
+    with launcher(tmp_path) as (requests, pid), socket.create_server(("127.0.0.1", 0)) as served:
+        for number in range(4):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                forking.ask(requests, f"role{number}", theirs, (served.fileno(),) * number)
+            lines.append(ours)
+            pids.add(hear(ours)["pid"])
+        assert len(pids | {pid}) == 5
+        for line in lines:  # side by side, so that none is told apart by its time
+            line.sendall(b"go")
+        for line in lines:
+            with line:
+                told.append(hear(line))
+                assert line.recv(1) == b"", "somebody else holds a process's line"
+        port = served.getsockname()[1]
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        assert children.read_text() == "", "they are not the launcher's"
+    assert [one["role"] for one in told] == ["role0", "role1", "role2", "role3"]
+    assert [one["sockets"] for one in told] == [[port] * number for number in range(4)]
+    own = [word for one in told for word in one["own"]]
+    assert len(own) == len(set(own)) == 4 * 7
+    assert all(one["frozen"] for one in told)
+    until_now(lambda: all(state_of(one) in {"", "Z"} for one in pids))  # init may take its time
+
+
+def test_a_system_that_cannot_fork_is_a_reason(tmp_path: Path) -> None:
+    # The second fork is the starter's, in a process of its own.
+    before = """
+real, forks = os.fork, [0]
+def fork():
+    forks[0] += 1
+    if forks[0] in (1, 3):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return real()
+os.fork = fork
+"""
+    with launcher(tmp_path, before) as (requests, _):
+        for _ in range(2):
+            ours, theirs = socket.socketpair()
+            with ours:
+                with theirs:
+                    forking.ask(requests, "worker", theirs, ())
+                said = hear(ours)
+                assert said["problem"] == "[Errno 11] Resource temporarily unavailable"
+                assert ours.recv(1) == b""

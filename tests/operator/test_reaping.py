@@ -1,0 +1,62 @@
+"""How a process ended is what the supervisor learns, whoever started it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mssante_operator.reaping import Process
+
+
+def child(code: str) -> Process:
+    return Process(os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ))
+
+
+@pytest.mark.parametrize("code", [0, 1, 77])
+async def test_the_exit_code(code: int) -> None:
+    process = child(f"raise SystemExit({code})")
+    assert await process.wait() == code
+    assert await process.wait() == code
+    assert process.ended
+    process.kill()  # it is no longer there, and nobody else is hit
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+async def test_the_signal() -> None:
+    process = child("input()")
+    assert not process.ended
+    process.kill()
+    assert await process.wait() == -signal.SIGKILL
+
+
+ORPHAN = """
+import asyncio, os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+from mssante_operator.reaping import Process, adopt_orphans
+adopt_orphans()
+reading, writing = os.pipe()
+starter = os.fork()
+if not starter:
+    orphan = os.fork()
+    if orphan:
+        os.write(writing, str(orphan).encode())
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGTERM)
+os.waitpid(starter, 0)
+
+async def wait():
+    return await Process(int(os.read(reading, 100))).wait()
+
+print(asyncio.run(wait()))
+"""
+
+
+def test_an_orphan_that_was_adopted() -> None:
+    # Also where whoever started the supervisor had said to ignore children's ends.
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("-15\n", "", 0)
