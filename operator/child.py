@@ -19,6 +19,7 @@ from .settings import Settings
 _log = structlog.get_logger(__name__)
 
 RESTART_PAUSE: Final = 1.0  # seconds before a dead process is replaced
+ATTEMPTS: Final = 5  # to replace a process that is killed again and again as it starts
 READY_SECONDS: Final = 120.0  # for a process to become ready, or it is taken not to start
 STUCK_SECONDS: Final = 5.0  # beyond its own deadline, after which a process is killed
 _ENDED: Final = "it ended before it was ready; its log above says why"
@@ -26,6 +27,10 @@ _ENDED: Final = "it ended before it was ready; its log above says why"
 
 class CannotStart(Exception):
     """A process does not become ready; the message says which and why."""
+
+
+class Killed(CannotStart):
+    """It was killed before it could say anything; the next one may have more luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Child:
                 self._line = line
                 await lifeline.brief(line, pack(self.plan.settings, launch))
                 report = await lifeline.receive(line)
-            problem = report.problem if report is not None else _ENDED
+                problem = await self._last_words() if report is None else report.problem
         except TimeoutError:
             problem = f"it was not ready within {READY_SECONDS:.0f} seconds"
         except OSError as error:  # of the system: too many processes, no memory
@@ -70,6 +75,15 @@ class Child:
         if problem:
             raise CannotStart(f"{role} process cannot start: {problem}")
         self._ready = True
+
+    async def _last_words(self) -> str:
+        """Why it ended without a word.  Raises Killed if that says nothing of the next attempt."""
+        assert self._process is not None  # noqa: S101 - it was started
+        code = await self._process.wait()
+        if code < 0:
+            role = self.plan.role
+            raise Killed(f"{role} process cannot start: signal {-code} killed it as it started")
+        return _ENDED
 
     def keep(self) -> None:
         """Replace it whenever it dies, until it is dismissed or ended."""
@@ -82,10 +96,23 @@ class Child:
                 code = await self._process.wait()
                 _log.error("process.died", role=self.plan.role, pid=self._process.pid, code=code)
                 self._bury()
-                await asyncio.sleep(RESTART_PAUSE)
-                await self.start()
+                await self._replace()
         except Exception as error:
             self.give_up(error)
+
+    async def _replace(self) -> None:
+        """Start it again, and yet again where a system short of memory kills it as it starts."""
+        for left in reversed(range(ATTEMPTS)):
+            await asyncio.sleep(RESTART_PAUSE)
+            try:
+                await self.start()
+            except Killed as error:
+                if not left:
+                    raise
+                _log.error("process.killed", role=self.plan.role, why=str(error))
+                self._bury()
+            else:
+                return
 
     def dismiss(self) -> None:
         """Tell it to take nothing new and end: a successor is at work."""

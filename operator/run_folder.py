@@ -13,6 +13,8 @@ from typing import IO, Final
 from relay import tls
 
 OPENSSL: Final = "OPENSSL_CONF"
+# Threads mostly hold the interpreter while they allocate: an arena for each is memory for nothing.
+ARENAS: Final = "MALLOC_ARENA_MAX"
 METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"  # where processes keep what the endpoint sums
 
 
@@ -47,7 +49,11 @@ class RunFolder:
         """
         path = self.path / f"openssl-{generation}.cnf"
         path.write_text(tls.openssl_configuration(groups), encoding="ascii")
-        return {OPENSSL: str(path.absolute()), METRICS: str((self.path / "metrics").absolute())}
+        return {
+            OPENSSL: str(path.absolute()),
+            METRICS: str((self.path / "metrics").absolute()),
+            ARENAS: "1",
+        }
 
     def keep(self, environments: Iterable[Mapping[str, str]]) -> None:
         """Remove the OpenSSL configurations that none of these environments names."""

@@ -71,7 +71,7 @@ class _Randomness:
 
 
 _randomness = _Randomness()
-_DRAFTS_ROOM = 16 * 1024 * 1024  # octets of large messages on their way in that stay in memory
+_DRAFTS_ROOM = 8 * 1024 * 1024  # octets of large messages on their way in that stay in memory
 _SAMPLE = 16  # blobs whose keys are looked for when the store is opened
 
 

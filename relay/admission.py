@@ -250,21 +250,28 @@ _RECIPIENT_REFUSALS: Final = {
 }
 
 
+_ACTIVE_HERE: Final = Finding("recipient", "active mailbox of this operator")
+
+
 def _recipient(a: Attempt) -> Finding | None:
-    if a.recipient is None:
-        return None
-    state, address = a.recipient.state, a.recipient.address
+    return None if a.recipient is None else _of_recipient(a.recipient, a.origin, a.white_list)
+
+
+def _of_recipient(
+    recipient: Recipient, origin: Peer | LocalUser, white_list: WhiteList | None
+) -> Finding | None:
+    state, address = recipient.state, recipient.address
     if state is MailboxState.ACTIVE:
-        return _ok("recipient", "active mailbox of this operator")
+        return _ACTIVE_HERE
     if state is not MailboxState.FOREIGN:
         return _no("recipient", _RECIPIENT_REFUSALS[state], f"mailbox {state}", address.masked)
-    if isinstance(a.origin, Peer):
+    if isinstance(origin, Peer):
         reply = Reply(550, "5.7.1", f"Relaying denied: {address.domain} is not served here")
         said = f"{address.domain} is not one of our domains"
         return _no("recipient", reply, said, address.domain)
-    if a.white_list is None:
+    if white_list is None:
         return None
-    if not a.white_list.names_of(address.domain):
+    if not white_list.names_of(address.domain):
         reply = Reply(550, "5.7.1", f"{address.domain} is not on the national white list")
         return _no("recipient", reply, "not listed, and nothing leaves the trust space")
     return _ok("recipient", f"{address.domain} is on the white list")
@@ -361,6 +368,16 @@ def examine(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[Finding, ...
 def admit(attempt: Attempt, stages: Stage) -> None:
     """Return if every rule of these stages passes; else raise Refused with the first that fails."""
     for rule in _rules(stages):
-        finding = rule(attempt)
-        if finding is not None and finding.reply is not None:
-            raise Refused(finding.rule, finding.reply, finding.evidence, finding.presented)
+        _hold(rule(attempt))
+
+
+def admit_recipient(
+    recipient: Recipient, origin: Peer | LocalUser, white_list: WhiteList | None
+) -> None:
+    """As `admit` at RECIPIENT, for one of hundreds: with the facts that its one rule asks for."""
+    _hold(_of_recipient(recipient, origin, white_list))
+
+
+def _hold(finding: Finding | None) -> None:
+    if finding is not None and finding.reply is not None:
+        raise Refused(finding.rule, finding.reply, finding.evidence, finding.presented)

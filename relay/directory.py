@@ -66,7 +66,7 @@ class Directory:
         self._holds_until = float("-inf")
         self._ends = float("-inf")
         self._used: dict[int, Usage] = {}  # of mailboxes with a quota
-        self._waiting: list[tuple[_Question, asyncio.Future[Found]]] = []
+        self._waiting: list[tuple[_Question, asyncio.Future[Found] | None]] = []
         self._asking: asyncio.Task[None] | None = None
 
     def remembered(self, address: Address) -> Found | None:
@@ -88,6 +88,12 @@ class Directory:
             self._asking = loop.create_task(self._answer())
         return await answer
 
+    def foresee(self, addresses: Sequence[Address], size: int | None) -> None:
+        """Look these up together with the one that is asked for next, to be remembered."""
+        self._waiting += (
+            ((address, size), None) for address in addresses if self.remembered(address) is None
+        )
+
     def find(self, address: Address, size: int | None = None) -> Found:
         """Find one address, blocking.  Raises StoreDeferred."""
         return self._ask([(address, size)]).found[0]
@@ -104,12 +110,12 @@ class Directory:
                     answers = await asyncio.to_thread(self._ask, questions)
                 except Exception as error:  # nobody may be left waiting
                     for _, answer in batch:
-                        if not answer.done():
+                        if answer is not None and not answer.done():
                             answer.set_exception(error)
                     continue
                 self._remember(begun, questions, answers)
                 for (_, answer), found in zip(batch, answers.found, strict=True):
-                    if not answer.done():  # else the peer has gone
+                    if answer is not None and not answer.done():  # else the peer has gone
                         answer.set_result(found)
         finally:
             self._asking = None

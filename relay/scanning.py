@@ -103,6 +103,11 @@ class Scanning:
         self._on_failure = on_failure
         self._timeout = timeout
 
+    @property
+    def on(self) -> bool:
+        """Whether anybody is to be asked."""
+        return bool(self._scanners)
+
     async def check(self, draft: Draft, facts: ScanFacts) -> None:
         """Return if the message may be accepted.  Raises Refused and StoreDeferred."""
         for scanner in self._scanners:

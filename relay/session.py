@@ -4,6 +4,7 @@ Every decision is `admission.admit`'s, with the facts at hand; nothing is acknow
 durable.  What comes before mail is `relay.opening`'s.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -18,6 +19,7 @@ from relay.admission import (
     Recipient,
     Stage,
     admit,
+    admit_recipient,
     foreign_authors,
 )
 from relay.directory import Found
@@ -46,6 +48,8 @@ from relay.transaction import (
 
 _PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many
 
+_RECIPIENT_ACCEPTED: Final = b"250 2.1.5 Recipient accepted"
+_FORESEEN: Final = 200  # commands ahead that are looked through for recipients
 _BEFORE_RECIPIENTS: Final = Stage.PEER | Stage.SENDER
 
 _TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connection, open another")
@@ -62,6 +66,7 @@ class Session(Opening):
 
     _transaction: Transaction | None = None
     _at_mail: Snapshot | None = None  # what held when the transaction began
+    _foreseen_to = 0  # the command up to which recipients have been looked up ahead
 
     @property
     def idle(self) -> bool:
@@ -85,6 +90,7 @@ class Session(Opening):
         if sender is not None and sender.needs_smtputf8 and not parameters.smtputf8:
             raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
         self._at_mail = self._context.perimeter.snapshot
+        self._foreseen_to = 0
         admit(
             self._attempt(self._at_mail, sender_stated=True, sender=sender, size=parameters.size),
             _BEFORE_RECIPIENTS,
@@ -107,12 +113,28 @@ class Session(Opening):
             raise SmtpError(Reply(452, "4.5.3", "Too many recipients, send the rest separately"))
         found = self._context.directory.remembered(address)
         if found is None:
+            self._foresee(transaction)
             found = await self._find(address, transaction.parameters.size)
-        recipient = Recipient(address, found.state)
-        admit(self._attempt(self._at_mail, recipient=recipient), Stage.RECIPIENT)
+        white_list = self._at_mail.white_list if self._at_mail is not None else None
+        admit_recipient(Recipient(address, found.state), self._peer, white_list)
         if found.mailbox_id is not None:
             transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
-        await self.push("250 2.1.5 Recipient accepted")
+        await self.push(_RECIPIENT_ACCEPTED)
+
+    def _foresee(self, transaction: Transaction) -> None:
+        """Have the recipients that are pipelined behind this one looked up by the same query."""
+        if self._tally.commands < self._foreseen_to:
+            return  # looked up in vain: each is asked for by itself
+        ahead = self._inbound.ahead(_FORESEEN)
+        self._foreseen_to = self._tally.commands + len(ahead)
+        addresses = []
+        for line in ahead:
+            if line[:8].upper() != b"RCPT TO:":
+                break
+            with suppress(SyntaxRefused, UnicodeDecodeError):
+                addresses.append(_parse_rcpt(line[5:].decode())[0])
+        found = [address for address in addresses if address is not None and address.domain]
+        self._context.directory.foresee(found, transaction.parameters.size)
 
     async def _find(self, address: Address, size: int | None) -> Found:
         """The mailbox of an address; mail for postmaster goes where the configuration says."""
@@ -234,7 +256,8 @@ class Session(Opening):
             foreign = foreign_authors(attempt)
             if foreign:
                 self._record("header_from.foreign", message=submission.id, domains=foreign[:5])
-        await context.scanning.check(body.draft, self._scan_facts(submission))
+        if context.scanning.on:
+            await context.scanning.check(body.draft, self._scan_facts(submission))
         report = receipt(
             submission,
             body.header.section,
@@ -281,7 +304,6 @@ class Session(Opening):
         sender_stated: bool = False,
         sender: Address | None = None,
         size: int | None = None,
-        recipient: Recipient | None = None,
         header: HeaderFacts | None = None,
     ) -> Attempt:
         snapshot = snapshot or self._context.perimeter.snapshot
@@ -293,6 +315,5 @@ class Session(Opening):
             sender_stated,
             sender,
             size,
-            recipient,
-            header,
+            header=header,
         )

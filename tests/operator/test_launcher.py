@@ -95,7 +95,7 @@ def test_one_launcher_for_each_generation(operator_a: Daemon) -> None:
         until_now(lambda: bool(daemon.processes("worker") - old), PATIENCE)
         os.kill(only(daemon.processes("worker") - old), signal.SIGKILL)
         wait(daemon, "reload.refused")
-        assert "it ended before it was ready" in daemon.events("reload.refused")[0]["why"]
+        assert "signal 9 killed it as it started" in daemon.events("reload.refused")[0]["why"]
         assert daemon.processes("launcher") == {second}
         assert daemon.processes("worker") == old
         assert [role for role, _, _ in died(daemon)] == ["worker"]

@@ -4,6 +4,7 @@ Whatever the facts and the stages, what is accepted is acceptable by the require
 refused is not, and no peer gets past MAIL without a trusted and listed certificate.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,7 @@ from relay.admission import (
     Refused,
     Stage,
     admit,
+    admit_recipient,
     examine,
 )
 from relay.headers import UNREADABLE, HeaderFacts
@@ -163,3 +165,20 @@ def test_nothing_is_accepted_at_mail_from_a_peer_without_a_trusted_listed_certif
         assert facts.sender is None or holds(name, facts.sender.domain)
     else:
         assert facts.origin.state in MAY_SEND
+
+
+def said(decide: Callable[[], None]) -> tuple[str, str, str] | None:
+    try:
+        decide()
+    except Refused as refused:
+        return str(refused.reply), refused.rule, refused.detail
+    return None
+
+
+@given(ATTEMPTS)
+def test_a_recipient_alone_is_judged_as_with_all_the_facts(a: Attempt) -> None:
+    recipient = a.recipient
+    if recipient is None:
+        return
+    alone = said(lambda: admit_recipient(recipient, a.origin, a.white_list))
+    assert alone == said(lambda: admit(a, Stage.RECIPIENT))

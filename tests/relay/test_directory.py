@@ -233,3 +233,15 @@ async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
     assert (await directory.lookup(address)).state is MailboxState.FULL
     now[0] += FORGOTTEN
     assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+
+
+async def test_what_is_foreseen_is_looked_up_with_the_next_one(store: Store) -> None:
+    directory = Directory(store.database)
+    org = parse_address("cardiologie@a.mssante.fr")
+    directory.foresee([org, parse_address(SUSPENDED), parse_address("nobody@gmail.com")], None)
+    assert directory.remembered(org) is None
+    assert (await directory.lookup(parse_address(ACTIVE))).state is MailboxState.ACTIVE
+    assert directory.remembered(org) is not None
+    # What would be refused is not remembered, however it was found out.
+    assert directory.remembered(parse_address(SUSPENDED)) is None
+    assert (await directory.lookup(parse_address(SUSPENDED))).state is MailboxState.SUSPENDED

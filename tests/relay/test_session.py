@@ -18,7 +18,7 @@ from relay.queue import Listed, listing
 from relay.scanning import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
 from relay.spool import Floor
 from tests.support.blobs import folder
-from tests.support.operators import ACTIVE, Inbound, inbound, trust_space
+from tests.support.operators import ACTIVE, SUSPENDED, Inbound, inbound, trust_space
 from tests.support.reports import read_report
 from tests.support.talking import call, dial
 from tests.support.waiting import until
@@ -278,3 +278,38 @@ async def test_a_message_to_one_mailbox_by_two_names_arrives_once(tmp_path: Path
         assert said.startswith("250 2.0.0 ")
         caller.close()
         assert len(server.entries(ACTIVE)) == len(server.entries(ORG)) == 1
+
+
+async def test_recipients_that_are_pipelined_are_looked_up_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with inbound(tmp_path) as server:
+        asked: list[int] = []
+        ask = server.context.directory._ask
+
+        def counted(questions: list[object]) -> object:
+            asked.append(len(questions))
+            return ask(questions)  # type: ignore[arg-type]  # handed on as they came
+
+        monkeypatch.setattr(server.context.directory, "_ask", counted)
+        caller = await call(server)
+        await caller.say("MAIL FROM:<dr@b.mssante.fr>")
+        named = [ACTIVE, "nobody@a.mssante.fr", ORG, "no address", "x@gmail.com", ACTIVE.upper()]
+        lines = "".join(f"RCPT TO:<{one}>\r\n" for one in named)
+        caller.writer.write(f"{lines}RSET\r\nRCPT TO:<{SUSPENDED}>\r\nNOOP\r\n".encode())
+        replies = [(await caller.hear())[:9] for _ in range(9)]
+        assert replies == [
+            "250 2.1.5",
+            "550 5.1.1",
+            "250 2.1.5",
+            "553 5.1.3",
+            "550 5.7.1",
+            "250 2.1.5",
+            "250 2.0.0",
+            "503 5.5.1",
+            "250 2.0.0",
+        ]
+        # All at once, and those that are refused once more each; what comes after RSET never.
+        assert asked[0] == 5
+        assert len(asked) == 3
+        caller.close()

@@ -167,22 +167,10 @@ async def test_a_bare_cr_or_a_nul_is_refused(line: bytes) -> None:
         assert await said_of([*pieces, b"QUIT\r\n"]) == [STRAY, b"QUIT"]
 
 
-async def test_a_line_that_is_here_needs_no_waiting() -> None:
-    inbound = InboundBuffer()
-    assert inbound.pipelined() is None
-    inbound.feed(b"NOOP\r\nQU")
-    assert inbound.pipelined() == b"NOOP"
-    assert inbound.pipelined() is None
-    inbound.feed(b"IT\r\n")
-    assert inbound.pipelined() == b"QUIT"
-    assert inbound.empty
-
-
 async def one(inbound: InboundBuffer) -> bytes:
     """The next line, or what is said instead."""
     try:
-        line = inbound.pipelined()
-        return await inbound.readline() if line is None else line
+        return inbound.pipelined() or await inbound.readline()
     except SyntaxRefused as refused:
         return str(refused.reply).encode()
 
