@@ -170,7 +170,7 @@ async def test_a_bare_cr_or_a_nul_is_refused(line: bytes) -> None:
 async def one(inbound: InboundBuffer) -> bytes:
     """The next line, or what is said instead."""
     try:
-        return inbound.pipelined() or await inbound.readline()
+        return line if (line := inbound.pipelined()) is not None else await inbound.readline()
     except SyntaxRefused as refused:
         return str(refused.reply).encode()
 
