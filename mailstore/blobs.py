@@ -4,13 +4,15 @@ Layout: `ROOT/ab/<64 hexadecimal digits>`, drafts in `ROOT/tmp/`. Promises: a vi
 and hashes to its name, whenever the process is killed; when `seal` returns a name, that blob
 survives a power cut. For it a draft is synced (fdatasync) before it is renamed into place, and
 every directory that names it (the fan-out, and above it the root) is synced after; and it is not
-freed within a grace period of that. Files have mode 0600, directories 0700, and the form of
-`mailstore.sealing`.
+freed within a grace period of that. Files have the form of `mailstore.sealing`, directories mode
+0700, and a blob mode 0600 until its name is on disk, 0400 from then on: no process counts on one
+that another has not vouched for by that.
 """
 
 import io
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -47,17 +49,18 @@ class FileBlobStore:
         self.form = form
         self._room = Room(room)
         self._drafts = root / "tmp"
+        self._fanouts = {name: root / name for name in (f"{i:02x}" for i in range(256))}
         try:
             for directory in (root, self._drafts):
                 directory.mkdir(mode=0o700, exist_ok=True)
                 sync_directory(directory.parent)
+            self._make_fanouts()
             self._guard = Guard(root)
             self._syncer = Syncer(root)
         except OSError as error:
             raise StoreUnavailable(
                 f"cannot make the blob store {root}: {error.strerror}"
             ) from error
-        self._fanouts = {name: root / name for name in (f"{i:02x}" for i in range(256))}
 
     def close(self) -> None:
         """End the syncing threads, once they are done."""
@@ -105,10 +108,15 @@ class FileBlobStore:
                 outcomes[i] = self._place(drafts[i], failure)
                 reached("blobs.placing")
         reached("blobs.placed")
-        named = {self._fanout(name) for name in outcomes if isinstance(name, str)}
-        failed = self._syncer.names(named, since)
+        placed = {name for name in (outcomes[i] for i in written) if isinstance(name, str)}
+        failed = self._syncer.names({self._fanout(name) for name in placed}, since)
+        for name in placed:
+            if self._fanout(name) not in failed:
+                self._vouch(name)
         return [
-            failed.get(self._fanout(outcome), outcome) if isinstance(outcome, str) else outcome
+            failed.get(self._fanout(outcome), outcome)
+            if isinstance(outcome, str) and outcome in placed
+            else outcome
             for outcome in outcomes
         ]
 
@@ -206,6 +214,27 @@ class FileBlobStore:
         """
         return sweep_drafts(self._drafts, older_than)
 
+    def _make_fanouts(self) -> None:
+        """Make the folders of blobs where they are missing, on disk before anything is in them."""
+        made = []
+        try:
+            for folder in self._fanouts.values():
+                with suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)
+                    made.append(folder)
+            sync_directory(self.root)
+        except OSError:
+            # A second sync would say success: what may not be on disk is made anew.
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
+
+    def _vouch(self, blob: str) -> None:
+        """Let every process count on a blob whose name is on disk."""
+        with suppress(OSError):  # or else it is written anew when it comes again
+            self.path(blob).chmod(0o400)
+
     def _fanout(self, blob: str) -> Path:
         return self._fanouts[blob[:2]]
 
@@ -213,27 +242,24 @@ class FileBlobStore:
         """Write a draft out, or discard it where its blob is here already."""
         blob = draft.blob
         try:
-            fanout = self._fanout(blob)
-            if not self._syncer.anchored(fanout):
-                fanout.mkdir(mode=0o700, exist_ok=True)
-            doubtful = anew or self._syncer.doubtful(fanout)
-            if not doubtful and not draft.ended and self._counts_on(blob, draft.size):
+            if not anew and not draft.ended and self._counts_on(blob, draft.size):
                 draft.discard()
             else:
                 draft.spill()
         except StoreUnavailable as error:
             return error
-        except OSError as error:
-            draft.discard()
-            return _failure(f"cannot store the blob {blob}", error)
         return blob
 
     def _counts_on(self, blob: str, size: int) -> bool:
         """Mark a blob as used, if it is here; whatever is doubtful is written anew."""
         path = self.path(blob)
-        # Only whole, synced files ever have such a name; one of another size was damaged since.
+        # Only whole, synced files ever have such a name; one of another size was damaged since, and
+        # one that may be written to has a name that may not be on disk, whatever a sync now says.
         try:
-            found = path.stat().st_size
+            status = path.stat()
+            found = status.st_size
+            if status.st_mode & stat.S_IWUSR:
+                return False
             if found in lengths(size) or self._compressed(blob, found, size):
                 os.utime(path)
                 return True
@@ -254,8 +280,10 @@ class FileBlobStore:
         try:
             draft.place(target)
         except StoreUnavailable as error:
-            # Should someone have removed the directory, the next attempt makes it again.
-            self._syncer.forget(target.parent)
+            # Should someone have removed the directory, the next attempt finds it again.
+            if not target.parent.exists():
+                with suppress(OSError):
+                    self._make_fanouts()
             return error
         return draft.blob
 

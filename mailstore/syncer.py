@@ -1,9 +1,9 @@
 """Making files and their names durable, and never trusting what failed to be.
 
 Linux reports that octets could not be written once for each open descriptor; the next sync of the
-same file says success, though the octets may be gone.  So a sync that failed is never done again as
-if that could mend it: the draft is given up, and where a directory could not be synced, no blob
-that is named there is counted on until one has been named in it anew.
+same file says success, though the octets may be gone.  So a sync that failed is never done again
+as if that could mend it: the draft is given up, and a blob whose directory could not be synced is
+never vouched for (`mailstore.blobs`).
 
 A group of new files is synced as one (`mailstore.syncing`).  A file begun before its group may have
 lost octets in the meantime, which is reported to its own descriptor alone: it is synced by that,
@@ -32,14 +32,10 @@ class Syncer:
     """Syncs what is below the folder `root`.  Shared freely between threads.  Raises OSError."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         self._descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="blob-sync")
         self._as_one = AVAILABLE
         self._lock = threading.Lock()
-        # Fan-out directories whose entry in the root this process knows to be on disk.
-        self._anchored: set[Path] = set()
-        self._doubtful: set[Path] = set()
         self.failures = 0
 
     def close(self) -> None:
@@ -48,18 +44,6 @@ class Syncer:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def anchored(self, fanout: Path) -> bool:
-        """Whether a directory is known to be on disk."""
-        return fanout in self._anchored
-
-    def forget(self, fanout: Path) -> None:
-        """Somebody may have removed a directory: the next attempt makes it again."""
-        self._anchored.discard(fanout)
-
-    def doubtful(self, fanout: Path) -> bool:
-        """Whether names in a directory may be lost with the power, however often it is synced."""
-        return fanout in self._doubtful
 
     def contents(
         self, fresh: Sequence[Draft], begun: Sequence[Draft], since: int
@@ -86,20 +70,10 @@ class Syncer:
         if len(fanouts) >= _TOGETHER and self._as_one:
             failure = self._everything(since)
             if self._as_one:
-                failed = {} if failure is None else dict.fromkeys(fanouts, failure)
-                return self._remember(fanouts, failed, since)
-        # Another process may have made a fan-out directory, or a blob in it, and not synced it yet.
-        # So both are synced by each process that is to vouch for them.
-        unanchored = fanouts - self._anchored
-        directories = [*fanouts, *([self._root] if unanchored else [])]
-        outcomes = dict(zip(directories, self._pool.map(_sync_folder, directories), strict=True))
-        root_failure = outcomes.pop(self._root, None)
-        if root_failure is not None:
-            outcomes.update(dict.fromkeys(unanchored, root_failure))
-        failed = {path: failure for path, failure in outcomes.items() if failure is not None}
-        if failed:
-            self._count_failure()
-        return self._remember(fanouts, failed, since + bool(failed))
+                return {} if failure is None else dict.fromkeys(fanouts, failure)
+        directories = list(fanouts)
+        outcomes = zip(directories, self._pool.map(_sync_folder, directories), strict=True)
+        return {path: failure for path, failure in outcomes if failure is not None}
 
     def _everything(self, since: int) -> StoreUnavailable | None:
         """Sync the whole file system; why nothing written since may be trusted, if it may not."""
@@ -115,17 +89,6 @@ class Syncer:
         if self.failures != since:
             return StoreUnavailable("cannot sync the blob store: it failed a moment ago")
         return None
-
-    def _remember(
-        self, fanouts: set[Path], failed: dict[Path, StoreUnavailable], since: int
-    ) -> dict[Path, StoreUnavailable]:
-        with self._lock:
-            self._anchored |= fanouts - failed.keys()
-            self._anchored -= failed.keys()
-            self._doubtful |= failed.keys()
-            if self.failures == since:
-                self._doubtful -= fanouts - failed.keys()
-        return failed
 
     def _count_failure(self) -> None:
         with self._lock:
