@@ -111,10 +111,10 @@ def test_the_real_file_system_is_measured(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a megabyte and some thirty files."""
+    """A file system of a megabyte and four hundred files."""
     folder = tmp_path / "small"
     folder.mkdir()
-    options = "size=1m,nr_inodes=32"
+    options = "size=1m,nr_inodes=400"
     words: list[str | Path] = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
     try:
         done = subprocess.run(words, capture_output=True, check=False)
@@ -149,7 +149,7 @@ class TestSmallFileSystem:
         spool = Spool(small, Floor(0, 10), nothing)
         spool.check(None)
         async with watched(spool):
-            for number in range(25):
+            for number in range(395):
                 fill(small / str(number), 0)
             await until(lambda: spool.state is LOW)
             assert spool.free_inodes is not None
