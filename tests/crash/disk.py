@@ -134,7 +134,7 @@ class Disk:
                 self._inodes[event.inode].pending.append((event.number, None))
             case "m":
                 folder, name = self._place(event.path)
-                folder.change(name, Folder())
+                self._folder(folder, name)
             case "u":
                 folder, name = self._place(event.path)
                 folder.change(name, None)
@@ -178,10 +178,22 @@ class Disk:
         return node
 
     def _place(self, path: str) -> tuple[Folder, str]:
+        # A process may use a folder before the one that made it has recorded that.
         *above, name = self._parts(path)
-        folder = self._find(str(self._root.joinpath(*above)))
-        assert isinstance(folder, Folder), path
+        folder = self._top
+        for part in above:
+            folder = self._folder(folder, part)
         return folder, name
+
+    @staticmethod
+    def _folder(above: Folder, name: str) -> Folder:
+        """The folder of that name, made if it is not there."""
+        found = above.now.get(name)
+        if found is None:
+            found = Folder()
+            above.change(name, found)
+        assert isinstance(found, Folder), name
+        return found
 
     def materialise(self, target: Path, cut: "Cut", cache: Path) -> None:
         """Write the folder as a cut now may leave it; equal files are links to one in `cache`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.disk import Cut, Disk
-from tests.crash.recording import events
+from tests.crash.recording import Event, events
 from tests.support.faults import library, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -107,6 +107,23 @@ def test_what_a_folder_holds_needs_its_folders_too(tmp_path: Path) -> None:
     other.mkdir()
     disk = recorded(other, program + _SYNC_FOLDER)
     assert after(other, disk, NOTHING) == {"old": b"before", "sub/file": b"x"}
+
+
+def test_a_folder_may_be_used_before_its_making_is_recorded(tmp_path: Path) -> None:
+    # By another process, which found it there already.
+    data = tmp_path / "data"
+    data.mkdir()
+    disk = Disk(data)
+    for event in (
+        Event(1, "o", "", 7, 0, f"{data}/sub/file", b""),
+        Event(2, "w", "", 7, 0, "", b"x"),
+        Event(3, "m", "", 0, 0, f"{data}/sub", b""),
+        Event(4, "b", "s", 0, 1, str(data), b""),
+        Event(5, "d", "s", 0, 1, str(data), b""),
+    ):
+        assert after(tmp_path, disk, NOTHING) == {}
+        disk.feed(event)
+    assert after(tmp_path, disk, NOTHING) == {"sub/file": b"x"}
 
 
 def test_positions_and_appends_are_those_of_the_file(tmp_path: Path) -> None:
