@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Generator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
@@ -77,8 +78,7 @@ class Draft:
         self._file: io.FileIO | None = None
         self._sealer: Sealer | None = None
         self._sealed = False
-        # Processes that share the folder never meet.
-        self._path = directory / f"draft-{uuid4().hex}"
+        self._directory = directory
         self._ended: str | None = None
 
     @property
@@ -184,6 +184,11 @@ class Draft:
             self._fail(error)
         self._file = None
         self._end("the draft was sealed")
+
+    @cached_property
+    def _path(self) -> Path:
+        # Most never need one.  Processes that share the folder never meet.
+        return self._directory / f"draft-{uuid4().hex}"
 
     def _fits(self, octets: int) -> bool:
         while octets > self._limit:

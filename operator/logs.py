@@ -1,17 +1,26 @@
 """Logging: structured lines on standard error, JSON for machines or plain for eyes."""
 
+import json
 import logging
 import sys
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import structlog
+
+# One encoder for all lines: json.dumps makes another for each.
+_encode: Final = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+
+
+def _as_json(line: Mapping[str, object], **_: object) -> str:
+    return _encode(line)
 
 
 def configure(level: str, style: Literal["json", "console"], *, lasting: bool = False) -> None:
     """Set up logging; `lasting` if the process never changes it again, which makes it faster."""
     renderer: structlog.typing.Processor
     if style == "json":
-        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+        renderer = structlog.processors.JSONRenderer(_as_json)
     else:
         # Plain tracebacks: the fancy ones print local variables, which may be somebody's mail.
         renderer = structlog.dev.ConsoleRenderer(

@@ -105,7 +105,7 @@ class Connection(SMTP):
         self._reader = cast("asyncio.StreamReader", self._inbound)
         self._writer = cast("asyncio.StreamWriter", self._outbound)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Octets from the peer."""
         self._inbound.feed(data)
 
@@ -213,8 +213,7 @@ class Connection(SMTP):
         end = self.loop.time() + LINGER_SECONDS
         while (left := end - self.loop.time()) > 0:
             try:
-                async with asyncio.timeout(min(left, _QUIET_SECONDS)):
-                    await self._inbound.wait()
+                await self._inbound.wait(min(left, _QUIET_SECONDS))
             except TimeoutError:
                 return
             self._inbound.take(HIGH_WATER)

@@ -99,10 +99,15 @@ class DataDecoder:
     def feed(self, chunk: bytes) -> Framed:
         """Take the next octets from the wire.  Not to be called again once `ended`."""
         data = self._held + chunk
-        # One search through most of the data: without a dot that begins a line there is no end.
-        # Most data, an attachment's, has no dot at all, which is seen at once.
-        dot = data.find(_DOT) if b"." in data else -1
+        # Without a dot that begins a line there is no end, and most of what comes has none but that
+        # of its own end: an attachment's lines have no dots, which a search for the last one sees
+        # at once.
+        size = len(data) - len(_END) if data.endswith(_END) else len(data)
+        last = data.rfind(b".", 0, size)
+        dot = data.find(_DOT, 0, last + 1) if last >= 0 else -1
         end = data.find(_END, dot) if dot >= 0 else -1
+        if end < 0 and size < len(data):
+            end = size
         if end >= 0:
             body, rest = data[: end + 2], data[end + len(_END) :]
         else:

@@ -156,10 +156,16 @@ def received_field(facts: TraceFacts) -> bytes:
         )
     else:
         lines.append(f" (session {facts.session});")
-    lines.append(f" {format_datetime(facts.at)}")
+    lines.append(f" {_date(facts.at.replace(microsecond=0))}")
     return "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
 
+@lru_cache(16)  # one for each second
+def _date(at: datetime) -> str:
+    return format_datetime(at)
+
+
+@lru_cache(256)  # few peers send most mail
 def _comment_free(word: str) -> str:
     """A peer-supplied word with everything but the characters of a host name taken out."""
     return (

@@ -13,11 +13,12 @@ _PASTED: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def new_id(now: datetime, randomness: bytes) -> str:
     """A UUIDv7 as 32 lower-case hex digits, from an aware time and ten random octets."""
-    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
+    milliseconds = (now - _EPOCH) // _MILLISECOND
     value = milliseconds << 80 | int.from_bytes(randomness[:RANDOM_OCTETS], "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62

@@ -12,6 +12,7 @@ from relay.admission import Peer
 from relay.connection import Connection
 from relay.errors import Reply, SyntaxRefused
 from relay.limits import LINGER_SECONDS
+from relay.secured import Secured
 
 _TOO_MANY_OF_PEER: Final = Reply(421, "4.7.0", "Too many connections with your certificate")
 
@@ -66,7 +67,7 @@ class Opening(Connection):
         try:
             transport = await self.loop.start_tls(
                 plain,
-                self,
+                Secured(self),
                 self._context.tls(),
                 server_side=True,
                 ssl_handshake_timeout=self._context.limits.handshake_seconds,

@@ -77,8 +77,7 @@ class Source:
             clock = asyncio.get_running_loop().time
             begun = clock()
             try:
-                async with asyncio.timeout(self._pace.patience):
-                    await self.inbound.wait()
+                await self.inbound.wait(self._pace.patience)
             except TimeoutError:
                 reply = Reply(421, "4.4.2", "Message comes too slowly, connection closed")
                 raise Disconnected(reply, "below min_rate or silent") from None

@@ -40,7 +40,7 @@ class InboundBuffer:
         self._data.clear()
         self._transport, self._before_wait = None, lambda: None
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Octets from the transport."""
         self._data += data
         if len(self._data) > HIGH_WATER and self._transport is not None and not self._paused:
@@ -103,10 +103,18 @@ class InboundBuffer:
         """Whether everything that arrived has been taken."""
         return not self._data
 
-    async def wait(self) -> None:
-        """Wait until there is something to take."""
-        while not self._data:
-            await self._more()
+    async def wait(self, patience: float) -> None:
+        """Wait until there is something to take.  Raises TimeoutError after `patience` seconds."""
+        timer = asyncio.get_running_loop().call_later(patience, self._give_up)
+        try:
+            while not self._data:
+                await self._more()
+        finally:
+            timer.cancel()
+
+    def _give_up(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_exception(TimeoutError())
 
     def take(self, count: int) -> bytes:
         """What is there now, at most `count` octets."""

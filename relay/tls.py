@@ -24,6 +24,8 @@ _log = structlog.get_logger(__name__)
 DEFAULT_SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
 # Groups of the same advice, in OpenSSL's names, the fastest first.
 DEFAULT_GROUPS: Final = ("X25519", "prime256v1", "secp384r1", "secp521r1")
+# Known to OpenSSL, but not as curves, which is what older versions of Python 3.11 ask for.
+_NOT_CURVES: Final = ("X25519", "X448")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def check_suites(suites: str) -> None:
 
 def check_group(group: str) -> None:
     """Raise ValueError for a group of which OpenSSL knows nothing."""
+    if group in _NOT_CURVES:
+        return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ecdh_curve(group)
     except (ValueError, ssl.SSLError):
