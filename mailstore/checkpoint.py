@@ -10,6 +10,10 @@ the database next reads the log.
 
 SQLite by itself checkpoints as part of some commits, and tells nobody what came of it; that is
 turned off.
+
+A checkpoint writes and syncs tens of megabytes, and nobody's mail waits for that: it runs in a
+thread of its own, beside the writers.  What they have added meanwhile is little, and is copied in a
+turn to write, after which the log can begin anew.
 """
 
 import os
@@ -17,8 +21,12 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
+
+from mailstore.turn import NoTurn, Turn
 
 EVERY: Final = 64  # write transactions of a process between two checkpoints
 
@@ -43,20 +51,48 @@ def end_all(database: Path, reason: str) -> None:
 
 
 class Checkpoints:
-    """The checkpoints that one process makes of one database, each in its turn to write."""
+    """The checkpoints that one process makes of one database.
 
-    def __init__(self, database: Path, panic: Callable[[Path, str], None] = end_all) -> None:
+    `lend` gives a connection, for a thread of its own.
+    """
+
+    def __init__(
+        self,
+        database: Path,
+        lend: Callable[[], AbstractContextManager[sqlite3.Connection]],
+        turn: Turn | NoTurn,
+        panic: Callable[[Path, str], None] = end_all,
+    ) -> None:
         self._database = database
+        self._lend = lend
+        self._turn = turn
         self._panic = panic
         self._left = EVERY
+        self._thread: ThreadPoolExecutor | None = None
+        self._running: Future[None] | None = None
 
-    def due(self) -> bool:
-        """Tell after a write transaction whether it is time."""
+    def written(self) -> None:
+        """Note a write transaction, and begin a checkpoint where it is time and none is made."""
         self._left -= 1
-        if self._left:
-            return False
+        if self._left > 0 or (self._running is not None and not self._running.done()):
+            return
         self._left = EVERY
-        return True
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._running = self._thread.submit(self._make)
+
+    def close(self) -> None:
+        """Wait for the one that is being made."""
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def _make(self) -> None:
+        # What it raises is nobody's concern: the log stays as it is, for the next time.
+        with self._lend() as connection:
+            self.run(connection)
+            self._sync()
+            with self._turn.taken():
+                self.run(connection)
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Copy what no reader holds up; does not return where the disk has refused to sync it.
@@ -69,3 +105,25 @@ class Checkpoints:
             code = getattr(error, "sqlite_errorcode", 0)
             if code in {_SQLITE_IOERR_FSYNC, _SQLITE_IOERR_DIR_FSYNC}:
                 self._panic(self._database, f"a checkpoint was not synced: {error}")
+
+    def _sync(self) -> None:
+        """Sync what was copied while others wrote; SQLite does where nobody has."""
+        try:
+            os.fdatasync(_descriptor(self._database))
+        except OSError as error:
+            self._panic(self._database, f"a checkpoint was not synced: {error}")
+
+
+_descriptors: Final[dict[Path, int]] = {}
+
+
+def _descriptor(database: Path) -> int:
+    """An open file of the database that is never closed.
+
+    To close it would drop the locks that SQLite holds on the database for this process
+    (https://www.sqlite.org/howtocorrupt.html §2.2).
+    """
+    path = database.resolve()
+    if path not in _descriptors:
+        _descriptors[path] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    return _descriptors[path]

@@ -6,12 +6,10 @@ callers make them in a thread. Shared freely between threads, not between proces
 """
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, cast
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, inspect, text
 
-from mailstore.checkpoint import Checkpoints
 from mailstore.dialect import (
     checkpoints_of,
     create_engines,
@@ -19,9 +17,6 @@ from mailstore.dialect import (
     turn_of,
     unavailable_if_unwell,
 )
-
-if TYPE_CHECKING:
-    import sqlite3
 
 
 class Database:
@@ -36,7 +31,7 @@ class Database:
         self.url = parse_url(url)
         self._writer, self._reader = create_engines(self.url, pool_size)
         self._turn = turn_of(self.url)
-        self._checkpoints = checkpoints_of(self.url)
+        self._checkpoints = checkpoints_of(self.url, self._reader, self._turn)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -51,15 +46,10 @@ class Database:
         On SQLite it is the only writer from its first moment (BEGIN IMMEDIATE), and waits up to 30
         seconds for the one before it. Raises StoreUnavailable.
         """
-        with self._turn.taken(), unavailable_if_unwell():
-            with self._writer.begin() as connection:
-                yield connection
-            if self._checkpoints is not None and self._checkpoints.due():
-                self._checkpoint(self._checkpoints)
-
-    def _checkpoint(self, checkpoints: Checkpoints) -> None:
-        with closing(self._writer.raw_connection()) as pooled:
-            checkpoints.run(cast("sqlite3.Connection", pooled.driver_connection))
+        with self._turn.taken(), unavailable_if_unwell(), self._writer.begin() as connection:
+            yield connection
+        if self._checkpoints is not None:
+            self._checkpoints.written()
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -79,6 +69,8 @@ class Database:
 
     def close(self) -> None:
         """Close the pooled connections; the last one of a SQLite file empties its WAL into it."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self._reader.dispose()
         self._writer.dispose()
         self._turn.close()

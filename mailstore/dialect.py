@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import (
     URL,
@@ -105,11 +105,18 @@ def turn_of(url: URL) -> Turn | NoTurn:
     return NoTurn()
 
 
-def checkpoints_of(url: URL) -> Checkpoints | None:
+def checkpoints_of(url: URL, reader: Engine, turn: Turn | NoTurn) -> Checkpoints | None:
     """The checkpoints that a process makes of a database, None where it makes them itself."""
-    if url.get_backend_name() == "sqlite":
-        return Checkpoints(Path(str(url.database)))
-    return None
+    if url.get_backend_name() != "sqlite":
+        return None
+
+    @contextlib.contextmanager
+    def lend() -> Iterator[sqlite3.Connection]:
+        # That it may only query does not keep it from this.
+        with contextlib.closing(reader.raw_connection()) as pooled:
+            yield cast("sqlite3.Connection", pooled.driver_connection)
+
+    return Checkpoints(Path(str(url.database)), lend, turn)
 
 
 def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:

@@ -1,8 +1,8 @@
 """Inserting many rows by few statements, for the group commit.
 
 One statement for each row costs a round trip on PostgreSQL, and on SQLite a release of the
-interpreter that other threads are quick to take.  Rows go in by statements of 512, 256 … 1 rows: a
-statement's text depends on their number, and so few texts stay prepared.
+interpreter that other threads are quick to take.  Rows go in by statements of 512, 256 … 32, 16, 15
+… 1 rows: a statement's text depends on their number, and so few texts stay prepared.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, LargeBinary, Table
 
 from mailstore.dialect import placeholder
 
-_SIZES: Final = tuple(2**power for power in range(9, -1, -1))
+_SIZES: Final = (512, 256, 128, 64, 32, *range(16, 0, -1))
 
 
 class Inserter:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import structlog
 import uvloop
 
 from . import forking, lifeline, logs
@@ -61,8 +60,9 @@ def _play(part: Part) -> None:
     retitle(LAUNCHER, part.role)
     try:
         settings, launch = unpack(lifeline.hear(part.line), part.sockets)
-        logs.configure(settings.log.level, settings.log.format, lasting=True)
-        structlog.contextvars.bind_contextvars(process=f"{part.role}:{os.getpid()}")
+        logs.configure(
+            settings.log.level, settings.log.format, process=f"{part.role}:{os.getpid()}"
+        )
         uvloop.run(_run(ROLES[part.role], settings, launch, part.line))
     except (SettingsError, OSError) as error:
         lifeline.report(part.line, str(error))

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 MAX_HEADER: Final = 256 * 1024  # octets kept for reading; a longer section is read up to here
+_PIECE: Final = 4096  # octets of a message looked at in one go: most sections are shorter
 _MAX_COMMENT: Final = 700  # octets of a peer's name in Received, whose lines end at 998
 
 UNREADABLE: Final = "(unreadable)"  # no domain, so that no list ever covers it
@@ -50,8 +51,12 @@ class HeaderCollector:
 
     def feed(self, payload: bytes) -> None:
         """Take the next message octets; cheap once the section is complete."""
-        if self._complete:
-            return
+        for start in range(0, len(payload), _PIECE):
+            if self._complete:
+                return
+            self._take(payload[start : start + _PIECE])
+
+    def _take(self, payload: bytes) -> None:
         searched = max(len(self._buffer) - 3, 0)
         self._buffer += payload[: self._limit - len(self._buffer)]
         # An empty section ends with a line end before the message.

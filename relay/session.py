@@ -16,6 +16,7 @@ from relay.admission import (
     Attempt,
     HeaderFromPolicy,
     MailboxState,
+    Peer,
     Recipient,
     Stage,
     admit,
@@ -29,6 +30,7 @@ from relay.limits import Pace
 from relay.opening import Opening
 from relay.parameters import (
     Chunk,
+    MailParameters,
     RcptParameters,
     parse_bdat,
     parse_mail_parameters,
@@ -45,6 +47,7 @@ from relay.transaction import (
     Transaction,
     compose,
 )
+from whitelist.lookup import WhiteList
 
 _PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many
 
@@ -53,6 +56,12 @@ _FORESEEN: Final = 200  # commands ahead that are looked through for recipients
 _BEFORE_RECIPIENTS: Final = Stage.PEER | Stage.SENDER
 
 _TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connection, open another")
+
+
+@lru_cache(500)  # letters of a size, as reports have, come again and again
+def _parse_mail(argument: str) -> tuple[Address | None, MailParameters]:
+    address, rest = parse_path(argument, "FROM:")
+    return address, parse_mail_parameters(rest)
 
 
 @lru_cache(2000)  # mail to a list of recipients comes again and again
@@ -66,6 +75,7 @@ class Session(Opening):
 
     _transaction: Transaction | None = None
     _at_mail: Snapshot | None = None  # what held when the transaction began
+    _admitted: tuple[WhiteList | None, Peer, str | None] | None = None  # at the last MAIL
     _foreseen_to = 0  # the command up to which recipients have been looked up ahead
 
     @property
@@ -85,19 +95,27 @@ class Session(Opening):
             raise SyntaxRefused("Sender already given", code=503, enhanced="5.5.1")
         if self._tally.messages >= self._context.limits.max_messages:
             raise Disconnected(_TOO_MANY_MESSAGES)
-        sender, rest = parse_path(arg or "", "FROM:")
-        parameters = parse_mail_parameters(rest)
+        sender, parameters = _parse_mail(arg or "")
         if sender is not None and sender.needs_smtputf8 and not parameters.smtputf8:
             raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
         self._at_mail = self._context.perimeter.snapshot
         self._foreseen_to = 0
-        admit(
-            self._attempt(self._at_mail, sender_stated=True, sender=sender, size=parameters.size),
-            _BEFORE_RECIPIENTS,
-        )
+        self._admit_sender(self._at_mail, sender, parameters.size)
         self._context.spool.check(parameters.size)
         self._transaction = Transaction(self._context.new_id(), sender, parameters)
         await self.push("250 2.1.0 Sender accepted")
+
+    def _admit_sender(self, at_mail: Snapshot, sender: Address | None, size: int | None) -> None:
+        """Return if the peer may send for this sender's domain.  Raises Refused."""
+        attempt = self._attempt(at_mail, sender_stated=True, sender=sender, size=size)
+        facts = (at_mail.white_list, self._peer, sender.domain if sender else None)
+        before = self._admitted
+        # All else that these rules look at: what passed once passes as long as they are the same.
+        if before is not None and all(a is b or a == b for a, b in zip(before, facts, strict=True)):
+            admit(attempt, Stage.MESSAGE)  # of which only the size is known
+            return
+        admit(attempt, _BEFORE_RECIPIENTS)
+        self._admitted = facts
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """Add a recipient (RFC 5321 §4.1.1.3): a mailbox of ours, open for mail."""

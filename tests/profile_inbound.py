@@ -136,7 +136,7 @@ def main() -> None:
     load = Load(given.total, given.size, given.connections, given.per_connection)
     # The daemon's log is written as it would be, but not shown.
     with tempfile.TemporaryFile("w") as log, redirect_stderr(log):
-        logs.configure("info", "json", lasting=True)
+        logs.configure("info", "json", process="worker")
         used = uvloop.run(bare(given, load))
         profiles = uvloop.run(profiled(given, load))
     out = sys.stdout

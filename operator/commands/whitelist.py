@@ -315,5 +315,5 @@ def _recipients(attempt: Attempt, database: Database, given: tuple[str, ...]) ->
         address = parse_address(text)
         recipient = Recipient(address, directory.find(address).state)
         (finding,) = examine(replace(attempt, recipient=recipient), Stage.RECIPIENT)
-        found.append(replace(finding, rule=f"recipient {address.masked}"))
+        found.append(finding._replace(rule=f"recipient {address.masked}"))
     return found

@@ -1,9 +1,11 @@
 """Checkpoints of SQLite's log: made by us, and never made again after one that was not synced."""
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,18 @@ def write(database: Database, times: int) -> None:
             add_domain(connection, f"d{n}-{id(database)}.fr", now=NOW)
 
 
+def checkpoints_of(database: Database) -> Checkpoints:
+    assert database._checkpoints is not None
+    return database._checkpoints
+
+
+def made(database: Database) -> None:
+    """Wait for the checkpoint that is under way."""
+    running = checkpoints_of(database)._running
+    assert running is not None
+    running.result(10)
+
+
 def test_sqlite_makes_none_by_itself(database: Database) -> None:
     for lend in (database.read, database.write):
         with lend() as connection:
@@ -56,19 +70,83 @@ def test_sqlite_makes_none_by_itself(database: Database) -> None:
 def test_one_is_made_every_so_many_transactions(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[int] = []
+    counts: list[int] = []
     run = Checkpoints.run
 
     def counted(self: Checkpoints, connection: sqlite3.Connection) -> None:
         with database.read() as reading:
-            made.append(len(list_domains(reading)))
+            counts.append(len(list_domains(reading)))
         run(self, connection)
 
     monkeypatch.setattr(Checkpoints, "run", counted)
-    fresh = Database(f"sqlite:///{path(database)}")
-    write(fresh, 3 * EVERY)
-    assert made == [EVERY, 2 * EVERY, 3 * EVERY]
-    fresh.close()
+    write(database, EVERY - 1)
+    assert checkpoints_of(database)._running is None
+    for n in range(1, 4):
+        for m in range(EVERY if n > 1 else 1):
+            with database.write() as connection:
+                add_domain(connection, f"more{n}-{m}.fr", now=NOW)
+        made(database)
+        # The bulk, and what came meanwhile: here nothing.
+        assert counts == [EVERY * k for k in range(1, n + 1) for _ in range(2)]
+
+
+def test_nobody_waits_for_one_and_it_does_not_hold_a_turn(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A disk that takes its time to sync what was copied.
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def sync(_: Checkpoints) -> None:
+        syncing.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(Checkpoints, "_sync", sync)
+    write(database, EVERY)
+    assert syncing.wait(10)
+    log = Path(f"{path(database)}-wal")
+    size = log.stat().st_size
+    for n in range(2 * EVERY):  # more than until the next one would be due
+        with database.write() as connection:
+            add_domain(connection, f"more{n}.fr", now=NOW)
+    assert log.stat().st_size > 2 * size
+    running = checkpoints_of(database)._running
+    assert running is not None
+    assert not running.done()
+    go_on.set()
+    running.result(10)
+    # All that came meanwhile was copied, so that the log begins anew.
+    full = log.stat().st_size
+    with database.write() as connection:
+        add_domain(connection, "last.fr", now=NOW)
+    assert log.stat().st_size == full
+
+
+def test_what_was_copied_is_synced_before_the_rest_is(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(Checkpoints, "run", lambda *_: done.append("run"))
+    monkeypatch.setattr(
+        os, "fdatasync", lambda number: done.append(str(Path(f"/proc/self/fd/{number}").readlink()))
+    )
+    write(database, EVERY)
+    made(database)
+    assert done == ["run", str(path(database).resolve()), "run"]
+
+
+def test_a_copy_that_was_not_synced_ends_everybody(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    panics: list[str] = []
+    checkpoints = checkpoints_of(database)
+    monkeypatch.setattr(checkpoints, "_panic", lambda _, reason: panics.append(reason))
+    write(database, EVERY)
+    made(database)
+    assert panics == ["a checkpoint was not synced: [Errno 5] Input/output error"]
 
 
 def test_the_log_does_not_grow_for_ever(database: Database) -> None:
@@ -76,10 +154,11 @@ def test_the_log_does_not_grow_for_ever(database: Database) -> None:
     write(fresh, 2 * EVERY)
     log = Path(f"{path(database)}-wal")
     size = log.stat().st_size
-    for n in range(4):
+    for n in range(10):
         for m in range(EVERY):
             with fresh.write() as connection:
                 add_domain(connection, f"more{n}-{m}.fr", now=NOW)
+        made(fresh)
     assert log.stat().st_size <= 3 * size
     fresh.close()
 
@@ -100,9 +179,12 @@ class Refusing:
     [(1034, True), (1290, True), (778, False), (13, False), (5, False)],
     ids=["fsync", "fsync of the folder", "write", "full", "busy"],
 )
-def test_what_was_not_synced_ends_everybody(database: Database, code: int, ends: bool) -> None:
+def test_what_was_not_synced_ends_everybody(
+    database: Database, monkeypatch: pytest.MonkeyPatch, code: int, ends: bool
+) -> None:
     panics: list[str] = []
-    checkpoints = Checkpoints(path(database), lambda _, reason: panics.append(reason))
+    checkpoints = checkpoints_of(database)
+    monkeypatch.setattr(checkpoints, "_panic", lambda _, reason: panics.append(reason))
     checkpoints.run(Refusing(code))  # type: ignore[arg-type]  # what cannot be had from a real one
     assert bool(panics) == ends
 
