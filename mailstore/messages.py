@@ -8,7 +8,7 @@ they promised to anyone. Functions take a connection in a transaction.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, select
 
@@ -39,8 +39,7 @@ class Message:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):  # a third of a dataclass's time, for each of hundreds
     """One copy to be: the mailbox, and the recipient address as the peer gave it."""
 
     mailbox_id: int

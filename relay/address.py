@@ -44,7 +44,9 @@ class Address:
     @property
     def masked(self) -> str:
         """The address for logs, without a patient's INS, which is health data (DESIGN §3)."""
-        return f"***@{self.domain}" if self.domain == PATIENT_DOMAIN else str(self)
+        if self.domain == PATIENT_DOMAIN:
+            return f"***@{self.domain}"
+        return f"{self.local}@{self.domain}" if self.domain else self.local
 
     @property
     def needs_smtputf8(self) -> bool:

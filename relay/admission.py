@@ -72,8 +72,7 @@ class LocalUser:
     state: MailboxState
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):  # for each of hundreds
     """A recipient and what the mailstore says of it."""
 
     address: Address

@@ -12,7 +12,7 @@ a size, may each pass, so that a mailbox may end up over its quota by as much as
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,7 +71,11 @@ class Directory:
 
     def remembered(self, address: Address) -> Found | None:
         """What is known of an address without asking; only open mailboxes without a quota are."""
-        return self._open.get(address) if self._clock() < self._holds_until else None
+        return self.open_mailboxes().get(address)
+
+    def open_mailboxes(self) -> Mapping[Address, Found]:
+        """Everything that `remembered` answers at this moment."""
+        return self._open if self._clock() < self._holds_until else {}
 
     async def lookup(self, address: Address, size: int | None = None) -> Found:
         """Find one address, for a message of `size` octets, None where it is not known.

@@ -4,9 +4,9 @@ Every decision is `admission.admit`'s, with the facts at hand; nothing is acknow
 durable.  What comes before mail is `relay.opening`'s.
 """
 
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 from mailstore.steps import reached
@@ -18,6 +18,7 @@ from relay.admission import (
     MailboxState,
     Peer,
     Recipient,
+    Refused,
     Stage,
     admit,
     admit_recipient,
@@ -40,6 +41,7 @@ from relay.perimeter import Snapshot
 from relay.receipts import receipt
 from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
 from relay.scanning import ScanFacts
+from relay.streams import MAX_COMMAND_LINE
 from relay.transaction import (
     LocalRecipient,
     SessionFacts,
@@ -52,6 +54,7 @@ from whitelist.lookup import WhiteList
 _PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many
 
 _RECIPIENT_ACCEPTED: Final = b"250 2.1.5 Recipient accepted"
+_RECIPIENT_ACCEPTED_LINE: Final = _RECIPIENT_ACCEPTED + b"\r\n"
 _FORESEEN: Final = 200  # commands ahead that are looked through for recipients
 _BEFORE_RECIPIENTS: Final = Stage.PEER | Stage.SENDER
 
@@ -68,6 +71,20 @@ def _parse_mail(argument: str) -> tuple[Address | None, MailParameters]:
 def _parse_rcpt(argument: str) -> tuple[Address | None, RcptParameters]:
     address, rest = parse_path(argument, "TO:")
     return address, parse_rcpt_parameters(rest)
+
+
+@lru_cache(2000)
+def _parse_rcpt_line(line: bytes) -> tuple[Address, RcptParameters] | None:
+    """What a line that ends in CR asks for, if it is RCPT with nothing odd about it, all ASCII."""
+    if line[:8].upper() != b"RCPT TO:" or len(line) >= MAX_COMMAND_LINE:
+        return None
+    if line.find(b"\r") != len(line) - 1 or b"\0" in line or not line.isascii():
+        return None
+    try:
+        address, parameters = _parse_rcpt(line[5:].decode().strip(" \t\r"))
+    except SyntaxRefused:
+        return None
+    return None if address is None or not address.domain else (address, parameters)
 
 
 class Session(Opening):
@@ -138,6 +155,40 @@ class Session(Opening):
         if found.mailbox_id is not None:
             transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
         await self.push(_RECIPIENT_ACCEPTED)
+        if self._transcript is None and self._ending is None:
+            self._accept_ahead(transaction)
+
+    def _accept_ahead(self, transaction: Transaction) -> None:
+        """Accept recipients that are pipelined behind this one, up to the first with anything odd.
+
+        In hundreds they would else each pass through all that a command may need.
+        """
+        limits, tally = self._context.limits, self._tally
+        room = min(
+            limits.max_recipients - transaction.recipients, limits.max_commands - tally.commands
+        )
+        if self._outbound.blocked or room <= 0:
+            return
+        white_list = self._at_mail.white_list if self._at_mail is not None else None
+        known = self._context.directory.open_mailboxes()
+        octets = count = 0
+        for line in self._inbound.ahead(min(room, _FORESEEN)):
+            parsed = _parse_rcpt_line(line)
+            found = known.get(parsed[0]) if parsed is not None else None
+            if parsed is None or found is None or found.mailbox_id is None:
+                break
+            address, parameters = parsed
+            try:
+                admit_recipient(Recipient(address, found.state), self._peer, white_list)
+            except Refused:
+                break
+            transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
+            octets += len(line) + 1
+            count += 1
+        if count:
+            self._inbound.take(octets)
+            tally.commands += count
+            self._say(_RECIPIENT_ACCEPTED_LINE * count)
 
     def _foresee(self, transaction: Transaction) -> None:
         """Have the recipients that are pipelined behind this one looked up by the same query."""
@@ -145,14 +196,9 @@ class Session(Opening):
             return  # looked up in vain: each is asked for by itself
         ahead = self._inbound.ahead(_FORESEEN)
         self._foreseen_to = self._tally.commands + len(ahead)
-        addresses = []
-        for line in ahead:
-            if line[:8].upper() != b"RCPT TO:":
-                break
-            with suppress(SyntaxRefused, UnicodeDecodeError):
-                addresses.append(_parse_rcpt(line[5:].decode())[0])
-        found = [address for address in addresses if address is not None and address.domain]
-        self._context.directory.foresee(found, transaction.parameters.size)
+        recipients = takewhile(lambda line: line[:8].upper() == b"RCPT TO:", ahead)
+        addresses = [parsed[0] for parsed in map(_parse_rcpt_line, recipients) if parsed]
+        self._context.directory.foresee(addresses, transaction.parameters.size)
 
     async def _find(self, address: Address, size: int | None) -> Found:
         """The mailbox of an address; mail for postmaster goes where the configuration says."""

@@ -84,9 +84,8 @@ class InboundBuffer:
         return None if end < 0 else self._line(end + 1)
 
     def ahead(self, count: int) -> list[bytes]:
-        """Up to so many of the whole lines that are here, without their ends; none is taken."""
-        lines = bytes(self._data[: count * MAX_COMMAND_LINE]).split(b"\n", count)
-        return [line.rstrip(b"\r") for line in lines[:-1]]
+        """Up to so many of the whole lines that are here, without their LF; none is taken."""
+        return bytes(self._data[: count * MAX_COMMAND_LINE]).split(b"\n", count)[:-1]
 
     def _line(self, octets: int, *, too_long: bool = False) -> bytes:
         line = self.take(octets)

@@ -241,7 +241,7 @@ async def test_a_message_at_fault_itself_does_not_stop_the_intake(store: Store) 
     troubles: list[str] = []
     intake = Intake(store, runtime.clock, troubles.append)
     one = submission(store, b"x\r\n")
-    gone = replace(one.local[0], mailbox_id=999_999)
+    gone = one.local[0]._replace(mailbox_id=999_999)
     with pytest.raises(StoreDeferred):
         await intake.accept(replace(one, local=(gone,)))
     await intake.close()
@@ -260,7 +260,7 @@ def test_a_report_is_kept_with_its_message_or_neither(store: Store) -> None:
         )
         for _ in range(2)
     ]
-    gone = replace(lost.local[0], mailbox_id=999_999)
+    gone = lost.local[0]._replace(mailbox_id=999_999)
     group = [replace(kept, report=reports[0]), replace(lost, local=(gone,), report=reports[1])]
     results = commit(store, group, runtime.clock())
     assert [result is None for result in results] == [True, False]

@@ -18,6 +18,6 @@ async def test_lines_ahead_are_seen_and_not_taken() -> None:
     inbound = InboundBuffer()
     assert inbound.ahead(5) == []
     inbound.feed(b"one\r\ntwo\nthree\r\nfou")
-    assert inbound.ahead(5) == [b"one", b"two", b"three"]
-    assert inbound.ahead(2) == [b"one", b"two"]
+    assert inbound.ahead(5) == [b"one\r", b"two", b"three\r"]
+    assert inbound.ahead(2) == [b"one\r", b"two"]
     assert inbound.pipelined() == b"one"
