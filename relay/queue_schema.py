@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 from mailstore.dialect import BigId
@@ -36,7 +37,21 @@ deliveries = Table(
     Column("lease_until", UtcTime, nullable=True),
     Column("created_at", UtcTime, nullable=False),
     Column("last_error", Text, nullable=False),
+    # The envelope sender, '' for the null one; here too, so that nobody joins to look for it.
+    Column("sender", Text, nullable=False, server_default=""),
+    # Mail by programs, which waits behind that of people: `person` or `bulk`.
+    Column("traffic", String(6), nullable=False, server_default="person"),
+    # The type of the mailbox that sent it, null for what no mailbox of ours sent.
+    Column("mailbox_type", String(3), nullable=True),
+    # Why it is held, null if it is not.
+    Column("held", Text, nullable=True),
+    # What MAIL asked for in reports (RFC 3461 §4.3, §4.4), verbatim.
+    Column("envid", Text, nullable=True),
+    Column("ret", String(4), nullable=True),
+    # Whether the sender has been told that it is late.
+    Column("delay_told", Boolean, nullable=False, server_default=false()),
     CheckConstraint("state IN ('waiting', 'failed')", name="state_known"),
+    CheckConstraint("traffic IN ('person', 'bulk')", name="traffic_known"),
     Index(None, "state", "due", "id"),
     # A number, once given, is never given again: operators quote it in tickets.
     sqlite_autoincrement=True,
@@ -51,5 +66,36 @@ delivery_recipients = Table(
     Column("state", String(9), nullable=False),
     # The last reply of the peer to this recipient, empty before the first.
     Column("reply", Text, nullable=False),
+    # What RCPT asked for in reports (RFC 3461 §4.1, §4.2): keywords with commas, '' if it did not;
+    # and the original recipient, verbatim.
+    Column("notify", String(32), nullable=False, server_default=""),
+    Column("orcpt", Text, nullable=True),
     CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name="state_known"),
+)
+
+# What is known of a destination, by all machines; the domain `*` stands for all of them.
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("domain", String(253), primary_key=True),
+    # Why nothing is sent there, null if it is not paused.
+    Column("paused", Text, nullable=True),
+    # Attempts in a row that no host of it answered, and until when it is taken for dead.
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("dead_until", UtcTime, nullable=True),
+    Column("last_error", Text, nullable=False, server_default=""),
+)
+
+# New mail that matches every pattern of a rule (`*` and `?`; null matches all) is held.
+hold_rules = Table(
+    "hold_rules",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("domain", Text, nullable=True),
+    Column("sender", Text, nullable=True),
+    Column("recipient", Text, nullable=True),
+    Column("mailbox_type", String(3), nullable=True),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
 )
