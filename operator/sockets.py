@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
-from relay.listener import BACKLOG, bind
+from relay.accepting import BACKLOG
+from relay.listener import bind
 
 from .sections import split_endpoint
 from .settings import Settings, SettingsError

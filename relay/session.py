@@ -92,7 +92,8 @@ class Session(Opening):
 
     _transaction: Transaction | None = None
     _at_mail: Snapshot | None = None  # what held when the transaction began
-    _admitted: tuple[WhiteList | None, Peer, str | None] | None = None  # at the last MAIL
+    # Whom the rules have let through at the last MAIL, and by which list.
+    _admitted: tuple[WhiteList | None, Peer | None, str | None] = (None, None, None)
     _foreseen_to = 0  # the command up to which recipients have been looked up ahead
 
     @property
@@ -125,14 +126,14 @@ class Session(Opening):
     def _admit_sender(self, at_mail: Snapshot, sender: Address | None, size: int | None) -> None:
         """Return if the peer may send for this sender's domain.  Raises Refused."""
         attempt = self._attempt(at_mail, sender_stated=True, sender=sender, size=size)
-        facts = (at_mail.white_list, self._peer, sender.domain if sender else None)
-        before = self._admitted
+        domain = sender.domain if sender else None
+        white_list, peer, before = self._admitted
         # All else that these rules look at: what passed once passes as long as they are the same.
-        if before is not None and all(a is b or a == b for a, b in zip(before, facts, strict=True)):
+        if white_list is at_mail.white_list and peer is self._peer and domain == before:
             admit(attempt, Stage.MESSAGE)  # of which only the size is known
             return
         admit(attempt, _BEFORE_RECIPIENTS)
-        self._admitted = facts
+        self._admitted = (at_mail.white_list, self._peer, domain)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """Add a recipient (RFC 5321 §4.1.1.3): a mailbox of ours, open for mail."""

@@ -19,6 +19,7 @@ from relay.scanning import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict
 from relay.spool import Floor
 from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, SUSPENDED, Inbound, inbound, trust_space
+from tests.support.perimeters import adopt
 from tests.support.reports import read_report
 from tests.support.talking import call, dial
 from tests.support.waiting import until
@@ -312,4 +313,27 @@ async def test_recipients_that_are_pipelined_are_looked_up_together(
         # All at once, and those that are refused once more each; what comes after RSET never.
         assert asked[0] == 5
         assert len(asked) == 3
+        caller.close()
+
+
+async def test_who_was_let_in_is_judged_anew_when_anything_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # DOMAIN §9.12, §9.17: an open session is no way around a new list, nor to another domain.
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        for _ in range(2):
+            assert (await caller.send()).startswith("250 2.0.0 ")
+        assert (await caller.say("MAIL FROM:<dr@c.mssante.fr>")).startswith("550 5.7.1 ")
+        assert (await caller.say("MAIL FROM:<dr@b.mssante.fr> SIZE=99999999")).startswith("552 ")
+        with monkeypatch.context() as patch:
+            patch.setattr(server.context.perimeter, "_loaded", None)
+            patch.setattr(server.context.perimeter, "_problem", "it is gone")
+            assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 4.7.1 ")
+        assert (await caller.send()).startswith("250 2.0.0 ")
+        space = trust_space()
+        without_b = space.space.sign_list({"a.mssante.fr": space.operators["a"]})
+        adopt(tmp_path, without_b, space.trust, runtime.clock())
+        server.context.perimeter.load()
+        assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("554 5.7.1 ")
         caller.close()

@@ -329,17 +329,6 @@ async def test_the_end_wakes_a_reader_that_waits_already() -> None:
         waiting.cancel()
 
 
-async def test_patience_ends_a_wait_and_no_later_one() -> None:
-    inbound = InboundBuffer()
-    with pytest.raises(TimeoutError):
-        await inbound.wait(0.001)
-    with pytest.raises(TimeoutError):
-        await inbound.wait(-1.0)  # there was none left
-    asyncio.get_running_loop().call_later(0.01, inbound.feed, b"late")
-    await inbound.wait(PATIENCE)
-    assert inbound.take(9) == b"late"
-
-
 async def test_a_cancelled_reader_loses_nothing() -> None:
     inbound = InboundBuffer()
     inbound.feed(b"NO")

@@ -1,4 +1,8 @@
-"""Commands that are here already: taken without waiting, or looked at."""
+"""Commands that are here already, taken without waiting or looked at; and waits that end."""
+
+import asyncio
+
+import pytest
 
 from relay.streams import InboundBuffer
 
@@ -21,3 +25,14 @@ async def test_lines_ahead_are_seen_and_not_taken() -> None:
     assert inbound.ahead(5) == [b"one\r", b"two", b"three\r"]
     assert inbound.ahead(2) == [b"one\r", b"two"]
     assert inbound.pipelined() == b"one"
+
+
+async def test_patience_ends_a_wait_and_no_later_one() -> None:
+    inbound = InboundBuffer()
+    with pytest.raises(TimeoutError):
+        await inbound.wait(0.001)
+    with pytest.raises(TimeoutError):
+        await inbound.wait(-1.0)  # there was none left
+    asyncio.get_running_loop().call_later(0.01, inbound.feed, b"late")
+    await inbound.wait(10)
+    assert inbound.take(9) == b"late"
