@@ -11,7 +11,7 @@ from typing import Final
 
 from relay.listener import BACKLOG, bind
 
-from .sections import split_endpoint
+from .endpoints import split_endpoint
 from .settings import Settings, SettingsError
 
 INBOUND: Final = "inbound.listen"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mssante_operator import runtime
+from mssante_operator.endpoints import split_endpoint
 from mssante_operator.reference import reference
-from mssante_operator.sections import split_endpoint
 from mssante_operator.settings import Settings, SettingsError, find, load
 
 GOOD = """\
