@@ -50,7 +50,7 @@ def refusal(address: Address, *, check_key: bool) -> Reply | None:
     born, department, order, key = parts.groups()
     number = int(born + _CORSICA.get(department.upper(), department) + order)
     if check_key and int(key) != 97 - number % 97:
-        return _malformed("is an INS whose key, its last two digits, does not fit the others")
+        return _malformed("is an INS whose last two digits, its key, are wrong")
     return None
 
 
