@@ -120,7 +120,7 @@ class Router:
         if not hosts:
             raise NoRoute(f"no MX record of {domain} names a host")
         if self._hostname in hosts:
-            # RFC 5321 §5.1: no host before us, and what stands behind us would come back to us.
+            # RFC 5321 §5.1: only hosts preferred to us; from the others it would come back to us.
             hosts = hosts[: hosts.index(self._hostname)]
         if not hosts:
             said = f"mail for {domain} would loop: its MX is {self._hostname}, that is ourselves"

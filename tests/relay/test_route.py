@@ -153,7 +153,12 @@ async def test_private_addresses_are_as_good_as_any() -> None:
 async def test_no_host_with_an_address_is_temporary() -> None:
     refused = await no_route({DOMAIN: ["10 x.fr.", "20 y.fr."], "x.fr": Node()})
     assert not refused.permanent
-    assert "x.fr, y.fr" in str(refused)
+    assert str(refused) == "no address of x.fr, y.fr for b.mssante.fr: there are none"
+    in_trouble = Node(fate={"A": dns.rcode.SERVFAIL})
+    refused = await no_route({DOMAIN: ["10 x.fr.", "20 y.fr."], "y.fr": in_trouble})
+    assert not refused.permanent
+    assert "y.fr. IN A" in str(refused)
+    assert "SERVFAIL" in str(refused)
 
 
 async def test_null_mx_is_permanent() -> None:
