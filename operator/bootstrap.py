@@ -22,8 +22,8 @@ from whitelist.names import DistinguishedName
 
 from . import migrate, runtime
 from .crl_refresh import CrlRefresher
+from .endpoints import split_endpoint
 from .refresh import Refresher
-from .sections import split_endpoint
 from .settings import SettingsError, load
 from .testbed.credential import Credential
 from .testbed.hierarchy import Hierarchy, issue_crl

@@ -8,7 +8,8 @@ import random
 import secrets
 import ssl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -46,11 +47,12 @@ from relay.submission import Submitter
 from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
 from whitelist.history import Archive
+from whitelist.names import DistinguishedName
 from whitelist.trust import TrustStore
 
 from .bucket import open_bucket
+from .endpoints import split_endpoint
 from .revision import REVISION
-from .sections import split_endpoint
 from .settings import Settings, SettingsError
 
 
@@ -271,6 +273,8 @@ def policy(settings: Settings) -> Policy:
         max_received=inbound.max_received,
         max_header_fields=inbound.max_header_fields,
         max_header_bytes=inbound.max_header_bytes,
+        patient_max_bytes=settings.outbound.patient_max_bytes,
+        patient_ins_key=settings.outbound.patient_ins_key,
     )
 
 
@@ -329,17 +333,38 @@ def retry_policy(settings: Settings) -> RetryPolicy:
     )
 
 
-def make_router(settings: Settings) -> Router:
-    """The router with its resolver.  Raises SettingsError where DNS servers cannot be found."""
-    servers = settings.outbound.dns_servers
+def make_router(settings: Settings, perimeter: Perimeter | None = None) -> Router:
+    """The router with its resolver; operators' routes need the perimeter, whose list tells them.
+
+    Raises SettingsError where DNS servers cannot be found.
+    """
+    section = settings.outbound
     try:
-        resolver = dns.asyncresolver.Resolver(configure=not servers)
-        if servers:
-            resolver.nameservers = servers
+        resolver = dns.asyncresolver.Resolver(configure=not section.dns_servers)
+        if section.dns_servers:
+            resolver.nameservers = section.dns_servers
     except (dns.resolver.NoResolverConfiguration, ValueError) as error:
         raise _fault(settings, "outbound.dns_servers", error) from error
-    routes = {d: Target(*split_endpoint(to)) for d, to in settings.outbound.routes.items()}
-    return Router(routes, resolver, random.SystemRandom())
+    resolver.lifetime = section.dns_timeout_seconds
+    resolver.timeout = min(resolver.timeout, resolver.lifetime)
+
+    def names_of(domain: str) -> frozenset[DistinguishedName]:
+        white_list = perimeter.snapshot.white_list if perimeter is not None else None
+        return white_list.names_of(domain) if white_list is not None else frozenset()
+
+    return Router(
+        _targets(section.routes),
+        resolver,
+        random.SystemRandom(),
+        operators=_targets(section.operator_routes),
+        names_of=names_of,
+        hostname=settings.operator.hostname,
+        clock=time.monotonic,
+    )
+
+
+def _targets(routes: Mapping[str, Sequence[str]]) -> dict[str, list[Target]]:
+    return {key: [Target(*split_endpoint(one)) for one in hosts] for key, hosts in routes.items()}
 
 
 def open_submitter(settings: Settings) -> Submitter:

@@ -8,27 +8,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.functional_validators import AfterValidator
 
+from relay import patients
 from relay.admission import HeaderFromPolicy
 from relay.scanning import OnFailure
 from relay.tls import DEFAULT_GROUPS, DEFAULT_SUITES, check_group, check_suites
 from whitelist.revocation import RevocationPolicy
 
+from .endpoints import DomainRoutes, Endpoint, OperatorRoutes, split_endpoint
 from .section import Amount, Count, Seconds, Section
-
-
-def split_endpoint(text: str) -> tuple[str, int]:
-    """Split `HOST:PORT` or `[IPV6]:PORT`.  Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError("expected HOST:PORT, for example 127.0.0.1:2525")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("an IPv6 address goes in brackets, for example [::1]:2525")
-    return host.strip("[]"), int(port)
-
-
-def _check_endpoint(text: str) -> str:
-    split_endpoint(text)
-    return text
 
 
 def _check_scanner(text: str) -> str:
@@ -47,7 +34,6 @@ def _check_group(text: str) -> str:
     return text
 
 
-Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 Suites = Annotated[str, AfterValidator(_check_suites)]
 Group = Annotated[str, AfterValidator(_check_group)]
 ScannerEndpoint = Annotated[str, AfterValidator(_check_scanner)]
@@ -247,15 +233,34 @@ class Outbound(Section):
     retry_longest_seconds: Seconds = Field(3600.0, description="Longest wait between attempts.")
     life_hours: Seconds = Field(120.0, description="Time after which a message is given up.")
     poll_seconds: Seconds = Field(0.5, description="How often the queue is looked at for due mail.")
+    patient_max_bytes: Count = Field(
+        patients.MAX_BYTES,
+        description="Largest message to patient.mssante.fr that is taken from our users, in octets "
+        "on the wire.",
+    )
+    patient_ins_key: bool = Field(
+        default=True,
+        description="Whether the key, the last two digits of the INS in an address at "
+        "patient.mssante.fr, must be right. False for tests: some examples of ANS have it wrong.",
+    )
     dns_servers: list[str] = Field(
         default_factory=list,
         description="Addresses of DNS servers; empty: those of the system.",
     )
-    routes: dict[str, Endpoint] = Field(
+    dns_timeout_seconds: Seconds = Field(
+        10.0, description="Time for a question to DNS, over all servers and tries."
+    )
+    routes: DomainRoutes = Field(
         default_factory=dict,
-        description="Hosts that override DNS, by recipient domain: DOMAIN = HOST:PORT. "
-        "Their certificate is checked all the same.",
+        description="Hosts that override DNS, by recipient domain: DOMAIN = HOST:PORT, or a list "
+        "of them in the order to try. Their certificate is checked all the same.",
         examples=[{"b.mssante.fr": "127.0.0.1:2526"}],
+    )
+    operator_routes: OperatorRoutes = Field(
+        default_factory=dict,
+        description="The same for every domain that the white list ties to a certificate with this "
+        "CN, unless the domain has a route: CN = HOST:PORT, or a list.",
+        examples=[{"smtp.c.mssante.fr": ["192.0.2.7:25", "192.0.2.8:25"]}],
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from relay.accepting import BACKLOG
 from relay.listener import bind
 
-from .sections import split_endpoint
+from .endpoints import split_endpoint
 from .settings import Settings, SettingsError
 
 INBOUND: Final = "inbound.listen"

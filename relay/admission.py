@@ -12,11 +12,12 @@ from enum import Flag, StrEnum, auto
 from functools import cache
 from typing import Final, NamedTuple
 
-from relay.address import Address
+from relay import patients
+from relay.address import PATIENT_DOMAIN, Address
 from relay.errors import Reply, SmtpError
+from relay.evidence import chain_evidence, entry_evidence
 from relay.headers import MAX_HEADER, HeaderFacts
 from whitelist.lookup import WhiteList
-from whitelist.names import DistinguishedName
 from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict
 
 MAX_RECEIVED: Final = 100  # trace fields before a message counts as looping, RFC 5321 §6.3
@@ -81,13 +82,18 @@ class Recipient(NamedTuple):  # for each of hundreds
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the configuration decides.  Sizes in octets on the wire."""
+    """What the configuration decides.  Sizes in octets on the wire.
+
+    `patient_*` hold for what our own users send to patient.mssante.fr (DOMAIN §7.4).
+    """
 
     max_message_bytes: int
     header_from: HeaderFromPolicy = HeaderFromPolicy.TAG
     max_received: int = MAX_RECEIVED
     max_header_fields: int = MAX_HEADER_FIELDS
     max_header_bytes: int = MAX_HEADER
+    patient_max_bytes: int = patients.MAX_BYTES
+    patient_ins_key: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,7 @@ class Attempt:
     size: int | None = None
     recipient: Recipient | None = None
     header: HeaderFacts | None = None
+    to_patients: bool = False  # whether a recipient is at patient.mssante.fr, and not ours
 
 
 class Finding(NamedTuple):  # made a dozen times for each message, in a third of a dataclass's time
@@ -129,19 +136,6 @@ class Finding(NamedTuple):  # made a dozen times for each message, in a third of
 
 
 Rule = Callable[[Attempt], Finding | None]
-
-
-def chain_evidence(chain: ChainVerdict) -> str:
-    """What a chain's verdict rests on: detail, what is lacking, until when its CRLs serve."""
-    until = f"CRLs serve until {chain.crl_until.isoformat()}" if chain.crl_until else ""
-    return "; ".join(filter(None, (chain.detail, chain.alarm, until)))
-
-
-def entry_evidence(white_list: WhiteList, name: DistinguishedName, domain: str) -> str:
-    """The entry that ties a domain to a name, both as listed and as presented."""
-    entry = white_list.entry_for(name, domain)
-    listed = entry.dn_text if entry else "nothing"
-    return f"{domain} is listed with {listed}; presented {name}"
 
 
 def _ok(rule: str, grounds: str | Callable[[], str]) -> Finding:
@@ -242,11 +236,11 @@ def _sender(a: Attempt) -> Finding | None:
 def _size(a: Attempt) -> Finding | None:
     if a.size is None:
         return None
-    limit = a.policy.max_message_bytes
-    if a.size > limit:
-        reply = Reply(552, "5.3.4", f"Message over the limit of {limit} octets")
-        return _no("size", reply, f"{a.size} octets", f"{a.size} octets")
-    return _ok("size", lambda: f"{a.size} of {limit} octets")
+    most, patient = a.policy.max_message_bytes, a.policy.patient_max_bytes
+    limit = patients.size_limit(most, patient, to_patients=a.to_patients)
+    if a.size > limit.octets:
+        return _no("size", limit.refusal, f"{a.size} octets", f"{a.size} octets")
+    return _ok("size", lambda: f"{a.size} of {limit.octets} octets")
 
 
 _RECIPIENT_REFUSALS: Final = {
@@ -282,6 +276,18 @@ def _of_recipient(
         reply = Reply(550, "5.7.1", f"{address.domain} is not on the national white list")
         return _no("recipient", reply, "not listed, and nothing leaves the trust space")
     return _ok("recipient", f"{address.domain} is on the white list")
+
+
+def _patient(a: Attempt) -> Finding | None:
+    if not isinstance(a.origin, LocalUser) or a.recipient is None:
+        return None
+    address, state = a.recipient
+    if address.domain != PATIENT_DOMAIN or state is not MailboxState.FOREIGN:
+        return None
+    reply = patients.refusal(address, check_key=a.policy.patient_ins_key)
+    if reply is not None:
+        return _no("patient", reply, reply.text, address.masked)
+    return _ok("patient", "a well-formed INS, or the national test mailbox")
 
 
 def _loop(a: Attempt) -> Finding | None:
@@ -350,6 +356,7 @@ RULES: Final[tuple[tuple[Stage, Rule], ...]] = (
     (Stage.SENDER, _sender),
     (Stage.SENDER | Stage.MESSAGE, _size),
     (Stage.RECIPIENT, _recipient),
+    (Stage.RECIPIENT, _patient),
     (Stage.MESSAGE, _header_size),
     (Stage.MESSAGE, _loop),
     (Stage.MESSAGE, _header_from),
@@ -382,10 +389,8 @@ def admit(attempt: Attempt, stages: Stage) -> None:
         _hold(rule(attempt))
 
 
-def admit_recipient(
-    recipient: Recipient, origin: Peer | LocalUser, white_list: WhiteList | None
-) -> None:
-    """As `admit` at RECIPIENT, for one of hundreds: with the facts that its one rule asks for."""
+def admit_recipient(recipient: Recipient, origin: Peer, white_list: WhiteList | None) -> None:
+    """As `admit` at RECIPIENT, for one of a peer's hundreds, with the facts of the one rule."""
     _hold(_of_recipient(recipient, origin, white_list))
 
 

@@ -1,24 +1,48 @@
-"""Where mail for a domain goes: a static route, else its MX hosts in order (RFC 5321 §5.1)."""
+"""Where mail for a domain goes: a static route, else its MX hosts in order (RFC 5321 §5.1).
 
+The route of a domain beats the route of its operator, and both beat DNS.  An operator is known by
+the CN of its certificate: whichever domains the white list ties to a name with that CN follow the
+route.  A route says where to connect and no more: who answers there must show a certificate of the
+recipient domain all the same (DOMAIN §3.3), which also keeps a wrong MX record harmless.
+"""
+
+import asyncio
+import ipaddress
 import random
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Final
 
 import dns.asyncresolver
-import dns.exception
+import dns.name
 import dns.rdatatype
-import dns.resolver
+from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
+
+from relay.resolving import Answer, Resolving
+from whitelist.names import DistinguishedName, fold
 
 SMTP_PORT: Final = 25
+_MAX_HOSTS: Final = 8  # of a domain, the preferred ones
+_MAX_ADDRESSES: Final = 4  # of a host, so that no host of many addresses hides the next
+_MAX_TARGETS: Final = 16
+
+# At least two labels, the last not all digits: neither `localhost` nor an address written as name.
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_HOST: Final = re.compile(rf"(?:{_LABEL}\.)+(?!\d+$){_LABEL}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A host to try, with its port."""
+    """A host to try, with its port and an IP address of it; without one, `host` is looked up."""
 
     host: str
     port: int = SMTP_PORT
+    address: str = ""
 
 
 class NoRoute(Exception):
@@ -29,35 +53,116 @@ class NoRoute(Exception):
         self.permanent = permanent
 
 
+Route = Target | Sequence[Target]
+
+
+def _nobody(_domain: str) -> Iterable[DistinguishedName]:
+    return ()
+
+
 class Router:
-    """Finds the targets of a domain; `routes` override DNS."""
+    """Finds the targets of a domain.
+
+    `routes` are those of domains; `operators` those of operators by their CN, with `names_of` for
+    the certificate names of a domain.  `hostname` is ours, to which nothing is routed; `clock`
+    gives seconds that never go back.
+    """
 
     def __init__(
         self,
-        routes: Mapping[str, Target],
+        routes: Mapping[str, Route],
         resolver: dns.asyncresolver.Resolver,
         shuffle: random.Random,
+        *,
+        operators: Mapping[str, Route] | None = None,
+        names_of: Callable[[str], Iterable[DistinguishedName]] = _nobody,
+        hostname: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._routes = {domain.lower(): target for domain, target in routes.items()}
-        self._resolver = resolver
+        self._routes = {domain.lower(): _several(route) for domain, route in routes.items()}
+        self._operators = {fold(cn): _several(route) for cn, route in (operators or {}).items()}
+        self._names_of = names_of
+        self._hostname = hostname.lower()
         self._random = shuffle
+        self._dns = Resolving(resolver, clock)
 
     async def targets(self, domain: str) -> list[Target]:
         """Hosts to try in order, never empty.  Raises NoRoute."""
-        route = self._routes.get(domain)
-        if route is not None:
-            return [route]
-        try:
-            answer = await self._resolver.resolve(domain, dns.rdatatype.MX)
-        except dns.resolver.NoAnswer:
-            return [Target(domain)]  # the implicit MX of RFC 5321 §5.1
-        except dns.resolver.NXDOMAIN:
-            raise NoRoute(f"{domain} does not exist in DNS") from None
-        except (dns.exception.DNSException, OSError) as error:
-            raise NoRoute(f"MX of {domain} could not be found: {error}") from error
-        # Hosts of equal preference in random order, to spread the load (RFC 5321 §5.1).
-        ranked = sorted((rr.preference, self._random.random(), rr.exchange) for rr in answer)
-        hosts = [exchange.to_text(omit_final_dot=True) for _, _, exchange in ranked]
-        if hosts in (["."], [""]):
+        route = self._routes.get(domain) or self._route_of_operator(domain)
+        if route:
+            return list(route)
+        hosts = await self._hosts(domain)
+        found = await asyncio.gather(*(self._targets_of(host) for host in hosts))
+        targets = list(chain.from_iterable(targets for targets, _ in found))
+        if not targets:
+            trouble = next(filter(None, (trouble for _, trouble in found)), "there are none")
+            raise NoRoute(f"no address of {', '.join(hosts)} for {domain}: {trouble}")
+        return targets[:_MAX_TARGETS]
+
+    def _route_of_operator(self, domain: str) -> list[Target]:
+        """Those of all its operators that have one, in the order of the configuration."""
+        if not self._operators:
+            return []
+        names = {fold(name.common_name or "") for name in self._names_of(domain)}
+        return [t for cn, route in self._operators.items() if cn in names for t in route]
+
+    async def _hosts(self, domain: str) -> list[str]:
+        answer = await self._dns.ask(domain, dns.rdatatype.MX)
+        if answer.trouble:
+            raise NoRoute(f"MX of {domain} could not be found: {answer.trouble}")
+        if not answer.exists:
+            raise NoRoute(f"{domain} does not exist in DNS")
+        listed = [record for record in answer.records if isinstance(record, MX)]
+        if [record.exchange for record in listed] == [dns.name.root]:
             raise NoRoute(f"{domain} takes no mail (null MX, RFC 7505)", permanent=True)
-        return [Target(host) for host in hosts]
+        named = [(mx.preference, mx.exchange.to_text(omit_final_dot=True).lower()) for mx in listed]
+        hosts = self._ranked(named or [(0, domain)])  # the implicit MX of RFC 5321 §5.1
+        if not hosts:
+            raise NoRoute(f"no MX record of {domain} names a host")
+        if self._hostname in hosts:
+            # RFC 5321 §5.1: only hosts preferred to us; from the others it would come back to us.
+            hosts = hosts[: hosts.index(self._hostname)]
+        if not hosts:
+            said = f"mail for {domain} would loop: its MX is {self._hostname}, that is ourselves"
+            raise NoRoute(said, permanent=True)
+        return hosts[:_MAX_HOSTS]
+
+    def _ranked(self, named: Iterable[tuple[int, str]]) -> list[str]:
+        """Hosts by preference, each once, ours before its equals, else at random to spread load."""
+        ranked = sorted(
+            (preference, host != self._hostname, self._random.random(), host)
+            for preference, host in named
+            if _HOST.fullmatch(host)
+        )
+        return list(dict.fromkeys(host for *_, host in ranked))
+
+    async def _targets_of(self, host: str) -> tuple[list[Target], str]:
+        """A target for each address of a host, IPv6 and IPv4 in turn; or what went wrong."""
+        kinds = (dns.rdatatype.AAAA, dns.rdatatype.A)
+        answers = await asyncio.gather(*(self._dns.ask(host, kind) for kind in kinds))
+        mixed = chain.from_iterable(zip_longest(*map(_addresses, answers)))
+        found = [Target(host, SMTP_PORT, address) for address in mixed if address is not None]
+        return found[:_MAX_ADDRESSES], next(filter(None, (a.trouble for a in answers)), "")
+
+
+def _several(route: Route) -> tuple[Target, ...]:
+    return (route,) if isinstance(route, Target) else tuple(route)
+
+
+def _addresses(answer: Answer) -> list[str]:
+    records = (record for record in answer.records if isinstance(record, A | AAAA))
+    return [record.address for record in records if _reachable(record.address)]
+
+
+def _reachable(text: str) -> bool:
+    """Whether an address can be that of another operator: not one of no host, of many, or ours."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return False
+    return not (
+        address.is_unspecified
+        or address.is_loopback
+        or address.is_multicast
+        or address.is_link_local
+        or text == "255.255.255.255"
+    )

@@ -6,7 +6,8 @@ recipient's domain.  Delivery and `mssante whitelist explain --connect` ask the 
 
 from dataclasses import dataclass
 
-from relay.admission import Peer, chain_evidence, entry_evidence
+from relay.admission import Peer
+from relay.evidence import chain_evidence, entry_evidence
 from whitelist.lookup import WhiteList
 
 

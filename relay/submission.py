@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import BinaryIO, Final
 
 from mailstore.drafts import Draft
+from relay import patients
 from relay.acceptance import Store, commit
-from relay.address import Address
+from relay.address import PATIENT_DOMAIN, Address
 from relay.admission import Attempt, LocalUser, MailboxState, Policy, Recipient, Stage, admit
 from relay.directory import Directory
 from relay.errors import Reply, SmtpError
@@ -56,9 +57,12 @@ class Submitter:
                 remote[address.domain] = (*remote.get(address.domain, ()), address)
             elif found.mailbox_id is not None:
                 local[found.mailbox_id] = LocalRecipient(found.mailbox_id, address)
+        attempt = replace(attempt, to_patients=PATIENT_DOMAIN in remote)
         draft = self.store.blobs.draft()
         try:
-            header = _read(body, draft, self.policy.max_message_bytes)
+            most, patient = self.policy.max_message_bytes, self.policy.patient_max_bytes
+            limit = patients.size_limit(most, patient, to_patients=attempt.to_patients)
+            header = _read(body, draft, limit)
             admit(replace(attempt, size=draft.size, header=header), Stage.MESSAGE)
             submission = self._submission(sender, draft, tuple(local.values()), remote)
             (failure,) = commit(self.store, [submission], self.clock())
@@ -100,7 +104,7 @@ class Submitter:
         )
 
 
-def _read(body: BinaryIO, draft: Draft, limit: int) -> HeaderFacts:
+def _read(body: BinaryIO, draft: Draft, limit: patients.SizeLimit) -> HeaderFacts:
     header, lines = HeaderCollector(), LineChecker()
     held = b""
     while chunk := body.read(_CHUNK):
@@ -113,12 +117,16 @@ def _read(body: BinaryIO, draft: Draft, limit: int) -> HeaderFacts:
 
 
 def _take(
-    piece: bytes, draft: Draft, header: HeaderCollector, lines: LineChecker, limit: int
+    piece: bytes,
+    draft: Draft,
+    header: HeaderCollector,
+    lines: LineChecker,
+    limit: patients.SizeLimit,
 ) -> None:
     lines.check(piece)
     if lines.violation is not None:
         raise SmtpError(Reply(550, "5.6.0", f"Message contains {lines.violation}"))
-    if draft.size + len(piece) > limit:
-        raise SmtpError(Reply(552, "5.3.4", f"Message over the limit of {limit} octets"))
+    if draft.size + len(piece) > limit.octets:
+        raise SmtpError(limit.refusal)
     header.feed(piece)
     draft.write(piece)

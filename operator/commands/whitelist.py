@@ -32,9 +32,9 @@ from whitelist.trust import TrustStore
 
 from .. import runtime
 from ..crl_refresh import CrlRefresher
+from ..endpoints import split_endpoint
 from ..output import show_record, show_rows
 from ..refresh import Refresher
-from ..sections import split_endpoint
 from ..settings import Settings, load
 
 SIGNER = "alb.mssante.fr"

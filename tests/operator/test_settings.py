@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from mssante_operator import runtime
+from mssante_operator.endpoints import split_endpoint
 from mssante_operator.reference import reference
-from mssante_operator.sections import split_endpoint
 from mssante_operator.settings import Settings, SettingsError, find, load
+from relay.route import NoRoute, Target
+from tests.support.operators import trust_space
+from tests.support.perimeters import perimeter
 
 GOOD = """\
 [operator]
@@ -70,6 +73,29 @@ def test_it_is_frozen(tmp_path: Path) -> None:
         ("[inbound]\nlisten = []", "inbound.listen: List should have at least 1 item"),
         ('[inbound]\nheader_from = "maybe"', "inbound.header_from: Input should be 'refuse'"),
         ('[outbound.routes]\n"b.mssante.fr" = "x"', "outbound.routes.b.mssante.fr: Value error"),
+        (
+            '[outbound.routes]\n"b.fr" = ["b.fr:25", "x"]',
+            "outbound.routes.b.fr: Value error, expec",
+        ),
+        ('[outbound.routes]\n"b.fr" = []', "outbound.routes.b.fr: Value error, expected HOST:PORT"),
+        ('[outbound.routes]\n"b.fr" = 25', "outbound.routes.b.fr: Value error, expected HOST:PORT"),
+        ('[outbound.routes]\n"x@b.fr" = "b.fr:25"', "outbound.routes: Value error, 'x@b.fr' is no"),
+        ('[outbound.routes]\nb.fr = "b.fr:25"', "outbound.routes.b: Value error, expected HOST"),
+        (
+            '[outbound.routes]\n"b.fr" = "x:1"\n"B.fr" = "x:2"',
+            "outbound.routes: Value error, 'b.fr' and 'B.fr' are the same; keep one of them",
+        ),
+        (
+            '[outbound.operator_routes]\n"CN=b.fr,C=FR" = "x:1"',
+            "outbound.operator_routes: Value error, 'CN=b.fr,C=FR' is no CN; give its value alone",
+        ),
+        (
+            '[outbound.operator_routes]\n"b.fr" = "x:1"\n" B.fr" = "x:2"',
+            "outbound.operator_routes: Value error, 'b.fr' and ' B.fr' are the same",
+        ),
+        ("[outbound]\ndns_timeout_seconds = 0.0", "outbound.dns_timeout_seconds: Input should be"),
+        ("[outbound]\npatient_max_bytes = 0", "outbound.patient_max_bytes: Input should be great"),
+        ('[outbound]\npatient_ins_key = "no"', "outbound.patient_ins_key: Input should be a valid"),
         ('[log]\nlevel = "loud"', "log.level: Input should be 'debug'"),
         ('[scan]\nclamav = "clamd"', "scan.clamav: Value error, expected HOST:PORT"),
         ('[scan]\nrspamd = "127.0.0.1:11333"', "scan.rspamd: String should match pattern"),
@@ -103,6 +129,48 @@ def test_limits_are_the_keys_of_inbound(tmp_path: Path) -> None:
     assert (runtime.limits(settings).max_messages, runtime.limits(settings).min_rate) == (7, 0)
     policy = runtime.policy(settings)
     assert (policy.max_header_fields, policy.max_received) == (9, 3)
+
+
+def test_what_holds_for_patients(tmp_path: Path) -> None:
+    # DOMAIN §7.4, §1.5
+    assert runtime.policy(load(write(tmp_path, GOOD))).patient_ins_key
+    text = "[outbound]\npatient_max_bytes = 7\npatient_ins_key = false\n"
+    policy = runtime.policy(load(write(tmp_path, GOOD + text)))
+    assert (policy.patient_max_bytes, policy.patient_ins_key) == (7, False)
+
+
+ROUTES = """\
+[outbound.routes]
+"b.mssante.fr" = "127.0.0.1:2526"
+[outbound.operator_routes]
+"smtp.c.mssante.fr" = ["192.0.2.7:25", "[2001:db8::7]:2525"]
+"""
+
+
+async def test_routes_lead_where_they_say(tmp_path: Path) -> None:
+    # The operator of c.mssante.fr is known by the white list alone.
+    space = trust_space()
+    settings = load(write(tmp_path, GOOD + ROUTES))
+    follower = perimeter(tmp_path, space.white_list, space.trust, runtime.clock, crls=space.crls)
+    router = runtime.make_router(settings, follower)
+    assert await router.targets("b.mssante.fr") == [Target("127.0.0.1", 2526)]
+    assert await router.targets("c.mssante.fr") == [
+        Target("192.0.2.7", 25),
+        Target("2001:db8::7", 2525),
+    ]
+
+
+async def test_dns_is_asked_as_configured(tmp_path: Path) -> None:
+    text = '[outbound]\ndns_servers = ["127.0.0.1"]\ndns_timeout_seconds = 0.1\n'
+    settings = load(write(tmp_path, GOOD + text))
+    with pytest.raises(NoRoute, match=r"^MX of b\.mssante\.fr could not be found: .*127\.0\.0\.1"):
+        await runtime.make_router(settings).targets("b.mssante.fr")
+
+
+def test_a_dns_server_that_is_none(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, f'{GOOD}[outbound]\ndns_servers = ["resolver"]\n'))
+    with pytest.raises(SettingsError, match=r"outbound\.dns_servers: .*resolver"):
+        runtime.make_router(settings)
 
 
 def test_a_missing_key(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ LISTED = {
     ("clinique.mssante.fr", "b1"),
     ("sub.b.mssante.fr", "c"),
     ("mss.example.org", "c"),
+    ("patient.mssante.fr", "b2"),
 }
 DOMAINS = sorted({domain for domain, _ in LISTED} | {"a.mssante.fr", "mssante.fr", "evil.fr"})
 

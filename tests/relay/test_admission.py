@@ -34,6 +34,11 @@ from tests.relay.attempts import (
 )
 from whitelist.trust import ChainStatus, ChainVerdict
 
+INS = "279035121518989@patient.mssante.fr"
+WRONG_KEY = (
+    "What stands before @patient.mssante.fr is an INS whose last two digits, its key, are wrong"
+)
+
 
 def refusal(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[str, str]:
     with pytest.raises(Refused) as caught:
@@ -201,6 +206,21 @@ REFUSALS: dict[str, tuple[Attempt, str, str]] = {
         "recipient",
         "550 5.1.1 No such mailbox here",
     ),
+    "our user to what is no patient (DOMAIN §9.30)": (
+        local(recipient=to(MailboxState.FOREIGN, "jean.dupont@patient.mssante.fr")),
+        "patient",
+        "553 5.1.3 What stands before @patient.mssante.fr is not an INS of 15 characters",
+    ),
+    "our user to a patient whose INS is wrong (DOMAIN §9.30)": (
+        local(recipient=to(MailboxState.FOREIGN, "279035121518988@patient.mssante.fr")),
+        "patient",
+        f"553 5.1.3 {WRONG_KEY}",
+    ),
+    "our user to a patient at length (DOMAIN §7.4)": (
+        local(policy=Policy(LIMIT, patient_max_bytes=LIMIT - 1), to_patients=True),
+        "size",
+        f"552 5.3.4 Message over the limit of {LIMIT - 1} octets to patient.mssante.fr",
+    ),
     "a loop": (
         attempt(header=HeaderFacts(frozenset({"b.mssante.fr"}), 101)),
         "loop",
@@ -263,6 +283,22 @@ ACCEPTED: dict[str, Attempt] = {
     "our user to a listed domain in capitals": local(
         recipient=to(MailboxState.FOREIGN, "x@B.MSSANTE.FR")
     ),
+    "our user to a patient (DOMAIN §1.5)": local(
+        recipient=to(MailboxState.FOREIGN, INS), to_patients=True
+    ),
+    "our user to the national test mailbox (DOMAIN §1.2)": local(
+        recipient=to(MailboxState.FOREIGN, "reponse.automatique-test@patient.mssante.fr")
+    ),
+    "our user to a patient whose key is not looked at (DOMAIN §1.5)": local(
+        policy=Policy(LIMIT, patient_ins_key=False),
+        recipient=to(MailboxState.FOREIGN, "279035121518988@patient.mssante.fr"),
+    ),
+    "our user at length to others than patients": local(
+        policy=Policy(LIMIT, patient_max_bytes=LIMIT - 1)
+    ),
+    "a patient's own operator, at any address": local(
+        recipient=to(MailboxState.ACTIVE, "jean.dupont@patient.mssante.fr")
+    ),
     "our user to a colleague": local(recipient=to(MailboxState.ACTIVE)),
 }
 
@@ -286,6 +322,25 @@ def test_other_policies_let_another_author_pass(
         assert found == []
     else:
         assert "evil.fr (tolerated" in found[0].evidence
+
+
+def test_a_patients_ins_is_never_told() -> None:
+    # DESIGN §3: the INS is health data.
+    for local_part in ("279035121518988", "27903512151898"):
+        recipient = to(MailboxState.FOREIGN, f"{local_part}@patient.mssante.fr")
+        with pytest.raises(Refused) as caught:
+            admit(local(recipient=recipient), Stage.RECIPIENT)
+        refused = caught.value
+        assert local_part not in f"{refused} {refused.detail} {refused.presented}"
+        assert refused.presented == "***@patient.mssante.fr"
+    (_, passed) = examine(local(recipient=to(MailboxState.FOREIGN, INS)), Stage.RECIPIENT)
+    assert passed.rule == "patient"
+    assert "2790" not in passed.evidence
+
+
+def test_patients_count_by_default() -> None:
+    # DOMAIN §7.4: 25 MB; §1.5: reject in production
+    assert (Policy(1).patient_max_bytes, Policy(1).patient_ins_key) == (25 * 1024 * 1024, True)
 
 
 def test_the_default_policy_tags() -> None:
@@ -322,7 +377,7 @@ def test_the_first_rule_that_fails_answers() -> None:
         assert refusal(now)[0] == rule
         now = replace(now, **repair)  # type: ignore[arg-type]  # facts by name
     admit(now, Stage.EVERY)
-    assert len(repairs) == len(RULES)
+    assert len(repairs) == len(RULES) - 1  # the rule on patients is for our own users
 
 
 def test_examine_shows_every_finding_with_evidence() -> None:
@@ -345,7 +400,7 @@ def test_examine_shows_every_finding_with_evidence() -> None:
     assert findings["certificate"].evidence == f"{c} serial {certificate('c').serial:x}"
     assert "expired" in findings["chain"].evidence
     assert findings["listed"].evidence == f"{c}: 2 domains"
-    assert findings["list"].evidence.endswith(", 4 domains")
+    assert findings["list"].evidence.endswith(", 5 domains")
     assert findings["sender"].evidence == (f"presented {c}, b.mssante.fr is listed with {b1}; {b2}")
     assert findings["size"].evidence == f"{LIMIT + 1} octets"
     assert findings["header-from"].evidence == "author domains of others: evil.fr"

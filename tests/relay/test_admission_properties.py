@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.address import Address
+from relay.address import PATIENT_DOMAIN, Address
 from relay.admission import (
     Attempt,
     HeaderFromPolicy,
@@ -53,16 +53,22 @@ ORIGINS = st.one_of(
         st.one_of(st.none(), st.sampled_from(ChainStatus).map(verdict)),
     ),
 )
-ADDRESSES = st.builds(Address, st.just("dr"), st.sampled_from(DOMAINS))
+INS = "279035121518989"
+ADDRESSES = st.builds(Address, st.sampled_from(["dr", INS]), st.sampled_from(DOMAINS))
 ATTEMPTS = st.builds(
     Attempt,
     ORIGINS,
-    st.builds(Policy, st.just(LIMIT), st.sampled_from(HeaderFromPolicy)),
+    st.builds(
+        Policy,
+        st.just(LIMIT),
+        st.sampled_from(HeaderFromPolicy),
+        patient_max_bytes=st.just(LIMIT - 1),
+    ),
     st.integers(0, 4).map(lambda n: white_list() if n else None),
     st.just("no list"),
     sender_stated=st.booleans(),
     sender=st.one_of(st.none(), ADDRESSES),
-    size=st.one_of(st.none(), st.sampled_from([0, LIMIT, LIMIT + 1])),
+    size=st.one_of(st.none(), st.sampled_from([0, LIMIT - 1, LIMIT, LIMIT + 1])),
     recipient=st.one_of(st.none(), st.builds(Recipient, ADDRESSES, st.sampled_from(MailboxState))),
     header=st.one_of(
         st.none(),
@@ -72,6 +78,7 @@ ATTEMPTS = st.builds(
             st.sampled_from([0, 100, 101]),
         ),
     ),
+    to_patients=st.booleans(),
 )
 STAGES = st.sampled_from([stage for stage in map(Stage, range(1, 16)) if stage])
 
@@ -105,10 +112,13 @@ def acceptable(a: Attempt, stages: Stage) -> bool:
     elif Stage.SENDER in stages and a.sender_stated and a.sender is not None and name:
         verdicts.append(a.white_list is None or holds(name, a.sender.domain))
     if stages & (Stage.SENDER | Stage.MESSAGE) and a.size is not None:
-        verdicts.append(a.size <= LIMIT)
+        verdicts.append(a.size <= (LIMIT - 1 if a.to_patients else LIMIT))
     if Stage.RECIPIENT in stages and a.recipient is not None:
         on_the_list = any(domain == a.recipient.address.domain for domain, _ in LISTED)
         leaves = a.recipient.state is MailboxState.FOREIGN and ours
+        address = a.recipient.address
+        if leaves and address.domain == PATIENT_DOMAIN:
+            verdicts.append(address.local == INS)
         verdicts.append(
             a.recipient.state is MailboxState.ACTIVE
             or (leaves and (a.white_list is None or on_the_list))
@@ -176,9 +186,9 @@ def said(decide: Callable[[], None]) -> tuple[str, str, str] | None:
 
 
 @given(ATTEMPTS)
-def test_a_recipient_alone_is_judged_as_with_all_the_facts(a: Attempt) -> None:
-    recipient = a.recipient
-    if recipient is None:
+def test_a_peers_recipient_alone_is_judged_as_with_all_the_facts(a: Attempt) -> None:
+    recipient, origin = a.recipient, a.origin
+    if recipient is None or isinstance(origin, LocalUser):
         return
-    alone = said(lambda: admit_recipient(recipient, a.origin, a.white_list))
+    alone = said(lambda: admit_recipient(recipient, origin, a.white_list))
     assert alone == said(lambda: admit(a, Stage.RECIPIENT))

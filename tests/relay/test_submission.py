@@ -31,13 +31,20 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
+INS = "279035121518989@patient.mssante.fr"
+
+
 @pytest.fixture
 def submitter(store: Store, tmp_path: Path) -> Submitter:
     space = trust_space()
-    follower = perimeter(tmp_path, space.white_list, space.trust, runtime.clock, crls=space.crls)
+    listed = ("a.mssante.fr", "b.mssante.fr", "c.mssante.fr", "patient.mssante.fr")
+    white_list = space.space.sign_list(
+        {domain: space.operators[domain[0].replace("p", "c")] for domain in listed}
+    )
+    follower = perimeter(tmp_path, white_list, space.trust, runtime.clock, crls=space.crls)
     return Submitter(
         hostname="smtp.a.mssante.fr",
-        policy=Policy(1000, HeaderFromPolicy.REFUSE),
+        policy=Policy(1000, HeaderFromPolicy.REFUSE, patient_max_bytes=800),
         store=store,
         directory=Directory(store.database),
         perimeter=follower,
@@ -77,6 +84,8 @@ def test_local_and_remote(submitter: Submitter) -> None:
         ("nobody@a.mssante.fr", "550 5.1.1"),
         (CLOSED, "550 5.2.1"),
         (SUSPENDED, "450 4.2.1"),
+        ("279035121518988@patient.mssante.fr", "553 5.1.3"),  # DOMAIN §9.30
+        ("claire.martin@patient.mssante.fr", "553 5.1.3"),
     ],
 )
 def test_a_recipient_who_may_not_have_it(submitter: Submitter, recipient: str, reply: str) -> None:
@@ -117,3 +126,29 @@ def test_crlf_cut_between_reads_stays_one_line_end(
     with submitter.store.database.read() as connection:
         blob = get_message(connection, sent.id).message.blob
     assert content(submitter.store.blobs, blob) == text
+
+
+def body(octets: int) -> BytesIO:
+    """A message of so many octets once its line ends are CRLF."""
+    text = TEXT.replace(b"\n", b"\r\n")
+    line = b"x" * 70 + b"\r\n"
+    text += line * ((octets - len(text)) // len(line))
+    return BytesIO(text[:-2] + b"y" * (octets - len(text)) + b"\r\n")
+
+
+@pytest.mark.parametrize("patient", [INS, "reponse.automatique-test@patient.mssante.fr"])
+def test_to_a_patient_up_to_the_limit(submitter: Submitter, patient: str) -> None:
+    # DOMAIN §7.4, §9.30
+    sent = submitter.submit(body(800), SENDER, to(patient, ACTIVE))
+    assert sent.draft.size == 800
+    assert sent.remote == {"patient.mssante.fr": tuple(to(patient))}
+
+
+def test_to_a_patient_over_the_limit(submitter: Submitter) -> None:
+    # DOMAIN §7.4: what Mon espace santé would send back is refused at once, and to nobody sent.
+    with pytest.raises(SmtpError, match=r"^552 5\.3\.4 .* 800 octets to patient\.mssante\.fr"):
+        submitter.submit(body(801), SENDER, to(ACTIVE, INS))
+    with submitter.store.database.read() as connection:
+        assert list_entries(connection, get_mailbox(connection, ACTIVE).id) == []
+        assert listing(connection, 10) == []
+    assert submitter.submit(body(801), SENDER, to(ACTIVE)).draft.size == 801

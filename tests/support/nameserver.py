@@ -1,53 +1,126 @@
-"""A name server on loopback with the zones a test gives it."""
+"""A name server on loopback with the zones a test gives it; it counts the questions."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import cast
 
 import dns.asyncresolver
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-Zones = Mapping[str, list[str] | dns.rcode.Rcode]
-"""By domain: its MX records as `10 host.`, or the code to answer with."""
+SILENCE = "silence"
+"""No answer at all."""
 
 
-class _Server(asyncio.DatagramProtocol):
-    def __init__(self, zones: Zones) -> None:
-        self.zones = zones
+@dataclass(frozen=True)
+class Node:
+    """The records of a name, in zone file's form; `fate` overrides what one type is answered.
+
+    `cut`: only the alias is told, not what is at its end, as by a server that does not recurse.
+    """
+
+    mx: tuple[str, ...] = ()
+    a: tuple[str, ...] = ()
+    aaaa: tuple[str, ...] = ()
+    cname: str = ""
+    ttl: int = 60
+    fate: Mapping[str, dns.rcode.Rcode | str] = field(default_factory=dict)
+    cut: bool = False
+
+
+Zones = Mapping[str, Node | list[str] | dns.rcode.Rcode]
+"""By name: its records (a list: of MX), or the code to answer with; names without are NXDOMAIN."""
+
+_MAX_ALIASES = 20  # more than a resolver follows
+
+
+@dataclass
+class NameServer:
+    """`zones` may be changed at any time; `asked` counts questions as (name, type)."""
+
+    zones: Zones
+    negative_ttl: int | None = 60  # in the SOA; None: no SOA
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    resolver: dns.asyncresolver.Resolver = field(
+        default_factory=lambda: dns.asyncresolver.Resolver(configure=False)
+    )
+
+    def respond(self, query: dns.message.QueryMessage) -> dns.message.Message | None:
+        """The answer to one question, None for silence."""
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.RA
+        (question,) = query.question
+        kind = dns.rdatatype.to_text(question.rdtype)
+        self.asked[question.name.to_text(omit_final_dot=True), kind] += 1
+        name = question.name
+        for _ in range(_MAX_ALIASES):
+            node = self._node(name)
+            if isinstance(node, dns.rcode.Rcode):
+                answer.set_rcode(node)
+                break
+            fate = node.fate.get(kind)
+            if isinstance(fate, str):
+                return None
+            if fate is not None:
+                answer.set_rcode(fate)
+                break
+            if not node.cname:
+                records = {"MX": node.mx, "A": node.a, "AAAA": node.aaaa}.get(kind, ())
+                if records:
+                    answer.answer.append(
+                        dns.rrset.from_text_list(name, node.ttl, "IN", kind, records)
+                    )
+                break
+            answer.answer.append(dns.rrset.from_text(name, node.ttl, "IN", "CNAME", node.cname))
+            if node.cut:
+                return answer
+            name = dns.name.from_text(node.cname)
+        if self.negative_ttl is not None and not any(
+            rrset.rdtype != dns.rdatatype.CNAME for rrset in answer.answer
+        ):
+            soa = f"ns. root. 1 3600 600 86400 {self.negative_ttl}"
+            answer.authority.append(dns.rrset.from_text(".", 86400, "IN", "SOA", soa))
+        return answer
+
+    def _node(self, name: dns.name.Name) -> Node | dns.rcode.Rcode:
+        found = self.zones.get(name.to_text(omit_final_dot=True), dns.rcode.NXDOMAIN)
+        return Node(mx=tuple(found)) if isinstance(found, list) else found
+
+
+class _Protocol(asyncio.DatagramProtocol):
+    def __init__(self, server: NameServer) -> None:
+        self.server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         query = dns.message.from_wire(data)
-        answer = dns.message.make_response(query)
-        answer.flags |= dns.flags.RA
-        (question,) = query.question
-        found = self.zones.get(question.name.to_text(omit_final_dot=True), dns.rcode.NXDOMAIN)
-        if isinstance(found, dns.rcode.Rcode):
-            answer.set_rcode(found)
-        elif found and question.rdtype == dns.rdatatype.MX:
-            answer.answer.append(dns.rrset.from_text_list(question.name, 60, "IN", "MX", found))
-        self.transport.sendto(answer.to_wire(), addr)
+        assert isinstance(query, dns.message.QueryMessage)
+        answer = self.server.respond(query)
+        if answer is not None:
+            self.transport.sendto(answer.to_wire(), addr)
 
 
 @asynccontextmanager
-async def name_server(zones: Zones) -> AsyncIterator[dns.asyncresolver.Resolver]:
-    """Serve zones; gives a resolver that asks there."""
+async def name_server(zones: Zones) -> AsyncIterator[NameServer]:
+    """Serve zones; its resolver asks there."""
+    server = NameServer(zones)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(
-        lambda: _Server(zones), local_addr=("127.0.0.1", 0)
+        lambda: _Protocol(server), local_addr=("127.0.0.1", 0)
     )
-    resolver = dns.asyncresolver.Resolver(configure=False)
-    resolver.nameservers = ["127.0.0.1"]
-    resolver.port = transport.get_extra_info("sockname")[1]
-    resolver.lifetime = 2
+    server.resolver.nameservers = ["127.0.0.1"]
+    server.resolver.port = transport.get_extra_info("sockname")[1]
+    server.resolver.lifetime = 10
     try:
-        yield resolver
+        yield server
     finally:
         transport.close()

@@ -1,0 +1,66 @@
+"""Hosts with ports in the configuration, and the routes made of them."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from pydantic.functional_validators import AfterValidator, BeforeValidator
+
+from whitelist.names import fold
+
+_LABEL: Final = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_DOMAIN: Final = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}", re.IGNORECASE | re.ASCII)
+
+
+def split_endpoint(text: str) -> tuple[str, int]:
+    """Split `HOST:PORT` or `[IPV6]:PORT`.  Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError("expected HOST:PORT, for example 127.0.0.1:2525")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("an IPv6 address goes in brackets, for example [::1]:2525")
+    return host.strip("[]"), int(port)
+
+
+def _check_endpoint(text: str) -> str:
+    split_endpoint(text)
+    return text
+
+
+def _check_hosts(given: Any) -> list[str]:
+    hosts = given if isinstance(given, list) else [given]
+    if not hosts or not all(isinstance(host, str) for host in hosts):
+        raise ValueError("expected HOST:PORT, or a list of them in the order to try")
+    return [_check_endpoint(host) for host in hosts]
+
+
+Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
+Hosts = Annotated[list[str], BeforeValidator(_check_hosts)]
+_Routes = dict[str, Hosts]
+
+
+def _check_domains(routes: _Routes) -> _Routes:
+    for domain in routes:
+        if not _DOMAIN.fullmatch(domain):
+            raise ValueError(f"{domain!r} is no domain; give one in quotes, as b.mssante.fr")
+    return _once(routes, str.lower)
+
+
+def _check_operators(routes: _Routes) -> _Routes:
+    for cn in routes:
+        if not cn.strip() or "=" in cn:
+            raise ValueError(f"{cn!r} is no CN; give its value alone, as smtp.b.mssante.fr")
+    return _once(routes, fold)
+
+
+def _once(routes: _Routes, same: Callable[[str], str]) -> _Routes:
+    seen: dict[str, str] = {}
+    for key in routes:
+        other = seen.setdefault(same(key), key)
+        if other != key:
+            raise ValueError(f"{other!r} and {key!r} are the same; keep one of them")
+    return routes
+
+
+DomainRoutes = Annotated[_Routes, AfterValidator(_check_domains)]
+OperatorRoutes = Annotated[_Routes, AfterValidator(_check_operators)]

@@ -1,0 +1,18 @@
+"""How findings tell what they rest on, for operators' eyes."""
+
+from whitelist.lookup import WhiteList
+from whitelist.names import DistinguishedName
+from whitelist.trust import ChainVerdict
+
+
+def chain_evidence(chain: ChainVerdict) -> str:
+    """What a chain's verdict rests on: detail, what is lacking, until when its CRLs serve."""
+    until = f"CRLs serve until {chain.crl_until.isoformat()}" if chain.crl_until else ""
+    return "; ".join(filter(None, (chain.detail, chain.alarm, until)))
+
+
+def entry_evidence(white_list: WhiteList, name: DistinguishedName, domain: str) -> str:
+    """The entry that ties a domain to a name, both as listed and as presented."""
+    entry = white_list.entry_for(name, domain)
+    listed = entry.dn_text if entry else "nothing"
+    return f"{domain} is listed with {listed}; presented {name}"

@@ -1,0 +1,114 @@
+"""Questions to DNS, each answer kept as long as it holds.
+
+That there is no such record is an answer too, kept as its SOA says (RFC 2308 §5) but never for
+long; that a name server is in trouble is kept for moments, so that a backlog does not hammer it
+(RFC 2308 §7).  Whoever asks what is being asked already waits for the same answer.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.rdata
+import dns.rdatatype
+import dns.resolver
+
+_LONGEST: Final = 3600.0  # seconds an answer is kept, whatever its TTL
+_LONGEST_NEGATIVE: Final = 300.0
+_TROUBLE: Final = 15.0
+_MAX_ALIASES: Final = 8  # names that a server leaves to us to follow, RFC 1034 §3.6.2
+_MAX_KEPT: Final = 10_000  # answers; the national list has some 5,000 domains
+
+_Question = tuple[dns.name.Name, dns.rdatatype.RdataType]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What DNS says: records in the order given, or none, or that the name does not exist.
+
+    `trouble` says why there is no answer at all, which may change at any moment.
+    """
+
+    records: tuple[dns.rdata.Rdata, ...] = ()
+    exists: bool = True
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    answer: Answer
+    until: float
+
+
+class Resolving:
+    """Asks through `resolver`, whose time-outs hold; `clock` gives seconds that never go back."""
+
+    def __init__(
+        self,
+        resolver: dns.asyncresolver.Resolver,
+        clock: Callable[[], float],
+        *,
+        most: int = _MAX_KEPT,
+    ) -> None:
+        self._resolver = resolver
+        self._clock = clock
+        self._most = most
+        self._kept: OrderedDict[_Question, _Kept] = OrderedDict()  # used longest ago first
+        self._asking: dict[_Question, asyncio.Task[Answer]] = {}
+
+    async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> Answer:
+        """The records of one kind under a name, aliases followed.  Never raises for what DNS says.
+
+        The name counts from the root, whatever search list the system has.
+        """
+        try:
+            question = dns.name.from_text(name), kind
+        except dns.exception.DNSException as error:
+            return Answer(trouble=f"{name!r} is no name in DNS: {error}")
+        kept = self._kept.get(question)
+        if kept is not None and self._clock() < kept.until:
+            self._kept.move_to_end(question)
+            return kept.answer
+        asking = self._asking.get(question)
+        if asking is None:
+            asking = asyncio.create_task(self._find_out(question))
+            self._asking[question] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(question))
+        return await asyncio.shield(asking)  # one who gives up must not take it from the others
+
+    async def _find_out(self, question: _Question) -> Answer:
+        answer, seconds = await self._query(*question)
+        self._kept.pop(question, None)
+        if seconds > 0:
+            self._kept[question] = _Kept(answer, self._clock() + seconds)
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return answer
+
+    async def _query(
+        self, name: dns.name.Name, kind: dns.rdatatype.RdataType
+    ) -> tuple[Answer, float]:
+        """An answer, and for how many seconds it holds."""
+        holds = _LONGEST
+        for _ in range(_MAX_ALIASES):
+            try:
+                found = await self._resolver.resolve(name, kind, raise_on_no_answer=False)
+            except dns.resolver.NXDOMAIN as error:
+                response = error.response(name)  # type: ignore[no-untyped-call]  # dnspython
+                until = response.resolve_chaining().minimum_ttl
+                return Answer(exists=False), min(holds, until, _LONGEST_NEGATIVE)
+            except (dns.exception.DNSException, OSError) as error:
+                return Answer(trouble=str(error)), _TROUBLE
+            chain = found.chaining_result
+            holds = min(holds, chain.minimum_ttl)
+            if chain.answer is not None:
+                return Answer(tuple(chain.answer)), holds
+            if chain.canonical_name == name:
+                return Answer(), min(holds, _LONGEST_NEGATIVE)
+            name = chain.canonical_name  # an alias whose end this server did not look up
+        return Answer(trouble=f"over {_MAX_ALIASES} aliases in a row"), _TROUBLE

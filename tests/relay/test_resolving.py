@@ -1,0 +1,188 @@
+"""Answers of a real name server, kept as long as they hold and no longer (RFC 2308, RFC 1034)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import dns.rcode
+import dns.rdatatype
+import pytest
+
+from relay.resolving import Answer, Resolving
+from tests.support.nameserver import SILENCE, NameServer, Node, Zones, name_server
+
+NAME = "mx.b.mssante.fr"
+A, MX = dns.rdatatype.A, dns.rdatatype.MX
+
+
+@dataclass
+class Desk:
+    """A name server, what asks there, and the time."""
+
+    server: NameServer
+    now: float = 1000.0
+    most: int = 100
+
+    def __post_init__(self) -> None:
+        self.resolving = Resolving(self.server.resolver, lambda: self.now, most=self.most)
+
+    async def ask(self, name: str = NAME) -> Answer:
+        return await self.resolving.ask(name, A)
+
+    @property
+    def asked(self) -> int:
+        return self.server.asked.total()
+
+    async def holds_for(self, seconds: float) -> None:
+        """Assert that the next answer is kept for so long, and asked anew after."""
+        first, count = await self.ask(), self.asked
+        self.now += seconds - 0.1
+        assert await self.ask() == first
+        assert self.asked == count
+        self.now += 0.1
+        assert await self.ask() == first
+        assert self.asked > count
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with name_server({}) as server:
+        yield Desk(server)
+
+
+def texts(answer: Answer) -> list[str]:
+    return [record.to_text() for record in answer.records]
+
+
+@pytest.mark.parametrize(
+    ("zones", "seconds"),
+    [
+        ({NAME: Node(a=("192.0.2.1",), ttl=120)}, 120),
+        ({NAME: Node(a=("192.0.2.1",), ttl=86_400)}, 3600),  # never longer than an hour
+        ({NAME: Node(cname="x.fr.", ttl=900), "x.fr": Node(a=("192.0.2.1",), ttl=30)}, 30),
+        ({NAME: Node(cname="x.fr.", ttl=20), "x.fr": Node(a=("192.0.2.1",), ttl=30)}, 20),
+        ({NAME: Node()}, 60),  # RFC 2308 §5: as long as the SOA says
+        ({}, 60),
+        ({NAME: dns.rcode.SERVFAIL}, 15),
+        ({NAME: dns.rcode.REFUSED}, 15),
+    ],
+)
+async def test_answers_hold_as_long_as_they_say(desk: Desk, zones: Zones, seconds: float) -> None:
+    desk.server.zones = zones
+    await desk.holds_for(seconds)
+
+
+@pytest.mark.parametrize("zones", [{NAME: Node()}, {}])
+async def test_that_there_is_nothing_holds_five_minutes_at_most(desk: Desk, zones: Zones) -> None:
+    desk.server.zones, desk.server.negative_ttl = zones, 86_400
+    await desk.holds_for(300)
+
+
+@pytest.mark.parametrize("zones", [{NAME: Node()}, {}])
+async def test_nothing_without_a_soa_is_kept_for_a_short_while(desk: Desk, zones: Zones) -> None:
+    desk.server.zones, desk.server.negative_ttl = zones, None
+    await desk.ask()
+    desk.now += 300
+    await desk.ask()
+    assert desk.asked == 2
+
+
+async def test_a_ttl_of_nothing_is_not_kept(desk: Desk) -> None:
+    # RFC 1035 §3.2.1
+    desk.server.zones = {NAME: Node(a=("192.0.2.1",), ttl=0)}
+    for count in (1, 2):
+        assert texts(await desk.ask()) == ["192.0.2.1"]
+        assert desk.asked == count
+
+
+async def test_kinds_are_kept_apart(desk: Desk) -> None:
+    desk.server.zones = {NAME: Node(mx=("10 x.fr.",), a=("192.0.2.1",))}
+    assert texts(await desk.ask()) == ["192.0.2.1"]
+    assert texts(await desk.resolving.ask(NAME, MX)) == ["10 x.fr."]
+    assert texts(await desk.resolving.ask(NAME.upper(), MX)) == ["10 x.fr."]
+    assert desk.asked == 2
+
+
+async def test_what_was_used_longest_ago_makes_room() -> None:
+    async with name_server({}) as server:
+        desk = Desk(server, most=2)
+        for name in ("a.fr", "b.fr", "a.fr", "c.fr"):
+            await desk.ask(name)
+        assert desk.asked == 3
+        await desk.ask("a.fr")
+        assert desk.asked == 3
+        await desk.ask("b.fr")
+        assert desk.asked == 4
+
+
+async def test_many_at_once_ask_once(desk: Desk) -> None:
+    desk.server.zones = {NAME: Node(a=("192.0.2.1",))}
+    answers = await asyncio.gather(*(desk.ask() for _ in range(50)))
+    assert [texts(answer) for answer in answers] == [["192.0.2.1"]] * 50
+    assert desk.asked == 1
+
+
+async def test_one_who_gives_up_leaves_the_answer_to_the_others(desk: Desk) -> None:
+    desk.server.zones = {NAME: Node(a=("192.0.2.1",))}
+    first, second = asyncio.create_task(desk.ask()), asyncio.create_task(desk.ask())
+    await asyncio.sleep(0)
+    first.cancel()
+    assert texts(await second) == ["192.0.2.1"]
+    assert first.cancelled()
+    assert desk.asked == 1
+
+
+async def test_a_chain_of_aliases_is_followed(desk: Desk) -> None:
+    # RFC 1034 §3.6.2
+    zones: dict[str, Node] = {f"x{n}.fr": Node(cname=f"x{n + 1}.fr.") for n in range(5)}
+    desk.server.zones = {**zones, NAME: Node(cname="x0.fr."), "x5.fr": Node(a=("192.0.2.5",))}
+    assert texts(await desk.ask()) == ["192.0.2.5"]
+    assert desk.asked == 1
+
+
+async def test_a_chain_that_the_server_does_not_follow(desk: Desk) -> None:
+    zones: dict[str, Node] = {f"x{n}.fr": Node(cname=f"x{n + 1}.fr.", cut=True) for n in range(3)}
+    desk.server.zones = {
+        **zones,
+        NAME: Node(cname="x0.fr.", cut=True, ttl=7),
+        "x3.fr": Node(a=("192.0.2.3",)),
+    }
+    assert texts(await desk.ask()) == ["192.0.2.3"]
+    assert desk.asked == 5
+    desk.now += 7
+    assert texts(await desk.ask()) == ["192.0.2.3"]
+    assert desk.asked == 10
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_aliases_in_a_circle_are_trouble(desk: Desk, cut: bool) -> None:
+    desk.server.zones = {
+        NAME: Node(cname="x.fr.", cut=cut),
+        "x.fr": Node(cname=f"{NAME}.", cut=cut),
+    }
+    answer = await desk.ask()
+    assert answer.trouble
+    assert answer.records == ()
+    assert desk.asked <= 10
+
+
+async def test_an_alias_to_nowhere_does_not_exist(desk: Desk) -> None:
+    desk.server.zones = {NAME: Node(cname="gone.fr.")}
+    assert await desk.ask() == Answer(exists=False)
+
+
+async def test_silence_is_trouble(desk: Desk) -> None:
+    desk.server.zones = {NAME: Node(fate={"A": SILENCE})}
+    desk.server.resolver.lifetime = 0.2
+    answer = await desk.ask()
+    assert "timed out" in answer.trouble
+    desk.server.zones = {NAME: Node(a=("192.0.2.1",))}
+    assert await desk.ask() == answer  # for moments, so that the dead server is left alone
+    desk.now += 15
+    assert texts(await desk.ask()) == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".fr", ".".join(["x" * 60] * 5)])
+async def test_what_is_no_name_is_not_asked(desk: Desk, name: str) -> None:
+    assert "is no name in DNS" in (await desk.ask(name)).trouble
+    assert desk.asked == 0
