@@ -71,9 +71,9 @@ class Became:
 
     `notify` and `orcpt` are as the queue keeps them, `state` is the recipient's.  `reply` is what
     its peer said to it, or if there was no answer the error of the attempt, and then `reason` the
-    label of that (as in AttemptFailed; `dropped` for what an operator took out).  `dsn` tells that
-    the peer reports success itself, `here` that it is a mailbox of ours.  `retry_until` is when we
-    shall give up: None in state `waiting` means that this was it.
+    label of that (see `relay.report_status.judge`).  `dsn` tells that the peer reports success
+    itself, `here` that it is a mailbox of ours.  `retry_until` is when we shall give up: None in
+    state `waiting` means that this was it.  Times are aware.
     """
 
     address: str
@@ -243,7 +243,9 @@ def _reported(one: Became, action: Action) -> ReportedRecipient:
             remote=one.remote,
             last_attempt=one.last_attempt,
         )
-    found = judge(one.reply, one.reason, permanent=one.state is State.FAILED)
+    unknown = action is Action.FAILED and not (one.reply or one.reason)
+    reason = "expired" if unknown and one.state is State.WAITING else one.reason
+    found = judge(one.reply, reason, permanent=one.state is State.FAILED)
     return ReportedRecipient(
         one.address,
         action,

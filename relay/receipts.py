@@ -81,9 +81,8 @@ def written(
     (SyntaxRefused for the facts, StoreUnavailable, or what reading the message raises), it has
     been discarded.
     """
-    to = parse_address(facts.to)
     try:
-        report = build_report(facts)
+        to, report = parse_address(facts.to), build_report(facts)
         draft.write(report.opening)
         if report.whole:
             for octets in original:

@@ -46,11 +46,11 @@ _REASONS: Final[Mapping[str, tuple[str, Cause]]] = MappingProxyType(
         "tls": ("7.5", Cause.UNSAFE),
         "server": ("7.5", Cause.UNSAFE),
         "not-listed": ("7.1", Cause.NOT_LISTED),
+        "expired": ("4.7", Cause.UNREACHABLE),  # RFC 3463 §3.5
         "dropped": ("0.0", Cause.DROPPED),
     }
 )
 _NULL_MX: Final = ("1.10", Cause.DOMAIN)  # RFC 7505 §4.2
-_EXPIRED: Final = ("4.7", Cause.UNREACHABLE)  # RFC 3463 §3.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,10 @@ def judge(text: str, reason: str, *, permanent: bool) -> Judged:
     """What an answer, or the lack of one, means.
 
     `text` is the reply `CODE ENH words` or the error of the attempt, `reason` the label of that
-    error, empty if the peer answered; `permanent` whether it is so for good, which only decides
-    where the reply does not: a message that was given up has the code of its last delay.
+    error (as in AttemptFailed; `expired` where nothing is known but that time ran out, `dropped`
+    for what an operator took out), empty if the peer answered; `permanent` whether it is so for
+    good, which only decides where the reply does not: a message that was given up has the code of
+    its last delay.
     """
     reply = _REPLY.fullmatch(text)
     if reply is not None and reply["digit"] in "45":
@@ -76,14 +78,8 @@ def judge(text: str, reason: str, *, permanent: bool) -> Judged:
         detail = f"{reply['subject']}.{reply['detail']}" if agreed else "0.0"
         cause = _CAUSES.get(detail) or _CAUSES.get(detail.partition(".")[0], Cause.OTHER)
         return Judged(f"{reply['digit']}.{detail}", cause, reply["said"], reply["host"] or "")
-    detail, cause = _of_reason(reason, text, permanent=permanent)
-    return Judged(f"{5 if permanent else 4}.{detail}", cause, text)
-
-
-def _of_reason(reason: str, text: str, *, permanent: bool) -> tuple[str, Cause]:
-    if permanent and reason == "no-route":
-        return _NULL_MX
     found = _REASONS.get(reason) or _REASONS.get(reason.partition("-")[0])
-    if found is None and not (text or reason or permanent):
-        return _EXPIRED
-    return found or ("0.0", Cause.OTHER)
+    if permanent and reason == "no-route":
+        found = _NULL_MX
+    detail, cause = found or ("0.0", Cause.OTHER)
+    return Judged(f"{5 if permanent else 4}.{detail}", cause, text)

@@ -1,4 +1,4 @@
-r"""Delivery status notifications: what a sender hears of its message (RFC 3461 §5, §6, RFC 3464).
+"""Delivery status notifications: what a sender hears of its message (RFC 3461 §5, §6, RFC 3464).
 
 Pure.  A report is a multipart/report of three parts (RFC 6522): words in French and English, the
 status for programs, and the header section of the message, or all of it where it failed and RET

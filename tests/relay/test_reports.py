@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 
 from relay.address import parse_address
 from relay.errors import SyntaxRefused
-from relay.parameters import decode_orcpt, decode_xtext
-from relay.reports import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
+from relay.parameters import Return, decode_orcpt, decode_xtext
+from relay.reports import (
+    DELIVERED_STATUS,
+    Action,
+    Cause,
+    ReportedRecipient,
+    ReportFacts,
+    build_report,
+)
 from tests.support.cutting import made_of
 from tests.support.reports import octets_of, read_report
 
@@ -310,6 +317,104 @@ def test_our_own_mistakes_are_not_written_either() -> None:
         build_report(replace(FACTS, hostname="a" * 2000))
 
 
+LOST = ReportedRecipient(
+    "paul@b.mssante.fr",
+    Action.FAILED,
+    "5.1.1",
+    "rfc822;Paul@b.mssante.fr",
+    diagnostic="550 5.1.1 No such mailbox here",
+    cause=Cause.ADDRESS,
+    remote="mx1.b.mssante.fr",
+    last_attempt=FACTS.at,
+)
+
+
+def test_a_failure_tells_programs_all_that_is_known() -> None:
+    # RFC 3464 §2.3, in its order
+    late = replace(
+        LOST,
+        action=Action.DELAYED,
+        status="4.4.1",
+        diagnostic="Connection refused",
+        retry_until=FACTS.at + timedelta(days=5),
+    )
+    octets = made(replace(FACTS, recipients=(LOST, late)))
+    status = octets.split(b"Content-Type: message/delivery-status\r\n\r\n")[1]
+    _, lost, delayed, _ = status.decode("ascii").split("\r\n\r\n", 3)
+    assert lost.split("\r\n") == [
+        "Original-Recipient: rfc822;Paul@b.mssante.fr",
+        "Final-Recipient: rfc822;paul@b.mssante.fr",
+        "Action: failed",
+        "Status: 5.1.1",
+        "Remote-MTA: dns; mx1.b.mssante.fr",
+        "Diagnostic-Code: smtp; 550 5.1.1 No such mailbox here",
+        "Last-Attempt-Date: Sun, 22 Nov 2026 10:11:13 +0100",
+    ]
+    assert delayed.split("\r\n")[:8] == [
+        "Original-Recipient: rfc822;Paul@b.mssante.fr",
+        "Final-Recipient: rfc822;paul@b.mssante.fr",
+        "Action: delayed",
+        "Status: 4.4.1",
+        "Remote-MTA: dns; mx1.b.mssante.fr",
+        "Diagnostic-Code: x-mssante; Connection refused",
+        "Last-Attempt-Date: Sun, 22 Nov 2026 10:11:13 +0100",
+        "Will-Retry-Until: Fri, 27 Nov 2026 10:11:13 +0100",
+    ]
+
+
+@pytest.mark.parametrize("remote", ["", "mx b.fr", "mx\r\nX: y", "é.fr", "x" * 254, "a;b", "(x)"])
+def test_a_host_with_no_name_of_one_is_not_named(remote: str) -> None:
+    (fields,) = read_report(
+        made(replace(FACTS, recipients=(replace(LOST, remote=remote),)))
+    ).recipients
+    assert "Remote-MTA" not in fields
+
+
+WHOLE = replace(FACTS, recipients=(LOST,), returned=Return.FULL)
+MESSAGE = (
+    b"From: dr@b.mssante.fr\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    b"caf\xc3\xa9\r\n.\r\n--b--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("smtputf8", "eight_bit", "kind", "encoding"),
+    [
+        (False, True, "message/rfc822", "8bit"),
+        (True, True, "message/global", "8bit"),
+        (True, False, "message/global", "8bit"),
+    ],
+)
+def test_a_message_goes_back_as_it_came(
+    smtputf8: bool, eight_bit: bool, kind: str, encoding: str
+) -> None:
+    # RFC 3461 §4.3; RFC 2046 §5.2.1 and RFC 6532 §3.7: in no other encoding
+    built = build_report(replace(WHOLE, smtputf8=smtputf8, eight_bit=eight_bit))
+    assert (built.whole, built.eight_bit, built.smtputf8) == (True, True, smtputf8)
+    octets = octets_of(built, MESSAGE)
+    assert read_report(octets).original == MESSAGE
+    parsed = email.message_from_bytes(octets, policy=policy.SMTP)
+    assert parsed["Content-Transfer-Encoding"] == encoding
+    _, _, original = parsed.iter_parts()
+    assert original.get_content_type() == kind
+    assert original["Content-Transfer-Encoding"] == encoding
+
+
+def test_a_message_of_seven_bits_makes_a_report_of_seven_bits() -> None:
+    built = build_report(replace(WHOLE, eight_bit=False))
+    assert not built.eight_bit
+    octets = octets_of(built, b"Subject: x\r\n\r\nno end of line")
+    assert b"8bit" not in octets
+    assert read_report(octets).original == b"Subject: x\r\n\r\nno end of line"
+    parsed = email.message_from_bytes(octets, policy=policy.SMTP)
+    _, _, original = parsed.iter_parts()
+    (message,) = cast("list[Message]", original.get_payload())
+    assert message["Subject"] == "x"
+    assert message.get_payload() == "no end of line"
+
+
 ADDRESS = st.one_of(
     st.builds("{}@b.fr".format, st.from_regex(r"[a-zA-Z0-9+=/é医😀-]{1,16}", fullmatch=True)),
     st.from_regex(r'"([ !#-\[\]-~é]|\\[ -~]){0,16}"@b\.fr', fullmatch=True),
@@ -347,6 +452,20 @@ SECTION = st.one_of(
 )
 
 
+SAID = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+    st.lists(
+        st.sampled_from(
+            (
+                *("550 ", "5.1.1 ", "\r\n", "\n", "\r", "\0", "\u2028", "\x85", "é", "--", "="),
+                *("x" * 999, f"--{FACTS.message_id}.0", "Action: delivered", "\t", " "),
+            )
+        ),
+        max_size=12,
+    ).map("".join),
+)
+
+
 @pytest.mark.fuzz
 @given(
     to=ADDRESS,
@@ -358,7 +477,11 @@ SECTION = st.one_of(
             st.sampled_from(Action),
             st.just(DELIVERED_STATUS),
             st.one_of(st.none(), ORCPT),
-            st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+            SAID,
+            st.sampled_from(Cause),
+            st.one_of(st.just("mx.b.fr"), SAID),
+            st.one_of(st.none(), st.just(FACTS.at)),
+            st.one_of(st.none(), st.just(FACTS.at)),
         ),
         min_size=1,
         max_size=4,
@@ -397,3 +520,38 @@ def test_nobody_injects_anything_into_a_report(
         assert fields["Action"] == recipient.action
         assert ("Diagnostic-Code" in fields) == bool(recipient.diagnostic)
     assert report.original == headers
+
+
+LINE = made_of(
+    *(b"--", b"--b", b".", b"Subject: ", b"Content-Type: message/rfc822", b"multipart/mixed"),
+    *(b"=", b" ", b"\t", "é".encode(), b"\xe9", b"x" * 60, b"; boundary=b", b"From ", b": "),
+    max_size=8,
+)
+
+
+@pytest.mark.fuzz
+@given(
+    lines=st.lists(LINE, max_size=30),
+    smtputf8=st.booleans(),
+    diagnostic=SAID,
+    end=st.sampled_from([b"", b"\r\n"]),
+)
+def test_no_message_escapes_from_the_part_that_it_goes_back_in(
+    lines: list[bytes], smtputf8: bool, diagnostic: str, end: bytes
+) -> None:
+    message = b"\r\n".join(lines) + end
+    recipients = (replace(LOST, diagnostic=diagnostic), CLAIRE)
+    built = build_report(replace(WHOLE, smtputf8=smtputf8, recipients=recipients))
+    octets = octets_of(built, message)
+    report = read_report(octets)
+    assert report.original == message
+    assert [fields["Action"] for fields in report.recipients] == ["failed", "delivered"]
+    parsed = email.message_from_bytes(octets, policy=policy.compat32)
+    words, status, original = cast("list[Message]", parsed.get_payload())
+    assert words.get_content_type() == "text/plain"
+    assert status.get_content_type() == "message/delivery-status"
+    of_message, lost, delivered, *rest = cast("list[Message]", status.get_payload())
+    assert rest == [] or [str(one).strip() for one in rest] == [""]
+    assert of_message["Reporting-MTA"] == "dns; smtp.a.mssante.fr"
+    assert (lost["Status"], delivered["Status"]) == ("5.1.1", "2.1.5")
+    assert original.get_content_type() == ("message/global" if smtputf8 else "message/rfc822")
