@@ -9,12 +9,20 @@ import pytest
 
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
+from mailstore.messages import list_entries
+from mssante_operator import runtime
+from relay.acceptance import commit
 from relay.address import parse_address
+from relay.bounces import Became, Original, report_of
 from relay.errors import SyntaxRefused
+from relay.headers import HeaderCollector
 from relay.parameters import Notify, RcptParameters, Return
+from relay.queue import State
 from relay.receipts import receipt, written
 from relay.report_facts import Action, ReportedRecipient, ReportFacts
 from relay.transaction import LocalRecipient, Submission
+from tests.support.blobs import content as stored
+from tests.support.operators import ACTIVE, make_store
 from tests.support.reports import read_report
 
 NOW = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
@@ -152,3 +160,50 @@ def test_no_receipt_for_what_answers_itself(tmp_path: Path) -> None:
     assert receipt_for(tmp_path, submission(tmp_path, None, asked)) is None
     assert receipt_for(tmp_path, submission(tmp_path, "dr@b.fr", asked), MDN) is None
     assert receipt_for(tmp_path, submission(tmp_path, "dr@b.fr", None)) is None
+
+
+def test_a_failure_comes_back_to_the_mailbox_with_the_message_from_the_store(
+    tmp_path: Path, database_url: str
+) -> None:
+    store = make_store(tmp_path, database_url)
+    sender, to = parse_address(ACTIVE), parse_address("paul@b.mssante.fr")
+    letter = b"From: <claire.martin@a.mssante.fr>\r\n\r\n" + b"caf\xc3\xa9\r\n" * 100_000
+    draft = store.blobs.draft()
+    draft.write(letter)
+    message = replace(
+        submission(tmp_path, ACTIVE), id=runtime.make_id(), draft=draft, remote={to.domain: (to,)}
+    )
+    blob = draft.blob
+    assert commit(store, [message], NOW) == [None]
+    collector = HeaderCollector()
+    with store.blobs.open(blob) as body:
+        collector.feed(body.read(4096))
+    facts = report_of(
+        Original(
+            *(message.id, ACTIVE, NOW, None, "FULL", len(letter), collector.section),
+            smtputf8=False,
+        ),
+        [Became(str(to), State.FAILED, reply="550 5.1.1 No such mailbox here")],
+        hostname="smtp.a.mssante.fr",
+        report_id=runtime.make_id(),
+        now=NOW,
+    )
+    assert facts is not None
+    with store.blobs.open(blob) as body:
+        report = written(
+            facts,
+            store.blobs.draft(),
+            session="s",
+            mailbox_id=1,
+            original=iter(lambda: body.read(65_536), b""),
+        )
+    assert commit(store, [report], NOW) == [None]
+    with store.database.read() as connection:
+        (entry,) = list_entries(connection, 1)
+    assert (entry.message.id, entry.message.sender) == (facts.message_id, "")
+    assert entry.recipient == str(sender)
+    read = read_report(stored(store.blobs, entry.message.blob))
+    assert read.original == letter
+    assert read.recipients[0]["Status"] == "5.1.1"
+    assert read.header["From"] == "<postmaster@a.mssante.fr>"
+    store.close()
