@@ -139,7 +139,6 @@ def report_of(
 
     `became` is of those whose fate has changed: who is named again is told again.  The postmaster
     who writes is that of the domain here: the sender's, or a recipient's with a mailbox of ours.
-    Raises SyntaxRefused for a sender that is no address.
     """
     told = tuple(recipient for one in became if (recipient := _told(one)) is not None)
     if not told or original.is_report:
@@ -261,8 +260,11 @@ def _reported(one: Became, action: Action) -> ReportedRecipient:
 
 
 def _masked(recipient: ReportedRecipient) -> ReportedRecipient:
+    address = mask(recipient.address)
+    if address != recipient.address:  # then as an address still
+        address = f"***@{recipient.address.rpartition('@')[2]}"
     return ReportedRecipient(
-        mask(recipient.address),
+        address,
         recipient.action,
         recipient.status,
         orcpt=None,

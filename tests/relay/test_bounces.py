@@ -367,6 +367,23 @@ def test_a_report_that_failed_comes_to_the_postmaster_without_anything_of_the_me
     ]
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("x@b.fr", "x@b.fr"),
+        ('"1 2"@patient.mssante.fr', "***@patient.mssante.fr"),
+        ('"12@patient.mssante.fr"@b.fr', "***@b.fr"),
+        ("list+12=patient.mssante.fr@b.fr", "***@b.fr"),
+        ("é@patient.mssante.fr", "***@patient.mssante.fr"),
+    ],
+)
+def test_a_notice_names_no_patient_however_the_address_is_written(address: str, shown: str) -> None:
+    facts = noticed(replace(ORIGINAL, sender=None), replace(REFUSED, address=address))
+    assert facts is not None
+    (fields,) = read_report(octets_of(build_report(facts))).recipients
+    assert fields["Final-Recipient"] == f"rfc822;{shown}"
+
+
 def test_a_notice_of_a_notice_is_not_sent() -> None:
     lost = replace(REFUSED, address=str(POSTMASTER))
     original = replace(ORIGINAL, sender=None, header=DSN)
