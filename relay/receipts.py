@@ -1,22 +1,21 @@
-"""Receipts: the report of successful delivery that a sender asked for (RFC 3461 §5.2.2, §6.2).
+"""Reports on their way: written as messages, to become durable with what they tell of.
 
-It is MSSanté's *accusé de réception*, made durable together with the message that it reports, so
+The receipt for what is delivered here is the report of success that a sender asked for (RFC 3461
+§5.2.3): MSSanté's *accusé de réception*, made durable together with the message that it reports, so
 that neither is ever there without the other, and queued to the sender's operator.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from mailstore.drafts import Draft
+from relay.address import parse_address
+from relay.bounces import Became, Original, notify_text, report_of
 from relay.parameters import MailParameters, Notify
-from relay.reports import (
-    DELIVERED_STATUS,
-    Action,
-    ReportedRecipient,
-    ReportFacts,
-    build_report,
-)
-from relay.transaction import Submission
+from relay.queue import State
+from relay.report_facts import ReportFacts
+from relay.reports import build_report
+from relay.transaction import LocalRecipient, Submission
 
 
 def receipt(
@@ -29,8 +28,7 @@ def receipt(
 ) -> Submission | None:
     """The receipt for a message about to be delivered here, None where nobody asked for one.
 
-    `header` is the message's header section.  The null reverse-path never gets a report
-    (RFC 3461 §6.2).
+    `header` is the message's header section.
     """
     asked = [
         one
@@ -39,36 +37,69 @@ def receipt(
     ]
     if submission.sender is None or not asked:
         return None
-    report_id = new_id()
-    octets = build_report(
-        ReportFacts(
-            hostname=hostname,
-            message_id=report_id,
-            to=str(submission.sender),
-            at=now,
-            arrival=submission.received_at,
-            envid=submission.parameters.envid,
-            recipients=tuple(
-                ReportedRecipient(
-                    str(one.address), Action.DELIVERED, DELIVERED_STATUS, one.parameters.orcpt
-                )
-                for one in asked
-            ),
-            headers=header,
-            smtputf8=submission.parameters.smtputf8,
-        )
+    parameters = submission.parameters
+    facts = report_of(
+        Original(
+            submission.id,
+            str(submission.sender),
+            submission.received_at,
+            parameters.envid,
+            parameters.ret,
+            submission.draft.size,
+            header,
+            smtputf8=parameters.smtputf8,
+        ),
+        [
+            Became(
+                str(one.address),
+                State.DELIVERED,
+                notify_text(one.parameters.notify),
+                one.parameters.orcpt,
+                here=True,
+            )
+            for one in asked
+        ],
+        hostname=hostname,
+        report_id=new_id(),
+        now=now,
     )
-    wide = not octets.isascii()
-    draft = new_draft()
-    draft.write(octets)
+    return None if facts is None else written(facts, new_draft(), session=submission.session)
+
+
+def written(
+    facts: ReportFacts,
+    draft: Draft,
+    *,
+    session: str,
+    mailbox_id: int | None = None,
+    original: Iterable[bytes] = (),
+) -> Submission:
+    """A report as a message in `draft`, for the mailbox of ours that it is for, else by the queue.
+
+    `original` gives the message, of which nothing is taken unless `facts` returns all of it; it is
+    never in memory as a whole.  Blocks where the draft does.  Owns the draft: whatever is raised
+    (SyntaxRefused for the facts, StoreUnavailable, or what reading the message raises), it has
+    been discarded.
+    """
+    try:
+        to, report = parse_address(facts.to), build_report(facts)
+        draft.write(report.opening)
+        if report.whole:
+            for octets in original:
+                draft.write(octets)
+        draft.write(report.closing)
+    except BaseException:
+        draft.discard()
+        raise
     return Submission(
-        id=report_id,
-        session=submission.session,
+        id=facts.message_id,
+        session=session,
         peer="local",
         sender=None,
-        received_at=now,
+        received_at=facts.at,
         trace=b"",
         draft=draft,
-        parameters=MailParameters(eight_bit=wide, smtputf8=wide),
-        remote={submission.sender.domain: (submission.sender,)},
+        parameters=MailParameters(eight_bit=report.eight_bit, smtputf8=report.smtputf8),
+        local=() if mailbox_id is None else (LocalRecipient(mailbox_id, to),),
+        remote={to.domain: (to,)} if mailbox_id is None else {},
     )

@@ -25,7 +25,7 @@ from relay.parameters import (
 from relay.reports import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
 from tests.support.cutting import cut
 from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, trust
-from tests.support.reports import read_report
+from tests.support.reports import octets_of, read_report
 from whitelist.document import read_document
 from whitelist.errors import InvalidName, ListRefused
 from whitelist.loading import read_list
@@ -123,6 +123,7 @@ def reports(data: bytes) -> None:
     facts = ReportFacts(
         hostname="smtp.a.mssante.fr",
         message_id="id",
+        domain="a.mssante.fr",
         to=to,
         at=NOW,
         arrival=NOW,
@@ -131,7 +132,7 @@ def reports(data: bytes) -> None:
         headers=headers,
         smtputf8=not to.isascii(),
     )
-    report = read_report(build_report(facts))
+    report = read_report(octets_of(build_report(facts)))
     assert len(report.recipients) == 1
     assert report.original == headers or len(headers) > 64 * 1024
 

@@ -14,10 +14,17 @@ from hypothesis import strategies as st
 
 from relay.address import parse_address
 from relay.errors import SyntaxRefused
-from relay.parameters import decode_orcpt, decode_xtext
-from relay.reports import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
+from relay.parameters import Return, decode_orcpt, decode_xtext
+from relay.reports import (
+    DELIVERED_STATUS,
+    Action,
+    Cause,
+    ReportedRecipient,
+    ReportFacts,
+    build_report,
+)
 from tests.support.cutting import made_of
-from tests.support.reports import read_report
+from tests.support.reports import octets_of, read_report
 
 PARIS = timezone(timedelta(hours=1))
 CLAIRE = ReportedRecipient(
@@ -26,6 +33,7 @@ CLAIRE = ReportedRecipient(
 FACTS = ReportFacts(
     hostname="smtp.a.mssante.fr",
     message_id="019350000000700080000000000000cc",
+    domain="a.mssante.fr",
     to="dr@b.mssante.fr",
     at=datetime(2026, 11, 22, 10, 11, 13, tzinfo=PARIS),
     arrival=datetime(2026, 11, 22, 10, 11, 12, tzinfo=PARIS),
@@ -35,9 +43,13 @@ FACTS = ReportFacts(
 )
 
 
+def made(facts: ReportFacts) -> bytes:
+    return octets_of(build_report(facts))
+
+
 def test_a_report_by_the_letter() -> None:
     # DOMAIN §3.3: the accusé de réception; RFC 3464 §2, RFC 3834 §5
-    assert build_report(FACTS).decode("ascii").split("\r\n") == [
+    assert octets_of(build_report(FACTS)).decode("ascii").split("\r\n") == [
         "From: <postmaster@a.mssante.fr>",
         "To: <dr@b.mssante.fr>",
         "Subject: =?utf-8?q?Accus=C3=A9_de_r=C3=A9ception_/_Delivery_report?=",
@@ -95,7 +107,7 @@ def test_a_report_by_the_letter() -> None:
 
 
 def test_programs_read_it_as_rfc_6522_wants() -> None:
-    parsed = email.message_from_bytes(build_report(FACTS), policy=policy.SMTP)
+    parsed = email.message_from_bytes(octets_of(build_report(FACTS)), policy=policy.SMTP)
     assert parsed["Subject"] == "Accusé de réception / Delivery report"
     assert parsed["Auto-Submitted"] == "auto-replied"
     assert parsedate_to_datetime(parsed["Date"]) == FACTS.at
@@ -110,7 +122,7 @@ def test_programs_read_it_as_rfc_6522_wants() -> None:
 
 def test_what_was_not_said_is_not_told() -> None:
     silent = replace(FACTS, envid=None, recipients=(replace(CLAIRE, orcpt=None),), headers=b"")
-    report = read_report(build_report(silent))
+    report = read_report(made(silent))
     assert "Original-Envelope-Id" not in report.message
     assert "Original-Recipient" not in report.recipients[0]
     assert "Diagnostic-Code" not in report.recipients[0]
@@ -123,7 +135,7 @@ def test_what_was_not_said_is_not_told() -> None:
 )
 def test_the_envelope_is_named_decoded(envid: str, said: str) -> None:
     # RFC 3464 §2.2.1
-    assert read_report(build_report(replace(FACTS, envid=envid))).message == {
+    assert read_report(made(replace(FACTS, envid=envid))).message == {
         "Original-Envelope-Id": said,
         "Reporting-MTA": "dns; smtp.a.mssante.fr",
         "Arrival-Date": "Sun, 22 Nov 2026 10:11:12 +0100",
@@ -157,7 +169,7 @@ def test_recipients_are_named_with_their_types(
 ) -> None:
     # RFC 3464 §2.3.1, §2.3.2; RFC 6533 §3: 7 bits in message/delivery-status
     recipient = replace(CLAIRE, address=address, orcpt=orcpt)
-    report = read_report(build_report(replace(FACTS, recipients=(recipient,))))
+    report = read_report(made(replace(FACTS, recipients=(recipient,))))
     assert report.recipients == [
         {
             "Original-Recipient": original,
@@ -167,8 +179,7 @@ def test_recipients_are_named_with_their_types(
         }
     ]
     assert report.words.count(f"\r\n  {address}\r\n") == 2  # in French and in English
-    domain = address.partition("@")[2] or FACTS.hostname
-    assert report.header["From"] == f"<postmaster@{domain}>"
+    assert report.header["From"] == "<postmaster@a.mssante.fr>"
 
 
 def test_several_recipients_share_a_report_each_with_its_own_fields() -> None:
@@ -179,7 +190,7 @@ def test_several_recipients_share_a_report_each_with_its_own_fields() -> None:
     passed_on = ReportedRecipient(
         "x@c.mssante.fr", Action.RELAYED, "2.1.9", None, "250 2.0.0 Ok: queued as é\r\nX: y"
     )
-    report = read_report(build_report(replace(FACTS, recipients=(*recipients, passed_on))))
+    report = read_report(made(replace(FACTS, recipients=(*recipients, passed_on))))
     *told, last = report.recipients
     assert [fields["Final-Recipient"] for fields in told] == [
         f"rfc822;r{n}@a.mssante.fr" for n in range(1000)
@@ -199,9 +210,9 @@ def test_several_recipients_share_a_report_each_with_its_own_fields() -> None:
 
 
 def test_a_long_diagnostic_is_cut() -> None:
-    passed_on = replace(CLAIRE, action=Action.RELAYED, diagnostic="é" * 5000)
-    (fields,) = read_report(build_report(replace(FACTS, recipients=(passed_on,)))).recipients
-    assert fields["Diagnostic-Code"].startswith(r"smtp; \C3\A9")
+    passed_on = replace(CLAIRE, action=Action.RELAYED, diagnostic="250 " + "é" * 5000)
+    (fields,) = read_report(made(replace(FACTS, recipients=(passed_on,)))).recipients
+    assert fields["Diagnostic-Code"].startswith(r"smtp; 250 \C3\A9")
     assert len(fields["Diagnostic-Code"]) < 998
 
 
@@ -233,7 +244,7 @@ def test_the_original_header_section_comes_back_to_the_octet(
     headers: bytes, smtputf8: bool, kind: str, eight_bit: bool
 ) -> None:
     # RFC 6522 §4: quoted-printable for broken headers; RFC 6533 §5
-    octets = build_report(replace(FACTS, headers=headers, smtputf8=smtputf8))
+    octets = made(replace(FACTS, headers=headers, smtputf8=smtputf8))
     report = read_report(octets)
     assert (report.original_type, report.original) == (kind, headers)
     assert octets.isascii() != eight_bit
@@ -251,7 +262,7 @@ def test_the_original_header_section_comes_back_to_the_octet(
     ids=["whole", "one-more", "many", "long-last", "one-line"],
 )
 def test_of_a_long_header_section_whole_lines_come_back(headers: bytes, kept: int) -> None:
-    report = read_report(build_report(replace(FACTS, headers=headers)))
+    report = read_report(made(replace(FACTS, headers=headers)))
     if len(headers) <= 64 * 1024:
         assert report.original == headers
     else:
@@ -260,14 +271,14 @@ def test_of_a_long_header_section_whole_lines_come_back(headers: bytes, kept: in
 
 def test_a_boundary_in_the_original_is_not_ours() -> None:
     forged = f"X: y\r\n--{FACTS.message_id}.0--\r\n--{FACTS.message_id}.1\r\n".encode()
-    report = read_report(build_report(replace(FACTS, headers=forged)))
+    report = read_report(made(replace(FACTS, headers=forged)))
     assert report.header["Content-Type"].endswith(f'boundary="{FACTS.message_id}.2"')
     assert report.original == forged
 
 
 def test_a_sender_in_utf8_is_written_as_it_is() -> None:
     # RFC 6532 §3; such a message came with SMTPUTF8, and the report goes with it
-    octets = build_report(replace(FACTS, to="hélène@b.fr", smtputf8=True))
+    octets = made(replace(FACTS, to="hélène@b.fr", smtputf8=True))
     assert octets.split(b"\r\n")[1] == "To: <hélène@b.fr>".encode()
 
 
@@ -304,6 +315,104 @@ def test_our_own_mistakes_are_not_written_either() -> None:
         build_report(replace(FACTS, hostname="smtp.a.mssante.fr\r\nBcc: x@evil.fr"))
     with pytest.raises(ValueError, match="too long"):
         build_report(replace(FACTS, hostname="a" * 2000))
+
+
+LOST = ReportedRecipient(
+    "paul@b.mssante.fr",
+    Action.FAILED,
+    "5.1.1",
+    "rfc822;Paul@b.mssante.fr",
+    diagnostic="550 5.1.1 No such mailbox here",
+    cause=Cause.ADDRESS,
+    remote="mx1.b.mssante.fr",
+    last_attempt=FACTS.at,
+)
+
+
+def test_a_failure_tells_programs_all_that_is_known() -> None:
+    # RFC 3464 §2.3, in its order
+    late = replace(
+        LOST,
+        action=Action.DELAYED,
+        status="4.4.1",
+        diagnostic="Connection refused",
+        retry_until=FACTS.at + timedelta(days=5),
+    )
+    octets = made(replace(FACTS, recipients=(LOST, late)))
+    status = octets.split(b"Content-Type: message/delivery-status\r\n\r\n")[1]
+    _, lost, delayed, _ = status.decode("ascii").split("\r\n\r\n", 3)
+    assert lost.split("\r\n") == [
+        "Original-Recipient: rfc822;Paul@b.mssante.fr",
+        "Final-Recipient: rfc822;paul@b.mssante.fr",
+        "Action: failed",
+        "Status: 5.1.1",
+        "Remote-MTA: dns; mx1.b.mssante.fr",
+        "Diagnostic-Code: smtp; 550 5.1.1 No such mailbox here",
+        "Last-Attempt-Date: Sun, 22 Nov 2026 10:11:13 +0100",
+    ]
+    assert delayed.split("\r\n")[:8] == [
+        "Original-Recipient: rfc822;Paul@b.mssante.fr",
+        "Final-Recipient: rfc822;paul@b.mssante.fr",
+        "Action: delayed",
+        "Status: 4.4.1",
+        "Remote-MTA: dns; mx1.b.mssante.fr",
+        "Diagnostic-Code: x-mssante; Connection refused",
+        "Last-Attempt-Date: Sun, 22 Nov 2026 10:11:13 +0100",
+        "Will-Retry-Until: Fri, 27 Nov 2026 10:11:13 +0100",
+    ]
+
+
+@pytest.mark.parametrize("remote", ["", "mx b.fr", "mx\r\nX: y", "é.fr", "x" * 254, "a;b", "(x)"])
+def test_a_host_with_no_name_of_one_is_not_named(remote: str) -> None:
+    (fields,) = read_report(
+        made(replace(FACTS, recipients=(replace(LOST, remote=remote),)))
+    ).recipients
+    assert "Remote-MTA" not in fields
+
+
+WHOLE = replace(FACTS, recipients=(LOST,), returned=Return.FULL)
+MESSAGE = (
+    b"From: dr@b.mssante.fr\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    b"caf\xc3\xa9\r\n.\r\n--b--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("smtputf8", "eight_bit", "kind", "encoding"),
+    [
+        (False, True, "message/rfc822", "8bit"),
+        (True, True, "message/global", "8bit"),
+        (True, False, "message/global", "8bit"),
+    ],
+)
+def test_a_message_goes_back_as_it_came(
+    smtputf8: bool, eight_bit: bool, kind: str, encoding: str
+) -> None:
+    # RFC 3461 §4.3; RFC 2046 §5.2.1 and RFC 6532 §3.7: in no other encoding
+    built = build_report(replace(WHOLE, smtputf8=smtputf8, eight_bit=eight_bit))
+    assert (built.whole, built.eight_bit, built.smtputf8) == (True, True, smtputf8)
+    octets = octets_of(built, MESSAGE)
+    assert read_report(octets).original == MESSAGE
+    parsed = email.message_from_bytes(octets, policy=policy.SMTP)
+    assert parsed["Content-Transfer-Encoding"] == encoding
+    _, _, original = parsed.iter_parts()
+    assert original.get_content_type() == kind
+    assert original["Content-Transfer-Encoding"] == encoding
+
+
+def test_a_message_of_seven_bits_makes_a_report_of_seven_bits() -> None:
+    built = build_report(replace(WHOLE, eight_bit=False))
+    assert not built.eight_bit
+    octets = octets_of(built, b"Subject: x\r\n\r\nno end of line")
+    assert b"8bit" not in octets
+    assert read_report(octets).original == b"Subject: x\r\n\r\nno end of line"
+    parsed = email.message_from_bytes(octets, policy=policy.SMTP)
+    _, _, original = parsed.iter_parts()
+    (message,) = cast("list[Message]", original.get_payload())
+    assert message["Subject"] == "x"
+    assert message.get_payload() == "no end of line"
 
 
 ADDRESS = st.one_of(
@@ -343,6 +452,20 @@ SECTION = st.one_of(
 )
 
 
+SAID = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+    st.lists(
+        st.sampled_from(
+            (
+                *("550 ", "5.1.1 ", "\r\n", "\n", "\r", "\0", "\u2028", "\x85", "é", "--", "="),
+                *("x" * 999, f"--{FACTS.message_id}.0", "Action: delivered", "\t", " "),
+            )
+        ),
+        max_size=12,
+    ).map("".join),
+)
+
+
 @pytest.mark.fuzz
 @given(
     to=ADDRESS,
@@ -354,7 +477,11 @@ SECTION = st.one_of(
             st.sampled_from(Action),
             st.just(DELIVERED_STATUS),
             st.one_of(st.none(), ORCPT),
-            st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+            SAID,
+            st.sampled_from(Cause),
+            st.one_of(st.just("mx.b.fr"), SAID),
+            st.one_of(st.none(), st.just(FACTS.at)),
+            st.one_of(st.none(), st.just(FACTS.at)),
         ),
         min_size=1,
         max_size=4,
@@ -377,11 +504,11 @@ def test_nobody_injects_anything_into_a_report(
     smtputf8: bool,
 ) -> None:
     facts = replace(FACTS, to=to, envid=envid, headers=headers, smtputf8=smtputf8)
-    octets = build_report(replace(facts, recipients=tuple(recipients)))
+    octets = made(replace(facts, recipients=tuple(recipients)))
     report = read_report(octets)  # no field, no part and no line that is not ours
     assert octets.isascii() or smtputf8 or not to.isascii()
     assert report.header["To"] == f"<{parse_address(to)}>"
-    assert report.header["From"] == f"<postmaster@{recipients[0].address.rpartition('@')[2]}>"
+    assert report.header["From"] == "<postmaster@a.mssante.fr>"
     assert report.message.get("Original-Envelope-Id") == (
         None if envid is None else decode_xtext(envid)
     )
@@ -393,3 +520,38 @@ def test_nobody_injects_anything_into_a_report(
         assert fields["Action"] == recipient.action
         assert ("Diagnostic-Code" in fields) == bool(recipient.diagnostic)
     assert report.original == headers
+
+
+LINE = made_of(
+    *(b"--", b"--b", b".", b"Subject: ", b"Content-Type: message/rfc822", b"multipart/mixed"),
+    *(b"=", b" ", b"\t", "é".encode(), b"\xe9", b"x" * 60, b"; boundary=b", b"From ", b": "),
+    max_size=8,
+)
+
+
+@pytest.mark.fuzz
+@given(
+    lines=st.lists(LINE, max_size=30),
+    smtputf8=st.booleans(),
+    diagnostic=SAID,
+    end=st.sampled_from([b"", b"\r\n"]),
+)
+def test_no_message_escapes_from_the_part_that_it_goes_back_in(
+    lines: list[bytes], smtputf8: bool, diagnostic: str, end: bytes
+) -> None:
+    message = b"\r\n".join(lines) + end
+    recipients = (replace(LOST, diagnostic=diagnostic), CLAIRE)
+    built = build_report(replace(WHOLE, smtputf8=smtputf8, recipients=recipients))
+    octets = octets_of(built, message)
+    report = read_report(octets)
+    assert report.original == message
+    assert [fields["Action"] for fields in report.recipients] == ["failed", "delivered"]
+    parsed = email.message_from_bytes(octets, policy=policy.compat32)
+    words, status, original = cast("list[Message]", parsed.get_payload())
+    assert words.get_content_type() == "text/plain"
+    assert status.get_content_type() == "message/delivery-status"
+    of_message, lost, delivered, *rest = cast("list[Message]", status.get_payload())
+    assert rest == [] or [str(one).strip() for one in rest] == [""]
+    assert of_message["Reporting-MTA"] == "dns; smtp.a.mssante.fr"
+    assert (lost["Status"], delivered["Status"]) == ("5.1.1", "2.1.5")
+    assert original.get_content_type() == ("message/global" if smtputf8 else "message/rfc822")

@@ -6,13 +6,16 @@ import re
 from dataclasses import dataclass
 from email import policy
 
+from relay.reports import Report
+
 HEADER = (
     *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version"),
     "Content-Type",
 )
 OF_MESSAGE = re.compile(r"(Original-Envelope-Id )?Reporting-MTA Arrival-Date")
 OF_RECIPIENT = re.compile(
-    r"(Original-Recipient )?Final-Recipient Action Status( Diagnostic-Code)?"
+    r"(Original-Recipient )?Final-Recipient Action Status( Remote-MTA)?( Diagnostic-Code)?"
+    r"( Last-Attempt-Date)?( Will-Retry-Until)?"
 )  # RFC 3464 §2.2, §2.3
 
 Fields = dict[str, str]
@@ -30,6 +33,14 @@ class ReadReport:
     original: bytes
 
 
+def octets_of(report: Report, original: bytes = b"") -> bytes:
+    """A report as it is sent, with the message in it if it returns all of that."""
+    octets = report.opening + (original if report.whole else b"") + report.closing
+    assert report.eight_bit or octets.isascii()
+    assert report.smtputf8 or octets.partition(b"\r\n\r\n")[0].isascii()
+    return octets
+
+
 def read_report(octets: bytes) -> ReadReport:
     """Take a report apart after checking its lines, its fields and its parts."""
     lines = octets.split(b"\r\n")
@@ -41,7 +52,7 @@ def read_report(octets: bytes) -> ReadReport:
     opening, _, body = octets.partition(b"\r\n\r\n")
     header = _fields(opening.replace(b"\r\n ", b" ").decode())
     encoding = header.pop("Content-Transfer-Encoding", "7bit")
-    assert encoding == ("7bit" if body.isascii() else "8bit")
+    assert encoding == "8bit" or (encoding == "7bit" and body.isascii())
     assert tuple(header) == HEADER
     assert parsed.get_content_type() == "multipart/report"
     assert parsed.get_param("report-type") == "delivery-status"
@@ -87,5 +98,5 @@ def _original(part: bytes) -> tuple[str, bytes]:
     if fields["Content-Transfer-Encoding"] == "quoted-printable":
         assert max(map(len, body.split(b"\r\n"))) <= 76
         return fields["Content-Type"], binascii.a2b_qp(body)
-    assert (fields["Content-Transfer-Encoding"] == "7bit") == body.isascii()
+    assert fields["Content-Transfer-Encoding"] == "8bit" or body.isascii()
     return fields["Content-Type"], body

@@ -1,0 +1,85 @@
+"""What was answered, read for a report: the enhanced status code, and what its sender can do.
+
+Pure.  A reply is what a peer chose to say: its code decides what became of the message, and its
+enhanced code is believed only where it agrees with it (RFC 2034 §4).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from relay.report_facts import Cause
+
+# A reply, before which the name of the host may stand as in the errors of an attempt.
+_REPLY: Final = re.compile(
+    r"(?:(?P<host>[A-Za-z0-9._-]{1,253}): )?(?P<said>(?P<digit>[2-5])[0-5][0-9](?:[ -]"
+    r"(?:(?P<class>[245])\.(?P<subject>0|[1-9][0-9]{0,2})\.(?P<detail>0|[1-9][0-9]{0,2})(?= |$))?"
+    r".*)?)",
+    re.DOTALL,
+)
+
+# By subject and detail, then by subject alone (RFC 3463 §3, RFC 7505 §4.2).
+_CAUSES: Final[Mapping[str, Cause]] = MappingProxyType(
+    {
+        **dict.fromkeys(("1.0", "1.1", "1.3", "1.4", "1.6"), Cause.ADDRESS),
+        **dict.fromkeys(("1.2", "1.10"), Cause.DOMAIN),
+        **dict.fromkeys(("1.7", "1.8"), Cause.REFUSED),
+        "2.1": Cause.CLOSED,
+        "2.2": Cause.FULL,
+        **dict.fromkeys(("2.3", "3.4"), Cause.TOO_BIG),
+        **dict.fromkeys(("4.5", "4.6"), Cause.OTHER),  # congestion, a loop: it was reached
+        "4": Cause.UNREACHABLE,
+        "6": Cause.FORM,
+        "7": Cause.REFUSED,
+    }
+)
+
+# Why an attempt came to no answer about the recipient: the codes are those that Postfix gives, too.
+_REASONS: Final[Mapping[str, tuple[str, Cause]]] = MappingProxyType(
+    {
+        "connection": ("4.1", Cause.UNREACHABLE),
+        "timeout": ("4.2", Cause.UNREACHABLE),
+        "no-route": ("4.4", Cause.UNREACHABLE),
+        "no-starttls": ("7.4", Cause.UNSAFE),
+        "tls": ("7.5", Cause.UNSAFE),
+        "server": ("7.5", Cause.UNSAFE),
+        "not-listed": ("7.1", Cause.NOT_LISTED),
+        "expired": ("4.7", Cause.UNREACHABLE),  # RFC 3463 §3.5
+        "dropped": ("0.0", Cause.DROPPED),
+    }
+)
+_NULL_MX: Final = ("1.10", Cause.DOMAIN)  # RFC 7505 §4.2
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A status code (RFC 3463), a cause, the text to quote, and the host that said it, if told."""
+
+    status: str
+    cause: Cause
+    text: str
+    host: str = ""
+
+
+def judge(text: str, reason: str, *, permanent: bool) -> Judged:
+    """What an answer, or the lack of one, means.
+
+    `text` is the reply `CODE ENH words` or the error of the attempt, `reason` the label of that
+    error (as in AttemptFailed; `expired` where nothing is known but that time ran out, `dropped`
+    for what an operator took out), empty if the peer answered; `permanent` whether it is so for
+    good, which only decides where the reply does not: a message that was given up has the code of
+    its last delay.
+    """
+    reply = _REPLY.fullmatch(text)
+    if reply is not None and reply["digit"] in "45":
+        agreed = reply["class"] == reply["digit"]
+        detail = f"{reply['subject']}.{reply['detail']}" if agreed else "0.0"
+        cause = _CAUSES.get(detail) or _CAUSES.get(detail.partition(".")[0], Cause.OTHER)
+        return Judged(f"{reply['digit']}.{detail}", cause, reply["said"], reply["host"] or "")
+    found = _REASONS.get(reason) or _REASONS.get(reason.partition("-")[0])
+    if permanent and reason == "no-route":
+        found = _NULL_MX
+    detail, cause = found or ("0.0", Cause.OTHER)
+    return Judged(f"{5 if permanent else 4}.{detail}", cause, text)

@@ -1,0 +1,94 @@
+"""The words of a delivery report, for people: French first, then English.
+
+Pure.  First what happened and what its reader should do, without jargon; what servers said comes
+last, as they said it.  Reports of success are MSSanté's *accusé de réception* (DOMAIN §3.3).
+"""
+
+from email.header import Header
+from typing import Final
+
+from relay.report_facts import Action, ReportedRecipient, ReportFacts
+from relay.report_parts import shown
+from relay.report_texts import ENGLISH, FRENCH, Language
+
+_LINE: Final = 76  # octets of a line with encoded words, RFC 2047 §2
+_SUCCESSES: Final = frozenset({Action.DELIVERED, Action.RELAYED})
+
+
+def subject(facts: ReportFacts) -> list[str]:
+    """The Subject field by what the report tells, in encoded words (RFC 2047), as lines."""
+    actions = {recipient.action for recipient in facts.recipients}
+    if facts.notice_of:
+        text = "Rapport non remis / Undelivered report"
+    elif actions == {Action.FAILED}:
+        text = "Message non remis / Message not delivered"
+    elif Action.FAILED in actions:
+        text = "Message non remis à tous / Message not delivered to all"
+    elif Action.DELAYED in actions:
+        text = "Message retardé / Message delayed"
+    elif actions == {Action.RELAYED}:
+        text = "Message transmis / Message relayed"
+    else:
+        text = "Accusé de réception / Delivery report"
+    encoded = Header(text, "utf-8", maxlinelen=_LINE, header_name="Subject").encode()
+    return f"Subject: {encoded}".split("\n")
+
+
+def words(facts: ReportFacts) -> str:
+    """The text of a report, in lines with CRLF between them."""
+    sections = [_section(facts, FRENCH), _section(facts, ENGLISH)]
+    said = [
+        line
+        for recipient in facts.recipients
+        if recipient.action not in _SUCCESSES and recipient.diagnostic
+        for line in (f"  {_named(recipient)}", f"    {shown(recipient.diagnostic)}")
+    ]
+    if said:
+        sections.append(["Réponses reçues / What was answered:", *said])
+    return "\r\n\r\n* * *\r\n\r\n".join("\r\n".join(section) for section in sections)
+
+
+def _named(recipient: ReportedRecipient) -> str:
+    return (
+        f"{recipient.address} ({shown(recipient.remote)})"
+        if recipient.remote
+        else (recipient.address)
+    )
+
+
+def _section(facts: ReportFacts, language: Language) -> list[str]:
+    successes = {recipient.action for recipient in facts.recipients} & _SUCCESSES
+    receipt = all(recipient.action in _SUCCESSES for recipient in facts.recipients)
+    arrival = language.date(facts.arrival)
+    lines = [(language.receipt if receipt else language.report).format(facts.hostname)]
+    if facts.notice_of:
+        lines.append(language.notice.format(facts.notice_of, arrival))
+    else:
+        lines.append(language.arrival.format(arrival))
+    for (action, *advice), addresses in _groups(facts, language).items():
+        lines += ["", language.heads[action], *addresses, *advice]
+    return [*lines, "", language.unread] if successes else lines
+
+
+def _groups(
+    facts: ReportFacts, language: Language
+) -> dict[tuple[Action, *tuple[str, ...]], list[str]]:
+    """The recipients that the same is to be said of, under what is said: the worst first."""
+    groups: dict[tuple[Action, *tuple[str, ...]], list[str]] = {}
+    order = {action: number for number, action in enumerate(Action)}
+    for recipient in sorted(facts.recipients, key=lambda one: order[one.action]):
+        said = _advice(recipient, language, heard=not facts.notice_of)
+        groups.setdefault((recipient.action, *said), []).append(f"  {recipient.address}")
+    return groups
+
+
+def _advice(recipient: ReportedRecipient, language: Language, *, heard: bool) -> tuple[str, ...]:
+    """What it is, and what to do about it, where its reader is `heard` as the sender."""
+    if recipient.action in _SUCCESSES:
+        return ()
+    what, remedy = language.causes[recipient.cause]
+    if recipient.action is Action.FAILED:
+        return (what, remedy) if heard else (what,)
+    if recipient.retry_until is None:
+        return (what,)
+    return (what, language.patience.format(language.date(recipient.retry_until)))

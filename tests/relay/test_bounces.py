@@ -1,0 +1,398 @@
+"""Who is told of what (RFC 3461 §4.1, §5.2), and what nobody ever answers."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from relay.address import parse_address
+from relay.bounces import (
+    FULL_LIMIT,
+    Became,
+    Original,
+    is_report,
+    notice_of,
+    notify_text,
+    report_of,
+    wanted,
+)
+from relay.errors import SyntaxRefused
+from relay.parameters import Notify, Return
+from relay.queue import State
+from relay.report_facts import Action, Cause, ReportFacts
+from relay.reports import build_report
+from tests.support.reports import octets_of, read_report
+
+ARRIVAL = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
+NOW = ARRIVAL + timedelta(hours=4)
+UNTIL = ARRIVAL + timedelta(days=5)
+LETTER = b"From: <dr@a.fr>\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=x\r\n"
+MDN = b"Content-Type: multipart/report; report-type=disposition-notification;\r\n boundary=x\r\n"
+DSN = b"Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n"
+ORIGINAL = Original("id0", "dr@a.fr", ARRIVAL, "QQ1", None, 5000, LETTER, smtputf8=False)
+PEER = "claire@b.fr"
+POSTMASTER = parse_address("admin@a.fr")
+
+DELIVERED = Became(PEER, State.DELIVERED, reply="250 2.0.0 Ok")
+HANDED_ON = replace(DELIVERED, dsn=True)
+HERE = replace(DELIVERED, reply="", here=True)
+REFUSED = Became(PEER, State.FAILED, reply="550 5.1.1 Nobody")
+LATE = Became(PEER, State.WAITING, reply="450 4.2.1 Suspended", retry_until=UNTIL)
+GIVEN_UP = replace(LATE, retry_until=None)
+
+
+def told(original: Original, *became: Became) -> ReportFacts | None:
+    return report_of(original, became, hostname="smtp.a.fr", report_id="id1", now=NOW)
+
+
+def noticed(original: Original, *became: Became) -> ReportFacts | None:
+    return notice_of(
+        original, became, hostname="smtp.a.fr", report_id="id1", now=NOW, postmaster=POSTMASTER
+    )
+
+
+# NOTIFY by outcome.
+
+
+@pytest.mark.parametrize(
+    ("notify", "asked"),
+    [
+        ("", {Action.FAILED, Action.DELAYED}),
+        ("NEVER", set()),
+        ("FAILURE", {Action.FAILED}),
+        ("DELAY", {Action.DELAYED}),
+        ("SUCCESS", {Action.DELIVERED, Action.RELAYED}),
+        ("SUCCESS,FAILURE", {Action.DELIVERED, Action.RELAYED, Action.FAILED}),
+        ("FAILURE,DELAY", {Action.FAILED, Action.DELAYED}),
+        ("SUCCESS,FAILURE,DELAY", set(Action)),
+    ],
+)
+@pytest.mark.parametrize(
+    ("became", "action"),
+    [
+        (DELIVERED, Action.RELAYED),
+        (HANDED_ON, None),  # the peer reports itself, RFC 3461 §5.2.1
+        (HERE, Action.DELIVERED),
+        (REFUSED, Action.FAILED),
+        (LATE, Action.DELAYED),
+        (GIVEN_UP, Action.FAILED),
+    ],
+    ids=["relayed", "handed-on", "here", "refused", "late", "given-up"],
+)
+def test_senders_hear_of_what_they_asked_for(
+    notify: str, asked: set[Action], became: Became, action: Action | None
+) -> None:
+    facts = told(ORIGINAL, replace(became, notify=notify))
+    if action in asked:
+        assert facts is not None
+        assert [recipient.action for recipient in facts.recipients] == [action]
+    else:
+        assert facts is None
+
+
+@pytest.mark.parametrize("became", [DELIVERED, HERE, REFUSED, LATE, GIVEN_UP])
+@pytest.mark.parametrize("notify", ["", "NEVER", "SUCCESS,FAILURE,DELAY"])
+@pytest.mark.parametrize(
+    "original",
+    [
+        replace(ORIGINAL, sender=None),
+        replace(ORIGINAL, sender=""),
+        replace(ORIGINAL, sender=None, header=DSN),
+        replace(ORIGINAL, sender=None, header=MDN),
+        replace(ORIGINAL, header=DSN),
+        replace(ORIGINAL, header=MDN),  # against RFC 8098 §3, but programs do it
+    ],
+    ids=["null", "empty", "dsn", "mdn", "dsn-with-sender", "mdn-with-sender"],
+)
+def test_reports_are_never_answered(original: Original, notify: str, became: Became) -> None:
+    # RFC 3461 §6, RFC 3464 §2, RFC 8098 §2.1 and §3
+    assert told(original, replace(became, notify=notify)) is None
+    notice = noticed(original, replace(became, notify=notify))
+    assert (notice is not None) == (became in {REFUSED, GIVEN_UP})
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        LETTER,
+        b"Auto-Submitted: auto-generated\r\n" + LETTER,  # results that an application sends
+        b"Auto-Submitted: auto-replied\r\n" + LETTER,
+        b"Content-Type: multipart/report; report-type=feedback-report\r\n",  # RFC 5965
+        b"Content-Type: text/plain; report-type=delivery-status\r\n",
+        b"X: multipart/report\r\nSubject: Content-Type: multipart/report\r\n",
+        b"Disposition-Notification-To: <dr@a.fr>\r\n",  # asks for one, and is none
+    ],
+)
+def test_all_other_mail_is_answered(header: bytes) -> None:
+    assert not is_report(header)
+    assert told(replace(ORIGINAL, header=header), REFUSED) is not None
+    assert noticed(replace(ORIGINAL, header=header), REFUSED) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        MDN,
+        DSN,
+        b"X: y\r\ncontent-TYPE : MULTIPART/Report;\r\n\tb=x; Report-Type=Delivery-Status\r\n",
+        b'Content-Type: multipart/report; report-type="disposition-notification"\r\n',
+        b"Content-Type:multipart/report\r\n",
+        b"Content-Type: multipart/report; report-type*=utf-8''delivery-status\r\n",
+        b"Content-Type: text/plain\r\nContent-Type: multipart/report\r\n",
+        b"Content-Type: multipart/report; report-type=delivery-status",
+    ],
+)
+def test_reports_are_known_by_their_type(header: bytes) -> None:
+    assert is_report(header)
+
+
+@pytest.mark.fuzz
+@given(
+    st.one_of(
+        st.binary(),
+        st.builds(lambda rest: b"Content-Type: multipart/report" + rest, st.binary(max_size=200)),
+    )
+)
+@example(b"Content-Type: multipart/report" + b';";' * 80_000)
+def test_no_header_section_is_too_broken_to_be_judged(header: bytes) -> None:
+    assert is_report(header) in {True, False}
+
+
+def test_notify_is_kept_as_text_and_read_back() -> None:
+    for asked in ({Notify.NEVER}, {Notify.DELAY, Notify.SUCCESS}, set(Notify) - {Notify.NEVER}):
+        assert wanted(notify_text(asked)) == asked
+    assert notify_text({Notify.DELAY, Notify.SUCCESS, Notify.FAILURE}) == "SUCCESS,FAILURE,DELAY"
+    assert notify_text(None) == ""
+    assert wanted("") == {Notify.FAILURE, Notify.DELAY}
+
+
+# What the report says.
+
+
+@pytest.mark.parametrize(
+    ("became", "status", "diagnostic", "cause"),
+    [
+        # No answer at all.
+        (("mx.b.fr: Connection refused", "connection"), "4.4.1", "x-mssante", Cause.UNREACHABLE),
+        # The banner, EHLO and STARTTLS, refused: the host may change its mind.
+        (("mx.b.fr: 554 5.3.2 No service", "connection"), "5.3.2", "smtp", Cause.OTHER),
+        (("mx.b.fr: 421 4.3.2 Busy", "connection"), "4.3.2", "smtp", Cause.OTHER),
+        (("mx.b.fr offers no STARTTLS", "no-starttls"), "4.7.4", "x-mssante", Cause.UNSAFE),
+        (("mx.b.fr: TLS failed: alert", "tls"), "4.7.5", "x-mssante", Cause.UNSAFE),
+        # The certificate.
+        (("server refused by rule name: x", "server-name"), "4.7.5", "x-mssante", Cause.UNSAFE),
+        # MAIL, RCPT, DATA, and the end of the message.
+        ("550 5.7.1 Sender not listed", "5.7.1", "smtp", Cause.REFUSED),
+        ("552 5.3.4 Too big", "5.3.4", "smtp", Cause.TOO_BIG),
+        ("550 5.1.1 Nobody", "5.1.1", "smtp", Cause.ADDRESS),
+        ("452 4.2.2 Full", "4.2.2", "smtp", Cause.FULL),
+        ("554 5.5.1 No recipients", "5.5.1", "smtp", Cause.OTHER),
+        ("554 5.6.0 Virus found", "5.6.0", "smtp", Cause.FORM),
+        ("421 4.4.2 Too slow", "4.4.2", "smtp", Cause.UNREACHABLE),
+        ("550 no enhanced code", "5.0.0", "smtp", Cause.OTHER),
+        # Garbage, silence, and an end in the middle.
+        (("mx.b.fr: Malformed SMTP response", "connection"), "4.4.1", "x-mssante",
+         Cause.UNREACHABLE),
+        (("the conversation took too long", "timeout"), "4.4.2", "x-mssante", Cause.UNREACHABLE),
+        (("mx.b.fr: Connection lost", "connection"), "4.4.1", "x-mssante", Cause.UNREACHABLE),
+        # Before anybody was asked.
+        (("MX of b.fr could not be found", "no-route"), "4.4.4", "x-mssante", Cause.UNREACHABLE),
+        (("b.fr is not on the white list now", "not-listed"), "4.7.1", "x-mssante",
+         Cause.NOT_LISTED),
+    ],
+)  # fmt: skip
+def test_each_stage_at_which_it_can_fail_has_its_status(
+    became: str | tuple[str, str], status: str, diagnostic: str, cause: Cause
+) -> None:
+    # The matrix of ANCHORS §1b: one case for each command
+    reply, reason = (became, "") if isinstance(became, str) else became
+    state = State.FAILED if reply.startswith("5") else State.WAITING
+    one = Became(PEER, state, reply=reply, reason=reason, last_attempt=NOW)
+    facts = told(ORIGINAL, one)
+    assert facts is not None
+    assert facts.recipients[0].cause is cause
+    (fields,) = read_report(octets_of(build_report(facts))).recipients
+    assert fields["Action"] == "failed"
+    assert fields["Status"] == status
+    assert fields["Diagnostic-Code"].startswith(f"{diagnostic}; ")
+    assert fields["Last-Attempt-Date"] == "Mon, 23 Nov 2026 12:00:00 +0000"
+    assert "Will-Retry-Until" not in fields
+
+
+def test_a_delay_is_told_with_its_times() -> None:
+    late = replace(LATE, last_attempt=NOW, remote="mx.b.fr")
+    facts = told(ORIGINAL, late)
+    assert facts is not None
+    (fields,) = read_report(octets_of(build_report(facts))).recipients
+    assert fields == {
+        "Final-Recipient": "rfc822;claire@b.fr",
+        "Action": "delayed",
+        "Status": "4.2.1",
+        "Remote-MTA": "dns; mx.b.fr",
+        "Diagnostic-Code": "smtp; 450 4.2.1 Suspended",
+        "Last-Attempt-Date": "Mon, 23 Nov 2026 12:00:00 +0000",
+        "Will-Retry-Until": "Sat, 28 Nov 2026 08:00:00 +0000",
+    }
+
+
+def test_a_delay_has_the_class_of_one_whatever_the_peer_says() -> None:
+    facts = told(
+        ORIGINAL, replace(LATE, reply="mx.b.fr: 554 5.3.2 No service", reason="connection")
+    )
+    assert facts is not None
+    assert facts.recipients[0].status == "4.3.2"
+
+
+def test_who_was_given_up_unheard_has_run_out_of_time() -> None:
+    facts = told(ORIGINAL, Became(PEER, State.WAITING))
+    assert facts is not None
+    (one,) = facts.recipients
+    assert (one.action, one.status, one.cause) == (Action.FAILED, "4.4.7", Cause.UNREACHABLE)
+
+
+def test_what_an_operator_dropped_says_so() -> None:
+    facts = told(ORIGINAL, Became(PEER, State.FAILED, reason="dropped"))
+    assert facts is not None
+    report = read_report(octets_of(build_report(facts)))
+    assert report.recipients[0]["Status"] == "5.0.0"
+    assert "L'administrateur de votre messagerie a retiré ce message" in report.words
+
+
+def test_several_fates_share_a_report_and_those_nobody_asked_for_are_left_out() -> None:
+    became = (
+        replace(REFUSED, address="r@b.fr", orcpt="rfc822;old+2Br@b.fr"),
+        replace(REFUSED, address="never@b.fr", notify="NEVER"),
+        replace(LATE, address="l@b.fr"),
+        replace(DELIVERED, address="d@b.fr", notify="SUCCESS"),
+        replace(DELIVERED, address="quiet@b.fr"),
+        replace(HANDED_ON, address="h@b.fr", notify="SUCCESS"),
+    )
+    facts = told(ORIGINAL, *became)
+    assert facts is not None
+    report = read_report(octets_of(build_report(facts)))
+    assert [
+        (fields["Final-Recipient"], fields["Action"], fields["Status"])
+        for fields in report.recipients
+    ] == [
+        ("rfc822;r@b.fr", "failed", "5.1.1"),
+        ("rfc822;l@b.fr", "delayed", "4.2.1"),
+        ("rfc822;d@b.fr", "relayed", "2.1.9"),
+    ]
+    assert report.recipients[0]["Original-Recipient"] == "rfc822;old+r@b.fr"
+    assert report.message["Original-Envelope-Id"] == "QQ1"
+    assert report.header["To"] == "<dr@a.fr>"
+    assert report.header["From"] == "<postmaster@a.fr>"  # ours: the peer's would be a forgery
+    assert report.header["Message-ID"] == "<id1@smtp.a.fr>"
+    assert report.original == LETTER
+
+
+@pytest.mark.parametrize(
+    ("ret", "became", "size", "returned"),
+    [
+        ("FULL", REFUSED, FULL_LIMIT, Return.FULL),
+        ("FULL", GIVEN_UP, 5000, Return.FULL),
+        ("FULL", REFUSED, FULL_LIMIT + 1, Return.HDRS),
+        ("HDRS", REFUSED, 5000, Return.HDRS),
+        (None, REFUSED, 5000, Return.HDRS),
+        ("FULL", LATE, 5000, Return.HDRS),
+        ("FULL", replace(DELIVERED, notify="SUCCESS"), 5000, Return.HDRS),
+    ],
+)
+def test_the_whole_message_goes_back_only_where_it_failed(
+    ret: str | None, became: Became, size: int, returned: Return
+) -> None:
+    # RFC 3461 §4.3
+    facts = told(replace(ORIGINAL, ret=ret, size=size), became)
+    assert facts is not None
+    assert facts.returned is returned
+
+
+def test_one_failure_among_others_returns_the_whole_message() -> None:
+    full = replace(ORIGINAL, ret="FULL")
+    facts = told(full, LATE, replace(REFUSED, address="x@b.fr"))
+    assert facts is not None
+    assert facts.returned is Return.FULL
+
+
+def test_parameters_that_cannot_be_told_do_not_keep_a_failure_untold() -> None:
+    facts = told(replace(ORIGINAL, envid="a+0D"), replace(REFUSED, orcpt="rfc822;a\r\nX: y"))
+    assert facts is not None
+    assert facts.envid is None
+    assert facts.recipients[0].orcpt is None
+    build_report(facts)
+
+
+def test_a_sender_that_is_no_address_is_refused_when_the_report_is_written() -> None:
+    facts = told(replace(ORIGINAL, sender="dr@a.fr>\r\nBcc: x"), REFUSED)
+    assert facts is not None
+    with pytest.raises(SyntaxRefused):
+        build_report(facts)
+
+
+def test_the_writer_of_a_receipt_is_the_postmaster_of_the_mailbox() -> None:
+    receipt = told(ORIGINAL, replace(HERE, notify="SUCCESS"))
+    postmaster = told(ORIGINAL, replace(HERE, notify="SUCCESS", address="postmaster"))
+    assert receipt is not None
+    assert postmaster is not None
+    assert (receipt.domain, postmaster.domain) == ("b.fr", "smtp.a.fr")
+
+
+# Notices to the postmaster.
+
+
+def test_a_report_that_failed_comes_to_the_postmaster_without_anything_of_the_message() -> None:
+    ins = "123456789012345@patient.mssante.fr"
+    lost = Became(ins, State.FAILED, reply=f"550 5.1.1 <{ins}> unknown", last_attempt=NOW)
+    original = replace(ORIGINAL, sender=None, header=DSN + b"Subject: secret\r\n", ret="FULL")
+    facts = noticed(original, replace(lost, orcpt=f"rfc822;{ins}"))
+    assert facts is not None
+    octets = octets_of(build_report(facts))
+    report = read_report(octets)
+    assert b"123456789012345" not in octets
+    assert b"secret" not in octets
+    assert report.original_type == ""
+    assert report.header["To"] == "<admin@a.fr>"
+    assert "message id0" in report.words
+    assert report.recipients == [
+        {
+            "Final-Recipient": "rfc822;***@patient.mssante.fr",
+            "Action": "failed",
+            "Status": "5.1.1",
+            "Diagnostic-Code": "smtp; 550 5.1.1 <***@patient.mssante.fr> unknown",
+            "Last-Attempt-Date": "Mon, 23 Nov 2026 12:00:00 +0000",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("x@b.fr", "x@b.fr"),
+        ('"1 2"@patient.mssante.fr', "***@patient.mssante.fr"),
+        ('"12@patient.mssante.fr"@b.fr', "***@b.fr"),
+        ("list+12=patient.mssante.fr@b.fr", "***@b.fr"),
+        ("é@patient.mssante.fr", "***@patient.mssante.fr"),
+    ],
+)
+def test_a_notice_names_no_patient_however_the_address_is_written(address: str, shown: str) -> None:
+    facts = noticed(replace(ORIGINAL, sender=None), replace(REFUSED, address=address))
+    assert facts is not None
+    (fields,) = read_report(octets_of(build_report(facts))).recipients
+    assert fields["Final-Recipient"] == f"rfc822;{shown}"
+
+
+def test_a_notice_of_a_notice_is_not_sent() -> None:
+    lost = replace(REFUSED, address=str(POSTMASTER))
+    original = replace(ORIGINAL, sender=None, header=DSN)
+    assert noticed(original, lost) is None
+    facts = noticed(original, lost, REFUSED)
+    assert facts is not None
+    assert [recipient.address for recipient in facts.recipients] == [PEER]
+
+
+def test_the_postmaster_hears_even_of_those_marked_never() -> None:
+    # RFC 3461 §6: a report's own NOTIFY is NEVER, and the notice goes to nobody's sender
+    assert noticed(replace(ORIGINAL, sender=None), replace(REFUSED, notify="NEVER")) is not None
