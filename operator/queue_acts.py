@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Final
 
 from relay.acceptance import Store
-from relay.hold_rules import Rule, Scope, add_rule, remove_rule
 from relay.journal import Journal
 from relay.queue_control import (
     Act,
@@ -27,6 +26,7 @@ from relay.queue_control import (
     work_through,
 )
 from relay.queue_filter import Filter
+from relay.queue_rules import Rule, Scope, add_rule, remove_rule
 
 from . import runtime
 from .queue_options import Actor

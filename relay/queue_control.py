@@ -6,8 +6,8 @@ transaction that only reads is looked at again, and locked, in the one that chan
 in flight is left alone: a courier has it in its hands, and may be about to hear the peer's `250`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -41,14 +41,21 @@ class Done:
     in_flight: int
 
 
-class Act(Protocol):
-    """Something done to deliveries; `ids` are rows locked by the transaction."""
+class Act:
+    """Something done to deliveries."""
 
     def eligible(self) -> ColumnElement[bool]:
         """The deliveries that it makes sense for."""
+        return true()
 
-    def apply(self, connection: Connection, touched: Sequence[Touched], now: datetime) -> None:
-        """Do it to these, which are locked until the transaction ends."""
+    def prepare(self, database: Database, ids: Sequence[int]) -> None:
+        """What takes time and is better done before the transaction that applies it."""
+
+    def apply(
+        self, connection: Connection, touched: Sequence[Touched], now: datetime
+    ) -> Sequence[Touched]:
+        """Do it to these, locked until the transaction ends; returns those that it was done to."""
+        raise NotImplementedError
 
 
 def _ids(touched: Sequence[Touched]) -> list[int]:
@@ -56,7 +63,7 @@ def _ids(touched: Sequence[Touched]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Act):
     """Due now.  With `revive` also what failed: it waits again, with a new life and all attempts.
 
     What is held stays so.
@@ -69,13 +76,15 @@ class Retry:
         waits = Standing.WAITING.condition
         return or_(waits, Standing.FAILED.condition) if self.revive else waits
 
-    def apply(self, connection: Connection, touched: Sequence[Touched], now: datetime) -> None:
+    def apply(
+        self, connection: Connection, touched: Sequence[Touched], now: datetime
+    ) -> Sequence[Touched]:
         """Set the time; for those that failed begin anew."""
         d, r = deliveries.c, delivery_recipients.c
         connection.execute(update(deliveries).where(d.id.in_(_ids(touched))).values(due=now))
         failed = [one.id for one in touched if one.was is Standing.FAILED]
         if not failed:
-            return
+            return touched
         connection.execute(
             update(deliveries)
             .where(d.id.in_(failed))
@@ -89,10 +98,11 @@ class Retry:
             .where(r.delivery_id.in_(failed), r.state == State.FAILED)
             .values(state=State.WAITING)
         )
+        return touched
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Act):
     """Not sent until released."""
 
     reason: str
@@ -101,24 +111,33 @@ class Hold:
         """What waits; what is held already keeps its reason."""
         return Standing.WAITING.condition
 
-    def apply(self, connection: Connection, touched: Sequence[Touched], now: datetime) -> None:  # noqa: ARG002 - Act's signature
+    def apply(
+        self,
+        connection: Connection,
+        touched: Sequence[Touched],
+        now: datetime,  # noqa: ARG002 - Act's signature
+    ) -> Sequence[Touched]:
         """Note the reason."""
         chosen = deliveries.c.id.in_(_ids(touched))
         connection.execute(update(deliveries).where(chosen).values(held=self.reason))
+        return touched
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Release(Act):
     """Held no more, and due now."""
 
     def eligible(self) -> ColumnElement[bool]:
         """What is held."""
         return Standing.HELD.condition
 
-    def apply(self, connection: Connection, touched: Sequence[Touched], now: datetime) -> None:
+    def apply(
+        self, connection: Connection, touched: Sequence[Touched], now: datetime
+    ) -> Sequence[Touched]:
         """Forget the reason."""
         chosen = deliveries.c.id.in_(_ids(touched))
         connection.execute(update(deliveries).where(chosen).values(held=None, due=now))
+        return touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,27 +171,52 @@ class Dropped:
     recipients: tuple[DroppedRecipient, ...]
 
 
-Tell = Callable[[Connection, Sequence[Dropped]], None]
+class Reports(Protocol):
+    """Tells the senders of what is dropped; see `Drop`."""
+
+    def prepare(self, dropped: Sequence[Dropped]) -> None:
+        """Write the reports that are due for these, to be kept or forgotten; may block."""
+
+    def keep(self, connection: Connection, ids: Collection[int]) -> None:
+        """Queue those of these deliveries in the transaction that deletes them; forget others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """Deleted.  `tell` queues the reports for them, in the very transaction that deletes them."""
+class Drop(Act):
+    """Deleted, in the very transaction that queues the reports, if there are to be any.
 
-    tell: Tell | None = None
+    What was tried since its report was written is left alone: the report would be wrong.
+    """
 
-    def eligible(self) -> ColumnElement[bool]:
-        """Whatever is in the queue."""
-        return true()
+    reports: Reports | None = None
+    _told: dict[int, Dropped] = field(default_factory=dict, init=False, repr=False)
 
-    def apply(self, connection: Connection, touched: Sequence[Touched], now: datetime) -> None:  # noqa: ARG002 - Act's signature
-        """Tell, then delete."""
+    def prepare(self, database: Database, ids: Sequence[int]) -> None:
+        """Have the reports written."""
+        if self.reports is None:
+            return
+        with database.read() as connection:
+            dropped = _dropped(connection, ids)
+        self.reports.prepare(dropped)
+        self._told.clear()
+        self._told.update((one.id, one) for one in dropped)
+
+    def apply(
+        self,
+        connection: Connection,
+        touched: Sequence[Touched],
+        now: datetime,  # noqa: ARG002 - Act's signature
+    ) -> Sequence[Touched]:
+        """Tell, and delete."""
         ids = _ids(touched)
-        if self.tell is not None:
-            self.tell(connection, _dropped(connection, ids))
+        if self.reports is not None:
+            ids = [one.id for one in _dropped(connection, ids) if self._told.get(one.id) == one]
+            self.reports.keep(connection, ids)
         r = delivery_recipients.c
         connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
         connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+        gone = set(ids)
+        return [one for one in touched if one.id in gone]
 
 
 def _dropped(connection: Connection, ids: Sequence[int]) -> list[Dropped]:
@@ -226,13 +270,13 @@ def work_through(
     since, last = clock(), 0
     chosen = [*wanted.conditions(since), act.eligible()]
     while ids := _find(database, chosen, last, batch):
+        act.prepare(database, ids)
         with database.write() as connection:
             now = clock()
-            done = _locked(connection, chosen, ids, now)
-            if done.touched:
-                act.apply(connection, done.touched, now)
+            idle, matching = _locked(connection, chosen, ids, now)
+            touched = act.apply(connection, idle, now)
         last = ids[-1]
-        yield done
+        yield Done(tuple(touched), matching - len(touched))
 
 
 def _find(
@@ -250,19 +294,19 @@ def _locked(
     chosen: Sequence[ColumnElement[bool]],
     ids: Sequence[int],
     now: datetime,
-) -> Done:
-    """Lock those that still match and that no courier has or is taking just now."""
+) -> tuple[Sequence[Touched], int]:
+    """Lock those that still match and that no courier has or is taking; how many match in all."""
     d = deliveries.c
     here = (d.id.in_(ids), *chosen)
     idle = or_(d.lease_until.is_(None), d.lease_until <= now)
     columns = select(d.id, d.message_id, d.domain, d.state, d.held)
     rows = connection.execute(skip_locked(columns.where(*here, idle).order_by(d.id))).all()
     matching = connection.execute(select(func.count()).where(*here)).scalar_one()
-    touched = (
+    touched = [
         Touched(row.id, row.message_id, row.domain, Standing.of(row.state, row.held))
         for row in rows
-    )
-    return Done(tuple(touched), matching - len(rows))
+    ]
+    return touched, matching
 
 
 def forget_dead(connection: Connection, domains: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Which deliveries are meant: one filter for every command on the queue, and for rules.
+"""Which deliveries are meant: one filter for every command on the queue.
 
 Pure.  Patterns know `*` for any characters and `?` for one; case does not count (of letters beyond
 ASCII where the database knows them).  A pattern without either means exactly what it says, and `<>`
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_
@@ -20,7 +21,6 @@ from relay.queue_schema import deliveries, delivery_recipients
 
 NULL_SENDER: Final = "<>"
 _WILD: Final = re.compile(r"[*?]")
-_REGEX: Final[Mapping[str, str]] = {"*": ".*", "?": "."}
 _LIKE: Final[Mapping[str, str]] = {"*": "%", "?": "_", "%": "/%", "_": "/_", "/": "//"}
 
 
@@ -48,16 +48,8 @@ class Standing(StrEnum):
         return Standing.WAITING if held is None else Standing.HELD
 
 
-def matches(pattern: str, text: str) -> bool:
-    """Whether a text, such as a domain, an address or '' for the null sender, fits a pattern."""
-    if pattern == NULL_SENDER:
-        return not text
-    regex = "".join(_REGEX.get(one) or re.escape(one) for one in pattern)
-    return re.fullmatch(regex, text, re.IGNORECASE | re.DOTALL) is not None
-
-
 def like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
-    """The same in SQL, on both dialects."""
+    """Whether a column, such as a domain or an address, fits a pattern; on both dialects."""
     if pattern == NULL_SENDER:
         return column == ""
     if not _WILD.search(pattern):
@@ -73,7 +65,7 @@ def masked(pattern: str) -> str:
     local, at, domain = pattern.rpartition("@")
     if not at:
         local, domain = pattern, "*"
-    hides = matches(domain, PATIENT_DOMAIN) and any(map(str.isdigit, local))
+    hides = fnmatchcase(PATIENT_DOMAIN, domain.lower()) and any(map(str.isdigit, local))
     return f"***{at}{domain if at else ''}" if hides else pattern
 
 

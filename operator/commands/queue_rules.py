@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from relay.hold_rules import Scope, list_rules
+from relay.queue_rules import Scope, list_rules
 
 from .. import runtime
 from ..output import masked, show_rows

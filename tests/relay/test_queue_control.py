@@ -1,12 +1,12 @@
 """What operators do to the queue, on both databases: rows after each act, and who is spared."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from mailstore.database import Database
 from relay.queue import State, claim
@@ -28,7 +28,7 @@ from relay.queue_control import (
     work_through,
 )
 from relay.queue_filter import Filter, Standing
-from relay.queue_schema import delivery_recipients
+from relay.queue_schema import deliveries, delivery_recipients
 from tests.support.clock import NOW
 from tests.support.queued import Letter, destination, know, message_id, put, rows
 
@@ -110,7 +110,9 @@ class TestDrop:
         assert list(rows(database)) == [kept]
         assert recipients(database) == [(kept, "waiting")]
 
-    def test_the_report_has_all_it_needs_and_the_same_transaction(self, database: Database) -> None:
+    def test_reports_get_all_they_need_before_and_are_kept_in_the_same_transaction(
+        self, database: Database
+    ) -> None:
         letter = Letter(
             to=("x@b.mssante.fr", "y@b.mssante.fr"),
             recipient_states={"y@b.mssante.fr": "delivered"},
@@ -119,22 +121,13 @@ class TestDrop:
             columns={"envid": "E1", "ret": "HDRS", "smtputf8": True},
             recipient_columns={"notify": "FAILURE", "orcpt": "rfc822;o", "reply": "450 later"},
         )
-        (key,) = put(database, letter)
-        told: list[Dropped] = []
-
-        def tell(connection: Connection, dropped: Sequence[Dropped]) -> None:
-            told.extend(dropped)
-            pause(connection, "told.mssante.fr", "for the test: it goes with the rows")
-            raise RuntimeError
-
-        with pytest.raises(RuntimeError):
-            perform(database, Drop(tell))
-        assert list(rows(database)) == [key]
-        assert destination(database, "told.mssante.fr") is None
+        put(database, letter)
+        reports = Reported()
+        assert perform(database, Drop(reports)) == ([1], 0)
         facts = ("450 later", "FAILURE", "rfc822;o")
-        assert told == [
+        assert reports.prepared == [
             Dropped(
-                key, message_id(1), "b.mssante.fr", "claire@a.mssante.fr", True, "E1", "HDRS", 2,
+                1, message_id(1), "b.mssante.fr", "claire@a.mssante.fr", True, "E1", "HDRS", 2,
                 NOW, "450 later",
                 (
                     DroppedRecipient("x@b.mssante.fr", State.WAITING, *facts),
@@ -142,6 +135,48 @@ class TestDrop:
                 ),
             )
         ]  # fmt: skip
+        assert destination(database, "reported-1.mssante.fr") is not None
+
+    def test_a_report_that_fails_leaves_the_delivery(self, database: Database) -> None:
+        (key,) = put(database, Letter())
+        with pytest.raises(RuntimeError, match="no room"):
+            perform(database, Drop(Reported(fails=True)))
+        assert list(rows(database)) == [key]
+        assert destination(database, "reported-1.mssante.fr") is None
+
+    def test_what_was_tried_since_its_report_is_left_alone(self, database: Database) -> None:
+        tried, gone = put(database, Letter(attempts=1), Letter())
+
+        class Slow(Reported):
+            def prepare(self, dropped: Sequence[Dropped]) -> None:
+                super().prepare(dropped)
+                with database.write() as connection:
+                    connection.execute(
+                        update(deliveries).where(deliveries.c.id == tried).values(attempts=2)
+                    )
+
+        reports = Slow()
+        assert perform(database, Drop(reports)) == ([gone], 1)
+        assert list(rows(database)) == [tried]
+        assert destination(database, "reported-1.mssante.fr") is None
+        assert destination(database, "reported-2.mssante.fr") is not None
+
+
+class Reported:
+    """Reports that leave a row in the transaction for each delivery."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.prepared: list[Dropped] = []
+        self.fails = fails
+
+    def prepare(self, dropped: Sequence[Dropped]) -> None:
+        self.prepared += dropped
+
+    def keep(self, connection: Connection, ids: Collection[int]) -> None:
+        for key in ids:
+            pause(connection, f"reported-{key}.mssante.fr", "for the test")
+        if self.fails:
+            raise RuntimeError("no room")
 
 
 ACTS: tuple[tuple[Act, Letter], ...] = (

@@ -1,4 +1,4 @@
-"""Rules that hold new mail: until one is removed, what it covers is queued as held.
+"""The table of rules that hold new mail: until one is removed, what it covers is queued as held.
 
 What is in the queue already is not touched by them; see relay.queue_control.
 """
@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select
 
 from mailstore.errors import NotFound
-from relay.queue_filter import matches
+from relay.queue_filter import NULL_SENDER
 from relay.queue_schema import hold_rules
 
 
@@ -21,17 +21,6 @@ class Scope:
     sender: str | None = None
     recipient: str | None = None
     mailbox_type: str | None = None
-
-    def covers(
-        self, domain: str, sender: str, recipients: tuple[str, ...], mailbox_type: str | None
-    ) -> bool:
-        """Whether a new delivery is to be held: one of its recipients is enough."""
-        return (
-            (self.domain is None or matches(self.domain, domain))
-            and (self.sender is None or matches(self.sender, sender))
-            and (self.recipient is None or any(matches(self.recipient, to) for to in recipients))
-            and self.mailbox_type in {None, mailbox_type}
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +40,8 @@ def add_rule(
     """Hold what comes from now on; returns the rule's number."""
     values = {
         "domain": scope.domain,
-        "sender": scope.sender,
+        # Of an address, unlike of a pattern, the null sender is written as nothing.
+        "sender": "" if scope.sender == NULL_SENDER else scope.sender,
         "recipient": scope.recipient,
         "mailbox_type": scope.mailbox_type,
         "reason": reason,
@@ -68,7 +58,12 @@ def list_rules(connection: Connection) -> list[Rule]:
     return [
         Rule(
             row.id,
-            Scope(row.domain, row.sender, row.recipient, row.mailbox_type),
+            Scope(
+                row.domain,
+                NULL_SENDER if row.sender == "" else row.sender,
+                row.recipient,
+                row.mailbox_type,
+            ),
             row.reason,
             row.author,
             row.created_at,
