@@ -14,18 +14,10 @@ from typing import Final
 
 from relay.acceptance import Store
 from relay.journal import Journal
-from relay.queue_control import (
-    Act,
-    Drop,
-    Hold,
-    Release,
-    Retry,
-    forget_dead,
-    pause,
-    resume,
-    work_through,
-)
+from relay.queue_control import Act, Hold, Release, Retry, work_through
+from relay.queue_drop import Drop
 from relay.queue_filter import Filter
+from relay.queue_pauses import forget_dead, pause, resume
 from relay.queue_rules import Rule, Scope, add_rule, remove_rule
 
 from . import runtime

@@ -1,4 +1,4 @@
-"""What an operator does to the queue: send now, hold, release, drop; pause what goes somewhere.
+"""What an operator does to deliveries: send now, hold, release; relay.queue_drop deletes them.
 
 An act works through what a filter matches in transactions of `BATCH` deliveries, so that a million
 of them never keeps the daemon's writers waiting for more than a moment.  What is looked for in a
@@ -6,21 +6,20 @@ transaction that only reads is looked at again, and locked, in the one that chan
 in flight is left alone: a courier has it in its hands, and may be about to hear the peer's `250`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, true, update
 
 from mailstore.database import Database
-from mailstore.dialect import insert_or_ignore, skip_locked, take_your_time
+from mailstore.dialect import skip_locked, take_your_time
 from relay.queue import State
 from relay.queue_filter import Filter, Standing
-from relay.queue_schema import deliveries, delivery_recipients, destinations
+from relay.queue_schema import deliveries, delivery_recipients
 
 BATCH: Final = 2000
-EVERYWHERE: Final = "*"  # the destination that stands for all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,106 +139,6 @@ class Release(Act):
         return touched
 
 
-@dataclass(frozen=True, slots=True)
-class DroppedRecipient:
-    """A recipient of a dropped delivery: how it stood, and what RCPT asked for, verbatim."""
-
-    address: str
-    state: State
-    reply: str
-    notify: str
-    orcpt: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A delivery about to be deleted, with all that a report to its sender needs.
-
-    `sender` is '' for the null one; `arrived` is when it came into the queue.
-    """
-
-    id: int
-    message_id: str
-    domain: str
-    sender: str
-    smtputf8: bool
-    envid: str | None
-    ret: str | None
-    attempts: int
-    arrived: datetime
-    last_error: str
-    recipients: tuple[DroppedRecipient, ...]
-
-
-class Reports(Protocol):
-    """Tells the senders of what is dropped; see `Drop`."""
-
-    def prepare(self, dropped: Sequence[Dropped]) -> None:
-        """Write the reports that are due for these, to be kept or forgotten; may block."""
-
-    def keep(self, connection: Connection, ids: Collection[int]) -> None:
-        """Queue those of these deliveries in the transaction that deletes them; forget others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drop(Act):
-    """Deleted, in the very transaction that queues the reports, if there are to be any.
-
-    What was tried since its report was written is left alone: the report would be wrong.
-    """
-
-    reports: Reports | None = None
-    _told: dict[int, Dropped] = field(default_factory=dict, init=False, repr=False)
-
-    def prepare(self, database: Database, ids: Sequence[int]) -> None:
-        """Have the reports written."""
-        if self.reports is None:
-            return
-        with database.read() as connection:
-            dropped = _dropped(connection, ids)
-        self.reports.prepare(dropped)
-        self._told.clear()
-        self._told.update((one.id, one) for one in dropped)
-
-    def apply(
-        self,
-        connection: Connection,
-        touched: Sequence[Touched],
-        now: datetime,  # noqa: ARG002 - Act's signature
-    ) -> Sequence[Touched]:
-        """Tell, and delete."""
-        ids = _ids(touched)
-        if self.reports is not None:
-            ids = [one.id for one in _dropped(connection, ids) if self._told.get(one.id) == one]
-            self.reports.keep(connection, ids)
-        r = delivery_recipients.c
-        connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
-        connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
-        gone = set(ids)
-        return [one for one in touched if one.id in gone]
-
-
-def _dropped(connection: Connection, ids: Sequence[int]) -> list[Dropped]:
-    d, r = deliveries.c, delivery_recipients.c
-    recipients: dict[int, list[DroppedRecipient]] = {}
-    for row in connection.execute(
-        select(r.delivery_id, r.address, r.state, r.reply, r.notify, r.orcpt)
-        .where(r.delivery_id.in_(ids))
-        .order_by(r.id)
-    ):
-        one = DroppedRecipient(row.address, State(row.state), row.reply, row.notify, row.orcpt)
-        recipients.setdefault(row.delivery_id, []).append(one)
-    rows = connection.execute(
-        select(
-            d.id, d.message_id, d.domain, d.sender, d.smtputf8, d.envid, d.ret, d.attempts,
-            d.created_at.label("arrived"), d.last_error,
-        )
-        .where(d.id.in_(ids))
-        .order_by(d.id)
-    )  # fmt: skip
-    return [Dropped(recipients=tuple(recipients.get(row.id, ())), **row._mapping) for row in rows]
-
-
 def count(connection: Connection, wanted: Filter, now: datetime) -> dict[Standing, int]:
     """How many deliveries a filter matches, by how they stand."""
     d = deliveries.c
@@ -307,31 +206,3 @@ def _locked(
         for row in rows
     ]
     return touched, matching
-
-
-def forget_dead(connection: Connection, domains: Sequence[str]) -> None:
-    """Take these destinations for alive, as before the first failure."""
-    statement = update(destinations).where(destinations.c.domain.in_(domains))
-    connection.execute(statement.values(failures=0, dead_until=None))
-
-
-def pause(connection: Connection, domain: str, reason: str) -> None:
-    """Send nothing there, or nowhere for EVERYWHERE; a pause in force gets the new reason."""
-    connection.execute(insert_or_ignore(connection, destinations).values(domain=domain))
-    where = destinations.c.domain == domain
-    connection.execute(update(destinations).where(where).values(paused=reason))
-
-
-def resume(connection: Connection, domain: str) -> bool:
-    """End a pause, and take what was paused for alive; False if there was none."""
-    d = destinations.c
-    statement = update(destinations).where(d.domain == domain, d.paused.is_not(None))
-    values = statement.values(paused=None, failures=0, dead_until=None)
-    return connection.execute(values).rowcount > 0
-
-
-def pauses(connection: Connection) -> dict[str, str]:
-    """What is paused, EVERYWHERE among it, with the reasons."""
-    d = destinations.c
-    statement = select(d.domain, d.paused).where(d.paused.is_not(None)).order_by(d.domain)
-    return {row.domain: row.paused for row in connection.execute(statement)}

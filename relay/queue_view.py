@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, func, select
 from mailstore.dialect import take_your_time
 from mailstore.schema import messages
 from relay.queue import State
-from relay.queue_control import EVERYWHERE
 from relay.queue_filter import Filter, Standing
+from relay.queue_pauses import EVERYWHERE
 from relay.queue_schema import deliveries, delivery_recipients, destinations
 
 

@@ -14,9 +14,11 @@ from sqlalchemy import Connection
 from mailstore.addresses import parse_domain
 from mailstore.database import Database
 from mailstore.errors import InvalidAddress
-from relay import queue_control, queue_view
-from relay.queue_control import EVERYWHERE, Act, Drop, Hold, Release, Retry
+from relay import queue_view
+from relay.queue_control import Act, Hold, Release, Retry, count
+from relay.queue_drop import Drop
 from relay.queue_filter import Filter, Standing
+from relay.queue_pauses import EVERYWHERE, pauses
 
 from .. import runtime
 from ..output import masked, show_record, show_rows
@@ -139,7 +141,7 @@ def retry(given: Path | None, *, wanted: Filter, failed: bool, reason: str, acto
         tally = desk.perform(Retry(revive=revive), wanted)
         _tell(desk, tally, wanted, "due now")
         with desk.store.database.read() as connection:
-            stopped = queue_control.pauses(connection)
+            stopped = pauses(connection)
         for domain in sorted(stopped.keys() & {*tally.domains, EVERYWHERE}):
             what = "everything" if domain == EVERYWHERE else domain
             click.echo(f"but {what} is paused: {masked(stopped[domain])}")
@@ -189,7 +191,7 @@ def _act(
 
 def _confirm(database: Database, wanted: Filter) -> None:
     with database.read() as connection:
-        number = sum(queue_control.count(connection, wanted, runtime.clock()).values())
+        number = sum(count(connection, wanted, runtime.clock()).values())
     if number <= 1:
         return
     if not sys.stdin.isatty():
@@ -210,7 +212,7 @@ def _tell(desk: Desk, tally: Tally, wanted: Filter, done: str) -> None:
         click.echo("; ".join(filter(None, (f"{_deliveries(tally.changed)} {done}", left))))
         return
     with desk.store.database.read() as connection:
-        found = queue_control.count(connection, wanted, desk.clock())
+        found = count(connection, wanted, desk.clock())
     others = ", ".join(f"{number} {standing}" for standing, number in found.items() if number)
     why = left or (f"it is not for what matches: {others}" if others else "nothing matches")
     raise QueueRefused(f"nothing {done}: {why}")
@@ -249,7 +251,7 @@ def pause(
         desk.pause(where)
         wanted = Filter() if where == EVERYWHERE else Filter(domain=where)
         with desk.store.database.read() as connection:
-            found = queue_control.count(connection, wanted, desk.clock())
+            found = count(connection, wanted, desk.clock())
     click.echo(f"{_name(where)} is paused: {_deliveries(found[Standing.WAITING])} waiting")
 
 
@@ -267,7 +269,7 @@ def resume(
     with open_desk(load(given), actor, reason) as desk:
         desk.resume(where)
         with desk.store.database.read() as connection:
-            left = queue_control.pauses(connection)
+            left = pauses(connection)
     click.echo(f"{_name(where)} is resumed")
     if where == EVERYWHERE and left:
         click.echo(f"still paused: {', '.join(left)}")

@@ -1,36 +1,20 @@
 """What operators do to the queue, on both databases: rows after each act, and who is spared."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection
 
 from mailstore.database import Database
-from relay.queue import State, claim
-from relay.queue_control import (
-    EVERYWHERE,
-    Act,
-    Drop,
-    Dropped,
-    DroppedRecipient,
-    Hold,
-    Release,
-    Retry,
-    Touched,
-    count,
-    forget_dead,
-    pause,
-    pauses,
-    resume,
-    work_through,
-)
+from relay.queue import claim
+from relay.queue_control import Act, Hold, Release, Retry, Touched, count, work_through
+from relay.queue_drop import Drop
 from relay.queue_filter import Filter, Standing
-from relay.queue_schema import deliveries, delivery_recipients
 from tests.support.clock import NOW
-from tests.support.queued import Letter, destination, know, message_id, put, rows
+from tests.support.queued import Letter, message_id, perform, put, recipient_states, rows
 
 MINUTE = timedelta(minutes=1)
 HELD = Letter(held="before")
@@ -43,21 +27,6 @@ FAILED = Letter(
     columns={"delay_told": True},
 )
 IN_FLIGHT = Letter(lease=MINUTE)
-
-
-def perform(
-    database: Database, act: Act, wanted: Filter | None = None, *, batch: int = 2
-) -> tuple[list[int], int]:
-    """Do it; returns the numbers of the deliveries changed, and how many were in flight."""
-    done = list(work_through(database, act, wanted or Filter(), lambda: NOW, batch=batch))
-    return [one.id for each in done for one in each.touched], sum(one.in_flight for one in done)
-
-
-def recipients(database: Database) -> list[tuple[int, str]]:
-    r = delivery_recipients.c
-    with database.read() as connection:
-        statement = select(r.delivery_id, r.state).order_by(r.id)
-        return [(row.delivery_id, row.state) for row in connection.execute(statement)]
 
 
 class TestRetry:
@@ -76,16 +45,7 @@ class TestRetry:
             assert (row.state, row.attempts, row.due) == ("waiting", 0, NOW)
             assert (row.created_at, row.delay_told, row.held) == (NOW, False, None)
         # Whoever has it does not get it again.
-        assert [state for _, state in recipients(database)] == ["waiting", "delivered"] * 2
-
-    def test_a_dead_destination_is_forgotten(self, database: Database) -> None:
-        for domain in ("b.mssante.fr", "c.mssante.fr"):
-            know(database, domain, failures=7, dead_until=NOW + MINUTE, paused="why")
-        with database.write() as connection:
-            forget_dead(connection, ["b.mssante.fr", "d.mssante.fr"])
-        b, c = (destination(database, f"{name}.mssante.fr") for name in "bc")
-        assert (b.failures, b.dead_until, b.paused) == (0, None, "why")
-        assert (c.failures, c.dead_until) == (7, NOW + MINUTE)
+        assert [state for _, state in recipient_states(database)] == ["waiting", "delivered"] * 2
 
 
 class TestHoldAndRelease:
@@ -101,82 +61,6 @@ class TestHoldAndRelease:
         after = rows(database)
         assert (after[held].held, after[held].due) == (None, NOW)
         assert after[waits].due > NOW
-
-
-class TestDrop:
-    def test_rows_are_deleted(self, database: Database) -> None:
-        kept, *dropped = put(database, Letter(domain="c.mssante.fr"), Letter(), HELD, FAILED)
-        assert perform(database, Drop(), Filter(domain="b.mssante.fr")) == (dropped, 0)
-        assert list(rows(database)) == [kept]
-        assert recipients(database) == [(kept, "waiting")]
-
-    def test_reports_get_all_they_need_before_and_are_kept_in_the_same_transaction(
-        self, database: Database
-    ) -> None:
-        letter = Letter(
-            to=("x@b.mssante.fr", "y@b.mssante.fr"),
-            recipient_states={"y@b.mssante.fr": "delivered"},
-            attempts=2,
-            last_error="450 later",
-            columns={"envid": "E1", "ret": "HDRS", "smtputf8": True},
-            recipient_columns={"notify": "FAILURE", "orcpt": "rfc822;o", "reply": "450 later"},
-        )
-        put(database, letter)
-        reports = Reported()
-        assert perform(database, Drop(reports)) == ([1], 0)
-        facts = ("450 later", "FAILURE", "rfc822;o")
-        assert reports.prepared == [
-            Dropped(
-                1, message_id(1), "b.mssante.fr", "claire@a.mssante.fr", True, "E1", "HDRS", 2,
-                NOW, "450 later",
-                (
-                    DroppedRecipient("x@b.mssante.fr", State.WAITING, *facts),
-                    DroppedRecipient("y@b.mssante.fr", State.DELIVERED, *facts),
-                ),
-            )
-        ]  # fmt: skip
-        assert destination(database, "reported-1.mssante.fr") is not None
-
-    def test_a_report_that_fails_leaves_the_delivery(self, database: Database) -> None:
-        (key,) = put(database, Letter())
-        with pytest.raises(RuntimeError, match="no room"):
-            perform(database, Drop(Reported(fails=True)))
-        assert list(rows(database)) == [key]
-        assert destination(database, "reported-1.mssante.fr") is None
-
-    def test_what_was_tried_since_its_report_is_left_alone(self, database: Database) -> None:
-        tried, gone = put(database, Letter(attempts=1), Letter())
-
-        class Slow(Reported):
-            def prepare(self, dropped: Sequence[Dropped]) -> None:
-                super().prepare(dropped)
-                with database.write() as connection:
-                    connection.execute(
-                        update(deliveries).where(deliveries.c.id == tried).values(attempts=2)
-                    )
-
-        reports = Slow()
-        assert perform(database, Drop(reports)) == ([gone], 1)
-        assert list(rows(database)) == [tried]
-        assert destination(database, "reported-1.mssante.fr") is None
-        assert destination(database, "reported-2.mssante.fr") is not None
-
-
-class Reported:
-    """Reports that leave a row in the transaction for each delivery."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        self.prepared: list[Dropped] = []
-        self.fails = fails
-
-    def prepare(self, dropped: Sequence[Dropped]) -> None:
-        self.prepared += dropped
-
-    def keep(self, connection: Connection, ids: Collection[int]) -> None:
-        for key in ids:
-            pause(connection, f"reported-{key}.mssante.fr", "for the test")
-        if self.fails:
-            raise RuntimeError("no room")
 
 
 ACTS: tuple[tuple[Act, Letter], ...] = (
@@ -304,26 +188,3 @@ def test_count_by_how_they_stand(database: Database) -> None:
             Standing.FAILED: 2,
         }
         assert count(connection, Filter(ids=(2,)), NOW)[Standing.WAITING] == 0
-
-
-class TestPause:
-    def test_the_reason_is_kept_until_resumed(self, database: Database) -> None:
-        know(database, "b.mssante.fr", failures=3, dead_until=NOW + MINUTE, last_error="timeout")
-        with database.write() as connection:
-            pause(connection, "b.mssante.fr", "they asked")
-            pause(connection, "c.mssante.fr", "first")
-            pause(connection, "c.mssante.fr", "second")
-            pause(connection, EVERYWHERE, "maintenance")
-            assert pauses(connection) == {
-                "*": "maintenance",
-                "b.mssante.fr": "they asked",
-                "c.mssante.fr": "second",
-            }
-        assert destination(database, "b.mssante.fr").failures == 3
-        with database.write() as connection:
-            assert resume(connection, "b.mssante.fr")
-            assert not resume(connection, "b.mssante.fr")
-            assert not resume(connection, "d.mssante.fr")
-            assert list(pauses(connection)) == ["*", "c.mssante.fr"]
-        row = destination(database, "b.mssante.fr")
-        assert (row.failures, row.dead_until, row.last_error) == (0, None, "timeout")

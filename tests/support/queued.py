@@ -10,6 +10,8 @@ from sqlalchemy import func, insert, select
 from mailstore.database import Database
 from mailstore.messages import Message, NewMessage, store_messages
 from mailstore.schema import messages
+from relay.queue_control import Act, work_through
+from relay.queue_filter import Filter
 from relay.queue_schema import deliveries, delivery_recipients, destinations
 from tests.support.clock import NOW
 
@@ -108,3 +110,19 @@ def destination(database: Database, domain: str) -> Any:
     with database.read() as connection:
         statement = select(destinations).where(destinations.c.domain == domain)
         return connection.execute(statement).one_or_none()
+
+
+def perform(
+    database: Database, act: Act, wanted: Filter | None = None, *, batch: int = 2
+) -> tuple[list[int], int]:
+    """Do it; returns the numbers of the deliveries changed, and how many were in flight."""
+    done = list(work_through(database, act, wanted or Filter(), lambda: NOW, batch=batch))
+    return [one.id for each in done for one in each.touched], sum(one.in_flight for one in done)
+
+
+def recipient_states(database: Database) -> list[tuple[int, str]]:
+    """Deliveries and states of all recipients, in their order."""
+    r = delivery_recipients.c
+    with database.read() as connection:
+        statement = select(r.delivery_id, r.state).order_by(r.id)
+        return [(row.delivery_id, row.state) for row in connection.execute(statement)]
