@@ -5,6 +5,8 @@ import io
 import json
 import os
 import pty
+import re
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,6 +20,7 @@ from mssante_operator import runtime
 from mssante_operator.queue_options import account_name
 from tests.support.daemon import MSSANTE, Daemon, command, lay_out
 from tests.support.queued import INS, PATIENT, Letter, destination, know, put, rows
+from tools.generate import ROOT
 
 HOUR = timedelta(hours=1)
 Run = Callable[..., str]
@@ -495,3 +498,13 @@ class TestWho:
         operator_a.run("queue", "pause", "b.mssante.fr", *WHY)
         (event,) = events(operator_a)
         assert event["who"] == "anne"
+
+
+def test_the_commands_of_the_documentation_exist() -> None:
+    text = (ROOT / "docs" / "queue.md").read_text(encoding="utf-8")
+    found = re.findall(r"mssante (queue [^`\n]+)", text)
+    assert len(found) > 20
+    for line in found:
+        # Asked for help, a command has looked at the names of all options before.
+        code, _, err = command(*shlex.split(line), "--help")
+        assert (code, err) == (0, ""), line
