@@ -14,6 +14,7 @@ from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileErr
 from . import logs
 from .commands import daemon, keys, mail, queue, setup, store, trace, whitelist
 from .demo import DemoFailed
+from .queue_acts import QueueRefused
 from .settings import SettingsError
 from .supervisor import DaemonError
 
@@ -25,6 +26,7 @@ _EXPECTED = (
     DemoFailed,
     ListRefused,
     MailstoreError,
+    QueueRefused,
     SettingsError,
     SmtpError,
     trace.TraceError,

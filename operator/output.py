@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from relay.journal import mask
+
 Row = Mapping[str, Any]
 
 
@@ -22,6 +24,19 @@ def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     return str(value)
+
+
+def masked(value: Any) -> Any:
+    """The same without patients' identifiers."""
+    if isinstance(value, Enum):
+        return value
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {name: masked(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(masked, value))
+    return value
 
 
 def show_json(value: object) -> None:

@@ -1,51 +1,281 @@
-"""Commands on the outbound queue."""
+"""Commands on the outbound queue: read it, and steer it (DESIGN §4)."""
 
-from contextlib import closing
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
+from sqlalchemy import Connection
 
-from relay import queue as relay_queue
+from mailstore.addresses import parse_domain
+from mailstore.database import Database
+from mailstore.errors import InvalidAddress
+from relay import queue_view
+from relay.queue_control import Act, Hold, Release, Retry, count
+from relay.queue_drop import Drop
+from relay.queue_filter import Filter, Standing
+from relay.queue_pauses import EVERYWHERE, pauses
 
 from .. import runtime
-from ..output import show_rows
+from ..output import masked, show_record, show_rows
+from ..queue_acts import Desk, QueueRefused, Tally, open_desk
+from ..queue_options import Actor, Number, acting, filtered, reasoned
 from ..settings import load
+from .queue_rules import rules
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def queue() -> None:
-    """The outbound queue."""
+    """The outbound queue: what waits, why, and what to do about it."""
+
+
+queue.add_command(rules)
+
+
+@contextmanager
+def _reading(given: Path | None) -> Iterator[Connection]:
+    with closing(runtime.open_store(load(given))) as store, store.database.read() as connection:
+        yield connection
 
 
 @queue.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@filtered(needed=False)
+@_json
 @click.pass_obj
-def summary(given: Path | None, *, as_json: bool) -> None:
-    """What waits, by destination domain, the longest wait first."""
-    store = runtime.open_store(load(given))
-    with closing(store), store.database.read() as connection:
-        found = relay_queue.summary(connection, runtime.clock())
+def summary(given: Path | None, *, wanted: Filter, as_json: bool) -> None:
+    """What is queued, by destination, the longest wait first."""
+    now = runtime.clock()
+    with _reading(given) as connection:
+        found = queue_view.summary(connection, wanted, now)
+    rows = [masked(asdict(line)) for line in found]
+    if not as_json:
+        rows = [{**row, "age": _age(row["age"]), "state": _state(row, now)} for row in rows]
     columns = (
-        "domain",
-        "waiting",
-        "in_flight",
-        "failed",
-        "oldest",
-        "next_attempt",
+        "domain", "state", "waiting", "in_flight", "held", "failed", "age", "next_attempt",
         "last_error",
-    )
-    show_rows(map(asdict, found), columns, as_json=as_json)
+    )  # fmt: skip
+    show_rows(rows, columns, as_json=as_json)
+
+
+def _state(row: Mapping[str, Any], now: datetime) -> str:
+    match row["state"]:
+        case "paused":
+            return f"paused: {row['paused']}"
+        case "dead":
+            return f"dead for {_age(int((row['dead_until'] - now).total_seconds()))}"
+        case _:
+            return "active"
+
+
+def _age(seconds: int | None) -> str | None:
+    """A span of time in its two largest units."""
+    if seconds is None:
+        return None
+    days, rest = divmod(seconds, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    if days:
+        return f"{days}d{hours}h"
+    if hours:
+        return f"{hours}h{minutes}m"
+    return f"{minutes}m{left}s"
 
 
 @queue.command("list")
+@filtered(needed=False)
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_json
 @click.pass_obj
-def list_(given: Path | None, limit: int, *, as_json: bool) -> None:
+def list_(given: Path | None, limit: int, *, wanted: Filter, as_json: bool) -> None:
     """Deliveries in the queue, the oldest first."""
-    store = runtime.open_store(load(given))
-    with closing(store), store.database.read() as connection:
-        found = relay_queue.listing(connection, limit)
+    with _reading(given) as connection:
+        found = queue_view.listing(connection, wanted, runtime.clock(), limit)
     columns = ("id", "domain", "state", "attempts", "due", "sender", "recipients", "last_error")
-    show_rows(map(asdict, found), columns, as_json=as_json)
+    show_rows((masked(asdict(one)) for one in found), columns, as_json=as_json)
+
+
+@queue.command()
+@click.argument("number", metavar="ID", type=Number())
+@_json
+@click.pass_obj
+def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
+    """All of one delivery, by its number, or of each of a message, by the message's ID."""
+    wanted = Filter(ids=(number,)) if isinstance(number, int) else Filter(messages=(number,))
+    with _reading(given) as connection:
+        found = queue_view.show(connection, wanted, runtime.clock())
+    if not found:
+        raise QueueRefused(f"{number} is not in the queue; where it is: mssante trace MESSAGE-ID")
+    rows = [masked(asdict(one)) for one in found]
+    if as_json:
+        show_rows(rows, (), as_json=True)
+        return
+    for index, row in enumerate(rows):
+        if index:
+            click.echo()
+        recipients = row.pop("recipients")
+        show_record(row, as_json=False)
+        click.echo()
+        show_rows(recipients, ("address", "state", "reply", "notify", "orcpt"), as_json=False)
+
+
+@queue.command()
+@filtered(needed=True)
+@click.option("--failed", is_flag=True, help="Also what failed: it waits again, its life anew.")
+@reasoned(required=False)
+@acting
+@click.pass_obj
+def retry(given: Path | None, *, wanted: Filter, failed: bool, reason: str, actor: Actor) -> None:
+    """Send it as soon as possible; take a destination that is dead for alive.
+
+    What is held or paused stays so. With --failed (or --state failed) also what failed, although
+    its sender was told that it would not arrive.
+    """
+    revive = failed or wanted.state is Standing.FAILED
+    with open_desk(load(given), actor, reason) as desk:
+        tally = desk.perform(Retry(revive=revive), wanted)
+        _tell(desk, tally, wanted, "due now")
+        with desk.store.database.read() as connection:
+            stopped = pauses(connection)
+        for domain in sorted(stopped.keys() & {*tally.domains, EVERYWHERE}):
+            what = "everything" if domain == EVERYWHERE else domain
+            click.echo(f"but {what} is paused: {masked(stopped[domain])}")
+
+
+@queue.command()
+@filtered(needed=True)
+@reasoned(required=True)
+@acting
+@click.pass_obj
+def hold(given: Path | None, *, wanted: Filter, reason: str, actor: Actor) -> None:
+    """Keep what waits from being sent until it is released; mail to come: queue rules add."""
+    _act(given, Hold(reason), wanted, actor, reason, "held")
+
+
+@queue.command()
+@filtered(needed=True)
+@reasoned(required=False)
+@acting
+@click.pass_obj
+def release(given: Path | None, *, wanted: Filter, reason: str, actor: Actor) -> None:
+    """Send what was held."""
+    _act(given, Release(), wanted, actor, reason, "released")
+
+
+@queue.command()
+@filtered(needed=True)
+@reasoned(required=True)
+@click.option("--yes", is_flag=True, help="Do not ask, however many they are.")
+@acting
+@click.pass_obj
+def drop(given: Path | None, *, wanted: Filter, reason: str, yes: bool, actor: Actor) -> None:
+    """Delete it from the queue for good, whatever its state; the sender is told nothing."""
+    settings = load(given)
+    with open_desk(settings, actor, reason) as desk:
+        if not yes:
+            _confirm(desk.store.database, wanted)
+        _tell(desk, desk.perform(Drop(), wanted), wanted, "dropped")
+
+
+def _act(
+    given: Path | None, act: Act, wanted: Filter, actor: Actor, reason: str, done: str
+) -> None:
+    with open_desk(load(given), actor, reason) as desk:
+        _tell(desk, desk.perform(act, wanted), wanted, done)
+
+
+def _confirm(database: Database, wanted: Filter) -> None:
+    with database.read() as connection:
+        number = sum(count(connection, wanted, runtime.clock()).values())
+    if number <= 1:
+        return
+    if not sys.stdin.isatty():
+        raise QueueRefused(
+            f"{number} deliveries would be dropped: look at them with queue list, then say --yes"
+        )
+    click.confirm(f"Drop {number} deliveries for good?", abort=True)
+
+
+def _tell(desk: Desk, tally: Tally, wanted: Filter, done: str) -> None:
+    """Say what came of it.  Raises QueueRefused where nothing did."""
+    left = (
+        f"{_deliveries(tally.in_flight)} in flight left alone: being sent just now, try again"
+        if tally.in_flight
+        else ""
+    )
+    if tally.changed:
+        click.echo("; ".join(filter(None, (f"{_deliveries(tally.changed)} {done}", left))))
+        return
+    with desk.store.database.read() as connection:
+        found = count(connection, wanted, desk.clock())
+    others = ", ".join(f"{number} {standing}" for standing, number in found.items() if number)
+    why = left or (f"it is not for what matches: {others}" if others else "nothing matches")
+    raise QueueRefused(f"nothing {done}: {why}")
+
+
+def _deliveries(number: int) -> str:
+    return f"{number} {'delivery' if number == 1 else 'deliveries'}"
+
+
+def _destination(domain: str | None, *, everything: bool) -> str:
+    if everything == (domain is not None):
+        raise click.UsageError("give one destination domain, or --all")
+    if everything or domain is None or domain == EVERYWHERE:
+        return EVERYWHERE
+    try:
+        return parse_domain(domain)
+    except InvalidAddress as error:
+        raise click.UsageError(str(error)) from None
+
+
+_everything = click.option("--all", "everything", is_flag=True, help="All destinations.")
+
+
+@queue.command()
+@click.argument("domain", required=False)
+@_everything
+@reasoned(required=True)
+@acting
+@click.pass_obj
+def pause(
+    given: Path | None, domain: str | None, *, everything: bool, reason: str, actor: Actor
+) -> None:
+    """Send nothing to DOMAIN until resumed; mail for it goes on to be queued."""
+    where = _destination(domain, everything=everything)
+    with open_desk(load(given), actor, reason) as desk:
+        desk.pause(where)
+        wanted = Filter() if where == EVERYWHERE else Filter(domain=where)
+        with desk.store.database.read() as connection:
+            found = count(connection, wanted, desk.clock())
+    click.echo(f"{_name(where)} is paused: {_deliveries(found[Standing.WAITING])} waiting")
+
+
+@queue.command()
+@click.argument("domain", required=False)
+@_everything
+@reasoned(required=False)
+@acting
+@click.pass_obj
+def resume(
+    given: Path | None, domain: str | None, *, everything: bool, reason: str, actor: Actor
+) -> None:
+    """Send to DOMAIN again; --all ends the pause of everything, not those of single domains."""
+    where = _destination(domain, everything=everything)
+    with open_desk(load(given), actor, reason) as desk:
+        desk.resume(where)
+        with desk.store.database.read() as connection:
+            left = pauses(connection)
+    click.echo(f"{_name(where)} is resumed")
+    if where == EVERYWHERE and left:
+        click.echo(f"still paused: {', '.join(left)}")
+    elif EVERYWHERE in left:
+        click.echo(f"but everything is paused: {masked(left[EVERYWHERE])}")
+
+
+def _name(destination: str) -> str:
+    return "everything" if destination == EVERYWHERE else destination

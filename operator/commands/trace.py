@@ -18,12 +18,11 @@ from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.messages import get_message
 from relay import journal_folder
 from relay.ids import parse_id, time_of
-from relay.journal import mask
 from relay.journal_search import Event, Trace, find
 from relay.queue_search import deliveries_of, holders_of
 
 from .. import runtime
-from ..output import show_json
+from ..output import masked, show_json
 from ..settings import Settings, SettingsError, load
 
 _SLACK: Final = timedelta(days=1)  # for a queue that was held, beyond a message's life in it
@@ -82,21 +81,10 @@ def _look_up(settings: Settings, key: str) -> _Stored:
         return _Stored(database_problem=str(error))
     names = ("received_at", "sender", "size", "peer", "session")
     return _Stored(
-        message=_masked({name: getattr(message, name) for name in names}),
-        mailboxes=tuple(_masked(asdict(one)) for one in holders),
-        deliveries=tuple(_masked(asdict(one)) for one in queued),
+        message=masked({name: getattr(message, name) for name in names}),
+        mailboxes=tuple(masked(asdict(one)) for one in holders),
+        deliveries=tuple(masked(asdict(one)) for one in queued),
     )
-
-
-def _masked(value: Any) -> Any:
-    """The same without patients' identifiers."""
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, dict):
-        return {name: _masked(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(_masked, value))
-    return value
 
 
 def _unknown(settings: Settings, key: str, found: Trace, stored: _Stored) -> str:

@@ -1,0 +1,61 @@
+"""Commands on the rules that hold new mail."""
+
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from relay.queue_rules import Scope, list_rules
+
+from .. import runtime
+from ..output import masked, show_rows
+from ..queue_acts import open_desk, scope_texts
+from ..queue_options import Actor, acting, reasoned, scoped
+from ..settings import load
+
+
+@click.group()
+def rules() -> None:
+    """Rules that hold matching new mail as it is queued."""
+
+
+@rules.command("add")
+@scoped
+@reasoned(required=True)
+@acting
+@click.pass_obj
+def add(given: Path | None, *, patterns: dict[str, str | None], reason: str, actor: Actor) -> None:
+    """Hold what comes from now on and matches; what is queued already: queue hold."""
+    scope = Scope(**patterns)
+    with open_desk(load(given), actor, reason) as desk:
+        number = desk.add_rule(scope)
+    click.echo(f"rule {number} holds new mail: {' '.join(scope_texts(scope))}")
+
+
+@rules.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_(given: Path | None, *, as_json: bool) -> None:
+    """The rules in force."""
+    store = runtime.open_store(load(given))
+    with closing(store), store.database.read() as connection:
+        found = list_rules(connection)
+    rows = []
+    for rule in found:
+        facts = masked(asdict(rule))
+        del facts["scope"]
+        rows.append({**facts, "covers": scope_texts(rule.scope)})
+    show_rows(rows, ("id", "covers", "reason", "author", "created_at"), as_json=as_json)
+
+
+@rules.command("remove")
+@click.argument("number", type=click.IntRange(1))
+@reasoned(required=False)
+@acting
+@click.pass_obj
+def remove(given: Path | None, number: int, *, reason: str, actor: Actor) -> None:
+    """Take the rule NUMBER away; what it has held stays held: queue release."""
+    with open_desk(load(given), actor, reason) as desk:
+        desk.remove_rule(number)
+    click.echo(f"rule {number} is removed; what it has held: mssante queue list --state held")

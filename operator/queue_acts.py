@@ -1,0 +1,146 @@
+"""Acts on the queue with their audit: who did what, why, to what, in the trace journal.
+
+An event for each delivery, by which `mssante trace MESSAGE` tells of it, is recorded as soon as
+its change is on disk, and one for the whole with filters and counts at the end, also if it is
+broken off in the middle.  All are written when the journal is closed, before a command returns.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from relay.acceptance import Store
+from relay.journal import Journal
+from relay.queue_control import Act, Hold, Release, Retry, work_through
+from relay.queue_drop import Drop
+from relay.queue_filter import Filter
+from relay.queue_pauses import forget_dead, pause, resume
+from relay.queue_rules import Rule, Scope, add_rule, remove_rule
+
+from . import runtime
+from .queue_options import Actor
+from .settings import Settings, SettingsError
+
+_EVENTS: Final[dict[type[Act], str]] = {
+    Retry: "queue.retried",
+    Hold: "queue.held",
+    Release: "queue.released",
+    Drop: "queue.dropped",
+}
+
+
+class QueueRefused(Exception):
+    """An act that changed nothing: nothing matched, or it needs a word more."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an act came to: deliveries changed and left because in flight; their destinations."""
+
+    changed: int = 0
+    in_flight: int = 0
+    domains: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """From where somebody steers; `reason` is '' where none was given."""
+
+    store: Store
+    journal: Journal
+    actor: Actor
+    reason: str
+    clock: Callable[[], datetime]
+
+    def record(self, event: str, **facts: object) -> None:
+        """Note what was done, by whom and why."""
+        actor = self.actor
+        self.journal.record(event, **facts, who=actor.name, account=actor.account, why=self.reason)
+
+    def perform(self, act: Act, wanted: Filter) -> Tally:
+        """Do something to all that a filter matches.  Raises StoreUnavailable."""
+        event, tally = _EVENTS[type(act)], Tally()
+        database = self.store.database
+        try:
+            for done in work_through(database, act, wanted, self.clock):
+                tally.changed += len(done.touched)
+                tally.in_flight += done.in_flight
+                domains = {one.domain for one in done.touched}
+                for one in done.touched:
+                    self.record(event, message=one.message_id, delivery=one.id, domain=one.domain)
+                if isinstance(act, Retry) and domains - tally.domains:
+                    with database.write() as connection:
+                        forget_dead(connection, sorted(domains))
+                tally.domains |= domains
+        finally:
+            self.record(
+                event,
+                filters=wanted.texts,
+                deliveries=tally.changed,
+                in_flight=tally.in_flight,
+            )
+        return tally
+
+    def pause(self, domain: str) -> None:
+        """Send nothing to a destination from now on.  Raises StoreUnavailable."""
+        with self.store.database.write() as connection:
+            pause(connection, domain, self.reason)
+        self.record("destination.paused", domain=domain)
+
+    def resume(self, domain: str) -> None:
+        """Send again.  Raises QueueRefused where nothing was paused, StoreUnavailable."""
+        with self.store.database.write() as connection:
+            ended = resume(connection, domain)
+        if not ended:
+            raise QueueRefused(f"{domain} is not paused")
+        self.record("destination.resumed", domain=domain)
+
+    def add_rule(self, scope: Scope) -> int:
+        """Hold what comes and is covered; returns the rule's number.  Raises StoreUnavailable."""
+        with self.store.database.write() as connection:
+            number = add_rule(
+                connection, scope, reason=self.reason, author=self.actor.name, now=self.clock()
+            )
+        self.record("queue.rule_added", rule=number, filters=scope_texts(scope))
+        return number
+
+    def remove_rule(self, number: int) -> Rule:
+        """Take a rule away.  Raises NotFound, StoreUnavailable."""
+        with self.store.database.write() as connection:
+            rule = remove_rule(connection, number)
+        self.record("queue.rule_removed", rule=number, filters=scope_texts(rule.scope))
+        return rule
+
+
+def scope_texts(scope: Scope) -> list[str]:
+    """What a rule covers, for people and events: masked."""
+    return Filter(
+        domain=scope.domain,
+        sender=scope.sender,
+        recipient=scope.recipient,
+        mailbox_type=scope.mailbox_type,
+    ).texts
+
+
+@contextmanager
+def open_desk(settings: Settings, actor: Actor, reason: str) -> Iterator[Desk]:
+    """Open store and journal; at the end the events are written.  Raises SettingsError."""
+    _check_user(settings)
+    with closing(runtime.open_store(settings)) as store:
+        journal = runtime.open_journal(settings, "command")
+        with closing(journal):
+            yield Desk(store, journal, actor, reason, runtime.clock)
+
+
+def _check_user(settings: Settings) -> None:
+    # Files that root makes here, of the journal or of SQLite, the daemon could not write to.
+    folder = runtime.storage_folder(settings)
+    owner = folder.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        raise SettingsError(
+            f"{folder} belongs to another user than root, who would leave files there that the "
+            f"daemon cannot write to; run it as the daemon's user: sudo -u '#{owner}' mssante …"
+        )

@@ -1,0 +1,187 @@
+"""The options that all commands on the queue share: which deliveries, why, and who says so."""
+
+import os
+import pwd
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import wraps
+from typing import Any, Final
+
+import click
+
+from mailstore.identifiers import MailboxType
+from relay.ids import parse_id
+from relay.queue_filter import Filter, Standing
+
+Command = Callable[..., None]
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_SCOPE: Final = ("domain", "sender", "recipient", "mailbox_type")
+_ALL_OR_SOME: Final = "say which: give a filter such as --domain, or --all"
+
+
+class Age(click.ParamType[timedelta]):
+    """A number with its unit: 90s, 30m, 2h, 5d."""
+
+    name = "age"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Read an age."""
+        found = re.fullmatch(r"([0-9]{1,6})([smhd])", value, re.ASCII)
+        if found is None:
+            self.fail(f"{value!r} is not an age: 90s, 30m, 2h or 5d", param, ctx)
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+class Pattern(click.ParamType[str]):
+    """A text with * and ?; an empty one is an unset variable of a script, and refused."""
+
+    name = "pattern"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take it as it is."""
+        if not value.strip():
+            self.fail("it is empty; leave the option out, or <> for the null sender", param, ctx)
+        return str(value)
+
+
+class Number(click.ParamType["int | str"]):
+    """The number of a delivery, or the identifier of a message."""
+
+    name = "id"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """Read either; an identifier has 32 digits, a number never so many."""
+        if re.fullmatch(r"[0-9]{1,18}", value, re.ASCII):
+            return int(value)
+        try:
+            return parse_id(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a delivery's number nor a message's ID", param, ctx)
+
+
+_SCOPE_OPTIONS: Final = (
+    click.option("--domain", type=Pattern(), help="Destination domain; * and ? as in the shell."),
+    click.option("--sender", type=Pattern(), help="Envelope sender; <> is the null one."),
+    click.option("--recipient", type=Pattern(), help="A recipient that has not got it yet."),
+    click.option(
+        "--type",
+        "mailbox_type",
+        type=click.Choice([one.value for one in MailboxType]),
+        help="Type of the mailbox that sent it.",
+    ),
+)
+_MORE_OPTIONS: Final = (
+    click.option("--older", type=Age(), help="Queued for this long or longer, as 2h or 5d."),
+    click.option("--younger", type=Age(), help="Queued for less than this."),
+    click.option(
+        "--id", "numbers", type=Number(), multiple=True, help="Delivery or message; repeatable."
+    ),
+    click.option("--state", type=click.Choice([one.value for one in Standing]), help="Only these."),
+)
+_ALL: Final = click.option("--all", "everything", is_flag=True, help="All, whatever it is.")
+
+
+def _with(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _check(found: object, nothing: object, *, everything: bool, needed: bool) -> None:
+    if everything and found != nothing:
+        raise click.UsageError("--all and a filter contradict each other")
+    if needed and not everything and found == nothing:
+        raise click.UsageError(_ALL_OR_SOME)
+
+
+def filtered(*, needed: bool) -> Callable[[Command], Command]:
+    """Give a command the filter options, as its argument `wanted`.
+
+    Where it is `needed`, as for all that changes something, none at all is wrong usage.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def run(
+            *args: Any,
+            numbers: tuple[int | str, ...],
+            state: str | None,
+            everything: bool,
+            **rest: Any,
+        ) -> None:
+            names = (*_SCOPE, "older", "younger")
+            wanted = Filter(
+                **{name: rest.pop(name) for name in names},
+                ids=tuple(one for one in numbers if isinstance(one, int)),
+                messages=tuple(one for one in numbers if isinstance(one, str)),
+                state=None if state is None else Standing(state),
+            )
+            _check(wanted, Filter(), everything=everything, needed=needed)
+            command(*args, wanted=wanted, **rest)
+
+        return _with(run, (*_SCOPE_OPTIONS, *_MORE_OPTIONS, _ALL))
+
+    return decorate
+
+
+def scoped(command: Command) -> Command:
+    """Give a command the filter options that mail to come can be told by, as `patterns`."""
+
+    @wraps(command)
+    def run(*args: Any, everything: bool, **rest: Any) -> None:
+        patterns = {name: rest.pop(name) for name in _SCOPE}
+        _check(patterns, dict.fromkeys(_SCOPE), everything=everything, needed=True)
+        command(*args, patterns=patterns, **rest)
+
+    return _with(run, (*_SCOPE_OPTIONS, _ALL))
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who steers: the name, and the account that it was given under if that is another one."""
+
+    name: str
+    account: str = ""
+
+
+def account_name(environment: Mapping[str, str], uid: int) -> str:
+    """The login name behind a process: of who ran sudo, of its user, or the user's number."""
+    if environment.get("SUDO_USER"):
+        return environment["SUDO_USER"]
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid:{uid}"
+
+
+def _actor(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Actor:
+    account = account_name(os.environ, os.getuid())
+    if not value or not value.strip() or value == account:
+        return Actor(account)
+    return Actor(value, account)
+
+
+acting: Final = click.option(
+    "--as", "actor", metavar="NAME", callback=_actor, help="Who does it. [login name]"
+)
+"""Gives a command its `actor`, an Actor."""
+
+
+def _reason(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
+    if value is not None and not value.strip():
+        raise click.BadParameter("it says nothing")
+    return (value or "").strip()
+
+
+def reasoned(*, required: bool) -> Callable[[Command], Command]:
+    """Give a command its `reason`, '' where it need not have one."""
+    return click.option(
+        "--reason", required=required, callback=_reason, help="Why; kept in the trace journal."
+    )

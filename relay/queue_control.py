@@ -1,0 +1,208 @@
+"""What an operator does to deliveries: send now, hold, release; relay.queue_drop deletes them.
+
+An act works through what a filter matches in transactions of `BATCH` deliveries, so that a million
+of them never keeps the daemon's writers waiting for more than a moment.  What is looked for in a
+transaction that only reads is looked at again, and locked, in the one that changes it.  A delivery
+in flight is left alone: a courier has it in its hands, and may be about to hear the peer's `250`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select, true, update
+
+from mailstore.database import Database
+from mailstore.dialect import skip_locked, take_your_time
+from relay.queue import State
+from relay.queue_filter import Filter, Standing
+from relay.queue_schema import deliveries, delivery_recipients
+
+BATCH: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A delivery that an act has changed."""
+
+    id: int
+    message_id: str
+    domain: str
+    was: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a batch: the deliveries changed, and how many were in flight and are not."""
+
+    touched: tuple[Touched, ...]
+    in_flight: int
+
+
+class Act:
+    """Something done to deliveries."""
+
+    def eligible(self) -> ColumnElement[bool]:
+        """The deliveries that it makes sense for."""
+        return true()
+
+    def prepare(self, database: Database, ids: Sequence[int]) -> None:
+        """What takes time and is better done before the transaction that applies it."""
+
+    def apply(
+        self, connection: Connection, touched: Sequence[Touched], now: datetime
+    ) -> Sequence[Touched]:
+        """Do it to these, locked until the transaction ends; returns those that it was done to."""
+        raise NotImplementedError
+
+
+def _ids(touched: Sequence[Touched]) -> list[int]:
+    return [one.id for one in touched]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(Act):
+    """Due now.  With `revive` also what failed: it waits again, with a new life and all attempts.
+
+    What is held stays so.
+    """
+
+    revive: bool = False
+
+    def eligible(self) -> ColumnElement[bool]:
+        """What waits, and what failed if that is to live again."""
+        waits = Standing.WAITING.condition
+        return or_(waits, Standing.FAILED.condition) if self.revive else waits
+
+    def apply(
+        self, connection: Connection, touched: Sequence[Touched], now: datetime
+    ) -> Sequence[Touched]:
+        """Set the time; for those that failed begin anew."""
+        d, r = deliveries.c, delivery_recipients.c
+        connection.execute(update(deliveries).where(d.id.in_(_ids(touched))).values(due=now))
+        failed = [one.id for one in touched if one.was is Standing.FAILED]
+        if not failed:
+            return touched
+        connection.execute(
+            update(deliveries)
+            .where(d.id.in_(failed))
+            .values(
+                state=State.WAITING, attempts=0, created_at=now, held=None, delay_told=False,
+                lease_owner=None, lease_until=None,
+            )
+        )  # fmt: skip
+        connection.execute(
+            update(delivery_recipients)
+            .where(r.delivery_id.in_(failed), r.state == State.FAILED)
+            .values(state=State.WAITING)
+        )
+        return touched
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Act):
+    """Not sent until released."""
+
+    reason: str
+
+    def eligible(self) -> ColumnElement[bool]:
+        """What waits; what is held already keeps its reason."""
+        return Standing.WAITING.condition
+
+    def apply(
+        self,
+        connection: Connection,
+        touched: Sequence[Touched],
+        now: datetime,  # noqa: ARG002 - Act's signature
+    ) -> Sequence[Touched]:
+        """Note the reason."""
+        chosen = deliveries.c.id.in_(_ids(touched))
+        connection.execute(update(deliveries).where(chosen).values(held=self.reason))
+        return touched
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Act):
+    """Held no more, and due now."""
+
+    def eligible(self) -> ColumnElement[bool]:
+        """What is held."""
+        return Standing.HELD.condition
+
+    def apply(
+        self, connection: Connection, touched: Sequence[Touched], now: datetime
+    ) -> Sequence[Touched]:
+        """Forget the reason."""
+        chosen = deliveries.c.id.in_(_ids(touched))
+        connection.execute(update(deliveries).where(chosen).values(held=None, due=now))
+        return touched
+
+
+def count(connection: Connection, wanted: Filter, now: datetime) -> dict[Standing, int]:
+    """How many deliveries a filter matches, by how they stand."""
+    d = deliveries.c
+    take_your_time(connection)
+    statement = (
+        select(d.state, d.held.is_not(None).label("is_held"), func.count().label("number"))
+        .where(*wanted.conditions(now))
+        .group_by(d.state, d.held.is_not(None))
+    )
+    found = dict.fromkeys(Standing, 0)
+    for row in connection.execute(statement):
+        found[Standing.of(row.state, "" if row.is_held else None)] += row.number
+    return found
+
+
+def work_through(
+    database: Database,
+    act: Act,
+    wanted: Filter,
+    clock: Callable[[], datetime],
+    *,
+    batch: int = BATCH,
+) -> Iterator[Done]:
+    """Do something to all that a filter matches now, a transaction for each of what is yielded.
+
+    What is yielded is on disk.  Raises StoreUnavailable; what was done by then stays done.
+    """
+    since, last = clock(), 0
+    chosen = [*wanted.conditions(since), act.eligible()]
+    while ids := _find(database, chosen, last, batch):
+        act.prepare(database, ids)
+        with database.write() as connection:
+            now = clock()
+            idle, matching = _locked(connection, chosen, ids, now)
+            touched = act.apply(connection, idle, now)
+        last = ids[-1]
+        yield Done(tuple(touched), matching - len(touched))
+
+
+def _find(
+    database: Database, chosen: Sequence[ColumnElement[bool]], last: int, limit: int
+) -> Sequence[int]:
+    d = deliveries.c
+    statement = select(d.id).where(d.id > last, *chosen).order_by(d.id).limit(limit)
+    with database.read() as connection:
+        take_your_time(connection)
+        return connection.execute(statement).scalars().all()
+
+
+def _locked(
+    connection: Connection,
+    chosen: Sequence[ColumnElement[bool]],
+    ids: Sequence[int],
+    now: datetime,
+) -> tuple[Sequence[Touched], int]:
+    """Lock those that still match and that no courier has or is taking; how many match in all."""
+    d = deliveries.c
+    here = (d.id.in_(ids), *chosen)
+    idle = or_(d.lease_until.is_(None), d.lease_until <= now)
+    columns = select(d.id, d.message_id, d.domain, d.state, d.held)
+    rows = connection.execute(skip_locked(columns.where(*here, idle).order_by(d.id))).all()
+    matching = connection.execute(select(func.count()).where(*here)).scalar_one()
+    touched = [
+        Touched(row.id, row.message_id, row.domain, Standing.of(row.state, row.held))
+        for row in rows
+    ]
+    return touched, matching

@@ -1,0 +1,39 @@
+"""What operators say of destinations: paused, resumed, and alive again whatever was found."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection, select, update
+
+from mailstore.dialect import insert_or_ignore
+from relay.queue_schema import destinations
+
+EVERYWHERE: Final = "*"  # the destination that stands for all of them
+
+
+def forget_dead(connection: Connection, domains: Sequence[str]) -> None:
+    """Take these destinations for alive, as before the first failure."""
+    statement = update(destinations).where(destinations.c.domain.in_(domains))
+    connection.execute(statement.values(failures=0, dead_until=None))
+
+
+def pause(connection: Connection, domain: str, reason: str) -> None:
+    """Send nothing there, or nowhere for EVERYWHERE; a pause in force gets the new reason."""
+    connection.execute(insert_or_ignore(connection, destinations).values(domain=domain))
+    where = destinations.c.domain == domain
+    connection.execute(update(destinations).where(where).values(paused=reason))
+
+
+def resume(connection: Connection, domain: str) -> bool:
+    """End a pause, and take what was paused for alive; False if there was none."""
+    d = destinations.c
+    statement = update(destinations).where(d.domain == domain, d.paused.is_not(None))
+    values = statement.values(paused=None, failures=0, dead_until=None)
+    return connection.execute(values).rowcount > 0
+
+
+def pauses(connection: Connection) -> dict[str, str]:
+    """What is paused, EVERYWHERE among it, with the reasons."""
+    d = destinations.c
+    statement = select(d.domain, d.paused).where(d.paused.is_not(None)).order_by(d.domain)
+    return {row.domain: row.paused for row in connection.execute(statement)}

@@ -1,0 +1,238 @@
+"""The queue as an operator reads it: by destination, by delivery, or one message in full."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from mailstore.dialect import take_your_time
+from mailstore.schema import messages
+from relay.queue import State
+from relay.queue_filter import Filter, Standing
+from relay.queue_pauses import EVERYWHERE
+from relay.queue_schema import deliveries, delivery_recipients, destinations
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationLine:
+    """One line of the summary: a domain and what waits for it.
+
+    `state` is `active`, `paused` or `dead`, `paused` the reason; `waiting` has what is in flight
+    in it, `oldest` is the birth of the oldest delivery, `age` its age in whole seconds;
+    `next_attempt` is None where none will be made.
+    """
+
+    domain: str
+    state: str
+    waiting: int
+    in_flight: int
+    held: int
+    failed: int
+    oldest: datetime | None
+    age: int | None
+    next_attempt: datetime | None
+    last_error: str
+    paused: str | None
+    dead_until: datetime | None
+
+
+def summary(connection: Connection, wanted: Filter, now: datetime) -> list[DestinationLine]:
+    """What a filter matches by destination, the longest wait first; then pauses of others.
+
+    A pause is not to be forgotten because nothing waits behind it.
+    """
+    d = deliveries.c
+    take_your_time(connection)
+    waits, held, failed = (one.condition for one in Standing)
+    in_flight = d.lease_until > now
+    statement = (
+        select(
+            d.domain,
+            func.count().filter(waits).label("waiting"),
+            func.count().filter(in_flight).label("in_flight"),
+            func.count().filter(held).label("held"),
+            func.count().filter(failed).label("failed"),
+            func.min(d.created_at).label("oldest"),
+            func.min(d.due).filter(waits).label("due"),
+            func.max(d.last_error).label("last_error"),
+        )
+        .where(*wanted.conditions(now))
+        .group_by(d.domain)
+    )
+    known = {row.domain: row for row in connection.execute(select(destinations))}
+    rows = sorted(connection.execute(statement).all(), key=lambda row: (row.oldest, row.domain))
+    found = [_line(row, known.get(row.domain), known.get(EVERYWHERE), now) for row in rows]
+    if wanted == Filter():
+        seen = {row.domain for row in rows}
+        found += [
+            DestinationLine(
+                domain, "paused", 0, 0, 0, 0, None, None, None, row.last_error, row.paused, None
+            )
+            for domain, row in sorted(known.items())
+            if row.paused is not None and domain not in seen
+        ]
+    return found
+
+
+def _line(
+    row: Row[Any], own: Row[Any] | None, everywhere: Row[Any] | None, now: datetime
+) -> DestinationLine:
+    paused = (own and own.paused) or (everywhere and everywhere.paused)
+    dead_until = own.dead_until if own and own.dead_until and own.dead_until > now else None
+    due = None if row.due is None else max(row.due, dead_until or row.due)
+    return DestinationLine(
+        domain=row.domain,
+        state="paused" if paused else "dead" if dead_until else "active",
+        waiting=row.waiting,
+        in_flight=row.in_flight,
+        held=row.held,
+        failed=row.failed,
+        oldest=row.oldest,
+        age=int((now - row.oldest).total_seconds()),
+        next_attempt=None if paused else due,
+        # What befell the destination says more than what one of its messages met.
+        last_error=(own and own.last_error) or row.last_error,
+        paused=paused,
+        dead_until=dead_until,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of the list; `recipients` have not got the message yet."""
+
+    id: int
+    message_id: str
+    domain: str
+    state: Standing
+    in_flight: bool
+    held: str | None
+    traffic: str
+    mailbox_type: str | None
+    sender: str
+    recipients: tuple[str, ...]
+    size: int
+    attempts: int
+    created_at: datetime
+    due: datetime
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientFacts:
+    """A recipient: how it stands, the peer's last reply, what RCPT asked for in reports."""
+
+    address: str
+    state: str
+    reply: str
+    notify: str
+    orcpt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that the queue knows of one delivery.
+
+    `paused` is None or why nothing is sent there, `lease_owner` the process that had it last.
+    """
+
+    id: int
+    message_id: str
+    domain: str
+    state: Standing
+    in_flight: bool
+    held: str | None
+    traffic: str
+    mailbox_type: str | None
+    sender: str
+    size: int
+    attempts: int
+    created_at: datetime
+    due: datetime
+    last_error: str
+    smtputf8: bool
+    envid: str | None
+    ret: str | None
+    delay_told: bool
+    lease_owner: str | None
+    lease_until: datetime | None
+    paused: str | None
+    dead_until: datetime | None
+    recipients: tuple[RecipientFacts, ...]
+
+
+def listing(connection: Connection, wanted: Filter, now: datetime, limit: int) -> list[Listed]:
+    """The oldest `limit` deliveries that a filter matches."""
+    d = deliveries.c
+    take_your_time(connection)
+    statement = (
+        select(
+            d.id, d.message_id, d.domain, d.state, d.held, d.traffic, d.mailbox_type, d.sender,
+            d.attempts, d.created_at, d.due, d.last_error, d.lease_until, messages.c.size,
+        )
+        .join(messages, messages.c.id == d.message_id)
+        .where(*wanted.conditions(now))
+        .order_by(d.created_at, d.id)
+        .limit(limit)
+    )  # fmt: skip
+    rows = connection.execute(statement).all()
+    recipients = _recipients(connection, [row.id for row in rows])
+    found = []
+    for row in rows:
+        facts = _common(row._mapping, now)
+        del facts["lease_until"]
+        left = (one.address for one in recipients.get(row.id, ()) if one.state != State.DELIVERED)
+        found.append(Listed(recipients=tuple(left), **facts))
+    return found
+
+
+def show(connection: Connection, wanted: Filter, now: datetime) -> list[Shown]:
+    """Everything of the few deliveries that a filter matches, by their numbers."""
+    d, known = deliveries.c, destinations.c
+    statement = (
+        select(
+            d.id, d.message_id, d.domain, d.state, d.held, d.traffic, d.mailbox_type, d.sender,
+            d.attempts, d.created_at, d.due, d.last_error, d.smtputf8, d.envid, d.ret,
+            d.delay_told, d.lease_owner, d.lease_until, messages.c.size, known.paused,
+            known.dead_until,
+        )
+        .join(messages, messages.c.id == d.message_id)
+        .outerjoin(destinations, known.domain == d.domain)
+        .where(*wanted.conditions(now))
+        .order_by(d.id)
+    )  # fmt: skip
+    rows = connection.execute(statement).all()
+    recipients = _recipients(connection, [row.id for row in rows])
+    everywhere = connection.scalar(select(known.paused).where(known.domain == EVERYWHERE))
+    found = []
+    for row in rows:
+        facts = _common(row._mapping, now)
+        facts["paused"] = facts["paused"] or everywhere
+        found.append(Shown(recipients=recipients.get(row.id, ()), **facts))
+    return found
+
+
+def _common(row: Mapping[Any, Any], now: datetime) -> dict[str, Any]:
+    lease_until = row["lease_until"]
+    return {
+        **row,
+        "state": Standing.of(row["state"], row["held"]),
+        "in_flight": lease_until is not None and lease_until > now,
+    }
+
+
+def _recipients(
+    connection: Connection, ids: Sequence[int]
+) -> dict[int, tuple[RecipientFacts, ...]]:
+    r = delivery_recipients.c
+    found: dict[int, list[RecipientFacts]] = {}
+    statement = (
+        select(r.delivery_id, r.address, r.state, r.reply, r.notify, r.orcpt)
+        .where(r.delivery_id.in_(ids))
+        .order_by(r.id)
+    )
+    for key, *facts in connection.execute(statement):
+        found.setdefault(key, []).append(RecipientFacts(*facts))
+    return {key: tuple(several) for key, several in found.items()}
