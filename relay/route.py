@@ -19,6 +19,7 @@ class Target:
 
     host: str
     port: int = SMTP_PORT
+    address: str = ""  # an IP to connect to; "" means resolve `host`
 
 
 class NoRoute(Exception):
