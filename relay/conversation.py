@@ -19,7 +19,6 @@ from relay.link import Link, Shown
 from relay.peer_replies import PeerReply, shown
 from relay.route import Target
 
-
 # ValueError: a host name that cannot be looked up or shown in TLS, a handshake that was cut short.
 _FAULTS: Final = (aiosmtplib.SMTPException, OSError, ValueError)
 

@@ -111,7 +111,7 @@ class ScriptedPeer:
             await writer.drain()
         text = reply.removesuffix(CLOSE)
         if text:
-            writer.write(text.encode() + b"\r\n" + behind)
+            writer.write(text.removesuffix("\r\n").encode() + b"\r\n" + behind)
             await writer.drain()
         if text != reply:
             raise HangUp
@@ -136,15 +136,17 @@ def _multi(offers: list[str]) -> list[str]:
 async def running(peer: ScriptedPeer) -> AsyncIterator[ScriptedPeer]:
     """Listen on loopback while the test runs; its conversations end with it."""
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        writers.append(writer)
         try:
             await peer.serve(reader, writer)
         except asyncio.CancelledError:
-            writer.close()
+            pass
         finally:
             tasks.discard(task)
 
@@ -157,3 +159,7 @@ async def running(peer: ScriptedPeer) -> AsyncIterator[ScriptedPeer]:
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()  # a farewell of TLS may still be under way
+        for _ in range(3):
+            await asyncio.sleep(0)
