@@ -30,6 +30,7 @@ from tests.support.scripted import (
     ScriptedPeer,
     running,
 )
+from tests.support.waiting import until
 
 A, B, C = (f"{name}@a.mssante.fr" for name in "abc")
 CHUNKING = (*OFFERS, "CHUNKING")
@@ -108,8 +109,7 @@ async def test_the_envelope_leaves_in_one_go(sender: Handing, peer: ScriptedPeer
     slow = Slow(peer.tls)
     async with running(slow) as server:
         handed = asyncio.create_task(hand(sender, server, A, B, C))
-        while not server.said("MAIL"):
-            await asyncio.sleep(0)
+        await until(lambda: bool(server.said("MAIL")))
         waiting.set()
         assert len(await handed) == 3
 
@@ -262,13 +262,15 @@ async def test_a_refused_transaction_is_reset_before_the_next(
     sender: Handing, peer: ScriptedPeer, offers: tuple[str, ...]
 ) -> None:
     first = {"RCPT": ("550 5.1.1 a",), "DATA": ("503 5.5.1 nobody",)}
-    async with running(replace(peer, replies=first, offers=offers)) as server:
-        async with sender.peers() as peers:
-            targets = [Target(HOST, server.port)]
-            for address, state in ((A, State.FAILED), (B, State.DELIVERED), (C, State.DELIVERED)):
-                server.replies = first if address == A else {}
-                found = await peers.hand_over("a.mssante.fr", targets, letter(address))
-                assert found[address].state is state
+    async with (
+        running(replace(peer, replies=first, offers=offers)) as server,
+        sender.peers() as peers,
+    ):
+        targets = [Target(HOST, server.port)]
+        for address, state in ((A, State.FAILED), (B, State.DELIVERED), (C, State.DELIVERED)):
+            server.replies = first if address == A else {}
+            found = await peers.hand_over("a.mssante.fr", targets, letter(address))
+            assert found[address].state is state
     assert server.connections == 1
     assert server.said("MAIL", "RSET") == ["MAIL", "RSET", "MAIL", "MAIL"]
 
@@ -327,11 +329,13 @@ async def test_nothing_is_decided_by_a_fault(
     replies, reason = _FAULTS[case]
     if "CHUNKING" in offers and case.startswith("data"):
         pytest.skip("BDAT has no DATA")
-    async with running(replace(peer, replies=replies, offers=offers)) as server:
-        async with sender.peers(timeout=0.3, block_timeout=0.3, data_timeout=0.3) as peers:
-            with pytest.raises(AttemptFailed) as failed:
-                targets = [Target(HOST, server.port)]
-                await peers.hand_over("a.mssante.fr", targets, letter(A, B))
+    async with (
+        running(replace(peer, replies=replies, offers=offers)) as server,
+        sender.peers(timeout=0.3, block_timeout=0.3, data_timeout=0.3) as peers,
+    ):
+        targets = [Target(HOST, server.port)]
+        with pytest.raises(AttemptFailed) as failed:
+            await peers.hand_over("a.mssante.fr", targets, letter(A, B))
     assert failed.value.reason == reason
     assert str(failed.value).startswith(f"{HOST}: ")
     if reason == "unknown-outcome":
@@ -458,14 +462,16 @@ async def test_a_chunk_refused_ends_the_message(
     monkeypatch.setattr(content, "CHUNK", 100)
     replies = {"BDAT": ("250 ok", "452 4.3.1 full", *["503 5.5.1 no"] * 50)}
     offers = CHUNKING if pipelined else ALONE_CHUNKING
-    async with running(replace(peer, offers=offers, replies=replies)) as server:
-        async with sender.peers() as peers:
-            targets = [Target(HOST, server.port)]
-            found = await peers.hand_over("a.mssante.fr", targets, letter(A, body=BODY * 10))
-            assert (found[A].state, found[A].reply) == (State.WAITING, "452 4.3.1 full")
-            server.replies = {}
-            found = await peers.hand_over("a.mssante.fr", targets, letter(A))
-            assert found[A].state is State.DELIVERED
+    async with (
+        running(replace(peer, offers=offers, replies=replies)) as server,
+        sender.peers() as peers,
+    ):
+        targets = [Target(HOST, server.port)]
+        found = await peers.hand_over("a.mssante.fr", targets, letter(A, body=BODY * 10))
+        assert (found[A].state, found[A].reply) == (State.WAITING, "452 4.3.1 full")
+        server.replies = {}
+        found = await peers.hand_over("a.mssante.fr", targets, letter(A))
+        assert found[A].state is State.DELIVERED
     assert server.said("MAIL", "RSET") == ["MAIL", "RSET", "MAIL"]
     assert pipelined or server.said("BDAT") == ["BDAT"] * 3
 
