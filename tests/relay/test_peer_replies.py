@@ -70,8 +70,8 @@ def test_a_reply_has_an_end() -> None:
 
 
 def test_a_half_reply_is_none_yet() -> None:
+    assert ReplyReader().empty
     reader = ReplyReader()
-    assert reader.empty
     reader.feed(b"250-a\r\n")
     assert reader.take() is None
     assert not reader.empty
