@@ -9,7 +9,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,8 +19,10 @@ import structlog
 from mailstore.errors import StoreUnavailable
 from relay import metrics
 from relay.acceptance import Store
-from relay.conversation import AttemptFailed, Letter, Terms, converse
+from relay.conversation import AttemptFailed, Terms
+from relay.envelope import Envelope, EnvelopeRecipient, Letter
 from relay.journal import Journal, mask
+from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome, State, claim, settle
 from relay.retry import RetryPolicy
@@ -65,6 +67,7 @@ class Courier:
         self._services = services
         self._settings = settings
         self._running: set[asyncio.Task[None]] = set()
+        self._peers = Peers(Terms(settings.hostname, services.tls, self._judge))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take and try due deliveries until `stop`, then let those under way come to their end."""
@@ -77,6 +80,7 @@ class Courier:
                 await asyncio.wait_for(stop.wait(), self._settings.poll)
         if self._running:
             await asyncio.wait(self._running)
+        await self._peers.close()
 
     def cancel(self) -> None:
         """Break off the attempts under way; their leases are released at the next start."""
@@ -169,22 +173,17 @@ class Courier:
                 await asyncio.sleep(self._settings.poll)
 
     async def _deliver(self, taken: Claim) -> Mapping[str, Outcome]:
-        terms = Terms(
-            hostname=self._settings.hostname,
-            tls=self._services.tls(),
-            judge=lambda der, version, cipher: self._judge(taken.domain, der, version, cipher),
-        )
         self._check_listed(taken.domain)
-        failure = AttemptFailed("no-route", f"{taken.domain} has no host")
-        for target in await self._services.router.targets(taken.domain):
-            try:
-                trace = taken.trace.encode("ascii")
-                size = len(trace) + taken.size
-                async with aclosing(self._octets(taken, trace)) as octets:
-                    return await converse(target, terms, Letter(taken, octets, size))
-            except AttemptFailed as failed:
-                failure = failed
-        raise failure
+        targets = await self._services.router.targets(taken.domain)
+        recipients = tuple(EnvelopeRecipient(address) for address in taken.recipients)
+        envelope = Envelope(taken.sender, recipients, taken.smtputf8)
+        trace = taken.trace.encode("ascii")
+        answers = await self._peers.hand_over(
+            taken.domain,
+            targets,
+            lambda: Letter(envelope, self._octets(taken, trace), len(trace) + taken.size),
+        )
+        return {address: Outcome(one.state, one.reply) for address, one in answers.items()}
 
     def _check_listed(self, domain: str) -> None:
         white_list = self._services.perimeter.snapshot.white_list

@@ -2,73 +2,130 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 OFFERS = ("SIZE 50000000", "8BITMIME", "SMTPUTF8", "PIPELINING")
 CLOSE = "close"  # hang up instead of replying
 STALL = "stall"  # never reply
+ENDLESS = "endless"  # a reply whose lines never end
+ENDLESS_LINE = "endless line"  # a reply of one line that never ends
+GOOD = ""  # the reply that a peer in order gives
+
+
+class HangUp(Exception):
+    """The peer ends the conversation."""
 
 
 @dataclass
 class ScriptedPeer:
-    """`replies` by command word (`.` is the end of the message), tried before the good ones."""
+    """`replies` by command word (`.` is the end of a message), tried before the good ones.
+
+    A tuple of them is for one occurrence after the other, and for those behind it is the good one.
+    A reply that ends with `close` hangs up when it has been said.  `injected` follows the reply to
+    STARTTLS in clear text.
+    """
 
     tls: ssl.SSLContext | None
-    replies: dict[str, str] = field(default_factory=dict)
+    replies: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     offers: tuple[str, ...] = OFFERS
+    injected: bytes = b""
     heard: list[str] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     certificates: list[bytes | None] = field(default_factory=list)
+    connections: int = 0
+    ended: int = 0
     port: int = 0
+    _told: Counter[str] = field(default_factory=Counter)
+
+    def said(self, *words: str) -> list[str]:
+        """The first words of what was heard, of these kinds alone."""
+        found = [line.split(" ", maxsplit=1)[0] for line in self.heard]
+        return [word for word in found if word in words]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hold one conversation."""
-        with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            await self._say(writer, self.replies.get("connect", "220 peer ESMTP"))
+        self.connections += 1
+        with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, HangUp):
+            await self._say(writer, self._scripted("CONNECT") or "220 peer ESMTP")
             while line := await reader.readline():
-                if not await self._answer(line.decode().rstrip("\r\n"), reader, writer):
-                    break
+                self.heard.append(line.decode().rstrip("\r\n"))
+                await self._answer(self.heard[-1], reader, writer)
         writer.close()
+        self.ended += 1
+
+    def _scripted(self, word: str) -> str:
+        found = self.replies.get(word, self.replies.get(word.lower(), GOOD))
+        if isinstance(found, str):
+            return found
+        self._told[word] += 1
+        return found[self._told[word] - 1] if self._told[word] <= len(found) else GOOD
 
     async def _answer(
         self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
-        self.heard.append(line)
+    ) -> None:
         word = line.split(" ", maxsplit=1)[0].upper()
-        reply = self.replies.get(word)
-        if reply == CLOSE:
-            return False
-        if reply == STALL:
-            await asyncio.Event().wait()
+        if word == "BDAT":
+            await self._chunk(line, reader, writer)
+            return
+        reply = self._scripted(word)
         if word == "EHLO":
             offers = list(self.offers)
             if self.tls is not None and not writer.get_extra_info("ssl_object"):
                 offers.append("STARTTLS")
             await self._say(writer, reply or "\r\n".join(["250-peer", *_multi(offers)]))
         elif word == "STARTTLS" and self.tls is not None:
-            await self._say(writer, reply or "220 go")
+            await self._say(writer, reply or "220 go", behind=self.injected)
             if not reply:
                 await writer.start_tls(self.tls)
                 secured = writer.get_extra_info("ssl_object")
                 self.certificates.append(secured.getpeercert(binary_form=True))
-        elif word == "DATA" and not reply:
-            await self._say(writer, "354 go")
-            self.messages.append(await reader.readuntil(b"\r\n.\r\n"))
-            end = self.replies.get(".", "250 2.0.0 taken")
-            if end == CLOSE:
-                return False
-            if end == STALL:
-                await asyncio.Event().wait()
-            await self._say(writer, end)
+        elif word == "DATA":
+            await self._say(writer, reply or "354 go")
+            if not reply or reply.startswith("354"):
+                self.messages.append(await _until_dot(reader))
+                await self._say(writer, self._scripted(".") or "250 2.0.0 taken")
         else:
             await self._say(writer, reply or ("221 bye" if word == "QUIT" else "250 2.0.0 ok"))
-        return word != "QUIT"
+        if word == "QUIT":
+            raise HangUp
 
-    async def _say(self, writer: asyncio.StreamWriter, reply: str) -> None:
-        writer.write(reply.encode() + b"\r\n")
-        await writer.drain()
+    async def _chunk(
+        self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """A chunk; a message is in `messages` as its chunks come, one entry each."""
+        _, size, *last = line.split(" ")
+        self.messages.append(await reader.readexactly(int(size)))
+        reply = self._scripted("BDAT")
+        if last:
+            reply = reply or self._scripted(".")
+        await self._say(writer, reply or "250 2.0.0 taken")
+
+    async def _say(self, writer: asyncio.StreamWriter, reply: str, behind: bytes = b"") -> None:
+        if reply == STALL:
+            await asyncio.Event().wait()
+        while reply in {ENDLESS, ENDLESS_LINE}:
+            writer.write(b"250-more\r\n" * 100 if reply == ENDLESS else b"250 more" * 100)
+            await writer.drain()
+        text = reply.removesuffix(CLOSE)
+        if text:
+            writer.write(text.removesuffix("\r\n").encode() + b"\r\n" + behind)
+            await writer.drain()
+        if text != reply:
+            raise HangUp
+
+
+async def _until_dot(reader: asyncio.StreamReader) -> bytes:
+    """A message by DATA as it came, with its end."""
+    lines = [b"\r\n"]
+    while lines[-1] != b".\r\n" or not lines[-2].endswith(b"\r\n"):
+        line = await reader.readline()
+        if not line:
+            raise HangUp
+        lines.append(line)
+    return b"".join(lines[1:])
 
 
 def _multi(offers: list[str]) -> list[str]:
@@ -79,15 +136,17 @@ def _multi(offers: list[str]) -> list[str]:
 async def running(peer: ScriptedPeer) -> AsyncIterator[ScriptedPeer]:
     """Listen on loopback while the test runs; its conversations end with it."""
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        writers.append(writer)
         try:
             await peer.serve(reader, writer)
         except asyncio.CancelledError:
-            writer.close()
+            pass
         finally:
             tasks.discard(task)
 
@@ -100,3 +159,7 @@ async def running(peer: ScriptedPeer) -> AsyncIterator[ScriptedPeer]:
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()  # a farewell of TLS may still be under way
+        for _ in range(3):
+            await asyncio.sleep(0)

@@ -1,0 +1,183 @@
+"""One message handed to a peer on an open connection, and what became of each recipient."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from relay.content import Unanswered, Unsendable, send
+from relay.conversation import AttemptFailed, Terms
+from relay.envelope import Letter, commands
+from relay.link import Link, LinkFailed
+from relay.peer_replies import PeerReply
+from relay.queue import State
+
+_RSET: Final = b"RSET\r\n"
+_DATA: Final = b"DATA\r\n"
+
+
+class OutcomeUnknown(AttemptFailed):
+    """The message was sent to its end and nothing usable was said of it.
+
+    The peer may have it: another host must not be given it at once.  It is tried again later, for
+    it must never be lost (RFC 5321 §4.5.4.1, §6.1), and so may arrive twice.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("unknown-outcome", detail)
+
+
+class Stale(AttemptFailed):
+    """The connection ended, or the peer took its leave, before it answered anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one recipient, with the reply; `dsn` if the peer itself reports success."""
+
+    state: State
+    reply: str
+    dsn: bool
+
+
+async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Answer]:
+    """Hand one message over; returns what became of each recipient.
+
+    Raises AttemptFailed, and what reading the message raises; the connection must be ended then.
+    A recipient that is refused is refused for good or for now as the peer says (RFC 5321 §4.2.1).
+    421 among the recipients breaks the transaction off: none of them has an answer.  421 later is a
+    refusal of those that were taken, for now, and the others keep their answers.
+    """
+    wanted = commands(letter.envelope, letter.size, link.offers)
+    refused = {
+        one: Answer(State.FAILED, why, link.offers.dsn) for one, why in wanted.refused.items()
+    }
+    if not wanted.rcpt:
+        return refused
+    try:
+        answers = await _Transaction(link, terms, wanted.mail, wanted.rcpt).run(letter)
+    except Unanswered as error:
+        raise OutcomeUnknown(f"{link.host}: unknown-outcome: {error}") from error
+    except LinkFailed as error:
+        raise AttemptFailed(error.reason, f"{link.host}: {error}") from error
+    return {**refused, **answers}
+
+
+class _Transaction:
+    """MAIL, RCPT and the message (RFC 5321 §3.3), pipelined where the peer offers it (RFC 2920).
+
+    DATA goes along with the envelope, which saves a round trip.  Where the peer accepts it though
+    it took no recipient, the message is ended by a lone dot at once and its reply read, as RFC 2920
+    §3.1 says.  BDAT does not go along, and needs no more round trips than DATA so: it carries
+    content, and a connection that ended without any reply would leave open what became of the
+    message, while as it is a message without a reply to MAIL can be tried anew at once.
+    """
+
+    def __init__(self, link: Link, terms: Terms, mail: bytes, rcpt: Mapping[str, bytes]) -> None:
+        self._link = link
+        self._terms = terms
+        self._mail = mail
+        self._rcpt = rcpt
+        self._together = link.offers.pipelining
+        self._data = not link.offers.chunking
+        self._answers: dict[str, Answer] = {}
+        self._taken: list[str] = []
+
+    async def run(self, letter: Letter) -> Mapping[str, Answer]:
+        refusal = await self._begin()
+        if refusal is not None:
+            self._answer(self._rcpt, refusal)
+            await self._clear_up(len(self._rcpt))
+            return self._answers
+        for address, command in self._rcpt.items():
+            self._hear(address, await self._reply(command))
+        if not self._taken:
+            await self._clear_up(0)
+            return self._answers
+        self._answer(self._taken, await self._content(letter))
+        return self._answers
+
+    async def _begin(self) -> PeerReply | None:
+        """Say MAIL; the refusal if there is one.  Raises Stale if the connection was none."""
+        link = self._link
+        reset = [_RSET] if link.open_transaction else []
+        link.messages += 1
+        if self._together:
+            data = [_DATA] if self._data else []
+            link.write(b"".join([*reset, self._mail, *self._rcpt.values(), *data]))
+        try:
+            for command in (*reset, self._mail):
+                reply = await self._reply(command)
+                if reply.code == 421 or (command is _RSET and not reply.positive):
+                    raise Stale("unavailable", f"{link.host}: {reply}")
+        except LinkFailed as error:
+            if error.reason in {"timeout", "protocol"}:
+                raise
+            raise Stale(error.reason, f"{link.host}: {error}") from error
+        link.open_transaction = reply.positive
+        return None if reply.positive else self._expected(reply)
+
+    async def _reply(self, command: bytes) -> PeerReply:
+        """The reply to a command, which is said now unless all were said together."""
+        if not self._together:
+            self._link.write(command)
+        return await self._link.reply(self._terms.timeout)
+
+    def _expected(self, reply: PeerReply) -> PeerReply:
+        if reply.positive or reply.refusal:
+            return reply
+        raise LinkFailed("protocol", f"the peer said out of turn: {reply}")
+
+    def _hear(self, address: str, reply: PeerReply) -> None:
+        if reply.code == 421:
+            raise LinkFailed("unavailable", str(reply))
+        if self._expected(reply).positive:
+            self._taken.append(address)
+        else:
+            self._answer([address], reply)
+
+    def _answer(self, addresses: Iterable[str], reply: PeerReply) -> None:
+        if reply.positive:
+            state = State.DELIVERED
+        else:
+            state = State.FAILED if reply.code >= 500 else State.WAITING
+        answer = Answer(state, str(reply), self._link.offers.dsn)
+        self._answers.update(dict.fromkeys(addresses, answer))
+
+    async def _clear_up(self, owed: int) -> None:
+        """Nobody is to have the message: read what was pipelined behind the refusal.
+
+        The answers stand, whatever becomes of the connection.
+        """
+        if not self._together:
+            return
+        link, seconds = self._link, self._terms.timeout
+        try:
+            for _ in range(owed):
+                await link.reply(seconds)
+            if self._data and (await link.reply(seconds)).code == 354:
+                link.write(b".\r\n")
+                await link.reply(seconds)
+        except LinkFailed:
+            link.abort()
+
+    async def _content(self, letter: Letter) -> PeerReply:
+        """The reply that decides about the message."""
+        link, terms = self._link, self._terms
+        if self._data:
+            start = await self._reply(_DATA)
+            if start.refusal:
+                return start
+            if start.code != 354:
+                raise LinkFailed("protocol", f"to DATA the peer said: {start}")
+        if not link.quiet:
+            # With one reply too many, a refusal of the message would be read too late.
+            raise LinkFailed("protocol", "the peer said more than it was asked")
+        try:
+            end = await send(link, letter, block=terms.block_timeout, verdict=terms.data_timeout)
+        except Unsendable as error:
+            # However it came to be stored, where it ends would be for the peer to guess
+            # (ANCHORS §3.2): the message is not ended, so it was never sent.
+            link.abort()
+            return PeerReply(550, f"5.6.0 not sent: it contains {error}")
+        link.open_transaction = not end.positive
+        return end

@@ -1,0 +1,97 @@
+r"""Replies of a peer, read strictly and within bounds (RFC 5321 §4.2, §4.5.3.1.5).
+
+Sans-IO: octets in, replies out in order, which is what pipelining needs (RFC 2920 §3.1).  What is
+no reply raises Garbage: `int()` would take ` 55`, `+55` and `2_5` for codes, and a code that nobody
+meant must never become the outcome of a recipient.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+MAX_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.5 asks for 512
+MAX_LINES: Final = 100  # of one reply
+MAX_TEXT: Final = 500  # characters of a reply that are kept
+
+_LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+
+
+class Garbage(Exception):
+    """What the peer said is no reply, or one without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReply:
+    """A reply: its code, and its lines as one, without characters that act on a terminal."""
+
+    code: int
+    text: str = ""
+
+    @property
+    def positive(self) -> bool:
+        """Whether the command was done (2yz)."""
+        return 200 <= self.code < 300
+
+    @property
+    def refusal(self) -> bool:
+        """Whether it was refused, for now or for good (4yz, 5yz)."""
+        return self.code >= 400
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}".rstrip()[:MAX_TEXT]
+
+
+def shown(text: str) -> str:
+    """Foreign text on one line and fit for a log: controls and the like become `?`."""
+    line = " ".join(text.split())[:MAX_TEXT]
+    return "".join(char if char.isprintable() else "?" for char in line)
+
+
+class ReplyReader:
+    """Takes octets as they come and gives whole replies."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._lines: list[str] = []
+        self._code = b""
+
+    @property
+    def pending(self) -> int:
+        """Octets that have come and were not read."""
+        return len(self._data)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has come that is not part of a reply given."""
+        return not self._data and not self._lines
+
+    def feed(self, octets: bytes) -> None:
+        """Octets from the peer."""
+        self._data += octets
+
+    def take(self) -> PeerReply | None:
+        """The next reply if it is here whole.  Raises Garbage."""
+        while (end := self._data.find(b"\n", 0, MAX_LINE + 1)) >= 0:
+            line = bytes(self._data[:end]).removesuffix(b"\r")
+            del self._data[: end + 1]
+            if self._is_last(line):
+                reply = PeerReply(int(self._code), shown(" ".join(self._lines)))
+                self._lines, self._code = [], b""
+                return reply
+        if len(self._data) > MAX_LINE:
+            raise Garbage(f"a reply with a line over {MAX_LINE} octets")
+        return None
+
+    def _is_last(self, line: bytes) -> bool:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            said = shown(line[:100].decode("utf-8", "replace"))
+            raise Garbage(f"not a reply: {said!r}")
+        code, mark, text = match.groups(default=b"")
+        if self._lines and code != self._code:
+            raise Garbage(f"a reply of two codes, {int(self._code)} and {int(code)}")
+        self._code = code
+        self._lines.append(text.decode("utf-8", "replace"))
+        if mark == b"-" and len(self._lines) >= MAX_LINES:
+            raise Garbage(f"a reply of over {MAX_LINES} lines")
+        return mark != b"-"

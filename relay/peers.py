@@ -1,0 +1,159 @@
+"""Connections to peers, kept for a moment between messages.
+
+Whoever answers on a connection is judged anew for the domain of each message: the white list may
+have changed, and a peer that serves several domains is the right one for each only if its name is
+listed for each (DOMAIN §3.3).
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from relay.conversation import AttemptFailed, Refused, Terms, open_link
+from relay.envelope import Letter
+from relay.handover import Answer, OutcomeUnknown, Stale, transact
+from relay.link import Link
+from relay.queue import State
+from relay.route import Target
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    """A connection that waits for more, until a moment of the event loop's clock."""
+
+    link: Link
+    until: float
+    timer: asyncio.TimerHandle
+
+
+class Peers:
+    """Hands messages over, on connections that serve one message after the other.
+
+    A connection that has served `max_messages`, or as many as the peer wants (RFC 9422), or that
+    was idle for `idle_seconds`, is ended with QUIT.
+    """
+
+    def __init__(
+        self, terms: Terms, *, idle_seconds: float = 10.0, max_messages: int = 100
+    ) -> None:
+        self._terms = terms
+        self._idle_seconds = idle_seconds
+        self._max_messages = max_messages
+        self._idle: dict[Target, list[_Idle]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def hand_over(
+        self, domain: str, targets: Sequence[Target], letter: Callable[[], Letter]
+    ) -> Mapping[str, Answer]:
+        """Give a message to the first of `targets` that will talk; what became of each recipient.
+
+        `letter()` makes it anew for each try; generators of octets are closed.  On any failure the
+        next target is tried, never clear text and never another name, except where the peer may
+        have the message already.  Raises AttemptFailed, and what reading the message raises.
+        """
+        failure = AttemptFailed("no-route", f"{domain} has no host")
+        for target in targets:
+            try:
+                return await self._try(domain, target, letter)
+            except OutcomeUnknown:
+                raise
+            except AttemptFailed as failed:
+                failure = failed
+        raise failure
+
+    async def close(self) -> None:
+        """Take leave of all peers; no message may be under way."""
+        for idle in [one for ones in self._idle.values() for one in ones]:
+            idle.timer.cancel()
+            self._dismiss(idle.link)
+        self._idle.clear()
+        while self._leaving:
+            await asyncio.wait(self._leaving)
+
+    async def _try(
+        self, domain: str, target: Target, letter: Callable[[], Letter]
+    ) -> Mapping[str, Answer]:
+        link = await self._take(domain, target)
+        if link is not None:
+            try:
+                return await self._carry(link, target, letter)
+            except Stale:
+                pass  # it had ended while idle, which is no fault of the host: once more, anew
+        try:
+            link = await open_link(target, domain, self._terms)
+        except Refused as refused:
+            answer = Answer(State.FAILED, str(refused), dsn=False)
+            return dict.fromkeys(letter().envelope.addresses, answer)
+        return await self._carry(link, target, letter)
+
+    async def _carry(
+        self, link: Link, target: Target, letter: Callable[[], Letter]
+    ) -> Mapping[str, Answer]:
+        try:
+            async with AsyncExitStack() as stack:
+                made = letter()
+                if isinstance(made.octets, AsyncGenerator):
+                    stack.push_async_callback(made.octets.aclose)
+                answers = await transact(link, self._terms, made)
+        except BaseException:
+            # Whatever was under way must not be ended by what comes next.
+            link.abort()
+            raise
+        if link.usable and link.messages < self._most(link):
+            self._park(link, target, asyncio.get_running_loop().time() + self._idle_seconds)
+        else:
+            self._dismiss(link)
+        return answers
+
+    def _most(self, link: Link) -> int:
+        return min(self._max_messages, link.offers.mail_max or self._max_messages)
+
+    async def _take(self, domain: str, target: Target) -> Link | None:
+        """An idle connection whose peer may have mail for the domain now, the last used first."""
+        passed_over: list[_Idle] = []
+        found = None
+        while found is None and (idle := self._pop(target)) is not None:
+            link = idle.link
+            try:
+                await self._terms.judge(
+                    domain, link.shown.certificate, link.shown.tls_version, link.shown.cipher
+                )
+            except AttemptFailed:
+                passed_over.append(idle)  # it may still do for another domain
+            except BaseException:
+                link.abort()
+                raise
+            else:
+                found = link
+        for idle in passed_over:
+            self._park(idle.link, target, idle.until)
+        return found
+
+    def _pop(self, target: Target) -> _Idle | None:
+        ones = self._idle.get(target, [])
+        while ones:
+            idle = ones.pop()
+            idle.timer.cancel()
+            if not ones:
+                del self._idle[target]
+            if idle.link.usable:
+                return idle
+            self._dismiss(idle.link)
+        return None
+
+    def _park(self, link: Link, target: Target, until: float) -> None:
+        timer = asyncio.get_running_loop().call_at(until, self._expire, link, target)
+        self._idle.setdefault(target, []).append(_Idle(link, until, timer))
+
+    def _expire(self, link: Link, target: Target) -> None:
+        ones = [one for one in self._idle.pop(target, []) if one.link is not link]
+        if ones:
+            self._idle[target] = ones
+        self._dismiss(link)
+
+    def _dismiss(self, link: Link) -> None:
+        """End a connection without letting anybody wait for it."""
+        task = asyncio.get_running_loop().create_task(link.quit())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)

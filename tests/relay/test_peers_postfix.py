@@ -1,0 +1,88 @@
+"""Postfix as the peer: PIPELINING, CHUNKING and DSN as the most widespread server has them."""
+
+from pathlib import Path
+
+import pytest
+
+from mssante_operator.bootstrap import write_identity
+from relay import tls
+from relay.conversation import AttemptFailed, Terms, open_link
+from relay.envelope import EnvelopeRecipient
+from relay.peers import Peers
+from relay.queue import State
+from relay.route import Target
+from tests.support.daemon import federation
+from tests.support.handing import letter
+from tests.support.operators import HOST
+from tests.support.postfix import missing, postfix
+from tests.support.waiting import until
+from whitelist.revocation import RevocationPolicy
+from whitelist.trust import TrustStore
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+
+DURAND, PETIT = "durand@b.mssante.fr", "petit@b.mssante.fr"
+LETTER = b"From: claire.martin@a.mssante.fr\r\nSubject: x\r\n\r\n.dot\r\n..\r\nfin\r\n"
+
+
+def terms(folder: Path, shows: str) -> Terms:
+    """Of an operator of the federation in which Postfix is; any server of it will do."""
+    known = federation()
+    authorities = known.space.hierarchy
+    write_identity(known.operators[shows], authorities, folder, shows)
+    trust = TrustStore(
+        (authorities.root.certificate,),
+        (authorities.intermediate.certificate,),
+        revocation=RevocationPolicy.OFF,
+    )
+    identity = tls.Identity(folder / f"{shows}.pem", folder / f"{shows}.key")
+    context = tls.client_context(identity, trust)
+
+    async def judge(domain: str, der: bytes | None, version: str, _cipher: str) -> None:
+        if der is None or domain != "b.mssante.fr" or version != "TLSv1.3":
+            raise AttemptFailed("server-name", "not the server that was meant")
+
+    return Terms("smtp.a.mssante.fr", lambda: context, judge)
+
+
+async def test_postfix_takes_messages_and_reports_success(tmp_path: Path) -> None:
+    ours = terms(tmp_path, "a")
+    large = LETTER + b"".join(b".%d %s\r\n" % (n, b"x" * 90) for n in range(30_000))
+    with postfix("b.mssante.fr", shows="b") as server:
+        targets = [Target(HOST, server.port)]
+        link = await open_link(targets[0], "b.mssante.fr", ours)
+        offers = link.offers
+        await link.quit()
+        assert offers.pipelining
+        assert offers.chunking
+        assert offers.dsn
+        peers = Peers(ours)
+        try:
+            for body in (LETTER, large):
+                wanted = EnvelopeRecipient(DURAND, "SUCCESS", "rfc822;Old+2BName@b.mssante.fr")
+                silent = EnvelopeRecipient(PETIT, "NEVER")
+                # The sender is at Postfix's own domain, so that its reports can be read there.
+                make = letter(
+                    wanted, silent, body=body, sender="moi@b.mssante.fr", envid="Q+2B7", ret="HDRS"
+                )
+                found = await peers.hand_over("b.mssante.fr", targets, make)
+                assert [one.state for one in found.values()] == [State.DELIVERED] * 2
+                assert all(one.dsn for one in found.values())
+                assert f"{len(body)} bytes queued as" in found[DURAND].reply  # said of BDAT only
+        finally:
+            await peers.close()
+        # Each of both messages for two recipients, and a report of each.
+        await until(lambda: len(server.messages()) >= 6)
+        await until(lambda: server.log().count("disconnect from") >= 2)
+        stored, log = server.messages(), server.log()
+    reports = [one for one in stored if b"multipart/report" in one]
+    assert len(reports) == 2
+    for report in reports:
+        assert b"Original-Envelope-Id: Q+7" in report
+        assert b"Original-Recipient: rfc822;Old+Name@b.mssante.fr" in report
+        assert b"Action: delivered" in report
+        assert PETIT.encode() not in report
+    for body in (LETTER, large):
+        assert sum(one.endswith(body) for one in stored) == 2
+    # One connection to look, one for all messages.
+    assert log.count("]: connect from") == 2

@@ -1,0 +1,97 @@
+"""Operator B's side of a conversation in the test's process, without a queue."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mssante_operator import runtime
+from relay import tls
+from relay.conversation import AttemptFailed, Terms
+from relay.envelope import Envelope, EnvelopeRecipient, Letter
+from relay.peers import Peers
+from relay.perimeter import Perimeter
+from relay.server_admission import examine_server
+from tests.support.operators import trust_space
+from tests.support.perimeters import adopt, perimeter
+
+BODY = b"From: dr@b.mssante.fr\r\nSubject: [FIN]\r\n\r\n.dot\r\n..\r\nfin\r\n"
+SENDER = "dr@b.mssante.fr"
+
+
+@dataclass
+class Handing:
+    """What B hands over with; `judged` are the domains for which a server was judged."""
+
+    folder: Path
+    perimeter: Perimeter
+    context: ssl.SSLContext
+    judged: list[str]
+
+    async def judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
+        """As delivery does."""
+        self.judged.append(domain)
+        server = await self.perimeter.identify_peer(der, version, cipher)
+        snapshot = self.perimeter.snapshot
+        for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
+            if not finding.passed:
+                raise AttemptFailed(f"server-{finding.rule}", finding.evidence)
+
+    def terms(self, **seconds: float) -> Terms:
+        """Our name and certificate, and some patience."""
+        return Terms("smtp.b.mssante.fr", lambda: self.context, self.judge, **seconds)
+
+    def relist(self, **owners: str) -> None:
+        """Bring a list into force that gives each of these domains of ours to an operator."""
+        space = trust_space()
+        domains = {f"{name}.mssante.fr": space.operators[who] for name, who in owners.items()}
+        adopt(self.folder, space.space.sign_list(domains), space.trust, runtime.clock())
+        self.perimeter.load()
+
+    @asynccontextmanager
+    async def peers(
+        self, *, idle_seconds: float = 60, max_messages: int = 100, **seconds: float
+    ) -> AsyncIterator[Peers]:
+        """Connections that are ended with the test."""
+        made = Peers(self.terms(**seconds), idle_seconds=idle_seconds, max_messages=max_messages)
+        try:
+            yield made
+        finally:
+            await made.close()
+
+
+def handing(folder: Path) -> Handing:
+    """Operator B in a folder, made for it, under the good list."""
+    folder.mkdir()
+    space = trust_space()
+    follower = perimeter(folder, space.white_list, space.trust, runtime.clock, crls=space.crls)
+    context = tls.client_context(space.identity("b", folder), space.trust)
+    return Handing(folder, follower, context, [])
+
+
+def context_of(name: str, folder: Path) -> ssl.SSLContext:
+    """What a server shows that has the certificate of an operator."""
+    space = trust_space()
+    return tls.server_context(space.identity(name, folder), space.trust)
+
+
+async def octets(body: bytes, piece: int = 70_000) -> AsyncIterator[bytes]:
+    """A body in pieces, the first of them small as trace fields are."""
+    yield body[:40]
+    for at in range(40, len(body), piece):
+        yield body[at : at + piece]
+
+
+def letter(
+    *to: str | EnvelopeRecipient,
+    body: bytes = BODY,
+    sender: str = SENDER,
+    smtputf8: bool = False,
+    envid: str | None = None,
+    ret: str | None = None,
+) -> Callable[[], Letter]:
+    """What makes a message anew for each try."""
+    recipients = tuple(EnvelopeRecipient(one) if isinstance(one, str) else one for one in to)
+    envelope = Envelope(sender, recipients, smtputf8, envid, ret)
+    return lambda: Letter(envelope, octets(body), len(body))
