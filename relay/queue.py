@@ -93,6 +93,7 @@ class Claim:
     envid: str | None
     ret: str | None
     delay_told: bool
+    last_error: str
     blob: str
     size: int
     trace: str
@@ -214,7 +215,8 @@ def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list
     statement = (
         select(
             d.id, d.message_id, d.domain, d.smtputf8, d.attempts, d.created_at, d.traffic,
-            d.mailbox_type, d.envid, d.ret, d.delay_told, m.sender, m.blob, m.size, m.trace,
+            d.mailbox_type, d.envid, d.ret, d.delay_told, d.last_error,
+            m.sender, m.blob, m.size, m.trace,
         )
         .join(messages, m.id == d.message_id)
         .where(d.id.in_(keys))

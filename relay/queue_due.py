@@ -141,7 +141,7 @@ def _steps(
     walk = select(following(after).label("value"), literal_column("1").label("number")).cte(
         "walk", recursive=True
     )
-    more = walk.c.value.is_not(None)
+    more: ColumnElement[bool] = walk.c.value.is_not(None)
     if limit is not None:
         more = and_(more, walk.c.number < limit)
     walk = walk.union_all(

@@ -1,13 +1,12 @@
-"""Waking couriers at once when mail is queued, so that they need not look at the queue all the time.
+"""Waking couriers at once when mail is queued, so that they need not look for it all the time.
 
-PostgreSQL tells every machine by NOTIFY, in the transaction that queues.  SQLite has one node: there
-a FIFO beside the database wakes its courier after the commit, without ever blocking.  A wake-up may
+PostgreSQL tells every machine by NOTIFY, in the transaction that queues.  SQLite has one node: a
+FIFO beside the database wakes its courier after the commit, without ever blocking.  A wake-up may
 be lost (nobody listens, a connection breaks); the courier looks at the queue now and then anyway.
 """
 
 import asyncio
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -45,7 +44,7 @@ def signal(url: URL) -> None:
 async def listen(url: URL, woken: Callable[[], None]) -> None:
     """Call `woken` in the event loop whenever mail was queued, until cancelled."""
     if url.get_backend_name() == "sqlite":
-        await _read_fifo(_fifo(url), woken)
+        await _read_fifo(_open_fifo(_fifo(url)), woken)
     else:
         await _hear_notifications(url, woken)
 
@@ -54,12 +53,15 @@ def _fifo(url: URL) -> Path:
     return Path(f"{url.database}-wake")
 
 
-async def _read_fifo(path: Path, woken: Callable[[], None]) -> None:
-    if not (path.exists() and stat.S_ISFIFO(path.stat().st_mode)):
+def _open_fifo(path: Path) -> int:
+    if not path.is_fifo():
         path.unlink(missing_ok=True)
         os.mkfifo(path, 0o600)
     # Open for writing too: it then never ends because the last writer has gone.
-    fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+async def _read_fifo(fifo: int, woken: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def told() -> None:
@@ -78,7 +80,7 @@ async def _read_fifo(path: Path, woken: Callable[[], None]) -> None:
 
 async def _hear_notifications(url: URL, woken: Callable[[], None]) -> None:
     # Imported here: it would cost every process that uses SQLite.
-    import psycopg  # noqa: PLC0415
+    import psycopg  # noqa: PLC0415 - see above
 
     conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
     wait = _FIRST_WAIT
