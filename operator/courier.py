@@ -103,6 +103,8 @@ async def run_courier(
                 retry=runtime.retry_policy(settings),
                 concurrency=settings.outbound.concurrency,
                 poll=settings.outbound.poll_seconds,
+                windows=runtime.window_policy(settings),
+                stuck=settings.outbound.stuck_seconds,
             ),
         )
         watch = asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds))

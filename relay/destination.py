@@ -10,8 +10,11 @@ to a sender or a recipient is no failure of the destination.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from relay.retry import RetryPolicy
+
+_ROUNDING: Final = 1e-9  # ten tenths are a little less than one
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,9 @@ class Destination:
     window: int = 0
     failures: int = 0
     dead_until: datetime | None = None
-    _credit: float = 0.0
+    # Cohorts that went well or badly since the window last changed, and badly since a success.
+    _well: float = 0.0
+    _badly: float = 0.0
     _failed_cohorts: float = 0.0
 
     def __post_init__(self) -> None:
@@ -59,9 +64,9 @@ class Destination:
         if self.dead:
             self.adopt(0, None)
             return True
-        self._credit = max(self._credit, 0.0) + 1 / self.window
-        if self._credit >= 1 - _ROUNDING:
-            self._credit = 0.0
+        self._well += 1 / self.window
+        if self._well >= 1 - _ROUNDING:
+            self._well = self._badly = 0.0
             self.window = min(self.window + 1, self.policy.most)
         return False
 
@@ -72,9 +77,9 @@ class Destination:
         """
         if not self.dead:
             self._failed_cohorts += 1 / self.window
-            self._credit = min(self._credit, 0.0) - 1 / self.window
-            if self._credit <= _ROUNDING - 1:
-                self._credit = 0.0
+            self._badly += 1 / self.window
+            if self._badly >= 1 - _ROUNDING:
+                self._well = self._badly = 0.0
                 self.window = max(self.window - 1, 1)
             if self._failed_cohorts < self.policy.cohorts - _ROUNDING:
                 return False
@@ -90,7 +95,4 @@ class Destination:
 
     def _restart(self) -> None:
         self.window = min(self.policy.first, self.policy.most)
-        self._credit = self._failed_cohorts = 0.0
-
-
-_ROUNDING = 1e-9  # ten tenths are a little less than one
+        self._well = self._badly = self._failed_cohorts = 0.0
