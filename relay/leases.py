@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, or_, select, update
 
 from mailstore.dialect import skip_locked
-from relay.queue import Claim, State, load_claims
+from relay.queue import Claim, State, load_claims, not_by_index
 from relay.queue_schema import deliveries
 
 
@@ -20,7 +20,7 @@ def seize(
     d = deliveries.c
     free = (
         select(d.id)
-        .where(d.id.in_(keys), d.state == State.WAITING, d.held.is_(None))
+        .where(d.id.in_(keys), not_by_index(d.state) == State.WAITING, d.held.is_(None))
         .where(or_(d.lease_until.is_(None), d.lease_until <= now))
     )
     found = connection.execute(skip_locked(free)).scalars().all()
