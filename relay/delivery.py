@@ -18,7 +18,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, cast
 
@@ -246,9 +246,12 @@ class Courier:
             with database.write() as connection:
                 return self._ledger.write(connection, batch, now)
         except DBAPIError:
-            # One ending cannot be recorded: find out which, spare the others.  Its lease lapses.
+            # One ending cannot be recorded: find out which, spare the rest.  Its lease lapses.
             _log.exception("queue.batch_refused")
-        return Written(states=[self._commit_alone(one, now) for one in batch.endings])
+        states = [self._commit_alone(one, now) for one in batch.endings]
+        with database.write() as connection:
+            rest = self._ledger.write(connection, replace(batch, endings=()), now)
+        return replace(rest, states=states)
 
     def _commit_alone(self, one: Ending, now: datetime) -> State | None:
         try:

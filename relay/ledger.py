@@ -37,10 +37,11 @@ SWEEP: Final = 200  # deliveries looked at on a search for late ones
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A search for late deliveries, for all `domains` or some, from a number on."""
+    """A search for deliveries of some age, for all `domains` or some, from a number on."""
 
     after: int
     before: datetime
+    since: datetime | None
     domains: frozenset[str] | None
     untold: bool
 
@@ -94,6 +95,7 @@ def glance(
                 connection,
                 after=sweep.after,
                 before=sweep.before,
+                since=sweep.since,
                 limit=SWEEP,
                 domains=sweep.domains,
                 untold=sweep.untold,

@@ -100,13 +100,14 @@ def overdue(
     after: int,
     before: datetime,
     limit: int,
+    since: datetime | None = None,
     domains: Collection[str] | None = None,
     untold: bool = False,
 ) -> Overdue:
     """Of the next `limit` deliveries by number, those that wait and were queued `before` a time.
 
-    Only for `domains`, if given, and only those whose senders do not know, if `untold`.  Numbers
-    grow with time, so that reading ends where the younger ones begin.
+    Not those from before `since`, only for `domains`, if given; only those whose senders do not
+    know, if `untold`.  Numbers grow with time, so that reading ends where the younger ones begin.
     """
     rows = connection.execute(
         select(_D.id, _D.created_at, _D.state, _D.held, _D.domain, _D.delay_told)
@@ -118,6 +119,7 @@ def overdue(
         row.id
         for row in rows
         if row.created_at <= before
+        and (since is None or row.created_at > since)
         and row.state == State.WAITING
         and row.held is None
         and not (untold and row.delay_told)

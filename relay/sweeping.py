@@ -30,10 +30,12 @@ class Sweeping:
         if self._begun is None or now >= self._begun + AGAIN:
             self._begun = now
             self._after = {True: 0, False: 0}
-        late = Sweep(self._after[True], now - self.policy.delay_warning, None, untold=True)
+        # What is over is for an attempt to tell, or for the other search: a pause gives nothing up.
+        ends = now - self.policy.life
+        late = Sweep(self._after[True], now - self.policy.delay_warning, ends, None, untold=True)
         if not dead:
             return [late]
-        over = Sweep(self._after[False], now - self.policy.life, frozenset(dead), untold=False)
+        over = Sweep(self._after[False], ends, None, frozenset(dead), untold=False)
         return [late, over]
 
     def swept(self, found: Mapping[Sweep, Overdue]) -> list[int]:

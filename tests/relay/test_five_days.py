@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dns.asyncresolver
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
@@ -22,8 +22,10 @@ from mssante_operator import runtime
 from relay.acceptance import Store
 from relay.conversation import AttemptFailed
 from relay.delivery import Courier, Services, Settings
+from relay.ending import Ending
 from relay.handing import Progress
 from relay.journal import Journal
+from relay.ledger import Ledger
 from relay.queue import Claim, Outcome, State, listing
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
@@ -42,13 +44,13 @@ LATER = Outcome(State.WAITING, "450 4.2.1 later")
 class World:
     """A store, a clock, peers as a function, and a courier that works among them."""
 
-    def __init__(self, folder: Path, database: Database) -> None:
+    def __init__(self, folder: Path, database: Database, stuck: float = 900) -> None:
         space = trust_space()
         self.now = NOW
         self.tried: list[tuple[datetime, Claim]] = []
         self.down: set[str] = set()
         self.answers: Mapping[str, Outcome] = {}
-        self.busy = asyncio.Event()
+        self.silent: set[str] = set()
         self.store = Store(
             Bodies(FileBlobStore(folder / "blobs", Form(), 1_000_000), database, 0), database
         )
@@ -64,7 +66,7 @@ class World:
             clock=lambda: self.now,
             randomness=random.Random(1),
         )
-        settings = Settings("smtp.b.mssante.fr", "node:1", RetryPolicy(), poll=0.005)
+        settings = Settings("smtp.b.mssante.fr", "node:1", RetryPolicy(), poll=0.005, stuck=stuck)
         self.courier = Courier(services, settings, self.hand_over)
 
     async def hand_over(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
@@ -73,6 +75,8 @@ class World:
         self.tried.append((self.now, claim))
         if claim.domain in self.down:
             raise AttemptFailed("connection", f"{claim.domain} is down")
+        if claim.domain in self.silent:
+            await asyncio.get_running_loop().create_future()
         answer = self.answers.get(claim.domain, DELIVERED)
         return dict.fromkeys(claim.recipients, answer)
 
@@ -120,11 +124,18 @@ class World:
 
     async def settle_down(self) -> None:
         """Wait until everything that is due now was tried, or cannot be."""
-        quiet = 0
-        while quiet < 3:
-            before = len(self.tried), self.rows()
-            await asyncio.sleep(0.02)
-            quiet = quiet + 1 if before == (len(self.tried), self.rows()) else 0
+        await until(lambda: not self.pending())
+
+    def pending(self) -> int:
+        """How many deliveries are under way, or due and free to go."""
+        d, at = deliveries.c, destinations.c
+        barred = select(at.domain).where(or_(at.paused.is_not(None), at.dead_until > self.now))
+        free = and_(d.due <= self.now, d.held.is_(None), d.domain.not_in(barred))
+        query = select(func.count()).where(
+            d.state == "waiting", or_(d.lease_owner.is_not(None), free)
+        )
+        with self.store.database.read() as connection:
+            return connection.scalar(query) or 0
 
     def rows(self) -> list[tuple[object, ...]]:
         d = deliveries.c
@@ -140,8 +151,8 @@ def world(tmp_path: Path, database: Database) -> Iterator[World]:
 
 
 @contextmanager
-def making(folder: Path, database: Database) -> Iterator[World]:
-    made = World(folder, database)
+def making(folder: Path, database: Database, stuck: float = 900) -> Iterator[World]:
+    made = World(folder, database, stuck)
     try:
         yield made
     finally:
@@ -158,7 +169,7 @@ async def test_back_off_delay_warning_and_expiry(world: World) -> None:
         await world.turn_to(NOW + 4 * HOUR - timedelta(seconds=1))
         assert [row[3] for row in world.rows()] == [False]
         await world.turn_to(NOW + 6 * HOUR)
-        assert [row[3] for row in world.rows()] == [True]
+        await until(lambda: [row[3] for row in world.rows()] == [True])
         await world.turn_to(NOW + timedelta(days=5, hours=2))
     times = [at for at, _ in world.tried]
     waits = [later - earlier for earlier, later in pairwise(times)]
@@ -181,7 +192,8 @@ async def test_a_dead_destination_is_probed_and_its_mail_told_late_and_given_up(
         # A first cohort, then probes: never forty connections.
         assert len(world.tried) <= 8
         await world.turn_to(NOW + 4.5 * HOUR)
-        assert all(row[3] for row in world.rows())  # even those that never were tried
+        # Even those that never were tried.
+        await until(lambda: all(row[3] for row in world.rows()))
         world.now = NOW + timedelta(days=5, minutes=1)
         await until(lambda: {row[1] for row in world.rows()} == {"failed"})
     with world.store.database.read() as connection:
@@ -238,3 +250,40 @@ async def test_a_letter_overtakes_the_reports_of_a_program(world: World) -> None
     senders = [claim.sender for _, claim in world.tried]
     assert len(senders) == 301
     assert senders.index("dr@a.mssante.fr") < 20
+
+
+async def test_an_attempt_that_makes_no_progress_is_put_off(
+    tmp_path: Path, database: Database
+) -> None:
+    with making(tmp_path, database, stuck=0.2) as world:
+        world.silent = {"a.mssante.fr"}
+        put(database, "a.mssante.fr", number=1)
+        async with world.running():
+            await until(lambda: [row[4] for row in world.rows()] == [None] and bool(world.tried))
+        with database.read() as connection:
+            (row,) = listing(connection, 10)
+    assert (row.state, row.attempts, row.last_error) == (
+        "waiting", 1, "broken off (stuck): answer",
+    )  # fmt: skip
+
+
+async def test_what_cannot_be_recorded_spares_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conclude = Ledger.conclude
+
+    def refuse_one(self: Ledger, connection: Connection, one: Ending) -> State | None:
+        if one.claim.domain == "bad.mssante.fr":
+            connection.execute(insert(deliveries).values(id=one.claim.id))
+        return conclude(self, connection, one)
+
+    monkeypatch.setattr(Ledger, "conclude", refuse_one)
+    domains = ["a.mssante.fr", "bad.mssante.fr", "c.mssante.fr"]
+    for number, domain in enumerate(domains):
+        put(world.store.database, domain, number=number)
+    async with world.running():
+        await until(lambda: len(world.rows()) == 1)
+        put(world.store.database, "d.mssante.fr", number=9)
+        await until(lambda: "d.mssante.fr" in {claim.domain for _, claim in world.tried})
+        await until(lambda: len(world.rows()) == 1)
+    assert [claim.domain for _, claim in world.tried].count("bad.mssante.fr") == 1
