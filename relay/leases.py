@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, or_, select, update
 
-from mailstore.dialect import skip_locked
-from relay.queue import Claim, State, load_claims, not_by_index
+from mailstore.dialect import not_by_index, skip_locked
+from relay.queue import Claim, State, load_claims
 from relay.queue_schema import deliveries
 
 

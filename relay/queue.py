@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     bindparam,
     delete,
@@ -23,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from mailstore.dialect import skip_locked
+from mailstore.dialect import not_by_index, skip_locked
 from mailstore.identifiers import MailboxType
 from mailstore.schema import messages
 from relay.hold_rules import HoldRule, NewMail, reason_to_hold
@@ -32,11 +31,7 @@ from relay.queue_schema import deliveries, delivery_recipients, destinations, ho
 
 _NOTHING: Final = RcptParameters()
 _RULES: Final = select(
-    hold_rules.c.domain,
-    hold_rules.c.sender,
-    hold_rules.c.recipient,
-    hold_rules.c.mailbox_type,
-    hold_rules.c.reason,
+    *(hold_rules.c[name] for name in ("domain", "sender", "recipient", "mailbox_type", "reason"))
 ).order_by(hold_rules.c.id)
 ALL: Final = "*"  # the row of `destinations` that stands for all of them
 
@@ -219,14 +214,6 @@ def claim(
     return load_claims(connection, owner, [row.id for row in rows])
 
 
-def not_by_index(column: ColumnElement[str]) -> ColumnElement[str]:
-    """The value of a column, so written that no index is used for it.
-
-    Of rows that are named by their numbers: SQLite would rather read all rows of a state.
-    """
-    return column.concat("")
-
-
 def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list[Claim]:
     """Read deliveries that are leased to `owner`, in the order in which they are due."""
     d, m, r = deliveries.c, messages.c, delivery_recipients.c
@@ -256,21 +243,6 @@ def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list
         )
         for row in connection.execute(statement)
     ]
-
-
-def _recipients(
-    connection: Connection, keys: Sequence[int], states: set[State]
-) -> dict[int, tuple[str, ...]]:
-    r = delivery_recipients.c
-    found: dict[int, tuple[str, ...]] = {}
-    statement = (
-        select(r.delivery_id, r.address)
-        .where(r.delivery_id.in_(keys), r.state.in_(states))
-        .order_by(r.id)
-    )
-    for key, address in connection.execute(statement):
-        found[key] = (*found.get(key, ()), address)
-    return found
 
 
 def settle(
@@ -394,7 +366,15 @@ def listing(connection: Connection, limit: int) -> list[Listed]:
         .limit(limit)
     )  # fmt: skip
     rows = connection.execute(statement).all()
-    left = _recipients(connection, [row.id for row in rows], {State.WAITING, State.FAILED})
+    r = delivery_recipients.c
+    left: dict[int, tuple[str, ...]] = {}
+    recipients = (
+        select(r.delivery_id, r.address)
+        .where(r.delivery_id.in_([row.id for row in rows]), r.state != State.DELIVERED)
+        .order_by(r.id)
+    )
+    for key, address in connection.execute(recipients):
+        left[key] = (*left.get(key, ()), address)
     return [Listed(recipients=left.get(row.id, ()), **row._mapping) for row in rows]
 
 

@@ -48,14 +48,15 @@ def test_after_a_round_with_news_comes_another_and_else_rest() -> None:
     feeding = with_round(["a"], [])
     feeding.visits(all_of)
     feeding.learned(None, 3)
-    assert feeding.due
+    seen = [feeding.due]
     feeding.learned({PERSON: ["a"], BULK: []}, 0)
-    assert not feeding.due
+    seen.append(feeding.due)
     feeding.visits(all_of)
     feeding.learned(None, 0)
     assert feeding.rests
     feeding.begin()
-    assert feeding.due
+    seen.append(feeding.due)
+    assert seen == [True, False, True]
 
 
 def test_a_round_under_way_is_not_begun_anew() -> None:

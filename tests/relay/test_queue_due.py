@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, text, update
@@ -67,7 +68,7 @@ def test_senders_come_in_turns_of_a_few(database: Database) -> None:
 
 def test_held_failed_and_later_mail_is_not_seen(database: Database) -> None:
     fill(database, BACKLOG)
-    states = [{"held": "why"}, {"state": "failed"}, {"due": NOW + HOUR}]
+    states: list[dict[str, object]] = [{"held": "why"}, {"state": "failed"}, {"due": NOW + HOUR}]
     with database.write() as connection:
         keys = [one.id for one in newest(connection, NOW, 100) if one.traffic is PERSON]
         for key, values in zip(keys, states * 3, strict=True):
@@ -114,9 +115,9 @@ def test_who_was_told_is_not_told_again(database: Database) -> None:
 
 
 @contextmanager
-def statements(database: Database) -> Iterator[list[tuple[str, object]]]:
+def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
     """Every statement that is run meanwhile, with its parameters."""
-    seen: list[tuple[str, object]] = []
+    seen: list[tuple[str, Any]] = []
 
     def note(*facts: object) -> None:
         seen.append((str(facts[2]), facts[3]))
