@@ -175,9 +175,8 @@ def claim(
 ) -> list[Claim]:
     """Lease up to `limit` due deliveries to `owner`, counting the attempt and setting the next one.
 
-    Those of `among`, or without it the ones due longest.  What is held, or goes to a destination
-    that is paused or taken for dead, is left alone.  `wait(n)` is the time between attempt n and
-    the one after it.
+    Those of `among`, or without it the ones due longest, but never what is held, nor for a paused
+    or dead destination.  `wait(n)` is the time between attempt n and the one after it.
     """
     d, at = deliveries.c, destinations.c
     if connection.scalar(select(at.paused).where(at.domain == ALL)) is not None:
