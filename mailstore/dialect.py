@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from sqlalchemy import (
     URL,
     BigInteger,
+    ColumnElement,
     Connection,
     Engine,
     Integer,
@@ -285,6 +286,15 @@ def skip_locked(statement: _Select) -> _Select:
     On SQLite SQLAlchemy writes nothing for it, rightly: the one writer holds all rows.
     """
     return statement.with_for_update(skip_locked=True)
+
+
+def not_by_index(column: ColumnElement[str]) -> ColumnElement[str]:
+    """The value of a column, so written that no index is used to look for it.
+
+    For conditions on rows that are named by their keys: SQLite, which does not know how many rows
+    share a value, may read all of those instead.
+    """
+    return column.concat("")
 
 
 def take_your_time(connection: Connection) -> None:

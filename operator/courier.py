@@ -91,7 +91,7 @@ async def run_courier(
             Services(
                 store=store,
                 perimeter=perimeter,
-                router=runtime.make_router(settings),
+                router=runtime.make_router(settings, perimeter),
                 tls=client_tls,
                 journal=journal,
                 clock=runtime.clock,
@@ -103,6 +103,8 @@ async def run_courier(
                 retry=runtime.retry_policy(settings),
                 concurrency=settings.outbound.concurrency,
                 poll=settings.outbound.poll_seconds,
+                windows=runtime.window_policy(settings),
+                stuck=settings.outbound.stuck_seconds,
             ),
         )
         watch = asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds))

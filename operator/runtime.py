@@ -31,6 +31,7 @@ from relay.acceptance import Store
 from relay.address import Address, parse_address
 from relay.admission import Policy
 from relay.clamav import Clamav
+from relay.destination import WindowPolicy
 from relay.directory import Directory
 from relay.errors import SyntaxRefused
 from relay.ids import RANDOM_OCTETS, new_id
@@ -330,6 +331,20 @@ def retry_policy(settings: Settings) -> RetryPolicy:
         first=timedelta(seconds=outbound.retry_first_seconds),
         longest=timedelta(seconds=outbound.retry_longest_seconds),
         life=timedelta(hours=outbound.life_hours),
+        delay_warning=timedelta(hours=outbound.delay_warning_hours),
+    )
+
+
+def window_policy(settings: Settings) -> WindowPolicy:
+    """The settings of what a destination gets at once."""
+    outbound = settings.outbound
+    return WindowPolicy(
+        first=outbound.destination_concurrency_first,
+        most=outbound.destination_concurrency,
+        probing=RetryPolicy(
+            first=timedelta(seconds=outbound.probe_first_seconds),
+            longest=timedelta(seconds=outbound.probe_longest_seconds),
+        ),
     )
 
 

@@ -228,11 +228,33 @@ class Inbound(Section):
 class Outbound(Section):
     """Mail to other operators."""
 
-    concurrency: Count = Field(20, description="Deliveries at once.")
+    concurrency: Count = Field(100, description="Deliveries at once.")
+    destination_concurrency: Count = Field(
+        20, description="Deliveries at once to one destination, once it has proved well."
+    )
+    destination_concurrency_first: Count = Field(
+        5, description="The same as long as nothing is known of it."
+    )
+    probe_first_seconds: Seconds = Field(
+        60.0,
+        description="Wait before one delivery is tried to a destination of which no host could be "
+        "spoken to; doubled up to probe_longest_seconds while that goes on.",
+    )
+    probe_longest_seconds: Seconds = Field(600.0, description="Longest wait between these.")
     retry_first_seconds: Seconds = Field(60.0, description="Wait after the first failed attempt.")
     retry_longest_seconds: Seconds = Field(3600.0, description="Longest wait between attempts.")
     life_hours: Seconds = Field(120.0, description="Time after which a message is given up.")
-    poll_seconds: Seconds = Field(0.5, description="How often the queue is looked at for due mail.")
+    delay_warning_hours: Seconds = Field(
+        4.0, description="Time after which the sender of a message is told that it still waits."
+    )
+    stuck_seconds: Seconds = Field(
+        900.0, description="Time without progress after which an attempt is broken off."
+    )
+    poll_seconds: Seconds = Field(
+        2.0,
+        description="How often the queue is looked at for mail whose time has come; new mail "
+        "leaves at once.",
+    )
     patient_max_bytes: Count = Field(
         patients.MAX_BYTES,
         description="Largest message to patient.mssante.fr that is taken from our users, in octets "

@@ -28,6 +28,7 @@ from relay import metrics
 from relay.errors import StoreDeferred
 from relay.queue import QueueItem, enqueue
 from relay.transaction import Submission
+from relay.wakeup import announce, signal
 
 _log = structlog.get_logger(__name__)
 
@@ -100,8 +101,12 @@ def _insert(store: Store, kept: Sequence[_Kept], now: datetime) -> None:
         store.blobs.keep(connection, [body for _, body in kept], now=now)
         store_messages(connection, rows, now=now)
         enqueue(connection, items)
+        if items:
+            announce(connection)
         reached("rows.inserted")
     reached("rows.committed")
+    if items:
+        signal(store.database.url)
 
 
 def _row(submission: Submission, blob: str) -> NewMessage:
@@ -120,13 +125,23 @@ def _row(submission: Submission, blob: str) -> NewMessage:
 
 
 def _queue_items(submission: Submission) -> list[QueueItem]:
+    parameters = submission.parameters
     return [
         QueueItem(
             message_id=submission.id,
             domain=domain,
             recipients=tuple(map(str, addresses)),
-            smtputf8=submission.parameters.smtputf8,
+            smtputf8=parameters.smtputf8,
             created_at=submission.received_at,
+            sender=str(submission.sender or ""),
+            mailbox_type=submission.mailbox_type,
+            envid=parameters.envid,
+            ret=parameters.ret,
+            asked={
+                str(address): submission.asked[address]
+                for address in addresses
+                if address in submission.asked
+            },
         )
         for domain, addresses in submission.remote.items()
     ]

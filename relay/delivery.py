@@ -1,39 +1,57 @@
-"""Delivery: takes due messages from the queue, tries the peer's hosts, records what came of it.
+"""Delivery: takes due messages from the queue, has them tried, records what came of it.
 
-Every claim ends in the queue again or out of it: delivered, put off, or kept as failed.  The only
-window for a duplicate is a crash, or a lost connection, between the peer's `250` and our commit.
-Without a usable white list the queue is held: nothing is tried and nothing fails (DOMAIN §3.3).
+Delivery is at least once.  An attempt is recorded before it is made, and every claim ends in the
+queue again or out of it: delivered, put off, or kept as failed.  The only window for a duplicate is
+a crash, or a lost connection, between the peer's `250` and our commit.  While the database is away
+a lease lapses at last; an attempt that has lost it is broken off, unless the message is already
+sent.  Without a usable white list the queue is held: nothing is tried and nothing fails
+(DOMAIN §3.3).
+
+The loop of a courier turns whenever mail was queued, an attempt ended, or `poll` seconds went by:
+it looks at the queue if there may be news, and then makes one transaction of all that is to be
+written.
 """
 
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, cast
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from mailstore.errors import StoreUnavailable
 from relay import metrics
 from relay.acceptance import Store
-from relay.conversation import AttemptFailed, Terms
-from relay.envelope import Envelope, EnvelopeRecipient, Letter
+from relay.congestion import Congestion
+from relay.conversation import AttemptFailed
+from relay.destination import WindowPolicy
+from relay.ending import Ending, ending
+from relay.feeding import Feeding
+from relay.handing import Handing, Progress
+from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal, mask
-from relay.peers import Peers
+from relay.ledger import Batch, Glance, Ledger, Written, glance
 from relay.perimeter import Perimeter
-from relay.queue import Claim, Outcome, State, claim, settle
+from relay.queue import Claim, Outcome, State, Traffic
+from relay.queue_due import Due
 from relay.retry import RetryPolicy
 from relay.route import NoRoute, Router
-from relay.server_admission import examine_server
+from relay.scheduler import MOST, Scheduler
+from relay.sweeping import Sweeping
+from relay.wakeup import listen
+from relay.watchdog import Watchdog, Watched
 
 _log = structlog.get_logger(__name__)
 
-CHUNK: Final = 256 * 1024
-LEASE: Final = timedelta(minutes=30)  # longer than any conversation may last
-_CONVERSATION: Final = LEASE.total_seconds() - 120
+BREATH: Final = 0.01  # seconds between two turns, in which what is to be written gathers
+
+HandOver = Callable[[Claim, Progress], Awaitable[Mapping[str, Outcome]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,95 +69,278 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`owner` names this process in leases; `poll` is in seconds."""
+    """`owner` names this process in leases; `poll` and `stuck` are in seconds."""
 
     hostname: str
     owner: str
     retry: RetryPolicy
-    concurrency: int = 20
-    poll: float = 0.5
+    concurrency: int = 100
+    poll: float = 2.0
+    windows: WindowPolicy = field(default_factory=WindowPolicy)
+    stuck: float = 900.0
 
 
 class Courier:
-    """Runs delivery attempts side by side until stopped."""
+    """Runs delivery attempts side by side until stopped.
 
-    def __init__(self, services: Services, settings: Settings) -> None:
+    `hand_over` makes an attempt; by default over SMTP.
+    """
+
+    def __init__(
+        self, services: Services, settings: Settings, hand_over: HandOver | None = None
+    ) -> None:
         self._services = services
         self._settings = settings
-        self._running: set[asyncio.Task[None]] = set()
-        self._peers = Peers(Terms(settings.hostname, services.tls, self._judge))
+        self._handing = Handing(
+            settings.hostname,
+            services.store,
+            services.perimeter,
+            services.router,
+            services.tls,
+        )
+        self._hand_over = hand_over or self._handing.deliver
+        self._congestion = Congestion(settings.windows, services.randomness)
+        self._scheduler = Scheduler()
+        self._feeding = Feeding()
+        self._sweeping = Sweeping(settings.retry)
+        self._ledger = Ledger(settings.owner, settings.retry, services.randomness)
+        self._watchdog = Watchdog(settings.stuck)
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._endings: list[Ending] = []
+        self._over: list[int] = []
+        self._wake = asyncio.Event()
+        self._woken = False  # told of new mail
+        self._polled = float("-inf")
+        self._abandoned = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take and try due deliveries until `stop`, then let those under way come to their end."""
-        while not stop.is_set():
-            for taken in await self._take():
-                task = asyncio.create_task(self._attempt(taken))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._settings.poll)
-        if self._running:
-            await asyncio.wait(self._running)
-        await self._peers.close()
+        helpers = [
+            asyncio.create_task(listen(self._services.store.database.url, self._new_mail)),
+            asyncio.create_task(self._watchdog.watch()),
+            asyncio.create_task(self._wake_at(stop)),
+        ]
+        try:
+            while not (stop.is_set() and not self._attempts and not self._endings):
+                well = await self._turn(stopping=stop.is_set())
+                if self._abandoned and not self._attempts:
+                    break
+                await self._rest(well=well)
+        finally:
+            for task in helpers:
+                task.cancel()
+            await asyncio.wait(helpers)
+            await self._handing.close()
 
     def cancel(self) -> None:
         """Break off the attempts under way; their leases are released at the next start."""
-        for task in self._running:
+        self._abandoned = True
+        for task in self._attempts:
             task.cancel()
+        self._wake.set()
 
-    async def _take(self) -> list[Claim]:
-        free = self._settings.concurrency - len(self._running)
-        if free <= 0 or self._services.perimeter.snapshot.white_list is None:
-            return []
+    async def _wake_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wake.set()
+
+    def _new_mail(self) -> None:
+        self._woken = True
+        self._wake.set()
+
+    async def _rest(self, *, well: bool) -> None:
+        """Wait for a reason to turn; while the database is unwell, for the poll alone."""
+        if not well:
+            await asyncio.sleep(self._settings.poll)
+            return
+        await asyncio.sleep(BREATH)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.poll):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _turn(self, *, stopping: bool) -> bool:
+        """Look and write once; False if the database is unwell."""
+        held = self._services.perimeter.snapshot.white_list is None
         try:
-            return await asyncio.to_thread(self._claim, free)
+            picked: list[Due] = []
+            if not stopping and not held:
+                picked = await self._pick()
+            await self._write(picked)
         except StoreUnavailable as error:
-            _log.error("queue.unavailable", detail=str(error))
-            return []
+            # What the peer took must not be sent again: insist until it is written down.
+            _log.error("queue.unavailable", unsettled=len(self._endings), detail=str(error))
+            return False
+        return True
 
-    def _claim(self, limit: int) -> list[Claim]:
-        jitter = self._services.randomness.random
-        with self._services.store.database.write() as connection:
-            return claim(
-                connection,
-                owner=self._settings.owner,
-                now=self._services.clock(),
-                lease=LEASE,
-                limit=limit,
-                wait=lambda attempts: self._settings.retry.wait(attempts, jitter()),
-            )
+    async def _pick(self) -> list[Due]:
+        """Choose what to try now, having looked at the queue if there may be news."""
+        polls = time.monotonic() - self._polled >= self._settings.poll
+        if polls:
+            self._polled = time.monotonic()
+            self._feeding.begin()
+        room = self._settings.concurrency - len(self._attempts)
+        if polls or self._woken or (len(self._scheduler) < 2 * room and not self._feeding.rests):
+            await self._look(sweep=polls)
+        now = self._services.clock()
+        picked = self._scheduler.take(
+            room,
+            max(self._settings.concurrency * 3 // 4, 1) - self._congestion.bulk,
+            lambda due: self._congestion.places(due.domain, due.traffic, now),
+        )
+        if not self._feeding.rests and len(picked) < room:
+            self._wake.set()
+        return picked
 
-    async def _attempt(self, taken: Claim) -> None:
-        log = _log.bind(delivery=taken.id, message=taken.message_id, domain=taken.domain)
+    async def _look(self, *, sweep: bool) -> None:
+        self._woken = False
+        now = self._services.clock()
+
+        def open_now(traffic: Traffic, domain: str) -> bool:
+            return self._congestion.places(domain, traffic, now) > 0
+
+        round_due = self._feeding.due
+        visits = self._feeding.visits(open_now)
+        sweeps = self._sweeping.sweeps(now, self._congestion.lost) if sweep else []
+
+        def read() -> Glance:
+            with self._services.store.database.read() as connection:
+                return glance(connection, now, visits, sweeps, round_due=round_due)
+
+        seen = await asyncio.to_thread(read)
+        self._congestion.adopt(seen.known)
+        metrics.DESTINATIONS_DEAD.set(len(self._congestion.dead))
+        if len(self._scheduler) > MOST // 2:
+            self._scheduler.forget(lambda due: not open_now(due.traffic, due.domain))
+        news = self._scheduler.offer(due for due in seen.found if open_now(due.traffic, due.domain))
+        # Also for what is busy: a place may be free before mail that has just come is seen again.
+        self._scheduler.offer(
+            due for due in seen.newest if not self._congestion.barred(due.domain, now)
+        )
+        for visit, last in seen.visited.items():
+            self._feeding.visited(visit, last)
+        self._feeding.learned(seen.lanes, news)
+        self._over = self._sweeping.swept(seen.swept)
+
+    async def _write(self, picked: Sequence[Due]) -> None:
+        """Write what is to be written, and begin what was taken on."""
+        endings, health = self._endings[:], dict(self._congestion.changes)
+        renewals = self._watchdog.renewals()
+        batch = Batch(
+            endings=endings,
+            health=health,
+            renewals=renewals,
+            keys=[due.id for due in picked],
+            probes={d.id: d.domain for d in picked if self._congestion.is_dead(d.domain)},
+            over=self._over,
+        )
+        if not batch:
+            return
+        written = await asyncio.to_thread(self._commit, batch)
+        self._over = []
+        del self._endings[: len(endings)]
+        self._congestion.written(health)
+        self._watchdog.renewed(renewals)
+        for one, state in zip(endings, written.states, strict=True):
+            self._report(one, state)
+        for taken in written.claims:
+            self._begin(taken)
+        for taken in written.over:
+            error = taken.last_error or self._congestion.last_error(taken.domain)
+            self._end(taken, {}, error=error, reason="late")
+
+    def _commit(self, batch: Batch) -> Written:
+        database, now = self._services.store.database, self._services.clock()
+        try:
+            with database.write() as connection:
+                return self._ledger.write(connection, batch, now)
+        except DBAPIError:
+            # One ending cannot be recorded: find out which, spare the rest.  Its lease lapses.
+            _log.exception("queue.batch_refused")
+        states = [self._commit_alone(one, now) for one in batch.endings]
+        with database.write() as connection:
+            rest = self._ledger.write(connection, replace(batch, endings=()), now)
+        return replace(rest, states=states)
+
+    def _commit_alone(self, one: Ending, now: datetime) -> State | None:
+        try:
+            with self._services.store.database.write() as connection:
+                (state,) = self._ledger.write(connection, Batch([one]), now).states
+        except DBAPIError:
+            _log.exception("queue.ending_refused", delivery=one.claim.id)
+            return None
+        return state
+
+    def _begin(self, taken: Claim) -> None:
+        randomness = self._services.randomness.randbytes(RANDOM_OCTETS)
+        watched = Watched(taken, Progress(new_id(self._services.clock(), randomness)))
+        task = asyncio.create_task(self._attempt(watched))
+        self._attempts.add(task)
+        self._congestion.begun(taken)
+        self._watchdog.begin(task, watched)
+        task.add_done_callback(lambda ended: self._ended(ended, taken))
+
+    def _ended(self, task: asyncio.Task[None], taken: Claim) -> None:
+        self._attempts.discard(task)
+        self._congestion.ended(taken)
+        self._wake.set()
+
+    async def _attempt(self, watched: Watched) -> None:
+        taken, progress = watched.claim, watched.progress
         outcomes: Mapping[str, Outcome] = {}
         error = ""
         try:
-            async with asyncio.timeout(_CONVERSATION):
-                outcomes = await self._deliver(taken)
+            outcomes = await self._hand_over(taken, progress)
             error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
             reason = "refused" if error else ""
+            self._congestion.succeeded(taken.domain)
         except AttemptFailed as failure:
             error, reason = str(failure), failure.reason
+            self._congestion_failed(taken, error)
         except NoRoute as failure:
             error, reason = str(failure), "no-route"
             if failure.permanent:
                 outcomes = dict.fromkeys(taken.recipients, Outcome(State.FAILED, error))
-        except TimeoutError:
-            error, reason = "the conversation took too long", "timeout"
+            else:
+                self._congestion_failed(taken, error)
+        except asyncio.CancelledError:
+            if not watched.broken:
+                raise
+            cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
+            error, reason = f"broken off ({watched.broken}): {progress.phase}", watched.broken
+            if watched.broken == "stuck":
+                self._congestion_failed(taken, error)
         except (StoreUnavailable, OSError) as failure:
             error, reason = f"message could not be read: {failure}", "store"
         except Exception as failure:
             # A fault of ours must not strand the message under its lease.
-            log.exception("delivery.error")
+            _log.exception("delivery.error", delivery=taken.id, session=progress.session)
             error, reason = f"internal error: {type(failure).__name__}", "internal"
-        state = await self._settle(taken, outcomes, error)
-        self._count(outcomes, state, reason)
+        self._end(taken, outcomes, error=error, reason=reason)
+
+    def _congestion_failed(self, taken: Claim, error: str) -> None:
+        if self._congestion.failed(taken.domain, error, self._services.clock()):
+            _log.warning("destination.dead", domain=taken.domain, error=mask(error))
+
+    def _end(
+        self, taken: Claim, outcomes: Mapping[str, Outcome], *, error: str, reason: str
+    ) -> None:
+        """Have a claim settled at the next turn."""
+        now, policy = self._services.clock(), self._settings.retry
+        self._endings.append(
+            ending(taken, outcomes, error=error, reason=reason, now=now, policy=policy)
+        )
+        self._wake.set()
+
+    def _report(self, one: Ending, state: State | None) -> None:
+        """Tell journal, log and metrics of an ending that is recorded."""
+        count(one, state)
+        taken = one.claim
         facts = {
             "attempt": taken.attempts,
             "state": state,
-            "reason": reason,
+            "reason": one.reason,
             "recipients": len(taken.recipients),
-            "error": mask(error),
+            "error": mask(one.error),
         }
         self._services.journal.record(
             "delivery.attempted",
@@ -148,67 +349,22 @@ class Courier:
             domain=taken.domain,
             **facts,
         )
-        log.info("delivery.attempted", **facts)
-
-    async def _settle(
-        self, taken: Claim, outcomes: Mapping[str, Outcome], error: str
-    ) -> State | None:
-        def record() -> State | None:
-            with self._services.store.database.write() as connection:
-                return settle(
-                    connection,
-                    taken,
-                    outcomes,
-                    error=error,
-                    now=self._services.clock(),
-                    life=self._settings.retry.life,
-                )
-
-        while True:
-            try:
-                return await asyncio.to_thread(record)
-            except StoreUnavailable as failure:
-                # What the peer took must not be sent again: insist until it is written down.
-                _log.error("queue.unavailable", delivery=taken.id, detail=str(failure))
-                await asyncio.sleep(self._settings.poll)
-
-    async def _deliver(self, taken: Claim) -> Mapping[str, Outcome]:
-        self._check_listed(taken.domain)
-        targets = await self._services.router.targets(taken.domain)
-        recipients = tuple(EnvelopeRecipient(address) for address in taken.recipients)
-        envelope = Envelope(taken.sender, recipients, taken.smtputf8)
-        trace = taken.trace.encode("ascii")
-        answers = await self._peers.hand_over(
-            taken.domain,
-            targets,
-            lambda: Letter(envelope, self._octets(taken, trace), len(trace) + taken.size),
+        _log.info(
+            "delivery.attempted",
+            delivery=taken.id,
+            message=taken.message_id,
+            domain=taken.domain,
+            **facts,
         )
-        return {address: Outcome(one.state, one.reply) for address, one in answers.items()}
 
-    def _check_listed(self, domain: str) -> None:
-        white_list = self._services.perimeter.snapshot.white_list
-        if white_list is None or not white_list.names_of(domain):
-            raise AttemptFailed("not-listed", f"{domain} is not on the white list now")
 
-    async def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
-        server = await self._services.perimeter.identify_peer(der, version, cipher)
-        snapshot = self._services.perimeter.snapshot
-        for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
-            if not finding.passed:
-                detail = f"server refused by rule {finding.rule}: {finding.evidence}"
-                raise AttemptFailed(f"server-{finding.rule}", detail)
-
-    async def _octets(self, taken: Claim, trace: bytes) -> AsyncGenerator[bytes, None]:
-        yield trace
-        with await asyncio.to_thread(self._services.store.blobs.open, taken.blob) as body:
-            while chunk := await asyncio.to_thread(body.read, CHUNK):
-                yield chunk
-
-    def _count(self, outcomes: Mapping[str, Outcome], state: State | None, reason: str) -> None:
-        for outcome in outcomes.values():
-            if outcome.state is State.DELIVERED:
-                metrics.DELIVERED.labels("peer").inc()
-            elif outcome.state is State.FAILED:
-                metrics.FAILED.inc()
-        if state is State.WAITING:
-            metrics.DEFERRED.labels(reason or "refused").inc()
+def count(one: Ending, state: State | None) -> None:
+    """Add a recorded ending to the metrics."""
+    if one.delivered:
+        metrics.DELIVERED.labels("peer").inc(len(one.delivered))
+        age = (one.at - one.claim.created_at).total_seconds()
+        metrics.DELIVERY_SECONDS.labels(one.claim.traffic.value).observe(age)
+    if one.failed:
+        metrics.FAILED.inc(len(one.failed))
+    if state is State.WAITING:
+        metrics.DEFERRED.labels(one.reason or "refused").inc()

@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
+from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import (
     Mailbox,
     Usage,
@@ -42,11 +43,12 @@ _Question = tuple[Address, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """State of an address here, its mailbox if it has one, and whether that has a quota."""
+    """State of an address here, its mailbox if it has one, whether that has a quota, its type."""
 
     state: MailboxState
     mailbox_id: int | None = None
     bounded: bool = False
+    type: MailboxType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +158,12 @@ class Directory:
             return Found(MailboxState.UNKNOWN if local else MailboxState.FOREIGN)
         state = MailboxState(mailbox.state.value)
         if mailbox.quota is None:
-            return Found(state, mailbox.id)
+            return Found(state, mailbox.id, type=mailbox.type)
         if state is MailboxState.ACTIVE:
             used = self._usage(connection, mailbox.id)
             if used >= mailbox.quota or used + size > mailbox.quota:
                 state = MailboxState.FULL
-        return Found(state, mailbox.id, bounded=True)
+        return Found(state, mailbox.id, bounded=True, type=mailbox.type)
 
     def _usage(self, connection: Connection, mailbox_id: int) -> int:
         # It may hold tens of thousands: only what has come since the last look is summed up.

@@ -37,3 +37,14 @@ DELIVERED: Final = Counter(
 )
 DEFERRED: Final = Counter("mssante_deliveries_deferred", "Delivery attempts put off", ["reason"])
 FAILED: Final = Counter("mssante_recipients_failed", "Recipients refused for good by a peer")
+DELIVERY_SECONDS: Final = Histogram(
+    "mssante_delivery_seconds",
+    "Time from acceptance until a peer took a message, by class of traffic",
+    ["traffic"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400, 432_000),
+)
+DESTINATIONS_DEAD: Final = Gauge(
+    "mssante_destinations_dead",
+    "Destinations none of whose hosts can be spoken to, which are only probed",
+    multiprocess_mode="livemax",
+)

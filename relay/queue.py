@@ -6,15 +6,41 @@ what a peer refuses for good, or what outlives the queue's life, stays visible i
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from mailstore.dialect import skip_locked
+from mailstore.dialect import not_by_index, skip_locked
+from mailstore.identifiers import MailboxType
 from mailstore.schema import messages
-from relay.queue_schema import deliveries, delivery_recipients
+from relay.hold_rules import HoldRule, NewMail, reason_to_hold
+from relay.parameters import RcptParameters
+from relay.queue_schema import deliveries, delivery_recipients, destinations, hold_rules
+
+_NOTHING: Final = RcptParameters()
+_RULES: Final = select(
+    *(hold_rules.c[name] for name in ("domain", "sender", "recipient", "mailbox_type", "reason"))
+).order_by(hold_rules.c.id)
+ALL: Final = "*"  # the row of `destinations` that stands for all of them
+
+
+class Traffic(StrEnum):
+    """Who wrote a message: people do not wait for what programs (APP mailboxes) send."""
+
+    PERSON = "person"
+    BULK = "bulk"
 
 
 class State(StrEnum):
@@ -27,45 +53,79 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """A message to be sent to the recipients it has at one domain."""
+    """A message to be sent to the recipients it has at one domain.
+
+    `mailbox_type` is that of the mailbox of ours that sent it; `asked` has what was asked for
+    recipients, by address.
+    """
 
     message_id: str
     domain: str
     recipients: tuple[str, ...]
     smtputf8: bool
     created_at: datetime
+    sender: str = ""
+    mailbox_type: MailboxType | None = None
+    envid: str | None = None
+    ret: str | None = None
+    asked: Mapping[str, RcptParameters] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A recipient who waits, and what was asked for it, as in the table."""
+
+    address: str
+    notify: str = ""
+    orcpt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery leased to `owner`, with what an attempt needs; `recipients` still wait."""
+    """A delivery leased to `owner`, with what an attempt and its reports need."""
 
     id: int
     owner: str
     message_id: str
     domain: str
-    recipients: tuple[str, ...]
+    waiting: tuple[Waiting, ...]
     smtputf8: bool
     attempts: int
     created_at: datetime
     sender: str
+    traffic: Traffic
+    mailbox_type: str | None
+    envid: str | None
+    ret: str | None
+    delay_told: bool
+    last_error: str
     blob: str
     size: int
     trace: str
 
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The addresses that still wait."""
+        return tuple(one.address for one in self.waiting)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one recipient: delivered, failed for good or waiting; with the reply."""
+    """What became of one recipient: delivered, failed for good or waiting; with the reply.
+
+    `dsn` says that the peer offers DSN, so that it tells the sender of success itself.
+    """
 
     state: State
     reply: str
+    dsn: bool = False
 
 
 def enqueue(connection: Connection, items: Sequence[QueueItem]) -> None:
-    """Add deliveries, due at once, inside the caller's transaction."""
+    """Add deliveries, due at once or held by a rule, inside the caller's transaction."""
     if not items:
         return
+    rules = [HoldRule(*row) for row in connection.execute(_RULES)]
     rows = [
         {
             "message_id": item.message_id,
@@ -76,6 +136,14 @@ def enqueue(connection: Connection, items: Sequence[QueueItem]) -> None:
             "due": item.created_at,
             "created_at": item.created_at,
             "last_error": "",
+            "sender": item.sender,
+            "traffic": Traffic.BULK if item.mailbox_type is MailboxType.APP else Traffic.PERSON,
+            "mailbox_type": item.mailbox_type,
+            "held": reason_to_hold(
+                NewMail(item.domain, item.sender, item.recipients, item.mailbox_type), rules
+            ),
+            "envid": item.envid,
+            "ret": item.ret,
         }
         for item in items
     ]
@@ -84,9 +152,17 @@ def enqueue(connection: Connection, items: Sequence[QueueItem]) -> None:
     connection.execute(
         insert(delivery_recipients),
         [
-            {"delivery_id": key, "address": address, "state": State.WAITING, "reply": ""}
+            {
+                "delivery_id": key,
+                "address": address,
+                "state": State.WAITING,
+                "reply": "",
+                "notify": ",".join(sorted(asked.notify or ())),
+                "orcpt": asked.orcpt,
+            }
             for key, item in zip(ids, items, strict=True)
             for address in item.recipients
+            for asked in [item.asked.get(address, _NOTHING)]
         ],
     )
 
@@ -99,19 +175,31 @@ def claim(
     lease: timedelta,
     limit: int,
     wait: Callable[[int], timedelta],
+    among: Sequence[int] | None = None,
 ) -> list[Claim]:
     """Lease up to `limit` due deliveries to `owner`, counting the attempt and setting the next one.
 
-    `wait(n)` is the time between attempt n and the one after it.
+    Those of `among`, or without it the ones due longest, but never what is held, nor for a paused
+    or dead destination.  `wait(n)` is the time between attempt n and the one after it.
     """
-    d = deliveries.c
+    d, at = deliveries.c, destinations.c
+    if connection.scalar(select(at.paused).where(at.domain == ALL)) is not None:
+        return []
+    barred = (
+        select(at.domain)
+        .where(at.domain == d.domain)
+        .where(or_(at.paused.is_not(None), at.dead_until > now))
+    )
     due = (
         select(d.id, d.attempts)
-        .where(d.state == State.WAITING, d.due <= now)
+        .where(d.due <= now, d.held.is_(None))
         .where(or_(d.lease_until.is_(None), d.lease_until <= now))
-        .order_by(d.due, d.id)
-        .limit(limit)
+        .where(~barred.exists())
     )
+    if among is None:
+        due = due.where(d.state == State.WAITING).order_by(d.due, d.id).limit(limit)
+    else:
+        due = due.where(d.id.in_(among[:limit]), not_by_index(d.state) == State.WAITING)
     rows = connection.execute(skip_locked(due)).all()
     if not rows:
         return []
@@ -126,40 +214,38 @@ def claim(
         ),
         [{"key": r.id, "n": r.attempts + 1, "next": now + wait(r.attempts + 1)} for r in rows],
     )
-    return _claims(connection, owner, [row.id for row in rows])
+    return load_claims(connection, owner, [row.id for row in rows])
 
 
-def _claims(connection: Connection, owner: str, keys: Sequence[int]) -> list[Claim]:
-    d, m = deliveries.c, messages.c
+def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list[Claim]:
+    """Read deliveries that are leased to `owner`, in the order in which they are due."""
+    d, m, r = deliveries.c, messages.c, delivery_recipients.c
     statement = (
         select(
-            d.id, d.message_id, d.domain, d.smtputf8, d.attempts, d.created_at,
+            d.id, d.message_id, d.domain, d.smtputf8, d.attempts, d.created_at, d.traffic,
+            d.mailbox_type, d.envid, d.ret, d.delay_told, d.last_error,
             m.sender, m.blob, m.size, m.trace,
         )
         .join(messages, m.id == d.message_id)
         .where(d.id.in_(keys))
         .order_by(d.due, d.id)
     )  # fmt: skip
-    waiting = _recipients(connection, keys, {State.WAITING})
-    return [
-        Claim(owner=owner, recipients=waiting.get(row.id, ()), **row._mapping)
-        for row in connection.execute(statement)
-    ]
-
-
-def _recipients(
-    connection: Connection, keys: Sequence[int], states: set[State]
-) -> dict[int, tuple[str, ...]]:
-    r = delivery_recipients.c
-    found: dict[int, tuple[str, ...]] = {}
-    statement = (
-        select(r.delivery_id, r.address)
-        .where(r.delivery_id.in_(keys), r.state.in_(states))
+    waiting: dict[int, tuple[Waiting, ...]] = {}
+    recipients = (
+        select(r.delivery_id, r.address, r.notify, r.orcpt)
+        .where(r.delivery_id.in_(keys), r.state == State.WAITING)
         .order_by(r.id)
     )
-    for key, address in connection.execute(statement):
-        found[key] = (*found.get(key, ()), address)
-    return found
+    for key, *facts in connection.execute(recipients):
+        waiting[key] = (*waiting.get(key, ()), Waiting(*facts))
+    return [
+        Claim(
+            owner=owner,
+            waiting=waiting.get(row.id, ()),
+            **{**row._mapping, "traffic": Traffic(row.traffic)},
+        )
+        for row in connection.execute(statement)
+    ]
 
 
 def settle(
@@ -170,9 +256,11 @@ def settle(
     error: str,
     now: datetime,
     life: timedelta,
+    told: bool = False,
 ) -> State | None:
     """Record what an attempt came to and give the lease back.
 
+    `told` if the sender is told in this transaction that the message is late.
     Returns the delivery's new state, or None if the lease had lapsed and another process holds the
     delivery now: its record stands, ours is dropped.
     """
@@ -199,7 +287,13 @@ def settle(
     connection.execute(
         update(deliveries)
         .where(d.id == done.id)
-        .values(state=state, lease_owner=None, lease_until=None, last_error=error[:500])
+        .values(
+            state=state,
+            lease_owner=None,
+            lease_until=None,
+            last_error=error[:500],
+            delay_told=done.delay_told or told,
+        )
     )
     return state
 
@@ -275,7 +369,15 @@ def listing(connection: Connection, limit: int) -> list[Listed]:
         .limit(limit)
     )  # fmt: skip
     rows = connection.execute(statement).all()
-    left = _recipients(connection, [row.id for row in rows], {State.WAITING, State.FAILED})
+    r = delivery_recipients.c
+    left: dict[int, tuple[str, ...]] = {}
+    recipients = (
+        select(r.delivery_id, r.address)
+        .where(r.delivery_id.in_([row.id for row in rows]), r.state != State.DELIVERED)
+        .order_by(r.id)
+    )
+    for key, address in connection.execute(recipients):
+        left[key] = (*left.get(key, ()), address)
     return [Listed(recipients=left.get(row.id, ()), **row._mapping) for row in rows]
 
 

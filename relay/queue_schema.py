@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 
 from mailstore.dialect import BigId
@@ -53,6 +54,17 @@ deliveries = Table(
     CheckConstraint("state IN ('waiting', 'failed')", name="state_known"),
     CheckConstraint("traffic IN ('person', 'bulk')", name="traffic_known"),
     Index(None, "state", "due", "id"),
+    # What waits, as relay.queue_due walks it: by class, destination and sender.
+    Index(
+        None,
+        "traffic",
+        "domain",
+        "sender",
+        "due",
+        "id",
+        sqlite_where=text("state = 'waiting' AND held IS NULL"),
+        postgresql_where=text("state = 'waiting' AND held IS NULL"),
+    ),
     # A number, once given, is never given again: operators quote it in tickets.
     sqlite_autoincrement=True,
 )

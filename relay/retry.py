@@ -1,16 +1,20 @@
-"""When to try again: exponential back-off with jitter.  Pure; randomness is passed in."""
+"""When to try again, to say that mail is late, and to give up.  Pure; randomness is passed in."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """First wait, longest wait, and how long a message may be queued (RFC 5321 §4.5.4.1)."""
+    """Waits, how long a message may be queued (RFC 5321 §4.5.4.1), and when its sender is warned.
+
+    Waits double from the first to the longest.
+    """
 
     first: timedelta = timedelta(minutes=1)
     longest: timedelta = timedelta(hours=1)
     life: timedelta = timedelta(days=5)
+    delay_warning: timedelta = timedelta(hours=4)
 
     def wait(self, attempts: int, jitter: float) -> timedelta:
         """Time to wait after attempt `attempts` (from 1); `jitter` in [0, 1) adds up to 20 %."""
@@ -18,3 +22,11 @@ class RetryPolicy:
         enough = (self.longest // self.first).bit_length()
         doubled = self.first * (1 << min(attempts - 1, enough))
         return min(doubled, self.longest) * (1 + jitter / 5)
+
+    def is_over(self, queued_at: datetime, now: datetime) -> bool:
+        """Whether a message that still waits is given up."""
+        return now >= queued_at + self.life
+
+    def is_late(self, queued_at: datetime, now: datetime) -> bool:
+        """Whether the sender of a message that still waits, and goes on waiting, is to know."""
+        return now >= queued_at + self.delay_warning and not self.is_over(queued_at, now)

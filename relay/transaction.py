@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from mailstore.drafts import Draft
+from mailstore.identifiers import MailboxType
 from relay.address import Address
 from relay.admission import Peer
 from relay.headers import TraceFacts, received_field
@@ -60,6 +61,9 @@ class Submission:
 
     `sender` is None for the null reverse-path, `trace` our Received field, `peer` the DN of the
     operator that sent it or `local`.  `report` becomes durable with it, or neither does.
+
+    `mailbox_type` is that of the mailbox of ours that sent it, None if none did; `asked` has what
+    was asked for remote recipients, of whom those without an entry asked for nothing.
     """
 
     id: str
@@ -73,6 +77,8 @@ class Submission:
     local: tuple[LocalRecipient, ...] = ()
     remote: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
     report: "Submission | None" = None
+    mailbox_type: MailboxType | None = None
+    asked: Mapping[Address, RcptParameters] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,3 +175,43 @@ def test_bad_urls_are_told() -> None:
     for use in (migrate.upgrade, migrate.current):
         with pytest.raises(InvalidDatabaseUrl):
             use("mysql://db/mssante")
+
+
+def test_the_queue_keeps_its_rows_and_numbers_as_its_columns_come_and_go(database_url: str) -> None:
+    queue_one = text(
+        "INSERT INTO deliveries"
+        " (message_id, domain, state, smtputf8, attempts, due, created_at, last_error)"
+        " SELECT id, 'b.mssante.fr', 'waiting', false, 0, 0, 0, '' FROM messages"
+    )
+    migrate.downgrade(database_url, "0004")
+    database = Database(database_url)
+    with database.write() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO messages (id, sender, blob, size, trace, peer, session, received_at)"
+                " VALUES (:id, 'dr@a.mssante.fr', :blob, 1, '', 'local', 's', 0)"
+            ),
+            {"id": "0" * 32, "blob": "0" * 64},
+        )
+        conn.execute(queue_one)
+        conn.execute(
+            text(
+                "INSERT INTO delivery_recipients (delivery_id, address, state, reply)"
+                " SELECT id, 'x@b.mssante.fr', 'waiting', '' FROM deliveries"
+            )
+        )
+        number = conn.scalar(text("SELECT id FROM deliveries"))
+    migrate.upgrade(database_url)
+    with database.read() as conn:
+        row = conn.execute(text("SELECT sender, traffic, held, delay_told FROM deliveries")).one()
+        notify = conn.scalar(text("SELECT notify FROM delivery_recipients"))
+    assert (*row, notify) == ("dr@a.mssante.fr", "person", None, False, "")
+    migrate.downgrade(database_url, "0004")
+    migrate.upgrade(database_url)
+    with database.write() as conn:
+        conn.execute(text("DELETE FROM delivery_recipients"))
+        conn.execute(text("DELETE FROM deliveries"))
+        conn.execute(queue_one)
+        # A number that was given is never given again.
+        assert conn.scalar(text("SELECT id FROM deliveries")) > number
+    database.close()

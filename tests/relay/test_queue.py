@@ -4,14 +4,20 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
 import pytest
+from sqlalchemy import insert, select, update
 
 from mailstore.database import Database
+from mailstore.identifiers import MailboxType
 from mailstore.messages import Message, NewMessage, store_messages
+from relay.leases import renew, seize
+from relay.parameters import Notify, RcptParameters
 from relay.queue import (
     Claim,
     Outcome,
     QueueItem,
     State,
+    Traffic,
+    Waiting,
     claim,
     depth,
     enqueue,
@@ -20,6 +26,8 @@ from relay.queue import (
     settle,
     summary,
 )
+from relay.queue_destinations import begin_probe, read_destinations, write_health
+from relay.queue_schema import deliveries, destinations, hold_rules
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LEASE = timedelta(minutes=30)
@@ -200,3 +208,104 @@ def test_many_items_keep_their_own_recipients(database: Database, count: int) ->
     taken = take(database, limit=1000)
     assert len(taken) == count
     assert all(c.recipients == (f"x@{c.domain}",) for c in taken)
+
+
+def test_what_was_asked_for_reaches_the_attempt(database: Database) -> None:
+    message = Message("e" * 32, "labo@a.mssante.fr", "0" * 64, 1, "", "local", "s", NOW)
+    item = QueueItem(
+        message.id,
+        "b.mssante.fr",
+        ("x@b.mssante.fr", "y@b.mssante.fr"),
+        smtputf8=False,
+        created_at=NOW,
+        sender="labo@a.mssante.fr",
+        mailbox_type=MailboxType.APP,
+        envid="e+2B1",
+        ret="HDRS",
+        asked={
+            "x@b.mssante.fr": RcptParameters(
+                frozenset({Notify.SUCCESS, Notify.DELAY}), "rfc822;x@b.mssante.fr"
+            )
+        },
+    )
+    with database.write() as connection:
+        store_messages(connection, [NewMessage(message)], now=NOW)
+        enqueue(connection, [item])
+    (taken,) = take(database)
+    assert taken.waiting == (
+        Waiting("x@b.mssante.fr", "DELAY,SUCCESS", "rfc822;x@b.mssante.fr"),
+        Waiting("y@b.mssante.fr"),
+    )
+    assert (taken.envid, taken.ret, taken.mailbox_type) == ("e+2B1", "HDRS", "APP")
+    assert (taken.traffic, taken.delay_told) == (Traffic.BULK, False)
+
+
+def test_new_mail_that_a_rule_names_is_held_and_never_claimed(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(
+            insert(hold_rules).values(domain="B.*", reason="works", author="root", created_at=NOW)
+        )
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    put(database, 2, "c.mssante.fr", "x@c.mssante.fr")
+    assert [taken.domain for taken in take(database)] == ["c.mssante.fr"]
+    with database.write() as connection:
+        assert connection.scalars(select(deliveries.c.held).order_by(deliveries.c.id)).all() == [
+            "works",
+            None,
+        ]
+        connection.execute(update(deliveries).values(held=None))
+    assert [taken.domain for taken in take(database)] == ["b.mssante.fr"]
+
+
+@pytest.mark.parametrize(
+    ("row", "domains"),
+    [
+        ({"domain": "b.mssante.fr", "paused": "works"}, ["c.mssante.fr"]),
+        ({"domain": "*", "paused": "works"}, []),
+        ({"domain": "b.mssante.fr", "dead_until": NOW + LEASE}, ["c.mssante.fr"]),
+        ({"domain": "b.mssante.fr", "dead_until": NOW}, ["b.mssante.fr", "c.mssante.fr"]),
+        ({"domain": "b.mssante.fr"}, ["b.mssante.fr", "c.mssante.fr"]),
+    ],
+)
+def test_paused_and_dead_destinations_are_left_alone(
+    database: Database, row: dict[str, object], domains: list[str]
+) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    put(database, 2, "c.mssante.fr", "x@c.mssante.fr")
+    with database.write() as connection:
+        connection.execute(insert(destinations).values(**row))
+    assert [taken.domain for taken in take(database)] == domains
+
+
+def test_the_probe_of_a_dead_destination_is_given_once(database: Database) -> None:
+    with database.write() as connection:
+        write_health(connection, "b.mssante.fr", failures=1, dead_until=NOW, last_error="down")
+    with database.write() as connection:
+        until = NOW + timedelta(minutes=2)
+        assert begin_probe(connection, "b.mssante.fr", NOW, until)
+        assert not begin_probe(connection, "b.mssante.fr", NOW, until)
+    with database.read() as connection:
+        known = read_destinations(connection).by_domain["b.mssante.fr"]
+    assert (known.failures, known.dead_until, known.paused) == (1, until, False)
+
+
+def test_leases_are_renewed_by_their_owner_alone(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    (taken,) = take(database)
+    later = NOW + LEASE
+    for owner, expected in (("other:1", 1), ("node:1", 0)):
+        with database.write() as connection:
+            renew(connection, [taken.id], owner=owner, until=later + LEASE)
+        with database.write() as connection:
+            found = seize(connection, [taken.id], owner="node:2", now=later, lease=LEASE)
+            connection.execute(update(deliveries).values(lease_owner="node:1"))
+        assert len(found) == expected
+
+
+def test_who_was_told_of_a_delay_is_remembered(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    (taken,) = take(database)
+    with database.write() as connection:
+        settle(connection, taken, {}, error="why", now=NOW, life=LIFE, told=True)
+    (again,) = take(database, NOW + timedelta(minutes=1))
+    assert (again.delay_told, again.last_error) == (True, "why")

@@ -1,0 +1,115 @@
+"""What this process has under way to destinations, and how each takes it.  Pure.
+
+Windows are of this process alone: several machines may give a destination as many deliveries each.
+Death is common knowledge, in the table `destinations`; `changes` are what must be written there.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from relay.destination import Destination, WindowPolicy
+from relay.queue import Claim, Traffic
+from relay.queue_destinations import Known, Map
+
+_NOT_KNOWN = Known()
+
+
+@dataclass(slots=True)
+class Congestion:
+    """Destinations by domain; a domain of which nothing is remembered is a new one."""
+
+    policy: WindowPolicy
+    randomness: random.Random
+    changes: dict[str, Known] = field(default_factory=dict)
+    bulk: int = 0
+    _destinations: dict[str, Destination] = field(default_factory=dict)
+    _under_way: Counter[str] = field(default_factory=Counter)
+    _paused: frozenset[str] = frozenset()
+    _all_paused: bool = False
+    _errors: Mapping[str, str] = field(default_factory=dict)
+
+    def adopt(self, known: Map) -> None:
+        """Take over what the database says, but for what is still to be written there."""
+        self._errors = {domain: row.last_error for domain, row in known.by_domain.items()}
+        self._all_paused = known.all_paused
+        self._paused = frozenset(d for d, row in known.by_domain.items() if row.paused)
+        dead = {d: row for d, row in known.by_domain.items() if row.dead_until is not None}
+        for domain in dead.keys() | {d for d, one in self._destinations.items() if one.dead}:
+            if domain not in self.changes:
+                row = dead.get(domain, _NOT_KNOWN)
+                self._of(domain).adopt(row.failures, row.dead_until)
+
+    @property
+    def dead(self) -> list[str]:
+        """The destinations that get nothing but probes."""
+        return [domain for domain, one in self._destinations.items() if one.dead]
+
+    @property
+    def lost(self) -> list[str]:
+        """Those of them that are not kept from mail on purpose."""
+        return [] if self._all_paused else [d for d in self.dead if d not in self._paused]
+
+    def is_dead(self, domain: str) -> bool:
+        """Whether a delivery to it is a probe."""
+        return domain in self._destinations and self._destinations[domain].dead
+
+    def barred(self, domain: str, now: datetime) -> bool:
+        """Whether nothing may begin, however little is under way."""
+        if self._all_paused or domain in self._paused:
+            return True
+        return domain in self._destinations and not self._destinations[domain].allowance(now)
+
+    def last_error(self, domain: str) -> str:
+        """Why a dead destination is dead."""
+        return self._errors.get(domain, "")
+
+    def places(self, domain: str, traffic: Traffic, now: datetime) -> int:
+        """How many more deliveries of a class may begin; programs leave people one place."""
+        if self.barred(domain, now):
+            return 0
+        one = self._destinations.get(domain)
+        allowance = min(self.policy.first, self.policy.most) if one is None else one.allowance(now)
+        if traffic is Traffic.BULK and allowance > 1:
+            allowance -= 1
+        return max(allowance - self._under_way[domain], 0)
+
+    def begun(self, claim: Claim) -> None:
+        """Count a delivery that is under way now."""
+        self._under_way[claim.domain] += 1
+        self.bulk += claim.traffic is Traffic.BULK
+
+    def ended(self, claim: Claim) -> None:
+        """Count it no longer."""
+        self._under_way[claim.domain] -= 1
+        if not self._under_way[claim.domain]:
+            del self._under_way[claim.domain]
+        self.bulk -= claim.traffic is Traffic.BULK
+
+    def succeeded(self, domain: str) -> None:
+        """Note that a destination could be spoken to."""
+        if self._of(domain).succeeded():
+            self.changes[domain] = Known()
+
+    def failed(self, domain: str, error: str, now: datetime) -> bool:
+        """Note that no host of it could be spoken to; True if it is dead."""
+        one = self._of(domain)
+        dead = one.failed(now, self.randomness.random())
+        if dead:
+            self.changes[domain] = Known(
+                failures=one.failures, dead_until=one.dead_until, last_error=error
+            )
+        return dead
+
+    def written(self, changes: Mapping[str, Known]) -> None:
+        """Note that these changes are in the database now."""
+        for domain, row in changes.items():
+            if self.changes.get(domain) is row:
+                del self.changes[domain]
+
+    def _of(self, domain: str) -> Destination:
+        if domain not in self._destinations:
+            self._destinations[domain] = Destination(self.policy)
+        return self._destinations[domain]

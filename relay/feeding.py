@@ -1,0 +1,73 @@
+"""Where in the queue to look next, so that every destination and sender comes round.  Pure.
+
+A round visits each destination for which mail of a class waits, a few at a look, those of people
+and of programs in turns.  A destination with many senders goes on in the next round where this one
+left it.  After a round that brought nothing new there is none until `begin`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Final
+
+from relay.queue import Traffic
+
+VISITS: Final = 8  # destinations that are read at one look
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A destination to be read for a class, from the sender after `after` on."""
+
+    traffic: Traffic
+    domain: str
+    after: str | None
+
+
+@dataclass(slots=True)
+class Feeding:
+    """Rounds over the destinations."""
+
+    due: bool = True  # a round is to begin
+    _round: deque[tuple[Traffic, str]] = field(default_factory=deque)
+    _left_at: dict[tuple[Traffic, str], str] = field(default_factory=dict)
+    _news: int = 0
+
+    @property
+    def rests(self) -> bool:
+        """Whether there is nothing to visit."""
+        return not self.due and not self._round
+
+    def begin(self) -> None:
+        """Let a round begin, if none is under way."""
+        self.due = not self._round
+
+    def visits(self, wanted: Callable[[Traffic, str], bool]) -> list[Visit]:
+        """The next destinations of the round, those that are not wanted passed over."""
+        found: list[Visit] = []
+        while self._round and len(found) < VISITS:
+            traffic, domain = self._round.popleft()
+            if wanted(traffic, domain):
+                found.append(Visit(traffic, domain, self._left_at.get((traffic, domain))))
+        return found
+
+    def visited(self, visit: Visit, last: str | None) -> None:
+        """Note the sender that was read last, None where there were no more."""
+        if last is None:
+            self._left_at.pop((visit.traffic, visit.domain), None)
+        else:
+            self._left_at[visit.traffic, visit.domain] = last
+
+    def learned(self, lanes: Mapping[Traffic, Sequence[str]] | None, news: int) -> None:
+        """Note what a look brought: the destinations of a new round, if one is due; and news."""
+        self._news += news
+        if lanes is not None:
+            columns = [[(traffic, domain) for domain in names] for traffic, names in lanes.items()]
+            self._round.extend(one for row in zip_longest(*columns) for one in row if one)
+            known = set(self._round)
+            self._left_at = {k: v for k, v in self._left_at.items() if k in known}
+            self._news = 0
+            self.due = False
+        elif not self._round and self._news:
+            self.due = True

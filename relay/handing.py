@@ -1,0 +1,103 @@
+"""One attempt: finds the hosts of a destination, hands a message over to the first that answers.
+
+Raises what became of it otherwise; the outcome of each recipient is the peer's word.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from relay.acceptance import Store
+from relay.conversation import AttemptFailed, Terms
+from relay.envelope import Envelope, EnvelopeRecipient, Letter
+from relay.peers import Peers
+from relay.perimeter import Perimeter
+from relay.queue import Claim, Outcome
+from relay.route import Router
+from relay.server_admission import examine_server
+
+CHUNK: Final = 256 * 1024
+
+ANSWER: Final = "answer"  # the message is sent: what becomes of it is the peer's to say
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt has come, for the watchdog; `moved` is in monotonic seconds."""
+
+    session: str
+    phase: str = "route"
+    moved: float = field(default_factory=time.monotonic)
+
+    def step(self, phase: str) -> None:
+        """Note that it goes on."""
+        self.phase = phase
+        self.moved = time.monotonic()
+
+
+class Handing:
+    """Makes attempts, on connections that are kept for a moment; to be closed."""
+
+    def __init__(
+        self,
+        hostname: str,
+        store: Store,
+        perimeter: Perimeter,
+        router: Router,
+        tls: Callable[[], ssl.SSLContext],
+    ) -> None:
+        self._store = store
+        self._perimeter = perimeter
+        self._router = router
+        self._peers = Peers(Terms(hostname, tls, self._judge))
+
+    async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
+        """What became of each recipient.  Raises AttemptFailed, NoRoute, StoreUnavailable."""
+        self._check_listed(taken.domain)
+        targets = await self._router.targets(taken.domain)
+        progress.step("conversation")
+        envelope = Envelope(
+            taken.sender,
+            tuple(EnvelopeRecipient(one.address, one.notify, one.orcpt) for one in taken.waiting),
+            taken.smtputf8,
+            taken.envid,
+            taken.ret,
+        )
+        trace = taken.trace.encode("ascii")
+
+        def letter() -> Letter:
+            return Letter(envelope, self._octets(taken, trace, progress), len(trace) + taken.size)
+
+        answers = await self._peers.hand_over(taken.domain, targets, letter)
+        return {address: Outcome(one.state, one.reply, one.dsn) for address, one in answers.items()}
+
+    async def close(self) -> None:
+        """Take leave of the peers; no attempt may be under way."""
+        await self._peers.close()
+
+    def _check_listed(self, domain: str) -> None:
+        white_list = self._perimeter.snapshot.white_list
+        if white_list is None or not white_list.names_of(domain):
+            raise AttemptFailed("not-listed", f"{domain} is not on the white list now")
+
+    async def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
+        server = await self._perimeter.identify_peer(der, version, cipher)
+        snapshot = self._perimeter.snapshot
+        for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
+            if not finding.passed:
+                detail = f"server refused by rule {finding.rule}: {finding.evidence}"
+                raise AttemptFailed(f"server-{finding.rule}", detail)
+
+    async def _octets(
+        self, taken: Claim, trace: bytes, progress: Progress
+    ) -> AsyncGenerator[bytes, None]:
+        progress.step("message")
+        yield trace
+        with await asyncio.to_thread(self._store.blobs.open, taken.blob) as body:
+            while chunk := await asyncio.to_thread(body.read, CHUNK):
+                progress.step("message")
+                yield chunk
+        progress.step(ANSWER)

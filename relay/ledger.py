@@ -1,0 +1,207 @@
+"""A courier's dealings with the database: one look at what is due, one transaction for all else.
+
+Endings of several attempts, the health of destinations, leases and new claims become durable by
+one commit, whose sync is what a delivery costs most.
+"""
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from relay.ending import Ending
+from relay.feeding import Visit
+from relay.leases import renew, seize
+from relay.queue import Claim, State, Traffic, claim, settle
+from relay.queue_destinations import (
+    Known,
+    Map,
+    begin_probe,
+    read_destinations,
+    write_health,
+)
+from relay.queue_due import Due, Overdue, lanes_with_mail, newest, overdue, turn_of_senders
+from relay.retry import RetryPolicy
+
+LEASE: Final = timedelta(minutes=30)  # renewed while the conversation lasts
+PROBE: Final = timedelta(minutes=2)  # for which others keep away from a destination being probed
+NEWEST: Final = 100
+SENDERS: Final = 16  # looked at on one visit
+EACH: Final = 25  # deliveries of each
+ENOUGH: Final = 250  # deliveries found by visits, after which a look ends
+SWEEP: Final = 200  # deliveries looked at on a search for late ones
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A search for deliveries of some age, for all `domains` or some, from a number on."""
+
+    after: int
+    before: datetime
+    since: datetime | None
+    domains: frozenset[str] | None
+    untold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a look brought; `visited` has the sender at which each visit ended."""
+
+    known: Map
+    newest: Sequence[Due]
+    visited: Mapping[Visit, str | None]
+    found: Sequence[Due]
+    lanes: Mapping[Traffic, Sequence[str]] | None
+    swept: Mapping[Sweep, Overdue]
+
+
+def glance(
+    connection: Connection,
+    now: datetime,
+    visits: Sequence[Visit],
+    sweeps: Collection[Sweep],
+    *,
+    round_due: bool,
+) -> Glance:
+    """Look at the queue; `round_due` asks for the destinations for which anything waits."""
+    visited: dict[Visit, str | None] = {}
+    found: list[Due] = []
+    for visit in visits:
+        if len(found) >= ENOUGH:
+            visited[visit] = visit.after  # another time, from the same sender on
+            continue
+        turn = turn_of_senders(
+            connection,
+            visit.traffic,
+            visit.domain,
+            after=visit.after,
+            now=now,
+            senders=SENDERS,
+            each=EACH,
+        )
+        visited[visit] = turn.last
+        found += turn.found
+    return Glance(
+        known=read_destinations(connection),
+        newest=newest(connection, now, NEWEST),
+        visited=visited,
+        found=found,
+        lanes={t: lanes_with_mail(connection, t) for t in Traffic} if round_due else None,
+        swept={
+            sweep: overdue(
+                connection,
+                after=sweep.after,
+                before=sweep.before,
+                since=sweep.since,
+                limit=SWEEP,
+                domains=sweep.domains,
+                untold=sweep.untold,
+            )
+            for sweep in sweeps
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction is to do: settle, note, renew, and take on.
+
+    `probes` are the destinations to which a delivery of `keys` is a probe, by its number; `over`
+    are deliveries to be settled without an attempt.
+    """
+
+    endings: Sequence[Ending] = ()
+    health: Mapping[str, Known] = field(default_factory=dict)
+    renewals: Sequence[int] = ()
+    keys: Sequence[int] = ()
+    probes: Mapping[int, str] = field(default_factory=dict)
+    over: Sequence[int] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.endings or self.health or self.renewals or self.keys or self.over)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The states of the settled deliveries, None for a lapsed lease; what was taken on."""
+
+    states: Sequence[State | None] = ()
+    claims: Sequence[Claim] = ()
+    over: Sequence[Claim] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Writes for one owner of leases."""
+
+    owner: str
+    retry: RetryPolicy
+    randomness: random.Random
+
+    def write(self, connection: Connection, batch: Batch, now: datetime) -> Written:
+        """Do what the batch says, inside the caller's transaction."""
+        states = [self.conclude(connection, ending) for ending in batch.endings]
+        for domain, row in batch.health.items():
+            write_health(
+                connection,
+                domain,
+                failures=row.failures,
+                dead_until=row.dead_until,
+                last_error=row.last_error,
+            )
+        if batch.renewals:
+            renew(connection, batch.renewals, owner=self.owner, until=now + LEASE)
+        claims = self._take_on(connection, batch, now)
+        over = []
+        if batch.over:
+            over = seize(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
+        return Written(states, claims, over)
+
+    def conclude(self, connection: Connection, ending: Ending) -> State | None:
+        """Record one ending; None if the lease had lapsed, so that nothing may follow from it.
+
+        What else follows from an ending belongs here, into the transaction that records it.
+        """
+        return settle(
+            connection,
+            ending.claim,
+            ending.outcomes,
+            error=ending.error,
+            now=ending.at,
+            life=self.retry.life,
+            told=bool(ending.late),
+        )
+
+    def _take_on(self, connection: Connection, batch: Batch, now: datetime) -> list[Claim]:
+        if not batch.keys:
+            return []
+        taken = claim(
+            connection,
+            owner=self.owner,
+            now=now,
+            lease=LEASE,
+            limit=len(batch.keys),
+            wait=self._wait,
+            among=[key for key in batch.keys if key not in batch.probes],
+        )
+        for key, domain in batch.probes.items():
+            # Whoever moves the time of the next probe has this one.
+            one = claim(
+                connection,
+                owner=self.owner,
+                now=now,
+                lease=LEASE,
+                limit=1,
+                wait=self._wait,
+                among=[key],
+            )
+            if one and begin_probe(connection, domain, now, now + PROBE):
+                taken += one
+        return taken
+
+    @property
+    def _wait(self) -> Callable[[int], timedelta]:
+        return lambda attempts: self.retry.wait(attempts, self.randomness.random())

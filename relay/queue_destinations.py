@@ -1,0 +1,63 @@
+"""What all machines know of destinations: paused ones and dead ones, in rows of `destinations`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from mailstore.dialect import insert_or_ignore
+from relay.queue import ALL
+from relay.queue_schema import destinations
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A row: whether it is paused, and how dead it is."""
+
+    paused: bool = False
+    failures: int = 0
+    dead_until: datetime | None = None
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """All rows by domain, and whether everything is paused."""
+
+    by_domain: Mapping[str, Known]
+    all_paused: bool
+
+
+def read_destinations(connection: Connection) -> Map:
+    """Read what is known."""
+    c = destinations.c
+    rows = connection.execute(
+        select(c.domain, c.paused.is_not(None), c.failures, c.dead_until, c.last_error)
+    )
+    found = {domain: Known(*facts) for domain, *facts in rows}
+    return Map(found, found.pop(ALL, Known()).paused)
+
+
+def write_health(
+    connection: Connection,
+    domain: str,
+    *,
+    failures: int,
+    dead_until: datetime | None,
+    last_error: str,
+) -> None:
+    """Write down that a destination died, is dead still, or lives."""
+    connection.execute(insert_or_ignore(connection, destinations).values(domain=domain))
+    connection.execute(
+        update(destinations)
+        .where(destinations.c.domain == domain)
+        .values(failures=failures, dead_until=dead_until, last_error=last_error[:500])
+    )
+
+
+def begin_probe(connection: Connection, domain: str, now: datetime, until: datetime) -> bool:
+    """Claim the one probe of a dead destination; False if it is not due or another has it."""
+    c = destinations.c
+    statement = update(destinations).where(c.domain == domain, c.dead_until <= now)
+    return connection.execute(statement.values(dead_until=until)).rowcount == 1

@@ -1,0 +1,137 @@
+"""What to try next, of what is known to be due.  Pure; it is told, and asked.
+
+People come before programs: bulk traffic gets one turn in `bulk_every` while people wait, and the
+places that they leave.  Within a class senders take turns, whatever each has queued, and a sender's
+mail that has just come takes turns with what it has queued longest.  What is known is a slice of
+the queue: there is room for `most` deliveries of each class, the rest stays in the database.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from relay.queue import Traffic
+from relay.queue_due import Due
+
+BULK_EVERY: Final = 5
+MOST: Final = 1000
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What is known of one sender in one class."""
+
+    fresh: deque[Due] = field(default_factory=deque)
+    old: deque[Due] = field(default_factory=deque)
+    old_next: bool = False
+
+    def take(self, allowed: Callable[[Due], bool]) -> Due | None:
+        """The next that may go now, taken out."""
+        sides = (self.old, self.fresh) if self.old_next else (self.fresh, self.old)
+        for side in sides:
+            for due in side:
+                if allowed(due):
+                    side.remove(due)
+                    self.old_next = side is self.fresh
+                    return due
+        return None
+
+    def __bool__(self) -> bool:
+        return bool(self.fresh or self.old)
+
+
+class Scheduler:
+    """Knows a bounded slice of what is due and picks from it."""
+
+    def __init__(self, *, bulk_every: int = BULK_EVERY, most: int = MOST) -> None:
+        self._bulk_every = bulk_every
+        self._most = most
+        self._lanes: dict[Traffic, OrderedDict[str, _Lane]] = {t: OrderedDict() for t in Traffic}
+        self._known: dict[int, Due] = {}
+        self._count = dict.fromkeys(Traffic, 0)
+        self._since_bulk = 0
+
+    def __len__(self) -> int:
+        """How many deliveries are known."""
+        return len(self._known)
+
+    def offer(self, found: Iterable[Due]) -> int:
+        """Tell of deliveries that are due; returns how many were news and had room.
+
+        For one that never was tried the fresh one known longest is forgotten, if need be: what has
+        just come may be for a destination that is free.
+        """
+        taken = 0
+        for due in found:
+            if due.id in self._known:
+                continue
+            if self._count[due.traffic] >= self._most and not (
+                due.fresh and self._forget_one(due.traffic)
+            ):
+                continue
+            lane = self._lanes[due.traffic].setdefault(due.sender, _Lane())
+            (lane.fresh if due.fresh else lane.old).append(due)
+            self._known[due.id] = due
+            self._count[due.traffic] += 1
+            taken += 1
+        return taken
+
+    def take(self, room: int, bulk_room: int, places: Callable[[Due], int]) -> list[Due]:
+        """Pick up to `room` deliveries, of bulk traffic up to `bulk_room`.
+
+        `places(due)` is how many more may be under way to its destination, for its class; what is
+        picked here is counted against it.
+        """
+        picked: list[Due] = []
+        used: Counter[str] = Counter()
+        # Whose turn it is; who has nothing that may go now is not asked again.
+        turns = {traffic: deque(lanes) for traffic, lanes in self._lanes.items()}
+        while len(picked) < room:
+            traffic = self._next_class(turns, bulk_room)
+            if traffic is None:
+                break
+            sender = turns[traffic].popleft()
+            due = self._lanes[traffic][sender].take(lambda one: used[one.domain] < places(one))
+            if due is None:
+                continue
+            picked.append(due)
+            used[due.domain] += 1
+            if traffic is Traffic.BULK:
+                bulk_room -= 1
+                self._since_bulk = 0
+            else:
+                self._since_bulk += 1
+            self._lanes[traffic].move_to_end(sender)
+            self._gone(due)
+            if sender in self._lanes[traffic]:
+                turns[traffic].append(sender)
+        return picked
+
+    def forget(self, unwanted: Callable[[Due], bool]) -> None:
+        """Forget deliveries that must not be tried now."""
+        for due in [one for one in self._known.values() if unwanted(one)]:
+            lane = self._lanes[due.traffic][due.sender]
+            (lane.fresh if due in lane.fresh else lane.old).remove(due)
+            self._gone(due)
+
+    def _next_class(self, turns: Mapping[Traffic, deque[str]], bulk_room: int) -> Traffic | None:
+        bulk = bool(turns[Traffic.BULK]) and bulk_room > 0
+        if turns[Traffic.PERSON] and not (bulk and self._since_bulk >= self._bulk_every - 1):
+            return Traffic.PERSON
+        return Traffic.BULK if bulk else None
+
+    def _gone(self, due: Due) -> None:
+        del self._known[due.id]
+        self._count[due.traffic] -= 1
+        lanes = self._lanes[due.traffic]
+        if not lanes[due.sender]:
+            del lanes[due.sender]
+
+    def _forget_one(self, traffic: Traffic) -> bool:
+        for due in self._known.values():
+            if due.fresh and due.traffic is traffic:
+                self._lanes[traffic][due.sender].fresh.remove(due)
+                self._gone(due)
+                return True
+        return False

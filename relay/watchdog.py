@@ -1,0 +1,85 @@
+"""Notices attempts that do not go on, and those whose lease was lost; says where, and ends them."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from relay.handing import ANSWER, Progress
+from relay.ledger import LEASE
+from relay.queue import Claim
+
+_log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 5.0
+MARGIN_SECONDS: Final = 60.0  # before the end of its lease an attempt that goes on is broken off
+
+
+@dataclass(slots=True)
+class Watched:
+    """An attempt: how far it is, its lease in monotonic seconds, and why it was broken off."""
+
+    claim: Claim
+    progress: Progress
+    leased_until: float = field(default_factory=lambda: time.monotonic() + LEASE.total_seconds())
+    broken: str = ""
+
+    def problem(self, now: float, stuck: float) -> str:
+        """Why it should be broken off at this monotonic time, '' if it should not."""
+        if now - self.progress.moved > stuck:
+            return "stuck"
+        # What is sent whole is better waited for: breaking off would only make a duplicate certain.
+        if now > self.leased_until - MARGIN_SECONDS and self.progress.phase != ANSWER:
+            return "lease"
+        return ""
+
+
+@dataclass(slots=True)
+class Watchdog:
+    """Watches tasks; `stuck` is how many seconds one may go without progress."""
+
+    stuck: float
+    _tasks: dict[asyncio.Task[None], Watched] = field(default_factory=dict)
+
+    def begin(self, task: asyncio.Task[None], watched: Watched) -> None:
+        """Watch a task until it ends."""
+        self._tasks[task] = watched
+        task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
+
+    def renewals(self) -> list[int]:
+        """The deliveries whose leases are half over."""
+        half = time.monotonic() + LEASE.total_seconds() / 2
+        return [one.claim.id for one in self._tasks.values() if one.leased_until < half]
+
+    def renewed(self, keys: list[int]) -> None:
+        """Note that these leases begin anew."""
+        until = time.monotonic() + LEASE.total_seconds()
+        for one in self._tasks.values():
+            if one.claim.id in keys:
+                one.leased_until = until
+
+    async def watch(self) -> None:
+        """Look at the tasks now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(min(LOOK_SECONDS, self.stuck / 4))
+            self.look(time.monotonic())
+
+    def look(self, now: float) -> None:
+        """Break off what must not go on, at a monotonic time."""
+        for task, one in self._tasks.items():
+            why = "" if one.broken else one.problem(now, self.stuck)
+            if why:
+                one.broken = why
+                _log.error(
+                    "delivery.broken_off",
+                    reason=why,
+                    phase=one.progress.phase,
+                    seconds=round(now - one.progress.moved),
+                    session=one.progress.session,
+                    delivery=one.claim.id,
+                    message=one.claim.message_id,
+                    domain=one.claim.domain,
+                )
+                task.cancel()

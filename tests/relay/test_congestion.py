@@ -1,0 +1,101 @@
+"""What is under way to destinations, and what the database is told of them."""
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+from relay.congestion import Congestion
+from relay.destination import WindowPolicy
+from relay.queue import Claim, Traffic
+from relay.queue_destinations import Known, Map
+from tests.support.clock import NOW
+
+MINUTE = timedelta(minutes=1)
+PERSON, BULK = Traffic.PERSON, Traffic.BULK
+CLAIM = Claim(
+    id=1,
+    owner="n:1",
+    message_id="0" * 32,
+    domain="b",
+    waiting=(),
+    smtputf8=False,
+    attempts=1,
+    created_at=NOW,
+    sender="",
+    traffic=PERSON,
+    mailbox_type=None,
+    envid=None,
+    ret=None,
+    delay_told=False,
+    last_error="",
+    blob="",
+    size=0,
+    trace="",
+)
+
+
+def made() -> Congestion:
+    return Congestion(WindowPolicy(first=3, most=4), random.Random(1))
+
+
+def die(one: Congestion) -> None:
+    while not one.failed("b", "down", NOW):
+        pass
+
+
+def test_places_are_taken_and_given_back() -> None:
+    one = made()
+    one.begun(CLAIM)
+    one.begun(replace(CLAIM, traffic=BULK))
+    assert (one.places("b", PERSON, NOW), one.places("b", BULK, NOW), one.bulk) == (1, 0, 1)
+    one.ended(CLAIM)
+    one.ended(replace(CLAIM, traffic=BULK))
+    assert (one.places("b", PERSON, NOW), one.places("b", BULK, NOW), one.bulk) == (3, 2, 0)
+
+
+def test_death_is_written_down_and_so_is_life() -> None:
+    one = made()
+    die(one)
+    dead = one.changes["b"]
+    assert (dead.failures, dead.last_error) == (1, "down")
+    assert dead.dead_until is not None
+    one.written({"b": dead})
+    assert one.changes == {}
+    assert one.barred("b", NOW)
+    assert one.places("b", BULK, dead.dead_until) == 1  # a probe, of whatever class
+    one.succeeded("b")
+    assert one.changes == {"b": Known()}
+    assert one.places("b", PERSON, NOW) == 3
+
+
+def test_what_is_not_written_yet_is_not_undone_by_what_was_read() -> None:
+    one = made()
+    die(one)
+    one.adopt(Map({}, all_paused=False))
+    assert one.is_dead("b")
+    one.written(dict(one.changes))
+    one.adopt(Map({}, all_paused=False))  # an operator has revived it
+    assert not one.is_dead("b")
+
+
+def test_a_change_after_the_one_that_was_written_stays_to_be_written() -> None:
+    one = made()
+    die(one)
+    before = dict(one.changes)
+    one.failed("b", "down again", NOW)
+    one.written(before)
+    assert one.changes["b"].failures == 2
+
+
+def test_others_dead_and_paused_ones_are_known() -> None:
+    one = made()
+    later = NOW + MINUTE
+    rows = {"b": Known(failures=2, dead_until=later, last_error="down"), "c": Known(paused=True)}
+    one.adopt(Map(rows, all_paused=False))
+    assert [one.barred(d, NOW) for d in "bcd"] == [True, True, False]
+    assert (one.dead, one.lost, one.last_error("b")) == (["b"], ["b"], "down")
+    one.adopt(Map({"b": replace(rows["b"], paused=True)}, all_paused=False))
+    assert (one.dead, one.lost) == (["b"], [])
+    one.adopt(Map(rows, all_paused=True))
+    assert one.barred("d", NOW)
+    assert one.lost == []

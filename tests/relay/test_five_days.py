@@ -1,0 +1,289 @@
+"""Five days of the queue in seconds: the real queue and courier, a clock that is turned by hand."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import dns.asyncresolver
+import pytest
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+
+from mailstore.blobs import FileBlobStore
+from mailstore.bodies import Bodies
+from mailstore.database import Database
+from mailstore.identifiers import MailboxType
+from mailstore.sealing import Form
+from mssante_operator import runtime
+from relay.acceptance import Store
+from relay.conversation import AttemptFailed
+from relay.delivery import Courier, Services, Settings
+from relay.ending import Ending
+from relay.handing import Progress
+from relay.journal import Journal
+from relay.ledger import Ledger
+from relay.queue import Claim, Outcome, State, listing
+from relay.queue_schema import deliveries, destinations
+from relay.retry import RetryPolicy
+from relay.route import Router
+from tests.support.backlog import put
+from tests.support.clock import NOW
+from tests.support.operators import trust_space
+from tests.support.perimeters import perimeter
+from tests.support.waiting import until
+
+HOUR = timedelta(hours=1)
+DELIVERED = Outcome(State.DELIVERED, "250 2.0.0 ok")
+LATER = Outcome(State.WAITING, "450 4.2.1 later")
+
+
+class World:
+    """A store, a clock, peers as a function, and a courier that works among them."""
+
+    def __init__(self, folder: Path, database: Database, stuck: float = 900) -> None:
+        space = trust_space()
+        self.now = NOW
+        self.tried: list[tuple[datetime, Claim]] = []
+        self.down: set[str] = set()
+        self.answers: Mapping[str, Outcome] = {}
+        self.silent: set[str] = set()
+        self.store = Store(
+            Bodies(FileBlobStore(folder / "blobs", Form(), 1_000_000), database, 0), database
+        )
+        self.journal = Journal(folder / "trace", runtime.clock)
+        services = Services(
+            store=self.store,
+            perimeter=perimeter(
+                folder, space.white_list, space.trust, runtime.clock, crls=space.crls
+            ),
+            router=Router({}, dns.asyncresolver.Resolver(configure=False), random.Random(1)),
+            tls=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            journal=self.journal,
+            clock=lambda: self.now,
+            randomness=random.Random(1),
+        )
+        settings = Settings("smtp.b.mssante.fr", "node:1", RetryPolicy(), poll=0.005, stuck=stuck)
+        self.courier = Courier(services, settings, self.hand_over)
+
+    async def hand_over(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
+        """Answer for the peers of all destinations."""
+        progress.step("answer")
+        self.tried.append((self.now, claim))
+        if claim.domain in self.down:
+            raise AttemptFailed("connection", f"{claim.domain} is down")
+        if claim.domain in self.silent:
+            await asyncio.get_running_loop().create_future()
+        answer = self.answers.get(claim.domain, DELIVERED)
+        return dict.fromkeys(claim.recipients, answer)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let the courier work."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self.courier.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    def next_time(self) -> datetime | None:
+        """When anything is due next: mail of a live destination, or the probe of a dead one."""
+        d, at = deliveries.c, destinations.c
+        with self.store.database.read() as connection:
+            dead = connection.scalars(select(at.domain).where(at.dead_until > self.now)).all()
+            times = [
+                connection.scalar(
+                    select(func.min(d.due)).where(
+                        d.state == "waiting", d.due > self.now, d.domain.not_in(dead)
+                    )
+                ),
+                connection.scalar(select(func.min(at.dead_until)).where(at.dead_until > self.now)),
+            ]
+            waits = connection.scalar(
+                select(func.count()).select_from(deliveries).where(d.state == "waiting")
+            )
+        if not waits:
+            return None
+        return min((time for time in times if time is not None), default=None)
+
+    async def turn_to(self, end: datetime) -> None:
+        """Turn the clock from one event to the next until `end` or until nothing waits."""
+        while True:
+            await self.settle_down()
+            following = self.next_time()
+            if following is None or following > end:
+                self.now = end
+                await self.settle_down()
+                return
+            self.now = max(following, self.now)
+
+    async def settle_down(self) -> None:
+        """Wait until everything that is due now was tried, or cannot be."""
+        await until(lambda: not self.pending())
+
+    def pending(self) -> int:
+        """How many deliveries are under way, or due and free to go."""
+        d, at = deliveries.c, destinations.c
+        barred = select(at.domain).where(or_(at.paused.is_not(None), at.dead_until > self.now))
+        free = and_(d.due <= self.now, d.held.is_(None), d.domain.not_in(barred))
+        query = select(func.count()).where(
+            d.state == "waiting", or_(d.lease_owner.is_not(None), free)
+        )
+        with self.store.database.read() as connection:
+            return connection.scalar(query) or 0
+
+    def rows(self) -> list[tuple[object, ...]]:
+        d = deliveries.c
+        with self.store.database.read() as connection:
+            query = select(d.id, d.state, d.attempts, d.delay_told, d.lease_owner).order_by(d.id)
+            return [tuple(row) for row in connection.execute(query)]
+
+
+@pytest.fixture
+def world(tmp_path: Path, database: Database) -> Iterator[World]:
+    with making(tmp_path, database) as made:
+        yield made
+
+
+@contextmanager
+def making(folder: Path, database: Database, stuck: float = 900) -> Iterator[World]:
+    made = World(folder, database, stuck)
+    try:
+        yield made
+    finally:
+        made.journal.close()
+        made.store.blobs.close()
+
+
+@pytest.mark.timeout(300)
+async def test_back_off_delay_warning_and_expiry(world: World) -> None:
+    # RFC 5321 §4.5.4.1: 1 min doubling to 1 h, five days of life; the sender knows after 4 h.
+    world.answers = {"a.mssante.fr": LATER}
+    put(world.store.database, "a.mssante.fr")
+    async with world.running():
+        await world.turn_to(NOW + 4 * HOUR - timedelta(seconds=1))
+        assert [row[3] for row in world.rows()] == [False]
+        await world.turn_to(NOW + 6 * HOUR)
+        await until(lambda: [row[3] for row in world.rows()] == [True])
+        await world.turn_to(NOW + timedelta(days=5, hours=2))
+    times = [at for at, _ in world.tried]
+    waits = [later - earlier for earlier, later in pairwise(times)]
+    expected = [min(timedelta(minutes=2 ** min(n, 6)), HOUR) for n in range(len(waits))]
+    assert all(e <= w <= 1.2 * e for w, e in zip(waits, expected, strict=True))
+    assert 110 < len(times) < 130
+    assert timedelta(days=5) <= times[-1] - NOW <= timedelta(days=5) + 1.2 * HOUR
+    assert [row[1] for row in world.rows()] == ["failed"]
+
+
+@pytest.mark.timeout(300)
+async def test_a_dead_destination_is_probed_and_its_mail_told_late_and_given_up(
+    world: World,
+) -> None:
+    world.down = {"a.mssante.fr"}
+    for number in range(40):
+        put(world.store.database, "a.mssante.fr", number=number)
+    async with world.running():
+        await world.turn_to(NOW + 5 * timedelta(minutes=1))
+        # A first cohort, then probes: never forty connections.
+        assert len(world.tried) <= 8
+        await world.turn_to(NOW + 4.5 * HOUR)
+        # Even those that never were tried.
+        await until(lambda: all(row[3] for row in world.rows()))
+        world.now = NOW + timedelta(days=5, minutes=1)
+        await until(lambda: {row[1] for row in world.rows()} == {"failed"})
+    with world.store.database.read() as connection:
+        assert all("is down" in row.last_error for row in listing(connection, 100))
+
+
+async def test_a_destination_that_comes_back_has_everything(world: World) -> None:
+    world.down = {"a.mssante.fr"}
+    for number in range(40):
+        put(world.store.database, "a.mssante.fr", number=number)
+    async with world.running():
+        await world.turn_to(NOW + 3 * HOUR)
+        tried = len(world.tried)
+        world.down = set()
+        await world.turn_to(NOW + 5 * HOUR)
+    assert world.rows() == []
+    assert len(world.tried) == tried + 40
+    with world.store.database.read() as connection:
+        assert connection.scalars(select(destinations.c.dead_until)).all() == [None]
+
+
+async def test_what_is_held_or_paused_is_left_alone_until_it_is_not(world: World) -> None:
+    put(world.store.database, "a.mssante.fr", number=1)
+    put(world.store.database, "b.mssante.fr", number=2)
+    with world.store.database.write() as connection:
+        d = deliveries.c
+        connection.execute(update(deliveries).where(d.domain == "a.mssante.fr").values(held="why"))
+        connection.execute(
+            destinations.insert().values(domain="b.mssante.fr", paused="maintenance")
+        )
+    async with world.running():
+        await world.turn_to(NOW + 6 * timedelta(days=1))
+        assert world.tried == []
+        assert [row[1:3] for row in world.rows()] == [("waiting", 0), ("waiting", 0)]
+        with world.store.database.write() as connection:
+            connection.execute(update(deliveries).values(held=None))
+            connection.execute(update(destinations).values(paused=None))
+        await until(lambda: world.rows() == [])
+    assert len(world.tried) == 2
+
+
+async def test_a_letter_overtakes_the_reports_of_a_program(world: World) -> None:
+    for number in range(300):
+        put(
+            world.store.database,
+            "a.mssante.fr",
+            sender="labo@a.mssante.fr",
+            mailbox_type=MailboxType.APP,
+            number=number,
+        )
+    put(world.store.database, "a.mssante.fr", sender="dr@a.mssante.fr", number=1000)
+    async with world.running():
+        await until(lambda: world.rows() == [])
+    senders = [claim.sender for _, claim in world.tried]
+    assert len(senders) == 301
+    assert senders.index("dr@a.mssante.fr") < 20
+
+
+async def test_an_attempt_that_makes_no_progress_is_put_off(
+    tmp_path: Path, database: Database
+) -> None:
+    with making(tmp_path, database, stuck=0.2) as world:
+        world.silent = {"a.mssante.fr"}
+        put(database, "a.mssante.fr", number=1)
+        async with world.running():
+            await until(lambda: [row[4] for row in world.rows()] == [None] and bool(world.tried))
+        with database.read() as connection:
+            (row,) = listing(connection, 10)
+    assert (row.state, row.attempts, row.last_error) == (
+        "waiting", 1, "broken off (stuck): answer",
+    )  # fmt: skip
+
+
+async def test_what_cannot_be_recorded_spares_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conclude = Ledger.conclude
+
+    def refuse_one(self: Ledger, connection: Connection, one: Ending) -> State | None:
+        if one.claim.domain == "bad.mssante.fr":
+            connection.execute(insert(deliveries).values(id=one.claim.id))
+        return conclude(self, connection, one)
+
+    monkeypatch.setattr(Ledger, "conclude", refuse_one)
+    domains = ["a.mssante.fr", "bad.mssante.fr", "c.mssante.fr"]
+    for number, domain in enumerate(domains):
+        put(world.store.database, domain, number=number)
+    async with world.running():
+        await until(lambda: len(world.rows()) == 1)
+        put(world.store.database, "d.mssante.fr", number=9)
+        await until(lambda: "d.mssante.fr" in {claim.domain for _, claim in world.tried})
+        await until(lambda: len(world.rows()) == 1)
+    assert [claim.domain for _, claim in world.tried].count("bad.mssante.fr") == 1

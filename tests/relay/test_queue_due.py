@@ -1,0 +1,192 @@
+"""What is due, and that it is found without a walk through the table: the plans of databases."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text, update
+
+from mailstore.database import Database
+from relay.leases import renew, seize
+from relay.queue import Traffic, claim
+from relay.queue_due import lanes_with_mail, newest, overdue, turn_of_senders
+from relay.queue_schema import deliveries
+from tests.support.backlog import fill, put
+from tests.support.clock import NOW
+
+PERSON, BULK = Traffic.PERSON, Traffic.BULK
+HOUR = timedelta(hours=1)
+
+BACKLOG = [
+    ("bulk", "b.mssante.fr", "labo@a.mssante.fr", 30),
+    ("person", "b.mssante.fr", "x@a.mssante.fr", 3),
+    ("person", "b.mssante.fr", "", 2),
+    ("person", "b.mssante.fr", "y@a.mssante.fr", 3),
+    ("person", "c.mssante.fr", "x@a.mssante.fr", 1),
+]
+
+
+def test_the_destinations_of_a_class(database: Database) -> None:
+    fill(database, BACKLOG)
+    with database.read() as connection:
+        assert lanes_with_mail(connection, PERSON) == ["b.mssante.fr", "c.mssante.fr"]
+        assert lanes_with_mail(connection, BULK) == ["b.mssante.fr"]
+
+
+def test_nothing_waits(database: Database) -> None:
+    with database.read() as connection:
+        assert lanes_with_mail(connection, PERSON) == []
+        assert newest(connection, NOW, 10) == []
+        turn = turn_of_senders(
+            connection, PERSON, "b.mssante.fr", after=None, now=NOW, senders=5, each=5
+        )
+        assert (turn.found, turn.last) == ([], None)
+        late = overdue(connection, after=0, before=NOW, limit=5)
+        assert (late.keys, late.last) == ([], None)
+
+
+def test_senders_come_in_turns_of_a_few(database: Database) -> None:
+    fill(database, BACKLOG)
+    after, turns = None, []
+    with database.read() as connection:
+        for _ in range(3):
+            turn = turn_of_senders(
+                connection, PERSON, "b.mssante.fr", after=after, now=NOW, senders=2, each=2
+            )
+            turns.append(Counter(due.sender for due in turn.found))
+            after = turn.last
+    assert turns == [
+        {"": 2, "x@a.mssante.fr": 2},
+        {"y@a.mssante.fr": 2},
+        {"": 2, "x@a.mssante.fr": 2},  # from the start again
+    ]
+
+
+def test_held_failed_and_later_mail_is_not_seen(database: Database) -> None:
+    fill(database, BACKLOG)
+    states: list[dict[str, object]] = [{"held": "why"}, {"state": "failed"}, {"due": NOW + HOUR}]
+    with database.write() as connection:
+        keys = [one.id for one in newest(connection, NOW, 100) if one.traffic is PERSON]
+        for key, values in zip(keys, states * 3, strict=True):
+            connection.execute(update(deliveries).where(deliveries.c.id == key).values(**values))
+    with database.read() as connection:
+        assert {one.traffic for one in newest(connection, NOW, 100)} == {BULK}
+        for domain in lanes_with_mail(connection, PERSON):
+            turn = turn_of_senders(
+                connection, PERSON, domain, after=None, now=NOW, senders=9, each=9
+            )
+            assert turn.found == []
+
+
+def test_new_mail_is_the_first_of_the_newest(database: Database) -> None:
+    fill(database, BACKLOG)
+    put(database, "d.mssante.fr", at=NOW + HOUR)
+    with database.read() as connection:
+        first, second = newest(connection, NOW + HOUR, 2)
+    assert (first.domain, first.fresh, second.fresh) == ("d.mssante.fr", True, False)
+
+
+def test_late_mail_is_found_by_number_and_reading_ends_at_the_young(database: Database) -> None:
+    fill(database, BACKLOG, at=NOW - HOUR)
+    put(database, "d.mssante.fr", at=NOW)
+    found, after = [], 0
+    with database.read() as connection:
+        for _ in range(3):
+            late = overdue(connection, after=after, before=NOW - HOUR, limit=15)
+            found += late.keys
+            after = late.last or 0
+        only = overdue(connection, after=0, before=NOW, limit=100, domains={"c.mssante.fr"})
+    assert len(found) == len(set(found)) == 39
+    assert after == 0  # the last ended among the young
+    assert len(only.keys) == 1
+
+
+def test_who_was_told_is_not_told_again(database: Database) -> None:
+    fill(database, BACKLOG)
+    with database.write() as connection:
+        connection.execute(update(deliveries).values(delay_told=True))
+    with database.read() as connection:
+        assert overdue(connection, after=0, before=NOW, limit=99, untold=True).keys == []
+        assert len(overdue(connection, after=0, before=NOW, limit=99).keys) == 39
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement that is run meanwhile, with its parameters."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(*facts: object) -> None:
+        seen.append((str(facts[2]), facts[3]))
+
+    with database.connect() as connection:
+        engine = connection.engine
+    engines = {engine, database._reader}
+    for one in engines:
+        event.listen(one, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        for one in engines:
+            event.remove(one, "before_cursor_execute", note)
+
+
+LOOKS: list[Callable[[Connection], object]] = [
+    lambda c: lanes_with_mail(c, PERSON),
+    lambda c: newest(c, NOW, 100),
+    lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, each=25),
+    lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, each=25),
+    lambda c: overdue(c, after=100, before=NOW, limit=100, untold=True),
+    lambda c: claim(
+        c,
+        owner="n:1",
+        now=NOW,
+        lease=HOUR,
+        limit=20,
+        wait=lambda _: HOUR,
+        among=list(range(100, 120)),
+    ),
+    lambda c: seize(c, list(range(200, 220)), owner="n:1", now=NOW, lease=HOUR),
+    lambda c: renew(c, list(range(200, 220)), owner="n:1", until=NOW + HOUR),
+]
+
+
+@pytest.fixture
+def backlog(database: Database) -> Database:
+    """As many rows as make a plan for few rows a bad one, a quarter for dead destinations."""
+    lanes = [
+        (traffic, f"d{domain}.mssante.fr", f"s{sender}@a.mssante.fr", 10)
+        for traffic in ("person", "bulk")
+        for domain in range(20)
+        for sender in range(25)
+    ]
+    fill(database, lanes)
+    if database.url.get_backend_name() == "postgresql":  # where it happens by itself
+        with database.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+    return database
+
+
+def test_no_look_and_no_claim_walks_through_the_table(backlog: Database, dialect: str) -> None:
+    with statements(backlog) as seen, backlog.write() as connection:
+        for look in LOOKS:
+            look(connection)
+    explain = "EXPLAIN QUERY PLAN " if dialect == "sqlite" else "EXPLAIN "
+    walks = re.compile(r"SCAN deliver\w*(?! USING (COVERING )?INDEX)|Seq Scan on deliveries")
+    # PostgreSQL sorts where a lane has few rows; SQLite does not know that they are few.
+    sorts = re.compile(r"TEMP B-TREE|ix_deliveries_state_due_id \(state=\? AND due<\?\)")
+    queries = [(sql, values) for sql, values in seen if "deliver" in sql]
+    assert len(queries) >= len(LOOKS)
+    with backlog.read() as connection:
+        for sql, values in queries:
+            one = values[0] if isinstance(values, list) else values
+            rows = connection.exec_driver_sql(explain + sql, one)
+            plan = "\n".join(str(row[-1]) for row in rows)
+            assert not walks.search(plan), f"{sql}\n{plan}"
+            if " IN (" in sql:
+                assert "state_due_id" not in plan, f"{sql}\n{plan}"
+            elif dialect == "sqlite" and "DESC" not in sql:
+                assert not sorts.search(plan), f"{sql}\n{plan}"

@@ -1,0 +1,99 @@
+"""New mail wakes who listens: in other threads and processes, on both databases."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import text
+
+from mailstore.database import Database
+from relay.wakeup import announce, listen, signal
+from tests.support.waiting import until
+
+
+def queue_mail(database: Database) -> None:
+    with database.write() as connection:
+        announce(connection)
+    signal(database.url)
+
+
+@asynccontextmanager
+async def listening(database: Database) -> AsyncIterator[asyncio.Event]:
+    heard = asyncio.Event()
+    task = asyncio.create_task(listen(database.url, heard.set))
+    while not heard.is_set():  # it takes a moment until it listens
+        queue_mail(database)
+        await asyncio.sleep(0.01)
+    heard.clear()
+    try:
+        yield heard
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_listener_hears_of_new_mail(database: Database) -> None:
+    async with listening(database) as heard:
+        heard.clear()
+        await asyncio.to_thread(queue_mail, database)
+        async with asyncio.timeout(10):
+            await heard.wait()
+
+
+def test_without_a_listener_nothing_waits(database: Database) -> None:
+    for _ in range(3):
+        queue_mail(database)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_one_that_does_not_listen_holds_nobody_up(database: Database) -> None:
+    async with listening(database) as heard:
+        # More than a pipe holds, while the event loop is kept from reading.
+        for _ in range(70_000):
+            signal(database.url)
+        async with asyncio.timeout(10):
+            await heard.wait()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_another_courier_takes_the_same_fifo(database: Database) -> None:
+    async with listening(database):
+        pass
+    async with listening(database) as heard:
+        queue_mail(database)
+        async with asyncio.timeout(10):
+            await heard.wait()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_what_is_undone_wakes_nobody(database: Database) -> None:
+    async with listening(database) as heard:
+        await asyncio.sleep(0)
+        heard.clear()
+        with database.connect() as connection, connection.begin() as transaction:
+            announce(connection)
+            transaction.rollback()
+        with database.write() as connection:
+            connection.execute(text("NOTIFY something_else"))
+        await asyncio.sleep(0.1)
+        assert not heard.is_set()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_broken_connection_is_made_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.wakeup._FIRST_WAIT", 0.01)
+    cut = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    )
+    async with listening(database) as heard:
+        heard.clear()
+        with database.write() as connection:
+            assert connection.scalar(cut) == 1
+        await until(heard.is_set)  # on the new connection: mail may have come meanwhile
+        heard.clear()
+        queue_mail(database)
+        await until(heard.is_set)

@@ -1,0 +1,67 @@
+"""Attempts that do not go on are ended, and it is said where they were."""
+
+import asyncio
+import time
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.handing import ANSWER, Progress
+from relay.ledger import LEASE
+from relay.watchdog import Watchdog, Watched
+from tests.relay.test_congestion import CLAIM
+
+LEASED = LEASE.total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("phase", "after", "problem"),
+    [
+        ("route", 100, ""),
+        ("route", 901, "stuck"),
+        (ANSWER, 901, "stuck"),
+    ],
+)
+def test_no_progress_is_a_problem(phase: str, after: float, problem: str) -> None:
+    one = Watched(CLAIM, Progress("s", phase))
+    assert one.problem(one.progress.moved + after, 900) == problem
+
+
+def test_a_lost_lease_is_a_problem_unless_the_message_is_sent() -> None:
+    one = Watched(CLAIM, Progress("s", "message"))
+    assert one.problem(one.leased_until, 1e9) == "lease"
+    one.progress.step(ANSWER)
+    assert one.problem(one.leased_until, 1e9) == ""
+
+
+async def test_a_stuck_attempt_is_told_once_with_phase_and_session_and_ended() -> None:
+    watchdog = Watchdog(900)
+    task: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(3600))
+    progress = Progress("s1")
+    progress.step("host mx.b")
+    watchdog.begin(task, Watched(CLAIM, progress))
+    with capture_logs() as logs:
+        for _ in range(2):
+            watchdog.look(time.monotonic() + 901)
+    await asyncio.wait([task])
+    assert task.cancelled()
+    (said,) = logs
+    assert (said["event"], said["phase"], said["session"], said["reason"]) == (
+        "delivery.broken_off", "host mx.b", "s1", "stuck",
+    )  # fmt: skip
+    await asyncio.sleep(0)
+    assert watchdog.renewals() == []
+
+
+async def test_leases_are_renewed_when_half_of_them_is_over() -> None:
+    watchdog = Watchdog(900)
+    task: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(3600))
+    watched = Watched(CLAIM, Progress("s"))
+    watchdog.begin(task, watched)
+    assert watchdog.renewals() == []
+    watched.leased_until -= LEASED * 0.6
+    assert watchdog.renewals() == [CLAIM.id]
+    watchdog.renewed([CLAIM.id])
+    assert watchdog.renewals() == []
+    task.cancel()
+    await asyncio.wait([task])

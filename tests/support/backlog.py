@@ -1,0 +1,71 @@
+"""A queue with a backlog, put straight into the tables: messages share one row."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import insert
+
+from mailstore.database import Database
+from mailstore.identifiers import MailboxType
+from mailstore.messages import Message, NewMessage, store_messages
+from relay.queue import QueueItem, enqueue
+from relay.queue_schema import deliveries
+from tests.support.clock import NOW
+
+SHARED = "f" * 32
+
+
+def put(
+    database: Database,
+    domain: str,
+    *recipients: str,
+    sender: str = "claire@a.mssante.fr",
+    mailbox_type: MailboxType | None = None,
+    at: datetime = NOW,
+    number: int = 0,
+) -> str:
+    """Queue one message as acceptance does; returns its id."""
+    key = f"{number:032x}"
+    message = Message(key, sender, "0" * 64, 10, "Received: x\r\n", "local", "s", at)
+    item = QueueItem(
+        key,
+        domain,
+        recipients or (f"x@{domain}",),
+        smtputf8=False,
+        created_at=at,
+        sender=sender,
+        mailbox_type=mailbox_type,
+    )
+    with database.write() as connection:
+        store_messages(connection, [NewMessage(message)], now=at)
+        enqueue(connection, [item])
+    return key
+
+
+def fill(
+    database: Database, lanes: Iterable[tuple[str, str, str, int]], at: datetime = NOW
+) -> None:
+    """Queue deliveries as (class, destination, sender, how many), all due at a time.
+
+    They have no recipients: nobody is to try them.
+    """
+    message = Message(SHARED, "", "0" * 64, 10, "Received: x\r\n", "local", "s", at)
+    rows = [
+        {
+            "message_id": SHARED,
+            "domain": domain,
+            "state": "waiting",
+            "smtputf8": False,
+            "attempts": 1,
+            "due": at,
+            "created_at": at,
+            "last_error": "",
+            "sender": sender,
+            "traffic": traffic,
+        }
+        for traffic, domain, sender, number in lanes
+        for _ in range(number)
+    ]
+    with database.write() as connection:
+        store_messages(connection, [NewMessage(message)], now=at)
+        connection.execute(insert(deliveries), rows)
