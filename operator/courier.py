@@ -105,6 +105,7 @@ async def run_courier(
                 poll=settings.outbound.poll_seconds,
                 windows=runtime.window_policy(settings),
                 stuck=settings.outbound.stuck_seconds,
+                postmaster=runtime.postmaster(settings),
             ),
         )
         watch = asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds))

@@ -19,6 +19,7 @@ from relay.queue_drop import Drop
 from relay.queue_filter import Filter
 from relay.queue_pauses import forget_dead, pause, resume
 from relay.queue_rules import Rule, Scope, add_rule, remove_rule
+from relay.wakeup import announce, signal
 
 from . import runtime
 from .queue_options import Actor
@@ -74,6 +75,8 @@ class Desk:
                 if isinstance(act, Retry) and domains - tally.domains:
                     with database.write() as connection:
                         forget_dead(connection, sorted(domains))
+                        announce(connection)
+                    signal(database.url)
                 tally.domains |= domains
         finally:
             self.record(
@@ -88,12 +91,16 @@ class Desk:
         """Send nothing to a destination from now on.  Raises StoreUnavailable."""
         with self.store.database.write() as connection:
             pause(connection, domain, self.reason)
+            announce(connection)
+        signal(self.store.database.url)
         self.record("destination.paused", domain=domain)
 
     def resume(self, domain: str) -> None:
         """Send again.  Raises QueueRefused where nothing was paused, StoreUnavailable."""
         with self.store.database.write() as connection:
             ended = resume(connection, domain)
+            announce(connection)
+        signal(self.store.database.url)
         if not ended:
             raise QueueRefused(f"{domain} is not paused")
         self.record("destination.resumed", domain=domain)

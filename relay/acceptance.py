@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from mailstore.bodies import Bodies, Prepared
@@ -94,19 +95,28 @@ def _all(submission: Submission) -> tuple[Submission, ...]:
 def _insert(store: Store, kept: Sequence[_Kept], now: datetime) -> None:
     if not kept:
         return
-    rows = [_row(submission, body.blob) for submission, body in kept]
-    items = [item for submission, _ in kept for item in _queue_items(submission)]
     with store.database.write() as connection:
         reached("rows.begun")
-        store.blobs.keep(connection, [body for _, body in kept], now=now)
-        store_messages(connection, rows, now=now)
-        enqueue(connection, items)
-        if items:
-            announce(connection)
+        queued = insert_rows(store, connection, kept, now)
         reached("rows.inserted")
     reached("rows.committed")
-    if items:
+    if queued:
         signal(store.database.url)
+
+
+def insert_rows(store: Store, connection: Connection, kept: Sequence[_Kept], now: datetime) -> bool:
+    """Insert messages whose larger bodies are durable, inside the caller's transaction.
+
+    Returns whether any of them is queued for a peer: couriers are to be told after the commit.
+    """
+    rows = [_row(submission, body.blob) for submission, body in kept]
+    items = [item for submission, _ in kept for item in _queue_items(submission)]
+    store.blobs.keep(connection, [body for _, body in kept], now=now)
+    store_messages(connection, rows, now=now)
+    enqueue(connection, items)
+    if items:
+        announce(connection)
+    return bool(items)
 
 
 def _row(submission: Submission, blob: str) -> NewMessage:

@@ -28,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from mailstore.errors import StoreUnavailable
 from relay import metrics
 from relay.acceptance import Store
+from relay.address import Address
 from relay.congestion import Congestion
 from relay.conversation import AttemptFailed
 from relay.destination import WindowPolicy
@@ -44,6 +45,7 @@ from relay.retry import RetryPolicy
 from relay.route import NoRoute, Router
 from relay.scheduler import MOST, Scheduler
 from relay.sweeping import Sweeping
+from relay.telling import Report, Teller
 from relay.wakeup import listen
 from relay.watchdog import Watchdog, Watched
 
@@ -69,7 +71,10 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`owner` names this process in leases; `poll` and `stuck` are in seconds."""
+    """`owner` names this process in leases; `poll` and `stuck` are in seconds.
+
+    `postmaster` hears of what no sender can be told.
+    """
 
     hostname: str
     owner: str
@@ -78,6 +83,7 @@ class Settings:
     poll: float = 2.0
     windows: WindowPolicy = field(default_factory=WindowPolicy)
     stuck: float = 900.0
+    postmaster: Address | None = None
 
 
 class Courier:
@@ -103,7 +109,14 @@ class Courier:
         self._scheduler = Scheduler()
         self._feeding = Feeding()
         self._sweeping = Sweeping(settings.retry)
-        self._ledger = Ledger(settings.owner, settings.retry, services.randomness)
+        self._teller = Teller(
+            services.store,
+            settings.hostname,
+            settings.postmaster,
+            settings.retry.life,
+            self._new_id,
+        )
+        self._ledger = Ledger(settings.owner, settings.retry, services.randomness, self._teller)
         self._watchdog = Watchdog(settings.stuck)
         self._attempts: set[asyncio.Task[None]] = set()
         self._endings: list[Ending] = []
@@ -248,31 +261,42 @@ class Courier:
             error = taken.last_error or self._congestion.last_error(taken.domain)
             self._end(taken, {}, error=error, reason="late")
 
+    def _new_id(self) -> str:
+        randomness = self._services.randomness.randbytes(RANDOM_OCTETS)
+        return new_id(self._services.clock(), randomness)
+
     def _commit(self, batch: Batch) -> Written:
         database, now = self._services.store.database, self._services.clock()
+        batch = replace(batch, reports=self._teller.prepare(batch.endings, now))
         try:
             with database.write() as connection:
                 return self._ledger.write(connection, batch, now)
         except DBAPIError:
             # One ending cannot be recorded: find out which, spare the rest.  Its lease lapses.
             _log.exception("queue.batch_refused")
-        states = [self._commit_alone(one, now) for one in batch.endings]
+        states = [self._commit_alone(one, batch.reports, now) for one in batch.endings]
         with database.write() as connection:
             rest = self._ledger.write(connection, replace(batch, endings=()), now)
         return replace(rest, states=states)
 
-    def _commit_alone(self, one: Ending, now: datetime) -> State | None:
-        try:
-            with self._services.store.database.write() as connection:
-                (state,) = self._ledger.write(connection, Batch([one]), now).states
-        except DBAPIError:
-            _log.exception("queue.ending_refused", delivery=one.claim.id)
-            return None
-        return state
+    def _commit_alone(
+        self, one: Ending, reports: Mapping[int, Report], now: datetime
+    ) -> State | None:
+        # Should it be the report that is refused, what became of the mail is recorded without it.
+        for told in (reports, {}) if one.claim.id in reports else ({},):
+            try:
+                with self._services.store.database.write() as connection:
+                    (state,) = self._ledger.write(connection, Batch([one], told), now).states
+            except DBAPIError:
+                _log.exception(
+                    "queue.ending_refused", delivery=one.claim.id, with_report=bool(told)
+                )
+            else:
+                return state
+        return None
 
     def _begin(self, taken: Claim) -> None:
-        randomness = self._services.randomness.randbytes(RANDOM_OCTETS)
-        watched = Watched(taken, Progress(new_id(self._services.clock(), randomness)))
+        watched = Watched(taken, Progress(self._new_id()))
         task = asyncio.create_task(self._attempt(watched))
         self._attempts.add(task)
         self._congestion.begun(taken)

@@ -69,6 +69,11 @@ class HeaderCollector:
             self._complete = self._cut = True
 
     @property
+    def done(self) -> bool:
+        """Whether nothing more of the message is wanted."""
+        return self._complete
+
+    @property
     def section(self) -> bytes:
         """The section as far as it was collected, without the empty line after it."""
         return bytes(self._buffer)

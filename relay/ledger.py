@@ -25,6 +25,7 @@ from relay.queue_destinations import (
 )
 from relay.queue_due import Due, Overdue, lanes_with_mail, newest, overdue, turn_of_senders
 from relay.retry import RetryPolicy
+from relay.telling import Report, Teller
 
 LEASE: Final = timedelta(minutes=30)  # renewed while the conversation lasts
 PROBE: Final = timedelta(minutes=2)  # for which others keep away from a destination being probed
@@ -109,11 +110,13 @@ def glance(
 class Batch:
     """What one transaction is to do: settle, note, renew, and take on.
 
-    `probes` are the destinations to which a delivery of `keys` is a probe, by its number; `over`
-    are deliveries to be settled without an attempt.
+    `reports` are those of endings, by the numbers of their deliveries; `probes` the destinations to
+    which a delivery of `keys` is a probe, by its number; `over` deliveries to be settled without an
+    attempt.
     """
 
     endings: Sequence[Ending] = ()
+    reports: Mapping[int, Report] = field(default_factory=dict)
     health: Mapping[str, Known] = field(default_factory=dict)
     renewals: Sequence[int] = ()
     keys: Sequence[int] = ()
@@ -140,10 +143,14 @@ class Ledger:
     owner: str
     retry: RetryPolicy
     randomness: random.Random
+    teller: Teller
 
     def write(self, connection: Connection, batch: Batch, now: datetime) -> Written:
         """Do what the batch says, inside the caller's transaction."""
-        states = [self.conclude(connection, ending) for ending in batch.endings]
+        states = [
+            self.conclude(connection, ending, batch.reports.get(ending.claim.id), now)
+            for ending in batch.endings
+        ]
         for domain, row in batch.health.items():
             write_health(
                 connection,
@@ -160,12 +167,11 @@ class Ledger:
             over = seize(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
         return Written(states, claims, over)
 
-    def conclude(self, connection: Connection, ending: Ending) -> State | None:
-        """Record one ending; None if the lease had lapsed, so that nothing may follow from it.
-
-        What else follows from an ending belongs here, into the transaction that records it.
-        """
-        return settle(
+    def conclude(
+        self, connection: Connection, ending: Ending, report: Report | None, now: datetime
+    ) -> State | None:
+        """Record one ending with its report; None if the lease had lapsed, and nobody is told."""
+        state = settle(
             connection,
             ending.claim,
             ending.outcomes,
@@ -174,6 +180,9 @@ class Ledger:
             life=self.retry.life,
             told=bool(ending.late),
         )
+        if state is not None and report is not None:
+            self.teller.keep(connection, report, now)
+        return state
 
     def _take_on(self, connection: Connection, batch: Batch, now: datetime) -> list[Claim]:
         if not batch.keys:

@@ -18,6 +18,7 @@ from mailstore.dialect import skip_locked, take_your_time
 from relay.queue import State
 from relay.queue_filter import Filter, Standing
 from relay.queue_schema import deliveries, delivery_recipients
+from relay.wakeup import announce, signal
 
 BATCH: Final = 2000
 
@@ -174,6 +175,8 @@ def work_through(
             now = clock()
             idle, matching = _locked(connection, chosen, ids, now)
             touched = act.apply(connection, idle, now)
+            announce(connection)
+        signal(database.url)
         last = ids[-1]
         yield Done(tuple(touched), matching - len(touched))
 

@@ -1,14 +1,11 @@
 """What operators say of destinations: paused, resumed, and alive again whatever was found."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from sqlalchemy import Connection, select, update
 
 from mailstore.dialect import insert_or_ignore
 from relay.queue_schema import destinations
-
-EVERYWHERE: Final = "*"  # the destination that stands for all of them
 
 
 def forget_dead(connection: Connection, domains: Sequence[str]) -> None:
@@ -18,7 +15,7 @@ def forget_dead(connection: Connection, domains: Sequence[str]) -> None:
 
 
 def pause(connection: Connection, domain: str, reason: str) -> None:
-    """Send nothing there, or nowhere for EVERYWHERE; a pause in force gets the new reason."""
+    """Send nothing there, or nowhere for ALL; a pause in force gets the new reason."""
     connection.execute(insert_or_ignore(connection, destinations).values(domain=domain))
     where = destinations.c.domain == domain
     connection.execute(update(destinations).where(where).values(paused=reason))
@@ -33,7 +30,7 @@ def resume(connection: Connection, domain: str) -> bool:
 
 
 def pauses(connection: Connection) -> dict[str, str]:
-    """What is paused, EVERYWHERE among it, with the reasons."""
+    """What is paused, ALL among it, with the reasons."""
     d = destinations.c
     statement = select(d.domain, d.paused).where(d.paused.is_not(None)).order_by(d.domain)
     return {row.domain: row.paused for row in connection.execute(statement)}

@@ -9,9 +9,8 @@ from sqlalchemy import Connection, Row, func, select
 
 from mailstore.dialect import take_your_time
 from mailstore.schema import messages
-from relay.queue import State
+from relay.queue import ALL, State
 from relay.queue_filter import Filter, Standing
-from relay.queue_pauses import EVERYWHERE
 from relay.queue_schema import deliveries, delivery_recipients, destinations
 
 
@@ -63,7 +62,7 @@ def summary(connection: Connection, wanted: Filter, now: datetime) -> list[Desti
     )
     known = {row.domain: row for row in connection.execute(select(destinations))}
     rows = sorted(connection.execute(statement).all(), key=lambda row: (row.oldest, row.domain))
-    found = [_line(row, known.get(row.domain), known.get(EVERYWHERE), now) for row in rows]
+    found = [_line(row, known.get(row.domain), known.get(ALL), now) for row in rows]
     if wanted == Filter():
         seen = {row.domain for row in rows}
         found += [
@@ -205,7 +204,7 @@ def show(connection: Connection, wanted: Filter, now: datetime) -> list[Shown]:
     )  # fmt: skip
     rows = connection.execute(statement).all()
     recipients = _recipients(connection, [row.id for row in rows])
-    everywhere = connection.scalar(select(known.paused).where(known.domain == EVERYWHERE))
+    everywhere = connection.scalar(select(known.paused).where(known.domain == ALL))
     found = []
     for row in rows:
         facts = _common(row._mapping, now)

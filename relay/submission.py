@@ -39,8 +39,9 @@ class Submitter:
     def submit(self, body: BinaryIO, sender: Address, recipients: Sequence[Address]) -> Submission:
         """Admit and make durable a message; returns it with its id.  Raises SmtpError."""
         snapshot = self.perimeter.snapshot
+        own = self.directory.find(sender)
         attempt = Attempt(
-            LocalUser(self.directory.find(sender).state),
+            LocalUser(own.state),
             self.policy,
             snapshot.white_list,
             snapshot.problem,
@@ -64,7 +65,10 @@ class Submitter:
             limit = patients.size_limit(most, patient, to_patients=attempt.to_patients)
             header = _read(body, draft, limit)
             admit(replace(attempt, size=draft.size, header=header), Stage.MESSAGE)
-            submission = self._submission(sender, draft, tuple(local.values()), remote)
+            submission = replace(
+                self._submission(sender, draft, tuple(local.values()), remote),
+                mailbox_type=own.type,
+            )
             (failure,) = commit(self.store, [submission], self.clock())
         finally:
             draft.discard()

@@ -15,10 +15,11 @@ from mailstore.addresses import parse_domain
 from mailstore.database import Database
 from mailstore.errors import InvalidAddress
 from relay import queue_view
+from relay.queue import ALL
 from relay.queue_control import Act, Hold, Release, Retry, count
 from relay.queue_drop import Drop
 from relay.queue_filter import Filter, Standing
-from relay.queue_pauses import EVERYWHERE, pauses
+from relay.queue_pauses import pauses
 
 from .. import runtime
 from ..output import masked, show_record, show_rows
@@ -142,8 +143,8 @@ def retry(given: Path | None, *, wanted: Filter, failed: bool, reason: str, acto
         _tell(desk, tally, wanted, "due now")
         with desk.store.database.read() as connection:
             stopped = pauses(connection)
-        for domain in sorted(stopped.keys() & {*tally.domains, EVERYWHERE}):
-            what = "everything" if domain == EVERYWHERE else domain
+        for domain in sorted(stopped.keys() & {*tally.domains, ALL}):
+            what = "everything" if domain == ALL else domain
             click.echo(f"but {what} is paused: {masked(stopped[domain])}")
 
 
@@ -225,8 +226,8 @@ def _deliveries(number: int) -> str:
 def _destination(domain: str | None, *, everything: bool) -> str:
     if everything == (domain is not None):
         raise click.UsageError("give one destination domain, or --all")
-    if everything or domain is None or domain == EVERYWHERE:
-        return EVERYWHERE
+    if everything or domain is None or domain == ALL:
+        return ALL
     try:
         return parse_domain(domain)
     except InvalidAddress as error:
@@ -249,7 +250,7 @@ def pause(
     where = _destination(domain, everything=everything)
     with open_desk(load(given), actor, reason) as desk:
         desk.pause(where)
-        wanted = Filter() if where == EVERYWHERE else Filter(domain=where)
+        wanted = Filter() if where == ALL else Filter(domain=where)
         with desk.store.database.read() as connection:
             found = count(connection, wanted, desk.clock())
     click.echo(f"{_name(where)} is paused: {_deliveries(found[Standing.WAITING])} waiting")
@@ -271,11 +272,11 @@ def resume(
         with desk.store.database.read() as connection:
             left = pauses(connection)
     click.echo(f"{_name(where)} is resumed")
-    if where == EVERYWHERE and left:
+    if where == ALL and left:
         click.echo(f"still paused: {', '.join(left)}")
-    elif EVERYWHERE in left:
-        click.echo(f"but everything is paused: {masked(left[EVERYWHERE])}")
+    elif ALL in left:
+        click.echo(f"but everything is paused: {masked(left[ALL])}")
 
 
 def _name(destination: str) -> str:
-    return "everything" if destination == EVERYWHERE else destination
+    return "everything" if destination == ALL else destination

@@ -15,9 +15,9 @@ from mssante_operator import runtime
 from relay.acceptance import BUSY, Intake, Store, commit
 from relay.address import Address, parse_address
 from relay.errors import StoreDeferred
-from relay.queue import listing
 from relay.transaction import LocalRecipient, Submission
 from tests.support.blobs import content, folder
+from tests.support.listed import listing
 from tests.support.operators import ACTIVE, make_store
 from tests.support.waiting import until
 

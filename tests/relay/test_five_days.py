@@ -26,12 +26,14 @@ from relay.ending import Ending
 from relay.handing import Progress
 from relay.journal import Journal
 from relay.ledger import Ledger
-from relay.queue import Claim, Outcome, State, listing
+from relay.queue import Claim, Outcome, State
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
 from relay.route import Router
+from relay.telling import Report
 from tests.support.backlog import put
 from tests.support.clock import NOW
+from tests.support.listed import listing
 from tests.support.operators import trust_space
 from tests.support.perimeters import perimeter
 from tests.support.waiting import until
@@ -272,10 +274,12 @@ async def test_what_cannot_be_recorded_spares_the_others(
 ) -> None:
     conclude = Ledger.conclude
 
-    def refuse_one(self: Ledger, connection: Connection, one: Ending) -> State | None:
+    def refuse_one(
+        self: Ledger, connection: Connection, one: Ending, report: Report | None, now: datetime
+    ) -> State | None:
         if one.claim.domain == "bad.mssante.fr":
             connection.execute(insert(deliveries).values(id=one.claim.id))
-        return conclude(self, connection, one)
+        return conclude(self, connection, one, report, now)
 
     monkeypatch.setattr(Ledger, "conclude", refuse_one)
     domains = ["a.mssante.fr", "bad.mssante.fr", "c.mssante.fr"]

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from mailstore.database import Database
-from relay.queue_pauses import EVERYWHERE, forget_dead, pause, pauses, resume
+from relay.queue import ALL
+from relay.queue_pauses import forget_dead, pause, pauses, resume
 from tests.support.clock import NOW
 from tests.support.queued import destination, know
 
@@ -26,7 +27,7 @@ def test_the_reason_of_a_pause_is_kept_until_resumed(database: Database) -> None
         pause(connection, "b.mssante.fr", "they asked")
         pause(connection, "c.mssante.fr", "first")
         pause(connection, "c.mssante.fr", "second")
-        pause(connection, EVERYWHERE, "maintenance")
+        pause(connection, ALL, "maintenance")
         assert pauses(connection) == {
             "*": "maintenance",
             "b.mssante.fr": "they asked",

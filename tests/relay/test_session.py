@@ -14,10 +14,10 @@ from mssante_operator import runtime
 from relay.admission import HeaderFromPolicy, Policy
 from relay.journal_search import Event, find
 from relay.limits import Limits
-from relay.queue import Listed, listing
 from relay.scanning import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
 from relay.spool import Floor
 from tests.support.blobs import folder
+from tests.support.listed import Listed, listing
 from tests.support.operators import ACTIVE, SUSPENDED, Inbound, inbound, trust_space
 from tests.support.perimeters import adopt
 from tests.support.reports import read_report

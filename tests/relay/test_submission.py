@@ -14,9 +14,9 @@ from relay.address import Address, parse_address
 from relay.admission import HeaderFromPolicy, Policy
 from relay.directory import Directory
 from relay.errors import SmtpError
-from relay.queue import listing
 from relay.submission import Submitter
 from tests.support.blobs import content
+from tests.support.listed import listing
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
 from tests.support.perimeters import perimeter
 

@@ -17,9 +17,10 @@ from relay.acceptance import Store
 from relay.delivery import Courier, Services, Settings
 from relay.journal import Journal
 from relay.perimeter import Perimeter
-from relay.queue import Listed, QueueItem, enqueue, listing
+from relay.queue import QueueItem, enqueue
 from relay.retry import RetryPolicy
 from relay.route import Router, Target
+from tests.support.listed import Listed, listing
 from tests.support.operators import HOST, make_store, trust_space
 from tests.support.perimeters import perimeter
 from tests.support.scripted import ScriptedPeer

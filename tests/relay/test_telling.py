@@ -1,0 +1,225 @@
+"""Senders hear what became of their mail, by what the courier records, on both databases.
+
+RFC 3461 §5.2, DOMAIN §9.29, §9.31: failures and delays unless NOTIFY says otherwise, successes when
+it asks; never in answer to a report; and never a record without its report.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+from sqlalchemy import update
+
+from mailstore.blobs import FileBlobStore
+from mailstore.bodies import Bodies
+from mailstore.database import Database
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
+from mailstore.messages import list_entries
+from mailstore.sealing import Form
+from relay.acceptance import Store, commit
+from relay.address import parse_address
+from relay.ending import Ending, ending
+from relay.ids import RANDOM_OCTETS, new_id
+from relay.ledger import Batch, Ledger
+from relay.parameters import MailParameters, Notify, RcptParameters, Return
+from relay.queue import Claim, Outcome, State, claim
+from relay.queue_schema import deliveries
+from relay.retry import RetryPolicy
+from relay.telling import Teller
+from relay.transaction import Submission
+from tests.support.clock import NOW
+from tests.support.reports import ReadReport, read_report
+
+CLAIRE, POSTMASTER = "claire.martin@a.mssante.fr", "courrier@a.mssante.fr"
+TO = "dr@b.mssante.fr"
+BODY = b"From: <claire.martin@a.mssante.fr>\r\nSubject: le secret\r\n\r\nSIDA\r\n"
+REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
+LATER = Outcome(State.WAITING, "451 4.3.0 later")
+RETRY = RetryPolicy()
+RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
+
+
+class Office:
+    """A store with a sender and a postmaster, and the ledger of a courier."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.store = Store(Bodies(FileBlobStore(folder / "blobs", Form()), database), database)
+        self.chance = Random(1)
+        with database.write() as connection:
+            add_domain(connection, "a.mssante.fr", now=NOW)
+            for address in (CLAIRE, POSTMASTER):
+                add_mailbox(connection, address, MailboxType.PER, RPPS, now=NOW)
+        self.teller = Teller(
+            self.store, "smtp.a.mssante.fr", parse_address(POSTMASTER), RETRY.life, self.new_id
+        )
+        self.ledger = Ledger("node:1", RETRY, self.chance, self.teller)
+
+    def new_id(self) -> str:
+        return new_id(NOW, self.chance.randbytes(RANDOM_OCTETS))
+
+    def send(
+        self,
+        *notify: Notify,
+        sender: str | None = CLAIRE,
+        body: bytes = BODY,
+        parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
+    ) -> Claim:
+        """Queue a message and take it on."""
+        draft = self.store.blobs.draft()
+        draft.write(body)
+        to = parse_address(TO)
+        asked = {to: RcptParameters(frozenset(notify))} if notify else {}
+        submission = Submission(
+            id=self.new_id(),
+            session="0" * 32,
+            peer="local",
+            sender=parse_address(sender) if sender else None,
+            received_at=NOW,
+            trace=b"",
+            draft=draft,
+            parameters=parameters,
+            remote={to.domain: (to,)},
+            asked=asked,
+        )
+        assert commit(self.store, [submission], NOW) == [None]
+        with self.store.database.write() as connection:
+            (taken,) = claim(
+                connection,
+                owner="node:1",
+                now=NOW,
+                lease=timedelta(days=9),
+                limit=1,
+                wait=lambda _: timedelta(minutes=1),
+            )
+        return taken
+
+    def conclude(
+        self, taken: Claim, outcomes: Mapping[str, Outcome], *, after: timedelta
+    ) -> State | None:
+        """Settle it as the courier does."""
+        now = NOW + after
+        done = ending(
+            taken, outcomes, error="no host answered", reason="connection", now=now, policy=RETRY
+        )
+        return self.settle(done)
+
+    def settle(self, done: Ending) -> State | None:
+        reports = self.teller.prepare([done], done.at)
+        with self.store.database.write() as connection:
+            (state,) = self.ledger.write(connection, Batch([done], reports), done.at).states
+        return state
+
+    def mail(self, address: str) -> list[ReadReport]:
+        """The reports in a mailbox."""
+        with self.store.database.read() as connection:
+            mailbox = get_mailbox(connection, address)
+            found = list_entries(connection, mailbox.id)
+        octets = []
+        for entry in found:
+            assert entry.message.sender == ""
+            with self.store.blobs.open(entry.message.blob) as body:
+                octets.append(body.read())
+        return [read_report(one) for one in octets]
+
+
+@pytest.fixture
+def office(tmp_path: Path, database: Database) -> Iterator[Office]:
+    made = Office(tmp_path, database)
+    yield made
+    made.store.blobs.close()
+
+
+SOON, LATE, OVER = timedelta(seconds=5), timedelta(hours=5), timedelta(days=5)
+
+
+@pytest.mark.parametrize(
+    ("notify", "outcome", "after", "told"),
+    [
+        ((), REFUSED, SOON, "failed 5.1.1"),
+        ((Notify.FAILURE,), REFUSED, SOON, "failed 5.1.1"),
+        ((Notify.NEVER,), REFUSED, SOON, ""),
+        ((Notify.SUCCESS,), REFUSED, SOON, ""),
+        ((), LATER, SOON, ""),
+        ((), LATER, LATE, "delayed 4.3.0"),
+        ((Notify.FAILURE,), LATER, LATE, ""),
+        ((), LATER, OVER, "failed 4.3.0"),
+        ((), Outcome(State.DELIVERED, "250 2.0.0 ok"), SOON, ""),
+        ((Notify.SUCCESS,), Outcome(State.DELIVERED, "250 2.0.0 ok"), SOON, "relayed 2.1.9"),
+        ((Notify.SUCCESS,), Outcome(State.DELIVERED, "250 ok", dsn=True), SOON, ""),
+    ],
+)
+def test_what_the_sender_hears(
+    office: Office, notify: tuple[Notify, ...], outcome: Outcome, after: timedelta, told: str
+) -> None:
+    office.conclude(office.send(*notify), {TO: outcome}, after=after)
+    found = [
+        f"{one['Action']} {one['Status']}"
+        for report in office.mail(CLAIRE)
+        for one in report.recipients
+    ]
+    assert found == ([told] if told else [])
+    assert office.mail(POSTMASTER) == []
+
+
+def test_where_no_host_answered_it_is_told_at_the_end(office: Office) -> None:
+    assert office.conclude(office.send(), {}, after=OVER) is State.FAILED
+    (report,) = office.mail(CLAIRE)
+    assert report.recipients[0]["Final-Recipient"] == f"rfc822;{TO}"
+    assert report.original.startswith(b"From: <claire.martin")
+    assert b"SIDA" not in report.original  # the header section alone
+
+
+@pytest.mark.parametrize("size", [100, 300_000])
+def test_all_of_it_goes_back_where_that_was_asked_for(office: Office, size: int) -> None:
+    # RFC 3461 §4.3; the larger one is a file, and is never in memory.
+    body = BODY + b"0123456789abcdef\r\n" * (size // 18)
+    taken = office.send(body=body, parameters=MailParameters(ret=Return.FULL, envid="Q1"))
+    office.conclude(taken, {TO: REFUSED}, after=SOON)
+    (report,) = office.mail(CLAIRE)
+    assert report.original_type == "message/rfc822"
+    assert report.original == body
+    assert report.message["Original-Envelope-Id"] == "Q1"
+
+
+def test_the_delay_is_told_once(office: Office) -> None:
+    taken = office.send()
+    assert office.conclude(taken, {TO: LATER}, after=LATE) is State.WAITING
+    (row,) = office.mail(CLAIRE)
+    assert row.recipients[0]["Action"] == "delayed"
+    with office.store.database.write() as connection:
+        (again,) = claim(
+            connection,
+            owner="node:1",
+            now=NOW + LATE,
+            lease=timedelta(days=9),
+            limit=1,
+            wait=lambda _: timedelta(minutes=1),
+        )
+    office.conclude(again, {TO: LATER}, after=LATE + SOON)
+    assert len(office.mail(CLAIRE)) == 1
+
+
+def test_a_report_that_failed_is_for_the_postmaster_and_says_nothing_of_the_message(
+    office: Office,
+) -> None:
+    office.conclude(office.send(sender=None), {TO: REFUSED}, after=SOON)
+    assert office.mail(CLAIRE) == []
+    (notice,) = office.mail(POSTMASTER)
+    assert notice.recipients[0]["Action"] == "failed"
+    assert b"secret" not in notice.original
+
+
+def test_a_sender_that_is_gone_is_the_postmasters_too(office: Office) -> None:
+    office.conclude(office.send(sender="gone@a.mssante.fr"), {TO: REFUSED}, after=SOON)
+    assert len(office.mail(POSTMASTER)) == 1
+
+
+def test_who_has_lost_the_lease_tells_nobody(office: Office) -> None:
+    taken = office.send()
+    with office.store.database.write() as connection:
+        connection.execute(update(deliveries).values(lease_owner="other:2"))
+    assert office.conclude(taken, {TO: REFUSED}, after=SOON) is None
+    assert office.mail(CLAIRE) == []
