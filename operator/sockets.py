@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
-from relay.accepting import BACKLOG
-from relay.listener import bind
+from relay.listener import BACKLOG, bind
 
 from .endpoints import split_endpoint
 from .settings import Settings, SettingsError

@@ -11,7 +11,6 @@ from typing import Final, cast
 import structlog
 
 from relay import metrics
-from relay.accepting import Acceptor
 from relay.context import SessionContext
 from relay.errors import Reply
 from relay.limits import LINGER_SECONDS
@@ -23,6 +22,8 @@ _FULL = Reply(421, "4.3.2", "Too many connections, try again later")
 _FULL_FOR_ADDRESS = Reply(421, "4.3.2", "Too many connections from your address")
 _STOPPING = Reply(421, "4.3.2", "Service is stopping, try again later")
 
+
+BACKLOG: Final = 512  # connections that may wait to be accepted
 
 # For which a listener that has been replaced lets its sessions go on: a peer that has just come
 # brings its message, and nothing is cut off in the middle of a handshake.
@@ -84,13 +85,13 @@ class Listener:
 
     def __init__(self, context: SessionContext) -> None:
         self._context = context
-        self._acceptor: Acceptor | None = None
+        self._server: asyncio.Server | None = None
         self._leaving: set[_Door] = set()
 
     async def start(self, bound: socket.socket) -> None:
         """Begin to accept connections on `bound`."""
-        occupancy = self._context.occupancy
-        self._acceptor = Acceptor(bound, self._protocol, lambda: len(occupancy.sessions))
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, sock=bound, backlog=BACKLOG)
 
     async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
         """Stop accepting, end idle sessions, let transactions finish for `grace` seconds.
@@ -98,8 +99,9 @@ class Listener:
         With `hurry`, another listener has taken over: until that is set, idle sessions are let go
         on for SETTLE_SECONDS, but for no more than half of `grace`.
         """
-        if self._acceptor is not None:
-            await self._acceptor.close()
+        if self._server is not None:
+            self._server.close()
+        await asyncio.sleep(0)  # what was accepted a moment ago becomes a session
         now = asyncio.get_running_loop().time()
         deadline = now + grace
         settled = now + min(SETTLE_SECONDS, grace / 2)
