@@ -271,7 +271,7 @@ async def test_a_tls_alert_is_reported(sender: Handing, peer: ScriptedPeer) -> N
     alerting = Alerting(peer.tls, {"STARTTLS": "220 go"})
     async with running(alerting) as server, sender.peers() as peers:
         with pytest.raises(
-            AttemptFailed, match="(?i)TLS failed.*alert handshake failure"
+            AttemptFailed, match=r"(?i)TLS failed.*alert handshake failure"
         ) as failed:
             await give(peers, server)
     assert failed.value.reason == "tls"
