@@ -6,18 +6,31 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from mssante_operator import runtime
 from relay import tls
 from relay.conversation import AttemptFailed, Terms
 from relay.envelope import Envelope, EnvelopeRecipient, Letter
 from relay.peers import Peers
 from relay.perimeter import Perimeter
+from relay.route import Target
 from relay.server_admission import examine_server
-from tests.support.operators import trust_space
+from tests.support.operators import HOST, trust_space
 from tests.support.perimeters import adopt, perimeter
+from tests.support.scripted import OFFERS, ScriptedPeer
 
 BODY = b"From: dr@b.mssante.fr\r\nSubject: [FIN]\r\n\r\n.dot\r\n..\r\nfin\r\n"
 SENDER = "dr@b.mssante.fr"
+
+Replies = dict[str, str | tuple[str, ...]]
+CHUNKING = (*OFFERS, "CHUNKING")
+ALONE = ("SIZE 50000000", "8BITMIME")  # one command at a time
+ALONE_CHUNKING = (*ALONE, "CHUNKING")
+every_manner = pytest.mark.parametrize(
+    "offers", [OFFERS, CHUNKING, ALONE, ALONE_CHUNKING], ids=lambda offers: "+".join(offers[2:])
+)
+STUFFED = BODY.replace(b"\r\n.", b"\r\n..") + b".\r\n"
 
 
 @dataclass
@@ -95,3 +108,14 @@ def letter(
     recipients = tuple(EnvelopeRecipient(one) if isinstance(one, str) else one for one in to)
     envelope = Envelope(sender, recipients, smtputf8, envid, ret)
     return lambda: Letter(envelope, octets(body), len(body))
+
+
+async def hand(
+    ours: Handing, server: ScriptedPeer, *to: str | EnvelopeRecipient, body: bytes = BODY
+) -> dict[str, str]:
+    """Hand over once; the reply by recipient, after its state."""
+    async with ours.peers() as peers:
+        found = await peers.hand_over(
+            "a.mssante.fr", [Target(HOST, server.port)], letter(*to, body=body)
+        )
+    return {address: f"{one.state} {one.reply}" for address, one in found.items()}

@@ -1,0 +1,26 @@
+"""A sender and a peer for conversations, whose keys are made once for a module."""
+
+import ssl
+
+import pytest
+
+from tests.support.handing import Handing, context_of, handing
+from tests.support.scripted import ScriptedPeer
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Handing:
+    """Operator B, which no test may change."""
+    return handing(tmp_path_factory.mktemp("handing") / "b")
+
+
+@pytest.fixture(scope="module")
+def server_context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """What operator A shows."""
+    return context_of("a", tmp_path_factory.mktemp("peer"))
+
+
+@pytest.fixture
+def scripted(server_context: ssl.SSLContext) -> ScriptedPeer:
+    """Operator A, in order so far."""
+    return ScriptedPeer(server_context)
