@@ -172,7 +172,9 @@ class Link(asyncio.Protocol):
         """End the connection at once: what was not sent is not sent."""
         self._out, self._waiting = [], 0
         self._lose(LinkFailed("connection", "connection ended by us"))
-        self._transport.abort()
+        # asyncio of older versions of Python 3.11 forgets what to abort once it was closed twice.
+        with suppress(AttributeError):
+            self._transport.abort()
 
     async def cut(self) -> None:
         """The same, and see it gone: the event loop may end behind it."""
