@@ -37,6 +37,13 @@ class Shown:
     cipher: str
 
 
+def abort(transport: asyncio.WriteTransport) -> None:
+    """End a connection at once, whatever its state."""
+    # asyncio of older versions of Python 3.11 forgets what to abort once it was closed twice.
+    with suppress(AttributeError):
+        transport.abort()
+
+
 class Link(asyncio.Protocol):
     """A connection under TLS, greeted and told what the peer offers; one message at a time."""
 
@@ -172,9 +179,7 @@ class Link(asyncio.Protocol):
         """End the connection at once: what was not sent is not sent."""
         self._out, self._waiting = [], 0
         self._lose(LinkFailed("connection", "connection ended by us"))
-        # asyncio of older versions of Python 3.11 forgets what to abort once it was closed twice.
-        with suppress(AttributeError):
-            self._transport.abort()
+        abort(self._transport)
 
     async def cut(self) -> None:
         """The same, and see it gone: the event loop may end behind it."""

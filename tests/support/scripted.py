@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from relay.link import abort
+
 OFFERS = ("SIZE 50000000", "8BITMIME", "SMTPUTF8", "PIPELINING")
 CLOSE = "close"  # hang up instead of replying
 STALL = "stall"  # never reply
@@ -160,6 +162,6 @@ async def running(peer: ScriptedPeer) -> AsyncIterator[ScriptedPeer]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for writer in writers:
-            writer.transport.abort()  # a farewell of TLS may still be under way
+            abort(writer.transport)  # a farewell of TLS may still be under way
         for _ in range(3):
             await asyncio.sleep(0)
