@@ -62,11 +62,18 @@ class Teller:
             addresses.add(str(self.postmaster))
         with self.store.database.read() as connection:
             mailboxes = resolve(connection, addresses)
-        composed = {
-            ending.claim.id: report
-            for ending, became in due
-            if (report := self._compose(ending, became, mailboxes, now)) is not None
-        }
+        composed: dict[int, Submission] = {}
+        for ending, became in due:
+            try:
+                report = self._compose(ending, became, mailboxes, now)
+            except StoreUnavailable:
+                raise
+            except Exception:
+                # A fault of ours must not keep what became of the mail from being recorded.
+                _log.exception("report.error", delivery=ending.claim.id)
+                continue
+            if report is not None:
+                composed[ending.claim.id] = report
         found = self.store.blobs.prepare([one.draft for one in composed.values()])
         reports: dict[int, Report] = {}
         for (key, submission), body in zip(composed.items(), found, strict=True):

@@ -12,6 +12,7 @@ from random import Random
 import pytest
 from sqlalchemy import update
 
+import relay.telling
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
 from mailstore.database import Database
@@ -222,4 +223,15 @@ def test_who_has_lost_the_lease_tells_nobody(office: Office) -> None:
     with office.store.database.write() as connection:
         connection.execute(update(deliveries).values(lease_owner="other:2"))
     assert office.conclude(taken, {TO: REFUSED}, after=SOON) is None
+    assert office.mail(CLAIRE) == []
+
+
+def test_a_report_that_cannot_be_written_does_not_stop_the_record(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a line of a report is too long")
+
+    monkeypatch.setattr(relay.telling, "report_of", fail)
+    assert office.conclude(office.send(), {TO: REFUSED}, after=SOON) is State.FAILED
     assert office.mail(CLAIRE) == []
