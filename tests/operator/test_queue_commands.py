@@ -233,8 +233,8 @@ class TestUsage:
         ],
         ids=lambda one: " ".join(one) if isinstance(one, tuple) else "",
     )
-    def test_wrong(self, installed: Daemon, words: tuple[str, ...], says: str) -> None:
-        code, out, err = command("--config", str(installed.config), "queue", *words)
+    def test_wrong(self, queue_installed: Daemon, words: tuple[str, ...], says: str) -> None:
+        code, out, err = command("--config", str(queue_installed.config), "queue", *words)
         assert (code, out) == (2, "")
         assert says in err
 
