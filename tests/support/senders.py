@@ -1,12 +1,14 @@
 """Operator B's outbound side in the test's process: a store, a queue, couriers on demand."""
 
 import asyncio
+import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dns.asyncresolver
 
@@ -18,6 +20,8 @@ from relay.delivery import Courier, Services, Settings
 from relay.journal import Journal
 from relay.perimeter import Perimeter
 from relay.queue import QueueItem, enqueue
+from relay.queue_control import Retry, work_through
+from relay.queue_filter import Filter
 from relay.retry import RetryPolicy
 from relay.route import Router, Target
 from tests.support.listed import Listed, listing
@@ -58,6 +62,23 @@ class Sender:
     def queued(self) -> list[Listed]:
         with self.store.database.read() as connection:
             return listing(connection, 100)
+
+    def retry(self) -> None:
+        """Make due at once whatever waits."""
+        for _ in work_through(self.store.database, Retry(), Filter(), runtime.clock):
+            pass
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """What the journal says of attempts so far."""
+        self.journal.close()
+        self.journal = Journal(self.folder / "trace", runtime.clock)
+        files = sorted((self.folder / "trace").rglob("*.jsonl"))
+        lines = [line for path in files for line in path.read_text().splitlines()]
+        return [
+            one
+            for one in map(json.loads, filter(None, lines))
+            if one["event"] == "delivery.attempted"
+        ]
 
     def courier(self, routes: dict[str, Target], identity: str = "b") -> Courier:
         space = trust_space()
