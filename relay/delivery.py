@@ -136,7 +136,8 @@ class Courier:
         try:
             while not (stop.is_set() and not self._attempts and not self._endings):
                 well = await self._turn(stopping=stop.is_set())
-                if self._abandoned and not self._attempts:
+                # What ended as it was told to is written, unless that cannot be.
+                if self._abandoned and not self._attempts and not (well and self._endings):
                     break
                 await self._rest(well=well)
         finally:
