@@ -24,11 +24,15 @@ _FAULTS: Final = (aiosmtplib.SMTPException, OSError, ValueError)
 
 
 class AttemptFailed(Exception):
-    """No answer about the recipients from this host; `reason` is a metric's label."""
+    """No answer about the recipients from this host; `reason` is a metric's label.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    `permanent` if no attempt will ever get one.
+    """
+
+    def __init__(self, reason: str, detail: str, *, permanent: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.permanent = permanent
 
 
 class Refused(Exception):

@@ -318,12 +318,11 @@ class Courier:
             error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
             reason = "refused" if error else ""
             self._congestion.succeeded(taken.domain)
-        except AttemptFailed as failure:
+        except (AttemptFailed, NoRoute) as failure:
             error, reason = str(failure), failure.reason
-            self._congestion_failed(taken, error)
-        except NoRoute as failure:
-            error, reason = str(failure), "no-route"
             if failure.permanent:
+                # Nobody is spared by letting the rest of its mail wait for what is known.
+                self._congestion.succeeded(taken.domain)
                 outcomes = dict.fromkeys(taken.recipients, Outcome(State.FAILED, error))
             else:
                 self._congestion_failed(taken, error)
