@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -80,7 +80,7 @@ class Sender:
             if one["event"] == "delivery.attempted"
         ]
 
-    def courier(self, routes: dict[str, Target], identity: str = "b") -> Courier:
+    def courier(self, routes: Mapping[str, Target], identity: str = "b") -> Courier:
         space = trust_space()
         context = tls.client_context(space.identity(identity, self.folder), space.trust)
         resolver = dns.asyncresolver.Resolver(configure=False)
@@ -99,19 +99,22 @@ class Sender:
             ),
         )
 
-    async def deliver(self, port: int, *, attempts: int = 1) -> None:
-        """Hand what is queued to the peer on `port` until each was attempted so often."""
+    async def deliver(self, to: int | Mapping[str, Target], *, attempts: int = 1) -> None:
+        """Hand what is queued to the peers, or the one on a port, until each was tried so often."""
         stop = asyncio.Event()
-        routes = {row.domain: Target(HOST, port) for row in self.queued()}
+        routes = {d: Target(HOST, to) for d in self._domains()} if isinstance(to, int) else to
         running_courier = asyncio.create_task(self.courier(routes).run(stop))
         await until(
             lambda: all(
-                row.attempts >= attempts and (row.state == "failed" or row.last_error)
+                row.state == "failed" or (row.attempts >= attempts and not row.in_flight)
                 for row in self.queued()
             )
         )
         stop.set()
         await running_courier
+
+    def _domains(self) -> set[str]:
+        return {row.domain for row in self.queued()}
 
 
 @contextmanager
