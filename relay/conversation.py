@@ -122,8 +122,8 @@ async def _secure(client: aiosmtplib.SMTP, target: Target, context: ssl.SSLConte
     except _FAULTS as error:
         if isinstance(plain, asyncio.WriteTransport):
             plain.abort()  # a failed handshake leaves it open
-        detail = f"{target.host}: TLS failed: {_said(error)}"
-        raise AttemptFailed("tls", detail) from error
+        reason = "timeout" if isinstance(error, TimeoutError) else "tls"
+        raise AttemptFailed(reason, f"{target.host}: TLS failed: {_said(error)}") from error
 
 
 async def _greet(client: aiosmtplib.SMTP, target: Target) -> Mapping[str, str]:

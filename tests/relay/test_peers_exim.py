@@ -80,6 +80,23 @@ async def test_exim_takes_messages_on_one_connection(tmp_path: Path, chunking: b
     assert log.count("SMTP connection from [127.0.0.1] (") == 3
 
 
+async def test_exim_with_limits_gets_all_recipients_at_once(tmp_path: Path) -> None:
+    # RFC 5321 §4.5.3.1.10: it says 452 without more, and 421 to the third message of a connection.
+    space = trust_space()
+    ours, known = handing(tmp_path / "b"), space.space.hierarchy
+    to = [f"r{n}@{DOMAIN}" for n in range(12)]
+    with receiving_exim(space.operators["a"], known, known, recipients=5, messages=2) as server:
+        async with ours.peers() as peers:
+            found = await peers.hand_over(DOMAIN, [Target(HOST, server.port)], letter(*to))
+        assert found.keys() == set(to)
+        assert {one.state for one in found.values()} == {State.DELIVERED}
+        await until(lambda: server.log().count("Completed") == 3)
+        stored, log = server.messages(), server.log()
+    assert sum(one.endswith(BODY) for one in stored) == len(to)
+    # The test's own, and two of ours.
+    assert log.count("SMTP connection from [127.0.0.1] (") == 3
+
+
 async def test_an_exim_that_does_not_trust_us_gets_nothing_and_nothing_is_lost(
     tmp_path: Path,
 ) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from relay.handover import Answer
+from relay.limits import Limits
 from relay.queue import State
 from relay.route import Target
 from tests.support.handing import BODY, Handing, every_manner, hand, letter
-from tests.support.operators import HOST
+from tests.support.operators import ACTIVE, HOST, inbound
 from tests.support.scripted import CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
 from tests.support.senders import Sender, sending, server_tls
 from tests.support.waiting import until
@@ -118,6 +119,16 @@ async def test_what_is_answered_stands_whatever_comes_then(
     assert found[B].state is State.WAITING
     assert says in found[B].reply
     assert not found[B].crowded
+
+
+async def test_our_own_server_says_how_many_it_takes(tmp_path: Path, ours: Handing) -> None:
+    to = [ACTIVE, "cardiologie@a.mssante.fr"]
+    async with inbound(tmp_path, limits=Limits(max_recipients=1)) as server, ours.peers() as peers:
+        found = await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], letter(*to))
+        assert {one.state for one in found.values()} == {State.DELIVERED}
+        entries = [entry for one in to for entry in server.entries(one)]
+    assert len({entry.message.id for entry in entries}) == 2
+    assert len({entry.message.session for entry in entries}) == 1  # one connection
 
 
 @pytest.fixture

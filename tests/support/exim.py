@@ -77,6 +77,7 @@ notifier_socket =
 keep_environment = LD_LIBRARY_PATH
 message_size_limit = {size}
 recipients_max = {recipients}
+smtp_accept_max_per_connection = {messages}
 smtputf8_advertise_hosts = *
 chunking_advertise_hosts = {chunking}
 dsn_advertise_hosts = *
@@ -159,13 +160,19 @@ def receiving_exim(
     *,
     size: int = 50_000_000,
     recipients: int = 1000,
+    messages: int = 1000,
     chunking: bool = True,
 ) -> Iterator[Exim]:
     """Run an Exim for a.mssante.fr, for whom has a certificate of `trusted` and for nobody else.
 
-    It takes messages of `size` octets for so many recipients at most.
+    It takes messages of `size` octets for so many recipients, and so many on a connection, at most.
     """
-    values = {"size": size, "recipients": recipients, "chunking": "*" if chunking else ""}
+    values = {
+        "size": size,
+        "recipients": recipients,
+        "messages": messages,
+        "chunking": "*" if chunking else "",
+    }
     with machine.machine(_PACKAGE, {"Debian-exim": _USER}) as made:
         made.identity(shown, issuer, trusted, _USER)
         made.mkdir("/var/mail", _USER)
