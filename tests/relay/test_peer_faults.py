@@ -1,6 +1,8 @@
 """Each fault of a peer at each step of the conversation ends as docs/queue.md says."""
 
 import asyncio
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,7 @@ ACTS = {
 }
 # By step, the word that has the reply, and how many good ones come before it.
 STEPS = {
+    "connection": ("", 0),
     "greeting": ("CONNECT", 0),
     "EHLO": ("EHLO", 0),
     "STARTTLS": ("STARTTLS", 0),
@@ -81,11 +84,31 @@ async def test_each_step_ends_as_documented(
 ) -> None:
     monkeypatch.setattr(link, "_FAREWELL_SECONDS", 0.5)
     expected = {step: cell for step, cell in documented()[act].items() if cell != "-"}
+    expected.pop("connection", None)
     if "CHUNKING" in offers:
         del expected["DATA"]
     peers = {step: peer_with(scripted, step, ACTS[act], offers) for step in expected}
     found = await asyncio.gather(*(ending(ours, peers[step], step, act) for step in expected))
     assert dict(zip(expected, found, strict=True)) == expected
+
+
+@pytest.mark.parametrize("act", ["hangs up", "stays silent"])
+async def test_a_connection_that_does_not_come_about(ours: Handing, act: str) -> None:
+    patience = 0.5 if act == "stays silent" else 30
+    with ExitStack() as sockets:
+        door = sockets.enter_context(socket.socket())
+        door.bind((HOST, 0))
+        if act == "stays silent":
+            door.listen(0)
+            for _ in range(3):  # more than may wait: whoever comes then hears nothing
+                waiting = sockets.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(door.getsockname())
+        async with ours.peers(timeout=patience) as peers:
+            targets = [Target(HOST, door.getsockname()[1])]
+            with pytest.raises(AttemptFailed) as failed:
+                await peers.hand_over(DOMAIN, targets, letter(A))
+    assert f"later ({failed.value.reason})" == documented()[act]["connection"]
 
 
 def peer_with(
