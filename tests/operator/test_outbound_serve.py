@@ -19,6 +19,7 @@ from relay.parameters import MailParameters, parse_rcpt_parameters
 from relay.transaction import Submission
 from tests.operator.test_whitelist import put, signed
 from tests.support.daemon import Daemon, command, lay_out, served
+from tests.support.postfix import Postfix, missing, postfix
 from tests.support.reports import ReadReport, read_report
 from tests.support.waiting import until_now
 
@@ -27,16 +28,20 @@ CARDIOLOGY = "cardiologie@a.mssante.fr"
 THERE = "claire.martin@b.mssante.fr"
 CLINIC = "accueil@clinique.mssante.fr"
 CLOSED = "127.0.0.1:1"  # nobody listens there
-# All of B's, but for the patients'.
-LISTED = {"a": "a", **dict.fromkeys(("b", "clinique", "dead", "gone"), "b"), "patient": "c"}
+LISTED = {
+    "a": "a",
+    **dict.fromkeys(("b", "clinique", "dead", "gone"), "b"),
+    **dict.fromkeys(("c", "patient"), "c"),
+}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Operator A, which sends, and operator B; a file for messages to send."""
+    """Operator A, which sends, operator B, a Postfix as C; a file for messages to send."""
 
     a: Daemon
     b: Daemon
+    c: Postfix | None
     file: Path
 
     def send(self, *to: str, sender: str = MARTIN, subject: str = "x", code: int = 0) -> str:
@@ -72,7 +77,20 @@ class Pair:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
-    a = lay_out(folder / "a", "a", {"dead.mssante.fr": CLOSED, "gone.mssante.fr": CLOSED})
+    if missing():
+        yield from _pair(folder, None)
+        return
+    with postfix(
+        "c.mssante.fr", "c", smtpd_recipient_limit=5, smtpd_discard_ehlo_keywords="dsn"
+    ) as c:
+        yield from _pair(folder, c)
+
+
+def _pair(folder: Path, c: Postfix | None) -> Iterator[Pair]:
+    routes = {"dead.mssante.fr": CLOSED, "gone.mssante.fr": CLOSED}
+    if c is not None:
+        routes["c.mssante.fr"] = c.endpoint
+    a = lay_out(folder / "a", "a", routes)
     b = lay_out(folder / "b", "b", {"a.mssante.fr": a.endpoint})
     a.outbound(poll_seconds=600)
     with a.config.open("a") as config:
@@ -83,7 +101,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         put(each, signed(1, **LISTED))
         each.run("whitelist", "refresh")
     with served(b), served(a):
-        yield Pair(a, b, folder / "letter.eml")
+        yield Pair(a, b, c, folder / "letter.eml")
 
 
 def test_the_route_of_a_domain_beats_that_of_its_operator(pair: Pair) -> None:
@@ -126,7 +144,7 @@ def test_what_waits_for_a_paused_destination_leaves_when_it_is_resumed(pair: Pai
 
 def test_a_success_that_was_asked_for_is_reported_by_the_other_operator(pair: Pair) -> None:
     # MSSanté's accusé de réception (DOMAIN §3.3): A asks, B delivers and says so.
-    _submit(pair.a, THERE, "NOTIFY=SUCCESS,FAILURE", envid="Q4711")
+    _submit(pair.a, THERE, asked="NOTIFY=SUCCESS,FAILURE", envid="Q4711")
     report = pair.report("Q4711")
     assert report.message["Reporting-MTA"] == "dns; smtp.b.mssante.fr"
     assert report.message["Original-Envelope-Id"] == "Q4711"
@@ -137,12 +155,12 @@ def test_a_success_that_was_asked_for_is_reported_by_the_other_operator(pair: Pa
     assert "It was delivered to the mailbox of:" in report.words
 
 
-def _submit(daemon: Daemon, to: str, asked: str, envid: str) -> None:
+def _submit(daemon: Daemon, *to: str, asked: str, envid: str) -> None:
     """Have Martin submit a message that asks for reports, as a client may say with RCPT."""
-    address, now = parse_address(to), runtime.clock()
+    addresses, now = tuple(map(parse_address, to)), runtime.clock()
     with daemon.store() as store:
         draft = store.blobs.draft()
-        draft.write(f"From: {MARTIN}\r\nSubject: asked\r\n\r\nBonjour\r\n".encode())
+        draft.write(f"From: {MARTIN}\r\nSubject: {envid}\r\n\r\nBonjour\r\n".encode())
         submission = Submission(
             id=runtime.make_id(),
             session=runtime.make_id(),
@@ -152,11 +170,26 @@ def _submit(daemon: Daemon, to: str, asked: str, envid: str) -> None:
             trace=b"",
             draft=draft,
             parameters=MailParameters(envid=envid),
-            remote={address.domain: (address,)},
+            remote={addresses[0].domain: addresses},
             mailbox_type=MailboxType.PER,
-            asked={address: parse_rcpt_parameters(asked)},
+            asked=dict.fromkeys(addresses, parse_rcpt_parameters(asked)),
         )
         assert commit(store, [submission], now) == [None]
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_a_peer_without_dsn_that_takes_few_at_once_has_all_and_we_say_so(pair: Pair) -> None:
+    # RFC 3461 §5.2.3, RFC 5321 §4.5.3.1.10
+    assert pair.c is not None
+    to = [f"r{n}@c.mssante.fr" for n in range(12)]
+    _submit(pair.a, *to, asked="NOTIFY=SUCCESS", envid="Q4712")
+    report = pair.report("Q4712")
+    assert report.message["Reporting-MTA"] == "dns; smtp.a.mssante.fr"
+    assert {one["Action"] for one in report.recipients} == {"relayed"}
+    assert {one["Final-Recipient"] for one in report.recipients} == {f"rfc822;{t}" for t in to}
+    until_now(lambda: pair.c is not None and len(pair.c.messages()) == len(to))
+    assert pair.c.log().count("]: connect from") == 1
+    assert pair.queued("--domain", "c.mssante.fr") == []
 
 
 def _tells(report: ReadReport, to: str, status: str, sentences: Sequence[str]) -> None:

@@ -147,7 +147,7 @@ def started(
 
 @contextmanager
 def postfix(
-    domain: str, shows: str, routes: Mapping[str, str] | None = None, **settings: int
+    domain: str, shows: str, routes: Mapping[str, str] | None = None, **settings: int | str
 ) -> Iterator[Postfix]:
     """Run a Postfix for `domain` with the certificate of operator `shows`; `routes` by domain.
 
