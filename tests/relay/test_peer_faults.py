@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from relay import link
 from relay.conversation import AttemptFailed
@@ -73,14 +75,21 @@ def test_the_table_is_whole() -> None:
     assert all(list(column) == list(STEPS) for column in table.values())
 
 
-@pytest.mark.parametrize("offers", [OFFERS, ALONE_CHUNKING], ids=["data", "bdat"])
+@pytest.mark.parametrize(
+    ("offers", "loop"),
+    [
+        pytest.param(OFFERS, asyncio.new_event_loop, id="data"),
+        pytest.param(ALONE_CHUNKING, uvloop.new_event_loop, id="bdat"),
+    ],
+)
 @pytest.mark.parametrize("act", ACTS)
-async def test_each_step_ends_as_documented(
+def test_each_step_ends_as_documented(
     ours: Handing,
     scripted: ScriptedPeer,
     monkeypatch: pytest.MonkeyPatch,
     act: str,
     offers: tuple[str, ...],
+    loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     monkeypatch.setattr(link, "_FAREWELL_SECONDS", 0.5)
     expected = {step: cell for step, cell in documented()[act].items() if cell != "-"}
@@ -88,7 +97,12 @@ async def test_each_step_ends_as_documented(
     if "CHUNKING" in offers:
         del expected["DATA"]
     peers = {step: peer_with(scripted, step, ACTS[act], offers) for step in expected}
-    found = await asyncio.gather(*(ending(ours, peers[step], step, act) for step in expected))
+
+    async def endings() -> list[str]:
+        return await asyncio.gather(*(ending(ours, peers[step], step, act) for step in expected))
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        found = runner.run(endings())
     assert dict(zip(expected, found, strict=True)) == expected
 
 
