@@ -88,6 +88,14 @@ async def _by_data(link: Link, letter: Letter, block: float, verdict: float) -> 
         link.write(stuffer.feed(inspector.look(chunk)))
         await link.drain(block)
     inspector.end()
+    early = link.early_reply()
+    if early is not None:
+        # Said of a message that has not ended, and so must not: the verdict would be taken for
+        # nothing, or this for the verdict.
+        if not early.refusal:
+            raise LinkFailed("protocol", f"amid the message the peer said: {early}")
+        link.abort()
+        return early
     link.write(stuffer.finish() + b".\r\n")
     return await _verdict(link, verdict)
 

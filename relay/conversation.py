@@ -24,11 +24,15 @@ _FAULTS: Final = (aiosmtplib.SMTPException, OSError, ValueError)
 
 
 class AttemptFailed(Exception):
-    """No answer about the recipients from this host; `reason` is a metric's label."""
+    """No answer about the recipients from this host; `reason` is a metric's label.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    `permanent` if no attempt will ever get one.
+    """
+
+    def __init__(self, reason: str, detail: str, *, permanent: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.permanent = permanent
 
 
 class Refused(Exception):
@@ -118,8 +122,8 @@ async def _secure(client: aiosmtplib.SMTP, target: Target, context: ssl.SSLConte
     except _FAULTS as error:
         if isinstance(plain, asyncio.WriteTransport):
             plain.abort()  # a failed handshake leaves it open
-        detail = f"{target.host}: TLS failed: {_said(error)}"
-        raise AttemptFailed("tls", detail) from error
+        reason = "timeout" if isinstance(error, TimeoutError) else "tls"
+        raise AttemptFailed(reason, f"{target.host}: TLS failed: {_said(error)}") from error
 
 
 async def _greet(client: aiosmtplib.SMTP, target: Target) -> Mapping[str, str]:

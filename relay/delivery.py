@@ -136,7 +136,8 @@ class Courier:
         try:
             while not (stop.is_set() and not self._attempts and not self._endings):
                 well = await self._turn(stopping=stop.is_set())
-                if self._abandoned and not self._attempts:
+                # What ended as it was told to is written, unless that cannot be.
+                if self._abandoned and not self._attempts and not (well and self._endings):
                     break
                 await self._rest(well=well)
         finally:
@@ -317,12 +318,11 @@ class Courier:
             error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
             reason = "refused" if error else ""
             self._congestion.succeeded(taken.domain)
-        except AttemptFailed as failure:
+        except (AttemptFailed, NoRoute) as failure:
             error, reason = str(failure), failure.reason
-            self._congestion_failed(taken, error)
-        except NoRoute as failure:
-            error, reason = str(failure), "no-route"
             if failure.permanent:
+                # Nobody is spared by letting the rest of its mail wait for what is known.
+                self._congestion.succeeded(taken.domain)
                 outcomes = dict.fromkeys(taken.recipients, Outcome(State.FAILED, error))
             else:
                 self._congestion_failed(taken, error)

@@ -5,8 +5,8 @@ database holds, a peer never hears a command that nobody meant.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from relay.address import parse_address
@@ -39,6 +39,11 @@ class Envelope:
     envid: str | None = None
     ret: str | None = None
 
+    def narrowed(self, addresses: Collection[str]) -> "Envelope":
+        """The same for some of the recipients."""
+        chosen = frozenset(addresses)
+        return replace(self, recipients=tuple(r for r in self.recipients if r.address in chosen))
+
     @property
     def addresses(self) -> tuple[str, ...]:
         """The recipients' addresses."""
@@ -58,7 +63,8 @@ class Letter:
 class Offers:
     """What a peer says in reply to EHLO that it can do.
 
-    `size` in octets (RFC 1870), `mail_max` in messages for a connection (RFC 9422); None for any.
+    `size` in octets (RFC 1870), `mail_max` in messages for a connection, `rcpt_max` in recipients
+    for a message (RFC 9422 §4); None for any.
     """
 
     size: int | None = None
@@ -69,6 +75,7 @@ class Offers:
     dsn: bool = False
     knows_size: bool = False
     mail_max: int | None = None
+    rcpt_max: int | None = None
 
     @classmethod
     def of(cls, extensions: Mapping[str, str]) -> "Offers":
@@ -85,6 +92,7 @@ class Offers:
             dsn="dsn" in extensions,
             knows_size="size" in extensions,
             mail_max=_number(limits.get("MAILMAX", "")),
+            rcpt_max=_number(limits.get("RCPTMAX", "")),
         )
 
 
@@ -97,12 +105,14 @@ def _number(text: str) -> int | None:
 class Commands:
     """MAIL, and RCPT by recipient; `refused` are recipients that we do not even ask for, and why.
 
-    Without any RCPT there is nothing to say.
+    `left_over` are those beyond what the peer takes at once, and how many that is; they want a
+    transaction of their own.  Without any RCPT there is nothing to say.
     """
 
     mail: bytes = b""
     rcpt: Mapping[str, bytes] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    left_over: Mapping[str, str] = field(default_factory=dict)
 
 
 def commands(envelope: Envelope, size: int, offers: Offers) -> Commands:
@@ -122,7 +132,14 @@ def commands(envelope: Envelope, size: int, offers: Offers) -> Commands:
             if offers.dsn:
                 words += _rcpt_parameters(one, smtputf8=envelope.smtputf8)
             rcpt[one.address] = _line(words)
-    return Commands(_line(_mail(envelope, size, offers)), rcpt, refused)
+    room, asked = offers.rcpt_max or len(rcpt), list(rcpt.items())
+    why = f"452 4.5.3 not asked for: the peer takes {offers.rcpt_max} recipients at once (RFC 9422)"
+    return Commands(
+        _line(_mail(envelope, size, offers)),
+        dict(asked[:room]),
+        refused,
+        dict.fromkeys((one for one, _ in asked[room:]), why),
+    )
 
 
 def _refusal(envelope: Envelope, size: int, offers: Offers) -> str:

@@ -79,9 +79,13 @@ class Handing:
         await self._peers.close()
 
     def _check_listed(self, domain: str) -> None:
+        """DOMAIN §3.3: a domain that left the list gets a DSN; without a list nothing fails."""
         white_list = self._perimeter.snapshot.white_list
-        if white_list is None or not white_list.names_of(domain):
-            raise AttemptFailed("not-listed", f"{domain} is not on the white list now")
+        if white_list is None:
+            raise AttemptFailed("not-listed", "there is no usable white list now")
+        if not white_list.names_of(domain):
+            detail = f"{domain} is not on the white list any more"
+            raise AttemptFailed("not-listed", detail, permanent=True)
 
     async def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
         server = await self._perimeter.identify_peer(der, version, cipher)

@@ -32,11 +32,25 @@ class Stale(AttemptFailed):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one recipient, with the reply; `dsn` if the peer itself reports success."""
+    """What became of one recipient, with the reply; `dsn` if the peer itself reports success.
+
+    `crowded` if the peer has no room for it in a transaction with so many others.
+    """
 
     state: State
     reply: str
     dsn: bool
+    crowded: bool = False
+
+
+def left_over(answers: Mapping[str, Answer]) -> tuple[str, ...]:
+    """Recipients that want the next transaction, at once (RFC 5321 §4.5.3.1.10).
+
+    None if this one was in vain: what comes next would be as well.
+    """
+    if all(one.state is State.WAITING for one in answers.values()):
+        return ()
+    return tuple(address for address, one in answers.items() if one.crowded)
 
 
 async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Answer]:
@@ -51,6 +65,10 @@ async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Ans
     refused = {
         one: Answer(State.FAILED, why, link.offers.dsn) for one, why in wanted.refused.items()
     }
+    unasked = {
+        one: Answer(State.WAITING, why, link.offers.dsn, crowded=True)
+        for one, why in wanted.left_over.items()
+    }
     if not wanted.rcpt:
         return refused
     try:
@@ -59,7 +77,7 @@ async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Ans
         raise OutcomeUnknown(f"{link.host}: unknown-outcome: {error}") from error
     except LinkFailed as error:
         raise AttemptFailed(error.reason, f"{link.host}: {error}") from error
-    return {**refused, **answers}
+    return {**refused, **answers, **unasked}
 
 
 class _Transaction:
@@ -132,6 +150,10 @@ class _Transaction:
             raise LinkFailed("unavailable", str(reply))
         if self._expected(reply).positive:
             self._taken.append(address)
+        elif reply.too_many_recipients and self._taken:
+            self._answers[address] = Answer(
+                State.WAITING, str(reply), self._link.offers.dsn, crowded=True
+            )
         else:
             self._answer([address], reply)
 

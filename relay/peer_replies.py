@@ -13,6 +13,7 @@ MAX_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.5 asks for 512
 MAX_LINES: Final = 100  # of one reply
 MAX_TEXT: Final = 500  # characters of a reply that are kept
 
+_ENHANCED: Final = re.compile(r"[245]\.([0-9]{1,3}\.[0-9]{1,3})(?: |$)")  # RFC 2034 §4
 _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 
 
@@ -36,6 +37,16 @@ class PeerReply:
     def refusal(self) -> bool:
         """Whether it was refused, for now or for good (4yz, 5yz)."""
         return self.code >= 400
+
+    @property
+    def too_many_recipients(self) -> bool:
+        """Whether a recipient is refused, perhaps, only for those before it.
+
+        RFC 5321 §4.5.3.1.10: by 452, or as RFC 821 had it by 552; with another enhanced code than
+        X.5.3 (RFC 3463 §3.6) these mean a full mailbox or disk.
+        """
+        enhanced = _ENHANCED.match(self.text)
+        return self.code in {452, 552} and (enhanced is None or enhanced[1] == "5.3")
 
     def __str__(self) -> str:
         return f"{self.code} {self.text}".rstrip()[:MAX_TEXT]

@@ -8,11 +8,13 @@ listed for each (DOMAIN §3.3).
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
+from mailstore.errors import StoreUnavailable
 from relay.conversation import AttemptFailed, Refused, Terms, open_link
 from relay.envelope import Letter
-from relay.handover import Answer, OutcomeUnknown, Stale, transact
+from relay.handover import Answer, OutcomeUnknown, Stale, left_over, transact
 from relay.link import Link
 from relay.queue import State
 from relay.route import Target
@@ -50,17 +52,49 @@ class Peers:
 
         `letter()` makes it anew for each try; generators of octets are closed.  On any failure the
         next target is tried, never clear text and never another name, except where the peer may
-        have the message already.  Raises AttemptFailed, and what reading the message raises.
+        have the message already.  Recipients beyond what the peer takes in one transaction follow
+        in others, on the same connection if it lasts.  Raises AttemptFailed, and what reading the
+        message raises; not once somebody has an answer for good.
         """
         failure = AttemptFailed("no-route", f"{domain} has no host")
         for target in targets:
             try:
-                return await self._try(domain, target, letter)
+                answers = await self._try(domain, target, letter)
             except OutcomeUnknown:
                 raise
             except AttemptFailed as failed:
                 failure = failed
+            else:
+                return await self._follow_up(domain, target, letter, answers)
         raise failure
+
+    async def _follow_up(
+        self,
+        domain: str,
+        target: Target,
+        letter: Callable[[], Letter],
+        answers: Mapping[str, Answer],
+    ) -> Mapping[str, Answer]:
+        """Give it to those who were left over by one transaction in the next (RFC 9422 §4).
+
+        Whatever comes between, what was answered stands, or it would be sent twice.
+        """
+        found = dict(answers)
+        while rest := left_over(answers):
+
+            def narrowed(rest: Sequence[str] = rest) -> Letter:
+                made = letter()
+                return replace(made, envelope=made.envelope.narrowed(rest))
+
+            try:
+                answers = await self._try(domain, target, narrowed)
+            except (AttemptFailed, StoreUnavailable, OSError) as error:
+                answers = {one: Answer(State.WAITING, str(error), found[one].dsn) for one in rest}
+            except asyncio.CancelledError:
+                cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
+                break
+            found |= answers
+        return found
 
     async def close(self) -> None:
         """Take leave of all peers; no message may be under way."""

@@ -46,7 +46,12 @@ class Target:
 
 
 class NoRoute(Exception):
-    """The domain cannot be reached now; `permanent` if it says that it takes no mail (RFC 7505)."""
+    """The domain cannot be reached now; `permanent` if it says that it takes no mail (RFC 7505).
+
+    `reason` is a metric's label.
+    """
+
+    reason = "no-route"
 
     def __init__(self, detail: str, *, permanent: bool = False) -> None:
         super().__init__(detail)

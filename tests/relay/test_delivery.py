@@ -207,13 +207,18 @@ async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Pat
     assert [row.attempts for row in sender.queued()] == [0]
 
 
-async def test_a_domain_that_left_the_list_waits(sender: Sender, peer_folder: Path) -> None:
+async def test_a_domain_that_left_the_list_fails(sender: Sender, peer_folder: Path) -> None:
+    # DOMAIN §3.3: as at submission; the sender is told at once, not in five days.
     async with running(server_tls("a", peer_folder)) as peer:
-        sender.queue("x@gone.mssante.fr")
+        for _ in range(3):
+            sender.queue("x@gone.mssante.fr")
         await sender.deliver(peer.port)
     assert peer.heard == []
-    (row,) = sender.queued()
-    assert "not on the white list" in row.last_error
+    assert [(row.state, row.attempts) for row in sender.queued()] == [("failed", 1)] * 3
+    assert {row.last_error for row in sender.queued()} == {
+        "gone.mssante.fr is not on the white list any more"
+    }
+    assert {one["reason"] for one in sender.attempts()} == {"not-listed"}
 
 
 async def test_a_stalled_conversation_ends_with_the_courier(

@@ -129,19 +129,19 @@ def test_no_parameter_brings_another_along(
 
 
 @pytest.mark.parametrize(
-    ("extensions", "size", "mail_max"),
+    ("extensions", "numbers"),
     [
-        ({}, None, None),
-        ({"size": "", "limits": ""}, None, None),
-        ({"size": "0", "limits": "MAILMAX=0"}, None, None),  # RFC 1870 §4: no limit
-        ({"size": "100", "limits": "RCPTMAX=9 mailmax=7"}, 100, 7),
-        ({"size": "-1", "limits": "MAILMAX"}, None, None),
-        ({"size": "1" * 30, "limits": "MAILMAX=x"}, None, None),
+        ({}, (None, None, None)),
+        ({"size": "", "limits": ""}, (None, None, None)),
+        ({"size": "0", "limits": "MAILMAX=0"}, (None, None, None)),  # RFC 1870 §4: no limit
+        ({"size": "100", "limits": "RCPTMAX=9 mailmax=7"}, (100, 7, 9)),
+        ({"size": "-1", "limits": "MAILMAX RCPTMAX=-1"}, (None, None, None)),
+        ({"size": "1" * 30, "limits": "MAILMAX=x RCPTMAX=0"}, (None, None, None)),
     ],
 )
 def test_offers_with_numbers(
-    extensions: dict[str, str], size: int | None, mail_max: int | None
+    extensions: dict[str, str], numbers: tuple[int | None, int | None, int | None]
 ) -> None:
     found = Offers.of(extensions)
-    assert (found.size, found.mail_max) == (size, mail_max)
+    assert (found.size, found.mail_max, found.rcpt_max) == numbers
     assert found.knows_size == bool(extensions)

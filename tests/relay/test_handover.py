@@ -147,9 +147,9 @@ _THREE: dict[str, tuple[Replies, tuple[str, str, str]]] = {
         {"RCPT": ("550 5.1.1 a", GOOD, "450 4.2.1 c")},
         ("failed 550 5.1.1 a", "delivered 250 2.0.0 taken", "waiting 450 4.2.1 c"),
     ),
-    "too-many": (
-        {"RCPT": (GOOD, "452 4.5.3 b", "452 4.5.3 c")},
-        ("delivered 250 2.0.0 taken", "waiting 452 4.5.3 b", "waiting 452 4.5.3 c"),
+    "full": (
+        {"RCPT": (GOOD, "452 4.2.2 b", "452 4.3.1 c")},
+        ("delivered 250 2.0.0 taken", "waiting 452 4.2.2 b", "waiting 452 4.3.1 c"),
     ),
     "mail-for-good": ({"MAIL": "550 5.7.1 not you"}, ("failed 550 5.7.1 not you",) * 3),
     "mail-for-now": ({"MAIL": "451 4.7.1 no list"}, ("waiting 451 4.7.1 no list",) * 3),

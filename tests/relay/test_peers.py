@@ -18,7 +18,7 @@ from relay.queue import State
 from relay.route import Target
 from tests.support.handing import BODY, Handing, context_of, handing, letter
 from tests.support.operators import ACTIVE, HOST, inbound, trust_space
-from tests.support.scripted import CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
+from tests.support.scripted import ALERT, CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
 from tests.support.waiting import until
 
 CLOSED_PORT = 1  # nobody listens there
@@ -254,21 +254,8 @@ async def test_a_peer_that_refuses_our_certificate(
     assert server.said("MAIL") == []
 
 
-class Alerting(ScriptedPeer):
-    """Answers the first record of TLS with an alert."""
-
-    async def _answer(
-        self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        await super()._answer(line, reader, writer)
-        if line == "STARTTLS":
-            await reader.read(1)
-            writer.write(b"\x15\x03\x03\x00\x02\x02\x28")  # fatal, handshake_failure
-            await writer.drain()
-
-
 async def test_a_tls_alert_is_reported(sender: Handing, peer: ScriptedPeer) -> None:
-    alerting = Alerting(peer.tls, {"STARTTLS": "220 go"})
+    alerting = replace(peer, replies={"HANDSHAKE": ALERT})
     async with running(alerting) as server, sender.peers() as peers:
         with pytest.raises(
             AttemptFailed, match=r"(?i)TLS failed.*alert handshake failure"

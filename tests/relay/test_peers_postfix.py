@@ -86,3 +86,25 @@ async def test_postfix_takes_messages_and_reports_success(tmp_path: Path) -> Non
         assert sum(one.endswith(body) for one in stored) == 2
     # One connection to look, one for all messages.
     assert log.count("]: connect from") == 2
+
+
+async def test_postfix_with_a_limit_gets_all_recipients_at_once(tmp_path: Path) -> None:
+    # RFC 5321 §4.5.3.1.10; Postfix answers 452 4.5.3 and offers no LIMITS.
+    to = [f"r{n}@b.mssante.fr" for n in range(12)]
+    with postfix("b.mssante.fr", shows="b", smtpd_recipient_limit=5) as server:
+        peers = Peers(terms(tmp_path, "a"))
+        try:
+            found = await peers.hand_over(
+                "b.mssante.fr", [Target(HOST, server.port)], letter(*to, body=LETTER)
+            )
+        finally:
+            await peers.close()
+        assert found.keys() == set(to)
+        assert {one.state for one in found.values()} == {State.DELIVERED}
+        await until(lambda: len(server.messages()) >= len(to))
+        await until(lambda: "disconnect from" in server.log())
+        stored, log = server.messages(), server.log()
+    assert sum(one.endswith(LETTER) for one in stored) == len(to)
+    assert log.count("]: connect from") == 1
+    assert log.count(", nrcpt=5 ") == 2
+    assert log.count(", nrcpt=2 ") == 1

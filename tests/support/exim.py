@@ -1,13 +1,17 @@
-"""A real Exim as another operator: what it is given on loopback it relays with its certificate.
+"""A real Exim as another operator, sending or receiving.
 
-It verifies the name of the server.  Its log says of each delivery whether commands were pipelined
-(`L`) and whether the message went by BDAT (`K`).
+What the one is given on loopback it relays with its certificate; it verifies the name of the
+server.  Its log says of each delivery whether commands were pipelined (`L`) and whether the message
+went by BDAT (`K`).  The other demands a certificate of an authority that it trusts (Exim's
+`tls_verify_hosts`), and puts all mail for its domain into one Maildir.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from mssante_operator.testbed.credential import Credential
+from mssante_operator.testbed.hierarchy import Hierarchy
 from tests.support import machine
 from tests.support.daemon import free_endpoint
 
@@ -63,6 +67,57 @@ begin retry
 * * F,1h,1m
 """
 
+_RECEIVING = """\
+primary_hostname = smtp.a.mssante.fr
+exim_path = /opt/usr/sbin/exim4
+daemon_smtp_ports = {port}
+local_interfaces = 127.0.0.1
+log_selector = +pipelining +8bitmime +smtp_connection +tls_cipher +tls_certificate_verified
+notifier_socket =
+keep_environment = LD_LIBRARY_PATH
+message_size_limit = {size}
+recipients_max = {recipients}
+smtp_accept_max_per_connection = {messages}
+smtputf8_advertise_hosts = *
+chunking_advertise_hosts = {chunking}
+dsn_advertise_hosts = *
+host_lookup =
+rfc1413_hosts =
+tls_advertise_hosts = *
+tls_certificate = /etc/pki/shown.pem
+tls_privatekey = /etc/pki/shown.key
+tls_verify_certificates = /etc/pki/authorities.pem
+tls_verify_hosts = *
+acl_smtp_mail = under_tls
+acl_smtp_rcpt = ours
+
+begin acl
+under_tls:
+  deny ! encrypted = *
+  deny ! verify = certificate
+  accept
+ours:
+  deny ! domains = a.mssante.fr
+  deny local_parts = nobody
+       message = no such mailbox
+  accept
+
+begin routers
+box:
+  driver = accept
+  transport = maildir
+
+begin transports
+maildir:
+  driver = appendfile
+  maildir_format
+  directory = /var/mail/box
+  user = Debian-exim
+
+begin retry
+* * F,1h,1m
+"""
+
 
 def missing() -> str:
     """Why no Exim can run here, empty if one can."""
@@ -81,16 +136,57 @@ class Exim:
         path = self.machine.root / "var/log/exim4/mainlog"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def messages(self) -> list[bytes]:
+        """What its Maildir holds, with the line ends of the wire; its own trace fields on top."""
+        found = sorted((self.machine.root / "var/mail/box/new").glob("*"))
+        return [path.read_bytes().replace(b"\n", b"\r\n") for path in found]
+
 
 @contextmanager
 def exim(shows: str, peer: int, *, chunking: bool = True) -> Iterator[Exim]:
     """Run an Exim with the certificate of operator `shows`, that relays to a port of loopback."""
-    port = int(free_endpoint().rpartition(":")[2])
+    values = {"peer": peer, "chunking": "*" if chunking else ""}
     with machine.machine(_PACKAGE, {"Debian-exim": _USER}) as made:
         made.credentials(shows, _USER)
-        values = {"port": port, "peer": peer, "chunking": "*" if chunking else ""}
-        made.write("/etc/exim4/exim4.conf", _CONFIGURATION.format_map(values))
-        for folder in ("/var/spool/exim4", "/var/log/exim4", "/run/exim4"):
-            made.mkdir(folder, _USER)
-        with made.running(f"/opt/{_PROGRAM}", "-bdf", port=port):
-            yield Exim(port, made)
+        with _running(made, _CONFIGURATION, values) as started:
+            yield started
+
+
+@contextmanager
+def receiving_exim(
+    shown: Credential,
+    issuer: Hierarchy,
+    trusted: Hierarchy,
+    *,
+    size: int = 50_000_000,
+    recipients: int = 1000,
+    messages: int = 1000,
+    chunking: bool = True,
+) -> Iterator[Exim]:
+    """Run an Exim for a.mssante.fr, for whom has a certificate of `trusted` and for nobody else.
+
+    It takes messages of `size` octets for so many recipients, and so many on a connection, at most.
+    """
+    values = {
+        "size": size,
+        "recipients": recipients,
+        "messages": messages,
+        "chunking": "*" if chunking else "",
+    }
+    with machine.machine(_PACKAGE, {"Debian-exim": _USER}) as made:
+        made.identity(shown, issuer, trusted, _USER)
+        made.mkdir("/var/mail", _USER)
+        with _running(made, _RECEIVING, values) as started:
+            yield started
+
+
+@contextmanager
+def _running(
+    made: machine.Machine, configuration: str, values: Mapping[str, object]
+) -> Iterator[Exim]:
+    port = int(free_endpoint().rpartition(":")[2])
+    made.write("/etc/exim4/exim4.conf", configuration.format_map({"port": port, **values}))
+    for folder in ("/var/spool/exim4", "/var/log/exim4", "/run/exim4"):
+        made.mkdir(folder, _USER)
+    with made.running(f"/opt/{_PROGRAM}", "-bdf", port=port):
+        yield Exim(port, made)

@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 
 from mssante_operator.bootstrap import write_identity
+from mssante_operator.testbed.credential import Credential
+from mssante_operator.testbed.hierarchy import Hierarchy
 from tests.support.daemon import federation
 from tests.support.waiting import until_now
 
@@ -79,10 +81,16 @@ class Machine:
 
     def credentials(self, name: str, owner: int = 0) -> None:
         """The certificate of an operator of the federation in /etc/pki, and whom it trusts."""
-        trusted = federation().space.hierarchy
+        ours = federation().space.hierarchy
+        self.identity(federation().operators[name], ours, ours, owner)
+
+    def identity(
+        self, shown: Credential, issuer: Hierarchy, trusted: Hierarchy, owner: int
+    ) -> None:
+        """A certificate in /etc/pki, and the authorities that it trusts."""
         folder = self.root / "etc" / "pki"
         folder.mkdir(parents=True)
-        write_identity(federation().operators[name], trusted, folder, "shown")
+        write_identity(shown, issuer, folder, "shown")
         authorities = trusted.root.certificate_pem + trusted.intermediate.certificate_pem
         (folder / "authorities.pem").write_bytes(authorities)
         for path in folder.iterdir():

@@ -146,8 +146,13 @@ def started(
 
 
 @contextmanager
-def postfix(domain: str, shows: str, routes: Mapping[str, str] | None = None) -> Iterator[Postfix]:
-    """Run a Postfix for `domain` with the certificate of operator `shows`; `routes` by domain."""
+def postfix(
+    domain: str, shows: str, routes: Mapping[str, str] | None = None, **settings: int | str
+) -> Iterator[Postfix]:
+    """Run a Postfix for `domain` with the certificate of operator `shows`; `routes` by domain.
+
+    `settings` are of main.cf.
+    """
     known, endpoint, to = federation(), free_endpoint(), routes or {}
     names = ", ".join(f"smtp.{one}" for one in to) or "hostname"
     entries = [
@@ -156,6 +161,7 @@ def postfix(domain: str, shows: str, routes: Mapping[str, str] | None = None) ->
     ]
     transports = ", ".join(entries) or "{{void.invalid = error:}}"
     main = _MAIN.replace("SERVERS", names).replace("TRANSPORTS", transports)
+    main += "".join(f"{name} = {value}\n" for name, value in settings.items())
     master = MASTER.format(endpoint=endpoint)
     hierarchy = known.space.hierarchy
     with started(domain, known.operators[shows], hierarchy, main, master) as folder:

@@ -1,6 +1,7 @@
 """A peer operator that misbehaves on demand: an SMTP server whose every reply can be set."""
 
 import asyncio
+import os
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -14,7 +15,10 @@ CLOSE = "close"  # hang up instead of replying
 STALL = "stall"  # never reply
 ENDLESS = "endless"  # a reply whose lines never end
 ENDLESS_LINE = "endless line"  # a reply of one line that never ends
+ALERT = "alert"  # an alert in clear text instead of a reply, which ends TLS
 GOOD = ""  # the reply that a peer in order gives
+
+_RECORD = b"\x15\x03\x03\x00\x02\x02\x28"  # fatal, handshake_failure (RFC 8446 §6)
 
 
 class HangUp(Exception):
@@ -24,6 +28,8 @@ class HangUp(Exception):
 @dataclass
 class ScriptedPeer:
     """`replies` by command word (`.` is the end of a message), tried before the good ones.
+
+    `CONNECT` is the greeting, `HANDSHAKE` comes instead of TLS, and `BODY` amid a message.
 
     A tuple of them is for one occurrence after the other, and for those behind it is the good one.
     A reply that ends with `close` hangs up when it has been said.  `injected` follows the reply to
@@ -80,6 +86,10 @@ class ScriptedPeer:
             await self._say(writer, reply or "\r\n".join(["250-peer", *_multi(offers)]))
         elif word == "STARTTLS" and self.tls is not None:
             await self._say(writer, reply or "220 go", behind=self.injected)
+            if fault := self._scripted("HANDSHAKE"):
+                await reader.read(1)
+                await self._say(writer, fault)
+                await self._say(writer, STALL)
             if not reply:
                 await writer.start_tls(self.tls)
                 secured = writer.get_extra_info("ssl_object")
@@ -87,18 +97,29 @@ class ScriptedPeer:
         elif word == "DATA":
             await self._say(writer, reply or "354 go")
             if not reply or reply.startswith("354"):
-                self.messages.append(await _until_dot(reader))
-                await self._say(writer, self._scripted(".") or "250 2.0.0 taken")
+                await self._message(reader, writer)
         else:
             await self._say(writer, reply or ("221 bye" if word == "QUIT" else "250 2.0.0 ok"))
         if word == "QUIT":
             raise HangUp
+
+    async def _message(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if fault := self._scripted("BODY"):
+            await reader.readexactly(1000)
+            await self._say(writer, fault)
+        self.messages.append(await _until_dot(reader))
+        await self._say(writer, self._scripted(".") or "250 2.0.0 taken")
 
     async def _chunk(
         self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """A chunk; a message is in `messages` as its chunks come, one entry each."""
         _, size, *last = line.split(" ")
+        if fault := self._scripted("BODY"):
+            await reader.readexactly(1000)
+            await self._say(writer, fault)
+            await reader.readexactly(int(size) - 1000)
+            return
         self.messages.append(await reader.readexactly(int(size)))
         reply = self._scripted("BDAT")
         if last:
@@ -106,7 +127,9 @@ class ScriptedPeer:
         await self._say(writer, reply or "250 2.0.0 taken")
 
     async def _say(self, writer: asyncio.StreamWriter, reply: str, behind: bytes = b"") -> None:
-        if reply == STALL:
+        if reply == ALERT:
+            os.write(writer.get_extra_info("socket").fileno(), _RECORD)
+        if reply in {STALL, ALERT}:
             await asyncio.Event().wait()
         while reply in {ENDLESS, ENDLESS_LINE}:
             writer.write(b"250-more\r\n" * 100 if reply == ENDLESS else b"250 more" * 100)

@@ -1,12 +1,14 @@
 """Operator B's outbound side in the test's process: a store, a queue, couriers on demand."""
 
 import asyncio
+import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dns.asyncresolver
 
@@ -18,6 +20,8 @@ from relay.delivery import Courier, Services, Settings
 from relay.journal import Journal
 from relay.perimeter import Perimeter
 from relay.queue import QueueItem, enqueue
+from relay.queue_control import Retry, work_through
+from relay.queue_filter import Filter
 from relay.retry import RetryPolicy
 from relay.route import Router, Target
 from tests.support.listed import Listed, listing
@@ -59,7 +63,24 @@ class Sender:
         with self.store.database.read() as connection:
             return listing(connection, 100)
 
-    def courier(self, routes: dict[str, Target], identity: str = "b") -> Courier:
+    def retry(self) -> None:
+        """Make due at once whatever waits."""
+        for _ in work_through(self.store.database, Retry(), Filter(), runtime.clock):
+            pass
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """What the journal says of attempts so far."""
+        self.journal.close()
+        self.journal = Journal(self.folder / "trace", runtime.clock)
+        files = sorted((self.folder / "trace").rglob("*.jsonl"))
+        lines = [line for path in files for line in path.read_text().splitlines()]
+        return [
+            one
+            for one in map(json.loads, filter(None, lines))
+            if one["event"] == "delivery.attempted"
+        ]
+
+    def courier(self, routes: Mapping[str, Target], identity: str = "b") -> Courier:
         space = trust_space()
         context = tls.client_context(space.identity(identity, self.folder), space.trust)
         resolver = dns.asyncresolver.Resolver(configure=False)
@@ -78,19 +99,22 @@ class Sender:
             ),
         )
 
-    async def deliver(self, port: int, *, attempts: int = 1) -> None:
-        """Hand what is queued to the peer on `port` until each was attempted so often."""
+    async def deliver(self, to: int | Mapping[str, Target], *, attempts: int = 1) -> None:
+        """Hand what is queued to the peers, or the one on a port, until each was tried so often."""
         stop = asyncio.Event()
-        routes = {row.domain: Target(HOST, port) for row in self.queued()}
+        routes = {d: Target(HOST, to) for d in self._domains()} if isinstance(to, int) else to
         running_courier = asyncio.create_task(self.courier(routes).run(stop))
         await until(
             lambda: all(
-                row.attempts >= attempts and (row.state == "failed" or row.last_error)
+                row.state == "failed" or (row.attempts >= attempts and not row.in_flight)
                 for row in self.queued()
             )
         )
         stop.set()
         await running_courier
+
+    def _domains(self) -> set[str]:
+        return {row.domain for row in self.queued()}
 
 
 @contextmanager
