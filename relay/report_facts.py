@@ -26,6 +26,7 @@ class Cause(StrEnum):
     TOO_BIG = "message too big"
     FORM = "form of the message"
     UNREACHABLE = "server not reached"
+    UNCERTAIN = "not confirmed by the server"
     UNSAFE = "server not trusted"
     NOT_LISTED = "domain not on the white list"
     REFUSED = "refused by policy"

@@ -46,6 +46,8 @@ _REASONS: Final[Mapping[str, tuple[str, Cause]]] = MappingProxyType(
         "tls": ("7.5", Cause.UNSAFE),
         "server": ("7.5", Cause.UNSAFE),
         "not-listed": ("7.1", Cause.NOT_LISTED),
+        "protocol": ("5.0", Cause.OTHER),
+        "unknown-outcome": ("4.2", Cause.UNCERTAIN),  # it broke after all of the message was sent
         "expired": ("4.7", Cause.UNREACHABLE),  # RFC 3463 §3.5
         "dropped": ("0.0", Cause.DROPPED),
     }

@@ -85,6 +85,10 @@ FRENCH: Final = Language(
                     " destinataire autrement."
                 ),
             ),
+            Cause.UNCERTAIN: (
+                "Le serveur du destinataire a reçu ce message sans confirmer qu'il l'a accepté.",
+                "Demandez au destinataire s'il l'a, avant de le renvoyer.",
+            ),
             Cause.UNSAFE: (
                 "Le serveur du destinataire n'a pas prouvé son identité comme MSSanté l'exige.",
                 (
@@ -172,6 +176,10 @@ ENGLISH: Final = Language(
                     "There will be no more tries. Send the message again later, or reach the"
                     " recipient by other means."
                 ),
+            ),
+            Cause.UNCERTAIN: (
+                "The recipient's server received this message without confirming that it took it.",
+                "Ask the recipient whether it is there before you send it again.",
             ),
             Cause.UNSAFE: (
                 "The recipient's server did not prove its identity as MSSanté demands.",

@@ -83,6 +83,8 @@ def test_what_is_no_refusal_falls_back_on_the_fate(text: str) -> None:
         ("server-name", "4.7.5", "5.7.5", Cause.UNSAFE),
         ("server-chain", "4.7.5", "5.7.5", Cause.UNSAFE),
         ("not-listed", "4.7.1", "5.7.1", Cause.NOT_LISTED),
+        ("protocol", "4.5.0", "5.5.0", Cause.OTHER),
+        ("unknown-outcome", "4.4.2", "5.4.2", Cause.UNCERTAIN),
         ("dropped", "4.0.0", "5.0.0", Cause.DROPPED),
         ("store", "4.0.0", "5.0.0", Cause.OTHER),
     ],
