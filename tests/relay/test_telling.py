@@ -4,126 +4,23 @@ RFC 3461 §5.2, DOMAIN §9.29, §9.31: failures and delays unless NOTIFY says ot
 it asks; never in answer to a report; and never a record without its report.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from random import Random
 
 import pytest
 from sqlalchemy import update
 
 import relay.telling
-from mailstore.blobs import FileBlobStore
-from mailstore.bodies import Bodies
 from mailstore.database import Database
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.messages import list_entries
-from mailstore.sealing import Form
-from relay.acceptance import Store, commit
-from relay.address import parse_address
-from relay.ending import Ending, ending
-from relay.ids import RANDOM_OCTETS, new_id
-from relay.ledger import Batch, Ledger
-from relay.parameters import MailParameters, Notify, RcptParameters, Return
-from relay.queue import Claim, Outcome, State, claim
+from relay.parameters import MailParameters, Notify, Return
+from relay.queue import Outcome, State, claim
 from relay.queue_schema import deliveries
-from relay.retry import RetryPolicy
-from relay.telling import Teller
-from relay.transaction import Submission
 from tests.support.clock import NOW
-from tests.support.reports import ReadReport, read_report
+from tests.support.office import BODY, CLAIRE, POSTMASTER, TO, Office
 
-CLAIRE, POSTMASTER = "claire.martin@a.mssante.fr", "courrier@a.mssante.fr"
-TO = "dr@b.mssante.fr"
-BODY = b"From: <claire.martin@a.mssante.fr>\r\nSubject: le secret\r\n\r\nSIDA\r\n"
 REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 LATER = Outcome(State.WAITING, "451 4.3.0 later")
-RETRY = RetryPolicy()
-RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
-
-
-class Office:
-    """A store with a sender and a postmaster, and the ledger of a courier."""
-
-    def __init__(self, folder: Path, database: Database) -> None:
-        self.store = Store(Bodies(FileBlobStore(folder / "blobs", Form()), database), database)
-        self.chance = Random(1)
-        with database.write() as connection:
-            add_domain(connection, "a.mssante.fr", now=NOW)
-            for address in (CLAIRE, POSTMASTER):
-                add_mailbox(connection, address, MailboxType.PER, RPPS, now=NOW)
-        self.teller = Teller(
-            self.store, "smtp.a.mssante.fr", parse_address(POSTMASTER), RETRY.life, self.new_id
-        )
-        self.ledger = Ledger("node:1", RETRY, self.chance, self.teller)
-
-    def new_id(self) -> str:
-        return new_id(NOW, self.chance.randbytes(RANDOM_OCTETS))
-
-    def send(
-        self,
-        *notify: Notify,
-        sender: str | None = CLAIRE,
-        body: bytes = BODY,
-        parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
-    ) -> Claim:
-        """Queue a message and take it on."""
-        draft = self.store.blobs.draft()
-        draft.write(body)
-        to = parse_address(TO)
-        asked = {to: RcptParameters(frozenset(notify))} if notify else {}
-        submission = Submission(
-            id=self.new_id(),
-            session="0" * 32,
-            peer="local",
-            sender=parse_address(sender) if sender else None,
-            received_at=NOW,
-            trace=b"",
-            draft=draft,
-            parameters=parameters,
-            remote={to.domain: (to,)},
-            asked=asked,
-        )
-        assert commit(self.store, [submission], NOW) == [None]
-        with self.store.database.write() as connection:
-            (taken,) = claim(
-                connection,
-                owner="node:1",
-                now=NOW,
-                lease=timedelta(days=9),
-                limit=1,
-                wait=lambda _: timedelta(minutes=1),
-            )
-        return taken
-
-    def conclude(
-        self, taken: Claim, outcomes: Mapping[str, Outcome], *, after: timedelta
-    ) -> State | None:
-        """Settle it as the courier does."""
-        now = NOW + after
-        done = ending(
-            taken, outcomes, error="no host answered", reason="connection", now=now, policy=RETRY
-        )
-        return self.settle(done)
-
-    def settle(self, done: Ending) -> State | None:
-        reports = self.teller.prepare([done], done.at)
-        with self.store.database.write() as connection:
-            (state,) = self.ledger.write(connection, Batch([done], reports), done.at).states
-        return state
-
-    def mail(self, address: str) -> list[ReadReport]:
-        """The reports in a mailbox."""
-        with self.store.database.read() as connection:
-            mailbox = get_mailbox(connection, address)
-            found = list_entries(connection, mailbox.id)
-        octets = []
-        for entry in found:
-            assert entry.message.sender == ""
-            with self.store.blobs.open(entry.message.blob) as body:
-                octets.append(body.read())
-        return [read_report(one) for one in octets]
 
 
 @pytest.fixture
