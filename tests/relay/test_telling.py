@@ -13,11 +13,14 @@ from sqlalchemy import update
 
 import relay.telling
 from mailstore.database import Database
+from mailstore.drafts import Draft
+from mailstore.errors import StoreUnavailable
+from relay.ending import ending
 from relay.parameters import MailParameters, Notify, Return
-from relay.queue import Outcome, State, claim
+from relay.queue import Outcome, State
 from relay.queue_schema import deliveries
 from tests.support.clock import NOW
-from tests.support.office import BODY, CLAIRE, POSTMASTER, TO, Office
+from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 
 REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 LATER = Outcome(State.WAITING, "451 4.3.0 later")
@@ -87,15 +90,7 @@ def test_the_delay_is_told_once(office: Office) -> None:
     assert office.conclude(taken, {TO: LATER}, after=LATE) is State.WAITING
     (row,) = office.mail(CLAIRE)
     assert row.recipients[0]["Action"] == "delayed"
-    with office.store.database.write() as connection:
-        (again,) = claim(
-            connection,
-            owner="node:1",
-            now=NOW + LATE,
-            lease=timedelta(days=9),
-            limit=1,
-            wait=lambda _: timedelta(minutes=1),
-        )
+    (again,) = office.take(NOW + LATE)
     office.conclude(again, {TO: LATER}, after=LATE + SOON)
     assert len(office.mail(CLAIRE)) == 1
 
@@ -132,3 +127,50 @@ def test_a_report_that_cannot_be_written_does_not_stop_the_record(
     monkeypatch.setattr(relay.telling, "report_of", fail)
     assert office.conclude(office.send(), {TO: REFUSED}, after=SOON) is State.FAILED
     assert office.mail(CLAIRE) == []
+
+
+def test_a_report_with_a_sender_that_failed_is_the_postmasters(office: Office) -> None:
+    # Against RFC 8098 §3, but programs do it: nobody else would hear of it.
+    mdn = b"Content-Type: multipart/report; report-type=disposition-notification; boundary=x\r\n"
+    office.conclude(office.send(body=mdn + BODY), {TO: REFUSED}, after=SOON)
+    assert office.mail(CLAIRE) == []
+    assert len(office.mail(POSTMASTER)) == 1
+
+
+def test_another_operators_sender_is_told_by_the_queue(office: Office) -> None:
+    office.conclude(office.send(sender="x@c.mssante.fr"), {TO: REFUSED}, after=SOON)
+    assert office.mail(POSTMASTER) == []
+    (queued,) = office.take(NOW + SOON)
+    assert (queued.sender, queued.recipients) == ("", ("x@c.mssante.fr",))
+    assert office.read(queued.blob).recipients[0]["Status"] == "5.1.1"
+
+
+@pytest.mark.parametrize("fails", ["open", "prepare"])
+def test_where_the_store_fails_nothing_is_left_of_what_was_written(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    big = BODY + b"0123456789abcdef\r\n" * 20_000
+    full = MailParameters(ret=Return.FULL)
+    endings = [
+        ending(taken, {TO: REFUSED}, error="", reason="refused", now=NOW, policy=RETRY)
+        for taken in (office.send(body=big, parameters=full), office.send(body=b"A: b\r\n" + big))
+    ]
+    kept = {path for path in tmp_path.rglob("*") if path.is_file()}
+    if fails == "open":
+        made = iter([office.store.blobs.draft()])
+
+        def draft() -> Draft:
+            for one in made:
+                return one
+            raise StoreUnavailable("the disk is full")
+
+        monkeypatch.setattr(office.store.blobs, "draft", draft)
+    else:
+
+        def prepare(_: object) -> None:
+            raise StoreUnavailable("the keys are gone")
+
+        monkeypatch.setattr(office.store.blobs, "prepare", prepare)
+    with pytest.raises(StoreUnavailable):
+        office.teller.prepare(endings, NOW)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept

@@ -1,7 +1,7 @@
 """A store with a sender and a postmaster, whose mail a courier's ledger settles and tells of."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -59,16 +59,20 @@ class Office:
     ) -> Claim:
         """Queue a message and take it on."""
         self.queue(*notify, sender=sender, body=body, parameters=parameters)
+        (taken,) = self.take()
+        return taken
+
+    def take(self, now: datetime = NOW) -> list[Claim]:
+        """Take on what is due."""
         with self.store.database.write() as connection:
-            (taken,) = claim(
+            return claim(
                 connection,
                 owner="node:1",
-                now=NOW,
+                now=now,
                 lease=timedelta(days=9),
-                limit=1,
+                limit=10,
                 wait=lambda _: timedelta(minutes=1),
             )
-        return taken
 
     def queue(
         self,
@@ -119,9 +123,10 @@ class Office:
         with self.store.database.read() as connection:
             mailbox = get_mailbox(connection, address)
             found = list_entries(connection, mailbox.id)
-        octets = []
-        for entry in found:
-            assert entry.message.sender == ""
-            with self.store.blobs.open(entry.message.blob) as body:
-                octets.append(body.read())
-        return [read_report(one) for one in octets]
+        assert all(entry.message.sender == "" for entry in found)
+        return [self.read(entry.message.blob) for entry in found]
+
+    def read(self, blob: str) -> ReadReport:
+        """A report in the store."""
+        with self.store.blobs.open(blob) as body:
+            return read_report(body.read())
