@@ -285,6 +285,8 @@ def settle(
             lease_until=None,
             last_error=error[:500],
             delay_told=done.delay_told or told,
+            # When it failed, by which its row is removed at last (`relay.queue_failed`).
+            **({"due": now} if over else {}),
         )
     )
     return state
