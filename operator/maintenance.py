@@ -1,7 +1,7 @@
 """The maintenance process: keeps white list and revocation lists current, answers admin HTTP.
 
-It also prunes the traces that are older than they must be kept (DOMAIN §9.60), and frees what no
-message needs.
+It also prunes the traces that are older than they must be kept (DOMAIN §9.60), takes what failed
+long ago out of the queue, and frees what no message needs.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from whitelist.trust import TrustStore
 
 from . import admin, runtime
 from .crl_refresh import CrlRefresher
+from .forgetting import Forgetting
 from .launch import Launch
 from .lifeline import Orders
 from .monitor import Monitor
@@ -46,6 +47,8 @@ async def run_maintenance(
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
     spool = runtime.open_spool(settings, store)
     tidying = Tidying(store, settings.storage.gc_hours * 3600)
+    journal = runtime.open_journal(settings, "maintenance")
+    forgetting = Forgetting(store.database, journal, timedelta(days=settings.outbound.failed_days))
     monitor = Monitor(settings, perimeter, store.database, refresher, crls, spool)
     tasks = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
@@ -53,6 +56,7 @@ async def run_maintenance(
         asyncio.create_task(_watch_alarms(monitor)),
         asyncio.create_task(spool.watch()),
         asyncio.create_task(tidying.run()),
+        asyncio.create_task(forgetting.run()),
         asyncio.create_task(
             _prune_traces(
                 runtime.storage_folder(settings) / journal_folder.NAME, settings.trace.keep_days
@@ -63,6 +67,7 @@ async def run_maintenance(
     await admin.serve(monitor, listening, orders)
     for task in tasks:
         task.cancel()
+    journal.close()
     store.close()
 
 

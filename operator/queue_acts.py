@@ -19,6 +19,7 @@ from relay.queue_drop import Drop
 from relay.queue_filter import Filter
 from relay.queue_pauses import forget_dead, pause, resume
 from relay.queue_rules import Rule, Scope, add_rule, remove_rule
+from relay.telling import Teller
 from relay.wakeup import announce, signal
 
 from . import runtime
@@ -39,10 +40,14 @@ class QueueRefused(Exception):
 
 @dataclass(slots=True)
 class Tally:
-    """What an act came to: deliveries changed and left because in flight; their destinations."""
+    """What an act came to: deliveries changed and left because in flight; their destinations.
+
+    `reports` are those to the senders of what was dropped.
+    """
 
     changed: int = 0
     in_flight: int = 0
+    reports: int = 0
     domains: set[str] = field(default_factory=set)
 
 
@@ -51,6 +56,7 @@ class Desk:
     """From where somebody steers; `reason` is '' where none was given."""
 
     store: Store
+    teller: Teller
     journal: Journal
     actor: Actor
     reason: str
@@ -70,8 +76,15 @@ class Desk:
                 tally.changed += len(done.touched)
                 tally.in_flight += done.in_flight
                 domains = {one.domain for one in done.touched}
+                tally.reports += sum(bool(one.report) for one in done.touched)
                 for one in done.touched:
-                    self.record(event, message=one.message_id, delivery=one.id, domain=one.domain)
+                    self.record(
+                        event,
+                        message=one.message_id,
+                        delivery=one.id,
+                        domain=one.domain,
+                        report=one.report,
+                    )
                 if isinstance(act, Retry) and domains - tally.domains:
                     with database.write() as connection:
                         forget_dead(connection, sorted(domains))
@@ -84,6 +97,7 @@ class Desk:
                 filters=wanted.texts,
                 deliveries=tally.changed,
                 in_flight=tally.in_flight,
+                reports=tally.reports if isinstance(act, Drop) else None,
             )
         return tally
 
@@ -139,7 +153,17 @@ def open_desk(settings: Settings, actor: Actor, reason: str) -> Iterator[Desk]:
     with closing(runtime.open_store(settings)) as store:
         journal = runtime.open_journal(settings, "command")
         with closing(journal):
-            yield Desk(store, journal, actor, reason, runtime.clock)
+            yield Desk(store, _teller(settings, store), journal, actor, reason, runtime.clock)
+
+
+def _teller(settings: Settings, store: Store) -> Teller:
+    return Teller(
+        store,
+        settings.operator.hostname,
+        runtime.postmaster(settings),
+        runtime.retry_policy(settings).life,
+        runtime.make_id,
+    )
 
 
 def _check_user(settings: Settings) -> None:

@@ -244,6 +244,12 @@ class Outbound(Section):
     retry_first_seconds: Seconds = Field(60.0, description="Wait after the first failed attempt.")
     retry_longest_seconds: Seconds = Field(3600.0, description="Longest wait between attempts.")
     life_hours: Seconds = Field(120.0, description="Time after which a message is given up.")
+    failed_days: Count = Field(
+        30,
+        le=36_500,
+        description="Days that a message which failed stays in the queue, to be seen and tried "
+        "again by hand; its sender was told when it failed.",
+    )
     delay_warning_hours: Seconds = Field(
         4.0, description="Time after which the sender of a message is told that it still waits."
     )

@@ -67,7 +67,7 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Became:
-    """What became of one recipient, by the attempt that ended just now.
+    """What became of one recipient, by the attempt that ended just now, or by an operator.
 
     `notify` and `orcpt` are as the queue keeps them, `state` is the recipient's.  `reply` is what
     its peer said to it, or if there was no answer the error of the attempt, and then `reason` the
@@ -134,11 +134,13 @@ def report_of(
     report_id: str,
     now: datetime,
     full_limit: int = FULL_LIMIT,
+    home: str = "",
 ) -> ReportFacts | None:
     """The facts of the report that is due to the sender, or None.
 
     `became` is of those whose fate has changed: who is named again is told again.  The postmaster
-    who writes is that of the domain here: the sender's, or a recipient's with a mailbox of ours.
+    who writes is that of the domain here: the sender's, or a recipient's with a mailbox of ours;
+    where neither is ours, that of `home`.
     """
     told = tuple(recipient for one in became if (recipient := _told(one)) is not None)
     if not told or original.is_report:
@@ -146,10 +148,11 @@ def report_of(
     failed = any(recipient.action is Action.FAILED for recipient in told)
     full = original.ret == Return.FULL and failed and original.size <= full_limit
     at_home = told[0].address if any(one.here for one in became) else original.sender or ""
+    here = at_home.rpartition("@")[2] if "@" in at_home else hostname
     return ReportFacts(
         hostname=hostname,
         message_id=report_id,
-        domain=at_home.rpartition("@")[2] if "@" in at_home else hostname,
+        domain=home or here,
         to=original.sender or "",
         at=now,
         arrival=original.arrival,

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from relay.queue import Claim, Outcome, State, Waiting
+from relay.envelope import EnvelopeRecipient
+from relay.queue import Claim, Outcome, State
 from relay.retry import RetryPolicy
 
 
@@ -25,10 +26,10 @@ class Ending:
     error: str
     reason: str
     at: datetime
-    delivered: tuple[Waiting, ...]
-    failed: tuple[Waiting, ...]
-    expired: tuple[Waiting, ...]
-    late: tuple[Waiting, ...]
+    delivered: tuple[EnvelopeRecipient, ...]
+    failed: tuple[EnvelopeRecipient, ...]
+    expired: tuple[EnvelopeRecipient, ...]
+    late: tuple[EnvelopeRecipient, ...]
 
 
 def ending(
@@ -42,7 +43,7 @@ def ending(
 ) -> Ending:
     """What became of a claim's recipients; those without an outcome wait."""
 
-    def those(state: State) -> tuple[Waiting, ...]:
+    def those(state: State) -> tuple[EnvelopeRecipient, ...]:
         return tuple(
             one
             for one in claim.waiting

@@ -12,7 +12,7 @@ from typing import Final
 
 from relay.acceptance import Store
 from relay.conversation import AttemptFailed, Terms
-from relay.envelope import Envelope, EnvelopeRecipient, Letter
+from relay.envelope import Envelope, Letter
 from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome
@@ -61,7 +61,7 @@ class Handing:
         progress.step("conversation")
         envelope = Envelope(
             taken.sender,
-            tuple(EnvelopeRecipient(one.address, one.notify, one.orcpt) for one in taken.waiting),
+            taken.waiting,
             taken.smtputf8,
             taken.envid,
             taken.ret,

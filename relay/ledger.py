@@ -181,7 +181,7 @@ class Ledger:
             told=bool(ending.late),
         )
         if state is not None and report is not None:
-            self.teller.keep(connection, report, now)
+            self.teller.keep(connection, [report], now)
         return state
 
     def _take_on(self, connection: Connection, batch: Batch, now: datetime) -> list[Claim]:

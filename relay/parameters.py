@@ -173,6 +173,13 @@ def decode_xtext(text: str) -> str:
     return _HEXCHAR.sub(lambda found: chr(int(found[1], 16)), text)
 
 
+def encode_xtext(text: str) -> str:
+    """Printable US-ASCII as xtext (RFC 3461 §4).  Raises SyntaxRefused for any other text."""
+    if not all(" " <= char <= "~" for char in text):
+        raise SyntaxRefused("Not printable US-ASCII")
+    return "".join(f"+{ord(char):02X}" if char in " +=" else char for char in text)
+
+
 def decode_orcpt(value: str) -> str:
     """ORCPT as a report writes it: its type, and the address in 7 bits (RFC 3464 §2.3.1).
 

@@ -1,8 +1,8 @@
 """The outbound queue: one narrow row per message and destination domain, worked on under leases.
 
 Truth is on disk.  An attempt is recorded before it is made, so that a crash never hammers a peer
-(DESIGN §2.6); a lease keeps other delivery processes away until it lapses.  Nothing is dropped:
-what a peer refuses for good, or what outlives the queue's life, stays visible in state `failed`.
+(DESIGN §2.6); a lease keeps other delivery processes away until it lapses.  What a peer
+refuses for good, or what outlives the queue's life, stays visible in state `failed` for long.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +25,7 @@ from sqlalchemy import (
 from mailstore.dialect import not_by_index, skip_locked
 from mailstore.identifiers import MailboxType
 from mailstore.schema import messages
+from relay.envelope import EnvelopeRecipient
 from relay.hold_rules import HoldRule, NewMail, reason_to_hold
 from relay.parameters import RcptParameters
 from relay.queue_schema import deliveries, delivery_recipients, destinations, hold_rules
@@ -72,15 +73,6 @@ class QueueItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A recipient who waits, and what was asked for it, as in the table."""
-
-    address: str
-    notify: str = ""
-    orcpt: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """A delivery leased to `owner`, with what an attempt and its reports need."""
 
@@ -88,7 +80,7 @@ class Claim:
     owner: str
     message_id: str
     domain: str
-    waiting: tuple[Waiting, ...]
+    waiting: tuple[EnvelopeRecipient, ...]
     smtputf8: bool
     attempts: int
     created_at: datetime
@@ -230,14 +222,14 @@ def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list
         .where(d.id.in_(keys))
         .order_by(d.due, d.id)
     )  # fmt: skip
-    waiting: dict[int, tuple[Waiting, ...]] = {}
+    waiting: dict[int, tuple[EnvelopeRecipient, ...]] = {}
     recipients = (
         select(r.delivery_id, r.address, r.notify, r.orcpt)
         .where(r.delivery_id.in_(keys), r.state == State.WAITING)
         .order_by(r.id)
     )
     for key, *facts in connection.execute(recipients):
-        waiting[key] = (*waiting.get(key, ()), Waiting(*facts))
+        waiting[key] = (*waiting.get(key, ()), EnvelopeRecipient(*facts))
     return [
         Claim(
             owner=owner,
@@ -293,6 +285,8 @@ def settle(
             lease_until=None,
             last_error=error[:500],
             delay_told=done.delay_told or told,
+            # When it failed, by which its row is removed at last (`relay.queue_failed`).
+            **({"due": now} if over else {}),
         )
     )
     return state

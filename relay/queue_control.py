@@ -25,12 +25,13 @@ BATCH: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A delivery that an act has changed."""
+    """A delivery that an act has changed; `report` is the id of that to its sender, if one is."""
 
     id: int
     message_id: str
     domain: str
     was: Standing
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,12 @@ class Act:
         """The deliveries that it makes sense for."""
         return true()
 
-    def prepare(self, database: Database, ids: Sequence[int]) -> None:
+    @property
+    def batch(self) -> int:
+        """How many deliveries to change in a transaction."""
+        return BATCH
+
+    def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> None:
         """What takes time and is better done before the transaction that applies it."""
 
     def apply(
@@ -161,16 +167,17 @@ def work_through(
     wanted: Filter,
     clock: Callable[[], datetime],
     *,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> Iterator[Done]:
     """Do something to all that a filter matches now, a transaction for each of what is yielded.
 
+    What comes meanwhile is left alone, such as the reports on what is dropped.
     What is yielded is on disk.  Raises StoreUnavailable; what was done by then stays done.
     """
     since, last = clock(), 0
-    chosen = [*wanted.conditions(since), act.eligible()]
-    while ids := _find(database, chosen, last, batch):
-        act.prepare(database, ids)
+    chosen = [*wanted.conditions(since), act.eligible(), deliveries.c.id <= _newest(database)]
+    while ids := _find(database, chosen, last, batch or act.batch):
+        act.prepare(database, ids, clock())
         with database.write() as connection:
             now = clock()
             idle, matching = _locked(connection, chosen, ids, now)
@@ -179,6 +186,11 @@ def work_through(
         signal(database.url)
         last = ids[-1]
         yield Done(tuple(touched), matching - len(touched))
+
+
+def _newest(database: Database) -> int:
+    with database.read() as connection:
+        return connection.scalar(select(func.max(deliveries.c.id))) or 0
 
 
 def _find(

@@ -1,113 +1,84 @@
-"""Deleting deliveries, with all that reports to their senders need."""
+"""Deleting deliveries, and the reports on it to their senders."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
 from mailstore.database import Database
-from relay.queue import State
+from relay.queue import Claim, State, load_claims
 from relay.queue_control import Act, Touched
 from relay.queue_schema import deliveries, delivery_recipients
+from relay.telling import Report, Teller
 
-
-@dataclass(frozen=True, slots=True)
-class DroppedRecipient:
-    """A recipient of a dropped delivery: how it stood, and what RCPT asked for, verbatim."""
-
-    address: str
-    state: State
-    reply: str
-    notify: str
-    orcpt: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A delivery about to be deleted, with all that a report to its sender needs.
-
-    `sender` is '' for the null one; `arrived` is when it came into the queue.
-    """
-
-    id: int
-    message_id: str
-    domain: str
-    sender: str
-    smtputf8: bool
-    envid: str | None
-    ret: str | None
-    attempts: int
-    arrived: datetime
-    last_error: str
-    recipients: tuple[DroppedRecipient, ...]
-
-
-class Reports(Protocol):
-    """Tells the senders of what is dropped; see `Drop`."""
-
-    def prepare(self, dropped: Sequence[Dropped]) -> None:
-        """Write the reports that are due for these, to be kept or forgotten; may block."""
-
-    def keep(self, connection: Connection, ids: Collection[int]) -> None:
-        """Queue those of these deliveries in the transaction that deletes them; forget others."""
+REPORTS: Final = 100  # deliveries in a transaction that also has reports to keep
 
 
 @dataclass(frozen=True, slots=True)
 class Drop(Act):
-    """Deleted, in the very transaction that queues the reports, if there are to be any.
+    """Deleted; with a `teller`, in the very transaction that keeps the report to its sender.
 
-    What was tried since its report was written is left alone: the report would be wrong.
+    Those who got it, or of whom the sender was told that they would not, are not told of again: so
+    there is no report on what failed.  What changed since its report was written is left alone, for
+    the report would be wrong, and so is what no report could be written of.
     """
 
-    reports: Reports | None = None
-    _told: dict[int, Dropped] = field(default_factory=dict, init=False, repr=False)
+    teller: Teller | None = None
+    _seen: dict[int, Claim] = field(default_factory=dict, init=False, repr=False)
+    _reports: dict[int, Report | None] = field(default_factory=dict, init=False, repr=False)
 
-    def prepare(self, database: Database, ids: Sequence[int]) -> None:
-        """Have the reports written."""
-        if self.reports is None:
+    @property
+    def batch(self) -> int:
+        """Fewer where each brings a message along."""
+        return super(Drop, self).batch if self.teller is None else REPORTS
+
+    def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> None:
+        """Have the reports written.  Raises StoreUnavailable."""
+        if self.teller is None:
             return
+        self._seen.clear()
+        self._reports.clear()
         with database.read() as connection:
-            dropped = _dropped(connection, ids)
-        self.reports.prepare(dropped)
-        self._told.clear()
-        self._told.update((one.id, one) for one in dropped)
+            self._seen.update(_untold(connection, ids))
+        self._reports.update(self.teller.prepare_dropped(list(self._seen.values()), now))
 
     def apply(
-        self,
-        connection: Connection,
-        touched: Sequence[Touched],
-        now: datetime,  # noqa: ARG002 - Act's signature
+        self, connection: Connection, touched: Sequence[Touched], now: datetime
     ) -> Sequence[Touched]:
         """Tell, and delete."""
+        if self.teller is not None:
+            touched = self._tell(self.teller, connection, touched, now)
         ids = [one.id for one in touched]
-        if self.reports is not None:
-            ids = [one.id for one in _dropped(connection, ids) if self._told.get(one.id) == one]
-            self.reports.keep(connection, ids)
         r = delivery_recipients.c
         connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
         connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
-        gone = set(ids)
-        return [one for one in touched if one.id in gone]
+        return touched
+
+    def _tell(
+        self, teller: Teller, connection: Connection, touched: Sequence[Touched], now: datetime
+    ) -> Sequence[Touched]:
+        """Keep the reports; returns those that are to be deleted."""
+        there = _untold(connection, [one.id for one in touched])
+        gone: list[Touched] = []
+        kept: list[Report] = []
+        for one in touched:
+            seen = self._seen.get(one.id)
+            if there.get(one.id) != seen or (seen is not None and one.id not in self._reports):
+                continue
+            report = self._reports.get(one.id)
+            if report is not None:
+                kept.append(report)
+            gone.append(one if report is None else replace(one, report=report[0].id))
+        if kept:
+            teller.keep(connection, kept, now)
+        return gone
 
 
-def _dropped(connection: Connection, ids: Sequence[int]) -> list[Dropped]:
-    d, r = deliveries.c, delivery_recipients.c
-    recipients: dict[int, list[DroppedRecipient]] = {}
-    for row in connection.execute(
-        select(r.delivery_id, r.address, r.state, r.reply, r.notify, r.orcpt)
-        .where(r.delivery_id.in_(ids))
-        .order_by(r.id)
-    ):
-        one = DroppedRecipient(row.address, State(row.state), row.reply, row.notify, row.orcpt)
-        recipients.setdefault(row.delivery_id, []).append(one)
-    rows = connection.execute(
-        select(
-            d.id, d.message_id, d.domain, d.sender, d.smtputf8, d.envid, d.ret, d.attempts,
-            d.created_at.label("arrived"), d.last_error,
-        )
-        .where(d.id.in_(ids))
-        .order_by(d.id)
-    )  # fmt: skip
-    return [Dropped(recipients=tuple(recipients.get(row.id, ())), **row._mapping) for row in rows]
+def _untold(connection: Connection, ids: Sequence[int]) -> dict[int, Claim]:
+    """Deliveries whose senders do not know yet, with the recipients who wait."""
+    d = deliveries.c
+    waiting = select(d.id).where(d.id.in_(ids), d.state == State.WAITING)
+    keys = connection.scalars(waiting).all()
+    return {one.id: one for one in load_claims(connection, "", keys)}

@@ -2,7 +2,8 @@
 
 The receipt for what is delivered here is the report of success that a sender asked for (RFC 3461
 §5.2.3): MSSanté's *accusé de réception*, made durable together with the message that it reports, so
-that neither is ever there without the other, and queued to the sender's operator.
+that neither is ever there without the other, and queued to the sender's operator.  A sender of ours
+has it in its mailbox.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,10 +26,12 @@ def receipt(
     now: datetime,
     new_id: Callable[[], str],
     new_draft: Callable[[], Draft],
+    mailbox_id: int | None = None,
 ) -> Submission | None:
     """The receipt for a message about to be delivered here, None where nobody asked for one.
 
-    `header` is the message's header section.
+    `header` is the message's header section, `mailbox_id` the mailbox of ours that sent it; a
+    receipt for anybody else is queued.
     """
     asked = [
         one
@@ -63,7 +66,9 @@ def receipt(
         report_id=new_id(),
         now=now,
     )
-    return None if facts is None else written(facts, new_draft(), session=submission.session)
+    if facts is None:
+        return None
+    return written(facts, new_draft(), session=submission.session, mailbox_id=mailbox_id)
 
 
 def written(

@@ -3,7 +3,7 @@
 The file is read once; line ends become CRLF, which is the only change made to it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import BinaryIO, Final
@@ -16,12 +16,14 @@ from relay.admission import Attempt, LocalUser, MailboxState, Policy, Recipient,
 from relay.directory import Directory
 from relay.errors import Reply, SmtpError
 from relay.framing import LineChecker
-from relay.headers import HeaderCollector, HeaderFacts, TraceFacts, received_field
-from relay.parameters import MailParameters
+from relay.headers import HeaderCollector, TraceFacts, received_field
+from relay.parameters import MailParameters, RcptParameters
 from relay.perimeter import Perimeter
+from relay.receipts import receipt
 from relay.transaction import LocalRecipient, Submission
 
 _CHUNK: Final = 256 * 1024
+_NOTHING: Final = RcptParameters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,19 @@ class Submitter:
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
 
-    def submit(self, body: BinaryIO, sender: Address, recipients: Sequence[Address]) -> Submission:
-        """Admit and make durable a message; returns it with its id.  Raises SmtpError."""
+    def submit(
+        self,
+        body: BinaryIO,
+        sender: Address,
+        recipients: Sequence[Address],
+        *,
+        parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
+        asked: Mapping[Address, RcptParameters] | None = None,
+    ) -> Submission:
+        """Admit and make durable a message; returns it with its id.  Raises SmtpError.
+
+        `parameters` and, by recipient, `asked` are what MAIL and RCPT would say (RFC 3461 §4).
+        """
         snapshot = self.perimeter.snapshot
         own = self.directory.find(sender)
         attempt = Attempt(
@@ -49,6 +62,7 @@ class Submitter:
             sender=sender,
         )
         admit(attempt, Stage.PEER | Stage.SENDER)
+        asked = asked or {}
         local: dict[int, LocalRecipient] = {}
         remote: dict[str, tuple[Address, ...]] = {}
         for address in dict.fromkeys(recipients):
@@ -57,21 +71,35 @@ class Submitter:
             if found.state is MailboxState.FOREIGN:
                 remote[address.domain] = (*remote.get(address.domain, ()), address)
             elif found.mailbox_id is not None:
-                local[found.mailbox_id] = LocalRecipient(found.mailbox_id, address)
+                one = LocalRecipient(found.mailbox_id, address, asked.get(address, _NOTHING))
+                local.setdefault(found.mailbox_id, one)
         attempt = replace(attempt, to_patients=PATIENT_DOMAIN in remote)
-        draft = self.store.blobs.draft()
+        draft, report = self.store.blobs.draft(), None
         try:
             most, patient = self.policy.max_message_bytes, self.policy.patient_max_bytes
             limit = patients.size_limit(most, patient, to_patients=attempt.to_patients)
             header = _read(body, draft, limit)
-            admit(replace(attempt, size=draft.size, header=header), Stage.MESSAGE)
+            admit(replace(attempt, size=draft.size, header=header.facts()), Stage.MESSAGE)
             submission = replace(
-                self._submission(sender, draft, tuple(local.values()), remote),
+                self._submission(sender, draft, parameters, tuple(local.values()), remote),
                 mailbox_type=own.type,
+                asked=asked,
             )
+            report = receipt(
+                submission,
+                header.section,
+                self.hostname,
+                submission.received_at,
+                self.new_id,
+                self.store.blobs.draft,
+                own.mailbox_id,
+            )
+            submission = replace(submission, report=report)
             (failure,) = commit(self.store, [submission], self.clock())
         finally:
             draft.discard()
+            if report is not None:
+                report.draft.discard()
         if failure is not None:
             raise failure
         return submission
@@ -80,6 +108,7 @@ class Submitter:
         self,
         sender: Address,
         draft: Draft,
+        parameters: MailParameters,
         local: tuple[LocalRecipient, ...],
         remote: dict[str, tuple[Address, ...]],
     ) -> Submission:
@@ -102,13 +131,16 @@ class Submitter:
             received_at=now,
             trace=received_field(trace),
             draft=draft,
-            parameters=MailParameters(smtputf8=any(a.needs_smtputf8 for a in addresses)),
+            parameters=replace(
+                parameters,
+                smtputf8=parameters.smtputf8 or any(a.needs_smtputf8 for a in addresses),
+            ),
             local=local,
             remote=remote,
         )
 
 
-def _read(body: BinaryIO, draft: Draft, limit: patients.SizeLimit) -> HeaderFacts:
+def _read(body: BinaryIO, draft: Draft, limit: patients.SizeLimit) -> HeaderCollector:
     header, lines = HeaderCollector(), LineChecker()
     held = b""
     while chunk := body.read(_CHUNK):
@@ -117,7 +149,7 @@ def _read(body: BinaryIO, draft: Draft, limit: patients.SizeLimit) -> HeaderFact
         piece = octets[: len(octets) - len(held)].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         _take(piece, draft, header, lines, limit)
     _take(held, draft, header, lines, limit)
-    return header.facts()
+    return header
 
 
 def _take(

@@ -1,12 +1,14 @@
 """Senders are told what became of their mail, in the transaction that records it.
 
 A report is written, and its body made durable where that takes a file, before the transaction; it
-becomes a message in it, for the mailbox that sent the mail, so that neither the record nor the
-report is ever there without the other (RFC 3461 §5.2).  What cannot be told to the sender, since it
-was a report itself or the mailbox is gone, is told to our postmaster.
+becomes a message in it, so that neither the record nor the report is ever there without the other
+(RFC 3461 §5.2): for the mailbox that sent the mail, or by the queue where another operator's did.
+What cannot be told to the sender, since it was a report itself or the mailbox is gone, is told to
+our postmaster.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,15 +18,15 @@ from sqlalchemy import Connection
 
 from mailstore.bodies import Prepared
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.mailboxes import Mailbox, MailboxState, resolve
+from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from relay.acceptance import Store, insert_rows
 from relay.address import Address
-from relay.bounces import FULL_LIMIT, Became, Original, notice_of, report_of, wanted
+from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
 from relay.ending import Ending
 from relay.errors import SyntaxRefused
 from relay.headers import HeaderCollector
-from relay.parameters import Notify
-from relay.queue import State, Waiting
+from relay.news import News, news_of, news_of_drop
+from relay.queue import Claim
 from relay.receipts import written
 from relay.transaction import Submission
 
@@ -37,8 +39,16 @@ Report = tuple[Submission, Prepared]
 
 
 @dataclass(frozen=True, slots=True)
+class _Here:
+    """Who is here: mailboxes by the addresses that were looked for, and our domains."""
+
+    mailboxes: Mapping[str, Mailbox]
+    domains: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Teller:
-    """Writes the reports of one courier; `life` is how long mail is tried.
+    """Writes the reports of one process; `life` is how long mail is tried.
 
     `postmaster` is the address of ours that hears of what nobody else can be told, or None.
     """
@@ -54,76 +64,59 @@ class Teller:
 
         Raises StoreUnavailable.
         """
-        due = [(ending, became) for ending in endings if (became := self._became(ending))]
-        if not due:
+        news = [one for ending in endings if (one := news_of(ending, self.life)).became]
+        found = self._written(news, now)
+        return {key: report for key, report in found.items() if report is not None}
+
+    def prepare_dropped(self, claims: Sequence[Claim], now: datetime) -> dict[int, Report | None]:
+        """The reports on deliveries that an operator drops, None where nobody is to be told.
+
+        Those whose reports could not be written are missing: logged, and not to be dropped.
+        Blocks.  Raises StoreUnavailable.
+        """
+        return self._written([news_of_drop(claim) for claim in claims], now)
+
+    def keep(self, connection: Connection, reports: Sequence[Report], now: datetime) -> None:
+        """Make reports messages, inside the caller's transaction.
+
+        One for another operator is queued; where the database cannot say so (`relay.wakeup`),
+        couriers find it when they look.
+        """
+        insert_rows(self.store, connection, reports, now)
+
+    def _written(self, news: Sequence[News], now: datetime) -> dict[int, Report | None]:
+        if not news:
             return {}
-        addresses = {ending.claim.sender for ending, _ in due if ending.claim.sender}
+        here = self._look_up(news)
+        composed: dict[int, Submission | None] = {}
+        with _discarding(composed):
+            for one in news:
+                try:
+                    composed[one.claim.id] = self._compose(one, here, now)
+                except StoreUnavailable:
+                    raise
+                except Exception:
+                    # A fault of ours must not keep what became of the mail from being recorded.
+                    _log.exception("report.error", delivery=one.claim.id)
+            reports = [one for one in composed.values() if one is not None]
+            bodies = iter(self.store.blobs.prepare([one.draft for one in reports]))
+        found: dict[int, Report | None] = {}
+        for key, submission in composed.items():
+            body = None if submission is None else next(bodies)
+            if isinstance(body, StoreUnavailable):
+                raise body
+            found[key] = None if submission is None or body is None else (submission, body)
+        return found
+
+    def _look_up(self, news: Sequence[News]) -> _Here:
+        addresses = {one.claim.sender for one in news if one.claim.sender}
         if self.postmaster is not None:
             addresses.add(str(self.postmaster))
         with self.store.database.read() as connection:
-            mailboxes = resolve(connection, addresses)
-        composed: dict[int, Submission] = {}
-        for ending, became in due:
-            try:
-                report = self._compose(ending, became, mailboxes, now)
-            except StoreUnavailable:
-                raise
-            except Exception:
-                # A fault of ours must not keep what became of the mail from being recorded.
-                _log.exception("report.error", delivery=ending.claim.id)
-                continue
-            if report is not None:
-                composed[ending.claim.id] = report
-        found = self.store.blobs.prepare([one.draft for one in composed.values()])
-        reports: dict[int, Report] = {}
-        for (key, submission), body in zip(composed.items(), found, strict=True):
-            if isinstance(body, StoreUnavailable):
-                raise body
-            reports[key] = (submission, body)
-        return reports
+            return _Here(resolve(connection, addresses), local_domains(connection))
 
-    def keep(self, connection: Connection, report: Report, now: datetime) -> None:
-        """Make a report a message, inside the caller's transaction."""
-        insert_rows(self.store, connection, [report], now)
-
-    def _became(self, ending: Ending) -> tuple[Became, ...]:
-        """What there may be to tell; most endings are successes that nobody asked to hear of."""
-        claim = ending.claim
-
-        def became(one: Waiting, state: State, until: datetime | None = None) -> Became:
-            outcome = ending.outcomes.get(one.address)
-            return Became(
-                one.address,
-                state,
-                one.notify,
-                one.orcpt,
-                reply=outcome.reply if outcome else ending.error,
-                reason="" if outcome and ending.reason == "refused" else ending.reason,
-                dsn=outcome.dsn if outcome else False,
-                last_attempt=ending.at,
-                retry_until=until,
-            )
-
-        end = claim.created_at + self.life
-        return (
-            *(
-                became(one, State.DELIVERED)
-                for one in ending.delivered
-                if Notify.SUCCESS in wanted(one.notify)
-            ),
-            *(became(one, State.FAILED) for one in ending.failed),
-            *(became(one, State.WAITING) for one in ending.expired),
-            *(became(one, State.WAITING, end) for one in ending.late),
-        )
-
-    def _compose(
-        self,
-        ending: Ending,
-        became: tuple[Became, ...],
-        mailboxes: Mapping[str, Mailbox],
-        now: datetime,
-    ) -> Submission | None:
-        claim = ending.claim
+    def _compose(self, news: News, here: _Here, now: datetime) -> Submission | None:
+        claim = news.claim
         original = Original(
             message_id=claim.message_id,
             sender=claim.sender or None,
@@ -134,30 +127,33 @@ class Teller:
             header=self._header(claim.blob),
             smtputf8=claim.smtputf8,
         )
-        mailbox = mailboxes.get(claim.sender)
-        if mailbox is None or mailbox.state is MailboxState.CLOSED:
-            return self._notice(replace(original, sender=None), became, mailboxes, now)
-        try:
-            return self._report(original, became, mailbox.id, claim.blob, now)
-        except SyntaxRefused:  # a sender that is no address
-            return self._notice(replace(original, sender=None), became, mailboxes, now)
+        mailbox = here.mailboxes.get(claim.sender)
+        abroad = bool(claim.sender) and claim.sender.rpartition("@")[2].lower() not in here.domains
+        reachable = abroad or (mailbox is not None and mailbox.state is not MailboxState.CLOSED)
+        if reachable and not original.is_report:
+            with suppress(SyntaxRefused):  # a sender that is no address
+                return self._report(original, news, None if abroad else mailbox, here, now)
+        if not news.lost:
+            return None
+        return self._notice(replace(original, sender=None), news, here, now)
 
     def _report(
         self,
         original: Original,
-        became: tuple[Became, ...],
-        mailbox_id: int,
-        blob: str,
+        news: News,
+        mailbox: Mailbox | None,
+        here: _Here,
         now: datetime,
     ) -> Submission | None:
         for limit in (FULL_LIMIT, 0):
             facts = report_of(
                 original,
-                became,
+                news.became,
                 hostname=self.hostname,
                 report_id=self.new_id(),
                 now=now,
                 full_limit=limit,
+                home=self._home(here) if mailbox is None else "",
             )
             if facts is None:
                 return None
@@ -166,32 +162,35 @@ class Teller:
                     facts,
                     self.store.blobs.draft(),
                     session=facts.message_id,
-                    mailbox_id=mailbox_id,
-                    original=self._octets(blob),
+                    mailbox_id=None if mailbox is None else mailbox.id,
+                    original=self._octets(news.claim.blob),
                 )
             except _UNREADABLE:
                 if not limit:
                     raise
         return None
 
+    def _home(self, here: _Here) -> str:
+        """The domain of ours that writes to other operators' senders."""
+        if self.postmaster is not None:
+            return self.postmaster.domain
+        return min(here.domains, default=self.hostname)
+
     def _notice(
-        self,
-        original: Original,
-        became: tuple[Became, ...],
-        mailboxes: Mapping[str, Mailbox],
-        now: datetime,
+        self, original: Original, news: News, here: _Here, now: datetime
     ) -> Submission | None:
-        mailbox = mailboxes.get(str(self.postmaster)) if self.postmaster is not None else None
-        if self.postmaster is None or mailbox is None:
+        postmaster = self.postmaster
+        mailbox = here.mailboxes.get(str(postmaster)) if postmaster is not None else None
+        if postmaster is None or mailbox is None:
             _log.warning("report.nobody_to_tell", message=original.message_id)
             return None
         facts = notice_of(
             original,
-            became,
+            news.became,
             hostname=self.hostname,
             report_id=self.new_id(),
             now=now,
-            postmaster=self.postmaster,
+            postmaster=postmaster,
         )
         if facts is None:
             return None
@@ -213,3 +212,15 @@ class Teller:
         with self.store.blobs.open(blob) as body:
             while piece := body.read(_PIECE):
                 yield piece
+
+
+@contextmanager
+def _discarding(composed: Mapping[int, Submission | None]) -> Iterator[None]:
+    """Where the store fails in the middle, nothing is left of the reports written before."""
+    try:
+        yield
+    except BaseException:
+        for one in composed.values():
+            if one is not None:
+                one.draft.discard()
+        raise

@@ -27,9 +27,11 @@ from mailstore.mailboxes import (
 from mailstore.messages import get_message, list_entries
 from relay.acceptance import Store
 from relay.address import parse_address
+from relay.parameters import MailParameters, RcptParameters
 
 from .. import runtime
 from ..output import show_record, show_rows
+from ..report_options import reporting
 from ..settings import load
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -202,18 +204,29 @@ def message() -> None:
 @click.argument("file", type=click.File("rb"))
 @click.option("--from", "sender", required=True, help="Mailbox here that sends.")
 @click.option("--to", "recipients", required=True, multiple=True, help="Recipient; repeatable.")
+@reporting
 @click.pass_obj
 def message_send(
     given: Path | None,
     file: Any,
     sender: str,
     recipients: tuple[str, ...],
+    parameters: MailParameters,
+    asked: RcptParameters,
 ) -> None:
-    """Send FILE (- for standard input), an RFC 5322 message, for a mailbox here."""
+    """Send FILE (- for standard input), an RFC 5322 message, for a mailbox here.
+
+    Reports come into that mailbox: --notify success asks for the accusé de réception of MSSanté.
+    """
+    to = [parse_address(text) for text in recipients]
     submitter = runtime.open_submitter(load(given))
     with closing(submitter.store):
         accepted = submitter.submit(
-            file, parse_address(sender), [parse_address(text) for text in recipients]
+            file,
+            parse_address(sender),
+            to,
+            parameters=parameters,
+            asked=dict.fromkeys(to, asked),
         )
     here, queued = len(accepted.local), sum(map(len, accepted.remote.values()))
     click.echo(f"accepted as {accepted.id}: {here} delivered here, {queued} queued for peers")

@@ -171,16 +171,31 @@ def release(given: Path | None, *, wanted: Filter, reason: str, actor: Actor) ->
 @queue.command()
 @filtered(needed=True)
 @reasoned(required=True)
+@click.option(
+    "--report/--no-report",
+    default=True,
+    show_default=True,
+    help="Tell senders that an administrator took it out of the queue, not why.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask, however many they are.")
 @acting
 @click.pass_obj
-def drop(given: Path | None, *, wanted: Filter, reason: str, yes: bool, actor: Actor) -> None:
-    """Delete it from the queue for good, whatever its state; the sender is told nothing."""
+def drop(
+    given: Path | None, *, wanted: Filter, reason: str, report: bool, yes: bool, actor: Actor
+) -> None:
+    """Delete it from the queue for good, whatever its state.
+
+    A sender who has not been told already that it failed gets a report of failure, in French and
+    English, in its mailbox at once or through the queue: unless it asked for none (NOTIFY), or what
+    is dropped is a report itself. For spam and floods: --no-report.
+    """
     settings = load(given)
     with open_desk(settings, actor, reason) as desk:
         if not yes:
-            _confirm(desk.store.database, wanted)
-        _tell(desk, desk.perform(Drop(), wanted), wanted, "dropped")
+            _confirm(desk.store.database, wanted, report=report)
+        tally = desk.perform(Drop(desk.teller if report else None), wanted)
+        told = _reports(tally.reports) if report else "no reports"
+        _tell(desk, tally, wanted, f"dropped, {told} to senders", failed="dropped")
 
 
 def _act(
@@ -190,7 +205,7 @@ def _act(
         _tell(desk, desk.perform(act, wanted), wanted, done)
 
 
-def _confirm(database: Database, wanted: Filter) -> None:
+def _confirm(database: Database, wanted: Filter, *, report: bool) -> None:
     with database.read() as connection:
         number = sum(count(connection, wanted, runtime.clock()).values())
     if number <= 1:
@@ -199,10 +214,17 @@ def _confirm(database: Database, wanted: Filter) -> None:
         raise QueueRefused(
             f"{number} deliveries would be dropped: look at them with queue list, then say --yes"
         )
-    click.confirm(f"Drop {number} deliveries for good?", abort=True)
+    click.confirm(
+        f"Drop {number} deliveries for good, {'with' if report else 'without'} reports to senders?",
+        abort=True,
+    )
 
 
-def _tell(desk: Desk, tally: Tally, wanted: Filter, done: str) -> None:
+def _reports(number: int) -> str:
+    return f"{number or 'no'} {'report' if number == 1 else 'reports'}"
+
+
+def _tell(desk: Desk, tally: Tally, wanted: Filter, done: str, *, failed: str = "") -> None:
     """Say what came of it.  Raises QueueRefused where nothing did."""
     left = (
         f"{_deliveries(tally.in_flight)} in flight left alone: being sent just now, try again"
@@ -216,7 +238,7 @@ def _tell(desk: Desk, tally: Tally, wanted: Filter, done: str) -> None:
         found = count(connection, wanted, desk.clock())
     others = ", ".join(f"{number} {standing}" for standing, number in found.items() if number)
     why = left or (f"it is not for what matches: {others}" if others else "nothing matches")
-    raise QueueRefused(f"nothing {done}: {why}")
+    raise QueueRefused(f"nothing {failed or done}: {why}")
 
 
 def _deliveries(number: int) -> str:

@@ -277,6 +277,41 @@ class TestMailstore:
         assert exported.startswith("From claire.martin@a.mssante.fr ")
         assert "\n>From me\n" in exported
 
+    def test_send_asks_for_reports(self, operator_a: Daemon, tmp_path: Path) -> None:
+        letter = tmp_path / "letter.eml"
+        letter.write_bytes(b"From: claire.martin@a.mssante.fr\nSubject: [FIN]\n\nx\n")
+        claire = "claire.martin@a.mssante.fr"
+        to = ("--from", claire, "--to", "cabinet.durand@a.mssante.fr")
+        asks = ("--notify", "Success,failure", "--ret", "full", "--envid", "dossier 4711")
+        before = len(json.loads(operator_a.run("message", "list", claire, "--json")))
+        operator_a.run("message", "send", str(letter), *to, *asks)
+        *old, report = json.loads(operator_a.run("message", "list", claire, "--json"))
+        assert (len(old), report["sender"]) == (before, "")
+        content = operator_a.run("message", "show", report["id"], "--content")
+        assert "\r\nOriginal-Envelope-Id: dossier 4711\r\n" in content
+        assert "\r\nAction: delivered\r\n" in content
+
+    @pytest.mark.parametrize(
+        ("option", "value", "says"),
+        [
+            ("--notify", "sometimes", "NOTIFY is NEVER, or a list of SUCCESS, FAILURE, DELAY"),
+            ("--notify", "never,delay", "NOTIFY is NEVER"),
+            ("--notify", "delay ORCPT=rfc822;x", "separated by commas alone"),
+            ("--notify", "", "Malformed RCPT parameter"),
+            ("--ret", "half", "'half' is not one of"),
+            ("--envid", "é", "Not printable US-ASCII"),
+            ("--envid", "", "Malformed MAIL parameter"),
+            ("--envid", "x" * 101, "at most 100 characters"),
+        ],
+    )
+    def test_what_cannot_be_asked_for(
+        self, operator_a: Daemon, option: str, value: str, says: str
+    ) -> None:
+        words = ("message", "send", "-", "--from", "x@a.fr", "--to", "y@a.fr", option, value)
+        code, out, err = command("--config", str(operator_a.config), *words)
+        assert (code, out) == (2, "")
+        assert says in err
+
     def test_send_is_admitted_like_any_mail(self, operator_a: Daemon, tmp_path: Path) -> None:
         letter = tmp_path / "letter.eml"
         letter.write_bytes(b"Subject: x\n\nx\n")

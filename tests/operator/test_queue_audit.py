@@ -5,8 +5,13 @@ import getpass
 import pytest
 
 from mailstore.database import Database
+from mailstore.identifiers import MailboxType
+from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
+from mailstore.messages import list_entries
 from mssante_operator.queue_options import account_name
+from tests.support.clock import NOW
 from tests.support.daemon import Daemon
+from tests.support.office import CLAIRE, RPPS
 from tests.support.queue_desk import ACTS, HOUR, WHY, events, journal_files, messages, queue
 from tests.support.queued import INS, PATIENT, Letter
 
@@ -32,14 +37,34 @@ class TestAudit:
         letter, _ = ACTS[verb]
         queue(letter, letter, Letter(held=letter.held, lease=HOUR), database=database)
         known = messages(database)
-        yes = ("--yes",) if verb == "drop" else ()
+        yes = ("--yes", "--no-report") if verb == "drop" else ()
+        reports = {"reports": 0} if verb == "drop" else {}
         operator_q.run("queue", verb, "--domain", "b*", *WHY, *yes, "--as", "anne")
         who = {"event": event, "who": "anne", "account": getpass.getuser(), "why": WHY[1]}
         assert events(operator_q) == [
             {**who, "message": known[1], "delivery": 1, "domain": "b.mssante.fr"},
             {**who, "message": known[2], "delivery": 2, "domain": "b.mssante.fr"},
-            {**who, "filters": ["domain=b*"], "deliveries": 2, "in_flight": 1},
+            {**who, "filters": ["domain=b*"], "deliveries": 2, "in_flight": 1, **reports},
         ]
+
+    def test_of_reports_to_those_whose_mail_was_dropped(
+        self, operator_q: Daemon, database: Database
+    ) -> None:
+        with database.write() as connection:
+            add_domain(connection, "a.mssante.fr", now=NOW)
+            add_mailbox(connection, CLAIRE, MailboxType.PER, RPPS, now=NOW)
+        queue(Letter(sender=CLAIRE), Letter(sender=""), database=database)
+        known = messages(database)
+        said = operator_q.run("queue", "drop", "--all", "--yes", *WHY)
+        assert said == "2 deliveries dropped, 1 report to senders\n"
+        with database.read() as connection:
+            (report,) = list_entries(connection, get_mailbox(connection, CLAIRE).id)
+        first, second, whole = events(operator_q)
+        assert (first["message"], first["report"]) == (known[1], report.message.id)
+        assert second["message"] == known[2]
+        assert "report" not in second
+        assert (whole["deliveries"], whole["reports"]) == (2, 1)
+        assert f"report={report.message.id}" in operator_q.run("trace", known[1])
 
     def test_of_destinations(self, operator_q: Daemon) -> None:
         operator_q.run("queue", "pause", "b.mssante.fr", *WHY)
@@ -68,7 +93,8 @@ class TestAudit:
         operator_q.run("queue", "drop", "--all", "--reason", "sent twice", "--as", "anne")
         said = operator_q.run("trace", message)
         assert f"queue.held delivery=1 domain=b.mssante.fr who={getpass.getuser()} " in said
-        assert "queue.dropped delivery=1 domain=b.mssante.fr who=anne" in said
+        assert "queue.dropped delivery=1 domain=b.mssante.fr report=" in said
+        assert " who=anne" in said
         assert 'why="sent twice"' in said
 
     def test_nothing_is_said_of_a_patient(self, operator_q: Daemon, database: Database) -> None:
@@ -98,6 +124,7 @@ class TestAudit:
                 ("release", "--recipient", f"{INS[:9]}*"),
                 ("retry", "--recipient", f"*{INS[6:]}@*", "--as", PATIENT),
                 ("drop", "--sender", PATIENT, *reason),
+                ("list",),
             )
         ]
         everything = "".join([*said, *(path.read_text() for path in journal_files(operator_q))])

@@ -62,8 +62,20 @@ class TestActs:
 
     def test_drop_of_one_does_not_ask(self, operator_q: Daemon, database: Database) -> None:
         gone, kept = queue(Letter(), Letter(), database=database)
-        assert operator_q.run("queue", "drop", "--id", str(gone), *WHY) == "1 delivery dropped\n"
+        said = operator_q.run("queue", "drop", "--id", str(gone), *WHY, "--no-report")
+        assert said == "1 delivery dropped, no reports to senders\n"
         assert list(rows(database)) == [kept]
+
+    def test_drop_tells_a_sender_of_another_operator_by_the_queue(
+        self, operator_q: Daemon, database: Database
+    ) -> None:
+        _, kept = queue(Letter(), Letter(domain="c.mssante.fr"), database=database)
+        said = operator_q.run("queue", "drop", "--domain", "b*", *WHY)
+        assert said == "1 delivery dropped, 1 report to senders\n"
+        left, report = rows(database).values()
+        assert left.id == kept
+        assert (report.domain, report.sender) == ("a.mssante.fr", "")
+        assert operator_q.run("queue", "list", "--sender", "<>").count("claire@a.mssante.fr") == 1
 
     def test_drop_of_more_asks(
         self, operator_q: Daemon, database: Database, monkeypatch: pytest.MonkeyPatch
@@ -75,7 +87,8 @@ class TestActs:
             "mssante: 2 deliveries would be dropped: look at them with queue list, then say --yes\n"
         )
         assert len(rows(database)) == 2
-        assert operator_q.run("queue", "drop", "--all", "--yes", *WHY) == "2 deliveries dropped\n"
+        said = operator_q.run("queue", "drop", "--all", "--yes", "--no-report", *WHY)
+        assert said == "2 deliveries dropped, no reports to senders\n"
         assert rows(database) == {}
 
     @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, 2), (b"y\n", 0, 0)])
@@ -84,7 +97,7 @@ class TestActs:
     ) -> None:
         queue(Letter(), Letter(), database=database)
         ours, theirs = pty.openpty()
-        words = ("--config", str(operator_q.config), "queue", "drop", "--all", *WHY)
+        words = ("--config", str(operator_q.config), "queue", "drop", "--all", "--no-report", *WHY)
         process = subprocess.Popen(
             [*MSSANTE, *words], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -92,7 +105,7 @@ class TestActs:
         os.write(ours, answer)
         said, _ = process.communicate(timeout=60)
         os.close(ours)
-        assert b"Drop 2 deliveries for good? [y/N]: " in said
+        assert b"Drop 2 deliveries for good, without reports to senders? [y/N]: " in said
         assert process.returncode == code
         assert len(rows(database)) == left
 

@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 
 from relay.ending import Ending, ending
-from relay.queue import Outcome, State, Waiting
+from relay.envelope import EnvelopeRecipient
+from relay.queue import Outcome, State
 from relay.retry import RetryPolicy
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW
 
 HOUR = timedelta(hours=1)
-X, Y, Z = Waiting("x@b"), Waiting("y@b"), Waiting("z@b")
+X, Y, Z = EnvelopeRecipient("x@b"), EnvelopeRecipient("y@b"), EnvelopeRecipient("z@b")
 OUTCOMES = {
     "x@b": Outcome(State.DELIVERED, "250 ok"),
     "y@b": Outcome(State.FAILED, "550 no"),
@@ -36,7 +37,7 @@ def at(age: timedelta, *, told: bool = False) -> Ending:
     ],
 )
 def test_who_waits_is_late_after_four_hours_and_expired_after_five_days(
-    age: timedelta, expired: tuple[Waiting, ...], late: tuple[Waiting, ...]
+    age: timedelta, expired: tuple[EnvelopeRecipient, ...], late: tuple[EnvelopeRecipient, ...]
 ) -> None:
     found = at(age)
     assert (found.delivered, found.failed) == ((X,), (Y,))

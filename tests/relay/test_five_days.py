@@ -17,6 +17,7 @@ from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
 from mailstore.database import Database
 from mailstore.identifiers import MailboxType
+from mailstore.mailboxes import add_domain
 from mailstore.sealing import Form
 from mssante_operator import runtime
 from relay.acceptance import Store
@@ -56,6 +57,8 @@ class World:
         self.store = Store(
             Bodies(FileBlobStore(folder / "blobs", Form(), 1_000_000), database, 0), database
         )
+        with database.write() as connection:
+            add_domain(connection, "a.mssante.fr", now=NOW)  # that of the senders
         self.journal = Journal(folder / "trace", runtime.clock)
         services = Services(
             store=self.store,

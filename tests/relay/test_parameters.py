@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import SyntaxRefused
-from relay.parameters import MailParameters, Return, decode_xtext, parse_mail_parameters
+from relay.parameters import (
+    MailParameters,
+    Return,
+    decode_xtext,
+    encode_xtext,
+    parse_mail_parameters,
+)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +140,16 @@ def test_any_text_of_mail_is_understood_whole_or_refused_in_one_short_line(text:
     assert found.envid == words.get("ENVID")
     if found.envid is not None:
         assert decode_xtext(found.envid).isprintable()
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=30))
+def test_xtext_there_and_back(text: str) -> None:
+    encoded = encode_xtext(text)
+    assert decode_xtext(encoded) == text
+    assert parse_mail_parameters(f"ENVID={encoded}").envid == encoded
+
+
+@pytest.mark.parametrize("text", ["é", "a\r\nb", "\x7f", "\t"])
+def test_what_xtext_cannot_say(text: str) -> None:
+    with pytest.raises(SyntaxRefused, match="Not printable"):
+        encode_xtext(text)

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select, update
 from mailstore.database import Database
 from mailstore.identifiers import MailboxType
 from mailstore.messages import Message, NewMessage, store_messages
+from relay.envelope import EnvelopeRecipient
 from relay.leases import renew, seize
 from relay.parameters import Notify, RcptParameters
 from relay.queue import (
@@ -17,7 +18,6 @@ from relay.queue import (
     QueueItem,
     State,
     Traffic,
-    Waiting,
     claim,
     depth,
     enqueue,
@@ -226,8 +226,8 @@ def test_what_was_asked_for_reaches_the_attempt(database: Database) -> None:
         enqueue(connection, [item])
     (taken,) = take(database)
     assert taken.waiting == (
-        Waiting("x@b.mssante.fr", "DELAY,SUCCESS", "rfc822;x@b.mssante.fr"),
-        Waiting("y@b.mssante.fr"),
+        EnvelopeRecipient("x@b.mssante.fr", "DELAY,SUCCESS", "rfc822;x@b.mssante.fr"),
+        EnvelopeRecipient("y@b.mssante.fr"),
     )
     assert (taken.envid, taken.ret, taken.mailbox_type) == ("e+2B1", "HDRS", "APP")
     assert (taken.traffic, taken.delay_told) == (Traffic.BULK, False)

@@ -1,102 +1,209 @@
 """What is dropped is gone, on both databases, and its report is there in that very moment."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, update
 
+import relay.receipts
 from mailstore.database import Database
-from relay.queue import State
-from relay.queue_drop import Drop, Dropped, DroppedRecipient
+from mailstore.mailboxes import MailboxState, set_state
+from relay.parameters import MailParameters, Notify, Return
+from relay.queue import Claim
+from relay.queue_control import work_through
+from relay.queue_drop import REPORTS, Drop
 from relay.queue_filter import Filter
-from relay.queue_pauses import pause
-from relay.queue_schema import deliveries
+from relay.queue_schema import deliveries, delivery_recipients
+from relay.telling import Report, Teller
 from tests.support.clock import NOW
-from tests.support.queued import (
-    Letter,
-    destination,
-    message_id,
-    perform,
-    put,
-    recipient_states,
-    rows,
-)
+from tests.support.office import BODY, CLAIRE, POSTMASTER, TO, Office
+from tests.support.queued import Letter, perform, put, recipient_states, rows
 
 HELD = Letter(held="before")
 FAILED = Letter(state="failed")
 
 
-class Reported:
-    """Reports that leave a row in the transaction for each delivery."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        self.prepared: list[Dropped] = []
-        self.fails = fails
-
-    def prepare(self, dropped: Sequence[Dropped]) -> None:
-        self.prepared += dropped
-
-    def keep(self, connection: Connection, ids: Collection[int]) -> None:
-        for key in ids:
-            pause(connection, f"reported-{key}.mssante.fr", "for the test")
-        if self.fails:
-            raise RuntimeError("no room")
+@pytest.fixture
+def office(tmp_path: Path, database: Database) -> Iterator[Office]:
+    made = Office(tmp_path, database)
+    yield made
+    made.store.blobs.close()
 
 
-class TestDrop:
-    def test_rows_are_deleted(self, database: Database) -> None:
-        kept, *dropped = put(database, Letter(domain="c.mssante.fr"), Letter(), HELD, FAILED)
-        assert perform(database, Drop(), Filter(domain="b.mssante.fr")) == (dropped, 0)
-        assert list(rows(database)) == [kept]
-        assert recipient_states(database) == [(kept, "waiting")]
+def drop(office: Office) -> list[str]:
+    """Drop all; returns the ids of the reports, '' for none."""
+    done = work_through(office.store.database, Drop(office.teller), Filter(), lambda: NOW)
+    return [one.report for each in done for one in each.touched]
 
-    def test_reports_get_all_they_need_before_and_are_kept_in_the_same_transaction(
-        self, database: Database
-    ) -> None:
-        letter = Letter(
-            to=("x@b.mssante.fr", "y@b.mssante.fr"),
-            recipient_states={"y@b.mssante.fr": "delivered"},
-            attempts=2,
-            last_error="450 later",
-            columns={"envid": "E1", "ret": "HDRS", "smtputf8": True},
-            recipient_columns={"notify": "FAILURE", "orcpt": "rfc822;o", "reply": "450 later"},
-        )
-        put(database, letter)
-        reports = Reported()
-        assert perform(database, Drop(reports)) == ([1], 0)
-        facts = ("450 later", "FAILURE", "rfc822;o")
-        assert reports.prepared == [
-            Dropped(
-                1, message_id(1), "b.mssante.fr", "claire@a.mssante.fr", True, "E1", "HDRS", 2,
-                NOW, "450 later",
-                (
-                    DroppedRecipient("x@b.mssante.fr", State.WAITING, *facts),
-                    DroppedRecipient("y@b.mssante.fr", State.DELIVERED, *facts),
-                ),
+
+def test_rows_are_deleted(database: Database) -> None:
+    kept, *dropped = put(database, Letter(domain="c.mssante.fr"), Letter(), HELD, FAILED)
+    assert perform(database, Drop(), Filter(domain="b.mssante.fr")) == (dropped, 0)
+    assert list(rows(database)) == [kept]
+    assert recipient_states(database) == [(kept, "waiting")]
+
+
+def test_the_sender_hears_that_it_was_taken_out_and_not_why(office: Office) -> None:
+    office.queue(parameters=MailParameters(envid="Q1"))
+    with office.store.database.write() as connection:
+        connection.execute(update(deliveries).values(held="secret motive", last_error="450 later"))
+    (told,) = drop(office)
+    assert rows(office.store.database) == {}
+    (report,) = office.mail(CLAIRE)
+    assert report.header["Message-ID"] == f"<{told}@smtp.a.mssante.fr>"
+    assert report.header["From"] == "<postmaster@a.mssante.fr>"
+    assert report.message["Original-Envelope-Id"] == "Q1"
+    assert report.recipients == [
+        {"Final-Recipient": f"rfc822;{TO}", "Action": "failed", "Status": "5.0.0"}
+    ]
+    assert "L'administrateur de votre messagerie a retiré ce message de l'envoi." in report.words
+    assert "The administrator of your mail system took this message out" in report.words
+    assert "motive" not in report.words
+    assert report.original == BODY.partition(b"\r\n\r\n")[0] + b"\r\n"
+    assert office.mail(POSTMASTER) == []
+
+
+@pytest.mark.parametrize(
+    ("notify", "told"),
+    [
+        ((Notify.FAILURE,), 1),
+        ((Notify.SUCCESS, Notify.FAILURE), 1),
+        ((Notify.NEVER,), 0),
+        ((Notify.SUCCESS,), 0),
+        ((Notify.DELAY,), 0),
+    ],
+)
+def test_who_asked_for_no_failures_hears_nothing(
+    office: Office, notify: tuple[Notify, ...], told: int
+) -> None:
+    office.queue(*notify)
+    assert list(map(bool, drop(office))) == [bool(told)]
+    assert rows(office.store.database) == {}
+    assert len(office.mail(CLAIRE)) == told
+
+
+def test_all_of_it_goes_back_where_that_was_asked_for(office: Office) -> None:
+    body = BODY + b"0123456789abcdef\r\n" * 20_000  # is a file, and is never in memory
+    office.queue(body=body, parameters=MailParameters(ret=Return.FULL))
+    drop(office)
+    (report,) = office.mail(CLAIRE)
+    assert report.original == body
+
+
+@pytest.mark.parametrize("sender", [None, "gone@a.mssante.fr"])
+def test_nobody_hears_where_there_is_no_sender(office: Office, sender: str | None) -> None:
+    # Nor does the postmaster, who has dropped it.
+    office.queue(sender=sender)
+    assert drop(office) == [""]
+    assert rows(office.store.database) == {}
+    assert office.mail(CLAIRE) + office.mail(POSTMASTER) == []
+
+
+def test_no_report_answers_a_report(office: Office) -> None:
+    mdn = b"Content-Type: multipart/report; report-type=disposition-notification; boundary=x\r\n"
+    office.queue(body=mdn + BODY)
+    assert drop(office) == [""]
+    assert office.mail(CLAIRE) + office.mail(POSTMASTER) == []
+
+
+def test_another_operators_sender_is_told_by_the_queue(office: Office) -> None:
+    # What is queued so is not dropped by the same act, although everything is to go.
+    office.queue(sender="x@c.mssante.fr")
+    (told,) = drop(office)
+    (row,) = rows(office.store.database).values()
+    assert (row.message_id, row.domain, row.sender, row.state) == (
+        *(told, "c.mssante.fr", "", "waiting"),
+    )
+    (taken,) = office.take()
+    assert taken.recipients == ("x@c.mssante.fr",)
+    report = office.read(taken.blob)
+    assert report.header["From"] == "<postmaster@a.mssante.fr>"
+    assert report.recipients[0]["Final-Recipient"] == f"rfc822;{TO}"
+
+
+def test_a_closed_mailbox_gets_nothing(office: Office) -> None:
+    office.queue()
+    with office.store.database.write() as connection:
+        set_state(connection, CLAIRE, MailboxState.CLOSED)
+    assert drop(office) == [""]
+
+
+def test_only_those_are_told_of_who_still_wait(office: Office) -> None:
+    office.queue(recipients=("x@b.mssante.fr", "y@b.mssante.fr", "z@b.mssante.fr"))
+    r = delivery_recipients.c
+    with office.store.database.write() as connection:
+        for address, state in (("x", "delivered"), ("y", "failed")):
+            connection.execute(
+                update(delivery_recipients)
+                .where(r.address == f"{address}@b.mssante.fr")
+                .values(state=state)
             )
-        ]  # fmt: skip
-        assert destination(database, "reported-1.mssante.fr") is not None
+    drop(office)
+    (report,) = office.mail(CLAIRE)
+    assert [one["Final-Recipient"] for one in report.recipients] == ["rfc822;z@b.mssante.fr"]
 
-    def test_a_report_that_fails_leaves_the_delivery(self, database: Database) -> None:
-        (key,) = put(database, Letter())
-        with pytest.raises(RuntimeError, match="no room"):
-            perform(database, Drop(Reported(fails=True)))
-        assert list(rows(database)) == [key]
-        assert destination(database, "reported-1.mssante.fr") is None
 
-    def test_what_was_tried_since_its_report_is_left_alone(self, database: Database) -> None:
-        tried, gone = put(database, Letter(attempts=1), Letter())
+def test_what_failed_was_told_already(office: Office) -> None:
+    office.queue()
+    with office.store.database.write() as connection:
+        connection.execute(update(deliveries).values(state="failed"))
+    assert drop(office) == [""]
+    assert office.mail(CLAIRE) == []
 
-        class Slow(Reported):
-            def prepare(self, dropped: Sequence[Dropped]) -> None:
-                super().prepare(dropped)
-                with database.write() as connection:
-                    connection.execute(
-                        update(deliveries).where(deliveries.c.id == tried).values(attempts=2)
-                    )
 
-        reports = Slow()
-        assert perform(database, Drop(reports)) == ([gone], 1)
-        assert list(rows(database)) == [tried]
-        assert destination(database, "reported-1.mssante.fr") is None
-        assert destination(database, "reported-2.mssante.fr") is not None
+def test_a_report_that_cannot_be_kept_leaves_the_delivery(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.queue()
+    keep = Teller.keep
+
+    def fail(
+        teller: Teller, connection: Connection, reports: Sequence[Report], now: datetime
+    ) -> None:
+        keep(teller, connection, reports, now)
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(Teller, "keep", fail)
+    with pytest.raises(RuntimeError, match="no room"):
+        drop(office)
+    assert len(rows(office.store.database)) == 1
+    assert office.mail(CLAIRE) == []
+
+
+def test_what_no_report_can_be_written_of_is_left_alone(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.queue()
+    office.queue(Notify.NEVER)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a line of a report is too long")
+
+    monkeypatch.setattr(relay.receipts, "build_report", fail)
+    assert drop(office) == [""]
+    assert list(rows(office.store.database)) == [1]
+
+
+def test_what_was_tried_since_its_report_is_left_alone(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.queue()
+    office.queue()
+    prepare = Teller.prepare_dropped
+
+    def slow(teller: Teller, claims: Sequence[Claim], now: datetime) -> dict[int, Report | None]:
+        found = prepare(teller, claims, now)
+        with office.store.database.write() as connection:
+            connection.execute(update(deliveries).where(deliveries.c.id == 1).values(attempts=2))
+        return found
+
+    monkeypatch.setattr(Teller, "prepare_dropped", slow)
+    assert len(drop(office)) == 1
+    assert list(rows(office.store.database)) == [1]
+    assert len(office.mail(CLAIRE)) == 1
+
+
+def test_transactions_are_small_where_there_are_reports(office: Office) -> None:
+    assert Drop(office.teller).batch == REPORTS < Drop().batch

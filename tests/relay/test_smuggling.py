@@ -69,7 +69,7 @@ async def test_what_our_users_send_is_mended_or_refused(sequence: bytes, tmp_pat
             assert refusal.startswith("550 5.6.0 Message contains a ")
             assert sender.queued() == []
             return
-        async with running(server_tls("b", tmp_path)) as peer:
+        async with running(server_tls("c", tmp_path)) as peer:
             await sender.deliver(peer.port)
         (octets,) = peer.messages
     lines = credulous(octets)
@@ -88,7 +88,7 @@ def _submit(sender: Sender, body: bytes) -> str:
         clock=runtime.clock,
         new_id=runtime.make_id,
     )
-    user, peer = parse_address("cardiologie@a.mssante.fr"), parse_address("dr@b.mssante.fr")
+    user, peer = parse_address("cardiologie@a.mssante.fr"), parse_address("dr@c.mssante.fr")
     try:
         submitter.submit(BytesIO(body), user, [peer])
     except SmtpError as refused:

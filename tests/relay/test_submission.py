@@ -1,24 +1,29 @@
 """Local submission: the same admission, the same acceptance, only line ends changed."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from mailstore.mailboxes import get_mailbox
-from mailstore.messages import get_message, list_entries
+from mailstore.messages import Entry, get_message, list_entries
 from mssante_operator import runtime
 from relay.acceptance import Store
 from relay.address import Address, parse_address
 from relay.admission import HeaderFromPolicy, Policy
 from relay.directory import Directory
+from relay.envelope import EnvelopeRecipient
 from relay.errors import SmtpError
+from relay.parameters import MailParameters, Notify, RcptParameters, Return
+from relay.queue import claim
 from relay.submission import Submitter
 from tests.support.blobs import content
 from tests.support.listed import listing
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
 from tests.support.perimeters import perimeter
+from tests.support.reports import read_report
 
 SENDER = parse_address("cardiologie@a.mssante.fr")
 TEXT = b"From: cardiologie@a.mssante.fr\nSubject: [FIN]\n\nBonjour\n"
@@ -152,3 +157,78 @@ def test_to_a_patient_over_the_limit(submitter: Submitter) -> None:
         assert list_entries(connection, get_mailbox(connection, ACTIVE).id) == []
         assert listing(connection, 10) == []
     assert submitter.submit(body(801), SENDER, to(ACTIVE)).draft.size == 801
+
+
+SUCCESS = RcptParameters(frozenset({Notify.SUCCESS}), "rfc822;Claire+40a.mssante.fr")
+
+
+def test_what_is_asked_for_reports_is_queued(submitter: Submitter) -> None:
+    # RFC 3461 §4: as MAIL and RCPT would say it.
+    dr, other = to("dr@b.mssante.fr", "x@b.mssante.fr")
+    submitter.submit(
+        BytesIO(TEXT),
+        SENDER,
+        [dr, other],
+        parameters=MailParameters(ret=Return.FULL, envid="Q+2B1"),
+        asked={dr: SUCCESS},
+    )
+    with submitter.store.database.write() as connection:
+        (taken,) = claim(
+            connection,
+            owner="n:1",
+            now=runtime.clock(),
+            lease=timedelta(minutes=1),
+            limit=1,
+            wait=lambda _: timedelta(minutes=1),
+        )
+    assert (taken.ret, taken.envid) == ("FULL", "Q+2B1")
+    assert taken.waiting == (
+        EnvelopeRecipient(str(dr), "SUCCESS", SUCCESS.orcpt),
+        EnvelopeRecipient(str(other)),
+    )
+
+
+def received(store: Store, address: str) -> list[Entry]:
+    with store.database.read() as connection:
+        return list_entries(connection, get_mailbox(connection, address).id)
+
+
+def test_a_receipt_for_what_is_delivered_here_is_in_the_senders_mailbox(
+    submitter: Submitter,
+) -> None:
+    # DOMAIN §3.3: the accusé de réception, for our own users as for others.
+    claire, cardio = to(ACTIVE, str(SENDER))
+    sent = submitter.submit(
+        BytesIO(TEXT),
+        SENDER,
+        [claire],
+        parameters=MailParameters(envid="Q+2B1"),
+        asked={claire: SUCCESS},
+    )
+    store = submitter.store
+    assert [one.message.id for one in received(store, ACTIVE)] == [sent.id]
+    (entry,) = received(store, str(cardio))
+    assert entry.message.sender == ""
+    report = read_report(content(store.blobs, entry.message.blob))
+    assert report.header["To"] == f"<{SENDER}>"
+    assert report.message["Original-Envelope-Id"] == "Q+1"
+    assert report.recipients == [
+        {
+            "Original-Recipient": "rfc822;Claire@a.mssante.fr",
+            "Final-Recipient": f"rfc822;{ACTIVE}",
+            "Action": "delivered",
+            "Status": "2.1.5",
+        }
+    ]
+    with store.database.read() as connection:
+        assert listing(connection, 10) == []
+
+
+def test_nobody_is_told_of_success_unasked(submitter: Submitter) -> None:
+    never = RcptParameters(frozenset({Notify.NEVER}))
+    mdn = b"Content-Type: multipart/report; report-type=disposition-notification; boundary=x\n"
+    (claire,) = to(ACTIVE)
+    for body, asked in ((TEXT, {}), (TEXT, {claire: never}), (mdn + TEXT, {claire: SUCCESS})):
+        submitter.submit(BytesIO(body), SENDER, [claire], asked=asked)
+    assert len(received(submitter.store, ACTIVE)) == 3
+    assert received(submitter.store, str(SENDER)) == []

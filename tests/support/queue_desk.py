@@ -18,7 +18,7 @@ ACTS: dict[str, tuple[Letter, tuple[str, ...]]] = {
     "retry": (Letter(), ()),
     "hold": (Letter(), WHY),
     "release": (Letter(held="before"), ()),
-    "drop": (Letter(), WHY),
+    "drop": (Letter(), (*WHY, "--no-report")),
 }
 
 

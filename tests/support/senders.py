@@ -12,6 +12,7 @@ from typing import Any
 
 import dns.asyncresolver
 
+from mailstore.mailboxes import add_domain
 from mailstore.messages import Message, NewMessage, store_messages
 from mssante_operator import runtime
 from relay import tls
@@ -122,6 +123,8 @@ def sending(folder: Path, white_list: bytes | None = None) -> Iterator[Sender]:
     """Operator B in a folder, made for it, under the good list or another."""
     folder.mkdir()
     store = make_store(folder)
+    with store.database.write() as connection:
+        add_domain(connection, "b.mssante.fr", now=runtime.clock())
     space = trust_space()
     data = white_list or space.white_list
     follower = perimeter(folder, data, space.trust, runtime.clock, crls=space.crls)

@@ -1,0 +1,65 @@
+"""Takes what failed long ago out of the queue, beside the daemon (`relay.queue_failed`)."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from mailstore.database import Database
+from relay.journal import Journal
+from relay.queue_failed import forget_failed
+
+from . import runtime
+
+_log = structlog.get_logger(__name__)
+
+ROUND_SECONDS: Final = 3600.0
+
+
+@dataclass(slots=True)
+class Forgetting:
+    """Rounds through a queue; what failed is forgotten after `keep`."""
+
+    database: Database
+    journal: Journal
+    keep: timedelta
+    interval: float = ROUND_SECONDS
+    _ending: bool = field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Forget now, and again and again; until cancelled."""
+        try:
+            while True:
+                await self._round()
+                await asyncio.sleep(self.interval)
+        finally:
+            self._ending = True  # the thread may be in the middle of a round
+
+    async def _round(self) -> None:
+        try:
+            await asyncio.to_thread(self._forget)
+        except Exception:
+            # Whatever it was, the next round must come: without it the queue only grows.
+            _log.exception("queue.unforgotten")
+
+    def _forget(self) -> None:
+        before, number = runtime.clock() - self.keep, 0
+        try:
+            for found in forget_failed(self.database, before):
+                number += len(found)
+                for one in found:
+                    self.journal.record(
+                        "queue.forgotten",
+                        message=one.message_id,
+                        delivery=one.id,
+                        domain=one.domain,
+                    )
+                if self._ending:
+                    break
+        finally:
+            if number:
+                facts = {"deliveries": number, "before": before.isoformat(timespec="seconds")}
+                self.journal.record("queue.forgotten", **facts)
+                _log.info("queue.forgotten", **facts)

@@ -1,0 +1,85 @@
+"""The options by which who sends says what reports are to come (RFC 3461 §4)."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final
+
+import click
+
+from relay.errors import SyntaxRefused
+from relay.parameters import (
+    MailParameters,
+    RcptParameters,
+    Return,
+    encode_xtext,
+    parse_mail_parameters,
+    parse_rcpt_parameters,
+)
+
+Command = Callable[..., None]
+
+
+class Notify(click.ParamType[RcptParameters]):
+    """What RCPT says after NOTIFY= (RFC 3461 §4.1), in any case."""
+
+    name = "when"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> RcptParameters:
+        """Read the keywords."""
+        if " " in value:  # it would be another parameter
+            self.fail(f"{value!r}: keywords are separated by commas alone", param, ctx)
+        try:
+            return parse_rcpt_parameters(f"NOTIFY={value}")
+        except SyntaxRefused as error:
+            self.fail(f"{value!r}: {error.reply.text}", param, ctx)
+
+
+class Envid(click.ParamType[str]):
+    """What MAIL says after ENVID= (RFC 3461 §4.4), in plain text."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Make xtext of it."""
+        try:
+            encoded = encode_xtext(value)
+            parse_mail_parameters(f"ENVID={encoded}")
+        except SyntaxRefused as error:
+            self.fail(f"{value!r}: {error.reply.text}", param, ctx)
+        return encoded
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--notify",
+        type=Notify(),
+        help="What the sender hears of: never, or some of success,failure,delay. [failure,delay]",
+    ),
+    click.option(
+        "--ret",
+        type=click.Choice([one.value.lower() for one in Return], case_sensitive=False),
+        help="What a report of failure gives back: all of it or its header section. [hdrs]",
+    ),
+    click.option("--envid", type=Envid(), help="Your name for the message, told in its reports."),
+)
+
+
+def reporting(command: Command) -> Command:
+    """Give a command its `parameters`, of the message, and `asked`, of each recipient."""
+
+    @wraps(command)
+    def run(
+        *args: Any,
+        notify: RcptParameters | None,
+        ret: str | None,
+        envid: str | None,
+        **rest: Any,
+    ) -> None:
+        parameters = MailParameters(ret=Return(ret.upper()) if ret else None, envid=envid)
+        command(*args, parameters=parameters, asked=notify or RcptParameters(), **rest)
+
+    for option in reversed(_OPTIONS):
+        run = option(run)
+    return run

@@ -1,0 +1,71 @@
+"""What there may be to tell the sender of a delivery: by an attempt, or by an operator.  Pure.
+
+Whether it is told is for NOTIFY to say (`relay.bounces`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from relay.bounces import Became, wanted
+from relay.ending import Ending
+from relay.envelope import EnvelopeRecipient
+from relay.parameters import Notify
+from relay.queue import Claim, State
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A delivery, and what became of those of its recipients that there may be news of.
+
+    `lost` says that our postmaster is to hear of it where no sender can be told.
+    """
+
+    claim: Claim
+    became: tuple[Became, ...]
+    lost: bool
+
+
+def news_of(ending: Ending, life: timedelta) -> News:
+    """By an attempt, or the end of its time; most are successes that nobody asked to hear of.
+
+    `life` is how long mail is tried.
+    """
+
+    def became(one: EnvelopeRecipient, state: State, until: datetime | None = None) -> Became:
+        outcome = ending.outcomes.get(one.address)
+        return Became(
+            one.address,
+            state,
+            one.notify,
+            one.orcpt,
+            reply=outcome.reply if outcome else ending.error,
+            reason="" if outcome and ending.reason == "refused" else ending.reason,
+            dsn=outcome.dsn if outcome else False,
+            last_attempt=ending.at,
+            retry_until=until,
+        )
+
+    end = ending.claim.created_at + life
+    told = (
+        *(
+            became(one, State.DELIVERED)
+            for one in ending.delivered
+            if Notify.SUCCESS in wanted(one.notify)
+        ),
+        *(became(one, State.FAILED) for one in ending.failed),
+        *(became(one, State.WAITING) for one in ending.expired),
+        *(became(one, State.WAITING, end) for one in ending.late),
+    )
+    return News(ending.claim, told, lost=True)
+
+
+def news_of_drop(claim: Claim) -> News:
+    """By an operator who drops it: nobody who still waits will get it.
+
+    Why is between operators.  A report that is dropped is no news to the postmaster, who knows.
+    """
+    told = tuple(
+        Became(one.address, State.FAILED, one.notify, one.orcpt, reason="dropped")
+        for one in claim.waiting
+    )
+    return News(claim, told, lost=False)

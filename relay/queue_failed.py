@@ -1,0 +1,51 @@
+"""The end of rows in state `failed`: kept for whoever mends the cause, but not for ever."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import delete, select
+
+from mailstore.database import Database
+from mailstore.dialect import skip_locked
+from relay.queue import State
+from relay.queue_schema import deliveries, delivery_recipients
+
+BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A delivery that is no longer in the queue."""
+
+    id: int
+    message_id: str
+    domain: str
+
+
+def forget_failed(
+    database: Database, before: datetime, *, batch: int = BATCH
+) -> Iterator[Sequence[Forgotten]]:
+    """Delete deliveries that failed before a time, a transaction for each of what is yielded.
+
+    Their senders were told in the transaction in which they failed (`relay.telling`).  Messages
+    that nothing else holds are then needless, and freed with their bodies (`mailstore.upkeep`).
+    Several may run at once.  Raises StoreUnavailable; what was done by then stays done.
+    """
+    d, r = deliveries.c, delivery_recipients.c
+    over = (d.state == State.FAILED, d.due < before)
+    oldest = select(d.id, d.message_id, d.domain).where(*over).order_by(d.due, d.id).limit(batch)
+    while True:
+        with database.read() as connection:
+            # Writers are not kept waiting to learn that there is nothing, as at most times.
+            if connection.execute(oldest.limit(1)).first() is None:
+                return
+        with database.write() as connection:
+            found = [Forgotten(*row) for row in connection.execute(skip_locked(oldest))]
+            ids = [one.id for one in found]
+            connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
+            connection.execute(delete(deliveries).where(d.id.in_(ids)))
+        if not found:
+            return  # others have them
+        yield found

@@ -1,0 +1,96 @@
+"""What failed long ago is forgotten beside the daemon, is told of, and no error ends the rounds."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+import mssante_operator.forgetting
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from mssante_operator import runtime
+from mssante_operator.forgetting import Forgetting
+from relay.journal import Journal
+from relay.queue_failed import forget_failed
+from tests.support.daemon import Daemon, served
+from tests.support.queued import Letter, message_id, put, rows
+from tests.support.waiting import until, until_now
+
+DAY = timedelta(days=1)
+
+
+def lay(database: Database, *days: int) -> None:
+    now = runtime.clock()
+    put(database, *(Letter(state="failed", columns={"due": now - d * DAY}) for d in days), now=now)
+
+
+async def test_rounds_go_on_after_an_error_and_are_told_of(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(database, 31, 29, 40)
+    calls: list[object] = []
+
+    def once(*given: object) -> object:
+        calls.append(given)
+        if len(calls) == 1:
+            raise StoreUnavailable("the database is away")
+        return forget_failed(*given)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(mssante_operator.forgetting, "forget_failed", once)
+    journal = Journal(tmp_path / "trace", runtime.clock)
+    with capture_logs() as logs:
+        running = asyncio.create_task(Forgetting(database, journal, 30 * DAY, 0.01).run())
+        await until(lambda: list(rows(database)) == [2])
+        await until(lambda: len(calls) >= 3)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    journal.close()
+    assert [one["event"] for one in logs] == ["queue.unforgotten", "queue.forgotten"]
+    assert logs[1]["deliveries"] == 2
+    lines = "".join(path.read_text() for path in (tmp_path / "trace").rglob("*.jsonl"))
+    events = [json.loads(line) for line in lines.splitlines() if line]
+    assert [(e["event"], e.get("message"), e.get("deliveries")) for e in events] == [
+        ("queue.forgotten", message_id(3), None),
+        ("queue.forgotten", message_id(1), None),
+        ("queue.forgotten", None, 2),
+    ]
+
+
+async def test_a_round_under_way_ends_with_the_process(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(database, 31, 32, 33)
+    loop, begun, told = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def slow(*given: object) -> Iterator[object]:
+        for found in forget_failed(*given, batch=1):  # type: ignore[arg-type]  # as it was called
+            loop.call_soon_threadsafe(begun.set)
+            asyncio.run_coroutine_threadsafe(told.wait(), loop).result()
+            yield found
+
+    monkeypatch.setattr(mssante_operator.forgetting, "forget_failed", slow)
+    journal = Journal(tmp_path / "trace", runtime.clock)
+    running = asyncio.create_task(Forgetting(database, journal, 30 * DAY).run())
+    await begun.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    told.set()
+    await loop.shutdown_default_executor()
+    journal.close()
+    assert list(rows(database)) == [1, 2]
+
+
+def test_the_daemon_forgets_as_it_starts(operator_q: Daemon, database: Database) -> None:
+    lay(database, 31, 29)
+    with served(operator_q):
+        until_now(lambda: list(rows(database)) == [2])
+    assert "queue.forgotten" in operator_q.log()
+    assert "queue.forgotten delivery=1 domain=b.mssante.fr" in operator_q.run(
+        "trace", message_id(1)
+    )

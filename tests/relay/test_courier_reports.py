@@ -1,0 +1,202 @@
+"""What senders and the postmaster hear through the courier, on both databases.
+
+A report that cannot be delivered is the postmaster's: it has the null sender, so that nobody else
+can hear of it (RFC 3461 §6, RFC 5321 §4.5.5).
+"""
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import dns.asyncresolver
+import pytest
+from sqlalchemy import update
+
+from mailstore.database import Database
+from mailstore.mailboxes import get_mailbox
+from mssante_operator import runtime
+from relay.acceptance import commit
+from relay.address import parse_address
+from relay.conversation import AttemptFailed
+from relay.delivery import Courier, Services, Settings
+from relay.handing import Progress
+from relay.journal import Journal
+from relay.parameters import Notify, RcptParameters
+from relay.queue import Claim, Outcome, State
+from relay.queue_control import work_through
+from relay.queue_drop import Drop
+from relay.queue_filter import Filter
+from relay.queue_schema import deliveries
+from relay.receipts import receipt
+from relay.route import Router
+from relay.transaction import LocalRecipient, Submission
+from tests.support.clock import NOW
+from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
+from tests.support.operators import trust_space
+from tests.support.perimeters import perimeter
+from tests.support.queued import rows
+from tests.support.waiting import until
+
+AWAY = "dr@b.mssante.fr"
+REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
+
+
+class World:
+    """An office whose mail a courier carries to peers that answer alike; time stands still."""
+
+    def __init__(self, folder: Path, office: Office, poll: float = 0.005) -> None:
+        space = trust_space()
+        self.office = office
+        self.now = NOW
+        self.tried: list[Claim] = []
+        self.answer: Outcome | None = None
+        self.journal = Journal(folder / "trace", runtime.clock)
+        services = Services(
+            store=office.store,
+            perimeter=perimeter(
+                folder, space.white_list, space.trust, runtime.clock, crls=space.crls
+            ),
+            router=Router({}, dns.asyncresolver.Resolver(configure=False), random.Random(1)),
+            tls=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            journal=self.journal,
+            clock=lambda: self.now,
+            randomness=random.Random(1),
+        )
+        settings = Settings(
+            *("smtp.a.mssante.fr", "node:1", RETRY),
+            poll=poll,
+            postmaster=parse_address(POSTMASTER),
+        )
+        self.courier = Courier(services, settings, self.hand_over)
+
+    async def hand_over(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
+        progress.step("answer")
+        self.tried.append(claim)
+        if self.answer is None:
+            raise AttemptFailed("connection", f"{claim.domain} is down")
+        return dict.fromkeys(claim.recipients, self.answer)
+
+    def receive(self) -> str:
+        """Mail for Claire whose sender asks for a receipt; returns the receipt's id."""
+        store = self.office.store
+        with store.database.read() as connection:
+            mailbox = get_mailbox(connection, CLAIRE)
+        draft = store.blobs.draft()
+        draft.write(BODY)
+        asked = RcptParameters(frozenset({Notify.SUCCESS}))
+        message = Submission(
+            id=self.office.new_id(),
+            session="0" * 32,
+            peer="CN=smtp.b.mssante.fr",
+            sender=parse_address(AWAY),
+            received_at=NOW,
+            trace=b"",
+            draft=draft,
+            local=(LocalRecipient(mailbox.id, parse_address(CLAIRE), asked),),
+        )
+        header = BODY.partition(b"\r\n\r\n")[0] + b"\r\n"
+        new_draft = store.blobs.draft
+        report = receipt(message, header, "smtp.a.mssante.fr", NOW, self.office.new_id, new_draft)
+        assert report is not None
+        message = replace(message, report=report)
+        assert commit(store, [message], NOW) == [None]
+        return report.id
+
+    def states(self) -> list[str]:
+        return [row.state for row in rows(self.office.store.database).values()]
+
+
+@pytest.fixture
+def office(tmp_path: Path, database: Database) -> Iterator[Office]:
+    made = Office(tmp_path, database)
+    yield made
+    made.store.blobs.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, office: Office) -> Iterator[World]:
+    made = World(tmp_path, office)
+    yield made
+    made.journal.close()
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(world.courier.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+@pytest.mark.parametrize("given_up", [False, True], ids=["refused", "given-up"])
+async def test_a_receipt_that_its_sender_never_gets_is_the_postmasters(
+    world: World, given_up: bool
+) -> None:
+    receipt_id = world.receive()
+    world.answer = None if given_up else REFUSED
+    async with running(world):
+        if given_up:
+            await until(lambda: bool(world.tried))
+            world.now += RETRY.life + timedelta(hours=1)
+        await until(lambda: world.states() == ["failed"])
+    assert {(one.message_id, one.sender, one.recipients) for one in world.tried} == {
+        (receipt_id, "", (AWAY,))
+    }
+    (notice,) = world.office.mail(POSTMASTER)
+    assert receipt_id in notice.words
+    (lost,) = notice.recipients
+    assert (lost["Final-Recipient"], lost["Action"]) == (f"rfc822;{AWAY}", "failed")
+    assert lost["Status"] == ("4.4.1" if given_up else "5.1.1")
+    assert notice.original == b""  # nothing of the message
+
+
+async def test_a_report_that_reaches_nobody_ends_there(world: World) -> None:
+    # A failure of ours to another operator's sender fails in turn: two letters, no third.
+    world.office.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
+    world.answer = REFUSED
+    async with running(world):
+        await until(lambda: world.states() == ["failed", "failed"])
+    assert [one.recipients for one in world.tried] == [("x@c.mssante.fr",), (AWAY,)]
+    assert len(world.office.mail(POSTMASTER)) == 1
+
+
+async def test_the_sender_hears_of_what_was_relayed(world: World) -> None:
+    # DOMAIN §3.3: the accusé de réception where the peer gives none.
+    world.office.queue(Notify.SUCCESS)
+    world.answer = Outcome(State.DELIVERED, "250 2.0.0 ok")
+    async with running(world):
+        await until(lambda: world.states() == [])
+    (report,) = world.office.mail(CLAIRE)
+    assert (report.recipients[0]["Final-Recipient"], report.recipients[0]["Action"]) == (
+        *(f"rfc822;{TO}", "relayed"),
+    )
+    assert world.office.mail(POSTMASTER) == []
+
+
+async def test_the_report_on_what_is_dropped_leaves_at_once(tmp_path: Path, office: Office) -> None:
+    world = World(tmp_path, office, poll=600)
+    world.answer = Outcome(State.DELIVERED, "250 2.0.0 ok")
+    office.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
+    with office.store.database.write() as connection:
+        connection.execute(update(deliveries).values(held="why"))
+    async with running(world):
+        office.queue()
+        await until(lambda: len(world.states()) == 1)  # and now it rests
+
+        def drop() -> None:
+            act = Drop(office.teller)
+            (done,) = work_through(office.store.database, act, Filter(), lambda: NOW)
+            assert len(done.touched) == 1
+
+        await asyncio.to_thread(drop)
+        await until(lambda: len(world.tried) == 2 and not world.states())
+    assert (world.tried[-1].sender, world.tried[-1].recipients) == ("", (AWAY,))
+    world.journal.close()

@@ -1,0 +1,75 @@
+"""What failed long ago leaves the queue, on both databases, and nothing else does."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mailstore.database import Database
+from mailstore.errors import NotFound
+from mailstore.messages import get_message
+from mailstore.upkeep import collect
+from relay.queue import Outcome, State
+from relay.queue_control import Retry
+from relay.queue_failed import Forgotten, forget_failed
+from tests.support.clock import NOW
+from tests.support.office import CLAIRE, TO, Office
+from tests.support.queued import Letter, message_id, perform, put, recipient_states, rows
+
+DAY = timedelta(days=1)
+REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
+
+
+def failed(days: float, **columns: object) -> Letter:
+    return Letter(state="failed", columns={"due": NOW - days * DAY, **columns})
+
+
+def test_by_the_time_at_which_it_failed(database: Database) -> None:
+    long_waiting = Letter(age=90 * DAY, columns={"due": NOW - 90 * DAY})
+    held = Letter(age=90 * DAY, held="why", columns={"due": NOW - 90 * DAY})
+    failed_late = failed(29, created_at=NOW - 90 * DAY)
+    old, *_ = put(database, failed(31), failed_late, long_waiting, held)
+    (found,) = forget_failed(database, NOW - 30 * DAY)
+    assert found == [Forgotten(old, message_id(1), "b.mssante.fr")]
+    assert list(rows(database)) == [2, 3, 4]
+    assert [one for one, _ in recipient_states(database)] == [2, 3, 4]
+    assert list(forget_failed(database, NOW - 30 * DAY)) == []
+
+
+def test_in_small_transactions_the_oldest_first(database: Database) -> None:
+    put(database, *(failed(days) for days in (31, 34, 33, 35, 32)))
+    work = forget_failed(database, NOW - 30 * DAY, batch=2)
+    assert [one.id for one in next(work)] == [4, 2]
+    assert list(rows(database)) == [1, 3, 5]  # what is yielded is on disk
+    assert [[one.id for one in batch] for batch in work] == [[3, 5], [1]]
+
+
+def test_what_is_tried_again_is_not_forgotten(database: Database) -> None:
+    put(database, failed(31), failed(31))
+    work = forget_failed(database, NOW - 30 * DAY, batch=1)
+    next(work)
+    perform(database, Retry(revive=True))
+    assert list(work) == []
+    assert [row.state for row in rows(database).values()] == ["waiting"]
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_from_its_failure_to_the_end_of_its_body(
+    tmp_path: Path, database: Database, given_up: bool
+) -> None:
+    office = Office(tmp_path, database)
+    taken = office.send()
+    after = 6 * DAY if given_up else timedelta(hours=1)
+    office.conclude(taken, {} if given_up else {TO: REFUSED}, after=after)
+    (row,) = rows(database).values()
+    assert (row.state, row.due) == ("failed", NOW + after)
+    assert len(office.mail(CLAIRE)) == 1  # its sender knows
+    assert list(forget_failed(database, NOW + after)) == []
+    collect(database, office.store.blobs, NOW + 9 * DAY)
+    assert office.store.blobs.exists(taken.blob)
+    assert len(list(forget_failed(database, NOW + after + timedelta(seconds=1)))) == 1
+    assert collect(database, office.store.blobs, NOW + 9 * DAY).blobs == 1
+    assert not office.store.blobs.exists(taken.blob)
+    with database.read() as connection, pytest.raises(NotFound):
+        get_message(connection, taken.message_id)
+    office.store.blobs.close()

@@ -1,0 +1,132 @@
+"""A store with a sender and a postmaster, whose mail a courier's ledger settles and tells of."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from mailstore.blobs import FileBlobStore
+from mailstore.bodies import Bodies
+from mailstore.database import Database
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
+from mailstore.messages import list_entries
+from mailstore.sealing import Form
+from relay.acceptance import Store, commit
+from relay.address import parse_address
+from relay.ending import Ending, ending
+from relay.ids import RANDOM_OCTETS, new_id
+from relay.ledger import Batch, Ledger
+from relay.parameters import MailParameters, Notify, RcptParameters
+from relay.queue import Claim, Outcome, State, claim
+from relay.retry import RetryPolicy
+from relay.telling import Teller
+from relay.transaction import Submission
+from tests.support.clock import NOW
+from tests.support.reports import ReadReport, read_report
+
+CLAIRE, POSTMASTER = "claire.martin@a.mssante.fr", "courrier@a.mssante.fr"
+TO = "dr@b.mssante.fr"
+BODY = b"From: <claire.martin@a.mssante.fr>\r\nSubject: le secret\r\n\r\nSIDA\r\n"
+RETRY = RetryPolicy()
+RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
+
+
+class Office:
+    """A store with a sender and a postmaster, and the ledger of a courier."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.store = Store(Bodies(FileBlobStore(folder / "blobs", Form()), database), database)
+        self.chance = Random(1)
+        with database.write() as connection:
+            add_domain(connection, "a.mssante.fr", now=NOW)
+            for address in (CLAIRE, POSTMASTER):
+                add_mailbox(connection, address, MailboxType.PER, RPPS, now=NOW)
+        self.teller = Teller(
+            self.store, "smtp.a.mssante.fr", parse_address(POSTMASTER), RETRY.life, self.new_id
+        )
+        self.ledger = Ledger("node:1", RETRY, self.chance, self.teller)
+
+    def new_id(self) -> str:
+        return new_id(NOW, self.chance.randbytes(RANDOM_OCTETS))
+
+    def send(
+        self,
+        *notify: Notify,
+        sender: str | None = CLAIRE,
+        body: bytes = BODY,
+        parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
+    ) -> Claim:
+        """Queue a message and take it on."""
+        self.queue(*notify, sender=sender, body=body, parameters=parameters)
+        (taken,) = self.take()
+        return taken
+
+    def take(self, now: datetime = NOW) -> list[Claim]:
+        """Take on what is due."""
+        with self.store.database.write() as connection:
+            return claim(
+                connection,
+                owner="node:1",
+                now=now,
+                lease=timedelta(days=9),
+                limit=10,
+                wait=lambda _: timedelta(minutes=1),
+            )
+
+    def queue(
+        self,
+        *notify: Notify,
+        sender: str | None = CLAIRE,
+        body: bytes = BODY,
+        parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
+        recipients: tuple[str, ...] = (TO,),
+    ) -> str:
+        """Queue a message to recipients at one domain; returns its id."""
+        draft = self.store.blobs.draft()
+        draft.write(body)
+        to = tuple(map(parse_address, recipients))
+        asked = dict.fromkeys(to, RcptParameters(frozenset(notify))) if notify else {}
+        submission = Submission(
+            id=self.new_id(),
+            session="0" * 32,
+            peer="local",
+            sender=parse_address(sender) if sender else None,
+            received_at=NOW,
+            trace=b"",
+            draft=draft,
+            parameters=parameters,
+            remote={to[0].domain: to},
+            asked=asked,
+        )
+        assert commit(self.store, [submission], NOW) == [None]
+        return submission.id
+
+    def conclude(
+        self, taken: Claim, outcomes: Mapping[str, Outcome], *, after: timedelta
+    ) -> State | None:
+        """Settle it as the courier does."""
+        now = NOW + after
+        done = ending(
+            taken, outcomes, error="no host answered", reason="connection", now=now, policy=RETRY
+        )
+        return self.settle(done)
+
+    def settle(self, done: Ending) -> State | None:
+        reports = self.teller.prepare([done], done.at)
+        with self.store.database.write() as connection:
+            (state,) = self.ledger.write(connection, Batch([done], reports), done.at).states
+        return state
+
+    def mail(self, address: str) -> list[ReadReport]:
+        """The reports in a mailbox."""
+        with self.store.database.read() as connection:
+            mailbox = get_mailbox(connection, address)
+            found = list_entries(connection, mailbox.id)
+        assert all(entry.message.sender == "" for entry in found)
+        return [self.read(entry.message.blob) for entry in found]
+
+    def read(self, blob: str) -> ReadReport:
+        """A report in the store."""
+        with self.store.blobs.open(blob) as body:
+            return read_report(body.read())
