@@ -18,12 +18,11 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, cast
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from mailstore.errors import StoreUnavailable
 from relay import metrics
@@ -31,21 +30,23 @@ from relay.acceptance import Store
 from relay.address import Address
 from relay.congestion import Congestion
 from relay.conversation import AttemptFailed
+from relay.delivery_metrics import count
 from relay.destination import WindowPolicy
 from relay.ending import Ending, ending
 from relay.feeding import Feeding
 from relay.handing import Handing, Progress
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal, mask
-from relay.ledger import Batch, Glance, Ledger, Written, glance
+from relay.ledger import Batch, Glance, Ledger, glance
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome, State, Traffic
 from relay.queue_due import Due
 from relay.retry import RetryPolicy
 from relay.route import NoRoute, Router
 from relay.scheduler import MOST, Scheduler
+from relay.settling import Settling
 from relay.sweeping import Sweeping
-from relay.telling import Report, Teller
+from relay.telling import Teller
 from relay.wakeup import listen
 from relay.watchdog import Watchdog, Watched
 
@@ -109,14 +110,15 @@ class Courier:
         self._scheduler = Scheduler()
         self._feeding = Feeding()
         self._sweeping = Sweeping(settings.retry)
-        self._teller = Teller(
+        teller = Teller(
             services.store,
             settings.hostname,
             settings.postmaster,
             settings.retry.life,
             self._new_id,
         )
-        self._ledger = Ledger(settings.owner, settings.retry, services.randomness, self._teller)
+        ledger = Ledger(settings.owner, settings.retry, services.randomness, teller)
+        self._settling = Settling(services.store.database, ledger, services.clock)
         self._watchdog = Watchdog(settings.stuck)
         self._attempts: set[asyncio.Task[None]] = set()
         self._endings: list[Ending] = []
@@ -249,7 +251,7 @@ class Courier:
         )
         if not batch:
             return
-        written = await asyncio.to_thread(self._commit, batch)
+        written = await asyncio.to_thread(self._settling.commit, batch)
         self._over = []
         del self._endings[: len(endings)]
         self._congestion.written(health)
@@ -265,36 +267,6 @@ class Courier:
     def _new_id(self) -> str:
         randomness = self._services.randomness.randbytes(RANDOM_OCTETS)
         return new_id(self._services.clock(), randomness)
-
-    def _commit(self, batch: Batch) -> Written:
-        database, now = self._services.store.database, self._services.clock()
-        batch = replace(batch, reports=self._teller.prepare(batch.endings, now))
-        try:
-            with database.write() as connection:
-                return self._ledger.write(connection, batch, now)
-        except DBAPIError:
-            # One ending cannot be recorded: find out which, spare the rest.  Its lease lapses.
-            _log.exception("queue.batch_refused")
-        states = [self._commit_alone(one, batch.reports, now) for one in batch.endings]
-        with database.write() as connection:
-            rest = self._ledger.write(connection, replace(batch, endings=()), now)
-        return replace(rest, states=states)
-
-    def _commit_alone(
-        self, one: Ending, reports: Mapping[int, Report], now: datetime
-    ) -> State | None:
-        # Should it be the report that is refused, what became of the mail is recorded without it.
-        for told in (reports, {}) if one.claim.id in reports else ({},):
-            try:
-                with self._services.store.database.write() as connection:
-                    (state,) = self._ledger.write(connection, Batch([one], told), now).states
-            except DBAPIError:
-                _log.exception(
-                    "queue.ending_refused", delivery=one.claim.id, with_report=bool(told)
-                )
-            else:
-                return state
-        return None
 
     def _begin(self, taken: Claim) -> None:
         watched = Watched(taken, Progress(self._new_id()))
@@ -380,15 +352,3 @@ class Courier:
             domain=taken.domain,
             **facts,
         )
-
-
-def count(one: Ending, state: State | None) -> None:
-    """Add a recorded ending to the metrics."""
-    if one.delivered:
-        metrics.DELIVERED.labels("peer").inc(len(one.delivered))
-        age = (one.at - one.claim.created_at).total_seconds()
-        metrics.DELIVERY_SECONDS.labels(one.claim.traffic.value).observe(age)
-    if one.failed:
-        metrics.FAILED.inc(len(one.failed))
-    if state is State.WAITING:
-        metrics.DEFERRED.labels(one.reason or "refused").inc()

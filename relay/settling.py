@@ -1,0 +1,56 @@
+"""Makes what a courier has to write durable: one transaction, or one each if that is refused."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from mailstore.database import Database
+from relay.ending import Ending
+from relay.ledger import Batch, Ledger, Written
+from relay.queue import State
+from relay.telling import Report
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Commits batches; to be called in a thread."""
+
+    database: Database
+    ledger: Ledger
+    clock: Callable[[], datetime]
+
+    def commit(self, batch: Batch) -> Written:
+        """Do what the batch says, with reports of its endings.  Raises StoreUnavailable."""
+        database, now = self.database, self.clock()
+        batch = replace(batch, reports=self.ledger.teller.prepare(batch.endings, now))
+        try:
+            with database.write() as connection:
+                return self.ledger.write(connection, batch, now)
+        except DBAPIError:
+            # One ending cannot be recorded: find out which, spare the rest.  Its lease lapses.
+            _log.exception("queue.batch_refused")
+        states = [self._commit_alone(one, batch.reports, now) for one in batch.endings]
+        with database.write() as connection:
+            rest = self.ledger.write(connection, replace(batch, endings=()), now)
+        return replace(rest, states=states)
+
+    def _commit_alone(
+        self, one: Ending, reports: Mapping[int, Report], now: datetime
+    ) -> State | None:
+        # Should it be the report that is refused, what became of the mail is recorded without it.
+        for told in (reports, {}) if one.claim.id in reports else ({},):
+            try:
+                with self.database.write() as connection:
+                    (state,) = self.ledger.write(connection, Batch([one], told), now).states
+            except DBAPIError:
+                _log.exception(
+                    "queue.ending_refused", delivery=one.claim.id, with_report=bool(told)
+                )
+            else:
+                return state
+        return None
