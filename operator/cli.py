@@ -1,40 +1,69 @@
-"""The `mssante` command (DESIGN §4).  Exit codes: 0 done, 1 refused or failed, 2 wrong usage."""
+"""The `mssante` command (DESIGN §4).  Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+
+A command's module is imported when that command is asked for: each needs other libraries, and what
+a command does not use takes longer to load than most of them take to run.
+"""
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Final, cast
 
 import click
 
 from mailstore.errors import MailstoreError
-from relay.conversation import AttemptFailed
-from relay.errors import SmtpError
+from relay.errors import AttemptFailed, SmtpError
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileError
 
 from . import logs
-from .commands import daemon, keys, mail, queue, setup, store, trace, whitelist
-from .demo import DemoFailed
-from .queue_acts import QueueRefused
-from .settings import SettingsError
-from .supervisor import DaemonError
+from .errors import OperatorError
 
 _EXPECTED = (
     ArchiveError,
     AttemptFailed,
     CrlRefused,
-    DaemonError,
-    DemoFailed,
     ListRefused,
     MailstoreError,
-    QueueRefused,
-    SettingsError,
+    OperatorError,
     SmtpError,
-    trace.TraceError,
     TrustFileError,
 )
 
+# The module that has each command, under its name.
+_MODULES: Final = {
+    "config": "setup",
+    "db": "setup",
+    "demo": "demo",
+    "domain": "mail",
+    "init": "setup",
+    "keys": "keys",
+    "mailbox": "mail",
+    "message": "mail",
+    "queue": "queue",
+    "serve": "serve",
+    "store": "store",
+    "trace": "trace",
+    "whitelist": "whitelist",
+}
 
-@click.group()
+
+class _Commands(click.Group):
+    """Finds commands where `_MODULES` says."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        """Their names, sorted."""
+        return sorted(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, loaded; None if there is none."""
+        if cmd_name not in _MODULES:
+            return super().get_command(ctx, cmd_name)
+        module = import_module(f".commands.{_MODULES[cmd_name]}", __package__)
+        return cast("click.Command", getattr(module, cmd_name))
+
+
+@click.group(cls=_Commands)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -46,19 +75,6 @@ def cli(context: click.Context, config: Path | None) -> None:
     """Run and steer an MSSanté operator."""
     context.obj = config
     logs.configure("error", "console")
-
-
-for command in (
-    *daemon.COMMANDS,
-    *setup.COMMANDS,
-    *mail.COMMANDS,
-    whitelist.whitelist,
-    queue.queue,
-    store.store,
-    keys.keys,
-    trace.trace,
-):
-    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

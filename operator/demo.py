@@ -27,13 +27,14 @@ from relay.address import parse_address
 
 from . import runtime
 from .bootstrap import Installation, TrustSpace, install, write_identity
+from .errors import OperatorError
 from .settings import Settings, load
 from .testbed.credential import Credential
 
 PATIENCE: Final = 30.0  # seconds for a step that takes a fraction of one
 
 
-class DemoFailed(Exception):
+class DemoFailed(OperatorError):
     """A step did not end as it must; the message says which."""
 
 

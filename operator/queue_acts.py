@@ -23,6 +23,7 @@ from relay.telling import Teller
 from relay.wakeup import announce, signal
 
 from . import runtime
+from .errors import OperatorError
 from .queue_options import Actor
 from .settings import Settings, SettingsError
 
@@ -34,7 +35,7 @@ _EVENTS: Final[dict[type[Act], str]] = {
 }
 
 
-class QueueRefused(Exception):
+class QueueRefused(OperatorError):
     """An act that changed nothing: nothing matched, or it needs a word more."""
 
 

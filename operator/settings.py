@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from .errors import OperatorError
 from .section import Section
 from .sections import (
     Admin,
@@ -35,7 +36,7 @@ _PASSWORD = re.compile("://[^/]*@")  # in a URL
 DEFAULT_FILES: Final = (Path("mssante.toml"), Path("/etc/mssante/mssante.toml"))
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """A configuration that cannot be used; the message names file, key and fix."""
 
 

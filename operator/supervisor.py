@@ -24,6 +24,7 @@ from whitelist.names import DistinguishedName
 
 from . import logs, runtime
 from .child import CannotStart, Child, Plan
+from .errors import OperatorError
 from .launch import Launch
 from .launcher import Launcher
 from .reaping import adopt_orphans
@@ -47,7 +48,7 @@ STORAGE_THAT_MAY_CHANGE: Final = {
 }
 
 
-class DaemonError(Exception):
+class DaemonError(OperatorError):
     """The daemon cannot start or go on; the message says why and what to do."""
 
 

@@ -15,24 +15,13 @@ import aiosmtplib
 
 from relay.admission import Peer
 from relay.envelope import Offers
+from relay.errors import AttemptFailed
 from relay.link import Link, Shown
 from relay.peer_replies import PeerReply, shown
 from relay.route import Target
 
 # ValueError: a host name that cannot be looked up or shown in TLS, a handshake that was cut short.
 _FAULTS: Final = (aiosmtplib.SMTPException, OSError, ValueError)
-
-
-class AttemptFailed(Exception):
-    """No answer about the recipients from this host; `reason` is a metric's label.
-
-    `permanent` if no attempt will ever get one.
-    """
-
-    def __init__(self, reason: str, detail: str, *, permanent: bool = False) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.permanent = permanent
 
 
 class Refused(Exception):

@@ -29,10 +29,10 @@ from relay import metrics
 from relay.acceptance import Store
 from relay.address import Address
 from relay.congestion import Congestion
-from relay.conversation import AttemptFailed
 from relay.delivery_metrics import count
 from relay.destination import WindowPolicy
 from relay.ending import Ending, ending
+from relay.errors import AttemptFailed
 from relay.feeding import Feeding
 from relay.handing import Handing, Progress
 from relay.ids import RANDOM_OCTETS, new_id

@@ -54,3 +54,15 @@ class StoreDeferred(SmtpError):
     def __init__(self, detail: str, *, unwell: bool = True) -> None:
         super().__init__(Reply(451, "4.3.0", "Mail store unavailable, try again later"), detail)
         self.unwell = unwell
+
+
+class AttemptFailed(Exception):
+    """No answer about the recipients from this host; `reason` is a metric's label.
+
+    `permanent` if no attempt will ever get one.
+    """
+
+    def __init__(self, reason: str, detail: str, *, permanent: bool = False) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.permanent = permanent

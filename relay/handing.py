@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from relay.acceptance import Store
-from relay.conversation import AttemptFailed, Terms
+from relay.conversation import Terms
 from relay.envelope import Envelope, Letter
+from relay.errors import AttemptFailed
 from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.content import Unanswered, Unsendable, send
-from relay.conversation import AttemptFailed, Terms
+from relay.conversation import Terms
 from relay.envelope import Letter, commands
+from relay.errors import AttemptFailed
 from relay.link import Link, LinkFailed
 from relay.peer_replies import PeerReply
 from relay.queue import State

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from mailstore.errors import StoreUnavailable
-from relay.conversation import AttemptFailed, Refused, Terms, open_link
+from relay.conversation import Refused, Terms, open_link
 from relay.envelope import Letter
+from relay.errors import AttemptFailed
 from relay.handover import Answer, OutcomeUnknown, Stale, left_over, transact
 from relay.link import Link
 from relay.queue import State

@@ -19,8 +19,10 @@ def commands() -> str:
         context = click.Context(command, info_name=" ".join(path), terminal_width=90)
         parts.extend([f"## {' '.join(path)}", "", "```text", command.get_help(context), "```", ""])
         if isinstance(command, click.Group):
-            for name, child in sorted(command.commands.items()):
-                add(child, (*path, name))
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                if child is not None:
+                    add(child, (*path, name))
 
     add(cli, ("mssante",))
     return "\n".join(parts)

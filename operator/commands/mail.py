@@ -300,6 +300,3 @@ def message_export(given: Path | None, address: str, output: Any) -> None:
             owner = get_mailbox(connection, address)
         count = export_mailbox(store.database, store.blobs, owner.id, output)
     click.echo(f"{count} messages exported", file=sys.stderr)
-
-
-COMMANDS = (domain, mailbox, message)

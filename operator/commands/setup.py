@@ -110,6 +110,3 @@ def current(given: Path | None) -> None:
     click.echo(found or "no schema yet")
     if found != REVISION:
         raise SystemExit(1)
-
-
-COMMANDS = (init, config, db)

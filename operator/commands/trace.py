@@ -22,13 +22,14 @@ from relay.journal_search import Event, Trace, find
 from relay.queue_search import deliveries_of, holders_of
 
 from .. import runtime
+from ..errors import OperatorError
 from ..output import masked, show_json
 from ..settings import Settings, SettingsError, load
 
 _SLACK: Final = timedelta(days=1)  # for a queue that was held, beyond a message's life in it
 
 
-class TraceError(Exception):
+class TraceError(OperatorError):
     """An identifier of which nothing is known, or a journal that cannot be read."""
 
 

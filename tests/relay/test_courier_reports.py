@@ -22,8 +22,8 @@ from mailstore.mailboxes import get_mailbox
 from mssante_operator import runtime
 from relay.acceptance import commit
 from relay.address import parse_address
-from relay.conversation import AttemptFailed
 from relay.delivery import Courier, Services, Settings
+from relay.errors import AttemptFailed
 from relay.handing import Progress
 from relay.journal import Journal
 from relay.parameters import Notify, RcptParameters

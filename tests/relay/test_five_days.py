@@ -21,9 +21,9 @@ from mailstore.mailboxes import add_domain
 from mailstore.sealing import Form
 from mssante_operator import runtime
 from relay.acceptance import Store
-from relay.conversation import AttemptFailed
 from relay.delivery import Courier, Services, Settings
 from relay.ending import Ending
+from relay.errors import AttemptFailed
 from relay.handing import Progress
 from relay.journal import Journal
 from relay.ledger import Ledger

@@ -11,8 +11,8 @@ import pytest
 
 from mailstore.errors import StoreUnavailable
 from relay import content
-from relay.conversation import AttemptFailed
 from relay.envelope import Letter
+from relay.errors import AttemptFailed
 from relay.handover import OutcomeUnknown
 from relay.queue import State
 from relay.route import Target

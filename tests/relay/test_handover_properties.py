@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.conversation import AttemptFailed
+from relay.errors import AttemptFailed
 from relay.handover import OutcomeUnknown
 from relay.queue import State
 from relay.route import Target

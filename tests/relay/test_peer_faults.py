@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from relay import link
-from relay.conversation import AttemptFailed
+from relay.errors import AttemptFailed
 from relay.handover import Answer, OutcomeUnknown
 from relay.peers import Peers
 from relay.queue import State

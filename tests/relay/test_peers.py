@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from relay import tls
-from relay.conversation import AttemptFailed
+from relay.errors import AttemptFailed
 from relay.handover import Answer, OutcomeUnknown
 from relay.peers import Peers
 from relay.queue import State

@@ -6,8 +6,9 @@ import pytest
 
 from mssante_operator.bootstrap import write_identity
 from relay import tls
-from relay.conversation import AttemptFailed, Terms, open_link
+from relay.conversation import Terms, open_link
 from relay.envelope import EnvelopeRecipient
+from relay.errors import AttemptFailed
 from relay.peers import Peers
 from relay.queue import State
 from relay.route import Target

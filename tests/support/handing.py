@@ -10,8 +10,9 @@ import pytest
 
 from mssante_operator import runtime
 from relay import tls
-from relay.conversation import AttemptFailed, Terms
+from relay.conversation import Terms
 from relay.envelope import Envelope, EnvelopeRecipient, Letter
+from relay.errors import AttemptFailed
 from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.route import Target

@@ -1,4 +1,4 @@
-"""Commands that run: serve and demo."""
+"""`mssante serve`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ import click
 
 from whitelist.errors import InvalidName
 
-from .. import demo as demonstration
 from .. import logs
 from ..launch import parse_names
 from ..settings import load
@@ -37,12 +36,3 @@ def serve(given: Path | None, peers: tuple[str, ...]) -> None:
         click.echo(f"mssante listens on {', '.join(addresses)}, admin on {settings.admin.listen}")
 
     asyncio.run(Supervisor(settings, announce, names).run())
-
-
-@click.command()
-def demo() -> None:
-    """Two operators exchange a message both ways on loopback and turn intruders away."""
-    demonstration.run()
-
-
-COMMANDS = (serve, demo)

@@ -1,0 +1,11 @@
+"""`mssante demo`."""
+
+import click
+
+from .. import demo as demonstration
+
+
+@click.command()
+def demo() -> None:
+    """Two operators exchange a message both ways on loopback and turn intruders away."""
+    demonstration.run()

@@ -1,0 +1,52 @@
+"""The command line itself: what it loads, and how it ends."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from mssante_operator.cli import cli
+from mssante_operator.errors import OperatorError
+from tests.support.daemon import command
+
+
+def loaded_by(module: str) -> set[str]:
+    """The modules that a new interpreter has after importing one."""
+    script = f"import sys, {module}; print(*sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, timeout=60
+    ).stdout
+    return set(out.decode().split())
+
+
+def test_help_needs_no_database_and_serving_no_migrations() -> None:
+    # Each loads what it uses: the libraries take longer to load than most commands to run.
+    assert not loaded_by("mssante_operator.cli") & {"sqlalchemy", "alembic", "dns", "pydantic"}
+    serving = loaded_by("mssante_operator.commands.serve")
+    assert "sqlalchemy" in serving
+    assert "alembic" not in serving
+
+
+def test_every_command_is_found_under_its_name() -> None:
+    context = click.Context(cli)
+    names = cli.list_commands(context)
+    assert "serve" in names
+    for name in names:
+        found = cli.get_command(context, name)
+        assert found is not None
+        assert found.name == name
+
+
+def test_a_command_that_is_none_is_wrong_usage() -> None:
+    code, out, err = command("sreve")
+    assert (code, out) == (2, "")
+    assert "No such command 'sreve'" in err
+
+
+def test_an_expected_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OperatorError("in vain: do otherwise")
+
+    monkeypatch.setattr(cli, "main", fail)
+    assert command("demo") == (1, "", "mssante: in vain: do otherwise\n")
