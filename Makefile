@@ -23,7 +23,7 @@ demo: .venv/run.stamp ## Two operators exchange mail both ways and turn intruder
 	@$(BIN)/mssante demo
 
 test: setup lint ## Run every test
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: .venv/dev.stamp ## Check format, style, types and layers
 	$(BIN)/ruff format --check $(SOURCES)

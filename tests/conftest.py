@@ -1,5 +1,7 @@
 """Fixtures that all tests share."""
 
+import os
+
 import tests.support.profiles  # noqa: F401  # loads the profile of hypothesis in force
 from tests.support.databases import (
     database,
@@ -11,6 +13,12 @@ from tests.support.databases import (
     sqlite_template,
 )
 from tests.support.object_server import object_server
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: half of a test's time it waits, for disks and for processes to start."""
+    return 2 * (os.cpu_count() or 1)
+
 
 __all__ = [
     "database",
