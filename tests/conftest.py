@@ -14,12 +14,6 @@ from tests.support.databases import (
 )
 from tests.support.object_server import object_server
 
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core: half of a test's time it waits, for disks and for processes to start."""
-    return 2 * (os.cpu_count() or 1)
-
-
 __all__ = [
     "database",
     "database_url",
@@ -30,3 +24,8 @@ __all__ = [
     "postgres_template",
     "sqlite_template",
 ]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: half of a test's time it waits, for disks and for processes to start."""
+    return 2 * (os.cpu_count() or 1)
