@@ -24,6 +24,11 @@ class RunFolder:
 
     path: Path
 
+    @property
+    def seats(self) -> Path:
+        """Where workers tell each other how many sessions they have (`relay.seats`)."""
+        return self.path / "seats"
+
     def lock(self) -> IO[str] | None:
         """Hold it, made where it is missing, while the file is open; None if another does."""
         self.path.mkdir(mode=0o700, exist_ok=True)
@@ -39,6 +44,7 @@ class RunFolder:
         """Remove what the processes of an earlier daemon left."""
         shutil.rmtree(self.path / "metrics", ignore_errors=True)
         (self.path / "metrics").mkdir(mode=0o700)
+        self.seats.unlink(missing_ok=True)
         self.keep(())
 
     def environment(self, generation: int, groups: Sequence[str]) -> dict[str, str]:

@@ -10,10 +10,12 @@ from relay.context import SessionContext
 from relay.directory import Directory
 from relay.listener import Listener
 from relay.occupancy import Occupancy
+from relay.seats import Seat
 
 from . import memory, runtime
 from .launch import Launch
 from .lifeline import Orders
+from .run_folder import RunFolder
 from .settings import Settings
 
 
@@ -28,6 +30,7 @@ async def run_worker(
     spool, journal = runtime.open_spool(settings, store), runtime.open_journal(settings, "worker")
     intake = Intake(store, runtime.clock, spool.failed)
     limits = runtime.limits(settings)
+    seat = Seat.take(RunFolder(runtime.storage_folder(settings) / "run").seats)
     context = SessionContext(
         hostname=settings.operator.hostname,
         limits=limits,
@@ -39,7 +42,7 @@ async def run_worker(
         scanning=runtime.open_scanning(settings),
         intake=intake,
         journal=journal,
-        occupancy=Occupancy(limits),
+        occupancy=Occupancy(limits, seat.have),
         tls=server_tls,
         clock=runtime.clock,
         new_id=runtime.make_id,
@@ -51,9 +54,9 @@ async def run_worker(
         asyncio.create_task(spool.watch()),
         asyncio.create_task(memory.keep_trimmed()),
     ]
-    listeners = [Listener(context) for _ in launch.sockets]
+    listeners = [Listener(context, seat) for _ in launch.sockets]
     for listener, number in zip(listeners, launch.sockets, strict=True):
-        await listener.start(socket.socket(fileno=number))
+        listener.start(socket.socket(fileno=number))
     ready()
     await orders.stop.wait()
     grace = settings.process.stop_seconds

@@ -14,6 +14,7 @@ from relay import metrics
 from relay.context import SessionContext
 from relay.errors import Reply
 from relay.limits import LINGER_SECONDS
+from relay.seats import Seat
 from relay.session import Session
 
 _log = structlog.get_logger(__name__)
@@ -28,6 +29,9 @@ BACKLOG: Final = 512  # connections that may wait to be accepted
 # For which a listener that has been replaced lets its sessions go on: a peer that has just come
 # brings its message, and nothing is cut off in the middle of a handshake.
 SETTLE_SECONDS: Final = 5.0
+
+YIELD_SECONDS: Final = 0.003  # for which a connection is left to a worker that has some already
+FULL_SECONDS: Final = 1.0  # until the next try where the system cannot give us one
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -83,15 +87,20 @@ class _Door(asyncio.Protocol):
 class Listener:
     """Serves sessions on one socket, alone or beside the listeners of other processes."""
 
-    def __init__(self, context: SessionContext) -> None:
+    def __init__(self, context: SessionContext, seat: Seat | None = None) -> None:
         self._context = context
-        self._server: asyncio.Server | None = None
+        self._seat = seat or Seat.alone()
+        self._bound: socket.socket | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        self._coming: set[asyncio.Task[None]] = set()
         self._leaving: set[_Door] = set()
 
-    async def start(self, bound: socket.socket) -> None:
-        """Begin to accept connections on `bound`."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, sock=bound, backlog=BACKLOG)
+    def start(self, bound: socket.socket) -> None:
+        """Begin to accept connections on `bound`, which is the listener's from now on."""
+        bound.listen(BACKLOG)
+        bound.settimeout(0)
+        self._bound = bound
+        asyncio.get_running_loop().add_reader(bound, self._arrived, bound)
 
     async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
         """Stop accepting, end idle sessions, let transactions finish for `grace` seconds.
@@ -99,9 +108,9 @@ class Listener:
         With `hurry`, another listener has taken over: until that is set, idle sessions are let go
         on for SETTLE_SECONDS, but for no more than half of `grace`.
         """
-        if self._server is not None:
-            self._server.close()
-        await asyncio.sleep(0)  # what was accepted a moment ago becomes a session
+        self._close()
+        if self._coming:  # what was accepted a moment ago becomes a session
+            await asyncio.wait(self._coming)
         now = asyncio.get_running_loop().time()
         deadline = now + grace
         settled = now + min(SETTLE_SECONDS, grace / 2)
@@ -118,5 +127,56 @@ class Listener:
             session.hang_up(_STOPPING)
         _log.info("listener.stopped", cut_off=len(self._context.occupancy.sessions))
 
-    def _protocol(self) -> asyncio.Protocol:
-        return _Door(self._context, self._leaving)
+    def _close(self) -> None:
+        self._seat.leave()
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._bound is not None:
+            asyncio.get_running_loop().remove_reader(self._bound)
+            self._bound.close()
+            self._bound = None
+
+    def _arrived(self, bound: socket.socket) -> None:
+        """Take a connection that has come, at once or, if nobody else does, in a moment."""
+        if self._seat.gives_way():
+            self._rest(bound, YIELD_SECONDS)
+        else:
+            self._accept(bound)
+
+    def _rest(self, bound: socket.socket, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(bound)
+        self._pause = loop.call_later(seconds, self._resume, bound)
+
+    def _resume(self, bound: socket.socket) -> None:
+        self._pause = None
+        asyncio.get_running_loop().add_reader(bound, self._arrived, bound)
+        self._accept(bound)
+
+    def _accept(self, bound: socket.socket) -> None:
+        # One at a time: of many that come at once, every process gets its share.
+        try:
+            stream, _ = bound.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another process has it, or nobody any more
+        except OSError as error:  # no descriptor is left, no memory
+            _log.error("listener.cannot_accept", detail=str(error))
+            self._rest(bound, FULL_SECONDS)
+            return
+        self._seat.coming(1)
+        task = asyncio.get_running_loop().create_task(self._let_in(stream))
+        self._coming.add(task)
+        task.add_done_callback(self._let)
+
+    async def _let_in(self, stream: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: _Door(self._context, self._leaving), stream
+            )
+        except OSError as error:  # gone already
+            stream.close()
+            _log.debug("listener.gone", detail=str(error))
+
+    def _let(self, task: asyncio.Task[None]) -> None:
+        self._coming.discard(task)
+        self._seat.coming(-1)

@@ -6,6 +6,7 @@ Addresses of IPv6 count by /64, the least that one host is given.
 
 import ipaddress
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from relay.errors import Reply
@@ -40,10 +41,11 @@ def network(address: str) -> str:
 
 
 class Occupancy:
-    """The open sessions and their counts."""
+    """The open sessions and their counts; `changed` is told each new number of sessions."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, changed: Callable[[int], None] = lambda _: None) -> None:
         self._limits = limits
+        self._changed = changed
         self.sessions: set[OpenSession] = set()
         self._addresses: Counter[str] = Counter()
         self._peers: Counter[DistinguishedName] = Counter()
@@ -59,6 +61,7 @@ class Occupancy:
     def enter(self, session: OpenSession, address: str) -> None:
         """A session has begun."""
         self.sessions.add(session)
+        self._changed(len(self.sessions))
         self._addresses[network(address)] += 1
 
     def identify(self, name: DistinguishedName) -> bool:
@@ -69,6 +72,7 @@ class Occupancy:
     def leave(self, session: OpenSession, address: str, name: DistinguishedName | None) -> None:
         """A session is over."""
         self.sessions.discard(session)
+        self._changed(len(self.sessions))
         _less(self._addresses, network(address))
         if name is not None:
             _less(self._peers, name)

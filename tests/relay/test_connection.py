@@ -233,7 +233,7 @@ async def test_an_unforeseen_fault_ends_the_session_and_nothing_else(tmp_path: P
             occupancy=Occupancy(Limits()),
         )
         listener, bound = Listener(broken), bind(HOST, 0)
-        await listener.start(bound)
+        listener.start(bound)
         port = bound.getsockname()[1]
         caller = await call(replace(server, port=port))
         caller.writer.write(

@@ -1,12 +1,16 @@
 """The listener: its limit, its stop, and what happens to those connected."""
 
 import asyncio
+import os
+import resource
 import socket
 import ssl
 import warnings
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.limits import Limits
 from relay.listener import Listener, bind
@@ -54,7 +58,7 @@ async def test_a_peer_that_says_nothing_in_tls_is_ended(tmp_path: Path) -> None:
 async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) -> None:
     async with inbound(tmp_path) as server:
         listener = Listener(server.context)
-        await listener.start(bind(HOST, 0))
+        listener.start(bind(HOST, 0))
         idle, busy = await call(server), await call(server)
         await busy.begin()
         await busy.say("DATA")
@@ -74,8 +78,8 @@ async def test_one_that_is_replaced_lets_its_peers_go_on(tmp_path: Path) -> None
     async with inbound(tmp_path) as server:
         bound = bind(HOST, 0)
         old, new = Listener(server.context), Listener(server.context)
-        await old.start(bound.dup())
-        await new.start(bound)
+        old.start(bound.dup())
+        new.start(bound)
         caller, hurry = await call(server), asyncio.Event()
         leaving = asyncio.create_task(old.stop(grace=600, hurry=hurry))
         reader, writer = await asyncio.open_connection(*bound.getsockname())
@@ -162,3 +166,25 @@ def test_a_port_in_use_is_an_error() -> None:
         taken.listen()
         with pytest.raises(OSError, match="in use"):
             bind(HOST, taken.getsockname()[1])
+
+
+async def test_without_a_free_descriptor_connections_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.listener.FULL_SECONDS", 0.02)
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as client, capture_logs() as logs:
+            client.settimeout(5)
+            with ExitStack() as stack:
+                stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+                resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+                with suppress(OSError):
+                    while True:
+                        stack.callback(os.close, os.dup(client.fileno()))
+                client.connect((HOST, server.port))
+                await until(lambda: any(e["event"] == "listener.cannot_accept" for e in logs))
+                assert (await caller.say("NOOP")).startswith("250")  # the others are unharmed
+            assert (await asyncio.to_thread(client.recv, 100)).startswith(b"220 ")
+        caller.close()

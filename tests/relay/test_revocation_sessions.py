@@ -82,7 +82,7 @@ async def test_a_peer_comes_while_its_list_is_lacking(
             replace(server.context, perimeter=follower, occupancy=Occupancy(Limits()))
         )
         bound = bind(HOST, 0)
-        await listener.start(bound)
+        listener.start(bound)
         client = server.client_tls(enrol("b", tmp_path, responder, status))
         reader, writer = await asyncio.open_connection(HOST, bound.getsockname()[1])
         await reader.readline()
@@ -110,7 +110,7 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
         context = tls.server_context(identity, space.trust)
         asked = replace(server.context, tls=lambda: context, occupancy=Occupancy(Limits()))
         listener, bound = Listener(asked), bind(HOST, 0)
-        await listener.start(bound)
+        listener.start(bound)
         with sending(tmp_path / "b") as sender:
             sender.perimeter = perimeter(
                 tmp_path / "lacking",

@@ -219,7 +219,7 @@ async def inbound(
     )
     listener = Listener(context)
     bound = bind(HOST, 0)
-    await listener.start(bound)
+    listener.start(bound)
     try:
         yield Inbound(bound.getsockname()[1], folder, store, context, follower)
     finally:

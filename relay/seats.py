@@ -1,0 +1,105 @@
+"""How many sessions each worker of a node has, known to all of them, so that few stay together.
+
+Messages that are there at once share a commit, if it is one process that has them (DESIGN §2.5).  A
+few connections spread over several processes make many small groups, and wait for each other's
+syncs: so while one worker has few sessions, another that has none leaves a new connection to it for
+a moment, and only from then on they share.  Nothing but time depends on these numbers, which a
+process that was killed leaves as they are.
+"""
+
+import fcntl
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+SEATS: Final = 256  # workers that know of each other; more go without
+FEW: Final = 8  # sessions from which on a worker shares with others
+_OCTETS: Final = 4  # of one number
+
+
+def gives_way(numbers: Sequence[int], mine: int) -> bool:
+    """Whether the worker on seat `mine` leaves a new connection to another for a moment.
+
+    A number is 0 on a free seat, else one more than its worker has sessions.  One that has none
+    leaves it to one that has few or, where nobody has any, to the first; one that has many to one
+    that has less than half as many.
+    """
+    own = numbers[mine] - 1
+    others = [number - 1 for seat, number in enumerate(numbers) if number and seat != mine]
+    if own >= FEW:
+        return any(sessions < own / 2 for sessions in others)
+    if own:
+        return False
+    return any(0 < one < FEW for one in others) or (not any(others) and any(numbers[:mine]))
+
+
+class Seat:
+    """One worker's place among those that share a file: it writes its number and reads theirs."""
+
+    def __init__(self, numbers: memoryview, mine: int) -> None:
+        self._numbers = numbers
+        self._mine = mine
+        self._sessions = 0
+        self._coming = 0
+        self._left = False
+        self._write()
+
+    @classmethod
+    def alone(cls) -> "Seat":
+        """Where nobody else is known of."""
+        return cls(memoryview(bytearray(_OCTETS)).cast("I"), 0)
+
+    @classmethod
+    def take(cls, path: Path) -> "Seat":
+        """The first free one in a file, made where it is missing; alone where that cannot be.
+
+        It is free again when this process has ended.
+        """
+        try:
+            return cls._take(path)
+        except OSError as error:
+            _log.warning("seat.none", path=str(path), detail=str(error))
+            return cls.alone()
+
+    @classmethod
+    def _take(cls, path: Path) -> "Seat":
+        # Never closed: with its descriptor would go the lock that holds the seat.
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # All of it for good: a page without room on the disk would end who writes to it.
+        os.posix_fallocate(file, 0, SEATS * _OCTETS)
+        numbers = memoryview(mmap.mmap(file, SEATS * _OCTETS)).cast("I")
+        for mine in range(SEATS):
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, mine)
+            except (BlockingIOError, PermissionError):
+                continue
+            return cls(numbers, mine)
+        raise BlockingIOError(f"all of {SEATS} seats are taken")
+
+    def have(self, sessions: int) -> None:
+        """Tell how many sessions there are."""
+        self._sessions = sessions
+        self._write()
+
+    def coming(self, more: int) -> None:
+        """Tell of connections that are accepted and not yet sessions, or are so no longer."""
+        self._coming += more
+        self._write()
+
+    def gives_way(self) -> bool:
+        """Whether to leave a connection that has come to another worker for a moment."""
+        return gives_way(self._numbers, self._mine)
+
+    def leave(self) -> None:
+        """Take no more part: nobody is to wait for this worker to accept."""
+        self._left = True
+        self._write()
+
+    def _write(self) -> None:
+        self._numbers[self._mine] = 0 if self._left else 1 + self._sessions + self._coming

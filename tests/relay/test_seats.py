@@ -1,0 +1,132 @@
+"""Who of several workers takes a new connection."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from relay.listener import Listener, bind
+from relay.seats import FEW, Seat, gives_way
+from tests.support.operators import HOST, inbound
+
+FREE = 0
+
+
+def having(*sessions: int | None) -> list[int]:
+    """The numbers of workers with so many sessions each, None for a free seat."""
+    return [FREE if one is None else one + 1 for one in sessions]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "who"),
+    [
+        (having(0), 0),
+        (having(0, 0, 0), 0),  # nobody has any: the first
+        (having(None, 0, 0), 1),
+        (having(0, 1), 1),  # one has few: that one
+        (having(0, FEW - 1), 1),
+        (having(3, 0), 0),
+    ],
+)
+def test_few_connections_stay_together(numbers: list[int], who: int) -> None:
+    taken = [seat for seat, number in enumerate(numbers) if number]
+    assert [seat for seat in taken if not gives_way(numbers, seat)] == [who]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "who"),
+    [
+        (having(0, FEW), [0]),  # it has many: the idle one
+        (having(3, FEW), [0]),
+        (having(4, FEW), [0, 1]),
+        (having(40, 19), [1]),
+        (having(40, 20), [0, 1]),
+        (having(40, None), [0]),
+    ],
+)
+def test_many_are_shared(numbers: list[int], who: list[int]) -> None:
+    taken = [seat for seat, number in enumerate(numbers) if number]
+    assert [seat for seat in taken if not gives_way(numbers, seat)] == who
+
+
+@given(st.lists(st.none() | st.integers(0, 3 * FEW), min_size=1, max_size=6))
+def test_somebody_always_takes_it_at_once(sessions: list[int | None]) -> None:
+    numbers = having(*sessions)
+    taken = [seat for seat, number in enumerate(numbers) if number]
+    assert not taken or not all(gives_way(numbers, seat) for seat in taken)
+
+
+def test_a_seat_is_free_again_once_its_process_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "seats"
+    script = (
+        "import sys; from pathlib import Path; from relay.seats import Seat;"
+        "seat = Seat.take(Path(sys.argv[1])); seat.have(3); print(seat._mine, flush=True);"
+        "sys.stdin.read()"
+    )
+
+    def other() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", script, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    seats = []
+    for _ in range(2):
+        with other() as process:
+            assert process.stdout is not None
+            seats.append(process.stdout.readline())
+            process.kill()
+    assert seats == [b"0\n", b"0\n"]
+
+
+def test_where_there_is_no_room_a_worker_goes_without(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        seat = Seat.take(tmp_path / "missing" / "seats")
+    assert [entry["event"] for entry in logs] == ["seat.none"]
+    seat.have(FEW)
+    assert not seat.gives_way()
+
+
+async def test_a_worker_without_sessions_leaves_new_ones_to_one_that_has_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.listener.YIELD_SECONDS", 60.0)
+    numbers = memoryview(bytearray(4 * 2)).cast("I")
+    mine, other = Seat(numbers, 0), Seat(numbers, 1)
+    async with inbound(tmp_path) as server:
+        bound = bind(HOST, 0)
+        beside = bound.dup()
+        beside.settimeout(5)
+        listener = Listener(server.context, mine)
+        listener.start(bound)
+        other.have(1)
+        with socket.create_connection(beside.getsockname()) as client:
+            accepted, _ = await asyncio.to_thread(beside.accept)
+            with accepted:
+                assert accepted.getpeername() == client.getsockname()
+        beside.close()
+        await listener.stop(grace=0)
+
+
+async def test_what_the_other_does_not_take_is_taken_after_a_moment(tmp_path: Path) -> None:
+    # It may be stuck, or its number that of a process that was killed.
+    numbers = memoryview(bytearray(4 * 2)).cast("I")
+    mine, other = Seat(numbers, 0), Seat(numbers, 1)
+    async with inbound(tmp_path) as server:
+        bound = bind(HOST, 0)
+        address = bound.getsockname()
+        listener = Listener(server.context, mine)
+        listener.start(bound)
+        other.have(1)
+        reader, writer = await asyncio.open_connection(*address)
+        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"220 ")
+        writer.close()
+        await listener.stop(grace=0)
+        assert numbers[0] == FREE
