@@ -153,16 +153,19 @@ def open_desk(settings: Settings, actor: Actor, reason: str) -> Iterator[Desk]:
     with closing(runtime.open_store(settings)) as store:
         journal = runtime.open_journal(settings, "command")
         with closing(journal):
-            yield Desk(store, _teller(settings, store), journal, actor, reason, runtime.clock)
+            yield Desk(
+                store, _teller(settings, store, journal), journal, actor, reason, runtime.clock
+            )
 
 
-def _teller(settings: Settings, store: Store) -> Teller:
+def _teller(settings: Settings, store: Store, journal: Journal) -> Teller:
     return Teller(
         store,
         settings.operator.hostname,
         runtime.postmaster(settings),
         runtime.retry_policy(settings).life,
         runtime.make_id,
+        journal.record,
     )
 
 

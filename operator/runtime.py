@@ -37,6 +37,7 @@ from relay.errors import SyntaxRefused
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal
 from relay.limits import Limits
+from relay.operator_labels import OperatorLabels
 from relay.perimeter import Ageing, Expected, Perimeter
 from relay.retry import RetryPolicy
 from relay.revocation_check import OcspAsker
@@ -376,6 +377,18 @@ def make_router(settings: Settings, perimeter: Perimeter | None = None) -> Route
         hostname=settings.operator.hostname,
         clock=time.monotonic,
     )
+
+
+def open_operator_labels(settings: Settings, perimeter: Perimeter) -> OperatorLabels:
+    """The operators' labels in the metrics, by the list at hand, whatever its age."""
+
+    def names_of(domain: str) -> frozenset[DistinguishedName]:
+        loaded = perimeter.snapshot.loaded
+        return loaded.names_of(domain) if loaded is not None else frozenset()
+
+    labels = OperatorLabels(storage_folder(settings) / "operators", names_of)
+    labels.read()
+    return labels
 
 
 def _targets(routes: Mapping[str, Sequence[str]]) -> dict[str, list[Target]]:

@@ -245,5 +245,5 @@ class Intake:
             if result is None
         )
         if delivered:
-            metrics.DELIVERED.labels("mailbox").inc(delivered)
+            metrics.DELIVERED.labels("mailbox", "").inc(delivered)
         return results

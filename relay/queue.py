@@ -15,7 +15,6 @@ from sqlalchemy import (
     Connection,
     bindparam,
     delete,
-    func,
     insert,
     or_,
     select,
@@ -301,26 +300,3 @@ def release(connection: Connection, node: str, now: datetime) -> int:
         .values(lease_owner=None, lease_until=None, due=now)
     )
     return connection.execute(statement).rowcount
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """The queue for monitoring: deliveries waiting and failed, birth of the oldest waiting."""
-
-    waiting: int
-    failed: int
-    oldest: datetime | None
-
-
-def depth(connection: Connection) -> Depth:
-    """Measure the queue."""
-    d = deliveries.c
-    is_waiting = d.state == State.WAITING
-    row = connection.execute(
-        select(
-            func.count().filter(is_waiting),
-            func.count().filter(d.state == State.FAILED),
-            func.min(d.created_at).filter(is_waiting),
-        )
-    ).one()
-    return Depth(*row)

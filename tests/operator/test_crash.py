@@ -22,7 +22,8 @@ from mssante_operator import runtime
 from mssante_operator.settings import load
 from relay.acceptance import Store
 from relay.address import parse_address
-from relay.queue import depth
+from relay.queue_control import count
+from relay.queue_filter import Filter, Standing
 from relay.queue_schema import deliveries
 from tests.crash import kills
 from tests.crash.campaign import lines
@@ -95,7 +96,7 @@ def arrived(peer: Store) -> int:
 def waiting(ours: Store) -> int:
     """How many deliveries are still to be made."""
     with ours.database.read() as connection:
-        return depth(connection).waiting
+        return count(connection, Filter(), runtime.clock())[Standing.WAITING]
 
 
 def under_way(ours: Store) -> list[str]:
@@ -139,5 +140,5 @@ def test_the_queue_survives_kill_9(tmp_path: Path) -> None:
     submitter.store.blobs.close()
     assert expected.keys() - copies.keys() == set(), "queued and lost"
     assert copies.keys() - expected.keys() == set(), "nobody sent this"
-    for blob, count in copies.items():
-        assert count <= 1 + interrupted[expected[blob]], "sent twice without need"
+    for blob, number in copies.items():
+        assert number <= 1 + interrupted[expected[blob]], "sent twice without need"
