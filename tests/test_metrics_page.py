@@ -21,6 +21,7 @@ def of_the_code() -> set[str]:
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id in METRICS
+        and node.args
     ]
     names = {
         call.args[0].value
@@ -38,7 +39,8 @@ def test_each_metric_is_explained_and_each_explained_exists() -> None:
 
 def test_alerts_use_what_there_is() -> None:
     page = documented()
-    used = set(re.findall(r"mssante_\w+", RULES.read_text(encoding="utf-8")))
+    rules = re.sub(r"^ +(summary|do): .*$", "", RULES.read_text(encoding="utf-8"), flags=re.M)
+    used = set(re.findall(r"mssante_\w+", rules))
     assert len(used) > 10
     for name in used:
         family = re.sub(r"_(total|bucket)$", "", name)
