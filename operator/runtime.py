@@ -32,7 +32,6 @@ from relay.address import Address, parse_address
 from relay.admission import Policy
 from relay.clamav import Clamav
 from relay.destination import WindowPolicy
-from relay.directory import Directory
 from relay.errors import SyntaxRefused
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal
@@ -45,7 +44,6 @@ from relay.route import Router, Target
 from relay.rspamd import Rspamd
 from relay.scanning import Scanner, Scanning
 from relay.spool import Floor, Spool
-from relay.submission import Submitter
 from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
 from whitelist.history import Archive
@@ -393,17 +391,3 @@ def open_operator_labels(settings: Settings, perimeter: Perimeter) -> OperatorLa
 
 def _targets(routes: Mapping[str, Sequence[str]]) -> dict[str, list[Target]]:
     return {key: [Target(*split_endpoint(one)) for one in hosts] for key, hosts in routes.items()}
-
-
-def open_submitter(settings: Settings) -> Submitter:
-    """What submits messages of local mailboxes.  Raises SettingsError."""
-    store = open_store(settings)
-    return Submitter(
-        hostname=settings.operator.hostname,
-        policy=policy(settings),
-        store=store,
-        directory=Directory(store.database),
-        perimeter=open_perimeter(settings, open_trust(settings)),
-        clock=clock,
-        new_id=make_id,
-    )

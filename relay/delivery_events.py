@@ -41,12 +41,11 @@ class DeliveryEvents:
         if state is None:
             return
         count(one, state, self.operator_of(one.claim.domain))
-        for event, recipients in (
-            ("delivery.delayed", one.late),
-            ("delivery.expired", one.expired),
-        ):
-            if recipients:
-                self._record(one, event, recipients=len(recipients), error=mask(one.error))
+        if one.late:
+            self._record(one, "delivery.delayed", recipients=len(one.late), error=mask(one.error))
+        if one.expired:
+            number = len(one.expired)
+            self._record(one, "delivery.expired", recipients=number, error=mask(one.error))
         if report is not None:
             submission, _ = report
             to = [str(local.address) for local in submission.local]

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from mailstore.bodies import Prepared
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
-from relay.acceptance import Store, insert_rows
+from relay.acceptance import Store, insert_rows, record_held
 from relay.address import Address
 from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
 from relay.ending import Ending
@@ -84,7 +84,8 @@ class Teller:
         One for another operator is queued; where the database cannot say so (`relay.wakeup`),
         couriers find it when they look.
         """
-        insert_rows(self.store, connection, reports, now)
+        _, held = insert_rows(self.store, connection, reports, now)
+        record_held(held, self.record)
 
     def _written(self, news: Sequence[News], now: datetime) -> dict[int, Report | None]:
         if not news:

@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 from mailstore.schema import entries
 from mssante_operator import runtime
 from mssante_operator.settings import load
+from mssante_operator.submitting import open_submitter
 from relay.acceptance import Store
 from relay.address import parse_address
 from relay.queue_control import count
@@ -123,9 +124,13 @@ def test_the_queue_survives_kill_9(tmp_path: Path) -> None:
     randomness = random.Random("queue")
     expected: dict[str, str] = {}  # our message by the blob that the peer must have
     interrupted: Counter[str] = Counter()  # crashes during the delivery of a message
-    submitter = runtime.open_submitter(load(a.config))
     sender, recipient = parse_address(MARTIN), parse_address(THEIRS)
-    with served(b), a.store() as ours, b.store() as peer:
+    with (
+        open_submitter(load(a.config)) as submitter,
+        served(b),
+        a.store() as ours,
+        b.store() as peer,
+    ):
         for _ in range(ROUNDS):
             for _ in range(BATCH - waiting(ours)):
                 body = letter(randomness, MARTIN)
@@ -136,8 +141,6 @@ def test_the_queue_survives_kill_9(tmp_path: Path) -> None:
         with served(a):
             until_now(lambda: waiting(ours) == 0)
         copies = Counter(entry.message.blob for entry in b.entries(THEIRS))
-    submitter.store.database.close()
-    submitter.store.blobs.close()
     assert expected.keys() - copies.keys() == set(), "queued and lost"
     assert copies.keys() - expected.keys() == set(), "nobody sent this"
     for blob, number in copies.items():
