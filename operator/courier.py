@@ -96,6 +96,7 @@ async def run_courier(
                 journal=journal,
                 clock=runtime.clock,
                 randomness=random.SystemRandom(),
+                operator_of=runtime.open_operator_labels(settings, perimeter).of,
             ),
             DeliverySettings(
                 hostname=settings.operator.hostname,

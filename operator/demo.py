@@ -29,6 +29,7 @@ from . import runtime
 from .bootstrap import Installation, TrustSpace, install, write_identity
 from .errors import OperatorError
 from .settings import Settings, load
+from .submitting import open_submitter
 from .testbed.credential import Credential
 
 PATIENCE: Final = 30.0  # seconds for a step that takes a fraction of one
@@ -146,8 +147,7 @@ def _exchange(source: _Side, to: _Side) -> None:
     text = EmailMessage()
     text["From"], text["To"], text["Subject"] = sender, recipient, "Compte rendu"
     text.set_content(f"De l'opérateur {source.name} à l'opérateur {to.name}.")
-    submitter = runtime.open_submitter(source.settings)
-    with closing(submitter.store):
+    with open_submitter(source.settings) as submitter:
         accepted = submitter.submit(
             BytesIO(text.as_bytes()), parse_address(sender), [parse_address(recipient)]
         )

@@ -23,6 +23,7 @@ from .crl_refresh import CrlRefresher
 from .forgetting import Forgetting
 from .launch import Launch
 from .lifeline import Orders
+from .measuring import Measuring
 from .monitor import Monitor
 from .refresh import Refresher
 from .settings import Settings
@@ -49,7 +50,17 @@ async def run_maintenance(
     tidying = Tidying(store, settings.storage.gc_hours * 3600)
     journal = runtime.open_journal(settings, "maintenance")
     forgetting = Forgetting(store.database, journal, timedelta(days=settings.outbound.failed_days))
-    monitor = Monitor(settings, perimeter, store.database, refresher, crls, spool)
+    measuring = Measuring(store.database, runtime.clock)
+    monitor = Monitor(
+        settings,
+        perimeter,
+        store.database,
+        refresher,
+        crls,
+        spool,
+        measuring,
+        runtime.open_operator_labels(settings, perimeter),
+    )
     tasks = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(_keep_current(settings, trust, crls, refresher)),
@@ -57,6 +68,7 @@ async def run_maintenance(
         asyncio.create_task(spool.watch()),
         asyncio.create_task(tidying.run()),
         asyncio.create_task(forgetting.run()),
+        asyncio.create_task(measuring.run()),
         asyncio.create_task(
             _prune_traces(
                 runtime.storage_folder(settings) / journal_folder.NAME, settings.trace.keep_days

@@ -4,11 +4,9 @@ Labels are few and bounded.  Certificates are read from their files, so that a r
 once; ages are seconds, dates are seconds since 1970.
 """
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -18,8 +16,8 @@ from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import local_domains
 from relay.admission import Peer
+from relay.operator_labels import OperatorLabels
 from relay.perimeter import Perimeter
-from relay.queue import Depth, depth
 from relay.spool import Spool, SpoolState
 from whitelist.certificates import read_pem
 from whitelist.freshness import Freshness
@@ -27,12 +25,12 @@ from whitelist.freshness import Freshness
 from . import runtime
 from .alarms import Alarm, AlarmName, Facts, alarms
 from .crl_refresh import CrlRefresher
+from .measuring import Measuring
+from .queue_gauges import queue_gauges
 from .refresh import Refresher
 from .settings import Settings
 
 _log = structlog.get_logger(__name__)
-
-QUEUE_AGE: Final = 5.0  # seconds for which one look at the queue serves
 
 
 @dataclass(slots=True, eq=False)  # a registry keeps collectors by identity
@@ -45,8 +43,8 @@ class Monitor:
     refresher: Refresher
     crls: CrlRefresher
     spool: Spool
-    _queue: Depth | None = None
-    _looked: float = 0.0
+    measuring: Measuring
+    operators: OperatorLabels
     _logged: frozenset[Alarm] = frozenset()
 
     def collect(self) -> Iterable[Metric]:
@@ -104,7 +102,7 @@ class Monitor:
             ended = own.certificate.not_after.isoformat()
             found.append(f"certificate: {self.settings.tls.certificate} expired on {ended}")
         try:
-            self._look_at_queue()
+            self.database.schema_revision()
         except StoreUnavailable as error:
             found.append(f"store: {error}")
         if self.spool.state is not SpoolState.WELL:
@@ -194,30 +192,12 @@ class Monitor:
     def _queue_gauges(self, now: datetime) -> Iterable[Metric]:
         reachable = True
         try:
-            self._look_at_queue()
+            self.database.schema_revision()
         except StoreUnavailable:
             reachable = False
         yield GaugeMetricFamily(
             "mssante_store_available", "Whether the database answers", reachable
         )
-        if self._queue is None or not reachable:
-            return
-        size = GaugeMetricFamily(
-            "mssante_queue_deliveries", "Outbound deliveries in the queue", labels=["state"]
-        )
-        size.add_metric(["waiting"], self._queue.waiting)
-        size.add_metric(["failed"], self._queue.failed)
-        yield size
-        oldest = self._queue.oldest
-        yield GaugeMetricFamily(
-            "mssante_queue_oldest_age_seconds",
-            "Age of the oldest delivery that waits; 0 with none",
-            (now - oldest).total_seconds() if oldest else 0.0,
-        )
-
-    def _look_at_queue(self) -> None:
-        if self._queue is not None and time.monotonic() - self._looked < QUEUE_AGE:
-            return
-        with self.database.read() as connection:
-            self._queue = depth(connection)
-        self._looked = time.monotonic()
+        if self.measuring.depth is not None and reachable:
+            self.operators.read()
+            yield from queue_gauges(self.measuring.depth, now, self.operators.known)

@@ -5,7 +5,6 @@ its change is on disk, and one for the whole with filters and counts at the end,
 broken off in the middle.  All are written when the journal is closed, before a command returns.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -24,8 +23,9 @@ from relay.wakeup import announce, signal
 
 from . import runtime
 from .errors import OperatorError
+from .folder_user import check_user
 from .queue_options import Actor
-from .settings import Settings, SettingsError
+from .settings import Settings
 
 _EVENTS: Final[dict[type[Act], str]] = {
     Retry: "queue.retried",
@@ -150,29 +150,21 @@ def scope_texts(scope: Scope) -> list[str]:
 @contextmanager
 def open_desk(settings: Settings, actor: Actor, reason: str) -> Iterator[Desk]:
     """Open store and journal; at the end the events are written.  Raises SettingsError."""
-    _check_user(settings)
+    check_user(settings)
     with closing(runtime.open_store(settings)) as store:
         journal = runtime.open_journal(settings, "command")
         with closing(journal):
-            yield Desk(store, _teller(settings, store), journal, actor, reason, runtime.clock)
+            yield Desk(
+                store, _teller(settings, store, journal), journal, actor, reason, runtime.clock
+            )
 
 
-def _teller(settings: Settings, store: Store) -> Teller:
+def _teller(settings: Settings, store: Store, journal: Journal) -> Teller:
     return Teller(
         store,
         settings.operator.hostname,
         runtime.postmaster(settings),
         runtime.retry_policy(settings).life,
         runtime.make_id,
+        journal.record,
     )
-
-
-def _check_user(settings: Settings) -> None:
-    # Files that root makes here, of the journal or of SQLite, the daemon could not write to.
-    folder = runtime.storage_folder(settings)
-    owner = folder.stat().st_uid
-    if os.geteuid() == 0 != owner:
-        raise SettingsError(
-            f"{folder} belongs to another user than root, who would leave files there that the "
-            f"daemon cannot write to; run it as the daemon's user: sudo -u '#{owner}' mssante …"
-        )

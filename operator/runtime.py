@@ -32,11 +32,11 @@ from relay.address import Address, parse_address
 from relay.admission import Policy
 from relay.clamav import Clamav
 from relay.destination import WindowPolicy
-from relay.directory import Directory
 from relay.errors import SyntaxRefused
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal
 from relay.limits import Limits
+from relay.operator_labels import OperatorLabels
 from relay.perimeter import Ageing, Expected, Perimeter
 from relay.retry import RetryPolicy
 from relay.revocation_check import OcspAsker
@@ -44,7 +44,6 @@ from relay.route import Router, Target
 from relay.rspamd import Rspamd
 from relay.scanning import Scanner, Scanning
 from relay.spool import Floor, Spool
-from relay.submission import Submitter
 from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
 from whitelist.history import Archive
@@ -378,19 +377,17 @@ def make_router(settings: Settings, perimeter: Perimeter | None = None) -> Route
     )
 
 
+def open_operator_labels(settings: Settings, perimeter: Perimeter) -> OperatorLabels:
+    """The operators' labels in the metrics, by the list at hand, whatever its age."""
+
+    def names_of(domain: str) -> frozenset[DistinguishedName]:
+        loaded = perimeter.snapshot.loaded
+        return loaded.names_of(domain) if loaded is not None else frozenset()
+
+    labels = OperatorLabels(storage_folder(settings) / "operators", names_of)
+    labels.read()
+    return labels
+
+
 def _targets(routes: Mapping[str, Sequence[str]]) -> dict[str, list[Target]]:
     return {key: [Target(*split_endpoint(one)) for one in hosts] for key, hosts in routes.items()}
-
-
-def open_submitter(settings: Settings) -> Submitter:
-    """What submits messages of local mailboxes.  Raises SettingsError."""
-    store = open_store(settings)
-    return Submitter(
-        hostname=settings.operator.hostname,
-        policy=policy(settings),
-        store=store,
-        directory=Directory(store.database),
-        perimeter=open_perimeter(settings, open_trust(settings)),
-        clock=clock,
-        new_id=make_id,
-    )

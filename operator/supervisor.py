@@ -12,13 +12,14 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final
 
 import structlog
 
+from mailstore.errors import StoreUnavailable
 from relay import tls
 from whitelist.names import DistinguishedName
 
@@ -27,6 +28,8 @@ from .child import CannotStart, Child, Plan
 from .errors import OperatorError
 from .launch import Launch
 from .launcher import Launcher
+from .outbound_check import check_outbound, doubts_of_store
+from .outbound_check import doubts as outbound_doubts
 from .reaping import adopt_orphans
 from .run_folder import RunFolder
 from .settings import Settings, SettingsError, load
@@ -253,7 +256,16 @@ class Supervisor:
 def _check(settings: Settings) -> None:
     trust = runtime.open_trust(settings)
     runtime.open_tls(settings, tls.server_context, trust)
-    runtime.open_store(settings).close()
+    check_outbound(settings)
+    doubts = outbound_doubts(settings)
+    with (
+        closing(runtime.open_store(settings)) as store,
+        suppress(StoreUnavailable),
+        store.database.read() as connection,
+    ):
+        doubts += doubts_of_store(settings, connection)
+    for doubt in doubts:
+        _log.warning("config.doubt", detail=doubt)
     runtime.make_router(settings)
     runtime.postmaster(settings)
 

@@ -28,7 +28,7 @@ async def run_worker(
     store = runtime.open_store(settings)
     perimeter = runtime.open_perimeter(settings, trust)
     spool, journal = runtime.open_spool(settings, store), runtime.open_journal(settings, "worker")
-    intake = Intake(store, runtime.clock, spool.failed)
+    intake = Intake(store, runtime.clock, spool.failed, journal.record)
     limits = runtime.limits(settings)
     seat = Seat.take(RunFolder(runtime.storage_folder(settings) / "run").seats)
     context = SessionContext(

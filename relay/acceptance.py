@@ -27,7 +27,7 @@ from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.steps import reached
 from relay import metrics
 from relay.errors import StoreDeferred
-from relay.queue import QueueItem, enqueue
+from relay.queue import HeldBack, QueueItem, enqueue
 from relay.transaction import Submission
 from relay.wakeup import announce, signal
 
@@ -38,6 +38,11 @@ BUSY: Final = 4  # messages in hand at once from which on a group waits for its 
 GATHER_SECONDS: Final = 0.008  # and no longer than this
 
 _Kept = tuple[Submission, Prepared]
+Record = Callable[..., None]  # of a journal
+
+
+def _unrecorded(_event: str, /, **_facts: object) -> None:
+    """Where there is no journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,13 @@ class Store:
         self.database.close()
 
 
-def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[StoreDeferred | None]:
+def commit(
+    store: Store, group: Sequence[Submission], now: datetime, record: Record = _unrecorded
+) -> list[StoreDeferred | None]:
     """Make a group of messages durable; blocks.  One result each: None, or why it was not kept.
 
-    `now` is the time at which they reach their mailboxes.  Every draft has ended by then.
+    `now` is the time at which they reach their mailboxes.  Every draft has ended by then.  What a
+    rule holds back is recorded.
     """
     drafts = [one.draft for submission in group for one in _all(submission)]
     bodies = iter(store.blobs.prepare(drafts))
@@ -71,7 +79,7 @@ def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[Sto
         if why is None:
             ready.append((index, kept))
     try:
-        _insert(store, [one for _, parts in ready for one in parts], now)
+        _insert(store, [one for _, parts in ready for one in parts], now, record)
     except StoreUnavailable as error:
         for index, _ in ready:
             results[index] = StoreDeferred(str(error))
@@ -79,7 +87,7 @@ def commit(store: Store, group: Sequence[Submission], now: datetime) -> list[Sto
         # One row was refused (a mailbox deleted meanwhile, say): find out whose, spare the others.
         for index, parts in ready:
             try:
-                _insert(store, parts, now)
+                _insert(store, parts, now, record)
             except StoreUnavailable as error:
                 results[index] = StoreDeferred(str(error))
             except DBAPIError as error:
@@ -92,31 +100,48 @@ def _all(submission: Submission) -> tuple[Submission, ...]:
     return (submission, submission.report) if submission.report else (submission,)
 
 
-def _insert(store: Store, kept: Sequence[_Kept], now: datetime) -> None:
+def _insert(store: Store, kept: Sequence[_Kept], now: datetime, record: Record) -> None:
     if not kept:
         return
     with store.database.write() as connection:
         reached("rows.begun")
-        queued = insert_rows(store, connection, kept, now)
+        queued, held = insert_rows(store, connection, kept, now)
         reached("rows.inserted")
     reached("rows.committed")
     if queued:
         signal(store.database.url)
+    record_held(held, record)
 
 
-def insert_rows(store: Store, connection: Connection, kept: Sequence[_Kept], now: datetime) -> bool:
+def record_held(held: Sequence[HeldBack], record: Record) -> None:
+    """Note in the journal what a rule holds: who put the rule there is noted with it."""
+    for one in held:
+        record(
+            "queue.held",
+            message=one.message_id,
+            delivery=one.id,
+            domain=one.domain,
+            who="rule",
+            why=one.reason,
+        )
+
+
+def insert_rows(
+    store: Store, connection: Connection, kept: Sequence[_Kept], now: datetime
+) -> tuple[bool, list[HeldBack]]:
     """Insert messages whose larger bodies are durable, inside the caller's transaction.
 
-    Returns whether any of them is queued for a peer: couriers are to be told after the commit.
+    Returns whether any of them is queued for a peer, so that couriers are to be told after the
+    commit, and what a rule holds back.
     """
     rows = [_row(submission, body.blob) for submission, body in kept]
     items = [item for submission, _ in kept for item in _queue_items(submission)]
     store.blobs.keep(connection, [body for _, body in kept], now=now)
     store_messages(connection, rows, now=now)
-    enqueue(connection, items)
+    held = enqueue(connection, items)
     if items:
         announce(connection)
-    return bool(items)
+    return bool(items), held
 
 
 def _row(submission: Submission, blob: str) -> NewMessage:
@@ -160,7 +185,8 @@ def _queue_items(submission: Submission) -> list[QueueItem]:
 class Intake:
     """Gathers concurrent submissions into groups and makes each group durable in a thread.
 
-    `failed` is told, in the event loop, why a message could not be kept if the store is to blame.
+    `failed` is told, in the event loop, why a message could not be kept if the store is to blame;
+    `record` notes what a rule holds back.
     """
 
     def __init__(
@@ -168,10 +194,12 @@ class Intake:
         store: Store,
         clock: Callable[[], datetime],
         failed: Callable[[str], None] = lambda _: None,
+        record: Record = _unrecorded,
     ) -> None:
         self._store = store
         self._clock = clock
         self._failed = failed
+        self._record = record
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._waiting: list[tuple[Submission, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
@@ -234,7 +262,7 @@ class Intake:
     ) -> list[StoreDeferred | None]:
         submissions = [submission for submission, _ in group]
         try:
-            results = commit(self._store, submissions, self._clock())
+            results = commit(self._store, submissions, self._clock(), self._record)
         except Exception as error:
             # Nobody may be left waiting for an answer that never comes.
             _log.exception("commit.failed")
@@ -245,5 +273,5 @@ class Intake:
             if result is None
         )
         if delivered:
-            metrics.DELIVERED.labels("mailbox").inc(delivered)
+            metrics.DELIVERED.labels("mailbox", "").inc(delivered)
         return results

@@ -29,11 +29,9 @@ class Congestion:
     _under_way: Counter[str] = field(default_factory=Counter)
     _paused: frozenset[str] = frozenset()
     _all_paused: bool = False
-    _errors: Mapping[str, str] = field(default_factory=dict)
 
     def adopt(self, known: Map) -> None:
         """Take over what the database says, but for what is still to be written there."""
-        self._errors = {domain: row.last_error for domain, row in known.by_domain.items()}
         self._all_paused = known.all_paused
         self._paused = frozenset(d for d, row in known.by_domain.items() if row.paused)
         dead = {d: row for d, row in known.by_domain.items() if row.dead_until is not None}
@@ -41,16 +39,6 @@ class Congestion:
             if domain not in self.changes:
                 row = dead.get(domain, _NOT_KNOWN)
                 self._of(domain).adopt(row.failures, row.dead_until)
-
-    @property
-    def dead(self) -> list[str]:
-        """The destinations that get nothing but probes."""
-        return [domain for domain, one in self._destinations.items() if one.dead]
-
-    @property
-    def lost(self) -> list[str]:
-        """Those of them that are not kept from mail on purpose."""
-        return [] if self._all_paused else [d for d in self.dead if d not in self._paused]
 
     def is_dead(self, domain: str) -> bool:
         """Whether a delivery to it is a probe."""
@@ -61,10 +49,6 @@ class Congestion:
         if self._all_paused or domain in self._paused:
             return True
         return domain in self._destinations and not self._destinations[domain].allowance(now)
-
-    def last_error(self, domain: str) -> str:
-        """Why a dead destination is dead."""
-        return self._errors.get(domain, "")
 
     def places(self, domain: str, traffic: Traffic, now: datetime) -> int:
         """How many more deliveries of a class may begin; programs leave people one place."""

@@ -32,6 +32,9 @@ class Refused(Exception):
         self.reply = reply
 
 
+ANSWER_SECONDS: Final = 600.0  # for a whole message to be answered, RFC 5321 §4.5.3.2.6
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How we speak to peers: our name, our TLS, the judge of their certificate, seconds per step.
@@ -46,7 +49,7 @@ class Terms:
     judge: Callable[[str, bytes | None, str, str], Awaitable[None]]
     timeout: float = 60
     block_timeout: float = 180  # RFC 5321 §4.5.3.2.5
-    data_timeout: float = 600  # RFC 5321 §4.5.3.2.6
+    data_timeout: float = ANSWER_SECONDS
 
 
 async def look_at(

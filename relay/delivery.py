@@ -29,7 +29,7 @@ from relay import metrics
 from relay.acceptance import Store
 from relay.address import Address
 from relay.congestion import Congestion
-from relay.delivery_metrics import count
+from relay.delivery_events import DeliveryEvents
 from relay.destination import WindowPolicy
 from relay.ending import Ending, ending
 from relay.errors import AttemptFailed
@@ -38,6 +38,7 @@ from relay.handing import Handing, Progress
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal, mask
 from relay.ledger import Batch, Glance, Ledger, glance
+from relay.operator_labels import OTHER
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome, State, Traffic
 from relay.queue_due import Due
@@ -45,7 +46,7 @@ from relay.retry import RetryPolicy
 from relay.route import NoRoute, Router
 from relay.scheduler import MOST, Scheduler
 from relay.settling import Settling
-from relay.sweeping import Sweeping
+from relay.sweeping import Sweeper
 from relay.telling import Teller
 from relay.wakeup import listen
 from relay.watchdog import Watchdog, Watched
@@ -59,7 +60,7 @@ HandOver = Callable[[Claim, Progress], Awaitable[Mapping[str, Outcome]]]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What delivery works with, passed in."""
+    """What delivery works with, passed in; `operator_of` labels the operator of a domain."""
 
     store: Store
     perimeter: Perimeter
@@ -68,6 +69,7 @@ class Services:
     journal: Journal
     clock: Callable[[], datetime]
     randomness: random.Random
+    operator_of: Callable[[str], str] = lambda _domain: OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +111,29 @@ class Courier:
         self._congestion = Congestion(settings.windows, services.randomness)
         self._scheduler = Scheduler()
         self._feeding = Feeding()
-        self._sweeping = Sweeping(settings.retry)
         teller = Teller(
             services.store,
             settings.hostname,
             settings.postmaster,
             settings.retry.life,
             self._new_id,
+            services.journal.record,
         )
         ledger = Ledger(settings.owner, settings.retry, services.randomness, teller)
         self._settling = Settling(services.store.database, ledger, services.clock)
+        self._events = DeliveryEvents(services.journal, services.operator_of)
+        self._sweeper = Sweeper(
+            services.store.database,
+            self._settling,
+            self._events,
+            settings.retry,
+            services.clock,
+            settings.poll,
+            lambda: services.perimeter.snapshot.white_list is not None,
+        )
         self._watchdog = Watchdog(settings.stuck)
         self._attempts: set[asyncio.Task[None]] = set()
         self._endings: list[Ending] = []
-        self._over: list[int] = []
         self._wake = asyncio.Event()
         self._woken = False  # told of new mail
         self._polled = float("-inf")
@@ -135,6 +146,7 @@ class Courier:
             asyncio.create_task(self._watchdog.watch()),
             asyncio.create_task(self._wake_at(stop)),
         ]
+        sweeping = asyncio.create_task(self._sweeper.run(stop))
         try:
             while not (stop.is_set() and not self._attempts and not self._endings):
                 well = await self._turn(stopping=stop.is_set())
@@ -143,9 +155,10 @@ class Courier:
                     break
                 await self._rest(well=well)
         finally:
+            stop.set()
             for task in helpers:
                 task.cancel()
-            await asyncio.wait(helpers)
+            await asyncio.wait([*helpers, sweeping])
             await self._handing.close()
 
     def cancel(self) -> None:
@@ -196,7 +209,7 @@ class Courier:
             self._feeding.begin()
         room = self._settings.concurrency - len(self._attempts)
         if polls or self._woken or (len(self._scheduler) < 2 * room and not self._feeding.rests):
-            await self._look(sweep=polls)
+            await self._look()
         now = self._services.clock()
         picked = self._scheduler.take(
             room,
@@ -207,7 +220,7 @@ class Courier:
             self._wake.set()
         return picked
 
-    async def _look(self, *, sweep: bool) -> None:
+    async def _look(self) -> None:
         self._woken = False
         now = self._services.clock()
 
@@ -216,15 +229,13 @@ class Courier:
 
         round_due = self._feeding.due
         visits = self._feeding.visits(open_now)
-        sweeps = self._sweeping.sweeps(now, self._congestion.lost) if sweep else []
 
         def read() -> Glance:
             with self._services.store.database.read() as connection:
-                return glance(connection, now, visits, sweeps, round_due=round_due)
+                return glance(connection, now, visits, round_due=round_due)
 
         seen = await asyncio.to_thread(read)
         self._congestion.adopt(seen.known)
-        metrics.DESTINATIONS_DEAD.set(len(self._congestion.dead))
         if len(self._scheduler) > MOST // 2:
             self._scheduler.forget(lambda due: not open_now(due.traffic, due.domain))
         news = self._scheduler.offer(due for due in seen.found if open_now(due.traffic, due.domain))
@@ -235,7 +246,6 @@ class Courier:
         for visit, last in seen.visited.items():
             self._feeding.visited(visit, last)
         self._feeding.learned(seen.lanes, news)
-        self._over = self._sweeping.swept(seen.swept)
 
     async def _write(self, picked: Sequence[Due]) -> None:
         """Write what is to be written, and begin what was taken on."""
@@ -247,22 +257,17 @@ class Courier:
             renewals=renewals,
             keys=[due.id for due in picked],
             probes={d.id: d.domain for d in picked if self._congestion.is_dead(d.domain)},
-            over=self._over,
         )
         if not batch:
             return
         written = await asyncio.to_thread(self._settling.commit, batch)
-        self._over = []
         del self._endings[: len(endings)]
         self._congestion.written(health)
         self._watchdog.renewed(renewals)
         for one, state in zip(endings, written.states, strict=True):
-            self._report(one, state)
+            self._events.tell(one, state, written.reports.get(one.claim.id))
         for taken in written.claims:
             self._begin(taken)
-        for taken in written.over:
-            error = taken.last_error or self._congestion.last_error(taken.domain)
-            self._end(taken, {}, error=error, reason="late")
 
     def _new_id(self) -> str:
         randomness = self._services.randomness.randbytes(RANDOM_OCTETS)
@@ -286,7 +291,8 @@ class Courier:
         outcomes: Mapping[str, Outcome] = {}
         error = ""
         try:
-            outcomes = await self._hand_over(taken, progress)
+            with metrics.ATTEMPT_SECONDS.labels(taken.traffic.value).time():
+                outcomes = await self._hand_over(taken, progress)
             error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
             reason = "refused" if error else ""
             self._congestion.succeeded(taken.domain)
@@ -326,29 +332,3 @@ class Courier:
             ending(taken, outcomes, error=error, reason=reason, now=now, policy=policy)
         )
         self._wake.set()
-
-    def _report(self, one: Ending, state: State | None) -> None:
-        """Tell journal, log and metrics of an ending that is recorded."""
-        count(one, state)
-        taken = one.claim
-        facts = {
-            "attempt": taken.attempts,
-            "state": state,
-            "reason": one.reason,
-            "recipients": len(taken.recipients),
-            "error": mask(one.error),
-        }
-        self._services.journal.record(
-            "delivery.attempted",
-            message=taken.message_id,
-            delivery=taken.id,
-            domain=taken.domain,
-            **facts,
-        )
-        _log.info(
-            "delivery.attempted",
-            delivery=taken.id,
-            message=taken.message_id,
-            domain=taken.domain,
-            **facts,
-        )

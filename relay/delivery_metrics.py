@@ -5,13 +5,19 @@ from relay.ending import Ending
 from relay.queue import State
 
 
-def count(one: Ending, state: State | None) -> None:
-    """Add a recorded ending to the metrics."""
+def count(one: Ending, state: State, operator: str) -> None:
+    """Add a recorded ending to the metrics; `operator` is the label of its destination's."""
     if one.delivered:
-        metrics.DELIVERED.labels("peer").inc(len(one.delivered))
+        metrics.DELIVERED.labels("peer", operator).inc(len(one.delivered))
         age = (one.at - one.claim.created_at).total_seconds()
         metrics.DELIVERY_SECONDS.labels(one.claim.traffic.value).observe(age)
     if one.failed:
-        metrics.FAILED.inc(len(one.failed))
-    if state is State.WAITING:
-        metrics.DEFERRED.labels(one.reason or "refused").inc()
+        metrics.FAILED.labels(operator).inc(len(one.failed))
+    if one.expired:
+        metrics.EXPIRED.labels(operator).inc(len(one.expired))
+    if one.late:
+        metrics.DELAYED.labels(operator).inc()
+    if one.attempted:
+        metrics.ATTEMPTS.labels(operator).inc()
+        if state is State.WAITING:
+            metrics.DEFERRED.labels(operator, one.reason or "refused").inc()

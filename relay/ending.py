@@ -7,10 +7,13 @@ and comes into `failed`, `delivered` or `expired` once in the life of a delivery
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from relay.envelope import EnvelopeRecipient
 from relay.queue import Claim, Outcome, State
 from relay.retry import RetryPolicy
+
+OVERDUE: Final = "overdue"  # the reason of an ending without an attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class Ending:
     failed: tuple[EnvelopeRecipient, ...]
     expired: tuple[EnvelopeRecipient, ...]
     late: tuple[EnvelopeRecipient, ...]
+
+    @property
+    def attempted(self) -> bool:
+        """Whether it is the end of an attempt, not that of a delivery's time alone."""
+        return self.reason != OVERDUE
 
 
 def ending(

@@ -20,6 +20,8 @@ from relay.journal_folder import hours
 SESSION_LIFE: Final = timedelta(hours=25)  # no session is longer
 CLOCKS: Final = timedelta(minutes=10)  # by which the times of two events may be out of order
 _HOUR: Final = timedelta(hours=1)
+_STEP: Final = timedelta(days=7)  # searched at once for what came of a message after its life
+_ENDS: Final = frozenset({"queue.dropped", "queue.forgotten"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class Event:
 
     @property
     def messages(self) -> frozenset[str]:
-        """The messages that it is about: one that came, a receipt that we wrote for it."""
-        about = (_identifier(self.facts.get(name)) for name in ("message", "receipt"))
+        """The messages that it is about: one that came, a receipt or report that we wrote on it."""
+        about = (_identifier(self.facts.get(name)) for name in ("message", "receipt", "report"))
         return frozenset(filter(None, about))
 
 
@@ -53,10 +55,15 @@ class Trace:
 def find(folder: Path, identifier: str, now: datetime, life: timedelta) -> Trace:
     """Everything of a session and of the messages in it, or of a message and of its session.
 
-    `life` is how long a message may stay in the queue.  Raises OSError.
+    `life` is how long a message may stay in the queue; one whose deliveries have not ended by then,
+    for they were held, or failed and may be tried anew, is followed further.  Raises OSError.
     """
     search = _Search(folder, now)
     direct = search.collect({identifier}, time_of(identifier), life)
+    since = time_of(identifier) + life
+    while since < now and _unended(direct):
+        direct += search.collect({identifier}, since, _STEP)
+        since += _STEP
     if any(identifier in event.messages for event in direct):
         for session in sorted({event.session for event in direct} - {"", identifier}):
             # The other messages of its session are no concern of this one.
@@ -70,6 +77,17 @@ def find(folder: Path, identifier: str, now: datetime, life: timedelta) -> Trace
         times = [time_of(message) for message in messages]
         search.collect(messages, min(times), max(times) - min(times) + life)
     return search.result()
+
+
+def _unended(events: Collection[Event]) -> bool:
+    """Whether any delivery that is told of is neither delivered nor out of the queue."""
+    seen = {event.facts.get("delivery") for event in events}
+    ended = {
+        event.facts.get("delivery")
+        for event in events
+        if event.name in _ENDS or event.facts.get("state") == "delivered"
+    }
+    return bool(seen - ended - {None})
 
 
 class _Search:

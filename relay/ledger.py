@@ -5,7 +5,7 @@ one commit, whose sync is what a delivery costs most.
 """
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,7 +23,7 @@ from relay.queue_destinations import (
     read_destinations,
     write_health,
 )
-from relay.queue_due import Due, Overdue, lanes_with_mail, newest, overdue, turn_of_senders
+from relay.queue_due import Due, lanes_with_mail, newest, turn_of_senders
 from relay.retry import RetryPolicy
 from relay.telling import Report, Teller
 
@@ -33,18 +33,6 @@ NEWEST: Final = 100
 SENDERS: Final = 16  # looked at on one visit
 EACH: Final = 25  # deliveries of each
 ENOUGH: Final = 250  # deliveries found by visits, after which a look ends
-SWEEP: Final = 200  # deliveries looked at on a search for late ones
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """A search for deliveries of some age, for all `domains` or some, from a number on."""
-
-    after: int
-    before: datetime
-    since: datetime | None
-    domains: frozenset[str] | None
-    untold: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +44,12 @@ class Glance:
     visited: Mapping[Visit, str | None]
     found: Sequence[Due]
     lanes: Mapping[Traffic, Sequence[str]] | None
-    swept: Mapping[Sweep, Overdue]
 
 
 def glance(
     connection: Connection,
     now: datetime,
     visits: Sequence[Visit],
-    sweeps: Collection[Sweep],
     *,
     round_due: bool,
 ) -> Glance:
@@ -91,18 +77,6 @@ def glance(
         visited=visited,
         found=found,
         lanes={t: lanes_with_mail(connection, t) for t in Traffic} if round_due else None,
-        swept={
-            sweep: overdue(
-                connection,
-                after=sweep.after,
-                before=sweep.before,
-                since=sweep.since,
-                limit=SWEEP,
-                domains=sweep.domains,
-                untold=sweep.untold,
-            )
-            for sweep in sweeps
-        },
     )
 
 
@@ -129,9 +103,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The states of the settled deliveries, None for a lapsed lease; what was taken on."""
+    """The states of the settled deliveries, None for a lapsed lease; what was taken on.
+
+    `reports` are those that were kept, by the numbers of their deliveries.
+    """
 
     states: Sequence[State | None] = ()
+    reports: Mapping[int, Report] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
     over: Sequence[Claim] = ()
 
@@ -165,7 +143,9 @@ class Ledger:
         over = []
         if batch.over:
             over = seize(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
-        return Written(states, claims, over)
+        settled = {e.claim.id for e, s in zip(batch.endings, states, strict=True) if s is not None}
+        reports = {key: report for key, report in batch.reports.items() if key in settled}
+        return Written(states, reports, claims, over)
 
     def conclude(
         self, connection: Connection, ending: Ending, report: Report | None, now: datetime

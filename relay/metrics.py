@@ -33,18 +33,32 @@ COMMIT_SECONDS: Final = Histogram(
     "mssante_commit_seconds", "Time to make one group of messages durable", buckets=_SECONDS
 )
 DELIVERED: Final = Counter(
-    "mssante_recipients_delivered", "Recipients delivered, to a mailbox here or to a peer", ["to"]
+    "mssante_recipients_delivered",
+    "Recipients delivered, to a mailbox here or to a peer; by operator if to a peer",
+    ["to", "operator"],
 )
-DEFERRED: Final = Counter("mssante_deliveries_deferred", "Delivery attempts put off", ["reason"])
-FAILED: Final = Counter("mssante_recipients_failed", "Recipients refused for good by a peer")
+ATTEMPTS: Final = Counter("mssante_delivery_attempts", "Delivery attempts ended", ["operator"])
+DEFERRED: Final = Counter(
+    "mssante_deliveries_deferred", "Delivery attempts put off", ["operator", "reason"]
+)
+FAILED: Final = Counter(
+    "mssante_recipients_failed", "Recipients refused for good by a peer", ["operator"]
+)
+EXPIRED: Final = Counter(
+    "mssante_recipients_expired", "Recipients given up after the queue's life", ["operator"]
+)
+DELAYED: Final = Counter(
+    "mssante_deliveries_delayed", "Deliveries found late, whose senders are told", ["operator"]
+)
 DELIVERY_SECONDS: Final = Histogram(
     "mssante_delivery_seconds",
     "Time from acceptance until a peer took a message, by class of traffic",
     ["traffic"],
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400, 432_000),
 )
-DESTINATIONS_DEAD: Final = Gauge(
-    "mssante_destinations_dead",
-    "Destinations none of whose hosts can be spoken to, which are only probed",
-    multiprocess_mode="livemax",
+ATTEMPT_SECONDS: Final = Histogram(
+    "mssante_attempt_seconds",
+    "Time that an attempt took, waiting for a connection included, by class of traffic",
+    ["traffic"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900),
 )

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Connection,
     bindparam,
     delete,
-    func,
     insert,
     or_,
     select,
@@ -113,11 +112,28 @@ class Outcome:
     dsn: bool = False
 
 
-def enqueue(connection: Connection, items: Sequence[QueueItem]) -> None:
-    """Add deliveries, due at once or held by a rule, inside the caller's transaction."""
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A delivery that a rule held as it was queued, and the rule's reason."""
+
+    id: int
+    message_id: str
+    domain: str
+    reason: str
+
+
+def enqueue(connection: Connection, items: Sequence[QueueItem]) -> list[HeldBack]:
+    """Add deliveries, due at once or held by a rule, inside the caller's transaction.
+
+    Returns those that are held.
+    """
     if not items:
-        return
+        return []
     rules = [HoldRule(*row) for row in connection.execute(_RULES)]
+    held = [
+        reason_to_hold(NewMail(item.domain, item.sender, item.recipients, item.mailbox_type), rules)
+        for item in items
+    ]
     rows = [
         {
             "message_id": item.message_id,
@@ -131,16 +147,14 @@ def enqueue(connection: Connection, items: Sequence[QueueItem]) -> None:
             "sender": item.sender,
             "traffic": Traffic.BULK if item.mailbox_type is MailboxType.APP else Traffic.PERSON,
             "mailbox_type": item.mailbox_type,
-            "held": reason_to_hold(
-                NewMail(item.domain, item.sender, item.recipients, item.mailbox_type), rules
-            ),
+            "held": reason,
             "envid": item.envid,
             "ret": item.ret,
         }
-        for item in items
+        for item, reason in zip(items, held, strict=True)
     ]
     statement = insert(deliveries).returning(deliveries.c.id, sort_by_parameter_order=True)
-    ids = connection.execute(statement, rows).scalars()
+    ids = connection.scalars(statement, rows).all()
     connection.execute(
         insert(delivery_recipients),
         [
@@ -157,6 +171,11 @@ def enqueue(connection: Connection, items: Sequence[QueueItem]) -> None:
             for asked in [item.asked.get(address, _NOTHING)]
         ],
     )
+    return [
+        HeldBack(key, item.message_id, item.domain, reason)
+        for key, item, reason in zip(ids, items, held, strict=True)
+        if reason is not None
+    ]
 
 
 def claim(
@@ -301,26 +320,3 @@ def release(connection: Connection, node: str, now: datetime) -> int:
         .values(lease_owner=None, lease_until=None, due=now)
     )
     return connection.execute(statement).rowcount
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """The queue for monitoring: deliveries waiting and failed, birth of the oldest waiting."""
-
-    waiting: int
-    failed: int
-    oldest: datetime | None
-
-
-def depth(connection: Connection) -> Depth:
-    """Measure the queue."""
-    d = deliveries.c
-    is_waiting = d.state == State.WAITING
-    row = connection.execute(
-        select(
-            func.count().filter(is_waiting),
-            func.count().filter(d.state == State.FAILED),
-            func.min(d.created_at).filter(is_waiting),
-        )
-    ).one()
-    return Depth(*row)

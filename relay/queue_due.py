@@ -5,15 +5,16 @@ what waits from one destination or sender to the next; `newest` reads the end of
 is due; `overdue` reads on from a number.  What is read here is a hint: `relay.queue.claim` decides.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, or_, select
 
-from relay.queue import State, Traffic
-from relay.queue_schema import deliveries
+from relay.queue import ALL, State, Traffic
+from relay.queue_schema import deliveries, destinations
+from relay.retry import RetryPolicy
 
 _D: Final = deliveries.c
 # Written out, not bound: databases use the partial index only where they see that it applies.
@@ -88,45 +89,48 @@ def newest(connection: Connection, now: datetime, limit: int) -> list[Due]:
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """Deliveries that are late, and the number from which to read on: None when that is all."""
+    """Deliveries that are late or over, and from where to read on: None when that was all."""
 
     keys: list[int]
     last: int | None
 
 
 def overdue(
-    connection: Connection,
-    *,
-    after: int,
-    before: datetime,
-    limit: int,
-    since: datetime | None = None,
-    domains: Collection[str] | None = None,
-    untold: bool = False,
+    connection: Connection, policy: RetryPolicy, now: datetime, *, after: int, limit: int, most: int
 ) -> Overdue:
-    """Of the next `limit` deliveries by number, those that wait and were queued `before` a time.
+    """Of the next `limit` deliveries by number, those that no attempt tells of; at most `most`.
 
-    Not those from before `since`, only for `domains`, if given; only those whose senders do not
-    know, if `untold`.  Numbers grow with time, so that reading ends where the younger ones begin.
+    They wait, neither held nor leased, and are late without their senders knowing, to whatever
+    destination; or are over, for one that is dead and not paused: a pause gives nothing up, and of
+    what is over elsewhere an attempt tells.
     """
-    rows = connection.execute(
-        select(_D.id, _D.created_at, _D.state, _D.held, _D.domain, _D.delay_told)
+    part = (
+        select(_D.id, _D.created_at, _D.state, _D.held, _D.domain, _D.delay_told, _D.lease_until)
         .where(_D.id > after)
         .order_by(_D.id)
         .limit(limit)
-    ).all()
-    keys = [
-        row.id
-        for row in rows
-        if row.created_at <= before
-        and (since is None or row.created_at > since)
-        and row.state == State.WAITING
-        and row.held is None
-        and not (untold and row.delay_told)
-        and (domains is None or row.domain in domains)
-    ]
-    ended = len(rows) < limit or rows[-1].created_at > before
-    return Overdue(keys, None if ended else rows[-1].id)
+        .subquery()
+    ).c
+    at = destinations.c
+    lost = select(at.domain).where(at.dead_until.is_not(None), at.paused.is_(None))
+    all_paused = select(at.domain).where(at.domain == ALL, at.paused.is_not(None))
+    end = now - policy.life
+    late = and_(
+        ~part.delay_told, part.created_at <= now - policy.delay_warning, part.created_at > end
+    )
+    over = and_(part.created_at <= end, part.domain.in_(lost), ~all_paused.exists())
+    query = (
+        select(part.id)
+        .where(part.state == State.WAITING, part.held.is_(None), or_(late, over))
+        .where(or_(part.lease_until.is_(None), part.lease_until <= now))
+        .order_by(part.id)
+        .limit(most)
+    )
+    keys = list(connection.scalars(query))
+    if len(keys) == most:
+        return Overdue(keys, keys[-1])
+    by_number = select(_D.id).where(_D.id > after).order_by(_D.id)
+    return Overdue(keys, connection.scalar(by_number.offset(limit - 1).limit(1)))
 
 
 def _steps(

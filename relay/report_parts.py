@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Final
 
 from relay.address import Address
@@ -128,10 +129,11 @@ def quoted_printable(text: bytes) -> bytes:
 
     Not by `binascii.b2a_qp`, which makes lines of 77 octets where a soft end follows a quoted one.
     """
-    return b"\r\n".join(b"=\r\n".join(_pieces(line)) for line in text.split(b"\r\n"))
+    return b"\r\n".join(map(_quoted, text.split(b"\r\n")))
 
 
-def _pieces(line: bytes) -> list[bytes]:
+@lru_cache(256)  # most lines are in every report
+def _quoted(line: bytes) -> bytes:
     """A line quoted, in pieces that leave room for the sign of a soft end."""
     pieces = [b""]
     for index, octet in enumerate(line):
@@ -141,7 +143,7 @@ def _pieces(line: bytes) -> list[bytes]:
         if len(pieces[-1]) + len(quoted) > _QUOTED_LINE - 1:
             pieces.append(b"")
         pieces[-1] += quoted
-    return pieces
+    return b"=\r\n".join(pieces)
 
 
 def boundary(message_id: str, parts: Sequence[bytes]) -> str:

@@ -5,6 +5,7 @@ last, as they said it.  Reports of success are MSSanté's *accusé de réception
 """
 
 from email.header import Header
+from functools import cache
 from typing import Final
 
 from relay.report_facts import Action, ReportedRecipient, ReportFacts
@@ -30,8 +31,12 @@ def subject(facts: ReportFacts) -> list[str]:
         text = "Message transmis / Message relayed"
     else:
         text = "Accusé de réception / Delivery report"
-    encoded = Header(text, "utf-8", maxlinelen=_LINE, header_name="Subject").encode()
-    return f"Subject: {encoded}".split("\n")
+    return f"Subject: {_encoded(text)}".split("\n")
+
+
+@cache
+def _encoded(text: str) -> str:
+    return Header(text, "utf-8", maxlinelen=_LINE, header_name="Subject").encode()
 
 
 def words(facts: ReportFacts) -> str:

@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError
 from mailstore.database import Database
 from relay.ending import Ending
 from relay.ledger import Batch, Ledger, Written
-from relay.queue import State
 from relay.telling import Report
 
 _log = structlog.get_logger(__name__)
@@ -34,23 +33,21 @@ class Settling:
         except DBAPIError:
             # One ending cannot be recorded: find out which, spare the rest.  Its lease lapses.
             _log.exception("queue.batch_refused")
-        states = [self._commit_alone(one, batch.reports, now) for one in batch.endings]
+        alone = [self._commit_alone(one, batch.reports, now) for one in batch.endings]
         with database.write() as connection:
             rest = self.ledger.write(connection, replace(batch, endings=()), now)
-        return replace(rest, states=states)
+        states = [state for one in alone for state in one.states]
+        reports = {key: report for one in alone for key, report in one.reports.items()}
+        return replace(rest, states=states, reports=reports)
 
-    def _commit_alone(
-        self, one: Ending, reports: Mapping[int, Report], now: datetime
-    ) -> State | None:
+    def _commit_alone(self, one: Ending, reports: Mapping[int, Report], now: datetime) -> Written:
         # Should it be the report that is refused, what became of the mail is recorded without it.
         for told in (reports, {}) if one.claim.id in reports else ({},):
             try:
                 with self.database.write() as connection:
-                    (state,) = self.ledger.write(connection, Batch([one], told), now).states
+                    return self.ledger.write(connection, Batch([one], told), now)
             except DBAPIError:
                 _log.exception(
                     "queue.ending_refused", delivery=one.claim.id, with_report=bool(told)
                 )
-            else:
-                return state
-        return None
+        return Written([None])

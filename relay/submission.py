@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 from mailstore.drafts import Draft
 from relay import patients
-from relay.acceptance import Store, commit
+from relay.acceptance import Record, Store, commit
 from relay.address import PATIENT_DOMAIN, Address
 from relay.admission import Attempt, LocalUser, MailboxState, Policy, Recipient, Stage, admit
 from relay.directory import Directory
@@ -28,7 +28,7 @@ _NOTHING: Final = RcptParameters()
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Submits messages for local mailboxes; blocks."""
+    """Submits messages for local mailboxes; blocks.  `record` notes what a rule holds back."""
 
     hostname: str
     policy: Policy
@@ -37,6 +37,7 @@ class Submitter:
     perimeter: Perimeter
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
+    record: Record
 
     def submit(
         self,
@@ -95,7 +96,7 @@ class Submitter:
                 own.mailbox_id,
             )
             submission = replace(submission, report=report)
-            (failure,) = commit(self.store, [submission], self.clock())
+            (failure,) = commit(self.store, [submission], self.clock(), self.record)
         finally:
             draft.discard()
             if report is not None:

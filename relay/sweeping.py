@@ -1,48 +1,105 @@
 """Finds mail that no attempt will tell of in time: late without its sender knowing, or over.
 
 Mail for a dead destination is not tried one by one, and a backlog may take longer than a sender
-should be left in the dark.  The queue is read on by number, oldest first, a little at each look,
-and from the start again once in a while: what was held or leased meanwhile is found then.  Pure.
+should be left in the dark.  So the queue is read by number, some thousands at a time, from the
+first to the last and from the first again.  Work and rest are in proportion, so that a million
+deliveries are looked through in a minute or two and delivery is left most of the time.
 """
 
-from collections.abc import Collection, Mapping
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from relay.ledger import Sweep
-from relay.queue_due import Overdue
-from relay.retry import RetryPolicy
+import structlog
 
-AGAIN: Final = timedelta(hours=1)
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from relay.delivery_events import DeliveryEvents
+from relay.ending import OVERDUE, Ending, ending
+from relay.ledger import Batch
+from relay.queue_destinations import Known, read_destinations
+from relay.queue_due import overdue
+from relay.retry import RetryPolicy
+from relay.settling import Settling
+
+_log = structlog.get_logger(__name__)
+
+SLICE: Final = 5000  # deliveries looked at in one step
+MOST: Final = 50  # of them told of in one step: a transaction that others wait for
+REST: Final = 19  # times what a step took is rested after it
+REST_TELLING: Final = 1  # the same where there was something to tell
 
 
 @dataclass(slots=True)
-class Sweeping:
-    """Two searches: for late mail to all destinations, for mail that is over to dead ones."""
+class Sweeper:
+    """Settles what it finds, until stopped.
 
+    At least `poll` seconds lie between two rounds; `usable` says whether mail may be given up: not
+    without a white list.
+    """
+
+    database: Database
+    settling: Settling
+    events: DeliveryEvents
     policy: RetryPolicy
-    _after: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
-    _begun: datetime | None = None
+    clock: Callable[[], datetime]
+    poll: float
+    usable: Callable[[], bool]
+    _after: int = field(default=0, init=False)
+    _endings: list[Ending] = field(default_factory=list, init=False)
 
-    def sweeps(self, now: datetime, dead: Collection[str]) -> list[Sweep]:
-        """What to look for now."""
-        if self._begun is None or now >= self._begun + AGAIN:
-            self._begun = now
-            self._after = {True: 0, False: 0}
-        # What is over is for an attempt to tell, or for the other search: a pause gives nothing up.
-        ends = now - self.policy.life
-        late = Sweep(self._after[True], now - self.policy.delay_warning, ends, None, untold=True)
-        if not dead:
-            return [late]
-        over = Sweep(self._after[False], ends, None, frozenset(dead), untold=False)
-        return [late, over]
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look and tell until `stop`; what has begun by then is brought to its end."""
+        while not stop.is_set():
+            begun, rest = time.monotonic(), REST
+            try:
+                if self.usable() and await self._step():
+                    rest = REST_TELLING
+            except StoreUnavailable as error:
+                _log.warning("sweep.unavailable", detail=str(error))
+                self._after = 0
+            except Exception:
+                # Whatever it was, the next round must come: senders would be left in the dark.
+                _log.exception("sweep.error")
+                self._after = 0
+            pause = (time.monotonic() - begun) * rest
+            if not self._after:
+                pause = max(pause, self.poll)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
 
-    def swept(self, found: Mapping[Sweep, Overdue]) -> list[int]:
-        """Note what was found; returns the deliveries that are to be settled."""
-        keys: dict[int, None] = {}
-        for sweep, result in found.items():
-            keys.update(dict.fromkeys(result.keys))
-            if result.last is not None:
-                self._after[sweep.untold] = result.last
-        return list(keys)
+    async def _step(self) -> bool:
+        """Look at a slice and tell of what is in it; whether there was any."""
+        if not self._endings:
+            self._endings = await asyncio.to_thread(self._find)
+        if not self._endings:
+            return False
+        batch = Batch(self._endings)
+        written = await asyncio.to_thread(self.settling.commit, batch)
+        self._endings = []
+        for one, state in zip(batch.endings, written.states, strict=True):
+            self.events.tell(one, state, written.reports.get(one.claim.id))
+        return True
+
+    def _find(self) -> list[Ending]:
+        now = self.clock()
+        with self.database.read() as connection:
+            found = overdue(connection, self.policy, now, after=self._after, limit=SLICE, most=MOST)
+            known = read_destinations(connection).by_domain if found.keys else {}
+        claims = self.settling.commit(Batch(over=found.keys)).over if found.keys else ()
+        self._after = found.last or 0
+        return [
+            ending(
+                claim,
+                {},
+                error=claim.last_error or known.get(claim.domain, Known()).last_error,
+                reason=OVERDUE,
+                now=now,
+                policy=self.policy,
+            )
+            for claim in claims
+        ]

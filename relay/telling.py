@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from mailstore.bodies import Prepared
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
-from relay.acceptance import Store, insert_rows
+from relay.acceptance import Store, insert_rows, record_held
 from relay.address import Address
 from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
 from relay.ending import Ending
@@ -50,7 +50,8 @@ class _Here:
 class Teller:
     """Writes the reports of one process; `life` is how long mail is tried.
 
-    `postmaster` is the address of ours that hears of what nobody else can be told, or None.
+    `postmaster` is the address of ours that hears of what nobody else can be told, or None;
+    `record` notes in the journal that nobody is told who should be.
     """
 
     store: Store
@@ -58,6 +59,7 @@ class Teller:
     postmaster: Address | None
     life: timedelta
     new_id: Callable[[], str]
+    record: Callable[..., None]
 
     def prepare(self, endings: Sequence[Ending], now: datetime) -> dict[int, Report]:
         """The reports that endings ask for, by the numbers of their deliveries; blocks.
@@ -82,7 +84,8 @@ class Teller:
         One for another operator is queued; where the database cannot say so (`relay.wakeup`),
         couriers find it when they look.
         """
-        insert_rows(self.store, connection, reports, now)
+        _, held = insert_rows(self.store, connection, reports, now)
+        record_held(held, self.record)
 
     def _written(self, news: Sequence[News], now: datetime) -> dict[int, Report | None]:
         if not news:
@@ -98,6 +101,7 @@ class Teller:
                 except Exception:
                     # A fault of ours must not keep what became of the mail from being recorded.
                     _log.exception("report.error", delivery=one.claim.id)
+                    self.record("report.error", message=one.claim.message_id, delivery=one.claim.id)
             reports = [one for one in composed.values() if one is not None]
             bodies = iter(self.store.blobs.prepare([one.draft for one in reports]))
         found: dict[int, Report | None] = {}
@@ -183,6 +187,7 @@ class Teller:
         mailbox = here.mailboxes.get(str(postmaster)) if postmaster is not None else None
         if postmaster is None or mailbox is None:
             _log.warning("report.nobody_to_tell", message=original.message_id)
+            self.record("report.nobody_to_tell", message=original.message_id)
             return None
         facts = notice_of(
             original,

@@ -33,6 +33,7 @@ from .. import runtime
 from ..output import show_record, show_rows
 from ..report_options import reporting
 from ..settings import load
+from ..submitting import open_submitter
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -219,8 +220,7 @@ def message_send(
     Reports come into that mailbox: --notify success asks for the accusé de réception of MSSanté.
     """
     to = [parse_address(text) for text in recipients]
-    submitter = runtime.open_submitter(load(given))
-    with closing(submitter.store):
+    with open_submitter(load(given)) as submitter:
         accepted = submitter.submit(
             file,
             parse_address(sender),

@@ -11,7 +11,7 @@ import click
 from relay import tls
 from whitelist.errors import ArchiveError, ListRefused
 
-from .. import bootstrap, migrate, runtime
+from .. import bootstrap, migrate, outbound_check, runtime
 from ..output import show_rows
 from ..reference import reference
 from ..refresh import Refresher
@@ -43,7 +43,10 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check(given: Path | None, *, as_json: bool) -> None:
-    """Check the configuration and everything it names; exit 1 if the daemon could not work."""
+    """Check the configuration and everything it names; exit 1 if the daemon could not work.
+
+    DOUBT is what would work, but may not be meant.
+    """
     settings = load(given)
     findings = [("configuration", True, f"{settings.origin}: every key understood")]
 
@@ -62,15 +65,25 @@ def check(given: Path | None, *, as_json: bool) -> None:
     def white_list() -> None:
         perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
         try:
-            Refresher(settings, runtime.open_archive(settings), perimeter.trust).obtain()
+            archive = runtime.open_archive(settings)
+            _, _, found = Refresher(settings, archive, perimeter.trust).obtain()
+            doubts.extend(outbound_check.doubts_of_list(settings, found))
         except (ArchiveError, ListRefused) as error:
             raise SettingsError(f"{settings.origin}: whitelist: {error}") from error
 
     probe("certificates", authorities, f"{settings.tls.certificate} with its key, and authorities")
+
+    def storage() -> None:
+        with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
+            doubts.extend(outbound_check.doubts_of_store(settings, connection))
+
+    doubts = outbound_check.doubts(settings)
     probe("white list", white_list, "the source has a valid list")
-    probe("storage", lambda: runtime.open_store(settings).close(), "schema up to date")
+    probe("storage", storage, "schema up to date")
     probe("dns", lambda: runtime.make_router(settings), "resolver configured")
+    probe("outbound", lambda: outbound_check.check_outbound(settings), "nothing contradicts itself")
     rows = [{"check": n, "ok": "yes" if ok else "NO", "detail": d} for n, ok, d in findings]
+    rows += [{"check": "outbound", "ok": "DOUBT", "detail": text} for text in doubts]
     show_rows(rows, ("check", "ok", "detail"), as_json=as_json)
     if not all(ok for _, ok, _ in findings):
         raise SystemExit(1)

@@ -20,9 +20,11 @@ from sqlalchemy import func, select
 from mailstore.schema import entries
 from mssante_operator import runtime
 from mssante_operator.settings import load
+from mssante_operator.submitting import open_submitter
 from relay.acceptance import Store
 from relay.address import parse_address
-from relay.queue import depth
+from relay.queue_control import count
+from relay.queue_filter import Filter, Standing
 from relay.queue_schema import deliveries
 from tests.crash import kills
 from tests.crash.campaign import lines
@@ -95,7 +97,7 @@ def arrived(peer: Store) -> int:
 def waiting(ours: Store) -> int:
     """How many deliveries are still to be made."""
     with ours.database.read() as connection:
-        return depth(connection).waiting
+        return count(connection, Filter(), runtime.clock())[Standing.WAITING]
 
 
 def under_way(ours: Store) -> list[str]:
@@ -122,9 +124,13 @@ def test_the_queue_survives_kill_9(tmp_path: Path) -> None:
     randomness = random.Random("queue")
     expected: dict[str, str] = {}  # our message by the blob that the peer must have
     interrupted: Counter[str] = Counter()  # crashes during the delivery of a message
-    submitter = runtime.open_submitter(load(a.config))
     sender, recipient = parse_address(MARTIN), parse_address(THEIRS)
-    with served(b), a.store() as ours, b.store() as peer:
+    with (
+        open_submitter(load(a.config)) as submitter,
+        served(b),
+        a.store() as ours,
+        b.store() as peer,
+    ):
         for _ in range(ROUNDS):
             for _ in range(BATCH - waiting(ours)):
                 body = letter(randomness, MARTIN)
@@ -135,9 +141,7 @@ def test_the_queue_survives_kill_9(tmp_path: Path) -> None:
         with served(a):
             until_now(lambda: waiting(ours) == 0)
         copies = Counter(entry.message.blob for entry in b.entries(THEIRS))
-    submitter.store.database.close()
-    submitter.store.blobs.close()
     assert expected.keys() - copies.keys() == set(), "queued and lost"
     assert copies.keys() - expected.keys() == set(), "nobody sent this"
-    for blob, count in copies.items():
-        assert count <= 1 + interrupted[expected[blob]], "sent twice without need"
+    for blob, number in copies.items():
+        assert number <= 1 + interrupted[expected[blob]], "sent twice without need"

@@ -1,21 +1,36 @@
 """What /metrics says is what Prometheus and its conventions expect, judged by its own tool."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.daemon import client, free_endpoint, get, lay_out, served
+from tests.support.metrics_page import RULES, documented
 from tests.support.waiting import until_now
 
 # `make setup` puts it beside the interpreter where the machine has none.
 PROMTOOL = shutil.which(
     "promtool", path=os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
 )
+CASES = Path(__file__).with_name("mssante.rules.test.yml")
 MARTIN = "claire.martin@a.mssante.fr"
+
+
+def check_against_the_page(text: str) -> None:
+    """Families have the type and the labels that docs/metrics.md gives them."""
+    page = documented()
+    families = [f for f in text_string_to_metric_families(text) if f.name.startswith("mssante_")]
+    assert len(families) > 25
+    for family in families:
+        assert page[family.name].kind == family.type, family.name
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == page[family.name].labels, sample
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (tools/install-peers.sh)")
@@ -34,6 +49,7 @@ def test_promtool_has_nothing_to_say_on_the_metrics(tmp_path: Path) -> None:
         until_now(lambda: "mssante_deliveries_deferred_total{" in get(a, "/metrics")[1])
         status, text = get(a, "/metrics")
     assert status == 200
+    check_against_the_page(text)
     for family in ("messages_accepted", "refused", "commit_seconds", "queue_deliveries"):
         assert f"# TYPE mssante_{family}" in text
     done = subprocess.run(
@@ -45,3 +61,20 @@ def test_promtool_has_nothing_to_say_on_the_metrics(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (tools/install-peers.sh)")
+@pytest.mark.parametrize("check", [("check", "rules", RULES), ("test", "rules", CASES)], ids=str)
+def test_promtool_on_the_alerts(check: tuple[object, ...]) -> None:
+    assert PROMTOOL is not None
+    done = subprocess.run(
+        [PROMTOOL, *map(str, check)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_has_a_case_in_which_it_fires() -> None:
+    alerts = re.findall(r"alert: (\w+)", RULES.read_text(encoding="utf-8"))
+    cases = CASES.read_text(encoding="utf-8")
+    assert len(alerts) == len(set(alerts)) > 10
+    assert [alert for alert in alerts if f"alertname: {alert}\n" not in cases] == []

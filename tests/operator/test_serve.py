@@ -38,11 +38,11 @@ def test_a_message_in_and_the_metrics_of_all_workers(operator_a: Daemon) -> None
         assert len(daemon.entries(MARTIN)) == 12
         assert sample(daemon, "mssante_messages_accepted_total") == 12
         assert sample(daemon, 'mssante_refused_total{code="554",rule="listed"}') == 1
-        assert sample(daemon, 'mssante_recipients_delivered_total{to="mailbox"}') == 12
+        assert sample(daemon, 'mssante_recipients_delivered_total{operator="",to="mailbox"}') == 12
         assert sample(daemon, "mssante_whitelist_entries") == 3
         assert sample(daemon, "mssante_whitelist_valid") == 1
         assert sample(daemon, 'mssante_queue_deliveries{state="waiting"}') == 0
-        assert sample(daemon, "mssante_queue_oldest_age_seconds") == 0
+        assert sample(daemon, 'mssante_queue_oldest_age_seconds{traffic="person"}') == 0
         expiry = federation().operators["a"].certificate.not_valid_after_utc.timestamp()
         server = 'mssante_certificate_expiry_timestamp_seconds{certificate="server"}'
         assert sample(daemon, server) == expiry

@@ -133,7 +133,7 @@ async def test_concurrent_messages_share_groups(
     groups: list[int] = []
 
     def counting(
-        store: Store, group: list[Submission], now: datetime
+        store: Store, group: list[Submission], now: datetime, _record: object
     ) -> list[StoreDeferred | None]:
         groups.append(len(group))
         return commit(store, group, now)
@@ -153,7 +153,9 @@ def watch_groups(monkeypatch: pytest.MonkeyPatch, gather: float) -> list[int]:
     """The sizes of groups from now on; a group waits at most so many seconds."""
     groups: list[int] = []
 
-    def noting(store: Store, group: list[Submission], now: datetime) -> list[StoreDeferred | None]:
+    def noting(
+        store: Store, group: list[Submission], now: datetime, _record: object
+    ) -> list[StoreDeferred | None]:
         groups.append(len(group))
         return commit(store, group, now)
 

@@ -171,6 +171,7 @@ FAMILIES = (
     "mssante_recipients_delivered",
     "mssante_recipients_failed",
     "mssante_deliveries_deferred",
+    "mssante_delivery_attempts",
 )
 
 
@@ -239,7 +240,7 @@ async def test_the_peer_connects_to_us(situation: Situation, tmp_path: Path) -> 
         assert (entry.message.id, entry.message.sender) == (accepted["message"], situation.address)
         assert grown == {
             "mssante_messages_accepted_total[]": 1,
-            "mssante_recipients_delivered_total['mailbox']": 1,
+            "mssante_recipients_delivered_total['', 'mailbox']": 1,
         }
         return
     assert entries == []
@@ -281,7 +282,8 @@ async def test_we_connect_to_the_peer(situation: Situation, tmp_path: Path) -> N
         assert attempted["state"] == "delivered"
         assert f"RCPT TO:<{situation.address}>" in peer.heard
         assert len(peer.messages) == 1
-        assert growth(before) == {"mssante_recipients_delivered_total['peer']": 1}
+        delivered = "mssante_recipients_delivered_total['other', 'peer']"
+        assert growth(before) == {delivered: 1, "mssante_delivery_attempts_total['other']": 1}
         return
     said = ["EHLO"] if situation.shows is None else ["EHLO", "STARTTLS"]
     assert [line.split()[0] for line in peer.heard] == said
@@ -290,4 +292,5 @@ async def test_we_connect_to_the_peer(situation: Situation, tmp_path: Path) -> N
     assert (row.state, row.attempts, row.recipients) == ("waiting", 1, (situation.address,))
     assert situation.says in row.last_error
     assert (attempted["state"], attempted["error"]) == ("waiting", row.last_error)
-    assert growth(before) == {f"mssante_deliveries_deferred_total['{situation.reason}']": 1}
+    deferred = f"mssante_deliveries_deferred_total{sorted(('other', situation.reason))}"
+    assert growth(before) == {deferred: 1, "mssante_delivery_attempts_total['other']": 1}

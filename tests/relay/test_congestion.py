@@ -93,9 +93,8 @@ def test_others_dead_and_paused_ones_are_known() -> None:
     rows = {"b": Known(failures=2, dead_until=later, last_error="down"), "c": Known(paused=True)}
     one.adopt(Map(rows, all_paused=False))
     assert [one.barred(d, NOW) for d in "bcd"] == [True, True, False]
-    assert (one.dead, one.lost, one.last_error("b")) == (["b"], ["b"], "down")
+    assert [one.is_dead(d) for d in "bcd"] == [True, False, False]
     one.adopt(Map({"b": replace(rows["b"], paused=True)}, all_paused=False))
-    assert (one.dead, one.lost) == (["b"], [])
+    assert one.is_dead("b")
     one.adopt(Map(rows, all_paused=True))
     assert one.barred("d", NOW)
-    assert one.lost == []

@@ -124,6 +124,55 @@ def test_a_receipt_comes_with_the_message_that_asked_for_it(tmp_path: Path) -> N
     assert names(look(tmp_path, message)) == story[:3]
 
 
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ("queue.forgotten", {}),
+        ("queue.dropped", {"who": "anne"}),
+        ("delivery.attempted", {"state": "delivered"}),
+    ],
+    ids=lambda end: end[0],
+)
+def test_a_message_is_followed_until_its_deliveries_have_ended(
+    tmp_path: Path, end: tuple[str, dict[str, object]]
+) -> None:
+    message, delivery = key(NOW), {"message": key(NOW), "delivery": 7}
+    last = NOW + 35 * DAY
+    with recording(tmp_path) as journal:
+        journal.at(NOW + DAY, "delivery.attempted", **delivery, state="waiting")
+        journal.at(NOW + 5 * DAY, "delivery.expired", **delivery)
+        journal.at(NOW + 20 * DAY, "queue.retried", **delivery)
+        journal.at(last, end[0], **delivery, **end[1])
+        journal.at(last + 15 * DAY, "x", **delivery)
+    found = look(tmp_path, message, NOW + 90 * DAY)
+    assert last - found.events[-1].at < SECOND
+    assert len(found.events) == 4
+    assert found.searched is not None
+    assert found.searched[1] < last + 8 * DAY  # not all that there is
+
+
+def test_what_arrived_is_not_looked_for_any_further(tmp_path: Path) -> None:
+    with recording(tmp_path) as journal:
+        journal.at(NOW, "delivery.attempted", message=key(NOW), delivery=7, state="delivered")
+        journal.at(NOW + 2 * LIFE, "x", session=key(NOW, 5))
+    searched = look(tmp_path, key(NOW), NOW + 3 * LIFE).searched
+    assert searched is not None
+    assert searched[1] <= NOW + LIFE
+
+
+def test_a_report_leads_to_what_it_is_about(tmp_path: Path) -> None:
+    message, report = key(NOW), key(NOW + DAY, 1)
+    with recording(tmp_path) as journal:
+        journal.at(NOW, "delivery.attempted", message=message, delivery=7, state="waiting")
+        journal.at(NOW + DAY, "report.sent", message=message, delivery=7, report=report)
+        journal.at(NOW + DAY, "delivery.attempted", message=report, delivery=8, state="delivered")
+    assert names(look(tmp_path, report)) == ["report.sent", "delivery.attempted"]
+    assert names(look(tmp_path, message)) == ["delivery.attempted", "report.sent"]
+
+
 def test_a_session_that_never_closed_ends_after_25_hours(tmp_path: Path) -> None:
     session = key(NOW)
     with recording(tmp_path) as record:

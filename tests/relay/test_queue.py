@@ -19,7 +19,6 @@ from relay.queue import (
     State,
     Traffic,
     claim,
-    depth,
     enqueue,
     release,
     settle,
@@ -127,7 +126,6 @@ def test_delivered_leaves_the_queue(database: Database) -> None:
     assert finish(database, taken, {"x@b.mssante.fr": DELIVERED}) is State.DELIVERED
     with database.read() as connection:
         assert listing(connection, 10) == []
-        assert depth(connection).waiting == 0
 
 
 def test_only_those_who_wait_are_tried_again(database: Database) -> None:
@@ -148,7 +146,6 @@ def test_what_a_peer_refuses_for_good_stays_visible(database: Database) -> None:
     assert finish(database, taken, outcomes) is State.FAILED
     with database.read() as connection:
         (row,) = listing(connection, 10)
-        assert depth(connection).failed == 1
     assert (row.state, row.recipients, row.last_error) == ("failed", ("y@b.mssante.fr",), "why")
     assert take(database, NOW + LIFE) == []
 
@@ -169,22 +166,6 @@ def test_a_restart_frees_the_leases_of_its_own_node_only(database: Database) -> 
     with database.write() as connection:
         assert release(connection, "node", NOW) == 1
     assert [taken.message_id[-1] for taken in take(database)] == ["1"]
-
-
-def test_the_depth_counts_what_waits_and_what_failed(database: Database) -> None:
-    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
-    put(database, 2, "c.mssante.fr", "x@c.mssante.fr")
-    put(database, 3, "c.mssante.fr", "y@c.mssante.fr")
-    taken = take(database, limit=2)
-    finish(database, taken[1], {"x@c.mssante.fr": REFUSED})
-    with database.read() as connection:
-        measured = depth(connection)
-    assert (measured.waiting, measured.failed, measured.oldest) == (2, 1, NOW)
-
-
-def test_an_empty_queue_has_no_oldest(database: Database) -> None:
-    with database.read() as connection:
-        assert depth(connection).oldest is None
 
 
 @pytest.mark.parametrize("count", [1, 300])

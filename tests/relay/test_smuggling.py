@@ -87,6 +87,7 @@ def _submit(sender: Sender, body: bytes) -> str:
         perimeter=sender.perimeter,
         clock=runtime.clock,
         new_id=runtime.make_id,
+        record=sender.journal.record,
     )
     user, peer = parse_address("cardiologie@a.mssante.fr"), parse_address("dr@c.mssante.fr")
     try:

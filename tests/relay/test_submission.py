@@ -18,6 +18,7 @@ from relay.envelope import EnvelopeRecipient
 from relay.errors import SmtpError
 from relay.parameters import MailParameters, Notify, RcptParameters, Return
 from relay.queue import claim
+from relay.queue_rules import Scope, add_rule
 from relay.submission import Submitter
 from tests.support.blobs import content
 from tests.support.listed import listing
@@ -40,7 +41,14 @@ INS = "279035121518989@patient.mssante.fr"
 
 
 @pytest.fixture
-def submitter(store: Store, tmp_path: Path) -> Submitter:
+def recorded() -> list[tuple[str, dict[str, object]]]:
+    return []
+
+
+@pytest.fixture
+def submitter(
+    store: Store, tmp_path: Path, recorded: list[tuple[str, dict[str, object]]]
+) -> Submitter:
     space = trust_space()
     listed = ("a.mssante.fr", "b.mssante.fr", "c.mssante.fr", "patient.mssante.fr")
     white_list = space.space.sign_list(
@@ -55,6 +63,7 @@ def submitter(store: Store, tmp_path: Path) -> Submitter:
         perimeter=follower,
         clock=runtime.clock,
         new_id=runtime.make_id,
+        record=lambda event, **facts: recorded.append((event, facts)),
     )
 
 
@@ -232,3 +241,23 @@ def test_nobody_is_told_of_success_unasked(submitter: Submitter) -> None:
         submitter.submit(BytesIO(body), SENDER, [claire], asked=asked)
     assert len(received(submitter.store, ACTIVE)) == 3
     assert received(submitter.store, str(SENDER)) == []
+
+
+def test_what_a_rule_holds_is_recorded(
+    submitter: Submitter, recorded: list[tuple[str, dict[str, object]]]
+) -> None:
+    with submitter.store.database.write() as connection:
+        scope = Scope(domain="b.*")
+        add_rule(connection, scope, reason="ticket 4712", author="anne", now=runtime.clock())
+    sent = submitter.submit(BytesIO(TEXT), SENDER, to("dr@b.mssante.fr", "dr@c.mssante.fr"))
+    (held,) = recorded
+    assert held == (
+        "queue.held",
+        {
+            "message": sent.id,
+            "delivery": held[1]["delivery"],
+            "domain": "b.mssante.fr",
+            "who": "rule",
+            "why": "ticket 4712",
+        },
+    )

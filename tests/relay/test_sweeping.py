@@ -1,31 +1,167 @@
-"""The search for late mail goes on where it was, and begins anew once in a while."""
+"""Mail that no attempt tells of in time is found and told of, however much there is."""
 
-from relay.queue_due import Overdue
-from relay.retry import RetryPolicy
-from relay.sweeping import AGAIN, Sweeping
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select
+from structlog.testing import capture_logs
+
+import relay.sweeping
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from relay.delivery_events import DeliveryEvents
+from relay.journal import Journal
+from relay.ledger import Batch, Written
+from relay.queue_schema import deliveries, destinations
+from relay.settling import Settling
+from relay.sweeping import Sweeper
+from tests.support.backlog import put
 from tests.support.clock import NOW
+from tests.support.office import CLAIRE, RETRY, TO, Office
+from tests.support.waiting import until
 
-POLICY = RetryPolicy()
-
-
-def test_all_late_mail_is_looked_for_and_what_is_over_for_dead_destinations() -> None:
-    sweeping = Sweeping(POLICY)
-    (late,) = sweeping.sweeps(NOW, [])
-    assert (late.after, late.domains, late.untold) == (0, None, True)
-    assert late.before == NOW - POLICY.delay_warning
-    late, over = sweeping.sweeps(NOW, ["b"])
-    assert (over.domains, over.untold, over.before) == (frozenset("b"), False, NOW - POLICY.life)
-    assert sweeping.swept({late: Overdue([1, 2], 5), over: Overdue([2, 3], None)}) == [1, 2, 3]
+HOUR = timedelta(hours=1)
 
 
-def test_each_goes_on_where_it_was_until_it_is_time_to_begin_anew() -> None:
-    sweeping = Sweeping(POLICY)
-    late, over = sweeping.sweeps(NOW, ["b"])
-    sweeping.swept({late: Overdue([], 200), over: Overdue([], None)})
-    late, over = sweeping.sweeps(NOW + AGAIN / 2, ["b"])
-    assert (late.after, over.after) == (200, 0)
-    sweeping.swept({late: Overdue([], None), over: Overdue([], 7)})
-    late, over = sweeping.sweeps(NOW + AGAIN / 2, ["b"])
-    assert (late.after, over.after) == (200, 7)
-    late, over = sweeping.sweeps(NOW + AGAIN, ["b"])
-    assert (late.after, over.after) == (0, 0)
+class Hall:
+    """An office whose mail nobody tries, with a sweeper; time is turned by hand."""
+
+    def __init__(self, folder: Path, office: Office) -> None:
+        self.folder, self.office, self.now, self.usable = folder, office, NOW, True
+        self.journal = Journal(folder / "trace", lambda: self.now)
+        self.database = office.store.database
+        self.settling = Settling(self.database, office.ledger, lambda: self.now)
+        self.events = DeliveryEvents(self.journal, lambda _domain: "other")
+
+    @asynccontextmanager
+    async def sweeping(self, settling: Settling | None = None) -> AsyncIterator[None]:
+        sweeper = Sweeper(
+            self.database,
+            settling or self.settling,
+            self.events,
+            RETRY,
+            lambda: self.now,
+            0.005,
+            lambda: self.usable,
+        )
+        stop = asyncio.Event()
+        task = asyncio.create_task(sweeper.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    def reports(self) -> int:
+        return len(self.office.mail(CLAIRE))
+
+    def told(self) -> int:
+        d = deliveries.c
+        with self.database.read() as connection:
+            return connection.scalar(select(func.count()).where(d.delay_told)) or 0
+
+    def events_of(self, message: str) -> list[dict[str, Any]]:
+        self.journal.close()
+        paths = sorted((self.folder / "trace").rglob("*.jsonl"))
+        lines = "".join(path.read_text() for path in paths)
+        events = [json.loads(line) for line in lines.splitlines() if line]
+        return [event for event in events if event["message"] == message]
+
+    def die(self) -> None:
+        with self.database.write() as connection:
+            row = {"domain": TO.partition("@")[2], "dead_until": NOW, "last_error": "it is down"}
+            connection.execute(insert(destinations).values(row))
+
+
+@pytest.fixture
+def hall(tmp_path: Path, database: Database) -> Iterator[Hall]:
+    office = Office(tmp_path, database)
+    made = Hall(tmp_path, office)
+    yield made
+    made.journal.close()
+    office.store.blobs.close()
+
+
+async def test_late_mail_is_told_of_once_and_what_is_over_given_up(hall: Hall) -> None:
+    key = hall.office.queue()
+    hall.die()
+    async with hall.sweeping():
+        hall.now = NOW + 4 * HOUR
+        await until(lambda: hall.reports() == 1)
+        hall.now = NOW + RETRY.life
+        await until(lambda: hall.reports() == 2)
+    delayed, sent, expired, sent_again = hall.events_of(key)
+    assert (delayed["event"], delayed["recipients"]) == ("delivery.delayed", 1)
+    assert (expired["event"], expired["error"]) == ("delivery.expired", "it is down")
+    for event in (sent, sent_again):
+        assert (event["event"], event["to"]) == ("report.sent", [CLAIRE])
+    assert sent["report"] != sent_again["report"]
+
+
+async def test_without_a_white_list_nothing_is_given_up(hall: Hall) -> None:
+    hall.office.queue()
+    hall.die()
+    hall.usable = False
+    hall.now = NOW + RETRY.life
+    async with hall.sweeping():
+        await asyncio.sleep(0.1)
+        assert hall.reports() == 0
+        hall.usable = True
+        await until(lambda: hall.reports() == 1)
+
+
+async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay.sweeping, "SLICE", 10)
+    monkeypatch.setattr(relay.sweeping, "MOST", 4)
+    for number in range(33):
+        put(hall.database, "c.mssante.fr", sender="labo@b.mssante.fr", number=number)
+    hall.now = NOW + 4 * HOUR
+    async with hall.sweeping():
+        await until(lambda: hall.told() == 33)
+        last = hall.office.queue()  # queued behind what is told of already
+        await until(lambda: hall.reports() == 1)
+    assert [event["event"] for event in hall.events_of(last)] == [
+        "delivery.delayed",
+        "report.sent",
+    ]
+
+
+class Unwell(Settling):
+    """Fails now and then, before or after the database has written."""
+
+    def __init__(self, other: Settling, faults: list[Exception]) -> None:
+        super().__init__(other.database, other.ledger, other.clock)
+        object.__setattr__(self, "faults", faults)
+
+    def commit(self, batch: Batch) -> Written:
+        faults: list[Exception] = object.__getattribute__(self, "faults")
+        if batch.endings and faults:
+            raise faults.pop()
+        return super().commit(batch)
+
+
+async def test_a_database_that_was_away_delays_what_is_told_and_no_more(hall: Hall) -> None:
+    hall.office.queue()
+    hall.now = NOW + 4 * HOUR
+    unwell = Unwell(hall.settling, [StoreUnavailable("away"), ValueError("a fault of ours")])
+    with capture_logs() as logs:
+        async with hall.sweeping(unwell):
+            await until(lambda: hall.reports() == 1)
+    events = [line["event"] for line in logs if line["event"].startswith("sweep.")]
+    assert events == ["sweep.error", "sweep.unavailable"]
+
+
+async def test_stopping_lets_what_has_begun_come_to_its_end(hall: Hall) -> None:
+    key = hall.office.queue()
+    hall.now = NOW + 4 * HOUR
+    async with hall.sweeping():
+        await until(lambda: hall.told() == 1)
+    assert [event["event"] for event in hall.events_of(key)] == ["delivery.delayed", "report.sent"]

@@ -5,6 +5,7 @@ it asks; never in answer to a report; and never a record without its report.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mailstore.errors import StoreUnavailable
 from relay.ending import ending
 from relay.parameters import MailParameters, Notify, Return
 from relay.queue import Outcome, State
+from relay.queue_rules import Scope, add_rule
 from relay.queue_schema import deliveries
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
@@ -125,8 +127,11 @@ def test_a_report_that_cannot_be_written_does_not_stop_the_record(
         raise ValueError("a line of a report is too long")
 
     monkeypatch.setattr(relay.telling, "report_of", fail)
-    assert office.conclude(office.send(), {TO: REFUSED}, after=SOON) is State.FAILED
+    taken = office.send()
+    assert office.conclude(taken, {TO: REFUSED}, after=SOON) is State.FAILED
     assert office.mail(CLAIRE) == []
+    told = {"message": taken.message_id, "delivery": taken.id}
+    assert office.journal == [("report.error", told)]
 
 
 def test_a_report_with_a_sender_that_failed_is_the_postmasters(office: Office) -> None:
@@ -174,3 +179,19 @@ def test_where_the_store_fails_nothing_is_left_of_what_was_written(
     with pytest.raises(StoreUnavailable):
         office.teller.prepare(endings, NOW)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept
+
+
+def test_that_nobody_can_be_told_is_in_the_journal(office: Office) -> None:
+    lonely = replace(office.teller, postmaster=None)
+    taken = office.send(sender=None)
+    done = ending(taken, {TO: REFUSED}, error="no", reason="refused", now=NOW + SOON, policy=RETRY)
+    assert lonely.prepare([done], NOW + SOON) == {}
+    assert office.journal == [("report.nobody_to_tell", {"message": taken.message_id})]
+
+
+def test_a_report_that_a_rule_holds_is_in_the_journal(office: Office) -> None:
+    with office.store.database.write() as connection:
+        add_rule(connection, Scope(domain="c.*"), reason="why", author="anne", now=NOW)
+    office.conclude(office.send(sender="dr@c.mssante.fr"), {TO: REFUSED}, after=SOON)
+    ((event, facts),) = office.journal
+    assert (event, facts["domain"], facts["who"]) == ("queue.held", "c.mssante.fr", "rule")

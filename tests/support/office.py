@@ -42,8 +42,14 @@ class Office:
             add_domain(connection, "a.mssante.fr", now=NOW)
             for address in (CLAIRE, POSTMASTER):
                 add_mailbox(connection, address, MailboxType.PER, RPPS, now=NOW)
+        self.journal: list[tuple[str, dict[str, object]]] = []
         self.teller = Teller(
-            self.store, "smtp.a.mssante.fr", parse_address(POSTMASTER), RETRY.life, self.new_id
+            self.store,
+            "smtp.a.mssante.fr",
+            parse_address(POSTMASTER),
+            RETRY.life,
+            self.new_id,
+            lambda event, **facts: self.journal.append((event, facts)),
         )
         self.ledger = Ledger("node:1", RETRY, self.chance, self.teller)
 

@@ -1,0 +1,18 @@
+"""Whose files the storage folder has: commands that write there must be that user's."""
+
+import os
+
+from . import runtime
+from .settings import Settings, SettingsError
+
+
+def check_user(settings: Settings) -> None:
+    """Refuse to be root where the daemon is not.  Raises SettingsError."""
+    # Files that root makes here, of the journal or of SQLite, the daemon could not write to.
+    folder = runtime.storage_folder(settings)
+    owner = folder.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        raise SettingsError(
+            f"{folder} belongs to another user than root, who would leave files there that the "
+            f"daemon cannot write to; run it as the daemon's user: sudo -u '#{owner}' mssante …"
+        )

@@ -1,0 +1,37 @@
+"""Local submission from the command line, with the journal that it needs."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from relay.acceptance import Store
+from relay.directory import Directory
+from relay.journal import Journal
+from relay.submission import Submitter
+
+from . import runtime
+from .folder_user import check_user
+from .settings import Settings
+
+
+@contextmanager
+def open_submitter(settings: Settings) -> Iterator[Submitter]:
+    """What submits messages of local mailboxes.  Raises SettingsError."""
+    check_user(settings)
+    with (
+        closing(runtime.open_store(settings)) as store,
+        closing(runtime.open_journal(settings, "command")) as journal,
+    ):
+        yield _submitter(settings, store, journal)
+
+
+def _submitter(settings: Settings, store: Store, journal: Journal) -> Submitter:
+    return Submitter(
+        hostname=settings.operator.hostname,
+        policy=runtime.policy(settings),
+        store=store,
+        directory=Directory(store.database),
+        perimeter=runtime.open_perimeter(settings, runtime.open_trust(settings)),
+        clock=runtime.clock,
+        new_id=runtime.make_id,
+        record=journal.record,
+    )

@@ -1,0 +1,59 @@
+"""Tells journal, log and metrics what became of deliveries, once that is recorded.
+
+By these events `mssante trace ID` tells of a message to its end (docs/trace.md).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from relay.delivery_metrics import count
+from relay.ending import Ending
+from relay.journal import Journal, mask
+from relay.queue import State
+from relay.telling import Report
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryEvents:
+    """The events of one process; `operator_of` gives the label of a domain's operator."""
+
+    journal: Journal
+    operator_of: Callable[[str], str]
+
+    def tell(self, one: Ending, state: State | None, report: Report | None) -> None:
+        """Tell of an ending, the delivery's state since then, and the report that was kept on it.
+
+        The state is None where another process holds the delivery by now: nothing was recorded.
+        """
+        if one.attempted:
+            facts = {
+                "attempt": one.claim.attempts,
+                "state": state,
+                "reason": one.reason,
+                "recipients": len(one.claim.recipients),
+                "error": mask(one.error),
+            }
+            self._record(one, "delivery.attempted", **facts)
+        if state is None:
+            return
+        count(one, state, self.operator_of(one.claim.domain))
+        if one.late:
+            self._record(one, "delivery.delayed", recipients=len(one.late), error=mask(one.error))
+        if one.expired:
+            number = len(one.expired)
+            self._record(one, "delivery.expired", recipients=number, error=mask(one.error))
+        if report is not None:
+            submission, _ = report
+            to = [str(local.address) for local in submission.local]
+            to += [str(address) for group in submission.remote.values() for address in group]
+            self._record(one, "report.sent", report=submission.id, to=to)
+
+    def _record(self, one: Ending, event: str, **facts: object) -> None:
+        named = {"delivery": one.claim.id, "domain": one.claim.domain, **facts}
+        self.journal.record(event, message=one.claim.message_id, **named)
+        if event != "report.sent":  # addresses are for the journal alone
+            _log.info(event, message=one.claim.message_id, **named)

@@ -1,0 +1,95 @@
+"""Which operators have a label of their own in the metrics: few, and the same ones for ever.
+
+The file has a CN on each line, at most `PLACES`; whoever is sent to first has a place.  It is added
+to under a lock, so that all processes agree, and it outlives them
+(docs/decisions/0021-labels-of-operators.md).
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from whitelist.names import DistinguishedName, fold
+
+_log = structlog.get_logger(__name__)
+
+PLACES: Final = 50
+OTHER: Final = "other"  # without a place
+UNLISTED: Final = "unlisted"  # of a domain that the white list does not have
+_LONGEST: Final = 100  # characters of a CN; X.520 allows 64
+
+
+@dataclass(slots=True)
+class OperatorLabels:
+    """The labels of one installation.
+
+    `names_of` gives the certificate names of a domain; of several the first by CN with a place
+    counts.
+    """
+
+    path: Path
+    names_of: Callable[[str], Iterable[DistinguishedName]]
+    _known: tuple[str, ...] = field(default=(), init=False)
+    _failing: bool = field(default=False, init=False)
+
+    def of(self, domain: str) -> str:
+        """The label of a domain's operator.  It takes a place if one is left.  Never raises."""
+        operators = self._operators(domain)
+        label = self._label(operators)
+        if label != OTHER or len(self._known) >= PLACES or not operators[0]:
+            return label
+        try:
+            self._add(operators[0])
+        except OSError as error:
+            if not self._failing:
+                _log.error("metrics.operators_unwritable", path=str(self.path), why=str(error))
+            self._failing = True
+        else:
+            self._failing = False
+        return self._label(operators)
+
+    def known(self, domain: str) -> str:
+        """The same, but without taking a place."""
+        return self._label(self._operators(domain))
+
+    def read(self) -> None:
+        """Look which places are taken; a file that cannot be read changes nothing."""
+        try:
+            self._learn(self.path.read_bytes())
+        except OSError:
+            return
+
+    def _operators(self, domain: str) -> list[str]:
+        """Those with a CN first, by name; a name without one is ''."""
+        found = {fold(name.common_name or "")[:_LONGEST] for name in self.names_of(domain)}
+        return sorted(found, key=lambda cn: (not cn, cn))
+
+    def _label(self, operators: list[str]) -> str:
+        if not operators:
+            return UNLISTED
+        return next((cn for cn in operators if cn in self._known), OTHER)
+
+    def _learn(self, octets: bytes) -> None:
+        lines = octets.decode("utf-8", "replace").split("\n")
+        named = dict.fromkeys(fold(line)[:_LONGEST] for line in lines)
+        self._known = tuple(filter(None, named))[:PLACES]
+
+    def _add(self, cn: str) -> None:
+        with self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            octets = file.read()
+            self._learn(octets)
+            if cn in self._known or len(self._known) >= PLACES:
+                return
+            # A line that a power cut has torn stays one line: it costs a place, no more.
+            line = (b"\n" if octets and not octets.endswith(b"\n") else b"") + f"{cn}\n".encode()
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+            self._learn(octets + line)

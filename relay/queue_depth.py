@@ -1,0 +1,84 @@
+"""How much is in the queue, measured a slice at a time so that no reader is kept long.
+
+A queue of a million takes as many rows to be read whatever asks for their number.  So it is read on
+by number, some thousands at once, and what asks (a scrape, a probe of readiness) is given what the
+last whole round found: exact for what did not change meanwhile.  `mssante queue summary` counts at
+one moment.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from relay.queue import Traffic
+from relay.queue_destinations import Map
+from relay.queue_filter import Standing
+from relay.queue_schema import deliveries
+
+SLICE: Final = 5000  # deliveries read at once: some milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What a round that ended at a time found.
+
+    `deliveries` by how they stand, `waiting` those by domain that are neither held nor failed,
+    `oldest` the birth of the oldest of these by class; `destinations` is what is known of them.
+    """
+
+    at: datetime
+    deliveries: Mapping[Standing, int]
+    waiting: Mapping[str, int]
+    oldest: Mapping[Traffic, datetime]
+    destinations: Map
+
+
+@dataclass(slots=True)
+class Tally:
+    """One round over the queue; `after` is the number from which to read on."""
+
+    after: int = 0
+    _deliveries: Counter[Standing] = field(default_factory=Counter)
+    _waiting: Counter[str] = field(default_factory=Counter)
+    _oldest: dict[Traffic, datetime] = field(default_factory=dict)
+
+    def read(self, connection: Connection, limit: int = SLICE) -> bool:
+        """Count the next slice; False if it was the last."""
+        d = deliveries.c
+        part = (
+            select(
+                d.id, d.state, d.held.is_not(None).label("is_held"), d.traffic, d.domain,
+                d.created_at,
+            )
+            .where(d.id > self.after)
+            .order_by(d.id)
+            .limit(limit)
+            .subquery()
+        ).c  # fmt: skip
+        groups = (part.state, part.is_held, part.traffic, part.domain)
+        found = connection.execute(
+            select(
+                *groups,
+                func.count().label("number"),
+                func.min(part.created_at).label("oldest"),
+                func.max(part.id).label("last"),
+            ).group_by(*groups)
+        ).all()
+        for row in found:
+            standing = Standing.of(row.state, "" if row.is_held else None)
+            self._deliveries[standing] += row.number
+            if standing is Standing.WAITING:
+                traffic = Traffic(row.traffic)
+                self._waiting[row.domain] += row.number
+                self._oldest[traffic] = min(self._oldest.get(traffic, row.oldest), row.oldest)
+        self.after = max((row.last for row in found), default=self.after)
+        return bool(sum(row.number for row in found) == limit)
+
+    def depth(self, known: Map, now: datetime) -> Depth:
+        """What the round found."""
+        counted = {standing: self._deliveries[standing] for standing in Standing}
+        return Depth(now, counted, self._waiting, self._oldest, known)

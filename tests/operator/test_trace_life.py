@@ -1,0 +1,53 @@
+"""The whole life of a message that never arrives, as `mssante trace` tells of it."""
+
+import re
+from pathlib import Path
+
+from tests.support.daemon import Daemon, free_endpoint, lay_out, served
+from tests.support.waiting import until_now
+
+BOX = "claire.martin@a.mssante.fr"
+WHY = ("--reason", "ticket 4712")
+
+
+def told(daemon: Daemon, key: str) -> list[str]:
+    """The events of a message but its attempts, in their order; with who did them."""
+    lines = re.findall(r"^\S+ \w+:\d+ ([\w.]+) (.*)$", daemon.run("trace", key), re.MULTILINE)
+    found = []
+    for name, facts in lines:
+        who = re.search(r"who=(\S+)", facts)
+        if name != "delivery.attempted":
+            found.append(f"{name} {who[1]}" if who else name)
+    return found
+
+
+def test_from_the_rule_that_held_it_to_its_end(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a", {"b.mssante.fr": free_endpoint()}, workers=1)
+    daemon.outbound(
+        retry_first_seconds=0.5,
+        probe_first_seconds=0.5,
+        poll_seconds=0.1,
+        delay_warning_hours=0.0004,
+        life_hours=0.003,
+    )
+    letter = tmp_path / "letter.eml"
+    letter.write_bytes(b"From: claire.martin@a.mssante.fr\r\nSubject: x\r\n\r\nBonjour\r\n")
+    daemon.run("queue", "rules", "add", "--sender", BOX, *WHY)
+    sending = ("message", "send", str(letter), "--from", BOX, "--to", "dr@b.mssante.fr")
+    key = daemon.run(*sending).split()[2].rstrip(":")
+    assert told(daemon, key) == ["queue.held rule"]
+    daemon.run("queue", "rules", "remove", "1", *WHY)
+    life = ["queue.held rule", "queue.released anne"]
+    with served(daemon):
+        daemon.run("queue", "release", "--id", key, "--as", "anne", *WHY)
+        life += ["delivery.delayed", "report.sent", "delivery.expired", "report.sent"]
+        until_now(lambda: told(daemon, key) == life, patience=60)
+    daemon.run("queue", "retry", "--state", "failed", "--as", "bert", *WHY)
+    daemon.run("queue", "drop", "--id", key, "--as", "chloe", "--no-report", *WHY)
+    assert told(daemon, key) == [*life, "queue.retried bert", "queue.dropped chloe"]
+    text = daemon.run("trace", key)
+    assert text.count("report.sent delivery=1 domain=b.mssante.fr report=") == 2
+    for report in re.findall(r"report=(\w{32})", text):
+        assert f"message={key}" in daemon.run("trace", report)
+        assert f"held by: mailbox={BOX}" in daemon.run("trace", report)
+    assert "Bonjour" not in text

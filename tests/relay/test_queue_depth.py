@@ -1,0 +1,71 @@
+"""The queue is counted in slices, and comes to what is there."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from mailstore.database import Database
+from relay.queue import Traffic
+from relay.queue_depth import Tally
+from relay.queue_destinations import Map
+from relay.queue_filter import Standing
+from relay.queue_schema import deliveries
+from tests.support.backlog import fill, put
+from tests.support.clock import NOW
+
+HOUR = timedelta(hours=1)
+NOTHING = Map({}, all_paused=False)
+BACKLOG = [
+    ("bulk", "b.mssante.fr", "labo@a.mssante.fr", 30),
+    ("person", "b.mssante.fr", "x@a.mssante.fr", 5),
+    ("person", "c.mssante.fr", "x@a.mssante.fr", 7),
+]
+
+
+def count(database: Database, limit: int) -> tuple[Tally, int]:
+    """A whole round, and how many slices it took."""
+    tally, slices, more = Tally(), 0, True
+    while more:
+        slices += 1
+        with database.read() as connection:
+            more = tally.read(connection, limit)
+    return tally, slices
+
+
+@pytest.mark.parametrize(("limit", "slices"), [(1, 43), (5, 9), (42, 2), (43, 1), (5000, 1)])
+def test_a_round_counts_each_delivery_once(database: Database, limit: int, slices: int) -> None:
+    fill(database, BACKLOG, at=NOW - HOUR)
+    d = deliveries.c
+    with database.write() as connection:
+        connection.execute(update(deliveries).where(d.id <= 10).values(state="failed"))
+        connection.execute(
+            update(deliveries).where(d.id.between(5, 14)).values(held="why", created_at=NOW)
+        )
+        connection.execute(update(deliveries).where(d.id == 30).values(created_at=NOW - 9 * HOUR))
+        connection.execute(update(deliveries).where(d.id == 42).values(created_at=NOW - 2 * HOUR))
+    tally, took = count(database, limit)
+    depth = tally.depth(NOTHING, NOW)
+    assert took == slices
+    assert depth.deliveries == {Standing.WAITING: 28, Standing.HELD: 4, Standing.FAILED: 10}
+    assert depth.waiting == {"b.mssante.fr": 21, "c.mssante.fr": 7}
+    assert depth.oldest == {Traffic.BULK: NOW - 9 * HOUR, Traffic.PERSON: NOW - 2 * HOUR}
+
+
+def test_an_empty_queue(database: Database) -> None:
+    tally, slices = count(database, 10)
+    depth = tally.depth(NOTHING, NOW)
+    assert (slices, depth.oldest, depth.waiting) == (1, {}, {})
+    assert depth.deliveries == dict.fromkeys(Standing, 0)
+
+
+def test_what_comes_during_a_round_is_counted_by_it(database: Database) -> None:
+    fill(database, BACKLOG)
+    tally = Tally()
+    with database.read() as connection:
+        assert tally.read(connection, 40)
+    put(database, "d.mssante.fr", number=1)
+    with database.read() as connection:
+        assert not tally.read(connection, 40)
+        rows = connection.scalar(select(func.count()).select_from(deliveries))
+    assert sum(tally.depth(NOTHING, NOW).deliveries.values()) == rows

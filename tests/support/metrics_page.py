@@ -1,0 +1,28 @@
+"""docs/metrics.md as a table: what it says of each metric."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "metrics.md"
+RULES = ROOT / "config" / "mssante.rules.yml"
+
+_ROW = re.compile(r"^\| `(mssante_\w+)` \| (\w+) \|([^|]*)\| [^|]+ \|[^|]*\|$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Documented:
+    """One row of the page."""
+
+    kind: str
+    labels: frozenset[str]
+
+
+def documented() -> dict[str, Documented]:
+    """The rows by the names of their families, as Prometheus has them: without `_total`."""
+    rows = _ROW.findall(PAGE.read_text(encoding="utf-8"))
+    return {
+        name.removesuffix("_total"): Documented(kind, frozenset(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in rows
+    }
