@@ -53,12 +53,24 @@ class Tally:
         self.messages, self.errors, self.commands = self.messages + 1, 0, 0
 
 
+class _NoHooks:
+    """A handler for aiosmtpd, which looks through its members for each session and finds none."""
+
+    __slots__ = ()
+
+    def __dir__(self) -> list[str]:
+        return []
+
+
+_NO_HOOKS: Final = _NoHooks()
+
+
 class Connection(SMTP):
     """A connection from a peer, from its opening to its end."""
 
     def __init__(self, context: SessionContext) -> None:
         super().__init__(
-            object(),
+            _NO_HOOKS,
             data_size_limit=None,
             enable_SMTPUTF8=True,
             hostname=context.hostname,

@@ -7,6 +7,7 @@ Addresses of IPv6 count by /64, the least that one host is given.
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from relay.errors import Reply
@@ -27,6 +28,7 @@ class OpenSession(Protocol):
         """Say why and close the connection."""
 
 
+@lru_cache(maxsize=4096)  # asked three times for each connection
 def network(address: str) -> str:
     """What an address counts as: itself, or the /64 of an IPv6 address."""
     try:
