@@ -18,10 +18,11 @@ from mailstore.errors import StoreUnavailable
 from relay.delivery_events import DeliveryEvents
 from relay.journal import Journal
 from relay.ledger import Batch, Written
+from relay.queue_due import Overdue, overdue
 from relay.queue_schema import deliveries, destinations
 from relay.settling import Settling
 from relay.sweeping import Sweeper
-from tests.support.backlog import put
+from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 from tests.support.office import CLAIRE, RETRY, TO, Office
 from tests.support.waiting import until
@@ -132,6 +133,26 @@ async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
         "delivery.delayed",
         "report.sent",
     ]
+
+
+async def test_a_long_queue_is_looked_through_in_few_steps(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As many as once took five minutes, at two hundred every two seconds.
+    fill(hall.database, [("bulk", "c.mssante.fr", "labo@b.mssante.fr", 30_000)], NOW + HOUR)
+    key = hall.office.queue()
+    steps: list[int] = []
+
+    def counting(*given: Any, **named: Any) -> Overdue:
+        steps.append(named["after"])
+        return overdue(*given, **named)
+
+    monkeypatch.setattr(relay.sweeping, "overdue", counting)
+    hall.now = NOW + 4 * HOUR
+    async with hall.sweeping():
+        await until(lambda: hall.reports() == 1)
+    assert len(steps) <= 30_000 / relay.sweeping.SLICE + 2
+    assert hall.events_of(key)[0]["event"] == "delivery.delayed"
 
 
 class Unwell(Settling):
