@@ -50,17 +50,9 @@ async def run_maintenance(
     tidying = Tidying(store, settings.storage.gc_hours * 3600)
     journal = runtime.open_journal(settings, "maintenance")
     forgetting = Forgetting(store.database, journal, timedelta(days=settings.outbound.failed_days))
-    measuring = Measuring(store.database, runtime.clock)
-    monitor = Monitor(
-        settings,
-        perimeter,
-        store.database,
-        refresher,
-        crls,
-        spool,
-        measuring,
-        runtime.open_operator_labels(settings, perimeter),
-    )
+    labels = runtime.open_operator_labels(settings, perimeter)
+    measuring = Measuring(store.database, labels, runtime.clock)
+    monitor = Monitor(settings, perimeter, store.database, refresher, crls, spool, measuring)
     tasks = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(_keep_current(settings, trust, crls, refresher)),

@@ -11,6 +11,7 @@ import structlog
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
+from relay.operator_labels import OperatorLabels
 from relay.queue_depth import SLICE, Depth, Tally
 from relay.queue_destinations import read_destinations
 
@@ -25,6 +26,7 @@ class Measuring:
     """Rounds over a queue; `depth` is what the last whole one found, None before the first."""
 
     database: Database
+    operators: OperatorLabels
     clock: Callable[[], datetime]
     interval: float = ROUND_SECONDS
     slice: int = SLICE
@@ -52,7 +54,9 @@ class Measuring:
 
         def end() -> Depth:
             with self.database.read() as connection:
-                return tally.depth(read_destinations(connection), self.clock())
+                known = read_destinations(connection)
+            self.operators.read()
+            return tally.depth(known, self.clock(), self.operators.known)
 
         self.depth = await asyncio.to_thread(end)
 

@@ -16,7 +16,6 @@ from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import local_domains
 from relay.admission import Peer
-from relay.operator_labels import OperatorLabels
 from relay.perimeter import Perimeter
 from relay.spool import Spool, SpoolState
 from whitelist.certificates import read_pem
@@ -44,7 +43,6 @@ class Monitor:
     crls: CrlRefresher
     spool: Spool
     measuring: Measuring
-    operators: OperatorLabels
     _logged: frozenset[Alarm] = frozenset()
 
     def collect(self) -> Iterable[Metric]:
@@ -199,5 +197,4 @@ class Monitor:
             "mssante_store_available", "Whether the database answers", reachable
         )
         if self.measuring.depth is not None and reachable:
-            self.operators.read()
-            yield from queue_gauges(self.measuring.depth, now, self.operators.known)
+            yield from queue_gauges(self.measuring.depth, now)

@@ -1,7 +1,6 @@
 """The gauges of the outbound queue, from its last measurement."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -10,18 +9,15 @@ from relay.queue import Traffic
 from relay.queue_depth import Depth
 
 
-def queue_gauges(depth: Depth, now: datetime, label_of: Callable[[str], str]) -> Iterable[Metric]:
-    """Every gauge; `label_of` gives the label of a domain's operator."""
+def queue_gauges(depth: Depth, now: datetime) -> Iterable[Metric]:
+    """Every gauge."""
     size = GaugeMetricFamily(
         "mssante_queue_deliveries", "Outbound deliveries in the queue", labels=["state"]
     )
     for standing, number in depth.deliveries.items():
         size.add_metric([standing.value], number)
     yield size
-    waiting: Counter[str] = Counter()
-    for domain, number in depth.waiting.items():
-        waiting[label_of(domain)] += number
-    yield _by_operator("mssante_queue_waiting", "Deliveries that wait, by operator", waiting)
+    yield _by_operator("mssante_queue_waiting", "Deliveries that wait, by operator", depth.waiting)
     age = GaugeMetricFamily(
         "mssante_queue_oldest_age_seconds",
         "Age of the oldest delivery that waits, by class of traffic; 0 with none",
@@ -36,21 +32,20 @@ def queue_gauges(depth: Depth, now: datetime, label_of: Callable[[str], str]) ->
         "When the queue was last counted to its end, for these gauges",
         depth.at.timestamp(),
     )
-    known = depth.destinations
     yield GaugeMetricFamily(
-        "mssante_queue_paused", "Whether all sending is paused", known.all_paused
+        "mssante_queue_paused", "Whether all sending is paused", depth.all_paused
     )
-    dead = Counter(label_of(d) for d, one in known.by_domain.items() if one.dead_until is not None)
-    paused = Counter(label_of(d) for d, one in known.by_domain.items() if one.paused)
     yield _by_operator(
         "mssante_destinations_dead",
         "Destinations none of whose hosts can be spoken to, which are only probed",
-        dead,
+        depth.dead,
     )
-    yield _by_operator("mssante_destinations_paused", "Destinations paused one by one", paused)
+    yield _by_operator(
+        "mssante_destinations_paused", "Destinations paused one by one", depth.paused
+    )
 
 
-def _by_operator(name: str, meaning: str, numbers: Counter[str]) -> Metric:
+def _by_operator(name: str, meaning: str, numbers: Mapping[str, int]) -> Metric:
     family = GaugeMetricFamily(name, meaning, labels=["operator"])
     for operator, number in sorted(numbers.items()):
         family.add_metric([operator], number)

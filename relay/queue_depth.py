@@ -7,7 +7,7 @@ one moment.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -26,15 +26,18 @@ SLICE: Final = 5000  # deliveries read at once: some milliseconds
 class Depth:
     """What a round that ended at a time found.
 
-    `deliveries` by how they stand, `waiting` those by domain that are neither held nor failed,
-    `oldest` the birth of the oldest of these by class; `destinations` is what is known of them.
+    `deliveries` by how they stand; of those neither held nor failed how many are `waiting`
+    by operator, and the birth of the `oldest` by class; how many destinations are `dead` and how
+    many `paused`, by operator, and whether all are.
     """
 
     at: datetime
     deliveries: Mapping[Standing, int]
     waiting: Mapping[str, int]
     oldest: Mapping[Traffic, datetime]
-    destinations: Map
+    dead: Mapping[str, int]
+    paused: Mapping[str, int]
+    all_paused: bool
 
 
 @dataclass(slots=True)
@@ -78,7 +81,22 @@ class Tally:
         self.after = max((row.last for row in found), default=self.after)
         return bool(sum(row.number for row in found) == limit)
 
-    def depth(self, known: Map, now: datetime) -> Depth:
-        """What the round found."""
-        counted = {standing: self._deliveries[standing] for standing in Standing}
-        return Depth(now, counted, self._waiting, self._oldest, known)
+    def depth(self, known: Map, now: datetime, operator_of: Callable[[str], str]) -> Depth:
+        """What the round found; `operator_of` gives the label of a domain's operator."""
+
+        def by_operator(numbers: Mapping[str, int]) -> Mapping[str, int]:
+            found: Counter[str] = Counter()
+            for domain, number in numbers.items():
+                found[operator_of(domain)] += number
+            return found
+
+        rows = known.by_domain.items()
+        return Depth(
+            at=now,
+            deliveries={standing: self._deliveries[standing] for standing in Standing},
+            waiting=by_operator(self._waiting),
+            oldest=self._oldest,
+            dead=by_operator({domain: 1 for domain, one in rows if one.dead_until is not None}),
+            paused=by_operator({domain: 1 for domain, one in rows if one.paused}),
+            all_paused=known.all_paused,
+        )

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,9 +13,9 @@ from mailstore.errors import StoreUnavailable
 from mssante_operator import runtime
 from mssante_operator.measuring import Measuring
 from mssante_operator.queue_gauges import queue_gauges
+from relay.operator_labels import UNLISTED, OperatorLabels
 from relay.queue import Traffic
 from relay.queue_depth import Depth, Tally
-from relay.queue_destinations import Known, Map
 from relay.queue_filter import Standing
 from tests.support.backlog import fill
 from tests.support.clock import NOW
@@ -24,7 +25,7 @@ HOUR = timedelta(hours=1)
 
 
 async def test_rounds_follow_the_queue_and_outlive_errors(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults: list[Exception] = [ValueError("a fault of ours"), StoreUnavailable("away")]
     read = Tally.read
@@ -35,7 +36,8 @@ async def test_rounds_follow_the_queue_and_outlive_errors(
         return read(self, *given)  # type: ignore[arg-type]  # as it was called
 
     monkeypatch.setattr(Tally, "read", failing)
-    measuring = Measuring(database, runtime.clock, interval=0.01, slice=7)
+    labels = OperatorLabels(tmp_path / "operators", lambda _domain: ())
+    measuring = Measuring(database, labels, runtime.clock, interval=0.01, slice=7)
 
     def waiting(number: int) -> bool:
         depth = measuring.depth
@@ -49,28 +51,25 @@ async def test_rounds_follow_the_queue_and_outlive_errors(
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+    assert measuring.depth is not None
+    assert measuring.depth.waiting == {UNLISTED: 50}
     assert [line["log_level"] for line in logs] == ["warning", "error"]
     assert {line["event"] for line in logs} == {"queue.unmeasured"}
 
 
-def test_gauges_sum_up_domains_by_operator() -> None:
+def test_what_the_gauges_say() -> None:
     depth = Depth(
         at=NOW,
         deliveries={Standing.WAITING: 6, Standing.HELD: 1, Standing.FAILED: 0},
-        waiting={"b1": 1, "b2": 2, "c1": 3},
+        waiting={"b": 3, "c": 3},
         oldest={Traffic.PERSON: NOW - HOUR},
-        destinations=Map(
-            {
-                "b1": Known(dead_until=NOW),
-                "b2": Known(dead_until=NOW, paused=True),
-                "c1": Known(),
-            },
-            all_paused=True,
-        ),
+        dead={"b": 2},
+        paused={"b": 1},
+        all_paused=True,
     )
     found = {
         (sample.name, *sample.labels.values()): sample.value
-        for family in queue_gauges(depth, NOW, lambda domain: domain[0])
+        for family in queue_gauges(depth, NOW)
         for sample in family.samples
     }
     assert found == {

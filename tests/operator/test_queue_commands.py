@@ -255,8 +255,10 @@ class TestUsage:
     def test_root_would_leave_files_of_its_own(self, tmp_path: Path) -> None:
         daemon = lay_out(tmp_path / "x", "a")
         os.chown(daemon.folder / "data", 12345, -1)
-        said = daemon.run("queue", "retry", "--all", code=1)
-        assert "run it as the daemon's user: sudo -u '#12345' mssante" in said
+        sending = ("message", "send", os.devnull, "--from", "x@a.mssante.fr", "--to", "x@b.fr")
+        for words in (("queue", "retry", "--all"), sending):
+            said = daemon.run(*words, code=1)
+            assert "run it as the daemon's user: sudo -u '#12345' mssante" in said
 
 
 class TestDestinations:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -95,6 +96,10 @@ class World:
         finally:
             stop.set()
             await task
+
+    def has_tried(self, message_id: str) -> bool:
+        """Whether a message was handed to its peer."""
+        return any(claim.message_id == message_id for _, claim in self.tried)
 
     def next_time(self) -> datetime | None:
         """When anything is due next: mail of a live destination, or the probe of a dead one."""
@@ -203,6 +208,29 @@ async def test_a_dead_destination_is_probed_and_its_mail_told_late_and_given_up(
         await until(lambda: {row[1] for row in world.rows()} == {"failed"})
     with world.store.database.read() as connection:
         assert all("is down" in row.last_error for row in listing(connection, 100))
+
+
+@pytest.mark.timeout(300)
+async def test_a_backlog_is_told_late_while_letters_go_on(world: World) -> None:
+    database = world.store.database
+    for number in range(200):
+        put(database, "a.mssante.fr", number=number)
+    with database.write() as connection:
+        # Nobody probes it: attempts tell nobody anything.
+        row = {"domain": "a.mssante.fr", "dead_until": NOW + 9 * timedelta(days=1)}
+        connection.execute(insert(destinations).values(row))
+    world.now = NOW + 4 * HOUR
+    told_before: list[int] = []
+    async with world.running():
+        for number in range(1000, 1005):
+            key = put(database, "b.mssante.fr", number=number, at=world.now)
+            await until(partial(world.has_tried, key))
+            told_before.append(sum(bool(row[3]) for row in world.rows()))
+        await until(lambda: all(row[3] for row in world.rows()))
+    # Letters did not wait for the last of them to be told.
+    assert told_before[0] < 200
+    assert len(world.tried) == 5
+    assert len(world.rows()) == 200
 
 
 async def test_a_destination_that_comes_back_has_everything(world: World) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from mailstore.database import Database
 from relay.queue import Traffic
 from relay.queue_depth import Tally
-from relay.queue_destinations import Map
+from relay.queue_destinations import Known, Map
 from relay.queue_filter import Standing
 from relay.queue_schema import deliveries
 from tests.support.backlog import fill, put
@@ -45,16 +45,16 @@ def test_a_round_counts_each_delivery_once(database: Database, limit: int, slice
         connection.execute(update(deliveries).where(d.id == 30).values(created_at=NOW - 9 * HOUR))
         connection.execute(update(deliveries).where(d.id == 42).values(created_at=NOW - 2 * HOUR))
     tally, took = count(database, limit)
-    depth = tally.depth(NOTHING, NOW)
+    depth = tally.depth(NOTHING, NOW, str.upper)
     assert took == slices
     assert depth.deliveries == {Standing.WAITING: 28, Standing.HELD: 4, Standing.FAILED: 10}
-    assert depth.waiting == {"b.mssante.fr": 21, "c.mssante.fr": 7}
+    assert depth.waiting == {"B.MSSANTE.FR": 21, "C.MSSANTE.FR": 7}
     assert depth.oldest == {Traffic.BULK: NOW - 9 * HOUR, Traffic.PERSON: NOW - 2 * HOUR}
 
 
 def test_an_empty_queue(database: Database) -> None:
     tally, slices = count(database, 10)
-    depth = tally.depth(NOTHING, NOW)
+    depth = tally.depth(NOTHING, NOW, str.upper)
     assert (slices, depth.oldest, depth.waiting) == (1, {}, {})
     assert depth.deliveries == dict.fromkeys(Standing, 0)
 
@@ -68,4 +68,20 @@ def test_what_comes_during_a_round_is_counted_by_it(database: Database) -> None:
     with database.read() as connection:
         assert not tally.read(connection, 40)
         rows = connection.scalar(select(func.count()).select_from(deliveries))
-    assert sum(tally.depth(NOTHING, NOW).deliveries.values()) == rows
+    assert sum(tally.depth(NOTHING, NOW, str.upper).deliveries.values()) == rows
+
+
+def test_domains_are_summed_up_by_operator(database: Database) -> None:
+    fill(database, BACKLOG)
+    tally, _ = count(database, 50)
+    known = Map(
+        {
+            "b1": Known(dead_until=NOW),
+            "b2": Known(dead_until=NOW, paused=True),
+            "c1": Known(failures=1),
+        },
+        all_paused=True,
+    )
+    depth = tally.depth(known, NOW, lambda domain: "x" if "mssante" in domain else domain[0])
+    assert (depth.waiting, depth.dead, depth.paused) == ({"x": 42}, {"b": 2}, {"b": 1})
+    assert depth.all_paused

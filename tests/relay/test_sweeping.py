@@ -18,10 +18,11 @@ from mailstore.errors import StoreUnavailable
 from relay.delivery_events import DeliveryEvents
 from relay.journal import Journal
 from relay.ledger import Batch, Written
+from relay.queue_due import Overdue, overdue
 from relay.queue_schema import deliveries, destinations
 from relay.settling import Settling
 from relay.sweeping import Sweeper
-from tests.support.backlog import put
+from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 from tests.support.office import CLAIRE, RETRY, TO, Office
 from tests.support.waiting import until
@@ -33,7 +34,8 @@ class Hall:
     """An office whose mail nobody tries, with a sweeper; time is turned by hand."""
 
     def __init__(self, folder: Path, office: Office) -> None:
-        self.folder, self.office, self.now, self.usable = folder, office, NOW, True
+        self.folder, self.office, self.now = folder, office, NOW
+        self.usable, self.asked = True, 0
         self.journal = Journal(folder / "trace", lambda: self.now)
         self.database = office.store.database
         self.settling = Settling(self.database, office.ledger, lambda: self.now)
@@ -48,7 +50,7 @@ class Hall:
             RETRY,
             lambda: self.now,
             0.005,
-            lambda: self.usable,
+            self.is_usable,
         )
         stop = asyncio.Event()
         task = asyncio.create_task(sweeper.run(stop))
@@ -57,6 +59,11 @@ class Hall:
         finally:
             stop.set()
             await task
+
+    def is_usable(self) -> bool:
+        """Whether there is a white list; how often that was asked is counted."""
+        self.asked += 1
+        return self.usable
 
     def reports(self) -> int:
         return len(self.office.mail(CLAIRE))
@@ -110,7 +117,7 @@ async def test_without_a_white_list_nothing_is_given_up(hall: Hall) -> None:
     hall.usable = False
     hall.now = NOW + RETRY.life
     async with hall.sweeping():
-        await asyncio.sleep(0.1)
+        await until(lambda: hall.asked > 5)
         assert hall.reports() == 0
         hall.usable = True
         await until(lambda: hall.reports() == 1)
@@ -132,6 +139,26 @@ async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
         "delivery.delayed",
         "report.sent",
     ]
+
+
+async def test_a_long_queue_is_looked_through_in_few_steps(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As many as once took five minutes, at two hundred every two seconds.
+    fill(hall.database, [("bulk", "c.mssante.fr", "labo@b.mssante.fr", 30_000)], NOW + HOUR)
+    key = hall.office.queue()
+    steps: list[int] = []
+
+    def counting(*given: Any, **named: Any) -> Overdue:
+        steps.append(named["after"])
+        return overdue(*given, **named)
+
+    monkeypatch.setattr(relay.sweeping, "overdue", counting)
+    hall.now = NOW + 4 * HOUR
+    async with hall.sweeping():
+        await until(lambda: hall.reports() == 1)
+    assert len(steps) <= 30_000 / relay.sweeping.SLICE + 2
+    assert hall.events_of(key)[0]["event"] == "delivery.delayed"
 
 
 class Unwell(Settling):
