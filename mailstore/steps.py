@@ -1,4 +1,4 @@
-"""Named steps between a message's arrival and its answer, at which a test has the process killed.
+"""Named steps of mail on its way in and on its way out, at which a test has the process killed.
 
 Crash safety is a matter of what is between two steps (DESIGN §2.5), so that a kill must be able to
 fall on each.  Unless the environment variable MSSANTE_CRASH_AT is set as the process starts,
@@ -33,6 +33,24 @@ STEPS: Final = (
     "answer.written",  # and has given it to the transport
 )
 
+# On the way out, for one delivery in this order.
+DELIVERY_STEPS: Final = (
+    "delivery.claimed",  # its lease is committed, and the attempt about to begin
+    "delivery.secured",  # a connection is made and under TLS, the peer not judged
+    "delivery.greeted",  # the peer is judged, and has answered EHLO
+    "delivery.mail",  # it has answered MAIL
+    "delivery.rcpt",  # and taken a recipient
+    "delivery.data",  # and is ready for the message
+    "delivery.half",  # one more piece of the message is sent or about to be
+    "delivery.sent",  # the end of the message is sent
+    "delivery.answered",  # and the peer's answer to it read
+    "delivery.settling",  # the transaction has begun that records outcomes and takes leases
+    "delivery.reported",  # a report to a sender is inserted
+    "delivery.settled",  # all rows are written
+    "delivery.committed",  # and committed
+)
+_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS))
+
 _FORM: Final = re.compile(r"(?P<form>daemon@|stop@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?")
 
 
@@ -46,16 +64,16 @@ def armed(environment: Mapping[str, str]) -> Callable[[str], None]:
     if not wanted:
         return _nothing
     found = _FORM.fullmatch(wanted)
-    if found is None or found["step"] not in STEPS:
+    if found is None or found["step"] not in _KNOWN:
         raise ValueError(
-            f"{VARIABLE}={wanted}: expected [daemon@|stop@]STEP[:N] with one of {STEPS}"
+            f"{VARIABLE}={wanted}: expected [daemon@|stop@]STEP[:N] with one of {sorted(_KNOWN)}"
         )
     step, times, form = found["step"], int(found["count"] or 1), found["form"]
     left = times
 
     def reached(name: str, /) -> None:
         nonlocal left
-        if name not in STEPS:
+        if name not in _KNOWN:
             raise ValueError(f"{name} is not a step")
         if name == step:
             left -= 1

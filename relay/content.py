@@ -8,6 +8,7 @@ than was stored.
 from typing import Final
 
 from mailstore.errors import StoreUnavailable
+from mailstore.steps import reached
 from relay.envelope import Letter
 from relay.framing import ChunkChecker, DotStuffer, Violation
 from relay.link import Link, LinkFailed
@@ -154,6 +155,8 @@ async def _verdict(link: Link, seconds: float, before: int = 0) -> PeerReply:
     Where a chunk was refused and with it the end, the first refusal is the reason: what follows it
     is about the order of commands.
     """
+    link.flush()
+    reached("delivery.sent")
     first: PeerReply | None = None
     try:
         for _ in range(before + 1):
@@ -164,6 +167,7 @@ async def _verdict(link: Link, seconds: float, before: int = 0) -> PeerReply:
         if first is not None:
             return first
         raise Unanswered(str(error)) from error
+    reached("delivery.answered")
     if not (reply.positive or reply.refusal):
         raise Unanswered(f"to the end of the message the peer said: {reply}")
     return reply if reply.positive else first or reply

@@ -13,6 +13,7 @@ from typing import Final, cast
 
 import aiosmtplib
 
+from mailstore.steps import reached
 from relay.admission import Peer
 from relay.envelope import Offers
 from relay.errors import AttemptFailed
@@ -72,8 +73,10 @@ async def open_link(target: Target, domain: str, terms: Terms) -> Link:
     client = _client(target, terms.hostname, terms.timeout)
     try:
         found = await _secure(client, target, terms.tls())
+        reached("delivery.secured")
         await terms.judge(domain, found.certificate, found.tls_version, found.cipher)
         extensions = await _greet(client, target)
+        reached("delivery.greeted")
     except BaseException:
         await _abort(client)
         raise

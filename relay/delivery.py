@@ -25,6 +25,7 @@ from typing import Final, cast
 import structlog
 
 from mailstore.errors import StoreUnavailable
+from mailstore.steps import reached
 from relay import metrics
 from relay.acceptance import Store
 from relay.address import Address
@@ -274,6 +275,7 @@ class Courier:
         return new_id(self._services.clock(), randomness)
 
     def _begin(self, taken: Claim) -> None:
+        reached("delivery.claimed")
         watched = Watched(taken, Progress(self._new_id()))
         task = asyncio.create_task(self._attempt(watched))
         self._attempts.add(task)

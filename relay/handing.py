@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from mailstore.steps import reached
 from relay.acceptance import Store
 from relay.conversation import Terms
 from relay.envelope import Envelope, Letter
@@ -105,4 +106,5 @@ class Handing:
             while chunk := await asyncio.to_thread(body.read, CHUNK):
                 progress.step("message")
                 yield chunk
+                reached("delivery.half")
         progress.step(ANSWER)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mailstore.steps import reached
 from relay.content import Unanswered, Unsendable, send
 from relay.conversation import Terms
 from relay.envelope import Letter, commands
@@ -107,11 +108,13 @@ class _Transaction:
             self._answer(self._rcpt, refusal)
             await self._clear_up(len(self._rcpt))
             return self._answers
+        reached("delivery.mail")
         for address, command in self._rcpt.items():
             self._hear(address, await self._reply(command))
         if not self._taken:
             await self._clear_up(0)
             return self._answers
+        reached("delivery.rcpt")
         self._answer(self._taken, await self._content(letter))
         return self._answers
 
@@ -195,6 +198,7 @@ class _Transaction:
         if not link.quiet:
             # With one reply too many, a refusal of the message would be read too late.
             raise LinkFailed("protocol", "the peer said more than it was asked")
+        reached("delivery.data")
         try:
             end = await send(link, letter, block=terms.block_timeout, verdict=terms.data_timeout)
         except Unsendable as error:

@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from mailstore.steps import reached
 from relay.ending import Ending
 from relay.feeding import Visit
 from relay.leases import renew, seize
@@ -162,6 +163,7 @@ class Ledger:
         )
         if state is not None and report is not None:
             self.teller.keep(connection, [report], now)
+            reached("delivery.reported")
         return state
 
     def _take_on(self, connection: Connection, batch: Batch, now: datetime) -> list[Claim]:

@@ -115,9 +115,10 @@ class Link(asyncio.Protocol):
         self._out.append(data)
         self._waiting += len(data)
         if self._waiting >= _GATHER:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Let all that was said leave now."""
         if self._out and self._lost is None:
             self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
         self._out, self._waiting = [], 0
@@ -135,7 +136,7 @@ class Link(asyncio.Protocol):
 
     async def reply(self, seconds: float) -> PeerReply:
         """The next reply, one that came before the connection ended too.  Raises LinkFailed."""
-        self._flush()
+        self.flush()
         found = self.early_reply()
         if found is None:
             try:

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from mailstore.database import Database
+from mailstore.steps import reached
 from relay.ending import Ending
 from relay.ledger import Batch, Ledger, Written
 from relay.telling import Report
@@ -29,10 +30,15 @@ class Settling:
         batch = replace(batch, reports=self.ledger.teller.prepare(batch.endings, now))
         try:
             with database.write() as connection:
-                return self.ledger.write(connection, batch, now)
+                reached("delivery.settling")
+                written = self.ledger.write(connection, batch, now)
+                reached("delivery.settled")
         except DBAPIError:
             # One ending cannot be recorded: find out which, spare the rest.  Its lease lapses.
             _log.exception("queue.batch_refused")
+        else:
+            reached("delivery.committed")
+            return written
         alone = [self._commit_alone(one, batch.reports, now) for one in batch.endings]
         with database.write() as connection:
             rest = self.ledger.write(connection, replace(batch, endings=()), now)
