@@ -21,8 +21,9 @@ import structlog
 from mssante_operator.bootstrap import write_identity
 from tests import bench_report
 from tests.bench_load import find_generator
-from tests.bench_parts import DEFAULT, FULL, PARTS, QUICK, Bench, Row, shape_name
-from tests.bench_sides import Shape, ours, theirs
+from tests.bench_parts import OWN_SIDES, PARTS
+from tests.bench_rows import DEFAULT, FULL, QUICK, Bench, Row, shape_name
+from tests.bench_sides import Shape, Side, ours, theirs
 from tests.support.daemon import federation
 from tests.support.postfix import missing
 
@@ -58,10 +59,11 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, object], list[Row]]:
         write_identity(known.operators["b"], known.space.hierarchy, folder, "b")
         generator = find_generator(given.load, folder, (folder / "b.pem", folder / "b.key"))
         about = bench_report.machine(generator.name, folder)
-        yardstick = () if reason else (running.enter_context(theirs()),)
-        mine = [running.enter_context(ours(Shape(shape_name(n), n))) for n in workers]
-        sides = (*yardstick, *mine)
-        bench = Bench(generator, scale, workers, sides, _say)
+        sides: list[Side] = []
+        if set(given.only) - OWN_SIDES:
+            sides += [] if reason else [running.enter_context(theirs())]
+            sides += [running.enter_context(ours(Shape(shape_name(n), n))) for n in workers]
+        bench = Bench(generator, scale, workers, tuple(sides), not reason, _say)
         rows = [row for part in given.only for row in PARTS[part](bench)]
     return about | ({"postfix": None} if reason else {}), rows
 

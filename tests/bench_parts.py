@@ -7,103 +7,15 @@ daemon under another load.  The goals are those of issue 5.
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
-from tests.bench_load import Generator, Load, Outcome, alternate, run
+from tests.bench_load import Load, Outcome, run
+from tests.bench_outbound import outbound
+from tests.bench_rows import POSTFIX, RATE, Bench, Goal, Row, cpu_each, shape_name
 from tests.bench_sides import Ours, Shape, Side, ours, postgresql
 
 SIZES: Final = {2_000: "2 kB", 50_000: "50 kB", 1_000_000: "1 MB"}
 CONNECTIONS: Final = (1, 5, 20, 100)
-PER_CONNECTION: Final = 100
-POSTFIX: Final = "Postfix"
-_RATE: Final = "messages/s"
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A bound for a row's ratio (unit ×) or its value (unit as the row's)."""
-
-    sign: Literal["≥", "≤"]
-    bound: float
-    unit: str = "×"
-
-    def __str__(self) -> str:
-        return f"{self.sign} {self.bound:g} {self.unit}"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure: the median of its samples; `ratio` to what the part compares it with.
-
-    `cpu_ms` is the CPU of all of the daemon's processes for one message.
-    """
-
-    part: str
-    case: str
-    side: str
-    value: float
-    unit: str
-    samples: tuple[float, ...]
-    ratio: float | None = None
-    goal: Goal | None = None
-    cpu_ms: float | None = None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the goal is met; None if there is none, or nothing to compare with."""
-        measured = self.ratio if self.goal is None or self.goal.unit == "×" else self.value
-        if self.goal is None or measured is None:
-            return None
-        return measured >= self.goal.bound if self.goal.sign == "≥" else measured <= self.goal.bound
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How much is sent: `rounds` for each side and load, in turn."""
-
-    rounds: int = 3
-    connections: int = 20
-    per_connection: int = PER_CONNECTION
-    large: int = 500  # messages of 1 MB at most
-    handshakes: int = 1_000
-    letters: int = 20
-    mailboxes: int = 1_000
-    stored: int = 10_000
-    at_once: int = 100
-    at_once_size: int = 25_000_000
-
-
-DEFAULT: Final = Scale()
-FULL: Final = Scale(rounds=5, large=2_000, letters=50, stored=100_000)
-QUICK: Final = Scale(1, 4, 10, 8, 8, 2, 100, 300, 10, 1_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What the parts share: the sides that run throughout, the yardstick the first if there is one.
-
-    `workers` are the numbers of worker processes that ours run with, a side each.
-    """
-
-    generator: Generator
-    scale: Scale
-    workers: tuple[int, ...]
-    sides: tuple[Side, ...]
-    progress: Callable[[str], None] = field(default=lambda _: None)
-
-    @property
-    def yardstick(self) -> tuple[Side, ...]:
-        return tuple(side for side in self.sides if side.name == POSTFIX)
-
-    def alternate(self, sides: Sequence[Side], load: Load, what: str) -> dict[str, list[Outcome]]:
-        self.progress(what)
-        return alternate(self.generator, sides, load, self.scale.rounds)
-
-
-def shape_name(workers: int) -> str:
-    """What a daemon with so many worker processes is called in the tables."""
-    return f"{workers} worker{'s' if workers > 1 else ''}"
 
 
 def _rates(
@@ -124,19 +36,14 @@ def _rates(
             case,
             name,
             value=statistics.median(some),
-            unit=_RATE,
+            unit=RATE,
             samples=tuple(some),
             ratio=statistics.median(some) / base if base and name != reference else None,
             goal=goal if name != reference else None,
-            cpu_ms=_cpu(outcomes[name], load.total),
+            cpu_ms=cpu_each(outcomes[name], load.total),
         )
         for name, some in rates.items()
     ]
-
-
-def _cpu(outcomes: Iterable[Outcome], messages: int) -> float | None:
-    known = [one.cpu for one in outcomes if one.cpu is not None]
-    return statistics.median(known) * 1000 / messages if known else None
 
 
 def _by_size(bench: Bench, part: str, sides: Sequence[Side], goals: Sequence[Goal]) -> list[Row]:
@@ -213,7 +120,7 @@ def recipients(bench: Bench) -> list[Row]:
                     samples=tuple(times),
                     ratio=value / base if base else None,
                     goal=None if side == POSTFIX else goal,
-                    cpu_ms=_cpu(some, letters),
+                    cpu_ms=cpu_each(some, letters),
                 )
             )
     return rows
@@ -270,4 +177,7 @@ PARTS: Final[Mapping[str, Callable[[Bench], list[Row]]]] = {
     "recipients": recipients,
     "growth": growth,
     "memory": memory,
+    "outbound": outbound,
 }
+
+OWN_SIDES: Final = frozenset({"outbound"})  # parts that run none of the sides that the others share

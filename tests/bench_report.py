@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench_chart import Chart, draw
-from tests.bench_parts import Row
+from tests.bench_rows import Row
 from tests.support.postfix import COMMAND
 
 

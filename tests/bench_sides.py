@@ -26,6 +26,7 @@ from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.schema import entries
 from mssante_operator import migrate, runtime
 from mssante_operator.settings import load
+from tests.bench_usage import cpu_seconds, pss_megabytes, tree
 from tests.soak import raise_limits
 from tests.support.daemon import Daemon, lay_out, served
 from tests.support.databases import PostgresServer
@@ -38,7 +39,6 @@ CONNECTIONS: Final = 500  # that a daemon admits, so that its limits are not wha
 _PATIENCE: Final = 600.0  # seconds until the last message is in its mailbox
 _HOLDER: Final = Identifier(IdentifierKind.RPPS, "10000001916")
 _CHUNK: Final = 10_000  # rows stored in one transaction
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Side(ABC):
@@ -96,24 +96,14 @@ class Ours(Side):
     def processes(self) -> list[int]:
         """The daemon's processes, all of them."""
         assert self.daemon.process is not None
-        found = [self.daemon.process.pid]
-        for pid in found:  # grows meanwhile
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-            found += map(int, children.split())
-        return found
+        return tree(self.daemon.process.pid)
 
     def cpu(self) -> float | None:
-        fields = (Path(f"/proc/{pid}/stat").read_text() for pid in self.processes())
-        ticks = (text.rpartition(")")[2].split()[11:13] for text in fields)
-        return sum(int(user) + int(system) for user, system in ticks) / _TICKS
+        return cpu_seconds(self.processes())
 
     def memory(self) -> float:
         """Megabytes of all its processes, what they share counted once (PSS)."""
-        total = 0
-        for pid in self.processes():
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        return total / 1024
+        return pss_megabytes(self.processes())
 
 
 class Theirs(Side):
@@ -157,10 +147,7 @@ def ours(shape: Shape) -> Iterator[Ours]:
     with TemporaryDirectory(prefix="mssante-bench-", ignore_cleanup_errors=True) as folder:
         daemon = lay_out(Path(folder) / "a", "a", workers=shape.workers)
         raise_limits(daemon, CONNECTIONS)
-        # `init` has logs made for reading, which take longer.
-        text = daemon.config.read_text()
-        assert 'format = "console"' in text
-        daemon.config.write_text(text.replace('format = "console"', 'format = "json"'))
+        log_as_json(daemon)
         if shape.database:
             migrate.upgrade(shape.database)
             text = daemon.config.read_text()
@@ -198,6 +185,13 @@ def postgresql() -> Iterator[str]:
             yield postgres.url(postgres.create())
         finally:
             server.cleanup()
+
+
+def log_as_json(daemon: Daemon) -> None:
+    """`init` has logs made for reading, which take longer."""
+    text = daemon.config.read_text()
+    assert 'format = "console"' in text
+    daemon.config.write_text(text.replace('format = "console"', 'format = "json"'))
 
 
 def _furnish(database: Database, shape: Shape) -> None:

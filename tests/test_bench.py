@@ -14,8 +14,9 @@ import pytest
 
 from tests import bench
 from tests.bench_chart import Chart, draw, ticks
-from tests.bench_parts import CONNECTIONS, PARTS, POSTFIX, QUICK, SIZES, Goal, Row
+from tests.bench_parts import CONNECTIONS, PARTS, SIZES
 from tests.bench_report import describe, tables, write_page
+from tests.bench_rows import POSTFIX, QUICK, Goal, Row
 from tests.support.postfix import missing
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -32,17 +32,19 @@ in_flow_delay = 0
 _QUEUES = ("maildrop", "incoming", "active")  # in the order that a message takes
 
 
+def queue_files(folder: Path, queue: str) -> Iterator[Path]:
+    """The messages in one of the queues of the Postfix in a folder, as far as they stay there."""
+    for path, _, names in os.walk(folder / "queue" / queue):
+        yield from (Path(path, name) for name in names)
+
+
 class Baseline(Postfix):
     """A Postfix that listens on loopback, with its Maildirs below `folder`/mail."""
 
     def queued(self) -> bool:
         """Whether any message still waits for its delivery; cheap, as it is asked often."""
-        queue = self.folder / "queue"
-        for name in _QUEUES:
-            with os.scandir(queue / name) as found:
-                if next(found, None) is not None:
-                    return True
-        return any(one.is_file() for one in (queue / "deferred").rglob("*"))
+        names = (*_QUEUES, "deferred")
+        return any(next(queue_files(self.folder, name), None) is not None for name in names)
 
     def delivered(self) -> list[Path]:
         """The messages in all of its Maildirs."""
