@@ -11,8 +11,8 @@ from typing import IO, Final
 import structlog
 
 from mailstore.errors import StoreUnavailable
+from relay import delivery_metrics, tls
 from relay import queue as relay_queue
-from relay import tls
 from relay.delivery import Courier, Services
 from relay.delivery import Settings as DeliverySettings
 
@@ -87,6 +87,8 @@ async def run_courier(
             raise OSError(str(error)) from error
         _log.info("courier.started", leases_freed=freed)
         journal = runtime.open_journal(settings, "courier")
+        operators = runtime.open_operator_labels(settings, perimeter)
+        delivery_metrics.begin(operators.all)
         courier = Courier(
             Services(
                 store=store,
@@ -96,7 +98,7 @@ async def run_courier(
                 journal=journal,
                 clock=runtime.clock,
                 randomness=random.SystemRandom(),
-                operator_of=runtime.open_operator_labels(settings, perimeter).of,
+                operator_of=operators.of,
             ),
             DeliverySettings(
                 hostname=settings.operator.hostname,

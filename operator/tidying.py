@@ -44,6 +44,8 @@ class Tidying:
 
     async def run(self) -> None:
         """Sweep now, then free and sweep again and again; until cancelled."""
+        for outcome in ("done", "failed"):
+            ROUNDS.labels(outcome)  # from 0 on: the first failure is to be seen as a rise
         await self._sweep()
         if not self.interval:
             return

@@ -1,8 +1,26 @@
 """What a recorded ending adds to the metrics."""
 
+from collections.abc import Iterable
+from typing import Final
+
 from relay import metrics
 from relay.ending import Ending
 from relay.queue import State
+
+WATCHED: Final = ("internal", "store", "stuck", "unknown-outcome")  # reasons that alerts look at
+
+
+def begin(operators: Iterable[str]) -> None:
+    """Have counters begin with 0: Prometheus sees no rise in a series that begins with its event.
+
+    Of operators by their labels, those that are known when a process starts.
+    """
+    for operator in operators:
+        metrics.DELIVERED.labels("peer", operator)
+        for counter in (metrics.FAILED, metrics.EXPIRED, metrics.DELAYED, metrics.ATTEMPTS):
+            counter.labels(operator)
+        for reason in WATCHED:
+            metrics.DEFERRED.labels(operator, reason)
 
 
 def count(one: Ending, state: State, operator: str) -> None:

@@ -37,6 +37,11 @@ class OperatorLabels:
     _known: tuple[str, ...] = field(default=(), init=False)
     _failing: bool = field(default=False, init=False)
 
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every label that was given so far, and those of no operator."""
+        return (*self._known, OTHER, UNLISTED)
+
     def of(self, domain: str) -> str:
         """The label of a domain's operator.  It takes a place if one is left.  Never raises."""
         operators = self._operators(domain)

@@ -57,7 +57,9 @@ class Sweeper:
         while not stop.is_set():
             begun, rest = time.monotonic(), REST
             try:
-                if self.usable() and await self._step():
+                if not self.usable():
+                    self._after = 0
+                elif await self._step():
                     rest = REST_TELLING
             except StoreUnavailable as error:
                 _log.warning("sweep.unavailable", detail=str(error))

@@ -1,11 +1,13 @@
 """The queue is measured beside the daemon, in rounds that no error ends; what the gauges say."""
 
 import asyncio
+import json
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from mailstore.database import Database
@@ -19,7 +21,8 @@ from relay.queue_depth import Depth, Tally
 from relay.queue_filter import Standing
 from tests.support.backlog import fill
 from tests.support.clock import NOW
-from tests.support.waiting import until
+from tests.support.daemon import get, lay_out, served
+from tests.support.waiting import until, until_now
 
 HOUR = timedelta(hours=1)
 
@@ -85,3 +88,23 @@ def test_what_the_gauges_say() -> None:
         ("mssante_destinations_dead", "b"): 2,
         ("mssante_destinations_paused", "b"): 1,
     }
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+def test_neither_a_scrape_nor_readiness_looks_at_the_queue(
+    database: Database, tmp_path: Path
+) -> None:
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    url = database.url.render_as_string(hide_password=False)
+    line = f"[storage]\ndatabase = {json.dumps(url)}\n"
+    daemon.config.write_text(daemon.config.read_text().replace("[storage]\n", line))
+    with served(daemon):
+        until_now(lambda: "mssante_queue_deliveries{" in get(daemon, "/metrics")[1])
+        with database.connect() as connection:
+            # Whoever reads a row of it waits from here on.
+            connection.execute(text("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE"))
+            status, metrics = get(daemon, "/metrics")
+            assert (status, get(daemon, "/readyz")[0]) == (200, 200)
+            connection.rollback()
+    assert 'mssante_queue_deliveries{state="waiting"} 0.0\n' in metrics
+    assert "mssante_store_available 1.0\n" in metrics

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from relay.delivery_metrics import WATCHED
 from tests.support.daemon import client, free_endpoint, get, lay_out, served
 from tests.support.metrics_page import RULES, documented
 from tests.support.waiting import until_now
@@ -46,7 +47,7 @@ def test_promtool_has_nothing_to_say_on_the_metrics(tmp_path: Path) -> None:
             smtp.ehlo()
             assert smtp.mail("dr@b.mssante.fr")[0] == 554
         a.run("message", "send", str(letter), "--from", MARTIN, "--to", "durand@b.mssante.fr")
-        until_now(lambda: "mssante_deliveries_deferred_total{" in get(a, "/metrics")[1])
+        until_now(lambda: 'reason="connection"' in get(a, "/metrics")[1])
         status, text = get(a, "/metrics")
     assert status == 200
     check_against_the_page(text)
@@ -74,6 +75,22 @@ def test_promtool_on_the_alerts(check: tuple[object, ...]) -> None:
         [PROMTOOL, *map(str, check)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_counters_that_alerts_watch_begin_with_zero(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    (daemon.folder / "data" / "operators").write_text("smtp.b.mssante.fr\n")
+    with served(daemon):
+        text = get(daemon, "/metrics")[1]
+    for operator in ("smtp.b.mssante.fr", "other", "unlisted"):
+        for counter in ("recipients_failed", "recipients_expired", "delivery_attempts"):
+            assert f'mssante_{counter}_total{{operator="{operator}"}} 0.0\n' in text
+        for reason in WATCHED:
+            named = f'operator="{operator}",reason="{reason}"'
+            assert f"mssante_deliveries_deferred_total{{{named}}} 0.0\n" in text
+    assert 'mssante_store_gc_rounds_total{outcome="failed"} 0.0\n' in text
+    watched = re.findall(r'reason=~?"([^"]+)"', RULES.read_text(encoding="utf-8"))
+    assert {reason for one in watched for reason in one.split("|")} == set(WATCHED)
 
 
 def test_each_alert_has_a_case_in_which_it_fires() -> None:

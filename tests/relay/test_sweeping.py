@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -28,6 +29,7 @@ from tests.support.office import CLAIRE, RETRY, TO, Office
 from tests.support.waiting import until
 
 HOUR = timedelta(hours=1)
+POLL = 0.005
 
 
 class Hall:
@@ -35,7 +37,7 @@ class Hall:
 
     def __init__(self, folder: Path, office: Office) -> None:
         self.folder, self.office, self.now = folder, office, NOW
-        self.usable, self.asked = True, 0
+        self.usable_for, self.asked = 10**9, 0
         self.journal = Journal(folder / "trace", lambda: self.now)
         self.database = office.store.database
         self.settling = Settling(self.database, office.ledger, lambda: self.now)
@@ -49,7 +51,7 @@ class Hall:
             self.events,
             RETRY,
             lambda: self.now,
-            0.005,
+            POLL,
             self.is_usable,
         )
         stop = asyncio.Event()
@@ -61,9 +63,9 @@ class Hall:
             await task
 
     def is_usable(self) -> bool:
-        """Whether there is a white list; how often that was asked is counted."""
+        """Whether there is a white list: so many times, which are counted."""
         self.asked += 1
-        return self.usable
+        return self.asked <= self.usable_for
 
     def reports(self) -> int:
         return len(self.office.mail(CLAIRE))
@@ -111,16 +113,22 @@ async def test_late_mail_is_told_of_once_and_what_is_over_given_up(hall: Hall) -
     assert sent["report"] != sent_again["report"]
 
 
-async def test_without_a_white_list_nothing_is_given_up(hall: Hall) -> None:
-    hall.office.queue()
+async def test_without_a_white_list_nothing_is_given_up(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay.sweeping, "SLICE", 1)
+    for _ in range(3):
+        hall.office.queue()
     hall.die()
-    hall.usable = False
-    hall.now = NOW + RETRY.life
+    hall.now, hall.usable_for = NOW + RETRY.life, 2
     async with hall.sweeping():
-        await until(lambda: hall.asked > 5)
-        assert hall.reports() == 0
-        hall.usable = True
-        await until(lambda: hall.reports() == 1)
+        await until(lambda: hall.asked > 2)
+        begun, asked = time.monotonic(), hall.asked  # in the middle of a round
+        await until(lambda: hall.asked >= asked + 10)
+        assert time.monotonic() - begun > 9 * POLL
+        assert hall.reports() == 2
+        hall.usable_for = 10**9
+        await until(lambda: hall.reports() == 3)
 
 
 async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
