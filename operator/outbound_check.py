@@ -54,8 +54,13 @@ _HOUR: Final = 3600
 
 def check_outbound(settings: Settings) -> None:
     """Refuse what contradicts itself.  Raises SettingsError with file, key and fix."""
-    for key, problem in _contradictions(settings):
-        raise SettingsError(f"{settings.origin}: outbound.{key}: {problem}")
+    for problem in contradictions(settings):
+        raise SettingsError(problem)
+
+
+def contradictions(settings: Settings) -> list[str]:
+    """What the file says that cannot be meant, a line each with file, key and fix."""
+    return _lines(settings, list(_contradictions(settings)))
 
 
 def doubts(settings: Settings) -> list[str]:

@@ -81,7 +81,10 @@ def check(given: Path | None, *, as_json: bool) -> None:
     probe("white list", white_list, "the source has a valid list")
     probe("storage", storage, "schema up to date")
     probe("dns", lambda: runtime.make_router(settings), "resolver configured")
-    probe("outbound", lambda: outbound_check.check_outbound(settings), "nothing contradicts itself")
+    contradictions = outbound_check.contradictions(settings)
+    findings += [("outbound", False, text) for text in contradictions]
+    if not contradictions:
+        findings.append(("outbound", True, "nothing contradicts itself"))
     rows = [{"check": n, "ok": "yes" if ok else "NO", "detail": d} for n, ok, d in findings]
     rows += [{"check": "outbound", "ok": "DOUBT", "detail": text} for text in doubts]
     show_rows(rows, ("check", "ok", "detail"), as_json=as_json)

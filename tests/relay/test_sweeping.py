@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,17 @@ async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
         "delivery.delayed",
         "report.sent",
     ]
+
+
+async def test_two_machines_tell_of_each_once(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay.sweeping, "MOST", 3)
+    for _ in range(30):
+        hall.office.queue()
+    hall.now = NOW + 4 * HOUR
+    other = replace(hall.settling, ledger=replace(hall.office.ledger, owner="node2:1"))
+    async with hall.sweeping(), hall.sweeping(other):
+        await until(lambda: hall.told() == 30)
+    assert hall.reports() == 30
 
 
 async def test_a_long_queue_is_looked_through_in_few_steps(
