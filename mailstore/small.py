@@ -7,7 +7,7 @@ ago, by a single statement, which PostgreSQL looks at anew after whoever was cha
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import BinaryIO, Final
 
@@ -56,8 +56,18 @@ class SmallBodies:
 
     def open(self, blob: str) -> BinaryIO:
         """The content of a body, as `BlobStore.open`."""
-        found = self._read(blob)
-        return open_content(io.BytesIO(found), blob, self._keys)
+        return self.unseal(blob, self._read(blob))
+
+    def sealed(self, blobs: Collection[str]) -> dict[str, bytes]:
+        """Bodies in the form in which they are kept, by name; those that are not here lack."""
+        names = [bytes.fromhex(blob) for blob in blobs]
+        query = select(bodies.c.blob, bodies.c.sealed).where(bodies.c.blob.in_(names))
+        with self._database.read() as conn:
+            return {bytes(name).hex(): bytes(sealed) for name, sealed in conn.execute(query)}
+
+    def unseal(self, blob: str, sealed: bytes) -> BinaryIO:
+        """The content of a body in that form, as `BlobStore.open`."""
+        return open_content(io.BytesIO(sealed), blob, self._keys)
 
     def header(self, blob: str) -> Header | None:
         """What a body says of itself, unverified. Raises NotFound and BlobDamaged."""

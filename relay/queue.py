@@ -292,6 +292,22 @@ def settle(
     return state
 
 
+def settle_delivered(connection: Connection, keys: Sequence[int], owner: str) -> set[int]:
+    """Remove deliveries that have reached all who waited, by few statements; returns which are out.
+
+    The others are to be settled one by one: the lease had lapsed, or some recipient had failed.
+    """
+    d, r = deliveries.c, delivery_recipients.c
+    leased = select(d.id).where(d.id.in_(keys), d.lease_owner == owner).with_for_update()
+    found = set(connection.execute(leased).scalars())
+    failed = select(r.delivery_id).where(r.delivery_id.in_(found), r.state == State.FAILED)
+    found.difference_update(connection.execute(failed).scalars())
+    if found:
+        connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(found)))
+        connection.execute(delete(deliveries).where(d.id.in_(found)))
+    return found
+
+
 def release(connection: Connection, node: str, now: datetime) -> int:
     """Free the leases that a dead process of this node left, due at once; returns how many."""
     d = deliveries.c

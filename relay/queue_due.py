@@ -54,15 +54,17 @@ def turn_of_senders(
     after: str | None,
     now: datetime,
     senders: int,
-    each: int,
+    most: int,
 ) -> Turn:
-    """The first `each` due deliveries of each of the next `senders` that wait for a destination.
+    """The first due deliveries of each of the next `senders` that wait for a destination.
 
-    They come by name, from the first or `after` one; what they have need not be due.
+    They come by name, from the first or `after` one, and share `most` rows evenly; what they have
+    need not be due.
     """
     lane = and_(_WAITS, _D.traffic == traffic, _D.domain == domain)
     step = _steps(_D.sender, lane, after, limit=senders)
     names = list(connection.scalars(select(step).where(step.is_not(None))))
+    each = -(-most // max(len(names), 1))
     found = []
     for name in names:
         heads = (

@@ -137,8 +137,8 @@ def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
 LOOKS: list[Callable[[Connection], object]] = [
     lambda c: lanes_with_mail(c, PERSON),
     lambda c: newest(c, NOW, 100),
-    lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, each=25),
-    lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, each=25),
+    lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, most=400),
+    lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, most=400),
     lambda c: overdue(c, after=100, before=NOW, limit=100, untold=True),
     lambda c: claim(
         c,
