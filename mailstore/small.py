@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import BinaryIO, Final
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from mailstore.database import Database
 from mailstore.errors import NotFound
@@ -31,6 +31,9 @@ _REPLACE: Final = Inserter(
     bodies,
     _COLUMNS,
     "ON CONFLICT (blob) DO UPDATE SET used_at = excluded.used_at, sealed = excluded.sealed",
+)
+_SEALED: Final = select(bodies.c.blob, bodies.c.sealed).where(
+    bodies.c.blob.in_(bindparam("names", expanding=True))
 )
 
 
@@ -61,9 +64,9 @@ class SmallBodies:
     def sealed(self, blobs: Collection[str]) -> dict[str, bytes]:
         """Bodies in the form in which they are kept, by name; those that are not here lack."""
         names = [bytes.fromhex(blob) for blob in blobs]
-        query = select(bodies.c.blob, bodies.c.sealed).where(bodies.c.blob.in_(names))
         with self._database.read() as conn:
-            return {bytes(name).hex(): bytes(sealed) for name, sealed in conn.execute(query)}
+            found = conn.execute(_SEALED, {"names": names})
+            return {bytes(name).hex(): bytes(sealed) for name, sealed in found}
 
     def unseal(self, blob: str, sealed: bytes) -> BinaryIO:
         """The content of a body in that form, as `BlobStore.open`."""

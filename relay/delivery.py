@@ -225,6 +225,7 @@ class Courier:
             return self._congestion.places(domain, traffic, now) > 0
 
         round_due = self._feeding.due
+
         def wanted(traffic: Traffic, domain: str) -> bool:
             places = self._congestion.places(domain, traffic, now)
             return places > self._scheduler.stock(traffic, domain)
@@ -234,9 +235,7 @@ class Courier:
 
         def read() -> Glance:
             with self._services.store.database.read() as connection:
-                return glance(
-                    connection, now, visits, sweeps, round_due=round_due, around=around
-                )
+                return glance(connection, now, visits, sweeps, round_due=round_due, around=around)
 
         seen = await asyncio.to_thread(read)
         if seen.known is not None:
@@ -286,7 +285,7 @@ class Courier:
         return new_id(self._services.clock(), randomness)
 
     def _begin(self, taken: Claim, sealed: bytes | None) -> None:
-        watched = Watched(taken, Progress(self._new_id(), sealed))
+        watched = Watched(taken, Progress(self._new_id(), sealed=sealed))
         task = asyncio.create_task(self._attempt(watched))
         self._attempts.add(task)
         self._congestion.begun(taken)

@@ -33,9 +33,9 @@ class Progress:
     """
 
     session: str
-    sealed: bytes | None = None
     phase: str = "route"
     moved: float = field(default_factory=time.monotonic)
+    sealed: bytes | None = None
 
     def step(self, phase: str) -> None:
         """Note that it goes on."""
