@@ -6,7 +6,7 @@ came, it is found all the same.  What is small becomes durable in the transactio
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,14 +96,26 @@ class Bodies:
             return [_failed(one, error) for one in found]
         return [one.blob if isinstance(one, Prepared) else one for one in found]
 
-    def open(self, blob: str) -> BinaryIO:
+    def open(self, blob: str, size: int = 0) -> BinaryIO:
         """Open the content of a body for reading, verified as it is read.
 
-        Raises NotFound, and as its reading does BlobDamaged, KeyMissing and StoreUnavailable.
+        It is looked for first where one of so many octets would be kept now.  Raises NotFound, and
+        as its reading does BlobDamaged, KeyMissing and StoreUnavailable.
         """
+        first, second = self._small.open, self.blobs.open
+        if size > self._limit:
+            first, second = second, first
         with suppress(NotFound):
-            return self._small.open(blob)
-        return self.blobs.open(blob)
+            return first(blob)
+        return second(blob)
+
+    def sealed(self, blobs: Collection[str]) -> dict[str, bytes]:
+        """Those that are small, as they are kept, by one query; to be opened by `unseal`."""
+        return self._small.sealed(blobs)
+
+    def unseal(self, blob: str, sealed: bytes) -> BinaryIO:
+        """The content of a small body that was fetched; as `open`, but never waits for anything."""
+        return self._small.unseal(blob, sealed)
 
     def header(self, blob: str) -> Header | None:
         """What a body's stored form says of itself, unverified; as `open` otherwise."""

@@ -7,11 +7,11 @@ ago, by a single statement, which PostgreSQL looks at anew after whoever was cha
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import BinaryIO, Final
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from mailstore.database import Database
 from mailstore.errors import NotFound
@@ -31,6 +31,9 @@ _REPLACE: Final = Inserter(
     bodies,
     _COLUMNS,
     "ON CONFLICT (blob) DO UPDATE SET used_at = excluded.used_at, sealed = excluded.sealed",
+)
+_SEALED: Final = select(bodies.c.blob, bodies.c.sealed).where(
+    bodies.c.blob.in_(bindparam("names", expanding=True))
 )
 
 
@@ -56,8 +59,18 @@ class SmallBodies:
 
     def open(self, blob: str) -> BinaryIO:
         """The content of a body, as `BlobStore.open`."""
-        found = self._read(blob)
-        return open_content(io.BytesIO(found), blob, self._keys)
+        return self.unseal(blob, self._read(blob))
+
+    def sealed(self, blobs: Collection[str]) -> dict[str, bytes]:
+        """Bodies in the form in which they are kept, by name; those that are not here lack."""
+        names = [bytes.fromhex(blob) for blob in blobs]
+        with self._database.read() as conn:
+            found = conn.execute(_SEALED, {"names": names})
+            return {bytes(name).hex(): bytes(sealed) for name, sealed in found}
+
+    def unseal(self, blob: str, sealed: bytes) -> BinaryIO:
+        """The content of a body in that form, as `BlobStore.open`."""
+        return open_content(io.BytesIO(sealed), blob, self._keys)
 
     def header(self, blob: str) -> Header | None:
         """What a body says of itself, unverified. Raises NotFound and BlobDamaged."""

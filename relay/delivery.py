@@ -16,6 +16,7 @@ import asyncio
 import random
 import ssl
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -121,7 +122,7 @@ class Courier:
             services.journal.record,
         )
         ledger = Ledger(settings.owner, settings.retry, services.randomness, teller)
-        self._settling = Settling(services.store.database, ledger, services.clock)
+        self._settling = Settling(services.store, ledger, services.clock)
         self._events = DeliveryEvents(services.journal, services.operator_of)
         self._sweeper = Sweeper(
             services.store.database,
@@ -208,20 +209,29 @@ class Courier:
         if polls:
             self._polled = time.monotonic()
             self._feeding.begin()
-        room = self._settings.concurrency - len(self._attempts)
-        if polls or self._woken or (len(self._scheduler) < 2 * room and not self._feeding.rests):
-            await self._look()
-        now = self._services.clock()
-        picked = self._scheduler.take(
-            room,
-            max(self._settings.concurrency * 3 // 4, 1) - self._congestion.bulk,
-            lambda due: self._congestion.places(due.domain, due.traffic, now),
-        )
-        if not self._feeding.rests and len(picked) < room:
-            self._wake.set()
+        picked = [] if polls or self._woken else self._take(())
+        if polls or self._woken or (len(picked) < self._room and not self._feeding.rests):
+            await self._look(around=polls or self._woken)
+            picked += self._take(picked)
+            if not self._feeding.rests and len(picked) < self._room:
+                self._wake.set()
         return picked
 
-    async def _look(self) -> None:
+    @property
+    def _room(self) -> int:
+        return self._settings.concurrency - len(self._attempts)
+
+    def _take(self, already: Sequence[Due]) -> list[Due]:
+        """What to try of what is known, besides what is picked already."""
+        now, used = self._services.clock(), Counter(due.domain for due in already)
+        bulk = sum(due.traffic is Traffic.BULK for due in already)
+        return self._scheduler.take(
+            self._room - len(already),
+            max(self._settings.concurrency * 3 // 4, 1) - self._congestion.bulk - bulk,
+            lambda due: self._congestion.places(due.domain, due.traffic, now) - used[due.domain],
+        )
+
+    async def _look(self, *, around: bool) -> None:
         self._woken = False
         now = self._services.clock()
 
@@ -229,14 +239,20 @@ class Courier:
             return self._congestion.places(domain, traffic, now) > 0
 
         round_due = self._feeding.due
-        visits = self._feeding.visits(open_now)
+
+        def wanted(traffic: Traffic, domain: str) -> bool:
+            places = self._congestion.places(domain, traffic, now)
+            return places > self._scheduler.stock(traffic, domain)
+
+        visits = self._feeding.visits(wanted)
 
         def read() -> Glance:
             with self._services.store.database.read() as connection:
-                return glance(connection, now, visits, round_due=round_due)
+                return glance(connection, now, visits, round_due=round_due, around=around)
 
         seen = await asyncio.to_thread(read)
-        self._congestion.adopt(seen.known)
+        if seen.known is not None:
+            self._congestion.adopt(seen.known)
         if len(self._scheduler) > MOST // 2:
             self._scheduler.forget(lambda due: not open_now(due.traffic, due.domain))
         news = self._scheduler.offer(due for due in seen.found if open_now(due.traffic, due.domain))
@@ -268,15 +284,15 @@ class Courier:
         for one, state in zip(endings, written.states, strict=True):
             self._events.tell(one, state, written.reports.get(one.claim.id))
         for taken in written.claims:
-            self._begin(taken)
+            self._begin(taken, written.sealed.get(taken.blob))
 
     def _new_id(self) -> str:
         randomness = self._services.randomness.randbytes(RANDOM_OCTETS)
         return new_id(self._services.clock(), randomness)
 
-    def _begin(self, taken: Claim) -> None:
+    def _begin(self, taken: Claim, sealed: bytes | None) -> None:
         reached("delivery.claimed")
-        watched = Watched(taken, Progress(self._new_id()))
+        watched = Watched(taken, Progress(self._new_id(), sealed=sealed))
         task = asyncio.create_task(self._attempt(watched))
         self._attempts.add(task)
         self._congestion.begun(taken)
@@ -286,6 +302,7 @@ class Courier:
     def _ended(self, task: asyncio.Task[None], taken: Claim) -> None:
         self._attempts.discard(task)
         self._congestion.ended(taken)
+        self._feeding.freed(taken.domain)
         self._wake.set()
 
     async def _attempt(self, watched: Watched) -> None:

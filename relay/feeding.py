@@ -2,7 +2,9 @@
 
 A round visits each destination for which mail of a class waits, a few at a look, those of people
 and of programs in turns.  A destination with many senders goes on in the next round where this one
-left it.  After a round that brought nothing new there is none until `begin`.
+left it.  One that is passed over, since it has no place free or enough is known for it, comes round
+again as soon as one of its deliveries has ended.  After a round that brought nothing new there is
+none until `begin`.
 """
 
 from collections import deque
@@ -31,6 +33,7 @@ class Feeding:
 
     due: bool = True  # a round is to begin
     _round: deque[tuple[Traffic, str]] = field(default_factory=deque)
+    _passed: set[tuple[Traffic, str]] = field(default_factory=set)
     _left_at: dict[tuple[Traffic, str], str] = field(default_factory=dict)
     _news: int = 0
 
@@ -50,7 +53,16 @@ class Feeding:
             traffic, domain = self._round.popleft()
             if wanted(traffic, domain):
                 found.append(Visit(traffic, domain, self._left_at.get((traffic, domain))))
+            else:
+                self._passed.add((traffic, domain))
         return found
+
+    def freed(self, domain: str) -> None:
+        """Let a destination come round again if it was passed over: a delivery to it ended."""
+        for traffic in Traffic:
+            if (traffic, domain) in self._passed:
+                self._passed.remove((traffic, domain))
+                self._round.append((traffic, domain))
 
     def visited(self, visit: Visit, last: str | None) -> None:
         """Note the sender that was read last, None where there were no more."""
@@ -64,7 +76,8 @@ class Feeding:
         self._news += news
         if lanes is not None:
             columns = [[(traffic, domain) for domain in names] for traffic, names in lanes.items()]
-            self._round.extend(one for row in zip_longest(*columns) for one in row if one)
+            self._round = deque(one for row in zip_longest(*columns) for one in row if one)
+            self._passed.clear()
             known = set(self._round)
             self._left_at = {k: v for k, v in self._left_at.items() if k in known}
             self._news = 0

@@ -7,8 +7,9 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Final
+from typing import BinaryIO, Final
 
 from mailstore.steps import reached
 from relay.acceptance import Store
@@ -28,11 +29,15 @@ ANSWER: Final = "answer"  # the message is sent: what becomes of it is the peer'
 
 @dataclass(slots=True)
 class Progress:
-    """How far an attempt has come, for the watchdog; `moved` is in monotonic seconds."""
+    """How far an attempt has come, for the watchdog; `moved` is in monotonic seconds.
+
+    `sealed` is the body, if it is small and at hand.
+    """
 
     session: str
     phase: str = "route"
     moved: float = field(default_factory=time.monotonic)
+    sealed: bytes | None = None
 
     def step(self, phase: str) -> None:
         """Note that it goes on."""
@@ -102,9 +107,32 @@ class Handing:
     ) -> AsyncGenerator[bytes, None]:
         progress.step("message")
         yield trace
-        with await asyncio.to_thread(self._store.blobs.open, taken.blob) as body:
-            while chunk := await asyncio.to_thread(body.read, CHUNK):
+        if progress.sealed is not None:
+            with self._store.blobs.unseal(taken.blob, progress.sealed) as body:
+                yield body.read()
+        else:
+            async for chunk in self._stored(taken):
                 progress.step("message")
                 yield chunk
                 reached("delivery.half")
         progress.step(ANSWER)
+
+    async def _stored(self, taken: Claim) -> AsyncGenerator[bytes, None]:
+        """The body from the store: if it is one piece, all of it by one turn of a thread."""
+
+        def begin() -> tuple[BinaryIO | None, bytes]:
+            body = self._store.blobs.open(taken.blob, taken.size)
+            with ExitStack() as opened:
+                opened.enter_context(body)
+                piece = body.read(CHUNK)
+                if len(piece) == CHUNK:
+                    opened.pop_all()
+                    return body, piece
+            return None, piece
+
+        body, piece = await asyncio.to_thread(begin)
+        yield piece
+        if body is not None:
+            with body:
+                while piece := await asyncio.to_thread(body.read, CHUNK):
+                    yield piece

@@ -16,7 +16,7 @@ from mailstore.steps import reached
 from relay.ending import Ending
 from relay.feeding import Visit
 from relay.leases import renew, seize
-from relay.queue import Claim, State, Traffic, claim, settle
+from relay.queue import Claim, State, Traffic, claim, settle, settle_delivered
 from relay.queue_destinations import (
     Known,
     Map,
@@ -32,15 +32,18 @@ LEASE: Final = timedelta(minutes=30)  # renewed while the conversation lasts
 PROBE: Final = timedelta(minutes=2)  # for which others keep away from a destination being probed
 NEWEST: Final = 100
 SENDERS: Final = 16  # looked at on one visit
-EACH: Final = 25  # deliveries of each
+VISITED: Final = 64  # deliveries that one visit brings
 ENOUGH: Final = 250  # deliveries found by visits, after which a look ends
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What a look brought; `visited` has the sender at which each visit ended."""
+    """What a look brought; `visited` has the sender at which each visit ended.
 
-    known: Map
+    `known` and `newest` are None and nothing for one that was to go on with a round, no more.
+    """
+
+    known: Map | None
     newest: Sequence[Due]
     visited: Mapping[Visit, str | None]
     found: Sequence[Due]
@@ -53,8 +56,12 @@ def glance(
     visits: Sequence[Visit],
     *,
     round_due: bool,
+    around: bool = True,
 ) -> Glance:
-    """Look at the queue; `round_due` asks for the destinations for which anything waits."""
+    """Look at the queue; `round_due` asks for the destinations for which anything waits.
+
+    `around` asks for what is known of destinations, and for mail that has just come.
+    """
     visited: dict[Visit, str | None] = {}
     found: list[Due] = []
     for visit in visits:
@@ -68,13 +75,13 @@ def glance(
             after=visit.after,
             now=now,
             senders=SENDERS,
-            each=EACH,
+            most=VISITED,
         )
         visited[visit] = turn.last
         found += turn.found
     return Glance(
-        known=read_destinations(connection),
-        newest=newest(connection, now, NEWEST),
+        known=read_destinations(connection) if around else None,
+        newest=newest(connection, now, NEWEST) if around else (),
         visited=visited,
         found=found,
         lanes={t: lanes_with_mail(connection, t) for t in Traffic} if round_due else None,
@@ -107,12 +114,14 @@ class Written:
     """The states of the settled deliveries, None for a lapsed lease; what was taken on.
 
     `reports` are those that were kept, by the numbers of their deliveries.
+    `sealed` has the small bodies of that by name (`mailstore.bodies`).
     """
 
     states: Sequence[State | None] = ()
     reports: Mapping[int, Report] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
     over: Sequence[Claim] = ()
+    sealed: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +135,11 @@ class Ledger:
 
     def write(self, connection: Connection, batch: Batch, now: datetime) -> Written:
         """Do what the batch says, inside the caller's transaction."""
+        gone = self._conclude_all(connection, batch)
         states = [
-            self.conclude(connection, ending, batch.reports.get(ending.claim.id), now)
+            State.DELIVERED
+            if ending.claim.id in gone
+            else self.conclude(connection, ending, batch.reports.get(ending.claim.id), now)
             for ending in batch.endings
         ]
         for domain, row in batch.health.items():
@@ -147,6 +159,16 @@ class Ledger:
         settled = {e.claim.id for e, s in zip(batch.endings, states, strict=True) if s is not None}
         reports = {key: report for key, report in batch.reports.items() if key in settled}
         return Written(states, reports, claims, over)
+
+    def _conclude_all(self, connection: Connection, batch: Batch) -> set[int]:
+        """Record at once the endings that are all of one kind: delivered, and nobody to tell."""
+        keys = [
+            ending.claim.id
+            for ending in batch.endings
+            if len(ending.delivered) == len(ending.claim.waiting)
+            and ending.claim.id not in batch.reports
+        ]
+        return settle_delivered(connection, keys, self.owner) if len(keys) > 1 else set()
 
     def conclude(
         self, connection: Connection, ending: Ending, report: Report | None, now: datetime

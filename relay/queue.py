@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import (
+    BindParameter,
     Connection,
     bindparam,
     delete,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 
 from mailstore.dialect import not_by_index, skip_locked
 from mailstore.identifiers import MailboxType
-from mailstore.schema import messages
+from mailstore.schema import UtcTime, messages
 from relay.envelope import EnvelopeRecipient
 from relay.hold_rules import HoldRule, NewMail, reason_to_hold
 from relay.parameters import RcptParameters
@@ -34,6 +35,59 @@ _RULES: Final = select(
     *(hold_rules.c[name] for name in ("domain", "sender", "recipient", "mailbox_type", "reason"))
 ).order_by(hold_rules.c.id)
 ALL: Final = "*"  # the row of `destinations` that stands for all of them
+
+# What couriers do all the time is put together once: SQLAlchemy takes longer for that than SQLite
+# for what it says.
+_D, _R, _AT, _M = deliveries.c, delivery_recipients.c, destinations.c, messages.c
+_NOW: Final = bindparam("now", type_=UtcTime())
+_KEYS: Final[BindParameter[int]] = bindparam("keys", expanding=True)
+_ALL_PAUSED: Final = select(_AT.paused).where(_AT.domain == ALL)
+_BARRED: Final = (
+    select(_AT.domain)
+    .where(_AT.domain == _D.domain)
+    .where(or_(_AT.paused.is_not(None), _AT.dead_until > _NOW))
+)
+_DUE: Final = (
+    select(_D.id, _D.attempts)
+    .where(_D.due <= _NOW, _D.held.is_(None))
+    .where(or_(_D.lease_until.is_(None), _D.lease_until <= _NOW))
+    .where(~_BARRED.exists())
+)
+_DUE_LONGEST: Final = skip_locked(
+    _DUE.where(_D.state == "waiting").order_by(_D.due, _D.id).limit(bindparam("limit"))
+)
+_DUE_AMONG: Final = skip_locked(_DUE.where(_D.id.in_(_KEYS), not_by_index(_D.state) == "waiting"))
+_LEASE: Final = (
+    update(deliveries)
+    .where(_D.id == bindparam("key"))
+    .values(
+        attempts=bindparam("n"),
+        due=bindparam("next"),
+        lease_owner=bindparam("owner"),
+        lease_until=bindparam("until"),
+    )
+)
+_CLAIMED: Final = (
+    select(
+        _D.id, _D.message_id, _D.domain, _D.smtputf8, _D.attempts, _D.created_at, _M.sender,
+        _D.traffic, _D.mailbox_type, _D.envid, _D.ret, _D.delay_told, _D.last_error,
+        _M.blob, _M.size, _M.trace,
+    )
+    .join(messages, _M.id == _D.message_id)
+    .where(_D.id.in_(_KEYS))
+    .order_by(_D.due, _D.id)
+)  # fmt: skip
+_WHO_WAITS: Final = (
+    select(_R.delivery_id, _R.address, _R.notify, _R.orcpt)
+    .where(_R.delivery_id.in_(_KEYS), _R.state == "waiting")
+    .order_by(_R.id)
+)
+_LEASED: Final = (
+    select(_D.id).where(_D.id.in_(_KEYS), _D.lease_owner == bindparam("owner")).with_for_update()
+)
+_FAILED: Final = select(_R.delivery_id).where(_R.delivery_id.in_(_KEYS), _R.state == "failed")
+_REMOVE_RECIPIENTS: Final = delete(delivery_recipients).where(_R.delivery_id.in_(_KEYS))
+_REMOVE: Final = delete(deliveries).where(_D.id.in_(_KEYS))
 
 
 class Traffic(StrEnum):
@@ -193,69 +247,52 @@ def claim(
     Those of `among`, or without it the ones due longest, but never what is held, nor for a paused
     or dead destination.  `wait(n)` is the time between attempt n and the one after it.
     """
-    d, at = deliveries.c, destinations.c
-    if connection.scalar(select(at.paused).where(at.domain == ALL)) is not None:
+    if connection.scalar(_ALL_PAUSED) is not None:
         return []
-    barred = (
-        select(at.domain)
-        .where(at.domain == d.domain)
-        .where(or_(at.paused.is_not(None), at.dead_until > now))
-    )
-    due = (
-        select(d.id, d.attempts)
-        .where(d.due <= now, d.held.is_(None))
-        .where(or_(d.lease_until.is_(None), d.lease_until <= now))
-        .where(~barred.exists())
-    )
     if among is None:
-        due = due.where(d.state == State.WAITING).order_by(d.due, d.id).limit(limit)
+        rows = connection.execute(_DUE_LONGEST, {"now": now, "limit": limit}).all()
     else:
-        due = due.where(d.id.in_(among[:limit]), not_by_index(d.state) == State.WAITING)
-    rows = connection.execute(skip_locked(due)).all()
+        rows = connection.execute(_DUE_AMONG, {"now": now, "keys": among[:limit]}).all()
     if not rows:
         return []
+    until = now + lease
     connection.execute(
-        update(deliveries)
-        .where(d.id == bindparam("key"))
-        .values(
-            attempts=bindparam("n"),
-            due=bindparam("next"),
-            lease_owner=owner,
-            lease_until=now + lease,
-        ),
-        [{"key": r.id, "n": r.attempts + 1, "next": now + wait(r.attempts + 1)} for r in rows],
+        _LEASE,
+        [
+            {"key": key, "n": n + 1, "next": now + wait(n + 1), "owner": owner, "until": until}
+            for key, n in rows
+        ],
     )
-    return load_claims(connection, owner, [row.id for row in rows])
+    return load_claims(connection, owner, [key for key, _ in rows])
 
 
 def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list[Claim]:
     """Read deliveries that are leased to `owner`, in the order in which they are due."""
-    d, m, r = deliveries.c, messages.c, delivery_recipients.c
-    statement = (
-        select(
-            d.id, d.message_id, d.domain, d.smtputf8, d.attempts, d.created_at, d.traffic,
-            d.mailbox_type, d.envid, d.ret, d.delay_told, d.last_error,
-            m.sender, m.blob, m.size, m.trace,
-        )
-        .join(messages, m.id == d.message_id)
-        .where(d.id.in_(keys))
-        .order_by(d.due, d.id)
-    )  # fmt: skip
-    waiting: dict[int, tuple[EnvelopeRecipient, ...]] = {}
-    recipients = (
-        select(r.delivery_id, r.address, r.notify, r.orcpt)
-        .where(r.delivery_id.in_(keys), r.state == State.WAITING)
-        .order_by(r.id)
-    )
-    for key, *facts in connection.execute(recipients):
-        waiting[key] = (*waiting.get(key, ()), EnvelopeRecipient(*facts))
+    waiting: dict[int, list[EnvelopeRecipient]] = {}
+    for key, address, notify, orcpt in connection.execute(_WHO_WAITS, {"keys": keys}):
+        waiting.setdefault(key, []).append(EnvelopeRecipient(address, notify, orcpt))
     return [
         Claim(
+            id=row.id,
             owner=owner,
-            waiting=waiting.get(row.id, ()),
-            **{**row._mapping, "traffic": Traffic(row.traffic)},
+            message_id=row.message_id,
+            domain=row.domain,
+            waiting=tuple(waiting.get(row.id, ())),
+            smtputf8=row.smtputf8,
+            attempts=row.attempts,
+            created_at=row.created_at,
+            sender=row.sender,
+            traffic=Traffic(row.traffic),
+            mailbox_type=row.mailbox_type,
+            envid=row.envid,
+            ret=row.ret,
+            delay_told=row.delay_told,
+            last_error=row.last_error,
+            blob=row.blob,
+            size=row.size,
+            trace=row.trace,
         )
-        for row in connection.execute(statement)
+        for row in connection.execute(_CLAIMED, {"keys": keys})
     ]
 
 
@@ -309,6 +346,19 @@ def settle(
         )
     )
     return state
+
+
+def settle_delivered(connection: Connection, keys: Sequence[int], owner: str) -> set[int]:
+    """Remove deliveries that have reached all who waited, by few statements; returns which are out.
+
+    The others are to be settled one by one: the lease had lapsed, or some recipient had failed.
+    """
+    found = set(connection.scalars(_LEASED, {"keys": keys, "owner": owner}))
+    found.difference_update(connection.scalars(_FAILED, {"keys": sorted(found)}))
+    if found:
+        connection.execute(_REMOVE_RECIPIENTS, {"keys": sorted(found)})
+        connection.execute(_REMOVE, {"keys": sorted(found)})
+    return found
 
 
 def release(connection: Connection, node: str, now: datetime) -> int:

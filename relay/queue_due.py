@@ -5,12 +5,23 @@ what waits from one destination or sender to the next; `newest` reads the end of
 is due; `overdue` reads on from a number.  What is read here is a hint: `relay.queue.claim` decides.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    literal_column,
+    or_,
+    select,
+)
 
 from relay.queue import ALL, State, Traffic
 from relay.queue_schema import deliveries, destinations
@@ -19,6 +30,56 @@ from relay.retry import RetryPolicy
 _D: Final = deliveries.c
 # Written out, not bound: databases use the partial index only where they see that it applies.
 _WAITS: Final = and_(_D.state == literal_column("'waiting'"), _D.held.is_(None))
+
+
+def _steps(
+    column: ColumnElement[str],
+    where: ColumnElement[bool],
+    after: ColumnElement[str] | None = None,
+    most: ColumnElement[int] | None = None,
+) -> Select[Any]:
+    """The values of `column` in their order, from the first or `after` one, `most` at most.
+
+    Each is found by a jump of the index.
+    """
+
+    def following(than: ColumnElement[str] | None) -> Any:
+        query = select(column).where(where)
+        if than is not None:
+            query = query.where(column > than)
+        return query.order_by(column).limit(1).scalar_subquery()
+
+    walk = select(following(after).label("value"), literal_column("1").label("number")).cte(
+        "walk", recursive=True
+    )
+    more: ColumnElement[bool] = walk.c.value.is_not(None)
+    if most is not None:
+        more = and_(more, walk.c.number < most)
+    walk = walk.union_all(
+        select(following(walk.c.value), walk.c.number + 1).where(more).select_from(walk)
+    )
+    return select(walk.c.value).where(walk.c.value.is_not(None))
+
+
+# Put together once, since a courier asks all the time.
+_OF_CLASS: Final = and_(_WAITS, _D.traffic == bindparam("traffic"))
+_LANE: Final = and_(_OF_CLASS, _D.domain == bindparam("domain"))
+_MOST: Final = bindparam("most", type_=Integer())
+_LANES: Final = _steps(_D.domain, _OF_CLASS)
+_SENDERS: Final = _steps(_D.sender, _LANE, most=_MOST)
+_SENDERS_AFTER: Final = _steps(_D.sender, _LANE, bindparam("after", type_=Text()), _MOST)
+_HEAD: Final = (
+    select(_D.id, _D.traffic, _D.domain, _D.sender, _D.attempts)
+    .where(_LANE, _D.sender == bindparam("sender"), _D.due <= bindparam("now"))
+    .order_by(_D.due, _D.id)
+    .limit(bindparam("each"))
+)
+_NEWEST: Final = (
+    select(_D.id, _D.traffic, _D.domain, _D.sender, _D.attempts, _D.held)
+    .where(_D.state == State.WAITING, _D.due <= bindparam("now"))
+    .order_by(_D.due.desc(), _D.id.desc())
+    .limit(bindparam("limit"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +95,7 @@ class Due:
 
 def lanes_with_mail(connection: Connection, traffic: Traffic) -> list[str]:
     """The destinations for which mail of a class waits, due or not, by name."""
-    of_class = and_(_WAITS, _D.traffic == traffic)
-    steps = _steps(_D.domain, of_class, None, limit=None)
-    return list(connection.scalars(select(steps).where(steps.is_not(None))))
+    return list(connection.scalars(_LANES, {"traffic": traffic}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +114,29 @@ def turn_of_senders(
     after: str | None,
     now: datetime,
     senders: int,
-    each: int,
+    most: int,
 ) -> Turn:
-    """The first `each` due deliveries of each of the next `senders` that wait for a destination.
+    """The first due deliveries of each of the next `senders` that wait for a destination.
 
-    They come by name, from the first or `after` one; what they have need not be due.
+    They come by name, from the first or `after` one, and share `most` rows evenly; what they have
+    need not be due.
     """
-    lane = and_(_WAITS, _D.traffic == traffic, _D.domain == domain)
-    step = _steps(_D.sender, lane, after, limit=senders)
-    names = list(connection.scalars(select(step).where(step.is_not(None))))
+    lane = {"traffic": traffic, "domain": domain}
+    more = {"most": senders} if after is None else {"most": senders, "after": after}
+    walk = _SENDERS if after is None else _SENDERS_AFTER
+    names = list(connection.scalars(walk, lane | more))
+    each = -(-most // max(len(names), 1))
     found = []
     for name in names:
-        heads = (
-            select(_D.id, _D.traffic, _D.domain, _D.sender, _D.attempts)
-            .where(lane, _D.sender == name, _D.due <= now)
-            .order_by(_D.due, _D.id)
-            .limit(each)
-        )
-        found += _due(connection, heads)
+        head = lane | {"sender": name, "now": now, "each": each}
+        found += _due(connection.execute(_HEAD, head))
     return Turn(found, names[-1] if len(names) == senders else None)
 
 
 def newest(connection: Connection, now: datetime, limit: int) -> list[Due]:
     """The deliveries that became due last, among them all mail that has just come."""
-    last = (
-        select(_D.id, _D.traffic, _D.domain, _D.sender, _D.attempts, _D.held)
-        .where(_D.state == State.WAITING, _D.due <= now)
-        .order_by(_D.due.desc(), _D.id.desc())
-        .limit(limit)
-    )
-    return _due(connection, last, lambda row: row.held is None)
+    rows = connection.execute(_NEWEST, {"now": now, "limit": limit})
+    return _due(row for row in rows if row.held is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,35 +185,7 @@ def overdue(
     return Overdue(keys, connection.scalar(by_number.offset(limit - 1).limit(1)))
 
 
-def _steps(
-    column: ColumnElement[Any], where: ColumnElement[bool], after: str | None, limit: int | None
-) -> ColumnElement[Any]:
-    """A column of the values of `column` in their order, found by a jump of the index for each."""
-
-    def following(than: ColumnElement[Any] | str | None) -> Any:
-        query = select(column).where(where)
-        if than is not None:
-            query = query.where(column > than)
-        return query.order_by(column).limit(1).scalar_subquery()
-
-    walk = select(following(after).label("value"), literal_column("1").label("number")).cte(
-        "walk", recursive=True
-    )
-    more: ColumnElement[bool] = walk.c.value.is_not(None)
-    if limit is not None:
-        more = and_(more, walk.c.number < limit)
-    walk = walk.union_all(
-        select(following(walk.c.value), walk.c.number + 1).where(more).select_from(walk)
-    )
-    found: ColumnElement[Any] = walk.c.value
-    return found
-
-
-def _due(
-    connection: Connection, query: Select[Any], wanted: Callable[[Any], bool] = lambda _: True
-) -> list[Due]:
+def _due(rows: Iterable[Any]) -> list[Due]:
     return [
-        Due(row.id, Traffic(row.traffic), row.domain, row.sender, row.attempts == 0)
-        for row in connection.execute(query)
-        if wanted(row)
+        Due(row.id, Traffic(row.traffic), row.domain, row.sender, row.attempts == 0) for row in rows
     ]

@@ -50,11 +50,16 @@ class Scheduler:
         self._lanes: dict[Traffic, OrderedDict[str, _Lane]] = {t: OrderedDict() for t in Traffic}
         self._known: dict[int, Due] = {}
         self._count = dict.fromkeys(Traffic, 0)
+        self._stock: Counter[tuple[Traffic, str]] = Counter()
         self._since_bulk = 0
 
     def __len__(self) -> int:
         """How many deliveries are known."""
         return len(self._known)
+
+    def stock(self, traffic: Traffic, domain: str) -> int:
+        """How many of a class are known for a destination."""
+        return self._stock[traffic, domain]
 
     def offer(self, found: Iterable[Due]) -> int:
         """Tell of deliveries that are due; returns how many were news and had room.
@@ -74,6 +79,7 @@ class Scheduler:
             (lane.fresh if due.fresh else lane.old).append(due)
             self._known[due.id] = due
             self._count[due.traffic] += 1
+            self._stock[due.traffic, due.domain] += 1
             taken += 1
         return taken
 
@@ -124,6 +130,9 @@ class Scheduler:
     def _gone(self, due: Due) -> None:
         del self._known[due.id]
         self._count[due.traffic] -= 1
+        self._stock[due.traffic, due.domain] -= 1
+        if not self._stock[due.traffic, due.domain]:
+            del self._stock[due.traffic, due.domain]
         lanes = self._lanes[due.traffic]
         if not lanes[due.sender]:
             del lanes[due.sender]

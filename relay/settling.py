@@ -1,14 +1,16 @@
 """Makes what a courier has to write durable: one transaction, or one each if that is refused."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
 from mailstore.steps import reached
+from relay.acceptance import Store
 from relay.ending import Ending
 from relay.ledger import Batch, Ledger, Written
 from relay.telling import Report
@@ -20,13 +22,26 @@ _log = structlog.get_logger(__name__)
 class Settling:
     """Commits batches; to be called in a thread."""
 
-    database: Database
+    store: Store
     ledger: Ledger
     clock: Callable[[], datetime]
 
     def commit(self, batch: Batch) -> Written:
-        """Do what the batch says, with reports of its endings.  Raises StoreUnavailable."""
-        database, now = self.database, self.clock()
+        """Do what the batch says, with reports of its endings.  Raises StoreUnavailable.
+
+        What was taken on comes with its small bodies, read at once.
+        """
+        written = self._commit(batch)
+        if not written.claims:
+            return written
+        # Without them each attempt reads its own, and finds out what is wrong.
+        with suppress(StoreUnavailable):
+            blobs = {one.blob for one in written.claims}
+            return replace(written, sealed=self.store.blobs.sealed(blobs))
+        return written
+
+    def _commit(self, batch: Batch) -> Written:
+        database, now = self.store.database, self.clock()
         batch = replace(batch, reports=self.ledger.teller.prepare(batch.endings, now))
         try:
             with database.write() as connection:
@@ -50,7 +65,7 @@ class Settling:
         # Should it be the report that is refused, what became of the mail is recorded without it.
         for told in (reports, {}) if one.claim.id in reports else ({},):
             try:
-                with self.database.write() as connection:
+                with self.store.database.write() as connection:
                     return self.ledger.write(connection, Batch([one], told), now)
             except DBAPIError:
                 _log.exception(

@@ -23,16 +23,14 @@ from mailstore.sealing import Form
 from mssante_operator import runtime
 from relay.acceptance import Store
 from relay.delivery import Courier, Services, Settings
-from relay.ending import Ending
 from relay.errors import AttemptFailed
 from relay.handing import Progress
 from relay.journal import Journal
-from relay.ledger import Ledger
+from relay.ledger import Batch, Ledger, Written
 from relay.queue import Claim, Outcome, State
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
 from relay.route import Router
-from relay.telling import Report
 from tests.support.backlog import put
 from tests.support.clock import NOW
 from tests.support.listed import listing
@@ -303,16 +301,15 @@ async def test_an_attempt_that_makes_no_progress_is_put_off(
 async def test_what_cannot_be_recorded_spares_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conclude = Ledger.conclude
+    write = Ledger.write
 
-    def refuse_one(
-        self: Ledger, connection: Connection, one: Ending, report: Report | None, now: datetime
-    ) -> State | None:
-        if one.claim.domain == "bad.mssante.fr":
-            connection.execute(insert(deliveries).values(id=one.claim.id))
-        return conclude(self, connection, one, report, now)
+    def refuse_one(self: Ledger, connection: Connection, batch: Batch, now: datetime) -> Written:
+        for one in batch.endings:
+            if one.claim.domain == "bad.mssante.fr":
+                connection.execute(insert(deliveries).values(id=one.claim.id))
+        return write(self, connection, batch, now)
 
-    monkeypatch.setattr(Ledger, "conclude", refuse_one)
+    monkeypatch.setattr(Ledger, "write", refuse_one)
     domains = ["a.mssante.fr", "bad.mssante.fr", "c.mssante.fr"]
     for number, domain in enumerate(domains):
         put(world.store.database, domain, number=number)

@@ -41,7 +41,7 @@ class Hall:
         self.usable_for, self.asked = 10**9, 0
         self.journal = Journal(folder / "trace", lambda: self.now)
         self.database = office.store.database
-        self.settling = Settling(self.database, office.ledger, lambda: self.now)
+        self.settling = Settling(office.store, office.ledger, lambda: self.now)
         self.events = DeliveryEvents(self.journal, lambda _domain: "other")
 
     @asynccontextmanager
@@ -185,7 +185,7 @@ class Unwell(Settling):
     """Fails now and then, before or after the database has written."""
 
     def __init__(self, other: Settling, faults: list[Exception]) -> None:
-        super().__init__(other.database, other.ledger, other.clock)
+        super().__init__(other.store, other.ledger, other.clock)
         object.__setattr__(self, "faults", faults)
 
     def commit(self, batch: Batch) -> Written:
