@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from relay import tls
+from relay import seats, tls
 
 OPENSSL: Final = "OPENSSL_CONF"
 # Threads mostly hold the interpreter while they allocate: an arena for each is memory for nothing.
@@ -44,7 +44,7 @@ class RunFolder:
         """Remove what the processes of an earlier daemon left."""
         shutil.rmtree(self.path / "metrics", ignore_errors=True)
         (self.path / "metrics").mkdir(mode=0o700)
-        self.seats.unlink(missing_ok=True)
+        seats.lay_out(self.seats)
         self.keep(())
 
     def environment(self, generation: int, groups: Sequence[str]) -> dict[str, str]:

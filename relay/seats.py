@@ -39,6 +39,12 @@ def gives_way(numbers: Sequence[int], mine: int) -> bool:
     return any(0 < one < FEW for one in others) or (not any(others) and any(numbers[:mine]))
 
 
+def lay_out(path: Path) -> None:
+    """Make a file of free seats; nobody may have one.  Raises OSError."""
+    # Written, not left out: a page without room on the disk would end who writes to it.
+    path.write_bytes(bytes(SEATS * _OCTETS))
+
+
 class Seat:
     """One worker's place among those that share a file: it writes its number and reads theirs."""
 
@@ -57,7 +63,7 @@ class Seat:
 
     @classmethod
     def take(cls, path: Path) -> "Seat":
-        """The first free one in a file, made where it is missing; alone where that cannot be.
+        """The first free one in a file that `lay_out` has made; alone where that cannot be.
 
         It is free again when this process has ended.
         """
@@ -70,9 +76,7 @@ class Seat:
     @classmethod
     def _take(cls, path: Path) -> "Seat":
         # Never closed: with its descriptor would go the lock that holds the seat.
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # All of it for good: a page without room on the disk would end who writes to it.
-        os.posix_fallocate(file, 0, SEATS * _OCTETS)
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         numbers = memoryview(mmap.mmap(file, SEATS * _OCTETS)).cast("I")
         for mine in range(SEATS):
             try:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from relay.listener import Listener, bind
-from relay.seats import FEW, Seat, gives_way
+from relay.seats import FEW, Seat, gives_way, lay_out
 from tests.support.operators import HOST, inbound
 
 FREE = 0
@@ -64,6 +64,7 @@ def test_somebody_always_takes_it_at_once(sessions: list[int | None]) -> None:
 
 def test_a_seat_is_free_again_once_its_process_has_ended(tmp_path: Path) -> None:
     path = tmp_path / "seats"
+    lay_out(path)
     script = (
         "import sys; from pathlib import Path; from relay.seats import Seat;"
         "seat = Seat.take(Path(sys.argv[1])); seat.have(3); print(seat._mine, flush=True);"
