@@ -3,7 +3,7 @@
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -20,6 +20,7 @@ from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import add_domain
 from mailstore.sealing import Form
 from mssante_operator import runtime
+from relay import ledger
 from relay.acceptance import Store
 from relay.conversation import AttemptFailed
 from relay.delivery import Courier, Services, Settings
@@ -284,7 +285,12 @@ async def test_what_cannot_be_recorded_spares_the_others(
             connection.execute(insert(deliveries).values(id=one.claim.id))
         return conclude(self, connection, one, report, now)
 
+    def refuse_several(connection: Connection, keys: Sequence[int], _owner: str) -> set[int]:
+        connection.execute(insert(deliveries).values(id=keys[0]))
+        raise AssertionError("the database took what it cannot take")
+
     monkeypatch.setattr(Ledger, "conclude", refuse_one)
+    monkeypatch.setattr(ledger, "settle_delivered", refuse_several)
     domains = ["a.mssante.fr", "bad.mssante.fr", "c.mssante.fr"]
     for number, domain in enumerate(domains):
         put(world.store.database, domain, number=number)
