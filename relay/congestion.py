@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from relay.destination import Destination, WindowPolicy
 from relay.queue import Claim, Traffic
 from relay.queue_destinations import Known, Map
 
-_NOT_KNOWN = Known()
+_NOT_KNOWN: Final = Known()
+QUICK: Final = 0.25  # seconds for an attempt, until which a destination has others taken on ahead
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class Congestion:
     bulk: int = 0
     _destinations: dict[str, Destination] = field(default_factory=dict)
     _under_way: Counter[str] = field(default_factory=Counter)
+    _quick: set[str] = field(default_factory=set)
     _paused: frozenset[str] = frozenset()
     _all_paused: bool = False
 
@@ -50,15 +53,30 @@ class Congestion:
             return True
         return domain in self._destinations and not self._destinations[domain].allowance(now)
 
-    def places(self, domain: str, traffic: Traffic, now: datetime) -> int:
-        """How many more deliveries of a class may begin; programs leave people one place."""
+    def width(self, domain: str, traffic: Traffic, now: datetime) -> int:
+        """How many deliveries of a class may speak to it; programs leave people one place."""
         if self.barred(domain, now):
             return 0
         one = self._destinations.get(domain)
         allowance = min(self.policy.first, self.policy.most) if one is None else one.allowance(now)
-        if traffic is Traffic.BULK and allowance > 1:
-            allowance -= 1
-        return max(allowance - self._under_way[domain], 0)
+        return allowance - (traffic is Traffic.BULK and allowance > 1)
+
+    def places(self, domain: str, traffic: Traffic, now: datetime, *, ahead: bool = False) -> int:
+        """How many more deliveries of a class may be taken on.
+
+        With `ahead` as many again, to follow at once, where it is done with one in moments.
+        """
+        width = self.width(domain, traffic, now)
+        if ahead and domain in self._quick and not self.is_dead(domain):
+            width *= 2
+        return max(width - self._under_way[domain], 0)
+
+    def took(self, domain: str, seconds: float) -> None:
+        """Note how long an attempt took."""
+        if seconds <= QUICK:
+            self._quick.add(domain)
+        else:
+            self._quick.discard(domain)
 
     def begun(self, claim: Claim) -> None:
         """Count a delivery that is under way now."""

@@ -36,6 +36,7 @@ from relay.destination import WindowPolicy
 from relay.ending import Ending, ending
 from relay.errors import AttemptFailed
 from relay.feeding import Feeding
+from relay.gate import Gate
 from relay.handing import Handing, Progress
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal, mask
@@ -113,6 +114,7 @@ class Courier:
         self._congestion = Congestion(settings.windows, services.randomness)
         self._scheduler = Scheduler()
         self._feeding = Feeding()
+        self._gate = Gate(self._width)
         teller = Teller(
             services.store,
             settings.hostname,
@@ -136,6 +138,7 @@ class Courier:
         self._watchdog = Watchdog(settings.stuck)
         self._attempts: set[asyncio.Task[None]] = set()
         self._endings: list[Ending] = []
+        self._unused: list[int] = []
         self._wake = asyncio.Event()
         self._woken = False  # told of new mail
         self._polled = float("-inf")
@@ -150,10 +153,10 @@ class Courier:
         ]
         sweeping = asyncio.create_task(self._sweeper.run(stop))
         try:
-            while not (stop.is_set() and not self._attempts and not self._endings):
+            while not (stop.is_set() and not self._attempts and not self._unwritten):
                 well = await self._turn(stopping=stop.is_set())
                 # What ended as it was told to is written, unless that cannot be.
-                if self._abandoned and not self._attempts and not (well and self._endings):
+                if self._abandoned and not self._attempts and not (well and self._unwritten):
                     break
                 await self._rest(well=well)
         finally:
@@ -170,8 +173,13 @@ class Courier:
             task.cancel()
         self._wake.set()
 
+    @property
+    def _unwritten(self) -> bool:
+        return bool(self._endings or self._unused)
+
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
+        self._gate.close()
         self._wake.set()
 
     def _new_mail(self) -> None:
@@ -209,39 +217,44 @@ class Courier:
         if polls:
             self._polled = time.monotonic()
             self._feeding.begin()
-        picked = [] if polls or self._woken else self._take(())
+        picked: list[Due] = [] if polls or self._woken else self._take([])
         if polls or self._woken or (len(picked) < self._room and not self._feeding.rests):
             await self._look(around=polls or self._woken)
-            picked += self._take(picked)
+            picked = self._take(picked)
             if not self._feeding.rests and len(picked) < self._room:
                 self._wake.set()
-        return picked
+        return self._take(picked, ahead=True)
 
     @property
     def _room(self) -> int:
         return self._settings.concurrency - len(self._attempts)
 
-    def _take(self, already: Sequence[Due]) -> list[Due]:
-        """What to try of what is known, besides what is picked already."""
-        now, used = self._services.clock(), Counter(due.domain for due in already)
-        bulk = sum(due.traffic is Traffic.BULK for due in already)
-        return self._scheduler.take(
-            self._room - len(already),
-            max(self._settings.concurrency * 3 // 4, 1) - self._congestion.bulk - bulk,
-            lambda due: self._congestion.places(due.domain, due.traffic, now) - used[due.domain],
-        )
+    def _take(self, picked: list[Due], *, ahead: bool = False) -> list[Due]:
+        """What is picked, and what else to take on of that which is known."""
+        now, used = self._services.clock(), Counter(due.domain for due in picked)
+        bulk = self._congestion.bulk + sum(due.traffic is Traffic.BULK for due in picked)
+
+        def places(due: Due) -> int:
+            free = self._congestion.places(due.domain, due.traffic, now, ahead=ahead)
+            return free - used[due.domain]
+
+        most = max(self._settings.concurrency * 3 // 4, 1) - bulk
+        return picked + self._scheduler.take(self._room - len(picked), most, places)
+
+    def _width(self, domain: str, traffic: Traffic) -> int:
+        return self._congestion.width(domain, traffic, self._services.clock())
 
     async def _look(self, *, around: bool) -> None:
         self._woken = False
         now = self._services.clock()
 
         def open_now(traffic: Traffic, domain: str) -> bool:
-            return self._congestion.places(domain, traffic, now) > 0
+            return self._congestion.places(domain, traffic, now, ahead=True) > 0
 
         round_due = self._feeding.due
 
         def wanted(traffic: Traffic, domain: str) -> bool:
-            places = self._congestion.places(domain, traffic, now)
+            places = self._congestion.places(domain, traffic, now, ahead=True)
             return places > self._scheduler.stock(traffic, domain)
 
         visits = self._feeding.visits(wanted)
@@ -274,11 +287,13 @@ class Courier:
             renewals=renewals,
             keys=[due.id for due in picked],
             probes={d.id: d.domain for d in picked if self._congestion.is_dead(d.domain)},
+            unused=self._unused[:],
         )
         if not batch:
             return
         written = await asyncio.to_thread(self._settling.commit, batch)
         del self._endings[: len(endings)]
+        del self._unused[: len(batch.unused)]
         self._congestion.written(health)
         self._watchdog.renewed(renewals)
         for one, state in zip(endings, written.states, strict=True):
@@ -310,8 +325,12 @@ class Courier:
         outcomes: Mapping[str, Outcome] = {}
         error = ""
         try:
+            probes = self._congestion.is_dead(taken.domain)
+            if not await self._gate.enter(taken.domain, taken.traffic, at_once=probes):
+                self._unused.append(taken.id)
+                return
             with metrics.ATTEMPT_SECONDS.labels(taken.traffic.value).time():
-                outcomes = await self._hand_over(taken, progress)
+                outcomes = await self._speak(taken, progress)
             error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
             reason = "refused" if error else ""
             self._congestion.succeeded(taken.domain)
@@ -337,6 +356,15 @@ class Courier:
             _log.exception("delivery.error", delivery=taken.id, session=progress.session)
             error, reason = f"internal error: {type(failure).__name__}", "internal"
         self._end(taken, outcomes, error=error, reason=reason)
+
+    async def _speak(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
+        """Make the attempt, which has its place."""
+        began = time.monotonic()
+        try:
+            return await self._hand_over(taken, progress)
+        finally:
+            self._congestion.took(taken.domain, time.monotonic() - began)
+            self._gate.leave(taken.domain)
 
     def _congestion_failed(self, taken: Claim, error: str) -> None:
         if self._congestion.failed(taken.domain, error, self._services.clock()):

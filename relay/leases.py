@@ -36,3 +36,13 @@ def renew(connection: Connection, keys: Sequence[int], *, owner: str, until: dat
     connection.execute(
         update(deliveries).where(d.id.in_(keys), d.lease_owner == owner).values(lease_until=until)
     )
+
+
+def give_back(connection: Connection, keys: Sequence[int], *, owner: str, now: datetime) -> None:
+    """End leases under which no attempt was made: none is counted, and each is due again."""
+    d = deliveries.c
+    connection.execute(
+        update(deliveries)
+        .where(d.id.in_(keys), d.lease_owner == owner)
+        .values(lease_owner=None, lease_until=None, due=now, attempts=d.attempts - 1)
+    )

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from mailstore.steps import reached
 from relay.ending import Ending
 from relay.feeding import Visit
-from relay.leases import renew, seize
+from relay.leases import give_back, renew, seize
 from relay.queue import Claim, State, Traffic, claim, settle, settle_delivered
 from relay.queue_destinations import (
     Known,
@@ -94,7 +94,7 @@ class Batch:
 
     `reports` are those of endings, by the numbers of their deliveries; `probes` the destinations to
     which a delivery of `keys` is a probe, by its number; `over` deliveries to be settled without an
-    attempt.
+    attempt; `unused` those that were taken on and not tried.
     """
 
     endings: Sequence[Ending] = ()
@@ -104,9 +104,10 @@ class Batch:
     keys: Sequence[int] = ()
     probes: Mapping[int, str] = field(default_factory=dict)
     over: Sequence[int] = ()
+    unused: Sequence[int] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.endings or self.health or self.renewals or self.keys or self.over)
+        return any((self.endings, self.health, self.renewals, self.keys, self.over, self.unused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,8 @@ class Ledger:
             )
         if batch.renewals:
             renew(connection, batch.renewals, owner=self.owner, until=now + LEASE)
+        if batch.unused:
+            give_back(connection, batch.unused, owner=self.owner, now=now)
         claims = self._take_on(connection, batch, now)
         over = []
         if batch.over:

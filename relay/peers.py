@@ -34,16 +34,24 @@ class Peers:
     """Hands messages over, on connections that serve one message after the other.
 
     A connection that has served `max_messages`, or as many as the peer wants (RFC 9422), or that
-    was idle for `idle_seconds`, is ended with QUIT.
+    was idle for `idle_seconds`, is ended with QUIT; as is the one that was idle longest where more
+    than `max_idle` are, to all peers: each takes a file and some hundred kilobytes.
     """
 
     def __init__(
-        self, terms: Terms, *, idle_seconds: float = 10.0, max_messages: int = 100
+        self,
+        terms: Terms,
+        *,
+        idle_seconds: float = 10.0,
+        max_messages: int = 100,
+        max_idle: int = 300,
     ) -> None:
         self._terms = terms
         self._idle_seconds = idle_seconds
         self._max_messages = max_messages
+        self._max_idle = max_idle
         self._idle: dict[Target, list[_Idle]] = {}
+        self._parked: dict[Link, Target] = {}  # those that are idle, the longest first
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def hand_over(
@@ -103,6 +111,7 @@ class Peers:
             idle.timer.cancel()
             self._dismiss(idle.link)
         self._idle.clear()
+        self._parked.clear()
         while self._leaving:
             await asyncio.wait(self._leaving)
 
@@ -170,6 +179,7 @@ class Peers:
         while ones:
             idle = ones.pop()
             idle.timer.cancel()
+            del self._parked[idle.link]
             if not ones:
                 del self._idle[target]
             if idle.link.usable:
@@ -180,11 +190,18 @@ class Peers:
     def _park(self, link: Link, target: Target, until: float) -> None:
         timer = asyncio.get_running_loop().call_at(until, self._expire, link, target)
         self._idle.setdefault(target, []).append(_Idle(link, until, timer))
+        self._parked[link] = target
+        if len(self._parked) > self._max_idle:
+            self._expire(*next(iter(self._parked.items())))
 
     def _expire(self, link: Link, target: Target) -> None:
-        ones = [one for one in self._idle.pop(target, []) if one.link is not link]
-        if ones:
-            self._idle[target] = ones
+        del self._parked[link]
+        ones = self._idle.pop(target)
+        for idle in ones:
+            if idle.link is link:
+                idle.timer.cancel()
+        if others := [one for one in ones if one.link is not link]:
+            self._idle[target] = others
         self._dismiss(link)
 
     def _dismiss(self, link: Link) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
+from tests.bench_backlog import backlog
 from tests.bench_load import Load, Outcome, run
 from tests.bench_outbound import outbound
 from tests.bench_rows import POSTFIX, RATE, Bench, Goal, Row, cpu_each, shape_name
@@ -178,6 +179,9 @@ PARTS: Final[Mapping[str, Callable[[Bench], list[Row]]]] = {
     "growth": growth,
     "memory": memory,
     "outbound": outbound,
+    "backlog": backlog,
 }
 
-OWN_SIDES: Final = frozenset({"outbound"})  # parts that run none of the sides that the others share
+OWN_SIDES: Final = frozenset(
+    {"outbound", "backlog"}
+)  # parts that run none of the sides that the others share

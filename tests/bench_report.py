@@ -71,7 +71,9 @@ def _table(rows: Sequence[Row]) -> str:
     sides = list(dict.fromkeys(row.side for row in rows))
     goals = any(row.goal for row in rows)
     metered = [row.side for row in rows if row.cpu_ms is not None]
-    head = [rows[0].unit, *sides]
+    units = {row.case: row.unit for row in rows}
+    one_unit = len(set(units.values())) == 1
+    head = [rows[0].unit if one_unit else "", *sides]
     if goals:
         head.append("goal")
     if metered:
@@ -79,7 +81,8 @@ def _table(rows: Sequence[Row]) -> str:
     lines = [head, ["---"] * len(head)]
     for case in dict.fromkeys(row.case for row in rows):
         found = {row.side: row for row in rows if row.case == case}
-        line = [case, *(_cell(found[side]) for side in sides)]
+        line = [case if one_unit else f"{case}, {units[case]}"]
+        line += [_cell(found[side]) for side in sides]
         if goals:
             line.append(next((str(row.goal) for row in found.values() if row.goal), ""))
         if metered:

@@ -275,3 +275,23 @@ def test_names_come_in_pages(store: Bodies, monkeypatch: pytest.MonkeyPatch) -> 
     texts = [b"%d" % n for n in range(7)]
     put(store, *texts)
     assert list(store.names()) == sorted(map(name, texts))
+
+
+def test_small_bodies_are_fetched_together_and_opened_without_the_database(store: Bodies) -> None:
+    names = [str(name) for name in store.seal([draft(store, text) for text in (TINY, EDGE, OVER)])]
+    found = store.sealed([*names, "0" * 64])
+    assert found.keys() == set(names[:2])
+    opened = {name: store.unseal(name, sealed).read() for name, sealed in found.items()}
+    assert opened == {names[0]: TINY, names[1]: EDGE}
+    with pytest.raises(BlobDamaged):
+        store.unseal(names[0], found[names[1]])
+
+
+@pytest.mark.parametrize("size", [0, LIMIT + 1])
+def test_a_body_is_found_wherever_its_size_says_to_look_first(store: Bodies, size: int) -> None:
+    for text in (TINY, OVER):
+        (name,) = store.seal([draft(store, text)])
+        with store.open(str(name), size) as body:
+            assert body.read() == text
+    with pytest.raises(NotFound):
+        store.open("0" * 64, size)

@@ -98,3 +98,22 @@ def test_others_dead_and_paused_ones_are_known() -> None:
     assert one.is_dead("b")
     one.adopt(Map(rows, all_paused=True))
     assert one.barred("d", NOW)
+
+
+def test_who_answers_fast_gets_a_second_window_ahead() -> None:
+    one = made()
+    one.begun(CLAIM)
+    assert one.places("b", PERSON, NOW, ahead=True) == 2
+    one.took("b", 0.01)
+    assert [one.places("b", traffic, NOW, ahead=True) for traffic in (PERSON, BULK)] == [5, 3]
+    assert (one.places("b", PERSON, NOW), one.width("b", PERSON, NOW)) == (2, 3)
+    one.took("b", 10)
+    assert one.places("b", PERSON, NOW, ahead=True) == 2
+
+
+def test_a_dead_one_gets_its_probe_and_nothing_ahead() -> None:
+    one = made()
+    one.took("b", 0.01)
+    die(one)
+    assert one.places("b", PERSON, NOW, ahead=True) == 0
+    assert one.places("b", PERSON, NOW + 99 * MINUTE, ahead=True) == 1

@@ -64,3 +64,24 @@ def test_a_round_under_way_is_not_begun_anew() -> None:
     feeding.begin()
     assert not feeding.due
     assert not feeding.rests
+
+
+def test_one_that_was_passed_over_comes_round_once_a_delivery_to_it_ended() -> None:
+    feeding = with_round(["a", "b"], ["a"])
+    feeding.visits(lambda _, domain: domain == "b")
+    assert feeding.rests
+    feeding.freed("b")  # visited, not passed over
+    assert feeding.rests
+    for _ in range(2):
+        feeding.freed("a")
+    assert [(one.traffic, one.domain) for one in feeding.visits(all_of)] == [
+        (PERSON, "a"), (BULK, "a"),
+    ]  # fmt: skip
+
+
+def test_a_new_round_has_all_of_them_once() -> None:
+    feeding = with_round(["a"], [])
+    feeding.visits(lambda *_: False)
+    feeding.learned({PERSON: ["a"], BULK: []}, 0)
+    feeding.freed("a")
+    assert len(feeding.visits(all_of)) == 1

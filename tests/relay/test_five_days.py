@@ -319,3 +319,24 @@ async def test_what_cannot_be_recorded_spares_the_others(
         await until(lambda: "d.mssante.fr" in {claim.domain for _, claim in world.tried})
         await until(lambda: len(world.rows()) == 1)
     assert [claim.domain for _, claim in world.tried].count("bad.mssante.fr") == 1
+
+
+async def test_what_was_taken_on_ahead_is_given_back_when_the_courier_stops(world: World) -> None:
+    # Nobody counts an attempt that was not made.
+    def leased() -> int:
+        return sum(row[4] is not None for row in world.rows())
+
+    stop = asyncio.Event()
+    courier = asyncio.create_task(world.courier.run(stop))
+    put(world.store.database, "a.mssante.fr")
+    await until(lambda: bool(world.tried) and not world.rows())
+    world.silent = {"a.mssante.fr"}
+    for number in range(1, 31):
+        put(world.store.database, "a.mssante.fr", number=number)
+    await until(lambda: leased() == 10)  # two windows of five
+    stop.set()
+    await until(lambda: leased() == 5)
+    world.courier.cancel()
+    await courier
+    assert [row[2] for row in world.rows()].count(0) == 25
+    assert len(world.tried) == 1 + 5

@@ -99,6 +99,18 @@ async def test_an_idle_connection_takes_its_leave(sender: Handing, peer: Scripte
     assert server.connections == 2
 
 
+async def test_of_many_idle_connections_the_oldest_takes_its_leave(
+    sender: Handing, peer: ScriptedPeer
+) -> None:
+    async with running(peer) as server, sender.peers(max_idle=2) as peers:
+        await asyncio.gather(*(give(peers, server) for _ in range(3)))
+        await until(lambda: server.ended == 1)
+        assert server.said("QUIT") == ["QUIT"]
+        await asyncio.gather(*(give(peers, server) for _ in range(2)))
+        assert server.connections == 3
+    assert server.said("QUIT") == ["QUIT"] * 3
+
+
 @pytest.mark.parametrize("limits", [(), ("LIMITS MAILMAX=2 RCPTMAX=100",)])
 async def test_a_connection_serves_only_so_many(
     sender: Handing, peer: ScriptedPeer, limits: tuple[str, ...]

@@ -10,7 +10,7 @@ from mailstore.database import Database
 from mailstore.identifiers import MailboxType
 from mailstore.messages import Message, NewMessage, store_messages
 from relay.envelope import EnvelopeRecipient
-from relay.leases import renew, seize
+from relay.leases import give_back, renew, seize
 from relay.parameters import Notify, RcptParameters
 from relay.queue import (
     Claim,
@@ -22,6 +22,7 @@ from relay.queue import (
     enqueue,
     release,
     settle,
+    settle_delivered,
 )
 from relay.queue_destinations import begin_probe, read_destinations, write_health
 from relay.queue_schema import deliveries, destinations, hold_rules
@@ -283,3 +284,41 @@ def test_who_was_told_of_a_delay_is_remembered(database: Database) -> None:
         settle(connection, taken, {}, error="why", now=NOW, life=LIFE, told=True)
     (again,) = take(database, NOW + timedelta(minutes=1))
     assert (again.delay_told, again.last_error) == (True, "why")
+
+
+def test_what_arrived_leaves_together_but_for_what_is_to_be_seen(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr", "y@b.mssante.fr")
+    put(database, 2, "c.mssante.fr", "x@c.mssante.fr")
+    put(database, 3, "d.mssante.fr", "x@d.mssante.fr", "gone@d.mssante.fr")
+    put(database, 4, "e.mssante.fr", "x@e.mssante.fr")
+    first = {one.domain[0]: one for one in take(database)}
+    finish(database, first["d"], {"gone@d.mssante.fr": REFUSED})
+    later = NOW + timedelta(hours=1)
+    again = {one.domain[0]: one for one in take(database, later, owner="node:2")}
+    assert again.keys() == {"b", "c", "d", "e"}
+    with database.write() as connection:
+        connection.execute(
+            update(deliveries).where(deliveries.c.id == again["e"].id).values(lease_owner="other:1")
+        )
+        keys = [one.id for one in again.values()]
+        out = settle_delivered(connection, keys, "node:2")
+    assert out == {again["b"].id, again["c"].id}
+    with database.read() as connection:
+        assert {row.domain[0] for row in listing(connection, 10)} == {"d", "e"}
+
+
+def test_nothing_is_settled_where_nothing_is_ours(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    (taken,) = take(database)
+    with database.write() as connection:
+        assert settle_delivered(connection, [taken.id], "other:1") == set()
+
+
+def test_a_lease_that_was_not_used_counts_for_nothing(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    (taken,) = take(database)
+    for owner, found in (("other:1", 0), ("node:1", 1)):
+        with database.write() as connection:
+            give_back(connection, [taken.id], owner=owner, now=NOW)
+        assert len(again := take(database)) == found
+    assert again[0].attempts == 1

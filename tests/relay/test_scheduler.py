@@ -144,3 +144,12 @@ def test_each_goes_once_within_every_bound(
         for due in set(dues) - set(picked):
             full = by_domain[due.domain] >= places
             assert full or (due.traffic is BULK and bulk >= bulk_room)
+
+
+def test_what_is_known_for_a_destination_is_counted_by_class() -> None:
+    scheduler = knowing(some(3, "x"), some(2, "y", traffic=BULK), some(4, "x", domain="c"))
+    stock = [scheduler.stock(traffic, domain) for traffic in Traffic for domain in "bcd"]
+    assert stock == [3, 4, 0, 2, 0, 0]
+    scheduler.forget(lambda due: due.domain == "c")
+    take(scheduler, 2)
+    assert [scheduler.stock(PERSON, domain) for domain in "bc"] == [1, 0]

@@ -203,9 +203,17 @@ class Daemon:
 
 
 def lay_out(
-    folder: Path, name: str, routes: Mapping[str, str] | None = None, *, workers: int = 1
+    folder: Path,
+    name: str,
+    routes: Mapping[str, str] | None = None,
+    *,
+    workers: int = 1,
+    white_list: bytes | None = None,
 ) -> Daemon:
-    """Install operator `name` (a, b or c) in a folder, with its domain's four mailboxes."""
+    """Install operator `name` (a, b or c) in a folder, with its domain's four mailboxes.
+
+    The federation's white list is in force unless another is given.
+    """
     endpoint, admin = free_endpoint(), free_endpoint()
     plan = Installation(
         folder,
@@ -217,7 +225,8 @@ def lay_out(
         routes=routes,
     )
     space = federation()
-    config = install(plan, space.space, space.operators[name], space.white_list)
+    listed = space.white_list if white_list is None else white_list
+    config = install(plan, space.space, space.operators[name], listed)
     return Daemon(config, endpoint, admin)
 
 

@@ -65,10 +65,20 @@ class Handing:
 
     @asynccontextmanager
     async def peers(
-        self, *, idle_seconds: float = 60, max_messages: int = 100, **seconds: float
+        self,
+        *,
+        idle_seconds: float = 60,
+        max_messages: int = 100,
+        max_idle: int = 300,
+        **seconds: float,
     ) -> AsyncIterator[Peers]:
         """Connections that are ended with the test."""
-        made = Peers(self.terms(**seconds), idle_seconds=idle_seconds, max_messages=max_messages)
+        made = Peers(
+            self.terms(**seconds),
+            idle_seconds=idle_seconds,
+            max_messages=max_messages,
+            max_idle=max_idle,
+        )
         try:
             yield made
         finally:
