@@ -18,6 +18,7 @@ import structlog
 
 from tests.crash.campaign import (
     Scale,
+    delivery,
     lines,
     on_postgresql,
     on_sqlite,
@@ -27,7 +28,7 @@ from tests.crash.campaign import (
 from tests.crash.kills import Row
 from tests.support.faults import missing
 
-PARTS = ("sqlite", "postgresql", "power", "failures")
+PARTS = ("sqlite", "postgresql", "delivery", "power", "failures")
 
 
 def _options() -> argparse.Namespace:
@@ -50,6 +51,7 @@ def main() -> int:
     parts: dict[str, Callable[[], Iterator[Row]]] = {
         "sqlite": lambda: on_sqlite(folder / "sqlite", given.seed, scale),
         "postgresql": lambda: on_postgresql(folder / "postgresql", given.seed, scale),
+        "delivery": lambda: delivery(folder / "delivery", given.seed, scale),
         "power": lambda: power(folder / "power", given.seed, given.acknowledged, given.moments),
         "failures": lambda: power_after_failures(
             folder / "failures", given.seed, given.acknowledged, given.moments // 2

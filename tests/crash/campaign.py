@@ -6,13 +6,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
-from mailstore.steps import STEPS
-from tests.crash import kills
+from mailstore.steps import DELIVERY_STEPS, STEPS
+from tests.crash import couriers, kills
 from tests.crash.kills import Row
 from tests.crash.power import KEEPS, Recorded, cut, everything, record
 from tests.crash.recording import Event
 from tests.crash.site import postgres, site
 from tests.crash.verdict import Verdict
+from tests.support.object_server import object_server_running
 
 _HEADER: Final = ("killed", "at", "kills", "acknowledged", "found", "lost", "doubled", "unanswered")
 
@@ -27,6 +28,13 @@ class Scale:
     daemon_step: int = 3
     worker_step: int = 6
     postgres_step: int = 2
+    courier: int = 15
+    sender: int = 10
+    courier_step: int = 3
+    sender_step: int = 2
+    postgres_out: int = 10
+    postgres_out_step: int = 1
+    machines: int = 6
 
     def times(self, count: int) -> "Scale":
         """So many times as many."""
@@ -51,6 +59,27 @@ def on_postgresql(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
         for step in STEPS:
             yield kills.postgres_at_step(here, database, step, scale.postgres_step)
         yield Row("nothing", "at the end", 0, Verdict(problems=here.leave()))
+
+
+def delivery(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
+    """What delivers, on SQLite and PostgreSQL, and on two machines."""
+    with couriers.sender(folder / "sqlite", f"{seed} out") as box:
+        yield couriers.courier_at_random(box, scale.courier)
+        yield couriers.daemon_at_random(box, scale.sender)
+    with couriers.sender(folder / "steps", f"{seed} steps", concurrency=1) as box:
+        for step in DELIVERY_STEPS:
+            yield couriers.courier_at_step(box, step, scale.courier_step)
+            yield couriers.daemon_at_step(box, step, scale.sender_step)
+    with postgres() as database, couriers.sender(folder / "pg", f"{seed} pg", database) as box:
+        yield couriers.postgres_at_random(box, database, scale.postgres_out)
+        for step in DELIVERY_STEPS:
+            yield couriers.postgres_at_step(box, database, step, scale.postgres_out_step)
+    with (
+        postgres() as database,
+        object_server_running() as bucket,
+        couriers.senders(folder / "two", f"{seed} two", database, bucket) as (box, other),
+    ):
+        yield couriers.one_machine_of_two(box, other, scale.machines)
 
 
 def _no_bodies(event: Event) -> bool:

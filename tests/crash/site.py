@@ -137,14 +137,7 @@ class Site:
         with self.daemon.store() as store:
             now = judge(store, list(self.ledger.sendings), set() if again else self.whole)
         before, self.found = self.found, now
-        return Verdict(
-            now.acknowledged - before.acknowledged,
-            now.found - before.found,
-            now.lost - before.lost,
-            now.doubled - before.doubled,
-            now.unanswered - before.unanswered,
-            [one for one in now.problems if one not in before.problems],
-        )
+        return now.beyond(before)
 
     def leave(self) -> list[str]:
         """Stop the daemon where it runs, and say what is wrong with what it leaves."""
@@ -166,7 +159,7 @@ def site(folder: Path, seed: str, *, workers: int = 2, database: str = "") -> It
     """An operator of that many workers, not yet started; ended with the test."""
     daemon = lay_out(folder, "a", workers=workers)
     if database:
-        _move(daemon, database)
+        move(daemon, database)
     try:
         yield Site(daemon, seed)
     finally:
@@ -174,7 +167,7 @@ def site(folder: Path, seed: str, *, workers: int = 2, database: str = "") -> It
             daemon.kill()
 
 
-def _move(daemon: Daemon, database: str) -> None:
+def move(daemon: Daemon, database: str) -> None:
     """Let its database be another one, made for it."""
     text = daemon.config.read_text()
     line = f'directory = "data"\ndatabase = "{database}"'

@@ -39,6 +39,17 @@ class Verdict:
         self.unanswered += other.unanswered
         self.problems += other.problems
 
+    def beyond(self, before: "Verdict") -> "Verdict":
+        """What it says that one before it did not."""
+        return Verdict(
+            self.acknowledged - before.acknowledged,
+            self.found - before.found,
+            self.lost - before.lost,
+            self.doubled - before.doubled,
+            self.unanswered - before.unanswered,
+            [one for one in self.problems if one not in before.problems],
+        )
+
 
 def _rows(store: Store) -> dict[str, _Key]:
     """Blob and recipients of every message, by id."""

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -38,9 +38,15 @@ def keep_in_bucket(daemon: Daemon, place: Place, database: str = "", *keys: str)
     daemon.config.write_text(text.replace('directory = "data"', "\n".join(lines)))
 
 
-def lay_out_machines(folder: Path, place: Place, database: str, *keys: str) -> Sequence[Daemon]:
+def lay_out_machines(
+    folder: Path,
+    place: Place,
+    database: str,
+    *keys: str,
+    routes: Mapping[str, str] | None = None,
+) -> Sequence[Daemon]:
     """Operator a on two machines; the database has the schema, and no row."""
-    machines = [lay_out(folder / number, "a") for number in ("one", "two")]
+    machines = [lay_out(folder / number, "a", routes) for number in ("one", "two")]
     for machine in machines:
         keep_in_bucket(machine, place, database, *keys)
     # What one machine encrypts the other reads.

@@ -1,0 +1,206 @@
+"""Mail of operator a on its way out while things are killed, held against what its peers have.
+
+Every message queued reaches all its recipients, with its octets and under its ids.  A peer has a
+second copy of one only where a kill came between its `250` and our commit, which is what `killed`
+looks for after each.  Who asked to be told is told once of each recipient.
+"""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Final
+
+from sqlalchemy import func, select
+
+from mailstore.schema import messages
+from mssante_operator.settings import load
+from mssante_operator.submitting import open_submitter
+from relay.acceptance import Store
+from relay.address import parse_address
+from relay.errors import StoreDeferred
+from relay.parameters import MailParameters, Notify, RcptParameters
+from relay.queue_schema import deliveries
+from relay.submission import Submitter
+from tests.crash.receiver import NOBODY, Receiver
+from tests.crash.site import PATIENCE
+from tests.crash.verdict import Verdict
+from tests.support.daemon import Daemon
+from tests.support.reports import read_report
+from tests.support.waiting import until_now
+
+PERSON: Final = "claire.martin@a.mssante.fr"
+PROGRAM: Final = "noreply-biologie@a.mssante.fr"
+SIZES: Final = (2_000, 2_000, 20_000, 90_000, 400_000)
+_LINE: Final = b"0123456789" * 7 + b"abcdef\r\n"
+_Delivery = tuple[str, str]  # a message's id and the domain it goes to
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A message that was queued, as its peers must have it."""
+
+    id: str
+    blob: str
+    recipients: Mapping[str, tuple[str, ...]]  # who takes it, by domain
+    told: frozenset[str]  # recipients of whom its sender hears
+
+
+@dataclass
+class Outbox:
+    """What was queued, and what `killed` has found: copies that a peer had before our commit."""
+
+    daemon: Daemon
+    receivers: Sequence[Receiver]
+    submitter: Submitter
+    chance: random.Random
+    posted: list[Posted] = field(default_factory=list)
+    uncommitted: dict[_Delivery, int] = field(default_factory=dict)
+    found: Verdict = field(default_factory=Verdict)
+
+    def post(self, count: int) -> None:
+        """Queue so many messages, of people and programs, to one operator or several."""
+        goal = len(self.posted) + count
+        while len(self.posted) < goal:
+            # A database that was killed has ended our connections, too: they are made anew.
+            with suppress(StoreDeferred):
+                self.posted.append(self._post())
+
+    def _post(self) -> Posted:
+        sender = self.chance.choice([PERSON, PERSON, PROGRAM])
+        asks = sender == PERSON and self.chance.random() < 0.4
+        domains = self.chance.sample(
+            [one.domain for one in self.receivers], self.chance.choice([1, 2])
+        )
+        taken = {
+            domain: tuple(f"dr.{n}@{domain}" for n in range(self.chance.choice([1, 1, 3])))
+            for domain in domains
+        }
+        refused = [f"{NOBODY}{domains[0]}"] if self.chance.random() < 0.1 else []
+        everybody = [*(one for some in taken.values() for one in some), *refused]
+        mark = self.chance.randbytes(16).hex()
+        head = f"From: <{sender}>\r\nMessage-ID: <{mark}@a.mssante.fr>\r\nSubject: [FIN]\r\n\r\n"
+        body = head.encode() + _LINE * (self.chance.choice(SIZES) // len(_LINE))
+        asked = (
+            RcptParameters(notify=frozenset({Notify.SUCCESS, Notify.FAILURE}))
+            if asks
+            else RcptParameters()
+        )
+        accepted = self.submitter.submit(
+            BytesIO(body),
+            parse_address(sender),
+            [parse_address(one) for one in everybody],
+            parameters=MailParameters(envid=mark),
+            asked={parse_address(one): asked for one in everybody},
+        )
+        return Posted(
+            accepted.id,
+            hashlib.sha256(accepted.trace + body).hexdigest(),
+            taken,
+            frozenset(f"{mark} {one}" for one in (everybody if asks else refused)),
+        )
+
+    def copies(self) -> Counter[_Delivery]:
+        """How often each message was acknowledged by each domain's peer."""
+        return Counter(
+            (receipt.queue_id, one.domain) for one in self.receivers for receipt in one.receipts
+        )
+
+    def arrivals(self, count: int) -> None:
+        """Wait for so many more acknowledgements, or until nothing is left to send."""
+        goal = self.copies().total() + count
+        with self.daemon.store() as store:
+            until_now(lambda: self.copies().total() >= goal or not waiting(store), PATIENCE)
+
+    def killed(self) -> None:
+        """Note which deliveries a peer has and the queue still has, once the killed are dead."""
+        for one in self.receivers:
+            one.quiet()
+        copies = self.copies()
+        with self.daemon.store() as store:
+            for delivery in queued(store):
+                if copies[delivery]:
+                    self.uncommitted[delivery] = copies[delivery]
+
+    def drained(self, patience: float = PATIENCE) -> None:
+        """Wait until nothing waits any more."""
+        with self.daemon.store() as store:
+            until_now(lambda: not waiting(store), patience)
+
+    def judge(self) -> Verdict:
+        """What there is to say beyond what was said before; nothing waits any more."""
+        before, self.found = self.found, self._judge()
+        return self.found.beyond(before)
+
+    def _judge(self) -> Verdict:
+        """Hold all that was posted against all that came."""
+        verdict, copies = Verdict(), self.copies()
+        right = {
+            (one.id, domain, one.blob, tuple(sorted(who)))
+            for one in self.posted
+            for domain, who in one.recipients.items()
+        }
+        for peer in self.receivers:
+            verdict.problems += [
+                f"{receipt.queue_id}: {peer.domain} has what nobody sent, or to others"
+                for receipt in peer.receipts
+                if (receipt.queue_id, peer.domain, receipt.blob, receipt.recipients) not in right
+            ]
+        for key, domain, *_ in right:
+            found, allowed = copies[key, domain], 1 + self.uncommitted.get((key, domain), 0)
+            verdict.acknowledged += 1
+            verdict.found += found > 0
+            verdict.lost += not found
+            verdict.doubled += max(found - 1, 0)
+            if not 1 <= found <= allowed:
+                verdict.problems.append(f"{key}: {domain} has it {found} times of {allowed}")
+        verdict.problems += self._unreported()
+        with self.daemon.store() as store:
+            verdict.problems += leases(store)
+        return verdict
+
+    def _unreported(self) -> Iterator[str]:
+        """Recipients of whom their senders were not told once."""
+        told: Counter[str] = Counter()
+        for entry in self.daemon.entries(PERSON) + self.daemon.entries(PROGRAM):
+            report = read_report(self.daemon.body(entry))
+            mark = report.message["Original-Envelope-Id"]
+            told.update(
+                f"{mark} {one['Final-Recipient'].split(';')[1].strip()}"
+                for one in report.recipients
+            )
+        due = Counter(one for posted in self.posted for one in posted.told)
+        for one in (told - due) + (due - told):
+            yield f"{one}: reported {told[one]} times, to be reported {due[one]}"
+
+
+def queued(store: Store) -> set[_Delivery]:
+    """What waits in the queue."""
+    d = deliveries.c
+    with store.database.read() as connection:
+        found = connection.execute(select(d.message_id, d.domain).where(d.state == "waiting"))
+        return {(row.message_id, row.domain) for row in found}
+
+
+def waiting(store: Store) -> int:
+    """How many deliveries wait."""
+    return len(queued(store))
+
+
+def leases(store: Store) -> list[str]:
+    """Deliveries that somebody still has."""
+    d = deliveries.c
+    with store.database.read() as connection:
+        held = connection.scalar(select(func.count()).where(d.lease_owner.is_not(None)))
+        assert connection.scalar(select(func.count()).select_from(messages))
+    return [f"{held} deliveries are leased still"] if held else []
+
+
+@contextmanager
+def outbox(daemon: Daemon, receivers: Sequence[Receiver], seed: str) -> Iterator[Outbox]:
+    """The outbox of an operator that is laid out, and its database ready."""
+    with open_submitter(load(daemon.config)) as submitter:
+        yield Outbox(daemon, receivers, submitter, random.Random(seed))

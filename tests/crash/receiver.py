@@ -1,0 +1,115 @@
+"""A peer operator that takes what comes, and keeps a record of every message it acknowledged.
+
+It runs beside whatever is killed, in a thread: what it knows, nobody can lose.
+"""
+
+import hashlib
+import logging
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from mssante_operator.bootstrap import write_identity
+from tests.support.daemon import federation, free_endpoint
+from tests.support.waiting import until_now
+
+NOBODY: Final = "nobody@"  # whom no peer has
+_QUEUE_ID: Final = re.compile(rb"\sid ([0-9a-f]{32})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A message whose `250` went out, or was about to; `blob` is the SHA-256 of its octets."""
+
+    queue_id: str
+    blob: str
+    recipients: tuple[str, ...]
+
+
+@dataclass
+class Receiver:
+    """What one operator has received, and who speaks to it now."""
+
+    domain: str
+    endpoint: str = field(default_factory=free_endpoint)
+    receipts: list[Receipt] = field(default_factory=list)
+    conversations: int = 0
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _: list[str]
+    ) -> str:
+        """Take everybody but one."""
+        if address.startswith(NOBODY):
+            return "550 5.1.1 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 ok"
+
+    async def handle_DATA(  # noqa: N802 - aiosmtpd's
+        self, _server: SMTP, _session: Session, envelope: Envelope
+    ) -> str:
+        """Note it, then acknowledge."""
+        content = envelope.original_content or b""
+        found = _QUEUE_ID.search(content)
+        key = found[1].decode() if found else ""
+        blob = hashlib.sha256(content).hexdigest()
+        self.receipts.append(Receipt(key, blob, tuple(sorted(envelope.rcpt_tos))))
+        return "250 2.0.0 taken"
+
+    def quiet(self) -> None:
+        """Wait until nobody speaks to it, and all that was sent in full is noted."""
+        until_now(lambda: self.conversations == 0)
+
+
+class _Conversation(SMTP):
+    """Counts itself with its receiver."""
+
+    def connection_made(self, transport: object) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]  # of two kinds, by STARTTLS
+        if not self._counted:
+            self._counted = True
+            self.event_handler.conversations += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self.event_handler.conversations -= 1
+
+    _counted = False
+
+
+class _Server(Controller):
+    """Serves conversations under TLS with a client's certificate."""
+
+    tls: ssl.SSLContext
+
+    def factory(self) -> SMTP:
+        return _Conversation(
+            self.handler, tls_context=self.tls, require_starttls=True, data_size_limit=None
+        )
+
+
+@contextmanager
+def receiver(folder: Path, name: str) -> Iterator[Receiver]:
+    """Operator `name` of the federation (b or c), listening on loopback."""
+    space, operator = federation().space, federation().operators[name]
+    write_identity(operator, space.hierarchy, folder, name)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    tls.load_verify_locations(cadata=space.hierarchy.root.certificate_pem.decode("ascii"))
+    tls.verify_mode = ssl.CERT_REQUIRED
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # what is cut off is no news
+    made = Receiver(f"{name}.mssante.fr")
+    host, _, port = made.endpoint.rpartition(":")
+    server = _Server(made, hostname=host, port=int(port), ready_timeout=20)
+    server.tls = tls
+    server.start()
+    try:
+        yield made
+    finally:
+        server.stop()
