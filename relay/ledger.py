@@ -139,13 +139,15 @@ class Batch:
 class Written:
     """The states of the settled deliveries, None for a lapsed lease; what was taken on.
 
-    `sealed` has the small bodies of that by name (`mailstore.bodies`).
+    `sealed` has the small bodies of that by name (`mailstore.bodies`); `queued` says that reports
+    for other operators' senders came into the queue.
     """
 
     states: Sequence[State | None] = ()
     claims: Sequence[Claim] = ()
     over: Sequence[Claim] = ()
     sealed: Mapping[str, bytes] = field(default_factory=dict)
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,12 @@ class Ledger:
         over = []
         if batch.over:
             over = seize(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
-        return Written(states, claims, over)
+        told = [
+            batch.reports[one.claim.id][0]
+            for one, state in zip(batch.endings, states, strict=True)
+            if state is not None and one.claim.id in batch.reports
+        ]
+        return Written(states, claims, over, queued=any(one.remote for one in told))
 
     def _conclude_all(self, connection: Connection, batch: Batch) -> set[int]:
         """Record at once the endings that are all of one kind: delivered, and nobody to tell."""
