@@ -31,7 +31,7 @@ lint: .venv/dev.stamp ## Check format, style, types and layers
 	$(BIN)/mypy -p relay -p whitelist -p mailstore -p mssante_operator -p tests -p tools
 	PYTHONPATH=.venv/typing $(BIN)/lint-imports --no-cache --no-logo
 
-bench: .venv/dev.stamp ## Measure the white list, and mail in beside Postfix (SMTPLOAD=program, ARGS="--help")
+bench: .venv/dev.stamp ## Measure the white list, and mail in and out beside Postfix (SMTPLOAD=program, ARGS="--help")
 	$(BIN)/python -m tests.bench_whitelist
 	$(BIN)/python -m tests.bench $(ARGS)
 

@@ -28,7 +28,8 @@ from typing import Final
 
 from mailstore.turn import NoTurn, Turn
 
-EVERY: Final = 64  # write transactions of a process between two checkpoints
+EVERY: Final = 64  # write transactions of a process between two checkpoints, at most
+ROWS: Final = 8_000  # rows that these may have changed: a few may fill the log as well as many
 
 _SQLITE_IOERR_FSYNC: Final = 1034  # https://www.sqlite.org/rescode.html
 _SQLITE_IOERR_DIR_FSYNC: Final = 1290
@@ -68,15 +69,20 @@ class Checkpoints:
         self._turn = turn
         self._panic = panic
         self._left = EVERY
+        self._rows = 0  # changed by the process when the last one was begun
         self._thread: ThreadPoolExecutor | None = None
         self._running: Future[None] | None = None
 
-    def written(self) -> None:
-        """Note a write transaction, and begin a checkpoint where it is time and none is made."""
+    def written(self, rows: int) -> None:
+        """Note a write transaction, and begin a checkpoint where it is time and none is made.
+
+        `rows` is how many the process has changed in all.
+        """
         self._left -= 1
-        if self._left > 0 or (self._running is not None and not self._running.done()):
+        due = self._left <= 0 or rows - self._rows >= ROWS
+        if not due or (self._running is not None and not self._running.done()):
             return
-        self._left = EVERY
+        self._left, self._rows = EVERY, rows
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._running = self._thread.submit(self._make)

@@ -14,6 +14,7 @@ from mailstore.dialect import (
     checkpoints_of,
     create_engines,
     parse_url,
+    rows_changed,
     turn_of,
     unavailable_if_unwell,
 )
@@ -48,8 +49,9 @@ class Database:
         """
         with self._turn.taken(), unavailable_if_unwell(), self._writer.begin() as connection:
             yield connection
+            rows = rows_changed(connection)
         if self._checkpoints is not None:
-            self._checkpoints.written()
+            self._checkpoints.written(rows)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -120,6 +120,12 @@ def checkpoints_of(url: URL, reader: Engine, turn: Turn | NoTurn) -> Checkpoints
     return Checkpoints(Path(str(url.database)), lend, turn)
 
 
+def rows_changed(connection: Connection) -> int:
+    """How many rows the connection has changed since it was made, where SQLite counts them."""
+    driver = connection.connection.driver_connection
+    return driver.total_changes if isinstance(driver, sqlite3.Connection) else 0
+
+
 def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     _create_private_file(Path(str(url.database)))
 

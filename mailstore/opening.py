@@ -105,6 +105,17 @@ class Content(io.RawIOBase):
         self._ready = self._ready[taken:]
         return taken
 
+    def readall(self) -> bytes:
+        """The rest of the content, without a copy of each piece. Raises as `readinto`."""
+        pieces = [bytes(self._ready)]
+        self._ready = memoryview(b"")
+        try:
+            while self._left:
+                pieces.append(self._next())
+        except BlobDamaged as error:
+            raise BlobDamaged(f"{self._name}{error}") from error
+        return b"".join(pieces)
+
     def close(self) -> None:
         """Close the file too."""
         self._file.close()

@@ -16,7 +16,6 @@ import asyncio
 import random
 import ssl
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,7 +34,6 @@ from relay.delivery_events import DeliveryEvents
 from relay.destination import WindowPolicy
 from relay.ending import Ending, ending
 from relay.errors import AttemptFailed
-from relay.feeding import Feeding
 from relay.gate import Gate
 from relay.handing import Handing, Progress
 from relay.ids import RANDOM_OCTETS, new_id
@@ -43,11 +41,11 @@ from relay.journal import Journal, mask
 from relay.ledger import Batch, Glance, Ledger, glance
 from relay.operator_labels import OTHER
 from relay.perimeter import Perimeter
+from relay.picking import Picking
 from relay.queue import Claim, Outcome, State, Traffic
 from relay.queue_due import Due
 from relay.retry import RetryPolicy
 from relay.route import NoRoute, Router
-from relay.scheduler import MOST, Scheduler
 from relay.settling import Settling
 from relay.sweeping import Sweeper
 from relay.telling import Teller
@@ -112,8 +110,7 @@ class Courier:
         )
         self._hand_over = hand_over or self._handing.deliver
         self._congestion = Congestion(settings.windows, services.randomness)
-        self._scheduler = Scheduler()
-        self._feeding = Feeding()
+        self._picking = Picking(self._congestion, settings.concurrency, services.clock)
         self._gate = Gate(self._width)
         teller = Teller(
             services.store,
@@ -216,48 +213,26 @@ class Courier:
         polls = time.monotonic() - self._polled >= self._settings.poll
         if polls:
             self._polled = time.monotonic()
-            self._feeding.begin()
-        picked: list[Due] = [] if polls or self._woken else self._take([])
-        if polls or self._woken or (len(picked) < self._room and not self._feeding.rests):
+            self._picking.feeding.begin()
+        picked: list[Due] = [] if polls or self._woken else self._picking.take([], self._room)
+        if polls or self._woken or (len(picked) < self._room and not self._picking.feeding.rests):
             await self._look(around=polls or self._woken)
-            picked = self._take(picked)
-            if not self._feeding.rests and len(picked) < self._room:
+            picked = self._picking.take(picked, self._room)
+            if not self._picking.feeding.rests and len(picked) < self._room:
                 self._wake.set()
-        return self._take(picked, ahead=True)
+        return self._picking.take(picked, self._room, ahead=True)
 
     @property
     def _room(self) -> int:
         return self._settings.concurrency - len(self._attempts)
-
-    def _take(self, picked: list[Due], *, ahead: bool = False) -> list[Due]:
-        """What is picked, and what else to take on of that which is known."""
-        now, used = self._services.clock(), Counter(due.domain for due in picked)
-        bulk = self._congestion.bulk + sum(due.traffic is Traffic.BULK for due in picked)
-
-        def places(due: Due) -> int:
-            free = self._congestion.places(due.domain, due.traffic, now, ahead=ahead)
-            return free - used[due.domain]
-
-        most = max(self._settings.concurrency * 3 // 4, 1) - bulk
-        return picked + self._scheduler.take(self._room - len(picked), most, places)
 
     def _width(self, domain: str, traffic: Traffic) -> int:
         return self._congestion.width(domain, traffic, self._services.clock())
 
     async def _look(self, *, around: bool) -> None:
         self._woken = False
-        now = self._services.clock()
-
-        def open_now(traffic: Traffic, domain: str) -> bool:
-            return self._congestion.places(domain, traffic, now, ahead=True) > 0
-
-        round_due = self._feeding.due
-
-        def wanted(traffic: Traffic, domain: str) -> bool:
-            places = self._congestion.places(domain, traffic, now, ahead=True)
-            return places > self._scheduler.stock(traffic, domain)
-
-        visits = self._feeding.visits(wanted)
+        now, round_due = self._services.clock(), self._picking.feeding.due
+        visits = self._picking.visits()
 
         def read() -> Glance:
             with self._services.store.database.read() as connection:
@@ -266,16 +241,7 @@ class Courier:
         seen = await asyncio.to_thread(read)
         if seen.known is not None:
             self._congestion.adopt(seen.known)
-        if len(self._scheduler) > MOST // 2:
-            self._scheduler.forget(lambda due: not open_now(due.traffic, due.domain))
-        news = self._scheduler.offer(due for due in seen.found if open_now(due.traffic, due.domain))
-        # Also for what is busy: a place may be free before mail that has just come is seen again.
-        self._scheduler.offer(
-            due for due in seen.newest if not self._congestion.barred(due.domain, now)
-        )
-        for visit, last in seen.visited.items():
-            self._feeding.visited(visit, last)
-        self._feeding.learned(seen.lanes, news)
+        self._picking.learn(seen)
 
     async def _write(self, picked: Sequence[Due]) -> None:
         """Write what is to be written, and begin what was taken on."""
@@ -291,11 +257,18 @@ class Courier:
         )
         if not batch:
             return
-        written = await asyncio.to_thread(self._settling.commit, batch)
+        try:
+            written = await asyncio.to_thread(self._settling.commit, batch)
+        except StoreUnavailable:
+            # It may be committed, and only we not have heard: then those are leased, and not tried.
+            self._unused += batch.keys
+            raise
         del self._endings[: len(endings)]
         del self._unused[: len(batch.unused)]
         self._congestion.written(health)
         self._watchdog.renewed(renewals)
+        if written.queued:
+            self._new_mail()
         for one, state in zip(endings, written.states, strict=True):
             self._events.tell(one, state, written.reports.get(one.claim.id))
         for taken in written.claims:
@@ -317,7 +290,7 @@ class Courier:
     def _ended(self, task: asyncio.Task[None], taken: Claim) -> None:
         self._attempts.discard(task)
         self._congestion.ended(taken)
-        self._feeding.freed(taken.domain)
+        self._picking.feeding.freed(taken.domain)
         self._wake.set()
 
     async def _attempt(self, watched: Watched) -> None:

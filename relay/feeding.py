@@ -44,7 +44,7 @@ class Feeding:
 
     def begin(self) -> None:
         """Let a round begin, if none is under way."""
-        self.due = not self._round
+        self.due = self.due or not self._round
 
     def visits(self, wanted: Callable[[Traffic, str], bool]) -> list[Visit]:
         """The next destinations of the round, those that are not wanted passed over."""

@@ -145,9 +145,9 @@ class ChunkChecker:
 
     def feed(self, octets: bytes) -> bytes:
         """Take the next octets of the message; a CR at their end is held back for its LF."""
-        data = self._held + octets
+        data = self._held + octets if self._held else octets
         self._held = b"\r" if data.endswith(b"\r") else b""
-        return self._checked(data[: len(data) - len(self._held)])
+        return self._checked(data[:-1] if self._held else data)
 
     def finish(self) -> bytes:
         """What was held back at the end of the message: nothing, or a bare CR."""
@@ -171,7 +171,8 @@ class DotStuffer:
         data = self._held + chunk
         keep = next((n for n in (2, 1) if data.endswith(b"\r\n"[:n])), 0)
         out, self._held = data[: len(data) - keep], data[len(data) - keep :]
-        return self._without_imagined(out.replace(b"\r\n.", b"\r\n.."))
+        # An attachment's lines have no dots, which is seen at once.
+        return self._without_imagined(out.replace(b"\r\n.", b"\r\n..") if b"." in out else out)
 
     def finish(self) -> bytes:
         """The rest, with the line end that the terminating dot needs before it."""

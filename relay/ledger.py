@@ -114,8 +114,9 @@ class Batch:
 class Written:
     """The states of the settled deliveries, None for a lapsed lease; what was taken on.
 
-    `reports` are those that were kept, by the numbers of their deliveries.
-    `sealed` has the small bodies of that by name (`mailstore.bodies`).
+    `reports` are those that were kept, by the numbers of their deliveries; `sealed` has the small
+    bodies of what was taken on by name (`mailstore.bodies`); `queued` says that reports for other
+    operators' senders came into the queue.
     """
 
     states: Sequence[State | None] = ()
@@ -123,6 +124,7 @@ class Written:
     claims: Sequence[Claim] = ()
     over: Sequence[Claim] = ()
     sealed: Mapping[str, bytes] = field(default_factory=dict)
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,8 @@ class Ledger:
             over = seize(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
         settled = {e.claim.id for e, s in zip(batch.endings, states, strict=True) if s is not None}
         reports = {key: report for key, report in batch.reports.items() if key in settled}
-        return Written(states, reports, claims, over)
+        queued = any(report[0].remote for report in reports.values())
+        return Written(states, reports, claims, over, queued=queued)
 
     def _conclude_all(self, connection: Connection, batch: Batch) -> set[int]:
         """Record at once the endings that are all of one kind: delivered, and nobody to tell."""

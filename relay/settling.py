@@ -59,7 +59,8 @@ class Settling:
             rest = self.ledger.write(connection, replace(batch, endings=()), now)
         states = [state for one in alone for state in one.states]
         reports = {key: report for one in alone for key, report in one.reports.items()}
-        return replace(rest, states=states, reports=reports)
+        queued = rest.queued or any(one.queued for one in alone)
+        return replace(rest, states=states, reports=reports, queued=queued)
 
     def _commit_alone(self, one: Ending, reports: Mapping[int, Report], now: datetime) -> Written:
         # Should it be the report that is refused, what became of the mail is recorded without it.

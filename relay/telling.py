@@ -81,8 +81,8 @@ class Teller:
     def keep(self, connection: Connection, reports: Sequence[Report], now: datetime) -> None:
         """Make reports messages, inside the caller's transaction.
 
-        One for another operator is queued; where the database cannot say so (`relay.wakeup`),
-        couriers find it when they look.
+        One for another operator is queued; the courier that wrote it looks at once, others, where
+        the database cannot tell them (`relay.wakeup`), when they do.
         """
         _, held = insert_rows(self.store, connection, reports, now)
         record_held(held, self.record)

@@ -1,4 +1,4 @@
-"""How fast mail comes in, beside Postfix under the same load on the same machine (`make bench`).
+"""How fast mail comes in and goes out, beside Postfix on the same machine (`make bench`).
 
 Real daemons, real mutual TLS, every message synced and counted in its mailbox.  The load is made by
 the program that SMTPLOAD names (its source if that ends in .c), else by a Python one, which takes

@@ -19,7 +19,7 @@ from typing import Final
 
 from mailstore.bodies import Prepared
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_mailbox
+from mailstore.mailboxes import add_domain, add_mailbox
 from mailstore.messages import Message, NewMessage, store_messages
 from mssante_operator import runtime
 from mssante_operator.settings import load
@@ -29,9 +29,9 @@ from relay.address import parse_address
 from relay.queue import QueueItem, enqueue
 from relay.submission import Submitter
 from tests.bench_rows import Bench, Goal, Row
-from tests.bench_sides import log_as_json
+from tests.bench_sides import log_as_json, postgresql, use_database
 from tests.bench_sink import Sink, sink
-from tests.bench_usage import pss_megabytes, sqlite_octets, tree
+from tests.bench_usage import database_octets, pss_megabytes, tree
 from tests.support.daemon import Daemon, federation, free_endpoint, lay_out, served
 
 DESTINATIONS: Final = 400
@@ -110,7 +110,7 @@ def fill(store: Store, recipients: int) -> None:
 
 
 @contextmanager
-def _installed(peer: Sink) -> Iterator[Daemon]:
+def _installed(peer: Sink, url: str) -> Iterator[Daemon]:
     nobody, known = free_endpoint(), federation()
     endpoints = {domain(n): peer.endpoint(at) for at, n in enumerate(living())}
     routes = {domain(n): endpoints.get(domain(n), nobody) for n in range(DESTINATIONS)}
@@ -119,6 +119,10 @@ def _installed(peer: Sink) -> Iterator[Daemon]:
     with TemporaryDirectory(prefix="mssante-bench-", ignore_cleanup_errors=True) as folder:
         daemon = lay_out(Path(folder) / "a", "a", routes, white_list=listed)
         log_as_json(daemon)
+        if url:
+            use_database(daemon, url)
+            with daemon.store() as store, store.database.write() as connection:
+                add_domain(connection, "a.mssante.fr", now=runtime.clock())
         yield daemon
 
 
@@ -127,7 +131,6 @@ class _Watch:
 
     def __init__(self, daemon: Daemon, peer: Sink, submitter: Submitter, seen: Seen) -> None:
         self._daemon, self._peer, self._submitter, self.seen = daemon, peer, submitter, seen
-        self._database = daemon.folder / "data" / "mssante.db"
         self._to = cycle(living())
         self._sampled = self._wrote = 0.0
         self._under_way: float | None = None
@@ -164,7 +167,7 @@ class _Watch:
         if now - self._sampled < _SAMPLE:
             return
         self._sampled = now
-        self.seen.database.append(sqlite_octets(self._database))
+        self.seen.database.append(database_octets(self._submitter.store.database))
         self.seen.courier.append(pss_megabytes(self._daemon.processes("courier")))
         assert self._daemon.process is not None
         self.seen.daemon.append(pss_megabytes(tree(self._daemon.process.pid)))
@@ -172,24 +175,32 @@ class _Watch:
 
 def backlog(bench: Bench) -> list[Row]:
     """A backlog for 400 destinations, a quarter of them dead."""
+    rows = _drained(bench, "SQLite", "")
+    if bench.scale.window is None:
+        with postgresql() as url:
+            rows += _drained(bench, "PostgreSQL", url)
+    return rows
+
+
+def _drained(bench: Bench, name: str, url: str) -> list[Row]:
     queued, seen = bench.scale.queued, Seen()
     with ExitStack() as running:
         peer = running.enter_context(sink(addresses=len(living())))
-        daemon = running.enter_context(_installed(peer))
-        bench.progress(f"backlog: filling, {queued} recipients")
+        daemon = running.enter_context(_installed(peer, url))
+        bench.progress(f"backlog: filling {name}, {queued} recipients")
         with daemon.store() as store:
             with store.database.write() as connection:
                 holder = Identifier(IdentifierKind.RPPS, "10000001916")
                 now = runtime.clock()
                 add_mailbox(connection, URGENT, MailboxType.PER, holder, now=now)
             fill(store, queued)
-        seen.filled = sqlite_octets(daemon.folder / "data" / "mssante.db")
-        bench.progress("backlog: draining")
-        running.enter_context(served(daemon))
         submitter = running.enter_context(open_submitter(load(daemon.config)))
+        seen.filled = database_octets(submitter.store.database)
+        bench.progress(f"backlog: draining {name}")
+        running.enter_context(served(daemon))
         reachable = queued * (DEAD_EVERY - 1) // DEAD_EVERY
         _Watch(daemon, peer, submitter, seen).until(reachable, bench.scale.window)
-    return _rows(seen, f"{queued} recipients")
+    return _rows(seen, f"{queued} recipients, {name}")
 
 
 def _rows(seen: Seen, side: str) -> list[Row]:

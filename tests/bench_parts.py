@@ -1,7 +1,7 @@
 """What `make bench` measures, part by part; each gives rows for the table.
 
 A part loads its sides in turn in one run and compares their medians: with Postfix, or with the same
-daemon under another load.  The goals are those of issue 5.
+daemon under another load.  The goals are those of issues 5 and 6.
 """
 
 import statistics

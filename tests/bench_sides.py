@@ -149,10 +149,7 @@ def ours(shape: Shape) -> Iterator[Ours]:
         raise_limits(daemon, CONNECTIONS)
         log_as_json(daemon)
         if shape.database:
-            migrate.upgrade(shape.database)
-            text = daemon.config.read_text()
-            line = f'directory = "data"\ndatabase = "{shape.database}"\n'
-            daemon.config.write_text(text.replace('directory = "data"\n', line))
+            use_database(daemon, shape.database)
         database = Database(load(daemon.config).database_url)
         try:
             _furnish(database, shape)
@@ -185,6 +182,14 @@ def postgresql() -> Iterator[str]:
             yield postgres.url(postgres.create())
         finally:
             server.cleanup()
+
+
+def use_database(daemon: Daemon, url: str) -> None:
+    """Have it use an empty database in the place of its own."""
+    migrate.upgrade(url)
+    text = daemon.config.read_text()
+    line = f'directory = "data"\ndatabase = "{url}"\n'
+    daemon.config.write_text(text.replace('directory = "data"\n', line))
 
 
 def log_as_json(daemon: Daemon) -> None:

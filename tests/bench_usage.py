@@ -5,6 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import text
+
+from mailstore.database import Database
+
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -25,10 +29,10 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     total = 0
     for pid in pids:
         try:
-            text = Path(f"/proc/{pid}/stat").read_text()
+            stat = Path(f"/proc/{pid}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        total += sum(map(int, text.rpartition(")")[2].split()[11:15]))
+        total += sum(map(int, stat.rpartition(")")[2].split()[11:15]))
     return total / _TICKS
 
 
@@ -41,7 +45,12 @@ def pss_megabytes(pids: Iterable[int]) -> float:
     return total / 1024
 
 
-def sqlite_octets(path: Path) -> int:
-    """A SQLite database on disk, its log included."""
+def database_octets(database: Database) -> int:
+    """A database on disk; of SQLite its log included, of PostgreSQL, which shares one, not."""
+    if database.url.get_backend_name() != "sqlite":
+        with database.read() as connection:
+            size = text("SELECT pg_database_size(current_database())")
+            return int(connection.execute(size).scalar_one())
+    path = Path(str(database.url.database))
     files = (path, path.with_name(f"{path.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())

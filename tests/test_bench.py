@@ -14,6 +14,7 @@ import pytest
 
 from tests import bench
 from tests.bench_chart import Chart, draw, ticks
+from tests.bench_outbound import REUSING
 from tests.bench_parts import CONNECTIONS, PARTS, SIZES
 from tests.bench_report import describe, tables, write_page
 from tests.bench_rows import POSTFIX, QUICK, Goal, Row
@@ -33,7 +34,7 @@ ABOUT = {
 
 @pytest.mark.timeout(400)
 def test_each_part_runs_and_its_figures_make_sense(tmp_path: Path) -> None:
-    """Issue 5: every message acknowledged is in its mailbox, or the run itself fails."""
+    """Every message acknowledged is in its mailbox (issue 5), or the run itself fails."""
     found, page = tmp_path / "found.json", tmp_path / "performance.md"
     shutil.copy(PAGE, page)
     words = ["--quick", "--json", str(found), "--svg", str(tmp_path), "--page", str(page)]
@@ -60,9 +61,32 @@ def test_each_part_runs_and_its_figures_make_sense(tmp_path: Path) -> None:
     idle, busy = rows["memory"]
     assert 0 < idle["value"] <= busy["value"], "the first sample is one of all"
     assert busy["goal"] == {"sign": "≤", "bound": 400, "unit": "MB"}
+    _goes_out(rows["outbound"])
+    _drains(rows["backlog"])
     for part in ("sizes", "connections"):
         _shows(tmp_path / f"bench-{part}.svg", rows[part])
     assert page.read_text().count("generator: ") == len(PARTS), "docs/performance.md has all parts"
+
+
+def _goes_out(rows: list[dict[str, Any]]) -> None:
+    """Issue 6: every message is taken by the peer once, or the run itself fails."""
+    value = {row["side"]: row["value"] for row in rows}
+    assert list(value) == [*([] if missing() else [POSTFIX, REUSING]), "ours"]
+    ours = rows[-1]
+    assert (ours["value"] > 0, ours["goal"]["bound"]) == (True, 2)
+    assert all(row["cpu_ms"] > 0 for row in rows)
+    if not missing():
+        assert ours["ratio"] == pytest.approx(ours["value"] / value[POSTFIX])
+
+
+def _drains(rows: list[dict[str, Any]]) -> None:
+    found = {row["case"]: row for row in rows}
+    assert [row["case"] for row in rows if row["goal"]] == [
+        *("database at most", "courier's memory", "urgent message, slowest"),
+    ]
+    assert found["drained"]["value"] > 0
+    assert found["courier's memory"]["value"] < found["all processes' memory"]["value"]
+    assert found["urgent message, median"]["value"] <= found["urgent message, slowest"]["value"]
 
 
 def _ratios_follow_from_the_values(rows: list[dict[str, Any]]) -> None:
@@ -157,6 +181,19 @@ def test_a_table_says_what_was_missed_and_a_page_keeps_the_other_parts(tmp_path:
     assert "old" not in written
     growth = Row("growth", "2 kB", "1 worker", 300, "messages/s", (300,))
     assert write_page(page, ABOUT, [growth]) == ["growth"]
+
+
+def test_a_table_of_several_units_names_each() -> None:
+    rows = [
+        Row("backlog", "drained", "20 recipients", 300, "recipients/s", (300,)),
+        Row("backlog", "slowest", "20 recipients", 2.5, "s", (2.5,), None, Goal("≤", 2, "s")),
+    ]
+    assert tables(rows)["backlog"].splitlines() == [
+        "|  | 20 recipients | goal |",
+        "| --- | --- | --- |",
+        "| drained, recipients/s | 300 |  |",
+        "| slowest, s | 2.5 (missed) | ≤ 2 s |",
+    ]
 
 
 def test_a_generator_that_is_no_program_is_refused(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
-from mailstore.checkpoint import EVERY, Checkpoints
+from mailstore.checkpoint import EVERY, ROWS, Checkpoints
 from mailstore.database import Database
 from mailstore.mailboxes import add_domain, list_domains
+from mailstore.schema import domains
 from tests.support.clock import NOW
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -88,6 +90,17 @@ def test_one_is_made_every_so_many_transactions(
         made(database)
         # The bulk, and what came meanwhile: here nothing.
         assert counts == [EVERY * k for k in range(1, n + 1) for _ in range(2)]
+
+
+def test_a_few_transactions_that_change_much_are_enough(database: Database) -> None:
+    for part in range(2):
+        with database.write() as connection:
+            for n in range(0, ROWS // 2, 500):
+                names = [{"name": f"d{part}-{n + m}.fr", "created_at": NOW} for m in range(500)]
+                connection.execute(insert(domains), names)
+        if not part:
+            assert checkpoints_of(database)._running is None
+    made(database)
 
 
 def test_nobody_waits_for_one_and_it_does_not_hold_a_turn(

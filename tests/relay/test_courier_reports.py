@@ -200,3 +200,13 @@ async def test_the_report_on_what_is_dropped_leaves_at_once(tmp_path: Path, offi
         await until(lambda: len(world.tried) == 2 and not world.states())
     assert (world.tried[-1].sender, world.tried[-1].recipients) == ("", (AWAY,))
     world.journal.close()
+
+
+async def test_the_report_on_what_failed_leaves_at_once(tmp_path: Path, office: Office) -> None:
+    world = World(tmp_path, office, poll=600)
+    world.answer = REFUSED
+    office.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
+    async with running(world):
+        await until(lambda: world.states() == ["failed", "failed"])
+    assert [one.recipients for one in world.tried] == [("x@c.mssante.fr",), (AWAY,)]
+    world.journal.close()

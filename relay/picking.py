@@ -1,0 +1,68 @@
+"""Which deliveries a courier takes on: of what it knows to be due, as destinations have places.
+
+Ties together where to look (`relay.feeding`), what is known (`relay.scheduler`) and how
+destinations take it (`relay.congestion`).  Asks nobody: it is told what a look brought.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+
+from relay.congestion import Congestion
+from relay.feeding import Feeding, Visit
+from relay.ledger import Glance
+from relay.queue import Traffic
+from relay.queue_due import Due
+from relay.scheduler import MOST, Scheduler
+
+
+class Picking:
+    """Picks for a courier that has at most `concurrency` deliveries in hand."""
+
+    def __init__(
+        self, congestion: Congestion, concurrency: int, clock: Callable[[], datetime]
+    ) -> None:
+        self._congestion = congestion
+        self._most_bulk = max(concurrency * 3 // 4, 1)
+        self._clock = clock
+        self._scheduler = Scheduler()
+        self.feeding = Feeding()
+
+    def take(self, picked: list[Due], room: int, *, ahead: bool = False) -> list[Due]:
+        """What is picked, and what else to take on: `room` in all, `ahead` beyond the windows."""
+        now, used = self._clock(), Counter(due.domain for due in picked)
+        bulk = self._congestion.bulk + sum(due.traffic is Traffic.BULK for due in picked)
+
+        def places(due: Due) -> int:
+            free = self._congestion.places(due.domain, due.traffic, now, ahead=ahead)
+            return free - used[due.domain]
+
+        return picked + self._scheduler.take(room - len(picked), self._most_bulk - bulk, places)
+
+    def visits(self) -> list[Visit]:
+        """Where to look now: at destinations that could take more than is known for them."""
+        now = self._clock()
+
+        def wanted(traffic: Traffic, domain: str) -> bool:
+            places = self._congestion.places(domain, traffic, now, ahead=True)
+            return places > self._scheduler.stock(traffic, domain)
+
+        return self.feeding.visits(wanted)
+
+    def learn(self, seen: Glance) -> None:
+        """Take note of what a look brought; what it says of destinations is adopted already."""
+        now = self._clock()
+
+        def is_open(due: Due) -> bool:
+            return self._congestion.places(due.domain, due.traffic, now, ahead=True) > 0
+
+        if len(self._scheduler) > MOST // 2:
+            self._scheduler.forget(lambda due: not is_open(due))
+        news = self._scheduler.offer(filter(is_open, seen.found))
+        # Also for what is busy: a place may be free before mail that has just come is seen again.
+        self._scheduler.offer(
+            due for due in seen.newest if not self._congestion.barred(due.domain, now)
+        )
+        for visit, last in seen.visited.items():
+            self.feeding.visited(visit, last)
+        self.feeding.learned(seen.lanes, news)

@@ -1,0 +1,64 @@
+"""The database is lost in a courier's very commit: it was made, and the courier does not know."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from relay.ledger import Batch, Written
+from relay.settling import Settling
+from tests.relay.test_five_days import World, making
+from tests.support.backlog import put
+from tests.support.clock import NOW
+from tests.support.queued import rows
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def world(tmp_path: Path, database: Database) -> Iterator[World]:
+    with making(tmp_path, database) as made:
+        yield made
+
+
+def deafen(monkeypatch: pytest.MonkeyPatch, which: Callable[[Batch], bool]) -> list[Batch]:
+    """Let the first such commit be made and not heard of; returns those it happened to."""
+    commit, lost = Settling.commit, list[Batch]()
+
+    def unheard(self: Settling, batch: Batch) -> Written:
+        written = commit(self, batch)
+        if which(batch) and not lost:
+            lost.append(batch)
+            raise StoreUnavailable("the connection is lost")
+        return written
+
+    monkeypatch.setattr(Settling, "commit", unheard)
+    return lost
+
+
+async def test_a_lease_that_was_not_heard_of_is_given_back_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = deafen(monkeypatch, lambda batch: bool(batch.keys))
+    put(world.store.database, "a.mssante.fr")
+    async with world.running():
+        # Not after half an hour, for which it is leased: time stands still here.
+        await until(lambda: rows(world.store.database) == {})
+    assert len(lost) == 1
+    ((at, claim),) = world.tried
+    assert (at, claim.attempts) == (NOW, 1)
+
+
+async def test_an_outcome_that_was_not_heard_of_stands(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the peer took and the queue no longer has is not sent again.
+    lost = deafen(monkeypatch, lambda batch: bool(batch.endings))
+    database = world.store.database
+    put(database, "a.mssante.fr")
+    async with world.running():
+        await until(lambda: bool(lost) and rows(database) == {})
+        put(database, "a.mssante.fr", number=1)
+        await until(lambda: len(world.tried) == 2 and rows(database) == {})
+    assert [claim.message_id for _, claim in world.tried] == ["0" * 32, "0" * 31 + "1"]
