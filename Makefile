@@ -47,8 +47,6 @@ soak: .venv/dev.stamp ## Refuse, break off and hold thousands of connections; no
 
 crash: .venv/dev.stamp ## Kill daemon, workers and PostgreSQL, cut the power, many times (ARGS="--help")
 	$(BIN)/python -W ignore -m tests.crash $(ARGS)
-	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),50) $(BIN)/python -m pytest -n 0 --timeout 14400 \
-		tests/operator/test_crash.py -k queue
 
 docs: .venv/run.stamp ## Write the generated pages and the annotated configuration anew
 	$(BIN)/python -m tools.generate

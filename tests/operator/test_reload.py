@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.operator.test_crash import digest
+from tests.crash.peer import name
 from tests.operator.test_edge import handshake
 from tests.support.daemon import Daemon, client, dial, free_endpoint, lay_out, served
 from tests.support.waiting import until_now
@@ -94,7 +94,7 @@ class Load:
             count += 1
             with dial(self.daemon.port, *self.identity) as smtp:
                 assert smtp.sendmail(DURAND, [MARTIN], message) == {}
-            self.acknowledged.append(digest(message))
+            self.acknowledged.append(name(message))
 
     def probe(self) -> None:
         """Ask for health again and again, a connection each."""
