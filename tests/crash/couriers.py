@@ -247,9 +247,11 @@ def sender(
         _configure(daemon, concurrency)
         if database is not None:
             move(daemon, database.url)
-        with outbox(daemon, peers, seed) as box:
-            yield box
-        _end(daemon)
+        try:
+            with outbox(daemon, peers, seed) as box:
+                yield box
+        finally:
+            _end(daemon)
 
 
 @contextmanager
@@ -263,7 +265,9 @@ def senders(
         pair = lay_out_machines(folder, bucket.place(), database.url, routes=routes)
         for one in pair:
             _configure(one)
-        with outbox(pair[0], peers, seed) as box:
-            yield box, pair[1]
-        for one in pair:
-            _end(one)
+        try:
+            with outbox(pair[0], peers, seed) as box:
+                yield box, pair[1]
+        finally:
+            for one in pair:
+                _end(one)
