@@ -35,6 +35,7 @@ from tests.bench_sides import log_as_json, postgresql, use_database
 from tests.bench_sink import Sink, sink
 from tests.bench_usage import database_octets, pss_megabytes, tree
 from tests.support.daemon import Daemon, federation, free_endpoint, lay_out, served
+from tests.support.waiting import until_now
 
 DESTINATIONS: Final = 400
 DEAD_EVERY: Final = 4
@@ -139,7 +140,11 @@ class _Watch:
         self._marked = 0
 
     def until(self, recipients: int, window: float | None) -> None:
-        """Watch until so many recipients have got theirs, or the window is over."""
+        """Watch until so many recipients have got theirs, or the window is over.
+
+        From the first one on: the daemon listens before its courier has begun.
+        """
+        until_now(lambda: self._peer.taken().messages > 0)
         began = time.monotonic()
         while True:
             taken = self._peer.taken()
