@@ -32,7 +32,7 @@ LEASE: Final = timedelta(minutes=30)  # renewed while the conversation lasts
 PROBE: Final = timedelta(minutes=2)  # for which others keep away from a destination being probed
 NEWEST: Final = 100
 SENDERS: Final = 16  # looked at on one visit
-VISITED: Final = 64  # deliveries that one visit brings
+VISITED: Final = 128  # deliveries that one visit brings
 ENOUGH: Final = 250  # deliveries found by visits, after which a look ends
 
 

@@ -35,7 +35,7 @@ class Peers:
 
     A connection that has served `max_messages`, or as many as the peer wants (RFC 9422), or that
     was idle for `idle_seconds`, is ended with QUIT; as is the one that was idle longest where more
-    than `max_idle` are, to all peers: each takes a file and some hundred kilobytes.
+    than `max_idle` are, to all peers: each takes a file and some tens of kilobytes.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 #!/bin/sh
 # install-peers.sh BIN: what the tests use as peers: swaks, Postfix and promtool from Debian's packages;
-# and a C compiler, for the libraries by which the disk fails in them (tests/support/faults).
+# and a C compiler, for the libraries by which the disk fails in them (tests/support/faults), with OpenSSL's
+# headers, for the peer that takes mail in the bench (tests/bench_sink.c).
 # Without apt or without root nothing is installed, and the tests that need them skip and say so.
 set -eu
 bin=$(cd "$1" && pwd)
@@ -8,6 +9,7 @@ missing=""
 command -v swaks >/dev/null && perl -e 'use Net::SSLeay' 2>/dev/null || missing="swaks libnet-ssleay-perl"
 command -v postfix >/dev/null || [ -x /usr/sbin/postfix ] || missing="$missing postfix"
 echo '#include <stdio.h>' | cc -fsyntax-only -x c - 2>/dev/null || missing="$missing gcc libc6-dev"
+echo '#include <openssl/ssl.h>' | cc -fsyntax-only -x c - 2>/dev/null || missing="$missing libssl-dev"
 promtool=""
 command -v promtool >/dev/null || [ -x "$bin/promtool" ] || promtool=yes
 [ -n "$missing$promtool" ] || exit 0

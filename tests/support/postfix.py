@@ -63,12 +63,9 @@ smtpd_tls_key_file = {folder}/pki/shown.key
 smtpd_tls_CAfile = {folder}/pki/authorities.pem
 """
 
-_MAIN = """\
+# What a client on loopback gives it goes on under TLS, with its certificate, to SERVERS.
+RELAYING = """\
 mynetworks = 127.0.0.0/8
-virtual_mailbox_base = {folder}/mail
-virtual_mailbox_maps = static:box/
-virtual_uid_maps = static:{uid}
-virtual_gid_maps = static:{gid}
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_tls_security_level = encrypt
 smtpd_tls_req_ccert = yes
@@ -77,6 +74,13 @@ smtp_tls_verify_cert_match = SERVERS
 smtp_tls_cert_file = {folder}/pki/shown.pem
 smtp_tls_key_file = {folder}/pki/shown.key
 smtp_tls_CAfile = {folder}/pki/authorities.pem
+"""
+
+_MAIN = """\
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = static:box/
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
 transport_maps = inline:{{TRANSPORTS}}
 """
 
@@ -160,7 +164,7 @@ def postfix(
         for one, (host, _, port) in ((one, at.rpartition(":")) for one, at in to.items())
     ]
     transports = ", ".join(entries) or "{{void.invalid = error:}}"
-    main = _MAIN.replace("SERVERS", names).replace("TRANSPORTS", transports)
+    main = RELAYING.replace("SERVERS", names) + _MAIN.replace("TRANSPORTS", transports)
     main += "".join(f"{name} = {value}\n" for name, value in settings.items())
     master = MASTER.format(endpoint=endpoint)
     hierarchy = known.space.hierarchy

@@ -24,6 +24,9 @@ virtual_mailbox_limit = 0
 smtpd_tls_security_level = encrypt
 smtpd_tls_req_ccert = yes
 smtpd_relay_restrictions = reject_unauth_destination
+"""
+# As much at once as it can, and clients are never slowed down.
+HURRYING = """\
 smtpd_client_connection_count_limit = 0
 message_size_limit = 60000000
 default_process_limit = 100
@@ -56,7 +59,8 @@ def baseline(name: str, mailboxes: int) -> Iterator[Baseline]:
     """Run one as operator `name`, with mailboxes bench0, bench1, … at NAME.mssante.fr."""
     known, endpoint, domain = federation(), free_endpoint(), f"{name}.mssante.fr"
     master = MASTER.format(endpoint=endpoint)
-    with started(domain, known.operators[name], known.space.hierarchy, _MAIN, master) as folder:
+    main = _MAIN + HURRYING
+    with started(domain, known.operators[name], known.space.hierarchy, main, master) as folder:
         # Its processes open the map when the first client comes.
         boxes = folder / "etc" / "boxes"
         boxes.write_text("".join(f"bench{n}@{domain} bench{n}/\n" for n in range(mailboxes)))

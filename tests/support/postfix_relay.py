@@ -12,25 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.daemon import federation, free_endpoint
-from tests.support.postfix import COMMAND, MASTER, Postfix, started
-from tests.support.postfix_baseline import queue_files
+from tests.support.postfix import COMMAND, MASTER, RELAYING, Postfix, started
+from tests.support.postfix_baseline import HURRYING, queue_files
 
-_MAIN: Final = """\
-mynetworks = 127.0.0.0/8
-smtpd_relay_restrictions = permit_mynetworks, reject
-smtpd_tls_security_level = encrypt
-smtpd_tls_req_ccert = yes
-smtpd_client_connection_count_limit = 0
-smtp_tls_security_level = verify
-smtp_tls_verify_cert_match = smtp.b.mssante.fr
-smtp_tls_cert_file = {folder}/pki/shown.pem
-smtp_tls_key_file = {folder}/pki/shown.key
-smtp_tls_CAfile = {folder}/pki/authorities.pem
-relayhost = [127.0.0.1]:PORT
-message_size_limit = 60000000
-default_process_limit = 100
-in_flow_delay = 0
-"""
 # TLS connections serve more than one message only with this (TLS_README, "Client-side TLS
 # connection reuse"), which is not how it comes.
 _REUSE: Final = "smtp_tls_connection_reuse = yes\n"
@@ -80,7 +64,8 @@ def relay(name: str, port: int, *, reuse: bool) -> Iterator[Relay]:
     """Run one as operator `name` that relays everything to a port of loopback."""
     known, endpoint = federation(), free_endpoint()
     services = MASTER.replace("smtp -v", "smtp").format(endpoint=endpoint) + _MORE
-    main = _MAIN.replace("PORT", str(port)) + (_REUSE if reuse else "")
+    main = RELAYING.replace("SERVERS", "smtp.b.mssante.fr") + HURRYING
+    main += f"relayhost = [127.0.0.1]:{port}\n" + (_REUSE if reuse else "")
     hierarchy = known.space.hierarchy
     with started(f"{name}.mssante.fr", known.operators[name], hierarchy, main, services) as folder:
         yield Relay(folder, endpoint, services)

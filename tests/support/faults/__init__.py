@@ -14,15 +14,21 @@ def missing() -> str:
     """Why they cannot be had here, empty if they can."""
     if not sys.platform.startswith("linux"):
         return "LD_PRELOAD and what is preloaded are Linux's"
+    return missing_header("stdio.h")
+
+
+@cache
+def missing_header(header: str) -> str:
+    """Why nothing that includes a header can be compiled here, empty if it can."""
     if shutil.which("cc") is None:
         return "there is no C compiler (tools/install-peers.sh)"
     probe = subprocess.run(
         ["cc", "-fsyntax-only", "-x", "c", "-"],
-        input=b"#include <stdio.h>\n",
+        input=f"#include <{header}>\n".encode(),
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    return "" if probe.returncode == 0 else "the C library's headers are not there"
+    return "" if probe.returncode == 0 else f"{header} is not there (tools/install-peers.sh)"
 
 
 @cache
