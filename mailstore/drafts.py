@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import NoReturn
 from uuid import uuid4
 
 from mailstore.errors import BlobDamaged, StoreUnavailable
+from mailstore.gathering import Gathered
 from mailstore.keys import open_private
 from mailstore.opening import Content
 from mailstore.sealing import HEADER, SEGMENT, Form, Sealer
@@ -26,6 +27,7 @@ from mailstore.steps import reached
 MEMORY_LIMIT = 256 * 1024  # bytes of a draft that never touches the disk before it is sealed
 MOST = 2 * 1024 * 1024  # bytes of one that there is room for
 _CHUNK_SIZE = 128 * 1024  # bytes read back at a time
+_AT_ONCE = 64  # segments in one write; the system takes 1024
 
 
 class Room:
@@ -70,7 +72,7 @@ class Draft:
     ) -> None:
         self.size = 0
         self._hash = hashlib.sha256()
-        self._buffer = bytearray()
+        self._buffer = Gathered()
         self._limit = MEMORY_LIMIT
         self._room = room
         self._taken = 0
@@ -94,7 +96,7 @@ class Draft:
         """Append bytes. Raises StoreUnavailable, after which the draft is discarded."""
         self._check_open()
         self._hash.update(data)
-        self._buffer += data
+        self._buffer.add(data)
         self.size += len(data)
         if not self._fits(len(self._buffer)):
             try:
@@ -116,7 +118,7 @@ class Draft:
         is discarded.
         """
         self._check_open()
-        rest = memoryview(bytes(self._buffer))
+        rest = memoryview(self._buffer.whole())
         if self._sealer is not None:
             header, opener = self._sealer.so_far()
             try:
@@ -145,10 +147,8 @@ class Draft:
         """All of it in the form of a blob, for one that has not spilled; ends it."""
         self._check_open()
         sealer = self._form.sealer()
-        with memoryview(self._buffer) as data:
-            parts = sealer.segments(data, last=True)
-            whole = b"".join([sealer.header(self.blob, self.size), *parts])
-            del parts  # one may be a view of the buffer
+        parts = sealer.segments(memoryview(self._buffer.whole()), last=True)
+        whole = b"".join([sealer.header(self.blob, self.size), *parts])
         self._end("the draft was sealed")
         return whole
 
@@ -220,14 +220,12 @@ class Draft:
         file, sealer = self._opened()
         # Only the last segment may be short, and it has to be known for the last.
         octets = len(self._buffer) if last else (len(self._buffer) - 1) // SEGMENT * SEGMENT
-        with memoryview(self._buffer) as data, data[:octets] as whole:
-            parts = sealer.segments(whole, last=last)
-            header = sealer.header(self.blob, self.size) if last else bytes(HEADER)
-            _write(file, b"".join(parts if begun else [header, *parts]))
+        parts = sealer.segments(self._buffer.take(octets), last=last)
+        header = sealer.header(self.blob, self.size) if last else bytes(HEADER)
+        _write(file, parts if begun else [header, *parts])
         if begun and last:
             file.seek(0)
-            _write(file, header)
-        del self._buffer[:octets]
+            _write(file, [header])
         self._sealed = last
 
     def _fail(self, error: OSError | BlobDamaged, what: str = "write to") -> NoReturn:
@@ -238,7 +236,7 @@ class Draft:
 
     def _end(self, reason: str) -> None:
         self._ended = self._ended or reason
-        self._buffer = bytearray()
+        self._buffer = Gathered()
         self._leave_room()
         if self._file is not None:
             # What cannot be closed or removed now is left to FileBlobStore.sweep.
@@ -249,8 +247,11 @@ class Draft:
             self._file = None
 
 
-def _write(file: io.FileIO, data: bytes) -> None:
-    with memoryview(data) as rest:
-        written = 0
-        while written < len(rest):
-            written += file.write(rest[written:])
+def _write(file: io.FileIO, parts: Sequence[bytes | memoryview]) -> None:
+    for start in range(0, len(parts), _AT_ONCE):
+        group = parts[start : start + _AT_ONCE]
+        written = os.writev(file.fileno(), group)
+        if written < sum(map(len, group)):  # the disk is full, say, which the next attempt tells
+            rest = memoryview(b"".join(group))
+            while written < len(rest):
+                written += file.write(rest[written:])

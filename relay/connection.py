@@ -22,7 +22,7 @@ from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRe
 from relay.journal import mask
 from relay.limits import LINGER_SECONDS
 from relay.replies import refusal_line
-from relay.streams import HIGH_WATER, InboundBuffer, ReplyWriter
+from relay.streams import InboundBuffer, ReplyWriter
 from relay.transcript import Transcript
 from whitelist.names import DistinguishedName
 
@@ -228,7 +228,7 @@ class Connection(SMTP):
                 await self._inbound.wait(min(left, _QUIET_SECONDS))
             except TimeoutError:
                 return
-            self._inbound.take(HIGH_WATER)
+            self._inbound.take()
 
     @property
     def idle(self) -> bool:

@@ -10,7 +10,8 @@ from typing import Final
 from mailstore.errors import StoreUnavailable
 from mailstore.steps import reached
 from relay.envelope import Letter
-from relay.framing import ChunkChecker, DotStuffer, Violation
+from relay.framing import ChunkChecker, DotStuffer
+from relay.lines import Violation
 from relay.link import Link, LinkFailed
 from relay.peer_replies import PeerReply
 

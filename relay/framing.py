@@ -8,30 +8,13 @@ Only `CRLF.CRLF` ends a message (RFC 5321 §4.1.1.4); a bare CR, a bare LF, a NU
 inside the body of the message that carries them (RFC 5321 §2.3.8, ANCHORS §3.2).
 """
 
-import io
-import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-MAX_TEXT_LINE: Final = 998  # octets without CRLF, RFC 5321 §4.5.3.1.6
+from relay.lines import LineChecker, Violation
 
 _END: Final = b"\r\n.\r\n"
 _DOT: Final = _END[:3]
-_STRAY: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0")
-_CLEAN: Final = (None, "\r\n")  # the kinds of line ends there may be
-
-
-class Violation(StrEnum):
-    """Why message data cannot be accepted; the value is public text."""
-
-    BARE_CR = "a bare CR (RFC 5321 section 2.3.8)"
-    BARE_LF = "a bare LF (RFC 5321 section 2.3.8)"
-    NUL = "a NUL octet (RFC 5321 section 4.5.2)"
-    LONG_LINE = "a line over 998 octets (RFC 5321 section 4.5.3.1.6)"
-
-
-_OF_STRAY: Final = {b"\r": Violation.BARE_CR, b"\n": Violation.BARE_LF, b"\0": Violation.NUL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,44 +24,6 @@ class Framed:
     payload: bytes
     ended: bool
     rest: bytes
-
-
-class LineChecker:
-    """Checks the octets of a message for violations, in pieces that never split a CRLF."""
-
-    def __init__(self) -> None:
-        self.violation: Violation | None = None
-        self._open_line = 0  # octets since the last line end
-        # Tells which kinds of line ends there are, in one pass and a quarter of the time that
-        # counting them takes.
-        self._ends = io.IncrementalNewlineDecoder(None, translate=False)
-
-    def check(self, piece: bytes) -> None:
-        """Look at the next piece; the first violation is kept, whatever the cutting."""
-        if self.violation is not None or not piece:
-            return
-        self._ends.decode(piece.decode("latin-1"), final=True)
-        stray = None
-        if self._ends.newlines not in _CLEAN or b"\0" in piece:
-            stray = _STRAY.search(piece)
-        if self._has_long_line(piece if stray is None else piece[: stray.start()]):
-            self.violation = Violation.LONG_LINE
-        elif stray is not None:
-            self.violation = _OF_STRAY[stray[0]]
-
-    def _has_long_line(self, piece: bytes) -> bool:
-        # Jumps from the last line end within reach to the next: a line that is too long is a window
-        # without one.  About one search per kilobyte instead of one per line.
-        start = -self._open_line  # where the current line began, before the piece if negative
-        size = len(piece)
-        while size - start > MAX_TEXT_LINE:
-            found = piece.rfind(b"\n", max(start, 0), start + MAX_TEXT_LINE + 2)
-            if found < 0:
-                return True
-            start = found + 1
-        found = piece.rfind(b"\n", max(start, 0))
-        self._open_line = size - (found + 1) if found >= 0 else size - start
-        return False
 
 
 class DataDecoder:

@@ -11,10 +11,11 @@ from typing import Final
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred
-from relay.framing import ChunkChecker, DataDecoder, Violation
+from relay.framing import ChunkChecker, DataDecoder
 from relay.headers import HeaderCollector
 from relay.limits import Pace
-from relay.streams import HIGH_WATER, InboundBuffer
+from relay.lines import Violation
+from relay.streams import InboundBuffer
 
 OVERRUN: Final = 10  # times the limit that is read of a message refused for its size
 
@@ -71,8 +72,11 @@ class Source:
         self.inbound = inbound
         self._pace = pace
 
-    async def read(self, limit: int = HIGH_WATER) -> bytes:
-        """The next octets, at least one.  Raises Disconnected for a peer that is too slow."""
+    async def read(self, limit: int | None = None) -> bytes:
+        """The next octets, at least one, and all that are here up to `limit`.
+
+        Raises Disconnected for a peer that is too slow.
+        """
         if self.inbound.empty:
             clock = asyncio.get_running_loop().time
             begun = clock()
@@ -102,7 +106,7 @@ async def receive_data(source: Source, body: Body) -> None:
 async def receive_chunk(source: Source, body: Body, octets: int, *, last: bool) -> None:
     """Read one chunk of BDAT (RFC 3030 §2)."""
     while octets:
-        piece = await source.read(min(octets, HIGH_WATER))
+        piece = await source.read(octets)
         octets -= len(piece)
         await body.take(body.chunks.feed(piece), body.chunks.violation)
     if last:
@@ -112,7 +116,7 @@ async def receive_chunk(source: Source, body: Body, octets: int, *, last: bool) 
 async def skip(source: Source, octets: int) -> None:
     """Read a chunk that nobody wants, so that what follows it is read as commands (RFC 3030 §2)."""
     while octets:
-        octets -= len(await source.read(min(octets, HIGH_WATER)))
+        octets -= len(await source.read(octets))
 
 
 async def _write(draft: Draft, payload: bytes) -> SmtpError | None:

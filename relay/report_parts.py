@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from relay.address import Address
-from relay.framing import MAX_TEXT_LINE, LineChecker
+from relay.lines import MAX_TEXT_LINE, LineChecker
 from relay.parameters import Return, ascii_form, decode_orcpt, decode_xtext
 from relay.replies import ascii_text
 from relay.report_facts import ReportedRecipient, ReportFacts

@@ -13,7 +13,7 @@ from relay.errors import SyntaxRefused
 
 MAX_COMMAND_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.4 asks for 512 and more for extensions
 _MAX_PENDING: Final = 16 * 1024  # octets of replies that may gather
-_FEW: Final = 1024  # octets that are copied twice sooner than once by a view
+_FEW: Final = 1024  # octets that are copied twice sooner than once by a view, or kept as a piece
 HIGH_WATER: Final = 128 * 1024  # octets waiting before the peer is asked to pause
 
 
@@ -26,6 +26,9 @@ class InboundBuffer:
     def __init__(self, before_wait: Callable[[], None] = lambda: None) -> None:
         self._before_wait = before_wait
         self._data = bytearray()
+        # What came last, as long as nothing else waits: a message's octets are mostly taken as they
+        # came, without another copy.
+        self._piece = b""
         self._eof = False
         self._paused = False
         self._transport: asyncio.Transport | None = None
@@ -37,13 +40,16 @@ class InboundBuffer:
 
     def detach(self) -> None:
         """Forget everything: the connection is over."""
-        self._data.clear()
+        self.clear()
         self._transport, self._before_wait = None, lambda: None
 
     def feed(self, data: bytes | memoryview) -> None:
         """Octets from the transport."""
-        self._data += data
-        if len(self._data) > HIGH_WATER and self._transport is not None and not self._paused:
+        if len(data) >= _FEW and self.empty:
+            self._piece = bytes(data)
+        else:
+            self._together().extend(data)
+        if self._size > HIGH_WATER and self._transport is not None and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
@@ -56,10 +62,11 @@ class InboundBuffer:
     def clear(self) -> None:
         """Forget what has arrived."""
         self._data.clear()
+        self._piece = b""
 
     def unread(self, data: bytes) -> None:
         """Put octets back in front of everything else."""
-        self._data[:0] = data
+        self._together()[:0] = data
 
     async def readline(self) -> bytes:
         """One command line without its line end.
@@ -68,7 +75,7 @@ class InboundBuffer:
         a bare LF, which is how smuggled commands begin, and for a bare CR or a NUL in it.
         """
         searched, too_long = 0, False
-        while (end := self._data.find(b"\n", searched)) < 0:
+        while (end := self._together().find(b"\n", searched)) < 0:
             searched = len(self._data)
             if searched > MAX_COMMAND_LINE:
                 too_long = True
@@ -80,12 +87,12 @@ class InboundBuffer:
 
     def pipelined(self) -> bytes | None:
         """The next command line, if it is here whole; as `readline` otherwise."""
-        end = self._data.find(b"\n")
+        end = self._together().find(b"\n")
         return None if end < 0 else self._line(end + 1)
 
     def ahead(self, count: int) -> list[bytes]:
         """Up to so many of the whole lines that are here, without their LF; none is taken."""
-        return bytes(self._data[: count * MAX_COMMAND_LINE]).split(b"\n", count)[:-1]
+        return bytes(self._together()[: count * MAX_COMMAND_LINE]).split(b"\n", count)[:-1]
 
     def _line(self, octets: int, *, too_long: bool = False) -> bytes:
         line = self.take(octets)
@@ -100,13 +107,13 @@ class InboundBuffer:
     @property
     def empty(self) -> bool:
         """Whether everything that arrived has been taken."""
-        return not self._data
+        return not self._data and not self._piece
 
     async def wait(self, patience: float) -> None:
         """Wait until there is something to take.  Raises TimeoutError after `patience` seconds."""
         timer = asyncio.get_running_loop().call_later(patience, self._give_up)
         try:
-            while not self._data:
+            while self.empty:
                 await self._more()
         finally:
             timer.cancel()
@@ -115,18 +122,32 @@ class InboundBuffer:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_exception(TimeoutError())
 
-    def take(self, count: int) -> bytes:
-        """What is there now, at most `count` octets."""
-        if count < _FEW:
-            taken = bytes(self._data[:count])
+    def take(self, count: int | None = None) -> bytes:
+        """What is there now, at most `count` octets if that is given."""
+        count = self._size if count is None else min(count, self._size)
+        if self._piece and count == self._size:
+            taken, self._piece = self._piece, b""
+        elif count < _FEW:
+            taken = bytes(self._together()[:count])
         else:  # without a copy in between
-            with memoryview(self._data) as whole, whole[:count] as part:
+            with memoryview(self._together()) as whole, whole[:count] as part:
                 taken = bytes(part)
         del self._data[:count]
-        if self._paused and len(self._data) < HIGH_WATER // 2 and self._transport is not None:
+        if self._paused and self._size < HIGH_WATER // 2 and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
         return taken
+
+    @property
+    def _size(self) -> int:
+        return len(self._data) + len(self._piece)  # one of them is empty
+
+    def _together(self) -> bytearray:
+        """All that waits, to be looked through and cut."""
+        if self._piece:
+            self._data += self._piece
+            self._piece = b""
+        return self._data
 
     async def _more(self) -> None:
         self._before_wait()

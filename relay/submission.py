@@ -15,8 +15,8 @@ from relay.address import PATIENT_DOMAIN, Address
 from relay.admission import Attempt, LocalUser, MailboxState, Policy, Recipient, Stage, admit
 from relay.directory import Directory
 from relay.errors import Reply, SmtpError
-from relay.framing import LineChecker
 from relay.headers import HeaderCollector, TraceFacts, received_field
+from relay.lines import LineChecker
 from relay.parameters import MailParameters, RcptParameters
 from relay.perimeter import Perimeter
 from relay.receipts import receipt

@@ -13,8 +13,9 @@ from lxml import etree
 
 from relay.address import parse_address, parse_path
 from relay.errors import SyntaxRefused
-from relay.framing import ChunkChecker, DataDecoder, LineChecker
+from relay.framing import ChunkChecker, DataDecoder
 from relay.headers import read_header
+from relay.lines import LineChecker
 from relay.parameters import (
     decode_orcpt,
     decode_xtext,

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,30 @@ def test_all_bytes_arrive_counted_and_hashed(
     assert draft.ended
     assert opened(tmp_path, draft.blob, kind) == data
     assert {path.name for path in tmp_path.iterdir()} - {"keys"} == {"blob"}
+
+
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_write_that_the_system_cuts_short_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, *, begun: bool
+) -> None:
+    # More segments than the system takes in one write, of which it takes a part only.
+    data = random.Random(1).randbytes(5 * 1024 * 1024)
+    writev = os.writev
+
+    def some(descriptor: int, parts: Sequence[bytes]) -> int:
+        assert len(parts) <= os.sysconf("SC_IOV_MAX")
+        whole = b"".join(parts)
+        return writev(descriptor, [whole[: len(whole) // 2 + 1]])
+
+    monkeypatch.setattr(os, "writev", some)
+    draft = Draft(tmp_path, form(kind, tmp_path))
+    if begun:
+        draft.write(data[: MEMORY_LIMIT + 1])
+    draft.write(data[draft.size :])
+    draft.spill()
+    draft.place(tmp_path / "blob")
+    assert opened(tmp_path, draft.blob, kind) == data
 
 
 def test_small_drafts_stay_in_memory_and_large_ones_do_not(tmp_path: Path) -> None:

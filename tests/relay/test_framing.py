@@ -10,8 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.framing import ChunkChecker, DataDecoder, DotStuffer, LineChecker, Violation
+from relay.framing import ChunkChecker, DataDecoder, DotStuffer
+from relay.lines import Violation
 from tests.support.cutting import cut, made_of, octet_by_octet, sizes
+from tests.support.line_faults import first_violation
 
 Result = tuple[bytes, bool, bytes, Violation | None]
 
@@ -68,20 +70,6 @@ def reference(wire: bytes) -> Result:
     message = [line[1:] if line.startswith(b".") else line for line in lines[:end]]
     payload = b"".join(line + b"\r\n" for line in message)
     return payload, True, b"\r\n".join(lines[end + 1 :]), first_violation(message)
-
-
-def first_violation(lines: Iterable[bytes]) -> Violation | None:
-    for line in lines:
-        for position, octet in enumerate(line, 1):
-            if octet == 10:
-                return Violation.BARE_LF
-            if octet == 13:
-                return Violation.BARE_CR
-            if octet == 0:
-                return Violation.NUL
-            if position > 998:
-                return Violation.LONG_LINE
-    return None
 
 
 @pytest.mark.fuzz
@@ -216,26 +204,6 @@ def test_a_megabyte_without_a_line_end_is_not_held() -> None:
     handed = sum(len(decoder.feed(b"x").payload) for _ in range(100_000))
     assert handed == 100_000
     assert decoder.violation is Violation.LONG_LINE
-
-
-@pytest.mark.fuzz
-@given(
-    made_of(b"\r\n", b"a", b"x" * 70, max_size=30),
-    made_of(b"\n", b"\r", b"\0", b"\r\n", b"b", max_size=4),
-    st.integers(0, 2000),
-)
-def test_a_line_checker_finds_what_the_naive_reading_finds(
-    before: bytes, fault: bytes, position: int
-) -> None:
-    # Local submission feeds it directly, in pieces that do not split a CRLF.
-    text = before + fault + before
-    at = min(position, len(text))
-    if text[at - 1 : at + 1] == b"\r\n":
-        at += 1
-    checker = LineChecker()
-    for piece in (text[:at], b"", text[at:]):
-        checker.check(piece)
-    assert checker.violation is first_violation(text.split(b"\r\n"))
 
 
 @pytest.mark.fuzz

@@ -1,0 +1,20 @@
+"""What is wrong with the lines of a message, by RFC 5321: one octet after the other."""
+
+from collections.abc import Iterable
+
+from relay.lines import Violation
+
+
+def first_violation(lines: Iterable[bytes]) -> Violation | None:
+    """The first fault of a text that was split at each CRLF."""
+    for line in lines:
+        for position, octet in enumerate(line, 1):
+            if octet == 10:
+                return Violation.BARE_LF
+            if octet == 13:
+                return Violation.BARE_CR
+            if octet == 0:
+                return Violation.NUL
+            if position > 998:
+                return Violation.LONG_LINE
+    return None
