@@ -17,6 +17,7 @@ from relay.address import PATIENT_DOMAIN, Address
 from relay.errors import Reply, SmtpError
 from relay.evidence import chain_evidence, entry_evidence
 from relay.headers import MAX_HEADER, HeaderFacts
+from relay.recipient import MailboxState, Recipient
 from whitelist.lookup import WhiteList
 from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict
 
@@ -32,17 +33,6 @@ class Stage(Flag):
     RECIPIENT = auto()
     MESSAGE = auto()
     EVERY = PEER | SENDER | RECIPIENT | MESSAGE
-
-
-class MailboxState(StrEnum):
-    """What the mailstore says of a recipient."""
-
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    CLOSED = "closed"
-    FULL = "full"
-    UNKNOWN = "unknown"
-    FOREIGN = "foreign"  # not one of our domains
 
 
 class HeaderFromPolicy(StrEnum):
@@ -70,13 +60,6 @@ class Peer:
 class LocalUser:
     """One of our own mailboxes that submits a message; its state as the mailstore says."""
 
-    state: MailboxState
-
-
-class Recipient(NamedTuple):  # for each of hundreds
-    """A recipient and what the mailstore says of it."""
-
-    address: Address
     state: MailboxState
 
 
@@ -262,7 +245,7 @@ def _of_recipient(
     recipient: Recipient, origin: Peer | LocalUser, white_list: WhiteList | None
 ) -> Finding | None:
     state, address = recipient.state, recipient.address
-    if state is MailboxState.ACTIVE:
+    if state.open_to_all:
         return _ACTIVE_HERE
     if state is not MailboxState.FOREIGN:
         return _no("recipient", _RECIPIENT_REFUSALS[state], f"mailbox {state}", address.masked)

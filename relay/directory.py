@@ -30,8 +30,9 @@ from mailstore.mailboxes import (
     used_octets,
 )
 from relay.address import Address
-from relay.admission import MailboxState
 from relay.errors import StoreDeferred
+from relay.recipient import MailboxState
+from relay.transaction import LocalRecipient
 
 REMEMBERED: Final = 1.0  # seconds
 FORGOTTEN: Final = 60.0  # seconds after which everything is asked anew, whatever the number says
@@ -64,6 +65,8 @@ class Directory:
         self._database = database
         self._clock = clock
         self._open: dict[Address, Found] = {}
+        # What lines of RCPT named of those mailboxes (`relay.rcpt_lines`): forgotten with them.
+        self.recipients: dict[bytes, LocalRecipient] = {}
         self._number: int | None = None  # of the mailstore's changes, when they were found open
         self._holds_until = float("-inf")
         self._ends = float("-inf")
@@ -129,6 +132,7 @@ class Directory:
     def _remember(self, begun: float, questions: Sequence[_Question], answers: _Answers) -> None:
         if answers.number != self._number or begun >= self._ends or len(self._open) >= _MOST:
             self._open.clear()
+            self.recipients.clear()
             self._number, self._ends = answers.number, begun + FORGOTTEN
         self._holds_until = begun + REMEMBERED
         room = _MOST - len(self._open)

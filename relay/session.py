@@ -15,10 +15,7 @@ from relay.address import Address, parse_path
 from relay.admission import (
     Attempt,
     HeaderFromPolicy,
-    MailboxState,
     Peer,
-    Recipient,
-    Refused,
     Stage,
     admit,
     admit_recipient,
@@ -32,16 +29,15 @@ from relay.opening import Opening
 from relay.parameters import (
     Chunk,
     MailParameters,
-    RcptParameters,
     parse_bdat,
     parse_mail_parameters,
-    parse_rcpt_parameters,
 )
 from relay.perimeter import Snapshot
+from relay.rcpt_lines import parse_rcpt, parse_rcpt_line, recognised
 from relay.receipts import receipt
 from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
+from relay.recipient import MailboxState, Recipient
 from relay.scanning import ScanFacts
-from relay.streams import MAX_COMMAND_LINE
 from relay.transaction import (
     LocalRecipient,
     SessionFacts,
@@ -65,26 +61,6 @@ _TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connec
 def _parse_mail(argument: str) -> tuple[Address | None, MailParameters]:
     address, rest = parse_path(argument, "FROM:")
     return address, parse_mail_parameters(rest)
-
-
-@lru_cache(2000)  # mail to a list of recipients comes again and again
-def _parse_rcpt(argument: str) -> tuple[Address | None, RcptParameters]:
-    address, rest = parse_path(argument, "TO:")
-    return address, parse_rcpt_parameters(rest)
-
-
-@lru_cache(2000)
-def _parse_rcpt_line(line: bytes) -> tuple[Address, RcptParameters] | None:
-    """What a line that ends in CR asks for, if it is RCPT with nothing odd about it, all ASCII."""
-    if line[:8].upper() != b"RCPT TO:" or len(line) >= MAX_COMMAND_LINE:
-        return None
-    if line.find(b"\r") != len(line) - 1 or b"\0" in line or not line.isascii():
-        return None
-    try:
-        address, parameters = _parse_rcpt(line[5:].decode().strip(" \t\r"))
-    except SyntaxRefused:
-        return None
-    return None if address is None or not address.domain else (address, parameters)
 
 
 class Session(Opening):
@@ -140,7 +116,7 @@ class Session(Opening):
         transaction = self._current()
         if transaction.body is not None:
             raise SyntaxRefused("RCPT comes before BDAT", code=503, enhanced="5.5.1")
-        address, parameters = _parse_rcpt(arg or "")
+        address, parameters = parse_rcpt(arg or "")
         if address is None:
             raise SyntaxRefused("A recipient needs an address", code=553, enhanced="5.1.3")
         if address.needs_smtputf8 and not transaction.parameters.smtputf8:
@@ -170,26 +146,14 @@ class Session(Opening):
         )
         if self._outbound.blocked or room <= 0:
             return
-        white_list = self._at_mail.white_list if self._at_mail is not None else None
-        known = self._context.directory.open_mailboxes()
-        octets = count = 0
-        for line in self._inbound.ahead(min(room, _FORESEEN)):
-            parsed = _parse_rcpt_line(line)
-            found = known.get(parsed[0]) if parsed is not None else None
-            if parsed is None or found is None or found.mailbox_id is None:
-                break
-            address, parameters = parsed
-            try:
-                admit_recipient(Recipient(address, found.state), self._peer, white_list)
-            except Refused:
-                break
-            transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
-            octets += len(line) + 1
-            count += 1
-        if count:
-            self._inbound.take(octets)
-            tally.commands += count
-            self._say(_RECIPIENT_ACCEPTED_LINE * count)
+        lines = self._inbound.ahead(min(room, _FORESEEN))
+        recipients = list(recognised(lines, self._context.directory))
+        if recipients:
+            for one in recipients:
+                transaction.add(one)
+            self._inbound.take(sum(len(line) + 1 for line in lines[: len(recipients)]))
+            tally.commands += len(recipients)
+            self._say(_RECIPIENT_ACCEPTED_LINE * len(recipients))
 
     def _foresee(self, transaction: Transaction) -> None:
         """Have the recipients that are pipelined behind this one looked up by the same query."""
@@ -198,7 +162,7 @@ class Session(Opening):
         ahead = self._inbound.ahead(_FORESEEN)
         self._foreseen_to = self._tally.commands + len(ahead)
         recipients = takewhile(lambda line: line[:8].upper() == b"RCPT TO:", ahead)
-        addresses = [parsed[0] for parsed in map(_parse_rcpt_line, recipients) if parsed]
+        addresses = [parsed[0] for parsed in map(parse_rcpt_line, recipients) if parsed]
         self._context.directory.foresee(addresses, transaction.parameters.size)
 
     async def _find(self, address: Address, size: int | None) -> Found:

@@ -12,7 +12,13 @@ from mailstore.drafts import Draft
 from relay import patients
 from relay.acceptance import Record, Store, commit
 from relay.address import PATIENT_DOMAIN, Address
-from relay.admission import Attempt, LocalUser, MailboxState, Policy, Recipient, Stage, admit
+from relay.admission import (
+    Attempt,
+    LocalUser,
+    Policy,
+    Stage,
+    admit,
+)
 from relay.directory import Directory
 from relay.errors import Reply, SmtpError
 from relay.headers import HeaderCollector, TraceFacts, received_field
@@ -20,6 +26,7 @@ from relay.lines import LineChecker
 from relay.parameters import MailParameters, RcptParameters
 from relay.perimeter import Perimeter
 from relay.receipts import receipt
+from relay.recipient import MailboxState, Recipient
 from relay.transaction import LocalRecipient, Submission
 
 _CHUNK: Final = 256 * 1024

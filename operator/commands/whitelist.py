@@ -15,11 +15,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mailstore.database import Database
 from relay import tls
 from relay.address import parse_address
-from relay.admission import Attempt, Finding, Recipient, Stage, examine
+from relay.admission import (
+    Attempt,
+    Finding,
+    Stage,
+    examine,
+)
 from relay.conversation import look_at
 from relay.directory import Directory
 from relay.headers import HeaderFacts
 from relay.perimeter import Perimeter
+from relay.recipient import Recipient
 from relay.route import Target
 from relay.server_admission import examine_server
 from whitelist.certificates import read_pem

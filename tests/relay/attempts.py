@@ -16,12 +16,11 @@ from relay.admission import (
     Attempt,
     HeaderFromPolicy,
     LocalUser,
-    MailboxState,
     Peer,
     Policy,
-    Recipient,
 )
 from relay.headers import HeaderFacts
+from relay.recipient import MailboxState, Recipient
 from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
 from whitelist.loading import read_list
 from whitelist.lookup import WhiteList

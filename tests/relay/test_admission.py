@@ -10,7 +10,6 @@ from relay.admission import (
     Attempt,
     HeaderFromPolicy,
     LocalUser,
-    MailboxState,
     Peer,
     Policy,
     Refused,
@@ -19,6 +18,7 @@ from relay.admission import (
     examine,
 )
 from relay.headers import UNREADABLE, HeaderFacts
+from relay.recipient import MailboxState
 from tests.relay.attempts import (
     LIMIT,
     attempt,

@@ -8,7 +8,6 @@ from relay.address import Address
 from relay.admission import (
     RULES,
     Attempt,
-    MailboxState,
     Peer,
     Refused,
     Stage,
@@ -16,6 +15,7 @@ from relay.admission import (
     examine,
 )
 from relay.headers import HeaderFacts
+from relay.recipient import MailboxState
 from tests.relay.attempts import (
     LIMIT,
     LOCAL,

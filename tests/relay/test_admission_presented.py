@@ -8,15 +8,14 @@ from relay.address import Address
 from relay.admission import (
     Attempt,
     LocalUser,
-    MailboxState,
     Peer,
-    Recipient,
     Refused,
     Stage,
     admit,
     examine,
 )
 from relay.headers import HeaderFacts
+from relay.recipient import MailboxState, Recipient
 from tests.relay.attempts import POLICY, attempt, certificate, local, peer, to
 from whitelist.trust import ChainStatus
 

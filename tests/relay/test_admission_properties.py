@@ -16,10 +16,8 @@ from relay.admission import (
     Attempt,
     HeaderFromPolicy,
     LocalUser,
-    MailboxState,
     Peer,
     Policy,
-    Recipient,
     Refused,
     Stage,
     admit,
@@ -27,6 +25,7 @@ from relay.admission import (
     examine,
 )
 from relay.headers import UNREADABLE, HeaderFacts
+from relay.recipient import MailboxState, Recipient
 from tests.relay.attempts import (
     DOMAINS,
     LIMIT,
@@ -192,3 +191,13 @@ def test_a_peers_recipient_alone_is_judged_as_with_all_the_facts(a: Attempt) -> 
         return
     alone = said(lambda: admit_recipient(recipient, origin, a.white_list))
     assert alone == said(lambda: admit(a, Stage.RECIPIENT))
+
+
+@given(ATTEMPTS)
+def test_a_mailbox_that_is_open_to_all_is_refused_to_nobody(a: Attempt) -> None:
+    # What `relay.rcpt_lines` relies on when it asks for hundreds at once.
+    if a.recipient is not None:
+        _, state = a.recipient
+        refused = said(lambda: admit(a, Stage.RECIPIENT))
+        assert not (state.open_to_all and refused is not None and refused[1] == "recipient")
+        assert state.open_to_all == (state is MailboxState.ACTIVE)

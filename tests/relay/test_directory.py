@@ -15,9 +15,9 @@ from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.schema import entries, mailboxes
 from relay.acceptance import Store
 from relay.address import parse_address
-from relay.admission import MailboxState
 from relay.directory import FORGOTTEN, REMEMBERED, Directory
 from relay.errors import StoreDeferred
+from relay.recipient import MailboxState
 from tests.support.clock import NOW
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store
 

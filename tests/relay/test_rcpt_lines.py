@@ -1,0 +1,122 @@
+"""RCPT by the hundred: what is recognised is what the command by itself would have come to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailstore.mailboxes import MailboxState, get_mailbox, set_quota, set_state
+from relay import rcpt_lines
+from relay.acceptance import Store
+from relay.address import parse_address
+from relay.directory import FORGOTTEN, REMEMBERED, Directory
+from relay.parameters import parse_rcpt_parameters
+from relay.rcpt_lines import parse_rcpt_line, recognised
+from relay.transaction import LocalRecipient
+from tests.support.operators import ACTIVE, SUSPENDED, make_store
+
+ORG = "cardiologie@a.mssante.fr"
+LINE = f"RCPT TO:<{ACTIVE}>\r".encode()
+ODD = [
+    b"DATA\r",
+    b"RCPT\r",
+    b"RSET\r",
+    b"RCPT TO:<>\r",
+    b"RCPT TO:<postmaster>\r",
+    f"RCPT TO:<{SUSPENDED}>\r".encode(),
+    b"RCPT TO:<nobody@a.mssante.fr>\r",
+    b"RCPT TO:<dr@gmail.com>\r",
+    f"RCPT TO:<{ACTIVE}>".encode(),
+    f"RCPT TO:<{ACTIVE}>\r\r".encode(),
+    f"RCPT TO:<{ACTIVE}>\0\r".encode(),
+    f"RCPT TO:<{ACTIVE}> NOTIFY=X\r".encode(),
+    f"RCPT TO:<{ACTIVE}\u00e9>\r".encode(),
+]
+
+
+@pytest.fixture
+def now() -> list[float]:
+    return [0.0]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = make_store(tmp_path, f"sqlite:///{tmp_path / 'm.db'}")
+    yield store
+    store.close()
+
+
+async def knowing(store: Store, now: list[float]) -> Directory:
+    directory = Directory(store.database, lambda: now[0])
+    for address in (ACTIVE, ORG, SUSPENDED, "nobody@a.mssante.fr", "dr@gmail.com"):
+        await directory.lookup(parse_address(address))
+    return directory
+
+
+def mailbox_id(store: Store, address: str) -> int:
+    with store.database.read() as connection:
+        return get_mailbox(connection, address).id
+
+
+async def test_known_mailboxes_are_recognised_with_what_is_asked_for_them(
+    store: Store, now: list[float]
+) -> None:
+    directory = await knowing(store, now)
+    lines = [LINE, f"rcpt to:<{ORG}> NOTIFY=NEVER\r".encode(), LINE]
+    expected = [
+        LocalRecipient(mailbox_id(store, ACTIVE), parse_address(ACTIVE)),
+        LocalRecipient(
+            mailbox_id(store, ORG), parse_address(ORG), parse_rcpt_parameters("NOTIFY=NEVER")
+        ),
+    ]
+    for _ in range(2):  # the second time from memory
+        assert list(recognised(lines, directory)) == [*expected, expected[0]]
+    assert directory.recipients.keys() == set(lines)
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_the_first_odd_line_ends_it(store: Store, now: list[float], odd: bytes) -> None:
+    directory = await knowing(store, now)
+    for _ in range(2):
+        assert len(list(recognised([LINE, LINE, odd, LINE], directory))) == 2
+    assert directory.recipients.keys() == {LINE}
+
+
+@pytest.mark.parametrize("change", ["suspended", "bounded"])
+async def test_what_was_recognised_is_forgotten_with_its_mailbox(
+    store: Store, now: list[float], change: str
+) -> None:
+    directory = await knowing(store, now)
+    assert len(list(recognised([LINE], directory))) == 1
+    with store.database.write() as connection:
+        if change == "suspended":
+            set_state(connection, ACTIVE, MailboxState.SUSPENDED)
+        else:
+            set_quota(connection, ACTIVE, 10**6)
+    now[0] += REMEMBERED
+    assert list(recognised([LINE], directory)) == []
+    await directory.lookup(parse_address(ORG))
+    assert list(recognised([LINE], directory)) == []
+    assert directory.recipients == {}
+
+
+async def test_nothing_is_recognised_for_longer_than_mailboxes_are_remembered(
+    store: Store, now: list[float]
+) -> None:
+    directory = await knowing(store, now)
+    assert len(list(recognised([LINE], directory))) == 1
+    now[0] += FORGOTTEN
+    assert list(recognised([LINE], directory)) == []
+
+
+async def test_memory_is_bounded(
+    store: Store, now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A listed peer may send any number of different lines for one mailbox.
+    directory = await knowing(store, now)
+    monkeypatch.setattr(rcpt_lines, "_MOST", 10)
+    lines = [f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{n}@b.fr\r".encode() for n in range(20)]
+    long = f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{'x' * 200}@b.fr\r".encode()
+    assert parse_rcpt_line(long) is not None
+    assert len(list(recognised([long, *lines], directory))) == 21
+    assert directory.recipients.keys() == set(lines[:10])
