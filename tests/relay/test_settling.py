@@ -1,0 +1,126 @@
+"""What one delivery cannot have recorded never costs its neighbours theirs, on both databases."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from mailstore.schema import mailboxes
+from relay.ending import Ending, ending
+from relay.ledger import Batch
+from relay.parameters import Notify
+from relay.queue import Claim, Outcome, State
+from relay.settling import Settling
+from relay.telling import Report, Teller
+from tests.support.clock import NOW
+from tests.support.office import CLAIRE, POSTMASTER, RETRY, TO, Office
+from tests.support.queued import rows
+
+LATER = NOW + timedelta(seconds=5)
+REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
+DELIVERED = Outcome(State.DELIVERED, "250 2.0.0 ok")
+
+
+@pytest.fixture
+def office(tmp_path: Path, database: Database) -> Iterator[Office]:
+    made = Office(tmp_path, database)
+    yield made
+    made.store.blobs.close()
+
+
+def settling(office: Office) -> Settling:
+    return Settling(office.store, office.ledger, lambda: LATER)
+
+
+def ended(taken: Claim, outcome: Outcome) -> Ending:
+    reason = "" if outcome is DELIVERED else "refused"
+    return ending(taken, {TO: outcome}, error="", reason=reason, now=LATER, policy=RETRY)
+
+
+def protect(database: Database, delivery: int) -> None:
+    """Let the database refuse whatever would change the row of a delivery."""
+    where = f"WHEN (OLD.id = {delivery})"
+    with database.write() as connection:
+        if connection.dialect.name == "sqlite":
+            for what in ("UPDATE", "DELETE"):
+                connection.exec_driver_sql(
+                    f"CREATE TRIGGER no_{what} BEFORE {what} ON deliveries {where} "
+                    "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+                )
+        else:
+            connection.exec_driver_sql(
+                "CREATE FUNCTION no() RETURNS trigger AS "
+                "$$ BEGIN RAISE check_violation; END $$ LANGUAGE plpgsql"
+            )
+            connection.exec_driver_sql(
+                "CREATE TRIGGER no BEFORE UPDATE OR DELETE ON deliveries "
+                f"FOR EACH ROW {where} EXECUTE FUNCTION no()"
+            )
+
+
+def test_one_that_the_database_refuses_is_left_and_the_rest_is_recorded(office: Office) -> None:
+    first, odd, told, waiting = (office.send() for _ in range(4))
+    office.queue()
+    (new,) = rows(office.store.database).keys() - {one.id for one in (first, odd, told, waiting)}
+    protect(office.store.database, odd.id)
+    endings = [
+        ended(first, DELIVERED),
+        ended(odd, DELIVERED),
+        ended(told, REFUSED),
+        ended(waiting, Outcome(State.WAITING, "451 4.3.0 later")),
+    ]
+    written = settling(office).commit(Batch(endings, keys=[new]))
+    assert written.states == [State.DELIVERED, None, State.FAILED, State.WAITING]
+    assert written.reports.keys() == {told.id}
+    assert [claim.id for claim in written.claims] == [new]
+    assert len(office.mail(CLAIRE)) == 1
+    left = rows(office.store.database)
+    # It is tried again once its lease has lapsed: sent twice rather than lost.
+    assert left[odd.id].lease_owner == "node:1"
+    assert first.id not in left
+    assert left[waiting.id].lease_owner is None
+
+
+def test_what_became_of_mail_is_recorded_without_a_report_that_is_refused(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its sender's mailbox goes between the writing of the report and its keeping.
+    gone, other = office.send(), office.send(Notify.SUCCESS, sender=POSTMASTER)
+    prepare = Teller.prepare
+
+    def overtaken(teller: Teller, endings: Sequence[Ending], now: datetime) -> Mapping[int, Report]:
+        made = prepare(teller, endings, now)
+        with office.store.database.write() as connection:
+            connection.execute(delete(mailboxes).where(mailboxes.c.address == CLAIRE))
+        return made
+
+    monkeypatch.setattr(Teller, "prepare", overtaken)
+    written = settling(office).commit(Batch([ended(gone, REFUSED), ended(other, DELIVERED)]))
+    assert written.states == [State.FAILED, State.DELIVERED]
+    assert written.reports.keys() == {other.id}
+    (report,) = office.mail(POSTMASTER)
+    assert report.recipients[0]["Action"] == "relayed"
+    assert rows(office.store.database)[gone.id].state == State.FAILED
+
+
+def test_what_is_taken_on_comes_with_its_small_body(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.queue()
+    (key,) = rows(office.store.database)
+    written = settling(office).commit(Batch(keys=[key]))
+    assert written.sealed.keys() == {claim.blob for claim in written.claims}
+
+    def away(_: object) -> None:
+        raise StoreUnavailable("the connection is lost")
+
+    office.queue()
+    (new,) = rows(office.store.database).keys() - {key}
+    # Each attempt then reads its own, and finds out what is wrong.
+    monkeypatch.setattr(office.store.blobs, "sealed", away)
+    written = settling(office).commit(Batch(keys=[new]))
+    assert (len(written.claims), written.sealed) == (1, {})
