@@ -203,12 +203,7 @@ class Usage:
 
 def used_octets(conn: Connection, mailbox_id: int, known: Usage = Usage()) -> Usage:
     """Sum the sizes of the messages that a mailbox holds; only of those that came after `known`."""
-    query = (
-        select(_USED, func.max(entries.c.id))
-        .join_from(entries, messages)
-        .where(entries.c.mailbox_id == mailbox_id, entries.c.id > known.last)
-    )
-    octets, last = conn.execute(query).one()
+    octets, last = conn.execute(_USED_SINCE, {"mailbox": mailbox_id, "after": known.last}).one()
     return Usage(known.octets + int(octets or 0), last or known.last)
 
 
@@ -235,7 +230,7 @@ def _of_domain(conn: Connection, query: Select[Any], name: str | None) -> Select
 
 
 def _domain_id(conn: Connection, name: str) -> int | None:
-    return conn.scalar(select(domains.c.id).where(domains.c.name == name))
+    return conn.scalar(_DOMAIN_ID, {"name": name})
 
 
 def _mailboxes() -> Select[Any]:
@@ -244,6 +239,12 @@ def _mailboxes() -> Select[Any]:
 
 # Made once: what SQLAlchemy does for a statement before it is run takes longer than running these.
 _CHANGE_NUMBER = select(mailbox_changes.c.number)
+_DOMAIN_ID = select(domains.c.id).where(domains.c.name == bindparam("name"))
+_USED_SINCE = (
+    select(_USED, func.max(entries.c.id))
+    .join_from(entries, messages)
+    .where(entries.c.mailbox_id == bindparam("mailbox"), entries.c.id > bindparam("after"))
+)
 _RESOLVED = _mailboxes().where(mailboxes.c.address.in_(bindparam("addresses", expanding=True)))
 
 
