@@ -49,7 +49,7 @@ class InboundBuffer:
             self._piece = bytes(data)
         else:
             self._together().extend(data)
-        if self._size > HIGH_WATER and self._transport is not None and not self._paused:
+        if not self._paused and self._size > HIGH_WATER and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
@@ -124,8 +124,10 @@ class InboundBuffer:
 
     def take(self, count: int | None = None) -> bytes:
         """What is there now, at most `count` octets if that is given."""
-        count = self._size if count is None else min(count, self._size)
-        if self._piece and count == self._size:
+        size = self._size
+        if count is None or count > size:
+            count = size
+        if self._piece and count == size:
             taken, self._piece = self._piece, b""
         elif count < _FEW:
             taken = bytes(self._together()[:count])
@@ -133,7 +135,7 @@ class InboundBuffer:
             with memoryview(self._together()) as whole, whole[:count] as part:
                 taken = bytes(part)
         del self._data[:count]
-        if self._paused and self._size < HIGH_WATER // 2 and self._transport is not None:
+        if self._paused and size - count < HIGH_WATER // 2 and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
         return taken
