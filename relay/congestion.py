@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from relay.destination import Destination, WindowPolicy
-from relay.queue import Claim, Traffic
+from relay.queue import ALL, Claim, Traffic
 from relay.queue_destinations import Known, Map
 
 _NOT_KNOWN: Final = Known()
@@ -33,8 +33,12 @@ class Congestion:
     _paused: frozenset[str] = frozenset()
     _all_paused: bool = False
 
-    def adopt(self, known: Map) -> None:
-        """Take over what the database says, but for what is still to be written there."""
+    def adopt(self, known: Map) -> frozenset[str]:
+        """Take over what the database says, but for what is still to be written there.
+
+        Returns the destinations that may be tried again, ALL among them, and might not before.
+        """
+        before = self._put_off()
         self._all_paused = known.all_paused
         self._paused = frozenset(d for d, row in known.by_domain.items() if row.paused)
         dead = {d: row for d, row in known.by_domain.items() if row.dead_until is not None}
@@ -42,6 +46,7 @@ class Congestion:
             if domain not in self.changes:
                 row = dead.get(domain, _NOT_KNOWN)
                 self._of(domain).adopt(row.failures, row.dead_until)
+        return before - self._put_off()
 
     def is_dead(self, domain: str) -> bool:
         """Whether a delivery to it is a probe."""
@@ -110,6 +115,10 @@ class Congestion:
         for domain, row in changes.items():
             if self.changes.get(domain) is row:
                 del self.changes[domain]
+
+    def _put_off(self) -> frozenset[str]:
+        dead = (domain for domain, one in self._destinations.items() if one.dead)
+        return self._paused.union(dead, [ALL] if self._all_paused else ())
 
     def _of(self, domain: str) -> Destination:
         if domain not in self._destinations:

@@ -239,8 +239,6 @@ class Courier:
                 return glance(connection, now, visits, round_due=round_due, around=around)
 
         seen = await asyncio.to_thread(read)
-        if seen.known is not None:
-            self._congestion.adopt(seen.known)
         self._picking.learn(seen)
 
     async def _write(self, picked: Sequence[Due]) -> None:

@@ -43,8 +43,11 @@ class Feeding:
         return not self.due and not self._round
 
     def begin(self) -> None:
-        """Let a round begin, if none is under way."""
-        self.due = self.due or not self._round
+        """Let a round begin, after one that is under way."""
+        if self._round:
+            self._news += 1
+        else:
+            self.due = True
 
     def visits(self, wanted: Callable[[Traffic, str], bool]) -> list[Visit]:
         """The next destinations of the round, those that are not wanted passed over."""

@@ -24,7 +24,7 @@ from relay.queue_destinations import (
     read_destinations,
     write_health,
 )
-from relay.queue_due import Due, lanes_with_mail, newest, turn_of_senders
+from relay.queue_due import Due, Newest, lanes_with_mail, newest, turn_of_senders
 from relay.retry import RetryPolicy
 from relay.telling import Report, Teller
 
@@ -44,7 +44,7 @@ class Glance:
     """
 
     known: Map | None
-    newest: Sequence[Due]
+    newest: Newest
     visited: Mapping[Visit, str | None]
     found: Sequence[Due]
     lanes: Mapping[Traffic, Sequence[str]] | None
@@ -81,7 +81,7 @@ def glance(
         found += turn.found
     return Glance(
         known=read_destinations(connection) if around else None,
-        newest=newest(connection, now, NEWEST) if around else (),
+        newest=newest(connection, now, NEWEST) if around else Newest(),
         visited=visited,
         found=found,
         lanes={t: lanes_with_mail(connection, t) for t in Traffic} if round_due else None,

@@ -12,7 +12,7 @@ from relay.congestion import Congestion
 from relay.feeding import Feeding, Visit
 from relay.ledger import Glance
 from relay.queue import Traffic
-from relay.queue_due import Due
+from relay.queue_due import Due, Newest
 from relay.scheduler import MOST, Scheduler
 
 
@@ -26,6 +26,7 @@ class Picking:
         self._most_bulk = max(concurrency * 3 // 4, 1)
         self._clock = clock
         self._scheduler = Scheduler()
+        self._newest: frozenset[int] = frozenset()  # at the last look
         self.feeding = Feeding()
 
     def take(self, picked: list[Due], room: int, *, ahead: bool = False) -> list[Due]:
@@ -50,8 +51,10 @@ class Picking:
         return self.feeding.visits(wanted)
 
     def learn(self, seen: Glance) -> None:
-        """Take note of what a look brought; what it says of destinations is adopted already."""
+        """Take note of what a look brought."""
         now = self._clock()
+        if seen.known is not None:
+            self._look_again(seen.newest, self._congestion.adopt(seen.known))
 
         def is_open(due: Due) -> bool:
             return self._congestion.places(due.domain, due.traffic, now, ahead=True) > 0
@@ -61,8 +64,18 @@ class Picking:
         news = self._scheduler.offer(filter(is_open, seen.found))
         # Also for what is busy: a place may be free before mail that has just come is seen again.
         self._scheduler.offer(
-            due for due in seen.newest if not self._congestion.barred(due.domain, now)
+            due for due in seen.newest.found if not self._congestion.barred(due.domain, now)
         )
         for visit, last in seen.visited.items():
             self.feeding.visited(visit, last)
         self.feeding.learned(seen.lanes, news)
+
+    def _look_again(self, newest: Newest, released: frozenset[str]) -> None:
+        """Have a round begin if more may go than the newest: it must not wait for the next poll."""
+        # None of what was there at the last look: more has become due since than was looked at.
+        missed = newest.full and not newest.numbers & self._newest
+        self._newest = newest.numbers
+        for domain in released:
+            self.feeding.freed(domain)
+        if released or missed:
+            self.feeding.begin()

@@ -5,7 +5,7 @@ what waits from one destination or sender to the next; `newest` reads the end of
 is due; `overdue` reads on from a number.  What is read here is a hint: `relay.queue.claim` decides.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -133,10 +133,23 @@ def turn_of_senders(
     return Turn(found, names[-1] if len(names) == senders else None)
 
 
-def newest(connection: Connection, now: datetime, limit: int) -> list[Due]:
-    """The deliveries that became due last, among them all mail that has just come."""
-    rows = connection.execute(_NEWEST, {"now": now, "limit": limit})
-    return _due(row for row in rows if row.held is None)
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The deliveries that became due last, but those that are held; the numbers of all of them.
+
+    `full` says that there may be more.
+    """
+
+    found: Sequence[Due] = ()
+    numbers: frozenset[int] = frozenset()
+    full: bool = False
+
+
+def newest(connection: Connection, now: datetime, limit: int) -> Newest:
+    """The `limit` deliveries that became due last, among them mail that has just come."""
+    rows = connection.execute(_NEWEST, {"now": now, "limit": limit}).all()
+    found = _due(row for row in rows if row.held is None)
+    return Newest(found, frozenset(row.id for row in rows), full=len(rows) == limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from relay.congestion import Congestion
 from relay.destination import WindowPolicy
-from relay.queue import Claim, Traffic
+from relay.queue import ALL, Claim, Traffic
 from relay.queue_destinations import Known, Map
 from tests.support.clock import NOW
 
@@ -74,8 +74,22 @@ def test_what_is_not_written_yet_is_not_undone_by_what_was_read() -> None:
     one.adopt(Map({}, all_paused=False))
     assert one.is_dead("b")
     one.written(dict(one.changes))
-    one.adopt(Map({}, all_paused=False))  # an operator has revived it
+    # An operator has revived it.
+    assert one.adopt(Map({}, all_paused=False)) == {"b"}
     assert not one.is_dead("b")
+
+
+def test_what_may_go_again_is_told_once() -> None:
+    one = made()
+    later = NOW + MINUTE
+    rows = {"b": Known(failures=2, dead_until=later, last_error="down"), "c": Known(paused=True)}
+    assert one.adopt(Map(rows, all_paused=True)) == set()
+    assert one.adopt(Map(rows, all_paused=False)) == {ALL}
+    # Dead and paused is put off until it is neither.
+    assert one.adopt(Map({"b": replace(rows["b"], paused=True)}, all_paused=False)) == {"c"}
+    assert one.adopt(Map({"b": rows["b"]}, all_paused=False)) == set()
+    assert one.adopt(Map({}, all_paused=False)) == {"b"}
+    assert one.adopt(Map({}, all_paused=False)) == set()
 
 
 def test_a_change_after_the_one_that_was_written_stays_to_be_written() -> None:

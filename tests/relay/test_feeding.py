@@ -44,6 +44,16 @@ def test_a_destination_with_many_senders_goes_on_in_the_next_round() -> None:
     assert feeding.visits(all_of)[0].after is None
 
 
+def test_a_round_that_is_asked_for_during_another_follows_it() -> None:
+    # The one under way may be past what it is asked for.
+    feeding = with_round(["a"], [])
+    feeding.begin()
+    assert not feeding.due
+    feeding.visits(all_of)
+    feeding.learned(None, 0)
+    assert feeding.due
+
+
 def test_after_a_round_with_news_comes_another_and_else_rest() -> None:
     feeding = with_round(["a"], [])
     feeding.visits(all_of)

@@ -46,7 +46,9 @@ LATER = Outcome(State.WAITING, "450 4.2.1 later")
 class World:
     """A store, a clock, peers as a function, and a courier that works among them."""
 
-    def __init__(self, folder: Path, database: Database, stuck: float = 900) -> None:
+    def __init__(
+        self, folder: Path, database: Database, stuck: float = 900, poll: float = 0.005
+    ) -> None:
         space = trust_space()
         self.now = NOW
         self.tried: list[tuple[datetime, Claim]] = []
@@ -70,7 +72,7 @@ class World:
             clock=lambda: self.now,
             randomness=random.Random(1),
         )
-        settings = Settings("smtp.b.mssante.fr", "node:1", RetryPolicy(), poll=0.005, stuck=stuck)
+        settings = Settings("smtp.b.mssante.fr", "node:1", RetryPolicy(), poll=poll, stuck=stuck)
         self.courier = Courier(services, settings, self.hand_over)
 
     async def hand_over(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
@@ -159,8 +161,10 @@ def world(tmp_path: Path, database: Database) -> Iterator[World]:
 
 
 @contextmanager
-def making(folder: Path, database: Database, stuck: float = 900) -> Iterator[World]:
-    made = World(folder, database, stuck)
+def making(
+    folder: Path, database: Database, stuck: float = 900, poll: float = 0.005
+) -> Iterator[World]:
+    made = World(folder, database, stuck, poll)
     try:
         yield made
     finally:

@@ -10,11 +10,11 @@ import pytest
 from relay.congestion import QUICK, Congestion
 from relay.destination import WindowPolicy
 from relay.feeding import Visit
-from relay.ledger import Glance
+from relay.ledger import NEWEST, Glance
 from relay.picking import Picking
 from relay.queue import Traffic
 from relay.queue_destinations import Known, Map
-from relay.queue_due import Due
+from relay.queue_due import Due, Newest
 from relay.scheduler import MOST
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW
@@ -34,9 +34,15 @@ class Courier:
     def _clock(self) -> datetime:
         return self.now
 
-    def sees(self, *groups: Iterable[Due], newest: Iterable[Due] = ()) -> None:
+    def sees(
+        self, *groups: Iterable[Due], newest: Iterable[Due] = (), paused: Iterable[str] = ()
+    ) -> None:
         found = [due for group in groups for due in group]
-        self.picking.learn(Glance(None, list(newest), {}, found, None))
+        last = list(newest)
+        numbers = frozenset(due.id for due in last)
+        known = Map({domain: Known(paused=True) for domain in paused}, all_paused=False)
+        full = len(last) == NEWEST
+        self.picking.learn(Glance(known, Newest(last, numbers, full), {}, found, None))
 
     def takes(self, room: int = 100, *, ahead: bool = False) -> list[Due]:
         return self.picking.take([], room, ahead=ahead)
@@ -88,7 +94,7 @@ def test_mail_to_be_taken_ahead_is_looked_for_and_kept_while_the_window_is_full(
     courier.congestion.took("b", QUICK)
     for _ in range(WINDOW):
         courier.congestion.begun(CLAIM)
-    courier.picking.learn(Glance(None, [], {}, mail(WINDOW - 1, "b"), {PERSON: ["b"]}))
+    courier.picking.learn(Glance(None, Newest(), {}, mail(WINDOW - 1, "b"), {PERSON: ["b"]}))
     assert courier.picking.visits() == [Visit(PERSON, "b", None)]
     assert courier.takes() == []
     assert len(courier.takes(ahead=True)) == WINDOW - 1
@@ -104,7 +110,7 @@ def test_programs_leave_a_quarter_of_the_courier_to_people() -> None:
 def test_looks_are_for_destinations_of_which_too_little_is_known() -> None:
     courier = Courier()
     lanes = {PERSON: ["b", "c"], BULK: ["b"]}
-    courier.picking.learn(Glance(None, [], {}, mail(WINDOW, "b"), lanes))
+    courier.picking.learn(Glance(None, Newest(), {}, mail(WINDOW, "b"), lanes))
     # Enough is known for people at b; programs there have one place less.
     assert courier.picking.visits() == [Visit(BULK, "b", None), Visit(PERSON, "c", None)]
     assert courier.picking.visits() == []
@@ -116,16 +122,14 @@ def test_looks_are_for_destinations_of_which_too_little_is_known() -> None:
 def test_a_visit_goes_on_where_the_last_one_ended() -> None:
     courier = Courier()
     first = Visit(PERSON, "b", None)
-    courier.picking.learn(Glance(None, [], {first: "dr7"}, [], {PERSON: ["b"]}))
+    courier.picking.learn(Glance(None, Newest(), {first: "dr7"}, [], {PERSON: ["b"]}))
     assert courier.picking.visits() == [Visit(PERSON, "b", "dr7")]
 
 
 def test_mail_for_who_must_not_be_tried_is_not_kept() -> None:
     courier = Courier()
-    paused = Map(all_paused=False, by_domain={"b": Known(paused=True)})
-    courier.congestion.adopt(paused)
-    courier.sees(mail(5, "b"), newest=mail(5, "b", start=11, fresh=True))
-    courier.congestion.adopt(Map(all_paused=False, by_domain={}))
+    courier.sees(mail(5, "b"), newest=mail(5, "b", start=11, fresh=True), paused="b")
+    courier.sees()
     assert courier.takes() == []
 
 
@@ -149,3 +153,40 @@ def test_a_full_memory_forgets_what_cannot_go_now(*, dead: bool) -> None:
     courier.sees(mail(1, "c", start=MOST))
     courier.now += timedelta(days=1)
     assert {due.domain for due in courier.takes()} == ({"c"} if dead else {"b", "c"})
+
+
+def rested(courier: Courier) -> Courier:
+    """One that has been round its destinations and found nothing new."""
+    courier.picking.learn(Glance(None, Newest(), {}, [], {PERSON: []}))
+    assert courier.picking.feeding.rests
+    return courier
+
+
+def test_more_new_mail_than_a_look_sees_is_gone_round_for_at_once() -> None:
+    # A burst: what lies behind the newest must not wait for the next poll.
+    courier = rested(Courier())
+    courier.sees(newest=mail(NEWEST - 1, "b", fresh=True))
+    assert courier.picking.feeding.rests
+    courier.sees(newest=mail(NEWEST, "b", start=10, fresh=True))
+    assert courier.picking.feeding.rests  # some of it was there: all that came since was seen
+    courier.sees(newest=mail(NEWEST, "b", start=1000, fresh=True))
+    assert courier.picking.feeding.due
+
+
+def test_who_may_be_tried_again_is_visited_at_once() -> None:
+    courier = Courier()
+    courier.sees(paused="b")
+    courier.picking.learn(Glance(None, Newest(), {}, [], {PERSON: ["b"]}))
+    assert courier.picking.visits() == []
+    courier.picking.learn(Glance(None, Newest(), {}, [], None))
+    assert courier.picking.feeding.rests
+    courier.sees()
+    assert courier.picking.visits() == [Visit(PERSON, "b", None)]
+
+
+def test_where_all_is_let_go_a_round_begins() -> None:
+    courier = Courier()
+    courier.picking.learn(Glance(Map({}, all_paused=True), Newest(), {}, [], {PERSON: ["b"]}))
+    assert courier.picking.visits() == []
+    courier.sees()
+    assert courier.picking.feeding.due

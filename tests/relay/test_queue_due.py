@@ -14,7 +14,7 @@ from mailstore.database import Database
 from relay.leases import renew, seize
 from relay.queue import ALL, Traffic, claim
 from relay.queue_depth import Tally
-from relay.queue_due import lanes_with_mail, newest, overdue, turn_of_senders
+from relay.queue_due import Newest, lanes_with_mail, newest, overdue, turn_of_senders
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
 from tests.support.backlog import fill, put
@@ -43,7 +43,7 @@ def test_the_destinations_of_a_class(database: Database) -> None:
 def test_nothing_waits(database: Database) -> None:
     with database.read() as connection:
         assert lanes_with_mail(connection, PERSON) == []
-        assert newest(connection, NOW, 10) == []
+        assert newest(connection, NOW, 10) == Newest([])
         turn = turn_of_senders(
             connection, PERSON, "b.mssante.fr", after=None, now=NOW, senders=5, most=25
         )
@@ -73,11 +73,14 @@ def test_held_failed_and_later_mail_is_not_seen(database: Database) -> None:
     fill(database, BACKLOG)
     states: list[dict[str, object]] = [{"held": "why"}, {"state": "failed"}, {"due": NOW + HOUR}]
     with database.write() as connection:
-        keys = [one.id for one in newest(connection, NOW, 100) if one.traffic is PERSON]
+        keys = [one.id for one in newest(connection, NOW, 100).found if one.traffic is PERSON]
         for key, values in zip(keys, states * 3, strict=True):
             connection.execute(update(deliveries).where(deliveries.c.id == key).values(**values))
     with database.read() as connection:
-        assert {one.traffic for one in newest(connection, NOW, 100)} == {BULK}
+        left = newest(connection, NOW, 100)
+        assert {one.traffic for one in left.found} == {BULK}
+        # Held ones are among what was looked at.
+        assert left.numbers - {one.id for one in left.found} == set(keys[::3])
         for domain in lanes_with_mail(connection, PERSON):
             turn = turn_of_senders(
                 connection, PERSON, domain, after=None, now=NOW, senders=9, most=81
@@ -89,7 +92,11 @@ def test_new_mail_is_the_first_of_the_newest(database: Database) -> None:
     fill(database, BACKLOG)
     put(database, "d.mssante.fr", at=NOW + HOUR)
     with database.read() as connection:
-        first, second = newest(connection, NOW + HOUR, 2)
+        both = newest(connection, NOW + HOUR, 2)
+        assert not newest(connection, NOW + HOUR, 100).full
+    first, second = both.found
+    assert both.numbers == {first.id, second.id}
+    assert both.full
     assert (first.domain, first.fresh, second.fresh) == ("d.mssante.fr", True, False)
 
 

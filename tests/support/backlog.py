@@ -10,6 +10,7 @@ from mailstore.identifiers import MailboxType
 from mailstore.messages import Message, NewMessage, store_messages
 from relay.queue import QueueItem, enqueue
 from relay.queue_schema import deliveries
+from relay.wakeup import announce, signal
 from tests.support.clock import NOW
 
 SHARED = "f" * 32
@@ -25,21 +26,44 @@ def put(
     number: int = 0,
 ) -> str:
     """Queue one message as acceptance does; returns its id."""
-    key = f"{number:032x}"
-    message = Message(key, sender, "0" * 64, 10, "Received: x\r\n", "local", "s", at)
-    item = QueueItem(
-        key,
-        domain,
-        recipients or (f"x@{domain}",),
-        smtputf8=False,
-        created_at=at,
-        sender=sender,
-        mailbox_type=mailbox_type,
+    (key,) = put_many(
+        database, domain, [number], *recipients, sender=sender, mailbox_type=mailbox_type, at=at
     )
-    with database.write() as connection:
-        store_messages(connection, [NewMessage(message)], now=at)
-        enqueue(connection, [item])
     return key
+
+
+def put_many(
+    database: Database,
+    domain: str,
+    numbers: Iterable[int],
+    *recipients: str,
+    sender: str = "claire@a.mssante.fr",
+    mailbox_type: MailboxType | None = None,
+    at: datetime = NOW,
+) -> list[str]:
+    """Queue messages by one transaction, of which couriers are told; returns their ids."""
+    keys = [f"{number:032x}" for number in numbers]
+    messages = [
+        Message(key, sender, "0" * 64, 10, "Received: x\r\n", "local", "s", at) for key in keys
+    ]
+    items = [
+        QueueItem(
+            key,
+            domain,
+            recipients or (f"x@{domain}",),
+            smtputf8=False,
+            created_at=at,
+            sender=sender,
+            mailbox_type=mailbox_type,
+        )
+        for key in keys
+    ]
+    with database.write() as connection:
+        store_messages(connection, list(map(NewMessage, messages)), now=at)
+        enqueue(connection, items)
+        announce(connection)
+    signal(database.url)
+    return keys
 
 
 def fill(

@@ -1,0 +1,56 @@
+"""Mail in hundreds leaves without a poll: a courier that is told of it finds all of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailstore.database import Database
+from relay.ledger import NEWEST
+from relay.queue import ALL
+from relay.queue_pauses import pause, resume
+from relay.wakeup import announce, signal
+from tests.relay.test_five_days import World, making
+from tests.support.backlog import put_many
+from tests.support.queued import rows
+from tests.support.waiting import until
+
+MANY = 3 * NEWEST
+
+
+@pytest.fixture
+def world(tmp_path: Path, database: Database) -> Iterator[World]:
+    with making(tmp_path, database, poll=3600) as made:
+        yield made
+
+
+async def at_rest(world: World) -> None:
+    """Wait until the courier has had its one poll, and delivers only what it is told of."""
+    put_many(world.store.database, "first.mssante.fr", [10**6])
+    await until(lambda: world.has_tried(f"{10**6:032x}") and not rows(world.store.database))
+
+
+async def test_a_burst_of_hundreds_leaves_at_once(world: World) -> None:
+    async with world.running():
+        await at_rest(world)
+        put_many(world.store.database, "b.mssante.fr", range(MANY))
+        await until(lambda: not rows(world.store.database))
+    assert len(world.tried) == 1 + MANY
+
+
+@pytest.mark.parametrize("what", ["b.mssante.fr", ALL])
+async def test_a_backlog_leaves_as_soon_as_its_pause_ends(world: World, what: str) -> None:
+    database = world.store.database
+    async with world.running():
+        await at_rest(world)
+        with database.write() as connection:
+            pause(connection, what, "why")
+            announce(connection)
+        signal(database.url)
+        put_many(database, "b.mssante.fr", range(MANY))
+        with database.write() as connection:
+            assert resume(connection, what)
+            announce(connection)
+        signal(database.url)
+        await until(lambda: not rows(database))
+    assert len(world.tried) == 1 + MANY
