@@ -1,10 +1,14 @@
-"""A sender and a peer for conversations, whose keys are made once for a module."""
+"""A sender and a peer for conversations, whose keys are made once for a module; and an office."""
 
 import ssl
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from mailstore.database import Database
 from tests.support.handing import Handing, context_of, handing
+from tests.support.office import Office
 from tests.support.scripted import ScriptedPeer
 
 
@@ -24,3 +28,11 @@ def server_context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 def scripted(server_context: ssl.SSLContext) -> ScriptedPeer:
     """Operator A, in order so far."""
     return ScriptedPeer(server_context)
+
+
+@pytest.fixture
+def office(tmp_path: Path, database: Database) -> Iterator[Office]:
+    """A store with a sender and a postmaster, on both databases."""
+    made = Office(tmp_path, database)
+    yield made
+    made.store.blobs.close()

@@ -17,7 +17,6 @@ import dns.asyncresolver
 import pytest
 from sqlalchemy import update
 
-from mailstore.database import Database
 from mailstore.mailboxes import get_mailbox
 from mssante_operator import runtime
 from relay.acceptance import commit
@@ -109,13 +108,6 @@ class World:
 
     def states(self) -> list[str]:
         return [row.state for row in rows(self.office.store.database).values()]
-
-
-@pytest.fixture
-def office(tmp_path: Path, database: Database) -> Iterator[Office]:
-    made = Office(tmp_path, database)
-    yield made
-    made.store.blobs.close()
 
 
 @pytest.fixture

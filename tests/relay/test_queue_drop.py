@@ -1,8 +1,7 @@
 """What is dropped is gone, on both databases, and its report is there in that very moment."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, update
@@ -23,13 +22,6 @@ from tests.support.queued import Letter, perform, put, recipient_states, rows
 
 HELD = Letter(held="before")
 FAILED = Letter(state="failed")
-
-
-@pytest.fixture
-def office(tmp_path: Path, database: Database) -> Iterator[Office]:
-    made = Office(tmp_path, database)
-    yield made
-    made.store.blobs.close()
 
 
 def drop(office: Office) -> list[str]:

@@ -1,8 +1,7 @@
 """What one delivery cannot have recorded never costs its neighbours theirs, on both databases."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
@@ -23,13 +22,6 @@ from tests.support.queued import rows
 LATER = NOW + timedelta(seconds=5)
 REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 DELIVERED = Outcome(State.DELIVERED, "250 2.0.0 ok")
-
-
-@pytest.fixture
-def office(tmp_path: Path, database: Database) -> Iterator[Office]:
-    made = Office(tmp_path, database)
-    yield made
-    made.store.blobs.close()
 
 
 def settling(office: Office) -> Settling:

@@ -4,7 +4,6 @@ RFC 3461 §5.2, DOMAIN §9.29, §9.31: failures and delays unless NOTIFY says ot
 it asks; never in answer to a report; and never a record without its report.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from sqlalchemy import update
 
 import relay.telling
-from mailstore.database import Database
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from relay.ending import ending
@@ -26,13 +24,6 @@ from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 
 REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 LATER = Outcome(State.WAITING, "451 4.3.0 later")
-
-
-@pytest.fixture
-def office(tmp_path: Path, database: Database) -> Iterator[Office]:
-    made = Office(tmp_path, database)
-    yield made
-    made.store.blobs.close()
 
 
 SOON, LATE, OVER = timedelta(seconds=5), timedelta(hours=5), timedelta(days=5)
