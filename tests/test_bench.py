@@ -40,6 +40,7 @@ def test_each_part_runs_and_its_figures_make_sense(tmp_path: Path) -> None:
     words = ["--quick", "--json", str(found), "--svg", str(tmp_path), "--page", str(page)]
     with redirect_stdout(io.StringIO()) as printed:
         bench.main(words)
+    assert "missed" not in printed.getvalue(), "too few messages for that"
     read = json.loads(found.read_text())
     rows = {part: [row for row in read["rows"] if row["part"] == part] for part in PARTS}
     assert "Python" in printed.getvalue() or read["machine"]["generator"] == "SMTPLOAD"
