@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import structlog
@@ -66,9 +67,11 @@ def main() -> int:
             continue
         # Again for each part: a command in this process sets the logs back.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-        for row in parts[name]():
-            rows.append(row)
-            print(f"{time.monotonic() - begun:6.0f} s  {row.kind}, {row.step}", file=sys.stderr)
+        # Commands in this process set the logs back in between: what they log is no result.
+        with redirect_stdout(sys.stderr):
+            for row in parts[name]():
+                rows.append(row)
+                print(f"{time.monotonic() - begun:6.0f} s  {row.kind}, {row.step}")
     shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(lines(rows)))
     killed = sum(row.kills for row in rows if row.kind not in {"nothing", "power cut"})
