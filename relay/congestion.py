@@ -6,7 +6,7 @@ Death is common knowledge, in the table `destinations`; `changes` are what must 
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -38,15 +38,16 @@ class Congestion:
 
         Returns the destinations that may be tried again, ALL among them, and might not before.
         """
-        before = self._put_off()
+        were_dead = {domain for domain, one in self._destinations.items() if one.dead}
+        before = self._put_off(were_dead)
         self._all_paused = known.all_paused
         self._paused = frozenset(d for d, row in known.by_domain.items() if row.paused)
         dead = {d: row for d, row in known.by_domain.items() if row.dead_until is not None}
-        for domain in dead.keys() | {d for d, one in self._destinations.items() if one.dead}:
+        for domain in dead.keys() | were_dead:
             if domain not in self.changes:
                 row = dead.get(domain, _NOT_KNOWN)
                 self._of(domain).adopt(row.failures, row.dead_until)
-        return before - self._put_off()
+        return before - self._put_off(filter(self.is_dead, before | dead.keys()))
 
     def is_dead(self, domain: str) -> bool:
         """Whether a delivery to it is a probe."""
@@ -116,8 +117,7 @@ class Congestion:
             if self.changes.get(domain) is row:
                 del self.changes[domain]
 
-    def _put_off(self) -> frozenset[str]:
-        dead = (domain for domain, one in self._destinations.items() if one.dead)
+    def _put_off(self, dead: Iterable[str]) -> frozenset[str]:
         return self._paused.union(dead, [ALL] if self._all_paused else ())
 
     def _of(self, domain: str) -> Destination:

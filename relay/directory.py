@@ -36,7 +36,7 @@ from relay.transaction import LocalRecipient
 
 REMEMBERED: Final = 1.0  # seconds
 FORGOTTEN: Final = 60.0  # seconds after which everything is asked anew, whatever the number says
-_MOST: Final = 20_000  # addresses remembered at once
+MOST: Final = 20_000  # addresses remembered at once, and lines that named them
 _BATCH: Final = 200  # addresses looked up by one query
 
 _Question = tuple[Address, int | None]
@@ -66,7 +66,7 @@ class Directory:
         self._clock = clock
         self._open: dict[Address, Found] = {}
         # What lines of RCPT named of those mailboxes (`relay.rcpt_lines`): forgotten with them.
-        self.recipients: dict[bytes, LocalRecipient] = {}
+        self.recipients_by_line: dict[bytes, LocalRecipient] = {}
         self._number: int | None = None  # of the mailstore's changes, when they were found open
         self._holds_until = float("-inf")
         self._ends = float("-inf")
@@ -130,12 +130,12 @@ class Directory:
             self._asking = None
 
     def _remember(self, begun: float, questions: Sequence[_Question], answers: _Answers) -> None:
-        if answers.number != self._number or begun >= self._ends or len(self._open) >= _MOST:
+        if answers.number != self._number or begun >= self._ends or len(self._open) >= MOST:
             self._open.clear()
-            self.recipients.clear()
+            self.recipients_by_line.clear()
             self._number, self._ends = answers.number, begun + FORGOTTEN
         self._holds_until = begun + REMEMBERED
-        room = _MOST - len(self._open)
+        room = MOST - len(self._open)
         for (address, _), found in zip(questions[:room], answers.found, strict=False):
             if found.state is MailboxState.ACTIVE and not found.bounded:
                 self._open[address] = found
@@ -173,6 +173,6 @@ class Directory:
         # It may hold tens of thousands: only what has come since the last look is summed up.
         remembered = self._used
         usage = used_octets(connection, mailbox_id, remembered.get(mailbox_id, Usage()))
-        if len(remembered) < _MOST:
+        if len(remembered) < MOST:
             remembered[mailbox_id] = usage
         return usage.octets

@@ -14,7 +14,7 @@ MAX_TEXT_LINE: Final = 998  # octets without CRLF, RFC 5321 §4.5.3.1.6
 
 _STRAY: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\0")
 _CLEAN: Final = (None, "\r\n")  # the kinds of line ends there may be
-_WORTH: Final = 4096  # octets from which on lines of one length are looked for
+_WORTH: Final = 4096  # octets from which on looking for lines of one length is worth it
 
 
 class Violation(StrEnum):
@@ -41,12 +41,11 @@ class LineChecker:
 
     def check(self, piece: bytes) -> None:
         """Look at the next piece; the first violation is kept, whatever the cutting."""
-        start, end = even_lines(piece) if len(piece) >= _WORTH else (0, 0)
-        if start == end:
-            self._check(piece)
+        if self.violation is not None:
             return
-        self._check(piece[:start])
+        start, end = even_lines(piece) if len(piece) >= _WORTH else (0, 0)
         # What is between ends with a line's end, as what is before it does.
+        self._check(piece[:start])
         self._check(piece[end:])
 
     def _check(self, piece: bytes) -> None:
@@ -87,7 +86,7 @@ def even_lines(piece: bytes) -> tuple[int, int]:
         return 0, 0
     start = middle + 1 - (_leading_ends(piece[middle::-length]) - 1) * length
     lines = _leading_ends(piece[start + length - 1 :: length])
-    if lines * length < _WORTH // 2:
+    if lines * length < _WORTH:
         return 0, 0
     end = start + lines * length
     rest = bytearray(piece[start:end])

@@ -5,14 +5,13 @@ from functools import lru_cache
 from typing import Final
 
 from relay.address import Address, parse_path
-from relay.directory import Directory, Found
+from relay.directory import MOST, Directory, Found
 from relay.errors import SyntaxRefused
 from relay.parameters import RcptParameters, parse_rcpt_parameters
 from relay.streams import MAX_COMMAND_LINE
 from relay.transaction import LocalRecipient
 
 _SHORT: Final = 128  # octets of a line that is remembered
-_MOST: Final = 20_000  # lines remembered at once
 
 
 @lru_cache(2000)  # mail to a list of recipients comes again and again
@@ -22,7 +21,6 @@ def parse_rcpt(argument: str) -> tuple[Address | None, RcptParameters]:
     return address, parse_rcpt_parameters(rest)
 
 
-@lru_cache(2000)
 def parse_rcpt_line(line: bytes) -> tuple[Address, RcptParameters] | None:
     """What a line that ends in CR asks for, if it is RCPT with nothing odd about it, all ASCII."""
     if line[:8].upper() != b"RCPT TO:" or len(line) >= MAX_COMMAND_LINE:
@@ -41,7 +39,7 @@ def recognised(lines: Iterable[bytes], directory: Directory) -> Iterator[LocalRe
 
     Odd is all but RCPT for a mailbox that is known to be open to all who may send.
     """
-    known, remembered = directory.open_mailboxes(), directory.recipients
+    known, remembered = directory.open_mailboxes(), directory.recipients_by_line
     if not known:
         return
     for line in lines:
@@ -50,7 +48,7 @@ def recognised(lines: Iterable[bytes], directory: Directory) -> Iterator[LocalRe
             recipient = _named(line, known)
             if recipient is None:
                 return
-            if len(line) <= _SHORT and len(remembered) < _MOST:
+            if len(line) <= _SHORT and len(remembered) < MOST:
                 remembered[line] = recipient
         yield recipient
 

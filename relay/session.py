@@ -26,12 +26,7 @@ from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRe
 from relay.headers import HeaderFacts
 from relay.limits import Pace
 from relay.opening import Opening
-from relay.parameters import (
-    Chunk,
-    MailParameters,
-    parse_bdat,
-    parse_mail_parameters,
-)
+from relay.parameters import Chunk, MailParameters, parse_bdat, parse_mail_parameters
 from relay.perimeter import Snapshot
 from relay.rcpt_lines import parse_rcpt, parse_rcpt_line, recognised
 from relay.receipts import receipt

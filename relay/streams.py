@@ -13,7 +13,7 @@ from relay.errors import SyntaxRefused
 
 MAX_COMMAND_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.4 asks for 512 and more for extensions
 _MAX_PENDING: Final = 16 * 1024  # octets of replies that may gather
-_FEW: Final = 1024  # octets that are copied twice sooner than once by a view, or kept as a piece
+_FEW: Final = 1024  # octets for which a copy more takes less time than avoiding it
 HIGH_WATER: Final = 128 * 1024  # octets waiting before the peer is asked to pause
 
 

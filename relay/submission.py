@@ -12,13 +12,7 @@ from mailstore.drafts import Draft
 from relay import patients
 from relay.acceptance import Record, Store, commit
 from relay.address import PATIENT_DOMAIN, Address
-from relay.admission import (
-    Attempt,
-    LocalUser,
-    Policy,
-    Stage,
-    admit,
-)
+from relay.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.directory import Directory
 from relay.errors import Reply, SmtpError
 from relay.headers import HeaderCollector, TraceFacts, received_field

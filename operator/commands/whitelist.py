@@ -15,12 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mailstore.database import Database
 from relay import tls
 from relay.address import parse_address
-from relay.admission import (
-    Attempt,
-    Finding,
-    Stage,
-    examine,
-)
+from relay.admission import Attempt, Finding, Stage, examine
 from relay.conversation import look_at
 from relay.directory import Directory
 from relay.headers import HeaderFacts

@@ -65,9 +65,9 @@ def main() -> int:
         if name in {"power", "failures"} and missing():
             print(f"no power cuts: {missing()}")
             continue
-        # Again for each part: a command in this process sets the logs back.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-        # Commands in this process set the logs back in between: what they log is no result.
+        # Commands in this process set the logs back, so again for each part; and what is logged in
+        # between is no result.
         with redirect_stdout(sys.stderr):
             for row in parts[name]():
                 rows.append(row)

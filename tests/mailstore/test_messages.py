@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 
 from mailstore.database import Database
@@ -102,7 +102,15 @@ def test_many_messages_take_few_statements_and_keep_their_order(
 
 def test_nothing_to_store_is_no_statement(database: Database) -> None:
     with database.read() as conn:
+        statements: list[str] = []
+
+        @event.listens_for(conn, "before_cursor_execute")
+        def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+            statements.append(statement)
+
+        conn.execute(select(1))
         store_messages(conn, [], now=NOW)
+    assert statements == ["SELECT 1"]
 
 
 def test_a_group_is_stored_as_a_whole_or_not_at_all(

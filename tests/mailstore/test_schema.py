@@ -67,7 +67,11 @@ def test_the_rows_that_the_next_test_spoils_are_accepted(
     filled: Database, table: Table, row: dict[str, Any]
 ) -> None:
     with filled.write() as conn:
-        conn.execute(insert(table), [complete(conn, table, row)])
+        given = complete(conn, table, row)
+        conn.execute(insert(table), [given])
+    with filled.read() as conn:
+        rows = conn.execute(select(table)).mappings().all()
+    assert given in [{name: stored[name] for name in given} for stored in rows]
 
 
 @pytest.mark.parametrize(

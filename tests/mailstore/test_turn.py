@@ -116,10 +116,14 @@ def test_it_is_given_back_whatever_happens(tmp_path: Path) -> None:
 
 
 def test_where_no_file_can_be_made_there_is_no_turn_and_no_error(tmp_path: Path) -> None:
-    turn = Turn(tmp_path / "missing" / "turn", 1)
-    with turn.taken():
-        pass
+    turn, other = (Turn(tmp_path / "missing" / "turn", 600) for _ in range(2))
+    done = []
+    with turn.taken(), other.taken():  # which with a turn would wait for ten minutes
+        done.append("both")
+    assert done == ["both"]
+    assert not (tmp_path / "missing").exists()
     turn.close()
+    other.close()
 
 
 def test_only_sqlite_takes_turns(database: Database) -> None:

@@ -14,6 +14,7 @@ from relay.admission import (
     admit,
     examine,
 )
+from relay.errors import Reply
 from relay.headers import HeaderFacts
 from relay.recipient import MailboxState, Recipient
 from tests.relay.attempts import POLICY, attempt, certificate, local, peer, to
@@ -107,5 +108,12 @@ def test_other_operators_names_are_for_our_eyes_only() -> None:
 
 
 def test_whose_mailbox_is_full_may_still_send() -> None:
-    full = LocalUser(MailboxState.FULL)
-    admit(replace(local(), origin=full), Stage.EVERY)
+    def said(state: MailboxState) -> dict[str, Reply | None]:
+        attempt = replace(local(), origin=LocalUser(state))
+        return {finding.rule: finding.reply for finding in examine(attempt)}
+
+    full, suspended = said(MailboxState.FULL), said(MailboxState.SUSPENDED)
+    assert set(full.values()) == {None}
+    # The same rules were asked as of one who may not.
+    assert [rule for rule in full if suspended[rule] is not None] == ["sender"]
+    assert full.keys() == suspended.keys()

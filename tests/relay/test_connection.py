@@ -147,6 +147,7 @@ async def test_a_peer_that_never_reads_is_let_go(
                 await caller.writer.drain()
 
         flooding = asyncio.create_task(flood())
+        assert server.context.occupancy.sessions
         await until(lambda: not server.context.occupancy.sessions)
         flooding.cancel()
         caller.writer.transport.abort()

@@ -71,7 +71,7 @@ async def test_known_mailboxes_are_recognised_with_what_is_asked_for_them(
     ]
     for _ in range(2):  # the second time from memory
         assert list(recognised(lines, directory)) == [*expected, expected[0]]
-    assert directory.recipients.keys() == set(lines)
+    assert directory.recipients_by_line.keys() == set(lines)
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -79,7 +79,7 @@ async def test_the_first_odd_line_ends_it(store: Store, now: list[float], odd: b
     directory = await knowing(store, now)
     for _ in range(2):
         assert len(list(recognised([LINE, LINE, odd, LINE], directory))) == 2
-    assert directory.recipients.keys() == {LINE}
+    assert directory.recipients_by_line.keys() == {LINE}
 
 
 @pytest.mark.parametrize("change", ["suspended", "bounded"])
@@ -97,7 +97,7 @@ async def test_what_was_recognised_is_forgotten_with_its_mailbox(
     assert list(recognised([LINE], directory)) == []
     await directory.lookup(parse_address(ORG))
     assert list(recognised([LINE], directory)) == []
-    assert directory.recipients == {}
+    assert directory.recipients_by_line == {}
 
 
 async def test_nothing_is_recognised_for_longer_than_mailboxes_are_remembered(
@@ -114,9 +114,9 @@ async def test_memory_is_bounded(
 ) -> None:
     # A listed peer may send any number of different lines for one mailbox.
     directory = await knowing(store, now)
-    monkeypatch.setattr(rcpt_lines, "_MOST", 10)
+    monkeypatch.setattr(rcpt_lines, "MOST", 10)
     lines = [f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{n}@b.fr\r".encode() for n in range(20)]
     long = f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{'x' * 200}@b.fr\r".encode()
     assert parse_rcpt_line(long) is not None
     assert len(list(recognised([long, *lines], directory))) == 21
-    assert directory.recipients.keys() == set(lines[:10])
+    assert directory.recipients_by_line.keys() == set(lines[:10])
