@@ -1,0 +1,148 @@
+"""A data folder that version 0.1.0 filled, under the present code: all is there, and goes on.
+
+The folder is made by that version's own code, taken from the history (tools/past_version.py).
+"""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mssante_operator.revision import REVISION
+from tests.support.daemon import Daemon, command, free_endpoint, served
+from tests.support.waiting import until_now
+from tools.past_version import PastVersionError, make, unpack
+
+SENDER = "claire.martin@a.mssante.fr"
+PEER = "dr.pair@pair.mssante.fr"
+
+
+@dataclass(frozen=True)
+class Past:
+    """An operator of version 0.1.0, and all that must be kept of it."""
+
+    daemon: Daemon
+    expected: dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def history(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip where the past version cannot be had."""
+    try:
+        unpack(tmp_path_factory.mktemp("code"))
+    except PastVersionError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def past(dialect: str, empty_database_url: str, tmp_path: Path) -> Past:
+    url = empty_database_url if dialect == "postgresql" else ""
+    folder = tmp_path / "a"
+    make(folder, url)
+    config = folder / "mssante.toml"
+    keys = tomllib.loads(config.read_text(encoding="utf-8"))
+    daemon = Daemon(config, keys["inbound"]["listen"][0], keys["admin"]["listen"])
+    return Past(daemon, json.loads((folder / "expected.json").read_text(encoding="utf-8")))
+
+
+def upgraded(past: Past) -> Daemon:
+    """The same operator, under the present code."""
+    daemon = past.daemon
+    assert REVISION in daemon.run("db", "upgrade") + daemon.run("db", "current")
+    return daemon
+
+
+def check_messages(past: Past, daemon: Daemon) -> None:
+    """Every message is there, to the octet."""
+    assert len(past.expected["messages"]) == 2
+    for address, messages in past.expected["messages"].items():
+        assert len(messages) == 4
+        listed = json.loads(daemon.run("message", "list", address, "--json"))
+        assert {one["id"] for one in listed} == set(messages)
+        for message_id, digest in messages.items():
+            _, octets, _ = command(
+                "--config", str(daemon.config), "message", "show", message_id, "--content"
+            )
+            assert hashlib.sha256(octets.encode()).hexdigest() == digest
+    assert json.loads(daemon.run("keys", "list", "--json")) == past.expected["keys"]
+    daemon.run("store", "check")
+
+
+def check_queue(past: Past, daemon: Daemon) -> None:
+    """The queue stands as it stood."""
+    before = {one["id"]: one for one in past.expected["queue"]}
+    now = {one["id"]: one for one in json.loads(daemon.run("queue", "list", "--json"))}
+    assert {one["attempts"] for one in before.values()} == {0, 1}
+    for number, row in before.items():
+        assert {key: now[number].get(key) for key in row} == row
+    assert now.keys() == before.keys()
+
+
+def neighbour(past: Past, tmp_path: Path) -> Daemon:
+    """The peer that the past version could not reach, under the present code."""
+    folder, pki = tmp_path / "pair", past.daemon.folder / "pki"
+    (folder / "data").mkdir(parents=True, mode=0o700)
+    endpoint, admin = free_endpoint(), free_endpoint()
+    text = past.daemon.config.read_text(encoding="utf-8")
+    text = text[: text.index("[outbound]")]
+    for before, after in {
+        "smtp.a.mssante.fr": "smtp.pair.mssante.fr",
+        'postmaster = "cardiologie@a.mssante.fr"\n': "",
+        "pki/server.": "pki/peer.",
+        '"pki/': f'"{pki}/',
+        '"whitelist/': f'"{past.daemon.folder}/whitelist/',
+        past.daemon.endpoint: endpoint,
+        past.daemon.admin: admin,
+    }.items():
+        assert before in text
+        text = text.replace(before, after)
+    lines = [one for one in text.splitlines() if not one.startswith("database =")]
+    (folder / "mssante.toml").write_text("\n".join(lines), encoding="utf-8")
+    daemon = Daemon(folder / "mssante.toml", endpoint, admin)
+    daemon.run("db", "upgrade")
+    daemon.run("domain", "add", "pair.mssante.fr")
+    daemon.run("mailbox", "add", PEER, "--type", "PER", "--rpps", "10000001916")
+    daemon.run(
+        "mailbox",
+        "add",
+        PEER.replace("dr.pair", "retenu"),
+        "--type",
+        "PER",
+        "--rpps",
+        "10000005479",
+    )
+    return daemon
+
+
+def check_delivery(past: Past, daemon: Daemon, peer: Daemon) -> None:
+    """Each message that waited reaches the peer once, and new mail goes on."""
+    text = daemon.config.read_text(encoding="utf-8")
+    route = text[text.index('"pair.mssante.fr" =') :]
+    daemon.config.write_text(text.replace(route, f'"pair.mssante.fr" = "{peer.endpoint}"\n'))
+    waiting = [one for one in past.expected["queue"] if one["recipients"] == [PEER]]
+    assert len(waiting) == 5
+    with served(peer), served(daemon):
+        daemon.run("queue", "retry", "--all", "--reason", "upgrade")
+        daemon.run("queue", "release", "--all", "--reason", "upgrade")
+        until_now(lambda: json.loads(daemon.run("queue", "list", "--json")) == [])
+        sizes = sorted(one.message.size for one in peer.entries(PEER))
+        # All that was sent, and trace fields on top of it.
+        assert len(sizes) == len(waiting)
+        assert len(peer.entries(PEER.replace("dr.pair", "retenu"))) == 1
+        # A new message under the old keys and rows.
+        daemon.run(
+            "message", "send", str(daemon.folder / "letter.eml"), "--from", SENDER, "--to", PEER
+        )
+        until_now(lambda: len(peer.entries(PEER)) == len(waiting) + 1)
+
+
+def test_all_is_kept_and_goes_on(past: Past, tmp_path: Path) -> None:
+    # One test for all: the folder takes seconds to make.
+    daemon = upgraded(past)
+    check_messages(past, daemon)
+    check_queue(past, daemon)
+    check_delivery(past, daemon, neighbour(past, tmp_path))

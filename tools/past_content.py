@@ -1,0 +1,161 @@
+"""Fills an operator of version 0.1.0; `tools/past_version.py` runs it with that version's code.
+
+Two mailboxes get bodies small and large, under two keys.  The queue gets mail for another operator
+that was tried in vain, that somebody holds, and that was not tried yet.  The file `expected.json`
+says what each message is, and how the queue stands.
+"""
+
+import hashlib
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, Final
+
+import relay
+from mssante_operator.cli import main
+
+MAILBOXES: Final = ("cardiologie@a.mssante.fr", "claire.martin@a.mssante.fr")
+SENDER: Final = "claire.martin@a.mssante.fr"
+PEER: Final = "dr.pair@pair.mssante.fr"
+HELD: Final = "retenu@pair.mssante.fr"
+SIZES: Final = (200, 300_000)  # in the database; in a file
+_TRIED_SECONDS: Final = 60
+
+
+def run(*words: str) -> bytes:
+    """Run a command of `mssante` in this process; returns its standard output."""
+    out = io.BytesIO()
+    with redirect_stdout(io.TextIOWrapper(out, encoding="utf-8", write_through=True)):
+        try:
+            main(list(words))
+        except SystemExit as end:
+            if end.code:
+                raise
+        return out.getvalue()
+
+
+def letter(number: int, size: int) -> bytes:
+    """A message of about `size` octets."""
+    line = f"Compte rendu {number}, é à ü. ".encode() + b"x" * 40 + b"\r\n"
+    return (
+        f"From: Dr Martin <{SENDER}>\r\nTo: Cardiologie <{MAILBOXES[0]}>\r\n"
+        f"Subject: [FIN]\r\nMessage-ID: <past-{number}@a.mssante.fr>\r\n"
+        "Date: Sun, 22 Nov 2026 10:00:00 +0100\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    ).encode() + line * (size // len(line) + 1)
+
+
+class Filling:
+    """One operator in the making."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.config = folder / "mssante.toml"
+        self.folder = folder
+        self.database = database
+        self.letters = 0
+
+    def mssante(self, *words: str) -> bytes:
+        """Run one of its commands."""
+        return run("--config", str(self.config), *words)
+
+    def install(self) -> None:
+        """Make it, with a peer that nobody answers for."""
+        inbound, admin, nobody = _free_endpoints(3)
+        run("init", str(self.folder), "--listen", inbound, "--admin", admin)
+        text = self.config.read_text(encoding="utf-8")
+        outbound = "[outbound]\nretry_first_seconds = 3600\n\n[outbound.routes]\n"
+        text = text.replace("[outbound.routes]\n", outbound) + f'"pair.mssante.fr" = "{nobody}"\n'
+        if self.database:
+            url = f'directory = "data"\ndatabase = {json.dumps(self.database)}'
+            text = text.replace('directory = "data"', url)
+        self.config.write_text(text, encoding="utf-8")
+        if self.database:
+            self.mssante("db", "upgrade")
+            self.mssante("domain", "add", "a.mssante.fr")
+            kinds = (
+                ("--type", "ORG", "--finess", "750000002"),
+                ("--type", "PER", "--rpps", "10000001916"),
+            )
+            for address, kind in zip(MAILBOXES, kinds, strict=True):
+                self.mssante("mailbox", "add", address, *kind)
+
+    def send(self, *recipients: str, sizes: Sequence[int] = SIZES) -> None:
+        """Send a letter of each size."""
+        for size in sizes:
+            self.letters += 1
+            path = self.folder / "letter.eml"
+            path.write_bytes(letter(self.letters, size))
+            to = [word for address in recipients for word in ("--to", address)]
+            self.mssante("message", "send", str(path), "--from", SENDER, *to)
+
+    def queue(self) -> list[dict[str, Any]]:
+        """The queue, row by row."""
+        return list(json.loads(self.mssante("queue", "list", "--json")))
+
+    def try_in_vain(self) -> None:
+        """Let the daemon try all that waits, once."""
+        program = [sys.executable, "-m", "mssante_operator.cli", "--config", str(self.config)]
+        with (self.folder / "serve.log").open("wb") as log:
+            daemon = subprocess.Popen([*program, "serve"], stdout=log, stderr=log)
+        end = time.monotonic() + _TRIED_SECONDS
+        while any(
+            not row["attempts"] or row["in_flight"] for row in self.queue() if not row["held"]
+        ):
+            if time.monotonic() > end or daemon.poll() is not None:
+                sys.exit((self.folder / "serve.log").read_text(encoding="utf-8"))
+            time.sleep(0.1)
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(30)
+
+    def digests(self) -> dict[str, dict[str, str]]:
+        """By mailbox and message: the SHA-256 of the message as a reader gets it."""
+        found: dict[str, dict[str, str]] = {}
+        for address in MAILBOXES:
+            held = json.loads(self.mssante("message", "list", address, "--json"))
+            found[address] = {
+                one["id"]: hashlib.sha256(
+                    self.mssante("message", "show", one["id"], "--content")
+                ).hexdigest()
+                for one in held
+            }
+        return found
+
+
+def fill(folder: Path, database: str) -> None:
+    """Make and fill the operator."""
+    if Path.cwd() not in Path(relay.__file__).parents:
+        sys.exit(f"not the past version: {relay.__file__}; run tools.past_version")
+    filling = Filling(folder, database)
+    filling.install()
+    filling.send(*MAILBOXES, PEER)
+    filling.send(HELD, sizes=SIZES[:1])
+    filling.mssante("keys", "rotate")
+    filling.send(*MAILBOXES, PEER)
+    filling.mssante("queue", "hold", "--recipient", HELD, "--reason", "essai")
+    filling.try_in_vain()
+    filling.send(PEER, sizes=SIZES[:1])
+    expected = {
+        "messages": filling.digests(),
+        "queue": filling.queue(),
+        "keys": json.loads(filling.mssante("keys", "list", "--json")),
+    }
+    (folder / "expected.json").write_text(json.dumps(expected, indent=1), encoding="utf-8")
+
+
+def _free_endpoints(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    found = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return found
+
+
+if __name__ == "__main__":
+    fill(Path(sys.argv[1]), sys.argv[2])
