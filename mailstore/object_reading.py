@@ -70,12 +70,13 @@ class ObjectFile(io.RawIOBase):
 class LastingContent(io.RawIOBase):
     """The content of a blob, read on in another of its objects when the one it was in is gone.
 
-    `opened` opens the content from its beginning, and raises NotFound where there is none.
+    `content` is open at its beginning. `opened` opens it once more, and raises NotFound where there
+    is none.
     """
 
-    def __init__(self, opened: Callable[[], BinaryIO]) -> None:
+    def __init__(self, content: BinaryIO, opened: Callable[[], BinaryIO]) -> None:
         self._opened = opened
-        self._content = opened()
+        self._content = content
         self._given = 0
 
     def readable(self) -> bool:

@@ -114,12 +114,14 @@ class ObjectBlobStore:
     def open(self, blob: str) -> BinaryIO:
         """Open the content of a blob for reading; as `BlobStore.open`."""
 
-        def opened(newest: Found) -> BinaryIO:
+        def of(newest: Found) -> BinaryIO:
             return open_content(ObjectFile(self._bucket, newest), blob, self.form.keys)
 
+        def opened() -> BinaryIO:
+            return self._of_newest(blob, of)
+
         try:
-            content = LastingContent(lambda: self._of_newest(blob, opened))
-            return io.BufferedReader(content, SEGMENT)
+            return io.BufferedReader(LastingContent(opened(), opened), SEGMENT)
         except (BlobDamaged, KeyMissing) as error:
             raise type(error)(f"cannot read the blob {blob}: {error}") from error
 

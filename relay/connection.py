@@ -104,6 +104,12 @@ class Connection(SMTP):
         stream = cast("asyncio.Transport", transport)
         self._inbound.attach(stream)
         self._outbound = ReplyWriter(stream)
+        # aiosmtpd asks no more of them than these two offer.
+        self._reader = cast("asyncio.StreamReader", self._inbound)
+        self._writer = cast("asyncio.StreamWriter", self._outbound)
+        # Without a callback asyncio makes no StreamWriter.  Nothing would keep it, and since Python
+        # 3.13 a StreamWriter that is dropped closes its transport (CPython issue 114914).
+        self._client_connected_cb = self._strong_reader = None
         self._address = str((transport.get_extra_info("peername") or ("unknown",))[0])
         super().connection_made(transport)
         self._greeting_ends = self.loop.time() + self._context.limits.greeting_seconds
@@ -111,11 +117,6 @@ class Connection(SMTP):
         metrics.SESSIONS.inc()
         metrics.OPEN.inc()
         self._record("session.opened", address=self._address)
-
-    def _cb_client_connected(self, *_: object) -> None:
-        # aiosmtpd asks no more of them than these two offer.
-        self._reader = cast("asyncio.StreamReader", self._inbound)
-        self._writer = cast("asyncio.StreamWriter", self._outbound)
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Octets from the peer."""
@@ -159,7 +160,6 @@ class Connection(SMTP):
         self._smtp_methods.clear()
         self._auth_methods.clear()
         self._handler_coroutine = self._timeout_handle = self._linger = None
-        self._client_connected_cb = None
         self._inbound.detach()
         del self._reader, self._writer, self._outbound
 

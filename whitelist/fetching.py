@@ -100,7 +100,9 @@ def fetch(
     except ssl.SSLCertVerificationError as error:
         cause = f"its certificate is not trusted ({error.verify_message}); check the anchors"
         raise _unreachable(url, cause) from error
-    except (OSError, http.client.HTTPException, UnicodeError) as error:
+    except UnicodeError as error:  # its words differ from one Python to the next
+        raise _unreachable(url, f"{host} cannot be a host name") from error
+    except (OSError, http.client.HTTPException) as error:
         raise _unreachable(url, repr(error)) from error
 
 
@@ -150,7 +152,9 @@ def _ask_plain(
     except TimeoutError as error:
         cause = f"no answer for {timeout:g} s, or no end of it within {deadline:g} s"
         raise _unreachable(url, cause) from error
-    except (OSError, http.client.HTTPException, UnicodeError) as error:
+    except UnicodeError as error:  # its words differ from one Python to the next
+        raise _unreachable(url, f"{host} cannot be a host name") from error
+    except (OSError, http.client.HTTPException) as error:
         raise _unreachable(url, repr(error)) from error
     if isinstance(answer, NotModified):
         raise _unreachable(url, "it says 304 to a request without conditions")

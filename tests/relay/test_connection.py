@@ -23,6 +23,34 @@ def temporary_files(server: Inbound) -> list[str]:
     return [path.name for path in (folder(server.store.blobs) / "tmp").iterdir()]
 
 
+# The stream.
+
+
+async def test_asyncio_makes_no_stream_writer_for_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing keeps it since Python 3.13, and as it goes it closes the transport.
+    made: list[asyncio.BaseProtocol] = []
+
+    class Noted(asyncio.StreamWriter):
+        def __init__(
+            self,
+            transport: asyncio.WriteTransport,
+            protocol: asyncio.BaseProtocol,
+            reader: asyncio.StreamReader | None,
+            loop: asyncio.AbstractEventLoop,
+        ) -> None:
+            made.append(protocol)
+            super().__init__(transport, protocol, reader, loop)
+
+    monkeypatch.setattr(asyncio.streams, "StreamWriter", Noted)
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        assert (await caller.say("NOOP")).startswith("250 ")
+        caller.close()
+    assert [type(one) for one in made] == [asyncio.StreamReaderProtocol], "the caller's alone"
+
+
 # Time.
 
 
