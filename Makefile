@@ -13,7 +13,7 @@ SOURCES := operator relay whitelist mailstore alembic tests tools
 help: ## List these verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
 
-setup: .venv/dev.stamp ## Make .venv with all that the tests need, and install their SMTP peers
+setup: .venv/dev.stamp ## Make .venv with all that the tests need; as root, install their SMTP peers too
 
 run: .venv/run.stamp ## Run an operator on loopback, made in DIR (run) at first, with INIT for mssante init
 	@test -f $(DIR)/mssante.toml || $(BIN)/mssante init $(DIR) $(INIT) >/dev/null
@@ -25,7 +25,7 @@ demo: .venv/run.stamp ## Two operators exchange mail both ways and turn intruder
 test: setup lint ## Run every test
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-lint: .venv/dev.stamp ## Check format, style, types and layers
+lint: .venv/packages.stamp ## Check format, style, types and layers
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy -p relay -p whitelist -p mailstore -p mssante_operator -p tests -p tools
@@ -51,25 +51,25 @@ crash: .venv/dev.stamp ## Kill daemon, workers and PostgreSQL, cut the power, ma
 docs: .venv/run.stamp ## Write the generated pages and the annotated configuration anew
 	$(BIN)/python -m tools.generate
 
-lock: .venv/dev.stamp ## Resolve the dependencies anew into the hash-locked requirements
+lock: .venv/packages.stamp ## Resolve the dependencies anew into the hash-locked requirements
 	tools/lock.sh $(BIN)/pip-compile
 
 clean: ## Remove what setup and run made
 	rm -rf .venv build dist *.egg-info $(DIR)
 
 .venv/bin/python:
-	tools/make-venv.sh $(PYTHON) .venv
+	@tools/make-venv.sh $(PYTHON) .venv
 
 .venv/run.stamp: .venv/bin/python requirements.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements-dev.txt requirements-sslyze.txt $(wildcard tools/*.sh)
+.venv/packages.stamp: .venv/run.stamp requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	mkdir -p .venv/typing && ln -sfn ../../operator .venv/typing/mssante_operator
-	tools/install-peers.sh .venv/bin
-	tools/install-scanners.sh .venv/scanners
-	tools/install-mta.sh .venv/peers
-	tools/install-tls-scanners.sh .venv/tls-scanners .venv/bin/python
 	touch $@
+
+# Not made while something is lacking (status 3, and a note says what): the next run tries again.
+.venv/dev.stamp: .venv/packages.stamp requirements-sslyze.txt $(wildcard tools/*.sh)
+	@tools/install-for-tests.sh .venv; status=$$?; [ $$status = 3 ] || { [ $$status = 0 ] && touch $@; }

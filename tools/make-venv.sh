@@ -2,10 +2,7 @@
 # make-venv.sh PYTHON DIR: a virtual environment, with Debian's venv package brought where it is missing.
 set -eu
 python=$1 folder=$2
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-  echo "Python 3.11 or newer is needed; $python is $("$python" --version 2>&1). Give PYTHON=..." >&2
-  exit 1
-}
+"$(dirname "$0")/check-python.sh" "$python"
 "$python" -c 'import ensurepip, venv' 2>/dev/null || {
   package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -3,19 +3,17 @@
 # DIR/PACKAGE: for tests that run a program which cannot be installed here, as it conflicts with another
 # (one mail server for a system) or would start a service. The system's own packages are not touched.
 # PACKAGE/backports is the newer one of that suite, from the mirror that the system has its packages of.
-# Without apt, root or a network nothing is unpacked, a note says so, and the tests concerned skip.
 set -eu
+. "$(dirname "$0")/lacking.sh"
+command="$0 $*"
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 shift
 missing=""
 for wanted in "$@"; do [ -d "$dir/${wanted%/*}" ] || missing="$missing $wanted"; done
-[ -n "$missing" ] || exit 0
-skipped="note: tests that need$missing will be skipped:"
-if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-  echo "$skipped not root, or no apt" >&2
-  exit 0
-fi
+missing=${missing# }
+[ -n "$missing" ] || finish
+can_install "$missing" "$command" || finish
 work=$(mktemp -d)
 trap 'rm -rf "$work" "$dir"/*.unpacking' EXIT
 chmod 755 "$work"
@@ -43,6 +41,7 @@ for wanted in $missing; do
     find "$dir/$package.unpacking" -type f -perm /6000 -exec chmod ug-s {} +
     mv "$dir/$package.unpacking" "$dir/$package"
   else
-    echo "$skipped apt cannot download $package" >&2
+    lack "$package" "apt-get cannot download it"
   fi
 done
+finish

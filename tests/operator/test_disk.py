@@ -15,6 +15,7 @@ import pytest
 
 from tests.crash.peer import ACCEPTED, FULL, LARGE, SMALL, UNWELL, Peer, letter, name
 from tests.crash.site import environment
+from tests.support import needs
 from tests.support.daemon import Daemon, lay_out, served
 from tests.support.faults import library, missing
 from tests.support.waiting import until_now
@@ -27,8 +28,10 @@ def small_disk(folder: Path) -> Iterator[None]:
     """A file system of 24 MB at a folder; skips the test where that is not allowed."""
     folder.mkdir(parents=True)
     mounting = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mounting, check=False).returncode != 0:
-        pytest.skip("a file system of its own needs root, and a system that lets it mount")
+    if why := needs.root("a file system of its own"):
+        pytest.skip(why)
+    if subprocess.run(mounting, check=False).returncode != 0:
+        pytest.skip("nothing can be mounted here, even by root")
     try:
         yield
     finally:

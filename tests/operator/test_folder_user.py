@@ -8,9 +8,11 @@ import pytest
 from mssante_operator import runtime
 from mssante_operator.folder_user import check_user
 from mssante_operator.settings import SettingsError, load
+from tests.support import needs
 from tests.support.daemon import lay_out
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+_WHY = needs.root("a folder is given away")
+AS_ROOT = pytest.mark.skipif(bool(_WHY), reason=_WHY)
 
 
 @AS_ROOT

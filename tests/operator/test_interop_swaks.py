@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import needs
 from tests.support.daemon import Daemon, federation, lay_out, served
 from tests.support.exchange import CARDIOLOGY, MARTIN
 from tests.support.letters import UNTOUCHABLE
@@ -24,7 +25,7 @@ def able() -> bool:
 
 
 pytestmark = pytest.mark.skipif(
-    not able(), reason="swaks with TLS is not installed (tools/install-peers.sh)"
+    not able(), reason=needs.program("swaks with TLS", "swaks libnet-ssleay-perl")
 )
 
 

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.delivery_metrics import WATCHED
+from tests.support import needs
 from tests.support.daemon import client, free_endpoint, get, lay_out, served
 from tests.support.metrics_page import RULES, documented
 from tests.support.waiting import until_now
@@ -18,6 +19,10 @@ from tests.support.waiting import until_now
 # `make setup` puts it beside the interpreter where the machine has none.
 PROMTOOL = shutil.which(
     "promtool", path=os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+)
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None,
+    reason=needs.program("promtool", "promtool (Debian 13) or prometheus", "make setup"),
 )
 CASES = Path(__file__).with_name("mssante.rules.test.yml")
 MARTIN = "claire.martin@a.mssante.fr"
@@ -34,7 +39,7 @@ def check_against_the_page(text: str) -> None:
             assert sample.labels.keys() - {"le"} == page[family.name].labels, sample
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (tools/install-peers.sh)")
+@needs_promtool
 def test_promtool_has_nothing_to_say_on_the_metrics(tmp_path: Path) -> None:
     assert PROMTOOL is not None
     letter = tmp_path / "letter.eml"
@@ -67,7 +72,7 @@ def test_promtool_has_nothing_to_say_on_the_metrics(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (tools/install-peers.sh)")
+@needs_promtool
 @pytest.mark.parametrize("check", [("check", "rules", RULES), ("test", "rules", CASES)], ids=str)
 def test_promtool_on_the_alerts(check: tuple[object, ...]) -> None:
     assert PROMTOOL is not None

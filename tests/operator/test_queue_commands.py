@@ -14,10 +14,13 @@ import pytest
 
 from mailstore.database import Database
 from mssante_operator import runtime
+from tests.support import needs
 from tests.support.daemon import MSSANTE, Daemon, command, lay_out
 from tests.support.queue_desk import ACTS, HOUR, WHY, events, messages, queue
 from tests.support.queued import PATIENT, Letter, destination, know, rows
 from tools.generate import ROOT
+
+_NOT_ROOT = needs.root("nobody else can do this harm")
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +254,7 @@ class TestUsage:
         assert (code, out) == (2, "")
         assert says in err
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root could do harm")
+    @pytest.mark.skipif(bool(_NOT_ROOT), reason=_NOT_ROOT)
     def test_root_would_leave_files_of_its_own(self, tmp_path: Path) -> None:
         daemon = lay_out(tmp_path / "x", "a")
         os.chown(daemon.folder / "data", 12345, -1)

@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 
+from tests.support import needs
 from tests.support.daemon import Daemon, federation, lay_out, served
 
 _FOLDER = Path(sys.prefix) / "tls-scanners"
 TESTSSL = _FOLDER / "testssl.sh" / "usr/bin/testssl"
 SSLYZE = _FOLDER / "sslyze" / "bin/sslyze"
 NAME = "smtp.a.mssante.fr"
+_PROGRAMS = ("usr/bin", "bin", "usr/sbin", "sbin")
+_INSTALL = "tools/install-tls-scanners.sh .venv/tls-scanners .venv/bin/python"
 
 # testssl.sh, worse than LOW: finding, and why it stands.
 _TESTSSL_STANDING = {
@@ -63,9 +66,7 @@ def authority(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.skipif(
-    not TESTSSL.exists(), reason="testssl.sh is not there (tools/install-tls-scanners.sh)"
-)
+@pytest.mark.skipif(not TESTSSL.exists(), reason=needs.program("testssl", "testssl.sh", _INSTALL))
 @pytest.mark.timeout(400)
 def test_testssl(operator_a: Daemon, tmp_path: Path) -> None:
     package, report = TESTSSL.parents[2], tmp_path / "report.json"
@@ -79,7 +80,8 @@ def test_testssl(operator_a: Daemon, tmp_path: Path) -> None:
             *("--add-ca", authority(tmp_path), "--jsonfile", report, f"{NAME}:{operator_a.port}"),
         ],
         env={
-            "PATH": f"{TESTSSL.parent}{os.pathsep}{os.defpath}",
+            # Its own tools came with it where the system lacks them: ps, dig, hexdump.
+            "PATH": os.pathsep.join([*(str(package / part) for part in _PROGRAMS), os.defpath]),
             "LD_LIBRARY_PATH": os.pathsep.join(libraries),
             "TESTSSL_INSTALL_DIR": str(package / "etc/testssl"),
             "TERM": "dumb",
@@ -109,9 +111,7 @@ def results(scan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, part["result"]
 
 
-@pytest.mark.skipif(
-    not SSLYZE.exists(), reason="sslyze is not there (tools/install-tls-scanners.sh)"
-)
+@pytest.mark.skipif(not SSLYZE.exists(), reason=f"sslyze is not here: {_INSTALL}")
 def test_sslyze(operator_a: Daemon, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     done = subprocess.run(

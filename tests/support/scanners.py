@@ -22,6 +22,7 @@ import pytest
 
 from mailstore.drafts import MEMORY_LIMIT, Draft
 from relay.scanning import ScanFacts
+from tests.support import needs as needs_package
 from tests.support.daemon import free_endpoint
 from tests.support.waiting import until_now
 
@@ -78,9 +79,9 @@ CLAMD, RSPAMD = _program("clamd"), _program("rspamd")
 
 def needs(program: Path | None, name: str) -> pytest.MarkDecorator:
     """Skip where a scanner cannot be run."""
-    return pytest.mark.skipif(
-        program is None, reason=f"{name} is not installed (tools/install-scanners.sh)"
-    )
+    package = {"clamd": "clamav-daemon"}.get(name, name)
+    reason = needs_package.program(name, package, "tools/install-scanners.sh .venv/scanners")
+    return pytest.mark.skipif(program is None, reason=reason)
 
 
 @contextmanager

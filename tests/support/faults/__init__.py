@@ -8,6 +8,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from tests.support import needs
+
 
 @cache
 def missing() -> str:
@@ -21,14 +23,15 @@ def missing() -> str:
 def missing_header(header: str) -> str:
     """Why nothing that includes a header can be compiled here, empty if it can."""
     if shutil.which("cc") is None:
-        return "there is no C compiler (tools/install-peers.sh)"
+        return needs.program("a C compiler", "gcc libc6-dev")
     probe = subprocess.run(
         ["cc", "-fsyntax-only", "-x", "c", "-"],
         input=f"#include <{header}>\n".encode(),
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    return "" if probe.returncode == 0 else f"{header} is not there (tools/install-peers.sh)"
+    package = "libssl-dev" if header.startswith("openssl/") else "libc6-dev"
+    return "" if probe.returncode == 0 else needs.program(header, package)
 
 
 @cache
