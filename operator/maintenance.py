@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from relay import journal_folder
+from relay.own_port import OwnPort
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.trust import TrustStore
 
@@ -26,6 +27,8 @@ from .lifeline import Orders
 from .measuring import Measuring
 from .monitor import Monitor
 from .refresh import Refresher
+from .run_folder import RunFolder
+from .self_check import SelfCheck
 from .settings import Settings
 from .tidying import Tidying
 
@@ -52,7 +55,11 @@ async def run_maintenance(
     forgetting = Forgetting(store.database, journal, timedelta(days=settings.outbound.failed_days))
     labels = runtime.open_operator_labels(settings, perimeter)
     measuring = Measuring(store.database, labels, runtime.clock)
-    monitor = Monitor(settings, perimeter, store.database, refresher, crls, spool, measuring)
+    own_port = OwnPort.share(RunFolder(runtime.storage_folder(settings) / "run").own_port)
+    self_check = SelfCheck(settings.inbound.listen, own_port)
+    monitor = Monitor(
+        settings, perimeter, store.database, refresher, crls, spool, measuring, self_check
+    )
     tasks = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(_keep_current(settings, trust, crls, refresher)),

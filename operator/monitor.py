@@ -27,6 +27,7 @@ from .crl_refresh import CrlRefresher
 from .measuring import Measuring
 from .queue_gauges import queue_gauges
 from .refresh import Refresher
+from .self_check import SelfCheck
 from .settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ class Monitor:
     crls: CrlRefresher
     spool: Spool
     measuring: Measuring
+    self_check: SelfCheck
     _logged: frozenset[Alarm] = frozenset()
 
     def collect(self) -> Iterable[Metric]:
@@ -105,7 +107,7 @@ class Monitor:
             found.append(f"store: {error}")
         if self.spool.state is not SpoolState.WELL:
             found.append(f"disk: {self.spool.state}, {self.spool.free_bytes} octets free")
-        return found
+        return found + self.self_check.problems()
 
     def _own(self) -> Peer | None:
         """Our own certificate as a peer would see it, None if its file cannot be read."""

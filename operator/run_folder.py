@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from relay import seats, tls
+from relay import own_port, seats, tls
 
 OPENSSL: Final = "OPENSSL_CONF"
 # Threads mostly hold the interpreter while they allocate: an arena for each is memory for nothing.
@@ -29,6 +29,11 @@ class RunFolder:
         """Where workers tell each other how many sessions they have (`relay.seats`)."""
         return self.path / "seats"
 
+    @property
+    def own_port(self) -> Path:
+        """Where workers find the port from which the daemon asks itself (`relay.own_port`)."""
+        return self.path / "own-port"
+
     def lock(self) -> IO[str] | None:
         """Hold it, made where it is missing, while the file is open; None if another does."""
         self.path.mkdir(mode=0o700, exist_ok=True)
@@ -45,6 +50,7 @@ class RunFolder:
         shutil.rmtree(self.path / "metrics", ignore_errors=True)
         (self.path / "metrics").mkdir(mode=0o700)
         seats.lay_out(self.seats)
+        own_port.lay_out(self.own_port)
         self.keep(())
 
     def environment(self, generation: int, groups: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from relay.context import SessionContext
 from relay.directory import Directory
 from relay.listener import Listener
 from relay.occupancy import Occupancy
+from relay.own_port import OwnPort
 from relay.seats import Seat
 
 from . import memory, runtime
@@ -30,7 +31,8 @@ async def run_worker(
     spool, journal = runtime.open_spool(settings, store), runtime.open_journal(settings, "worker")
     intake = Intake(store, runtime.clock, spool.failed, journal.record)
     limits = runtime.limits(settings)
-    seat = Seat.take(RunFolder(runtime.storage_folder(settings) / "run").seats)
+    run_folder = RunFolder(runtime.storage_folder(settings) / "run")
+    seat = Seat.take(run_folder.seats)
     context = SessionContext(
         hostname=settings.operator.hostname,
         limits=limits,
@@ -48,6 +50,7 @@ async def run_worker(
         new_id=runtime.make_id,
         postmaster=runtime.postmaster(settings),
         debug_peers=launch.debug_peers,
+        own_port=OwnPort.share(run_folder.own_port),
     )
     watches = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),

@@ -114,7 +114,8 @@ class Connection(SMTP):
         super().connection_made(transport)
         self._greeting_ends = self.loop.time() + self._context.limits.greeting_seconds
         self._context.occupancy.enter(self, self._address)
-        metrics.SESSIONS.inc()
+        if not self._context.quiet:
+            metrics.SESSIONS.inc()
         metrics.OPEN.inc()
         self._record("session.opened", address=self._address)
 
@@ -169,7 +170,8 @@ class Connection(SMTP):
     # The journal.
 
     def _record(self, event: str, **facts: object) -> None:
-        self._context.journal.record(event, session=self.id, **facts)
+        if not self._context.quiet:
+            self._context.journal.record(event, session=self.id, **facts)
 
     def _keep_transcript(self) -> None:
         """Hand the transcript over; without a name to go by it is dropped."""

@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailstore.bodies import Bodies
@@ -13,6 +13,7 @@ from relay.directory import Directory
 from relay.journal import Journal
 from relay.limits import Limits
 from relay.occupancy import Occupancy
+from relay.own_port import OwnPort
 from relay.perimeter import Perimeter
 from relay.scanning import Scanning
 from relay.spool import Spool
@@ -24,7 +25,8 @@ class SessionContext:
     """Services and settings of the inbound side.
 
     `postmaster` is the mailbox that mail for postmaster goes to, or None.  Sessions of the names in
-    `debug_peers` leave a transcript in the journal.
+    `debug_peers` leave a transcript in the journal.  Sessions from `own_port` are our own: they get
+    a `quiet` context, and leave nothing in the journal.
     """
 
     hostname: str
@@ -43,3 +45,5 @@ class SessionContext:
     new_id: Callable[[], str]
     postmaster: Address | None = None
     debug_peers: frozenset[DistinguishedName] = frozenset()
+    own_port: OwnPort = field(default_factory=OwnPort.unknown)
+    quiet: bool = False

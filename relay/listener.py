@@ -6,6 +6,7 @@ in a socket's queue is nobody's yet, so it outlives any of them (docs/decisions/
 
 import asyncio
 import socket
+from dataclasses import replace
 from typing import Final, cast
 
 import structlog
@@ -14,6 +15,7 @@ from relay import metrics
 from relay.context import SessionContext
 from relay.errors import Reply
 from relay.limits import LINGER_SECONDS
+from relay.occupancy import Occupancy
 from relay.seats import Seat
 from relay.session import Session
 
@@ -54,17 +56,21 @@ class _Door(asyncio.Protocol):
     of its own unread, TCP would throw our reply away.
     """
 
-    def __init__(self, context: SessionContext, leaving: "set[_Door]") -> None:
+    def __init__(
+        self, context: SessionContext, ours: SessionContext, leaving: "set[_Door]"
+    ) -> None:
         self._context = context
+        self._ours = ours
         self._leaving = leaving
         self._abort: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast("asyncio.Transport", transport)
         address = str((transport.get_extra_info("peername") or ("unknown",))[0])
-        over = self._context.occupancy.over(address)
+        own = self._context.own_port.is_from_us(stream)
+        over = "" if own else self._context.occupancy.over(address)
         if not over:
-            session = Session(self._context)
+            session = Session(self._ours if own else self._context)
             stream.set_protocol(session)
             session.connection_made(stream)
             return
@@ -89,6 +95,10 @@ class Listener:
 
     def __init__(self, context: SessionContext, seat: Seat | None = None) -> None:
         self._context = context
+        # For connections of the daemon to itself, which take the place of no peer.
+        self._ours = replace(
+            context, quiet=True, occupancy=Occupancy(context.limits), debug_peers=frozenset()
+        )
         self._seat = seat or Seat.alone()
         self._bound: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
@@ -171,7 +181,7 @@ class Listener:
     async def _let_in(self, stream: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Door(self._context, self._leaving), stream
+                lambda: _Door(self._context, self._ours, self._leaving), stream
             )
         except OSError as error:  # gone already
             stream.close()
