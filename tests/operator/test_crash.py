@@ -5,6 +5,7 @@ of the queue is in test_crash_delivery.py.  `make crash` kills far more often.  
 leaves its pages to the kernel: test_power.py is about what was synced.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,22 @@ def assert_nothing_lost(rows: Sequence[Row]) -> None:
         assert not row.verdict.problems, "\n".join(lines([row]))
         assert row.verdict.found == row.verdict.acknowledged
     assert sum(row.verdict.acknowledged for row in rows) > 0
+
+
+def test_a_daemon_of_which_nothing_is_left_can_be_killed(tmp_path: Path) -> None:
+    # As where each process is buried at once: in a PID namespace, with SIGCHLD ignored.
+    with site(tmp_path / "a", "short") as here:
+        here.start()
+        process = here.daemon.process
+        assert process is not None
+        assert process.stdout is not None
+        process.terminate()
+        process.wait(30)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+        here.daemon.kill()
+        assert process.stdout.closed
+        assert here.daemon.process is None
 
 
 def test_what_was_acknowledged_survives_kills_of_the_daemon_and_of_workers(tmp_path: Path) -> None:

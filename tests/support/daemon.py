@@ -13,7 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -122,7 +122,9 @@ class Daemon:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.startswith(b"mssante listens on "), self.log()
+        if not line.startswith(b"mssante listens on "):
+            self.kill()
+            raise AssertionError(self.log())
 
     def stop(self) -> int:
         """SIGTERM, as a service manager does; returns the exit code."""
@@ -133,14 +135,15 @@ class Daemon:
     def kill(self) -> None:
         """SIGKILL to the supervisor and all its processes at once, as a power cut would."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself, and all its processes too
+            os.killpg(self.process.pid, signal.SIGKILL)
         self._end()
 
     def _end(self) -> int:
         assert self.process is not None
         assert self.process.stdout is not None
-        code = self.process.wait(30)
-        self.process.stdout.close()
+        with self.process.stdout:
+            code = self.process.wait(30)
         self.process = None
         return code
 
