@@ -26,7 +26,7 @@ SIZES: Final = (2_000, 2_000, 2_000, 2_000, 20_000, 20_000, 60_000, 300_000, 1_0
 _EQUAL: Final = 0.15  # of the messages have a body that was sent before
 _PIECE: Final = 64 * 1024  # octets of a body that are given to the connection at once
 _PAUSE: Final = 0.1  # seconds before a client tries again
-_PATIENCE: Final = 20.0  # seconds for any answer
+_PATIENCE: Final = 60.0  # seconds for any answer
 _LINE: Final = b"0123456789" * 7 + b"abcdef\r\n"
 
 

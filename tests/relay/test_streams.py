@@ -17,7 +17,7 @@ from relay.errors import SyntaxRefused
 from relay.streams import HIGH_WATER, MAX_COMMAND_LINE, InboundBuffer, ReplyWriter
 from tests.support.cutting import cut, made_of, octet_by_octet, sizes
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 ONE_READ = 256 * 1024  # octets that asyncio takes from a socket at a time
 
 TOO_LONG = b"500 5.5.2 Command line too long"

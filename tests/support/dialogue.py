@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 10.0
+PATIENCE = 60.0  # seconds for one step: a real peer may have to start a process for it
 
 
 @dataclass(frozen=True)

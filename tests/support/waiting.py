@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-PATIENCE = 20.0  # seconds; what is waited for takes a fraction of one
+PATIENCE = 60.0  # seconds: a fraction of one is enough, but not on a machine under load
 _PAUSE = 0.01
 
 
