@@ -1,8 +1,10 @@
 """Finding a session or message in the trace journal (DOMAIN §9.59).
 
 An identifier tells when it was made (RFC 9562 §5.7), so only the hours that can speak of it are
-read; they are searched as octets, and only lines that hold an identifier are parsed.  What is no
-whole event, such as the line that a killed process was writing, is passed over.
+read; they are searched as octets, and only lines that hold an identifier are parsed.  Where those
+hours say nothing (pruned, or in the journal of another machine), the later ones are read to the
+end; for an identifier of a time to come, made by a clock that was ahead, all are.  What is no whole
+event, such as the line that a killed process was writing, is passed over.
 """
 
 import json
@@ -10,7 +12,7 @@ import mmap
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ SESSION_LIFE: Final = timedelta(hours=25)  # no session is longer
 CLOCKS: Final = timedelta(minutes=10)  # by which the times of two events may be out of order
 _HOUR: Final = timedelta(hours=1)
 _STEP: Final = timedelta(days=7)  # searched at once for what came of a message after its life
+_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 _ENDS: Final = frozenset({"queue.dropped", "queue.forgotten"})
 
 
@@ -55,14 +59,15 @@ class Trace:
 def find(folder: Path, identifier: str, now: datetime, life: timedelta) -> Trace:
     """Everything of a session and of the messages in it, or of a message and of its session.
 
-    `life` is how long a message may stay in the queue; one whose deliveries have not ended by then,
-    for they were held, or failed and may be tried anew, is followed further.  Raises OSError.
+    `life` is how long a message may stay in the queue; one of which nothing is found by then, or
+    whose deliveries have not ended, for they were held, or failed and may be tried anew, is
+    followed further.  Raises OSError.
     """
     search = _Search(folder, now)
-    direct = search.collect({identifier}, time_of(identifier), life)
-    since = time_of(identifier) + life
-    while since < now and _unended(direct):
-        direct += search.collect({identifier}, since, _STEP)
+    since = time_of(identifier)
+    direct = search.collect({identifier}, since, life)
+    while since < now - life and (not direct or _unended(direct)):
+        direct += search.collect({identifier}, since + life, _STEP)
         since += _STEP
     if any(identifier in event.messages for event in direct):
         for session in sorted({event.session for event in direct} - {"", identifier}):
@@ -107,9 +112,13 @@ class _Search:
         """Find the events of sessions or messages in a span of time; a session's end ends it."""
         # Of one session or one day the identifiers begin alike, which makes the search fast.
         pattern = re.compile(b"|".join(key.encode() for key in sorted(wanted)))
-        until, events = min(since + span, self._now) + CLOCKS, []
+        # Where the clock was ahead when it was made, it may have been set right at any time since.
+        ahead = since > self._now + CLOCKS
+        begin = _FIRST if ahead else since - CLOCKS
+        until = _LAST if ahead else min(since + span, self._now) + CLOCKS
+        events = []
         for hour in self._hours:
-            if hour.begins + _HOUR < since - CLOCKS:
+            if hour.begins + _HOUR < begin:
                 continue
             if hour.begins > until:
                 break
@@ -118,7 +127,7 @@ class _Search:
                 event = _event(line)
                 if event is None or not {event.session, *event.messages} & set(wanted):
                     continue
-                if event.session in wanted:
+                if event.session in wanted and not ahead:
                     over = event.name == "session.closed"
                     until = min(until, event.at + CLOCKS if over else since + SESSION_LIFE)
                 if fits(event):

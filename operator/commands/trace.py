@@ -90,11 +90,12 @@ def _look_up(settings: Settings, key: str) -> _Stored:
 
 def _unknown(settings: Settings, key: str, found: Trace, stored: _Stored) -> str:
     days = settings.trace.keep_days
+    looked = "there are no traces here"
     if found.searched:
         first, last = map(_minute, found.searched)
         looked = f"looked in the traces from {first} to {last}"
-    else:
-        looked = "there are no traces of that time"
+        if found.searched[0] > time_of(key):
+            looked = f"traces of that time are gone, or on another machine; {looked}"
     database = (
         f"not in the database: {stored.database_problem}"
         if stored.database_problem

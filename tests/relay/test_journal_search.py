@@ -210,12 +210,36 @@ def test_clocks_may_differ_a_little(tmp_path: Path) -> None:
     assert names(look(tmp_path, session)) == ["session.opened", "session.closed"]
 
 
-def test_of_what_is_too_old_or_to_come_nothing_is_searched(tmp_path: Path) -> None:
+def test_what_is_known_later_is_found_where_the_beginning_is_gone(tmp_path: Path) -> None:
+    # Pruned, or written by another machine: only what came after the life of the message is here.
+    message, session = key(NOW), key(NOW, 1)
+    with recording(tmp_path) as journal:
+        journal.at(NOW + 30 * DAY, "queue.held", message=message, delivery=7)
+        journal.at(NOW + 80 * DAY, "queue.dropped", message=message, delivery=7)
+        journal.at(NOW + 81 * DAY, "x", session=session)
+    assert names(look(tmp_path, message, NOW + 82 * DAY)) == ["queue.held", "queue.dropped"]
+    assert names(look(tmp_path, session, NOW + 82 * DAY)) == ["x"]
+
+
+def test_what_is_unknown_is_looked_for_to_the_end(tmp_path: Path) -> None:
     with recording(tmp_path) as record:
         record.at(NOW, "session.opened", session=key(NOW))
-    for at in (NOW - timedelta(days=300), NOW + timedelta(days=300)):
-        assert look(tmp_path, key(at)) == Trace((), None)
+    old = look(tmp_path, key(NOW - timedelta(days=300)))
+    assert old == Trace((), (_top(0), _top(1)))
     assert look(tmp_path / "none", key(NOW)) == Trace((), None)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=60), timedelta(days=2_000_000)])
+def test_an_identifier_of_a_clock_that_was_ahead(tmp_path: Path, ahead: timedelta) -> None:
+    # Made and first recorded 60 days from now; the clock was set right, and then it was delivered.
+    message, session = key(NOW + ahead), key(NOW + ahead, 1)
+    with recording(tmp_path) as journal:
+        journal.at(NOW, "delivery.attempted", message=message, delivery=7, state="delivered")
+        journal.at(NOW, "session.closed", session=session)
+        journal.at(NOW + ahead, "accepted", message=message, session=session)
+    story = ["delivery.attempted", "session.closed", "accepted"]
+    assert names(look(tmp_path, message, NOW + HOUR)) == story
+    assert names(look(tmp_path, session, NOW + HOUR)) == story
 
 
 @pytest.mark.parametrize(
