@@ -10,13 +10,20 @@ from typing import IO, Final
 
 import structlog
 
+from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay import delivery_metrics, tls
 from relay import queue as relay_queue
+from relay.clock_watch import ClockWatch
 from relay.delivery import Courier, Services
 from relay.delivery import Settings as DeliverySettings
+from relay.journal import Journal
+from relay.ledger import LEASE, PROBE
+from relay.mending import Mender
+from relay.queue_clock import Waits
 
 from . import runtime
+from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
 from .settings import Settings
@@ -59,6 +66,13 @@ def _is_ours(turn: IO[str]) -> bool:
     return True
 
 
+def _mender(settings: Settings, database: Database, journal: Journal) -> Mender:
+    """Mends what a clock that was ahead has left in the queue."""
+    probing = runtime.window_policy(settings).probing
+    waits = Waits.of(runtime.retry_policy(settings), probing, PROBE, LEASE)
+    return Mender(database, waits, runtime.clock, journal.record)
+
+
 async def run_courier(
     settings: Settings, _launch: Launch, orders: Orders, ready: Callable[[], None]
 ) -> None:
@@ -89,6 +103,8 @@ async def run_courier(
         journal = runtime.open_journal(settings, "courier")
         operators = runtime.open_operator_labels(settings, perimeter)
         delivery_metrics.begin(operators.all)
+        clock = ClockWatch(runtime.clock)
+        mender = _mender(settings, store.database, journal)
         courier = Courier(
             Services(
                 store=store,
@@ -99,6 +115,7 @@ async def run_courier(
                 clock=runtime.clock,
                 randomness=random.SystemRandom(),
                 operator_of=operators.of,
+                steady=clock.steady,
             ),
             DeliverySettings(
                 hostname=settings.operator.hostname,
@@ -111,12 +128,17 @@ async def run_courier(
                 postmaster=runtime.postmaster(settings),
             ),
         )
-        watch = asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds))
+        watches = [
+            asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
+            asyncio.create_task(watch_clock(clock, journal, lambda _: mender.jumped())),
+            asyncio.create_task(mender.run()),
+        ]
         running = asyncio.create_task(courier.run(orders.stop))
         if not replaces:
             ready()
         await orders.stop.wait()
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
         done, _ = await asyncio.wait({running}, timeout=settings.process.stop_seconds)
         if not done:
             courier.cancel()

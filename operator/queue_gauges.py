@@ -25,7 +25,8 @@ def queue_gauges(depth: Depth, now: datetime) -> Iterable[Metric]:
     )
     for traffic in Traffic:
         oldest = depth.oldest.get(traffic)
-        age.add_metric([traffic.value], (now - oldest).total_seconds() if oldest else 0.0)
+        since = (now - oldest).total_seconds() if oldest else 0.0
+        age.add_metric([traffic.value], max(since, 0.0))  # born by a clock that was ahead
     yield age
     yield GaugeMetricFamily(
         "mssante_queue_measured_timestamp_seconds",

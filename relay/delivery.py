@@ -38,7 +38,7 @@ from relay.gate import Gate
 from relay.handing import Handing, Progress
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal, mask
-from relay.ledger import Batch, Glance, Ledger, glance
+from relay.ledger import PROBE, Batch, Glance, Ledger, glance
 from relay.operator_labels import OTHER
 from relay.perimeter import Perimeter
 from relay.picking import Picking
@@ -61,7 +61,10 @@ HandOver = Callable[[Claim, Progress], Awaitable[Mapping[str, Outcome]]]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What delivery works with, passed in; `operator_of` labels the operator of a domain."""
+    """What delivery works with, passed in; `operator_of` labels the operator of a domain.
+
+    `steady` is the clock by which mail grows old: by default `clock`, which may jump.
+    """
 
     store: Store
     perimeter: Perimeter
@@ -71,6 +74,7 @@ class Services:
     clock: Callable[[], datetime]
     randomness: random.Random
     operator_of: Callable[[str], str] = lambda _domain: OTHER
+    steady: Callable[[], datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Courier:
             services.tls,
         )
         self._hand_over = hand_over or self._handing.deliver
+        self._steady = services.steady or services.clock
         self._congestion = Congestion(settings.windows, services.randomness)
         self._picking = Picking(self._congestion, settings.concurrency, services.clock)
         self._gate = Gate(self._width)
@@ -128,9 +133,10 @@ class Courier:
             self._settling,
             self._events,
             settings.retry,
-            services.clock,
+            self._steady,
             settings.poll,
             lambda: services.perimeter.snapshot.white_list is not None,
+            max(settings.windows.probing.most, PROBE),
         )
         self._watchdog = Watchdog(settings.stuck)
         self._attempts: set[asyncio.Task[None]] = set()
@@ -345,7 +351,7 @@ class Courier:
         self, taken: Claim, outcomes: Mapping[str, Outcome], *, error: str, reason: str
     ) -> None:
         """Have a claim settled at the next turn."""
-        now, policy = self._services.clock(), self._settings.retry
+        now, policy = self._steady(), self._settings.retry
         self._endings.append(
             ending(taken, outcomes, error=error, reason=reason, now=now, policy=policy)
         )

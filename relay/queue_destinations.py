@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, case, literal, null, select, update
 
 from mailstore.dialect import insert_or_ignore
+from mailstore.schema import UtcTime
 from relay.queue import ALL
 from relay.queue_schema import destinations
+
+FORGOTTEN: Final = timedelta(hours=1)  # after a probe was due: couriers make them within seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,16 @@ def write_health(
 
 
 def begin_probe(connection: Connection, domain: str, now: datetime, until: datetime) -> bool:
-    """Claim the one probe of a dead destination; False if it is not due or another has it."""
+    """Claim the one probe of a dead destination; False if it is not due or another has it.
+
+    One that nobody has probed for long, since no courier ran, is taken for alive: what was found
+    that long ago must not be the reason why mail is given up before it is tried.
+    """
     c = destinations.c
+    forgotten = c.dead_until <= now - FORGOTTEN
     statement = update(destinations).where(c.domain == domain, c.dead_until <= now)
-    return connection.execute(statement.values(dead_until=until)).rowcount == 1
+    values = statement.values(
+        failures=case((forgotten, 0), else_=c.failures),
+        dead_until=case((forgotten, null()), else_=literal(until, UtcTime())),
+    )
+    return connection.execute(values).rowcount == 1

@@ -7,7 +7,7 @@ is due; `overdue` reads on from a number.  What is read here is a hint: `relay.q
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
 )
 
+from relay.clock_watch import SLACK
 from relay.queue import ALL, State, Traffic
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
@@ -161,13 +162,21 @@ class Overdue:
 
 
 def overdue(
-    connection: Connection, policy: RetryPolicy, now: datetime, *, after: int, limit: int, most: int
+    connection: Connection,
+    policy: RetryPolicy,
+    now: datetime,
+    *,
+    longest: timedelta,
+    after: int,
+    limit: int,
+    most: int,
 ) -> Overdue:
     """Of the next `limit` deliveries by number, those that no attempt tells of; at most `most`.
 
     They wait, neither held nor leased, and are late without their senders knowing, to whatever
     destination; or are over, for one that is dead and not paused: a pause gives nothing up, and of
-    what is over elsewhere an attempt tells.
+    what is over elsewhere an attempt tells.  Only a death found lately counts, and none further
+    ahead than `longest`, the longest wait for a probe: mail is not given up for an old error.
     """
     part = (
         select(_D.id, _D.created_at, _D.state, _D.held, _D.domain, _D.delay_told, _D.lease_until)
@@ -177,7 +186,8 @@ def overdue(
         .subquery()
     ).c
     at = destinations.c
-    lost = select(at.domain).where(at.dead_until.is_not(None), at.paused.is_(None))
+    dead = at.dead_until > now, at.dead_until <= now + longest + SLACK
+    lost = select(at.domain).where(*dead, at.paused.is_(None))
     all_paused = select(at.domain).where(at.domain == ALL, at.paused.is_not(None))
     end = now - policy.life
     late = and_(

@@ -89,7 +89,7 @@ def _line(
         held=row.held,
         failed=row.failed,
         oldest=row.oldest,
-        age=int((now - row.oldest).total_seconds()),
+        age=max(int((now - row.oldest).total_seconds()), 0),
         next_attempt=None if paused else due,
         # What befell the destination says more than what one of its messages met.
         last_error=(own and own.last_error) or row.last_error,

@@ -23,6 +23,11 @@ class RetryPolicy:
         doubled = self.first * (1 << min(attempts - 1, enough))
         return min(doubled, self.longest) * (1 + jitter / 5)
 
+    @property
+    def most(self) -> timedelta:
+        """The longest that `wait` gives."""
+        return self.longest * 1.2
+
     def is_over(self, queued_at: datetime, now: datetime) -> bool:
         """Whether a message that still waits is given up."""
         return now >= queued_at + self.life

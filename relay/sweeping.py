@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -39,7 +39,8 @@ class Sweeper:
     """Settles what it finds, until stopped.
 
     At least `poll` seconds lie between two rounds; `usable` says whether mail may be given up: not
-    without a white list.
+    without a white list.  `clock` is the one by which mail grows old, `longest` the longest wait
+    for the probe of a dead destination.
     """
 
     database: Database
@@ -49,6 +50,7 @@ class Sweeper:
     clock: Callable[[], datetime]
     poll: float
     usable: Callable[[], bool]
+    longest: timedelta
     _after: int = field(default=0, init=False)
     _endings: list[Ending] = field(default_factory=list, init=False)
 
@@ -90,7 +92,15 @@ class Sweeper:
     def _find(self) -> list[Ending]:
         now = self.clock()
         with self.database.read() as connection:
-            found = overdue(connection, self.policy, now, after=self._after, limit=SLICE, most=MOST)
+            found = overdue(
+                connection,
+                self.policy,
+                now,
+                longest=self.longest,
+                after=self._after,
+                limit=SLICE,
+                most=MOST,
+            )
             known = read_destinations(connection).by_domain if found.keys else {}
         claims = self.settling.commit(Batch(over=found.keys)).over if found.keys else ()
         self._after = found.last or 0

@@ -264,6 +264,30 @@ def test_the_probe_of_a_dead_destination_is_given_once(database: Database) -> No
     assert (known.failures, known.dead_until, known.paused) == (1, until, False)
 
 
+@pytest.mark.parametrize(
+    ("overdue", "known"),
+    [
+        (timedelta(minutes=59), (4, NOW + timedelta(minutes=2))),
+        (timedelta(hours=1), (0, None)),
+        (timedelta(days=60), (0, None)),
+    ],
+)
+def test_a_death_that_nobody_probed_for_long_is_forgotten(
+    database: Database, overdue: timedelta, known: tuple[int, datetime | None]
+) -> None:
+    # The machine was off, or its clock jumped: what is tried now is no probe but an attempt.
+    with database.write() as connection:
+        dead_until = NOW - overdue
+        write_health(
+            connection, "b.mssante.fr", failures=4, dead_until=dead_until, last_error="down"
+        )
+    with database.write() as connection:
+        assert begin_probe(connection, "b.mssante.fr", NOW, NOW + timedelta(minutes=2))
+    with database.read() as connection:
+        found = read_destinations(connection).by_domain["b.mssante.fr"]
+    assert (found.failures, found.dead_until) == known
+
+
 def test_leases_are_renewed_by_their_owner_alone(database: Database) -> None:
     put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
     (taken,) = take(database)

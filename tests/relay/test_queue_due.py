@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import ColumnElement, Connection, event, insert, select, text, update
 
 from mailstore.database import Database
+from relay.clock_watch import SLACK
 from relay.leases import renew, seize
 from relay.queue import ALL, Traffic, claim
 from relay.queue_depth import Tally
@@ -23,6 +24,7 @@ from tests.support.clock import NOW
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 HOUR = timedelta(hours=1)
 POLICY = RetryPolicy(life=10 * HOUR, delay_warning=HOUR)
+LONGEST = timedelta(minutes=12)
 
 BACKLOG = [
     ("bulk", "b.mssante.fr", "labo@a.mssante.fr", 30),
@@ -48,7 +50,7 @@ def test_nothing_waits(database: Database) -> None:
             connection, PERSON, "b.mssante.fr", after=None, now=NOW, senders=5, most=25
         )
         assert (turn.found, turn.last) == ([], None)
-        late = overdue(connection, POLICY, NOW, after=0, limit=5, most=5)
+        late = overdue(connection, POLICY, NOW, longest=LONGEST, after=0, limit=5, most=5)
         assert (late.keys, late.last) == ([], None)
 
 
@@ -107,7 +109,9 @@ def found_overdue(
     keys, after = [], 0
     with database.read() as connection:
         while True:
-            found = overdue(connection, POLICY, at, after=after, limit=limit, most=most)
+            found = overdue(
+                connection, POLICY, at, longest=LONGEST, after=after, limit=limit, most=most
+            )
             keys += found.keys
             if found.last is None:
                 return keys
@@ -158,8 +162,8 @@ def test_what_is_over_is_found_for_dead_destinations_that_are_not_paused(
     fill(database, BACKLOG, at=NOW - POLICY.life)
     assert found_overdue(database, NOW) == []
     rows = [
-        {"domain": "b.mssante.fr", "dead_until": NOW, "paused": "why"},
-        {"domain": "c.mssante.fr", "dead_until": NOW, "paused": None},
+        {"domain": "b.mssante.fr", "dead_until": NOW + LONGEST, "paused": "why"},
+        {"domain": "c.mssante.fr", "dead_until": NOW + LONGEST, "paused": None},
     ]
     with database.write() as connection:
         connection.execute(insert(destinations), rows)
@@ -170,6 +174,27 @@ def test_what_is_over_is_found_for_dead_destinations_that_are_not_paused(
     with database.write() as connection:
         connection.execute(insert(destinations).values(domain=ALL, paused="why"))
     assert found_overdue(database, NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("dead_until", "found"),
+    [
+        (NOW - timedelta(days=6), 0),  # nobody probed it: no courier ran
+        (NOW, 0),  # the next probe says whether it is dead still
+        (NOW + timedelta(seconds=1), 38),
+        (NOW + LONGEST + SLACK, 38),
+        (NOW + LONGEST + SLACK + timedelta(seconds=1), 0),  # written by a clock that was ahead
+        (NOW + timedelta(days=60), 0),
+    ],
+)
+def test_mail_is_given_up_for_a_death_found_lately_alone(
+    database: Database, dead_until: datetime, found: int
+) -> None:
+    fill(database, BACKLOG, at=NOW - POLICY.life)
+    with database.write() as connection:
+        row = {"domain": "b.mssante.fr", "dead_until": dead_until, "last_error": "old"}
+        connection.execute(insert(destinations).values(row))
+    assert len(found_overdue(database, NOW)) == found
 
 
 @contextmanager
@@ -197,8 +222,8 @@ LOOKS: list[Callable[[Connection], object]] = [
     lambda c: newest(c, NOW, 100),
     lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, most=400),
     lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, most=400),
-    lambda c: overdue(c, POLICY, NOW + HOUR, after=100, limit=1000, most=50),
-    lambda c: overdue(c, POLICY, NOW + HOUR, after=100, limit=1000, most=5000),
+    lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=50),
+    lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=5000),
     lambda c: Tally(after=100).read(c, 1000),
     lambda c: claim(
         c,

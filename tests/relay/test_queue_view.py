@@ -47,6 +47,11 @@ class TestSummary:
         )
         assert (c.domain, c.waiting, c.age, c.last_error) == ("c.mssante.fr", 1, 7200, "")
 
+    def test_no_age_is_negative(self, database: Database) -> None:
+        put(database, Letter(age=-60 * 24 * HOUR))  # born by a clock that was ahead
+        (one,) = lines(database)
+        assert one.age == 0
+
     def test_what_a_filter_matches(self, database: Database) -> None:
         put(database, Letter(), Letter(mailbox_type="APP"), Letter(domain="c.mssante.fr"))
         know(database, "d.mssante.fr", paused="why")

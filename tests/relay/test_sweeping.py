@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Hall:
             lambda: self.now,
             POLL,
             self.is_usable,
+            timedelta(minutes=12),
         )
         stop = asyncio.Event()
         task = asyncio.create_task(sweeper.run(stop))
@@ -83,9 +84,11 @@ class Hall:
         events = [json.loads(line) for line in lines.splitlines() if line]
         return [event for event in events if event["message"] == message]
 
-    def die(self) -> None:
+    def die(self, at: datetime) -> None:
+        """Let the destination be found dead then, by a probe."""
+        domain, until = TO.partition("@")[2], at + timedelta(minutes=10)
         with self.database.write() as connection:
-            row = {"domain": TO.partition("@")[2], "dead_until": NOW, "last_error": "it is down"}
+            row = {"domain": domain, "dead_until": until, "last_error": "it is down"}
             connection.execute(insert(destinations).values(row))
 
 
@@ -100,7 +103,7 @@ def hall(tmp_path: Path, database: Database) -> Iterator[Hall]:
 
 async def test_late_mail_is_told_of_once_and_what_is_over_given_up(hall: Hall) -> None:
     key = hall.office.queue()
-    hall.die()
+    hall.die(NOW + RETRY.life)
     async with hall.sweeping():
         hall.now = NOW + 4 * HOUR
         await until(lambda: hall.reports() == 1)
@@ -120,7 +123,7 @@ async def test_without_a_white_list_nothing_is_given_up(
     monkeypatch.setattr(relay.sweeping, "SLICE", 1)
     for _ in range(3):
         hall.office.queue()
-    hall.die()
+    hall.die(NOW + RETRY.life)
     hall.now, hall.usable_for = NOW + RETRY.life, 2
     async with hall.sweeping():
         await until(lambda: hall.asked > 2)

@@ -1,0 +1,106 @@
+"""Sets right what a clock that was ahead has left in the queue (`relay.queue_clock`); tells of it.
+
+The whole queue is read at the start, after a jump of the clock, each hour, and whenever a look at
+the indexes finds an instant ahead: another machine of the queue may have written it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from relay.queue_clock import (
+    Ahead,
+    Waits,
+    any_due_ahead,
+    deliveries_ahead,
+    destinations_ahead,
+    mend_deliveries,
+    mend_destinations,
+)
+
+_log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 30.0  # between two looks at the indexes
+WHOLE_SECONDS: Final = 3600.0  # between two readings of the whole queue
+SLICE: Final = 5000  # deliveries read at once: some milliseconds
+MOST: Final = 500  # of them changed in one transaction: a writer that others wait for
+
+
+@dataclass(slots=True)
+class Mender:
+    """Mends one queue; `record` notes in the journal what was done."""
+
+    database: Database
+    waits: Waits
+    clock: Callable[[], datetime]
+    record: Callable[..., None]
+    _jumped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def jumped(self) -> None:
+        """Read the whole queue now."""
+        self._jumped.set()
+
+    async def run(self) -> None:
+        """Mend now, and again and again; until cancelled."""
+        whole_due = float("-inf")
+        while True:
+            whole = self._jumped.is_set() or time.monotonic() >= whole_due
+            self._jumped.clear()
+            try:
+                if await asyncio.to_thread(self.mend, whole=whole):
+                    whole_due = time.monotonic() + WHOLE_SECONDS
+            except StoreUnavailable as error:
+                _log.warning("clock.unmended", detail=str(error))
+                whole_due = float("-inf")
+            except Exception:
+                # Whatever it was, the next round must come: mail would wait for weeks.
+                _log.exception("clock.unmended")
+                whole_due = float("-inf")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._jumped.wait(), LOOK_SECONDS)
+
+    def mend(self, *, whole: bool = True) -> bool:
+        """Mend, if `whole` or an index says that there is need; whether all was read.
+
+        Blocks.  Raises StoreUnavailable.
+        """
+        now = self.clock()
+        with self.database.read() as connection:
+            dead = destinations_ahead(connection, now, self.waits)
+            whole = whole or bool(dead) or any_due_ahead(connection, now, self.waits)
+        if dead:
+            with self.database.write() as connection:
+                self._tell(mend_destinations(connection, now, self.waits), now)
+        after: int | None = 0
+        while whole and after is not None:
+            with self.database.read() as connection:
+                found = deliveries_ahead(connection, now, self.waits, after=after, limit=SLICE)
+            for first in range(0, len(found.keys), MOST):
+                keys = found.keys[first : first + MOST]
+                with self.database.write() as connection:
+                    mended = mend_deliveries(connection, keys, now, self.waits)
+                self._tell(mended, now)
+            after = found.last
+        return whole
+
+    def _tell(self, mended: Ahead, now: datetime) -> None:
+        if mended.furthest is None:
+            return
+        facts = {
+            "domains": list(mended.domains),
+            "deliveries": len(mended.deliveries),
+            "furthest": mended.furthest.isoformat(timespec="seconds"),
+            "now": now.isoformat(timespec="seconds"),
+            "detail": "instants in the queue lay further ahead than they can: the clock of this "
+            "machine, or of another of this queue, was ahead; tried again at once",
+        }
+        _log.error("clock.was_ahead", **facts)
+        self.record("clock.was_ahead", **facts)

@@ -1,0 +1,141 @@
+"""Instants of the queue that a clock which was ahead has written: found, and set right.
+
+An instant further ahead than the longest wait that it can be is not believed.  What waits is due at
+once, what was born in time to come begins its life now, a lease lapses when a new one would, and a
+destination counts as alive, so that it is tried before anything is said of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select, update
+
+from mailstore.dialect import skip_locked
+from mailstore.schema import UtcTime
+from relay.clock_watch import SLACK
+from relay.queue import State
+from relay.queue_schema import deliveries, destinations
+from relay.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The longest waits: before an attempt, before a probe of a dead destination, of a lease."""
+
+    retry: timedelta
+    probe: timedelta
+    lease: timedelta
+
+    @classmethod
+    def of(
+        cls, retry: RetryPolicy, probing: RetryPolicy, probe: timedelta, lease: timedelta
+    ) -> "Waits":
+        """The waits of these policies; `probe` is how long a probe may take."""
+        return cls(retry.most, max(probing.most, probe), lease)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What was set right: domains of destinations, numbers of deliveries, the furthest instant."""
+
+    domains: tuple[str, ...] = ()
+    deliveries: tuple[int, ...] = ()
+    furthest: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return self.furthest is not None
+
+
+def destinations_ahead(connection: Connection, now: datetime, waits: Waits) -> Ahead:
+    """The destinations that are dead for longer than can be."""
+    c = destinations.c
+    query = select(c.domain, c.dead_until).where(c.dead_until > now + waits.probe + SLACK)
+    rows = connection.execute(query.order_by(c.domain)).all()
+    domains = tuple(row.domain for row in rows)
+    return Ahead(domains, furthest=max((row.dead_until for row in rows), default=None))
+
+
+def mend_destinations(connection: Connection, now: datetime, waits: Waits) -> Ahead:
+    """Take these for alive, inside the caller's transaction."""
+    found = destinations_ahead(connection, now, waits)
+    c = destinations.c
+    connection.execute(
+        update(destinations)
+        .where(c.domain.in_(found.domains), c.dead_until > now + waits.probe + SLACK)
+        .values(failures=0, dead_until=None)
+    )
+    return found
+
+
+def any_due_ahead(connection: Connection, now: datetime, waits: Waits) -> bool:
+    """Whether a delivery waits for longer than can be; asks the index of what is due."""
+    d = deliveries.c
+    query = select(d.id).where(d.state == State.WAITING, d.due > now + waits.retry + SLACK)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Deliveries with instants ahead, and from where to read on: None when that was all."""
+
+    keys: Sequence[int]
+    last: int | None
+
+
+def deliveries_ahead(
+    connection: Connection, now: datetime, waits: Waits, *, after: int, limit: int
+) -> Slice:
+    """Of the next `limit` deliveries by number, those with an instant further ahead than can be."""
+    d = deliveries.c
+    part = (
+        select(d.id, d.state, d.due, d.created_at, d.lease_until)
+        .where(d.id > after)
+        .order_by(d.id)
+        .limit(limit)
+    ).subquery()
+    query = select(part.c.id).where(_ahead(part.c, now, waits)).order_by(part.c.id)
+    numbers = select(d.id).where(d.id > after).order_by(d.id)
+    last = connection.scalar(numbers.offset(limit - 1).limit(1))
+    return Slice(connection.scalars(query).all(), last)
+
+
+def mend_deliveries(
+    connection: Connection, keys: Sequence[int], now: datetime, waits: Waits
+) -> Ahead:
+    """Set right what is still ahead of these, inside the caller's transaction.
+
+    Those that others have locked are left for the next time.
+    """
+    d = deliveries.c
+    chosen = d.id.in_(keys), _ahead(d, now, waits)
+    query = select(d.id, d.due, d.created_at, d.lease_until).where(*chosen).order_by(d.id)
+    rows = connection.execute(skip_locked(query)).all()
+    begins, lapses = literal(now, UtcTime()), literal(now + waits.lease, UtcTime())
+    connection.execute(
+        update(deliveries)
+        .where(d.id.in_([row.id for row in rows]))
+        .values(
+            due=case((_due_ahead(d, now, waits), begins), else_=d.due),
+            created_at=case((d.created_at > now + SLACK, begins), else_=d.created_at),
+            lease_until=case((_lease_ahead(d, now, waits), lapses), else_=d.lease_until),
+        )
+    )
+    instants = [at for row in rows for at in row[1:] if at is not None]
+    return Ahead(deliveries=tuple(row.id for row in rows), furthest=max(instants, default=None))
+
+
+def _ahead(d: Any, now: datetime, waits: Waits) -> ColumnElement[bool]:
+    born = d.created_at > now + SLACK
+    return or_(_due_ahead(d, now, waits), born, _lease_ahead(d, now, waits))
+
+
+def _due_ahead(d: Any, now: datetime, waits: Waits) -> ColumnElement[bool]:
+    """Of what failed the instant is when it did (`relay.queue_failed`), and no wait."""
+    waiting = and_(d.state == State.WAITING, d.due > now + waits.retry + SLACK)
+    return or_(waiting, and_(d.state != State.WAITING, d.due > now + SLACK))
+
+
+def _lease_ahead(d: Any, now: datetime, waits: Waits) -> ColumnElement[bool]:
+    return cast("ColumnElement[bool]", d.lease_until > now + waits.lease + SLACK)

@@ -1,0 +1,111 @@
+"""A clock that jumps is noticed, and mail does not grow old by it."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.clock_watch import DOUBT, JUMP, ClockWatch, since_boot
+from tests.support.clock import NOW
+
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
+SIXTY = timedelta(days=60)
+
+
+class Clocks:
+    """Two clocks turned by hand: of the day, and since the start."""
+
+    def __init__(self) -> None:
+        self.now, self.running = NOW, 1000.0
+        self.asleep = 0.0  # seconds that pass at each look at the running clock
+        self.watch = ClockWatch(lambda: self.now, self.run)
+
+    def run(self) -> float:
+        self.running += self.asleep
+        return self.running
+
+    def go(self, time: timedelta) -> None:
+        self.now += time
+        self.running += time.total_seconds()
+
+
+def test_a_clock_that_runs_evenly_is_no_news() -> None:
+    clocks = Clocks()
+    for _ in range(100):
+        clocks.go(DAY)
+        clocks.now += JUMP - SECOND  # slewed, or corrected a little
+        assert clocks.watch.news() == []
+    assert not clocks.watch.in_doubt
+    assert clocks.watch.steady() == clocks.now
+
+
+def test_each_jump_is_told_once_and_stands_for_a_day() -> None:
+    clocks = Clocks()
+    clocks.go(SECOND)
+    clocks.now += SIXTY
+    (jump,) = clocks.watch.news()
+    assert (jump.by, jump.to) == (SIXTY, clocks.now)
+    assert str(jump) == (
+        "this machine's clock jumped ahead by 60 days, 0:00:00, "
+        "from 2026-11-22 10:11:13 UTC to 2027-01-21 10:11:13 UTC"
+    )
+    clocks.go(SECOND)
+    clocks.now -= SIXTY
+    (back,) = clocks.watch.news()
+    assert back.by == -SIXTY
+    assert "jumped back by 60 days, 0:00:00, from 2027-01-21" in str(back)
+    assert clocks.watch.news() == []
+    assert clocks.watch.jumps == (jump, back)
+    clocks.go(DOUBT - 2 * SECOND)
+    assert clocks.watch.in_doubt
+    clocks.go(2 * SECOND)
+    assert not clocks.watch.in_doubt
+    assert clocks.watch.jumps == ()
+
+
+def test_what_is_asked_first_sees_the_jump() -> None:
+    clocks = Clocks()
+    clocks.now += SIXTY
+    assert clocks.watch.steady() == NOW
+    assert clocks.watch.in_doubt
+    assert [jump.by for jump in clocks.watch.news()] == [SIXTY]
+
+
+def test_mail_grows_old_by_the_steady_clock() -> None:
+    clocks = Clocks()
+    clocks.now += SIXTY
+    clocks.go(DAY / 2)
+    assert clocks.watch.steady() == NOW + DAY / 2
+    clocks.now -= SIXTY
+    assert clocks.watch.steady() == clocks.now == NOW + DAY / 2
+    clocks.now -= SIXTY  # set back: it is believed
+    assert clocks.watch.steady() == clocks.now
+    clocks.now += 2 * SIXTY
+    assert clocks.watch.steady() == NOW + DAY / 2
+    clocks.go(DAY)  # whoever wanted the clock so has had a day to say otherwise
+    assert clocks.watch.steady() == clocks.now
+
+
+def test_a_thread_that_was_kept_waiting_between_two_looks_is_no_jump() -> None:
+    clocks = Clocks()
+    clocks.asleep = 60.0
+    for _ in range(5):
+        assert clocks.watch.news() == []
+    clocks.asleep = 0.0
+    clocks.now = NOW + timedelta(seconds=clocks.running - 1000.0)
+    assert clocks.watch.news() == []
+
+
+@given(st.lists(st.timedeltas(timedelta(hours=-900), timedelta(hours=900)), max_size=8))
+def test_steady_leads_neither_the_clock_nor_the_time_that_went_by(jumps: list[timedelta]) -> None:
+    clocks = Clocks()
+    for number, jump in enumerate(jumps, 1):
+        clocks.go(SECOND)
+        clocks.now += jump
+        unseen = number * JUMP  # smaller steps, which are no jumps
+        assert clocks.watch.steady() <= min(clocks.now, NOW + number * SECOND + unseen)
+
+
+def test_the_clock_since_boot_runs() -> None:
+    assert since_boot() <= since_boot()
