@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from relay.clock_watch import Jump
 from relay.perimeter import Snapshot
 from relay.spool import SpoolState
 from whitelist.adoption import own_domains
@@ -34,6 +35,7 @@ class AlarmName(StrEnum):
     CRL_LACKING = "crl-lacking"
     CRL_SOURCE = "crl-source"
     SPOOL = "spool"
+    CLOCK_JUMPED = "clock-jumped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Alarm:
 
 # Days before the end of a certificate at which its alarm is worded anew (and so logged again).
 STAGES: Final = (60, 30, 7)
+_JUMPS: Final = 3  # of the clock, that its alarm names: the last ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Facts:
     trust: TrustStore  # with the revocation lists at hand
     crl_problems: Sequence[str]
     spool: SpoolState = SpoolState.WELL
+    jumps: Sequence[Jump] = ()  # of the clock, within the last day
 
 
 def alarms(facts: Facts) -> list[Alarm]:
@@ -69,6 +73,9 @@ def alarms(facts: Facts) -> list[Alarm]:
     if facts.spool is not SpoolState.WELL:
         detail = f"the disk of the mail store is {facts.spool}: mail is put off with 4xx"
         found.append(Alarm(AlarmName.SPOOL, detail))
+    if facts.jumps:
+        detail = f"{'; '.join(map(str, facts.jumps[-_JUMPS:]))}: check it, and NTP"
+        found.append(Alarm(AlarmName.CLOCK_JUMPED, detail))
     return found
 
 

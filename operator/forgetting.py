@@ -1,6 +1,7 @@
 """Takes what failed long ago out of the queue, beside the daemon (`relay.queue_failed`)."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -20,12 +21,13 @@ ROUND_SECONDS: Final = 3600.0
 
 @dataclass(slots=True)
 class Forgetting:
-    """Rounds through a queue; what failed is forgotten after `keep`."""
+    """Rounds through a queue; what failed is forgotten after `keep`, by a clock not `in_doubt`."""
 
     database: Database
     journal: Journal
     keep: timedelta
     interval: float = ROUND_SECONDS
+    in_doubt: Callable[[], bool] = lambda: False
     _ending: bool = field(default=False, init=False)
 
     async def run(self) -> None:
@@ -46,6 +48,8 @@ class Forgetting:
 
     def _forget(self) -> None:
         before, number = runtime.clock() - self.keep, 0
+        if self.in_doubt():
+            return
         try:
             for found in forget_failed(self.database, before):
                 number += len(found)
@@ -56,7 +60,7 @@ class Forgetting:
                         delivery=one.id,
                         domain=one.domain,
                     )
-                if self._ending:
+                if self._ending or self.in_doubt():
                     break
         finally:
             if number:

@@ -8,18 +8,21 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from relay import journal_folder
+from relay.clock_watch import ClockWatch
 from relay.own_port import OwnPort
 from whitelist.errors import ArchiveError, ListRefused
+from whitelist.freshness import is_ahead
 from whitelist.trust import TrustStore
 
 from . import admin, runtime
+from .clock_watching import watch_clock
 from .crl_refresh import CrlRefresher
 from .forgetting import Forgetting
 from .launch import Launch
@@ -37,6 +40,7 @@ _log = structlog.get_logger(__name__)
 CRL_SECONDS: Final = 10.0  # how often is looked whether a revocation list is due
 ALARM_SECONDS: Final = 10.0  # how often alarms are judged where no scrape does it
 PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
+AHEAD_SECONDS: Final = 30.0  # how often is looked whether the list's last check is yet to come
 
 
 async def run_maintenance(
@@ -50,19 +54,22 @@ async def run_maintenance(
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
     spool = runtime.open_spool(settings, store)
-    tidying = Tidying(store, settings.storage.gc_hours * 3600)
+    clock, jumped = ClockWatch(runtime.clock), asyncio.Event()
+    tidying = Tidying(store, settings.storage.gc_hours * 3600, lambda: clock.in_doubt)
     journal = runtime.open_journal(settings, "maintenance")
-    forgetting = Forgetting(store.database, journal, timedelta(days=settings.outbound.failed_days))
+    failed = timedelta(days=settings.outbound.failed_days)
+    forgetting = Forgetting(store.database, journal, failed, in_doubt=lambda: clock.in_doubt)
     labels = runtime.open_operator_labels(settings, perimeter)
     measuring = Measuring(store.database, labels, runtime.clock)
     own_port = OwnPort.share(RunFolder(runtime.storage_folder(settings) / "run").own_port)
     self_check = SelfCheck(settings.inbound.listen, own_port)
     monitor = Monitor(
-        settings, perimeter, store.database, refresher, crls, spool, measuring, self_check
+        settings, perimeter, store.database, refresher, crls, spool, measuring, self_check, clock
     )
     tasks = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
-        asyncio.create_task(_keep_current(settings, trust, crls, refresher)),
+        asyncio.create_task(watch_clock(clock, journal, lambda _: jumped.set())),
+        asyncio.create_task(_keep_current(settings, trust, crls, refresher, jumped)),
         asyncio.create_task(_watch_alarms(monitor)),
         asyncio.create_task(spool.watch()),
         asyncio.create_task(tidying.run()),
@@ -70,7 +77,9 @@ async def run_maintenance(
         asyncio.create_task(measuring.run()),
         asyncio.create_task(
             _prune_traces(
-                runtime.storage_folder(settings) / journal_folder.NAME, settings.trace.keep_days
+                runtime.storage_folder(settings) / journal_folder.NAME,
+                settings.trace.keep_days,
+                lambda: clock.in_doubt,
             )
         ),
     ]
@@ -83,15 +92,30 @@ async def run_maintenance(
 
 
 async def _keep_current(
-    settings: Settings, trust: TrustStore, crls: CrlRefresher, refresher: Refresher
+    settings: Settings,
+    trust: TrustStore,
+    crls: CrlRefresher,
+    refresher: Refresher,
+    jumped: asyncio.Event,
 ) -> None:
-    """Revocation lists first, since the list's signer is judged by them, then the list."""
+    """Revocation lists first, since the list's signer is judged by them, then the list.
+
+    After a jump of the clock both at once, as ages have changed; and the list as long as its last
+    check is dated in time to come.
+    """
     section = settings.whitelist
     seen, known = None, None
-    crls_due = list_due = 0.0
+    crls_due = list_due = ahead_due = 0.0
     while True:
         now = time.monotonic()
         try:
+            if jumped.is_set():
+                jumped.clear()
+                crls_due = list_due = 0.0
+            if now >= ahead_due:
+                ahead_due = now + AHEAD_SECONDS
+                if _checked_ahead(refresher):
+                    list_due = 0.0
             if now >= crls_due:
                 crls_due = now + CRL_SECONDS
                 await asyncio.to_thread(crls.check, now)
@@ -112,6 +136,20 @@ async def _keep_current(
         await asyncio.sleep(section.check_seconds)
 
 
+def _checked_ahead(refresher: Refresher) -> bool:
+    checked, now = refresher.archive.last_check(), runtime.clock()
+    ahead = is_ahead(checked, now)
+    if ahead and checked is not None:
+        _log.error(
+            "whitelist.checked_ahead",
+            last_check=checked.isoformat(),
+            now=now.isoformat(timespec="seconds"),
+            detail="the last check of the white list is dated in time to come: this machine's "
+            "clock was ahead; checked again at once",
+        )
+    return ahead
+
+
 async def _watch_alarms(monitor: Monitor) -> None:
     while True:
         try:
@@ -122,10 +160,16 @@ async def _watch_alarms(monitor: Monitor) -> None:
         await asyncio.sleep(ALARM_SECONDS)
 
 
-async def _prune_traces(folder: Path, keep_days: int) -> None:
+async def _prune_traces(
+    folder: Path, keep_days: int, in_doubt: Callable[[], bool] = lambda: False
+) -> None:
     while True:
         try:
             oldest = (runtime.clock() - timedelta(days=keep_days)).date()
+            if (
+                in_doubt()
+            ):  # once more than it must be kept does no harm, too early cannot be undone
+                oldest = date.min
             pruned = await asyncio.to_thread(journal_folder.prune, folder, oldest)
             if pruned.days:
                 _log.info("trace.pruned", days=pruned.days, before=oldest.isoformat())

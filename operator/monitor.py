@@ -16,6 +16,7 @@ from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import local_domains
 from relay.admission import Peer
+from relay.clock_watch import ClockWatch
 from relay.perimeter import Perimeter
 from relay.spool import Spool, SpoolState
 from whitelist.certificates import read_pem
@@ -45,6 +46,7 @@ class Monitor:
     spool: Spool
     measuring: Measuring
     self_check: SelfCheck
+    clock: ClockWatch
     _logged: frozenset[Alarm] = frozenset()
 
     def collect(self) -> Iterable[Metric]:
@@ -79,6 +81,7 @@ class Monitor:
             trust=self.perimeter.trust,
             crl_problems=sorted(self.crls.problems.values()),
             spool=self.spool.state,
+            jumps=self.clock.jumps,
         )
         found = alarms(facts)
         for alarm in found:
@@ -186,7 +189,7 @@ class Monitor:
         yield GaugeMetricFamily(
             "mssante_whitelist_age_seconds",
             "Time since the list in force was generated",
-            (now - loaded.generated_at).total_seconds(),
+            max((now - loaded.generated_at).total_seconds(), 0.0),
         )
 
     def _queue_gauges(self, now: datetime) -> Iterable[Metric]:

@@ -6,6 +6,7 @@ next round tries again.
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -35,10 +36,14 @@ FREED: Final = Counter(
 
 @dataclass(slots=True)
 class Tidying:
-    """Rounds through a store, of which the first one comes `first` seconds after the start."""
+    """Rounds through a store, of which the first one comes `first` seconds after the start.
+
+    While the clock is `in_doubt` nothing is removed: what is young would look old.
+    """
 
     store: Store
     interval: float  # seconds; 0 for no rounds
+    in_doubt: Callable[[], bool] = lambda: False
     first: float = FIRST_SECONDS
     _ending: bool = field(default=False, init=False)
 
@@ -60,8 +65,11 @@ class Tidying:
             self._ending = True  # the thread may be in the middle of a round
 
     async def _sweep(self) -> None:
+        before = runtime.clock() - ABANDONED
+        if self.in_doubt():
+            return
         try:
-            removed = await asyncio.to_thread(self.store.blobs.sweep, runtime.clock() - ABANDONED)
+            removed = await asyncio.to_thread(self.store.blobs.sweep, before)
         except Exception:
             # Whatever it was, nothing depends on it: what is left over only takes room.
             _log.exception("store.unswept")
@@ -70,6 +78,9 @@ class Tidying:
                 _log.info("store.swept", leftovers=removed)
 
     async def _free(self) -> None:
+        if self.in_doubt():
+            _log.warning("store.unfreed", why="the clock jumped within the last day")
+            return
         begun = time.monotonic()
         try:
             freed = await asyncio.to_thread(self._collect)
@@ -92,4 +103,7 @@ class Tidying:
 
     def _collect(self) -> Freed:
         before = runtime.clock() - GRACE
-        return collect(self.store.database, self.store.blobs, before, lambda: not self._ending)
+        return collect(self.store.database, self.store.blobs, before, self._goes_on)
+
+    def _goes_on(self) -> bool:
+        return not self._ending and not self.in_doubt()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from relay import tls
 from relay.acceptance import Intake
+from relay.clock_watch import ClockWatch
 from relay.context import SessionContext
 from relay.directory import Directory
 from relay.listener import Listener
@@ -14,6 +15,7 @@ from relay.own_port import OwnPort
 from relay.seats import Seat
 
 from . import memory, runtime
+from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
 from .run_folder import RunFolder
@@ -56,6 +58,7 @@ async def run_worker(
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(spool.watch()),
         asyncio.create_task(memory.keep_trimmed()),
+        asyncio.create_task(watch_clock(ClockWatch(runtime.clock), journal)),
     ]
     listeners = [Listener(context, seat) for _ in launch.sockets]
     for listener, number in zip(listeners, launch.sockets, strict=True):

@@ -18,7 +18,7 @@ from relay.revocation_check import OcspAsker
 from whitelist.crl_store import CrlStore
 from whitelist.crl_store import Stamp as CrlStamp
 from whitelist.errors import ArchiveError, ListRefused
-from whitelist.freshness import Freshness, judge
+from whitelist.freshness import Freshness, judge, last_certain
 from whitelist.history import Archive, Stamp
 from whitelist.loading import load_file
 from whitelist.lookup import WhiteList
@@ -49,7 +49,8 @@ class Expected:
 class Snapshot:
     """What holds at one moment.
 
-    `loaded` is the adopted list whatever its age, `problem` why none may be used.
+    `loaded` is the adopted list whatever its age, `problem` why none may be used; `last_check` is
+    the latest instant at which it was certainly current.
     """
 
     loaded: WhiteList | None
@@ -100,13 +101,18 @@ class Perimeter:
     @property
     def snapshot(self) -> Snapshot:
         """What holds now."""
-        ageing = self._ageing
-        age = judge(self._last_check, self._clock(), ageing.stale_after, ageing.expired_after)
+        ageing, now = self._ageing, self._clock()
+        checked = last_certain(
+            self._last_check, self._loaded.generated_at if self._loaded else None, now
+        )
+        age = judge(checked, now, ageing.stale_after, ageing.expired_after)
         problem = self._problem
         if not problem and age in {Freshness.EXPIRED, Freshness.NONE}:
-            checked = self._last_check.isoformat() if self._last_check else "never"
-            problem = f"the white list has expired: last checked with success {checked}"
-        return Snapshot(self._loaded, age, self._last_check, problem)
+            when = self._last_check.isoformat() if self._last_check else "never"
+            problem = f"the white list has expired: last checked with success {when}"
+            if checked != self._last_check:
+                problem += ", a time to come: this machine's clock was ahead"
+        return Snapshot(self._loaded, age, checked, problem)
 
     def load(self) -> None:
         """Take over what is on disk now; blocks for a second on a large list."""

@@ -49,7 +49,11 @@ class _Memory:
 
     def get(self, key: str, now: datetime) -> _Known | None:
         known = self._known.get(key)
-        return known if known is not None and now < known.until else None
+        if known is None or now >= known.until:
+            return None
+        # A failure held for longer than can be was noted by a clock that was ahead.
+        failed_ahead = known.status is None and known.until > now + FAILURE_HOLDS
+        return None if failed_ahead else known
 
     def put(self, key: str, known: _Known) -> _Known:
         self._known[key] = known

@@ -64,11 +64,14 @@ class CrlStore:
         return crl
 
     def due(self, at: datetime) -> tuple[DistinguishedName, ...]:
-        """The authorities whose list is to be fetched: none is kept, or a quarter is left of it."""
+        """The authorities whose list is to be fetched: none is kept, or a quarter is left of it.
+
+        So is one in place of a list that is not valid yet: a clock was set back, or was ahead.
+        """
         names: dict[DistinguishedName, None] = {}
         for authority in self._authorities:
             kept = self._kept.get(_file_name(authority))
-            if kept is None or at >= kept.refresh_at:
+            if kept is None or at >= kept.refresh_at or not kept.in_date(at):
                 names[DistinguishedName.from_certificate(authority)] = None
         return tuple(names)
 

@@ -7,6 +7,10 @@ check is one that found the list in force, or a newer valid one, at its source (
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
+
+SLACK: Final = timedelta(minutes=5)
+"""How far the clocks of machines that share a folder may differ."""
 
 
 class Freshness(StrEnum):
@@ -21,13 +25,29 @@ class Freshness(StrEnum):
     """No check ever succeeded: as expired."""
 
 
+def is_ahead(last_check: datetime | None, now: datetime) -> bool:
+    """Whether a check is dated later than can be: by a clock that was ahead."""
+    return last_check is not None and last_check > now + SLACK
+
+
+def last_certain(
+    last_check: datetime | None, generated_at: datetime | None, now: datetime
+) -> datetime | None:
+    """The latest instant at which the list in force was certainly current; aware instants.
+
+    That is its last successful check, unless its date is one to come: then all that is certain is
+    that the list was current when its publisher made it, at `generated_at` (None without a list).
+    So a check cannot keep a list fresh for years, and a young list serves until the next check.
+    """
+    return generated_at if is_ahead(last_check, now) else last_check
+
+
 def judge(
     last_check: datetime | None, now: datetime, stale_after: timedelta, expired_after: timedelta
 ) -> Freshness:
     """Judge by the time since `last_check`; a threshold takes effect as soon as it is reached.
 
-    Times are aware. A check dated after `now` comes from a clock that was wrong and counts as one
-    that far in the past, so that it cannot keep a list fresh for years; the next one mends it.
+    Times are aware. An instant after `now` counts as one that far in the past.
     """
     if last_check is None:
         return Freshness.NONE

@@ -157,7 +157,8 @@ def accept(
     """Give the authority that signed `crl` if it may be used from the aware instant `at` on.
 
     `kept` is the list in use from that authority. Raises CrlRefused with the first reason of
-    `signer_of`, then `not-yet-valid`, `expired`, `older-than-kept`. The kept list itself passes.
+    `signer_of`, then `not-yet-valid`, `expired`, `older-than-kept`. The kept list itself passes. A
+    kept one that is not in date (over, or from when a clock was ahead) keeps nothing out.
     """
     authority = signer_of(crl, authorities)
     if at < crl.this_update:
@@ -169,7 +170,7 @@ def accept(
         raise CrlRefused(
             CrlReason.EXPIRED, f"the {crl} is over at {at.isoformat()}; fetch a newer one"
         )
-    if kept is not None and crl.older_than(kept):
+    if kept is not None and kept.in_date(at) and crl.older_than(kept):
         raise CrlRefused(
             CrlReason.OLDER_THAN_KEPT,
             f"the {crl} is older than the {kept} in use; fetch the newest one",

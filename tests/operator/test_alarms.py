@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from mssante_operator.alarms import AlarmName, Facts, alarms
+from relay.clock_watch import Jump
 from relay.perimeter import Snapshot
 from tests.support.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
 from whitelist.freshness import Freshness
@@ -82,6 +83,7 @@ def test_certificates_near_their_end(left: timedelta, says: str) -> None:
         (replace(QUIET, own=None), AlarmName.OWN_CERTIFICATE_UNREADABLE),
         (replace(QUIET, own_chain_problem="revoked"), AlarmName.OWN_CERTIFICATE_REFUSED),
         (replace(QUIET, crl_problems=["http://x: down"]), AlarmName.CRL_SOURCE),
+        (replace(QUIET, jumps=[Jump(NOW, timedelta(days=60))]), AlarmName.CLOCK_JUMPED),
     ],
     ids=lambda value: value.value if isinstance(value, AlarmName) else "",
 )

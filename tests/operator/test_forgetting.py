@@ -94,3 +94,23 @@ def test_the_daemon_forgets_as_it_starts(operator_q: Daemon, database: Database)
     assert "queue.forgotten delivery=1 domain=b.mssante.fr" in operator_q.run(
         "trace", message_id(1)
     )
+
+
+async def test_nothing_is_forgotten_by_a_clock_in_doubt(
+    tmp_path: Path, database: Database
+) -> None:
+    lay(database, 31, 400)
+    journal, doubts = Journal(tmp_path / "trace", runtime.clock), list[int]()
+
+    def in_doubt() -> bool:
+        doubts.append(len(rows(database)))
+        return len(doubts) < 5
+
+    forgetting = Forgetting(database, journal, 30 * DAY, 0.01, in_doubt)
+    running = asyncio.create_task(forgetting.run())
+    await until(lambda: not rows(database))
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    journal.close()
+    assert doubts[:5] == [2] * 5

@@ -77,6 +77,29 @@ async def test_without_an_interval_it_only_sweeps(store: Store, kept: KeptInBuck
     abandoned.discard()
 
 
+async def test_nothing_is_removed_by_a_clock_in_doubt(store: Store, kept: KeptInBucket) -> None:
+    (blob,) = kept.store.seal([draft(kept.store, bytes(MEMORY_LIMIT + 1))])
+    kept.bucket.put(f"{blob}/{'0' * 32}", kept.raw(str(blob)))
+    kept.age(str(blob), OLD)
+    doubts: list[bool] = []
+
+    def in_doubt() -> bool:
+        doubts.append(len(doubts) < 10)
+        return doubts[-1]
+
+    with structlog.testing.capture_logs() as logs:
+        running = asyncio.create_task(Tidying(store, 0.01, in_doubt).run())
+        await until(lambda: len(doubts) >= 8)
+        assert kept.count() == 2
+        await until(lambda: kept.count() == 0)
+        running.cancel()
+    assert logs[0] == {
+        "event": "store.unfreed",
+        "why": "the clock jumped within the last day",
+        "log_level": "warning",
+    }
+
+
 async def test_a_round_under_way_ends_with_the_process(
     store: Store, kept: KeptInBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

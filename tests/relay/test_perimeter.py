@@ -101,6 +101,34 @@ def test_age(tmp_path: Path, age: timedelta, freshness: Freshness, *, usable: bo
     assert snapshot.loaded is not None
 
 
+@pytest.mark.parametrize(
+    ("back", "freshness"),
+    [
+        (timedelta(minutes=5), Freshness.FRESH),  # so much clocks of one store may differ
+        (timedelta(days=60), Freshness.STALE),
+    ],
+)
+def test_a_check_by_a_clock_that_was_ahead_ends_no_mail(
+    tmp_path: Path, back: timedelta, freshness: Freshness
+) -> None:
+    # The list is of three days ago: it was current then, whatever the clock said at its check.
+    clock = Clock()
+    white_list = signed_list([listed("b.mssante.fr", DN)], NOW - timedelta(days=3))
+    found = perimeter(tmp_path, white_list, trust(), clock, ageing=AGEING)
+    clock.now = NOW - back
+    if back > timedelta(days=1):
+        clock.now = NOW
+        Archive(tmp_path / "whitelist").record_check(NOW + back)
+        found.load()
+    snapshot = found.snapshot
+    assert snapshot.freshness is freshness
+    assert snapshot.white_list is not None
+    clock.now = NOW + timedelta(days=4, minutes=1)
+    if freshness is Freshness.STALE:  # nor does such a check keep a list for ever
+        assert found.snapshot.white_list is None
+        assert "a time to come: this machine's clock was ahead" in found.snapshot.problem
+
+
 def test_a_check_makes_it_fresh_again(tmp_path: Path) -> None:
     clock = Clock()
     found = perimeter(tmp_path, GOOD, trust(), clock, ageing=AGEING)

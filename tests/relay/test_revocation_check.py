@@ -168,6 +168,18 @@ async def test_a_failure_is_remembered_for_a_minute(
     assert (await weigh(asker, der)).status is ChainStatus.TRUSTED
 
 
+async def test_a_failure_noted_by_a_clock_that_was_ahead_is_forgotten(
+    responder: Responder, asker: OcspAsker, clock: Clock
+) -> None:
+    der = peer(responder.url)
+    responder.answer = lambda: None
+    clock.now = NOW + 60 * DAY
+    assert (await weigh(asker, der)).status is ChainStatus.NO_CRL
+    clock.now = NOW
+    responder.answer = says(der, GOOD)
+    assert (await weigh(asker, der)).status is ChainStatus.TRUSTED
+
+
 async def test_nobody_waits_twice_for_a_silent_responder(
     responder: Responder, clock: Clock
 ) -> None:

@@ -198,6 +198,16 @@ def test_a_failing_disk_leaves_what_was_kept(tmp_path: Path) -> None:
     assert digests(store) == digests(opened(tmp_path)) == {digest(FIRST)}
 
 
+def test_a_list_of_a_clock_that_was_ahead_is_due_and_vetoes_nothing(tmp_path: Path) -> None:
+    store, ahead = opened(tmp_path), NOW + 60 * DAY
+    store.offer(crl(INTERMEDIATE, number=9, issued=ahead), ahead)
+    assert OF_INTERMEDIATE in store.due(NOW)
+    store.offer(FIRST, NOW)
+    assert digests(store) == {digest(FIRST)}
+    assert only_file(tmp_path).read_bytes() == FIRST
+    assert OF_INTERMEDIATE not in store.due(NOW)
+
+
 def test_what_is_due(tmp_path: Path) -> None:
     store = opened(tmp_path)
     assert store.due(NOW) == (OF_ROOT, OF_INTERMEDIATE)

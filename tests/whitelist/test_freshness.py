@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.clock import NOW
-from whitelist.freshness import Freshness, judge
+from whitelist.freshness import SLACK, Freshness, is_ahead, judge, last_certain
 
 DAY, WEEK, TICK = timedelta(days=1), timedelta(days=7), timedelta(microseconds=1)
 
@@ -31,6 +31,18 @@ def test_thresholds(age: timedelta, expected: Freshness, sign: int) -> None:
 
 def test_without_any_check() -> None:
     assert judge(None, NOW, DAY, WEEK) is Freshness.NONE
+
+
+def test_a_check_from_the_future_is_not_believed() -> None:
+    # Then the list was certainly current when it was made, and no later.
+    made, ahead = NOW - 3 * DAY, NOW + SLACK + TICK
+    assert is_ahead(ahead, NOW)
+    assert last_certain(ahead, made, NOW) == made
+    assert last_certain(ahead, None, NOW) is None
+    assert judge(last_certain(ahead, made, NOW), NOW, DAY, WEEK) is Freshness.STALE
+    for believed in (NOW + SLACK, NOW, NOW - WEEK, None):
+        assert not is_ahead(believed, NOW)
+        assert last_certain(believed, made, NOW) == believed
 
 
 def test_one_threshold_for_both_means_expired() -> None:

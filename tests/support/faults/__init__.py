@@ -38,6 +38,7 @@ def missing_header(header: str) -> str:
 def library(name: str) -> Path:
     """The library made of `name`.c beside this file, for LD_PRELOAD."""
     folder = Path(tempfile.mkdtemp(prefix="mssante-faults-"))
+    folder.chmod(0o755)  # for servers that run as another user
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     made = folder / f"{name}.so"
     source = Path(__file__).with_name(f"{name}.c")
