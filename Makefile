@@ -25,6 +25,10 @@ demo: .venv/run.stamp ## Two operators exchange mail both ways and turn intruder
 test: setup lint ## Run every test
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
+.PHONY: test-clock
+test-clock: .venv/dev.stamp ## Run the tests with the clock moved, to several moments (ARGS="--help")
+	$(BIN)/python -m tests.moved_clock $(ARGS)
+
 lint: .venv/packages.stamp ## Check format, style, types and layers
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)

@@ -78,10 +78,9 @@ def run(moment: Moment, words: Sequence[str]) -> int:
     """Run pytest as if it were then; returns its exit code."""
     shift = round((moment.begin - datetime.now(UTC)).total_seconds())
     moved = {"LD_PRELOAD": str(library("clock")), "CLOCK_SHIFT": str(shift)}
+    environment = {**os.environ, **moved, **moment.environment}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
-    return subprocess.run(
-        command, env=os.environ | moved | moment.environment, check=False
-    ).returncode
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def main() -> int:

@@ -96,9 +96,7 @@ def test_the_daemon_forgets_as_it_starts(operator_q: Daemon, database: Database)
     )
 
 
-async def test_nothing_is_forgotten_by_a_clock_in_doubt(
-    tmp_path: Path, database: Database
-) -> None:
+async def test_nothing_is_forgotten_by_a_clock_in_doubt(tmp_path: Path, database: Database) -> None:
     lay(database, 31, 400)
     journal, doubts = Journal(tmp_path / "trace", runtime.clock), list[int]()
 

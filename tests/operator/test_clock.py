@@ -1,0 +1,168 @@
+"""The real daemon with a clock set 60 days ahead and set right again: nothing is lost by it.
+
+A library in the place of the C library's calls moves the clock of all its processes at once.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from mssante_operator import runtime
+from relay.queue_schema import deliveries, destinations
+from tests.crash.site import environment
+from tests.support.daemon import MSSANTE, Daemon, client, get, lay_out, served
+from tests.support.faults import library, missing
+from tests.support.waiting import until_now
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+
+SIXTY = timedelta(days=60)
+BOX, THERE = "claire.martin@a.mssante.fr", "claire.martin@b.mssante.fr"
+PATIENCE = 60.0  # the daemon looks at its clock once a second
+
+
+@dataclass(frozen=True)
+class Site:
+    """Operator A, whose clock moves, operator B, which does not run yet, and a file to send."""
+
+    a: Daemon
+    b: Daemon
+    control: Path
+
+    @property
+    def moved(self) -> dict[str, str]:
+        """The environment of A's processes."""
+        return {"LD_PRELOAD": str(library("clock")), "CLOCK_FILE": str(self.control)}
+
+    def start(self) -> None:
+        with environment(**self.moved):
+            self.a.start()
+
+    def set(self, ahead: timedelta) -> None:
+        """Move the clock, whole or not at all."""
+        draft = self.control.with_suffix(".new")
+        draft.write_text(f"{ahead // timedelta(seconds=1)}\n")
+        draft.replace(self.control)
+
+    def send(self, subject: str) -> str:
+        """Send a message of A's, by its clock."""
+        file = self.a.folder / "letter.eml"
+        file.write_text(f"From: {BOX}\nSubject: {subject}\n\nBonjour\n")
+        words = ["message", "send", str(file), "--from", BOX, "--to", THERE]
+        said = subprocess.run(
+            [*MSSANTE, "--config", str(self.a.config), *words],
+            env=os.environ | self.moved,
+            check=True,
+            stdout=subprocess.PIPE,
+        ).stdout.decode()
+        return said.split()[2].rstrip(":")
+
+    def dead_until(self) -> datetime | None:
+        with self.a.store() as store, store.database.read() as connection:
+            return connection.scalar(select(destinations.c.dead_until))
+
+    def attempts(self) -> list[tuple[str, int]]:
+        """The states and attempts of what is queued, the oldest first."""
+        d = deliveries.c
+        with self.a.store() as store, store.database.read() as connection:
+            query = select(d.state, d.attempts).order_by(d.id)
+            return [(row.state, row.attempts) for row in connection.execute(query)]
+
+    def checked(self) -> datetime:
+        path = self.a.folder / "data" / "whitelist" / "checked"
+        return datetime.fromisoformat(path.read_text().strip())
+
+    def arrived(self) -> list[str]:
+        bodies = [self.b.body(entry).decode() for entry in self.b.entries(THERE)]
+        return sorted(body.partition("Subject: ")[2].partition("\r\n")[0] for body in bodies)
+
+    def jumps(self) -> int:
+        return len(self.a.events("clock.jumped"))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    b = lay_out(tmp_path / "b", "b")
+    a = lay_out(tmp_path / "a", "a", {"b.mssante.fr": b.endpoint})
+    a.outbound(poll_seconds=0.1, probe_first_seconds=1)
+    found = Site(a, b, tmp_path / "clock")
+    found.set(timedelta(0))
+    yield found
+    if a.process is not None:
+        a.stop()
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+def test_a_clock_ahead_and_set_right(site: Site, *, restarted: bool) -> None:
+    a = site.a
+    site.start()
+    site.send("before")
+    until_now(lambda: site.dead_until() is not None, PATIENCE)
+
+    site.set(SIXTY)
+    until_now(lambda: site.jumps() == 3, PATIENCE)  # worker, courier, maintenance
+    until_now(lambda: 'mssante_alarm{name="clock-jumped"} 1.0' in get(a, "/metrics")[1])
+    (told, *_) = a.events("clock.jumped")
+    assert abs(told["by_seconds"] - SIXTY.total_seconds()) <= 1
+    assert "this machine's clock jumped ahead by 60 days" in told["detail"]
+    # Checked again at once: the list had looked expired.
+    until_now(lambda: site.checked() > runtime.clock() + SIXTY / 2, PATIENCE)
+    key = site.send("while ahead")
+    until_now(lambda: (site.dead_until() or site.checked()) > runtime.clock() + SIXTY / 2, PATIENCE)
+    until_now(lambda: len(site.attempts()) == 2, PATIENCE)
+    # What waited has not grown 60 days older.
+    assert {state for state, _ in site.attempts()} == {"waiting"}
+
+    with served(site.b):
+        if restarted:
+            a.stop()
+        site.set(timedelta(0))
+        if restarted:
+            site.start()
+        else:
+            until_now(lambda: site.jumps() == 6, PATIENCE)
+        site.send("after")
+        until_now(lambda: site.arrived() == ["after", "before", "while ahead"], PATIENCE)
+        until_now(lambda: site.checked() <= runtime.clock(), PATIENCE)
+        assert get(a, "/readyz")[0] == 200
+        with client(a, "b") as smtp:
+            smtp.sendmail(THERE, [BOX], f"From: {THERE}\r\nSubject: x\r\n\r\nx\r\n")
+    until_now(lambda: site.attempts() == [])
+    # The peer's, and no report that anything was late or lost.
+    assert len(a.entries(BOX)) == 1
+    (ahead, *_) = a.events("clock.was_ahead") or a.events("whitelist.checked_ahead")
+    assert "clock" in ahead["detail"]
+    story = [e["event"] for e in json.loads(a.run("trace", key, "--json"))["events"]]
+    assert "delivery.attempted" in story
+    if not restarted:
+        text = "".join(path.read_text() for path in (a.folder / "data" / "trace").rglob("*.jsonl"))
+        assert text.count('"event":"clock.jumped"') == 6
+        assert '"event":"clock.was_ahead"' in text
+
+
+def test_the_clock_of_a_process_can_be_moved(tmp_path: Path) -> None:
+    """The library does to these tests what it says."""
+    program = (
+        "import os, sys, time; from pathlib import Path; p = Path(sys.argv[1]); p.write_bytes(b'');"
+        "print(int(time.time()), int(p.stat().st_mtime));"
+        "os.utime(p, (10**9, 10**9)); print(int(p.stat().st_mtime))"
+    )
+    moved = {"LD_PRELOAD": str(library("clock")), "CLOCK_SHIFT": "-86400"}
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "file")],
+        env=os.environ | moved,
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout.split()
+    now, written, set_to = map(int, said)
+    assert abs(now - (runtime.clock().timestamp() - 86400)) < 60
+    assert abs(written - now) < 60
+    assert set_to == 10**9
