@@ -132,6 +132,7 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     def engine(size: int) -> Engine:
         return create_engine(
             url,
+            hide_parameters=True,  # errors get into logs: they quote no address and no body
             connect_args={"timeout": BUSY_TIMEOUT},
             pool_size=size,
             max_overflow=0,
@@ -190,6 +191,7 @@ def _create_private_file(path: Path) -> None:
 def _postgresql_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     writer = create_engine(
         url,
+        hide_parameters=True,
         connect_args={"connect_timeout": 10, "tcp_user_timeout": 30_000},
         pool_size=pool_size,
         max_overflow=0,

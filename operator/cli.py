@@ -4,6 +4,7 @@ A command's module is imported when that command is asked for: each needs other 
 a command does not use takes longer to load than most of them take to run.
 """
 
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,6 +19,7 @@ from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileErr
 
 from . import logs
 from .errors import OperatorError
+from .visible import safe
 
 _EXPECTED = (
     ArchiveError,
@@ -82,12 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         cli.main(arguments, prog_name="mssante", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(safe(shown.getvalue()), nl=False, err=True)
         sys.exit(2 if isinstance(error, click.UsageError) else 1)
     except click.Abort:
         sys.exit(1)
     except _EXPECTED as error:
-        click.echo(f"mssante: {error}", err=True)
+        click.echo(f"mssante: {safe(str(error))}", err=True)
         sys.exit(1)
 
 

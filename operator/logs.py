@@ -1,4 +1,8 @@
-"""Logging: structured lines on standard error, JSON for machines or plain for eyes."""
+"""Logging: structured lines on standard error, JSON for machines or plain for eyes.
+
+Whatever is logged, by us or by a library: no patient's identifier gets out (`relay.masking`), and
+nothing that acts on a terminal or forges a line.
+"""
 
 import json
 import logging
@@ -8,12 +12,44 @@ from typing import Any, Final, Literal
 
 import structlog
 
+from relay.masking import INS_LENGTH, mask
+
+from .visible import safe, visible, visible_json
+
 # One encoder for all lines: json.dumps makes another for each.
 _encode: Final = json.JSONEncoder(ensure_ascii=False, default=repr).encode
 
 
 def _as_json(line: Mapping[str, object], **_: object) -> str:
-    return _encode(line)
+    return visible_json(_encode(line))
+
+
+def _protected(
+    _logger: object, _method: str, line: structlog.typing.EventDict
+) -> Mapping[str, Any]:
+    return {key: _safe(value, lines=key == "exception") for key, value in line.items()}
+
+
+def _safe(value: object, *, lines: bool = False) -> object:
+    """A fact of a line, without patients and controls; an exception has several lines."""
+    if isinstance(value, str):
+        if len(value) < INS_LENGTH and value.isprintable():
+            return value
+        return safe(value) if lines else visible(mask(value))
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_safe(one) for one in value]
+    if isinstance(value, dict):
+        return {str(key): _safe(one) for key, one in value.items()}
+    return visible(mask(repr(value)))
+
+
+class _LibraryLine(logging.Formatter):
+    """A line of a library's warning."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return safe(super().format(record))
 
 
 def configure(level: str, style: Literal["json", "console"], *, process: str = "") -> None:
@@ -35,9 +71,9 @@ def configure(level: str, style: Literal["json", "console"], *, process: str = "
         *([name] if process else ()),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _protected,
     ]
-    if style == "json":
-        processors.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -45,4 +81,6 @@ def configure(level: str, style: Literal["json", "console"], *, process: str = "
         cache_logger_on_first_use=bool(process),  # a third of the time of each line
     )
     # Libraries log through the standard library; only their warnings are of interest here.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LibraryLine("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])

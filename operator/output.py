@@ -1,15 +1,19 @@
-"""How commands print: tables for eyes, JSON for programs, always the same facts."""
+"""How commands print: tables for eyes, JSON for programs, always the same facts.
+
+No patient's identifier is printed (`relay.masking`), and nothing that acts on a terminal.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import click
 
-from relay.journal import mask
+from relay.masking import mask, mask_of
+
+from .visible import safe, visible, visible_json
 
 Row = Mapping[str, Any]
 
@@ -20,28 +24,32 @@ def _plain(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, frozenset | set):
-        return sorted(map(str, value))
-    if isinstance(value, Path):
-        return str(value)
-    return str(value)
+        return sorted(mask(str(one)) for one in value)
+    return mask(str(value))
 
 
-def masked(value: Any) -> Any:
-    """The same without patients' identifiers."""
+def masked(value: Any, own: Sequence[str] = ()) -> Any:
+    """The same without patients' identifiers; `own` are the addresses that it is about."""
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        return mask(value)
+        return mask_of(value, own)
     if isinstance(value, dict):
-        return {name: masked(item) for name, item in value.items()}
+        return {name: masked(item, own) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(masked, value))
+        return type(value)(masked(item, own) for item in value)
     return value
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line, or several, that may hold foreign text."""
+    click.echo(safe(text), err=err)
 
 
 def show_json(value: object) -> None:
     """Print a value as JSON."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+    text = json.dumps(masked(value), default=_plain, ensure_ascii=False, indent=2)
+    click.echo(visible_json(text))
 
 
 def show_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool) -> None:
@@ -74,4 +82,4 @@ def _cell(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_cell, value)) or "-"
     # One line for each row, whatever a peer or a list put into a text.
-    return " ".join(str(_plain(value)).split()) or "-"
+    return visible(" ".join(mask(str(_plain(value))).split())) or "-"

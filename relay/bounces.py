@@ -20,7 +20,7 @@ from typing import Final
 
 from relay.address import Address
 from relay.errors import SyntaxRefused
-from relay.journal import mask
+from relay.masking import mask
 from relay.parameters import Notify, Return, decode_orcpt, decode_xtext
 from relay.queue import State
 from relay.report_facts import Action, ReportedRecipient, ReportFacts

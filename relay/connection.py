@@ -19,8 +19,8 @@ from relay import metrics
 from relay.admission import Peer, Refused
 from relay.context import SessionContext
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
-from relay.journal import mask
 from relay.limits import LINGER_SECONDS
+from relay.masking import mask
 from relay.replies import refusal_line
 from relay.streams import InboundBuffer, ReplyWriter
 from relay.transcript import Transcript

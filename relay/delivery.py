@@ -37,8 +37,9 @@ from relay.errors import AttemptFailed
 from relay.gate import Gate
 from relay.handing import Handing, Progress
 from relay.ids import RANDOM_OCTETS, new_id
-from relay.journal import Journal, mask
+from relay.journal import Journal
 from relay.ledger import PROBE, Batch, Glance, Ledger, glance
+from relay.masking import mask_of
 from relay.operator_labels import OTHER
 from relay.perimeter import Perimeter
 from relay.picking import Picking
@@ -344,8 +345,10 @@ class Courier:
             self._gate.leave(taken.domain)
 
     def _congestion_failed(self, taken: Claim, error: str) -> None:
-        if self._congestion.failed(taken.domain, error, self._services.clock()):
-            _log.warning("destination.dead", domain=taken.domain, error=mask(error))
+        # All who look at the destination see it, and it is about one message's recipients.
+        shown = mask_of(error, taken.recipients)
+        if self._congestion.failed(taken.domain, shown, self._services.clock()):
+            _log.warning("destination.dead", domain=taken.domain, error=shown)
 
     def _end(
         self, taken: Claim, outcomes: Mapping[str, Outcome], *, error: str, reason: str

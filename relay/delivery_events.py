@@ -10,7 +10,7 @@ import structlog
 
 from relay.delivery_metrics import count
 from relay.ending import Ending
-from relay.journal import Journal, mask
+from relay.journal import Journal
 from relay.queue import State
 from relay.telling import Report
 
@@ -29,23 +29,24 @@ class DeliveryEvents:
 
         The state is None where another process holds the delivery by now: nothing was recorded.
         """
+        error = one.masked_error
         if one.attempted:
             facts = {
                 "attempt": one.claim.attempts,
                 "state": state,
                 "reason": one.reason,
                 "recipients": len(one.claim.recipients),
-                "error": mask(one.error),
+                "error": error,
             }
             self._record(one, "delivery.attempted", **facts)
         if state is None:
             return
         count(one, state, self.operator_of(one.claim.domain))
         if one.late:
-            self._record(one, "delivery.delayed", recipients=len(one.late), error=mask(one.error))
+            self._record(one, "delivery.delayed", recipients=len(one.late), error=error)
         if one.expired:
             number = len(one.expired)
-            self._record(one, "delivery.expired", recipients=number, error=mask(one.error))
+            self._record(one, "delivery.expired", recipients=number, error=error)
         if report is not None:
             submission, _ = report
             to = [str(local.address) for local in submission.local]

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from relay.envelope import EnvelopeRecipient
+from relay.masking import mask_of
 from relay.queue import Claim, Outcome, State
 from relay.retry import RetryPolicy
 
@@ -38,6 +39,11 @@ class Ending:
     def attempted(self) -> bool:
         """Whether it is the end of an attempt, not that of a delivery's time alone."""
         return self.reason != OVERDUE
+
+    @property
+    def masked_error(self) -> str:
+        """The error for everybody but the sender: no patient can be told from it."""
+        return mask_of(self.error, self.claim.recipients)
 
 
 def ending(

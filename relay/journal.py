@@ -4,14 +4,13 @@ Promises: `record` costs microseconds, never waits for the disk and never raises
 One thread adds what was recorded to the file of the hour, whole lines by one write to a file opened
 with O_APPEND, so that processes share a file and no line is torn by another.  A disk in trouble
 costs events, never mail: how many is logged, and recorded once writing works again.  Whatever is
-recorded, no local part of a patient's address gets in: an INS is health data (DESIGN §3).
+recorded, no patient's identifier gets in (`relay.masking`): an INS is health data (DESIGN §3).
 
 A process that is killed loses what it recorded in the last half second.
 """
 
 import json
 import os
-import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -21,8 +20,8 @@ from typing import Any, Final
 
 import structlog
 
-from relay.address import PATIENT_DOMAIN
 from relay.journal_folder import hour_file
+from relay.masking import INS_LENGTH, mask, suspicious
 
 _log = structlog.get_logger(__name__)
 
@@ -36,47 +35,9 @@ CUT: Final = "…[cut]"  # the mark of a text that was longer
 # Octets of a text, or of a list's texts together, that are tried in turn on an event too long.
 _CUTS: Final = (12_000, 2_000, 300, 40)
 
-# What stands between a local part and the domain: also as xtext (RFC 3461 §4, RFC 6533 §3), as in
-# a URL, and as list servers write it into a local part of their own.
-_AT_PATIENT: Final = re.compile(
-    r"(?:[ \t]{0,9}(?:@|\+40|%40|\\x\{40\})[ \t]{0,9}|[=%!])" + re.escape(PATIENT_DOMAIN),
-    re.ASCII | re.IGNORECASE,
-)
-_KEYWORD: Final = re.compile(r"(?:[A-Za-z]+=)?[A-Za-z][A-Za-z0-9-]*[:;]")  # TO:, ORCPT=rfc822;
+_IDENTIFIERS: Final = frozenset({"session", "message"})  # facts that are ids of ours, as promised
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
-
-
-def mask(text: str) -> str:
-    """The text without the local part of any patient's address, which is an INS (DESIGN §3).
-
-    Rather too much than too little: where a quoted string or an angle bracket begins before the
-    domain, on its line, all from there on goes.
-    """
-    pieces, done = [], 0
-    for found in _AT_PATIENT.finditer(text):
-        begin = _local_part(text, done, found.start())
-        pieces += [text[done:begin], "***" if begin < found.start() else "", found[0]]
-        done = found.end()
-    return "".join([*pieces, text[done:]])
-
-
-def _local_part(text: str, floor: int, end: int) -> int:
-    """Where the local part that stops at `end` begins, not before `floor`."""
-    line = max(floor, text.rfind("\n", floor, end) + 1, text.rfind("\r", floor, end) + 1)
-    quote = text.find('"', line, end)
-    bracket = text.rfind("<", line, end)
-    begins = [quote] if quote >= 0 else []
-    if bracket > text.rfind(">", line, end):
-        begins.append(bracket + 1)
-    if begins:
-        return min(begins)
-    begin = end
-    # Other blanks than these may be part of it (RFC 6531 §3.3).
-    while begin > line and text[begin - 1] not in " \t\v\f<>":
-        begin -= 1
-    keyword = _KEYWORD.match(text, begin, end)
-    return keyword.end() if keyword else begin
 
 
 class Journal:
@@ -204,12 +165,27 @@ def _compose(at: str, event: str, process: str, facts: Mapping[str, object]) -> 
     found["at"], found["event"] = at, event
     kept = {key: value for key, value in found.items() if value or value == 0}
     line = _encode(kept)
-    # An address of a patient, or what is no character: Python's sign for octets that are not UTF-8.
-    if "patient." in line.lower() or r"\ud" in line:
+    # A patient's identifier, or what is no character: Python's sign for octets that are not UTF-8.
+    if "patient." in line.lower() or r"\ud" in line or _suspicious(facts):
         line = _encode(_cleaned(json.loads(line)))
     if len(line) >= MAX_LINE:
         line = _shortened(json.loads(line))
     return line + "\n"
+
+
+def _suspicious(facts: Mapping[str, object]) -> bool:
+    """Whether a fact may hold a patient's number: told in a moment, for every event pays for it."""
+    for key, value in facts.items():
+        if type(value) is str:
+            if len(value) >= INS_LENGTH and key not in _IDENTIFIERS and suspicious(value):
+                return True
+        elif type(value) is list:
+            for text in value:
+                if suspicious(str(text)):
+                    return True
+        elif type(value) is not int and value is not None and suspicious(str(value)):
+            return True
+    return False
 
 
 def _cleaned(value: Any) -> Any:

@@ -184,7 +184,7 @@ class Ledger:
             connection,
             ending.claim,
             ending.outcomes,
-            error=ending.error,
+            error=ending.masked_error,
             now=ending.at,
             life=self.retry.life,
             told=bool(ending.late),

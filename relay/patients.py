@@ -47,11 +47,21 @@ def refusal(address: Address, *, check_key: bool) -> Reply | None:
     parts = _INS.fullmatch(address.local)
     if parts is None:
         return _malformed("is not an INS of 15 characters")
-    born, department, order, key = parts.groups()
-    number = int(born + _CORSICA.get(department.upper(), department) + order)
-    if check_key and int(key) != 97 - number % 97:
+    if check_key and not _agrees(parts):
         return _malformed("is an INS whose last two digits, its key, are wrong")
     return None
+
+
+def has_right_key(text: str) -> bool:
+    """Whether a text is an INS of 15 characters whose last two are the key of the others."""
+    parts = _INS.fullmatch(text)
+    return parts is not None and _agrees(parts)
+
+
+def _agrees(parts: re.Match[str]) -> bool:
+    born, department, order, key = parts.groups()
+    number = int(born + _CORSICA.get(department.upper(), department) + order)
+    return int(key) == 97 - number % 97
 
 
 def _malformed(fault: str) -> Reply:

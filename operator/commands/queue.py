@@ -22,7 +22,7 @@ from relay.queue_filter import Filter, Standing
 from relay.queue_pauses import pauses
 
 from .. import runtime
-from ..output import masked, show_record, show_rows
+from ..output import masked, say, show_record, show_rows
 from ..queue_acts import Desk, QueueRefused, Tally, open_desk
 from ..queue_options import Actor, Number, acting, filtered, reasoned
 from ..settings import load
@@ -98,7 +98,7 @@ def list_(given: Path | None, limit: int, *, wanted: Filter, as_json: bool) -> N
     with _reading(given) as connection:
         found = queue_view.listing(connection, wanted, runtime.clock(), limit)
     columns = ("id", "domain", "state", "attempts", "due", "sender", "recipients", "last_error")
-    show_rows((masked(asdict(one)) for one in found), columns, as_json=as_json)
+    show_rows((masked(asdict(one), one.recipients) for one in found), columns, as_json=as_json)
 
 
 @queue.command()
@@ -112,7 +112,7 @@ def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
         found = queue_view.show(connection, wanted, runtime.clock())
     if not found:
         raise QueueRefused(f"{number} is not in the queue; where it is: mssante trace MESSAGE-ID")
-    rows = [masked(asdict(one)) for one in found]
+    rows = [masked(asdict(one), [to.address for to in one.recipients]) for one in found]
     if as_json:
         show_rows(rows, (), as_json=True)
         return
@@ -145,7 +145,7 @@ def retry(given: Path | None, *, wanted: Filter, failed: bool, reason: str, acto
             stopped = pauses(connection)
         for domain in sorted(stopped.keys() & {*tally.domains, ALL}):
             what = "everything" if domain == ALL else domain
-            click.echo(f"but {what} is paused: {masked(stopped[domain])}")
+            say(f"but {what} is paused: {stopped[domain]}")
 
 
 @queue.command()
@@ -297,7 +297,7 @@ def resume(
     if where == ALL and left:
         click.echo(f"still paused: {', '.join(left)}")
     elif ALL in left:
-        click.echo(f"but everything is paused: {masked(left[ALL])}")
+        say(f"but everything is paused: {left[ALL]}")
 
 
 def _name(destination: str) -> str:

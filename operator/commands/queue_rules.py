@@ -9,7 +9,7 @@ import click
 from relay.queue_rules import Scope, list_rules
 
 from .. import runtime
-from ..output import masked, show_rows
+from ..output import masked, say, show_rows
 from ..queue_acts import open_desk, scope_texts
 from ..queue_options import Actor, acting, reasoned, scoped
 from ..settings import load
@@ -30,7 +30,7 @@ def add(given: Path | None, *, patterns: dict[str, str | None], reason: str, act
     scope = Scope(**patterns)
     with open_desk(load(given), actor, reason) as desk:
         number = desk.add_rule(scope)
-    click.echo(f"rule {number} holds new mail: {' '.join(scope_texts(scope))}")
+    say(f"rule {number} holds new mail: {' '.join(scope_texts(scope))}")
 
 
 @rules.command("list")

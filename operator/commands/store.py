@@ -14,6 +14,7 @@ from mailstore.upkeep import GRACE, collect, rewrite
 from relay.acceptance import Store
 
 from .. import runtime
+from ..output import masked, say
 from ..settings import load
 
 GRACE_HOURS = GRACE / timedelta(hours=1)
@@ -45,9 +46,9 @@ def check(given: Path | None, *, as_json: bool) -> None:
         for finding in check_store(opened.database, opened.blobs, before, _progress("checked")):
             found = True
             if as_json:
-                click.echo(json.dumps(asdict(finding)))
+                click.echo(json.dumps(masked(asdict(finding))))
             else:
-                click.echo(f"{finding.fault}  {finding.blob}  {finding.detail}")
+                say(f"{finding.fault}  {finding.blob}  {finding.detail}")
     if found:
         raise SystemExit(1)
     if not as_json:
@@ -86,7 +87,7 @@ def rewrite_all(opened: Store) -> None:
     """Rewrite and tell; exit 1 if some could not be."""
     done = rewrite(opened.blobs, _progress("rewritten"))
     for problem in done.problems:
-        click.echo(f"mssante: {problem}", err=True)
+        say(f"mssante: {problem}", err=True)
     click.echo(f"rewrote {done.blobs} bodies")
     if done.problems:
         raise SystemExit(1)

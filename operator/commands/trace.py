@@ -23,8 +23,9 @@ from relay.queue_search import deliveries_of, holders_of
 
 from .. import runtime
 from ..errors import OperatorError
-from ..output import masked, show_json
+from ..output import masked, say, show_json
 from ..settings import Settings, SettingsError, load
+from ..visible import visible
 
 _SLACK: Final = timedelta(days=1)  # for a queue that was held, beyond a message's life in it
 
@@ -84,7 +85,9 @@ def _look_up(settings: Settings, key: str) -> _Stored:
     return _Stored(
         message=masked({name: getattr(message, name) for name in names}),
         mailboxes=tuple(masked(asdict(one)) for one in holders),
-        deliveries=tuple(masked(asdict(one)) for one in queued),
+        deliveries=tuple(
+            masked(asdict(one), [to.address for to in one.recipients]) for one in queued
+        ),
     )
 
 
@@ -120,28 +123,28 @@ def _print_json(key: str, found: Trace, stored: _Stored) -> None:
 def _print(key: str, found: Trace, stored: _Stored) -> None:
     for event in found.events:
         for line in _lines(key, event):
-            click.echo(line)
+            say(line)
     if stored.database_problem:
-        click.echo(f"database: {_visible(stored.database_problem)}")
+        say(f"database: {stored.database_problem}")
     if stored.message is not None:
-        click.echo(f"stored: {_facts(stored.message)}")
+        say(f"stored: {_facts(stored.message)}")
     for holder in stored.mailboxes:
-        click.echo(f"held by: {_facts(holder)}")
+        say(f"held by: {_facts(holder)}")
     for delivery in stored.deliveries:
-        click.echo(f"queued: {_facts({k: v for k, v in delivery.items() if k != 'recipients'})}")
+        say(f"queued: {_facts({k: v for k, v in delivery.items() if k != 'recipients'})}")
         for recipient in delivery["recipients"]:
-            click.echo(f"    {_facts(recipient)}")
+            say(f"    {_facts(recipient)}")
 
 
 def _lines(key: str, event: Event) -> list[str]:
     """An event on a line, without the identifier that was asked for; a transcript below it."""
-    facts = {name: value for name, value in event.facts.items() if value != key}
+    facts = masked({name: value for name, value in event.facts.items() if value != key})
     process = facts.pop("process", "")
     transcript = facts.pop("lines", [])
     head = " ".join(filter(None, (_time(event.at), str(process), event.name, _facts(facts))))
     if not isinstance(transcript, list):
         transcript = [transcript]
-    return [_visible(head), *(f"    {_visible(str(line))}" for line in transcript)]
+    return [visible(head), *(f"    {visible(str(line))}" for line in transcript)]
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
@@ -155,14 +158,7 @@ def _value(value: object) -> str:
         return _time(value)
     text = str(value)
     bare = text.isprintable() and not set(text) & set(' "\\,')
-    return text if bare else _visible(json.dumps(text, ensure_ascii=False))
-
-
-def _visible(text: str) -> str:
-    """The text with whatever would act on a terminal written out."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
-    )
+    return text if bare else visible(json.dumps(text, ensure_ascii=False))
 
 
 def _time(at: datetime) -> str:

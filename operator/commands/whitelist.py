@@ -34,7 +34,7 @@ from whitelist.trust import TrustStore
 from .. import runtime
 from ..crl_refresh import CrlRefresher
 from ..endpoints import split_endpoint
-from ..output import show_record, show_rows
+from ..output import say, show_record, show_rows
 from ..refresh import Refresher
 from ..settings import Settings, load
 
@@ -155,7 +155,7 @@ def history(given: Path | None, *, as_json: bool) -> None:
     columns = ("id", "generated_at", "adopted_at", "domains", "names", "source", "signer")
     show_rows(rows, columns, as_json=as_json)
     for problem in archive.problems():
-        click.echo(f"note: {problem}", err=True)
+        say(f"note: {problem}", err=True)
 
 
 @whitelist.command()
@@ -275,7 +275,7 @@ def explain(
     show_rows(rows, ("rule", "result", "evidence", "reply"), as_json=as_json)
     refusal = next((finding.reply for finding in findings if finding.reply), None)
     if not as_json:
-        click.echo(f"verdict: {refusal or '250 accepted'}")
+        say(f"verdict: {refusal or '250 accepted'}")
     if refusal:
         raise SystemExit(1)
 

@@ -6,7 +6,7 @@ import sys
 import click
 import pytest
 
-from mssante_operator.cli import cli
+from mssante_operator.cli import cli, main
 from mssante_operator.errors import OperatorError
 from tests.support.daemon import command
 
@@ -50,3 +50,16 @@ def test_an_expected_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cli, "main", fail)
     assert command("demo") == (1, "", "mssante: in vain: do otherwise\n")
+
+
+def test_no_error_shows_a_patient_or_acts_on_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words in (["trace", "279035121518989\x1b[2J\u202e"], ["\x9b279035121518989"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert "279035121518989" not in said
+        assert "***" in said
+        assert said.replace("\n", "").isprintable()

@@ -1,0 +1,194 @@
+r"""Patients' identifiers out of every text that logs, journal, listings and errors show.
+
+Pure.  A patient's address is made of the INS, which is health data (DESIGN §3, DOMAIN §1.5).  Taken
+out are the local part of an address at the patients' domain, and whatever has the form of an INS
+with a right key, wherever it comes from: a peer's reply, a reason that somebody typed, a header, an
+error.  Known forms: bare or quoted, in groups with blanks, dots or dashes between them, with the
+word `clé` before the key, in Corsica, as xtext (RFC 3461 §4, RFC 6533 §3), percent-encoded, quoted-
+printable, as HTML entities and in encoded words (RFC 2047).  Rather too much than too little.
+"""
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Iterable
+from quopri import decodestring
+from typing import Final
+
+from relay.address import PATIENT_DOMAIN
+from relay.patients import has_right_key
+
+MASK: Final = "***"
+
+INS_LENGTH: Final = 15
+_ENOUGH_DIGITS: Final = INS_LENGTH - 1  # a letter in Corsica
+_ID_LENGTH: Final = (
+    32  # hexadecimal digits from which on a run of them is an identifier or a digest
+)
+_KNOWN_LOCAL: Final = 6  # characters from which on a local part is looked for by itself
+
+# What stands between a local part and the domain: also as xtext (RFC 3461 §4, RFC 6533 §3), as in
+# a URL, and as list servers write it into a local part of their own.
+_AT_PATIENT: Final = re.compile(
+    r"(?:[ \t]{0,9}(?:@|\+40|%40|\\x\{40\}|&#64;|&commat;)[ \t]{0,9}|[=%!])"
+    + re.escape(PATIENT_DOMAIN),
+    re.ASCII | re.IGNORECASE,
+)
+_KEYWORD: Final = re.compile(r"(?:[A-Za-z]+=)?[A-Za-z][A-Za-z0-9-]*[:;]")  # TO:, ORCPT=rfc822;
+
+# A digit, one that may be a letter in Corsica, and what people and encodings put between them.
+_DIGIT: Final = r"(?:\d|[+%=]3\d|\\x\{3\d\}|&\#(?:4[89]|5[0-7]|x3\d);)"
+_LETTER: Final = (
+    rf"(?:{_DIGIT}|[ABab]|[+%=][46][12]|\\x\{{[46][12]\}}|&\#(?:6[56]|9[78]|x[46][12]);)"
+)
+_BLANK: Final = (
+    r"(?:[ \t._/'\"\-\u00a0\u00ad\u2000-\u2015\u202a-\u202f\u2060-\u2069\ufeff]"
+    r"|[%+=]20|\\x\{20\}|[%=]C2[%=]A0|&nbsp;|&\#(?:160|32|xA0|x20);|\\)"
+)
+_BETWEEN: Final = rf"{_BLANK}{{0,2}}"
+_TO_KEY: Final = rf"(?:{_BLANK}|[(:,]){{0,3}}(?:(?:cl[eé]|key)(?:{_BLANK}|[:=]){{0,3}})?"
+_INS: Final = re.compile(
+    rf"(?<!\d)(?=((?:{_DIGIT}{_BETWEEN}){{6}}{_LETTER}{_BETWEEN}(?:{_DIGIT}{_BETWEEN}){{5}}"
+    rf"{_DIGIT}{_TO_KEY}{_DIGIT}{_BETWEEN}{_DIGIT})(?!\d))",
+    re.IGNORECASE,
+)
+_NOISE: Final = re.compile(rf"{_BLANK}|[(:,]|cl[eé]|key", re.IGNORECASE)
+_CODED: Final = re.compile(r"[+%=]([346][0-9])|\\x\{([346][0-9])\}|&#x([346][0-9]);", re.IGNORECASE)
+_ENTITY: Final = re.compile(r"&#([0-9]{2,3});")
+_WORD: Final = re.compile(r"=\?[^?\s]{1,60}\?([BbQq])\?([^?\s]{1,500})\?=")
+_DIGITS: Final = b"0123456789"
+_IDENTIFIER: Final = re.compile(r"[0-9a-f]+")
+_ID_LENGTHS: Final = (32, 64)
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_SOME_DIGIT: Final = re.compile(r"\d")
+_NOT_PLAIN: Final = re.compile(r"[^0-9a-z]+")
+
+
+def mask(text: str) -> str:
+    """The text without the local part of any patient's address, and without any INS.
+
+    Where a quoted string or an angle bracket begins before the patients' domain, on its line, all
+    from there on goes.  Identifiers of messages and sessions stay, whatever digits they have.
+    """
+    if suspicious(text):
+        text = _without_numbers(text)
+    return _without_local_parts(text) if "patient" in text.lower() else text
+
+
+def mask_of(text: str, addresses: Iterable[str]) -> str:
+    """The same, and without the local parts of those of `addresses` that are patients' own.
+
+    A peer may name its recipient without the domain, and some local parts are no INS with a right
+    key (DOMAIN §1.5): who has the message at hand knows them.
+    """
+    if not text:
+        return text
+    text = mask(text)
+    for address in addresses:
+        local, _, domain = address.rpartition("@")
+        if domain.lower() == PATIENT_DOMAIN:
+            text = _without(text, local)
+    return text
+
+
+def suspicious(text: str) -> bool:
+    """Whether there may be an INS in a text: quickly, for all that is logged passes here."""
+    size = len(text)
+    if size < INS_LENGTH or (size in _ID_LENGTHS and _IDENTIFIER.fullmatch(text)):
+        return False
+    if not text.isascii():
+        return True
+    rest = text.encode("ascii").translate(None, _DIGITS)
+    return size - len(rest) >= _ENOUGH_DIGITS or "=?" in text
+
+
+def _without_numbers(text: str) -> str:
+    if "=?" in text:
+        text = _WORD.sub(_decoded_word, text)
+    pieces, done = [], 0
+    for found in _INS.finditer(text):
+        begin, end = found.span(1)
+        if begin >= done and not _in_identifier(text, begin, end) and _is_ins(found[1]):
+            pieces += [text[done:begin], MASK]
+            done = end
+    return "".join([*pieces, text[done:]]) if pieces else text
+
+
+def _decoded_word(found: re.Match[str]) -> str:
+    """An encoded word as it was, if no patient is in it."""
+    octets = found[2].encode("ascii", "replace")
+    try:
+        plain = b64decode(octets) if found[1] in "Bb" else decodestring(octets, header=True)
+    except binascii.Error:
+        return found[0]
+    said = plain.decode("utf-8", "replace")
+    return found[0] if mask(said) == said else MASK
+
+
+def _is_ins(candidate: str) -> bool:
+    plain = _NOISE.sub("", _CODED.sub(_code, _ENTITY.sub(_entity, candidate)))
+    # Digits of any script: `\d` is as generous as a reader.
+    return has_right_key("".join(str(int(one)) if one.isdecimal() else one for one in plain))
+
+
+def _code(found: re.Match[str]) -> str:
+    return chr(int(found[1] or found[2] or found[3], 16))
+
+
+def _entity(found: re.Match[str]) -> str:
+    return chr(int(found[1]))
+
+
+def _in_identifier(text: str, begin: int, end: int) -> bool:
+    """Whether it is part of a run of hexadecimal digits as long as identifiers and digests are."""
+    while begin and text[begin - 1] in _HEX:
+        begin -= 1
+    while end < len(text) and text[end] in _HEX:
+        end += 1
+    return end - begin >= _ID_LENGTH and _HEX.issuperset(text[begin:end])
+
+
+def _without_local_parts(text: str) -> str:
+    pieces, done = [], 0
+    for found in _AT_PATIENT.finditer(text):
+        begin = _local_part(text, done, found.start())
+        pieces += [text[done:begin], MASK if begin < found.start() else "", found[0]]
+        done = found.end()
+    return "".join([*pieces, text[done:]])
+
+
+def _local_part(text: str, floor: int, end: int) -> int:
+    """Where the local part that stops at `end` begins, not before `floor`."""
+    line = max(floor, text.rfind("\n", floor, end) + 1, text.rfind("\r", floor, end) + 1)
+    quote = text.find('"', line, end)
+    bracket = text.rfind("<", line, end)
+    begins = [quote] if quote >= 0 else []
+    if bracket > text.rfind(">", line, end):
+        begins.append(bracket + 1)
+    if begins:
+        return min(begins)
+    begin = end
+    # Other blanks than these may be part of it (RFC 6531 §3.3).
+    while begin > line and text[begin - 1] not in " \t\v\f<>":
+        begin -= 1
+    keyword = _KEYWORD.match(text, begin, end)
+    begin = keyword.end() if keyword else begin
+    masked = text.rfind(MASK, begin, end)
+    # What was masked before may have a word before it: `recipient=***@…`.
+    if masked == end - len(MASK) and not _SOME_DIGIT.search(text, begin, masked):
+        return masked
+    return begin
+
+
+def _without(text: str, local: str) -> str:
+    """The text without a local part, with or without blanks and encodings."""
+    plain = _NOT_PLAIN.sub("", local.lower())
+    if len(plain) < _KNOWN_LOCAL or plain not in _plain(text):
+        return text
+    units = (rf"(?:{re.escape(one)}|(?:[+%=]|\\x\{{){ord(one):02x}\}}?)" for one in plain)
+    return re.sub(r"[^0-9a-z]{0,3}?".join(units), MASK, text, flags=re.IGNORECASE)
+
+
+def _plain(text: str) -> str:
+    """Letters and digits alone, in lower case, encodings undone."""
+    return _NOT_PLAIN.sub("", _CODED.sub(_code, text.lower()))
