@@ -254,7 +254,9 @@ class Outbound(Section):
         4.0, description="Time after which the sender of a message is told that it still waits."
     )
     stuck_seconds: Seconds = Field(
-        900.0, description="Time without progress after which an attempt is broken off."
+        1800.0,
+        description="Time without progress after which an attempt is broken off; a slow peer may "
+        "take 25 minutes until the first recipient is answered (RFC 5321 §4.5.3.2).",
     )
     poll_seconds: Seconds = Field(
         2.0,

@@ -6,6 +6,7 @@ text, and nothing said in clear text decides about a message: it may come from a
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -48,8 +49,14 @@ class Terms:
     hostname: str
     tls: Callable[[], ssl.SSLContext]
     judge: Callable[[str, bytes | None, str, str], Awaitable[None]]
-    timeout: float = 60
-    block_timeout: float = 180  # RFC 5321 §4.5.3.2.5
+    # RFC 5321 §4.5.3.2.1 tells a connection that does not come about from a greeting that is late:
+    # the next host need not wait for it.
+    connect_timeout: float = 60
+    # For the greeting, MAIL and RCPT (§4.5.3.2.1 to §4.5.3.2.3), and for what has no time of its
+    # own there: EHLO, STARTTLS, the handshake, RSET.  Peers look recipients up while we wait.
+    timeout: float = 300
+    start_timeout: float = 120  # DATA, §4.5.3.2.4
+    block_timeout: float = 180  # §4.5.3.2.5
     data_timeout: float = ANSWER_SECONDS
 
 
@@ -62,7 +69,7 @@ async def look_at(
     """Connect as for delivery, as far as TLS, and say who answered.  Raises AttemptFailed."""
     client = _client(target, hostname, timeout=30)
     try:
-        found = await _secure(client, target, context)
+        found = await _secure(client, target, context, connect_timeout=30)
         return await identify(found.certificate, found.tls_version, found.cipher)
     finally:
         await _abort(client)
@@ -72,7 +79,7 @@ async def open_link(target: Target, domain: str, terms: Terms) -> Link:
     """Connect to a server that may have mail for `domain`.  Raises AttemptFailed, Refused."""
     client = _client(target, terms.hostname, terms.timeout)
     try:
-        found = await _secure(client, target, terms.tls())
+        found = await _secure(client, target, terms.tls(), terms.connect_timeout)
         reached("delivery.secured")
         await terms.judge(domain, found.certificate, found.tls_version, found.cipher)
         extensions = await _greet(client, target)
@@ -90,7 +97,6 @@ async def open_link(target: Target, domain: str, terms: Terms) -> Link:
 def _client(target: Target, hostname: str, timeout: float) -> aiosmtplib.SMTP:
     return aiosmtplib.SMTP(
         hostname=target.address or target.host,
-        port=target.port,
         local_hostname=hostname,
         timeout=timeout,
         use_tls=False,
@@ -98,10 +104,42 @@ def _client(target: Target, hostname: str, timeout: float) -> aiosmtplib.SMTP:
     )
 
 
-async def _secure(client: aiosmtplib.SMTP, target: Target, context: ssl.SSLContext) -> Shown:
+async def _dial(target: Target, seconds: float) -> socket.socket:
+    """A TCP connection to the first of a host's addresses that takes it.  Raises OSError."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await _dial_any(target)
+    except TimeoutError:
+        raise TimeoutError(f"no connection within {seconds:g} s") from None
+
+
+async def _dial_any(target: Target) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    host, failure = target.address or target.host, OSError("no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(
+        host, target.port, type=socket.SOCK_STREAM
+    ):
+        door = socket.socket(family, kind, protocol)
+        door.settimeout(0)
+        try:
+            await loop.sock_connect(door, address)
+        except OSError as error:
+            door.close()
+            failure = error
+        except BaseException:
+            door.close()
+            raise
+        else:
+            return door
+    raise failure
+
+
+async def _secure(
+    client: aiosmtplib.SMTP, target: Target, context: ssl.SSLContext, connect_timeout: float
+) -> Shown:
     """Connect and turn to TLS.  aiosmtplib forgets what was said before it (RFC 3207 §4.2)."""
     try:
-        await client.connect()
+        await client.connect(sock=await _dial(target, connect_timeout))
         await client.ehlo()
     except _FAULTS as error:
         raise _failed("connection", target, error) from error
@@ -146,6 +184,8 @@ def _failed(reason: str, target: Target, error: Exception) -> AttemptFailed:
 def _said(error: BaseException) -> str:
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return str(PeerReply(max(error.code, 0), shown(error.message))).removeprefix("0 ")
+    if isinstance(error, aiosmtplib.SMTPConnectError) and error.__cause__ is not None:
+        error = error.__cause__  # it names a port that aiosmtplib does not know
     cause = error.__cause__
     said = shown(str(error)) or type(error).__name__
     return f"{said}: {shown(str(cause))}" if isinstance(cause, ssl.SSLError) else said

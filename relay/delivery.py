@@ -91,7 +91,7 @@ class Settings:
     concurrency: int = 100
     poll: float = 2.0
     windows: WindowPolicy = field(default_factory=WindowPolicy)
-    stuck: float = 900.0
+    stuck: float = 1800.0
     postmaster: Address | None = None
 
 

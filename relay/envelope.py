@@ -5,7 +5,7 @@ database holds, a peer never hears a command that nobody meant.
 """
 
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -52,11 +52,16 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is handed over: `octets` yields the message with CRLF line ends, `size` in all."""
+    """What is handed over: `octets` yields the message with CRLF line ends, `size` in all.
+
+    `heard()` is called for each recipient's answer: a peer may take minutes for every one of them,
+    and goes on all the same.
+    """
 
     envelope: Envelope
     octets: AsyncIterator[bytes]
     size: int
+    heard: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,13 @@ class Handing:
         )
         trace = taken.trace.encode("ascii")
 
+        def heard() -> None:
+            progress.step("conversation")
+
         def letter() -> Letter:
-            return Letter(envelope, self._octets(taken, trace, progress), len(trace) + taken.size)
+            heard()
+            octets = self._octets(taken, trace, progress)
+            return Letter(envelope, octets, len(trace) + taken.size, heard)
 
         answers = await self._peers.hand_over(taken.domain, targets, letter)
         return {address: Outcome(one.state, one.reply, one.dsn) for address, one in answers.items()}

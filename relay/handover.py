@@ -111,6 +111,7 @@ class _Transaction:
         reached("delivery.mail")
         for address, command in self._rcpt.items():
             self._hear(address, await self._reply(command))
+            letter.heard()
         if not self._taken:
             await self._clear_up(0)
             return self._answers
@@ -142,7 +143,8 @@ class _Transaction:
         """The reply to a command, which is said now unless all were said together."""
         if not self._together:
             self._link.write(command)
-        return await self._link.reply(self._terms.timeout)
+        patience = self._terms.start_timeout if command is _DATA else self._terms.timeout
+        return await self._link.reply(patience)
 
     def _expected(self, reply: PeerReply) -> PeerReply:
         if reply.positive or reply.refusal:
@@ -180,7 +182,7 @@ class _Transaction:
         try:
             for _ in range(owed):
                 await link.reply(seconds)
-            if self._data and (await link.reply(seconds)).code == 354:
+            if self._data and (await link.reply(seconds)).intermediate:
                 link.write(b".\r\n")
                 await link.reply(seconds)
         except LinkFailed:
@@ -193,7 +195,7 @@ class _Transaction:
             start = await self._reply(_DATA)
             if start.refusal:
                 return start
-            if start.code != 354:
+            if not start.intermediate:
                 raise LinkFailed("protocol", f"to DATA the peer said: {start}")
         if not link.quiet:
             # With one reply too many, a refusal of the message would be read too late.

@@ -1,8 +1,12 @@
-r"""Replies of a peer, read strictly and within bounds (RFC 5321 §4.2, §4.5.3.1.5).
+r"""Replies of a peer, read within bounds (RFC 5321 §4.2, §4.5.3.1.5).
 
 Sans-IO: octets in, replies out in order, which is what pipelining needs (RFC 2920 §3.1).  What is
 no reply raises Garbage: `int()` would take ` 55`, `+55` and `2_5` for codes, and a code that nobody
 meant must never become the outcome of a recipient.
+
+A reply whose class is clear though its form is not is taken (RFC 5321 §4.2.1: the first digit
+decides): lines of several codes of one class, the last of which counts; a tab after the code;
+blank lines, which carry nothing.  Lines of several classes say two things, and are Garbage.
 """
 
 import re
@@ -14,7 +18,7 @@ MAX_LINES: Final = 100  # of one reply
 MAX_TEXT: Final = 500  # characters of a reply that are kept
 
 _ENHANCED: Final = re.compile(r"[245]\.([0-9]{1,3}\.[0-9]{1,3})(?: |$)")  # RFC 2034 §4
-_LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+_LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ \t-])(.*))?", re.DOTALL)
 
 
 class Garbage(Exception):
@@ -32,6 +36,11 @@ class PeerReply:
     def positive(self) -> bool:
         """Whether the command was done (2yz)."""
         return 200 <= self.code < 300
+
+    @property
+    def intermediate(self) -> bool:
+        """Whether the peer waits for more: 354, or another 3yz, to DATA."""
+        return 300 <= self.code < 400
 
     @property
     def refusal(self) -> bool:
@@ -65,6 +74,7 @@ class ReplyReader:
         self._data = bytearray()
         self._lines: list[str] = []
         self._code = b""
+        self._blank = 0  # blank lines before the next reply or amid it
 
     @property
     def pending(self) -> int:
@@ -73,8 +83,8 @@ class ReplyReader:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has come that is not part of a reply given."""
-        return not self._data and not self._lines
+        """Whether nothing has come that is not part of a reply given; blank lines are nothing."""
+        return not self._lines and not self._data.strip(b"\r\n")
 
     def feed(self, octets: bytes) -> None:
         """Octets from the peer."""
@@ -85,9 +95,13 @@ class ReplyReader:
         while (end := self._data.find(b"\n", 0, MAX_LINE + 1)) >= 0:
             line = bytes(self._data[:end]).removesuffix(b"\r")
             del self._data[: end + 1]
-            if self._is_last(line):
+            if not line:
+                self._blank += 1
+                if self._blank >= MAX_LINES:
+                    raise Garbage(f"over {MAX_LINES} blank lines")
+            elif self._is_last(line):
                 reply = PeerReply(int(self._code), shown(" ".join(self._lines)))
-                self._lines, self._code = [], b""
+                self._lines, self._code, self._blank = [], b"", 0
                 return reply
         if len(self._data) > MAX_LINE:
             raise Garbage(f"a reply with a line over {MAX_LINE} octets")
@@ -99,8 +113,8 @@ class ReplyReader:
             said = shown(line[:100].decode("utf-8", "replace"))
             raise Garbage(f"not a reply: {said!r}")
         code, mark, text = match.groups(default=b"")
-        if self._lines and code != self._code:
-            raise Garbage(f"a reply of two codes, {int(self._code)} and {int(code)}")
+        if self._lines and code[:1] != self._code[:1]:
+            raise Garbage(f"a reply of two classes, {int(self._code)} and {int(code)}")
         self._code = code
         self._lines.append(text.decode("utf-8", "replace"))
         if mark == b"-" and len(self._lines) >= MAX_LINES:

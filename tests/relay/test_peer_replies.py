@@ -1,4 +1,4 @@
-"""Replies of peers, read strictly however they are cut, and never without bounds."""
+"""Replies of peers, read the same however they are cut, and never without bounds."""
 
 import pytest
 from hypothesis import given
@@ -39,7 +39,7 @@ def test_pipelined_replies_come_in_order(pieces: list[int]) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"hello", b"", b"25", b"250hello", b" 55 x", b"+55 x", b"-1 x", b"2_5 x", b"2500 x",
+        b"hello", b"25", b"250hello", b" 55 x", b"+55 x", b"-1 x", b"2_5 x", b"2500 x",
         b"199 x", b"600 x", b"099 x", "٢٥٠ x".encode(), b"\xff\xfe\0", b"25\r0 x",
     ],
     ids=repr,
@@ -49,10 +49,36 @@ def test_what_is_no_reply_is_garbage(line: bytes) -> None:
         read(line + b"\r\n")
 
 
-def test_a_reply_has_one_code() -> None:
-    # RFC 5321 §4.2.1
-    with pytest.raises(Garbage, match="two codes, 250 and 550"):
-        read(b"250-a\r\n550 b\r\n")
+@pytest.mark.parametrize(
+    ("octets", "reply"),
+    [
+        (b"250-ok\r\n220 done\r\n", PeerReply(220, "ok done")),
+        (b"550-no\r\n554 never\r\n", PeerReply(554, "no never")),
+        (b"450-no\r\n421 bye\r\n", PeerReply(421, "no bye")),
+        (b"250\tok\r\n", PeerReply(250, "ok")),
+        (b"\r\n\n250 ok\r\n", PeerReply(250, "ok")),
+        (b"250-a\r\n\r\n250 b\r\n\r\n", PeerReply(250, "a b")),
+    ],
+    ids=repr,
+)
+def test_a_reply_of_a_clear_class_is_taken(octets: bytes, reply: PeerReply) -> None:
+    # RFC 5321 §4.2.1: the first digit decides.
+    assert read(octets) == [reply]
+
+
+@pytest.mark.parametrize(
+    ("octets", "codes"),
+    [(b"250-a\r\n550 b\r\n", "250 and 550"), (b"450-a\r\n550 b\r\n", "450 and 550")],
+)
+def test_a_reply_has_one_class(octets: bytes, codes: str) -> None:
+    with pytest.raises(Garbage, match=f"two classes, {codes}"):
+        read(octets)
+
+
+def test_blank_lines_have_an_end() -> None:
+    read(b"\r\n" * (MAX_LINES - 1) + b"250 x\r\n")
+    with pytest.raises(Garbage, match="blank lines"):
+        read(b"\r\n" * MAX_LINES)
 
 
 def test_a_line_has_an_end() -> None:

@@ -54,6 +54,9 @@ class Handing:
 
     def terms(self, **seconds: float) -> Terms:
         """Our name and certificate, and some patience."""
+        if "timeout" in seconds:
+            of_all = ("connect_timeout", "start_timeout")
+            seconds = dict.fromkeys(of_all, seconds["timeout"]) | seconds
         return Terms("smtp.b.mssante.fr", lambda: self.context, self.judge, **seconds)
 
     def relist(self, **owners: str) -> None:

@@ -96,7 +96,7 @@ class ScriptedPeer:
                 self.certificates.append(secured.getpeercert(binary_form=True))
         elif word == "DATA":
             await self._say(writer, reply or "354 go")
-            if not reply or reply.startswith("354"):
+            if not reply or reply.startswith("3"):
                 await self._message(reader, writer)
         else:
             await self._say(writer, reply or ("221 bye" if word == "QUIT" else "250 2.0.0 ok"))
