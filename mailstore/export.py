@@ -5,48 +5,127 @@ Each message: a `From ` line with the envelope sender and the UTC time of arriva
 more `>`, so that removing one from each such line restores the message exactly. Nothing else is
 changed. The standard library's `mailbox.mbox` quotes in a way that cannot be undone, and holds
 whole messages in memory: here they stream.
+
+A body that cannot be read does not keep the sound ones out: each is read to its end, which verifies
+it, before any octet of it is written; a message whose body fails is left out and named.
 """
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from mailstore.database import Database
-from mailstore.messages import Entry, list_entries
+from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
+from mailstore.messages import Entry, Message, list_entries
 from mailstore.stores import BlobStore
 
 _CHUNK = 256 * 1024  # bytes of a body in memory at once
 _PAGE = 200  # entries read per transaction
+_GIVE_UP = 3  # bodies in a row that the store did not hand out, not known to be damaged
 _FROM_LINE = re.compile(rb"^(?=>*From )", re.MULTILINE)
 
 
-def export_mailbox(database: Database, blobs: BlobStore, mailbox_id: int, output: BinaryIO) -> int:
-    """Write all messages of a mailbox to a binary stream, oldest first; returns their number.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A message that is not in an export, and why, in one line."""
 
-    No transaction is held while bodies are copied. Raises NotFound for a body that is missing (what
-    was written until then is whole) and StoreUnavailable.
+    message: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The number of messages written whole, and the messages left out."""
+
+    count: int
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def export_mailbox(
+    database: Database, blobs: BlobStore, mailbox_id: int, output: BinaryIO
+) -> Exported:
+    """Write all messages of a mailbox to a binary stream, oldest first.
+
+    No transaction is held while bodies are copied. Raises StoreUnavailable where the store as a
+    whole does not answer, and OSError for the output; what was written until then is whole.
     """
     return write_mbox(_all_entries(database, mailbox_id), blobs, output)
 
 
-def write_mbox(held: Iterable[Entry], blobs: BlobStore, output: BinaryIO) -> int:
+def write_mbox(held: Iterable[Entry], blobs: BlobStore, output: BinaryIO) -> Exported:
     """Write the messages of these entries in their order; as `export_mailbox` otherwise."""
-    count = 0
+    count = in_a_row = 0
+    left_out: list[LeftOut] = []
     for entry in held:
         message = entry.message
-        with blobs.open(message.blob) as body:
-            output.write(_from_line(message.sender, message.received_at))
-            head = f"Return-Path: <{message.sender}>\n{message.trace}".encode()
-            output.write(_quote(head))
-            last = head
-            for block in _blocks(body):
-                output.write(_quote(block))
-                last = block
+        try:
+            with _verified(blobs, message.blob) as body:
+                _write(message, body, output)
+        except _Unreadable as error:
+            left_out.append(LeftOut(message.id, error.reason))
+            in_a_row = 0 if error.of_body else in_a_row + 1
+            if in_a_row == _GIVE_UP:
+                raise StoreUnavailable(error.reason) from error
+        else:
+            count, in_a_row = count + 1, 0
+    return Exported(count, tuple(left_out))
+
+
+class _Unreadable(Exception):
+    """A body that cannot be read; `of_body` unless the store as a whole may be the reason."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.reason = str(error)
+        self.of_body = isinstance(error, BlobDamaged | KeyMissing | NotFound)
+
+
+class _Body:
+    """A body, whose errors of reading are `_Unreadable`, unlike those of the output."""
+
+    def __init__(self, blobs: BlobStore, blob: str) -> None:
+        try:
+            self._file = blobs.open(blob)
+        except (NotFound, StoreUnavailable, OSError) as error:
+            raise _Unreadable(error) from error
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` octets, none at the end."""
+        try:
+            return self._file.read(size)
+        except (StoreUnavailable, OSError) as error:
+            raise _Unreadable(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _verified(blobs: BlobStore, blob: str) -> _Body:
+    """A body whose octets were all read once. Raises _Unreadable."""
+    with _Body(blobs, blob) as body:
+        while body.read(_CHUNK):
+            pass
+    return _Body(blobs, blob)
+
+
+def _write(message: Message, body: _Body, output: BinaryIO) -> None:
+    """Write one message. Raises _Unreadable where its body fails in spite of the first reading."""
+    output.write(_from_line(message.sender, message.received_at))
+    head = f"Return-Path: <{message.sender}>\n{message.trace}".encode()
+    output.write(_quote(head))
+    last = head
+    try:
+        for block in _blocks(body):
+            output.write(_quote(block))
+            last = block
+    finally:
         # An mbox reader takes the blank line before the next From_ line for a separator.
         output.write(b"\n" if last.endswith(b"\n") else b"\n\n")
-        count += 1
-    return count
 
 
 def _all_entries(database: Database, mailbox_id: int) -> Iterator[Entry]:
@@ -66,7 +145,7 @@ def _from_line(sender: str, received_at: datetime) -> bytes:
     return f"From {name} {received_at.astimezone(UTC).ctime()}\n".encode()
 
 
-def _blocks(body: BinaryIO) -> Iterator[bytes]:
+def _blocks(body: _Body) -> Iterator[bytes]:
     """Cut a body into whole lines, many at a time; the last one may lack its end."""
     rest = b""
     while chunk := body.read(_CHUNK):

@@ -294,9 +294,16 @@ def message_show(given: Path | None, message_id: str, *, content: bool, as_json:
 )
 @click.pass_obj
 def message_export(given: Path | None, address: str, output: Any) -> None:
-    """Write the mailbox ADDRESS as mbox (mboxrd)."""
+    """Write the mailbox ADDRESS as mbox (mboxrd).
+
+    A message whose body is damaged is left out and named; the others are written, exit 1.
+    """
     with _store(given) as store:
         with store.database.read() as connection:
             owner = get_mailbox(connection, address)
-        count = export_mailbox(store.database, store.blobs, owner.id, output)
-    click.echo(f"{count} messages exported", file=sys.stderr)
+        done = export_mailbox(store.database, store.blobs, owner.id, output)
+    click.echo(f"{done.count} messages exported", file=sys.stderr)
+    for one in done.left_out:
+        click.echo(f"mssante: message {one.message} is left out: {one.reason}", file=sys.stderr)
+    if done.left_out:
+        raise SystemExit(1)

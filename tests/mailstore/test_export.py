@@ -5,7 +5,7 @@ import itertools
 import mailbox
 import re
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from mailstore import export
 from mailstore.blobs import FileBlobStore
 from mailstore.database import Database
-from mailstore.errors import NotFound
-from mailstore.export import export_mailbox, write_mbox
+from mailstore.errors import StoreUnavailable
+from mailstore.export import Exported, export_mailbox, write_mbox
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.keys import Keyring, make_first
 from mailstore.mailboxes import add_domain, add_mailbox
 from mailstore.messages import Delivery, Entry, Message, NewMessage, store_messages
+from mailstore.sealing import Form
 from tests.support.clock import NOW
 
 TRACE = "Received: from peer\r\n\tby us; Sun, 22 Nov 2026 10:11:12 +0000\r\n"
@@ -64,9 +66,8 @@ def read_back(mbox: bytes, path: Path) -> list[bytes]:
 
 def exported(store: FileBlobStore, *bodies: bytes) -> bytes:
     output = io.BytesIO()
-    assert write_mbox([entry(message(store, body)) for body in bodies], store, output) == len(
-        bodies
-    )
+    done = write_mbox([entry(message(store, body)) for body in bodies], store, output)
+    assert done == Exported(len(bodies))
     return output.getvalue()
 
 
@@ -162,18 +163,63 @@ def test_a_mailbox_is_exported_whole_in_its_order(
         ]
         store_messages(conn, new, now=NOW)
     output = io.BytesIO()
-    assert export_mailbox(database, store, a.id, output) == 8
+    assert export_mailbox(database, store, a.id, output) == Exported(8)
     assert read_back(output.getvalue(), tmp_path / "mbox") == [expected(body) for body in bodies]
-    assert export_mailbox(database, store, 99, io.BytesIO()) == 0
+    assert export_mailbox(database, store, 99, io.BytesIO()) == Exported(0)
 
 
-def test_a_missing_body_is_told_and_leaves_what_came_before(store: FileBlobStore) -> None:
-    good, bad = message(store, HEAD), message(store, HEAD + b"lost")
-    store.path(bad.blob).unlink()
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _alter(path: Path) -> None:
+    """Change the last segment alone: all that is before it reads well."""
+    octets = bytearray(path.read_bytes())
+    octets[-1] ^= 1
+    path.write_bytes(octets)
+
+
+def _unreadable(path: Path) -> None:
+    """What a bad sector does, or a folder in the place of the file: the system says no."""
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("damage", [_remove, _cut, _alter, _unreadable])
+def test_a_damaged_body_is_left_out_and_the_sound_ones_are_not(
+    tmp_path: Path, damage: Callable[[Path], None], *, encrypted: bool
+) -> None:
+    make_first(tmp_path / "keys", NOW)
+    form = Form(Keyring(tmp_path / "keys"), encrypt=True) if encrypted else Form()
+    store = FileBlobStore(tmp_path / "blobs", form)
+    first, last = message(store, HEAD, number=1), message(store, HEAD + b"end", number=3)
+    bad = message(store, HEAD + b"x" * 76 + b"\r\n" * 150_000, number=2)
+    path = store.path(bad.blob)
+    path.chmod(0o600)
+    damage(path)
     output = io.BytesIO()
-    with pytest.raises(NotFound, match=bad.blob):
-        write_mbox([entry(good), entry(bad)], store, output)
-    assert output.getvalue() == exported(store, HEAD)
+    done = write_mbox(map(entry, (first, bad, last)), store, output)
+    assert output.getvalue() == exported(store, HEAD, HEAD + b"end")
+    assert done.count == 2
+    [left_out] = done.left_out
+    assert left_out.message == bad.id
+    assert bad.blob in left_out.reason
+    store.close()
+
+
+def test_a_store_that_does_not_answer_ends_the_export(store: FileBlobStore) -> None:
+    held = [entry(message(store, HEAD + b"%d" % i)) for i in range(4)]
+    for one in held:
+        path = store.path(one.message.blob)
+        path.unlink()
+        path.mkdir()
+    with pytest.raises(StoreUnavailable, match=held[2].message.blob):
+        write_mbox(held, store, io.BytesIO())
 
 
 def test_a_large_message_does_not_sit_in_memory(store: FileBlobStore, tmp_path: Path) -> None:
