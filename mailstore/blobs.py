@@ -59,7 +59,7 @@ class FileBlobStore:
             self._syncer = Syncer(root)
         except OSError as error:
             raise StoreUnavailable(
-                f"cannot make the blob store {root}: {error.strerror}"
+                f"cannot make the blob store {error.filename or root}: {error.strerror}"
             ) from error
 
     def close(self) -> None:
@@ -219,8 +219,12 @@ class FileBlobStore:
         made = []
         try:
             for folder in self._fanouts.values():
-                with suppress(FileExistsError):
+                try:
                     folder.mkdir(mode=0o700)
+                except FileExistsError:
+                    if not folder.is_dir():  # no body could ever be written there
+                        raise
+                else:
                     made.append(folder)
             sync_directory(self.root)
         except OSError:

@@ -1,6 +1,7 @@
 """The run folder: what a daemon keeps on disk for its processes and need not find again.
 
-Whoever holds its lock is the one daemon of a storage folder.
+Whoever holds its lock is the one daemon of a storage folder.  All else in it is made anew at each
+start, whatever stands in its place: a file, a folder, a link to nowhere.
 """
 
 import fcntl
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from relay import own_port, seats, tls
+
+from .settings import SettingsError
 
 OPENSSL: Final = "OPENSSL_CONF"
 # Threads mostly hold the interpreter while they allocate: an arena for each is memory for nothing.
@@ -35,9 +38,16 @@ class RunFolder:
         return self.path / "own-port"
 
     def lock(self) -> IO[str] | None:
-        """Hold it, made where it is missing, while the file is open; None if another does."""
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        handle = (self.path / "lock").open("w")
+        """Hold it, made where it is missing, while the file is open; None if another does.
+
+        Raises SettingsError where the folder or the lock cannot be used: nothing is removed here,
+        since a daemon may hold what stands in their place.
+        """
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            handle = (self.path / "lock").open("w")
+        except OSError as error:
+            raise SettingsError(_unusable(Path(error.filename or self.path), error)) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -46,12 +56,20 @@ class RunFolder:
         return handle
 
     def clear(self) -> None:
-        """Remove what the processes of an earlier daemon left."""
-        shutil.rmtree(self.path / "metrics", ignore_errors=True)
-        (self.path / "metrics").mkdir(mode=0o700)
-        seats.lay_out(self.seats)
-        own_port.lay_out(self.own_port)
-        self.keep(())
+        """Remove what the processes of an earlier daemon left.  Raises SettingsError."""
+        try:
+            _remove(self.path / "metrics")
+            (self.path / "metrics").mkdir(mode=0o700)
+            _remove(self.seats)
+            seats.lay_out(self.seats)
+            _remove(self.own_port)
+            own_port.lay_out(self.own_port)
+            courier = self.path / "courier"  # a lock that a courier left over may still hold
+            if courier.is_symlink() or not courier.is_file():
+                _remove(courier)
+            self.keep(())
+        except OSError as error:
+            raise SettingsError(_unusable(Path(error.filename or self.path), error)) from error
 
     def environment(self, generation: int, groups: Sequence[str]) -> dict[str, str]:
         """What the processes of a generation are told by their environment.
@@ -72,4 +90,23 @@ class RunFolder:
         needed = {environment[OPENSSL] for environment in environments}
         for path in self.path.glob("openssl*.cnf"):
             if str(path.absolute()) not in needed:
-                path.unlink()
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all in it, if it is there.  Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _unusable(path: Path, error: OSError) -> str:
+    if path.is_symlink() and not path.exists():
+        return (
+            f"{path}: a link to {path.readlink()}, which is missing; make that or remove {path}"
+        )
+    if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
+        kind = "a folder" if path.is_dir() else "no folder"
+        return f"{path}: is {kind}; no daemon makes it so: remove it"
+    return f"{path}: {error.strerror}; give the daemon's user the rights on it"

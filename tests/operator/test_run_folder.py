@@ -1,0 +1,101 @@
+"""The run folder: a daemon starts whatever stands in the place of its entries, or says why not."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mssante_operator.run_folder import RunFolder
+from mssante_operator.settings import SettingsError
+from relay.seats import Seat
+from tests.support.daemon import lay_out, served
+
+
+def _file(path: Path) -> None:
+    path.write_text("junk")
+
+
+def _folder(path: Path) -> None:
+    (path / "x").mkdir(parents=True)
+
+
+def _dangling(path: Path) -> None:
+    path.symlink_to("nowhere/at/all")
+
+
+KINDS = (_file, _folder, _dangling)
+ENTRIES = ("metrics", "seats", "courier", "openssl-1.cnf")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_entry_of_the_wrong_kind_is_made_anew(
+    tmp_path: Path, entry: str, kind: Callable[[Path], None]
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    kind(folder.path / entry)
+    lock = folder.lock()
+    assert lock is not None
+    with lock:
+        folder.clear()
+        assert (folder.path / "metrics").is_dir()
+        Seat.take(folder.seats).leave()
+        (folder.path / "courier").open("w").close()
+        folder.environment(1, ["X25519"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "says"),
+    [
+        ("run", _file, "run: is no folder; no daemon makes it so: remove it"),
+        ("run", _dangling, "run: a link to nowhere/at/all, which is missing; make that or remove"),
+        ("run/lock", _folder, "run/lock: is a folder; no daemon makes it so: remove it"),
+        ("run/lock", _dangling, "run/lock: a link to nowhere/at/all, which is missing; make that"),
+    ],
+)
+def test_what_a_daemon_may_hold_is_named_and_left(
+    tmp_path: Path, entry: str, kind: Callable[[Path], None], says: str
+) -> None:
+    path = tmp_path / entry
+    path.parent.mkdir(exist_ok=True)
+    kind(path)
+    with pytest.raises(SettingsError) as refused:
+        RunFolder(tmp_path / "run").lock()
+    assert str(refused.value).startswith(f"{tmp_path}/{says}")
+    assert path.is_symlink() or path.exists()
+
+
+def test_a_daemon_starts_whatever_is_in_its_run_folder(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a")
+    run = daemon.folder / "data" / "run"
+    run.mkdir()
+    for entry, kind in zip(ENTRIES, (_file, _folder, _dangling, _folder), strict=True):
+        kind(run / entry)
+    with served(daemon):
+        pass
+    assert "Traceback" not in daemon.log()
+
+
+def test_a_lock_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a")
+    _folder(daemon.folder / "data" / "run" / "lock")
+    said = daemon.run("serve", code=1)
+    assert said.count("\n") == 1
+    assert "run/lock: is a folder" in said
+
+
+@pytest.mark.parametrize("kind", [_file, _dangling])
+def test_a_folder_of_bodies_that_is_none_is_one_line(
+    tmp_path: Path, kind: Callable[[Path], None]
+) -> None:
+    daemon = lay_out(tmp_path / "a", "a")
+    with daemon.store():
+        pass
+    fanout = daemon.folder / "data" / "blobs" / "a7"
+    shutil.rmtree(fanout)
+    kind(fanout)
+    said = daemon.run("serve", code=1)
+    assert said.count("\n") == 1
+    assert f"cannot make the blob store {fanout}: File exists" in said
