@@ -14,10 +14,14 @@ from mailstore.dialect import (
     checkpoints_of,
     create_engines,
     parse_url,
+    probe_writing,
     rows_changed,
     turn_of,
     unavailable_if_unwell,
 )
+from mailstore.schema import messages
+
+PROBE_SECONDS = 4.0  # twice this is less than the spool guard gives a store to answer
 
 
 class Database:
@@ -52,6 +56,15 @@ class Database:
             rows = rows_changed(connection)
         if self._checkpoints is not None:
             self._checkpoints.written(rows)
+
+    def probe(self, patience: float = PROBE_SECONDS) -> None:
+        """Find out whether a transaction that writes can begin now; nothing is written.
+
+        Waits up to `patience` seconds, twice where another process of ours is writing. Raises
+        StoreUnavailable.
+        """
+        with self._turn.taken(patience), unavailable_if_unwell():
+            probe_writing(self._writer, messages, patience)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

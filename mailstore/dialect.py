@@ -8,6 +8,7 @@ used as the server has it, except that `off` is overridden for our sessions.
 import contextlib
 import errno
 import os
+import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -234,6 +235,33 @@ def _ping_after_rest(engine: Engine) -> None:
                 engine.dialect.do_ping(connection)
             except engine.dialect.loaded_dbapi.Error as error:
                 raise DisconnectionError from error  # the pool makes another one
+
+
+def probe_writing(writer: Engine, table: Table, patience: float) -> None:
+    """Take the lock that a write to `table` needs, and give it back. Raises StoreUnavailable.
+
+    SQLite: by a connection of its own, since a writer of this process may have the one of the pool.
+    """
+    if writer.dialect.name != "sqlite":
+        name = writer.dialect.identifier_preparer.format_table(table)
+        with writer.begin() as connection:
+            connection.execute(text(f"SET LOCAL lock_timeout = {round(patience * 1000)}"))
+            connection.execute(text(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE"))
+        return
+    path = str(writer.url.database)
+    try:
+        with contextlib.closing(
+            sqlite3.connect(path, timeout=patience, isolation_level=None)
+        ) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            raise StoreUnavailable(
+                f"another program has held the write lock of {path} for {patience:g} seconds; "
+                f"find it: fuser {shlex.quote(path)}"
+            ) from error
+        raise StoreUnavailable(f"the database {path} takes no writes: {error}") from error
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ class NoTurn:
     """For a database that has its own way with many writers."""
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
+    def taken(self, patience: float | None = None) -> Iterator[None]:  # noqa: ARG002 - as Turn's
         """Go ahead."""
         yield
 
@@ -42,13 +42,14 @@ class Turn:
         self._file = -1
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Wait for the turn, have it, and hand it on."""
-        if not self._mine.acquire(timeout=self._patience):
+    def taken(self, patience: float | None = None) -> Iterator[None]:
+        """Wait for the turn, have it, and hand it on; `patience` instead of the usual one."""
+        deadline = time.monotonic() + (self._patience if patience is None else patience)
+        if not self._mine.acquire(timeout=max(deadline - time.monotonic(), 0)):
             yield
             return
         try:
-            held = self._lock()
+            held = self._lock(deadline)
             try:
                 yield
             finally:
@@ -63,8 +64,7 @@ class Turn:
             os.close(self._file)
             self._file = -1
 
-    def _lock(self) -> bool:
-        deadline = time.monotonic() + self._patience
+    def _lock(self, deadline: float) -> bool:
         try:
             if self._file < 0:
                 flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC

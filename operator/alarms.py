@@ -65,6 +65,7 @@ class Facts:
     crl_problems: Sequence[str]
     spool: SpoolState = SpoolState.WELL
     jumps: Sequence[Jump] = ()  # of the clock, within the last day
+    spool_trouble: str = ""
 
 
 def alarms(facts: Facts) -> list[Alarm]:
@@ -72,6 +73,10 @@ def alarms(facts: Facts) -> list[Alarm]:
     found = [*_list_alarms(facts), *_own_alarms(facts), *_crl_alarms(facts)]
     if facts.spool is not SpoolState.WELL:
         detail = f"the disk of the mail store is {facts.spool}: mail is put off with 4xx"
+        if facts.spool_trouble:
+            detail = (
+                f"the mail store takes no mail, which is put off with 451: {facts.spool_trouble}"
+            )
         found.append(Alarm(AlarmName.SPOOL, detail))
     if facts.jumps:
         detail = f"{'; '.join(map(str, facts.jumps[-_JUMPS:]))}: check it, and NTP"

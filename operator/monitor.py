@@ -82,6 +82,7 @@ class Monitor:
             crl_problems=sorted(self.crls.problems.values()),
             spool=self.spool.state,
             jumps=self.clock.jumps,
+            spool_trouble=self.spool.trouble,
         )
         found = alarms(facts)
         for alarm in found:
@@ -108,7 +109,9 @@ class Monitor:
             self.database.schema_revision()
         except StoreUnavailable as error:
             found.append(f"store: {error}")
-        if self.spool.state is not SpoolState.WELL:
+        if self.spool.state is SpoolState.UNWELL:
+            found.append(f"store: {self.spool.trouble}")
+        elif self.spool.state is not SpoolState.WELL:
             found.append(f"disk: {self.spool.state}, {self.spool.free_bytes} octets free")
         return found + self.self_check.problems()
 

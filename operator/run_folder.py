@@ -103,9 +103,7 @@ def _remove(path: Path) -> None:
 
 def _unusable(path: Path, error: OSError) -> str:
     if path.is_symlink() and not path.exists():
-        return (
-            f"{path}: a link to {path.readlink()}, which is missing; make that or remove {path}"
-        )
+        return f"{path}: a link to {path.readlink()}, which is missing; make that or remove {path}"
     if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
         kind = "a folder" if path.is_dir() else "no folder"
         return f"{path}: is {kind}; no daemon makes it so: remove it"

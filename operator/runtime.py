@@ -308,10 +308,10 @@ def open_spool(settings: Settings, store: Store) -> Spool:
 
     def probe() -> None:
         store.blobs.probe()
-        store.database.schema_revision()
+        store.database.probe()
 
     floor = Floor(storage.min_free_bytes, storage.min_free_inodes)
-    return Spool(storage_folder(settings), floor, probe)
+    return Spool(storage_folder(settings), floor, probe, store.database.probe)
 
 
 def postmaster(settings: Settings) -> Address | None:

@@ -1,13 +1,14 @@
 """The spool guard: mail is put off before the disk is full, and while the store cannot keep it.
 
 `452 4.3.1` (RFC 3463 §3.4) below a floor of free bytes and inodes, `451 4.3.0` from the first
-message that could not be stored until a probe of the store succeeds.  Whoever asks gets the last
-measurement, at once; the watch measures again and again.  Sessions are not ended, and what was
-accepted stays.
+message that could not be stored, or the first look that found the store's write lock taken, until a
+probe of the store succeeds.  Whoever asks gets the last measurement, at once; the watch measures
+again and again.  Sessions are not ended, and what was accepted stays.
 """
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -22,7 +23,8 @@ from relay.errors import Reply
 
 _log = structlog.get_logger(__name__)
 
-PATIENCE: Final = 10.0  # seconds after which a disk that does not answer is unwell
+PATIENCE: Final = 10.0  # seconds after which a store that does not answer is unwell
+LOOK_SECONDS: Final = 5.0  # between two cheap looks at a store that seems well
 _MARGIN: Final = 10  # a tenth above the floor ends LOW, so that it does not come and go
 
 _LOW: Final = Reply(452, "4.3.1", "Mail store is nearly full, try again later")
@@ -125,12 +127,22 @@ class Spool:
     """The guard of one process over the file system of `folder`, measured once as it is made.
 
     `probe()` blocks, does what storing a message does, and raises whatever keeps it from that.
+    `look()`, if given, is the part of it that costs next to nothing: it is done every LOOK_SECONDS
+    while all seems well, so that the guard need not wait for a message to fail.
     All but `watch` return at once; they belong to the event loop's thread.
     """
 
-    def __init__(self, folder: Path, floor: Floor, probe: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        floor: Floor,
+        probe: Callable[[], None],
+        look: Callable[[], None] | None = None,
+    ) -> None:
         self._folder = folder
         self._probe = probe
+        self._cheap = look
+        self._looked = time.monotonic()
         self._health = Health(floor)
         self._failures = 0
         self._learn(self._look(probing=False), 0)
@@ -139,6 +151,11 @@ class Spool:
     def state(self) -> SpoolState:
         """The state of the last measurement."""
         return self._health.state
+
+    @property
+    def trouble(self) -> str:
+        """Why storing fails, empty if it does not."""
+        return self._health.trouble
 
     @property
     def free_bytes(self) -> int | None:
@@ -173,7 +190,7 @@ class Spool:
             looking = loop.run_in_executor(None, partial(self._look, probing=probing))
             done, _ = await asyncio.wait({looking}, timeout=patience)
             if not done:
-                self.failed(f"the disk has not answered for {patience:g} s")
+                self.failed(f"the store has not answered for {patience:g} s")
             self._learn(await looking, failures)
             await asyncio.sleep(interval)
 
@@ -182,13 +199,23 @@ class Spool:
             room = measure(self._folder)
         except OSError as error:
             return _Look(None, f"cannot measure {self._folder}: {error.strerror}")
-        if not probing:
+        if not probing and not self._due():
             return _Look(room)
         try:
-            self._probe()
+            if probing:
+                self._probe()
+            elif self._cheap is not None:
+                self._cheap()
         except Exception as error:  # whatever it was, the watch goes on
             return _Look(room, str(error) or type(error).__name__)
-        return _Look(room, probed=True)
+        return _Look(room, probed=probing)
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if self._cheap is None or now - self._looked < LOOK_SECONDS:
+            return False
+        self._looked = now
+        return True
 
     def _learn(self, look: _Look, failures: int) -> None:
         health = self._health

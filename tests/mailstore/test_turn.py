@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_who_waited_in_vain_goes_on(tmp_path: Path) -> None:
 def holder_would_wait(path: Path) -> bool:
     other = Turn(path, 0.05)
     try:
-        return not other._lock()
+        return not other._lock(time.monotonic() + 0.05)
     finally:
         other.close()
 

@@ -310,3 +310,20 @@ def test_the_probe_of_the_blob_store(tmp_path: Path, harm: str) -> None:
     with pytest.raises(StoreUnavailable, match="cannot write to the blob store"):
         blobs.probe()
     blobs.close()
+
+
+async def test_a_cheap_look_finds_trouble_before_a_message_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.spool.LOOK_SECONDS", 0.01)
+    look, probe = Probe(None), Probe(None)
+    spool = Spool(tmp_path, NO_FLOOR, probe, look)
+    async with watched(spool):
+        await until(lambda: look.asked > 1)
+        assert probe.asked == 0  # which costs a sync
+        look.failure = probe.failure = StoreUnavailable("another program has the lock")
+        await until(lambda: spool.state is SpoolState.UNWELL)
+        assert spool.trouble == "another program has the lock"
+        await until(lambda: probe.asked > 1)
+        look.failure = probe.failure = None
+        await until(lambda: spool.state is SpoolState.WELL)
