@@ -6,7 +6,7 @@ The file is read once; line ends become CRLF, which is the only change made to i
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 from mailstore.drafts import Draft
 from relay import patients
@@ -24,6 +24,15 @@ from relay.recipient import MailboxState, Recipient
 from relay.transaction import LocalRecipient, Submission
 
 _CHUNK: Final = 256 * 1024
+
+
+class Readable(Protocol):
+    """A message to be read from its start."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` octets, none at the end."""
+
+
 _NOTHING: Final = RcptParameters()
 
 
@@ -42,7 +51,7 @@ class Submitter:
 
     def submit(
         self,
-        body: BinaryIO,
+        body: Readable,
         sender: Address,
         recipients: Sequence[Address],
         *,
@@ -142,7 +151,7 @@ class Submitter:
         )
 
 
-def _read(body: BinaryIO, draft: Draft, limit: patients.SizeLimit) -> HeaderCollector:
+def _read(body: Readable, draft: Draft, limit: patients.SizeLimit) -> HeaderCollector:
     header, lines = HeaderCollector(), LineChecker()
     held = b""
     while chunk := body.read(_CHUNK):

@@ -24,15 +24,17 @@ from mailstore.mailboxes import (
     used_by_mailbox,
     used_octets,
 )
-from mailstore.messages import get_message, list_entries
+from mailstore.messages import count_entries, get_message, newest_entries
 from relay.acceptance import Store
 from relay.address import parse_address
+from relay.outgoing_header import OutgoingMessage
 from relay.parameters import MailParameters, RcptParameters
 
 from .. import runtime
 from ..output import show_record, show_rows
 from ..report_options import reporting
 from ..settings import load
+from ..subjects import read_subject
 from ..submitting import open_submitter
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -191,9 +193,27 @@ def _transition(verb: str, state: MailboxState, help_text: str) -> None:
         click.echo(f"{found.address} is {found.state}")
 
 
+@mailbox.command("close")
+@click.argument("address")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def mailbox_close(given: Path | None, address: str, *, yes: bool) -> None:
+    """Refuse mail for good; its messages stay. Asks first, since it cannot be undone."""
+    with _store(given) as store:
+        with store.database.read() as connection:
+            found = get_mailbox(connection, address)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise click.UsageError("closing cannot be undone: say so with --yes")
+            question = f"Close {found.address} for good? Its mail is refused from then on"
+            click.confirm(question, abort=True)
+        with store.database.write() as connection:
+            found = set_state(connection, address, MailboxState.CLOSED)
+    click.echo(f"{found.address} is {found.state}")
+
+
 _transition("suspend", MailboxState.SUSPENDED, "Put off incoming mail with 450 until resumed.")
 _transition("resume", MailboxState.ACTIVE, "Take mail again.")
-_transition("close", MailboxState.CLOSED, "Refuse mail for good; its messages stay.")
 
 
 @click.group()
@@ -217,13 +237,16 @@ def message_send(
 ) -> None:
     """Send FILE (- for standard input), an RFC 5322 message, for a mailbox here.
 
+    Its From must be that mailbox. Bcc is taken out; Date and Message-ID are added where they lack.
     Reports come into that mailbox: --notify success asks for the accusé de réception of MSSanté.
     """
-    to = [parse_address(text) for text in recipients]
-    with open_submitter(load(given)) as submitter:
+    to, author = [parse_address(text) for text in recipients], parse_address(sender)
+    settings = load(given)
+    with open_submitter(settings) as submitter:
+        message_id = f"{runtime.make_id()}@{settings.operator.hostname}"
         accepted = submitter.submit(
-            file,
-            parse_address(sender),
+            OutgoingMessage(file, author, runtime.clock(), message_id),
+            author,
             to,
             parameters=parameters,
             asked=dict.fromkeys(to, asked),
@@ -236,26 +259,45 @@ def message_send(
 @click.argument("address")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @click.option("--after", default=0, help="Only entries after this number.")
+@click.option("--before", type=click.IntRange(1), help="Only entries before this number.")
+@click.option("--subjects", is_flag=True, help="Show subjects too, which takes reading each body.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def message_list(
-    given: Path | None, address: str, limit: int, after: int, *, as_json: bool
+    given: Path | None,
+    /,
+    address: str,
+    limit: int,
+    after: int,
+    before: int | None,
+    *,
+    subjects: bool,
+    as_json: bool,
 ) -> None:
-    """List what the mailbox ADDRESS holds, the oldest first."""
-    with _store(given) as store, store.database.read() as connection:
-        owner = get_mailbox(connection, address)
-        found = list_entries(connection, owner.id, after=after, limit=limit)
-    rows = [
-        {
-            "entry": entry.id,
-            "id": entry.message.id,
-            "received_at": entry.message.received_at,
-            "sender": entry.message.sender,
-            "size": entry.message.size,
-        }
-        for entry in found
-    ]
-    show_rows(rows, ("entry", "id", "received_at", "sender", "size"), as_json=as_json)
+    """List what the mailbox ADDRESS holds, the newest first.
+
+    Older entries beyond --limit are counted on standard error, with the option that shows them.
+    """
+    with _store(given) as store:
+        with store.database.read() as connection:
+            owner = get_mailbox(connection, address)
+            found = newest_entries(connection, owner.id, after=after, before=before, limit=limit)
+            more = count_entries(connection, owner.id, after, found[-1].id) if found else 0
+        rows = [
+            {
+                "entry": entry.id,
+                "id": entry.message.id,
+                "received_at": entry.message.received_at,
+                "sender": entry.message.sender,
+                "size": entry.message.size,
+                **({"subject": read_subject(store.blobs, entry.message)} if subjects else {}),
+            }
+            for entry in found
+        ]
+    columns = ("entry", "id", "received_at", "sender", "size", *(("subject",) if subjects else ()))
+    show_rows(rows, columns, as_json=as_json)
+    if more:
+        click.echo(f"{more} more, older: --before {found[-1].id}", err=True)
 
 
 @message.command("show")

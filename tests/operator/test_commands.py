@@ -1,6 +1,7 @@
 """The command line as a sysadmin meets it: what it prints, its exit codes, its one-line errors."""
 
 import json
+import re
 import subprocess
 from contextlib import chdir
 from datetime import timedelta
@@ -235,8 +236,10 @@ class TestMailstore:
         )
         shown = json.loads(operator_a.run("mailbox", "show", "urgences@chu.mssante.fr", "--json"))
         assert (shown["type"], shown["identifier"]) == ("ORG", "FINESS 750000002")
-        for verb, state in (("suspend", "suspended"), ("resume", "active"), ("close", "closed")):
-            assert state in operator_a.run("mailbox", verb, "urgences@chu.mssante.fr")
+        box = "urgences@chu.mssante.fr"
+        for verb, state in (("suspend", "suspended"), ("resume", "active")):
+            assert state in operator_a.run("mailbox", verb, box)
+        assert operator_a.run("mailbox", "close", box, "--yes") == f"{box} is closed\n"
 
     @pytest.mark.parametrize(
         ("words", "says"),
@@ -270,7 +273,10 @@ class TestMailstore:
         assert (row["id"], row["sender"]) == (key, "claire.martin@a.mssante.fr")
         content = operator_a.run("message", "show", key, "--content")
         assert content.startswith("Received: from smtp.a.mssante.fr ([127.0.0.1])")
-        assert content.endswith("Subject: [FIN]\r\n\r\nFrom me\r\n")
+        date, key, body = content.partition("Subject: [FIN]\r\n")[2].split("\r\n", 2)
+        assert date.startswith("Date: ")
+        assert re.fullmatch(r"Message-ID: <[0-9a-f]{32}@smtp\.a\.mssante\.fr>", key)
+        assert body == "\r\nFrom me\r\n"
         out = tmp_path / "box.mbox"
         operator_a.run("message", "export", box, "--output", str(out))
         exported = out.read_text()
@@ -285,7 +291,7 @@ class TestMailstore:
         asks = ("--notify", "Success,failure", "--ret", "full", "--envid", "dossier 4711")
         before = len(json.loads(operator_a.run("message", "list", claire, "--json")))
         operator_a.run("message", "send", str(letter), *to, *asks)
-        *old, report = json.loads(operator_a.run("message", "list", claire, "--json"))
+        report, *old = json.loads(operator_a.run("message", "list", claire, "--json"))
         assert (len(old), report["sender"]) == (before, "")
         content = operator_a.run("message", "show", report["id"], "--content")
         assert "\r\nOriginal-Envelope-Id: dossier 4711\r\n" in content
@@ -314,7 +320,7 @@ class TestMailstore:
 
     def test_send_is_admitted_like_any_mail(self, operator_a: Daemon, tmp_path: Path) -> None:
         letter = tmp_path / "letter.eml"
-        letter.write_bytes(b"Subject: x\n\nx\n")
+        letter.write_bytes(b"From: claire.martin@a.mssante.fr\n\nx\n")
         words = ("--from", "claire.martin@a.mssante.fr", "--to", "x@gmail.com")
         said = one_line(operator_a.run("message", "send", str(letter), *words, code=1))
         assert "550 5.7.1 gmail.com is not on the national white list" in said

@@ -43,7 +43,8 @@ def test_a_quota_is_set_shown_and_removed(operator_a: Daemon) -> None:
 def test_what_a_mailbox_holds_counts(operator_a: Daemon, tmp_path: Path) -> None:
     operator_a.run(*ADD, "--quota", "100")
     letter = tmp_path / "letter.eml"
-    letter.write_bytes(b"From: claire.martin@a.mssante.fr\r\n\r\n".ljust(98, b"x") + b"\r\n")
+    header = b"From: claire.martin@a.mssante.fr\r\nDate: d\r\nMessage-ID: i\r\n\r\n"
+    letter.write_bytes(header.ljust(98, b"x") + b"\r\n")
     send = ("message", "send", str(letter), "--from", "claire.martin@a.mssante.fr", "--to", BOX)
     operator_a.run(*send)
     assert shown(operator_a) == (100, 100)

@@ -1,0 +1,43 @@
+"""Subjects of messages for a listing, read from their bodies on request: they are kept nowhere."""
+
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from typing import Final
+
+from mailstore.errors import NotFound, StoreUnavailable
+from mailstore.messages import Message
+from mailstore.stores import BlobStore
+from relay.headers import MAX_HEADER
+
+UNREADABLE: Final = "(body cannot be read)"
+
+
+def read_subject(blobs: BlobStore, message: Message) -> str:
+    """The subject of a message, empty if it has none; UNREADABLE for a body that is damaged."""
+    try:
+        with blobs.open(message.blob) as body:
+            return subject_of(body.read(MAX_HEADER))
+    except (NotFound, StoreUnavailable, OSError):
+        return UNREADABLE
+
+
+def subject_of(octets: bytes) -> str:
+    """The first Subject of a message that begins with these octets, decoded (RFC 2047)."""
+    section = octets.partition(b"\r\n\r\n")[0]
+    unfolded = section.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
+    for field in unfolded.split(b"\r\n"):
+        name, _, value = field.partition(b":")
+        if name.strip().lower() == b"subject":
+            return _decoded(value.decode("utf-8", "replace").strip())
+    return ""
+
+
+def _decoded(text: str) -> str:
+    try:
+        return str(make_header(decode_header(text)))
+    except (
+        HeaderParseError,
+        ValueError,
+        LookupError,
+    ):  # not what it says it is: shown as it stands
+        return text
