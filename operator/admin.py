@@ -29,9 +29,11 @@ def application(monitor: Monitor) -> Starlette:
 
     async def readyz(_request: Request) -> Response:
         problems = await run_in_threadpool(monitor.problems)
+        warnings = await run_in_threadpool(monitor.warnings)
         answer = {
             "ready": not problems,
             "problems": problems,
+            "warnings": warnings,
             "white_list": monitor.perimeter.snapshot.freshness.value,
         }
         return JSONResponse(answer, 503 if problems else 200)

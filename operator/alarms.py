@@ -4,8 +4,8 @@ Pure.  The names are few and fixed: each is a value of the metric `mssante_alarm
 docs/whitelist.md that says what to do.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -36,6 +36,9 @@ class AlarmName(StrEnum):
     CRL_SOURCE = "crl-source"
     SPOOL = "spool"
     CLOCK_JUMPED = "clock-jumped"
+    LOG_LOST = "log-lost"
+    JOURNAL_LOST = "journal-lost"
+    METRICS_LOST = "metrics-lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Facts:
     spool: SpoolState = SpoolState.WELL
     jumps: Sequence[Jump] = ()  # of the clock, within the last day
     spool_trouble: str = ""
+    losses: Mapping[str, str] = field(default_factory=dict)  # log, journal, metrics, and why
 
 
 def alarms(facts: Facts) -> list[Alarm]:
@@ -81,6 +85,7 @@ def alarms(facts: Facts) -> list[Alarm]:
     if facts.jumps:
         detail = f"{'; '.join(map(str, facts.jumps[-_JUMPS:]))}: check it, and NTP"
         found.append(Alarm(AlarmName.CLOCK_JUMPED, detail))
+    found += [Alarm(AlarmName(f"{kind}-lost"), detail) for kind, detail in facts.losses.items()]
     return found
 
 

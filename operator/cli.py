@@ -19,6 +19,7 @@ from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileErr
 
 from . import logs
 from .errors import OperatorError
+from .log_writer import hold_standard_descriptors
 from .visible import safe
 
 _EXPECTED = (
@@ -81,6 +82,7 @@ def cli(context: click.Context, config: Path | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line (default: the process's own); an expected error is one line."""
+    hold_standard_descriptors()
     try:
         cli.main(arguments, prog_name="mssante", standalone_mode=False)
     except click.ClickException as error:

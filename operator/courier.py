@@ -26,6 +26,7 @@ from . import runtime
 from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
+from .losses import Publisher
 from .settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -132,6 +133,7 @@ async def run_courier(
             asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
             asyncio.create_task(watch_clock(clock, journal, lambda _: mender.jumped())),
             asyncio.create_task(mender.run()),
+            asyncio.create_task(Publisher(journal).run()),
         ]
         running = asyncio.create_task(courier.run(orders.stop))
         if not replaces:

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 import structlog
@@ -52,6 +53,21 @@ class _LibraryLine(logging.Formatter):
         return safe(super().format(record))
 
 
+def _harmless(level: int) -> type[structlog.typing.FilteringBoundLogger]:
+    """Loggers from a level on, none of whose calls raises: a line is never worth what it tells of.
+
+    In the daemon what cannot be written is counted by the writer (log_writer.py).
+    """
+    filtering: Any = structlog.make_filtering_bound_logger(level)
+
+    class Harmless(filtering):  # type: ignore[misc]  # structlog makes the class for the level
+        def _proxy_to_logger(self, *given: Any, **facts: Any) -> Any:
+            with suppress(Exception):  # whatever it is, of the disk or of the facts
+                return super()._proxy_to_logger(*given, **facts)
+
+    return Harmless
+
+
 def configure(level: str, style: Literal["json", "console"], *, process: str = "") -> None:
     """Set up logging, for good in a process that gives its name, to stand in each of its lines."""
 
@@ -76,7 +92,7 @@ def configure(level: str, style: Literal["json", "console"], *, process: str = "
     ]
     structlog.configure(
         processors=[*processors, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        wrapper_class=_harmless(logging.getLevelName(level.upper())),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line and its end in one write
         cache_logger_on_first_use=bool(process),  # a third of the time of each line
     )

@@ -27,6 +27,7 @@ from .crl_refresh import CrlRefresher
 from .forgetting import Forgetting
 from .launch import Launch
 from .lifeline import Orders
+from .losses import Publisher
 from .measuring import Measuring
 from .monitor import Monitor
 from .refresh import Refresher
@@ -75,6 +76,7 @@ async def run_maintenance(
         asyncio.create_task(tidying.run()),
         asyncio.create_task(forgetting.run()),
         asyncio.create_task(measuring.run()),
+        asyncio.create_task(Publisher(journal).run()),
         asyncio.create_task(
             _prune_traces(
                 runtime.storage_folder(settings) / journal_folder.NAME,

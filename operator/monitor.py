@@ -5,7 +5,7 @@ once; ages are seconds, dates are seconds since 1970.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -25,6 +25,7 @@ from whitelist.freshness import Freshness
 from . import runtime
 from .alarms import Alarm, AlarmName, Facts, alarms
 from .crl_refresh import CrlRefresher
+from .losses import Losses
 from .measuring import Measuring
 from .queue_gauges import queue_gauges
 from .refresh import Refresher
@@ -47,6 +48,7 @@ class Monitor:
     measuring: Measuring
     self_check: SelfCheck
     clock: ClockWatch
+    losses: Losses = field(default_factory=Losses)
     _logged: frozenset[Alarm] = frozenset()
 
     def collect(self) -> Iterable[Metric]:
@@ -83,6 +85,7 @@ class Monitor:
             spool=self.spool.state,
             jumps=self.clock.jumps,
             spool_trouble=self.spool.trouble,
+            losses=self.losses.standing(),
         )
         found = alarms(facts)
         for alarm in found:
@@ -114,6 +117,10 @@ class Monitor:
         elif self.spool.state is not SpoolState.WELL:
             found.append(f"disk: {self.spool.state}, {self.spool.free_bytes} octets free")
         return found + self.self_check.problems()
+
+    def warnings(self) -> list[str]:
+        """What a person should mend while the operator goes on with all of its work."""
+        return [f"{kind}: {text}" for kind, text in self.losses.standing().items()]
 
     def _own(self) -> Peer | None:
         """Our own certificate as a peer would see it, None if its file cannot be read."""

@@ -14,7 +14,7 @@ from typing import Final
 
 import uvloop
 
-from . import forking, lifeline, logs
+from . import forking, lifeline, log_writer, logs
 from .courier import run_courier
 from .forking import Part
 from .launch import Launch, unpack
@@ -58,6 +58,7 @@ def _play(part: Part) -> None:
     for number in _THE_SUPERVISORS:
         signal.signal(number, signal.SIG_DFL)
     retitle(LAUNCHER, part.role)
+    log_writer.take_over()
     try:
         settings, launch = unpack(lifeline.hear(part.line), part.sockets)
         logs.configure(

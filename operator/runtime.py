@@ -287,7 +287,10 @@ def limits(settings: Settings) -> Limits:
 def open_journal(settings: Settings, role: str) -> Journal:
     """The journal of this process's sessions and decisions.  Raises SettingsError."""
     return Journal(
-        storage_folder(settings) / journal_folder.NAME, clock, process=f"{role}:{os.getpid()}"
+        storage_folder(settings) / journal_folder.NAME,
+        clock,
+        process=f"{role}:{os.getpid()}",
+        floor=settings.storage.min_free_bytes,
     )
 
 

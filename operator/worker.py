@@ -18,6 +18,7 @@ from . import memory, runtime
 from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
+from .losses import Publisher
 from .run_folder import RunFolder
 from .settings import Settings
 
@@ -59,6 +60,7 @@ async def run_worker(
         asyncio.create_task(spool.watch()),
         asyncio.create_task(memory.keep_trimmed()),
         asyncio.create_task(watch_clock(ClockWatch(runtime.clock), journal)),
+        asyncio.create_task(Publisher(journal).run()),
     ]
     listeners = [Listener(context, seat) for _ in launch.sockets]
     for listener, number in zip(listeners, launch.sockets, strict=True):

@@ -29,6 +29,7 @@ from mailstore.steps import reached
 from relay import metrics
 from relay.acceptance import Store
 from relay.address import Address
+from relay.best_effort import best_effort
 from relay.congestion import Congestion
 from relay.delivery_events import DeliveryEvents
 from relay.destination import WindowPolicy
@@ -307,8 +308,7 @@ class Courier:
             if not await self._gate.enter(taken.domain, taken.traffic, at_once=probes):
                 self._unused.append(taken.id)
                 return
-            with metrics.ATTEMPT_SECONDS.labels(taken.traffic.value).time():
-                outcomes = await self._speak(taken, progress)
+            outcomes = await self._speak(taken, progress)
             error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
             reason = "refused" if error else ""
             self._congestion.succeeded(taken.domain)
@@ -341,8 +341,11 @@ class Courier:
         try:
             return await self._hand_over(taken, progress)
         finally:
-            self._congestion.took(taken.domain, time.monotonic() - began)
+            took = time.monotonic() - began
+            self._congestion.took(taken.domain, took)
             self._gate.leave(taken.domain)
+            with best_effort:
+                metrics.ATTEMPT_SECONDS.labels(taken.traffic.value).observe(took)
 
     def _congestion_failed(self, taken: Claim, error: str) -> None:
         # All who look at the destination see it, and it is about one message's recipients.

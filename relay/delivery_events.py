@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from relay.best_effort import best_effort
 from relay.delivery_metrics import count
 from relay.ending import Ending
 from relay.journal import Journal
@@ -28,7 +29,12 @@ class DeliveryEvents:
         """Tell of an ending, the delivery's state since then, and the report that was kept on it.
 
         The state is None where another process holds the delivery by now: nothing was recorded.
+        Never raises: what is recorded has ended, whoever hears of it.
         """
+        with best_effort:
+            self._tell(one, state, report)
+
+    def _tell(self, one: Ending, state: State | None, report: Report | None) -> None:
         error = one.masked_error
         if one.attempted:
             facts = {

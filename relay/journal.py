@@ -3,7 +3,8 @@
 Promises: `record` costs microseconds, never waits for the disk and never raises; memory is bounded.
 One thread adds what was recorded to the file of the hour, whole lines by one write to a file opened
 with O_APPEND, so that processes share a file and no line is torn by another.  A disk in trouble
-costs events, never mail: how many is logged, and recorded once writing works again.  Whatever is
+costs events, never mail: how many is counted, and recorded once writing works again.  It stops
+before the room is gone that mail needs.  Events of strangers give way to all others.  Whatever is
 recorded, no patient's identifier gets in (`relay.masking`): an INS is health data (DESIGN §3).
 
 A process that is killed loses what it recorded in the last half second.
@@ -12,7 +13,9 @@ A process that is killed loses what it recorded in the last half second.
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +31,8 @@ _log = structlog.get_logger(__name__)
 PAUSE: Final = 0.5  # seconds between two writes, unless much comes
 BATCH: Final = 256 * 1024  # octets recorded that are written at once
 MAX_PENDING: Final = 8 * 1024 * 1024  # octets that may wait for a slow disk; then events are lost
+MAX_STRANGERS: Final = 2 * 1024 * 1024  # of these, octets of events of strangers
+STALL_SECONDS: Final = 10.0  # for which one write may take, before readiness tells of it
 MAX_LINE: Final = 16 * 1024  # octets of an event; longer texts are cut
 CLOSE_SECONDS: Final = 5.0  # that `close` waits for a disk that does not answer
 CUT: Final = "…[cut]"  # the mark of a text that was longer
@@ -40,43 +45,111 @@ _IDENTIFIERS: Final = frozenset({"session", "message"})  # facts that are ids of
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
 
 
-class Journal:
-    """Writes events below `folder`; one for each process, `process` its name in every event."""
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """How many events were lost, by peers or ourselves and by strangers."""
 
-    def __init__(self, folder: Path, clock: Callable[[], datetime], *, process: str = "") -> None:
+    others: int = 0
+    strangers: int = 0
+
+    @property
+    def all(self) -> int:
+        """Both."""
+        return self.others + self.strangers
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An event as it is written, with its hour; `stranger` if it gives way to others."""
+
+    hour: str
+    text: str
+    stranger: bool
+
+
+class Journal:
+    """Writes events below `folder`; one for each process, `process` its name in every event.
+
+    Nothing is written where fewer than `floor` octets, and a quarter more, would stay free; of
+    strangers nothing where it would be less than half more.  `lost` and `strangers_lost` count the
+    events that were not written, by others and by strangers.
+    """
+
+    def __init__(
+        self, folder: Path, clock: Callable[[], datetime], *, process: str = "", floor: int = 0
+    ) -> None:
+        self.lost = self.strangers_lost = 0
         self._folder = folder
         self._clock = clock
         self._process = process
+        self._floor = floor
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._pending: list[tuple[str, str]] = []  # each with its hour
+        self._pending: list[Line] = []
         self._size = 0
-        self._dropped = 0
+        self._strangers_size = 0
+        self._told = Dropped()  # the lost events that an event tells of
         self._failing = False
+        self._began: float | None = None  # when the write under way did
         self._closed = False
         self._writer = threading.Thread(target=self._run, name="journal", daemon=True)
         self._writer.start()
+
+    @property
+    def failing(self) -> bool:
+        """Whether events are lost now, or wait for the disk for too long."""
+        began = self._began
+        return self._failing or (began is not None and time.monotonic() - began > STALL_SECONDS)
 
     def record(self, event: str, /, **facts: object) -> None:
         """Note an event of now: texts, numbers, lists of texts; empty ones are left out.
 
         Sessions and messages are found by the facts `session` and `message`, each an id.
         """
+        self._take(event, facts, stranger=False)
+
+    def record_stranger(self, event: str, /, **facts: object) -> None:
+        """The same for an event by somebody unknown, which is dropped before any other."""
+        self._take(event, facts, stranger=True)
+
+    def _take(self, event: str, facts: Mapping[str, object], *, stranger: bool) -> None:
         try:
             at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
-            line = _compose(at, event, self._process, facts)
+            text = _compose(at, event, self._process, facts)
         except Exception:  # whatever it was given: mail goes on
-            at = line = ""
+            at = text = ""
         with self._lock:
             if self._closed:
                 return
-            if not line or self._size + len(line) > MAX_PENDING:
-                self._dropped += 1
+            if not text or not self._make_room(len(text), stranger=stranger):
+                self._lose(stranger=stranger)
                 return
-            self._pending.append((at[:13], line))
-            self._size += len(line)
+            self._pending.append(Line(at[:13], text, stranger))
+            self._size += len(text)
+            if stranger:
+                self._strangers_size += len(text)
             if len(self._pending) == 1 or self._size >= BATCH:
                 self._changed.notify()
+
+    def _make_room(self, octets: int, *, stranger: bool) -> bool:
+        """Whether so much more may wait; strangers' events go where that makes the room."""
+        if stranger and self._strangers_size + octets > MAX_STRANGERS:
+            return False
+        if self._size + octets <= MAX_PENDING:
+            return True
+        if stranger or not self._strangers_size:
+            return False
+        kept = [line for line in self._pending if not line.stranger]
+        self.strangers_lost += len(self._pending) - len(kept)
+        self._pending, self._size = kept, self._size - self._strangers_size
+        self._strangers_size = 0
+        return self._size + octets <= MAX_PENDING
+
+    def _lose(self, *, stranger: bool) -> None:
+        if stranger:
+            self.strangers_lost += 1
+        else:
+            self.lost += 1
 
     def close(self) -> None:
         """Write out what is pending; what is recorded later is ignored."""
@@ -91,33 +164,66 @@ class Journal:
             with self._lock:
                 self._changed.wait_for(lambda: self._pending or self._closed)
                 self._changed.wait_for(lambda: self._size >= BATCH or self._closed, PAUSE)
-                batch, self._pending, self._size = self._pending, [], 0
-                lost, self._dropped = self._dropped, 0
+                batch, self._pending, self._size, self._strangers_size = self._pending, [], 0, 0
                 closed = self._closed
+            self._began = time.monotonic()
             try:
-                lost = self._write_out(batch, lost)
+                self._write_out(batch)
             except Exception:
                 # Whatever it was, the next batch must be tried.
                 _log.exception("journal.error")
-                lost += len(batch)
-            with self._lock:
-                self._dropped += lost
+                self._count(batch)
+            self._began = None
 
-    def _write_out(self, batch: list[tuple[str, str]], lost: int) -> int:
-        """Write a batch, after the fact that `lost` events were dropped; returns how many are."""
-        if lost:
+    def _count(self, batch: Sequence[Line]) -> None:
+        strangers = sum(line.stranger for line in batch)
+        with self._lock:
+            self.strangers_lost += strangers
+            self.lost += len(batch) - strangers
+
+    def _write_out(self, batch: Sequence[Line]) -> None:
+        """Write a batch, after an event that tells of those that were lost before."""
+        spared = self._spared(batch)
+        if spared is None:
+            return
+        lost = Dropped(self.lost, self.strangers_lost)
+        if lost != self._told:
             at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
-            gap = _compose(at, "journal.dropped", self._process, {"events": lost})
-            if self._append(at, gap.encode("ascii")) == 0:
-                lost = 0
-        for hour, lines in groupby(batch, key=lambda one: one[0]):
-            lost += self._append(hour, "".join(line for _, line in lines).encode("ascii"))
-        return lost
+            facts = {
+                "events": lost.all - self._told.all,
+                "strangers": lost.strangers - self._told.strangers or None,
+            }
+            gap = Line(at, _compose(at, "journal.dropped", self._process, facts), stranger=True)
+            if not self._append(at, [gap]):
+                self._told = lost
+        for hour, lines in groupby(spared, key=lambda line: line.hour):
+            self._count(self._append(hour, list(lines)))
 
-    def _append(self, hour: str, octets: bytes) -> int:
-        """Add whole lines to the file of an hour; returns how many were lost."""
+    def _spared(self, batch: Sequence[Line]) -> Sequence[Line] | None:
+        """The lines for which there is room beside what mail needs, None where nothing may be.
+
+        All others are counted.
+        """
+        if not self._floor:
+            return batch
+        try:
+            disk = os.statvfs(self._folder.parent)
+        except OSError:  # the write will tell
+            return batch
+        free = disk.f_bavail * disk.f_frsize - sum(len(line.text) for line in batch)
+        if free < self._floor + self._floor // 4:
+            self._count(batch)
+            self._fail(f"the disk is nearly full, {free} octets free; the rest is for mail")
+            return None
+        if free >= self._floor + self._floor // 2:
+            return batch
+        self._count([line for line in batch if line.stranger])
+        return [line for line in batch if not line.stranger]
+
+    def _append(self, hour: str, lines: Sequence[Line]) -> Sequence[Line]:
+        """Add whole lines to the file of an hour; returns those that were lost."""
         # Ends the line that a process killed in the middle of a write may have left.
-        rest = b"\n" + octets
+        rest = b"\n" + "".join(line.text for line in lines).encode("ascii")
         try:
             descriptor = _open(hour_file(self._folder, hour))
             try:
@@ -126,14 +232,17 @@ class Journal:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            if not self._failing:
-                _log.error("journal.unwritable", why=str(error))
-            self._failing = True
-            return max(rest.count(b"\n") - 1, 0)
+            self._fail(str(error))
+            return lines[len(lines) - max(rest.count(b"\n") - 1, 0) :]
         if self._failing:
             _log.warning("journal.writable")
         self._failing = False
-        return 0
+        return ()
+
+    def _fail(self, why: str) -> None:
+        if not self._failing:
+            _log.error("journal.unwritable", why=why)
+        self._failing = True
 
 
 def _open(path: Path) -> int:

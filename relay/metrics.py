@@ -8,6 +8,10 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from relay import metric_files
+
+metric_files.install()
+
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 SESSIONS: Final = Counter("mssante_sessions", "SMTP connections accepted from peers")

@@ -6,7 +6,6 @@ to under a lock, so that all processes agree, and it outlives them
 """
 
 import fcntl
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +85,7 @@ class OperatorLabels:
 
     def _add(self, cn: str) -> None:
         with self.path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another delivery asks again
             file.seek(0)
             octets = file.read()
             self._learn(octets)
@@ -95,6 +94,5 @@ class OperatorLabels:
             # A line that a power cut has torn stays one line: it costs a place, no more.
             line = (b"\n" if octets and not octets.endswith(b"\n") else b"") + f"{cn}\n".encode()
             file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+            file.flush()  # not synced: deliveries are not to wait for a label
             self._learn(octets + line)

@@ -21,6 +21,7 @@ from relay.admission import (
     admit_recipient,
     foreign_authors,
 )
+from relay.best_effort import best_effort
 from relay.directory import Found
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.headers import HeaderFacts
@@ -249,6 +250,14 @@ class Session(Opening):
         finally:
             self._abandon()
         self._tally.accepted()
+        with best_effort:
+            self._tell_accepted(submission)
+        reached("answer.due")
+        await self.push(f"250 2.0.0 Accepted as {submission.id}")
+        self._outbound.flush()  # whatever else is pipelined, this reply must not wait
+        reached("answer.written")
+
+    def _tell_accepted(self, submission: Submission) -> None:
         metrics.ACCEPTED.inc()
         size, count = submission.draft.size, len(submission.local)
         self._record(
@@ -260,10 +269,6 @@ class Session(Opening):
             receipt=submission.report.id if submission.report else "",
         )
         self._log.info("accepted", message=submission.id, size=size, recipients=count)
-        reached("answer.due")
-        await self.push(f"250 2.0.0 Accepted as {submission.id}")
-        self._outbound.flush()  # whatever else is pipelined, this reply must not wait
-        reached("answer.written")
 
     async def _judge(self, transaction: Transaction, body: Body) -> Submission:
         attempt = self._attempt(

@@ -21,6 +21,7 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from relay.acceptance import Store, insert_rows, record_held
 from relay.address import Address
+from relay.best_effort import best_effort
 from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
 from relay.ending import Ending
 from relay.errors import SyntaxRefused
@@ -85,7 +86,8 @@ class Teller:
         the database cannot tell them (`relay.wakeup`), when they do.
         """
         _, held = insert_rows(self.store, connection, reports, now)
-        record_held(held, self.record)
+        with best_effort:
+            record_held(held, self.record)
 
     def _written(self, news: Sequence[News], now: datetime) -> dict[int, Report | None]:
         if not news:

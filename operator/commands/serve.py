@@ -8,7 +8,7 @@ import click
 
 from whitelist.errors import InvalidName
 
-from .. import logs
+from .. import log_writer, logs
 from ..launch import parse_names
 from ..settings import load
 from ..supervisor import Supervisor
@@ -30,9 +30,11 @@ def serve(given: Path | None, peers: tuple[str, ...]) -> None:
         names = parse_names(peers)
     except InvalidName as error:
         raise click.BadParameter(str(error), param_hint="--debug-peer") from None
+    log_writer.take_over()
     logs.configure(settings.log.level, settings.log.format)
+    out = log_writer.LogWriter(log_writer.STANDARD_OUTPUT)
 
     def announce(addresses: Sequence[str]) -> None:
-        click.echo(f"mssante listens on {', '.join(addresses)}, admin on {settings.admin.listen}")
+        out.write(f"mssante listens on {', '.join(addresses)}, admin on {settings.admin.listen}\n")
 
     asyncio.run(Supervisor(settings, announce, names).run())

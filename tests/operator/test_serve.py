@@ -50,6 +50,7 @@ def test_a_message_in_and_the_metrics_of_all_workers(operator_a: Daemon) -> None
         assert json.loads(get(daemon, "/readyz")[1]) == {
             "ready": True,
             "problems": [],
+            "warnings": [],
             "white_list": "fresh",
         }
         assert daemon.stop() == 0
