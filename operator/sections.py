@@ -203,6 +203,11 @@ class Inbound(Section):
     max_received: Count = Field(
         100, description="Received fields beyond which a message loops (RFC 5321 §6.3)."
     )
+    stranger_seconds: Seconds = Field(
+        60.0,
+        description="Time for a connection in all, until it has shown a certificate of the white "
+        "list; where all places are taken, the oldest of these is given up for a new one.",
+    )
     greeting_seconds: Seconds = Field(60.0, description="Time until STARTTLS, in all.")
     handshake_seconds: Seconds = Field(30.0, description="Time for a TLS handshake.")
     idle_seconds: Seconds = Field(

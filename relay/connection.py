@@ -197,12 +197,12 @@ class Connection(SMTP):
     def _timeout_cb(self) -> None:
         self.hang_up(_IDLE)
 
-    def hang_up(self, reply: Reply) -> None:
+    def hang_up(self, reply: Reply, *, at_once: bool = False) -> None:
         """Say why and close the connection, unless it is closing already."""
         if self._outbound.transport.is_closing():
             return
         self._cut(reply, "")
-        if self._secured and not self._peer.tls_version:
+        if at_once or (self._secured and not self._peer.tls_version):
             # In the middle of a handshake nothing can be said.
             self._outbound.transport.abort()
             return

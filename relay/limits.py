@@ -21,6 +21,7 @@ class Limits:
     max_recipients: int = 1000
     max_errors: int = 20
     max_commands: int = 5000
+    stranger_seconds: float = 60
     greeting_seconds: float = 60
     handshake_seconds: float = 30
     idle_seconds: float = 300

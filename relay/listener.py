@@ -68,7 +68,7 @@ class _Door(asyncio.Protocol):
         stream = cast("asyncio.Transport", transport)
         address = str((transport.get_extra_info("peername") or ("unknown",))[0])
         own = self._context.own_port.is_from_us(stream)
-        over = "" if own else self._context.occupancy.over(address)
+        over = "" if own else self._context.occupancy.make_room(address)
         if not over:
             session = Session(self._ours if own else self._context)
             stream.set_protocol(session)

@@ -1,20 +1,34 @@
 """Who holds connections of this process: in all, by address, and by certificate name.
 
-A peer over its share is turned away with `421`; sessions that were let in are never touched.
+A peer over its share is turned away with `421`.  Sessions that were let in are never touched, with
+one exception: where all places are taken, a stranger gives up its own for whoever comes, so that
+connections without a listed certificate never keep out listed peers.  The first to go has shown in
+TLS that it is none, and came before the others; then who has been there for a while without TLS.
 Addresses of IPv6 count by /64, the least that one host is given.
 """
 
 import ipaddress
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from itertools import chain
+from typing import Final, Protocol, TypeVar
 
 from relay.errors import Reply
 from relay.limits import Limits
 from whitelist.names import DistinguishedName
 
 _Key = TypeVar("_Key")
+
+# For which a newcomer keeps its place: who comes in a crowd must get as far as its certificate.
+ARRIVAL_SECONDS: Final = 1.0
+_MOST_LEAVING: Final = 100  # strangers that may take their time to hear why
+
+_GIVEN_UP: Final = Reply(
+    421, "4.3.2", "Too many connections, yours has shown no listed certificate"
+)
 
 
 class OpenSession(Protocol):
@@ -24,8 +38,8 @@ class OpenSession(Protocol):
     def idle(self) -> bool:
         """Whether it can be ended without loss."""
 
-    def hang_up(self, reply: Reply) -> None:
-        """Say why and close the connection."""
+    def hang_up(self, reply: Reply, *, at_once: bool = False) -> None:
+        """Say why and close the connection; `at_once` without waiting until that is heard."""
 
 
 @lru_cache(maxsize=4096)  # asked three times for each connection
@@ -42,29 +56,91 @@ def network(address: str) -> str:
     return str(found)
 
 
-class Occupancy:
-    """The open sessions and their counts; `changed` is told each new number of sessions."""
+@dataclass(slots=True)
+class _Strangers:
+    """Sessions without a listed certificate, with their networks, in the order that they came.
 
-    def __init__(self, limits: Limits, changed: Callable[[int], None] = lambda _: None) -> None:
+    `coming` have not said yet who they are, each with the time at which it came.
+    """
+
+    shown: dict[OpenSession, str] = field(default_factory=dict)
+    coming: dict[OpenSession, tuple[str, float]] = field(default_factory=dict)
+
+    def forget(self, session: OpenSession) -> None:
+        self.shown.pop(session, None)
+        self.coming.pop(session, None)
+
+    def take_first(self, where: str | None, came_by: float) -> tuple[OpenSession, str] | None:
+        """Take out the one to give up, among those of a network if it is given."""
+        shown = ((session, found) for session, found in self.shown.items())
+        coming = ((session, found) for session, (found, at) in self.coming.items() if at <= came_by)
+        for session, found in chain(shown, coming):
+            if where is None or where == found:
+                self.forget(session)
+                return session, found
+        return None
+
+
+class Occupancy:
+    """The open sessions and their counts; `changed` is told each new number of sessions.
+
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        changed: Callable[[int], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._limits = limits
         self._changed = changed
+        self._clock = clock
         self.sessions: set[OpenSession] = set()
         self._addresses: Counter[str] = Counter()
         self._peers: Counter[DistinguishedName] = Counter()
+        self._strangers = _Strangers()
+        self._leaving: set[OpenSession] = set()  # given up, and closing
 
-    def over(self, address: str) -> str:
-        """Why a connection from an address cannot be taken: `all`, `address`, or empty."""
-        if len(self.sessions) >= self._limits.max_connections:
-            return "all"
-        if self._addresses[network(address)] >= self._limits.max_connections_per_address:
+    def make_room(self, address: str) -> str:
+        """Make room for a connection from an address, at a stranger's cost where all is taken.
+
+        Returns why there is none: `all`, `address`, or empty.
+        """
+        limits, where = self._limits, network(address)
+        full = self._addresses[where] >= limits.max_connections_per_address
+        if full and not self._give_up(where):
             return "address"
-        return ""
+        full = len(self.sessions) - len(self._leaving) >= limits.max_connections
+        return "all" if full and not self._give_up(None) else ""
+
+    def _give_up(self, where: str | None) -> bool:
+        found = self._strangers.take_first(where, self._clock() - ARRIVAL_SECONDS)
+        if found is None:
+            return False
+        stranger, counted = found
+        _less(self._addresses, counted)
+        self._leaving.add(stranger)
+        stranger.hang_up(_GIVEN_UP, at_once=len(self._leaving) > _MOST_LEAVING)
+        return True
 
     def enter(self, session: OpenSession, address: str) -> None:
-        """A session has begun."""
+        """A session has begun, a stranger's until `know`."""
         self.sessions.add(session)
         self._changed(len(self.sessions))
-        self._addresses[network(address)] += 1
+        where = network(address)
+        self._addresses[where] += 1
+        self._strangers.coming[session] = where, self._clock()
+
+    def know(self, session: OpenSession) -> None:
+        """A session has shown a certificate with which mail is taken."""
+        self._strangers.forget(session)
+
+    def doubt(self, session: OpenSession, address: str) -> None:
+        """A session has shown none, or one with which mail is not taken any more."""
+        self._strangers.forget(session)
+        if session not in self._leaving:
+            self._strangers.shown[session] = network(address)
 
     def identify(self, name: DistinguishedName) -> bool:
         """A session has shown its name, to be given back by `leave`; False if it has too many."""
@@ -74,8 +150,12 @@ class Occupancy:
     def leave(self, session: OpenSession, address: str, name: DistinguishedName | None) -> None:
         """A session is over."""
         self.sessions.discard(session)
+        self._strangers.forget(session)
         self._changed(len(self.sessions))
-        _less(self._addresses, network(address))
+        if session in self._leaving:
+            self._leaving.discard(session)
+        else:
+            _less(self._addresses, network(address))
         if name is not None:
             _less(self._peers, name)
 

@@ -4,16 +4,23 @@ What is offered in EHLO is honoured: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BI
 SMTPUTF8 (RFC 6531), DSN (RFC 3461), CHUNKING (RFC 3030), LIMITS (RFC 9422).
 """
 
+import asyncio
 import ssl
+from contextlib import suppress
 from typing import Final, cast
 
 from relay import metrics
-from relay.admission import Peer
+from relay.address import Address
+from relay.admission import Attempt, Peer, Refused, Stage, admit
 from relay.connection import Connection
 from relay.errors import Reply, SyntaxRefused
+from relay.headers import HeaderFacts
 from relay.limits import LINGER_SECONDS
+from relay.perimeter import Snapshot
 from relay.secured import Secured
+from relay.standing import Standing, judge
 
+_STRANGER: Final = Reply(421, "4.7.0", "Too long without a certificate of the white list")
 _TOO_MANY_OF_PEER: Final = Reply(421, "4.7.0", "Too many connections with your certificate")
 
 
@@ -21,6 +28,43 @@ class Opening(Connection):
     """A connection that greets and turns to TLS; whatever is under way then is abandoned."""
 
     _helo = ""
+    _standing: Standing = Standing(Peer())
+    _stranger_clock: asyncio.TimerHandle | None = None  # None for a peer that is known
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the session, a stranger's for so long."""
+        super().connection_made(transport)
+        self._start_stranger_clock()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        self._stop_stranger_clock()
+        super().connection_lost(error)
+
+    def _start_stranger_clock(self) -> None:
+        seconds = self._context.limits.stranger_seconds
+        self._stranger_clock = self.loop.call_later(seconds, self.hang_up, _STRANGER)
+
+    def _stop_stranger_clock(self) -> None:
+        if self._stranger_clock is not None:
+            self._stranger_clock.cancel()
+            self._stranger_clock = None
+
+    def _admit_peer(self, attempt: Attempt) -> None:
+        """Return if mail is taken with the peer's certificate.  Raises Refused.
+
+        Whoever does not pass is a stranger, be it that it was known until now.
+        """
+        try:
+            admit(attempt, Stage.PEER)
+        except Refused:
+            if self._stranger_clock is None:
+                self._start_stranger_clock()
+            self._context.occupancy.doubt(self, self._address)
+            raise
+        if self._stranger_clock is not None:
+            self._stop_stranger_clock()
+            self._context.occupancy.know(self)
 
     async def smtp_EHLO(self, hostname: str | None) -> None:
         """Greet and say what is offered (RFC 5321 §4.1.1.1), in one write."""
@@ -106,11 +150,15 @@ class Opening(Connection):
         cipher = (secured.cipher() or ("",))[0]
         version = secured.version() or ""
         self._peer = Peer(version, cipher)  # TLS is on, whoever it may be
-        found = await self._context.perimeter.identify_peer(der, version, cipher)
+        context = self._context
+        self._standing = await judge(context.perimeter, der, version, cipher, context.clock())
+        found = self._standing.peer
         shown = found.certificate
         if shown is not None and not self._context.occupancy.identify(shown.subject):
             self._ending = _TOO_MANY_OF_PEER
         self._peer = found
+        with suppress(Refused):  # it is told so at MAIL
+            self._admit_peer(self._attempt())
         name = str(shown.subject) if shown else ""
         self._log = self._log.bind(peer=name or "no certificate")
         if self._transcript is not None:
@@ -126,6 +174,44 @@ class Opening(Connection):
             peer=name,
             serial=f"{shown.serial:x}" if shown else "",
             chain=found.chain.status.value if found.chain else "no certificate",
+        )
+
+    async def _judge_again(self) -> None:
+        """Judge the peer's certificate anew, if anything has come that may change the verdict."""
+        context, before, now = self._context, self._standing, self._context.clock()
+        if before.holds(context.perimeter, now):
+            return
+        version, cipher = before.peer.tls_version, before.peer.cipher
+        self._standing = await judge(context.perimeter, before.der, version, cipher, now)
+        if self._standing.peer == before.peer:
+            return  # the same as before, with which the peer has passed
+        self._peer = self._standing.peer
+        chain = self._peer.chain
+        if chain is not None and before.peer.chain is not None:
+            status, was = chain.status.value, before.peer.chain.status.value
+            if status != was:
+                self._record("certificate.judged", chain=status, before=was, detail=chain.detail)
+                self._log.info("certificate.judged", chain=status, before=was)
+
+    def _attempt(
+        self,
+        snapshot: Snapshot | None = None,
+        *,
+        sender_stated: bool = False,
+        sender: Address | None = None,
+        size: int | None = None,
+        header: HeaderFacts | None = None,
+    ) -> Attempt:
+        snapshot = snapshot or self._context.perimeter.snapshot
+        return Attempt(
+            self._peer,
+            self._context.policy,
+            snapshot.white_list,
+            snapshot.problem,
+            sender_stated,
+            sender,
+            size,
+            header=header,
         )
 
     async def smtp_NOOP(self, _arg: str | None) -> None:

@@ -172,3 +172,7 @@ class Perimeter:
         if self._ocsp is None or certificate is None or peer.certificate is None or not peer.chain:
             return peer
         return replace(peer, chain=await self._ocsp.weigh(certificate, peer.chain, self.trust))
+
+    def ocsp_holds_until(self, certificate: bytes, at: datetime) -> datetime | None:
+        """Until when the word of OCSP that held at `at` or came since holds; None without any."""
+        return None if self._ocsp is None else self._ocsp.holds_until(certificate, at)

@@ -101,6 +101,11 @@ class OcspAsker:
             return ChainVerdict(ChainStatus.REVOKED, known.detail, verdict.crl_until)
         return replace(verdict, detail=f"{verdict.detail}; {known.detail}")
 
+    def holds_until(self, der: bytes, at: datetime) -> datetime | None:
+        """Until when the last word on a certificate is held; None if that was over by `at`."""
+        known = self._answers.get(sha256(der).hexdigest(), at)
+        return None if known is None else known.until
+
     def _issuer(
         self, certificate: x509.Certificate, trust: TrustStore
     ) -> tuple[x509.Certificate | None, ChainVerdict]:

@@ -13,7 +13,6 @@ from mailstore.steps import reached
 from relay import metrics
 from relay.address import Address, parse_path
 from relay.admission import (
-    Attempt,
     HeaderFromPolicy,
     Peer,
     Stage,
@@ -24,7 +23,6 @@ from relay.admission import (
 from relay.best_effort import best_effort
 from relay.directory import Found
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
-from relay.headers import HeaderFacts
 from relay.limits import Pace
 from relay.opening import Opening
 from relay.parameters import Chunk, MailParameters, parse_bdat, parse_mail_parameters
@@ -48,7 +46,6 @@ _PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command 
 _RECIPIENT_ACCEPTED: Final = b"250 2.1.5 Recipient accepted"
 _RECIPIENT_ACCEPTED_LINE: Final = _RECIPIENT_ACCEPTED + b"\r\n"
 _FORESEEN: Final = 200  # commands ahead that are looked through for recipients
-_BEFORE_RECIPIENTS: Final = Stage.PEER | Stage.SENDER
 
 _TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connection, open another")
 
@@ -88,6 +85,7 @@ class Session(Opening):
         sender, parameters = _parse_mail(arg or "")
         if sender is not None and sender.needs_smtputf8 and not parameters.smtputf8:
             raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
+        await self._judge_again()
         self._at_mail = self._context.perimeter.snapshot
         self._foreseen_to = 0
         self._admit_sender(self._at_mail, sender, parameters.size)
@@ -104,7 +102,8 @@ class Session(Opening):
         if white_list is at_mail.white_list and peer is self._peer and domain == before:
             admit(attempt, Stage.MESSAGE)  # of which only the size is known
             return
-        admit(attempt, _BEFORE_RECIPIENTS)
+        self._admit_peer(attempt)
+        admit(attempt, Stage.SENDER)
         self._admitted = (at_mail.white_list, self._peer, domain)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
@@ -325,24 +324,3 @@ class Session(Opening):
         if self._transaction is None:
             raise SyntaxRefused("Send MAIL first", code=503, enhanced="5.5.1")
         return self._transaction
-
-    def _attempt(
-        self,
-        snapshot: Snapshot | None = None,
-        *,
-        sender_stated: bool = False,
-        sender: Address | None = None,
-        size: int | None = None,
-        header: HeaderFacts | None = None,
-    ) -> Attempt:
-        snapshot = snapshot or self._context.perimeter.snapshot
-        return Attempt(
-            self._peer,
-            self._context.policy,
-            snapshot.white_list,
-            snapshot.problem,
-            sender_stated,
-            sender,
-            size,
-            header=header,
-        )

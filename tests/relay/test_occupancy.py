@@ -1,12 +1,14 @@
 """Who holds connections, by address and by name."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import Reply
 from relay.limits import Limits
-from relay.occupancy import Occupancy, network
+from relay.occupancy import ARRIVAL_SECONDS, Occupancy, network
 from whitelist.names import DistinguishedName
 
 B = DistinguishedName.parse("CN=smtp.b.mssante.fr,O=B,C=FR")
@@ -18,17 +20,35 @@ class Held:
 
     idle = True
 
-    def hang_up(self, reply: Reply) -> None:
-        raise AssertionError(reply)
+    def __init__(self) -> None:
+        self.said: Reply | None = None
+        self.at_once = False
+
+    def hang_up(self, reply: Reply, *, at_once: bool = False) -> None:
+        assert self.said is None
+        self.said, self.at_once = reply, at_once
 
 
-def occupancy(everyone: int = 10, address: int = 10, peer: int = 10) -> Occupancy:
+class Clock:
+    """A monotonic clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def occupancy(
+    everyone: int = 10, address: int = 10, peer: int = 10, clock: Callable[[], float] = lambda: 0.0
+) -> Occupancy:
     return Occupancy(
         Limits(
             max_connections=everyone,
             max_connections_per_address=address,
             max_connections_per_peer=peer,
-        )
+        ),
+        clock=clock,
     )
 
 
@@ -52,13 +72,13 @@ def test_the_limit_for_all_and_for_an_address() -> None:
     seats = occupancy(everyone=3, address=2)
     held = [Held(), Held(), Held()]
     for session, address in zip(held, ("192.0.2.1", "192.0.2.1", "192.0.2.2"), strict=True):
-        assert seats.over(address) == ""
+        assert seats.make_room(address) == ""
         seats.enter(session, address)
         if session is held[1]:
-            assert seats.over("192.0.2.1") == "address"
-    assert seats.over("192.0.2.3") == "all"
+            assert seats.make_room("192.0.2.1") == "address"
+    assert seats.make_room("192.0.2.3") == "all"
     seats.leave(held[0], "192.0.2.1", None)
-    assert seats.over("192.0.2.3") == seats.over("192.0.2.1") == ""
+    assert seats.make_room("192.0.2.3") == seats.make_room("192.0.2.1") == ""
 
 
 def test_the_limit_for_a_name_counts_whoever_has_shown_it() -> None:
@@ -91,3 +111,72 @@ def test_nothing_is_left_of_those_who_left(
     assert seats.sessions == set()
     assert not seats._addresses
     assert not seats._peers
+
+
+# Strangers.
+
+
+def test_strangers_give_way_in_order_and_listed_peers_never() -> None:
+    clock = Clock()
+    seats = occupancy(everyone=4, clock=clock)
+    listed, coming, first, second = (Held() for _ in range(4))
+    for session in (listed, coming, first, second):
+        seats.enter(session, "192.0.2.1")
+    seats.know(listed)
+    for session in (first, second):
+        seats.doubt(session, "192.0.2.1")
+    clock.now += ARRIVAL_SECONDS / 2
+    newcomers = []
+    for gone in (first, second):
+        assert seats.make_room("192.0.2.2") == ""
+        assert str(gone.said).startswith("421 4.3.2 Too many connections")
+        newcomers.append(Held())
+        seats.enter(newcomers[-1], "192.0.2.2")
+    # All others came a moment ago and may be anybody.
+    assert seats.make_room("192.0.2.2") == "all"
+    assert coming.said is None
+    clock.now += ARRIVAL_SECONDS / 2
+    assert seats.make_room("192.0.2.2") == ""
+    assert coming.said is not None
+    assert [one.said for one in (listed, *newcomers)] == [None] * 3
+
+
+def test_at_the_share_of_an_address_its_own_strangers_give_way() -> None:
+    seats = occupancy(everyone=10, address=2)
+    other, listed, stranger = Held(), Held(), Held()
+    for session, address in ((other, "192.0.2.9"), (listed, "192.0.2.1"), (stranger, "192.0.2.1")):
+        seats.enter(session, address)
+        seats.doubt(session, address)
+    seats.know(listed)
+    assert seats.make_room("192.0.2.1") == ""
+    assert stranger.said is not None
+    assert other.said is None
+    seats.enter(Held(), "192.0.2.1")
+    assert seats.make_room("192.0.2.1") == "address"
+
+
+def test_a_peer_no_longer_listed_becomes_a_stranger() -> None:
+    seats = occupancy(everyone=1)
+    session = Held()
+    seats.enter(session, "192.0.2.1")
+    seats.know(session)
+    assert seats.make_room("192.0.2.2") == "all"
+    seats.doubt(session, "192.0.2.1")
+    assert seats.make_room("192.0.2.2") == ""
+
+
+def test_many_that_are_given_up_are_not_waited_for() -> None:
+    seats = occupancy(everyone=1)
+    ends = []
+    for _ in range(150):
+        assert seats.make_room("192.0.2.1") == ""
+        session = Held()
+        seats.enter(session, "192.0.2.1")
+        seats.doubt(session, "192.0.2.1")
+        ends.append(session)
+    assert not ends[50].at_once
+    assert ends[120].at_once
+    for session in ends:
+        seats.leave(session, "192.0.2.1", None)
+    assert not seats._addresses
+    assert not seats._leaving

@@ -1,0 +1,170 @@
+"""A peer's certificate in the middle of its session: revoked, run out, no longer answered for."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from mssante_operator import runtime
+from mssante_operator.bootstrap import write_identity
+from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
+from relay.limits import Limits
+from relay.listener import Listener, bind
+from relay.occupancy import Occupancy
+from relay.perimeter import Perimeter
+from relay.revocation_check import OcspAsker
+from relay.standing import Standing, judge
+from tests.support.hierarchy import spare_key
+from tests.support.ocsp_responder import ocsp_answer, responding
+from tests.support.operators import Inbound, inbound, trust_space
+from tests.support.perimeters import perimeter
+from tests.support.talking import Caller, call
+from whitelist.crl_store import CrlStore
+from whitelist.trust import ChainStatus
+
+HOUR = timedelta(hours=1)
+MAIL = "MAIL FROM:<dr@b.mssante.fr>"
+
+
+class Clock:
+    """The time, moved on at will."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return runtime.clock() + self.ahead
+
+
+def revoke(folder: Path, found: Perimeter, *names: str) -> None:
+    """A newer list of the intermediate comes, with the certificates of operators on it."""
+    space = trust_space()
+    revoked = [space.operators[name] for name in ("revoked", *names)]
+    octets = space.space.crl(space.space.hierarchy.intermediate, revoked)
+    CrlStore(folder / "crl", space.trust.authorities).offer(octets, runtime.clock())
+    found.load()
+
+
+def status(standing: Standing) -> ChainStatus | None:
+    return standing.peer.chain.status if standing.peer.chain else None
+
+
+@asynccontextmanager
+async def visited(server: Inbound, follower: Perimeter, clock: Clock) -> AsyncIterator[Caller]:
+    """Operator B under TLS at a listener with its own perimeter and clock."""
+    context = replace(
+        server.context, perimeter=follower, clock=clock, occupancy=Occupancy(Limits())
+    )
+    listener, bound = Listener(context), bind("127.0.0.1", 0)
+    listener.start(bound)
+    caller = await call(replace(server, port=bound.getsockname()[1]))
+    try:
+        yield caller
+    finally:
+        caller.close()
+        await listener.stop(grace=0)
+
+
+async def test_a_certificate_revoked_in_the_middle_of_a_session(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(stranger_seconds=0.5)) as server:
+        caller, other = await call(server), await call(server, "c")
+        assert (await caller.send()).startswith("250 2.0.0 ")
+        await caller.begin()  # what has begun may end
+        revoke(tmp_path, server.perimeter, "b")
+        assert (await caller.say("DATA")).startswith("354 ")
+        caller.writer.write(b"From: <dr@b.mssante.fr>\r\n\r\n.\r\n")
+        assert (await caller.hear()).startswith("250 2.0.0 ")
+        said = await caller.say(MAIL)
+        assert said.startswith("554 5.7.1 Client certificate refused: revoked (rule chain; ")
+        # It is a stranger from now on: what it says buys no time.
+        for _ in range(3):
+            assert (await caller.say("NOOP")).startswith("250 ")
+        assert (await caller.hear()).startswith("421 4.7.0 Too long without a certificate of the ")
+        assert (await other.send(sender="<dr@c.mssante.fr>")).startswith("250 2.0.0 ")
+        caller.close()
+        other.close()
+
+
+async def test_a_certificate_that_runs_out_in_the_middle_of_a_session(tmp_path: Path) -> None:
+    space, clock, now = trust_space(), Clock(), runtime.clock()
+    short = space.space.hierarchy.issue_server(
+        space.operators["b"].certificate.subject,
+        ["smtp.b.mssante.fr"],
+        Lifetime(now - HOUR, now + HOUR),
+        key=spare_key(),
+    )
+    follower = perimeter(tmp_path / "own", space.white_list, space.trust, clock, crls=space.crls)
+    async with inbound(tmp_path) as server:
+        write_identity(short, space.space.hierarchy, tmp_path, "b")
+        async with visited(server, follower, clock) as caller:
+            assert (await caller.send()).startswith("250 2.0.0 ")
+            clock.ahead = 2 * HOUR
+            said = await caller.say(MAIL)
+            assert said.startswith("554 5.7.1 Client certificate refused: expired ")
+
+
+async def test_an_answer_of_ocsp_that_is_over_is_asked_for_again(tmp_path: Path) -> None:
+    space, clock, now = trust_space(), Clock(), runtime.clock()
+    made, folder = space.space.hierarchy, tmp_path / "lacking"
+    with responding() as responder:
+        shown = made.issue_server(
+            space.operators["b"].certificate.subject,
+            ["smtp.b.mssante.fr"],
+            Lifetime.of_leaf(now),
+            key=spare_key(),
+            revocation=RevocationAddresses(ocsp=(responder.url,)),
+        )
+        kind = ocsp.OCSPCertStatus.GOOD
+
+        def answer() -> bytes:
+            issuer = made.intermediate
+            return ocsp_answer(
+                shown.certificate,
+                issuer.certificate,
+                issuer,
+                clock(),
+                kind,
+                next_update=clock() + HOUR,
+            )
+
+        responder.answer = answer
+        asker = OcspAsker(clock)
+        follower = perimeter(
+            folder, space.white_list, space.trust, clock, crls=space.crls[:1], ocsp=asker
+        )
+        async with inbound(tmp_path) as server:
+            write_identity(shown, made, tmp_path, "b")
+            async with visited(server, follower, clock) as caller:
+                assert (await caller.send()).startswith("250 2.0.0 ")
+                assert (await caller.send()).startswith("250 2.0.0 ")
+                assert len(responder.questions) == 1
+                clock.ahead, kind = 2 * HOUR, ocsp.OCSPCertStatus.REVOKED
+                assert (await caller.say(MAIL)).startswith("554 5.7.1 ")
+                assert len(responder.questions) == 2
+
+
+async def test_a_verdict_holds_until_something_comes(tmp_path: Path) -> None:
+    space, clock = trust_space(), Clock()
+    follower = perimeter(tmp_path, space.white_list, space.trust, clock, crls=space.crls)
+    der = space.operators["b"].certificate.public_bytes(Encoding.DER)
+    standing = await judge(follower, der, "TLSv1.3", "X", clock())
+    assert status(standing) is ChainStatus.TRUSTED
+    assert standing.holds(follower, clock())
+    clock.ahead = timedelta(days=20_000)
+    assert not standing.holds(follower, clock())
+    clock.ahead = timedelta()
+    revoke(tmp_path, follower, "b")
+    assert not standing.holds(follower, clock())
+    assert status(await judge(follower, der, "TLSv1.3", "X", clock())) is ChainStatus.REVOKED
+
+
+async def test_without_a_certificate_nothing_is_asked(tmp_path: Path) -> None:
+    space, clock = trust_space(), Clock()
+    follower = perimeter(tmp_path, space.white_list, space.trust, clock, crls=space.crls)
+    standing = await judge(follower, None, "TLSv1.3", "X", clock())
+    assert standing.peer.certificate is None
+    assert standing.until.year == 9999
