@@ -23,7 +23,8 @@ OVERRUN: Final = 10  # times the limit that is read of a message refused for its
 class Body:
     """A message on its way into a draft; the first problem met is kept, the rest is passed over.
 
-    It has one `pace`, in however many chunks it comes: each would begin with a grace of its own.
+    It has one `pace`, in however many chunks it comes, waits between them included: each would
+    begin with a grace of its own.
     """
 
     def __init__(self, draft: Draft, limit: int, header_limit: int, pace: Pace) -> None:
@@ -83,12 +84,31 @@ class Source:
             try:
                 await self.inbound.wait(self._pace.patience)
             except TimeoutError:
-                reply = Reply(421, "4.4.2", "Message comes too slowly, connection closed")
-                raise Disconnected(reply, "below min_rate or silent") from None
+                raise _too_slow() from None
             self._pace.waited(clock() - begun)
         octets = self.inbound.take(limit)
         self._pace.received(len(octets))
         return octets
+
+    async def readline(self, longest: float) -> bytes:
+        """The command line after a chunk, within `longest` seconds at most.
+
+        Raises Disconnected as `read` does: chunks of one octet would else come at any rate.
+        """
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        try:
+            async with asyncio.timeout(min(self._pace.patience, longest)):
+                line = await self.inbound.readline()
+        except TimeoutError:
+            raise _too_slow() from None
+        self._pace.waited(clock() - begun)
+        return line
+
+
+def _too_slow() -> Disconnected:
+    reply = Reply(421, "4.4.2", "Message comes too slowly, connection closed")
+    return Disconnected(reply, "below min_rate or silent")
 
 
 async def receive_data(source: Source, body: Body) -> None:

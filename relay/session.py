@@ -216,6 +216,13 @@ class Session(Opening):
                 self._tally.commands -= 1
             await self.push(f"250 2.0.0 {chunk.size} octets received")
 
+    async def _next_line(self) -> bytes:
+        """The next command; between the chunks of a message it is part of the message's time."""
+        body = self._transaction.body if self._transaction is not None else None
+        if body is None:
+            return await super()._next_line()
+        return await Source(self._inbound, body.pace).readline(self._context.limits.idle_seconds)
+
     async def _skip(self, chunk: Chunk) -> None:
         if chunk.size > self._context.policy.max_message_bytes * OVERRUN:
             raise Disconnected(Reply(552, "5.3.4", "Chunk over the limit for messages"))

@@ -128,6 +128,30 @@ async def test_small_chunks_buy_no_time(tmp_path: Path) -> None:
         caller.close()
 
 
+@pytest.mark.parametrize("between", ["BDAT 1\r\nx", "NOOP\r\n"])
+async def test_waits_between_chunks_are_part_of_the_message(tmp_path: Path, between: str) -> None:
+    # A chunk of an octet, whole in one write and once in a while, is nothing to wait for.
+    limits = Limits(min_rate=100_000, rate_grace_seconds=0.5, data_idle_seconds=60)
+    async with inbound(tmp_path, limits=limits) as server:
+        caller = await call(server)
+        await caller.begin()
+        assert (await caller.say("BDAT 0")).startswith("250 2.0.0 ")
+
+        async def trickle() -> None:
+            while True:
+                await asyncio.sleep(0.1)
+                caller.writer.write(between.encode())
+
+        trickling = asyncio.create_task(trickle())
+        said = "250 "
+        async with asyncio.timeout(10):
+            while said.startswith("250 "):
+                said = await caller.hear()
+        assert said.startswith("421 4.4.2 Message comes too slowly, connection closed [session ")
+        trickling.cancel()
+        caller.close()
+
+
 async def test_a_message_in_many_chunks_is_not_too_many_commands(tmp_path: Path) -> None:
     async with inbound(tmp_path, limits=Limits(max_commands=10)) as server:
         caller = await call(server)
