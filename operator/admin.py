@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from .admin_guard import MAX_REQUEST, GuardedHttp
 from .lifeline import Orders
 from .monitor import Monitor
 
@@ -23,13 +24,15 @@ SETTLE_SECONDS: Final = 2.0  # for which one that has been replaced answers its 
 
 def application(monitor: Monitor) -> Starlette:
     """The endpoints; counters of all processes are summed from PROMETHEUS_MULTIPROC_DIR."""
+    few = asyncio.Semaphore(2)  # answers made at a time: each takes a thread and the interpreter
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_request: Request) -> Response:
-        problems = await run_in_threadpool(monitor.problems)
-        warnings = await run_in_threadpool(monitor.warnings)
+        async with few:
+            problems = await run_in_threadpool(monitor.problems)
+            warnings = await run_in_threadpool(monitor.warnings)
         answer = {
             "ready": not problems,
             "problems": problems,
@@ -42,7 +45,8 @@ def application(monitor: Monitor) -> Starlette:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client
         registry.register(monitor)
-        body = await run_in_threadpool(generate_latest, registry)
+        async with few:
+            body = await run_in_threadpool(generate_latest, registry)
         return Response(body, media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
@@ -65,7 +69,13 @@ class _Server(uvicorn.Server):
 async def serve(monitor: Monitor, listening: socket.socket, orders: Orders) -> None:
     """Answer on a listening socket until told to stop, and what was taken by then."""
     config = uvicorn.Config(
-        application(monitor), log_config=None, access_log=False, lifespan="off", loop="none"
+        application(monitor),
+        http=GuardedHttp,
+        h11_max_incomplete_event_size=MAX_REQUEST,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        loop="none",
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve([listening]))

@@ -1,0 +1,116 @@
+"""The admin HTTP under hostile clients: half a request, hundreds of them, answers left unread."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import cast
+
+import pytest
+
+from mssante_operator import admin, admin_guard
+from mssante_operator.lifeline import Orders
+from mssante_operator.monitor import Monitor
+from relay.listener import bind
+
+HOST = "127.0.0.1"
+HALF = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: "
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[int]:
+    """The endpoints on a port; the one asked for here looks at no monitor."""
+    bound, orders = bind(HOST, 0), Orders()
+    bound.listen(512)
+    bound.setblocking(False)
+    port = bound.getsockname()[1]
+    task = asyncio.create_task(admin.serve(cast("Monitor", None), bound, orders))
+    try:
+        yield port
+    finally:
+        orders.end()
+        async with asyncio.timeout(20):
+            await task
+
+
+async def healthz(port: int) -> bytes:
+    """The answer of a whole request, on a connection of its own."""
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(WHOLE)
+        answer = await reader.readuntil(b"ok\n")
+        writer.close()
+        return answer
+
+
+async def test_hundreds_of_unfinished_requests_keep_nobody_out() -> None:
+    async with serving() as port:
+        held = []
+        for _ in range(300):
+            held.append(await asyncio.open_connection(HOST, port))
+            held[-1][1].write(HALF)
+        for _ in range(3):
+            assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")
+        # No more than so many are held; of the others the first came first.
+        async with asyncio.timeout(20):
+            for reader, _ in held[: 300 - admin_guard.MOST]:
+                with suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+        for _, writer in held:
+            writer.close()
+
+
+@pytest.mark.parametrize("said", [b"", HALF, WHOLE + HALF])
+async def test_an_unfinished_request_has_its_time(
+    monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(admin_guard, "REQUEST_SECONDS", 0.3)
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection(HOST, port)
+
+        async def dribble() -> None:
+            writer.write(said)
+            while not writer.is_closing():
+                await asyncio.sleep(0.05)
+                if said:
+                    writer.write(b"x")
+
+        task = asyncio.create_task(dribble())
+        async with asyncio.timeout(10):
+            answer = b""
+            with suppress(ConnectionResetError):
+                while more := await reader.read(4096):
+                    answer += more
+        assert answer.count(b"200 OK") == (said == WHOLE + HALF)
+        task.cancel()
+        writer.close()
+
+
+async def test_a_request_without_end_is_refused() -> None:
+    async with serving() as port:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(HALF + b"x" * 2 * admin_guard.MAX_REQUEST)
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+
+async def test_answers_left_unread_are_cut_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_guard, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(admin_guard, "LAST_SECONDS", 0.6)
+    async with serving() as port:
+        client = socket.create_connection((HOST, port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+
+        async def ask() -> None:
+            while True:
+                await loop.sock_sendall(client, WHOLE * 100)
+
+        async with asyncio.timeout(20):
+            with pytest.raises(ConnectionError):
+                await ask()
+        client.close()
+        assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")
