@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from mailstore.syncing import sync_directory
 
 KEY_OCTETS = 32
 ID_OCTETS = 8
+FAILED_SECONDS = 1.0  # until a key file that could not be used is read again
 _HEAD = """\
 # Keys of the mssante blob store, the newest last: NAME  MADE  KEY.
 # Keep a copy apart from the blobs and their backups: without it no message can be read again.
@@ -51,15 +53,25 @@ class Keyring:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._seen = _stamp(path)
+        self._failed: tuple[tuple[int, ...] | None, float] = None, 0.0
         self._adopt(read_keys(path))
 
     def refresh(self) -> None:
-        """Look whether the file has changed, at the cost of stat."""
+        """Look whether the file has changed, at the cost of stat.
+
+        Only what was taken counts as seen: a file that could not be used is read again once it has
+        changed, or after a second, since the disk may have been unwell for a moment.
+        """
         stamp = _stamp(self.path)
-        if stamp != self._seen:
+        failed, again = self._failed
+        if stamp == self._seen or (stamp == failed and time.monotonic() < again):
+            return
+        try:
+            self._adopt(read_keys(self.path))
+        except InvalidKeys:
+            self._failed = stamp, time.monotonic() + FAILED_SECONDS
+        else:
             self._seen = stamp
-            with suppress(InvalidKeys):
-                self._adopt(read_keys(self.path))
 
     def get(self, key_id: bytes) -> Key:
         """The key of this name. Raises KeyMissing."""

@@ -15,7 +15,6 @@ from relay.perimeter import Snapshot
 from relay.spool import SpoolState
 from whitelist.adoption import own_domains
 from whitelist.freshness import Freshness
-from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationPolicy
 from whitelist.trust import CertificateFacts, TrustStore
 
@@ -136,10 +135,5 @@ def _expiry(name: AlarmName, what: str, facts: CertificateFacts, now: datetime) 
 def _crl_alarms(facts: Facts) -> list[Alarm]:
     if facts.trust.revocation is RevocationPolicy.OFF:
         return []
-    in_date = {crl.issuer for crl in facts.trust.crls if crl.in_date(facts.now)}
-    issuers = {DistinguishedName.from_certificate(one) for one in facts.trust.authorities}
-    found = [
-        Alarm(AlarmName.CRL_LACKING, f"no revocation list in date of {issuer}")
-        for issuer in sorted(issuers - in_date, key=str)
-    ]
+    found = [Alarm(AlarmName.CRL_LACKING, lack) for lack in facts.trust.lacking(facts.now)]
     return found + [Alarm(AlarmName.CRL_SOURCE, problem) for problem in facts.crl_problems]

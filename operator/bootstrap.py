@@ -133,7 +133,7 @@ def _adopt_list(path: Path) -> None:
     settings = load(path)
     trust = runtime.open_trust(settings)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
-    crls.check(0)
+    crls.check(runtime.clock())
     at_hand = trust.with_crls(crls.store.current())
     Refresher(settings, runtime.open_archive(settings), at_hand).check()
 

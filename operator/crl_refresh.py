@@ -1,12 +1,14 @@
 """Keeping the revocation lists (CRL) current: from files of the site and from their addresses.
 
-Lists are asked for when a quarter of their validity is left, or at once when there is none; the
-last one in date stays whatever comes (DOMAIN §9.62).  Their authorities' signatures protect them,
-so plain HTTP is as good as any other way.
+Each address is asked daily, each changed file read at once; the last list in date stays whatever
+comes (DOMAIN §9.62).  Only what was taken counts as seen.  The authorities' signatures protect
+lists, so plain HTTP is as good as any other way.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,20 +16,23 @@ import structlog
 from cryptography import x509
 
 from whitelist.certificates import read_pem
-from whitelist.crl_store import CrlStore
+from whitelist.crl_store import CrlStore, Kept
 from whitelist.errors import CrlRefused, ListRefused
 from whitelist.fetching import fetch_plain
 from whitelist.revocation import RevocationPolicy, distribution_points
 from whitelist.trust import TrustStore
 
 from . import runtime
+from .crl_schedule import Address, load_addresses, save_addresses
 from .settings import Settings
 
 _log = structlog.get_logger(__name__)
 
 MAX_CRL_BYTES: Final = 64 * 1024 * 1024
 _TIMEOUT: Final = 30.0  # seconds for each wait on a server
-_PAUSE: Final = 300.0  # seconds between tries at an address that did not answer well
+_REFUSED_AGAIN: Final = timedelta(minutes=5)  # until a file that was refused is read again
+
+_FileStamp = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -38,20 +43,23 @@ class CrlRefresher:
     store: CrlStore
     trust: TrustStore
     problems: dict[str, str] = field(default_factory=dict)
-    _files: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    _not_before: float = 0.0
+    _taken: dict[Path, _FileStamp] = field(default_factory=dict)
+    _refused: dict[Path, tuple[_FileStamp, datetime]] = field(default_factory=dict)
+    _addresses: dict[str, Address] | None = None
 
-    def check(self, monotonic: float) -> None:
-        """Read changed files, fetch what is due; blocks.  `monotonic` is a clock in seconds."""
+    def check(self, at: datetime, *, by_hand: bool = False) -> None:
+        """Read changed files, ask the addresses that are due at the aware `at`; blocks.
+
+        Where a list has gone from its folder, its sources are asked; where none gives it, it is
+        put back from memory.  `by_hand`: addresses that failed are asked again without a pause.
+        """
         if self.settings.trust.revocation is RevocationPolicy.OFF:
             return
+        lost = self._look()
         for text in self.settings.trust.crl_files:
-            self._read(self.settings.path(text))
-        if monotonic < self._not_before or not self.store.due(runtime.clock()):
-            return
-        self._not_before = monotonic + _PAUSE
-        for url in self.addresses():
-            self._fetch(url)
+            self._read(self.settings.path(text), at, again=bool(lost))
+        self._ask(at, lost, by_hand=by_hand)
+        self._restore()
 
     def addresses(self) -> tuple[str, ...]:
         """The configured addresses, and those that our certificate and its authorities name."""
@@ -65,18 +73,56 @@ class CrlRefresher:
         except (OSError, ValueError):
             return ()  # the monitor says so
 
-    def _read(self, path: Path) -> None:
+    def _look(self) -> frozenset[str]:
+        """Look at the folder; give the names of lists that went from it, or became older."""
+        before = self.store.by_name()
+        folder = str(self.store.folder)
+        try:
+            self.store.poll()
+        except OSError as error:
+            self._failed(folder, f"cannot be read ({error.strerror})")
+            return frozenset()
+        self.problems.pop(folder, None)
+        now = self.store.by_name()
+        older = {name for name, crl in before.items() if now[name].issued_before(crl)}
+        return self.store.missing() | older
+
+    def _read(self, path: Path, at: datetime, *, again: bool) -> None:
         try:
             found = path.stat()
-            stamp = (found.st_ino, found.st_mtime_ns)
-            if self._files.get(path) == stamp:
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+            refused, when = self._refused.get(path, (None, at))
+            waits = refused == stamp and timedelta() <= at - when < _REFUSED_AGAIN
+            if not again and (waits or self._taken.get(path) == stamp):
                 return
-            self._offer(str(path), path.read_bytes())
-            self._files[path] = stamp
+            octets = path.read_bytes()
         except OSError as error:
             self._failed(str(path), f"cannot be read ({error.strerror})")
+            return
+        try:
+            kept = self._offer(str(path), octets, at)
+        except CrlRefused:  # it may pass later, by its own dates or by those of the list in use
+            self._refused[path] = stamp, at
+        else:
+            if kept is not None:
+                self._taken[path] = stamp
 
-    def _fetch(self, url: str) -> None:
+    def _ask(self, at: datetime, lost: frozenset[str], *, by_hand: bool) -> None:
+        if self._addresses is None:
+            self._addresses = load_addresses(self.store.folder)
+        known = {url: self._addresses.get(url, Address()) for url in self.addresses()}
+        interval = timedelta(hours=self.settings.trust.crl_refresh_hours)
+        asked = False
+        for url, address in known.items():
+            due = address.due(at, interval, self.store.by_name(), lost)
+            if due or (by_hand and address.failures):
+                asked = True
+                known[url] = self._fetch(url, address, at)
+        if asked or known.keys() != self._addresses.keys():
+            self._note(known)
+        self._addresses = known
+
+    def _fetch(self, url: str, address: Address, at: datetime) -> Address:
         try:
             data = fetch_plain(
                 url, timeout=_TIMEOUT, deadline=5 * _TIMEOUT, max_bytes=MAX_CRL_BYTES
@@ -84,18 +130,38 @@ class CrlRefresher:
         except ListRefused as refused:
             self._failed(url, refused.detail)
         else:
-            self._offer(url, data)
+            with suppress(CrlRefused):  # it is noted, and what is kept stays
+                if kept := self._offer(url, data, at):
+                    return Address(at, 0, kept.name)
+        return replace(address, asked=at, failures=address.failures + 1)
 
-    def _offer(self, source: str, data: bytes) -> None:
+    def _note(self, addresses: dict[str, Address]) -> None:
         try:
-            crl = self.store.offer(data, runtime.clock())
+            save_addresses(self.store.folder, addresses)
+        except OSError as error:
+            # A help only: after a restart the addresses are asked sooner than need be.
+            _log.warning("crl.schedule_unsaved", why=error.strerror)
+
+    def _offer(self, source: str, data: bytes, at: datetime) -> Kept | None:
+        """Offer a list; None if it cannot be written now.  Raises CrlRefused.  Notes either."""
+        try:
+            kept = self.store.offer(data, at)
         except CrlRefused as refused:
             self._failed(source, str(refused))
+            raise
         except OSError as error:
             self._failed(source, f"cannot be kept ({error.strerror})")
-        else:
-            self.problems.pop(source, None)
-            _log.info("crl.kept", source=source, crl=str(crl))
+            return None
+        self.problems.pop(source, None)
+        _log.info("crl.kept", source=source, crl=str(kept.crl))
+        return kept
+
+    def _restore(self) -> None:
+        try:
+            for crl in self.store.restore():
+                _log.warning("crl.restored", crl=str(crl), folder=str(self.store.folder))
+        except OSError as error:
+            self._failed(str(self.store.folder), f"cannot be written ({error.strerror})")
 
     def _failed(self, source: str, why: str) -> None:
         if self.problems.get(source) != why:

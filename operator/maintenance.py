@@ -17,6 +17,7 @@ import structlog
 from relay import journal_folder
 from relay.clock_watch import ClockWatch
 from relay.own_port import OwnPort
+from whitelist.backoff import backoff
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.freshness import is_ahead
 from whitelist.trust import TrustStore
@@ -39,6 +40,9 @@ from .tidying import Tidying
 _log = structlog.get_logger(__name__)
 
 CRL_SECONDS: Final = 10.0  # how often is looked whether a revocation list is due
+FAILED_FILE_SECONDS: Final = 2.0  # until a list that could not be taken is looked at again
+FAILED_URL_SECONDS: Final = 30.0  # the same where a server is asked
+LONGEST_SECONDS: Final = 1800.0  # the longest such pause
 ALARM_SECONDS: Final = 10.0  # how often alarms are judged where no scrape does it
 PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
 AHEAD_SECONDS: Final = 30.0  # how often is looked whether the list's last check is yet to come
@@ -103,11 +107,15 @@ async def _keep_current(
     """Revocation lists first, since the list's signer is judged by them, then the list.
 
     After a jump of the clock both at once, as ages have changed; and the list as long as its last
-    check is dated in time to come.
+    check is dated in time to come.  A check of the list that failed comes again soon, whatever the
+    cause: a disk or a network may be unwell for a moment only.
     """
     section = settings.whitelist
     seen, known = None, None
     crls_due = list_due = ahead_due = 0.0
+    failures = 0
+    first = FAILED_URL_SECONDS if section.url else FAILED_FILE_SECONDS
+    longest = min(LONGEST_SECONDS, section.refresh_seconds)
     while True:
         now = time.monotonic()
         try:
@@ -120,7 +128,7 @@ async def _keep_current(
                     list_due = 0.0
             if now >= crls_due:
                 crls_due = now + CRL_SECONDS
-                await asyncio.to_thread(crls.check, now)
+                await asyncio.to_thread(crls.check, runtime.clock())
             at_hand = crls.store.current()
             if at_hand != known:
                 refresher.trust = await asyncio.to_thread(trust.with_crls, at_hand)
@@ -128,8 +136,10 @@ async def _keep_current(
             again = bool(refresher.problem) and at_hand != known
             known = at_hand
             if stamp != seen or now >= list_due or again:
-                seen, list_due = stamp, now + section.refresh_seconds
+                failures += 1  # until it has succeeded
+                seen, list_due = stamp, now + backoff(failures, first, longest)
                 await asyncio.to_thread(refresher.check)
+                failures, list_due = 0, now + section.refresh_seconds
         except (ArchiveError, ListRefused) as error:
             _log.error("whitelist.refused", why=str(error))
         except Exception:

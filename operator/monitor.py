@@ -21,6 +21,8 @@ from relay.perimeter import Perimeter
 from relay.spool import Spool, SpoolState
 from whitelist.certificates import read_pem
 from whitelist.freshness import Freshness
+from whitelist.revocation import RevocationList
+from whitelist.trust import ChainStatus
 
 from . import runtime
 from .alarms import Alarm, AlarmName, Facts, alarms
@@ -81,7 +83,7 @@ class Monitor:
             else "",
             hosted=self._hosted(),
             trust=self.perimeter.trust,
-            crl_problems=sorted(self.crls.problems.values()),
+            crl_problems=sorted({*self.crls.problems.values(), *self.crls.store.problems}),
             spool=self.spool.state,
             jumps=self.clock.jumps,
             spool_trouble=self.spool.trouble,
@@ -108,6 +110,8 @@ class Monitor:
         elif own.certificate.not_after <= runtime.clock():
             ended = own.certificate.not_after.isoformat()
             found.append(f"certificate: {self.settings.tls.certificate} expired on {ended}")
+        if stalled := self._stalled(own):
+            found.append(f"revocation lists: {stalled}")
         try:
             self.database.schema_revision()
         except StoreUnavailable as error:
@@ -121,6 +125,15 @@ class Monitor:
     def warnings(self) -> list[str]:
         """What a person should mend while the operator goes on with all of its work."""
         return [f"{kind}: {text}" for kind, text in self.losses.standing().items()]
+
+    def _stalled(self, own: Peer | None) -> str:
+        """Why all mail is put off for want of revocation lists; empty if it is not."""
+        ocsp = self.settings.trust.ocsp
+        stalled = self.perimeter.trust.stalled(runtime.clock(), ocsp=ocsp)
+        if not stalled and not ocsp and own is not None and own.chain is not None:
+            # Peers have certificates like ours, so that theirs lack the same list.
+            return own.chain.detail if own.chain.status is ChainStatus.NO_CRL else ""
+        return stalled
 
     def _own(self) -> Peer | None:
         """Our own certificate as a peer would see it, None if its file cannot be read."""
@@ -153,11 +166,11 @@ class Monitor:
         yield expiry
         crls = GaugeMetricFamily(
             "mssante_crl_next_update_timestamp_seconds",
-            "Until when a revocation list serves, by its authority",
+            "Until when the revocation lists of an authority serve",
             labels=["authority"],
         )
-        for crl in self.perimeter.trust.crls:
-            crls.add_metric([crl.issuer.common_name or "unnamed"], crl.next_update.timestamp())
+        for authority, until in _serve_until(self.perimeter.trust.crls, runtime.clock()).items():
+            crls.add_metric([authority], until.timestamp())
         yield crls
 
     def _spool_gauges(self) -> Iterable[Metric]:
@@ -213,3 +226,14 @@ class Monitor:
         )
         if self.measuring.depth is not None and reachable:
             yield from queue_gauges(self.measuring.depth, now)
+
+
+def _serve_until(crls: Iterable[RevocationList], now: datetime) -> dict[str, datetime]:
+    """Give by authority the end of the first of its lists in date, of the last if none is."""
+    ends: dict[str, list[datetime]] = {}
+    for crl in crls:
+        ends.setdefault(crl.issuer.common_name or "unnamed", []).append(crl.next_update)
+    return {
+        authority: min((end for end in found if end > now), default=max(found))
+        for authority, found in ends.items()
+    }

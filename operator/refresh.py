@@ -10,7 +10,6 @@ import random
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -22,13 +21,13 @@ from whitelist.fetching import (
     NotModified,
     client_context,
     fetch,
-    read_source,
     retry_delays,
 )
 from whitelist.history import Archive, Source
 from whitelist.loading import read_list
 from whitelist.lookup import WhiteList
 from whitelist.shape import MAX_LIST_BYTES
+from whitelist.sources import SourceStamp, read_source, source_stamp
 from whitelist.trust import TrustStore
 
 from . import runtime
@@ -154,20 +153,12 @@ class Refresher:
         self._fetched = hashlib.sha256(answer.data).hexdigest()
         return answer.data
 
-    def source_stamp(self) -> tuple[tuple[str, int, int], ...]:
-        """What changes when somebody puts a list in place, at the cost of stat."""
+    def source_stamp(self) -> SourceStamp:
+        """What changes when a list in place may be taken, at the cost of stat.
+
+        Of a folder, a file counts from the moment at which `read_source` takes it: one that may
+        still be growing changes the stamp when it is put there only by the next look after that.
+        """
         if not self.settings.whitelist.file:
             return ()
-        path = self.settings.path(self.settings.whitelist.file)
-        return tuple(_stamps([path, *(path.glob("*.xml") if path.is_dir() else ())]))
-
-
-def _stamps(paths: list[Path]) -> list[tuple[str, int, int]]:
-    found = []
-    for path in paths:
-        try:
-            seen = path.stat()
-        except OSError:
-            continue
-        found.append((path.name, seen.st_ino, seen.st_mtime_ns))
-    return found
+        return source_stamp(self.settings.path(self.settings.whitelist.file), runtime.clock())

@@ -149,7 +149,7 @@ def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
         Expected(settings.whitelist.signer, settings.whitelist.loose_department),
         ageing(settings),
         clock,
-        ocsp=OcspAsker(clock) if settings.trust.ocsp else None,
+        ocsp=OcspAsker(clock, settings.trust.ocsp_urls) if settings.trust.ocsp else None,
     )
     perimeter.load()
     return perimeter

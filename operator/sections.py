@@ -36,6 +36,7 @@ def _check_group(text: str) -> str:
 
 Suites = Annotated[str, AfterValidator(_check_suites)]
 Group = Annotated[str, AfterValidator(_check_group)]
+PlainUrl = Annotated[str, Field(pattern=r"^http://[^\s/]+(/\S*)?$")]
 ScannerEndpoint = Annotated[str, AfterValidator(_check_scanner)]
 
 
@@ -108,12 +109,31 @@ class Trust(Section):
         description="Addresses of CRLs, besides those that the authorities' certificates and our "
         "own name. National: http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
     )
+    crl_refresh_hours: Seconds = Field(
+        24.0,
+        description="How often each address of a CRL is asked, by itself; more often with a "
+        "quarter of its CRL's validity left. After a failure: after 30 s, then up to 30 min.",
+    )
     ocsp: bool = Field(
         default=False,
         description="Where no revocation list in date is at hand from the authority that issued a "
-        "peer's certificate, ask the OCSP responder that the certificate names; its answer holds "
-        "until the nextUpdate in it. Needs HTTP to that responder; unused if revocation is off.",
+        "peer's certificate, ask the OCSP responders of ocsp_urls; an answer holds until the "
+        "nextUpdate in it. Needs HTTP to them; unused if revocation is off.",
     )
+    ocsp_urls: list[PlainUrl] = Field(
+        default_factory=list,
+        description="Responders that are asked, in this order; never the one that a peer's "
+        "certificate names. National: http://ocsp.esante.gouv.fr",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_responder(self) -> Self:
+        if self.ocsp and not self.ocsp_urls:
+            raise ValueError(
+                "ocsp is on and ocsp_urls is empty: nobody would be asked; add for instance "
+                'ocsp_urls = ["http://ocsp.esante.gouv.fr"], or set ocsp = false'
+            )
+        return self
 
 
 class WhiteListSection(Section):

@@ -7,17 +7,20 @@ values as a whole, so that no check ever sees half of a change and no session is
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
 from relay.admission import Peer
 from relay.revocation_check import OcspAsker
+from whitelist.backoff import backoff
 from whitelist.crl_store import CrlStore
 from whitelist.crl_store import Stamp as CrlStamp
-from whitelist.errors import ArchiveError, ListRefused
+from whitelist.errors import ArchiveError, CrlRefused, ListRefused
 from whitelist.freshness import Freshness, judge, last_certain
 from whitelist.history import Archive, Stamp
 from whitelist.loading import load_file
@@ -27,6 +30,11 @@ from whitelist.trust import ChainStatus, ChainVerdict, TrustStore
 from whitelist.verdicts import VerdictCache
 
 _log = structlog.get_logger(__name__)
+
+# Seconds after which what could not be used is looked at again, though nothing changed: a disk may
+# be unwell for a moment.  A damaged list costs a second of work each time.
+_AGAIN: Final = 1.0
+_LONGEST: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,9 @@ class Perimeter:
         self._clock = clock
         self._ocsp = ocsp
         self._stamps: tuple[Stamp, CrlStamp] | None = None
+        self._faults: tuple[str, ...] = ()
+        self._failures = 0
+        self._again = 0.0  # monotonic
         self._loaded: WhiteList | None = None
         self._last_check: datetime | None = None
         self._problem = ""
@@ -115,17 +126,40 @@ class Perimeter:
         return Snapshot(self._loaded, age, checked, problem)
 
     def load(self) -> None:
-        """Take over what is on disk now; blocks for a second on a large list."""
+        """Take over what is on disk now; blocks for a second on a large list.
+
+        What cannot be used now is looked at again soon.  Raises OSError if the revocation lists
+        cannot be listed.
+        """
         self._stamps = self._archive.stamp(), self._crls.stamp()
-        if self._crls.poll():
-            self._verdicts.trust = self.trust.with_crls(self._crls.current())
-            _log.info("crl.loaded", count=len(self._crls.current()))
+        crl_faults, list_fault = self._load_crls(), ""
         try:
             self._load_list()
         except (ArchiveError, ListRefused) as error:
             # What is in force here was checked; only its neighbour on disk is damaged.
-            self._problem = "" if self._loaded else str(error)
-            _log.error("whitelist.unusable", why=str(error), kept=self._loaded is not None)
+            list_fault = str(error)
+            self._problem = "" if self._loaded else list_fault
+        faults = (*crl_faults, list_fault) if list_fault else crl_faults
+        if list_fault and list_fault not in self._faults:
+            _log.error("whitelist.unusable", why=list_fault, kept=self._loaded is not None)
+        for fault in crl_faults:
+            if fault not in self._faults:
+                _log.error("crl.unusable", why=fault)
+        self._faults, self._failures = faults, self._failures + 1 if faults else 0
+        if faults:
+            self._again = time.monotonic() + backoff(self._failures, _AGAIN, _LONGEST)
+
+    def _load_crls(self) -> tuple[str, ...]:
+        """Take over the revocation lists; say what could not be used."""
+        try:
+            self._crls.poll()
+            current = self._crls.current()
+            if current != self.trust.crls:
+                self._verdicts.trust = self.trust.with_crls(current)
+                _log.info("crl.loaded", count=len(current))
+        except (CrlRefused, OSError) as error:
+            return (str(error),)
+        return self._crls.problems
 
     def _load_list(self) -> None:
         self._last_check = self._archive.last_check()
@@ -150,7 +184,8 @@ class Perimeter:
         while True:
             await asyncio.sleep(interval)
             try:
-                if (self._archive.stamp(), self._crls.stamp()) != self._stamps:
+                changed = (self._archive.stamp(), self._crls.stamp()) != self._stamps
+                if changed or (self._faults and time.monotonic() >= self._again):
                     await asyncio.to_thread(self.load)
             except (ArchiveError, OSError) as error:
                 # A disk that is unwell now must not end the watch: revocations would go unseen.

@@ -1,9 +1,11 @@
 """Asking an OCSP responder where a revocation list is lacking (RFC 6960; DOMAIN §9.62; an option).
 
-What lists say is never overruled: a responder is asked only about a chain that holds, of which a
-list in date is not at hand, and its word stands for the list of the certificate's issuer alone.
-The issuer's own chain must be trusted by lists.  A session waits seconds at most: answers are kept
-until they are over, failures for a minute, and few questions are under way at a time.
+Only configured responders are asked, never where a peer's certificate says: a peer must not choose
+whom we connect to.  What lists say is never overruled: a responder is asked only about a chain that
+holds, of which a list in date is not at hand, and its word stands for the list of the certificate's
+issuer alone.  The issuer's own chain must be trusted by lists.  A session waits seconds at most:
+answers are kept until they are over, failures for a minute, and few questions are under way at a
+time.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ from cryptography import x509
 from whitelist.certificates import issued_by, read_der
 from whitelist.errors import ListRefused, OcspRefused
 from whitelist.fetching import post_plain
-from whitelist.ocsp import OcspStatus, check_ocsp, ocsp_request, ocsp_urls
+from whitelist.ocsp import OcspStatus, check_ocsp, ocsp_request
 from whitelist.trust import ChainStatus, ChainVerdict, TrustStore
 
 _log = structlog.get_logger(__name__)
@@ -64,16 +66,24 @@ class _Memory:
 
 
 class OcspAsker:
-    """Asks the responders that certificates name, once at a time for each certificate.
+    """Asks the responders at `urls`, in this order, once at a time for each certificate.
 
     `clock` gives aware instants.  `patience` is in seconds: how long a caller waits in all, and how
     long one responder may take.
     """
 
     def __init__(
-        self, clock: Callable[[], datetime], *, patience: float = 5, size: int = 4096
+        self,
+        clock: Callable[[], datetime],
+        urls: Sequence[str],
+        *,
+        patience: float = 5,
+        size: int = 4096,
     ) -> None:
+        if not urls:
+            raise ValueError("no responder to ask: give at least one URL")
         self._clock = clock
+        self._urls = tuple(urls)
         self._patience = patience
         self._answers = _Memory(size)
         self._silent = _Memory(size)
@@ -148,14 +158,13 @@ class OcspAsker:
         authorities: Sequence[x509.Certificate],
     ) -> _Known:
         failures = []
-        for url in ocsp_urls(certificate):
+        for url in self._urls:
             async with self._room:
                 known = self._silent.get(url, self._clock())
                 known = known or await self._ask_one(url, certificate, issuer, authorities)
             if known.status is not None:
                 return self._answers.put(key, known)
             failures.append(known)
-        failures = failures or [self._failed("the certificate names no responder at http://")]
         until = min(failure.until for failure in failures)
         detail = "; ".join(failure.detail for failure in failures)
         return self._answers.put(key, _Known(None, until, detail))

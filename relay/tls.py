@@ -7,6 +7,7 @@ by the white list, not by the host name (DOMAIN §3.3).
 """
 
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,11 @@ _log = structlog.get_logger(__name__)
 DEFAULT_SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
 # Groups of the same advice, in OpenSSL's names, the fastest first.
 DEFAULT_GROUPS: Final = ("X25519", "prime256v1", "secp384r1", "secp521r1")
+FAILED_SECONDS: Final = 10.0  # until files that could not be used are looked at again
 # Known to OpenSSL, but not as curves, which is what older versions of Python 3.11 ask for.
 _NOT_CURVES: Final = ("X25519", "X448")
+
+FilesStamp = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Identity:
     certificate: Path
     key: Path
 
-    def stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
+    def stamp(self) -> FilesStamp:
         """What changes when a file does, at the cost of stat."""
         return _stamp(self.certificate), _stamp(self.key)
 
@@ -76,20 +80,32 @@ class Renewing:
         self._make = make
         self._identity = identity
         self._trust = trust
-        self._seen = identity.stamp()
+        self._seen: FilesStamp = identity.stamp()
+        self._failed: tuple[FilesStamp | None, float] = None, 0.0
         self._context = make(identity, trust)
 
     def __call__(self) -> ssl.SSLContext:
         """The context for a handshake now."""
         stamp = self._identity.stamp()
         if stamp != self._seen:
-            self._seen = stamp
-            try:
-                self._context = self._make(self._identity, self._trust)
-                _log.info("tls.renewed", certificate=str(self._identity.certificate))
-            except TrustFileError as error:
-                _log.error("tls.not_renewed", why=str(error))
+            self._renew(stamp)
         return self._context
+
+    def _renew(self, stamp: FilesStamp) -> None:
+        """Take the files over; those that failed as they are not too often."""
+        failed, again = self._failed
+        if stamp == failed and time.monotonic() < again:
+            return
+        try:
+            self._context = self._make(self._identity, self._trust)
+        except TrustFileError as error:
+            if stamp != failed:
+                _log.error("tls.not_renewed", why=str(error))
+            self._failed = stamp, time.monotonic() + FAILED_SECONDS
+        else:
+            # Only what was taken counts as seen: a disk may have been unwell for a moment.
+            self._seen = stamp
+            _log.info("tls.renewed", certificate=str(self._identity.certificate))
 
 
 def server_context(

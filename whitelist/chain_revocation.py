@@ -1,8 +1,10 @@
 """Whether anyone in a verified chain is revoked, and which revocation lists that question lacks.
 
-OpenSSL asks every list about every certificate of the chain (RFC 5280 §6.3: signature, scope,
-entries), regardless of time, so that a list out of date still says who is revoked; whether lists
-are in date is told beside that, and what follows from it is the policy's (DOMAIN §9.62).
+Every list of a certificate's issuer is asked for its serial number (RFC 5280 §6.3): whoever stands
+on a list is revoked, whatever the list's scope and be it out of date. To clear a certificate, lists
+in date must cover it, together for every reason of revocation; what is lacking is told beside that,
+and what follows from it is the policy's (DOMAIN §9.62). Signatures and scopes were judged when the
+lists were read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,20 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from OpenSSL import SSL, crypto
 
+from whitelist.certificates import issued_by
+from whitelist.crl_scope import EVERY_REASON, Scope, reason_names
 from whitelist.names import label
 from whitelist.revocation import RevocationList, signer_of
-
-# The chain has been judged at its instant before it comes here. X509_V_FLAG_NO_CHECK_TIME of
-# OpenSSL has no name in pyOpenSSL.
-_NO_CHECK_TIME = 0x200000
-_FLAGS = (
-    crypto.X509StoreFlags.X509_STRICT
-    | crypto.X509StoreFlags.CRL_CHECK
-    | crypto.X509StoreFlags.CRL_CHECK_ALL
-    | _NO_CHECK_TIME
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +33,10 @@ class Finding:
 
 
 class ChainRevocation:
-    """Judges chains below `anchors` by `crls`, of which the newest of each authority counts.
+    """Judges chains below `anchors` by `crls`: the newest of each authority and scope count.
 
-    Raises CrlRefused for a list that `revocation.signer_of` refuses. Several threads may use it.
+    `in_use` are those lists. Raises CrlRefused for a list that `revocation.signer_of` refuses.
+    Several threads may use it.
     """
 
     def __init__(
@@ -52,60 +46,128 @@ class ChainRevocation:
         crls: Iterable[RevocationList],
     ) -> None:
         authorities = (*anchors, *intermediates)
-        newest: dict[x509.Certificate, RevocationList] = {}
+        newest: dict[tuple[x509.Certificate, Scope], RevocationList] = {}
         for crl in crls:
-            signer = signer_of(crl, authorities)
-            if signer not in newest or newest[signer].older_than(crl):
-                newest[signer] = crl
+            slot = signer_of(crl, authorities), crl.scope
+            if slot not in newest or newest[slot].issued_before(crl):
+                newest[slot] = crl
         self.in_use = tuple(newest.values())
-        self._crl_of = {  # a renewed authority has several certificates, and one list
-            authority: crl
+        self._crls_of = {  # a renewed authority has several certificates, and the same lists
+            authority: tuple(
+                crl for (signer, _), crl in newest.items() if _same_authority(authority, signer)
+            )
             for authority in authorities
-            for signer, crl in newest.items()
-            if _same_authority(authority, signer)
         }
-        self._store = crypto.X509Store()  # once for all chains, since lists may be large
-        for anchor in anchors:
-            self._store.add_cert(crypto.X509.from_cryptography(anchor))
-        for crl in self.in_use:
-            self._store.add_crl(crl.crl)
-        self._store.set_flags(_FLAGS)
+        self._wards_of = {
+            authority: tuple(one for one in intermediates if issued_by(one, authority))
+            for authority in authorities
+        }
 
-    def judge(self, chain: Sequence[crypto.X509], at: datetime) -> Finding:
-        """Judge a chain that holds otherwise, from the leaf to its anchor, at the aware `at`."""
-        issuers = [one.to_cryptography() for one in chain[1:] or chain]
-        crls = [self._crl_of.get(issuer) for issuer in issuers]
-        lacking = [_lack(*pair, at) for pair in zip(issuers, crls, strict=True)]
-        revoked, unusable = self._ask_openssl(chain)
+    @property
+    def issuing(self) -> tuple[x509.Certificate, ...]:
+        """The authorities that issue certificates of servers: those above no other."""
+        return tuple(authority for authority, wards in self._wards_of.items() if not wards)
+
+    def judge(self, chain: Sequence[x509.Certificate], at: datetime) -> Finding:
+        """Judge a chain that holds otherwise, from the leaf to its anchor, at the aware `at`.
+
+        An anchor needs no list, unless it is all of the chain; it may be named by its own.
+        """
+        links = [
+            (subject, issuer, self._crls_of.get(issuer, ()))
+            for subject, issuer in zip(chain, (*chain[1:], chain[-1]), strict=True)
+        ]
+        revoked = [_revoked(subject, crls, at) for subject, _, crls in links]
+        judged = links[:-1] or links
+        lacking = [_lacking(subject, issuer, crls, at) for subject, issuer, crls in judged]
+        until = [c.next_update for subject, _, crls in judged for c in _covering(crls, subject)]
         return Finding(
-            revoked,
-            "; ".join(filter(None, lacking)) or unusable,
-            min((crl.next_update for crl in crls if crl is not None), default=None),
+            next(filter(None, revoked), ""),
+            "; ".join(filter(None, lacking)),
+            min(until, default=None),
         )
 
-    def _ask_openssl(self, chain: Sequence[crypto.X509]) -> tuple[str, str]:
-        """Say who is revoked, or else why OpenSSL cannot tell."""
-        unusable = ""
-        for depth, subject in enumerate(chain):
-            context = crypto.X509StoreContext(self._store, subject, chain[depth + 1 :])
-            try:
-                context.verify_certificate()
-            except crypto.X509StoreContextError as error:
-                code, _, message = error.errors
-                found = f"{message}: {label(error.certificate.to_cryptography())}"
-                if code == SSL.X509VerificationCodes.ERR_CERT_REVOKED:
-                    return found, ""
-                unusable = unusable or found  # OpenSSL stops here; those above may be revoked
-            else:
-                break  # all above was looked at along with it
-        return "", unusable
+    def lacking(self, at: datetime) -> dict[x509.Certificate, str]:
+        """Say by authority which lists are lacking at the aware `at`; empty if none is.
+
+        An authority above others must cover them, one above none must cover users; of lists cut by
+        distribution point any will do, since peers are not known here.
+        """
+        found = {}
+        for authority, crls in self._crls_of.items():
+            wards = self._wards_of[authority]
+            problems = [_lacking(ward, authority, crls, at) for ward in wards]
+            if not wards:
+                of_users = tuple(crl for crl in crls if crl.scope.users)
+                problems = [_uncovered("users", authority, crls, of_users, at)]
+            if problem := "; ".join(dict.fromkeys(filter(None, problems))):
+                found[authority] = problem
+        return found
 
 
 def _same_authority(one: x509.Certificate, other: x509.Certificate) -> bool:
     return (one.subject, one.public_key()) == (other.subject, other.public_key())
 
 
-def _lack(issuer: x509.Certificate, crl: RevocationList | None, at: datetime) -> str:
-    if crl is None:
+def _covering(
+    crls: Iterable[RevocationList], subject: x509.Certificate
+) -> tuple[RevocationList, ...]:
+    return tuple(crl for crl in crls if crl.scope.covers(subject))
+
+
+def _revoked(subject: x509.Certificate, crls: Sequence[RevocationList], at: datetime) -> str:
+    """Say by which list `subject` is revoked.
+
+    A list that has run out is passed over if lists in date that cover `subject` were all issued
+    after it: the authority cuts its lists anew, and what the old one says is history.
+    """
+    naming = [crl for crl in crls if crl.names(subject)]
+    if not naming:
+        return ""
+    current = [crl for crl in _covering(crls, subject) if crl.in_date(at)]
+    cleared = min((crl.this_update for crl in current), default=None)
+    if _missing(current):
+        cleared = None
+    for crl in naming:
+        if crl.in_date(at) or cleared is None or crl.this_update >= cleared:
+            return f"certificate revoked: {label(subject)}, by the {crl}"
+    return ""
+
+
+def _lacking(
+    subject: x509.Certificate,
+    issuer: x509.Certificate,
+    crls: Sequence[RevocationList],
+    at: datetime,
+) -> str:
+    return _uncovered(label(subject), issuer, crls, _covering(crls, subject), at)
+
+
+def _uncovered(
+    who: str,
+    issuer: x509.Certificate,
+    crls: Sequence[RevocationList],
+    covering: Sequence[RevocationList],
+    at: datetime,
+) -> str:
+    """Say why lists at hand do not tell whether `who` is revoked; empty if they do."""
+    current = [crl for crl in covering if crl.in_date(at)]
+    missing = _missing(current)
+    if not missing:
+        return ""
+    if not crls:
         return f"no revocation list of {label(issuer)} is at hand"
-    return "" if crl.in_date(at) else f"the {crl} is not in date as of {at.isoformat()}"
+    if not covering:
+        at_hand = "; ".join(f"the {crl}" for crl in crls)
+        return f"no revocation list of {label(issuer)} at hand covers {who}, only {at_hand}"
+    if not current:
+        late = "; ".join(f"the {crl}" for crl in covering)
+        return f"{late} is not in date as of {at.isoformat()}"
+    return (
+        f"the revocation lists in date of {label(issuer)} cover {who} for some reasons only; "
+        f"lacking: {reason_names(missing)}"
+    )
+
+
+def _missing(crls: Iterable[RevocationList]) -> frozenset[x509.ReasonFlags]:
+    return EVERY_REASON.difference(*(crl.scope.reasons for crl in crls))

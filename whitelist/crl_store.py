@@ -1,16 +1,18 @@
 """The folder in which revocation lists are kept between fetches and across restarts.
 
-One DER file per authority, replaced as a whole and synced before it counts, so that a reader, or a
-machine that fails half-way, sees the old list or the new one (DOMAIN §3.2 step 3, §9.62: the last
-unexpired list is kept). One process offers what it fetched, any number follow: `poll` costs a
-directory scan while nothing changes. What is in memory is never given up for something older,
-damaged or gone on disk.
+One DER file per authority and scope, replaced as a whole and synced before it counts, so that a
+reader, or a machine that fails half-way, sees the old list or the new one (DOMAIN §3.2 step 3,
+§9.62: the last unexpired list is kept). One process offers what it fetched, any number follow:
+`poll` costs a directory scan while nothing changes. The folder decides: what can be read there
+counts, older or not. Memory bridges faults: a list whose file is damaged, unreadable or gone goes
+on serving, and the file is looked at again with each `poll` until it was taken.
 """
 
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -18,12 +20,21 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from whitelist.crl_scope import COMPLETE, Scope
 from whitelist.durable import make_folder, replace_file
 from whitelist.errors import CrlRefused
-from whitelist.names import DistinguishedName
-from whitelist.revocation import RevocationList, accept, signer_of
+from whitelist.revocation import RevocationList, require_current, signer_of
 
-Stamp = tuple[tuple[str, int, int, int], ...]
+FileStamp = tuple[int, int, int]
+Stamp = tuple[tuple[str, FileStamp], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A list as kept, and the name of its file, which is the same for its authority and scope."""
+
+    name: str
+    crl: RevocationList
 
 
 class CrlStore:
@@ -35,95 +46,123 @@ class CrlStore:
     """
 
     def __init__(self, folder: Path, authorities: Sequence[x509.Certificate]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._authorities = tuple(authorities)
         self._kept: dict[str, RevocationList] = {}
-        self._seen: Stamp = ()
+        self._taken: dict[str, FileStamp] = {}
         self.problems: tuple[str, ...] = ()
-        self._load()
+        self._load(self.stamp())
 
     def current(self) -> tuple[RevocationList, ...]:
-        """The newest list of each authority that has one, in date or not, in no set order."""
+        """The list of each authority and scope that has one, in date or not, in no set order."""
         return tuple(self._kept.values())
 
-    def offer(self, octets: bytes, at: datetime) -> RevocationList:
-        """Keep a list, PEM or DER, if it passes `revocation.accept` as of the aware `at`.
+    def by_name(self) -> dict[str, RevocationList]:
+        """The lists of `current` by the names of their files."""
+        return dict(self._kept)
 
-        Returns once it is safe on disk. Raises CrlRefused as `RevocationList.read` and `accept`
-        do, and OSError if it cannot be written; either leaves what was kept in force.
+    def offer(self, octets: bytes, at: datetime) -> Kept:
+        """Keep a list, PEM or DER, if it may be used from the aware instant `at` on.
+
+        Returns once it is safe on disk. Raises CrlRefused as `RevocationList.read` and
+        `revocation.accept` do, and OSError if it cannot be written; either leaves what was kept in
+        force. A list whose file is gone, removed by a person, keeps no older one out.
         """
         crl = RevocationList.read(octets)
-        name = _file_name(signer_of(crl, self._authorities))
-        make_folder(self._folder)
-        with _alone(self._folder):
+        name = _file_name(signer_of(crl, self._authorities), crl.scope)
+        path = self.folder / name
+        make_folder(self.folder)
+        with alone(self.folder):
             self.poll()
-            accept(crl, self._authorities, at, self._kept.get(name))
-            if not self._on_disk(name, crl):
-                replace_file(self._folder / name, crl.der)
+            require_current(crl, at, self._kept.get(name) if path.exists() else None)
+            if not _holds(path, crl):
+                replace_file(path, crl.der)
             self._kept[name] = crl
-        return crl
+        return Kept(name, crl)
 
-    def due(self, at: datetime) -> tuple[DistinguishedName, ...]:
-        """The authorities whose list is to be fetched: none is kept, or a quarter is left of it.
+    def missing(self) -> frozenset[str]:
+        """The names of lists in memory whose files were gone or of no use at the last look."""
+        return frozenset(self._kept.keys() - self._taken.keys())
 
-        So is one in place of a list that is not valid yet: a clock was set back, or was ahead.
-        """
-        names: dict[DistinguishedName, None] = {}
-        for authority in self._authorities:
-            kept = self._kept.get(_file_name(authority))
-            if kept is None or at >= kept.refresh_at or not kept.in_date(at):
-                names[DistinguishedName.from_certificate(authority)] = None
-        return tuple(names)
+    def restore(self) -> tuple[RevocationList, ...]:
+        """Write what is `missing` from memory; give those lists. Raises OSError."""
+        restored = []
+        if self.missing():
+            make_folder(self.folder)
+            with alone(self.folder):
+                self.poll()  # another process may have put something there
+                for name in sorted(self.missing()):
+                    replace_file(self.folder / name, self._kept[name].der)
+                    restored.append(self._kept[name])
+            self.poll()
+        return tuple(restored)
 
     def stamp(self) -> Stamp:
         """What the folder holds now by name, inode, size and time; differs after any change."""
-        try:
-            with os.scandir(self._folder) as entries:
-                found = [(e.name, e.stat()) for e in entries if e.name.endswith(".crl")]
-        except FileNotFoundError:
-            return ()
-        return tuple(sorted((n, s.st_ino, s.st_size, s.st_mtime_ns) for n, s in found))
+        found = []
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".crl"):
+                    with suppress(FileNotFoundError):  # removed just now
+                        seen = entry.stat()
+                        found.append((entry.name, (seen.st_ino, seen.st_size, seen.st_mtime_ns)))
+        return tuple(sorted(found))
 
     def poll(self) -> bool:
-        """Read the folder again if it changed; say whether `current` did."""
-        if self.stamp() == self._seen:
+        """Read what changed, and what could not be used before; say whether `current` changed."""
+        stamp = self.stamp()
+        if dict(stamp) == self._taken:
+            self.problems = ()
             return False
-        before = self.current()
-        self._load()
-        return self.current() != before
+        before = self.by_name()
+        self._load(stamp)
+        return self._kept != before
 
-    def _load(self) -> None:
-        self._seen = self.stamp()  # first, so that a change during the reading shows next time
+    def _load(self, stamp: Stamp) -> None:
+        """Read each file of `stamp` that was not taken yet as it is; only what is taken is noted.
+
+        The stamp is older than the reading, so that a change meanwhile shows next time.
+        """
         problems = []
-        for name, *_ in self._seen:
+        self._taken = {n: s for n, s in stamp if self._taken.get(n) == s}
+        for name, stamped in stamp:
+            if name in self._taken:
+                continue
+            path = self.folder / name
             try:
-                crl = RevocationList.read((self._folder / name).read_bytes())
-                signer = signer_of(crl, self._authorities)
+                crl = RevocationList.read(path.read_bytes())
+                slot = _file_name(signer_of(crl, self._authorities), crl.scope)
             except CrlRefused as refused:
-                problems.append(f"{self._folder / name}: {refused}")
+                problems.append(f"{path}: {refused}")
             except OSError as error:
-                problems.append(f"{self._folder / name}: cannot be read ({error.strerror})")
+                problems.append(f"{path}: cannot be read ({error.strerror})")
             else:
-                slot = _file_name(signer)
-                if slot not in self._kept or self._kept[slot].older_than(crl):
+                self._taken[name] = stamped
+                kept = self._kept.get(slot)
+                if name == slot or kept is None or kept.issued_before(crl):
                     self._kept[slot] = crl
         self.problems = tuple(problems)
 
-    def _on_disk(self, name: str, crl: RevocationList) -> bool:
-        try:
-            return (self._folder / name).read_bytes() == crl.der
-        except FileNotFoundError:
-            return False
+
+def _holds(path: Path, crl: RevocationList) -> bool:
+    try:
+        return path.read_bytes() == crl.der
+    except FileNotFoundError:
+        return False
 
 
-def _file_name(authority: x509.Certificate) -> str:
-    """Name the file of an authority by its name and key: after a key change it has two lists."""
+def _file_name(authority: x509.Certificate, scope: Scope) -> str:
+    """Name the file by the authority's name and key, and by the scope unless it is complete.
+
+    After a key change an authority has two lists.
+    """
     key = authority.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return sha256(authority.subject.public_bytes() + key).hexdigest() + ".crl"
+    part = b"" if scope == COMPLETE else str(scope).encode()
+    return sha256(authority.subject.public_bytes() + key + part).hexdigest() + ".crl"
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold the folder against other writers, so that none puts an older list over a newer one."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

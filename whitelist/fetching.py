@@ -1,4 +1,4 @@
-"""Getting the octets of a white list: over HTTPS, or from where a site puts files.
+"""Getting the octets of a white list over HTTPS, and of what signs itself over HTTP.
 
 Adapter; synchronous, for a thread. The real host presents an IGC-Santé certificate, so TLS knows
 only the given anchors (DOMAIN §2.1, §9.1). Whatever the server does, a request ends: every wait,
@@ -9,13 +9,10 @@ octets. Every failure is a `ListRefused`, and the list in force stays.
 import http.client
 import io
 import ssl
-import stat
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -177,61 +174,6 @@ def retry_delays(
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file that may be a white list, and its octets."""
-
-    path: Path
-    data: bytes
-
-
-def read_source(
-    path: Path, now: datetime, *, max_bytes: int, settle: timedelta = timedelta(seconds=2)
-) -> SourceFile:
-    """Read a file; of a folder, the `*.xml` in it that was modified last.
-
-    In a folder, names that begin with a dot are passed over, and files modified less than `settle`
-    before `now` (aware), which may still be growing; `*.tmp` and `*.part` are not `*.xml`. Raises
-    ListRefused: unreadable, too-large.
-    """
-    try:
-        chosen = _newest(path, now, settle) if path.is_dir() else path
-        before = chosen.stat()
-        if not stat.S_ISREG(before.st_mode):
-            raise _unreadable(chosen, "neither a file nor a folder; give the path of either")
-        with chosen.open("rb") as file:
-            data = file.read(max_bytes + 1)
-        after = chosen.stat()
-    except OSError as error:
-        raise _unreadable(
-            Path(error.filename or path),
-            f"cannot be read ({error.strerror}); give the path of a white list or of its folder",
-        ) from error
-    if len(data) > max_bytes:
-        raise _too_large(str(chosen), max_bytes)
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-        raise _unreadable(chosen, "changed while it was read; move finished files into place")
-    return SourceFile(chosen, data)
-
-
-def _newest(folder: Path, now: datetime, settle: timedelta) -> Path:
-    found = []
-    for candidate in folder.glob("*.xml"):
-        with suppress(FileNotFoundError):  # a dangling link, or a file just moved away
-            state = candidate.stat()
-            if stat.S_ISREG(state.st_mode) and not candidate.name.startswith("."):
-                found.append((state.st_mtime_ns, candidate))
-    if not found:
-        raise _unreadable(folder, "holds no *.xml file; put the white list there")
-    # Files dated after now were not written just now either: the clock that dated them is ahead.
-    settled = [
-        pair for pair in found if abs(now.timestamp() - pair[0] / 1e9) >= settle.total_seconds()
-    ]
-    if not settled:
-        raise _unreadable(folder, f"{max(found)[1].name} may still be growing; try again")
-    return max(settled)[1]
-
-
-@dataclass(frozen=True, slots=True)
 class _Limits:
     """Seconds that one wait may take, and the monotonic time at which all must be over."""
 
@@ -347,10 +289,6 @@ def _address(url: str, scheme: str = "https") -> tuple[str, int, str]:
 
 def _unreachable(url: str, cause: str) -> ListRefused:
     return ListRefused(Reason.UNREACHABLE, f"{url}: {cause}")
-
-
-def _unreadable(path: Path, problem: str) -> ListRefused:
-    return ListRefused(Reason.UNREADABLE, f"{path}: {problem}")
 
 
 def _too_large(where: str, max_bytes: int) -> ListRefused:

@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from whitelist.certificates import issued_by
 from whitelist.errors import OcspReason, OcspRefused
+from whitelist.extensions import UNREADABLE, extension_of
 from whitelist.names import label
-from whitelist.revocation import UNREADABLE, extension_of
 
 _BRIEF = timedelta(minutes=5)
 """How far clocks may differ, and how long an answer without nextUpdate counts."""
@@ -50,21 +50,6 @@ _STATUS = {
     ocsp.OCSPCertStatus.REVOKED: OcspStatus.REVOKED,
     ocsp.OCSPCertStatus.UNKNOWN: OcspStatus.UNKNOWN,
 }
-
-
-def ocsp_urls(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Give the http URLs of the responders that `certificate` names, in its order; () without."""
-    try:
-        access = extension_of(certificate.extensions, x509.AuthorityInformationAccess)
-    except UNREADABLE:
-        return ()
-    return tuple(
-        entry.access_location.value
-        for entry in access or ()
-        if entry.access_method == AuthorityInformationAccessOID.OCSP
-        and isinstance(entry.access_location, x509.UniformResourceIdentifier)
-        and entry.access_location.value.lower().startswith("http://")
-    )
 
 
 def ocsp_request(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:

@@ -1,10 +1,10 @@
 """Certificate revocation lists: reading one, and whether it may be used.
 
-A list counts only if it is complete, signed by a configured authority that may sign lists, in
-date, and not older than the one kept from the same authority (RFC 5280 §5, §6.3; DOMAIN §3.2 step
-3, §9.62). Delta lists, indirect ones and those of some reasons or some certificates only would
-leave gaps that look like "not revoked", so they are refused. Pure: octets and the instant are
-passed in; fetching and keeping are `whitelist.crl_store`'s and its caller's.
+A list counts only if it is signed by a configured authority that may sign lists, in date, and not
+older than the one kept from the same authority for the same scope (RFC 5280 §5, §6.3; DOMAIN §3.2
+step 3, §9.62). Delta lists, indirect ones, and those that say something unknown are refused: they
+would leave gaps that look like "not revoked". Pure: octets and the instant are passed in; fetching
+and keeping are `whitelist.crl_store`'s and its caller's.
 """
 
 from collections.abc import Sequence
@@ -12,30 +12,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Self, TypeVar
+from typing import Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import crypto
 
+from whitelist.crl_scope import Scope
 from whitelist.errors import CrlReason, CrlRefused
+from whitelist.extensions import UNREADABLE, extension_of
 from whitelist.names import DistinguishedName
 
-_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
-
-UNREADABLE: tuple[type[Exception], ...] = (
-    ValueError,
-    TypeError,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    crypto.Error,
-)
-"""What cryptography and pyOpenSSL raise for damage of various kinds; not all are ValueError."""
-
 _ADVICE = "fetch the complete list from the authority's distribution point again"
+
+_CRITICAL = b"\x01\x01\xff"
+"""How DER writes that an extension is critical; found elsewhere too, by chance."""
 
 
 class RevocationPolicy(StrEnum):
@@ -53,9 +45,10 @@ class RevocationPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """A complete list as read by `read`; its signature is checked by `signer_of` and `accept`.
+    """A list as read by `read`; its signature is checked by `signer_of` and `accept`.
 
-    Instants are aware; `number` is the CRL number, None without one; `digest` is the SHA-256 of
+    Instants are aware; `number` is the CRL number, None without one; `serials` are the serial
+    numbers that it names, `scope` the certificates that it speaks for; `digest` is the SHA-256 of
     the DER octets in lower-case hexadecimal, by which alone two lists are compared.
     """
 
@@ -64,6 +57,8 @@ class RevocationList:
     this_update: datetime = field(compare=False)
     next_update: datetime = field(compare=False)
     number: int | None = field(compare=False)
+    scope: Scope = field(compare=False)
+    serials: frozenset[int] = field(repr=False, compare=False)
     digest: str
 
     @classmethod
@@ -76,18 +71,18 @@ class RevocationList:
             extensions = crl.extensions
             this_update, next_update = crl.last_update_utc, crl.next_update_utc
             der = crl.public_bytes(Encoding.DER)
-            crypto.X509Store().add_crl(crl)  # OpenSSL must read it too, when it judges chains
+            serials = frozenset(entry.serial_number for entry in crl)
         except UNREADABLE as error:
-            raise CrlRefused(
-                CrlReason.UNREADABLE, f"no readable PEM or DER revocation list: {error}; {_ADVICE}"
-            ) from error
+            problem = _page(octets) or f"no readable PEM or DER revocation list: {error}"
+            raise CrlRefused(CrlReason.UNREADABLE, f"{problem}; {_ADVICE}") from error
         if next_update is None or next_update <= this_update:
             raise CrlRefused(
                 CrlReason.UNREADABLE,
                 f"the list of {issuer} does not say until when it holds "
                 f"(nextUpdate, RFC 5280 §5.1.2.5); {_ADVICE}",
             )
-        _require_complete(issuer, extensions)
+        _require_usable(issuer, extensions)
+        _require_usable_entries(issuer, crl, der, sum(one.critical for one in extensions))
         number = extension_of(extensions, x509.CRLNumber)
         return cls(
             crl=crl,
@@ -95,6 +90,8 @@ class RevocationList:
             this_update=this_update,
             next_update=next_update,
             number=None if number is None else number.crl_number,
+            scope=Scope.of(extension_of(extensions, x509.IssuingDistributionPoint)),
+            serials=serials,
             digest=sha256(der).hexdigest(),
         )
 
@@ -112,18 +109,26 @@ class RevocationList:
         """Whether the list holds at the aware instant `at`; `next_update` itself is too late."""
         return self.this_update <= at < self.next_update
 
-    def older_than(self, other: Self) -> bool:
-        """Whether this was issued before `other`, by either date or number (RFC 5280 §5.2.3)."""
-        if self.number is not None and other.number is not None and self.number < other.number:
-            return True
-        return self.this_update < other.this_update
+    def names(self, certificate: x509.Certificate) -> bool:
+        """Whether `certificate`, of the list's authority, is revoked by this list."""
+        return certificate.serial_number in self.serials
+
+    def issued_before(self, other: Self) -> bool:
+        """Whether this was issued before `other`, by date and then by number."""
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[datetime, int]:
+        return self.this_update, -1 if self.number is None else self.number
 
     def __str__(self) -> str:
         """Name the list in a message: number, issuer and dates."""
         number = "" if self.number is None else f" number {self.number}"
+        scope = str(self.scope)
         return (
             f"list{number} of {self.issuer} "
-            f"({self.this_update.isoformat()} to {self.next_update.isoformat()})"
+            f"({self.this_update.isoformat()} to {self.next_update.isoformat()}"
+            f"{scope and '; ' + scope})"
         )
 
 
@@ -156,11 +161,21 @@ def accept(
 ) -> x509.Certificate:
     """Give the authority that signed `crl` if it may be used from the aware instant `at` on.
 
-    `kept` is the list in use from that authority. Raises CrlRefused with the first reason of
-    `signer_of`, then `not-yet-valid`, `expired`, `older-than-kept`. The kept list itself passes. A
-    kept one that is not in date (over, or from when a clock was ahead) keeps nothing out.
+    `kept` is the list in use from that authority for the same scope. Raises CrlRefused with the
+    first reason of `signer_of`, then as `require_current`.
     """
     authority = signer_of(crl, authorities)
+    require_current(crl, at, kept)
+    return authority
+
+
+def require_current(crl: RevocationList, at: datetime, kept: RevocationList | None = None) -> None:
+    """Raise CrlRefused unless `crl` is in date at the aware `at` and not older than `kept`.
+
+    The reasons are `not-yet-valid`, `expired`, `older-than-kept`. The kept list itself passes. One
+    kept from when a clock was ahead keeps nothing out. A list issued later with a smaller number passes once the kept one has run out: an authority that
+    was set up anew counts from one again (RFC 5280 §5.2.3 knows no such case).
+    """
     if at < crl.this_update:
         raise CrlRefused(
             CrlReason.NOT_YET_VALID,
@@ -170,20 +185,28 @@ def accept(
         raise CrlRefused(
             CrlReason.EXPIRED, f"the {crl} is over at {at.isoformat()}; fetch a newer one"
         )
-    if kept is not None and kept.in_date(at) and crl.older_than(kept):
+    if kept is not None and _vetoed(crl, kept, at):
         raise CrlRefused(
             CrlReason.OLDER_THAN_KEPT,
             f"the {crl} is older than the {kept} in use; fetch the newest one",
         )
-    return authority
+
+
+def _vetoed(crl: RevocationList, kept: RevocationList, at: datetime) -> bool:
+    if at < kept.this_update:
+        return False
+    if crl.issued_before(kept):
+        return True
+    smaller = crl.number is not None and kept.number is not None and crl.number < kept.number
+    return smaller and kept.in_date(at)
 
 
 def distribution_points(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Give the http URLs of the complete list that would name `certificate`, in its order.
+    """Give the http URLs of the lists that would name `certificate`, in its order.
 
-    Other schemes (IGC-Santé also names ldap: DOMAIN §2.5), and points for some reasons or of
-    another issuer, are left out; a certificate without usable points gives (). What a certificate
-    names is only to be fetched once its chain holds.
+    Other schemes (IGC-Santé also names ldap: DOMAIN §2.5) and points of another issuer are left
+    out; a certificate without usable points gives (). For our own certificate and the configured
+    authorities only: a peer must not choose whom we connect to.
     """
     try:
         points = extension_of(certificate.extensions, x509.CRLDistributionPoints)
@@ -192,22 +215,29 @@ def distribution_points(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(
         name.value
         for point in points or ()
-        if point.reasons is None and point.crl_issuer is None
+        if point.crl_issuer is None
         for name in point.full_name or ()
         if isinstance(name, x509.UniformResourceIdentifier)
         and name.value.lower().startswith("http://")
     )
 
 
-def _require_complete(issuer: DistinguishedName, extensions: x509.Extensions) -> None:
-    """Refuse what covers only a part; so does what is critical and unknown (RFC 5280 §5.2)."""
+def _page(octets: bytes) -> str:
+    """Say that a server gave a web page instead of a list, which is how a busy host refuses."""
+    if octets[:1024].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return f"a web page of {len(octets)} octets instead of a revocation list"
+    return ""
+
+
+def _require_usable(issuer: DistinguishedName, extensions: x509.Extensions) -> None:
+    """Refuse delta and indirect lists, and what is critical and unknown (RFC 5280 §5.2)."""
     problem = ""
     for extension in extensions:
         value = extension.value
         if isinstance(value, x509.DeltaCRLIndicator):
-            problem = "only the changes since another list (a delta list)"
+            problem = "only the changes since another list (a delta list, which is ignored)"
         elif isinstance(value, x509.IssuingDistributionPoint):
-            problem = problem or _partial(value)
+            problem = problem or _unusable(value)
         elif extension.critical:
             oid = extension.oid.dotted_string
             problem = problem or f"what a critical extension of unknown meaning says ({oid})"
@@ -217,15 +247,41 @@ def _require_complete(issuer: DistinguishedName, extensions: x509.Extensions) ->
         )
 
 
-def _partial(point: x509.IssuingDistributionPoint) -> str:
-    """Say what part a list covers; users or authorities only is no gap that OpenSSL misses."""
+def _unusable(point: x509.IssuingDistributionPoint) -> str:
+    """Say why a list of this scope can serve no chain; others are kept by scope."""
     if point.indirect_crl:
-        return "certificates of other issuers (an indirect list)"
-    if point.only_some_reasons:
-        return "some reasons of revocation only"
+        return "certificates of other issuers (an indirect list, which is ignored)"
     if point.only_contains_attribute_certs:
         return "attribute certificates only"
     return ""
+
+
+def _require_usable_entries(
+    issuer: DistinguishedName, crl: x509.CertificateRevocationList, der: bytes, critical: int
+) -> None:
+    """Refuse a list with an entry that says something critical: none is understood (§5.3).
+
+    `critical` counts the critical extensions of the list itself. Entries are read one by one, at
+    microseconds each, only where the octets hold more marks than those.
+    """
+    if der.count(_CRITICAL) <= critical:
+        return
+    try:
+        unknown = any(
+            one.critical and not isinstance(one.value, x509.CRLReason | x509.InvalidityDate)
+            for entry in crl
+            for one in entry.extensions
+        )
+    except UNREADABLE as error:
+        raise CrlRefused(
+            CrlReason.UNREADABLE, f"an entry of the list of {issuer}: {error}; {_ADVICE}"
+        ) from error
+    if unknown:
+        raise CrlRefused(
+            CrlReason.DELTA_OR_PARTIAL,
+            f"the list of {issuer} has an entry with a critical extension of unknown meaning; "
+            f"{_ADVICE}",
+        )
 
 
 def _may_sign(authority: x509.Certificate, issuer: DistinguishedName) -> bool:
@@ -249,11 +305,3 @@ def _signed(crl: x509.CertificateRevocationList, authority: x509.Certificate) ->
         return crl.is_signature_valid(key)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return False
-
-
-def extension_of(extensions: x509.Extensions, kind: type[_Extension]) -> _Extension | None:
-    """Give the value of the extension of a kind, None without."""
-    try:
-        return extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None

@@ -103,9 +103,9 @@ class TrustStore:
     """The authorities an operator trusts: root anchors, and intermediates that must chain to them.
 
     `crls` are revocation lists of these authorities, in date or not; of several from one authority
-    the newest counts. Raises ValueError without any anchor, and CrlRefused for a list that
-    `revocation.signer_of` refuses. Files are checked by `from_files`, which is what the daemon
-    uses; the constructor serves certificates that are in memory already.
+    for one scope the newest counts. Raises ValueError without any anchor, and CrlRefused for a
+    list that `revocation.signer_of` refuses. Files are checked by `from_files`, which is what the
+    daemon uses; the constructor serves certificates that are in memory already.
 
     `generation` is a text that differs between stores of different authorities, lists or policy.
     """
@@ -198,7 +198,7 @@ class TrustStore:
         held = f"{label(certificate)} chains to an anchor"
         if self.revocation is RevocationPolicy.OFF:
             return ChainVerdict(ChainStatus.TRUSTED, held)
-        return self._judge_revocation(chain, at, held)
+        return self._judge_revocation(certificate, chain[1:], at, held)
 
     def steady(self, certificate: CertificateFacts, at: datetime) -> tuple[datetime, datetime]:
         """Give the span around the aware `at`, its end excluded, in which `verify` says the same.
@@ -210,9 +210,31 @@ class TrustStore:
         after = min(bisect_right(turns, at), len(turns) - 1)
         return turns[after - 1], turns[after]
 
-    def _judge_revocation(self, chain: list[crypto.X509], at: datetime, held: str) -> ChainVerdict:
+    def lacking(self, at: datetime) -> tuple[str, ...]:
+        """Say in a line for each authority which revocation lists are lacking at the aware `at`."""
+        if self.revocation is RevocationPolicy.OFF:
+            return ()
+        return tuple(self._lists.lacking(at).values())
+
+    def stalled(self, at: datetime, *, ocsp: bool = False) -> str:
+        """Say why every peer is put off at the aware `at` for want of lists; empty if none is.
+
+        `ocsp` tells that responders may stand in for the list of a peer's own issuer.
+        """
+        if self.revocation is not RevocationPolicy.REFUSE:
+            return ""
+        lacking = self._lists.lacking(at)
+        for authority in self._lists.issuing:
+            above = authority in self.anchors or self.verify(authority, at).trusted
+            if above and (ocsp or authority not in lacking):
+                return ""
+        return "; ".join(lacking.values())
+
+    def _judge_revocation(
+        self, certificate: x509.Certificate, above: list[crypto.X509], at: datetime, held: str
+    ) -> ChainVerdict:
         """Judge a chain that holds otherwise: first who is revoked, then what lists are lacking."""
-        found = self._lists.judge(chain, at)
+        found = self._lists.judge([certificate, *(one.to_cryptography() for one in above)], at)
         if found.revoked:
             return ChainVerdict(ChainStatus.REVOKED, found.revoked, found.until)
         if not found.lacking:

@@ -1,7 +1,6 @@
 """Commands on the national white list: verify, explain, status."""
 
 import asyncio
-import time
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -135,7 +134,7 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
     settings = load(given)
     trust = runtime.open_trust(settings)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
-    crls.check(time.monotonic())
+    crls.check(runtime.clock(), by_hand=True)
     archive = runtime.open_archive(settings)
     refresher = Refresher(settings, archive, trust.with_crls(crls.store.current()))
     done = refresher.check(accept_shrink=accept_shrink)

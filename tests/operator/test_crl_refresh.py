@@ -1,42 +1,54 @@
 """Revocation lists obtained: from files, from configured addresses, from distribution points."""
 
+import errno
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssante_operator import runtime
 from mssante_operator.crl_refresh import CrlRefresher
-from mssante_operator.settings import Settings, load
+from mssante_operator.settings import load
+from mssante_operator.testbed.credential import Credential
+from mssante_operator.testbed.hierarchy import issue_crl
+from mssante_operator.testbed.profile import Lifetime
 from tests.support.daemon import Daemon, federation, lay_out
+from whitelist import crl_store
 from whitelist.crl_store import CrlStore
-from whitelist.trust import TrustStore
 
-NEVER = 1e9  # a monotonic time after every pause
+AT = runtime.clock()
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+HALF = timedelta(seconds=30)
+
+Answers = dict[str, bytes | int]
 
 
 @contextmanager
-def http(answers: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
-    """Serve octets by path over plain HTTP; gives the address and the paths asked for."""
+def http(answers: Answers) -> Iterator[tuple[str, list[str]]]:
+    """Serve octets, or a status, by path over HTTP; gives the address and the paths asked for."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
-            body = answers.get(self.path)
-            self.send_response(200 if body is not None else 404)
-            self.send_header("Content-Length", str(len(body or b"")))
+            answer = answers.get(self.path, 404)
+            body = answer if isinstance(answer, bytes) else b""
+            self.send_response(answer if isinstance(answer, int) else 200)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body or b"")
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", asked
@@ -55,68 +67,245 @@ def daemon(tmp_path: Path) -> Daemon:
     return made
 
 
-def refresher(daemon: Daemon, trust_lines: str) -> CrlRefresher:
+FILES = 'crl_files = ["pki/root.crl", "pki/intermediate.crl"]'
+
+
+def refresher(daemon: Daemon, trust_lines: str = FILES) -> CrlRefresher:
     config = daemon.config.read_text()
-    lists = 'crl_files = ["pki/root.crl", "pki/intermediate.crl"]'
-    assert lists in config
-    daemon.config.write_text(config.replace(lists, trust_lines))
+    assert FILES in config
+    daemon.config.write_text(config.replace(FILES, trust_lines))
+    return again(daemon)
+
+
+def again(daemon: Daemon) -> CrlRefresher:
+    """Another process of the same operator, with nothing in memory."""
     settings = load(daemon.config)
-    return _refresher(settings, runtime.open_trust(settings))
-
-
-def _refresher(settings: Settings, trust: TrustStore) -> CrlRefresher:
+    trust = runtime.open_trust(settings)
     return CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
 
 
-def lists() -> tuple[bytes, bytes]:
-    space = federation().space
-    return space.crl(space.hierarchy.root), space.crl(space.hierarchy.intermediate)
+def authority(name: str) -> Credential:
+    authorities = federation().space.hierarchy
+    return authorities.root if name == "root" else authorities.intermediate
 
 
-def test_from_configured_addresses(daemon: Daemon) -> None:
-    root, intermediate = lists()
-    with http({"/root.crl": root, "/int.crl": intermediate}) as (address, asked):
-        found = refresher(daemon, f'crl_urls = ["{address}/root.crl", "{address}/int.crl"]')
-        found.check(0)
+def issued(
+    name: str = "int", number: int = 1, since: datetime = AT - HOUR, lasts: timedelta = 6 * DAY
+) -> bytes:
+    """A list of one of the authorities, DER."""
+    lifetime = Lifetime(since, since + lasts)
+    return issue_crl(authority(name), lifetime, number).public_bytes(Encoding.DER)
+
+
+def digests(store: CrlStore) -> set[str]:
+    return {crl.digest for crl in store.current()}
+
+
+def numbers(found: CrlRefresher) -> list[int | None]:
+    return sorted((crl.number for crl in found.store.current()), key=str)
+
+
+def urls(address: str, *paths: str) -> str:
+    return "crl_urls = [" + ", ".join(f'"{address}{path}"' for path in paths) + "]"
+
+
+def test_each_address_is_asked_daily_by_itself(daemon: Daemon) -> None:
+    answers: Answers = {"/root.crl": issued("root"), "/int.crl": issued()}
+    with http(answers) as (address, asked):
+        found = refresher(daemon, urls(address, "/root.crl", "/int.crl"))
+        found.check(AT)
         assert len(found.store.current()) == 2
         assert found.problems == {}
-        found.check(NEVER)  # nothing is due: nobody is asked
+        del answers["/root.crl"]
+        found.check(AT + DAY - MINUTE)  # nothing is due: nobody is asked
         assert asked == ["/root.crl", "/int.crl"]
-    trust = found.trust
-    kept = CrlStore(daemon.folder / "data" / "crl", trust.authorities)
-    assert len(kept.current()) == 2  # DOMAIN §9.62: on disk
+        answers["/int.crl"] = issued(number=2, since=AT)  # published daily, valid for days
+        found.check(AT + DAY)
+        assert asked[2:] == ["/root.crl", "/int.crl"]
+        assert numbers(found) == [1, 2]
+        found.check(AT + DAY + HALF)  # only the one that is due
+        assert asked[4:] == ["/root.crl"]
+        found.check(AT + DAY + HALF + MINUTE - timedelta(seconds=1))
+        assert len(asked) == 5
+    kept = CrlStore(daemon.folder / "data" / "crl", found.trust.authorities)
+    assert digests(kept) == digests(found.store)  # DOMAIN §9.62: on disk
 
 
-def test_failures_are_said_and_not_hammered(daemon: Daemon) -> None:
-    _, intermediate = lists()
-    with http({"/bad.crl": intermediate[:-40]}) as (address, asked):
-        found = refresher(daemon, f'crl_urls = ["{address}/gone.crl", "{address}/bad.crl"]')
-        found.check(0)
-        assert set(found.problems) == {f"{address}/gone.crl", f"{address}/bad.crl"}
-        found.check(1)
+def test_how_often_is_for_the_operator_to_say(daemon: Daemon) -> None:
+    with http({"/int.crl": issued()}) as (address, asked):
+        found = refresher(daemon, "crl_refresh_hours = 6.0\n" + urls(address, "/int.crl"))
+        for hours in (0, 5, 6, 11, 12):
+            found.check(AT + hours * HOUR)
+    assert len(asked) == 3
+
+
+def test_a_restart_does_not_ask_again(daemon: Daemon) -> None:
+    with http({"/int.crl": issued(), "/bad.crl": 403}) as (address, asked):
+        refresher(daemon, urls(address, "/int.crl", "/bad.crl")).check(AT)
+        again(daemon).check(AT + timedelta(seconds=29))
+        assert asked == ["/int.crl", "/bad.crl"]
+        again(daemon).check(AT + HALF)
+        again(daemon).check(AT + HALF + timedelta(seconds=59))  # failed twice by now
+        assert asked[2:] == ["/bad.crl"]
+        again(daemon).check(AT + HALF, by_hand=True)  # but a person need not wait
+        assert asked[3:] == ["/bad.crl"]
+        (daemon.folder / "data" / "crl" / "addresses.json").unlink()
+        again(daemon).check(AT + HALF)
+        assert len(asked) == 6
+
+
+BAD = {
+    "answers 403": 403,
+    "a web page of 878 octets instead of a revocation list": b"<html>".ljust(878),
+    "no readable PEM or DER": issued(number=3, since=AT)[:-40],
+    "older than the list number 2": issued(number=1),
+    "is over at": issued(number=3, since=AT - 2 * DAY, lasts=DAY),
+    "is from after": issued(number=3, since=AT + 2 * DAY),
+    "bad-signature": issue_crl(
+        Credential(authority("int").certificate, federation().operators["b"].key),
+        Lifetime(AT, AT + DAY),
+        9,
+    ).public_bytes(Encoding.DER),
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_a_bad_answer_leaves_the_list_and_is_followed_up(daemon: Daemon, said: str) -> None:
+    # DOMAIN U1.3, U7-7: status 200 proves nothing.
+    answers: Answers = {"/int.crl": issued(number=2, since=AT - MINUTE)}
+    with http(answers) as (address, asked):
+        found = refresher(daemon, urls(address, "/int.crl"))
+        found.check(AT)
+        answers["/int.crl"] = BAD[said]
+        found.check(AT + DAY)
+        assert numbers(found) == numbers(again(daemon)) == [2]
+        assert said in found.problems[f"{address}/int.crl"]
+        found.check(AT + DAY + HALF - timedelta(seconds=1))
         assert len(asked) == 2
-        found.check(NEVER)
-        assert len(asked) == 4
+        answers["/int.crl"] = issued(number=4, since=AT)
+        found.check(AT + DAY + HALF)
+        assert numbers(found) == [4]
+        assert found.problems == {}
+        found.check(AT + 2 * DAY)
+        assert len(asked) == 3
+
+
+def test_an_address_that_fails_is_asked_less_and_less_often(daemon: Daemon) -> None:
+    with http({}) as (address, asked):
+        found = refresher(daemon, urls(address, "/gone.crl"))
+        for seconds in range(0, 6 * 3600, 10):  # as the maintenance process looks
+            found.check(AT + timedelta(seconds=seconds))
+    # After 30 s, 1, 2, 4, 8, 16 min, then each half hour.
+    assert 16 <= len(asked) <= 19
 
 
 def test_a_changed_file_is_read_again(daemon: Daemon) -> None:
-    space = federation().space
+    path = daemon.folder / "pki" / "intermediate.crl"
+    path.write_bytes(issued())
     found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
-    found.check(0)
+    found.check(AT)
     (before,) = found.store.current()
-    revoked = space.crl(space.hierarchy.intermediate, [federation().operators["c"]])
-    (daemon.folder / "pki" / "intermediate.crl").write_bytes(revoked)
-    found.check(1)
+    path.write_bytes(issued(number=2))
+    found.check(AT)
     (after,) = found.store.current()
     assert after.digest != before.digest
-    (daemon.folder / "pki" / "intermediate.crl").write_bytes(lists()[1])  # an older one
-    found.check(2)
+    path.write_bytes(issued())  # an older one
+    found.check(AT)
     assert found.store.current() == (after,)
     assert "older" in next(iter(found.problems.values()))
 
 
+def test_a_fault_of_the_disk_of_seconds_loses_no_list(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The file does not change again: only what was taken counts as seen.
+    path = daemon.folder / "pki" / "intermediate.crl"
+    path.write_bytes(issued())
+    found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
+    found.check(AT)
+    path.write_bytes(issued(number=2))
+
+    def full(_path: Path, _octets: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crl_store, "replace_file", full)
+        found.check(AT)
+        assert "cannot be kept (No space left on device)" in found.problems[str(path)]
+        assert numbers(found) == [1]
+    found.check(AT + timedelta(seconds=10))
+    assert numbers(found) == numbers(again(daemon)) == [2]
+    assert found.problems == {}
+
+
+def test_a_file_that_was_refused_is_looked_at_again(daemon: Daemon) -> None:
+    path = daemon.folder / "pki" / "intermediate.crl"
+    path.write_bytes(issued(since=AT + MINUTE))  # our clock is behind, say
+    found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
+    found.check(AT)
+    assert "from after" in found.problems[str(path)]
+    found.check(AT + 2 * MINUTE)
+    assert numbers(found) == []
+    found.check(AT + 5 * MINUTE)
+    assert numbers(found) == [1]
+    assert found.problems == {}
+
+
+def test_a_list_that_ran_out_keeps_its_successor_not_out(daemon: Daemon) -> None:
+    path = daemon.folder / "pki" / "intermediate.crl"
+    path.write_bytes(issued(number=900, lasts=DAY))
+    found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
+    found.check(AT)
+    path.write_bytes(issued(number=1, since=AT))  # an authority that was set up anew
+    found.check(AT)
+    assert numbers(found) == [900]
+    found.check(AT + DAY)
+    assert numbers(found) == numbers(again(daemon)) == [1]
+
+
+def test_what_is_removed_comes_back_by_itself(daemon: Daemon) -> None:
+    # Without a restart, and without a moment in which a list is lacking.
+    pki, folder = daemon.folder / "pki", daemon.folder / "data" / "crl"
+    (pki / "intermediate.crl").write_bytes(issued(number=2))
+    answers: Answers = {"/root.crl": issued("root", number=7)}
+    with http(answers) as (address, asked):
+        lines = 'crl_files = ["pki/intermediate.crl"]\n' + urls(address, "/root.crl")
+        found = refresher(daemon, lines)
+        found.check(AT)
+        assert numbers(found) == [2, 7]
+
+        # Going back on purpose: what the sources give then serves, older or not.
+        (pki / "intermediate.crl").write_bytes(issued(number=1))
+        answers["/root.crl"] = issued("root", number=6)
+        shutil.rmtree(folder)
+        found.check(AT + MINUTE)
+        assert numbers(found) == numbers(again(daemon)) == [1, 6]
+
+        # By accident, with nobody to ask: from memory.
+        (pki / "intermediate.crl").unlink()
+        answers["/root.crl"] = 403
+        shutil.rmtree(folder)
+        found.check(AT + 2 * MINUTE)
+        assert numbers(found) == numbers(again(daemon)) == [1, 6]
+        assert len(asked) == 3
+
+
+def test_an_older_list_out_of_a_backup_makes_the_sources_be_asked(daemon: Daemon) -> None:
+    answers: Answers = {"/int.crl": issued(number=1)}
+    with http(answers) as (address, asked):
+        found = refresher(daemon, urls(address, "/int.crl"))
+        found.check(AT)
+        (path,) = (daemon.folder / "data" / "crl").glob("*.crl")
+        backup = path.read_bytes()
+        answers["/int.crl"] = issued(number=2, since=AT)
+        found.check(AT + DAY)
+        path.write_bytes(backup)
+        found.check(AT + DAY + HALF)
+        assert len(asked) == 3
+        assert numbers(found) == numbers(again(daemon)) == [2]
+
+
 def test_switched_off_nothing_is_asked(daemon: Daemon) -> None:
     with http({}) as (address, asked):
-        off = f'revocation = "off"\ncrl_urls = ["{address}/x.crl"]'
-        refresher(daemon, off).check(0)
+        refresher(daemon, 'revocation = "off"\n' + urls(address, "/x.crl")).check(AT)
         assert asked == []

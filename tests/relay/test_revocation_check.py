@@ -40,7 +40,7 @@ LACKING = store(ROOT_LIST)
 
 
 def peer(*urls: str, issuer: Hierarchy | None = None, name: str = "smtp.b.mssante.fr") -> bytes:
-    """A server's certificate, DER, that names responders."""
+    """A server's certificate, DER; `urls` are the responders that it names, which nobody asks."""
     subject = Subject(name, "1750000001", "CHU DE TEST", "Paris (75)")
     issued = (issuer or hierarchy()).issue_server(
         subject,
@@ -96,8 +96,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def asker(clock: Clock) -> OcspAsker:
-    return OcspAsker(clock)
+def asker(clock: Clock, responder: Responder) -> OcspAsker:
+    return OcspAsker(clock, [responder.url])
 
 
 async def weigh(asker: OcspAsker, der: bytes, held: TrustStore = LACKING) -> ChainVerdict:
@@ -111,7 +111,7 @@ async def at_once(asker: OcspAsker, der: bytes) -> ChainVerdict:
 
 
 async def test_good_stands_for_the_list(responder: Responder, asker: OcspAsker) -> None:
-    der = peer(responder.url)
+    der = peer()
     responder.answer = says(der, GOOD)
     assert LACKING.verify(read(der), NOW).status is ChainStatus.NO_CRL
     verdict = await weigh(asker, der)
@@ -123,7 +123,7 @@ async def test_good_stands_for_the_list(responder: Responder, asker: OcspAsker) 
 
 
 async def test_revoked_is_refused(responder: Responder, asker: OcspAsker) -> None:
-    der = peer(responder.url)
+    der = peer()
     responder.answer = says(der, REVOKED)
     verdict = await weigh(asker, der)
     assert verdict.status is ChainStatus.REVOKED
@@ -144,7 +144,7 @@ def failures(der: bytes) -> dict[str, Answer]:
 async def test_anything_else_leaves_the_verdict(
     responder: Responder, asker: OcspAsker, word: str
 ) -> None:
-    der = peer(responder.url)
+    der = peer()
     responder.answer = failures(der)[word]
     verdict = await weigh(asker, der)
     assert verdict.status is ChainStatus.NO_CRL
@@ -156,7 +156,7 @@ async def test_anything_else_leaves_the_verdict(
 async def test_a_failure_is_remembered_for_a_minute(
     responder: Responder, asker: OcspAsker, clock: Clock
 ) -> None:
-    der, other = peer(responder.url), peer(responder.url, name="smtp.c.mssante.fr")
+    der, other = peer(), peer(name="smtp.c.mssante.fr")
     assert (await weigh(asker, der)).status is ChainStatus.NO_CRL
     assert len(responder.questions) == 1
     responder.answer = says(der, GOOD)
@@ -183,7 +183,7 @@ async def test_a_failure_noted_by_a_clock_that_was_ahead_is_forgotten(
 async def test_nobody_waits_twice_for_a_silent_responder(
     responder: Responder, clock: Clock
 ) -> None:
-    asker, der = OcspAsker(clock, patience=0.2), peer(responder.url)
+    asker, der = OcspAsker(clock, [responder.url], patience=0.2), peer()
     responder.open.clear()
     verdict = await weigh(asker, der)
     assert verdict.status is ChainStatus.NO_CRL
@@ -196,7 +196,7 @@ async def test_nobody_waits_twice_for_a_silent_responder(
 async def test_an_answer_holds_until_it_is_over(
     responder: Responder, asker: OcspAsker, clock: Clock
 ) -> None:
-    der = peer(responder.url)
+    der = peer()
     responder.answer = says(der, GOOD)
     await weigh(asker, der)
     clock.now += timedelta(hours=23)
@@ -208,7 +208,7 @@ async def test_an_answer_holds_until_it_is_over(
 
 
 async def test_many_sessions_of_one_peer_ask_once(responder: Responder, asker: OcspAsker) -> None:
-    der = peer(responder.url)
+    der = peer()
     responder.answer = says(der, GOOD)
     responder.open.clear()
     impatient = asyncio.create_task(weigh(asker, der))
@@ -224,10 +224,11 @@ async def test_many_sessions_of_one_peer_ask_once(responder: Responder, asker: O
 
 @pytest.mark.parametrize("word", ["unknown:", "answers 503"])
 async def test_the_next_responder_is_asked_where_the_first_fails(
-    responder: Responder, asker: OcspAsker, word: str
+    responder: Responder, word: str
 ) -> None:
     with responding() as first:
-        der = peer(first.url, responder.url)
+        der = peer()
+        asker = OcspAsker(lambda: NOW, [first.url, responder.url])
         first.answer = failures(der)[word]
         responder.answer = says(der, GOOD)
         assert (await weigh(asker, der)).trusted
@@ -238,7 +239,7 @@ async def test_unknown_is_asked_again_after_a_minute(
     responder: Responder, asker: OcspAsker, clock: Clock
 ) -> None:
     # A responder may learn of a new certificate long before its nextUpdate.
-    der = peer(responder.url)
+    der = peer()
     responder.answer = says(der, UNKNOWN)
     assert not (await weigh(asker, der)).trusted
     responder.answer = says(der, GOOD)
@@ -247,13 +248,13 @@ async def test_unknown_is_asked_again_after_a_minute(
     assert (await weigh(asker, der)).trusted
 
 
-async def test_of_two_failures_the_shorter_decides(
-    responder: Responder, asker: OcspAsker, clock: Clock
-) -> None:
+async def test_of_two_failures_the_shorter_decides(responder: Responder, clock: Clock) -> None:
     with responding() as second:
-        await weigh(asker, peer(second.url))
+        asker = OcspAsker(clock, [responder.url, second.url])
+        other, der = peer(name="smtp.c.mssante.fr"), peer()
+        responder.answer = says(other, UNKNOWN)
+        await weigh(asker, other)  # the second is silent, and that is known for a minute
         clock.now += timedelta(seconds=30)
-        der = peer(responder.url, second.url)
         second.answer = says(der, GOOD)
         assert not (await weigh(asker, der)).trusted
         clock.now += timedelta(seconds=30)
@@ -261,10 +262,10 @@ async def test_of_two_failures_the_shorter_decides(
 
 
 async def test_no_more_is_kept_than_told(responder: Responder, clock: Clock) -> None:
-    asker, der = OcspAsker(clock, size=1), peer(responder.url)
+    asker, der = OcspAsker(clock, [responder.url], size=1), peer()
     responder.answer = says(der, GOOD)
     await weigh(asker, der)
-    await weigh(asker, peer(responder.url))
+    await weigh(asker, peer())
     await weigh(asker, der)
     assert len(responder.questions) == 3
 
@@ -272,7 +273,7 @@ async def test_no_more_is_kept_than_told(responder: Responder, clock: Clock) -> 
 async def test_a_lacking_list_of_the_root_is_not_papered_over(
     responder: Responder, asker: OcspAsker
 ) -> None:
-    der = peer(responder.url)
+    der = peer()
     responder.answer = says(der, GOOD)
     verdict = await weigh(asker, der, store())
     assert verdict.status is ChainStatus.NO_CRL
@@ -284,7 +285,7 @@ async def test_a_lacking_list_of_the_root_is_not_papered_over(
 
 
 async def test_lists_are_never_overruled(responder: Responder, asker: OcspAsker) -> None:
-    der = peer(responder.url)
+    der = peer()
     responder.answer = says(der, GOOD)
     assert (await weigh(asker, der)).trusted  # the answer is known, then the list comes
     named = Credential(read(der), spare_key())
@@ -295,7 +296,8 @@ async def test_lists_are_never_overruled(responder: Responder, asker: OcspAsker)
     assert len(responder.questions) == 1
     clean = store(ROOT_LIST, RevocationList.read(crl(hierarchy().intermediate)))
     responder.answer = says(der, REVOKED)
-    assert (await weigh(OcspAsker(lambda: NOW), der, clean)).trusted
+    fresh = OcspAsker(lambda: NOW, [responder.url])
+    assert (await weigh(fresh, der, clean)).trusted
     assert len(responder.questions) == 1  # nothing is lacking, nobody is asked
 
 
@@ -315,7 +317,7 @@ async def test_where_lacking_lists_are_accepted(
     *,
     alarm: bool,
 ) -> None:
-    der = peer(responder.url)
+    der = peer()
     responder.answer = says(der, status)
     verdict = await weigh(asker, der, store(ROOT_LIST, policy=RevocationPolicy.ACCEPT))
     assert verdict.status is expected
@@ -325,27 +327,34 @@ async def test_where_lacking_lists_are_accepted(
     assert ("RACINE" in bare.alarm) is (expected is ChainStatus.TRUSTED)
 
 
-async def test_a_certificate_without_responder(asker: OcspAsker) -> None:
-    verdict = await weigh(asker, peer())
-    assert verdict.status is ChainStatus.NO_CRL
-    assert "names no responder" in verdict.detail
+async def test_where_a_certificate_says_is_never_asked(responder: Responder) -> None:
+    # A peer must not choose whom we connect to (DOMAIN U1.3).
+    with responding() as theirs:
+        der = peer(theirs.url)
+        theirs.answer = says(der, GOOD)
+        asker = OcspAsker(lambda: NOW, [responder.url])
+        assert (await weigh(asker, der)).status is ChainStatus.NO_CRL
+        assert theirs.questions == []
+        assert len(responder.questions) == 1
+    with pytest.raises(ValueError, match="no responder"):
+        OcspAsker(lambda: NOW, [])
 
 
 async def test_who_is_issued_by_no_intermediate_is_not_asked_about(
     responder: Responder, asker: OcspAsker
 ) -> None:
     root = hierarchy().root
-    der = peer(responder.url, issuer=Hierarchy(root, root))
+    der = peer(issuer=Hierarchy(root, root))
     verdict = await weigh(asker, der, store())
     assert verdict.status is ChainStatus.NO_CRL
     assert "no configured intermediate is its issuer" in verdict.detail
-    stranger = peer(responder.url, issuer=Hierarchy.create(NOW))
+    stranger = peer(issuer=Hierarchy.create(NOW))
     assert (await weigh(asker, stranger)).status is ChainStatus.UNTRUSTED
     assert responder.questions == []
 
 
 async def test_off_never_asks(responder: Responder, tmp_path: Path) -> None:
-    der = peer(responder.url)
+    der = peer()
     responder.answer = says(der, GOOD)
     lists = [crl(hierarchy().root)]
     strict = store()
@@ -353,7 +362,7 @@ async def test_off_never_asks(responder: Responder, tmp_path: Path) -> None:
     found = await off.identify_peer(der, "TLSv1.3", "X")
     assert found == off.identify(der, "TLSv1.3", "X")
     assert responder.questions == []
-    asker = OcspAsker(lambda: NOW)
+    asker = OcspAsker(lambda: NOW, [responder.url])
     on = perimeter(tmp_path / "on", b"", strict, lambda: NOW, crls=lists, ocsp=asker)
     chain = (await on.identify_peer(der, "TLSv1.3", "X")).chain
     assert chain is not None

@@ -31,6 +31,7 @@ ROOT_LIST = RevocationList.read(crl(hierarchy().root))
 Answer = Callable[[], bytes | None]
 
 DOWN = "http://127.0.0.1:1/ocsp"  # nobody listens there
+ELSEWHERE = "http://127.0.0.1:2/ocsp"  # what certificates name, which nobody asks
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def enrol(name: str, folder: Path, responder: Responder, status: ocsp.OCSPCertSt
         [f"smtp.{name}.mssante.fr"],
         Lifetime.of_leaf(now),
         key=spare_key(),
-        revocation=RevocationAddresses(ocsp=(responder.url if status else DOWN,)),
+        revocation=RevocationAddresses(ocsp=(ELSEWHERE,)),
     )
     issuer = authorities.intermediate
     if status is not None:
@@ -72,7 +73,8 @@ async def test_a_peer_comes_while_its_list_is_lacking(
     responder: Responder, tmp_path: Path, status: ocsp.OCSPCertStatus | None, reply: str
 ) -> None:
     space = trust_space()
-    lists, asker = space.crls[:1], OcspAsker(runtime.clock)
+    asked_at = responder.url if status else DOWN
+    lists, asker = space.crls[:1], OcspAsker(runtime.clock, [asked_at])
     folder = tmp_path / "lacking"
     follower = perimeter(
         folder, space.white_list, space.trust, runtime.clock, crls=lists, ocsp=asker
@@ -104,7 +106,7 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
     responder: Responder, tmp_path: Path, status: ocsp.OCSPCertStatus, error: str
 ) -> None:
     space = trust_space()
-    lists, asker = space.crls[:1], OcspAsker(runtime.clock)
+    lists, asker = space.crls[:1], OcspAsker(runtime.clock, [responder.url])
     async with inbound(tmp_path) as server:
         identity = space.identity(enrol("a", tmp_path, responder, status), tmp_path)
         context = tls.server_context(identity, space.trust)

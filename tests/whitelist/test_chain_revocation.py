@@ -1,5 +1,7 @@
 """Revocation over the whole chain, under each policy (RFC 5280 §6.3; DOMAIN §9.15, §9.62)."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
+from mssante_operator.testbed.profile import Extensions, Lifetime, RevocationAddresses
 from tests.support.hierarchy import (
     NOW,
     crl,
@@ -18,7 +21,16 @@ from tests.support.hierarchy import (
     spare_key,
     trust,
 )
-from tests.whitelist.real import needs_real_data, real_octets, real_trust
+from tests.whitelist.real import (
+    needs_real_crls,
+    needs_real_data,
+    real_octets,
+    real_test_crls,
+    real_test_leaf,
+    real_test_trust,
+    real_trust,
+)
+from whitelist.crl_scope import EVERY_REASON
 from whitelist.errors import CrlReason, CrlRefused
 from whitelist.revocation import RevocationList, RevocationPolicy
 from whitelist.shape import embedded_certificate
@@ -161,23 +173,156 @@ def test_of_several_lists_of_an_authority_the_newest_counts() -> None:
         assert store.verify(PEER.certificate, NOW).trusted
 
 
-def test_a_list_of_another_scope_does_not_clear_a_certificate() -> None:
-    """A list of authorities only says nothing of a server; OpenSSL sees to that."""
-    scope = x509.IssuingDistributionPoint(
-        full_name=None,
+def scope(
+    *,
+    users: bool = False,
+    authorities: bool = False,
+    reasons: Iterable[x509.ReasonFlags] = (),
+    point: str = "",
+) -> Extensions:
+    """An IssuingDistributionPoint, critical as it must be."""
+    value = x509.IssuingDistributionPoint(
+        full_name=[x509.UniformResourceIdentifier(point)] if point else None,
         relative_name=None,
-        only_contains_user_certs=False,
-        only_contains_ca_certs=True,
-        only_some_reasons=None,
+        only_contains_user_certs=users,
+        only_contains_ca_certs=authorities,
+        only_some_reasons=frozenset(reasons) or None,
         indirect_crl=False,
         only_contains_attribute_certs=False,
     )
-    partial = crl(INTERMEDIATE, extensions=(x509.Extension(scope.oid, critical=True, value=scope),))
+    return (x509.Extension(value.oid, critical=True, value=value),)
+
+
+COMPROMISED = {x509.ReasonFlags.key_compromise}
+OUT_OF_SCOPE = {
+    "authorities only": scope(authorities=True),
+    "distribution point http://a.fr/1.crl": scope(point="http://a.fr/1.crl"),
+    "for some reasons only; lacking: aACompromise": scope(reasons=COMPROMISED),
+}
+
+
+@pytest.mark.parametrize("said", OUT_OF_SCOPE)
+def test_a_list_of_another_scope_does_not_clear_a_certificate(said: str) -> None:
+    partial = crl(INTERMEDIATE, extensions=OUT_OF_SCOPE[said])
     refused = checking(RevocationPolicy.REFUSE, crl(ROOT), partial).verify(PEER.certificate, NOW)
     assert refused.status is ChainStatus.NO_CRL
     assert "CN=relay.a.fr" in refused.detail
+    assert said in refused.detail
     accepted = checking(RevocationPolicy.ACCEPT, crl(ROOT), partial).verify(PEER.certificate, NOW)
     assert accepted.alarm == refused.detail
+
+
+@pytest.mark.parametrize("policy", CHECKING)
+@pytest.mark.parametrize("said", OUT_OF_SCOPE)
+def test_who_is_on_a_list_is_revoked_whatever_its_scope(
+    policy: RevocationPolicy, said: str
+) -> None:
+    """What a list says of a certificate of its authority is true, and never passed over."""
+    partial = crl(INTERMEDIATE, [PEER], extensions=OUT_OF_SCOPE[said])
+    for others in ([], [crl(INTERMEDIATE, number=2)]):
+        store = checking(policy, crl(ROOT), partial, *others)
+        assert store.verify(PEER.certificate, NOW).status is ChainStatus.REVOKED
+
+
+@pytest.mark.parametrize("policy", CHECKING)
+def test_lists_by_scope_serve_together(policy: RevocationPolicy) -> None:
+    """One of users, one of authorities; one of a reason, one of the others."""
+    root = crl(ROOT, extensions=scope(authorities=True))
+    some = crl(INTERMEDIATE, extensions=scope(users=True, reasons=COMPROMISED))
+    rest = crl(INTERMEDIATE, extensions=scope(users=True, reasons=EVERY_REASON - COMPROMISED))
+    of_none = crl(INTERMEDIATE, extensions=scope(authorities=True))
+    store = checking(policy, root, some, rest, of_none)
+    verdict = store.verify(PEER.certificate, NOW)
+    assert verdict.trusted
+    assert not verdict.alarm
+    assert store.lacking(NOW) == ()
+    assert len(store.crls) == 4
+    assert checking(policy, root, some, of_none).lacking(NOW)
+
+
+@pytest.mark.parametrize("policy", CHECKING)
+def test_a_list_of_the_distribution_point_that_a_certificate_names(
+    policy: RevocationPolicy,
+) -> None:
+    lists = [crl(ROOT), crl(INTERMEDIATE, extensions=scope(point="http://a.fr/1.crl"))]
+    store = checking(policy, *lists)
+    here, there = (
+        hierarchy()
+        .issue_server(
+            PEER.certificate.subject,
+            ["relay.a.fr"],
+            Lifetime.of_leaf(NOW),
+            key=spare_key(),
+            revocation=RevocationAddresses(crls=(f"http://a.fr/{part}.crl",)),
+        )
+        .certificate
+        for part in (1, 2)
+    )
+    assert not store.verify(here, NOW).alarm
+    assert store.verify(here, NOW).trusted
+    verdict = store.verify(there, NOW)
+    assert verdict.alarm or verdict.status is ChainStatus.NO_CRL
+    assert store.lacking(NOW) == ()  # which points peers name is not known before they come
+
+
+def test_a_list_that_ran_out_is_history_once_newer_ones_cover_all() -> None:
+    """An authority that cuts its lists anew ends the old one; who was on hold there is free."""
+    old = crl(INTERMEDIATE, [PEER], issued=NOW - 9 * DAY)
+    users = crl(INTERMEDIATE, extensions=scope(users=True))
+    some = crl(INTERMEDIATE, extensions=scope(users=True, reasons=COMPROMISED))
+    assert (
+        checking(RevocationPolicy.REFUSE, crl(ROOT), old, users)
+        .verify(PEER.certificate, NOW)
+        .trusted
+    )
+    assert checking(RevocationPolicy.REFUSE, crl(ROOT), old, some).verify(
+        PEER.certificate, NOW
+    ).status is (ChainStatus.REVOKED)
+
+
+def test_what_is_lacking_is_said_by_authority() -> None:
+    assert len(checking(RevocationPolicy.REFUSE).lacking(NOW)) == 2
+    assert checking(RevocationPolicy.OFF).lacking(NOW) == ()
+    both = checking(RevocationPolicy.ACCEPT, crl(ROOT), crl(INTERMEDIATE))
+    assert both.lacking(NOW) == ()
+    assert len(both.lacking(NOW + 10 * DAY)) == 2
+    (said,) = both.with_crls(both.crls[:1]).lacking(NOW)
+    assert said.startswith("no revocation list of CN=TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS")
+    authorities = crl(INTERMEDIATE, extensions=scope(authorities=True))
+    (said,) = checking(RevocationPolicy.REFUSE, crl(ROOT), authorities).lacking(NOW)
+    assert "covers users, only the list number 1" in said
+
+
+@pytest.mark.parametrize(
+    ("octets", "stalled", "with_ocsp"),
+    [
+        ([], True, True),
+        ([crl(ROOT)], True, False),
+        ([crl(INTERMEDIATE)], True, True),
+        ([crl(ROOT), expired(INTERMEDIATE)], True, False),
+        ([crl(ROOT), crl(INTERMEDIATE)], False, False),
+        ([crl(ROOT), crl(INTERMEDIATE, [PEER])], False, False),
+    ],
+    ids=["none", "root only", "no root", "expired", "all", "all, one revoked"],
+)
+def test_when_every_peer_is_put_off(octets: list[bytes], *, stalled: bool, with_ocsp: bool) -> None:
+    store = checking(RevocationPolicy.REFUSE, *octets)
+    assert bool(store.stalled(NOW)) is stalled
+    assert bool(store.stalled(NOW, ocsp=True)) is with_ocsp
+    for policy in (RevocationPolicy.ACCEPT, RevocationPolicy.OFF):
+        assert checking(policy, *octets).stalled(NOW) == ""
+
+
+def test_one_authority_with_its_lists_is_enough_to_go_on() -> None:
+    other = Hierarchy.create(NOW)
+    store = TrustStore(
+        (ROOT.certificate, other.root.certificate),
+        (INTERMEDIATE.certificate, other.intermediate.certificate),
+        crls(),
+        RevocationPolicy.REFUSE,
+    )
+    assert len(store.lacking(NOW)) == 2
+    assert store.stalled(NOW) == ""
 
 
 def test_a_renewed_authority_shares_its_list_with_its_old_certificate() -> None:
@@ -237,3 +382,27 @@ def test_the_real_authorities_without_lists_refuse_or_raise_an_alarm() -> None:
     )
     assert refusing.verify(signer, at).status is ChainStatus.NO_CRL
     assert "CN=AC IGC-SANTE ELEMENTAIRE ORGANISATIONS" in accepting.verify(signer, at).alarm
+
+
+@needs_real_crls
+@pytest.mark.parametrize("policy", CHECKING)
+def test_the_real_test_hierarchy_and_a_certificate_that_is_really_revoked(
+    policy: RevocationPolicy,
+) -> None:
+    """DOMAIN U1.3, U6: the lists of June 2019, the authority's daily one with 1 013 entries."""
+    root, daily = lists = real_test_crls()
+    at = datetime(2019, 6, 28, 12, tzinfo=UTC)
+    assert (daily.number, len(daily.serials), str(daily.scope)) == (1287, 1013, "")
+    assert daily.next_update - daily.this_update == timedelta(days=6)
+    store = replace(real_test_trust(), revocation=policy, crls=lists)
+    revoked = real_test_leaf("test-EL-ORG-emailProtection-revoked-tomwsrevoque.pem")
+    good = real_test_leaf("test-SERV-SSL-mock.platines-2017.pem")
+    assert store.verify(revoked, at).status is ChainStatus.REVOKED
+    assert store.verify(good, at).trusted
+    assert not store.verify(good, at).alarm
+    assert store.lacking(at) == ()
+    over = daily.next_update
+    assert store.verify(revoked, over).status is ChainStatus.REVOKED
+    assert bool(store.stalled(over)) is (policy is RevocationPolicy.REFUSE)
+    alone = store.with_crls([root])
+    assert alone.verify(good, at).alarm or alone.verify(good, at).status is ChainStatus.NO_CRL

@@ -1,27 +1,26 @@
 """The kept revocation lists (DOMAIN §3.2 step 3, §9.62)."""
 
+import errno
 import multiprocessing
 import os
+import shutil
 import stat
 from datetime import datetime, timedelta
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from mssante_operator.testbed.hierarchy import Hierarchy
 from tests.support.hierarchy import NOW, crl, hierarchy, server
 from whitelist.crl_store import CrlStore
 from whitelist.errors import CrlReason, CrlRefused
-from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationList
 
 DAY = timedelta(days=1)
 ROOT, INTERMEDIATE = hierarchy().root, hierarchy().intermediate
 AUTHORITIES = (ROOT.certificate, INTERMEDIATE.certificate)
-OF_ROOT, OF_INTERMEDIATE = (
-    DistinguishedName.from_certificate(authority) for authority in AUTHORITIES
-)
 FIRST = crl(INTERMEDIATE, number=1)
 SECOND = crl(INTERMEDIATE, [server("revoked.fr")], number=2, issued=NOW)
 
@@ -65,7 +64,9 @@ def test_a_store_starts_empty_and_makes_its_folder_when_needed(tmp_path: Path) -
 
 def test_lists_survive_a_restart(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    assert store.offer(FIRST, NOW) == RevocationList.read(FIRST)
+    kept = store.offer(FIRST, NOW)
+    assert kept.crl == RevocationList.read(FIRST)
+    assert only_file(tmp_path).name == kept.name
     store.offer(crl(ROOT), NOW)
     again = opened(tmp_path)
     assert digests(again) == digests(store) == {digest(FIRST), digest(crl(ROOT))}
@@ -132,27 +133,122 @@ def test_damaged_and_foreign_files_are_passed_over_and_named(tmp_path: Path) -> 
     for path, reason in ((slot, "unreadable"), (tmp_path / "theirs.crl", "bad-signature")):
         assert any(line.startswith(f"{path}: {reason}: ") for line in problems)
     assert f"{tmp_path / 'folder.crl'}: cannot be read (Is a directory)" in problems
-    assert again.due(NOW) == (OF_INTERMEDIATE,)
     again.offer(FIRST, NOW)  # the same list again mends the file
     assert slot.read_bytes() == FIRST
 
 
-def test_memory_does_not_give_up_a_list_for_a_damaged_or_missing_file(tmp_path: Path) -> None:
+def test_memory_bridges_a_damaged_or_missing_file(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.offer(SECOND, NOW)
+    name = store.offer(SECOND, NOW).name
     store.poll()
+    assert store.missing() == frozenset()
     only_file(tmp_path).write_bytes(b"")
     assert not store.poll()
     assert digests(store) == {digest(SECOND)}
     assert len(store.problems) == 1
-    only_file(tmp_path).write_bytes(FIRST)  # restored from a backup
-    assert not store.poll()
-    assert digests(store) == {digest(SECOND)}
-    assert not len(store.problems)
+    assert store.missing() == {name}
     only_file(tmp_path).unlink()
     assert not store.poll()
-    store.offer(SECOND, NOW)
+    assert digests(store) == {digest(SECOND)}
+    assert store.problems == ()
+    assert store.missing() == {name}
+    assert [crl.digest for crl in store.restore()] == [digest(SECOND)]
+    assert store.missing() == frozenset()
     assert digests(opened(tmp_path)) == {digest(SECOND)}
+    assert store.restore() == ()
+
+
+def test_the_folder_decides_where_it_can_be_read(tmp_path: Path) -> None:
+    """An older list that a person puts there serves: no process needs a restart for it."""
+    store = opened(tmp_path)
+    store.offer(SECOND, NOW)
+    only_file(tmp_path).write_bytes(FIRST)
+    assert store.poll()
+    assert digests(store) == {digest(FIRST)}
+
+
+def test_a_list_whose_file_was_removed_keeps_no_older_one_out(tmp_path: Path) -> None:
+    # Going back on purpose, without a restart: in the writer and in those that follow.
+    writer, reader = opened(tmp_path), opened(tmp_path)
+    writer.offer(SECOND, NOW)
+    reader.poll()
+    refusal(writer, FIRST)
+    shutil.rmtree(tmp_path)
+    assert digests(reader) == digests(writer) == {digest(SECOND)}  # nobody is without meanwhile
+    writer.offer(FIRST, NOW)
+    assert reader.poll()
+    assert digests(reader) == digests(writer) == {digest(FIRST)}
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EIO, "I/O error"), None], ids=["error", "short"])
+def test_a_fault_of_the_disk_while_reading_loses_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
+) -> None:
+    # Of a moment: the file itself never changes again, and is read all the same.
+    writer, reader = opened(tmp_path), opened(tmp_path)
+    writer.offer(FIRST, NOW)
+    reader.poll()
+    writer.offer(SECOND, NOW)
+    read_bytes = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if fault is not None:
+            raise fault
+        return read_bytes(path)[:100]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing)
+        assert not reader.poll()
+        assert len(reader.problems) == 1
+        assert digests(reader) == {digest(FIRST)}
+    assert reader.poll()
+    assert digests(reader) == {digest(SECOND)}
+    assert reader.problems == ()
+    assert not reader.poll()
+
+
+def test_lists_are_kept_by_scope(tmp_path: Path) -> None:
+    point = x509.IssuingDistributionPoint(
+        full_name=None,
+        relative_name=None,
+        only_contains_user_certs=True,
+        only_contains_ca_certs=False,
+        only_some_reasons=None,
+        indirect_crl=False,
+        only_contains_attribute_certs=False,
+    )
+    extensions = (x509.Extension(point.oid, critical=True, value=point),)
+    users = crl(INTERMEDIATE, number=5, extensions=extensions)
+    store = opened(tmp_path)
+    for octets in (SECOND, users, crl(INTERMEDIATE, number=6, issued=NOW, extensions=extensions)):
+        store.offer(octets, NOW)
+    assert len(store.current()) == 2
+    assert refusal(store, users) is CrlReason.OLDER_THAN_KEPT
+    assert refusal(store, FIRST) is CrlReason.OLDER_THAN_KEPT
+    assert digests(opened(tmp_path)) == digests(store)
+
+
+def test_a_delta_list_is_ignored_aloud(tmp_path: Path) -> None:
+    indicator = x509.DeltaCRLIndicator(1)
+    extensions = (x509.Extension(indicator.oid, critical=True, value=indicator),)
+    delta = crl(INTERMEDIATE, number=9, issued=NOW, extensions=extensions)
+    store = opened(tmp_path)
+    assert refusal(store, delta) is CrlReason.DELTA_OR_PARTIAL
+    (tmp_path / "delta.crl").write_bytes(delta)
+    store.poll()
+    assert store.current() == ()
+    assert "a delta list, which is ignored" in store.problems[0]
+
+
+def test_a_list_that_ran_out_keeps_its_successor_in_no_process_out(tmp_path: Path) -> None:
+    writer, reader = opened(tmp_path), opened(tmp_path)
+    writer.offer(crl(INTERMEDIATE, number=900, issued=NOW - 2 * DAY, days=1), NOW - 1.5 * DAY)
+    reader.poll()
+    anew = crl(INTERMEDIATE, number=1)
+    assert refusal(writer, anew, NOW - 1.01 * DAY) is CrlReason.NOT_YET_VALID
+    writer.offer(anew, NOW)
+    assert reader.poll()
+    assert digests(reader) == digests(opened(tmp_path)) == {digest(anew)}
 
 
 def test_what_a_killed_writer_leaves_is_ignored_and_overwritten(tmp_path: Path) -> None:
@@ -198,37 +294,20 @@ def test_a_failing_disk_leaves_what_was_kept(tmp_path: Path) -> None:
     assert digests(store) == digests(opened(tmp_path)) == {digest(FIRST)}
 
 
-def test_a_list_of_a_clock_that_was_ahead_is_due_and_vetoes_nothing(tmp_path: Path) -> None:
+def test_a_list_of_a_clock_that_was_ahead_vetoes_nothing(tmp_path: Path) -> None:
     store, ahead = opened(tmp_path), NOW + 60 * DAY
     store.offer(crl(INTERMEDIATE, number=9, issued=ahead), ahead)
-    assert OF_INTERMEDIATE in store.due(NOW)
     store.offer(FIRST, NOW)
     assert digests(store) == {digest(FIRST)}
     assert only_file(tmp_path).read_bytes() == FIRST
-    assert OF_INTERMEDIATE not in store.due(NOW)
-
-
-def test_what_is_due(tmp_path: Path) -> None:
-    store = opened(tmp_path)
-    assert store.due(NOW) == (OF_ROOT, OF_INTERMEDIATE)
-    store.offer(FIRST, NOW)
-    assert store.due(NOW) == (OF_ROOT,)
-    store.offer(crl(ROOT, days=30), NOW)
-    assert store.due(NOW) == ()
-    quarter_left = NOW + 5 * DAY
-    assert store.due(quarter_left - timedelta.resolution) == ()
-    assert store.due(quarter_left) == (OF_INTERMEDIATE,)
-    assert store.due(NOW + 300 * DAY) == (OF_ROOT, OF_INTERMEDIATE)
 
 
 def test_a_new_key_of_an_authority_has_a_list_of_its_own(tmp_path: Path) -> None:
     renewed = Hierarchy.create(NOW).intermediate
     store = CrlStore(tmp_path, (*AUTHORITIES, renewed.certificate))
     store.offer(FIRST, NOW)
-    assert store.due(NOW) == (OF_ROOT, OF_INTERMEDIATE)
     store.offer(crl(renewed), NOW)
     assert len(store.current()) == 2
-    assert store.due(NOW) == (OF_ROOT,)
 
 
 def test_others_see_a_change_by_the_stamp(tmp_path: Path) -> None:

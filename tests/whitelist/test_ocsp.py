@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime, RevocationAddresses, authority_name
+from mssante_operator.testbed.profile import Lifetime, authority_name
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key
 from tests.support.ocsp_responder import ocsp_answer
-from tests.whitelist.real import needs_real_data, real_octets
 from whitelist.errors import OcspReason, OcspRefused
-from whitelist.ocsp import OcspStatus, OcspVerdict, check_ocsp, ocsp_request, ocsp_urls
-from whitelist.shape import embedded_certificate
+from whitelist.ocsp import OcspStatus, OcspVerdict, check_ocsp, ocsp_request
 
 DAY = timedelta(days=1)
 ROOT, INTERMEDIATE = hierarchy().root, hierarchy().intermediate
@@ -226,18 +224,3 @@ def test_altered_octets_never_clear_a_revoked_certificate(data: st.DataObject) -
     except OcspRefused:
         return
     assert found.status is OcspStatus.REVOKED  # what was altered is not signed
-
-
-def test_responders_are_the_http_ones_that_a_certificate_names() -> None:
-    addresses = RevocationAddresses(ocsp=("ldap://a.fr/", "http://a.fr/", "HTTP://b.fr/"))
-    issued = hierarchy().issue_server(
-        x509.Name([]), ["a.fr"], Lifetime.of_leaf(NOW), key=spare_key(), revocation=addresses
-    )
-    assert ocsp_urls(issued.certificate) == ("http://a.fr/", "HTTP://b.fr/")
-    assert ocsp_urls(PEER) == ()
-
-
-@needs_real_data
-def test_the_responder_of_the_real_signer() -> None:
-    signer = x509.load_der_x509_certificate(embedded_certificate(real_octets()))
-    assert ocsp_urls(signer) == ("http://ocsp.esante.gouv.fr",)

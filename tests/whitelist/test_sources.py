@@ -1,50 +1,15 @@
-"""Pauses between attempts, and lists read from files and folders."""
+"""Lists read from files and folders."""
 
 import os
 import threading
 from datetime import timedelta
 from pathlib import Path
-from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.support.hierarchy import NOW
 from whitelist.errors import ListRefused, Reason
-from whitelist.fetching import (
-    read_source,
-    retry_delays,
-)
-
-
-def test_delays_double_up_to_the_longest() -> None:
-    assert retry_delays(6, 10, 60, lambda: 0.0) == (10, 20, 40, 60, 60)
-    assert retry_delays(6, 10, 60, lambda: 0.5) == (7.5, 15, 30, 45, 45)
-    assert retry_delays(2, 90, 60, lambda: 0.0) == (60,)
-    assert retry_delays(1, 10, 60, lambda: 0.0) == ()
-
-
-@given(
-    st.integers(1, 60),
-    st.floats(0.1, 100),
-    st.floats(0.1, 1e4),
-    st.randoms(use_true_random=False),
-)
-def test_delays_stay_within_their_bounds(
-    attempts: int, first: float, longest: float, randomness: Random
-) -> None:
-    delays = retry_delays(attempts, first, longest, randomness.random)
-    assert len(delays) == attempts - 1
-    assert all(min(first, longest) / 2 <= delay <= longest for delay in delays)
-
-
-def test_each_delay_has_its_own_jitter() -> None:
-    values = iter([0.0, 0.9, 0.3])
-    assert retry_delays(4, 10, 10, lambda: next(values)) == pytest.approx((10, 5.5, 8.5))
-
-
-# Files and folders
+from whitelist.sources import SourceStamp, read_source, source_stamp
 
 
 def write(path: Path, data: bytes, seconds_ago: float) -> Path:
@@ -147,3 +112,32 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     finally:
         ended.set()
         writer.join()
+
+
+def stamp(path: Path, seconds: float = 0) -> SourceStamp:
+    return source_stamp(path, NOW + timedelta(seconds=seconds))
+
+
+def test_the_stamp_of_a_folder_changes_when_a_file_may_be_taken(tmp_path: Path) -> None:
+    # A look that comes too early must not count as the look at that file.
+    write(tmp_path / "1.xml", b"old", 300)
+    before = stamp(tmp_path)
+    write(tmp_path / "2.xml", b"new", 0)
+    assert stamp(tmp_path) == before
+    assert stamp(tmp_path, 1.9) == before
+    settled = stamp(tmp_path, 2)
+    assert settled != before
+    assert read_source(tmp_path, NOW + timedelta(seconds=2), max_bytes=9).data == b"new"
+    assert stamp(tmp_path, 3600) == settled
+    write(tmp_path / "2.xml", b"newer", -4000)  # by a clock that is ahead
+    assert stamp(tmp_path, 3600) != settled
+
+
+def test_the_stamp_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "list.xml"
+    assert stamp(path) == ()
+    write(path, b"x", 0)
+    found = stamp(path)
+    assert found  # a file that is named is read whatever its age
+    write(path, b"xy", 0)
+    assert stamp(path) != found
