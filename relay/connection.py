@@ -81,6 +81,7 @@ class Connection(SMTP):
         self.id = context.new_id()
         self._inbound = InboundBuffer(self._before_wait)
         self._peer = Peer()
+        self._counted: DistinguishedName | None = None  # whose place it takes, proven by its chain
         self._secured = False
         self._address = ""
         self._tally = Tally()
@@ -147,7 +148,7 @@ class Connection(SMTP):
         if self._linger is not None:
             self._linger.cancel()
         metrics.OPEN.dec()
-        self._context.occupancy.leave(self, self._address, self._counted_name())
+        self._context.occupancy.leave(self, self._address, self._counted)
         self._keep_transcript()
         self._record("session.closed", messages=self._tally.messages, ended_by=self._reason)
         if self._handler_coroutine is not None:
@@ -164,9 +165,6 @@ class Connection(SMTP):
         self._inbound.detach()
         del self._reader, self._writer, self._outbound
 
-    def _counted_name(self) -> DistinguishedName | None:
-        return self._peer.certificate.subject if self._peer.certificate else None
-
     # The journal.
 
     def _record(self, event: str, **facts: object) -> None:
@@ -178,7 +176,7 @@ class Connection(SMTP):
         if self._transcript is None:
             return
         lines = self._transcript.take()
-        if lines and self._counted_name() in self._context.debug_peers:
+        if lines and self._counted in self._context.debug_peers:
             self._record("transcript", lines=lines)
 
     # Time.

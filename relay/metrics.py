@@ -19,7 +19,7 @@ OPEN: Final = Gauge(
     "mssante_sessions_open", "SMTP connections from peers now", multiprocess_mode="livesum"
 )
 HANDSHAKES_FAILED: Final = Counter(
-    "mssante_tls_handshakes_failed", "Inbound TLS handshakes that failed, untrusted chains included"
+    "mssante_tls_handshakes_failed", "Inbound TLS handshakes that failed"
 )
 TURNED_AWAY: Final = Counter(
     "mssante_connections_turned_away", "Connections over a limit: all, address", ["limit"]

@@ -154,15 +154,20 @@ class Opening(Connection):
         self._standing = await judge(context.perimeter, der, version, cipher, context.clock())
         found = self._standing.peer
         shown = found.certificate
-        if shown is not None and not self._context.occupancy.identify(shown.subject):
-            self._ending = _TOO_MANY_OF_PEER
+        # A name counts only under a chain that holds: anybody can write one into a certificate.
+        proven = shown is not None and found.chain is not None and found.chain.trusted
+        if shown is not None and proven:
+            self._counted = shown.subject
+            if not self._context.occupancy.identify(shown.subject):
+                self._ending = _TOO_MANY_OF_PEER
         self._peer = found
         with suppress(Refused):  # it is told so at MAIL
             self._admit_peer(self._attempt())
         name = str(shown.subject) if shown else ""
-        self._log = self._log.bind(peer=name or "no certificate")
+        known_as = name if proven or not name else f"{name} (unproven)"
+        self._log = self._log.bind(peer=known_as or "no certificate")
         if self._transcript is not None:
-            if self._counted_name() in self._context.debug_peers:
+            if self._counted in self._context.debug_peers:
                 self._transcript.remark(f"{version} {cipher}")
             else:
                 self._transcript = None

@@ -1,9 +1,9 @@
 """TLS contexts of both directions: our certificate shown, only the configured hierarchy believed.
 
-Inbound the client certificate is requested, not demanded: an untrusted chain ends the handshake, a
-missing or unlisted one is answered in SMTP with its reason, because TLS 1.3 hides a refused
-handshake from the peer (DESIGN §2.4).  Outbound the server's chain is demanded; its name is judged
-by the white list, not by the host name (DOMAIN §3.3).
+Inbound a client certificate is requested, and any will do for the handshake: a missing, untrusted
+or unlisted one is answered in SMTP with its reason, because TLS 1.3 hides a refused handshake from
+the peer (DESIGN §2.4, `relay.any_certificate`).  Outbound the server's chain is demanded; its name
+is judged by the white list, not by the host name (DOMAIN §3.3).
 """
 
 import ssl
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from relay.any_certificate import CannotOpen, take_any_certificate
 from whitelist.errors import TrustFileError
 from whitelist.trust import TrustStore
 
@@ -121,6 +122,10 @@ def server_context(
     # parses the peer's certificate anew: an eighth of what a handshake costs.
     context.num_tickets = 1
     context.sslobject_class = Undescribed
+    try:
+        take_any_certificate(context)
+    except CannotOpen as error:
+        _log.warning("tls.strict_handshake", why=str(error))
     return context
 
 

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     SIGNER_UNTRUSTED = "signer-untrusted"
     SIGNER_EXPIRED = "signer-expired"
     SIGNER_NOT_YET_VALID = "signer-not-yet-valid"
+    SIGNER_WEAK = "signer-weak"
     SIGNER_REVOKED = "signer-revoked"
     SIGNER_NO_CRL = "signer-no-crl"
     SIGNER_KEY_USAGE = "signer-key-usage"

@@ -173,8 +173,9 @@ def require_current(crl: RevocationList, at: datetime, kept: RevocationList | No
     """Raise CrlRefused unless `crl` is in date at the aware `at` and not older than `kept`.
 
     The reasons are `not-yet-valid`, `expired`, `older-than-kept`. The kept list itself passes. One
-    kept from when a clock was ahead keeps nothing out. A list issued later with a smaller number passes once the kept one has run out: an authority that
-    was set up anew counts from one again (RFC 5280 §5.2.3 knows no such case).
+    kept from when a clock was ahead keeps nothing out. A list issued later with a smaller number
+    passes once the kept one has run out: an authority that was set up anew counts from one again
+    (RFC 5280 §5.2.3 knows no such case).
     """
     if at < crl.this_update:
         raise CrlRefused(

@@ -28,6 +28,7 @@ _REASON_OF_CHAIN = {
     ChainStatus.UNTRUSTED: Reason.SIGNER_UNTRUSTED,
     ChainStatus.EXPIRED: Reason.SIGNER_EXPIRED,
     ChainStatus.NOT_YET_VALID: Reason.SIGNER_NOT_YET_VALID,
+    ChainStatus.WEAK: Reason.SIGNER_WEAK,
     ChainStatus.REVOKED: Reason.SIGNER_REVOKED,
     ChainStatus.NO_CRL: Reason.SIGNER_NO_CRL,
 }

@@ -4,8 +4,9 @@ One store serves both questions of the trust space: is this peer's certificate f
 is that of the list's signer. A chain is built from the certificate through the *configured*
 intermediates to the configured anchors (RFC 5280 §6), at a given instant, with OpenSSL's strict
 checks; then no certificate in it may be on a revocation list, as the policy says (DOMAIN §9.62).
-What a peer sends along is never used, so that other IGC-Santé ranges do not pass (DOMAIN §3.2); no
-extended key usage is demanded (DOMAIN §9.4, §10).
+What a peer sends along is never used, so that other IGC-Santé ranges do not pass (DOMAIN §3.2), and
+every key and signature in it must be strong (`whitelist.fitness`); no extended key usage is
+demanded here (DOMAIN §9.4).
 """
 
 from bisect import bisect_right
@@ -25,6 +26,7 @@ from OpenSSL import SSL, crypto
 from whitelist.authorities import read_authorities
 from whitelist.certificates import read_der
 from whitelist.chain_revocation import ChainRevocation
+from whitelist.fitness import weakness
 from whitelist.names import DistinguishedName, label
 from whitelist.revocation import RevocationList, RevocationPolicy
 
@@ -65,6 +67,8 @@ class ChainStatus(StrEnum):
     UNTRUSTED = "untrusted"
     EXPIRED = "expired"
     NOT_YET_VALID = "not-yet-valid"
+    WEAK = "weak-cryptography"
+    WRONG_USE = "wrong-usage"  # of a peer: `whitelist.verdicts`
     REVOKED = "revoked"
     NO_CRL = "no-crl"
 
@@ -195,6 +199,8 @@ class TrustStore:
         except crypto.Error as error:
             detail = f"OpenSSL cannot read the certificate: {error}"
             return ChainVerdict(ChainStatus.UNTRUSTED, detail)
+        if weak := weakness([one.to_cryptography() for one in chain]):
+            return ChainVerdict(ChainStatus.WEAK, weak)
         held = f"{label(certificate)} chains to an anchor"
         if self.revocation is RevocationPolicy.OFF:
             return ChainVerdict(ChainStatus.TRUSTED, held)

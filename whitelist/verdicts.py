@@ -1,4 +1,4 @@
-"""Verdicts on certificates, kept so that a session costs microseconds.
+"""Verdicts on peers' certificates, kept so that a session costs microseconds.
 
 A verdict is kept by the certificate's SHA-256 for as long as asking again could say nothing else:
 the same authorities, lists and policy (the store's generation), and no beginning or end of a
@@ -7,12 +7,15 @@ which it was reached.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
+from cryptography import x509
+
 from whitelist.certificates import read_der
-from whitelist.trust import CertificateFacts, ChainVerdict, TrustStore
+from whitelist.fitness import lacks_client_auth, unfitness
+from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
 
 Judged = tuple[CertificateFacts, ChainVerdict]
 
@@ -40,7 +43,7 @@ class VerdictCache:
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
 
     def judge(self, der: bytes, at: datetime) -> Judged:
-        """Read a certificate and judge its chain as of the aware instant `at`.
+        """Read a peer's certificate and judge chain and usage as of the aware instant `at`.
 
         Raises ValueError if it is unreadable, as `CertificateFacts.from_der`.
         """
@@ -53,6 +56,9 @@ class VerdictCache:
             or not entry.since <= at < entry.until
         ):
             entry = _entry(trust, der, at)
+        if entry.judged[1].status is ChainStatus.UNTRUSTED:
+            # Anybody can make any number of these, and would push out those of our peers.
+            return entry.judged
         self._entries[key] = entry
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
@@ -65,5 +71,17 @@ class VerdictCache:
 def _entry(trust: TrustStore, der: bytes, at: datetime) -> _Entry:
     certificate = read_der(der)
     facts = CertificateFacts.from_certificate(certificate)
-    verdict = trust.verify(certificate, at)
+    verdict = _for_a_peer(certificate, trust.verify(certificate, at))
     return _Entry(trust.generation, *trust.steady(facts, at), (facts, verdict))
+
+
+def _for_a_peer(certificate: x509.Certificate, verdict: ChainVerdict) -> ChainVerdict:
+    """Add to the verdict on a chain what only counts for a peer: its certificate's usages."""
+    if verdict.status not in {ChainStatus.TRUSTED, ChainStatus.NO_CRL}:
+        return verdict
+    if unfit := unfitness(certificate):
+        return ChainVerdict(ChainStatus.WRONG_USE, unfit, verdict.crl_until)
+    if lacks_client_auth(certificate):
+        said = "its extended key usage lacks clientAuth, which is tolerated"
+        return replace(verdict, detail=f"{verdict.detail}; {said}")
+    return verdict

@@ -97,7 +97,7 @@ class Talk:
                 await self._wire.drain()
             return
         if not await self._wire.start_tls(context, self._all.cuts):
-            # Its certificate, or what was said after STARTTLS, was in the way.
+            # What was said after STARTTLS was in the way.
             await self._wire.drain()
             return
         self.secured = True
@@ -109,10 +109,10 @@ class Talk:
     async def _end(self) -> None:
         wire, ending = self._wire, self._all.ending
         if self.auditor.mode is Mode.OVER or wire.ended:
-            await self._until_closed(by_us=self._all.peer == "foreign_b")
+            await self._until_closed(by_us=False)
         elif ending is Ending.QUIT and await self._complete():
             await self._say(b"QUIT\r\n")
-            await self._until_closed(by_us=self._all.peer == "foreign_b")
+            await self._until_closed(by_us=False)
         elif ending is Ending.RESET:
             await self._say(self._all.tail)
             wire.reset()

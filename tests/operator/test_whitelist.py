@@ -16,6 +16,7 @@ from mssante_operator.testbed.credential import Credential
 from tests.operator.test_edge import configure
 from tests.support.daemon import Daemon, client, federation, get, lay_out, served
 from tests.support.https_server import host, reply, serving
+from tests.support.odd_certificates import odd
 from tests.support.waiting import until_now
 from whitelist.history import Archive
 
@@ -269,3 +270,23 @@ class TestExplain:
         assert "CRLs serve until" in rows["chain"]["evidence"]
         assert "is listed with CN=smtp.b.mssante.fr," in rows["sender"]["evidence"]
         assert "presented CN=smtp.b.mssante.fr," in rows["sender"]["evidence"]
+
+    @pytest.mark.parametrize(
+        ("kind", "verdict"),
+        [
+            ("server-only", "250 accepted"),
+            ("mail-only", "554 5.7.1 Client certificate refused: wrong-usage"),
+            ("rsa-1024", "554 5.7.1 Client certificate refused: weak-cryptography"),
+            ("sha-1", "554 5.7.1 Client certificate refused: weak-cryptography"),
+        ],
+    )
+    def test_it_says_what_a_session_is_told(self, kind: str, verdict: str, daemon: Daemon) -> None:
+        # The same certificates come to a session in tests/relay/test_any_certificate.py.
+        authority = federation().space.hierarchy.intermediate
+        made = odd(kind, federation().operators["b"], authority)
+        certificate = daemon.folder / "odd.pem"
+        certificate.write_bytes(made.certificate_pem)
+        words = ("--certificate", str(certificate), "--from", "dr@b.mssante.fr")
+        said = daemon.run("whitelist", "explain", *words, code=int(verdict != "250 accepted"))
+        assert said.endswith(f"verdict: {verdict}\n")
+        assert ("lacks clientAuth" in said) == (kind == "server-only")
