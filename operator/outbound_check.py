@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from mailstore.mailboxes import local_domains, resolve
 from relay.conversation import ANSWER_SECONDS
+from whitelist.folding import fold
 from whitelist.lookup import WhiteList
-from whitelist.names import fold
 
 from .settings import Settings, SettingsError
 

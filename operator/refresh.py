@@ -81,7 +81,11 @@ class Refresher:
         now = runtime.clock()
         section = self.settings.whitelist
         found = read_list(
-            data, self.trust, section.signer, now, loose_department=section.loose_department
+            data,
+            self.trust,
+            section.expected_signer,
+            now,
+            loose_department=section.loose_department,
         )
         if found.generated_at > now + _AHEAD:
             raise ListRefused(

@@ -146,7 +146,7 @@ def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
         open_archive(settings),
         open_crls(settings, trust),
         trust,
-        Expected(settings.whitelist.signer, settings.whitelist.loose_department),
+        Expected(settings.whitelist.expected_signer, settings.whitelist.loose_department),
         ageing(settings),
         clock,
         ocsp=OcspAsker(clock, settings.trust.ocsp_urls) if settings.trust.ocsp else None,

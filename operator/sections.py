@@ -12,7 +12,9 @@ from relay import patients
 from relay.admission import HeaderFromPolicy
 from relay.scanning import OnFailure
 from relay.tls import DEFAULT_GROUPS, DEFAULT_SUITES, check_group, check_suites
+from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationPolicy
+from whitelist.signer import ExpectedSigner
 
 from .endpoints import DomainRoutes, Endpoint, OperatorRoutes, split_endpoint
 from .section import Amount, Count, Seconds, Section
@@ -152,7 +154,21 @@ class WhiteListSection(Section):
         examples=["whitelist/listeblanchemssante.xml"],
     )
     signer: str = Field(
-        "alb.mssante.fr", description="Common name of the certificate that must have signed it."
+        "alb.mssante.fr",
+        pattern=r"^[!-~]([ -~]*[!-~])?$",
+        description="Common name of the certificate that must have signed it, letter by letter.",
+    )
+    signer_dn: str = Field(
+        "",
+        description="The whole name of that certificate, as RFC 4514 text, if it is to be compared "
+        "too; empty: the common name is enough.",
+        examples=["CN=alb.mssante.fr,OU=347976684200724,O=…,ST=Hauts-de-Seine (92),C=FR"],
+    )
+    signer_policy: str = Field(
+        "",
+        pattern=r"^$|^[0-2](\.[0-9]+)+$",
+        description="A policy OID that this certificate must have, such as that of its product at "
+        "IGC-Santé (1.2.250.1.213.1.7.1.1.2.3.1 in 2023); empty: any.",
     )
     loose_department: bool = Field(
         default=False,
@@ -184,7 +200,14 @@ class WhiteListSection(Section):
     def _has_a_source(self) -> Self:
         if not self.url and not self.file:
             raise ValueError("give url or file: without either there is never a list")
+        self.expected_signer  # noqa: B018 - raises ValueError for a name that cannot be
         return self
+
+    @property
+    def expected_signer(self) -> ExpectedSigner:
+        """Who must have signed."""
+        name = DistinguishedName.parse(self.signer_dn) if self.signer_dn else None
+        return ExpectedSigner(self.signer, name, self.signer_policy)
 
 
 class Inbound(Section):

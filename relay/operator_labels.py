@@ -13,7 +13,8 @@ from typing import Final
 
 import structlog
 
-from whitelist.names import DistinguishedName, fold
+from whitelist.folding import fold
+from whitelist.names import DistinguishedName
 
 _log = structlog.get_logger(__name__)
 

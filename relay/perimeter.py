@@ -26,6 +26,7 @@ from whitelist.history import Archive, Stamp
 from whitelist.loading import load_file
 from whitelist.lookup import WhiteList
 from whitelist.revocation import RevocationPolicy
+from whitelist.signer import ExpectedSigner
 from whitelist.trust import ChainStatus, ChainVerdict, TrustStore
 from whitelist.verdicts import VerdictCache
 
@@ -49,7 +50,7 @@ class Ageing:
 class Expected:
     """What a list must be: by whom signed, and how its names are compared (DOMAIN §9.8)."""
 
-    signer: str
+    signer: str | ExpectedSigner
     loose_department: bool = False
 
 

@@ -24,7 +24,8 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
 from relay.resolving import Answer, Resolving
-from whitelist.names import DistinguishedName, fold
+from whitelist.folding import fold
+from whitelist.names import DistinguishedName
 
 SMTP_PORT: Final = 25
 _MAX_HOSTS: Final = 8  # of a domain, the preferred ones

@@ -4,12 +4,19 @@ The library raises an exception of its own, outside that family, for a certifica
 version (found by fuzzing); callers meet one kind.
 """
 
+from typing import Final
+
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+MAX_DER: Final = 32 * 1024
+"""Largest certificate that is read, in octets; those of IGC-Santé have two thousand."""
 
 
 def read_der(octets: bytes) -> x509.Certificate:
     """Read one certificate as TLS and XML carry it.  Raises ValueError."""
+    if len(octets) > MAX_DER:
+        raise ValueError(f"a certificate of {len(octets)} octets is larger than {MAX_DER}")
     try:
         return x509.load_der_x509_certificate(octets)
     except x509.InvalidVersion as error:

@@ -15,14 +15,20 @@ from lxml import etree
 
 from whitelist.errors import InvalidName, ListRefused, Reason
 from whitelist.names import DistinguishedName
+from whitelist.patience import Patience
 
 NAMESPACE = "https://listeblanche.mssante.fr/schema"
 """XML namespace of every element of the list."""
+
+MAX_VALUE = 4096
+"""Longest value of an element, in characters; the longest real one has 156."""
+_CHECK_EVERY = 500  # entries
 
 _ROOT = "ListeBlancheMSSante"
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
 )  # fmt: skip
+_XML_BLANKS = " \t\r\n\xa0"  # the last is not XML's but the list's own
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+(?=.*[a-z])({_LABEL})")
 
@@ -53,12 +59,14 @@ class Document:
     warnings: tuple[str, ...]
 
 
-def read_document(root: etree._Element) -> Document:
+def read_document(root: etree._Element, patience: Patience | None = None) -> Document:
     """Read the signed tree.
 
     Raises ListRefused(wrong-schema), naming the place, if the root, the generation time or one of
-    an entry's six children is missing, in another namespace, or there twice.
+    an entry's six children is missing, in another namespace, or there twice; and
+    ListRefused(too-slow) by `patience`.  Of what only informs, MAX_VALUE characters are kept.
     """
+    patience = patience or Patience()
     if root.tag != _tag(_ROOT):
         raise _wrong(f"the root is {root.tag}, not {_tag(_ROOT)}")
     generated_at = _instant(_text(root, "DateDeGeneration", "the list"))
@@ -67,6 +75,8 @@ def read_document(root: etree._Element) -> Document:
     names: dict[str, DistinguishedName] = {}
     domains = _child(root, "ListeDomaines", "the list").iterchildren(_tag("Domaine"))
     for number, element in enumerate(domains, start=1):
+        if number % _CHECK_EVERY == 0:
+            patience.check()
         try:
             entries.append(_entry(element, f"entry {number}", names))
         except _Skipped as skipped:
@@ -91,16 +101,21 @@ def _entry(element: etree._Element, where: str, names: dict[str, DistinguishedNa
             "DateMAJ",
         )
     )
+    if max(len(domain), len(dn_text)) > MAX_VALUE:
+        raise _Skipped(f"Nom or DNCertificatOperateur has more than {MAX_VALUE} characters")
     # ASCII only, else lower() would turn look-alikes such as U+212A into letters of a domain.
     if not (domain.isascii() and len(domain) <= 253 and _DOMAIN.fullmatch(domain.lower())):
-        raise _Skipped(f"Nom {domain!r} is not a DNS name")
+        raise _Skipped(f"Nom {domain[:300]!r} is not a DNS name")
     if dn_text not in names:
         try:
             names[dn_text] = DistinguishedName.parse(dn_text)
         except InvalidName as error:
             raise _Skipped(f"DNCertificatOperateur of {domain}: {error}") from error
     return Entry(
-        domain.lower(), dn_text, names[dn_text], description, responsible, support, updated_at
+        domain.lower(),
+        dn_text,
+        names[dn_text],
+        *(text[:MAX_VALUE] for text in (description, responsible, support, updated_at)),
     )
 
 
@@ -119,8 +134,10 @@ def _text(parent: etree._Element, name: str, where: str) -> str:
     element = _child(parent, name, where)
     if len(element):
         raise _wrong(f"{name} of {where} holds markup instead of text")
+    # One more than is kept, so that a name that was cut can be told from one that was not.
+    text = (element.text or "").strip(_XML_BLANKS)[: MAX_VALUE + 1]
     # Thousands of entries share their contacts, names and dates: one copy of each is kept.
-    return sys.intern((element.text or "").strip())
+    return sys.intern(text)
 
 
 def _instant(text: str) -> datetime:

@@ -13,6 +13,7 @@ class Reason(StrEnum):
 
     UNREADABLE = "unreadable"
     TOO_LARGE = "too-large"
+    TOO_SLOW = "too-slow"
     NOT_WELL_FORMED = "not-well-formed"
     DTD_FORBIDDEN = "dtd-forbidden"
     UNSIGNED = "unsigned"
@@ -26,8 +27,11 @@ class Reason(StrEnum):
     SIGNER_WEAK = "signer-weak"
     SIGNER_REVOKED = "signer-revoked"
     SIGNER_NO_CRL = "signer-no-crl"
+    SIGNER_NOT_END_ENTITY = "signer-not-end-entity"
+    SIGNER_ISSUER = "signer-issuer"
     SIGNER_KEY_USAGE = "signer-key-usage"
     SIGNER_NOT_CONFIGURED = "signer-not-configured"
+    SIGNER_POLICY = "signer-policy"
     SIGNATURE_INVALID = "signature-invalid"
     CONTENT_ALTERED = "content-altered"
     WRONG_SCHEMA = "wrong-schema"
@@ -35,6 +39,10 @@ class Reason(StrEnum):
     FUTURE = "future-date"
     ROLLBACK = "rollback"
     SHRUNK = "shrunk"
+
+
+MAX_DETAIL = 2000
+"""Longest detail of a refusal, in characters."""
 
 
 class ListRefused(Exception):
@@ -45,7 +53,8 @@ class ListRefused(Exception):
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.reason = reason
-        self.detail = " ".join(detail.split())  # what libraries and files say may have line ends
+        # What libraries and files say may have line ends, and be of any length.
+        self.detail = " ".join(detail.split())[:MAX_DETAIL]
         super().__init__(f"{self.reason}: {self.detail}")
 
 

@@ -10,27 +10,40 @@ from pathlib import Path
 from whitelist.document import read_document
 from whitelist.errors import ListRefused, Reason
 from whitelist.lookup import WhiteList
+from whitelist.patience import Patience
 from whitelist.shape import MAX_LIST_BYTES
 from whitelist.signature import verify_signature
+from whitelist.signer import ExpectedSigner
 from whitelist.trust import TrustStore
 
 
 def read_list(
-    data: bytes, trust: TrustStore, signer: str, at: datetime, *, loose_department: bool = False
+    data: bytes,
+    trust: TrustStore,
+    signer: str | ExpectedSigner,
+    at: datetime,
+    *,
+    loose_department: bool = False,
 ) -> WhiteList:
     """Verify and index the octets of a list file, as of the aware instant `at`.
 
-    `signer` is the common name that must have signed (`alb.mssante.fr` for the national list).
-    Raises ListRefused with a reason for every list that must not be used.
+    `signer` is who must have signed, or the common name alone (`alb.mssante.fr` for the national
+    list).  Raises ListRefused with a reason for every list that must not be used.
     """
-    signed = verify_signature(data, trust, signer, at)
+    patience = Patience()
+    signed = verify_signature(data, trust, signer, at, patience)
     digest = hashlib.sha256(data).hexdigest()
-    document = read_document(signed.root)
+    document = read_document(signed.root, patience)
     return WhiteList.build(document, signed.signer, digest, loose_department=loose_department)
 
 
 def load_file(
-    path: Path, trust: TrustStore, signer: str, at: datetime, *, loose_department: bool = False
+    path: Path,
+    trust: TrustStore,
+    signer: str | ExpectedSigner,
+    at: datetime,
+    *,
+    loose_department: bool = False,
 ) -> WhiteList:
     """Read a list from a file; as `read_list`, and ListRefused(unreadable) names the file."""
     try:

@@ -3,11 +3,10 @@
 The white list binds a domain to the certificate names of its operator, and the same operator is
 written in several ways: quoted or not, with double or no-break spaces, with spaces after commas.
 A name here is its parsed attributes in the order of RFC 4514 (the reverse of the certificate's),
-and two names are equal when types, order and folded values are (DOMAIN §9.8, §9.9). Nothing fuzzy
-beyond that: `Paris (75)` and `Paris(75)` stay different.
+and two names are equal when types, order and folded values are (DOMAIN §9.8, §9.9,
+`whitelist.folding`). Nothing fuzzy beyond that: `Paris (75)` and `Paris(75)` stay different.
 """
 
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
@@ -16,6 +15,7 @@ from cryptography import x509
 
 from whitelist import rfc4514
 from whitelist.errors import InvalidName
+from whitelist.folding import fold, tidy
 from whitelist.rfc4514 import Rdns
 
 # Types by OID: the nine of RFC 4514 §3, then those that certificates of persons and organisations
@@ -46,14 +46,13 @@ _CANONICAL = {
 }  # fmt: skip
 
 
-def fold(value: str) -> str:
-    """Give the form in which values are compared: tidy, Unicode NFC, case folded (DOMAIN §9.8)."""
-    return unicodedata.normalize("NFC", tidy(value).casefold())
+MAX_VALUE = 256
+"""Longest value of an attribute, in characters; RFC 5280 A.1 gives at most 255 to the common ones.
 
-
-def tidy(value: str) -> str:
-    """Collapse runs of white space (no-break spaces too) to one space, trim the ends, apply NFC."""
-    return " ".join(unicodedata.normalize("NFC", value).split())
+Comparison costs the square of a value's length where it is made of combining marks.
+"""
+MAX_ATTRIBUTES = 32
+"""Most attributes of a name; real ones have five."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,8 @@ class DistinguishedName:
     `rdns` holds its relative names in the order of RFC 4514 (CN first), each a tuple of
     (type, value) pairs, of which there is one except in multi-valued names. Types are in their
     usual short spelling, values tidied with their case kept. Raises InvalidName for a name without
-    any attribute, an empty value, or an attribute type that is not known.
+    any attribute, with an empty value, an attribute type that is not known, or more than
+    MAX_ATTRIBUTES attributes or MAX_VALUE characters in one.
     """
 
     rdns: Rdns = field(compare=False)
@@ -73,6 +73,8 @@ class DistinguishedName:
     def __post_init__(self) -> None:
         if not self.rdns:
             raise InvalidName("the distinguished name is empty: it has no attribute")
+        if sum(map(len, self.rdns)) > MAX_ATTRIBUTES:
+            raise InvalidName(f"a distinguished name has more than {MAX_ATTRIBUTES} attributes")
         rdns = tuple(tuple(_attribute(*pair) for pair in rdn) for rdn in self.rdns)
         object.__setattr__(self, "rdns", rdns)
         # The pairs of a multi-valued name are a set (X.501 §9.3); the relative names a sequence.
@@ -150,7 +152,14 @@ def _attribute(kind: str, value: str) -> tuple[str, str]:
     """Bring one pair to its canonical spelling; an unknown OID stays as it is."""
     canonical = _CANONICAL.get(kind.upper()) or (kind if kind[0].isdigit() else None)
     if canonical is None:
-        raise InvalidName(f"unknown attribute type {kind} in a distinguished name: write its OID")
+        raise InvalidName(
+            f"unknown attribute type {kind[:40]} in a distinguished name: write its OID"
+        )
+    if len(value) > MAX_VALUE:
+        raise InvalidName(
+            f"the value of {canonical} has {len(value)} characters in a distinguished name, "
+            f"more than {MAX_VALUE}"
+        )
     tidied = tidy(value)
     if not tidied:
         raise InvalidName(f"the value of {canonical} is empty in a distinguished name")

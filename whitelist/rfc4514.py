@@ -13,14 +13,18 @@ from whitelist.errors import InvalidName
 
 # ASCII, else U+017F would pass for the S of ST; the no-break space is the list's own.
 _TYPE = re.compile(
-    r"[\s\xa0]*(?:OID\.)?([A-Z][A-Z0-9-]*|[0-9]+(?:\.[0-9]+)+)[\s\xa0]*=[\s\xa0]*",
+    r"[ \xa0]*(?:OID\.)?([A-Z][A-Z0-9-]*|[0-9]+(?:\.[0-9]+)+)[ \xa0]*=[ \xa0]*",
     re.IGNORECASE | re.ASCII,
 )
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\s*', re.DOTALL)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"[ \xa0]*', re.DOTALL)
 _PLAIN = re.compile(r"((?:[^,+;<>\\\x00]|\\.)*)", re.DOTALL)
 _ESCAPES = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.)", re.DOTALL)
 _ESCAPABLE = ' "#+,;<=>\\'
+_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp"})
 _MUST_ESCAPE = '"+,;<>\\'
+
+MAX_TEXT = 16 * 1024
+"""Longest text of a name that is read, in characters; the longest real one has 140."""
 
 Rdns = tuple[tuple[tuple[str, str], ...], ...]
 """Relative distinguished names in the order of the text; each holds (type, value) pairs."""
@@ -32,8 +36,10 @@ def split(text: str) -> Rdns:
     `CN=a.fr,O="X  Y"` gives `((("CN", "a.fr"),), (("O", "X  Y"),))`; `+` joins the pairs of one
     multi-valued name (RFC 4514 §2.2). Values keep their spaces, types their spelling. Raises
     InvalidName, naming the place, for anything else: unknown escapes, an unescaped `;`, `<` or
-    `>`, text after a closing quotation mark, values in `#hexadecimal` form.
+    `>`, text after a closing quotation mark, values in `#hexadecimal` form, over MAX_TEXT.
     """
+    if len(text) > MAX_TEXT:
+        raise _invalid(text, MAX_TEXT, f"longer than {MAX_TEXT} characters")
     rdns: list[tuple[tuple[str, str], ...]] = []
     pairs: list[tuple[str, str]] = []
     position = 0
@@ -86,7 +92,8 @@ def _unescape(text: str, start: int, raw: str) -> str:
 def escape(value: str) -> str:
     """Write a value without outer spaces as RFC 4514 §2.4 wants it.
 
-    Control characters become octets too, so that a name can never break a line of a log.
+    Control characters, line ends and marks of direction become octets too, so that a name can
+    never break a line of a log nor reorder it.
     """
     written = "".join(map(_escaped, value))
     return f"\\{written}" if written.startswith("#") else written
@@ -95,7 +102,7 @@ def escape(value: str) -> str:
 def _escaped(character: str) -> str:
     if character in _MUST_ESCAPE:
         return f"\\{character}"
-    if unicodedata.category(character) == "Cc":
+    if unicodedata.category(character) in _UNSEEN:
         return "".join(f"\\{octet:02X}" for octet in character.encode())
     return character
 

@@ -10,7 +10,7 @@ loading are off, and libxml2 keeps its limits on depth and text.
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from types import MappingProxyType
 
 from lxml import etree
@@ -19,6 +19,14 @@ from whitelist.errors import ListRefused, Reason
 
 MAX_LIST_BYTES = 32 * 1024 * 1024
 """Largest list that is read, in octets; the real one had 3.7 MB in 2025 (DOMAIN §2.3)."""
+
+MAX_MARKS = 400_000
+"""Most `<` and most `=` in a list; the real one of 2025 has 91 000 and 32 000.
+
+Each element or attribute takes a hundred octets of memory and more, of however few it is made.
+"""
+MAX_BASE64 = 16 * 1024
+"""Longest value in the signature, in characters; a certificate of IGC-Santé has 3 000."""
 
 ADVICE = "keep the list in force and tell its publisher"
 """What to do about a file that is a white list gone wrong, for the end of a message."""
@@ -77,6 +85,11 @@ def _parse(data: bytes) -> etree._Element:
         raise ListRefused(
             Reason.TOO_LARGE, f"the file exceeds {MAX_LIST_BYTES} octets; is it the white list?"
         )
+    if max(data.count(b"<"), data.count(b"=")) > MAX_MARKS:
+        raise ListRefused(
+            Reason.TOO_LARGE,
+            f"the file has more than {MAX_MARKS} elements or attributes; is it the white list?",
+        )
     # Before any parser sees it. The list has no comment or CDATA that could hold these octets.
     if b"<!DOCTYPE" in data:
         raise ListRefused(
@@ -93,13 +106,11 @@ def _parse(data: bytes) -> etree._Element:
 
 
 def _only_signature(root: etree._Element) -> etree._Element:
-    signatures = list(root.iter(f"{{{_DS}}}Signature"))
+    signatures = list(islice(root.iter(f"{{{_DS}}}Signature"), 2))
     if not signatures:
         raise ListRefused(Reason.UNSIGNED, "the file has no signature; use the published list")
     if len(signatures) > 1:
-        raise ListRefused(
-            Reason.SEVERAL_SIGNATURES, f"{len(signatures)} signatures instead of one; {ADVICE}"
-        )
+        raise ListRefused(Reason.SEVERAL_SIGNATURES, f"several signatures instead of one; {ADVICE}")
     signature = signatures[0]
     if signature.getparent() is not root or next(signature.itersiblings("*"), None) is not None:
         raise _misshapen(signature, "is not the last child of the root")
@@ -134,7 +145,10 @@ def _walk(element: etree._Element, depth: int = 0) -> Iterator[tuple[int, etree.
 
 def _octets(element: etree._Element) -> bytes:
     """Decode an element of Base64; the real list breaks its lines with CR LF (DOMAIN §2.3)."""
-    text = "".join((element.text or "").split())
+    text = element.text or ""
+    if len(text) > MAX_BASE64:
+        raise _misshapen(element, f"has {len(text)} characters, more than {MAX_BASE64}")
+    text = "".join(text.split())
     if not text:
         raise _misshapen(element, "is empty")
     try:

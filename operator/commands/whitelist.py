@@ -28,6 +28,7 @@ from whitelist.errors import ListRefused, TrustFileError
 from whitelist.loading import load_file, read_list
 from whitelist.lookup import WhiteList
 from whitelist.revocation import RevocationPolicy
+from whitelist.signer import ExpectedSigner
 from whitelist.trust import TrustStore
 
 from .. import runtime
@@ -103,11 +104,12 @@ def verify(
     """Check FILE in every way that a list in force was checked; exit 1 if it is refused."""
     moment = _moment(at) if at else runtime.clock()
     if trust_files:
-        trust, expected = _trust(trust_files), signer or SIGNER
+        trust, expected = _trust(trust_files), ExpectedSigner(signer or SIGNER)
     else:
         settings = load(given)
         trust = runtime.open_perimeter(settings, runtime.open_trust(settings)).trust
-        expected = signer or settings.whitelist.signer
+        configured = settings.whitelist.expected_signer
+        expected = ExpectedSigner(signer, policy=configured.policy) if signer else configured
     try:
         found = load_file(file, trust, expected, moment)
     except ListRefused as refused:
@@ -170,7 +172,7 @@ def diff(given: Path | None, old: str, new: str, *, as_json: bool) -> None:
     def read(reference: str) -> WhiteList:
         version, data = archive.load(reference)
         then = replace(trust, revocation=RevocationPolicy.OFF)
-        return read_list(data, then, settings.whitelist.signer, version.adopted_at)
+        return read_list(data, then, settings.whitelist.expected_signer, version.adopted_at)
 
     found = compare(read(old), read(new))
     rows: list[dict[str, Any]] = [{"change": "added", "domain": d} for d in found.added]

@@ -1,0 +1,124 @@
+"""Who may sign the white list, decided on the certificate alone.
+
+Any IGC-Santé certificate could otherwise sign a list (DOMAIN §2.5, §9.4): the signer is an end
+entity below a configured intermediate, and bears the configured common name octet by octet; its
+whole name and its product are compared where the configuration has them.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from whitelist.certificates import issued_by
+from whitelist.errors import ListRefused, Reason
+from whitelist.names import DistinguishedName, label
+from whitelist.shape import ADVICE
+from whitelist.trust import TrustStore
+
+_Value = TypeVar("_Value", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedSigner:
+    """Its common name, in ASCII; its whole name and a policy OID, if they are to be compared.
+
+    The policy is IGC-Santé's product (`1.2.250.1.213.1.7.1.1.2.3.1` for SERV S/MIME, DOMAIN U0).
+    """
+
+    common_name: str
+    name: DistinguishedName | None = None
+    policy: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the whole name has another common name."""
+        if self.name is not None and self.name.common_name != self.common_name:
+            named = self.name.common_name
+            raise ValueError(f"signer_dn has CN={named}, but signer is {self.common_name}")
+
+    @classmethod
+    def of(cls, signer: "str | ExpectedSigner") -> "ExpectedSigner":
+        """Take a common name alone for what it says."""
+        return cls(signer) if isinstance(signer, str) else signer
+
+
+def accept_signer(
+    certificate: x509.Certificate,
+    name: DistinguishedName,
+    expected: ExpectedSigner,
+    trust: TrustStore,
+) -> None:
+    """Return if this certificate, whose chain holds and whose subject is `name`, may sign.
+
+    Raises ListRefused with the first reason met in this order: end entity, issuer, key usage, key,
+    common name, whole name, product.
+    """
+    try:
+        key, extensions = certificate.public_key(), certificate.extensions
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise ListRefused(Reason.SIGNER_UNREADABLE, f"signer {name}: {error}; {ADVICE}") from error
+    constraints = _find(extensions, x509.BasicConstraints)
+    usage = _find(extensions, x509.KeyUsage)
+    if (constraints and constraints.ca) or (usage and usage.key_cert_sign):
+        raise ListRefused(
+            Reason.SIGNER_NOT_END_ENTITY, f"signer {name}: it is an authority itself; {ADVICE}"
+        )
+    issuers = trust.intermediates or trust.anchors
+    if not any(issued_by(certificate, issuer) for issuer in issuers):
+        names = " or ".join(map(label, issuers))
+        raise ListRefused(Reason.SIGNER_ISSUER, f"signer {name}: not issued by {names}; {ADVICE}")
+    if usage and not (usage.digital_signature or usage.content_commitment):
+        raise ListRefused(
+            Reason.SIGNER_KEY_USAGE,
+            f"signer {name}: its key usage does not allow signatures; {ADVICE}",
+        )
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise ListRefused(
+            Reason.ALGORITHM, f"signer {name}: its key is not RSA, as the list's is; {ADVICE}"
+        )
+    _accept_name(certificate, name, expected)
+    _accept_policy(extensions, name, expected)
+
+
+def _accept_name(
+    certificate: x509.Certificate, name: DistinguishedName, expected: ExpectedSigner
+) -> None:
+    # As it stands in the certificate: neither case, blanks nor Unicode make two names one here.
+    found = [one.value for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if found != [expected.common_name]:
+        raise ListRefused(
+            Reason.SIGNER_NOT_CONFIGURED,
+            f"signed by {name}, but only CN={expected.common_name} may sign the list, in these "
+            "very letters; if its publisher changed that name, change whitelist.signer",
+        )
+    if expected.name is not None and name != expected.name:
+        raise ListRefused(
+            Reason.SIGNER_NOT_CONFIGURED,
+            f"signed by {name}, but only {expected.name} may sign the list; "
+            "if its publisher changed that name, change whitelist.signer_dn",
+        )
+
+
+def _accept_policy(
+    extensions: x509.Extensions, name: DistinguishedName, expected: ExpectedSigner
+) -> None:
+    if not expected.policy:
+        return
+    policies = _find(extensions, x509.CertificatePolicies) or ()
+    found = [policy.policy_identifier.dotted_string for policy in policies]
+    if expected.policy not in found:
+        raise ListRefused(
+            Reason.SIGNER_POLICY,
+            f"signer {name}: its certificate policies are {', '.join(found)[:200] or 'none'}, not "
+            f"{expected.policy}; if its publisher changed product, change whitelist.signer_policy",
+        )
+
+
+def _find(extensions: x509.Extensions, kind: type[_Value]) -> _Value | None:
+    try:
+        return extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
