@@ -16,7 +16,7 @@ from mailstore.blobs import FileBlobStore
 from mailstore.drafts import MEMORY_LIMIT, Draft
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.sealing import HEADER
-from tests.support.blobs import FORMS, content, form, visible
+from tests.support.blobs import FORMS, content, form, overwrite, visible
 
 CHECKOUT = Path(__file__).parents[2]
 WRITER = (sys.executable, "-m", "tests.mailstore.blob_writer")
@@ -76,7 +76,7 @@ def test_equal_bodies_are_stored_once(store: FileBlobStore) -> None:
 
 def test_a_damaged_blob_is_replaced_when_its_body_comes_again(store: FileBlobStore) -> None:
     [blob] = store.seal([draft(store, b"whole")])
-    store.path(str(blob)).write_bytes(b"who")
+    overwrite(store.path(str(blob)), b"who")
     assert store.seal([draft(store, b"whole")]) == [blob]
     assert content(store, blob) == b"whole"
 

@@ -1,6 +1,5 @@
 """`store check`: every fault is found, named once, and nothing else is."""
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from mailstore.check import Fault, check
 from mailstore.sealing import SEGMENT
 from tests.mailstore.test_upkeep import BEFORE, Stored, stored
-from tests.support.blobs import form
+from tests.support.blobs import form, overwrite
 
 __all__ = ["stored"]
 
@@ -48,9 +47,9 @@ def test_each_fault_is_found(stored: Stored) -> None:
     }
     lost, cut, swapped, clear, _, _, folder = map(stored.blobs.path, expected)
     lost.unlink()
-    os.truncate(cut, 70_000)
-    swapped.write_bytes(stored.blobs.path(message(b"sound")).read_bytes())
-    clear.write_bytes(b"in fear")
+    overwrite(cut, cut.read_bytes()[:70_000])
+    overwrite(swapped, stored.blobs.path(message(b"sound")).read_bytes())
+    overwrite(clear, b"in fear")
     folder.unlink()
     folder.mkdir()
     assert faults(stored) == expected

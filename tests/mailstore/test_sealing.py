@@ -14,7 +14,7 @@ from mailstore.blobs import FileBlobStore
 from mailstore.errors import BlobDamaged, KeyMissing, StoreUnavailable
 from mailstore.keys import rotate
 from mailstore.sealing import HEADER, SEGMENT, TAG, Form
-from tests.support.blobs import FORMS, MADE, content, form
+from tests.support.blobs import FORMS, MADE, content, form, overwrite
 
 WHOLE = SEGMENT + TAG  # a segment on disk
 
@@ -85,7 +85,7 @@ def test_no_octet_can_be_altered(tmp_path: Path, kind: str, size: int) -> None:
     for place in sorted(places):
         bad = bytearray(good)
         bad[place] ^= 1 << chance.randrange(8)
-        path.write_bytes(bad)
+        overwrite(path, bytes(bad))
         try:
             got = content(store, blob)
         except (BlobDamaged, KeyMissing):
@@ -121,7 +121,7 @@ def test_what_is_cut_moved_or_added_is_known_first(
 ) -> None:
     data = octets(3 * SEGMENT + 100)
     blob = put(store, data)
-    store.path(blob).write_bytes(harm(store.path(blob).read_bytes()))
+    overwrite(store.path(blob), harm(store.path(blob).read_bytes()))
     got, error = given_out(store, blob)
     assert says in error
     assert blob in error
@@ -137,7 +137,7 @@ def test_a_file_of_another_blob_is_known_at_once(store: FileBlobStore) -> None:
 
 def test_an_encrypted_blob_cannot_be_passed_off_as_a_plain_one(store: FileBlobStore) -> None:
     blob = put(store, b"true")
-    store.path(blob).write_bytes(b"fake")
+    overwrite(store.path(blob), b"fake")
     with pytest.raises(BlobDamaged, match="content was altered"):
         store.open(blob)
 
@@ -147,7 +147,7 @@ def test_what_was_stored_before_encryption_is_read_and_held_to_its_name(
 ) -> None:
     data = octets(2 * SEGMENT)
     blob = put(store, data)
-    store.path(blob).write_bytes(data)  # as earlier versions stored it
+    overwrite(store.path(blob), data)  # as earlier versions stored it
     assert content(store, blob) == data
     assert put(store, data) == blob
     assert store.path(blob).read_bytes() == data  # counted on, not written again

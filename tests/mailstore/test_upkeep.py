@@ -23,7 +23,7 @@ from mailstore.schema import entries, messages
 from mailstore.sealing import SEGMENT, Form
 from mailstore.upkeep import Freed, collect, rewrite
 from relay.queue import QueueItem, enqueue
-from tests.support.blobs import MADE, content, form
+from tests.support.blobs import MADE, content, form, overwrite
 
 NOW = datetime.now(UTC)
 GRACE = timedelta(hours=24)
@@ -185,7 +185,7 @@ def test_rewriting_brings_every_blob_to_the_newest_key(stored: Stored, tmp_path:
     bodies = [random.Random(i).randbytes(i * 9_000) for i in range(40)]
     names = [stored.put(body) for body in bodies]
     plain = stored.blobs.path(names[3])
-    plain.write_bytes(bodies[3])  # as it was stored before encryption
+    overwrite(plain, bodies[3])  # as it was stored before encryption
     key = rotate(tmp_path / "keys", MADE)
     told: list[int] = []
     done = rewrite(stored.blobs, told.append)
@@ -223,7 +223,7 @@ def test_rewriting_leaves_what_is_damaged_as_it_is_and_tells(
 ) -> None:
     good, bad = stored.put(b"good"), stored.put(bytes(2 * SEGMENT))
     path = stored.blobs.path(bad)
-    path.write_bytes(harmed := path.read_bytes()[:-1] + b"x")
+    overwrite(path, harmed := path.read_bytes()[:-1] + b"x")
     rotate(tmp_path / "keys", MADE)
     done = rewrite(stored.blobs)
     assert done.blobs == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.keys import read_keys
-from tests.support.blobs import FORMS
+from tests.support.blobs import FORMS, overwrite
 from tests.support.daemon import Daemon, client, command, lay_out, served
 
 MARTIN, CARDIO = "claire.martin@a.mssante.fr", "cardiologie@a.mssante.fr"
@@ -169,7 +169,7 @@ class TestStore:
         assert operator_a.run("store", "check") == SOUND + "3 bodies checked\n"
         lost, damaged, _ = files(operator_a)
         lost.unlink()
-        damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+        overwrite(damaged, damaged.read_bytes()[:-1] + b"?")
         code, out, _ = command("--config", str(operator_a.config), "store", "check", "--json")
         assert code == 1
         found = {row["blob"]: row["fault"] for row in map(json.loads, out.splitlines())}

@@ -14,7 +14,7 @@ from mailstore.drafts import Draft
 from mailstore.objects import ObjectBlobStore
 from mailstore.sealing import Form
 from mailstore.stores import BlobStore
-from tests.support.blobs import form, visible
+from tests.support.blobs import form, overwrite, visible
 from tests.support.object_server import ObjectServer
 
 HASTE = Patience(connect=2.0, request=2.0, retry=1.0, retries=1)
@@ -73,7 +73,7 @@ class KeptInFiles:
         return self.files.path(blob).read_bytes()
 
     def replace(self, blob: str, data: bytes) -> None:
-        self.files.path(blob).write_bytes(data)
+        overwrite(self.files.path(blob), data)
 
     def remove(self, blob: str) -> None:
         self.files.path(blob).unlink()
