@@ -1,7 +1,7 @@
 # Every verb of the project; `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo test lint bench fuzz soak crash docs lock clean
+.PHONY: help setup run demo test install-check lint bench fuzz soak crash docs lock clean
 
 # The distribution's own build first: it is optimised (PGO, LTO), and messages cost a quarter less CPU
 # with it than with one compiled without (docs/performance.md).
@@ -11,7 +11,7 @@ DIR ?= run
 SOURCES := operator relay whitelist mailstore alembic tests tools
 
 help: ## List these verbs
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/dev.stamp ## Make .venv with all that the tests need; as root, install their SMTP peers too
 
@@ -25,9 +25,11 @@ demo: .venv/run.stamp ## Two operators exchange mail both ways and turn intruder
 test: setup lint ## Run every test
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-.PHONY: test-clock
 test-clock: .venv/dev.stamp ## Run the tests with the clock moved, to several moments (ARGS="--help")
 	$(BIN)/python -m tests.moved_clock $(ARGS)
+
+install-check: ## Run both commands of the README on fresh Debians, made by debootstrap (as root)
+	tools/install-check.sh
 
 lint: .venv/packages.stamp ## Check format, style, types and layers
 	$(BIN)/ruff format --check $(SOURCES)
