@@ -21,6 +21,7 @@ from .lifeline import Orders
 from .losses import Publisher
 from .run_folder import RunFolder
 from .settings import Settings
+from .strangers import sum_up_strangers, tell_of_strangers
 
 
 async def run_worker(
@@ -61,6 +62,7 @@ async def run_worker(
         asyncio.create_task(memory.keep_trimmed()),
         asyncio.create_task(watch_clock(ClockWatch(runtime.clock), journal)),
         asyncio.create_task(Publisher(journal).run()),
+        asyncio.create_task(sum_up_strangers(context)),
     ]
     listeners = [Listener(context, seat) for _ in launch.sockets]
     for listener, number in zip(listeners, launch.sockets, strict=True):
@@ -72,5 +74,6 @@ async def run_worker(
     for watch in watches:
         watch.cancel()
     await intake.close()
+    tell_of_strangers(context)
     journal.close()
     store.close()

@@ -22,6 +22,7 @@ from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRe
 from relay.limits import LINGER_SECONDS
 from relay.masking import mask
 from relay.replies import refusal_line
+from relay.strangers import shortened
 from relay.streams import InboundBuffer, ReplyWriter
 from relay.transcript import Transcript
 from whitelist.names import DistinguishedName
@@ -82,6 +83,8 @@ class Connection(SMTP):
         self._inbound = InboundBuffer(self._before_wait)
         self._peer = Peer()
         self._counted: DistinguishedName | None = None  # whose place it takes, proven by its chain
+        self._known = False  # a peer of the white list, whose events are never summed up
+        self._opening_told = False
         self._secured = False
         self._address = ""
         self._tally = Tally()
@@ -118,7 +121,7 @@ class Connection(SMTP):
         if not self._context.quiet:
             metrics.SESSIONS.inc()
         metrics.OPEN.inc()
-        self._record("session.opened", address=self._address)
+        self._opening_told = self._record("session.opened", address=self._address)
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Octets from the peer."""
@@ -167,9 +170,31 @@ class Connection(SMTP):
 
     # The journal.
 
-    def _record(self, event: str, **facts: object) -> None:
-        if not self._context.quiet:
-            self._context.journal.record(event, session=self.id, **facts)
+    def _record(self, event: str, **facts: object) -> bool:
+        """Note an event of this session; False if it is a stranger's and only counted."""
+        journal, rule = self._context.journal, str(facts.get("rule", ""))
+        if self._context.quiet:
+            return False
+        if self._known:
+            journal.record(event, session=self.id, **facts)
+        elif self._context.strangers.may_tell(self._address, event, rule):
+            journal.record_stranger(event, session=self.id, **shortened(facts))
+        else:
+            return False
+        return True
+
+    def _tell(self, event: str, **facts: object) -> None:
+        """The same, in the log too."""
+        if self._record(event, **facts):
+            self._log.info(event, **(facts if self._known else shortened(facts)))
+
+    def _became_known(self) -> None:
+        """The peer has shown a certificate of the white list."""
+        self._known = True
+        if self._opening_told:
+            self._context.strangers.is_known(self._address)
+        else:
+            self._record("session.opened", address=self._address)
 
     def _keep_transcript(self) -> None:
         """Hand the transcript over; without a name to go by it is dropped."""
@@ -210,8 +235,7 @@ class Connection(SMTP):
     def _cut(self, reply: Reply, detail: str) -> None:
         self._reason = "us"
         metrics.CUT.labels(f"{reply.code} {reply.enhanced}").inc()
-        self._record("session.cut", reply=str(reply), detail=detail)
-        self._log.info("session.cut", reply=str(reply), detail=detail, address=self._address)
+        self._tell("session.cut", reply=str(reply), detail=detail, address=self._address)
 
     def _close(self) -> None:
         """Close after the last reply has left; abort where the peer does not take it."""
@@ -317,7 +341,8 @@ class Connection(SMTP):
         """The one place where an error becomes a reply."""
         if not isinstance(error, SmtpError):
             # Where it left the stream is unknown, so nothing after it may be read as a command.
-            self._log.error("session.error", exc_info=error)
+            if self._record("session.error", error=type(error).__name__):
+                self._log.error("session.error", exc_info=error)
             error = Disconnected(StoreDeferred("").reply, type(error).__name__)
         rule, presented = "", ""
         if isinstance(error, Refused):
@@ -332,8 +357,7 @@ class Connection(SMTP):
             "reply": mask(str(error.reply)),
             "detail": mask(error.detail),
         }
-        self._record("refused", **facts)
-        self._log.info("refused", **facts)
+        self._tell("refused", **facts)
         self._say(refusal_line(error.reply, self.id, rule, presented))
         if isinstance(error, Disconnected):
             self._cut(error.reply, error.detail)

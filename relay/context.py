@@ -17,6 +17,7 @@ from relay.own_port import OwnPort
 from relay.perimeter import Perimeter
 from relay.scanning import Scanning
 from relay.spool import Spool
+from relay.strangers import Strangers
 from whitelist.names import DistinguishedName
 
 
@@ -47,3 +48,4 @@ class SessionContext:
     debug_peers: frozenset[DistinguishedName] = frozenset()
     own_port: OwnPort = field(default_factory=OwnPort.unknown)
     quiet: bool = False
+    strangers: Strangers = field(default_factory=Strangers)

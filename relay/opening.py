@@ -143,8 +143,7 @@ class Opening(Connection):
     def _tls_failed(self, error: Exception) -> None:
         metrics.HANDSHAKES_FAILED.inc()
         self._reason = "tls"
-        self._record("tls.failed", error=str(error))
-        self._log.info("tls.failed", error=str(error), address=self._address)
+        self._tell("tls.failed", error=str(error), address=self._address)
 
     async def _identify(self, secured: ssl.SSLObject, der: bytes | None) -> None:
         cipher = (secured.cipher() or ("",))[0]
@@ -163,6 +162,8 @@ class Opening(Connection):
         self._peer = found
         with suppress(Refused):  # it is told so at MAIL
             self._admit_peer(self._attempt())
+        if self._context.perimeter.snapshot.lists(found):
+            self._became_known()
         name = str(shown.subject) if shown else ""
         known_as = name if proven or not name else f"{name} (unproven)"
         self._log = self._log.bind(peer=known_as or "no certificate")

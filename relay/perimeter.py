@@ -72,6 +72,12 @@ class Snapshot:
         """The list that decides, None if there is none or it has expired."""
         return None if self.problem else self.loaded
 
+    def lists(self, peer: Peer) -> bool:
+        """Whether a peer has shown a name of the list in a chain that holds, whatever its age."""
+        if peer.certificate is None or peer.chain is None or not peer.chain.trusted:
+            return False
+        return self.loaded is None or self.loaded.lists(peer.certificate.subject)
+
 
 class Perimeter:
     """Follows the list adopted in `archive` and the revocation lists in `crls`.

@@ -1,101 +1,151 @@
-"""Strangers, who have shown no listed certificate: they get a short time, and keep nobody out."""
+"""Strangers cost nothing: what they do is told of in part and summed up, and peers lose no line."""
 
-import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from mssante_operator.strangers import tell_of_strangers
 from relay.limits import Limits
-from tests.support.operators import ACTIVE, Inbound, inbound
-from tests.support.talking import Caller, call, dial
+from relay.strangers import (
+    MOST_NETWORKS,
+    MOST_TEXT,
+    OF_ALL,
+    OF_ONE,
+    Allowance,
+    Strangers,
+    shortened,
+)
+from tests.support.operators import inbound
+from tests.support.talking import call, dial
 from tests.support.waiting import until
 
 
-async def chatter(caller: Caller, command: bytes) -> None:
-    """Say something again and again, as long as anybody listens."""
-    while not caller.writer.is_closing():
-        caller.writer.write(command)
-        await asyncio.sleep(0.05)
+def events(folder: Path) -> list[dict[str, Any]]:
+    """Every event of a closed journal, in the order of its lines."""
+    lines = b"".join(path.read_bytes() for path in (folder / "trace").rglob("*.jsonl"))
+    return [json.loads(line) for line in lines.split(b"\n") if line]
 
 
-async def last_words(caller: Caller) -> str:
-    """The last reply before the connection ends."""
-    said = heard = await caller.hear()
-    while heard:
-        said, heard = heard, await caller.hear()
-    return said
+class Ticking:
+    """A clock that is told how late it is."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-@pytest.mark.parametrize("peer", [None, "intruder", "revoked"])
-async def test_chatter_under_tls_does_not_buy_a_stranger_time(
-    tmp_path: Path, peer: str | None
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "?"]),
+            st.sampled_from(["refused", "session.opened"]),
+            st.floats(0, 3),
+        ),
+        max_size=300,
+    )
+)
+def test_each_event_is_told_or_counted_and_never_too_many(
+    given_events: list[tuple[str, str, float]],
 ) -> None:
-    limits = Limits(stranger_seconds=1.0, max_commands=100_000)
-    async with inbound(tmp_path, limits=limits) as server:
-        known, stranger = await call(server, "c"), await call(server, peer)
-        task = asyncio.create_task(chatter(stranger, b"NOOP\r\n"))
-        said = await asyncio.wait_for(last_words(stranger), 10)
-        assert said.startswith("421 4.7.0 Too long without a certificate of the white list ")
-        task.cancel()
-        stranger.close()
-        # A listed peer has been there for longer.
-        assert (await known.send(sender="<dr@c.mssante.fr>")).startswith("250 2.0.0 ")
-        known.close()
+    clock, told = Ticking(), 0
+    one, every = Allowance(10, 0.5), Allowance(20, 1)
+    strangers = Strangers(clock, of_one=one, of_all=every)
+    of: dict[str, int] = {}
+    for address, event, later in given_events:
+        clock.now += later
+        if strangers.may_tell(address, event):
+            told += 1
+            of[address] = of.get(address, 0) + 1
+    assert told <= every.burst + clock.now * every.rate
+    assert all(number <= one.burst + clock.now * one.rate for number in of.values())
+    summed = strangers.sum_up()
+    assert told + sum(int(str(facts["more"])) for facts in summed) == len(given_events)
+    assert strangers.sum_up() == []
 
 
-async def test_a_chunk_that_nobody_wants_buys_no_time(tmp_path: Path) -> None:
-    limits = Limits(stranger_seconds=1.0, rate_grace_seconds=600)
-    async with inbound(tmp_path, limits=limits) as server:
-        stranger = await call(server, None)
-        stranger.writer.write(b"BDAT 1000000\r\n")
-        task = asyncio.create_task(chatter(stranger, b"x"))
-        said = await asyncio.wait_for(last_words(stranger), 10)
-        assert said.startswith("421 4.7.0 Too long without ")
-        task.cancel()
-        stranger.close()
+def test_one_stranger_does_not_silence_another_and_time_heals() -> None:
+    clock = Ticking()
+    strangers = Strangers(clock)
+    told = sum(strangers.may_tell("192.0.2.1", "refused", "SyntaxRefused") for _ in range(18_500))
+    assert told == OF_ONE.burst
+    assert strangers.may_tell("192.0.2.2", "refused")
+    (facts,) = strangers.sum_up()
+    assert facts == {
+        "of": "refused",
+        "rule": "SyntaxRefused",
+        "more": 18_300,
+        "text": "and 18 300 more like it",
+        "networks": 1,
+        "most_from": ["192.0.2.1 (18300)"],
+    }
+    clock.now += 2 / OF_ONE.rate
+    assert [strangers.may_tell("192.0.2.1", "refused") for _ in range(3)] == [True, True, False]
 
 
-async def _crowd(server: Inbound, peers: list[str | None]) -> list[Caller]:
-    callers = []
-    for peer in peers:
-        callers.append(await call(server, peer))
-        assert (await callers[-1].say("NOOP")).startswith("250 ")
-    return callers
+def test_many_networks_cost_bounded_memory_and_share_what_is_left() -> None:
+    clock = Ticking()
+    strangers = Strangers(clock)
+    told = sum(strangers.may_tell(f"192.{n >> 8}.{n & 255}.1", "refused") for n in range(65_536))
+    assert told == OF_ALL.burst
+    assert len(strangers._networks) == MOST_NETWORKS
+    (facts,) = strangers.sum_up()
+    assert facts["more"] == 65_536 - OF_ALL.burst
+    assert len(str(facts)) < 500
+    clock.now += OF_ONE.burst / OF_ONE.rate
+    strangers.sum_up()
+    assert strangers._networks == {}
 
 
-async def test_strangers_keep_no_listed_peer_out(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections=6)) as server:
-        strangers = await _crowd(server, [None, "intruder", None, None])
-        known = await _crowd(server, ["b", "c"])
-        newcomers = await _crowd(server, ["b", "b"])
-        for one in strangers[:2]:  # the first to come, the first to go
-            assert (await one.hear()).startswith("421 4.3.2 Too many connections, yours has shown ")
-        for one in strangers[2:]:
-            assert (await one.say("NOOP")).startswith("250 ")
-        for one, sender in zip((*known, *newcomers), "bcbb", strict=True):
-            assert (await one.send(sender=f"<dr@{sender}.mssante.fr>")).startswith("250 2.0.0 ")
-        for one in (*strangers, *known, *newcomers):
-            one.close()
-        await until(lambda: not server.context.occupancy.sessions)
-        assert len(server.entries(ACTIVE)) == 4
+def test_a_peer_uses_nothing_up() -> None:
+    strangers = Strangers(Ticking())
+    for _ in range(10_000):
+        assert strangers.may_tell("192.0.2.1", "session.opened")
+        strangers.is_known("192.0.2.1")
 
 
-async def test_listed_peers_that_fill_all_places_keep_them(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections=2)) as server:
-        known = await _crowd(server, ["b", "c"])
-        turned_away = await dial(server)
-        assert (await turned_away.hear()).startswith("421 4.3.2 Too many connections, try again ")
-        for one in (*known, turned_away):
-            one.close()
+def test_long_texts_are_cut() -> None:
+    assert shortened({"detail": "x" * 10_000, "size": 3}) == {
+        "detail": "x" * MOST_TEXT + "…[cut]",
+        "size": 3,
+    }
 
 
-async def test_strangers_that_do_not_listen_are_not_waited_for(tmp_path: Path) -> None:
-    # Each comes, shows no certificate and never reads again; room is made all the same.
-    async with inbound(tmp_path, limits=Limits(max_connections=3)) as server:
-        strangers = [await call(server, None) for _ in range(12)]
-        for one in strangers:
-            one.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own
-        known = await call(server, "b")
-        assert (await known.send()).startswith("250 2.0.0 ")
-        for one in (*strangers, known):
-            one.close()
+async def test_a_flood_of_a_stranger_leaves_little_and_hides_no_peer(tmp_path: Path) -> None:
+    # 95 kB/s of one stranger became 25 GB an hour of journal, and as much of log.
+    limits, flood = Limits(max_errors=1000), b"FLY " + b"x" * 400 + b"\r\n"
+    with capture_logs() as logs:
+        async with inbound(tmp_path, limits=limits) as server:
+            for _ in range(20):
+                stranger = await dial(server)
+                stranger.writer.write(flood * 200)
+                stranger.writer.write(b"QUIT\r\n")
+                await stranger.reader.read()
+                stranger.close()
+            caller = await call(server)  # from the same address, after all that
+            accepted = [await caller.send() for _ in range(3)]
+            refusal = await caller.say("MAIL FROM:<dr@c.mssante.fr>")
+            await caller.say("QUIT")
+            caller.close()
+            await until(lambda: not server.context.occupancy.sessions)
+            tell_of_strangers(server.context)
+    found = events(tmp_path)
+    session = refusal.rpartition("[session ")[2].removesuffix("]")
+    assert [event["event"] for event in found if event.get("session") == session] == [
+        *("session.opened", "tls.started", "accepted", "accepted", "accepted"),
+        *("refused", "session.closed"),
+    ]
+    assert all(text.startswith("250 ") for text in accepted)
+    of_strangers = [event for event in found if event.get("session") not in {session, None}]
+    assert len(of_strangers) <= OF_ONE.burst + 60 * OF_ONE.rate
+    sums = {event["of"]: event for event in found if event["event"] == "strangers.more"}
+    assert sums["refused"]["more"] + len(of_strangers) > 4000
+    assert sums["refused"]["text"].endswith(" more like it")
+    logged = [entry for entry in logs if entry["event"] == "refused"]
+    assert len(logged) <= OF_ONE.burst + 60 * OF_ONE.rate
+    assert [entry["of"] for entry in logs if entry["event"] == "strangers.more"]
+    assert sum(entry["event"] == "accepted" for entry in logs) == 3

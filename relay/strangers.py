@@ -1,0 +1,111 @@
+"""How much of what strangers do is told in journal and log: at first all, then some, and a sum.
+
+A stranger is a session without a certificate of the white list.  Strangers cost nothing: each
+network address, and all of them together, has an allowance of events; what goes beyond is counted
+by kind and told in one event for all (docs/decisions/0033-strangers-leave-little.md).  Pure but for
+the clock that it is given.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from relay.occupancy import network
+
+MOST_NETWORKS: Final = 4096  # that have an allowance of their own; others share the common one
+MOST_TOLD: Final = 5  # networks that a sum names
+MOST_TEXT: Final = 300  # characters of one fact of a stranger's event
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Events at once, and how many more each second."""
+
+    burst: float
+    rate: float
+
+
+OF_ONE: Final = Allowance(200, 0.5)  # of one network
+OF_ALL: Final = Allowance(1000, 5)  # 150 MB a day of journal, and as much of log
+
+
+@dataclass(slots=True)
+class _Bucket:
+    allowance: Allowance
+    level: float
+    at: float
+
+    def refill(self, now: float) -> float:
+        allowed = self.allowance
+        self.level = min(allowed.burst, self.level + (now - self.at) * allowed.rate)
+        self.at = now
+        return self.level
+
+
+class Strangers:
+    """The allowances of one process; `clock` gives seconds that only grow."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        of_one: Allowance = OF_ONE,
+        of_all: Allowance = OF_ALL,
+    ) -> None:
+        self._clock = clock
+        self._of_one = of_one
+        self._all = _Bucket(of_all, of_all.burst, clock())
+        self._networks: dict[str, _Bucket] = {}
+        self._more: dict[tuple[str, str], Counter[str]] = {}
+
+    def may_tell(self, address: str, event: str, rule: str = "") -> bool:
+        """Whether to tell of an event; it is counted if not."""
+        now, source = self._clock(), network(address)
+        bucket = self._networks.get(source)
+        if bucket is None and len(self._networks) < MOST_NETWORKS:
+            bucket = self._networks[source] = _Bucket(self._of_one, self._of_one.burst, now)
+        buckets = [self._all] if bucket is None else [bucket, self._all]
+        if all(one.refill(now) >= 1 for one in buckets):
+            for one in buckets:
+                one.level -= 1
+            return True
+        counted = self._more.setdefault((event, rule), Counter())
+        counted[source if source in self._networks else "others"] += 1
+        return False
+
+    def is_known(self, address: str) -> None:
+        """One that was told of turned out to be a peer: it has used nothing up."""
+        bucket = self._networks.get(network(address))
+        for one in [self._all] if bucket is None else [bucket, self._all]:
+            one.level += 1
+
+    def sum_up(self) -> list[dict[str, object]]:
+        """The facts of one event for each kind that was not told of since the last time."""
+        more, self._more = self._more, {}
+        now = self._clock()
+        for source, bucket in list(self._networks.items()):
+            if bucket.refill(now) >= bucket.allowance.burst:
+                del self._networks[source]
+        return [
+            {
+                "of": event,
+                "rule": rule,
+                "more": counted.total(),
+                "text": f"and {counted.total():,} more like it".replace(",", " "),
+                "networks": len(counted),
+                "most_from": [f"{one} ({n})" for one, n in counted.most_common(MOST_TOLD)],
+            }
+            for (event, rule), counted in more.items()
+        ]
+
+
+def shortened(facts: Mapping[str, object]) -> dict[str, object]:
+    """The facts of a stranger's event, long texts cut."""
+    return {
+        name: f"{fact[:MOST_TEXT]}…[cut]"
+        if isinstance(fact, str) and len(fact) > MOST_TEXT
+        else fact
+        for name, fact in facts.items()
+    }
