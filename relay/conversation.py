@@ -16,7 +16,7 @@ import aiosmtplib
 
 from mailstore.steps import reached
 from relay.admission import Peer
-from relay.envelope import Offers
+from relay.envelope import KEYWORDS, Offers
 from relay.errors import AttemptFailed
 from relay.link import Link, Shown
 from relay.peer_replies import PeerReply, shown
@@ -140,7 +140,7 @@ async def _secure(
     """Connect and turn to TLS.  aiosmtplib forgets what was said before it (RFC 3207 §4.2)."""
     try:
         await client.connect(sock=await _dial(target, connect_timeout))
-        await client.ehlo()
+        await _say_ehlo(client)
     except _FAULTS as error:
         raise _failed("connection", target, error) from error
     if not client.supports_extension("starttls"):
@@ -159,9 +159,17 @@ async def _secure(
         raise AttemptFailed(reason, f"{target.host}: TLS failed: {_said(error)}") from error
 
 
+async def _say_ehlo(client: aiosmtplib.SMTP) -> None:
+    """EHLO.  From a peer without a name in its reply aiosmtplib takes the first offer for one."""
+    first = (await client.ehlo()).message.partition("\n")[0].strip()
+    keyword, _, parameters = first.partition(" ")
+    if keyword.lower() in KEYWORDS:
+        client.esmtp_extensions.setdefault(keyword.lower(), parameters)
+
+
 async def _greet(client: aiosmtplib.SMTP, target: Target) -> Mapping[str, str]:
     try:
-        await client.ehlo()
+        await _say_ehlo(client)
     except aiosmtplib.SMTPHeloError as error:
         if 500 <= error.code < 600:
             raise Refused(PeerReply(error.code, shown(error.message))) from error

@@ -13,6 +13,11 @@ from relay.address import parse_address
 from relay.errors import SyntaxRefused
 from relay.parameters import ascii_form, parse_mail_parameters, parse_rcpt_parameters
 
+# What a peer may offer that we make use of.
+KEYWORDS: Final = frozenset(
+    {"starttls", "size", "8bitmime", "smtputf8", "pipelining", "chunking", "dsn", "limits"}
+)
+
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 _NO_SMTPUTF8: Final = "553 5.6.7 peer does not offer SMTPUTF8 (RFC 6531)"
 _NEEDS_SMTPUTF8: Final = "553 5.6.7 not sent: an address beyond ASCII without SMTPUTF8 (RFC 6531)"

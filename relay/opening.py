@@ -27,7 +27,8 @@ _TOO_MANY_OF_PEER: Final = Reply(421, "4.7.0", "Too many connections with your c
 class Opening(Connection):
     """A connection that greets and turns to TLS; whatever is under way then is abandoned."""
 
-    _helo = ""
+    _helo = ""  # empty again after STARTTLS (RFC 3207 §4.2)
+    _has_greeted = False  # then too, so that mail need not wait for an EHLO that is no MUST
     _standing: Standing = Standing(Peer())
     _stranger_clock: asyncio.TimerHandle | None = None  # None for a peer that is known
 
@@ -94,7 +95,7 @@ class Opening(Connection):
         if not hostname:
             raise SyntaxRefused("Syntax: EHLO hostname")
         self._abandon()
-        self._helo = hostname
+        self._helo, self._has_greeted = hostname, True
 
     async def smtp_STARTTLS(self, arg: str | None) -> None:
         """Upgrade to TLS (RFC 3207): what was said before is forgotten on both sides."""

@@ -323,7 +323,7 @@ class Session(Opening):
     def _check_greeted(self) -> None:
         if not self._peer.tls_version:
             admit(self._attempt(), Stage.PEER)
-        if not self._helo:
+        if not self._has_greeted:
             raise SyntaxRefused("Send EHLO first", code=503, enhanced="5.5.1")
 
     def _current(self) -> Transaction:

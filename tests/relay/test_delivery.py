@@ -107,6 +107,25 @@ async def test_without_starttls_nothing_is_said(sender: Sender) -> None:
     assert "no STARTTLS" in row.last_error
 
 
+@pytest.mark.parametrize("name", ["", " "])
+@pytest.mark.parametrize("first", ["STARTTLS", "SIZE 50000000"])
+async def test_a_reply_to_ehlo_without_a_name_hides_no_offer(
+    sender: Sender, peer_folder: Path, name: str, first: str
+) -> None:
+    clear = ("SIZE 50000000", "STARTTLS") if first != "STARTTLS" else ("STARTTLS", "PIPELINING")
+    said = tuple(
+        "\r\n".join([f"250-{name}", *(f"250-{one}" for one in offers[:-1]), f"250 {offers[-1]}"])
+        for offers in (clear, ("8BITMIME", "PIPELINING"))
+    )
+    scripted = replace(server_tls("a", peer_folder), replies={"EHLO": said})
+    async with running(scripted) as peer:
+        sender.queue(ACTIVE)
+        await sender.deliver(peer.port)
+    assert sender.queued() == []
+    (mail,) = (line for line in peer.heard if line.startswith("MAIL"))
+    assert mail == "MAIL FROM:<dr@b.mssante.fr> BODY=8BITMIME"
+
+
 @pytest.mark.parametrize(
     ("replies", "state", "says"),
     [
