@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mailstore import keys
 from mailstore.errors import InvalidKeys, KeyMissing
-from mailstore.keys import Keyring, make_first, read_keys, rotate
+from mailstore.keys import Key, Keyring, make_first, read_keys, rotate
 from tests.support.blobs import MADE, keyring
 
 
@@ -64,6 +65,46 @@ def test_a_key_noticed_is_on_disk_before_it_is_used(
     monkeypatch.setattr(os, "fsync", fsync)
     ring.refresh()
     assert synced == [tmp_path]
+
+
+def test_a_fault_of_the_disk_of_a_moment_loses_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The file does not change again: only what was taken counts as seen.
+    ring = keyring(tmp_path)
+    second = rotate(ring.path, MADE)
+
+    def failing(_path: Path) -> tuple[Key, ...]:
+        raise InvalidKeys("cannot be read: Input/output error")
+
+    monkeypatch.setattr(keys, "FAILED_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "read_keys", failing)
+        ring.refresh()
+        assert ring.newest != second
+    ring.refresh()
+    assert ring.newest == second
+
+
+def test_a_spoilt_file_is_not_read_for_each_blob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = keyring(tmp_path)
+    read = []
+
+    def failing(path: Path) -> tuple[Key, ...]:
+        read.append(path)
+        raise InvalidKeys("nonsense")
+
+    monkeypatch.setattr(keys, "FAILED_SECONDS", 60.0)
+    monkeypatch.setattr(keys, "read_keys", failing)
+    ring.path.write_text("nonsense\n")
+    for _ in range(9):
+        ring.refresh()
+    assert len(read) == 1
+    ring.path.write_text("more nonsense\n")
+    ring.refresh()
+    assert len(read) == 2
 
 
 def test_a_file_spoilt_later_leaves_the_keys_in_force(tmp_path: Path) -> None:

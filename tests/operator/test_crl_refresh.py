@@ -154,7 +154,7 @@ def test_a_restart_does_not_ask_again(daemon: Daemon) -> None:
         assert len(asked) == 6
 
 
-BAD = {
+BAD: Answers = {
     "answers 403": 403,
     "a web page of 878 octets instead of a revocation list": b"<html>".ljust(878),
     "no readable PEM or DER": issued(number=3, since=AT)[:-40],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import smtplib
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
@@ -213,6 +214,54 @@ class TestDaemon:
             path.write_bytes(revoked)
             until_now(lambda: _new_session(daemon) == 554)
             assert "Client certificate refused: revoked" in daemon.log()
+
+    def test_a_new_file_in_a_folder_is_in_force_at_once(self, daemon: Daemon) -> None:
+        # Copied, not moved, beside the list in force: it is left alone until it has settled.
+        change(daemon, 'file = "whitelist/listeblanchemssante.xml"', 'file = "whitelist"')
+        configure(daemon, "inbound", max_errors=100_000)
+        with served(daemon), client(daemon, "b") as smtp:
+            smtp.ehlo()
+            assert smtp.mail("dr@d.mssante.fr")[0] == 550
+            (daemon.folder / "whitelist" / "new.xml").write_bytes(signed(1, **FULL, d="b"))
+            until_now(lambda: _mail(smtp, "dr@d.mssante.fr") == 250)
+
+    def test_a_fault_of_seconds_loses_no_list(self, daemon: Daemon) -> None:
+        # What could not be adopted is tried again soon, though its file does not change again.
+        lock = daemon.folder / "data" / "whitelist" / "lock"
+        with served(daemon), client(daemon, "b") as smtp:
+            smtp.ehlo()
+            lock.unlink()
+            lock.mkdir()
+            put(daemon, signed(1, a="b", b="c", c="c"))
+            until_now(lambda: "cannot be written (Is a directory)" in daemon.log())
+            assert _mail(smtp, "dr@b.mssante.fr") == 250
+            lock.rmdir()
+            until_now(lambda: _mail(smtp, "dr@b.mssante.fr") == 550)
+
+    def test_not_ready_while_all_mail_is_put_off(self, daemon: Daemon) -> None:
+        # DOMAIN §9.62: no list of an authority is at hand, and its certificates get 451.
+        path = daemon.folder / "pki" / "intermediate.crl"
+        aside = path.rename(path.with_suffix(".aside"))
+        for kept in (daemon.folder / "data" / "crl").iterdir():
+            kept.unlink()
+        with served(daemon):
+            until_now(lambda: "crl-lacking" in alarms(daemon))
+            assert _new_session(daemon) == 451
+            status, said = get(daemon, "/readyz")
+            assert status == 503
+            assert "revocation lists: no revocation list of CN=TEST AC IGC-SANTE" in said
+            aside.rename(path)
+            until_now(lambda: _new_session(daemon) == 250)
+            until_now(lambda: get(daemon, "/readyz")[0] == 200)
+            assert "crl-lacking" not in alarms(daemon)
+
+    def test_removed_lists_come_back_without_a_restart(self, daemon: Daemon) -> None:
+        folder = daemon.folder / "data" / "crl"
+        with served(daemon):
+            shutil.rmtree(folder)
+            assert _new_session(daemon) == 250
+            until_now(lambda: len(list(folder.glob("*.crl"))) == 2)
+            assert _new_session(daemon) == 250
 
     def test_a_renewed_certificate_serves_without_a_restart(self, daemon: Daemon) -> None:
         # DOMAIN §9.61

@@ -1,6 +1,9 @@
 """The perimeter: what is in force, for how long, and how it changes under running sessions."""
 
 import asyncio
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -215,3 +218,75 @@ def test_the_watch_outlives_a_disk_in_trouble(tmp_path: Path) -> None:
         task.cancel()
 
     asyncio.run(watch())
+
+
+@contextmanager
+def unwell(monkeypatch: pytest.MonkeyPatch, name: str, fault: OSError | None) -> Iterator[None]:
+    """A disk on which files of this name cannot be read, or (None) only in part."""
+    read_bytes = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        octets = read_bytes(path)
+        if not path.match(name):
+            return octets
+        if fault is not None:
+            raise fault
+        return octets[: len(octets) // 2]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing)
+        yield
+
+
+FAULTS = [OSError(errno.EIO, "Input/output error"), None]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["error", "short"])
+async def test_a_fault_of_the_disk_of_a_moment_loses_no_revocation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
+) -> None:
+    # At the very time at which the list comes: nothing changes on disk afterwards.
+    strict = replace(trust(), revocation=RevocationPolicy.REFUSE)
+    lists = [crl(hierarchy().root), crl(hierarchy().intermediate)]
+    found = perimeter(tmp_path, GOOD, strict, lambda: NOW, crls=lists)
+    assert status(found) is ChainStatus.TRUSTED
+    revoked = crl(hierarchy().intermediate, [server("smtp.b.mssante.fr")], number=2)
+    CrlStore(tmp_path / "crl", strict.authorities).offer(revoked, NOW)
+    with unwell(monkeypatch, "*.crl", fault):
+        found.load()
+        assert status(found) is ChainStatus.TRUSTED
+    task = asyncio.create_task(found.watch(0.01))
+    await until(lambda: status(found) is ChainStatus.REVOKED)
+    task.cancel()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["error", "short"])
+async def test_a_fault_of_the_disk_of_a_moment_loses_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
+) -> None:
+    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    newer = signed_list([listed("b.mssante.fr", DN), listed("c.mssante.fr", DN)], NOW)
+    adopt(tmp_path, newer, trust(), NOW)
+    with unwell(monkeypatch, "active.xml", fault):
+        found.load()
+        assert not in_force(found).names_of("c.mssante.fr")
+    task = asyncio.create_task(found.watch(0.01))
+    await until(lambda: bool(in_force(found).names_of("c.mssante.fr")))
+    task.cancel()
+
+
+async def test_what_stays_damaged_is_not_read_at_each_look(tmp_path: Path) -> None:
+    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    (tmp_path / "whitelist" / "active.xml").write_bytes(GOOD[:-10])
+    looks = []
+    load = found.load
+
+    def counted() -> None:
+        looks.append(1)
+        load()
+
+    found.load = counted  # type: ignore[method-assign] # counts, and does what it did
+    task = asyncio.create_task(found.watch(0.01))
+    await until(lambda: len(looks) == 2)  # when it changed, and a second later
+    task.cancel()
+    assert in_force(found).domains == 1
