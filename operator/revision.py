@@ -6,4 +6,4 @@ against the migrations.
 
 from typing import Final
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"

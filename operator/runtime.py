@@ -334,6 +334,7 @@ def retry_policy(settings: Settings) -> RetryPolicy:
         longest=timedelta(seconds=outbound.retry_longest_seconds),
         life=timedelta(hours=outbound.life_hours),
         delay_warning=timedelta(hours=outbound.delay_warning_hours),
+        unknown_most=outbound.unknown_outcome_tries,
     )
 
 

@@ -301,6 +301,13 @@ class Outbound(Section):
     delay_warning_hours: Seconds = Field(
         4.0, description="Time after which the sender of a message is told that it still waits."
     )
+    unknown_outcome_tries: Count = Field(
+        4,
+        le=100,
+        description="Times that a message is sent to its end without a usable answer, 15 minutes, "
+        "1 hour, then 4 hours apart, before it is given up: each may be one more copy. Its sender "
+        "is told to ask the recipient.",
+    )
     stuck_seconds: Seconds = Field(
         1800.0,
         description="Time without progress after which an attempt is broken off; a slow peer may "

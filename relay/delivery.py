@@ -34,7 +34,7 @@ from relay.congestion import Congestion
 from relay.delivery_events import DeliveryEvents
 from relay.destination import WindowPolicy
 from relay.ending import Ending, ending
-from relay.errors import AttemptFailed
+from relay.errors import UNKNOWN_OUTCOME, AttemptFailed
 from relay.gate import Gate
 from relay.handing import Handing, Progress
 from relay.ids import RANDOM_OCTETS, new_id
@@ -309,8 +309,7 @@ class Courier:
                 self._unused.append(taken.id)
                 return
             outcomes = await self._speak(taken, progress)
-            error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
-            reason = "refused" if error else ""
+            error, reason = _said(outcomes)
             self._congestion.succeeded(taken.domain)
         except (AttemptFailed, NoRoute) as failure:
             error, reason = str(failure), failure.reason
@@ -324,7 +323,7 @@ class Courier:
             if not watched.broken:
                 raise
             cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
-            error, reason = f"broken off ({watched.broken}): {progress.phase}", watched.broken
+            error, reason = f"broken off ({watched.broken}): {progress.phase}", watched.reason
             if watched.broken == "stuck":
                 self._congestion_failed(taken, error)
         except (StoreUnavailable, OSError) as failure:
@@ -359,6 +358,22 @@ class Courier:
         """Have a claim settled at the next turn."""
         now, policy = self._steady(), self._settings.retry
         self._endings.append(
-            ending(taken, outcomes, error=error, reason=reason, now=now, policy=policy)
+            ending(
+                taken,
+                outcomes,
+                error=error,
+                reason=reason,
+                now=now,
+                policy=policy,
+                jitter=self._services.randomness.random(),
+            )
         )
         self._wake.set()
+
+
+def _said(outcomes: Mapping[str, Outcome]) -> tuple[str, str]:
+    """The error and the reason of an attempt that was answered, empty if all have the message."""
+    error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
+    if any(one.unknown for one in outcomes.values()):
+        return error, UNKNOWN_OUTCOME
+    return error, "refused" if error else ""

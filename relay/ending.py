@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from relay.envelope import EnvelopeRecipient
+from relay.errors import UNKNOWN_OUTCOME
 from relay.masking import mask_of
 from relay.queue import Claim, Outcome, State
 from relay.retry import RetryPolicy
@@ -22,7 +23,7 @@ class Ending:
     """A claim that is to be settled; `reason` is a metric's label, '' where all went well.
 
     `expired` waited to the end of the queue's life; `late` are those whose senders are to be told
-    that they still wait.
+    that they still wait.  `unknown_until` is when to try again what the peer may have already.
     """
 
     claim: Claim
@@ -34,6 +35,7 @@ class Ending:
     failed: tuple[EnvelopeRecipient, ...]
     expired: tuple[EnvelopeRecipient, ...]
     late: tuple[EnvelopeRecipient, ...]
+    unknown_until: datetime | None = None
 
     @property
     def attempted(self) -> bool:
@@ -54,8 +56,19 @@ def ending(
     reason: str,
     now: datetime,
     policy: RetryPolicy,
+    jitter: float = 0.0,
 ) -> Ending:
-    """What became of a claim's recipients; those without an outcome wait."""
+    """What became of a claim's recipients; those without an outcome wait.
+
+    Where the peer may have the message, and that as often as the policy bears, they fail: each
+    further try may be one more copy, and their sender can ask them.
+    """
+    unknown_until = None
+    if reason == UNKNOWN_OUTCOME:
+        tries = claim.unknown_outcomes + 1
+        unknown_until = now + policy.unknown_wait(tries, jitter)
+        if tries >= policy.unknown_most:
+            outcomes = {**outcomes, **_given_up(claim, outcomes, error)}
 
     def those(state: State) -> tuple[EnvelopeRecipient, ...]:
         return tuple(
@@ -75,4 +88,14 @@ def ending(
         failed=those(State.FAILED),
         expired=waiting if policy.is_over(claim.created_at, now) else (),
         late=waiting if not claim.delay_told and policy.is_late(claim.created_at, now) else (),
+        unknown_until=unknown_until,
     )
+
+
+def _given_up(claim: Claim, outcomes: Mapping[str, Outcome], error: str) -> dict[str, Outcome]:
+    """The end for the recipients of whom nobody knows whether they have it."""
+    without = Outcome(State.WAITING, error, unknown=True)
+    found = {one.address: outcomes.get(one.address, without) for one in claim.waiting}
+    return {
+        address: Outcome(State.FAILED, one.reply) for address, one in found.items() if one.unknown
+    }

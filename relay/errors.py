@@ -6,6 +6,7 @@ private detail never leaves the log.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,9 @@ class StoreDeferred(SmtpError):
     def __init__(self, detail: str, *, unwell: bool = True) -> None:
         super().__init__(Reply(451, "4.3.0", "Mail store unavailable, try again later"), detail)
         self.unwell = unwell
+
+
+UNKNOWN_OUTCOME: Final = "unknown-outcome"  # sent to its end, and nothing usable was said of it
 
 
 class AttemptFailed(Exception):

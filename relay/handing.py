@@ -84,7 +84,10 @@ class Handing:
             return Letter(envelope, octets, len(trace) + taken.size, heard)
 
         answers = await self._peers.hand_over(taken.domain, targets, letter)
-        return {address: Outcome(one.state, one.reply, one.dsn) for address, one in answers.items()}
+        return {
+            address: Outcome(one.state, one.reply, one.dsn, one.unknown)
+            for address, one in answers.items()
+        }
 
     async def close(self) -> None:
         """Take leave of the peers; no attempt may be under way."""

@@ -8,7 +8,7 @@ from mailstore.steps import reached
 from relay.content import Unanswered, Unsendable, send
 from relay.conversation import Terms
 from relay.envelope import Letter, commands
-from relay.errors import AttemptFailed
+from relay.errors import UNKNOWN_OUTCOME, AttemptFailed
 from relay.link import Link, LinkFailed
 from relay.peer_replies import PeerReply
 from relay.queue import State
@@ -21,11 +21,12 @@ class OutcomeUnknown(AttemptFailed):
     """The message was sent to its end and nothing usable was said of it.
 
     The peer may have it: another host must not be given it at once.  It is tried again later, for
-    it must never be lost (RFC 5321 §4.5.4.1, §6.1), and so may arrive twice.
+    it must never be lost (RFC 5321 §4.5.4.1, §6.1), and so may arrive twice; how often, and what
+    comes then, is `relay.retry`'s.
     """
 
     def __init__(self, detail: str) -> None:
-        super().__init__("unknown-outcome", detail)
+        super().__init__(UNKNOWN_OUTCOME, detail)
 
 
 class Stale(AttemptFailed):
@@ -36,13 +37,15 @@ class Stale(AttemptFailed):
 class Answer:
     """What became of one recipient, with the reply; `dsn` if the peer itself reports success.
 
-    `crowded` if the peer has no room for it in a transaction with so many others.
+    `crowded` if the peer has no room for it in a transaction with so many others; `unknown` if it
+    waits though the peer may have the message.
     """
 
     state: State
     reply: str
     dsn: bool
     crowded: bool = False
+    unknown: bool = False
 
 
 def left_over(answers: Mapping[str, Answer]) -> tuple[str, ...]:

@@ -188,6 +188,7 @@ class Ledger:
             now=ending.at,
             life=self.retry.life,
             told=bool(ending.late),
+            unknown_until=ending.unknown_until,
         )
         if state is not None and report is not None:
             self.teller.keep(connection, [report], now)

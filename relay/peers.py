@@ -98,7 +98,9 @@ class Peers:
             try:
                 answers = await self._try(domain, target, narrowed)
             except (AttemptFailed, StoreUnavailable, OSError) as error:
-                answers = {one: Answer(State.WAITING, str(error), found[one].dsn) for one in rest}
+                unknown = isinstance(error, OutcomeUnknown)
+                waits = Answer(State.WAITING, str(error), dsn=False, unknown=unknown)
+                answers = dict.fromkeys(rest, waits)
             except asyncio.CancelledError:
                 cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
                 break

@@ -71,7 +71,7 @@ _CLAIMED: Final = (
     select(
         _D.id, _D.message_id, _D.domain, _D.smtputf8, _D.attempts, _D.created_at, _M.sender,
         _D.traffic, _D.mailbox_type, _D.envid, _D.ret, _D.delay_told, _D.last_error,
-        _M.blob, _M.size, _M.trace,
+        _D.unknown_outcomes, _M.blob, _M.size, _M.trace,
     )
     .join(messages, _M.id == _D.message_id)
     .where(_D.id.in_(_KEYS))
@@ -147,6 +147,7 @@ class Claim:
     blob: str
     size: int
     trace: str
+    unknown_outcomes: int = 0
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -158,12 +159,14 @@ class Claim:
 class Outcome:
     """What became of one recipient: delivered, failed for good or waiting; with the reply.
 
-    `dsn` says that the peer offers DSN, so that it tells the sender of success itself.
+    `dsn` says that the peer offers DSN, so that it tells the sender of success itself; `unknown`
+    that it waits since the peer may have the message, and may not.
     """
 
     state: State
     reply: str
     dsn: bool = False
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +294,7 @@ def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list
             blob=row.blob,
             size=row.size,
             trace=row.trace,
+            unknown_outcomes=row.unknown_outcomes,
         )
         for row in connection.execute(_CLAIMED, {"keys": keys})
     ]
@@ -305,10 +309,12 @@ def settle(
     now: datetime,
     life: timedelta,
     told: bool = False,
+    unknown_until: datetime | None = None,
 ) -> State | None:
     """Record what an attempt came to and give the lease back.
 
-    `told` if the sender is told in this transaction that the message is late.
+    `told` if the sender is told in this transaction that the message is late; `unknown_until` when
+    to try again what the peer may have already, None where that is known.
     Returns the delivery's new state, or None if the lease had lapsed and another process holds the
     delivery now: its record stands, ours is dropped.
     """
@@ -341,8 +347,9 @@ def settle(
             lease_until=None,
             last_error=error[:500],
             delay_told=done.delay_told or told,
+            unknown_outcomes=d.unknown_outcomes + int(unknown_until is not None),
             # When it failed, by which its row is removed at last (`relay.queue_failed`).
-            **({"due": now} if over else {}),
+            due=now if over else unknown_until or d.due,
         )
     )
     return state

@@ -96,6 +96,7 @@ class Retry(Act):
             .where(d.id.in_(failed))
             .values(
                 state=State.WAITING, attempts=0, created_at=now, held=None, delay_told=False,
+                unknown_outcomes=0,
                 lease_owner=None, lease_until=None,
             )
         )  # fmt: skip

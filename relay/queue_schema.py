@@ -51,6 +51,8 @@ deliveries = Table(
     Column("ret", String(4), nullable=True),
     # Whether the sender has been told that it is late.
     Column("delay_told", Boolean, nullable=False, server_default=false()),
+    # Attempts after which the peer may have the message, and nobody knows.
+    Column("unknown_outcomes", Integer, nullable=False, server_default="0"),
     CheckConstraint("state IN ('waiting', 'failed')", name="state_known"),
     CheckConstraint("traffic IN ('person', 'bulk')", name="traffic_known"),
     Index(None, "state", "due", "id"),

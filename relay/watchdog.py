@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from relay.errors import UNKNOWN_OUTCOME
 from relay.handing import ANSWER, Progress
 from relay.ledger import LEASE
 from relay.queue import Claim
@@ -25,6 +26,11 @@ class Watched:
     progress: Progress
     leased_until: float = field(default_factory=lambda: time.monotonic() + LEASE.total_seconds())
     broken: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it was broken off, for its ending: once it is sent whole, the peer may have it."""
+        return UNKNOWN_OUTCOME if self.progress.phase == ANSWER else self.broken
 
     def problem(self, now: float, stuck: float) -> str:
         """Why it should be broken off at this monotonic time, '' if it should not."""

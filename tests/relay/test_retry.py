@@ -39,3 +39,9 @@ def test_waits_never_shrink_nor_pass_their_bounds(
     assert min(first, longest) <= wait <= longest
     assert policy.wait(attempts + 1, 0) == min(2 * wait, longest)
     assert wait <= policy.wait(attempts, jitter) <= wait * 1.2
+
+
+@pytest.mark.parametrize(("tries", "minutes"), [(1, 15), (2, 60), (3, 240), (4, 240), (10**9, 240)])
+def test_the_waits_after_an_unknown_outcome(tries: int, minutes: int) -> None:
+    assert RetryPolicy().unknown_wait(tries, 0) == minutes * MINUTE
+    assert RetryPolicy().unknown_wait(tries, 0.5) == 1.1 * minutes * MINUTE

@@ -1,0 +1,141 @@
+"""A message sent to its end without a usable answer is not sent again and again.
+
+RFC 5321 §4.5.3.2.6 and §6.1: each try may be one more copy.  It has waits of its own, and an end of
+which the sender is told that it may have arrived.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mssante_operator import runtime
+from relay.ending import ending
+from relay.envelope import EnvelopeRecipient
+from relay.errors import UNKNOWN_OUTCOME
+from relay.handing import ANSWER, Progress
+from relay.handover import Answer
+from relay.queue import Outcome, State
+from relay.queue_control import Retry
+from relay.retry import RetryPolicy
+from relay.route import Target
+from relay.watchdog import Watched
+from tests.relay.test_congestion import CLAIM
+from tests.support.clock import NOW
+from tests.support.handing import Handing, context_of, letter
+from tests.support.office import CLAIRE, RETRY, Office
+from tests.support.operators import HOST
+from tests.support.queued import perform, rows
+from tests.support.scripted import CLOSE, GOOD, ScriptedPeer, running
+from tests.support.senders import sending
+
+MINUTE = timedelta(minutes=1)
+WAITS = (15 * MINUTE, 60 * MINUTE, 240 * MINUTE)
+ERROR = "smtp.b.mssante.fr: unknown-outcome: no reply within 600 s"
+
+
+def test_it_waits_longer_each_time_and_then_its_sender_is_told(office: Office) -> None:
+    (taken,) = (office.send(),)
+    now = NOW
+    for wait in WAITS:
+        done = ending(taken, {}, error=ERROR, reason=UNKNOWN_OUTCOME, now=now, policy=RETRY)
+        assert office.settle(done) is State.WAITING
+        (row,) = rows(office.store.database).values()
+        assert row.due == now + wait
+        assert office.take(row.due - timedelta(seconds=1)) == []
+        now = row.due
+        (taken,) = office.take(now)
+    assert taken.unknown_outcomes == len(WAITS)
+    done = ending(taken, {}, error=ERROR, reason=UNKNOWN_OUTCOME, now=now, policy=RETRY)
+    assert office.settle(done) is State.FAILED
+    *_, report = office.mail(CLAIRE)  # before it, that it is late
+    (about,) = report.recipients
+    assert (about["Action"], about["Status"]) == ("failed", "5.4.2")
+    assert "sans confirmer qu'il l'a accepté" in report.words
+    assert "Ask the recipient whether it is there before you send it again." in report.words
+    # An operator may have it tried anew, all of it.
+    perform(office.store.database, Retry(revive=True))
+    (row,) = rows(office.store.database).values()
+    assert (row.state, row.unknown_outcomes) == ("waiting", 0)
+
+
+def test_other_attempts_neither_count_nor_move_it(office: Office) -> None:
+    taken = office.send()
+    (before,) = rows(office.store.database).values()
+    done = ending(taken, {}, error="down", reason="connection", now=NOW, policy=RETRY)
+    assert office.settle(done) is State.WAITING
+    (row,) = rows(office.store.database).values()
+    assert (row.due, row.unknown_outcomes) == (before.due, 0)
+
+
+def test_jitter_keeps_those_of_one_moment_apart(office: Office) -> None:
+    done = ending(
+        office.send(),
+        {},
+        error=ERROR,
+        reason=UNKNOWN_OUTCOME,
+        now=NOW,
+        policy=RETRY,
+        jitter=0.5,
+    )
+    assert done.unknown_until == NOW + 15 * MINUTE * 1.1
+
+
+def test_those_who_have_an_answer_keep_it() -> None:
+    x, y, z = (EnvelopeRecipient(f"{one}@b") for one in "xyz")
+    claim = replace(CLAIM, waiting=(x, y, z), unknown_outcomes=3)
+    outcomes = {
+        "x@b": Outcome(State.DELIVERED, "250 ok"),
+        "y@b": Outcome(State.WAITING, "452 full"),
+        "z@b": Outcome(State.WAITING, ERROR, unknown=True),
+    }
+    found = ending(
+        claim, outcomes, error=ERROR, reason=UNKNOWN_OUTCOME, now=NOW, policy=RetryPolicy()
+    )
+    assert (found.delivered, found.failed) == ((x,), (z,))
+    assert found.outcomes["y@b"].state is State.WAITING
+    assert found.outcomes["z@b"].reply == ERROR
+
+
+@pytest.mark.parametrize(("phase", "reason"), [(ANSWER, UNKNOWN_OUTCOME), ("message", "stuck")])
+def test_what_is_broken_off_after_its_end_is_such_a_one(phase: str, reason: str) -> None:
+    assert Watched(CLAIM, Progress("s", phase), broken="stuck").reason == reason
+
+
+async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
+    ours: Handing, scripted: ScriptedPeer
+) -> None:
+    # Recipients that were left over by the first transaction have one of their own.
+    replies = {"RCPT": (GOOD, "452 4.5.3 too many"), ".": (GOOD, CLOSE)}
+    async with running(replace(scripted, replies=replies)) as server, ours.peers() as peers:
+        found = await peers.hand_over(
+            "a.mssante.fr", [Target(HOST, server.port)], letter("a@a.mssante.fr", "b@a.mssante.fr")
+        )
+    assert found["a@a.mssante.fr"] == Answer(State.DELIVERED, "250 2.0.0 taken", dsn=False)
+    assert found["b@a.mssante.fr"].unknown
+
+
+async def test_a_peer_that_never_confirms_gets_so_many_copies(tmp_path: Path) -> None:
+    context = context_of("a", tmp_path)
+    most = RetryPolicy().unknown_most
+    with sending(tmp_path / "b") as sender:
+        async with running(ScriptedPeer(context, {".": CLOSE})) as peer:
+            sender.queue("x@a.mssante.fr")
+            for number in range(1, most + 1):
+                begun = runtime.clock()
+                await sender.deliver(peer.port, attempts=number)
+                (row,) = sender.queued()
+                if number < most:
+                    assert row.state == "waiting"
+                    assert row.due >= begun + WAITS[number - 1]
+                sender.retry()
+            assert len(peer.messages) == most
+            (row,) = sender.queued()
+            assert row.state == "failed"
+            await sender.deliver(peer.port)
+            assert len(peer.messages) == most
+        reasons = [(one["reason"], one["state"]) for one in sender.attempts()]
+    assert reasons == [("unknown-outcome", "waiting")] * (most - 1) + [
+        ("unknown-outcome", "failed")
+    ]
