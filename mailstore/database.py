@@ -7,6 +7,7 @@ callers make them in a thread. Shared freely between threads, not between proces
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
@@ -25,14 +26,14 @@ PROBE_SECONDS = 4.0  # twice this is less than the spool guard gives a store to 
 
 
 class Database:
-    """One database: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
+    """One database: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`; a Path is SQLite's.
 
     `pool_size` bounds the connections of this process, and so the threads that are in a transaction
     at once (SQLite: that read at once; one writes). A missing SQLite file is created, readable by
     its owner alone. Raises InvalidDatabaseUrl, and StoreUnavailable for a file it cannot open.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    def __init__(self, url: str | Path, *, pool_size: int = 8) -> None:
         self.url = parse_url(url)
         self._writer, self._reader = create_engines(self.url, pool_size)
         self._turn = turn_of(self.url)

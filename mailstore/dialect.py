@@ -70,8 +70,14 @@ _SQLSTATE_UNWELL = frozenset({"25006", "25P03", "XX000", "XX001", "XX002"})
 _SQLSTATE_NO_SUCH = frozenset({"42P01", "42703"})
 
 
-def parse_url(url: str) -> URL:
-    """Read a database URL, with the driver filled in. Raises InvalidDatabaseUrl."""
+def parse_url(url: str | Path) -> URL:
+    """Read a database URL, or the path of a SQLite file, with the driver filled in.
+
+    A path is never pasted into a URL: in one, `?`, `#` and `%41` mean something.
+    Raises InvalidDatabaseUrl.
+    """
+    if isinstance(url, Path):
+        return URL.create("sqlite+pysqlite", database=str(url.absolute()))
     expected = "expected sqlite:///PATH or postgresql://USER@HOST/DATABASE"
     try:
         parsed = make_url(url)
@@ -82,6 +88,11 @@ def parse_url(url: str) -> URL:
         case "sqlite" | "sqlite+pysqlite":
             if parsed.database in {None, "", ":memory:"}:
                 raise InvalidDatabaseUrl(f"{url!r} names no file: {expected}")
+            if "?" in url:
+                raise InvalidDatabaseUrl(
+                    f"{url!r}: SQLite takes no options; in a path write ? as %3F and % as %25, or "
+                    "leave the URL empty for the file in the storage folder"
+                )
             return parsed.set(drivername="sqlite+pysqlite")
         case "postgresql" | "postgresql+psycopg":
             return parsed.set(drivername="postgresql+psycopg")

@@ -105,10 +105,10 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     (pki / "root.crl").write_bytes(space.crl(space.hierarchy.root))
     (pki / "intermediate.crl").write_bytes(space.crl(space.hierarchy.intermediate))
     (plan.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(white_list)
-    url = f"sqlite:///{plan.folder.absolute() / 'data' / 'mssante.db'}"
-    migrate.upgrade(url)
+    file = plan.folder.absolute() / "data" / "mssante.db"
+    migrate.upgrade(file)
     make_first(plan.folder / "data" / "keys", space.now)
-    database = Database(url)
+    database = Database(file)
     with database.write() as connection:
         for domain in plan.domains:
             add_domain(connection, domain, now=space.now)

@@ -5,6 +5,7 @@ a command does not use takes longer to load than most of them take to run.
 """
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -81,7 +82,11 @@ def cli(context: click.Context, config: Path | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line (default: the process's own); an expected error is one line."""
+    """Run the command line (default: the process's own); an expected error is one line.
+
+    Whatever it or the daemon writes is for its user alone.
+    """
+    before = os.umask(0o077)
     hold_standard_descriptors()
     try:
         cli.main(arguments, prog_name="mssante", standalone_mode=False)
@@ -95,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except _EXPECTED as error:
         click.echo(f"mssante: {safe(str(error))}", err=True)
         sys.exit(1)
+    finally:
+        os.umask(before)
 
 
 if __name__ == "__main__":

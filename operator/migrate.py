@@ -21,7 +21,7 @@ _MIGRATIONS = "mssante_operator.migrations"
 _DAMAGED = "the installation is damaged: its migrations are missing; install it again"
 
 
-def upgrade(url: str, revision: str = "head") -> None:
+def upgrade(url: str | Path, revision: str = "head") -> None:
     """Bring a database's schema up to a revision, the newest by default; its rows stay.
 
     Raises InvalidDatabaseUrl; StoreUnavailable, also where another run or a busy table holds it up;
@@ -30,12 +30,12 @@ def upgrade(url: str, revision: str = "head") -> None:
     _run(url, lambda config: command.upgrade(config, revision))
 
 
-def downgrade(url: str, revision: str) -> None:
+def downgrade(url: str | Path, revision: str) -> None:
     """Take a schema back to a revision, 'base' for none; what newer tables held is lost."""
     _run(url, lambda config: command.downgrade(config, revision))
 
 
-def current(url: str) -> str | None:
+def current(url: str | Path) -> str | None:
     """Tell the revision of a database's schema, None where there is none yet."""
     database = Database(url, pool_size=1)
     try:
@@ -44,7 +44,7 @@ def current(url: str) -> str | None:
         database.close()
 
 
-def _run(url: str, run: Callable[[Config], None]) -> None:
+def _run(url: str | Path, run: Callable[[Config], None]) -> None:
     database = Database(url, pool_size=1)
     try:
         with database.connect() as connection, exclusive_migration(connection):

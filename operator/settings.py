@@ -62,10 +62,9 @@ class Settings(Section):
         return self.origin.parent / text
 
     @property
-    def database_url(self) -> str:
-        """The database's URL with the default filled in."""
-        default = f"sqlite:///{self.path(self.storage.directory) / 'mssante.db'}"
-        return self.storage.database or default
+    def database_url(self) -> str | Path:
+        """The database's URL, or by default the path of SQLite's file."""
+        return self.storage.database or self.path(self.storage.directory) / "mssante.db"
 
 
 def find(given: Path | None) -> Path:

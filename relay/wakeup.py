@@ -82,18 +82,20 @@ async def _hear_notifications(url: URL, woken: Callable[[], None]) -> None:
     # Imported here: it would cost every process that uses SQLite.
     import psycopg  # noqa: PLC0415 - see above
 
-    conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    _, parameters = url.get_dialect()().create_connect_args(url)
     wait = _FIRST_WAIT
     while True:
         try:
             connection = await psycopg.AsyncConnection.connect(
-                conninfo,
                 autocommit=True,
-                connect_timeout=10,
-                # Nothing is ever sent on it: only these notice that the other side has gone.
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=3,
+                **{
+                    "connect_timeout": 10,
+                    # Nothing is ever sent on it: only these notice that the other side has gone.
+                    "keepalives_idle": 30,
+                    "keepalives_interval": 10,
+                    "keepalives_count": 3,
+                    **parameters,
+                },
             )
             async with connection:
                 await connection.execute(f"LISTEN {_CHANNEL}")

@@ -26,7 +26,7 @@ def replace_file(path: Path, octets: bytes) -> None:
 def make_folder(path: Path) -> None:
     """Make a folder and its parents, on disk at return, unless it is there. Raises OSError."""
     if not path.is_dir():
-        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(path.parent)
 
 

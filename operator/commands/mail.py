@@ -32,6 +32,7 @@ from relay.parameters import MailParameters, RcptParameters
 
 from .. import runtime
 from ..output import show_record, show_rows
+from ..private_file import PrivateFile
 from ..report_options import reporting
 from ..settings import load
 from ..subjects import read_subject
@@ -332,7 +333,10 @@ def message_show(given: Path | None, message_id: str, *, content: bool, as_json:
 @message.command("export")
 @click.argument("address")
 @click.option(
-    "--output", type=click.File("wb"), default="-", help="File to write. [standard output]"
+    "--output",
+    type=PrivateFile(),
+    default="-",
+    help="File to write, for its owner alone. [standard output]",
 )
 @click.pass_obj
 def message_export(given: Path | None, address: str, output: Any) -> None:
@@ -344,6 +348,7 @@ def message_export(given: Path | None, address: str, output: Any) -> None:
         with store.database.read() as connection:
             owner = get_mailbox(connection, address)
         done = export_mailbox(store.database, store.blobs, owner.id, output)
+        output.flush()
     click.echo(f"{done.count} messages exported", file=sys.stderr)
     for one in done.left_out:
         click.echo(f"mssante: message {one.message} is left out: {one.reason}", file=sys.stderr)

@@ -11,7 +11,7 @@ import click
 from relay import tls
 from whitelist.errors import ArchiveError, ListRefused
 
-from .. import bootstrap, migrate, outbound_check, runtime
+from .. import bootstrap, file_modes, migrate, outbound_check, runtime
 from ..output import show_rows
 from ..reference import reference
 from ..refresh import Refresher
@@ -87,6 +87,7 @@ def check(given: Path | None, *, as_json: bool) -> None:
         findings.append(("outbound", True, "nothing contradicts itself"))
     rows = [{"check": n, "ok": "yes" if ok else "NO", "detail": d} for n, ok, d in findings]
     rows += [{"check": "outbound", "ok": "DOUBT", "detail": text} for text in doubts]
+    rows += [{"check": "modes", "ok": "DOUBT", "detail": d} for d in file_modes.doubts(settings)]
     show_rows(rows, ("check", "ok", "detail"), as_json=as_json)
     if not all(ok for _, ok, _ in findings):
         raise SystemExit(1)

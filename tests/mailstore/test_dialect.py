@@ -1,7 +1,9 @@
 """The differences between SQLite and PostgreSQL."""
 
+from pathlib import Path
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from mailstore.database import Database
 from mailstore.dialect import insert_or_ignore, parse_url, skip_locked
@@ -39,6 +41,26 @@ def test_other_urls_are_refused_without_telling_their_password(url: str) -> None
     with pytest.raises(InvalidDatabaseUrl, match=r"expected sqlite:///PATH or postgresql") as error:
         Database(url)
     assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "a%3fb", "é b:c@d", ":memory:", "a;b&c=d"])
+def test_a_path_is_a_path(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / f"{name}.db"
+    file.parent.mkdir()
+    database = Database(file)
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE x (y INTEGER)"))
+    database.close()
+    assert sorted(one.name for one in file.parent.iterdir()) == [file.name, f"{file.name}-turn"]
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_a_url_of_sqlite_takes_no_options(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDatabaseUrl, match="write \\? as %3F"):
+        Database(f"sqlite:///{tmp_path}/a?b/mail.db")
+    (tmp_path / "a?b").mkdir()
+    Database(f"sqlite:///{tmp_path}/a%3Fb/mail.db").close()
+    assert (tmp_path / "a?b" / "mail.db").is_file()
 
 
 def test_insert_or_ignore_leaves_the_row_and_the_transaction_alone(database: Database) -> None:

@@ -49,7 +49,7 @@ def test_defaults_and_paths(tmp_path: Path) -> None:
     settings = load(write(tmp_path, GOOD))
     assert settings.path("pki/server.pem") == tmp_path / "pki/server.pem"
     assert settings.path("/etc/x") == Path("/etc/x")
-    assert settings.database_url == f"sqlite:///{tmp_path}/data/mssante.db"
+    assert settings.database_url == tmp_path / "data" / "mssante.db"
     assert settings.inbound.max_message_bytes == 36_700_160
     assert settings.whitelist.signer == "alb.mssante.fr"
 

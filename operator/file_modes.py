@@ -1,0 +1,52 @@
+"""Who else may read secrets and mail on this machine: what `config check` says of file modes.
+
+The keys of bodies and of S3 are not used at all where others can read them (`mailstore.keys`,
+`bucket`); here is what would work, and should not be so.  A private key that a group may read is
+how many systems share it, and is left alone.
+"""
+
+import shlex
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from .settings import Settings
+
+_OTHERS: Final = 0o007
+_ALL_BUT_OWNER: Final = 0o077
+
+
+def doubts(settings: Settings) -> list[str]:
+    """What others than its owner, or its group, can read, each with the command that ends it."""
+    found = [_open_to_others(settings.path(settings.tls.key), "our private key")]
+    if _has_password(settings.storage.database):
+        found.append(_open_to_others(settings.origin, "the database's password"))
+    folder = settings.path(settings.storage.directory)
+    if _mode(folder) & _ALL_BUT_OWNER:
+        found.append(
+            f"{folder}: others than its owner can look into the folder of all mail; "
+            f"run: chmod go-rwx {shlex.quote(str(folder))}"
+        )
+    return [text for text in found if text]
+
+
+def _open_to_others(path: Path, holds: str) -> str:
+    if not _mode(path) & _OTHERS:
+        return ""
+    return (
+        f"{path}: everybody on this machine can read {holds}; "
+        f"run: chmod o-rwx {shlex.quote(str(path))}"
+    )
+
+
+def _mode(path: Path) -> int:
+    """The mode of a file, 0 if there is none to be seen: that is told elsewhere."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _has_password(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.password) or "password" in parse_qs(parts.query)
