@@ -16,8 +16,10 @@ help: ## List these verbs
 setup: .venv/dev.stamp ## Make .venv with all that the tests need; as root, install their SMTP peers too
 
 run: .venv/run.stamp ## Run an operator on loopback, made in DIR (run) at first, with INIT for mssante init
-	@test -f $(DIR)/mssante.toml || $(BIN)/mssante init $(DIR) $(INIT) >/dev/null
-	@PATH="$(CURDIR)/$(BIN):$$PATH" && cat $(DIR)/NEXT.txt && exec mssante --config $(DIR)/mssante.toml serve
+	@if test -f "$(DIR)/mssante.toml"; then \
+		test -z "$(INIT)" || echo "make: $(DIR) is there already: INIT is ignored" >&2; \
+	else $(BIN)/mssante init "$(DIR)" $(INIT) >/dev/null; fi
+	@PATH="$(CURDIR)/$(BIN):$$PATH" && cat "$(DIR)/NEXT.txt" && exec mssante --config "$(DIR)/mssante.toml" serve
 
 demo: .venv/run.stamp ## Two operators exchange mail both ways and turn intruders away
 	@$(BIN)/mssante demo
@@ -60,8 +62,9 @@ docs: .venv/run.stamp ## Write the generated pages and the annotated configurati
 lock: .venv/packages.stamp ## Resolve the dependencies anew into the hash-locked requirements
 	tools/lock.sh $(BIN)/pip-compile
 
-clean: ## Remove what setup and run made
-	rm -rf .venv build dist *.egg-info $(DIR)
+clean: ## Remove what setup made; the operator in DIR and its mail stay
+	rm -rf .venv build dist *.egg-info
+	@test ! -e "$(DIR)" || echo "make: $(DIR) and the mail in it stay; to remove them: rm -r '$(DIR)'"
 
 .venv/bin/python:
 	@tools/make-venv.sh $(PYTHON) .venv

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -104,7 +105,10 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:
-                raise InvalidKeys(f"{path}: others than its owner can read it; run: chmod 600")
+                raise InvalidKeys(
+                    f"{path}: others than its owner can read it; "
+                    f"run: chmod 600 {shlex.quote(str(path))}"
+                )
             lines = file.read().decode("ascii", "replace").splitlines()
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -6,6 +6,9 @@ trust space, replace `pki/` and `whitelist/` by what IGC-Santé and ANS provide;
 """
 
 import json
+import os
+import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +17,9 @@ from typing import Final, Self
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mailstore.addresses import parse_domain
 from mailstore.database import Database
+from mailstore.errors import InvalidAddress
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.keys import make_first
 from mailstore.mailboxes import add_domain, add_mailbox
@@ -195,8 +200,14 @@ def init(
     Raises SettingsError.
     """
     configuration = folder / "mssante.toml"
-    if configuration.exists():
+    if os.path.lexists(configuration):
         raise SettingsError(f"{configuration}: exists already; choose another folder")
+    _check_place(folder)
+    for domain in domains:
+        try:
+            parse_domain(domain)
+        except InvalidAddress as error:
+            raise SettingsError(f"--domain: {error}") from None
     for endpoint in (listen, admin):
         try:
             split_endpoint(endpoint)
@@ -214,9 +225,34 @@ def init(
     write_identity(peer, space.hierarchy, folder / "pki", "peer")
     (folder / "sample.eml").write_text(_SAMPLE.format(domain=domains[0]), encoding="utf-8")
     (folder / "NEXT.txt").write_text(
-        text := _next_steps(plan, f"{program} --config {configuration}"), encoding="utf-8"
+        text := _next_steps(
+            plan, f"{shlex.quote(program)} --config {shlex.quote(str(configuration))}"
+        ),
+        encoding="utf-8",
     )
     return text
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to.  Raises SettingsError."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise SettingsError(
+            f"{str(folder.absolute())!a}: the name of this path is not UTF-8; choose another folder"
+        ) from None
+    made = [one for one in (folder, *folder.absolute().parents) if not one.exists()]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        for one in made:  # should something else be refused, nothing is left behind
+            one.rmdir()
+    except OSError as error:
+        raise SettingsError(
+            f"{folder}: cannot be made: {error.strerror}; choose another folder"
+        ) from error
+    if not writable:
+        raise SettingsError(f"{folder}: cannot be written to; choose another folder")
 
 
 _SAMPLE: Final = """\
@@ -233,15 +269,19 @@ Bonjour.
 
 
 def _next_steps(plan: Installation, mssante: str) -> str:
-    domain, pki = plan.domains[0], plan.folder / "pki"
+    domain, pki = plan.domains[0], shlex.quote(str(plan.folder / "pki"))
+    sample = shlex.quote(str(plan.folder / "sample.eml"))
     return f"""\
 An operator for {", ".join(plan.domains)} is ready in {plan.folder}.
   run it:            {mssante} serve
-  send as a peer:    swaks --server {plan.listen} --tls \\
+  send as a peer:    {shlex.quote(sys.executable)} -m mssante_operator.testbed.peer {pki} \\
+                       --server {plan.listen} --from dr.pair@{PEER_DOMAIN} \\
+                       --to claire.martin@{domain}
+  or with swaks:     swaks --server {plan.listen} --tls \\
                        --tls-cert {pki}/peer.pem --tls-key {pki}/peer.key \\
                        --helo smtp.{PEER_DOMAIN} --from dr.pair@{PEER_DOMAIN} \\
                        --to claire.martin@{domain}
-  send from here:    {mssante} message send {plan.folder}/sample.eml \\
+  send from here:    {mssante} message send {sample} \\
                        --from claire.martin@{domain} --to cardiologie@{domain}
   read a mailbox:    {mssante} message list cardiologie@{domain}
   health, metrics:   http://{plan.admin}/readyz  http://{plan.admin}/metrics

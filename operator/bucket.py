@@ -1,5 +1,6 @@
 """Opens the store of bodies in an S3 bucket, as [storage.s3] says."""
 
+import shlex
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +50,7 @@ def _credential(settings: Settings, key: str, name: str) -> str:
     if path.stat().st_mode & 0o077:
         raise SettingsError(
             f"{settings.origin}: storage.s3.{key}: {path}: others than its owner can read it; "
-            "run: chmod 600"
+            f"run: chmod 600 {shlex.quote(str(path))}"
         )
     try:
         line = text.decode("ascii").strip()

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 
 import click
 
@@ -70,7 +70,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands)
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # `settings.find` says whose it is
     help="Configuration file; default: ./mssante.toml, then /etc/mssante/mssante.toml.",
 )
 @click.version_option(package_name="mssante")
@@ -98,10 +98,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.Abort:
         sys.exit(1)
     except _EXPECTED as error:
-        click.echo(f"mssante: {safe(str(error))}", err=True)
-        sys.exit(1)
+        _refuse(str(error))
+    except UnicodeEncodeError as error:
+        # An argument in Latin-1, say, which no database, file or message of ours can hold.
+        _refuse(f"{error.object!a} is not UTF-8; write it in UTF-8 or without accents")
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        _refuse(f"{place}{error.strerror or error}")
     finally:
         os.umask(before)
+
+
+def _refuse(why: str) -> NoReturn:
+    click.echo(f"mssante: {safe(why)}", err=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ def split_endpoint(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError("expected HOST:PORT, for example 127.0.0.1:2525")
+    if host == "*":
+        raise ValueError("* is no address; write 0.0.0.0 for all of IPv4, [::] for all of IPv6 too")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError("an IPv6 address goes in brackets, for example [::1]:2525")
     return host.strip("[]"), int(port)

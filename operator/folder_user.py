@@ -1,9 +1,10 @@
 """Whose files the storage folder has: commands that write there must be that user's."""
 
 import os
+import shlex
 
 from . import runtime
-from .settings import Settings, SettingsError
+from .settings import Settings, SettingsError, user_name
 
 
 def check_user(settings: Settings) -> None:
@@ -12,7 +13,9 @@ def check_user(settings: Settings) -> None:
     folder = runtime.storage_folder(settings)
     owner = folder.stat().st_uid
     if os.geteuid() == 0 != owner:
+        name = user_name(owner)
         raise SettingsError(
-            f"{folder} belongs to another user than root, who would leave files there that the "
-            f"daemon cannot write to; run it as the daemon's user: sudo -u '#{owner}' mssante …"
+            f"{folder} belongs to the user {name}, and root would leave files there that the "
+            "daemon cannot write to; run it as the daemon's user: "
+            f"sudo -u {shlex.quote(name)} mssante …"
         )

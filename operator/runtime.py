@@ -53,7 +53,7 @@ from whitelist.trust import TrustStore
 from .bucket import open_bucket
 from .endpoints import split_endpoint
 from .revision import REVISION
-from .settings import Settings, SettingsError
+from .settings import Settings, SettingsError, owner_of
 
 
 class _Randomness:
@@ -158,6 +158,11 @@ def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
 def storage_folder(settings: Settings) -> Path:
     """The storage folder, which must exist.  Raises SettingsError."""
     folder = settings.path(settings.storage.directory)
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"{settings.origin}: storage.directory: {folder} cannot be read and written; "
+            f"run the command as {owner_of(folder)}"
+        )
     if not folder.is_dir():
         raise SettingsError(
             f"{settings.origin}: storage.directory: {folder} is not a folder; "

@@ -48,12 +48,14 @@ class Operator(Section):
     hostname: str = Field(
         min_length=1,
         pattern=r"^[A-Za-z0-9.-]+$",
+        json_schema_extra={"form": "a host name of ASCII letters, digits, dots and hyphens"},
         description="Name in the SMTP greeting, EHLO and Received fields.",
         examples=["smtp.a.mssante.fr"],
     )
     postmaster: str = Field(
         "",
         pattern=r"^$|^[^@\s]+@[^@\s]+$",
+        json_schema_extra={"form": "a mailbox: name@domain"},
         description="Mailbox here that mail for postmaster goes to, at each of our domains and "
         "without a domain (RFC 5321 §4.5.1). Empty: only a mailbox of that very name has it.",
         examples=["exploitation@a.mssante.fr"],
@@ -143,7 +145,8 @@ class WhiteListSection(Section):
 
     url: str = Field(
         "",
-        pattern=r"^$|^https://",
+        pattern=r"^$|^https://[^/@?#\s]+(/\S*)?$",
+        json_schema_extra={"form": "a URL: https://HOST/PATH"},
         description="Where it is fetched, over HTTPS and by the authorities of [trust] alone. "
         "National: https://espacedeconfiance.mssante.fr/listeblanchemssante.xml",
     )
@@ -358,7 +361,7 @@ class Admin(Section):
 class Process(Section):
     """The daemon's processes."""
 
-    workers: Annotated[int, Field(ge=0)] = Field(
+    workers: Annotated[int, Field(ge=0, le=512)] = Field(
         0, description="Worker processes for inbound mail; 0: one for each processor core."
     )
     stop_seconds: Seconds = Field(
@@ -386,7 +389,8 @@ class Scan(Section):
     )
     rspamd: str = Field(
         "",
-        pattern=r"^$|^https?://",
+        pattern=r"^$|^https?://[^/@?#\s]+(/\S*)?$",
+        json_schema_extra={"form": "a URL: http://HOST:PORT"},
         description="rspamd's normal worker: its URL.",
         examples=["http://127.0.0.1:11333"],
     )

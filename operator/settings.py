@@ -5,14 +5,14 @@ own folder.  The descriptions in `sections` are the documentation: `mssante conf
 them, and config/mssante.example.toml is that very text.
 """
 
-import difflib
-import re
+import pwd
+import shlex
+import stat
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from .errors import OperatorError
 from .section import Section
@@ -30,8 +30,7 @@ from .sections import (
     WhiteListSection,
 )
 from .storage_section import Storage
-
-_PASSWORD = re.compile("://[^/]*@")  # in a URL
+from .wording import explain
 
 DEFAULT_FILES: Final = (Path("mssante.toml"), Path("/etc/mssante/mssante.toml"))
 
@@ -70,8 +69,17 @@ class Settings(Section):
 def find(given: Path | None) -> Path:
     """The configuration file to use.  Raises SettingsError if there is none."""
     for candidate in (given,) if given is not None else DEFAULT_FILES:
-        if candidate.is_file():
-            return candidate.absolute()
+        try:
+            found = stat.S_ISREG(candidate.stat().st_mode)
+            if given is not None and candidate.is_dir():
+                file = candidate / "mssante.toml"
+                raise SettingsError(f"{candidate}: is a folder; give the file: --config {file}")
+        except (FileNotFoundError, NotADirectoryError):
+            found = False
+        except OSError as error:
+            raise SettingsError(_unreadable(candidate, error)) from error
+        if found:
+            return _utf8(candidate.absolute())
     wanted = str(given) if given is not None else " or ".join(map(str, DEFAULT_FILES))
     raise SettingsError(f"{wanted}: no such file; give --config FILE or run: mssante init DIR")
 
@@ -80,9 +88,18 @@ def load(given: Path | None) -> Settings:
     """Read the configuration.  Raises SettingsError."""
     path = find(given)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}") from error
+        octets = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(_unreadable(path, error)) from error
+    try:
+        # Editors of Windows put a byte order mark in front of UTF-8.
+        document = tomllib.loads(octets.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise SettingsError(
+            f"{path}: cannot be read: line {line} is not UTF-8; save it as UTF-8, or run: "
+            f"iconv -f windows-1252 -t utf-8 -o new.toml {shlex.quote(str(path))}"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from error
     if "origin" in document:
@@ -90,27 +107,40 @@ def load(given: Path | None) -> Settings:
     try:
         return Settings.model_validate({**document, "origin": path})
     except ValidationError as error:
-        raise SettingsError(f"{path}: {_explain(error.errors()[0])}") from None
+        raise SettingsError(f"{path}: {explain(Settings, error.errors())}") from None
 
 
-def _explain(problem: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    match problem["type"]:
-        case "extra_forbidden":
-            near = difflib.get_close_matches(
-                str(problem["loc"][-1]), _keys(problem["loc"][:-1]), n=1
-            )
-            return f"{key}: unknown key; " + (f"did you mean {near[0]}?" if near else "remove it")
-        case "missing":
-            return f"{key}: missing; add it (mssante config reference shows every key)"
-        case _:
-            found = repr(problem["input"])
-            shown = "it is not shown" if _PASSWORD.search(found) else f"found {found}"
-            return f"{key}: {problem['msg']}; {shown}"
+def _utf8(path: Path) -> Path:
+    """The path, if its name can be written down.  Raises SettingsError."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise SettingsError(
+            f"{str(path)!a}: the name of this path is not UTF-8; give the file or folder "
+            "another name, such as one without accents"
+        ) from None
+    return path
 
 
-def _keys(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Settings
-    for part in location:
-        model = model.model_fields[part].annotation
-    return [name for name in model.model_fields if name != "origin"]
+def _unreadable(path: Path, error: OSError) -> str:
+    if not isinstance(error, PermissionError):
+        return f"{path}: cannot be read: {error.strerror}"
+    return f"{path}: cannot be read: {error.strerror}; run the command as {owner_of(path)}"
+
+
+def owner_of(path: Path) -> str:
+    """The user whose a path is, or the first folder above it that can be seen, for a message."""
+    for one in (path, *path.absolute().parents):
+        try:
+            return f"the user {user_name(one.stat().st_uid)}"
+        except OSError:
+            continue
+    return "its owner"
+
+
+def user_name(uid: int) -> str:
+    """The name of a user as sudo -u takes it."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"

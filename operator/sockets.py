@@ -4,6 +4,7 @@ Processes serve them by descriptors that they inherit, so a connection that wait
 queue is lost with none of them (docs/decisions/0014).
 """
 
+import errno
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -47,10 +48,25 @@ def _listen(settings: Settings, key: str, endpoint: str) -> socket.socket:
     except OSError as error:
         raise SettingsError(
             f"{settings.origin}: {key}: cannot listen on {endpoint}: {error.strerror}; "
-            "stop what uses it or choose another"
+            f"{remedy(error)}"
         ) from error
     listening.settimeout(0)
     return listening
+
+
+def remedy(error: OSError) -> str:
+    """What to do about an address that cannot be listened on."""
+    if error.errno == errno.EACCES:
+        return (
+            "a port below 1024 needs CAP_NET_BIND_SERVICE: AmbientCapabilities= of the systemd "
+            "unit has it, or start it with: setpriv --inh-caps +net_bind_service "
+            "--ambient-caps +net_bind_service --reuid USER --clear-groups mssante serve"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine has not that address; ip address shows those that it has"
+    if isinstance(error, socket.gaierror):
+        return "give an address of this machine, or 0.0.0.0 or [::] for all"
+    return "stop what uses it or choose another"
 
 
 def address(listening: socket.socket) -> str:

@@ -22,6 +22,7 @@ class S3(Section):
     endpoint: str = Field(
         "",
         pattern=r"^$|^https?://[^/@?#]+/?$",
+        json_schema_extra={"form": "a URL without a path: https://HOST"},
         description="URL of the store, for example https://s3.hopital.example; empty: AWS.",
     )
     region: str = Field(
@@ -30,6 +31,7 @@ class S3(Section):
     prefix: str = Field(
         "",
         pattern=r"^$|^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$",
+        json_schema_extra={"form": "folders of ASCII letters, digits, dots and hyphens: a/b"},
         description="Folder in the bucket; empty: all of the bucket is ours.",
     )
     access_key_file: str = Field(

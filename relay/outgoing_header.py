@@ -12,7 +12,8 @@ from email.policy import default as policy
 from email.utils import format_datetime
 from typing import BinaryIO, Final
 
-from relay.address import Address, parse_address
+from mailstore.addresses import address_key
+from relay.address import Address
 from relay.errors import Reply, SmtpError
 from relay.headers import MAX_HEADER
 
@@ -95,7 +96,7 @@ def _check_author(fields: list[bytes], sender: Address) -> None:
         found = "no From field" if not fields else "several From fields"
         raise SmtpError(Reply(550, "5.6.0", f"Message has {found}; give one: From: {sender}"))
     authors = _addresses(fields[0].partition(b":")[2].decode("utf-8", "replace"))
-    if authors != [_same(str(sender))]:
+    if authors != [address_key(str(sender))]:
         found = ", ".join(authors[:5]) or "no address that can be read"
         reply = Reply(550, "5.7.1", f"From names {found}, not the sender {sender}")
         raise SmtpError(reply)
@@ -111,13 +112,4 @@ def _addresses(value: str) -> list[str]:
         return []
     if any(isinstance(one, email.errors.InvalidHeaderDefect) for one in header.defects):
         return []  # each mail program would read it in its own way
-    return list(map(_same, found))
-
-
-def _same(address: str) -> str:
-    """An address in the form in which two spellings of it are equal."""
-    try:
-        parsed = parse_address(address)
-    except SmtpError:
-        return address
-    return f"{parsed.local.casefold()}@{parsed.domain}"
+    return list(map(address_key, found))

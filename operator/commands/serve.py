@@ -9,6 +9,7 @@ import click
 from whitelist.errors import InvalidName
 
 from .. import log_writer, logs
+from ..folder_user import check_user
 from ..launch import parse_names
 from ..settings import load
 from ..supervisor import Supervisor
@@ -26,6 +27,7 @@ from ..supervisor import Supervisor
 def serve(given: Path | None, peers: tuple[str, ...]) -> None:
     """Run the operator until SIGTERM or Ctrl-C."""
     settings = load(given)
+    check_user(settings)
     try:
         names = parse_names(peers)
     except InvalidName as error:

@@ -69,7 +69,10 @@ def operator_a(tmp_path: Path, place: Place) -> Daemon:
 
 def submit(daemon: Daemon, octets: int = 300_000) -> bytes:
     """Send a letter from one mailbox here to another; returns it as it is kept."""
-    letter = f"From: {CARDIO}\n\n{'Bonjour. ' * 8}\n".encode() + b"texte\n" * (octets // 6)
+    letter = (
+        f"From: {CARDIO}\nDate: d\nMessage-ID: i\n\n{'Bonjour. ' * 8}\n".encode()
+        + b"texte\n" * (octets // 6)
+    )
     path = daemon.folder / "letter.eml"
     path.write_bytes(letter)
     daemon.run("message", "send", str(path), "--from", CARDIO, "--to", MARTIN)

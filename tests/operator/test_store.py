@@ -13,7 +13,7 @@ from tests.support.daemon import Daemon, client, command, lay_out, served
 
 MARTIN, CARDIO = "claire.martin@a.mssante.fr", "cardiologie@a.mssante.fr"
 # Too large for the database, so that there is a file to look at.
-LETTER = "From: {0}\nSubject: [FIN]\n\nLettre {1}\n" + 7_000 * "Bonjour.\n"
+LETTER = "From: {0}\nSubject: [FIN]\nDate: d\nMessage-ID: i\n\nLettre {1}\n" + 7_000 * "Bonjour.\n"
 LONG_AGO = 1_000_000
 
 
