@@ -1,7 +1,7 @@
 # Every verb of the project; `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo test install-check lint bench fuzz soak crash docs lock clean
+.PHONY: help setup run demo test test-other test-clock install-check lint bench fuzz soak crash docs lock clean
 
 # The distribution's own build first: it is optimised (PGO, LTO), and messages cost a quarter less CPU
 # with it than with one compiled without (docs/performance.md).
@@ -29,6 +29,9 @@ test: setup lint ## Run every test
 
 test-clock: .venv/dev.stamp ## Run the tests with the clock moved, to several moments (ARGS="--help")
 	$(BIN)/python -m tests.moved_clock $(ARGS)
+
+test-other: .venv/dev.stamp ## Run the tests that depend on Python on another one, 3.13 before others
+	tools/test-other-python.sh .venv -n auto --dist worksteal $(ARGS)
 
 install-check: ## Run both commands of the README on fresh Debians, made by debootstrap (as root)
 	tools/install-check.sh

@@ -49,7 +49,7 @@ inside() {
       root=$1 owner=$2 command=$3
       mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/dev/shm" && mount -t devpts devpts "$root/dev/pts" || exit
       [ -e "$root/dev/fd" ] || ln -s /proc/self/fd "$root/dev/fd"
-      exec chroot --userspec="$owner:$owner" "$root" sh -c "cd ~/mssante && $command"' \
+      exec chroot --userspec="$owner:$owner" "$root" sh -c "cd ~/mssante 2>/dev/null || cd ~; $command"' \
     inside "$1" "$owner" "$3"
 }
 
