@@ -48,10 +48,15 @@ def _check_domains(routes: _Routes) -> _Routes:
     return _once(routes, str.lower)
 
 
+def _check_cn(cn: str) -> str:
+    if not cn.strip() or "=" in cn:
+        raise ValueError(f"{cn!r} is no CN; give its value alone, as smtp.b.mssante.fr")
+    return cn
+
+
 def _check_operators(routes: _Routes) -> _Routes:
     for cn in routes:
-        if not cn.strip() or "=" in cn:
-            raise ValueError(f"{cn!r} is no CN; give its value alone, as smtp.b.mssante.fr")
+        _check_cn(cn)
     return _once(routes, fold)
 
 
@@ -64,5 +69,6 @@ def _once(routes: _Routes, same: Callable[[str], str]) -> _Routes:
     return routes
 
 
+CommonName = Annotated[str, AfterValidator(_check_cn)]
 DomainRoutes = Annotated[_Routes, AfterValidator(_check_domains)]
 OperatorRoutes = Annotated[_Routes, AfterValidator(_check_operators)]

@@ -47,7 +47,7 @@ from relay.spool import Floor, Spool
 from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
 from whitelist.history import Archive
-from whitelist.names import DistinguishedName
+from whitelist.names import DistinguishedName, fold
 from whitelist.trust import TrustStore
 
 from .bucket import open_bucket
@@ -270,16 +270,14 @@ def open_store(settings: Settings) -> Store:
 
 
 def policy(settings: Settings) -> Policy:
-    """The settings that admission needs."""
-    inbound = settings.inbound
+    """The settings that admission needs: keys of [inbound], of [outbound] those on patients."""
+    inbound, outbound = settings.inbound, settings.outbound
+    given = {
+        one.name: getattr(outbound if one.name.startswith("patient_") else inbound, one.name)
+        for one in fields(Policy)
+    }
     return Policy(
-        max_message_bytes=inbound.max_message_bytes,
-        header_from=inbound.header_from,
-        max_received=inbound.max_received,
-        max_header_fields=inbound.max_header_fields,
-        max_header_bytes=inbound.max_header_bytes,
-        patient_max_bytes=settings.outbound.patient_max_bytes,
-        patient_ins_key=settings.outbound.patient_ins_key,
+        **{**given, "own_header_from_peers": frozenset(map(fold, inbound.own_header_from_peers))}
     )
 
 

@@ -16,7 +16,7 @@ from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationPolicy
 from whitelist.signer import ExpectedSigner
 
-from .endpoints import DomainRoutes, Endpoint, OperatorRoutes, split_endpoint
+from .endpoints import CommonName, DomainRoutes, Endpoint, OperatorRoutes, split_endpoint
 from .section import Amount, Count, Seconds, Section
 
 
@@ -273,6 +273,18 @@ class Inbound(Section):
         strict=False,
         description="A header From whose domain is not listed with the peer's certificate: "
         '"refuse" it, "tag" it in the log only, or "off".',
+    )
+    own_header_from: HeaderFromPolicy = Field(
+        HeaderFromPolicy.REFUSE,
+        strict=False,
+        description="The same where that domain is served here, or a name in it shows one: nobody "
+        "else is to write in the name of our users.",
+    )
+    own_header_from_peers: list[CommonName] = Field(
+        default_factory=list,
+        description="CNs of peers that may all the same, since they forward mail of our users to "
+        "mailboxes here.",
+        examples=[["smtp.c.mssante.fr"]],
     )
 
 

@@ -26,6 +26,7 @@ from mailstore.mailboxes import (
     Usage,
     change_number,
     is_local_domain,
+    local_domains,
     resolve,
     used_octets,
 )
@@ -35,6 +36,7 @@ from relay.recipient import MailboxState
 from relay.transaction import LocalRecipient
 
 REMEMBERED: Final = 1.0  # seconds
+DOMAINS_REMEMBERED: Final = 10.0  # seconds; a domain is added once in months
 FORGOTTEN: Final = 60.0  # seconds after which everything is asked anew, whatever the number says
 MOST: Final = 20_000  # addresses remembered at once, and lines that named them
 _BATCH: Final = 200  # addresses looked up by one query
@@ -71,6 +73,8 @@ class Directory:
         self._holds_until = float("-inf")
         self._ends = float("-inf")
         self._used: dict[int, Usage] = {}  # of mailboxes with a quota
+        self._domains: frozenset[str] = frozenset()
+        self._domains_until = float("-inf")
         self._waiting: list[tuple[_Question, asyncio.Future[Found] | None]] = []
         self._asking: asyncio.Task[None] | None = None
 
@@ -106,6 +110,21 @@ class Directory:
     def find(self, address: Address, size: int | None = None) -> Found:
         """Find one address, blocking.  Raises StoreDeferred."""
         return self._ask([(address, size)]).found[0]
+
+    async def own_domains(self) -> frozenset[str]:
+        """The domains served here, as of some seconds ago at most.  Raises StoreDeferred."""
+        now = self._clock()
+        if now >= self._domains_until:
+            self._domains = await asyncio.to_thread(self._ask_domains)
+            self._domains_until = now + DOMAINS_REMEMBERED
+        return self._domains
+
+    def _ask_domains(self) -> frozenset[str]:
+        try:
+            with self._database.read() as connection:
+                return local_domains(connection)
+        except StoreUnavailable as error:
+            raise StoreDeferred(str(error)) from error
 
     async def _answer(self) -> None:
         try:

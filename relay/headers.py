@@ -4,23 +4,27 @@ Pure and bounded.  The message is never parsed as MIME on its way through (DESIG
 octets up to the first empty line are looked at, and at most a limit of them.
 """
 
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final
 
+from relay.author_domains import UNREADABLE, author_domains
+
+__all__ = [
+    "MAX_HEADER",
+    "UNREADABLE",
+    "HeaderCollector",
+    "HeaderFacts",
+    "TraceFacts",
+    "read_header",
+    "received_field",
+]
+
 MAX_HEADER: Final = 256 * 1024  # octets kept for reading; a longer section is read up to here
 _PIECE: Final = 4096  # octets of a message looked at in one go: most sections are shorter
 _MAX_COMMENT: Final = 700  # octets of a peer's name in Received, whose lines end at 998
-
-UNREADABLE: Final = "(unreadable)"  # no domain, so that no list ever covers it
-
-# A quoted pair, a delimiter, or text (RFC 5322 §3.2).
-_PART: Final = re.compile(r'\\.|["()]|[^\\"()]+', re.DOTALL)
-_AFTER_AT: Final = re.compile(r"@([^\s,;:<>@]*)")
-_DOMAIN: Final = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,9 @@ class HeaderFacts:
     `UNREADABLE` stands among the domains for an author that cannot be told, such as that of a
     message without From, which RFC 5322 §3.6 demands.  `fields` counts the header fields, malformed
     ones included; `octets` is the size of the section as far as it was collected, and `complete`
-    says that this is all of it.
+    says that this is all of it.  `shown_domains` are further ones that a person may take for an
+    author's: in a name, quoted, encoded or in a comment.  `report` says that the message tells what
+    became of another, which it may carry as a whole.
     """
 
     from_domains: frozenset[str] = frozenset()
@@ -38,6 +44,8 @@ class HeaderFacts:
     fields: int = 0
     octets: int = 0
     complete: bool = True
+    shown_domains: frozenset[str] = frozenset()
+    report: bool = False
 
 
 class HeaderCollector:
@@ -90,6 +98,7 @@ def read_header(section: bytes) -> HeaderFacts:
     """Read the facts from a header section (RFC 5322 §2.2); malformed fields are passed over."""
     unfolded = section.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
     domains: set[str] = set()
+    shown: set[str] = set()
     received = fields = 0
     has_author = False
     for line in filter(None, unfolded.split(b"\r\n")):
@@ -100,42 +109,20 @@ def read_header(section: bytes) -> HeaderFacts:
         kind = name.strip().lower()
         if kind in {b"from", b"sender"}:
             has_author = has_author or kind == b"from"
-            domains |= _author_domains(value.decode("utf-8", "replace"))
+            found, named = author_domains(value.decode("utf-8", "replace"))
+            domains |= found
+            shown |= named
         elif kind == b"received":
             received += 1
     if not has_author:
         domains.add(UNREADABLE)
-    return HeaderFacts(frozenset(domains), received, fields, len(section))
-
-
-def _author_domains(value: str) -> set[str]:
-    """Every domain that anybody could take for an author's, and UNREADABLE if none can be told.
-
-    Mail programs read malformed fields each in its own way (CVE-2023-27043), so this is less than
-    the grammar of RFC 5322 §3.4 and stricter: whatever follows an `@` outside of quoted strings and
-    comments counts.  Linear in the value, and without recursion.
-    """
-    outside: list[str] = []
-    depth, quoted = 0, False
-    for part in _PART.findall(value):
-        if quoted:
-            quoted = part != '"'
-        elif part == "(":
-            depth += 1
-        elif part == ")":
-            depth = max(depth - 1, 0)
-            outside.append(" ")
-        elif not depth:
-            quoted = part == '"'
-            outside.append(part)
-    plain = " ".join("".join(outside).split())
-    for blank in (" .", ". ", " @", "@ "):  # obsolete, but others still read it (RFC 5322 §4.4)
-        plain = plain.replace(blank, blank.strip())
-    found = {
-        domain.lower() if len(domain) <= 255 and _DOMAIN.fullmatch(domain) else UNREADABLE
-        for domain in _AFTER_AT.findall(plain)
-    }
-    return found if found and not (depth or quoted) else found | {UNREADABLE}
+    return HeaderFacts(
+        frozenset(domains),
+        received,
+        fields,
+        len(section),
+        shown_domains=frozenset(shown - domains),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,8 @@ from typing import Final
 from mailstore.steps import reached
 from relay import metrics
 from relay.address import Address, parse_path
-from relay.admission import (
-    HeaderFromPolicy,
-    Peer,
-    Stage,
-    admit,
-    admit_recipient,
-    foreign_authors,
-)
+from relay.admission import Peer, Stage, admit, admit_recipient
+from relay.author_rules import noted_authors, seen_authors
 from relay.best_effort import best_effort
 from relay.directory import Found
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
@@ -283,14 +277,17 @@ class Session(Opening):
             size=body.draft.size,
             header=body.header.facts(),
         )
+        seen = seen_authors(attempt)
+        if seen:
+            ours = await self._context.directory.own_domains()
+            attempt = replace(attempt, own_authors=tuple(one for one in seen if one in ours))
         admit(attempt, Stage.MESSAGE)
         context, now = self._context, self._context.clock()
         facts = SessionFacts(self.id, self.hostname, self._helo, self._address, self._peer)
         submission = compose(facts, transaction, body.draft, now)
-        if attempt.policy.header_from is not HeaderFromPolicy.OFF:
-            foreign = foreign_authors(attempt)
-            if foreign:
-                self._record("header_from.foreign", message=submission.id, domains=foreign[:5])
+        if seen and (noted := noted_authors(attempt)):
+            self._record("header_from.foreign", message=submission.id, domains=noted)
+            self._log.info("header_from.foreign", message=submission.id, domains=noted)
         if context.scanning.on:
             await context.scanning.check(body.draft, self._scan_facts(submission))
         report = receipt(

@@ -12,9 +12,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.database import Database
+from mailstore.mailboxes import local_domains
 from relay import tls
 from relay.address import parse_address
 from relay.admission import Attempt, Finding, Stage, examine
+from relay.author_rules import seen_authors
 from relay.conversation import look_at
 from relay.directory import Directory
 from relay.headers import HeaderFacts
@@ -260,6 +262,10 @@ def explain(
     if header_from:
         domain = parse_address(header_from).domain
         attempt = replace(attempt, header=HeaderFacts(frozenset({domain})))
+        with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
+            ours = local_domains(connection)
+        own = tuple(one for one in seen_authors(attempt) if one in ours)
+        attempt = replace(attempt, own_authors=own)
     findings = list(examine(attempt))
     if recipients:
         with closing(runtime.open_store(settings)) as store:

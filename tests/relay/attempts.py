@@ -12,13 +12,13 @@ from functools import cache
 from mssante_operator.testbed.credential import Credential
 from relay.address import Address, parse_address
 from relay.admission import (
-    MAX_RECEIVED,
     Attempt,
     HeaderFromPolicy,
     LocalUser,
     Peer,
     Policy,
 )
+from relay.attempt import MAX_RECEIVED
 from relay.headers import HeaderFacts
 from relay.recipient import MailboxState, Recipient
 from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust

@@ -51,6 +51,7 @@ def test_the_first_rule_that_fails_answers() -> None:
         size=LIMIT + 1,
         recipient=to(MailboxState.FOREIGN),
         header=HeaderFacts(frozenset({"evil.fr"}), 101, complete=False),
+        own_authors=("a.mssante.fr",),
     )
     repairs: list[tuple[str, dict[str, object]]] = [
         ("tls", {"origin": Peer("TLSv1.3", "x")}),
@@ -63,6 +64,7 @@ def test_the_first_rule_that_fails_answers() -> None:
         ("recipient", {"recipient": to(MailboxState.ACTIVE)}),
         ("header-size", {"header": HeaderFacts(frozenset({"evil.fr"}), 101)}),
         ("loop", {"header": authors("evil.fr")}),
+        ("own-header-from", {"own_authors": ()}),
         ("header-from", {"header": authors("b.mssante.fr")}),
     ]
     now = everything_wrong
@@ -83,10 +85,10 @@ def test_examine_shows_every_finding_with_evidence() -> None:
     findings = {finding.rule: finding for finding in examine(facts)}
     assert list(findings) == [
         *("tls", "list", "certificate", "chain", "listed"),
-        *("sender", "size", "recipient", "header-size", "loop", "header-from"),
+        *("sender", "size", "recipient", "header-size", "loop", "own-header-from", "header-from"),
     ]
     assert {rule for rule, finding in findings.items() if finding.passed} == {
-        *("tls", "list", "certificate", "listed", "header-size"),
+        *("tls", "list", "certificate", "listed", "header-size", "own-header-from"),
     }
     b1, b2, c = (str(certificate(name).subject) for name in ("b1", "b2", "c"))
     assert findings["tls"].evidence == "TLSv1.3 TLS_AES_256_GCM_SHA384"
@@ -122,7 +124,7 @@ def test_facts_that_are_not_known_yet_decide_nothing() -> None:
         (Stage.PEER, ["tls", "list", "certificate", "chain", "listed"]),
         (Stage.SENDER, ["sender", "size"]),
         (Stage.RECIPIENT, ["recipient"]),
-        (Stage.MESSAGE, ["size", "header-size", "loop", "header-from"]),
+        (Stage.MESSAGE, ["size", "header-size", "loop", "own-header-from", "header-from"]),
         (Stage.SENDER | Stage.RECIPIENT, ["sender", "size", "recipient"]),
     ],
 )

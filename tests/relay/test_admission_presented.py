@@ -43,6 +43,7 @@ PRESENTED = {
         attempt(header=HeaderFacts(frozenset({"evil.fr", "b.mssante.fr"}))),
         f"evil.fr, {B1}",
     ),
+    "own-header-from": (attempt(own_authors=("a.mssante.fr",)), f"a.mssante.fr, {B1}"),
     "list": (attempt(white_list=None), ""),
 }
 

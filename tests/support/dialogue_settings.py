@@ -8,7 +8,8 @@ from relay.address import parse_address
 from relay.admission import HeaderFromPolicy, Policy
 from relay.limits import Limits
 
-_OTHERS = {"peer", "list", "header_from", "postmaster"}
+_POLICIES = ("header_from", "own_header_from")
+_OTHERS = {"peer", "list", "postmaster", *_POLICIES}
 
 
 def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
@@ -17,8 +18,7 @@ def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"no setting of the listener: {', '.join(sorted(unknown))}")
     policy: dict[str, Any] = {"max_message_bytes": 1_000_000, **_numbers(Policy, settings)}
-    if "header_from" in settings:
-        policy["header_from"] = HeaderFromPolicy(settings["header_from"])
+    policy |= {name: HeaderFromPolicy(settings[name]) for name in _POLICIES if name in settings}
     postmaster = settings.get("postmaster")
     return {
         "white_list": b"" if settings.get("list") == "none" else None,

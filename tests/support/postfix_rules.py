@@ -51,6 +51,7 @@ _NO_LIST = "check_sender_access static:{451 4.7.1 No list, try again later}"
 _AUTHORS = (
     r"regexp:{ {!/^From:/ DUNNO}, {/@b\.mssante\.fr>/ DUNNO}, {/^/ REJECT Author is not listed} }"
 )
+_OWN_AUTHORS = r"regexp:{ {/^From:.*@a\.mssante\.fr/ REJECT Author is ours} }"
 
 # A dialogue's settings as Postfix's: of its smtpd, and of the cleanup behind it.
 _OF_SMTPD = {
@@ -76,6 +77,8 @@ def _options(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str
                 smtpd["smtpd_sender_restrictions"] = _NO_LIST
             case "header_from", "refuse":
                 cleanup["header_checks"] = _AUTHORS
+            case "own_header_from", "refuse":
+                cleanup["header_checks"] = _OWN_AUTHORS
             case "postmaster", address:
                 smtpd["virtual_alias_maps"] = f"inline:{{postmaster@{OURS}={address}}}"
             case _ if name in _OF_SMTPD:

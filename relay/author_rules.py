@@ -1,0 +1,82 @@
+"""Who a message says wrote it, against the certificate that brought it (DOMAIN §3.2, §9.18).
+
+Two switches: one for the domains of third operators, and one for our own, in whose name nobody else
+is to write (docs/decisions/0036).  Pure.
+"""
+
+from relay.attempt import Attempt, Finding, HeaderFromPolicy, LocalUser, Peer, name_of, no, ok
+from relay.errors import Reply
+from whitelist.names import fold
+
+_MOST_SHOWN = 5  # a hostile header can name tens of thousands
+
+
+def foreign_authors(a: Attempt) -> tuple[str, ...]:
+    """The domains in the header From and Sender that are not the sender's to use, in order."""
+    domains = a.header.from_domains if a.header else frozenset[str]()
+    return _not_covered(a, domains)
+
+
+def seen_authors(a: Attempt) -> tuple[str, ...]:
+    """The same with those that only the names show."""
+    header = a.header
+    return _not_covered(a, header.from_domains | header.shown_domains if header else frozenset())
+
+
+def _not_covered(a: Attempt, domains: frozenset[str]) -> tuple[str, ...]:
+    if isinstance(a.origin, LocalUser):
+        return tuple(sorted(domains - {a.sender.domain if a.sender else ""}))
+    name = a.origin.certificate.subject if a.origin.certificate else None
+    if name is None or a.white_list is None:
+        return tuple(sorted(domains))
+    return tuple(sorted(d for d in domains if not a.white_list.covers(name, d)))
+
+
+def noted_authors(a: Attempt) -> tuple[str, ...]:
+    """The domains that an accepted message is noted with in log and journal; few."""
+    own = a.own_authors if a.policy.own_header_from is not HeaderFromPolicy.OFF else ()
+    foreign = foreign_authors(a) if a.policy.header_from is not HeaderFromPolicy.OFF else ()
+    return tuple(dict.fromkeys((*own, *(d for d in foreign if d not in a.own_authors))))[
+        :_MOST_SHOWN
+    ]
+
+
+def own_header_from(a: Attempt) -> Finding | None:
+    """Nobody writes in the name of one of our domains, unless the list or the site lets it."""
+    policy = a.policy.own_header_from
+    if a.header is None or not isinstance(a.origin, Peer) or policy is HeaderFromPolicy.OFF:
+        return None
+    if None in (a.white_list, a.origin.certificate):
+        return None
+    if not a.own_authors:
+        return ok("own-header-from", "no author's domain is one of ours")
+    evidence = f"author domains served here: {', '.join(a.own_authors[:_MOST_SHOWN])}"
+    if policy is HeaderFromPolicy.TAG:
+        return ok("own-header-from", f'{evidence} (tolerated by own_header_from = "tag")')
+    name = a.origin.certificate.subject if a.origin.certificate else None
+    if name is not None and fold(name.common_name or "") in a.policy.own_header_from_peers:
+        return ok("own-header-from", f"{evidence} (own_header_from_peers names this peer)")
+    reply = Reply(
+        550, "5.7.1", f"Author domain {a.own_authors[0]} is ours, not listed with your certificate"
+    )
+    presented = ", ".join([*a.own_authors[:_MOST_SHOWN], *filter(None, [name_of(a)])])
+    return no("own-header-from", reply, evidence, presented)
+
+
+def header_from(a: Attempt) -> Finding | None:
+    """An author's domain is listed with the peer's certificate; ours are judged before."""
+    if a.header is None or a.policy.header_from is HeaderFromPolicy.OFF:
+        return None
+    if isinstance(a.origin, Peer) and None in (a.white_list, a.origin.certificate):
+        return None
+    strangers = tuple(d for d in foreign_authors(a) if d not in a.own_authors)
+    if not strangers:
+        return ok("header-from", "every author's domain belongs to the sender")
+    evidence = f"author domains of others: {', '.join(strangers[:_MOST_SHOWN])}"
+    if a.policy.header_from is HeaderFromPolicy.TAG:
+        return ok("header-from", f'{evidence} (tolerated by header_from = "tag")')
+    local = isinstance(a.origin, LocalUser)
+    fault = "not that of your address" if local else "not listed with your certificate"
+    reply = Reply(550, "5.7.1", f"Author domain {strangers[0]} is {fault}")
+    presented = ", ".join([*strangers[:_MOST_SHOWN], *filter(None, [name_of(a)])])
+    return no("header-from", reply, evidence, presented)
