@@ -46,8 +46,9 @@ from relay.scanning import Scanner, Scanning
 from relay.spool import Floor, Spool
 from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
+from whitelist.folding import fold
 from whitelist.history import Archive
-from whitelist.names import DistinguishedName, fold
+from whitelist.names import DistinguishedName
 from whitelist.trust import TrustStore
 
 from .bucket import open_bucket

@@ -26,10 +26,10 @@ from .sections import (
     Scan,
     Tls,
     Trace,
-    Trust,
     WhiteListSection,
 )
 from .storage_section import Storage
+from .trust_section import Trust
 from .wording import explain
 
 DEFAULT_FILES: Final = (Path("mssante.toml"), Path("/etc/mssante/mssante.toml"))

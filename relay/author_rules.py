@@ -6,7 +6,7 @@ is to write (docs/decisions/0036).  Pure.
 
 from relay.attempt import Attempt, Finding, HeaderFromPolicy, LocalUser, Peer, name_of, no, ok
 from relay.errors import Reply
-from whitelist.names import fold
+from whitelist.folding import fold
 
 _MOST_SHOWN = 5  # a hostile header can name tens of thousands
 

@@ -169,7 +169,8 @@ class Perimeter:
         return self._crls.problems
 
     def _load_list(self) -> None:
-        self._last_check = self._archive.last_check()
+        checked = self._archive.last_check()
+        self._last_check = checked or self._last_check
         version = self._archive.find("active")
         if self._loaded is None or self._loaded.digest != version.digest:
             # It passed every check when it was adopted; its signer may have expired since.
@@ -185,6 +186,8 @@ class Perimeter:
             generated = self._loaded.generated_at.isoformat()
             _log.info("whitelist.loaded", generated_at=generated, domains=self._loaded.domains)
         self._problem = ""
+        if checked is None and self._last_check is not None:
+            raise ArchiveError(f"{self._archive.folder}: the time of the last check is unreadable")
 
     async def watch(self, interval: float) -> None:
         """Look for changes every `interval` seconds."""

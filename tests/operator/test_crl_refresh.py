@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssante_operator import runtime
@@ -249,6 +250,23 @@ def test_a_file_that_was_refused_is_looked_at_again(daemon: Daemon) -> None:
     found.check(AT + 5 * MINUTE)
     assert numbers(found) == [1]
     assert found.problems == {}
+
+
+def test_a_delta_list_is_ignored_aloud(daemon: Daemon) -> None:
+    indicator = x509.DeltaCRLIndicator(1)
+    delta = issue_crl(
+        authority("int"),
+        Lifetime(AT, AT + DAY),
+        9,
+        extensions=(x509.Extension(indicator.oid, critical=True, value=indicator),),
+    )
+    path = daemon.folder / "pki" / "intermediate.crl"
+    path.write_bytes(delta.public_bytes(Encoding.PEM))
+    found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
+    found.check(AT)
+    assert numbers(found) == []
+    assert "a delta list, which is ignored" in found.problems[str(path)]
+    assert "fetch the complete list" in found.problems[str(path)]
 
 
 def test_a_list_that_ran_out_keeps_its_successor_not_out(daemon: Daemon) -> None:

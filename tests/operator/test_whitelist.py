@@ -258,10 +258,13 @@ class TestDaemon:
     def test_removed_lists_come_back_without_a_restart(self, daemon: Daemon) -> None:
         folder = daemon.folder / "data" / "crl"
         with served(daemon):
+            (folder / "stray.crl").write_text("no list")
+            until_now(lambda: "crl-source" in alarms(daemon))
             shutil.rmtree(folder)
             assert _new_session(daemon) == 250
             until_now(lambda: len(list(folder.glob("*.crl"))) == 2)
             assert _new_session(daemon) == 250
+            until_now(lambda: alarms(daemon) == set())
 
     def test_a_renewed_certificate_serves_without_a_restart(self, daemon: Daemon) -> None:
         # DOMAIN §9.61

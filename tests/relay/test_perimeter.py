@@ -275,6 +275,24 @@ async def test_a_fault_of_the_disk_of_a_moment_loses_no_list(
     task.cancel()
 
 
+@pytest.mark.parametrize("fault", FAULTS, ids=["error", "short"])
+async def test_a_fault_of_the_disk_of_a_moment_ends_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
+) -> None:
+    # Without the time of its last check, the list would have expired for all.
+    clock = Clock()
+    found = perimeter(tmp_path, GOOD, trust(), clock)
+    clock.now += timedelta(minutes=1)
+    Archive(tmp_path / "whitelist").record_check(clock.now)
+    with unwell(monkeypatch, "checked", fault):
+        found.load()
+        assert found.snapshot.white_list is not None
+        assert found.snapshot.last_check == NOW
+    task = asyncio.create_task(found.watch(0.01))
+    await until(lambda: found.snapshot.last_check == clock.now)
+    task.cancel()
+
+
 async def test_what_stays_damaged_is_not_read_at_each_look(tmp_path: Path) -> None:
     found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
     (tmp_path / "whitelist" / "active.xml").write_bytes(GOOD[:-10])
