@@ -12,7 +12,7 @@ from relay.headers import UNREADABLE, HeaderFacts
 from tests.relay.attempts import LIMIT, POLICY, attempt, authors, certificate, local
 from tests.support.operators import ACTIVE, OURS, inbound
 from tests.support.talking import call
-from whitelist.names import fold
+from whitelist.folding import fold
 
 OWN = (OURS,)
 TAG, OFF, REFUSE = HeaderFromPolicy.TAG, HeaderFromPolicy.OFF, HeaderFromPolicy.REFUSE
