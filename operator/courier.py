@@ -19,6 +19,7 @@ from relay.delivery import Courier, Services
 from relay.delivery import Settings as DeliverySettings
 from relay.journal import Journal
 from relay.ledger import LEASE, PROBE
+from relay.list_waking import ListWaking
 from relay.mending import Mender
 from relay.queue_clock import Waits
 
@@ -129,11 +130,15 @@ async def run_courier(
                 postmaster=runtime.postmaster(settings),
             ),
         )
+        waking = ListWaking(store.database, runtime.clock)
+        perimeter.on_new_list = waking.note
+        check = settings.whitelist.check_seconds
         watches = [
-            asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
+            asyncio.create_task(perimeter.watch(check)),
             asyncio.create_task(watch_clock(clock, journal, lambda _: mender.jumped())),
             asyncio.create_task(mender.run()),
             asyncio.create_task(Publisher(journal).run()),
+            asyncio.create_task(waking.run(check)),
         ]
         running = asyncio.create_task(courier.run(orders.stop))
         if not replaces:

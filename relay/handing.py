@@ -24,7 +24,13 @@ from relay.server_admission import examine_server
 
 CHUNK: Final = 256 * 1024
 
+NO_LIST: Final = "there is no usable white list now"
 ANSWER: Final = "answer"  # the message is sent: what becomes of it is the peer's to say
+
+
+def refused_by(rule: str) -> str:
+    """How the error begins of an attempt whose server was refused by a rule."""
+    return f"server refused by rule {rule}: "
 
 
 @dataclass(slots=True)
@@ -97,7 +103,7 @@ class Handing:
         """DOMAIN §3.3: a domain that left the list gets a DSN; without a list nothing fails."""
         white_list = self._perimeter.snapshot.white_list
         if white_list is None:
-            raise AttemptFailed("not-listed", "there is no usable white list now")
+            raise AttemptFailed("not-listed", NO_LIST)
         if not white_list.names_of(domain):
             detail = f"{domain} is not on the white list any more"
             raise AttemptFailed("not-listed", detail, permanent=True)
@@ -107,7 +113,7 @@ class Handing:
         snapshot = self._perimeter.snapshot
         for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
             if not finding.passed:
-                detail = f"server refused by rule {finding.rule}: {finding.evidence}"
+                detail = f"{refused_by(finding.rule)}{finding.evidence}"
                 raise AttemptFailed(f"server-{finding.rule}", detail)
 
     async def _octets(

@@ -82,8 +82,11 @@ class Snapshot:
 class Perimeter:
     """Follows the list adopted in `archive` and the revocation lists in `crls`.
 
-    Where a list is lacking, `ocsp` is asked about peers, if given.
+    Where a list is lacking, `ocsp` is asked about peers, if given.  `on_new_list(old, new)` is told
+    of each list taken over after the first, in the thread that loads it; it must not raise.
     """
+
+    on_new_list: Callable[[WhiteList | None, WhiteList], None] | None = None
 
     def __init__(
         self,
@@ -175,7 +178,7 @@ class Perimeter:
         if self._loaded is None or self._loaded.digest != version.digest:
             # It passed every check when it was adopted; its signer may have expired since.
             then = replace(self.trust, crls=(), revocation=RevocationPolicy.OFF)
-            path = self._archive.active_path
+            path, old = self._archive.active_path, self._loaded
             self._loaded = load_file(
                 path,
                 then,
@@ -185,6 +188,8 @@ class Perimeter:
             )
             generated = self._loaded.generated_at.isoformat()
             _log.info("whitelist.loaded", generated_at=generated, domains=self._loaded.domains)
+            if self.on_new_list is not None:
+                self.on_new_list(old, self._loaded)
         self._problem = ""
         if checked is None and self._last_check is not None:
             raise ArchiveError(f"{self._archive.folder}: the time of the last check is unreadable")

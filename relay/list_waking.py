@@ -1,0 +1,134 @@
+"""A new white list wakes the mail that waited because of the old one.
+
+A peer that changes its certificate before the list knows of it, or a domain listed with a wrong
+name, makes mail wait for an hour at most, and its destination be taken for dead.  Once the list
+says otherwise of a domain, what waits for it is due at once.  Each courier does this after it has
+taken the list over itself: due before that, mail would be tried under the old one again.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from datetime import datetime
+from queue import Empty, SimpleQueue
+from typing import Final
+
+import structlog
+from sqlalchemy import ColumnElement, or_, select, update
+
+from mailstore.database import Database
+from mailstore.dialect import take_your_time
+from mailstore.errors import StoreUnavailable
+from relay.handing import NO_LIST, refused_by
+from relay.queue import State, Traffic
+from relay.queue_control import BATCH
+from relay.queue_due import lanes_with_mail
+from relay.queue_schema import deliveries, destinations
+from relay.wakeup import announce, signal
+from whitelist.difference import compare
+from whitelist.lookup import WhiteList
+
+_log = structlog.get_logger(__name__)
+
+_DOMAINS: Final = 200  # asked for in one statement
+# What an attempt says that failed by the list; a whole error, or how one begins.
+_BY_THE_LIST: Final = (NO_LIST, refused_by("list"), refused_by("name"))
+
+
+class ListWaking:
+    """Wakes the mail of one store; `note` may be called from any thread."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+        self._changed: SimpleQueue[frozenset[str] | None] = SimpleQueue()
+        self._changed.put(None)  # what changed while no courier ran, nobody has noted
+
+    def note(self, old: WhiteList | None, new: WhiteList) -> None:
+        """Remember what a new list says otherwise than the old one, for `wake`."""
+        if old is None:
+            self._changed.put(None)
+            return
+        found = compare(old, new)
+        domains = frozenset([*found.added, *(one.domain for one in found.recertified)])
+        if domains:
+            self._changed.put(domains)
+
+    async def run(self, interval: float) -> None:
+        """Look every `interval` seconds whether a list was noted, until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self.wake)
+            except StoreUnavailable as error:
+                _log.error("queue.not_woken", why=str(error))
+            await asyncio.sleep(interval)
+
+    def wake(self) -> int:
+        """Make due what waits for the domains noted; blocks.  Returns how many deliveries.
+
+        Raises StoreUnavailable; what was noted is kept then.
+        """
+        woken = 0
+        while (changed := self._next()) != frozenset():
+            try:
+                found = self._wake(changed)
+            except StoreUnavailable:
+                self._changed.put(changed)
+                raise
+            if found:
+                woken += found
+                _log.info("queue.woken_by_list", deliveries=found)
+        return woken
+
+    def _next(self) -> frozenset[str] | None:
+        """Domains noted; None for all mail that waits by the list; empty if nothing was noted."""
+        try:
+            return self._changed.get_nowait()
+        except Empty:
+            return frozenset()
+
+    def _wake(self, changed: Collection[str] | None) -> int:
+        if changed is None:
+            return self._make_due(
+                _by_the_list(deliveries.c.last_error), _by_the_list(destinations.c.last_error)
+            )
+        with self._database.read() as connection:
+            lanes = {d for traffic in Traffic for d in lanes_with_mail(connection, traffic)}
+        waiting = sorted(lanes.intersection(changed))
+        woken = 0
+        for start in range(0, len(waiting), _DOMAINS):
+            some = waiting[start : start + _DOMAINS]
+            at = destinations.c
+            dead = at.domain.in_(some) & _by_the_list(at.last_error)
+            woken += self._make_due(deliveries.c.domain.in_(some), dead)
+        return woken
+
+    def _make_due(self, which: ColumnElement[bool], dead: ColumnElement[bool]) -> int:
+        """Make these deliveries due, and probe these dead destinations, at once.
+
+        Those in flight too: an attempt under way may have been refused by the old list.
+        """
+        d, last, woken = deliveries.c, 0, 0
+        waits = (d.state == State.WAITING, d.held.is_(None), which)
+        while True:
+            now = self._clock()
+            with self._database.read() as connection:
+                take_your_time(connection)
+                late = select(d.id).where(*waits, d.due > now, d.id > last).order_by(d.id)
+                ids = connection.scalars(late.limit(BATCH)).all()
+                put_off = (dead, destinations.c.dead_until > now)
+                lost = connection.scalars(select(destinations.c.domain).where(*put_off)).all()
+            if not ids and not lost:
+                return woken
+            with self._database.write() as connection:
+                of_these = update(deliveries).where(d.id.in_(ids), *waits)
+                woken += connection.execute(of_these.values(due=now)).rowcount
+                connection.execute(update(destinations).where(*put_off).values(dead_until=now))
+                announce(connection)
+            signal(self._database.url)
+            if len(ids) < BATCH:
+                return woken
+            last = ids[-1]
+
+
+def _by_the_list(error: ColumnElement[str]) -> ColumnElement[bool]:
+    return or_(*(error.startswith(text, autoescape=True) for text in _BY_THE_LIST))
