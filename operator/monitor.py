@@ -20,6 +20,7 @@ from relay.clock_watch import ClockWatch
 from relay.perimeter import Perimeter
 from relay.spool import Spool, SpoolState
 from whitelist.certificates import read_pem
+from whitelist.errors import ArchiveError
 from whitelist.freshness import Freshness
 from whitelist.revocation import RevocationList
 from whitelist.trust import ChainStatus
@@ -214,6 +215,24 @@ class Monitor:
             "Time since the list in force was generated",
             max((now - loaded.generated_at).total_seconds(), 0.0),
         )
+        yield from self._list_changes()
+
+    def _list_changes(self) -> Iterable[Metric]:
+        """What the last adoption changed, if it is on record."""
+        try:
+            active = self.refresher.archive.active()
+        except ArchiveError:
+            return
+        if active is None or active.recertified is None:
+            return
+        changes = GaugeMetricFamily(
+            "mssante_whitelist_changed_domains",
+            "Domains that the last adoption added, removed or certified anew",
+            labels=["change"],
+        )
+        for change in ("added", "removed", "recertified"):
+            changes.add_metric([change], getattr(active, change))
+        yield changes
 
     def _queue_gauges(self, now: datetime) -> Iterable[Metric]:
         reachable = True

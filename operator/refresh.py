@@ -8,14 +8,15 @@ force as it was.
 import hashlib
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
 from whitelist.adoption import decide
-from whitelist.errors import ListRefused, Reason
+from whitelist.difference import Difference, compare
+from whitelist.errors import ArchiveError, ListRefused, Reason
 from whitelist.fetching import (
     Conditions,
     NotModified,
@@ -26,9 +27,11 @@ from whitelist.fetching import (
 from whitelist.history import Archive, Source
 from whitelist.loading import read_list
 from whitelist.lookup import WhiteList
+from whitelist.revocation import RevocationPolicy
 from whitelist.shape import MAX_LIST_BYTES
 from whitelist.sources import SourceStamp, read_source, source_stamp
 from whitelist.trust import TrustStore
+from whitelist.version import Version
 
 from . import runtime
 from .settings import Settings
@@ -99,8 +102,11 @@ class Refresher:
         data, source, found = self.obtain()
         now, active = runtime.clock(), self.archive.active()
         max_shrink = self.settings.whitelist.max_shrink
-        decide(active, found, max_shrink, accept_shrink=accept_shrink)
-        changed = self.archive.adopt(data, found, now, source, accepted_shrink=accept_shrink)
+        difference = self._difference(active, found)
+        decide(active, found, max_shrink, accept_shrink=accept_shrink, found=difference)
+        changed = self.archive.adopt(
+            data, found, now, source, accepted_shrink=accept_shrink, found=difference
+        )
         if changed:
             _log.info(
                 "whitelist.adopted",
@@ -111,8 +117,31 @@ class Refresher:
                 source=source.value,
                 accepted_shrink=accept_shrink,
                 warnings=len(found.warnings),
+                added=len(difference.added) if difference else None,
+                removed=len(difference.removed) if difference else None,
+                recertified=len(difference.recertified) if difference else None,
             )
         return Refreshed(found, changed, source)
+
+    def _difference(self, active: Version | None, found: WhiteList) -> Difference | None:
+        """What leads from the list in force to another; None if it cannot be told."""
+        if active is None or active.digest == found.digest:
+            return None
+        section = self.settings.whitelist
+        try:
+            version, data = self.archive.load("active")
+            before = read_list(
+                data,
+                # It passed every check when it was adopted; its signer may have expired since.
+                replace(self.trust, crls=(), revocation=RevocationPolicy.OFF),
+                section.expected_signer,
+                version.adopted_at,
+                loose_department=section.loose_department,
+            )
+        except (ArchiveError, ListRefused) as error:
+            _log.warning("whitelist.not_compared", why=str(error))
+            return None
+        return compare(before, found)
 
     def _obtain(self) -> tuple[bytes, Source]:
         section = self.settings.whitelist

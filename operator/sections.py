@@ -128,8 +128,8 @@ class WhiteListSection(Section):
         0.2,
         ge=0,
         le=1,
-        description="Share of the domains that may vanish at once; a list that loses more waits "
-        "for: mssante whitelist refresh --accept-shrink",
+        description="Share of the domains that may vanish or change their certificate names at "
+        "once; a list that changes more waits for: mssante whitelist refresh --accept-shrink",
     )
     stale_hours: Seconds = Field(
         24.0, description="Time without a successful check after which there is an alarm."

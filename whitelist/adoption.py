@@ -1,8 +1,9 @@
 """Whether a verified list may take the place of the one in force, and what it means for us.
 
 Pure. A list that passed every check of `whitelist.loading` is still refused if it is older than the
-active one (DOMAIN §9.6), or if so many domains vanished that a mistake of its publisher is likelier
-than the truth (DOMAIN §2.6, §9.12); a person may overrule the latter, never the former.
+active one (DOMAIN §9.6), or if so many domains vanished, or changed the names that speak for them,
+that a mistake of its publisher is likelier than the truth (DOMAIN §2.6, §9.12, U7); a person may
+overrule the latter, never the former.
 """
 
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Protocol
 
+from whitelist.difference import Difference, summary
 from whitelist.errors import ListRefused, Reason
 from whitelist.lookup import WhiteList
 from whitelist.names import DistinguishedName
@@ -34,14 +36,21 @@ class Summary(Protocol):
 
 
 def decide(
-    active: Summary | None, candidate: Summary, max_shrink: float, *, accept_shrink: bool
+    active: Summary | None,
+    candidate: Summary,
+    max_shrink: float,
+    *,
+    accept_shrink: bool,
+    found: Difference | None = None,
 ) -> None:
     """Return if `candidate` may be adopted while `active` is in force; None: none is.
 
-    `max_shrink` is the share of the active list's domains, 0 to 1, that may vanish at once. The
-    list in force itself always passes, as does one of the same date (DOMAIN §9.6). Raises
-    ListRefused(rollback) for an older one; ListRefused(shrunk), unless `accept_shrink`, for one
-    that lost more than that share, or that has no domain at all.
+    `max_shrink` is the share of the active list's domains, 0 to 1, that may vanish or change their
+    names at once; `found` is what leads from one to the other, without which only the numbers of
+    domains are compared. The list in force itself always passes, as does one of the same date
+    (DOMAIN §9.6). Raises ListRefused(rollback) for an older one; unless `accept_shrink`,
+    ListRefused(shrunk) for one in which more than that share vanished, or that has no domain at
+    all, and ListRefused(recertified) for one in which more than that share vanished or changed.
     """
     if active is not None and candidate.digest == active.digest:
         return
@@ -54,21 +63,30 @@ def decide(
     if accept_shrink:
         return
     if not candidate.domains:
-        raise _shrunk("it lists no domain at all")
+        raise _held_up(Reason.SHRUNK, "it lists no domain at all")
     if active is None:
         return
-    lost = active.domains - candidate.domains
+    lost = len(found.removed) if found else active.domains - candidate.domains
     # As a fraction of what was written: 0.29 * 100 in floating point is less than 29.
-    if lost > Fraction(str(max_shrink)) * active.domains:
-        raise _shrunk(
-            f"it lists {candidate.domains} domains, {lost} fewer than the {active.domains} "
-            f"of the list in force, and at most {max_shrink * 100:g}% may vanish at once"
+    most = Fraction(str(max_shrink)) * active.domains
+    if lost > most:
+        raise _held_up(
+            Reason.SHRUNK,
+            f"it lists {candidate.domains} domains and lacks {lost} of the {active.domains} "
+            f"of the list in force, and at most {max_shrink * 100:g}% may vanish at once",
+        )
+    if found and lost + len(found.recertified) > most:
+        raise _held_up(
+            Reason.RECERTIFIED,
+            f"of the {active.domains} domains of the list in force {lost} vanish and "
+            f"{len(found.recertified)} have other certificate names, and at most "
+            f"{max_shrink * 100:g}% may change at once: {summary(found)}",
         )
 
 
-def _shrunk(problem: str) -> ListRefused:
+def _held_up(reason: Reason, problem: str) -> ListRefused:
     return ListRefused(
-        Reason.SHRUNK,
+        reason,
         f"{problem}; if its publisher confirms this, adopt it with "
         "mssante whitelist refresh --accept-shrink",
     )

@@ -48,6 +48,32 @@ def compare(old: WhiteList, new: WhiteList) -> Difference:
     )
 
 
+def summary(found: Difference, most: int = 3) -> str:
+    """Write which names took the place of which, the `most` common changes, for a person.
+
+    Domains with the same change of names are one change, told by their number and one of them.
+    """
+    changes: dict[tuple[Names, Names], list[str]] = {}
+    for one in found.recertified:
+        changes.setdefault((one.removed, one.added), []).append(one.domain)
+    ranked = sorted(changes.items(), key=lambda change: (-len(change[1]), change[1]))
+    told = [
+        f"{len(domains)} domains such as {domains[0]} {_change(*names)}"
+        for names, domains in ranked[:most]
+    ]
+    if len(ranked) > most:
+        rest = sum(len(domains) for _, domains in ranked[most:])
+        told.append(f"{rest} domains change in {len(ranked) - most} other ways")
+    return "; ".join(told)
+
+
+def _change(removed: Names, added: Names) -> str:
+    lost, gained = (" and ".join(map(str, names[:3])) for names in (removed, added))
+    if not removed:
+        return f"gain {gained}"
+    return f"change from {lost} to {gained}" if added else f"lose {lost}"
+
+
 def _domains(white_list: WhiteList) -> set[str]:
     return {entry.domain for entry in white_list.document.entries}
 

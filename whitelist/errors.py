@@ -39,6 +39,7 @@ class Reason(StrEnum):
     FUTURE = "future-date"
     ROLLBACK = "rollback"
     SHRUNK = "shrunk"
+    RECERTIFIED = "recertified"
 
 
 MAX_DETAIL = 2000

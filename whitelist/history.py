@@ -19,6 +19,7 @@ from itertools import dropwhile
 from pathlib import Path
 
 from whitelist.adoption import decide
+from whitelist.difference import Difference
 from whitelist.durable import make_folder, replace_file, sync_folder
 from whitelist.errors import ArchiveError
 from whitelist.lookup import WhiteList
@@ -50,15 +51,18 @@ class Archive:
         source: Source,
         *,
         accepted_shrink: bool,
+        found: Difference | None = None,
     ) -> bool:
         """Put the verified list in force, durably; tell whether that changed anything.
 
         `data` are the octets that `white_list` was read from (ValueError if not), `now` is aware,
-        `accepted_shrink` whether a person overruled `adoption.decide`. Adopting the list in force
-        again only notes the check. Waits for another writer to end; raises ListRefused(rollback)
-        if that one adopted a newer list meanwhile (DOMAIN §9.6).
+        `accepted_shrink` whether a person overruled `adoption.decide`, `found` what it changes.
+        Adopting the list in force again only notes the check. Waits for another writer to end;
+        raises ListRefused(rollback) if that one adopted a newer list meanwhile (DOMAIN §9.6).
         """
-        version = Version.of(white_list, _utc(now), source, accepted_shrink=accepted_shrink)
+        version = Version.of(
+            white_list, _utc(now), source, accepted_shrink=accepted_shrink, found=found
+        )
         if hashlib.sha256(data).hexdigest() != version.digest:
             raise ValueError("the octets are not those that the list was read from")
         with self._writing():

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from whitelist.difference import Difference
 from whitelist.lookup import WhiteList
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -31,6 +32,9 @@ class Source(StrEnum):
 class Version:
     """One adoption. Times are in UTC; counts are those of `WhiteList`.
 
+    `added`, `removed` and `recertified` count domains against the list before; None if nobody has
+    compared them.
+
     `digest` is the SHA-256 of the file, `signer` the subject of who signed it and `signer_serial`
     the serial number of that certificate, all numbers of certificates in lower-case hexadecimal.
     """
@@ -46,10 +50,19 @@ class Version:
     signer_serial: str
     source: Source
     accepted_shrink: bool
+    added: int | None = None
+    removed: int | None = None
+    recertified: int | None = None
 
     @classmethod
     def of(
-        cls, white_list: WhiteList, adopted_at: datetime, source: Source, *, accepted_shrink: bool
+        cls,
+        white_list: WhiteList,
+        adopted_at: datetime,
+        source: Source,
+        *,
+        accepted_shrink: bool,
+        found: Difference | None = None,
     ) -> Self:
         """Describe a list that is being adopted at the aware instant `adopted_at`."""
         return cls(
@@ -64,6 +77,9 @@ class Version:
             signer_serial=f"{white_list.signer.serial:x}",
             source=source,
             accepted_shrink=accepted_shrink,
+            added=len(found.added) if found else None,
+            removed=len(found.removed) if found else None,
+            recertified=len(found.recertified) if found else None,
         )
 
     @property
@@ -73,7 +89,8 @@ class Version:
 
     def to_line(self) -> bytes:
         """Write the record: one line of JSON, UTF-8, with its line end."""
-        text = json.dumps(asdict(self), default=datetime.isoformat, ensure_ascii=False)
+        record = {key: value for key, value in asdict(self).items() if value is not None}
+        text = json.dumps(record, default=datetime.isoformat, ensure_ascii=False)
         return f"{text}\n".encode()
 
     @classmethod
@@ -93,9 +110,16 @@ class Version:
                 signer_serial=str(record["signer_serial"]),
                 source=Source(record["source"]),
                 accepted_shrink=bool(record["accepted_shrink"]),
+                added=_count(record.get("added")),
+                removed=_count(record.get("removed")),
+                recertified=_count(record.get("recertified")),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"no record of a white list: {error}") from error
+
+
+def _count(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _digest(value: Any) -> str:

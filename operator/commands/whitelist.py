@@ -130,7 +130,9 @@ def _moment(text: str) -> datetime:
 
 
 @whitelist.command()
-@click.option("--accept-shrink", is_flag=True, help="Adopt it though many domains have vanished.")
+@click.option(
+    "--accept-shrink", is_flag=True, help="Adopt it though many domains vanish or change."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:

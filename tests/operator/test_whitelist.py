@@ -106,6 +106,23 @@ class TestRefresh:
         (_, last) = json.loads(daemon.run("whitelist", "history", "--json"))
         assert (last["domains"], last["accepted_shrink"]) == (2, True)
 
+    def test_many_other_certificates_wait_for_a_person(self, daemon: Daemon) -> None:
+        # Issue: the same guard as for domains that vanish, and a clear difference.
+        put(daemon, signed(1, a="a", b="c", c="c"))
+        said = daemon.run("whitelist", "refresh", code=1)
+        assert said.startswith("mssante: recertified: of the 3 domains of the list in force ")
+        assert "1 domains such as b.mssante.fr change from CN=smtp.b.mssante.fr," in said
+        assert " to CN=smtp.c.mssante.fr," in said
+        assert said.count("\n") == 1
+        daemon.run("whitelist", "refresh", "--accept-shrink")
+        (_, last) = json.loads(daemon.run("whitelist", "history", "--json"))
+        changes = (last["added"], last["removed"], last["recertified"])
+        assert (*changes, last["accepted_shrink"]) == (0, 0, 1, True)
+        with served(daemon):
+            shown = get(daemon, "/metrics")[1]
+        assert 'mssante_whitelist_changed_domains{change="recertified"} 1.0' in shown
+        assert 'mssante_whitelist_changed_domains{change="added"} 0.0' in shown
+
     def test_by_https(self, daemon: Daemon, tmp_path: Path) -> None:
         # DOMAIN §9.1: by the configured authorities alone.
         lists = [signed(1, **FULL, d="b")]
@@ -141,7 +158,7 @@ class TestRefresh:
 class TestHistory:
     def test_versions_and_what_changed(self, daemon: Daemon) -> None:
         put(daemon, signed(1, a="a", b="c", d="b"))
-        daemon.run("whitelist", "refresh")
+        daemon.run("whitelist", "refresh", "--accept-shrink")
         first, second = json.loads(daemon.run("whitelist", "history", "--json"))
         assert first["digest"] != second["digest"]
         assert second["signer"].startswith("CN=alb.mssante.fr,")
@@ -172,6 +189,7 @@ class TestDaemon:
             until_now(lambda: _mail(smtp, "dr@d.mssante.fr") == 250)
 
     def test_what_falls_out_of_the_list_is_refused_and_alarmed(self, daemon: Daemon) -> None:
+        change(daemon, "[whitelist]\n", "[whitelist]\nmax_shrink = 1\n")
         with served(daemon), client(daemon, "b") as smtp:
             smtp.ehlo()
             assert alarms(daemon) == set()

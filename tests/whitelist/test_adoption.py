@@ -7,7 +7,9 @@ import pytest
 from tests.support.hierarchy import NOW
 from tests.whitelist.lists import made, of_size
 from whitelist.adoption import OwnDomainProblem, decide, own_domains
+from whitelist.difference import compare
 from whitelist.errors import ListRefused, Reason
+from whitelist.lookup import WhiteList
 from whitelist.names import DistinguishedName
 
 SECOND = timedelta(seconds=1)
@@ -67,7 +69,7 @@ def test_a_list_without_domains_is_not_adopted_unasked() -> None:
 def test_the_refusal_says_how_many_and_what_to_do() -> None:
     with pytest.raises(ListRefused) as caught:
         decide(of_size(10)[1], of_size(6)[1], SHRINK, accept_shrink=False)
-    assert "6 domains, 4 fewer than the 10" in caught.value.detail
+    assert "lists 6 domains and lacks 4 of the 10" in caught.value.detail
     assert "20%" in caught.value.detail
     assert "--accept-shrink" in caught.value.detail
 
@@ -75,6 +77,65 @@ def test_the_refusal_says_how_many_and_what_to_do() -> None:
 def test_entries_that_vanish_from_a_domain_do_not_count_as_domains() -> None:
     before = made([("a.fr", f"CN=s{n}.fr,C=FR") for n in range(9)])[1]
     decide(before, made([("a.fr", "CN=s0.fr,C=FR")])[1], 0.0, accept_shrink=False)
+
+
+def moved(domains: int, changed: int, lost: int = 0) -> WhiteList:
+    """The list `of_size(domains)`, later, of which so many have another name or are gone."""
+    return made(
+        [
+            (f"d{n}.mssante.fr", f"CN={'other' if n < changed else f's{n}'}.fr,C=FR")
+            for n in range(domains - lost)
+        ],
+        NOW + SECOND,
+    )[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "lost", "expected"),
+    [
+        (2, 0, None),
+        (3, 0, Reason.RECERTIFIED),
+        (1, 1, None),
+        (2, 1, Reason.RECERTIFIED),
+        (0, 3, Reason.SHRUNK),
+        (10, 0, Reason.RECERTIFIED),
+    ],
+)
+def test_the_share_that_may_change_its_names(
+    changed: int, lost: int, expected: Reason | None
+) -> None:
+    # DOMAIN U7 10: bulk moves wait for a person above a threshold.
+    before, after = of_size(10)[1], moved(10, changed, lost)
+    found = compare(before, after)
+    decide(before, after, SHRINK, accept_shrink=True, found=found)
+    if expected is None:
+        decide(before, after, SHRINK, accept_shrink=False, found=found)
+        return
+    with pytest.raises(ListRefused) as caught:
+        decide(before, after, SHRINK, accept_shrink=False, found=found)
+    assert caught.value.reason is expected
+    assert "--accept-shrink" in caught.value.detail
+
+
+def test_names_that_are_added_count_as_a_change_and_new_domains_do_not() -> None:
+    pairs = [(f"d{n}.mssante.fr", f"CN=s{n}.fr,C=FR") for n in range(10)]
+    before = made(pairs)[1]
+    intruder = made([*pairs, *((domain, "CN=intrus.fr,C=FR") for domain, _ in pairs)])[1]
+    with pytest.raises(ListRefused) as caught:
+        decide(before, intruder, SHRINK, accept_shrink=False, found=compare(before, intruder))
+    said = "0 vanish and 10 have other certificate names, and at most 20% may change at once: "
+    assert said in caught.value.detail
+    assert "10 domains such as d0.mssante.fr gain CN=intrus.fr,C=FR" in caught.value.detail
+    grown = made([*pairs, *((f"n{n}.mssante.fr", "CN=x.fr,C=FR") for n in range(99))])[1]
+    decide(before, grown, 0.0, accept_shrink=False, found=compare(before, grown))
+
+
+def test_as_many_new_domains_do_not_hide_those_that_vanished() -> None:
+    before = of_size(10)[1]
+    after = made([(f"n{n}.mssante.fr", "CN=x.fr,C=FR") for n in range(10)], NOW + SECOND)[1]
+    decide(before, after, SHRINK, accept_shrink=False)  # by the numbers alone
+    with pytest.raises(ListRefused, match="shrunk"):
+        decide(before, after, SHRINK, accept_shrink=False, found=compare(before, after))
 
 
 def test_an_older_list_is_never_adopted() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.whitelist.lists import made
-from whitelist.difference import Difference, Recertified, compare
+from whitelist.difference import Difference, Recertified, compare, summary
 from whitelist.lookup import WhiteList
 from whitelist.names import DistinguishedName
 
@@ -59,6 +59,26 @@ def test_from_nothing_and_to_nothing() -> None:
     assert compare(empty, full) == Difference(("a.fr", "b.fr"), (), ())
     assert compare(full, empty) == Difference((), ("a.fr", "b.fr"), ())
     assert compare(full, full) == Difference((), (), ())
+
+
+def test_the_summary_tells_the_common_changes_by_number() -> None:
+    domains = [f"d{n}.fr" for n in range(9)]
+    old = white_list(*((domain, A) for domain in domains), ("two.fr", A), ("two.fr", B))
+    new = white_list(
+        *((domain, B) for domain in domains[:4]),
+        *((domain, name) for domain in domains[4:7] for name in (A, C)),
+        *((domain, C) for domain in domains[7:]),
+        ("two.fr", B),
+    )
+    a, b, c = (str(names(text)[0]) for text in (A, B, C))
+    assert summary(compare(old, new)) == (
+        f"4 domains such as d0.fr change from {a} to {b}; "
+        f"3 domains such as d4.fr gain {c}; "
+        f"2 domains such as d7.fr change from {a} to {c}; "
+        "1 domains change in 1 other ways"
+    )
+    assert f"1 domains such as two.fr lose {a}" in summary(compare(old, new), 4)
+    assert summary(compare(old, old)) == ""
 
 
 PAIRS = st.lists(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.clock import NOW
 from tests.whitelist.lists import made
+from whitelist.difference import compare
 from whitelist.version import Source, Version
 
 DATA, LIST = made(
@@ -44,6 +45,14 @@ def test_a_record_is_read_back() -> None:
     assert Version.from_line(VERSION.to_line()) == VERSION
     later = VERSION.to_line().replace(b"{", b'{"of a later release": 1, ', 1)
     assert Version.from_line(later) == VERSION
+
+
+def test_a_record_says_what_changed_if_that_is_known() -> None:
+    before = made([("a.fr", "CN=other,C=FR"), ("gone.fr", "CN=t,C=FR")])[1]
+    found = compare(before, LIST)
+    version = Version.of(LIST, NOW, Source.PUSH, accepted_shrink=False, found=found)
+    assert (version.added, version.removed, version.recertified) == (1, 1, 1)
+    assert Version.from_line(version.to_line()) == version
 
 
 RECORD = json.loads(VERSION.to_line())
