@@ -20,7 +20,7 @@ from typing import Final
 
 from relay.address import Address
 from relay.errors import SyntaxRefused
-from relay.masking import mask
+from relay.masking import mask, mask_of
 from relay.parameters import Notify, Return, decode_orcpt, decode_xtext
 from relay.queue import State
 from relay.report_facts import Action, ReportedRecipient, ReportFacts
@@ -271,7 +271,7 @@ def _masked(recipient: ReportedRecipient) -> ReportedRecipient:
         recipient.action,
         recipient.status,
         orcpt=None,
-        diagnostic=mask(recipient.diagnostic),
+        diagnostic=mask_of(recipient.diagnostic, [recipient.address]),
         cause=recipient.cause,
         remote=recipient.remote,
         last_attempt=recipient.last_attempt,
