@@ -38,6 +38,7 @@ class AlarmName(StrEnum):
     LOG_LOST = "log-lost"
     JOURNAL_LOST = "journal-lost"
     METRICS_LOST = "metrics-lost"
+    SCANNER = "scanner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Facts:
     jumps: Sequence[Jump] = ()  # of the clock, within the last day
     spool_trouble: str = ""
     losses: Mapping[str, str] = field(default_factory=dict)  # log, journal, metrics, and why
+    scanner_problems: Mapping[str, str] = field(default_factory=dict)  # by the scanner's name
 
 
 def alarms(facts: Facts) -> list[Alarm]:
@@ -85,6 +87,8 @@ def alarms(facts: Facts) -> list[Alarm]:
         detail = f"{'; '.join(map(str, facts.jumps[-_JUMPS:]))}: check it, and NTP"
         found.append(Alarm(AlarmName.CLOCK_JUMPED, detail))
     found += [Alarm(AlarmName(f"{kind}-lost"), detail) for kind, detail in facts.losses.items()]
+    for name, problem in sorted(facts.scanner_problems.items()):
+        found.append(Alarm(AlarmName.SCANNER, f"scan.{name}: {problem}"))
     return found
 
 

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,7 @@ from .measuring import Measuring
 from .monitor import Monitor
 from .refresh import Refresher
 from .run_folder import RunFolder
+from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings import Settings
 from .tidying import Tidying
@@ -43,6 +45,7 @@ CRL_SECONDS: Final = 10.0  # how often is looked whether a revocation list is du
 FAILED_FILE_SECONDS: Final = 2.0  # until a list that could not be taken is looked at again
 FAILED_URL_SECONDS: Final = 30.0  # the same where a server is asked
 LONGEST_SECONDS: Final = 1800.0  # the longest such pause
+FIRST_LOOK_SECONDS: Final = 60.0  # for which alarms wait until the sources were looked at once
 ALARM_SECONDS: Final = 10.0  # how often alarms are judged where no scrape does it
 PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
 AHEAD_SECONDS: Final = 30.0  # how often is looked whether the list's last check is yet to come
@@ -68,14 +71,26 @@ async def run_maintenance(
     measuring = Measuring(store.database, labels, runtime.clock)
     own_port = OwnPort.share(RunFolder(runtime.storage_folder(settings) / "run").own_port)
     self_check = SelfCheck(settings.inbound.listen, own_port)
+    scanners = ScannerWatch(runtime.open_scanning(settings))
     monitor = Monitor(
-        settings, perimeter, store.database, refresher, crls, spool, measuring, self_check, clock
+        settings,
+        perimeter,
+        store.database,
+        refresher,
+        crls,
+        spool,
+        measuring,
+        self_check,
+        clock,
+        scanners,
     )
+    looked = asyncio.Event()
     tasks = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(watch_clock(clock, journal, lambda _: jumped.set())),
-        asyncio.create_task(_keep_current(settings, trust, crls, refresher, jumped)),
-        asyncio.create_task(_watch_alarms(monitor)),
+        asyncio.create_task(_keep_current(settings, trust, crls, refresher, jumped, looked)),
+        asyncio.create_task(_watch_alarms(monitor, looked)),
+        asyncio.create_task(scanners.run()),
         asyncio.create_task(spool.watch()),
         asyncio.create_task(tidying.run()),
         asyncio.create_task(forgetting.run()),
@@ -103,6 +118,7 @@ async def _keep_current(
     crls: CrlRefresher,
     refresher: Refresher,
     jumped: asyncio.Event,
+    looked: asyncio.Event,
 ) -> None:
     """Revocation lists first, since the list's signer is judged by them, then the list.
 
@@ -145,6 +161,7 @@ async def _keep_current(
         except Exception:
             # Whatever it was, the next round must come: without checks the list expires.
             _log.exception("maintenance.error")
+        looked.set()
         await asyncio.sleep(section.check_seconds)
 
 
@@ -162,7 +179,11 @@ def _checked_ahead(refresher: Refresher) -> bool:
     return ahead
 
 
-async def _watch_alarms(monitor: Monitor) -> None:
+async def _watch_alarms(monitor: Monitor, looked: asyncio.Event) -> None:
+    # A new store has neither a list nor revocation lists before they were looked for.
+    with suppress(TimeoutError):
+        await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
+    await asyncio.sleep(2 * monitor.settings.whitelist.check_seconds)  # to take over what was found
     while True:
         try:
             await asyncio.to_thread(monitor.alarms)

@@ -32,8 +32,12 @@ from .losses import Losses
 from .measuring import Measuring
 from .queue_gauges import queue_gauges
 from .refresh import Refresher
+from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings import Settings
+
+# Of our own chain: no peer would speak to us.
+_UNBELIEVED = frozenset({ChainStatus.UNTRUSTED, ChainStatus.REVOKED, ChainStatus.NOT_YET_VALID})
 
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +55,7 @@ class Monitor:
     measuring: Measuring
     self_check: SelfCheck
     clock: ClockWatch
+    scanners: ScannerWatch
     losses: Losses = field(default_factory=Losses)
     _logged: frozenset[Alarm] = frozenset()
 
@@ -89,6 +94,7 @@ class Monitor:
             jumps=self.clock.jumps,
             spool_trouble=self.spool.trouble,
             losses=self.losses.standing(),
+            scanner_problems=self.scanners.problems,
         )
         found = alarms(facts)
         for alarm in found:
@@ -111,6 +117,8 @@ class Monitor:
         elif own.certificate.not_after <= runtime.clock():
             ended = own.certificate.not_after.isoformat()
             found.append(f"certificate: {self.settings.tls.certificate} expired on {ended}")
+        elif own.chain is not None and own.chain.status in _UNBELIEVED:
+            found.append(f"certificate: {self.settings.tls.certificate}: {own.chain.detail}")
         if stalled := self._stalled(own):
             found.append(f"revocation lists: {stalled}")
         try:
@@ -121,10 +129,12 @@ class Monitor:
             found.append(f"store: {self.spool.trouble}")
         elif self.spool.state is not SpoolState.WELL:
             found.append(f"disk: {self.spool.state}, {self.spool.free_bytes} octets free")
+        if self.scanners.defers:
+            found += [f"scan.{name}: {why}" for name, why in self.scanners.problems.items()]
         return found + self.self_check.problems()
 
     def warnings(self) -> list[str]:
-        """What a person should mend while the operator goes on with all of its work."""
+        """Problems for a person to mend, while the operator goes on with all of its work."""
         return [f"{kind}: {text}" for kind, text in self.losses.standing().items()]
 
     def _stalled(self, own: Peer | None) -> str:

@@ -5,6 +5,7 @@ default, nobody has said anything wrong: what then holds is told.
 """
 
 import difflib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -98,7 +99,8 @@ def doubts_of_store(settings: Settings, connection: Connection) -> list[str]:
     if postmaster and not resolve(connection, [postmaster]):
         problem = (
             f"{postmaster} is no mailbox here: nobody hears of reports that cannot be given to "
-            f"senders; run: mssante mailbox add {postmaster}, or name another one"
+            f"senders; run: mssante --config {shlex.quote(str(settings.origin))} mailbox add "
+            f"{shlex.quote(postmaster)} --type ORG --finess NUMBER, or name another one"
         )
         found.append(("operator.postmaster", problem))
     return [f"{settings.origin}: {key}: {problem}" for key, problem in found]

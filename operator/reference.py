@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from typing import Any
+from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
@@ -11,8 +11,11 @@ from .settings import Settings
 
 _HEAD = """\
 Configuration of an MSSanté operator.  Relative paths start from this file's folder.
-Keys without a default must be given; the others show their default, commented out.
+Keys that must be given stand free; all others are commented out, with their default, or with an
+example where the default is empty.
 """
+# Neither must be given, but one of the two must; the model's own check says so.
+_ONE_OF_TWO: Final = frozenset({("whitelist", "file")})
 
 
 def reference() -> str:
@@ -39,13 +42,13 @@ def _entry(section: str, key: str, info: FieldInfo) -> str:
     if info.is_required():
         return f"{text}{key} = {_toml(info.examples[0] if info.examples else '')}\n"
     default = info.get_default(call_default_factory=True, validated_data={})
-    if default == "" and info.examples:
-        return f"{text}{key} = {_toml(info.examples[0])}\n"  # empty serves nobody
     if isinstance(default, dict):
         example = (info.examples or [{}])[0]
         lines = "".join(f"# {_toml(k)} = {_toml(v)}\n" for k, v in example.items())
         return f"{text}[{section}.{key}]\n{lines}"
-    return f"{text}# {key} = {_toml(default)}\n"
+    shown = info.examples[0] if info.examples and default in ("", []) else default
+    free = "" if (section, key) in _ONE_OF_TWO else "# "
+    return f"{text}{free}{key} = {_toml(shown)}\n"
 
 
 def _comment(text: str) -> str:

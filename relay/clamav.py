@@ -62,6 +62,17 @@ class Clamav:
 
         return read_answer(await exchange(self._open(), send, _receive))
 
+    async def probe(self) -> None:
+        """Find out whether clamd answers.  Raises ScannerFailed."""
+
+        async def send(writer: asyncio.StreamWriter) -> None:
+            writer.write(b"zPING\0")
+            await writer.drain()
+
+        answer = await exchange(self._open(), send, _receive)
+        if answer != b"PONG":
+            raise ScannerFailed(f"answered: {printable(answer.decode('utf-8', 'replace'))}")
+
     async def _open(self) -> Streams:
         if self._address.startswith("unix:"):
             path = self._address.removeprefix("unix:")

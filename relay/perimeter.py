@@ -20,7 +20,7 @@ from relay.revocation_check import OcspAsker
 from whitelist.backoff import backoff
 from whitelist.crl_store import CrlStore
 from whitelist.crl_store import Stamp as CrlStamp
-from whitelist.errors import ArchiveError, CrlRefused, ListRefused
+from whitelist.errors import ArchiveError, CrlRefused, ListRefused, NothingAdopted
 from whitelist.freshness import Freshness, judge, last_certain
 from whitelist.history import Archive, Stamp
 from whitelist.loading import load_file
@@ -145,6 +145,9 @@ class Perimeter:
         crl_faults, list_fault = self._load_crls(), ""
         try:
             self._load_list()
+        except NothingAdopted as error:
+            self._problem = "" if self._loaded else str(error)
+            _log.info("whitelist.none_yet", why=str(error))
         except (ArchiveError, ListRefused) as error:
             # What is in force here was checked; only its neighbour on disk is damaged.
             list_fault = str(error)

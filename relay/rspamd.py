@@ -131,6 +131,17 @@ class Rspamd:
 
         return read_answer(await exchange(self._open(), send, _receive))
 
+    async def probe(self) -> None:
+        """Find out whether rspamd answers.  Raises ScannerFailed."""
+
+        async def send(writer: asyncio.StreamWriter) -> None:
+            path = self._url.path.rstrip("/")
+            writer.write(f"GET {path}/ping HTTP/1.0\r\n".encode())
+            writer.write(_field("Host", self._url.netloc) + b"\r\n")
+            await writer.drain()
+
+        await exchange(self._open(), send, _receive)
+
     async def _open(self) -> Streams:
         port = self._url.port or (443 if self._tls else 80)
         return await asyncio.open_connection(self._url.hostname, port, ssl=self._tls)

@@ -92,6 +92,9 @@ class Scanner(Protocol):
     async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:
         """Judge a message.  May be cancelled.  Raises ScannerFailed and StoreUnavailable."""
 
+    async def probe(self) -> None:
+        """Find out whether it answers.  May be cancelled.  Raises ScannerFailed."""
+
 
 class Scanning:
     """The scanners of this operator, none being a good number; `timeout` in seconds for each."""
@@ -107,6 +110,24 @@ class Scanning:
     def on(self) -> bool:
         """Whether anybody is to be asked."""
         return bool(self._scanners)
+
+    @property
+    def defers(self) -> bool:
+        """Whether messages are put off while a scanner cannot answer."""
+        return self._on_failure is OnFailure.DEFER
+
+    async def probe(self, patience: float) -> dict[str, str]:
+        """Ask each scanner whether it is there, for `patience` seconds; why not, by its name."""
+        problems: dict[str, str] = {}
+        for scanner in self._scanners:
+            try:
+                async with asyncio.timeout(patience):
+                    await scanner.probe()
+            except TimeoutError:
+                problems[scanner.name] = f"no answer within {patience:g} s"
+            except ScannerFailed as error:
+                problems[scanner.name] = str(error)
+        return problems
 
     async def check(self, draft: Draft, facts: ScanFacts) -> None:
         """Return if the message may be accepted.  Raises Refused and StoreDeferred."""

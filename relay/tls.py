@@ -6,6 +6,7 @@ the peer (DESIGN §2.4, `relay.any_certificate`).  Outbound the server's chain i
 is judged by the white list, not by the host name (DOMAIN §3.3).
 """
 
+import shlex
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -183,6 +184,15 @@ def openssl_configuration(groups: Sequence[str]) -> str:
     )
 
 
+class _KeyEncrypted(Exception):
+    """OpenSSL asks for a password."""
+
+
+def _no_password() -> str:
+    """Called in the place of a prompt on the terminal, where a daemon would wait for ever."""
+    raise _KeyEncrypted
+
+
 def _context(
     protocol: ssl._SSLMethod, identity: Identity, trust: TrustStore, suites: str
 ) -> ssl.SSLContext:
@@ -192,7 +202,16 @@ def _context(
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.load_verify_locations(cadata=trust.pem)
     try:
-        context.load_cert_chain(identity.certificate, identity.key)
+        context.load_cert_chain(identity.certificate, identity.key, _no_password)
+    except _KeyEncrypted as error:
+        plain = identity.key.with_name(f"{identity.key.stem}-plain{identity.key.suffix}")
+        raise TrustFileError(
+            identity.key,
+            "is encrypted, and nobody is there to type its password",
+            "run: openssl rsa -in "
+            f"{shlex.quote(str(identity.key))} -out {shlex.quote(str(plain))} "
+            "(openssl pkey if it is no RSA key), chmod 600, and name that file",
+        ) from error
     except (OSError, ssl.SSLError) as error:
         raise TrustFileError(
             identity.certificate,

@@ -63,6 +63,10 @@ class ArchiveError(Exception):
     """The kept lists cannot be read or written, or none is meant; says which, why and the fix."""
 
 
+class NothingAdopted(ArchiveError):
+    """No list was ever adopted: so it is with every new store, until its first check."""
+
+
 class TrustFileError(Exception):
     """A certificate or key file that cannot serve; the message names the file and the fix."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from whitelist.adoption import decide
 from whitelist.difference import Difference
 from whitelist.durable import make_folder, replace_file, sync_folder
-from whitelist.errors import ArchiveError
+from whitelist.errors import ArchiveError, NothingAdopted
 from whitelist.lookup import WhiteList
 from whitelist.version import Source, Version
 
@@ -156,7 +156,7 @@ class Archive:
     def _relative(self, reference: str) -> Version:
         digest = self._active_digest()
         if digest is None:
-            raise ArchiveError(
+            raise NothingAdopted(
                 f"{self.folder}: no list was adopted yet; run mssante whitelist refresh"
             )
         # Back to the last adoption of the list in force, and from there to another list.

@@ -2,21 +2,18 @@
 
 import shutil
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import click
 
-from relay import tls
-from whitelist.errors import ArchiveError, ListRefused
-
-from .. import bootstrap, file_modes, migrate, outbound_check, runtime
+from .. import bootstrap, config_check, migrate, runtime
+from ..findings import Says
+from ..folder_user import check_user
 from ..output import show_rows
 from ..reference import reference
-from ..refresh import Refresher
 from ..revision import REVISION
-from ..settings import SettingsError, load
+from ..settings import load
 
 
 @click.command()
@@ -41,55 +38,18 @@ def config() -> None:
 
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--strict", is_flag=True, help="Exit 1 for a DOUBT as well.")
 @click.pass_obj
-def check(given: Path | None, *, as_json: bool) -> None:
-    """Check the configuration and everything it names; exit 1 if the daemon could not work.
+def check(given: Path | None, *, as_json: bool, strict: bool) -> None:
+    """Check the configuration and everything it names; exit 1 if the daemon would not start.
 
-    DOUBT is what would work, but may not be meant.
+    NO is exactly what serve refuses. DOUBT is what would start, but may not be meant.
     """
-    settings = load(given)
-    findings = [("configuration", True, f"{settings.origin}: every key understood")]
-
-    def probe(name: str, look: Callable[[], object], fine: str) -> None:
-        try:
-            look()
-        except SettingsError as error:
-            findings.append((name, False, str(error)))
-        else:
-            findings.append((name, True, fine))
-
-    def authorities() -> None:
-        trust = runtime.open_trust(settings)
-        runtime.open_tls(settings, tls.server_context, trust)
-
-    def white_list() -> None:
-        perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
-        try:
-            archive = runtime.open_archive(settings)
-            _, _, found = Refresher(settings, archive, perimeter.trust).obtain()
-            doubts.extend(outbound_check.doubts_of_list(settings, found))
-        except (ArchiveError, ListRefused) as error:
-            raise SettingsError(f"{settings.origin}: whitelist: {error}") from error
-
-    probe("certificates", authorities, f"{settings.tls.certificate} with its key, and authorities")
-
-    def storage() -> None:
-        with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
-            doubts.extend(outbound_check.doubts_of_store(settings, connection))
-
-    doubts = outbound_check.doubts(settings)
-    probe("white list", white_list, "the source has a valid list")
-    probe("storage", storage, "schema up to date")
-    probe("dns", lambda: runtime.make_router(settings), "resolver configured")
-    contradictions = outbound_check.contradictions(settings)
-    findings += [("outbound", False, text) for text in contradictions]
-    if not contradictions:
-        findings.append(("outbound", True, "nothing contradicts itself"))
-    rows = [{"check": n, "ok": "yes" if ok else "NO", "detail": d} for n, ok, d in findings]
-    rows += [{"check": "outbound", "ok": "DOUBT", "detail": text} for text in doubts]
-    rows += [{"check": "modes", "ok": "DOUBT", "detail": d} for d in file_modes.doubts(settings)]
+    findings = config_check.check(load(given))
+    rows = [{"check": one.check, "ok": one.says, "detail": one.detail} for one in findings]
     show_rows(rows, ("check", "ok", "detail"), as_json=as_json)
-    if not all(ok for _, ok, _ in findings):
+    bad = {Says.NO, Says.DOUBT} if strict else {Says.NO}
+    if any(one.says in bad for one in findings):
         raise SystemExit(1)
 
 
@@ -109,7 +69,7 @@ def db() -> None:
 def upgrade(given: Path | None) -> None:
     """Bring the schema up to this version, and make keys where there are none; mail stays."""
     settings = load(given)
-    runtime.storage_folder(settings)
+    check_user(settings)
     migrate.upgrade(settings.database_url)
     made = runtime.make_keys(settings)
     if made is not None:

@@ -126,12 +126,6 @@ class TestConfiguration:
         assert says in said
         assert "hush" not in said.replace("'hush'", "")
 
-    def test_a_bad_list_is_found_by_the_check_only(self, tmp_path: Path) -> None:
-        daemon = lay_out(tmp_path / "x", "a")
-        (daemon.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(b"<a/>")
-        said = daemon.run("config", "check", code=1)
-        assert "unsigned" in said
-
     def test_wrong_usage(self, tmp_path: Path) -> None:
         code, _, err = mssante("queue", "sumary", cwd=tmp_path)
         assert code == 2

@@ -337,6 +337,25 @@ def test_endpoints(text: str, host: str, port: int) -> None:
     assert split_endpoint(text) == (host, port)
 
 
+def test_the_reference_works_as_it_is_printed(tmp_path: Path) -> None:
+    text = reference()
+    settings = load(write(tmp_path, text))
+    free = {
+        f"{table}.{key}"
+        for table, keys in tomllib.loads(text).items()
+        for key, value in keys.items()
+        if not isinstance(value, dict)
+    }
+    required = {
+        f"{table}.{key}"
+        for table, field in Settings.model_fields.items()
+        if table != "origin"
+        for key, info in type(getattr(settings, table)).model_fields.items()
+        if info.is_required()
+    }
+    assert free == required | {"whitelist.file"}  # of url and file one must be given
+
+
 def test_the_reference_is_a_configuration_with_every_key(tmp_path: Path) -> None:
     # Uncommented, it must load: so every default it states is one that is accepted.
     lines = []

@@ -37,6 +37,9 @@ class Scripted:
     name: str = "scripted"
     asked: list[str] = field(default_factory=list)
 
+    async def probe(self) -> None:
+        pass
+
     async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:
         assert (b"".join(draft.chunks()), facts) == (CLEAN_MESSAGE, FACTS)
         self.asked.append(self.name)

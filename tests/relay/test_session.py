@@ -240,6 +240,9 @@ class Answers:
         self.verdict = verdict
         self.shown: list[tuple[bytes, ScanFacts]] = []
 
+    async def probe(self) -> None:
+        pass
+
     async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:
         self.shown.append((b"".join(draft.chunks()), facts))
         return self.verdict

@@ -1,0 +1,242 @@
+"""Everything that a configuration names, looked at without changing anything.
+
+A finding is NO exactly where `mssante serve` refuses to start; what would start, and may not be
+meant, is a DOUBT.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from mailstore.errors import StoreUnavailable
+from mailstore.mailboxes import local_domains
+from relay import tls
+from relay.spool import Floor, measure
+from whitelist.adoption import own_domains
+from whitelist.certificates import read_pem
+from whitelist.errors import ArchiveError, CrlRefused, ListRefused
+from whitelist.names import DistinguishedName
+from whitelist.revocation import RevocationList, RevocationPolicy, accept
+from whitelist.trust import TrustStore
+
+from . import file_modes, listen_check, outbound_check, own_certificate, runtime
+from .findings import Finding, Says
+from .folder_user import check_user
+from .refresh import Refresher
+from .run_folder import RunFolder
+from .settings import Settings, SettingsError, user_name
+
+SCANNER_SECONDS: Final = 5.0  # for a scanner to answer
+_OWNERS: Final = 2000  # files of the storage folder whose owner is looked at
+
+
+def check(settings: Settings) -> list[Finding]:
+    """Look at everything; blocks, also for the list's URL and the scanners."""
+    return [Finding("configuration", Says.YES, f"{settings.origin}: every key understood")] + [
+        finding
+        for look in (
+            _certificates,
+            _white_list,
+            _storage,
+            _listen,
+            _dns,
+            _outbound,
+            _scanners,
+            _modes,
+        )
+        for finding in look(settings)
+    ]
+
+
+def _probe(name: str, look: Callable[[], object], fine: str) -> Finding:
+    try:
+        look()
+    except SettingsError as error:
+        return Finding(name, Says.NO, str(error))
+    return Finding(name, Says.YES, fine)
+
+
+def _doubt(name: str, settings: Settings, key: str, problem: str) -> Finding:
+    return Finding(name, Says.DOUBT, f"{settings.origin}: {key}: {problem}")
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    def authorities() -> None:
+        runtime.open_tls(settings, tls.server_context, runtime.open_trust(settings))
+
+    fine = f"{settings.tls.certificate} with its key, and authorities"
+    found = _probe("certificates", authorities, fine)
+    yield found
+    if found.says is Says.NO:
+        return
+    trust, problems = _with_crls(settings, runtime.open_trust(settings))
+    for problem in problems:
+        yield _doubt("revocation", settings, "trust.crl_files", problem)
+    chain = read_pem(runtime.identity(settings).certificate.read_bytes())
+    now = runtime.clock()
+    for problem in own_certificate.doubts(chain, trust, settings.operator.hostname, now):
+        yield _doubt("certificates", settings, "tls.certificate", problem)
+
+
+def _with_crls(settings: Settings, trust: TrustStore) -> tuple[TrustStore, list[str]]:
+    """The authorities with the lists kept and those of the files named, and what is wrong there.
+
+    Lists of addresses are fetched by the daemon: that they are not here yet is no fault.
+    """
+    problems: list[str] = []
+    if settings.trust.revocation is RevocationPolicy.OFF:
+        return trust, problems
+    lists: list[RevocationList] = []
+    with suppress(SettingsError):
+        lists += runtime.open_crls(settings, trust).current()
+    now = runtime.clock()
+    for name in settings.trust.crl_files:
+        path = settings.path(name)
+        try:
+            crl = RevocationList.read(path.read_bytes())
+            accept(crl, trust.authorities, now, None)
+        except OSError as error:
+            problems.append(f"{path}: cannot be read: {error.strerror}; put the list there")
+        except CrlRefused as refused:
+            problems.append(f"{path}: {refused}")
+        else:
+            lists.append(crl)
+    return trust.with_crls(lists), problems
+
+
+def _white_list(settings: Settings) -> Iterator[Finding]:
+    section = settings.whitelist
+    if section.stale_hours >= section.expired_hours:
+        problem = (
+            f"{section.stale_hours:g} is not below expired_hours ({section.expired_hours:g}): "
+            "no alarm would come before nothing is relayed any more; lower it"
+        )
+        yield _doubt("white list", settings, "whitelist.stale_hours", problem)
+    try:
+        trust, _ = _with_crls(settings, runtime.open_trust(settings))
+        _, _, found = Refresher(settings, runtime.open_archive(settings), trust).obtain()
+    except SettingsError:
+        return  # told with the certificates or the storage
+    except (ArchiveError, ListRefused) as error:
+        problem = f"{error}; until there is a list, mail is put off with 451"
+        yield _doubt("white list", settings, "whitelist", problem)
+        return
+    yield Finding("white list", Says.YES, "the source has a valid list")
+    for text in outbound_check.doubts_of_list(settings, found):
+        yield Finding("outbound", Says.DOUBT, text)
+    with suppress(OSError, ValueError, SettingsError, StoreUnavailable):  # told elsewhere
+        pem = runtime.identity(settings).certificate.read_bytes()
+        own = DistinguishedName.from_certificate(read_pem(pem)[0])
+        with (
+            closing(runtime.open_database(settings)) as database,
+            database.read() as connection,
+        ):
+            hosted = sorted(local_domains(connection))
+        for alarm in own_domains(found, hosted, own):
+            yield _doubt("white list", settings, "tls.certificate", alarm.detail)
+
+
+def _storage(settings: Settings) -> Iterator[Finding]:
+    doubts: list[str] = []
+
+    def storage() -> None:
+        check_user(settings)
+        with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
+            doubts.extend(outbound_check.doubts_of_store(settings, connection))
+
+    found = _probe("storage", storage, "schema up to date")
+    yield found
+    yield from (Finding("storage", Says.DOUBT, text) for text in doubts)
+    folder = settings.path(settings.storage.directory)
+    with suppress(OSError):
+        section = settings.storage
+        if measure(folder).short_of(Floor(section.min_free_bytes, section.min_free_inodes)):
+            problem = (
+                f"the file system of {folder} has less free than min_free_bytes or "
+                "min_free_inodes: mail is put off with 452; make room, or lower them"
+            )
+            yield _doubt("storage", settings, "storage.directory", problem)
+        strangers = _of_others(folder)
+        if strangers:
+            owner = user_name(folder.stat().st_uid)
+            problem = (
+                f"{', '.join(map(str, strangers))}: not of {owner}, whose the folder is; "
+                f"run: chown -R {owner} {folder}"
+            )
+            yield _doubt("storage", settings, "storage.directory", problem)
+
+
+def _of_others(folder: Path) -> list[Path]:
+    """The first few files in a folder that are another user's than the folder is."""
+    owner = folder.stat().st_uid
+    found = []
+    for path in islice(folder.rglob("*"), _OWNERS):
+        with suppress(OSError):
+            if path.lstat().st_uid != owner:
+                found.append(path)
+        if len(found) == 3:  # enough to see what it is about
+            break
+    return found
+
+
+def _listen(settings: Settings) -> Iterator[Finding]:
+    return listen_check.look(settings, daemon_runs=_daemon_runs(settings))
+
+
+def _daemon_runs(settings: Settings) -> bool:
+    run = settings.path(settings.storage.directory) / "run"
+    if not (run / "lock").is_file() or not os.access(run / "lock", os.W_OK):
+        return False
+    with suppress(SettingsError):
+        lock = RunFolder(run).lock()
+        if lock is None:
+            return True
+        lock.close()
+    return False
+
+
+def _dns(settings: Settings) -> Iterator[Finding]:
+    yield _probe("dns", lambda: runtime.make_router(settings), "resolver configured")
+
+
+def _outbound(settings: Settings) -> Iterator[Finding]:
+    contradictions = outbound_check.contradictions(settings)
+    yield from (Finding("outbound", Says.NO, text) for text in contradictions)
+    postmaster = _probe("outbound", lambda: runtime.postmaster(settings), "")
+    if postmaster.says is Says.NO:
+        yield postmaster
+    elif not contradictions:
+        yield Finding("outbound", Says.YES, "nothing contradicts itself")
+    yield from (Finding("outbound", Says.DOUBT, text) for text in outbound_check.doubts(settings))
+
+
+def _scanners(settings: Settings) -> Iterator[Finding]:
+    scanning = runtime.open_scanning(settings)
+    if not scanning.on:
+        return
+    problems = asyncio.run(scanning.probe(SCANNER_SECONDS))
+    for name, problem in problems.items():
+        effect = f"messages are {'put off' if scanning.defers else 'accepted unseen'} meanwhile"
+        yield _doubt("scanners", settings, f"scan.{name}", f"{problem}; {effect}")
+    if not problems:
+        yield Finding("scanners", Says.YES, "each answers")
+
+
+def _modes(settings: Settings) -> Iterator[Finding]:
+    yield from (Finding("modes", Says.DOUBT, text) for text in file_modes.doubts(settings))
+
+
+_LOOKS: Final = (
+    _certificates,
+    _white_list,
+    _storage,
+    _listen,
+    _dns,
+    _outbound,
+    _scanners,
+    _modes,
+)

@@ -1,0 +1,58 @@
+"""Whether peers will believe our certificate.  Pure: certificates and the instant come in."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from whitelist.certificates import issued_by
+from whitelist.trust import ChainStatus, TrustStore
+
+EXPIRES_SOON: Final = timedelta(days=60)  # the first stage of the alarm
+
+
+def doubts(
+    chain: Sequence[x509.Certificate], trust: TrustStore, hostname: str, now: datetime
+) -> Iterator[str]:
+    """Why peers may refuse a certificate, followed in `chain` by those that its file brings along.
+
+    Nothing where it is in order; lacking revocation lists are told by others.
+    """
+    own = chain[0]
+    if own.issuer == own.subject:
+        yield "it is self-signed, and peers refuse it; take the certificate that IGC-Santé issued"
+        return
+    verdict = trust.verify(own, now)
+    if verdict.status not in {ChainStatus.TRUSTED, ChainStatus.NO_CRL}:
+        yield f"peers refuse it: {verdict.detail}"
+    elif own.not_valid_after_utc - now <= EXPIRES_SOON:
+        yield f"it ends on {own.not_valid_after_utc.isoformat()}; have it renewed"
+    if len(chain) == 1 and not any(issued_by(own, anchor) for anchor in trust.anchors):
+        yield (
+            "its file has not the intermediate that issued it, and peers that do not know that "
+            "refuse us; append it: cat INTERMEDIATE.pem >> this file"
+        )
+    names = _names(own)
+    if not any(_covers(name, hostname) for name in names):
+        shown = ", ".join(names) or "no host"
+        yield f"it is for {shown}, not for operator.hostname ({hostname}); correct that key"
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    """The hosts that a certificate is for: its alternative names, else its common name."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        found = extension.value.get_values_for_type(x509.DNSName)
+    except (x509.ExtensionNotFound, ValueError):
+        found = []
+    common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return found or [str(one.value) for one in common]
+
+
+def _covers(name: str, hostname: str) -> bool:
+    name, hostname = name.lower(), hostname.lower().rstrip(".")
+    if name.startswith("*."):
+        return hostname.partition(".")[2] == name[2:]
+    return name == hostname
