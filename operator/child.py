@@ -9,6 +9,8 @@ from typing import Final
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
+from relay.best_effort import best_effort
+
 from . import lifeline
 from .launch import Launch, pack
 from .launcher import Launcher
@@ -156,6 +158,7 @@ class Child:
         assert self._process is not None  # noqa: S101 - it has ended
         self._hang_up()
         # What it measured of itself, such as its open sessions, is no more.
-        mark_process_dead(  # type: ignore[no-untyped-call]  # prometheus_client
-            self._process.pid, self.plan.launcher.environment[METRICS]
-        )
+        with best_effort:
+            mark_process_dead(  # type: ignore[no-untyped-call]  # prometheus_client
+                self._process.pid, self.plan.launcher.environment[METRICS]
+            )

@@ -8,6 +8,8 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from errno import EIO, ENOSPC, EPIPE
 from importlib import import_module
 from pathlib import Path
 from typing import Final, NoReturn, cast
@@ -20,7 +22,7 @@ from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileErr
 
 from . import logs
 from .errors import OperatorError
-from .log_writer import hold_standard_descriptors
+from .log_writer import hold_standard_descriptors, hush
 from .visible import safe
 
 _EXPECTED = (
@@ -33,6 +35,9 @@ _EXPECTED = (
     SmtpError,
     TrustFileError,
 )
+
+# Of an output that nobody reads, or without room; files of ours raise what says where they are.
+_OF_OUTPUT: Final = (EPIPE, ENOSPC, EIO)
 
 # The module that has each command, under its name.
 _MODULES: Final = {
@@ -93,24 +98,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        click.echo(safe(shown.getvalue()), nl=False, err=True)
+        with suppress(OSError):  # the exit code says it, too
+            click.echo(safe(shown.getvalue()), nl=False, err=True)
         sys.exit(2 if isinstance(error, click.UsageError) else 1)
     except click.Abort:
         sys.exit(1)
     except _EXPECTED as error:
-        _refuse(str(error))
+        _complain(str(error))
     except UnicodeEncodeError as error:
         # An argument in Latin-1, say, which no database, file or message of ours can hold.
-        _refuse(f"{error.object!a} is not UTF-8; write it in UTF-8 or without accents")
+        _complain(f"{error.object!a} is not UTF-8; write it in UTF-8 or without accents")
     except OSError as error:
-        place = f"{error.filename}: " if error.filename is not None else ""
-        _refuse(f"{place}{error.strerror or error}")
+        _complain(_said(error))
     finally:
         os.umask(before)
 
 
-def _refuse(why: str) -> NoReturn:
-    click.echo(f"mssante: {safe(why)}", err=True)
+def _said(error: OSError) -> str:
+    """What to say of a file, or of an output; nothing where nobody reads it."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno not in _OF_OUTPUT:
+        return str(error)
+    hush(sys.stdout)
+    return "" if error.errno == EPIPE else f"the output cannot be written: {error.strerror}"
+
+
+def _complain(text: str) -> NoReturn:
+    """End with 1, after a line that says why; without one where nobody reads, as in `… | head`."""
+    if text:
+        with suppress(OSError):
+            click.echo(f"mssante: {safe(text)}", err=True)
     sys.exit(1)
 
 

@@ -15,7 +15,8 @@ import select
 import sys
 import threading
 import time
-from typing import Final
+from contextlib import suppress
+from typing import Final, TextIO
 
 import structlog
 
@@ -126,7 +127,8 @@ class LogWriter(io.TextIOBase):
                 self._failing = False
                 lost, self._told = self.lost - self._told, self.lost
             if lost:
-                _log.warning("log.dropped", lines=lost)
+                with suppress(Exception):  # as logs.py has it, were it not set up (yet)
+                    _log.warning("log.dropped", lines=lost)
 
     def _put(self, octets: bytes) -> bytes:
         """Write octets; returns those that could not be."""
@@ -151,7 +153,15 @@ class LogWriter(io.TextIOBase):
 
 
 def take_over() -> None:
-    """Have all that this process writes to standard error written so, up to its end."""
+    """Have all that this process writes to standard error written so, up to its end.
+
+    Where somebody else has put another file into its place, all stays as it is.
+    """
+    try:
+        if sys.stderr.fileno() != STANDARD_ERROR:
+            return
+    except (OSError, ValueError):
+        return
     writer = LogWriter(STANDARD_ERROR)
     atexit.register(writer.finish)
     sys.stderr = writer
@@ -172,3 +182,11 @@ def hold_standard_descriptors() -> None:
         sys.stdout = os.fdopen(STANDARD_OUTPUT, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(STANDARD_ERROR, "w", closefd=False)
+
+
+def hush(stream: TextIO) -> None:
+    """Have what is still to be written to a stream that fails go nowhere."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

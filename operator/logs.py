@@ -99,4 +99,5 @@ def configure(level: str, style: Literal["json", "console"], *, process: str = "
     # Libraries log through the standard library; only their warnings are of interest here.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LibraryLine("%(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    # By force: standard error may be another file than it was.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

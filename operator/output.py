@@ -4,6 +4,7 @@ No patient's identifier is printed (`relay.masking`), and nothing that acts on a
 """
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
@@ -13,6 +14,7 @@ import click
 
 from relay.masking import mask, mask_of
 
+from .log_writer import hush
 from .visible import safe, visible, visible_json
 
 Row = Mapping[str, Any]
@@ -26,6 +28,15 @@ def _plain(value: object) -> object:
     if isinstance(value, frozenset | set):
         return sorted(mask(str(one)) for one in value)
     return mask(str(value))
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """Print a line that only informs: what is under way goes on if nobody can read it."""
+    stream = sys.stderr if err else sys.stdout
+    try:
+        click.echo(safe(text), file=stream)
+    except OSError:
+        hush(stream)
 
 
 def masked(value: Any, own: Sequence[str] = ()) -> Any:

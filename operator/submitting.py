@@ -9,6 +9,7 @@ from relay.journal import Journal
 from relay.submission import Submitter
 
 from . import runtime
+from .acts import who
 from .folder_user import check_user
 from .settings import Settings
 
@@ -34,4 +35,5 @@ def _submitter(settings: Settings, store: Store, journal: Journal) -> Submitter:
         clock=runtime.clock,
         new_id=runtime.make_id,
         record=journal.record,
+        who=who(),
     )

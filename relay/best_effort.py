@@ -4,6 +4,7 @@ Mail that is committed is answered, and a recorded ending is followed by the nex
 becomes of the telling in between.
 """
 
+from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
@@ -28,7 +29,8 @@ class _BestEffort:
     ) -> bool:
         if not isinstance(error, Exception):
             return False
-        _log.error("information.error", exc_info=error)
+        with suppress(Exception):  # whatever the log is made of
+            _log.error("information.error", exc_info=error)
         return True
 
 

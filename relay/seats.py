@@ -11,6 +11,7 @@ import fcntl
 import mmap
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -40,9 +41,14 @@ def gives_way(numbers: Sequence[int], mine: int) -> bool:
 
 
 def lay_out(path: Path) -> None:
-    """Make a file of free seats; nobody may have one.  Raises OSError."""
+    """Make a file of free seats, or none where the disk refuses it; nobody may have one."""
     # Written, not left out: a page without room on the disk would end who writes to it.
-    path.write_bytes(bytes(SEATS * _OCTETS))
+    try:
+        path.write_bytes(bytes(SEATS * _OCTETS))
+    except OSError as error:  # a worker without a seat only shares less well
+        _log.warning("seat.none", path=str(path), detail=str(error))
+        with suppress(OSError):
+            path.unlink()
 
 
 class Seat:

@@ -13,6 +13,7 @@ from relay import patients
 from relay.acceptance import Record, Store, commit
 from relay.address import PATIENT_DOMAIN, Address
 from relay.admission import Attempt, LocalUser, Policy, Stage, admit
+from relay.best_effort import best_effort
 from relay.directory import Directory
 from relay.errors import Reply, SmtpError
 from relay.headers import HeaderCollector, TraceFacts, received_field
@@ -38,7 +39,10 @@ _NOTHING: Final = RcptParameters()
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Submits messages for local mailboxes; blocks.  `record` notes what a rule holds back."""
+    """Submits messages for local mailboxes; blocks.
+
+    `record` notes what was submitted, for `who`, and what a rule holds back.
+    """
 
     hostname: str
     policy: Policy
@@ -48,6 +52,7 @@ class Submitter:
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     record: Record
+    who: str = ""
 
     def submit(
         self,
@@ -113,7 +118,23 @@ class Submitter:
                 report.draft.discard()
         if failure is not None:
             raise failure
+        with best_effort:
+            self._tell(submission)
         return submission
+
+    def _tell(self, submission: Submission) -> None:
+        to = [one.address for one in submission.local]
+        to += [address for group in submission.remote.values() for address in group]
+        self.record(
+            "submitted",
+            message=submission.id,
+            session=submission.session,
+            size=submission.draft.size,
+            sender=submission.sender.masked if submission.sender else "<>",
+            recipients=[address.masked for address in to],
+            receipt=submission.report.id if submission.report else "",
+            who=self.who,
+        )
 
     def _submission(
         self,

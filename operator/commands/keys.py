@@ -1,6 +1,5 @@
 """Commands on the keys that bodies are encrypted with."""
 
-from contextlib import closing
 from pathlib import Path
 
 import click
@@ -8,7 +7,8 @@ import click
 from mailstore.keys import read_keys, rotate
 
 from .. import runtime
-from ..output import show_rows
+from ..acts import acting, recording
+from ..output import show_rows, tell
 from ..settings import load
 from .store import rewrite_all
 
@@ -38,8 +38,10 @@ def rotate_(given: Path | None, *, rewrite: bool) -> None:
     """Add a key, which encrypts from now on; a running daemon takes it up at its next message."""
     settings = load(given)
     path = runtime.keys_file(settings)
-    key = rotate(path, runtime.clock())
-    click.echo(f"the key {key.id.hex()} writes now; keep a copy of {path} apart from the messages")
+    with recording(settings) as record:
+        key = rotate(path, runtime.clock())
+        record("keys.rotated", key=key.id.hex())
+    tell(f"the key {key.id.hex()} writes now; keep a copy of {path} apart from the messages")
     if rewrite:
-        with closing(runtime.open_store(settings)) as store:
-            rewrite_all(store)
+        with acting(settings) as act:
+            rewrite_all(act)

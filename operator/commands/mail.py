@@ -31,6 +31,7 @@ from relay.outgoing_header import OutgoingMessage
 from relay.parameters import MailParameters, RcptParameters
 
 from .. import runtime
+from ..acts import acting
 from ..output import show_record, show_rows
 from ..private_file import PrivateFile
 from ..report_options import reporting
@@ -71,8 +72,10 @@ def domain() -> None:
 @click.pass_obj
 def domain_add(given: Path | None, name: str) -> None:
     """Host a domain; it must be on the white list under our certificate to be of use."""
-    with _store(given) as store, store.database.write() as connection:
-        added = add_domain(connection, name, now=runtime.clock())
+    with acting(load(given)) as act:
+        with act.store.database.write() as connection:
+            added = add_domain(connection, name, now=runtime.clock())
+        act.record("domain.added", domain=added.name)
     click.echo(f"added {added.name}")
 
 
@@ -130,16 +133,18 @@ def mailbox_add(
         raise click.UsageError(f"give one of {', '.join('--' + k for k in _KINDS)}")
     name, value = stated[0]
     identifier = parse_identifier(IdentifierKind(name.upper()), value)
-    with _store(given) as store, store.database.write() as connection:
-        added = add_mailbox(
-            connection,
-            address,
-            MailboxType(kind),
-            identifier,
-            description=description,
-            quota=quota,
-            now=runtime.clock(),
-        )
+    with acting(load(given)) as act:
+        with act.store.database.write() as connection:
+            added = add_mailbox(
+                connection,
+                address,
+                MailboxType(kind),
+                identifier,
+                description=description,
+                quota=quota,
+                now=runtime.clock(),
+            )
+        act.record("mailbox.added", mailbox=added.address, type=added.type, quota=added.quota)
     click.echo(f"added {added.address}")
 
 
@@ -178,10 +183,19 @@ def mailbox_quota(given: Path | None, address: str, size: str) -> None:
     Mail for a mailbox that is full is put off with 452 4.2.2.
     """
     quota = None if size == "none" else _Size().convert(size, None, None)
-    with _store(given) as store, store.database.write() as connection:
-        found = set_quota(connection, address, quota)
+    with acting(load(given)) as act:
+        with act.store.database.write() as connection:
+            found = set_quota(connection, address, quota)
+        act.record("mailbox.quota", mailbox=found.address, quota=found.quota or "none")
     limit = "no quota" if found.quota is None else f"a quota of {found.quota} octets"
     click.echo(f"{found.address} has {limit}")
+
+
+_EVENTS = {
+    MailboxState.SUSPENDED: "mailbox.suspended",
+    MailboxState.ACTIVE: "mailbox.resumed",
+    MailboxState.CLOSED: "mailbox.closed",
+}
 
 
 def _transition(verb: str, state: MailboxState, help_text: str) -> None:
@@ -189,8 +203,10 @@ def _transition(verb: str, state: MailboxState, help_text: str) -> None:
     @click.argument("address")
     @click.pass_obj
     def change(given: Path | None, address: str) -> None:
-        with _store(given) as store, store.database.write() as connection:
-            found = set_state(connection, address, state)
+        with acting(load(given)) as act:
+            with act.store.database.write() as connection:
+                found = set_state(connection, address, state)
+            act.record(_EVENTS[found.state], mailbox=found.address)
         click.echo(f"{found.address} is {found.state}")
 
 
@@ -308,14 +324,11 @@ def message_list(
 @click.pass_obj
 def message_show(given: Path | None, message_id: str, *, content: bool, as_json: bool) -> None:
     """Show what is known of one message, or the message."""
-    with _store(given) as store:
-        with store.database.read() as connection:
-            found = get_message(connection, message_id)
-        if content:
-            sys.stdout.buffer.write(found.message.trace.encode())
-            with store.blobs.open(found.message.blob) as body:
-                shutil.copyfileobj(body, sys.stdout.buffer)
-            return
+    if content:
+        _show_content(given, message_id)
+        return
+    with _store(given) as store, store.database.read() as connection:
+        found = get_message(connection, message_id)
     record = {
         "id": found.message.id,
         "session": found.message.session,
@@ -328,6 +341,16 @@ def message_show(given: Path | None, message_id: str, *, content: bool, as_json:
         "trace": found.message.trace,
     }
     show_record(record, as_json=as_json)
+
+
+def _show_content(given: Path | None, message_id: str) -> None:
+    with acting(load(given)) as act:
+        with act.store.database.read() as connection:
+            message = get_message(connection, message_id).message
+        with act.store.blobs.open(message.blob) as body:
+            act.record("message.read", message=message.id)
+            sys.stdout.buffer.write(message.trace.encode())
+            shutil.copyfileobj(body, sys.stdout.buffer)
 
 
 @message.command("export")
@@ -344,9 +367,11 @@ def message_export(given: Path | None, address: str, output: Any) -> None:
 
     A message whose body is damaged is left out and named; the others are written, exit 1.
     """
-    with _store(given) as store:
+    with acting(load(given)) as act:
+        store = act.store
         with store.database.read() as connection:
             owner = get_mailbox(connection, address)
+        act.record("mailbox.exported", mailbox=owner.address)
         done = export_mailbox(store.database, store.blobs, owner.id, output)
         output.flush()
     click.echo(f"{done.count} messages exported", file=sys.stderr)

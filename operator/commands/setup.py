@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from .. import bootstrap, config_check, migrate, runtime
+from ..acts import recording
 from ..findings import Says
 from ..folder_user import check_user
-from ..output import show_rows
+from ..output import show_rows, tell
 from ..reference import reference
 from ..revision import REVISION
 from ..settings import load
@@ -73,7 +74,9 @@ def upgrade(given: Path | None) -> None:
     migrate.upgrade(settings.database_url)
     made = runtime.make_keys(settings)
     if made is not None:
-        click.echo(f"made the keys {made}: keep a copy of them apart from the messages")
+        with recording(settings) as record:
+            record("keys.made", file=str(made))
+        tell(f"made the keys {made}: keep a copy of them apart from the messages")
     click.echo(f"schema is at {migrate.current(settings.database_url)}")
 
 

@@ -14,7 +14,8 @@ from mailstore.upkeep import GRACE, collect, rewrite
 from relay.acceptance import Store
 
 from .. import runtime
-from ..output import masked, say
+from ..acts import Acting, acting
+from ..output import masked, say, tell
 from ..settings import load
 
 GRACE_HOURS = GRACE / timedelta(hours=1)
@@ -67,8 +68,10 @@ def check(given: Path | None, *, as_json: bool) -> None:
 @click.pass_obj
 def gc(given: Path | None, hours: float) -> None:
     """Free bodies that no message needs, as the daemon does by itself every storage.gc_hours."""
-    with _opened(given) as opened:
-        freed = collect(opened.database, opened.blobs, runtime.clock() - timedelta(hours=hours))
+    with acting(load(given)) as act:
+        before = runtime.clock() - timedelta(hours=hours)
+        freed = collect(act.store.database, act.store.blobs, before)
+        act.record("store.freed", **asdict(freed))
     click.echo(f"freed {freed.messages} messages, {freed.blobs} bodies, {freed.octets} octets")
 
 
@@ -79,19 +82,20 @@ def rewrite_(given: Path | None) -> None:
 
     May run beside the daemon, be broken off, and be started again.
     """
-    with _opened(given) as opened:
-        rewrite_all(opened)
+    with acting(load(given)) as act:
+        rewrite_all(act)
 
 
-def rewrite_all(opened: Store) -> None:
+def rewrite_all(act: Acting) -> None:
     """Rewrite and tell; exit 1 if some could not be."""
-    done = rewrite(opened.blobs, _progress("rewritten"))
+    done = rewrite(act.store.blobs, _progress("rewritten"))
+    act.record("store.rewritten", bodies=done.blobs, problems=len(done.problems))
     for problem in done.problems:
-        say(f"mssante: {problem}", err=True)
+        tell(f"mssante: {problem}", err=True)
     click.echo(f"rewrote {done.blobs} bodies")
     if done.problems:
         raise SystemExit(1)
 
 
 def _progress(done: str) -> Callable[[int], None]:
-    return lambda count: click.echo(f"{count} bodies {done}", err=True)
+    return lambda count: tell(f"{count} bodies {done}", err=True)

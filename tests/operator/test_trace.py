@@ -306,9 +306,17 @@ def traced(daemon: Daemon, key: str) -> str:
 
 def test_every_event_is_explained() -> None:
     page = (ROOT / "docs" / "trace.md").read_text(encoding="utf-8")
-    paths = [*(ROOT / "relay").glob("*.py"), *(ROOT / "operator").glob("*.py")]
+    paths = [*(ROOT / "relay").glob("*.py"), *(ROOT / "operator").rglob("*.py")]
     sources = "".join(path.read_text(encoding="utf-8") for path in paths)
-    recorded = set(re.findall(r'record\(\s*(?:one, )?"([a-z_.]+)"', sources)) | {"journal.dropped"}
-    assert {"session.opened", "refused", "delivery.expired", "destination.paused"} <= recorded
+    recorded = set(re.findall(r'(?:record|tell)\(\s*(?:one, )?"([a-z_.]+)"', sources)) | {
+        "journal.dropped"
+    }
+    assert {
+        "session.opened",
+        "refused",
+        "delivery.expired",
+        "destination.paused",
+        "domain.added",
+    } <= recorded
     first_cells = "".join(line.split("|")[1] for line in page.splitlines() if line[:1] == "|")
     assert recorded - set(re.findall(r"`([a-z_.]+)`", first_cells)) == set()

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from mssante_operator.acts import who
 from tests.support.daemon import Daemon, free_endpoint, lay_out, served
 from tests.support.waiting import until_now
 
@@ -15,9 +16,9 @@ def told(daemon: Daemon, key: str) -> list[str]:
     lines = re.findall(r"^\S+ \w+:\d+ ([\w.]+) (.*)$", daemon.run("trace", key), re.MULTILINE)
     found = []
     for name, facts in lines:
-        who = re.search(r"who=(\S+)", facts)
+        by = re.search(r"who=(\S+)", facts)
         if name != "delivery.attempted":
-            found.append(f"{name} {who[1]}" if who else name)
+            found.append(f"{name} {by[1]}" if by else name)
     return found
 
 
@@ -34,10 +35,11 @@ def test_from_the_rule_that_held_it_to_its_end(tmp_path: Path) -> None:
     letter.write_bytes(b"From: claire.martin@a.mssante.fr\r\nSubject: x\r\n\r\nBonjour\r\n")
     daemon.run("queue", "rules", "add", "--sender", BOX, *WHY)
     sending = ("message", "send", str(letter), "--from", BOX, "--to", "dr@b.mssante.fr")
-    life = ["queue.held rule", "queue.released anne"]
+    sent = ["queue.held rule", f"submitted {who()}"]
+    life = [*sent, "queue.released anne"]
     with served(daemon):
         key = daemon.run(*sending).split()[2].rstrip(":")
-        assert told(daemon, key) == ["queue.held rule"]
+        assert told(daemon, key) == sent
         daemon.run("queue", "release", "--id", key, "--as", "anne", *WHY)
         life += ["delivery.delayed", "report.sent", "delivery.expired", "report.sent"]
         until_now(lambda: told(daemon, key) == life, patience=60)

@@ -250,7 +250,19 @@ def test_what_a_rule_holds_is_recorded(
         scope = Scope(domain="b.*")
         add_rule(connection, scope, reason="ticket 4712", author="anne", now=runtime.clock())
     sent = submitter.submit(BytesIO(TEXT), SENDER, to("dr@b.mssante.fr", "dr@c.mssante.fr"))
-    (held,) = recorded
+    held, submitted = recorded
+    assert submitted == (
+        "submitted",
+        {
+            "message": sent.id,
+            "session": sent.session,
+            "size": sent.draft.size,
+            "sender": str(SENDER),
+            "recipients": ["dr@b.mssante.fr", "dr@c.mssante.fr"],
+            "receipt": "",
+            "who": "",
+        },
+    )
     assert held == (
         "queue.held",
         {
