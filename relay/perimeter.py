@@ -141,7 +141,11 @@ class Perimeter:
         What cannot be used now is looked at again soon.  Raises OSError if the revocation lists
         cannot be listed.
         """
-        self._stamps = self._archive.stamp(), self._crls.stamp()
+        stamps = (
+            self._archive.stamp(),
+            self._crls.stamp(),
+        )  # first: a change meanwhile shows next time
+        self._stamps = None
         crl_faults, list_fault = self._load_crls(), ""
         try:
             self._load_list()
@@ -161,6 +165,7 @@ class Perimeter:
         self._faults, self._failures = faults, self._failures + 1 if faults else 0
         if faults:
             self._again = time.monotonic() + backoff(self._failures, _AGAIN, _LONGEST)
+        self._stamps = stamps
 
     def _load_crls(self) -> tuple[str, ...]:
         """Take over the revocation lists; say what could not be used."""
