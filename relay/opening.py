@@ -181,6 +181,7 @@ class Opening(Connection):
             peer=name,
             serial=f"{shown.serial:x}" if shown else "",
             chain=found.chain.status.value if found.chain else "no certificate",
+            **({"client_auth": False} if found.chain and not found.chain.client_auth else {}),
         )
 
     async def _judge_again(self) -> None:

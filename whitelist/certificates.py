@@ -4,10 +4,15 @@ The library raises an exception of its own, outside that family, for a certifica
 version (found by fuzzing); callers meet one kind.
 """
 
+import warnings
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+# Said on standard error of certificates that anybody may show: odd ones are judged, not remarked.
+for _said in ("Attribute's length must be", "Parsed a serial number"):
+    warnings.filterwarnings("ignore", message=_said)
 
 MAX_DER: Final = 32 * 1024
 """Largest certificate that is read, in octets; those of IGC-Santé have two thousand."""

@@ -79,12 +79,14 @@ class ChainVerdict:
 
     `crl_until` is the earliest `next_update` of the lists at hand for the chain's authorities, None
     if there is none or lists are not looked at. `alarm` says which list a trusted chain lacks.
+    `client_auth` is False for a peer whose extended key usage lacks clientAuth, which is tolerated.
     """
 
     status: ChainStatus
     detail: str
     crl_until: datetime | None = None
     alarm: str = ""
+    client_auth: bool = True
 
     @property
     def trusted(self) -> bool:

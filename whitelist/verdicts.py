@@ -83,5 +83,5 @@ def _for_a_peer(certificate: x509.Certificate, verdict: ChainVerdict) -> ChainVe
         return ChainVerdict(ChainStatus.WRONG_USE, unfit, verdict.crl_until)
     if lacks_client_auth(certificate):
         said = "its extended key usage lacks clientAuth, which is tolerated"
-        return replace(verdict, detail=f"{verdict.detail}; {said}")
+        return replace(verdict, detail=f"{verdict.detail}; {said}", client_auth=False)
     return verdict

@@ -372,3 +372,35 @@ def test_the_reference_is_a_configuration_with_every_key(tmp_path: Path) -> None
         if name != "origin":
             section = getattr(settings, name)
             assert set(stated[name]) == set(type(section).model_fields), field
+
+
+def signed_by(folder: Path, keys: str) -> Path:
+    """The good file with more keys in [whitelist]."""
+    return write(folder, GOOD.replace("[whitelist]\n", f"[whitelist]\n{keys}\n"))
+
+
+def test_the_lists_signer_can_be_pinned(tmp_path: Path) -> None:
+    keys = 'signer_dn = "CN=alb.mssante.fr,O=X,C=FR"\nsigner_policy = "1.2.250.1"'
+    expected = load(signed_by(tmp_path, keys)).whitelist.expected_signer
+    assert str(expected.name) == "CN=alb.mssante.fr,O=X,C=FR"
+    assert (expected.common_name, expected.policy) == ("alb.mssante.fr", "1.2.250.1")
+    plain = load(write(tmp_path, GOOD)).whitelist.expected_signer
+    assert (plain.name, plain.policy) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ('signer_dn = "no name"', "expected TYPE=VALUE"),
+        ('signer_dn = "CN=b.fr,C=FR"', "signer_dn has CN=b.fr, but signer is alb.mssante.fr"),
+        ('signer = "alb.m\u017fsante.fr"', "whitelist.signer"),
+        ('signer = "alb.mssante.fr "', "whitelist.signer"),
+        ('signer = ""', "whitelist.signer"),
+        ('signer_policy = "SERV"', "whitelist.signer_policy"),
+    ],
+)
+def test_a_signer_that_cannot_be_is_refused(tmp_path: Path, keys: str, says: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(signed_by(tmp_path, keys))
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)

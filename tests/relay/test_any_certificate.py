@@ -1,6 +1,7 @@
 """Whatever certificate a peer shows, it hears in SMTP what we think of it, under every TLS."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -127,3 +128,13 @@ def test_where_the_contexts_cannot_be_reached_openssl_goes_on_judging(
         context = tls.server_context(space.identity("a", tmp_path), space.trust)
     assert context.verify_mode is ssl.CERT_OPTIONAL
     assert [line["event"] for line in logs] == ["tls.strict_handshake"]
+
+
+async def test_a_missing_client_auth_is_noted_in_the_journal(tmp_path: Path) -> None:
+    async with inbound(tmp_path) as server:
+        for kind in ("b", "server-only"):
+            (await _come(server, kind)).close()
+    files = sorted((tmp_path / "trace").rglob("*.jsonl"))
+    lines = [json.loads(line) for path in files for line in path.read_text().splitlines() if line]
+    started = [line for line in lines if line["event"] == "tls.started"]
+    assert [line.get("client_auth", True) for line in started] == [True, False]

@@ -1,12 +1,15 @@
 """Reading certificates: one kind of error for whatever octets come."""
 
 import base64
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
-from whitelist.certificates import read_der, read_pem
+from whitelist.certificates import MAX_DER, read_der, read_pem
 from whitelist.errors import ListRefused, Reason
 from whitelist.loading import read_list
 
@@ -41,3 +44,35 @@ def test_a_list_with_such_a_signer_is_refused() -> None:
     with pytest.raises(ListRefused) as refused:
         read_list(forged, trust(), SIGNER, NOW)
     assert refused.value.reason is Reason.SIGNER_UNREADABLE
+
+
+SHOW_AN_ODD_NAME = """
+import sys
+from tests.support.hierarchy import NOW, hierarchy, spare_key
+from mssante_operator.testbed.profile import Lifetime
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+long = x509.NameAttribute(x509.NameOID.COMMON_NAME, "x" * 100, _validate=False)
+made = hierarchy().issue_server(x509.Name([long]), [], Lifetime.of_leaf(NOW), key=spare_key())
+from whitelist.verdicts import VerdictCache
+from tests.support.hierarchy import trust
+der = made.certificate.public_bytes(Encoding.DER)
+print(VerdictCache(trust()).judge(der, NOW)[1].status)
+"""
+
+
+def test_odd_certificates_of_strangers_write_nothing_on_standard_error() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", SHOW_AN_ODD_NAME],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert (said.stdout, said.stderr) == ("trusted\n", "")
+
+
+def test_an_enormous_certificate_is_not_read() -> None:
+    with pytest.raises(ValueError, match="larger than"):
+        read_der(b"0" * (MAX_DER + 1))
