@@ -66,7 +66,7 @@ class TestInit:
                     if "testbed.peer" not in line:  # its first word may be pytest's
                         line = shlex.join(MSSANTE) + line[line.index(" --config") :]
                     done = subprocess.run(
-                        line, shell=True, capture_output=True, text=True, check=False
+                        ["sh", "-c", line], capture_output=True, text=True, check=False
                     )
                     assert done.returncode == 0, done.stdout + done.stderr
             assert len(daemon.entries("claire.martin@a.mssante.fr")) == 1
