@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
@@ -39,16 +39,18 @@ def _check_hosts(given: Any) -> list[str]:
 Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 Hosts = Annotated[list[str], BeforeValidator(_check_hosts)]
 _Routes = dict[str, Hosts]
+_Value = TypeVar("_Value")
 
 
 def _check_domains(routes: _Routes) -> _Routes:
     for domain in routes:
         if not _DOMAIN.fullmatch(domain):
             raise ValueError(f"{domain!r} is no domain; give one in quotes, as b.mssante.fr")
-    return _once(routes, str.lower)
+    return once(routes, str.lower)
 
 
-def _check_cn(cn: str) -> str:
+def check_cn(cn: str) -> str:
+    """The CN as it is.  Raises ValueError for what cannot be a CN alone."""
     if not cn.strip() or "=" in cn:
         raise ValueError(f"{cn!r} is no CN; give its value alone, as smtp.b.mssante.fr")
     return cn
@@ -56,11 +58,12 @@ def _check_cn(cn: str) -> str:
 
 def _check_operators(routes: _Routes) -> _Routes:
     for cn in routes:
-        _check_cn(cn)
-    return _once(routes, fold)
+        check_cn(cn)
+    return once(routes, fold)
 
 
-def _once(routes: _Routes, same: Callable[[str], str]) -> _Routes:
+def once(routes: dict[str, _Value], same: Callable[[str], str]) -> dict[str, _Value]:
+    """The table, if no two of its keys are the same.  Raises ValueError."""
     seen: dict[str, str] = {}
     for key in routes:
         other = seen.setdefault(same(key), key)
@@ -69,6 +72,6 @@ def _once(routes: _Routes, same: Callable[[str], str]) -> _Routes:
     return routes
 
 
-CommonName = Annotated[str, AfterValidator(_check_cn)]
+CommonName = Annotated[str, AfterValidator(check_cn)]
 DomainRoutes = Annotated[_Routes, AfterValidator(_check_domains)]
 OperatorRoutes = Annotated[_Routes, AfterValidator(_check_operators)]

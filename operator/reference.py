@@ -56,5 +56,7 @@ def _comment(text: str) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
     # A JSON string, number or list of them is a TOML value too.
     return json.dumps(value, ensure_ascii=False)

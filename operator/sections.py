@@ -16,6 +16,7 @@ from whitelist.names import DistinguishedName
 from whitelist.signer import ExpectedSigner
 
 from .endpoints import CommonName, DomainRoutes, Endpoint, OperatorRoutes, split_endpoint
+from .quota_section import QUOTAS, PeerQuotas
 from .section import Amount, Count, Seconds, Section
 
 
@@ -164,7 +165,8 @@ class Inbound(Section):
     )
     max_message_bytes: Count = Field(
         36_700_160,
-        description="Largest message in octets on the wire; 35 MB carry 25 MB of content.",
+        description="Largest message in octets on the wire; 35 MB carry 25 MB of content. A report "
+        "(DSN, MDN, integration error) may have 1.4 times as much: SIZE in EHLO says that.",
     )
     max_connections: Count = Field(500, description="Connections at once, for each worker process.")
     max_connections_per_address: Count = Field(
@@ -227,6 +229,7 @@ class Inbound(Section):
         "mailboxes here.",
         examples=[["smtp.c.mssante.fr"]],
     )
+    quotas: PeerQuotas = QUOTAS
 
 
 class Outbound(Section):
@@ -276,8 +279,13 @@ class Outbound(Section):
     )
     patient_max_bytes: Count = Field(
         patients.MAX_BYTES,
-        description="Largest message to patient.mssante.fr that is taken from our users, in octets "
-        "on the wire.",
+        description="Largest message to patient.mssante.fr that is taken from our users: octets.",
+    )
+    patient_max_counts: patients.Counted = Field(
+        patients.Counted.CONTENT,
+        strict=False,
+        description='What patient_max_bytes counts: "content", the message with its attachments '
+        'decoded, as Mon espace santé does, or "wire", what is sent, a third more.',
     )
     patient_ins_key: bool = Field(
         default=True,

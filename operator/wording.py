@@ -7,7 +7,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -89,7 +89,10 @@ def _such(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
 def _table(model: type[BaseModel], location: tuple[int | str, ...]) -> Any:
     table: Any = model
     for part in location:
-        table = table.model_fields[part].annotation
+        if get_origin(table) is dict:  # a table of tables, by names of the site's own
+            table = get_args(table)[1]
+        else:
+            table = table.model_fields[part].annotation
     return table
 
 

@@ -19,6 +19,7 @@ from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
 from .losses import Publisher
+from .quota_section import quotas
 from .run_folder import RunFolder
 from .settings import Settings
 from .strangers import sum_up_strangers, tell_of_strangers
@@ -55,6 +56,7 @@ async def run_worker(
         postmaster=runtime.postmaster(settings),
         debug_peers=launch.debug_peers,
         own_port=OwnPort.share(run_folder.own_port),
+        quotas=quotas(settings),
     )
     watches = [
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),

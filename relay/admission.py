@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from relay import patients
+from relay import patients, sizes
 from relay.address import PATIENT_DOMAIN
 from relay.attempt import (
     Attempt,
@@ -134,11 +134,16 @@ def _sender(a: Attempt) -> Finding | None:
 def _size(a: Attempt) -> Finding | None:
     if a.size is None:
         return None
-    most, patient = a.policy.max_message_bytes, a.policy.patient_max_bytes
-    limit = patients.size_limit(most, patient, to_patients=a.to_patients)
-    if a.size > limit.octets:
-        return no("size", limit.refusal, f"{a.size} octets", f"{a.size} octets")
-    return ok("size", lambda: f"{a.size} of {limit.octets} octets")
+    # At MAIL it is not known yet whether the header will be that of a report.
+    report = a.report or a.header is None or (a.sender_stated and a.sender is None)
+    limit = sizes.limit_of(a.policy.max_message_bytes, report=report)
+    if a.size > limit:
+        return no("size", sizes.over(limit), f"{a.size} octets", f"{a.size} octets")
+    counts, most = a.policy.patient_max_counts, a.policy.patient_max_bytes
+    found = a.content if counts is patients.Counted.CONTENT and a.content is not None else a.size
+    if a.to_patients and found > most:
+        return no("size", patients.over(most, counts), f"{found} octets", f"{found} octets")
+    return ok("size", lambda: f"{a.size} of {limit} octets")
 
 
 _RECIPIENT_REFUSALS: Final = {

@@ -57,7 +57,7 @@ class LocalUser:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the configuration decides.  Sizes in octets on the wire.
+    """What the configuration decides.  Sizes in octets on the wire, that for patients as it counts.
 
     `own_header_from_peers` are CNs, folded, of peers that forward mail of ours back to us.
     `patient_*` hold for what our own users send to patient.mssante.fr (DOMAIN §7.4).
@@ -71,6 +71,7 @@ class Policy:
     max_header_fields: int = MAX_HEADER_FIELDS
     max_header_bytes: int = MAX_HEADER
     patient_max_bytes: int = patients.MAX_BYTES
+    patient_max_counts: patients.Counted = patients.Counted.CONTENT
     patient_ins_key: bool = True
 
 
@@ -88,6 +89,8 @@ class Attempt:
     recipient: Recipient | None = None
     header: HeaderFacts | None = None
     own_authors: tuple[str, ...] = ()  # domains of ours among the authors, not the peer's to use
+    report: bool = False  # by its header; with the null reverse-path it is one in any case
+    content: int | None = None  # octets of the message once decoded, for patients
     to_patients: bool = False  # whether a recipient is at patient.mssante.fr, and not ours
 
 

@@ -15,6 +15,7 @@ from relay.limits import Limits
 from relay.occupancy import Occupancy
 from relay.own_port import OwnPort
 from relay.perimeter import Perimeter
+from relay.quotas import Quotas
 from relay.scanning import Scanning
 from relay.spool import Spool
 from relay.strangers import Strangers
@@ -49,3 +50,4 @@ class SessionContext:
     own_port: OwnPort = field(default_factory=OwnPort.unknown)
     quiet: bool = False
     strangers: Strangers = field(default_factory=Strangers)
+    quotas: Quotas = field(default_factory=Quotas)

@@ -35,8 +35,7 @@ class HeaderFacts:
     message without From, which RFC 5322 §3.6 demands.  `fields` counts the header fields, malformed
     ones included; `octets` is the size of the section as far as it was collected, and `complete`
     says that this is all of it.  `shown_domains` are further ones that a person may take for an
-    author's: in a name, quoted, encoded or in a comment.  `report` says that the message tells what
-    became of another, which it may carry as a whole.
+    author's: in a name, quoted, encoded or in a comment.
     """
 
     from_domains: frozenset[str] = frozenset()
@@ -45,7 +44,6 @@ class HeaderFacts:
     octets: int = 0
     complete: bool = True
     shown_domains: frozenset[str] = frozenset()
-    report: bool = False
 
 
 class HeaderCollector:

@@ -18,6 +18,7 @@ from relay.headers import HeaderFacts
 from relay.limits import LINGER_SECONDS
 from relay.perimeter import Snapshot
 from relay.secured import Secured
+from relay.sizes import report_limit
 from relay.standing import Standing, judge
 
 _STRANGER: Final = Reply(421, "4.7.0", "Too long without a certificate of the white list")
@@ -73,7 +74,7 @@ class Opening(Connection):
         limits = self._context.limits
         offers = [
             self.hostname,
-            f"SIZE {self._context.policy.max_message_bytes}",
+            f"SIZE {report_limit(self._context.policy.max_message_bytes)}",
             "8BITMIME",
             "SMTPUTF8",
             "PIPELINING",
@@ -154,19 +155,14 @@ class Opening(Connection):
         self._standing = await judge(context.perimeter, der, version, cipher, context.clock())
         found = self._standing.peer
         shown = found.certificate
-        # A name counts only under a chain that holds: anybody can write one into a certificate.
-        proven = shown is not None and found.chain is not None and found.chain.trusted
-        if shown is not None and proven:
-            self._counted = shown.subject
-            if not self._context.occupancy.identify(shown.subject):
-                self._ending = _TOO_MANY_OF_PEER
         self._peer = found
+        self._count_peer()
         with suppress(Refused):  # it is told so at MAIL
             self._admit_peer(self._attempt())
         if self._context.perimeter.snapshot.lists(found):
             self._became_known()
         name = str(shown.subject) if shown else ""
-        known_as = name if proven or not name else f"{name} (unproven)"
+        known_as = name if self._counted or not name else f"{name} (unproven)"
         self._log = self._log.bind(peer=known_as or "no certificate")
         if self._transcript is not None:
             if self._counted in self._context.debug_peers:
@@ -184,6 +180,17 @@ class Opening(Connection):
             **({"client_auth": False} if found.chain and not found.chain.client_auth else {}),
         )
 
+    def _count_peer(self) -> None:
+        """Count the session under its peer's name, if a chain that holds proves it.
+
+        Anybody can write a name into a certificate.
+        """
+        shown, chain = self._peer.certificate, self._peer.chain
+        if self._counted is None and shown is not None and chain is not None and chain.trusted:
+            self._counted = shown.subject
+            if not self._context.occupancy.identify(shown.subject):
+                self._ending = _TOO_MANY_OF_PEER
+
     async def _judge_again(self) -> None:
         """Judge the peer's certificate anew, if anything has come that may change the verdict."""
         context, before, now = self._context, self._standing, self._context.clock()
@@ -194,6 +201,7 @@ class Opening(Connection):
         if self._standing.peer == before.peer:
             return  # the same as before, with which the peer has passed
         self._peer = self._standing.peer
+        self._count_peer()
         chain = self._peer.chain
         if chain is not None and before.peer.chain is not None:
             status, was = chain.status.value, before.peer.chain.status.value
@@ -209,6 +217,7 @@ class Opening(Connection):
         sender: Address | None = None,
         size: int | None = None,
         header: HeaderFacts | None = None,
+        report: bool = False,
     ) -> Attempt:
         snapshot = snapshot or self._context.perimeter.snapshot
         return Attempt(
@@ -220,6 +229,7 @@ class Opening(Connection):
             sender,
             size,
             header=header,
+            report=report,
         )
 
     async def smtp_NOOP(self, _arg: str | None) -> None:

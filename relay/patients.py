@@ -4,12 +4,13 @@ Pure.  A patient's address is made of the INS, which is health data: nothing her
 """
 
 import re
-from typing import Final, NamedTuple
+from enum import StrEnum
+from typing import Final
 
 from relay.address import PATIENT_DOMAIN, Address
 from relay.errors import Reply
 
-MAX_BYTES: Final = 26_214_400  # 25 MB, DOMAIN §7.4
+MAX_BYTES: Final = 26_214_400  # 25 MB of content, DOMAIN §7.4, §7.5
 
 # The national test mailbox, which answers by itself: the one address that is no INS (DOMAIN §1.2).
 _TEST_MAILBOX: Final = "reponse.automatique-test"
@@ -18,22 +19,17 @@ _INS: Final = re.compile(r"(\d{5})(\d\d|2[AB])(\d{6})(\d\d)", re.ASCII | re.IGNO
 _CORSICA: Final = {"2A": "19", "2B": "18"}  # what the departments count as in the key
 
 
-class SizeLimit(NamedTuple):
-    """The largest message that may be sent, in octets, and the refusal of what is larger."""
+class Counted(StrEnum):
+    """What the limit for mail to patients counts."""
 
-    octets: int
-    refusal: Reply
+    CONTENT = "content"  # the message with its attachments decoded
+    WIRE = "wire"  # the octets that are sent
 
 
-def size_limit(general: int, patient: int, *, to_patients: bool) -> SizeLimit:
-    """The limit for a message, both given in octets on the wire.
-
-    With a patient among the recipients it is theirs, if smaller.
-    """
-    limit, whose = general, ""
-    if to_patients and patient < limit:
-        limit, whose = patient, f" to {PATIENT_DOMAIN}"
-    return SizeLimit(limit, Reply(552, "5.3.4", f"Message over the limit of {limit} octets{whose}"))
+def over(limit: int, counted: Counted) -> Reply:
+    """The refusal of a message over the limit for patients."""
+    of = "octets of content" if counted is Counted.CONTENT else "octets"
+    return Reply(552, "5.3.4", f"Message over the limit of {limit} {of} to {PATIENT_DOMAIN}")
 
 
 def refusal(address: Address, *, check_key: bool) -> Reply | None:

@@ -15,6 +15,7 @@ from relay.framing import ChunkChecker, DataDecoder
 from relay.headers import HeaderCollector
 from relay.limits import Pace
 from relay.lines import Violation
+from relay.sizes import is_report, limit_of, over
 from relay.streams import InboundBuffer
 
 OVERRUN: Final = 10  # times the limit that is read of a message refused for its size
@@ -27,8 +28,12 @@ class Body:
     begin with a grace of its own.
     """
 
-    def __init__(self, draft: Draft, limit: int, header_limit: int, pace: Pace) -> None:
+    def __init__(
+        self, draft: Draft, limit: int, header_limit: int, pace: Pace, *, report: bool = False
+    ) -> None:
+        """`limit` is that of ordinary mail; `report` where this is known not to be any."""
         self.draft = draft
+        self.report = report
         self.pace = pace
         self.header = HeaderCollector(header_limit)
         self.problem: SmtpError | None = None
@@ -48,11 +53,9 @@ class Body:
             return
         if violation is not None:
             self.problem = SmtpError(Reply(550, "5.6.0", f"Message contains {violation}"))
-        elif self._read > self._limit:
-            self.problem = self.too_big
         else:
             self.header.feed(payload)
-            self.problem = await _write(self.draft, payload)
+            self.problem = self.too_big if self._over else await _write(self.draft, payload)
         if self.problem is not None:
             self.draft.discard()
 
@@ -63,7 +66,14 @@ class Body:
     @property
     def too_big(self) -> SmtpError:
         """The refusal of a message over the limit."""
-        return SmtpError(Reply(552, "5.3.4", f"Message over the limit of {self._limit} octets"))
+        return SmtpError(over(limit_of(self._limit, report=self.report)))
+
+    @property
+    def _over(self) -> bool:
+        if self._read <= self._limit:
+            return False
+        self.report = self.report or is_report(self.header.section)
+        return self._read > limit_of(self._limit, report=self.report)
 
 
 class Source:

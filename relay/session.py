@@ -19,8 +19,9 @@ from relay.directory import Found
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.limits import Pace
 from relay.opening import Opening
-from relay.parameters import Chunk, MailParameters, parse_bdat, parse_mail_parameters
+from relay.parameters import Chunk, MailParameters, Notify, parse_bdat, parse_mail_parameters
 from relay.perimeter import Snapshot
+from relay.quotas import NO_LIMIT, Quota
 from relay.rcpt_lines import parse_rcpt, parse_rcpt_line, recognised
 from relay.receipts import receipt
 from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
@@ -41,6 +42,12 @@ _RECIPIENT_ACCEPTED: Final = b"250 2.1.5 Recipient accepted"
 _RECIPIENT_ACCEPTED_LINE: Final = _RECIPIENT_ACCEPTED + b"\r\n"
 _FORESEEN: Final = 200  # commands ahead that are looked through for recipients
 
+_QUOTA: Final = Reply(
+    450, "4.7.1", "Your certificate has had its share of this hour, try again later"
+)
+_RECEIPTS_QUOTA: Final = Reply(
+    450, "4.7.1", "Your certificate has had its share of receipts this hour, try again later"
+)
 _TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connection, open another")
 
 
@@ -57,6 +64,7 @@ class Session(Opening):
     _at_mail: Snapshot | None = None  # what held when the transaction began
     # Whom the rules have let through at the last MAIL, and by which list.
     _admitted: tuple[WhiteList | None, Peer | None, str | None] = (None, None, None)
+    _room: Quota = NO_LIMIT  # of the hour's, as of the last MAIL
     _foreseen_to = 0  # the command up to which recipients have been looked up ahead
 
     @property
@@ -84,6 +92,7 @@ class Session(Opening):
         self._foreseen_to = 0
         self._admit_sender(self._at_mail, sender, parameters.size)
         self._context.spool.check(parameters.size)
+        self._room = self._check_quota()
         self._transaction = Transaction(self._context.new_id(), sender, parameters)
         await self.push("250 2.1.0 Sender accepted")
 
@@ -100,6 +109,16 @@ class Session(Opening):
         admit(attempt, Stage.SENDER)
         self._admitted = (at_mail.white_list, self._peer, domain)
 
+    def _check_quota(self) -> Quota:
+        """What the peer may still bring within this hour.  Raises SmtpError for nothing."""
+        name = self._counted
+        if name is None:
+            return NO_LIMIT
+        room = self._context.quotas.room(name, self.loop.time())
+        if 0 in {room.messages, room.recipients}:
+            raise SmtpError(_QUOTA, f"of {self._context.quotas.of(name)}")
+        return room
+
     async def smtp_RCPT(self, arg: str | None) -> None:
         """Add a recipient (RFC 5321 §4.1.1.3): a mailbox of ours, open for mail."""
         transaction = self._current()
@@ -110,8 +129,10 @@ class Session(Opening):
             raise SyntaxRefused("A recipient needs an address", code=553, enhanced="5.1.3")
         if address.needs_smtputf8 and not transaction.parameters.smtputf8:
             raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
-        if transaction.recipients >= self._context.limits.max_recipients:
+        if transaction.recipients >= self._most_recipients:
             raise SmtpError(Reply(452, "4.5.3", "Too many recipients, send the rest separately"))
+        if self._room.receipts == 0 and Notify.SUCCESS in (parameters.notify or ()):
+            raise SmtpError(_RECEIPTS_QUOTA)
         found = self._context.directory.remembered(address)
         if found is None:
             self._foresee(transaction)
@@ -121,7 +142,7 @@ class Session(Opening):
         if found.mailbox_id is not None:
             transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
         await self.push(_RECIPIENT_ACCEPTED)
-        if self._transcript is None and self._ending is None:
+        if self._transcript is None and self._ending is None and self._room.receipts != 0:
             self._accept_ahead(transaction)
 
     def _accept_ahead(self, transaction: Transaction) -> None:
@@ -131,7 +152,7 @@ class Session(Opening):
         """
         limits, tally = self._context.limits, self._tally
         room = min(
-            limits.max_recipients - transaction.recipients, limits.max_commands - tally.commands
+            self._most_recipients - transaction.recipients, limits.max_commands - tally.commands
         )
         if self._outbound.blocked or room <= 0:
             return
@@ -143,6 +164,11 @@ class Session(Opening):
             self._inbound.take(sum(len(line) + 1 for line in lines[: len(recipients)]))
             tally.commands += len(recipients)
             self._say(_RECIPIENT_ACCEPTED_LINE * len(recipients))
+
+    @property
+    def _most_recipients(self) -> int:
+        most, left = self._context.limits.max_recipients, self._room.recipients
+        return most if left is None else min(most, left)
 
     def _foresee(self, transaction: Transaction) -> None:
         """Have the recipients that are pipelined behind this one looked up by the same query."""
@@ -232,7 +258,13 @@ class Session(Opening):
         policy = self._context.policy
         draft = self._context.blobs.draft()
         pace = Pace(self._context.limits)
-        transaction.body = Body(draft, policy.max_message_bytes, policy.max_header_bytes, pace)
+        transaction.body = Body(
+            draft,
+            policy.max_message_bytes,
+            policy.max_header_bytes,
+            pace,
+            report=transaction.sender is None,
+        )
         return transaction.body
 
     async def _finish(self, transaction: Transaction, body: Body) -> None:
@@ -260,6 +292,10 @@ class Session(Opening):
     def _tell_accepted(self, submission: Submission) -> None:
         metrics.ACCEPTED.inc()
         size, count = submission.draft.size, len(submission.local)
+        if (name := self._counted) is not None:
+            receipt = submission.report is not None
+            now = self.loop.time()
+            self._context.quotas.took(name, now, recipients=count, receipt=receipt)
         self._record(
             "accepted",
             message=submission.id,
@@ -276,6 +312,7 @@ class Session(Opening):
             sender=transaction.sender,
             size=body.draft.size,
             header=body.header.facts(),
+            report=body.report,
         )
         seen = seen_authors(attempt)
         if seen:

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from mailstore.drafts import Draft
-from relay import patients
 from relay.acceptance import Record, Store, commit
 from relay.address import PATIENT_DOMAIN, Address
 from relay.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.best_effort import best_effort
+from relay.content_size import ContentSize
 from relay.directory import Directory
 from relay.errors import Reply, SmtpError
 from relay.headers import HeaderCollector, TraceFacts, received_field
@@ -22,6 +22,7 @@ from relay.parameters import MailParameters, RcptParameters
 from relay.perimeter import Perimeter
 from relay.receipts import receipt
 from relay.recipient import MailboxState, Recipient
+from relay.sizes import is_report, limit_of, over
 from relay.transaction import LocalRecipient, Submission
 
 _CHUNK: Final = 256 * 1024
@@ -92,10 +93,17 @@ class Submitter:
         attempt = replace(attempt, to_patients=PATIENT_DOMAIN in remote)
         draft, report = self.store.blobs.draft(), None
         try:
-            most, patient = self.policy.max_message_bytes, self.policy.patient_max_bytes
-            limit = patients.size_limit(most, patient, to_patients=attempt.to_patients)
-            header = _read(body, draft, limit)
-            admit(replace(attempt, size=draft.size, header=header.facts()), Stage.MESSAGE)
+            taken = _Taken(draft, self.policy, to_patients=attempt.to_patients)
+            taken.read(body)
+            header = taken.header
+            attempt = replace(
+                attempt,
+                size=draft.size,
+                content=taken.content.octets,
+                header=header.facts(),
+                report=taken.report,
+            )
+            admit(attempt, Stage.MESSAGE)
             submission = replace(
                 self._submission(sender, draft, parameters, tuple(local.values()), remote),
                 mailbox_type=own.type,
@@ -172,29 +180,45 @@ class Submitter:
         )
 
 
-def _read(body: Readable, draft: Draft, limit: patients.SizeLimit) -> HeaderCollector:
-    header, lines = HeaderCollector(), LineChecker()
-    held = b""
-    while chunk := body.read(_CHUNK):
-        octets = held + chunk
-        held = octets[-1:] if octets.endswith(b"\r") else b""
-        piece = octets[: len(octets) - len(held)].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        _take(piece, draft, header, lines, limit)
-    _take(held, draft, header, lines, limit)
-    return header
+class _Taken:
+    """What has been read of a message; nothing more is read once it is refused."""
 
+    def __init__(self, draft: Draft, policy: Policy, *, to_patients: bool) -> None:
+        self.header = HeaderCollector()
+        self.content = ContentSize()
+        self.report = False
+        self._draft = draft
+        self._policy = policy
+        self._to_patients = to_patients
+        self._lines = LineChecker()
 
-def _take(
-    piece: bytes,
-    draft: Draft,
-    header: HeaderCollector,
-    lines: LineChecker,
-    limit: patients.SizeLimit,
-) -> None:
-    lines.check(piece)
-    if lines.violation is not None:
-        raise SmtpError(Reply(550, "5.6.0", f"Message contains {lines.violation}"))
-    if draft.size + len(piece) > limit.octets:
-        raise SmtpError(limit.refusal)
-    header.feed(piece)
-    draft.write(piece)
+    def read(self, body: Readable) -> None:
+        """Read it into the draft.  Raises SmtpError."""
+        held = b""
+        while chunk := body.read(_CHUNK):
+            octets = held + chunk
+            held = octets[-1:] if octets.endswith(b"\r") else b""
+            piece = octets[: len(octets) - len(held)]
+            self._take(piece.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+        self._take(held)
+        if self._to_patients:
+            self.content.finish()
+
+    def _take(self, piece: bytes) -> None:
+        self._lines.check(piece)
+        if self._lines.violation is not None:
+            raise SmtpError(Reply(550, "5.6.0", f"Message contains {self._lines.violation}"))
+        self.header.feed(piece)
+        self._check_size(self._draft.size + len(piece))
+        if self._to_patients:
+            self.content.feed(piece)
+        self._draft.write(piece)
+
+    def _check_size(self, octets: int) -> None:
+        """The limit on the wire; that of content is judged in the end."""
+        policy = self._policy
+        if octets > policy.max_message_bytes:
+            self.report = self.report or is_report(self.header.section)
+            limit = limit_of(policy.max_message_bytes, report=self.report)
+            if octets > limit:
+                raise SmtpError(over(limit))

@@ -18,6 +18,7 @@ from relay.admission import (
     examine,
 )
 from relay.headers import UNREADABLE, HeaderFacts
+from relay.patients import Counted
 from relay.recipient import MailboxState
 from tests.relay.attempts import (
     LIMIT,
@@ -214,7 +215,26 @@ REFUSALS: dict[str, tuple[Attempt, str, str]] = {
     "our user to a patient at length (DOMAIN §7.4)": (
         local(policy=Policy(LIMIT, patient_max_bytes=LIMIT - 1), to_patients=True),
         "size",
+        f"552 5.3.4 Message over the limit of {LIMIT - 1} octets of content to patient.mssante.fr",
+    ),
+    "our user to a patient at length on the wire, which counts": (
+        local(
+            policy=Policy(LIMIT, patient_max_bytes=LIMIT - 1, patient_max_counts=Counted.WIRE),
+            to_patients=True,
+            content=1,
+        ),
+        "size",
         f"552 5.3.4 Message over the limit of {LIMIT - 1} octets to patient.mssante.fr",
+    ),
+    "a report too big (DOMAIN U5)": (
+        attempt(size=LIMIT * 14 // 10 + 1, report=True),
+        "size",
+        "552 5.3.4 Message over the limit of 1400 octets",
+    ),
+    "too big a size declared, whatever the header will say": (
+        attempt(size=LIMIT * 14 // 10 + 1, header=None),
+        "size",
+        "552 5.3.4 Message over the limit of 1400 octets",
     ),
     "a loop": (
         attempt(header=HeaderFacts(frozenset({"b.mssante.fr"}), 101)),
@@ -274,6 +294,12 @@ ACCEPTED: dict[str, Attempt] = {
     ),
     "no author": attempt(header=authors()),
     "an empty message": attempt(size=0),
+    "a report on a large message (DOMAIN U5)": attempt(size=LIMIT * 14 // 10, report=True),
+    "whatever comes with the null reverse-path": attempt(size=LIMIT + 1, sender=None),
+    "a size declared that a report may have": attempt(size=LIMIT * 14 // 10, header=None),
+    "our user to a patient, long on the wire alone (DOMAIN §7.5)": local(
+        policy=Policy(LIMIT, patient_max_bytes=LIMIT - 1), to_patients=True, content=LIMIT - 1
+    ),
     "our user to a listed domain (DOMAIN §9.26)": local(),
     "our user to a listed domain in capitals": local(
         recipient=to(MailboxState.FOREIGN, "x@B.MSSANTE.FR")

@@ -25,6 +25,7 @@ from relay.admission import (
     examine,
 )
 from relay.headers import UNREADABLE, HeaderFacts
+from relay.patients import Counted
 from relay.recipient import MailboxState, Recipient
 from tests.relay.attempts import (
     DOMAINS,
@@ -62,12 +63,17 @@ ATTEMPTS = st.builds(
         st.just(LIMIT),
         st.sampled_from(HeaderFromPolicy),
         patient_max_bytes=st.just(LIMIT - 1),
+        patient_max_counts=st.sampled_from(Counted),
     ),
     st.integers(0, 4).map(lambda n: white_list() if n else None),
     st.just("no list"),
     sender_stated=st.booleans(),
     sender=st.one_of(st.none(), ADDRESSES),
-    size=st.one_of(st.none(), st.sampled_from([0, LIMIT - 1, LIMIT, LIMIT + 1])),
+    size=st.one_of(
+        st.none(), st.sampled_from([0, LIMIT - 1, LIMIT, LIMIT + 1, LIMIT * 14 // 10, LIMIT * 2])
+    ),
+    content=st.one_of(st.none(), st.sampled_from([LIMIT - 1, LIMIT])),
+    report=st.booleans(),
     recipient=st.one_of(st.none(), st.builds(Recipient, ADDRESSES, st.sampled_from(MailboxState))),
     header=st.one_of(
         st.none(),
@@ -111,7 +117,11 @@ def acceptable(a: Attempt, stages: Stage) -> bool:
     elif Stage.SENDER in stages and a.sender_stated and a.sender is not None and name:
         verdicts.append(a.white_list is None or holds(name, a.sender.domain))
     if stages & (Stage.SENDER | Stage.MESSAGE) and a.size is not None:
-        verdicts.append(a.size <= (LIMIT - 1 if a.to_patients else LIMIT))
+        report = a.report or a.header is None or (a.sender_stated and a.sender is None)
+        verdicts.append(a.size <= (LIMIT * 1.4 if report else LIMIT))
+        if a.to_patients:
+            counted = a.policy.patient_max_counts is Counted.CONTENT and a.content is not None
+            verdicts.append((a.content if counted else a.size) < LIMIT)  # type: ignore[operator]
     if Stage.RECIPIENT in stages and a.recipient is not None:
         on_the_list = any(domain == a.recipient.address.domain for domain, _ in LISTED)
         leaves = a.recipient.state is MailboxState.FOREIGN and ours

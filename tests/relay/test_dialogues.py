@@ -20,6 +20,7 @@ DIALOGUES = sorted((Path(__file__).parent / "dialogues").glob("*.txt"))
 ELSEWHERE = {
     "421 4.3.2": "test_listener.py, test_connection.py",
     "421 4.4.2": "test_connection.py",
+    "450 4.7.1": "test_quotas.py",
     "451 4.3.0": "test_session.py, test_connection.py",
     "452 4.3.1": "test_session.py",
 }

@@ -101,13 +101,11 @@ def test_what_is_no_ins(local: str, check_key: bool) -> None:
     )
 
 
-def test_the_limit_is_theirs_only_where_it_is_smaller() -> None:
-    general = patients.size_limit(100, 50, to_patients=False)
-    assert str(general.refusal) == "552 5.3.4 Message over the limit of 100 octets"
-    theirs = patients.size_limit(100, 50, to_patients=True)
-    assert theirs.octets == 50
-    assert str(theirs.refusal) == (
+def test_the_refusal_says_what_is_counted() -> None:
+    # DOMAIN §7.4, §7.5
+    assert str(patients.over(50, patients.Counted.WIRE)) == (
         "552 5.3.4 Message over the limit of 50 octets to patient.mssante.fr"
     )
-    assert patients.size_limit(50, 100, to_patients=True).octets == 50
-    assert patients.size_limit(50, 100, to_patients=True).refusal.text.endswith("50 octets")
+    assert str(patients.over(50, patients.Counted.CONTENT)) == (
+        "552 5.3.4 Message over the limit of 50 octets of content to patient.mssante.fr"
+    )

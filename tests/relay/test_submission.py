@@ -1,6 +1,8 @@
 """Local submission: the same admission, the same acceptance, only line ends changed."""
 
+from base64 import encodebytes
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +19,7 @@ from relay.directory import Directory
 from relay.envelope import EnvelopeRecipient
 from relay.errors import SmtpError
 from relay.parameters import MailParameters, Notify, RcptParameters, Return
+from relay.patients import Counted
 from relay.queue import claim
 from relay.queue_rules import Scope, add_rule
 from relay.submission import Submitter
@@ -160,7 +163,9 @@ def test_to_a_patient_up_to_the_limit(submitter: Submitter, patient: str) -> Non
 
 def test_to_a_patient_over_the_limit(submitter: Submitter) -> None:
     # DOMAIN §7.4: what Mon espace santé would send back is refused at once, and to nobody sent.
-    with pytest.raises(SmtpError, match=r"^552 5\.3\.4 .* 800 octets to patient\.mssante\.fr"):
+    with pytest.raises(
+        SmtpError, match=r"^552 5\.3\.4 .* 800 octets of content to patient\.mssante\.fr"
+    ):
         submitter.submit(body(801), SENDER, to(ACTIVE, INS))
     with submitter.store.database.read() as connection:
         assert list_entries(connection, get_mailbox(connection, ACTIVE).id) == []
@@ -273,3 +278,37 @@ def test_what_a_rule_holds_is_recorded(
             "why": "ticket 4712",
         },
     )
+
+
+def with_base64(octets: int) -> bytes:
+    """A message whose attachment has so many octets, a third more on the wire."""
+    head = "From: cardiologie@a.mssante.fr\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    return (head + encodebytes(b"\0" * octets).decode().replace("\n", "\r\n")).encode()
+
+
+def test_the_limit_for_patients_counts_content(submitter: Submitter) -> None:
+    # DOMAIN §7.4, §7.5: 25 MB of content are some 35 MB on the wire.
+    message = with_base64(650)
+    assert 800 < len(message) < 1000
+    sent = submitter.submit(BytesIO(message), SENDER, to(INS))
+    assert sent.draft.size == len(message)
+    with pytest.raises(SmtpError, match=r"^552 5\.3\.4 .* 800 octets of content to patient\."):
+        submitter.submit(BytesIO(TEXT + b"x\n" * 300), SENDER, to(INS))
+
+
+def test_or_the_octets_on_the_wire(submitter: Submitter) -> None:
+    wire = replace(submitter.policy, patient_max_counts=Counted.WIRE)
+    with pytest.raises(SmtpError, match=r"^552 5\.3\.4 .* 800 octets to patient\."):
+        replace(submitter, policy=wire).submit(BytesIO(with_base64(650)), SENDER, to(INS))
+
+
+def test_a_report_of_ours_may_carry_a_large_message(submitter: Submitter) -> None:
+    # DOMAIN U5: an application that could not integrate a message sends it back whole.
+    body = b"\n" + b"x\n" * 400
+    kind = b"Content-Type: multipart/report\n"
+    report = b"From: cardiologie@a.mssante.fr\n" + kind + body
+    assert 1000 < submitter.submit(BytesIO(report), SENDER, to(ACTIVE)).draft.size <= 1400
+    with pytest.raises(SmtpError, match=r"^552 5\.3\.4 Message over the limit of 1400 octets"):
+        submitter.submit(BytesIO(report + b"x\n" * 300), SENDER, to(ACTIVE))
+    with pytest.raises(SmtpError, match=r"^552 5\.3\.4 Message over the limit of 1000 octets"):
+        submitter.submit(BytesIO(report.replace(kind, b"")), SENDER, to(ACTIVE))

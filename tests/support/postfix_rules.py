@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from relay.sizes import report_limit
 from tests.support.operators import ACTIVE, CLOSED, OURS, SUSPENDED, trust_space
 from tests.support.postfix import MASTER, started
 
@@ -35,7 +36,7 @@ smtpd_relay_restrictions = reject_unauth_destination
 relay_domains_reject_code = 550
 smtpd_recipient_restrictions = check_recipient_access
     inline:{{{{CLOSED=550 5.2.1 Mailbox closed}}, {{SUSPENDED=450 4.2.1 Mailbox suspended}}}}
-message_size_limit = 1000000
+message_size_limit = 1400000
 virtual_mailbox_limit = 0
 smtpd_recipient_limit = 1000
 smtpd_error_sleep_time = 0
@@ -55,7 +56,6 @@ _OWN_AUTHORS = r"regexp:{ {/^From:.*@a\.mssante\.fr/ REJECT Author is ours} }"
 
 # A dialogue's settings as Postfix's: of its smtpd, and of the cleanup behind it.
 _OF_SMTPD = {
-    "max_message_bytes": "message_size_limit",
     "max_recipients": "smtpd_recipient_limit",
     "max_errors": "smtpd_hard_error_limit",
     "max_commands": "smtpd_junk_command_limit",
@@ -79,6 +79,8 @@ def _options(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str
                 cleanup["header_checks"] = _AUTHORS
             case "own_header_from", "refuse":
                 cleanup["header_checks"] = _OWN_AUTHORS
+            case "max_message_bytes", octets:  # it has one limit, we another for reports
+                smtpd["message_size_limit"] = str(report_limit(int(octets)))
             case "postmaster", address:
                 smtpd["virtual_alias_maps"] = f"inline:{{postmaster@{OURS}={address}}}"
             case _ if name in _OF_SMTPD:

@@ -1,0 +1,53 @@
+"""What a peer may bring within an hour: the table [inbound.quotas], and the counters made of it."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import Field
+from pydantic.functional_validators import AfterValidator
+
+from relay.quotas import NO_LIMIT, Quota, Quotas
+from whitelist.folding import fold
+
+from .endpoints import check_cn, once
+from .section import Count, Section
+
+if TYPE_CHECKING:  # the settings are made of this table
+    from .settings import Settings
+
+_EVERYBODY: Final = "*"
+
+
+class PeerQuota(Section):
+    """The limits of one peer, or of every peer that has none of its own."""
+
+    messages: Count | None = None
+    recipients: Count | None = None
+    receipts: Count | None = None
+
+
+def _check(given: dict[str, PeerQuota]) -> dict[str, PeerQuota]:
+    for cn in given:
+        check_cn(cn)
+    return once(given, fold)
+
+
+PeerQuotas = Annotated[dict[str, PeerQuota], AfterValidator(_check)]
+
+
+# The key of [inbound].
+QUOTAS: Any = Field(
+    default_factory=dict,
+    description='What a peer may bring within an hour, by the CN of its certificate, "*" for each '
+    "that is not named: messages, recipients, receipts asked for (NOTIFY=SUCCESS). Beyond, 450 or "
+    "452 until there is room again. For each worker process.",
+    examples=[{"smtp.c.mssante.fr": {"messages": 2000, "recipients": 5000, "receipts": 500}}],
+)
+
+
+def quotas(settings: "Settings") -> Quotas:
+    """The counters of a process."""
+    given = {
+        cn: Quota(one.messages, one.recipients, one.receipts)
+        for cn, one in settings.inbound.quotas.items()
+    }
+    return Quotas(given.pop(_EVERYBODY, NO_LIMIT), given)

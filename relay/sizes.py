@@ -1,0 +1,42 @@
+"""How large a message may be: ordinary mail, and reports on mail (DOMAIN §7.3, §7.5, U5).
+
+A report (DSN, MDN, integration error) may carry the whole message that it is about, in one more
+layer of MIME: one about the largest message would else never arrive.  Pure.
+"""
+
+from email.parser import BytesHeaderParser
+from typing import Final
+
+from relay.author_domains import decoded
+from relay.errors import Reply
+
+_REPORT_TENTHS: Final = 14  # of the limit for ordinary mail, DOMAIN U5
+_INTEGRATION_ERROR: Final = "[ko int"  # [KO Intégration système !], however it is encoded
+
+
+def report_limit(ordinary: int) -> int:
+    """Octets that a report may have, where ordinary mail may have `ordinary`."""
+    return ordinary * _REPORT_TENTHS // 10
+
+
+def limit_of(ordinary: int, *, report: bool) -> int:
+    """Octets that a message may have."""
+    return report_limit(ordinary) if report else ordinary
+
+
+def over(limit: int) -> Reply:
+    """The refusal of a message over a limit in octets on the wire."""
+    return Reply(552, "5.3.4", f"Message over the limit of {limit} octets")
+
+
+def is_report(section: bytes) -> bool:
+    """Whether a header section is that of a report, by its type, or by its subject.
+
+    Without a request for an MDN an integration error is ordinary mail in all but its subject.
+    What comes with the null reverse-path is a report whatever it says.
+    """
+    header = BytesHeaderParser().parsebytes(section)
+    if header.get_content_type() == "multipart/report":
+        return True
+    subject = "".join(str(header.get("subject", "")).splitlines())
+    return decoded(subject).strip().lower().startswith(_INTEGRATION_ERROR)
