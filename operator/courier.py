@@ -23,7 +23,7 @@ from relay.list_waking import ListWaking
 from relay.mending import Mender
 from relay.queue_clock import Waits
 
-from . import runtime
+from . import policies, runtime
 from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
@@ -70,8 +70,8 @@ def _is_ours(turn: IO[str]) -> bool:
 
 def _mender(settings: Settings, database: Database, journal: Journal) -> Mender:
     """Mends what a clock that was ahead has left in the queue."""
-    probing = runtime.window_policy(settings).probing
-    waits = Waits.of(runtime.retry_policy(settings), probing, PROBE, LEASE)
+    probing = policies.window_policy(settings).probing
+    waits = Waits.of(policies.retry_policy(settings), probing, PROBE, LEASE)
     return Mender(database, waits, runtime.clock, journal.record)
 
 
@@ -122,10 +122,10 @@ async def run_courier(
             DeliverySettings(
                 hostname=settings.operator.hostname,
                 owner=f"{node}:{os.getpid()}",
-                retry=runtime.retry_policy(settings),
+                retry=policies.retry_policy(settings),
                 concurrency=settings.outbound.concurrency,
                 poll=settings.outbound.poll_seconds,
-                windows=runtime.window_policy(settings),
+                windows=policies.window_policy(settings),
                 stuck=settings.outbound.stuck_seconds,
                 postmaster=runtime.postmaster(settings),
             ),

@@ -21,7 +21,7 @@ from relay.queue_rules import Rule, Scope, add_rule, remove_rule
 from relay.telling import Teller
 from relay.wakeup import announce, signal
 
-from . import runtime
+from . import policies, runtime
 from .errors import OperatorError
 from .folder_user import check_user
 from .queue_options import Actor
@@ -164,7 +164,7 @@ def _teller(settings: Settings, store: Store, journal: Journal) -> Teller:
         store,
         settings.operator.hostname,
         runtime.postmaster(settings),
-        runtime.retry_policy(settings).life,
+        policies.retry_policy(settings).life,
         runtime.make_id,
         journal.record,
     )

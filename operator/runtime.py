@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,16 +28,12 @@ from mailstore.stores import BlobStore
 from relay import journal_folder, tls
 from relay.acceptance import Store
 from relay.address import Address, parse_address
-from relay.admission import Policy
 from relay.clamav import Clamav
-from relay.destination import WindowPolicy
 from relay.errors import SyntaxRefused
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal
-from relay.limits import Limits
 from relay.operator_labels import OperatorLabels
 from relay.perimeter import Ageing, Expected, Perimeter
-from relay.retry import RetryPolicy
 from relay.revocation_check import OcspAsker
 from relay.route import Router, Target
 from relay.rspamd import Rspamd
@@ -46,7 +41,6 @@ from relay.scanning import Scanner, Scanning
 from relay.spool import Floor, Spool
 from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
-from whitelist.folding import fold
 from whitelist.history import Archive
 from whitelist.names import DistinguishedName
 from whitelist.trust import TrustStore
@@ -270,24 +264,6 @@ def open_store(settings: Settings) -> Store:
         return Store(bodies, database)
 
 
-def policy(settings: Settings) -> Policy:
-    """The settings that admission needs: keys of [inbound], of [outbound] those on patients."""
-    inbound, outbound = settings.inbound, settings.outbound
-    given = {
-        one.name: getattr(outbound if one.name.startswith("patient_") else inbound, one.name)
-        for one in fields(Policy)
-    }
-    return Policy(
-        **{**given, "own_header_from_peers": frozenset(map(fold, inbound.own_header_from_peers))}
-    )
-
-
-def limits(settings: Settings) -> Limits:
-    """The settings that the listener needs: the keys of [inbound] with the same names."""
-    inbound = settings.inbound
-    return Limits(**{one.name: getattr(inbound, one.name) for one in fields(Limits)})
-
-
 def open_journal(settings: Settings, role: str) -> Journal:
     """The journal of this process's sessions and decisions.  Raises SettingsError."""
     return Journal(
@@ -328,31 +304,6 @@ def postmaster(settings: Settings) -> Address | None:
         return parse_address(text) if text else None
     except SyntaxRefused as error:
         raise _fault(settings, "operator.postmaster", error) from error
-
-
-def retry_policy(settings: Settings) -> RetryPolicy:
-    """The settings of the queue's patience."""
-    outbound = settings.outbound
-    return RetryPolicy(
-        first=timedelta(seconds=outbound.retry_first_seconds),
-        longest=timedelta(seconds=outbound.retry_longest_seconds),
-        life=timedelta(hours=outbound.life_hours),
-        delay_warning=timedelta(hours=outbound.delay_warning_hours),
-        unknown_most=outbound.unknown_outcome_tries,
-    )
-
-
-def window_policy(settings: Settings) -> WindowPolicy:
-    """The settings of what a destination gets at once."""
-    outbound = settings.outbound
-    return WindowPolicy(
-        first=outbound.destination_concurrency_first,
-        most=outbound.destination_concurrency,
-        probing=RetryPolicy(
-            first=timedelta(seconds=outbound.probe_first_seconds),
-            longest=timedelta(seconds=outbound.probe_longest_seconds),
-        ),
-    )
 
 
 def make_router(settings: Settings, perimeter: Perimeter | None = None) -> Router:

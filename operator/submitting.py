@@ -8,7 +8,7 @@ from relay.directory import Directory
 from relay.journal import Journal
 from relay.submission import Submitter
 
-from . import runtime
+from . import policies, runtime
 from .acts import who
 from .folder_user import check_user
 from .settings import Settings
@@ -28,7 +28,7 @@ def open_submitter(settings: Settings) -> Iterator[Submitter]:
 def _submitter(settings: Settings, store: Store, journal: Journal) -> Submitter:
     return Submitter(
         hostname=settings.operator.hostname,
-        policy=runtime.policy(settings),
+        policy=policies.policy(settings),
         store=store,
         directory=Directory(store.database),
         perimeter=runtime.open_perimeter(settings, runtime.open_trust(settings)),

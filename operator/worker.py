@@ -14,7 +14,7 @@ from relay.occupancy import Occupancy
 from relay.own_port import OwnPort
 from relay.seats import Seat
 
-from . import memory, runtime
+from . import memory, policies, runtime
 from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
@@ -35,13 +35,13 @@ async def run_worker(
     perimeter = runtime.open_perimeter(settings, trust)
     spool, journal = runtime.open_spool(settings, store), runtime.open_journal(settings, "worker")
     intake = Intake(store, runtime.clock, spool.failed, journal.record)
-    limits = runtime.limits(settings)
+    limits = policies.limits(settings)
     run_folder = RunFolder(runtime.storage_folder(settings) / "run")
     seat = Seat.take(run_folder.seats)
     context = SessionContext(
         hostname=settings.operator.hostname,
         limits=limits,
-        policy=runtime.policy(settings),
+        policy=policies.policy(settings),
         perimeter=perimeter,
         directory=Directory(store.database),
         blobs=store.blobs,

@@ -33,7 +33,7 @@ from whitelist.revocation import RevocationPolicy
 from whitelist.signer import ExpectedSigner
 from whitelist.trust import TrustStore
 
-from .. import runtime
+from .. import policies, runtime
 from ..crl_refresh import CrlRefresher
 from ..endpoints import split_endpoint
 from ..output import say, show_record, show_rows
@@ -255,7 +255,7 @@ def explain(
     peer = asyncio.run(perimeter.identify_peer(der, "TLS", "as agreed"))
     attempt = Attempt(
         peer,
-        runtime.policy(settings),
+        policies.policy(settings),
         perimeter.snapshot.white_list,
         perimeter.snapshot.problem,
         sender_stated=True,

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -107,12 +108,16 @@ def test_a_descriptor_that_does_not_wait_loses_nothing(
     assert writer.lost == 0
 
 
+def _lost_two(writer: LogWriter) -> bool:
+    return writer.lost == 2
+
+
 def test_a_device_without_room_and_a_descriptor_that_is_none() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     writers = [LogWriter(full), LogWriter(9999)]
     for writer in writers:
         writer.write("a\nb\n")
-        until_now(lambda writer=writer: writer.lost == 2)
+        until_now(partial(_lost_two, writer))
         assert writer.failing
         assert not writer.isatty()
         writer.finish()
@@ -157,7 +162,7 @@ def test_no_call_of_a_logger_raises(pipe: tuple[int, int], monkeypatch: pytest.M
         monkeypatch.setattr(sys, "stderr", broken)
         try:
             for style in ("json", "console"):
-                logs.configure("info", style)  # type: ignore[arg-type]
+                logs.configure("info", style)
                 structlog.get_logger().info("broken pipe")
                 structlog.get_logger().error("no fact", what=Mute())
                 structlog.get_logger().bind(a=1).exception("no exception", endless=Mute())

@@ -170,7 +170,7 @@ async def steer(site: Site) -> None:
             await site.later("trace", number, *more)
             await site.later("trace", session, *more)
             await site.later("message", "show", number, *more)
-    for words in (
+    others: tuple[tuple[str, ...], ...] = (
         ("trace", INS),
         ("message", "list", f"{INS}@a.mssante.fr"),
         ("mailbox", "add", f"{INS}@a.mssante.fr", "--type", "PER", "--rpps", INS),
@@ -181,8 +181,9 @@ async def steer(site: Site) -> None:
         ("domain", "add", f"{INS} {INS}"),
         ("store", "check"),
         (f"--{INS}",),
-    ):  # fmt: skip
-        await site.later(*words)
+    )  # fmt: skip
+    for said in others:
+        await site.later(*said)
 
 
 @pytest.mark.parametrize("style", ["console", "json"])

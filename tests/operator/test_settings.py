@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator import runtime
+from mssante_operator import policies, runtime
 from mssante_operator.endpoints import split_endpoint
 from mssante_operator.reference import reference
 from mssante_operator.settings import Settings, SettingsError, find, load
@@ -162,8 +162,8 @@ def test_what_tls_may_not_be(tmp_path: Path, addition: str, message: str) -> Non
 def test_limits_are_the_keys_of_inbound(tmp_path: Path) -> None:
     text = "[inbound]\nmax_messages = 7\nmin_rate = 0\nmax_header_fields = 9\nmax_received = 3\n"
     settings = load(write(tmp_path, GOOD + text))
-    assert (runtime.limits(settings).max_messages, runtime.limits(settings).min_rate) == (7, 0)
-    policy = runtime.policy(settings)
+    assert (policies.limits(settings).max_messages, policies.limits(settings).min_rate) == (7, 0)
+    policy = policies.policy(settings)
     assert (policy.max_header_fields, policy.max_received) == (9, 3)
 
 
@@ -191,9 +191,9 @@ def test_who_is_asked_for_revocation(tmp_path: Path, lines: str, message: str) -
 
 def test_what_holds_for_patients(tmp_path: Path) -> None:
     # DOMAIN §7.4, §1.5
-    assert runtime.policy(load(write(tmp_path, GOOD))).patient_ins_key
+    assert policies.policy(load(write(tmp_path, GOOD))).patient_ins_key
     text = "[outbound]\npatient_max_bytes = 7\npatient_ins_key = false\n"
-    policy = runtime.policy(load(write(tmp_path, GOOD + text)))
+    policy = policies.policy(load(write(tmp_path, GOOD + text)))
     assert (policy.patient_max_bytes, policy.patient_ins_key) == (7, False)
 
 

@@ -114,9 +114,10 @@ async def test_an_unforeseen_error_does_not_end_the_watch_over_alarms(
             return []
 
     monkeypatch.setattr(maintenance, "ALARM_SECONDS", 0.0)
-    monitor = Unwell()
+    monitor, looked = Unwell(), asyncio.Event()
+    looked.set()
     with capture_logs() as logs:
-        task = await run(maintenance._watch_alarms(monitor))
+        task = await run(maintenance._watch_alarms(monitor, looked, 0.0))
         await until(lambda: monitor.calls > 4)
         await end(task)
     assert [log["event"] for log in logs] == ["maintenance.error"] * 2

@@ -132,7 +132,7 @@ async def test_an_answer_of_ocsp_that_is_over_is_asked_for_again(tmp_path: Path)
             )
 
         responder.answer = answer
-        asker = OcspAsker(clock)
+        asker = OcspAsker(clock, [responder.url])
         follower = perimeter(
             folder, space.white_list, space.trust, clock, crls=space.crls[:1], ocsp=asker
         )

@@ -1,0 +1,55 @@
+"""Settings as the values by which the relay decides, retries and limits.  Pure."""
+
+from dataclasses import fields
+from datetime import timedelta
+
+from relay.admission import Policy
+from relay.destination import WindowPolicy
+from relay.limits import Limits
+from relay.retry import RetryPolicy
+from whitelist.folding import fold
+
+from .settings import Settings
+
+
+def policy(settings: Settings) -> Policy:
+    """The settings that admission needs: keys of [inbound], of [outbound] those on patients."""
+    inbound, outbound = settings.inbound, settings.outbound
+    given = {
+        one.name: getattr(outbound if one.name.startswith("patient_") else inbound, one.name)
+        for one in fields(Policy)
+    }
+    return Policy(
+        **{**given, "own_header_from_peers": frozenset(map(fold, inbound.own_header_from_peers))}
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """The settings that the listener needs: the keys of [inbound] with the same names."""
+    inbound = settings.inbound
+    return Limits(**{one.name: getattr(inbound, one.name) for one in fields(Limits)})
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """The settings of the queue's patience."""
+    outbound = settings.outbound
+    return RetryPolicy(
+        first=timedelta(seconds=outbound.retry_first_seconds),
+        longest=timedelta(seconds=outbound.retry_longest_seconds),
+        life=timedelta(hours=outbound.life_hours),
+        delay_warning=timedelta(hours=outbound.delay_warning_hours),
+        unknown_most=outbound.unknown_outcome_tries,
+    )
+
+
+def window_policy(settings: Settings) -> WindowPolicy:
+    """The settings of what a destination gets at once."""
+    outbound = settings.outbound
+    return WindowPolicy(
+        first=outbound.destination_concurrency_first,
+        most=outbound.destination_concurrency,
+        probing=RetryPolicy(
+            first=timedelta(seconds=outbound.probe_first_seconds),
+            longest=timedelta(seconds=outbound.probe_longest_seconds),
+        ),
+    )
