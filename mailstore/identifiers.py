@@ -33,6 +33,8 @@ class MailboxType(StrEnum):
     CAB = "CAB"
 
 
+_RPPS_RANG_LENGTH = 14  # an RPPS, 2 digits of order and a key
+
 _FORMS = {
     IdentifierKind.RPPS: (re.compile(r"[0-9]{11}"), "11 digits"),
     IdentifierKind.ADELI: (re.compile(r"[0-9]{9}"), "9 digits"),
@@ -45,7 +47,15 @@ _FORMS = {
     IdentifierKind.RPPS_RANG: (re.compile(r"[0-9]{14}"), "14 digits"),
 }
 
-_STRUCTURES = frozenset({IdentifierKind.FINESS, IdentifierKind.SIRET, IdentifierKind.SIREN})
+# A liberal practice is a structure by the RPPS-rang of its holder (DOMAIN U1.4).
+_STRUCTURES = frozenset(
+    {
+        IdentifierKind.FINESS,
+        IdentifierKind.SIRET,
+        IdentifierKind.SIREN,
+        IdentifierKind.RPPS_RANG,
+    }
+)
 
 # ORG mailboxes hang on an RPPS too since 2025, for practices without a structure number.
 ATTACHMENTS: dict[MailboxType, frozenset[IdentifierKind]] = {
@@ -87,6 +97,22 @@ class Identifier:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.value}"
+
+
+def stored_kind(identifier: Identifier) -> str:
+    """The kind as the database has it: an RPPS-rang is an RPPS of 14 digits there.
+
+    The schema's list of kinds is older, and SQLite cannot change it while messages refer to
+    mailboxes; the length tells the two apart.
+    """
+    rang = identifier.kind is IdentifierKind.RPPS_RANG
+    return (IdentifierKind.RPPS if rang else identifier.kind).value
+
+
+def read_stored(kind: str, value: str) -> Identifier:
+    """The identifier of a row that `stored_kind` wrote. Raises InvalidIdentifier."""
+    rang = kind == IdentifierKind.RPPS and len(value) == _RPPS_RANG_LENGTH
+    return Identifier(IdentifierKind.RPPS_RANG if rang else IdentifierKind(kind), value)
 
 
 def luhn_valid(digits: str) -> bool:

@@ -17,7 +17,13 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 from mailstore.addresses import address_key, parse_address, parse_domain
 from mailstore.dialect import insert_or_ignore
 from mailstore.errors import Conflict, InvalidState, NotFound
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType, check_attachment
+from mailstore.identifiers import (
+    Identifier,
+    MailboxType,
+    check_attachment,
+    read_stored,
+    stored_kind,
+)
 from mailstore.schema import domains, entries, mailbox_changes, mailboxes, messages
 
 _USED = func.sum(messages.c.size)
@@ -118,7 +124,7 @@ def add_mailbox(
             address=parsed.key,
             type=mailbox_type.value,
             state=MailboxState.ACTIVE.value,
-            identifier_kind=identifier.kind.value,
+            identifier_kind=stored_kind(identifier),
             identifier_value=identifier.value,
             description=description,
             created_at=now,
@@ -255,7 +261,7 @@ def _mailbox(row: Row[Any]) -> Mailbox:
         domain=row.domain,
         type=MailboxType(row.type),
         state=MailboxState(row.state),
-        identifier=Identifier(IdentifierKind(row.identifier_kind), row.identifier_value),
+        identifier=read_stored(row.identifier_kind, row.identifier_value),
         description=row.description,
         created_at=row.created_at,
         quota=row.quota,

@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from .errors import OperatorError
+from .identifier_section import Identifiers
 from .section import Section
 from .sections import (
     Admin,
@@ -54,6 +55,7 @@ class Settings(Section):
     scan: Scan = Field(default_factory=Scan)
     trace: Trace = Field(default_factory=Trace)
     log: Log = Field(default_factory=Log)
+    identifiers: Identifiers = Field(default_factory=Identifiers)
     origin: Path = Field(exclude=True)
 
     def path(self, text: str) -> Path:

@@ -32,6 +32,7 @@ from relay.parameters import MailParameters, RcptParameters
 
 from .. import runtime
 from ..acts import acting
+from ..identifier_section import luhn_kinds
 from ..output import show_record, show_rows
 from ..private_file import PrivateFile
 from ..report_options import reporting
@@ -55,7 +56,7 @@ class _Size(click.ParamType[int]):
         return int(found[1] or found[2]) * _UNITS[found[3] or ""]
 
 
-_KINDS = ("rpps", "adeli", "finess", "siret", "siren")
+_KINDS = ("rpps", "adeli", "finess", "siret", "siren", "rpps-rang")
 
 
 def _store(given: Path | None) -> closing[Store]:
@@ -115,6 +116,7 @@ def _record(found: Mailbox, used: int) -> dict[str, Any]:
 @click.option("--finess", help="9 characters: ORG, APP.")
 @click.option("--siret", help="14 digits: ORG, APP.")
 @click.option("--siren", help="9 digits: ORG, APP.")
+@click.option("--rpps-rang", help="14 digits, of a liberal practice: ORG, APP.")
 @click.option("--description", help="Shown in listings.")
 @click.option("--quota", type=_Size(), help="Octets of messages it may hold, as 500M or 2G.")
 @click.pass_obj
@@ -132,8 +134,9 @@ def mailbox_add(
     if len(stated) != 1:
         raise click.UsageError(f"give one of {', '.join('--' + k for k in _KINDS)}")
     name, value = stated[0]
-    identifier = parse_identifier(IdentifierKind(name.upper()), value)
-    with acting(load(given)) as act:
+    settings = load(given)
+    identifier = parse_identifier(IdentifierKind(name.upper()), value, luhn=luhn_kinds(settings))
+    with acting(settings) as act:
         with act.store.database.write() as connection:
             added = add_mailbox(
                 connection,

@@ -19,6 +19,8 @@ from mailstore.identifiers import (
     parse_id_nat_ps,
     parse_id_nat_struct,
     parse_identifier,
+    read_stored,
+    stored_kind,
 )
 
 K = IdentifierKind
@@ -173,8 +175,8 @@ SAMPLES = {
 }
 ADMITTED = {
     MailboxType.PER: {K.RPPS, K.ADELI},
-    MailboxType.ORG: {K.FINESS, K.SIRET, K.SIREN, K.RPPS},
-    MailboxType.APP: {K.FINESS, K.SIRET, K.SIREN},
+    MailboxType.ORG: {K.FINESS, K.SIRET, K.SIREN, K.RPPS_RANG, K.RPPS},
+    MailboxType.APP: {K.FINESS, K.SIRET, K.SIREN, K.RPPS_RANG},
     MailboxType.CAB: {K.RPPS},
 }
 
@@ -224,3 +226,11 @@ def test_ins_form_is_checked_in_any_mode_and_not_repeated(text: str) -> None:
     with pytest.raises(InvalidIdentifier, match="not an INS matricule") as refusal:
         check_ins(text, key=False)
     assert not text or text not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", IdentifierKind)
+def test_what_a_row_holds_comes_back(kind: K) -> None:
+    # DOMAIN U1.4: an RPPS-rang beside an RPPS, in a schema that knows one name for both.
+    identifier = Identifier(kind, SAMPLES[kind])
+    assert stored_kind(identifier) in {"RPPS", "ADELI", "FINESS", "SIREN", "SIRET"}
+    assert read_stored(stored_kind(identifier), identifier.value) == identifier

@@ -1,0 +1,30 @@
+"""The table [identifiers]: which national identifiers must have a right key."""
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from pydantic import Field
+
+from mailstore.identifiers import IdentifierKind
+
+from .section import Section
+
+if TYPE_CHECKING:  # the settings are made of this table
+    from .settings import Settings
+
+_Keyed = Literal["RPPS", "FINESS", "SIREN", "SIRET", "RPPS_RANG"]
+_ALL: Final[tuple[_Keyed, ...]] = ("RPPS", "FINESS", "SIREN", "SIRET", "RPPS_RANG")
+
+
+class Identifiers(Section):
+    """National identifiers of those who hold mailboxes."""
+
+    luhn: list[_Keyed] = Field(
+        default_factory=lambda: list(_ALL),
+        description="Kinds whose last digit must be right (Luhn) where a mailbox is added. Numbers "
+        "that ANS prints as examples, and SIRET of La Poste, fail: leave their kind out.",
+    )
+
+
+def luhn_kinds(settings: "Settings") -> frozenset[IdentifierKind]:
+    """The kinds whose key is checked."""
+    return frozenset(map(IdentifierKind, settings.identifiers.luhn))
