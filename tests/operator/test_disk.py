@@ -5,10 +5,12 @@ under a running process is a library in the place of the C library's calls: a re
 long as the database is open.
 """
 
+import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from tests.crash.peer import ACCEPTED, FULL, LARGE, SMALL, UNWELL, Peer, letter, name
 from tests.crash.site import environment
 from tests.support import needs
-from tests.support.daemon import Daemon, lay_out, served
+from tests.support.daemon import Daemon, client, get, lay_out, served
 from tests.support.faults import library, missing
 from tests.support.waiting import until_now
 
@@ -107,6 +109,34 @@ def test_a_disk_that_is_full_keeps_nothing_by_halves(tmp_path: Path, leave: int,
         peer.well_again()
         assert peer.send(again) == ACCEPTED
         assert_nothing_half(peer, [taken, *kept, again], refused)
+
+
+def test_a_disk_without_a_free_octet_ends_no_process(tmp_path: Path) -> None:
+    # The files of the metrics are mapped into memory: a page without room would be a SIGBUS.
+    with on_small_disk(tmp_path / "a", floor=0) as peer:
+        daemon, filler = peer.daemon, peer.daemon.folder / "data" / "filler"
+        assert peer.send(letter("taken", SMALL)) == ACCEPTED
+        while True:  # the daemon may take a page in between
+            with suppress(OSError):
+                fill(filler, leave=0)
+                break
+        (worker,) = daemon.processes("worker")
+        os.kill(worker, signal.SIGKILL)
+        until_now(lambda: daemon.processes("worker") not in ({worker}, set()))
+        processes = daemon.processes()
+        while peer.send(letter("full", SMALL)) == ACCEPTED:
+            pass  # what the database has room for already is still kept
+        with client(daemon, "intruder") as smtp:
+            smtp.ehlo()
+            for _ in range(8):  # refusals make metrics of their own
+                smtp.docmd("FLY")
+                smtp.mail("dr@b.mssante.fr")
+        until_now(lambda: json.loads(get(daemon, "/readyz")[1])["warnings"] != [])
+        assert daemon.processes() == processes
+        filler.unlink()
+        peer.well_again()
+        assert peer.send(letter("again", SMALL)) == ACCEPTED
+        assert daemon.processes() == processes
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())

@@ -4,8 +4,7 @@ import os
 import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,16 @@ from relay.metric_files import FIRST_OCTETS, MetricFile
 ROOT = Path(__file__).parent.parent.parent
 
 
+SOON = 1e-9  # a time that has come, at which it tries again to have a file
+
+
+def read(file: MetricFile, key: str) -> float:
+    """The value of a key, which is made with 0 where there is none."""
+    return float(file.read_value(key)[0])  # type: ignore[no-untyped-call]
+
+
 def on_disk(path: Path) -> dict[str, float]:
     """What Prometheus would be told of a file."""
-    found: Iterable[tuple[str, float, float, int]]
     found = MmapedDict.read_all_values_from_file(path)  # type: ignore[no-untyped-call]
     return {key.rstrip(): value for key, value, _, _ in found}
 
@@ -33,18 +39,12 @@ def small_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def value(file: MetricFile, key: str) -> float:
-    """The value of a key in memory."""
-    read: Callable[[str], tuple[float, float]] = file.read_value
-    return read(key)[0]
-
-
 def more(file: MetricFile, number: int) -> dict[str, float]:
     """Set many values, far more than the first room holds."""
     wanted = {f"key {one:04} " + 100 * "x": float(one) for one in range(number)}
-    for key, number_set in wanted.items():
-        assert value(file, key) == 0.0
-        file.write_value(key, number_set, 0.0)
+    for key, value in wanted.items():
+        assert read(file, key) == 0.0
+        file.write_value(key, value, 0.0)
     return wanted
 
 
@@ -60,25 +60,23 @@ def test_what_grows_has_its_room_on_the_disk(tmp_path: Path) -> None:
     assert found.st_blocks * 512 >= found.st_size > FIRST_OCTETS
     file.close()
     again = MetricFile(str(tmp_path / "counter_1.db"))
-    assert {key: value(again, key) for key in wanted} == wanted
+    assert {key: read(again, key) for key in wanted} == wanted
     again.close()
 
 
 @pytest.mark.usefixtures("small_files")
-def test_without_room_to_grow_it_counts_in_memory_until_there_is_some(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_room_to_grow_it_counts_in_memory_until_there_is_some(tmp_path: Path) -> None:
     path = tmp_path / "counter_1.db"
     file = MetricFile(str(path))
     wanted = more(file, 2000)
-    assert {key: value(file, key) for key in wanted} == wanted
+    assert {key: read(file, key) for key in wanted} == wanted
     assert MetricFile.without_file == {file}
     assert len(on_disk(path)) < len(wanted)
-    monkeypatch.setattr(time, "monotonic", lambda: 1e12)
+    file._again = SOON
     file.write_value("still", 1.0, 0.0)
     assert MetricFile.without_file == {file}
     resource.setrlimit(resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE)[1:] * 2)
-    monkeypatch.setattr(time, "monotonic", lambda: 2e12)
+    file._again = SOON
     file.write_value("room", 2.0, 0.0)
     assert MetricFile.without_file == set()
     assert on_disk(path) == {**wanted, "still": 1.0, "room": 2.0}
@@ -87,15 +85,13 @@ def test_without_room_to_grow_it_counts_in_memory_until_there_is_some(
     file.close()
 
 
-def test_without_a_folder_it_counts_in_memory_until_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_folder_it_counts_in_memory_until_there_is_one(tmp_path: Path) -> None:
     path = tmp_path / "metrics" / "counter_1.db"
     file = MetricFile(str(path))
     wanted = more(file, 2000)
-    assert {key: value(file, key) for key in wanted} == wanted
+    assert {key: read(file, key) for key in wanted} == wanted
     path.parent.mkdir()
-    monkeypatch.setattr(time, "monotonic", lambda: 1e12)
+    file._again = SOON
     file.write_value("there", 1.0, 0.0)
     assert on_disk(path) == {**wanted, "there": 1.0}
     file.close()

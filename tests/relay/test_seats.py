@@ -95,6 +95,15 @@ def test_where_there_is_no_room_a_worker_goes_without(tmp_path: Path) -> None:
     assert not seat.gives_way()
 
 
+def test_a_disk_that_refuses_the_file_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "seats").mkdir()
+    with capture_logs() as logs:
+        lay_out(tmp_path / "seats")
+        seat = Seat.take(tmp_path / "seats")
+    assert [entry["event"] for entry in logs] == ["seat.none"] * 2
+    assert not seat.gives_way()
+
+
 async def test_a_worker_without_sessions_leaves_new_ones_to_one_that_has_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
