@@ -4,7 +4,7 @@ Pure, and the only place where this is decided: TLS lets every certificate throu
 is told in SMTP why it is refused, and `whitelist explain` says the same (docs/decisions/0041).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,19 +26,14 @@ _SERVES = frozenset(
 _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension)
 
 
-def weakness(chain: Sequence[x509.Certificate]) -> str:
-    """Say which certificate of a chain, its anchor last, is weak and why; empty if none is.
+def weakness(certificate: x509.Certificate, *, anchor: bool = False) -> str:
+    """Say why a certificate is weak; empty if it is not.
 
     Keys are RSA from 2048 bits, curves from 256 bits, or Ed25519 and Ed448; signatures use SHA-256
     or better (ANSSI-PA-079).  An anchor's own signature proves nothing and is not looked at.
     """
-    for place, certificate in enumerate(chain):
-        found = _weak_key(certificate)
-        if not found and place < len(chain) - 1:
-            found = _weak_signature(certificate)
-        if found:
-            return f"{label(certificate)}: {found}"
-    return ""
+    found = _weak_key(certificate) or ("" if anchor else _weak_signature(certificate))
+    return f"{label(certificate)}: {found}" if found else ""
 
 
 def unfitness(certificate: x509.Certificate) -> str:

@@ -10,7 +10,7 @@ demanded here (DOMAIN §9.4).
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -125,6 +125,7 @@ class TrustStore:
     _intermediates: tuple[crypto.X509, ...] = field(init=False, repr=False, compare=False)
     _lists: ChainRevocation = field(init=False, repr=False, compare=False)
     _turns: tuple[datetime, ...] = field(init=False, repr=False, compare=False)
+    _weak: Mapping[bytes, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.anchors:
@@ -136,6 +137,12 @@ class TrustStore:
         lists = ChainRevocation(self.anchors, self.intermediates, self.crls)
         object.__setattr__(self, "_lists", lists)
         object.__setattr__(self, "_turns", _turns(self.authorities, lists.in_use))
+        weak = {
+            one.fingerprint(hashes.SHA256()): why
+            for one in self.authorities
+            if (why := weakness(one, anchor=one in self.anchors))
+        }
+        object.__setattr__(self, "_weak", weak)
         object.__setattr__(self, "generation", self._digest())
 
     @classmethod
@@ -201,7 +208,7 @@ class TrustStore:
         except crypto.Error as error:
             detail = f"OpenSSL cannot read the certificate: {error}"
             return ChainVerdict(ChainStatus.UNTRUSTED, detail)
-        if weak := weakness([one.to_cryptography() for one in chain]):
+        if weak := weakness(certificate) or self._weakness_above(chain):
             return ChainVerdict(ChainStatus.WEAK, weak)
         held = f"{label(certificate)} chains to an anchor"
         if self.revocation is RevocationPolicy.OFF:
@@ -237,6 +244,13 @@ class TrustStore:
             if above and (ocsp or authority not in lacking):
                 return ""
         return "; ".join(lacking.values())
+
+    def _weakness_above(self, chain: Sequence[crypto.X509]) -> str:
+        """Say which authority of a chain is weak, and why; it is configured all the same."""
+        if not self._weak:
+            return ""
+        shown = (one.to_cryptography().fingerprint(hashes.SHA256()) for one in chain[1:])
+        return next((self._weak[one] for one in shown if one in self._weak), "")
 
     def _judge_revocation(
         self, certificate: x509.Certificate, above: list[crypto.X509], at: datetime, held: str

@@ -92,8 +92,8 @@ def test_the_key_must_be_allowed_to_sign() -> None:
 )
 def test_weak_keys_are_named(key: Key, said: str) -> None:
     certificate = made(key=key)
-    assert (weakness([certificate]) == "") is (said == "")
-    assert said in weakness([certificate])
+    assert (weakness(certificate) == "") is (said == "")
+    assert said in weakness(certificate)
     verdict = TrustStore(
         (hierarchy().root.certificate,), (hierarchy().intermediate.certificate,)
     ).verify(certificate, NOW)
@@ -102,9 +102,29 @@ def test_weak_keys_are_named(key: Key, said: str) -> None:
 
 def test_weak_signatures_are_named_but_for_the_anchors_own() -> None:
     weak, good = made(digest=hashes.SHA224()), made(digest=hashes.SHA512())
-    assert weakness([weak, good]) == "CN=a.fr: it is signed with SHA224, weaker than SHA-256"
-    assert "SHA224" in weakness([good, weak, good])
-    assert weakness([good, weak]) == ""
+    assert weakness(weak) == "CN=a.fr: it is signed with SHA224, weaker than SHA-256"
+    assert weakness(weak, anchor=True) == weakness(good) == ""
+
+
+def test_a_weak_authority_makes_no_strong_chain() -> None:
+    root, below = hierarchy().root, hierarchy().intermediate
+    old = below.certificate
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(old.subject)
+        .issuer_name(root.certificate.subject)
+        .public_key(below.key.public_key())
+        .serial_number(8)
+        .not_valid_before(old.not_valid_before_utc)
+        .not_valid_after(old.not_valid_after_utc)
+    )
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    weak = builder.sign(root.key, hashes.SHA224())
+    verdict = TrustStore((root.certificate,), (weak,)).verify(made(), NOW)
+    assert verdict.status is ChainStatus.WEAK
+    assert "ORGANISATIONS" in verdict.detail
+    assert "SHA224" in verdict.detail
 
 
 @needs_real_data
