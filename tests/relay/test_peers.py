@@ -253,10 +253,14 @@ async def test_what_a_peer_may_have_is_given_to_no_other(
 async def test_a_peer_that_refuses_our_certificate(
     sender: Handing, peer: ScriptedPeer, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    # Which TLS 1.3 lets us notice only behind the handshake.
-    assert peer.tls is not None
-    peer.tls.verify_mode = ssl.CERT_REQUIRED
-    peer.tls.maximum_version = version
+    # In the handshake, unlike us; TLS 1.3 lets us notice only behind it.
+    theirs = trust_space().identity("a", tmp_path)
+    strict = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    strict.load_cert_chain(theirs.certificate, theirs.key)
+    strict.load_verify_locations(cadata=trust_space().trust.pem)
+    strict.verify_mode = ssl.CERT_REQUIRED
+    strict.maximum_version = version
+    peer = replace(peer, tls=strict)
     identity = trust_space().identity("foreign_b", tmp_path)
     sender.context = tls.client_context(identity, trust_space().trust)
     async with running(peer) as server, sender.peers() as peers:
