@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import structlog
 
-from relay.masking import INS_LENGTH, mask
+from relay.masking import mask, suspicious
 
 from .visible import safe, visible, visible_json
 
@@ -28,14 +28,17 @@ def _as_json(line: Mapping[str, object], **_: object) -> str:
 def _protected(
     _logger: object, _method: str, line: structlog.typing.EventDict
 ) -> Mapping[str, Any]:
-    return {key: _safe(value, lines=key == "exception") for key, value in line.items()}
+    for key, value in line.items():
+        kind = type(value)
+        if kind is int or (kind is str and value.isprintable() and not suspicious(value)):
+            continue  # nearly all that is logged, and every message pays for it
+        line[key] = _safe(value, lines=key == "exception")
+    return line
 
 
 def _safe(value: object, *, lines: bool = False) -> object:
     """A fact of a line, without patients and controls; an exception has several lines."""
     if isinstance(value, str):
-        if len(value) < INS_LENGTH and value.isprintable():
-            return value
         return safe(value) if lines else visible(mask(value))
     if value is None or isinstance(value, int | float):
         return value
@@ -86,9 +89,9 @@ def configure(level: str, style: Literal["json", "console"], *, process: str = "
     processors: list[structlog.typing.Processor] = [
         *([name] if process else ()),
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _protected,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),  # so many digits need no second look
     ]
     structlog.configure(
         processors=[*processors, renderer],

@@ -275,7 +275,7 @@ def _compose(at: str, event: str, process: str, facts: Mapping[str, object]) -> 
     kept = {key: value for key, value in found.items() if value or value == 0}
     line = _encode(kept)
     # A patient's identifier, or what is no character: Python's sign for octets that are not UTF-8.
-    if "patient." in line.lower() or r"\ud" in line or _suspicious(facts):
+    if r"\ud" in line or _suspicious(facts):
         line = _encode(_cleaned(json.loads(line)))
     if len(line) >= MAX_LINE:
         line = _shortened(json.loads(line))
@@ -283,8 +283,10 @@ def _compose(at: str, event: str, process: str, facts: Mapping[str, object]) -> 
 
 
 def _suspicious(facts: Mapping[str, object]) -> bool:
-    """Whether a fact may hold a patient's number: told in a moment, for every event pays for it."""
+    """Whether a fact may name a patient: told in a moment, for every event pays for it."""
     for key, value in facts.items():
+        if suspicious(key):
+            return True
         if type(value) is str:
             if len(value) >= INS_LENGTH and key not in _IDENTIFIERS and suspicious(value):
                 return True

@@ -26,6 +26,7 @@ def _as_before() -> Iterator[None]:
 def _log_everything(style: str) -> None:
     logs.configure("info", "json" if style == "json" else "console", process="worker:1")
     log = structlog.get_logger("x")
+    log.info("short", sender="x1234@patient.mssante.fr")
     log.info("refused", detail=f"utilisateur {INS}", reply=EVIL, count=3, on=True, none=None)
     event = f"event {INS} {EVIL}"
     log.info(event, lines=[f"a {INS}", EVIL], more={"k": (EVIL, INS)})
@@ -42,6 +43,7 @@ def test_what_comes_out(style: str, capsys: pytest.CaptureFixture[str]) -> None:
     _log_everything(style)
     out = capsys.readouterr().err
     assert INS not in out
+    assert "x1234" not in out
     assert out.replace("\n", "").replace("\t", "").isprintable()
     assert out.count("forged") == 2  # one line
     assert not any(line.startswith("2026-01-01") for line in out.splitlines())
@@ -49,11 +51,11 @@ def test_what_comes_out(style: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "\\u202e" in out
     if style == "json":
         found = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-        assert len(found) == 4
-        assert found[0]["count"] == 3
-        assert found[0]["on"] is True
-        assert found[0]["process"] == "worker:1"
-        assert "\n" in found[3]["exception"]
+        assert len(found) == 5
+        assert found[1]["count"] == 3
+        assert found[1]["on"] is True
+        assert found[1]["process"] == "worker:1"
+        assert "\n" in found[4]["exception"]
 
 
 def test_identifiers_stay(capsys: pytest.CaptureFixture[str]) -> None:

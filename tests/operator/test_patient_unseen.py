@@ -170,7 +170,7 @@ async def steer(site: Site) -> None:
             await site.later("trace", number, *more)
             await site.later("trace", session, *more)
             await site.later("message", "show", number, *more)
-    others: tuple[tuple[str, ...], ...] = (
+    for others in (
         ("trace", INS),
         ("message", "list", f"{INS}@a.mssante.fr"),
         ("mailbox", "add", f"{INS}@a.mssante.fr", "--type", "PER", "--rpps", INS),
@@ -181,9 +181,8 @@ async def steer(site: Site) -> None:
         ("domain", "add", f"{INS} {INS}"),
         ("store", "check"),
         (f"--{INS}",),
-    )  # fmt: skip
-    for said in others:
-        await site.later(*said)
+    ):  # fmt: skip
+        await site.later(*others)
 
 
 @pytest.mark.parametrize("style", ["console", "json"])
