@@ -89,7 +89,7 @@ async def run_maintenance(
         asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
         asyncio.create_task(watch_clock(clock, journal, lambda _: jumped.set())),
         asyncio.create_task(_keep_current(settings, trust, crls, refresher, jumped, looked)),
-        asyncio.create_task(_watch_alarms(monitor, looked, 2 * settings.whitelist.check_seconds)),
+        asyncio.create_task(_begin_alarms(monitor, looked)),
         asyncio.create_task(scanners.run()),
         asyncio.create_task(spool.watch()),
         asyncio.create_task(tidying.run()),
@@ -179,11 +179,15 @@ def _checked_ahead(refresher: Refresher) -> bool:
     return ahead
 
 
-async def _watch_alarms(monitor: Monitor, looked: asyncio.Event, pause: float) -> None:
+async def _begin_alarms(monitor: Monitor, looked: asyncio.Event) -> None:
     # A new store has neither a list nor revocation lists before they were looked for.
     with suppress(TimeoutError):
         await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
-    await asyncio.sleep(pause)  # to take over what was found
+    await asyncio.sleep(2 * monitor.settings.whitelist.check_seconds)  # to take over what was found
+    await _watch_alarms(monitor)
+
+
+async def _watch_alarms(monitor: Monitor) -> None:
     while True:
         try:
             await asyncio.to_thread(monitor.alarms)

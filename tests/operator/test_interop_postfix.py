@@ -28,7 +28,10 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 def test_postfix_takes_our_message_as_it_is(tmp_path: Path) -> None:
     # DOMAIN §9.23, §9.24, §9.27, §9.28
     letter = tmp_path / "letter.eml"
-    letter.write_bytes(UNTOUCHABLE.replace(b"<dr@b.mssante.fr>", b"<claire.martin@a.mssante.fr>"))
+    whole = (
+        b"Date: Tue, 24 Nov 2026 12:00:00 +0100\r\nMessage-ID: <1@a.mssante.fr>\r\n" + UNTOUCHABLE
+    )
+    letter.write_bytes(whole.replace(b"<dr@b.mssante.fr>", b"<claire.martin@a.mssante.fr>"))
     with postfix("b.mssante.fr", shows="b") as peer:
         a = lay_out(tmp_path / "a", "a", {"b.mssante.fr": peer.endpoint}, workers=1)
         with served(a):

@@ -65,23 +65,6 @@ async def test_each_day_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     await end(task)
 
 
-async def test_nothing_is_pruned_by_a_clock_in_doubt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(maintenance, "PRUNE_SECONDS", 0.01)
-    lay_days(tmp_path, 5, 400)
-    seen: list[list[int]] = []
-
-    def in_doubt() -> bool:
-        seen.append(ages(tmp_path))
-        return len(seen) < 5
-
-    task = await run(maintenance._prune_traces(tmp_path, 10, in_doubt))
-    await until(lambda: ages(tmp_path) == [5])
-    await end(task)
-    assert seen[:5] == [[400, 5]] * 5
-
-
 async def test_what_cannot_be_pruned_is_logged_and_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,10 +97,9 @@ async def test_an_unforeseen_error_does_not_end_the_watch_over_alarms(
             return []
 
     monkeypatch.setattr(maintenance, "ALARM_SECONDS", 0.0)
-    monitor, looked = Unwell(), asyncio.Event()
-    looked.set()
+    monitor = Unwell()
     with capture_logs() as logs:
-        task = await run(maintenance._watch_alarms(monitor, looked, 0.0))
+        task = await run(maintenance._watch_alarms(monitor))
         await until(lambda: monitor.calls > 4)
         await end(task)
     assert [log["event"] for log in logs] == ["maintenance.error"] * 2
