@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator import runtime
+from mssante_operator import policies
 from mssante_operator.quota_section import quotas
 from mssante_operator.settings import SettingsError, load
 from relay.admission import HeaderFromPolicy
@@ -48,12 +48,12 @@ def test_what_cannot_be_meant(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_authors_of_ours(tmp_path: Path) -> None:
-    policy = runtime.policy(load(write(tmp_path, GOOD)))
+    policy = policies.policy(load(write(tmp_path, GOOD)))
     assert policy.own_header_from is HeaderFromPolicy.REFUSE
     assert policy.own_header_from_peers == frozenset()
     assert policy.header_from is HeaderFromPolicy.TAG
     text = '[inbound]\nown_header_from = "tag"\nown_header_from_peers = [" SMTP.c.fr"]\n'
-    policy = runtime.policy(load(write(tmp_path, GOOD + text)))
+    policy = policies.policy(load(write(tmp_path, GOOD + text)))
     assert policy.own_header_from is HeaderFromPolicy.TAG
     assert policy.own_header_from_peers == {"smtp.c.fr"}
     with pytest.raises(SettingsError, match="'CN=x' is no CN"):
@@ -61,12 +61,12 @@ def test_authors_of_ours(tmp_path: Path) -> None:
 
 
 def test_what_the_limit_for_patients_counts(tmp_path: Path) -> None:
-    assert runtime.policy(load(write(tmp_path, GOOD))).patient_max_counts is Counted.CONTENT
+    assert policies.policy(load(write(tmp_path, GOOD))).patient_max_counts is Counted.CONTENT
     text = '[outbound]\npatient_max_counts = "wire"\n'
-    policy = runtime.policy(load(write(tmp_path, GOOD + text)))
+    policy = policies.policy(load(write(tmp_path, GOOD + text)))
     assert policy.patient_max_counts is Counted.WIRE
 
 
 def test_a_strangers_time(tmp_path: Path) -> None:
     text = "[inbound]\nstranger_seconds = 7.0\n"
-    assert runtime.limits(load(write(tmp_path, GOOD + text))).stranger_seconds == 7
+    assert policies.limits(load(write(tmp_path, GOOD + text))).stranger_seconds == 7
