@@ -13,7 +13,7 @@ from typing import Any
 from mssante_operator import forking
 from mssante_operator.run_folder import METRICS
 from tests.crash.site import state_of
-from tests.support.waiting import until_now
+from tests.support.waiting import PATIENCE, until_now
 
 # All that the launcher imports; a process tells what it would be known by, in place of its role.
 SCRIPT = """
@@ -55,13 +55,17 @@ def launcher(folder: Path, before: str = "") -> Iterator[tuple[socket.socket, in
             env={**os.environ, METRICS: str(folder)},
         )
         theirs.close()
-        yield ours, process.pid
-        ours.close()
-        assert process.wait(30) == 0
+        try:
+            yield ours, process.pid
+            ours.close()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()  # nothing where it has ended
+            process.wait()
 
 
 def hear(line: socket.socket) -> dict[str, Any]:
-    line.settimeout(30)
+    line.settimeout(PATIENCE)
     heard: dict[str, Any] = json.loads(line.recv(65_536))
     return heard
 
