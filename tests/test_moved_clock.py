@@ -37,7 +37,7 @@ def test_the_moments(now: datetime, begins: list[str]) -> None:
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_in_60_days() -> None:
     words = [sys.executable, "-m", "tests.moved_clock", "--short"]
     said = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
