@@ -53,15 +53,16 @@ class Message:
 class _Transaction:
     recipients: set[str] = field(default_factory=set)
     chunks: bytearray | None = None
+    most: int = LIMIT  # octets of its message: with the null reverse-path it is a report
     lost: bool = False  # a chunk was refused: RFC 3030 §2 leaves only RSET
 
 
-def faults(body: bytes) -> Codes:
+def faults(body: bytes, most: int = LIMIT) -> Codes:
     """The codes with which a whole message must be refused; none if it must be accepted."""
     found = set[int]()
     if _STRAY.search(body) or any(len(one) > 998 for one in body.split(b"\r\n")):
         found.add(550)
-    if len(body) > LIMIT:
+    if len(body) > most:
         found.add(552)
     header = (b"\r\n" + body).partition(b"\r\n\r\n")[0]
     if not found and header.lower().count(b"\r\nreceived:") > 100:
@@ -78,7 +79,9 @@ def unstuffed(data: bytes) -> bytes:
 class Auditor:
     """Judges one phase of a connection: before TLS, or under TLS with a certificate."""
 
-    def __init__(self, *, peer: str | None, secure: bool, errors: int = 0) -> None:
+    def __init__(
+        self, *, peer: str | None, secure: bool, errors: int = 0, greeted: bool = False
+    ) -> None:
         self.mode = Mode.COMMANDS if secure else Mode.GREETING
         self.owing = not secure  # whether the server has to reply before anything else
         self.errors = errors  # refusals since the last message accepted, STARTTLS or not
@@ -90,7 +93,7 @@ class Auditor:
         self._sent, self._heard = bytearray(), bytearray()
         self._replies: list[_Said] = []
         self._reply_lines: list[_Said] = []
-        self._greeted = False
+        self.greeted = greeted  # before STARTTLS counts too (RFC 3207 §4.2)
         self._transaction: _Transaction | None = None
         self._missing = 0  # octets of a chunk under way
         self._likely: _Said = (220, b"")  # the first reply that is due, while one is owing
@@ -178,7 +181,9 @@ class Auditor:
             if end < 0:
                 return self._cut_off("DATA")
             body = unstuffed(bytes(self._sent[:end]))
-            return self._answered(_outcome(body), lambda c, t: self._on_data(end, body, c, t))
+            most = self._transaction.most if self._transaction is not None else LIMIT
+            outcome = _outcome(body, most)
+            return self._answered(outcome, lambda c, t: self._on_data(end, body, c, t))
         end = self._sent.find(b"\n") + 1
         if not end:
             return False
@@ -246,7 +251,7 @@ class Auditor:
     def _on_message(self, body: bytes, code: int, text: bytes) -> None:
         transaction, self._transaction = self._transaction, None
         assert transaction is not None
-        due = faults(body) or {250}
+        due = faults(body, transaction.most) or {250}
         assert code in due, f"{code} {text!r} to {body[:200]!r}, one of {sorted(due)} is due"
         if code != 250:
             return
@@ -265,8 +270,9 @@ class Auditor:
             return frozenset({503, 530, 554, 552 if len(octets) > LIMIT else 503}), b""
         body = bytes(transaction.chunks or b"") + octets
         if last:
-            return faults(body) or frozenset({250}), body
-        return (faults(body.removesuffix(b"\r")) - {554}) or frozenset({250}), body
+            return faults(body, transaction.most) or frozenset({250}), body
+        found = faults(body.removesuffix(b"\r"), transaction.most)
+        return (found - {554}) or frozenset({250}), body
 
     def _on_chunk(self, end: int, due: Codes, body: bytes, said: _Said, *, last: bool) -> None:
         code, text = said
@@ -296,11 +302,12 @@ class Auditor:
             return
         match verb:
             case b"EHLO" | b"HELO":
-                self._greeted, self._transaction = True, None
+                self.greeted, self._transaction = True, None
             case b"RSET":
                 self._transaction = None
             case b"MAIL":
-                self._transaction = _Transaction()
+                null = b"<>" in line
+                self._transaction = _Transaction(most=LIMIT * 14 // 10 if null else LIMIT)
             case b"RCPT" if self._transaction is not None:
                 path = _PATH.search(line)
                 assert path, line
@@ -348,7 +355,7 @@ class Auditor:
         begins = verb == b"MAIL"
         if not self._secure:
             return frozenset({530})
-        if not self._greeted:
+        if not self.greeted:
             return frozenset({503, *_refusals(known)})
         transaction = self._transaction
         if begins:
@@ -378,7 +385,7 @@ def _is_utf8(octets: bytes) -> bool:
     return True
 
 
-def _outcome(body: bytes) -> _Said:
+def _outcome(body: bytes, most: int) -> _Said:
     """The reply that a whole message deserves."""
-    due = faults(body)
+    due = faults(body, most)
     return (min(due), b"") if due else (250, b"2.0.0 Accepted as unheard")

@@ -102,7 +102,10 @@ class Talk:
             return
         self.secured = True
         self._plain_replies = self.auditor.replies
-        self.auditor = Auditor(peer=self._all.peer, secure=True, errors=self.auditor.errors)
+        before = self.auditor
+        self.auditor = Auditor(
+            peer=self._all.peer, secure=True, errors=before.errors, greeted=before.greeted
+        )
         await self._moves(self._all.secure)
         await self._end()
 
