@@ -397,3 +397,14 @@ def test_the_probe_goes_beside_readers_and_after_writers(database: Database) -> 
     with database.write() as connection:
         connection.execute(text("SELECT count(*) FROM messages"))
     database.probe(5)
+
+
+def test_errors_do_not_quote_what_was_to_be_stored(database: Database) -> None:
+    # They get into logs; parameters are addresses, and bodies of messages.
+    statement = text("SELECT * FROM nowhere WHERE x = :secret")
+    with pytest.raises(Exception, match="nowhere") as error, database.read() as connection:
+        connection.execute(statement, {"secret": "claire-and-her-body"})
+    shown: BaseException | None = error.value
+    while shown is not None:
+        assert "claire-and-her-body" not in str(shown)
+        shown = shown.__cause__
