@@ -49,7 +49,7 @@ class Trust(Section):
         description="CRLs put here by the site, PEM or DER; read again when they change.",
         examples=[["pki/intermediate.crl"]],
     )
-    crl_urls: list[str] = Field(
+    crl_urls: list[PlainUrl] = Field(
         default_factory=list,
         description="Addresses of CRLs, besides those that the authorities' certificates and our "
         "own name. National: http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
