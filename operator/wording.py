@@ -55,7 +55,9 @@ def explain(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> str:
             words = _WORDS.get(kind, _of_another_form)
             form = _form(model, location) if kind == "string_pattern_mismatch" else ""
             context: _Context = first.get("ctx", {})
-            return f"{key}: {form or words(context)}; {_shown(first['input'])}"
+            said = f"{key}: {form or words(context)}"
+            # A fault of several keys together names them; the whole table would hide it.
+            return said if isinstance(first["input"], dict) else f"{said}; {_shown(first['input'])}"
 
 
 def _instead(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
