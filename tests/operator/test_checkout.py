@@ -20,7 +20,7 @@ def run(*words: str | Path) -> tuple[int, str]:
     """Run a command in the root of the checkout, as a shell without settings of Python would."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHON"))}
     done = subprocess.run(
-        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110, check=False
     )
     return done.returncode, done.stdout + done.stderr
 

@@ -102,7 +102,7 @@ def test_a_disk_that_is_full_keeps_nothing_by_halves(tmp_path: Path, leave: int,
         while (answer := peer.send(body := letter(f"full {len(kept)}", size))) == ACCEPTED:
             kept.append(body)
             assert len(kept) < 5_000
-        assert answer == UNWELL
+        assert answer in {UNWELL, FULL}  # FULL where free space was measured before it was tried
         refused = [body]
         assert_nothing_half(peer, [taken, *kept], refused)
         filler.unlink()
