@@ -165,7 +165,7 @@ class Journal:
                 self._changed.wait_for(lambda: self._size >= BATCH or self._closed, PAUSE)
                 batch, self._pending, self._size, self._strangers_size = self._pending, [], 0, 0
                 closed = self._closed
-            self._began = time.monotonic()
+                self._began = time.monotonic()
             try:
                 self._write_out(batch)
             except Exception:
