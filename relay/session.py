@@ -282,6 +282,7 @@ class Session(Opening):
         finally:
             self._abandon()
         self._tally.accepted()
+        self._count_in_quota(submission)
         with best_effort:
             self._tell_accepted(submission)
         reached("answer.due")
@@ -289,13 +290,18 @@ class Session(Opening):
         self._outbound.flush()  # whatever else is pipelined, this reply must not wait
         reached("answer.written")
 
+    def _count_in_quota(self, submission: Submission) -> None:
+        if self._counted is not None:
+            self._context.quotas.took(
+                self._counted,
+                self.loop.time(),
+                recipients=len(submission.local),
+                receipt=submission.report is not None,
+            )
+
     def _tell_accepted(self, submission: Submission) -> None:
         metrics.ACCEPTED.inc()
         size, count = submission.draft.size, len(submission.local)
-        if (name := self._counted) is not None:
-            receipt = submission.report is not None
-            now = self.loop.time()
-            self._context.quotas.took(name, now, recipients=count, receipt=receipt)
         self._record(
             "accepted",
             message=submission.id,
