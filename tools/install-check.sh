@@ -47,7 +47,7 @@ inside() {
     $(env | sed -n 's/^\(PIP_[A-Z_]*=[^ ]*\|[a-z]*_proxy=[^ ]*\)$/\1/p') \
     unshare --mount --pid --fork --kill-child sh -c '
       root=$1 owner=$2 command=$3
-      mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/dev/shm" && mount -t devpts devpts "$root/dev/pts" || exit
+      mount --bind "$root" "$root" && mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/dev/shm" && mount -t devpts devpts "$root/dev/pts" || exit
       [ -e "$root/dev/fd" ] || ln -s /proc/self/fd "$root/dev/fd"
       exec chroot --userspec="$owner:$owner" "$root" sh -c "cd ~/mssante 2>/dev/null || cd ~; $command"' \
     inside "$1" "$owner" "$3"

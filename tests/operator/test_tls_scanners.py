@@ -72,7 +72,7 @@ def test_testssl(operator_a: Daemon, tmp_path: Path) -> None:
     package, report = TESTSSL.parents[2], tmp_path / "report.json"
     libraries = sorted({str(path.parent) for path in package.rglob("*.so.*")})
     # Not: each cipher by itself, and the simulation of browsers; they take minutes.
-    parts = ("--protocols", "--std", "--pfs", "--server-preference", "--server-defaults")
+    parts = ("--protocols", "--std", "-f", "--server-preference", "--server-defaults")
     done = subprocess.run(
         [
             *(TESTSSL, *parts, "--vulnerable", "--starttls", "smtp"),
