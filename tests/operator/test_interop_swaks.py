@@ -89,7 +89,7 @@ def test_it_can_verify_our_certificate(operator_a: Daemon, tmp_path: Path) -> No
     root = tmp_path / "root.pem"
     root.write_bytes(federation().space.hierarchy.root.certificate_pem)
     certificate, key = operator_a.identity("b")
-    # Debian 13's verifies the host as well, and has an option for its name; Debian 12's has neither.
+    # Debian 13's verifies the host too, and has an option for its name; Debian 12's has neither.
     assert SWAKS is not None
     knows = "--tls-verify-target" in Path(SWAKS).read_text(encoding="utf-8", errors="replace")
     name = ("--tls-verify-target", "smtp.a.mssante.fr") if knows else ()
