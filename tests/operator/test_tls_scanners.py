@@ -31,6 +31,8 @@ _TESTSSL_STANDING = {
     "sessionresumption_ticket": "its client leaves too early",
     "sessionresumption_ID": "its client leaves too early",
     "cert_validityPeriod": "certificates of IGC-Santé last three years (DOMAIN §2.4)",
+    "cert_extlifeSpan": "as cert_validityPeriod: its name since 3.2",
+    "starttls_injection": "3.2 needs socat for it; tests/relay/dialogues have it",
     "cert_revocation": "a test certificate names no list of revocations; one of IGC-Santé does",
 }
 # sslyze, against Mozilla's `intermediate` profile, which is for web sites.
