@@ -33,7 +33,7 @@ class Waits:
         cls, retry: RetryPolicy, probing: RetryPolicy, probe: timedelta, lease: timedelta
     ) -> "Waits":
         """The waits of these policies; `probe` is how long a probe may take."""
-        return cls(retry.most, max(probing.most, probe), lease)
+        return cls(max(retry.most, retry.unknown_most_wait), max(probing.most, probe), lease)
 
 
 @dataclass(frozen=True, slots=True)

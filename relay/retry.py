@@ -30,8 +30,13 @@ class RetryPolicy:
 
     @property
     def most(self) -> timedelta:
-        """The longest that `wait` and `unknown_wait` give."""
-        return max(self.longest, self.unknown_longest) * 1.2
+        """The longest that `wait` gives."""
+        return self.longest * 1.2
+
+    @property
+    def unknown_most_wait(self) -> timedelta:
+        """The longest that `unknown_wait` gives."""
+        return self.unknown_longest * 1.2
 
     def unknown_wait(self, tries: int, jitter: float) -> timedelta:
         """The same after the try `tries` (from 1) whose outcome is not known."""

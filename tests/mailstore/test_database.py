@@ -1,13 +1,10 @@
 """Transactions, durability settings, waiting writers, and errors of an unwell database."""
 
-import sqlite3
 import stat
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -358,45 +355,6 @@ def test_times_are_exact_and_in_utc(database: Database, moment: datetime) -> Non
 def test_a_time_without_its_zone_is_refused(database: Database) -> None:
     with pytest.raises(StatementError, match="a time with its zone"), database.write() as conn:
         add_domain(conn, "chu.mssante.fr", now=NOW.replace(tzinfo=None))
-
-
-@contextmanager
-def _lock_held(database: Database) -> Iterator[None]:
-    """Another program that keeps all others from writing: a shell, a backup, a migration."""
-    if database.url.get_backend_name() == "sqlite":
-        holder = sqlite3.connect(str(database.url.database), isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            holder.close()
-        return
-    other = Database(database.url.render_as_string(hide_password=False))
-    try:
-        with other.write() as connection:
-            connection.execute(text("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"))
-            yield
-    finally:
-        other.close()
-
-
-def test_the_probe_tells_of_a_write_lock_held_by_another_program(database: Database) -> None:
-    database.probe(0.2)
-    with _lock_held(database):
-        begun = time.monotonic()
-        with pytest.raises(StoreUnavailable, match="lock"):
-            database.probe(0.2)
-        assert time.monotonic() - begun < 10  # not the 30 seconds of a writer
-    database.probe(0.2)
-
-
-def test_the_probe_goes_beside_readers_and_after_writers(database: Database) -> None:
-    with database.read() as connection:
-        connection.execute(text("SELECT count(*) FROM messages"))
-        database.probe(5)
-    with database.write() as connection:
-        connection.execute(text("SELECT count(*) FROM messages"))
-    database.probe(5)
 
 
 def test_errors_do_not_quote_what_was_to_be_stored(database: Database) -> None:

@@ -170,25 +170,6 @@ def test_limits_are_the_keys_of_inbound(tmp_path: Path) -> None:
 TRUST = 'anchors = ["pki/root.pem"]\n'
 
 
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ("ocsp = true", "trust: ocsp is on and ocsp_urls is empty"),
-        ("ocsp = true\nocsp_urls = []", "trust: ocsp is on and ocsp_urls is empty"),
-        ('ocsp_urls = ["ocsp.esante.gouv.fr"]', "trust.ocsp_urls.0: expected http://"),
-        ('ocsp_urls = ["https://a.fr/"]', "trust.ocsp_urls.0: expected http://"),
-        ('ocsp_urls = ["http:///ocsp"]', "trust.ocsp_urls.0: expected http://"),
-        ("crl_refresh_hours = 0.0", "trust.crl_refresh_hours: must be above 0"),
-    ],
-)
-def test_who_is_asked_for_revocation(tmp_path: Path, lines: str, message: str) -> None:
-    assert refusal(tmp_path, GOOD.replace(TRUST, f"{TRUST}{lines}\n")).startswith(message)
-    good = 'ocsp = true\nocsp_urls = ["http://ocsp.esante.gouv.fr", "http://127.0.0.1:80/ocsp"]\n'
-    settings = load(write(tmp_path, GOOD.replace(TRUST, TRUST + good)))
-    assert settings.trust.ocsp_urls[0] == "http://ocsp.esante.gouv.fr"
-    assert settings.trust.crl_refresh_hours == 24
-
-
 def test_what_holds_for_patients(tmp_path: Path) -> None:
     # DOMAIN §7.4, §1.5
     assert policies.policy(load(write(tmp_path, GOOD))).patient_ins_key

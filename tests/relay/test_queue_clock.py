@@ -43,12 +43,14 @@ def mender(database: Database, told: Told | None = None) -> Mender:
 
 
 def test_the_longest_waits() -> None:
-    assert Waits(timedelta(minutes=72), timedelta(minutes=12), timedelta(minutes=30)) == WAITS
+    # Four hours after an outcome that is not known, and a fifth more.
+    assert Waits(timedelta(minutes=288), timedelta(minutes=12), timedelta(minutes=30)) == WAITS
 
 
 @given(st.integers(1, 200), st.floats(0, 1, exclude_max=True))
 def test_no_wait_is_longer_than_the_longest(attempts: int, jitter: float) -> None:
     assert RETRY.wait(attempts, jitter) <= RETRY.most
+    assert RETRY.unknown_wait(attempts, jitter) <= RETRY.unknown_most_wait
 
 
 LIMITS = [
