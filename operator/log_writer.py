@@ -69,7 +69,11 @@ class LogWriter(io.TextIOBase):
         return self._descriptor
 
     def write(self, text: str, /) -> int:
-        """Have a text written, or counted as lost."""
+        """Have a text written, or counted as lost.  Raises TypeError for octets.
+
+        Click tries with octets whether a file takes them, and would then write no more texts.
+        """
+        text = "" + text
         with self._changed:
             if self._size + len(text) > MAX_PENDING:
                 self._lose(max(text.count("\n"), 1))

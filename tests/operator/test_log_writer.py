@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import structlog
 from structlog.testing import capture_logs
@@ -169,3 +170,17 @@ def test_no_call_of_a_logger_raises(pipe: tuple[int, int], monkeypatch: pytest.M
             broken.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), broken.fileno())
     os.dup2(os.open(os.devnull, os.O_RDONLY), reader)
+
+
+def test_a_command_s_error_goes_through_it(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Click asks of a file whether it is one of octets, by writing some.
+    reader, end = pipe
+    writer = LogWriter(end)
+    monkeypatch.setattr(sys, "stderr", writer)
+    click.echo("mssante: no", err=True)
+    writer.finish()
+    assert os.read(reader, 100) == b"mssante: no\n"
+    with pytest.raises(TypeError):
+        writer.write(b"octets")  # type: ignore[arg-type]  # as click does

@@ -198,16 +198,25 @@ static int cut(int result, int fd, uint64_t size)
 int ftruncate(int fd, off_t size) { return cut(REAL(ftruncate)(fd, size), fd, (uint64_t)size); }
 int ftruncate64(int fd, off64_t size) { return cut(REAL(ftruncate64)(fd, size), fd, (uint64_t)size); }
 
+/* It only makes a file longer, by zeros: for whoever reads it, a truncation to its new size. */
+static int lengthened(int result, int fd)
+{
+    struct stat found;
+    if (!result && mine(fd) && !fstat(fd, &found))
+        put(TRUNCATE, 0, inode(fd), (uint64_t)found.st_size, NULL, NULL, 0);
+    return result;
+}
+int posix_fallocate(int fd, off_t at, off_t size)
+{ return lengthened(REAL(posix_fallocate)(fd, at, size), fd); }
+int posix_fallocate64(int fd, off64_t at, off64_t size)
+{ return lengthened(REAL(posix_fallocate64)(fd, at, size), fd); }
+
 /* What would escape the record must not happen unnoticed. */
 static void refuse(int fd) { if (mine(fd)) abort(); }
 int fallocate(int fd, int mode, off_t at, off_t size)
 { refuse(fd); return REAL(fallocate)(fd, mode, at, size); }
 int fallocate64(int fd, int mode, off64_t at, off64_t size)
 { refuse(fd); return REAL(fallocate64)(fd, mode, at, size); }
-int posix_fallocate(int fd, off_t at, off_t size)
-{ refuse(fd); return REAL(posix_fallocate)(fd, at, size); }
-int posix_fallocate64(int fd, off64_t at, off64_t size)
-{ refuse(fd); return REAL(posix_fallocate64)(fd, at, size); }
 ssize_t copy_file_range(int from, off64_t *at, int to, off64_t *there, size_t size, unsigned flags)
 { refuse(to); return REAL(copy_file_range)(from, at, to, there, size, flags); }
 ssize_t sendfile64(int to, int from, off64_t *at, size_t size)
