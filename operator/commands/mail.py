@@ -197,7 +197,6 @@ def mailbox_quota(given: Path | None, address: str, size: str) -> None:
 _EVENTS = {
     MailboxState.SUSPENDED: "mailbox.suspended",
     MailboxState.ACTIVE: "mailbox.resumed",
-    MailboxState.CLOSED: "mailbox.closed",
 }
 
 
@@ -219,16 +218,17 @@ def _transition(verb: str, state: MailboxState, help_text: str) -> None:
 @click.pass_obj
 def mailbox_close(given: Path | None, address: str, *, yes: bool) -> None:
     """Refuse mail for good; its messages stay. Asks first, since it cannot be undone."""
-    with _store(given) as store:
-        with store.database.read() as connection:
+    with acting(load(given)) as act:
+        with act.store.database.read() as connection:
             found = get_mailbox(connection, address)
         if not yes:
             if not sys.stdin.isatty():
                 raise click.UsageError("closing cannot be undone: say so with --yes")
             question = f"Close {found.address} for good? Its mail is refused from then on"
             click.confirm(question, abort=True)
-        with store.database.write() as connection:
+        with act.store.database.write() as connection:
             found = set_state(connection, address, MailboxState.CLOSED)
+        act.record("mailbox.closed", mailbox=found.address)
     click.echo(f"{found.address} is {found.state}")
 
 

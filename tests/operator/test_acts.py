@@ -47,7 +47,7 @@ def test_each_act_leaves_its_event(operator_a: Daemon) -> None:
     run("mailbox", "quota", NEW, "none")
     run("mailbox", "suspend", NEW)
     run("mailbox", "resume", NEW)
-    run("mailbox", "close", NEW)
+    run("mailbox", "close", NEW, "--yes")
     message = send(operator_a, "cardiologie@a.mssante.fr", "dr@b.mssante.fr")
     run("message", "show", message)  # facts alone are no content
     assert "SIDA" in run("message", "show", message, "--content")

@@ -157,7 +157,7 @@ def test_without_the_bucket_mail_is_put_off_until_it_is_back(tmp_path: Path) -> 
                 send(daemon, body(2))
             assert refused.value.smtp_code == 451
             assert "4.3.0 Mail" in str(refused.value.smtp_error)
-            assert "no connection" in daemon.log()
+            until_now(lambda: "no connection" in daemon.log())
             assert place.secret_key not in daemon.log()
             server.start()
             server.make(place.bucket)

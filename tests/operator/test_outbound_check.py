@@ -137,7 +137,7 @@ def test_check_start_and_reload_refuse_alike(daemon: Daemon) -> None:
         daemon.outbound(life_hours=1, delay_warning_hours=2)
         daemon.hang_up()
         until_now(lambda: SAYS in daemon.log())
-        assert "reload.refused" in daemon.log()
+        until_now(lambda: "reload.refused" in daemon.log())
     assert SAYS in daemon.run("serve", code=1)
     rows = json.loads(daemon.run("config", "check", "--json", code=1))
     assert [row["check"] for row in rows if row["ok"] == "NO"] == ["outbound"]

@@ -237,7 +237,10 @@ def test_what_is_too_large_for_a_patient_is_refused_before_it_is_queued(pair: Pa
     pair.file.write_bytes(f"From: {MARTIN}\r\n\r\n".encode() + line * (26_214_400 // len(line)))
     words = ("message", "send", str(pair.file), "--from", MARTIN, "--to", patient)
     said = pair.a.run(*words, code=1)
-    assert "552 5.3.4 Message over the limit of 26214400 octets to patient.mssante.fr" in said
+    assert (
+        "552 5.3.4 Message over the limit of 26214400 octets of content to patient.mssante.fr"
+        in said
+    )
     # The same for somebody else is no question of size.
     assert "1 delivered here" in pair.a.run(*words[:-1], CARDIOLOGY)
     assert pair.queued("--domain", "patient.mssante.fr") == []

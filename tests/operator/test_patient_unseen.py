@@ -68,7 +68,10 @@ class Site:
     def __init__(self, folder: Path, style: str) -> None:
         self.daemon = lay_out(folder / "a", "a")
         text = self.daemon.config.read_text().replace('format = "console"', f'format = "{style}"')
-        self.daemon.config.write_text(text)
+        # Two of the three domains of the federation change hands.
+        self.daemon.config.write_text(
+            text.replace("[whitelist]\n", "[whitelist]\nmax_shrink = 1\n")
+        )
         put(self.daemon, signed(1, a="a", b="b", patient="b"))
         self.daemon.run("whitelist", "refresh")
         self.printed: list[str] = []

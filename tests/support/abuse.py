@@ -73,7 +73,7 @@ async def _begin(port: int) -> Wire:
 
 
 async def refused_handshake(port: int, certificates: Certificates, number: int) -> None:
-    """A handshake that comes to nothing, for one of five reasons."""
+    """A handshake that comes to nothing, for one of four reasons, or one that lets no mail in."""
     wire = await _begin(port)
     flight = number // 5 % 2
     try:
@@ -83,9 +83,12 @@ async def refused_handshake(port: int, certificates: Certificates, number: int) 
             case 1:
                 await wire.send_raw(b"\x16\x03\x01\x02\x00" + bytes([number % 251]) * 600)
             case 2:
-                # Under TLS 1.3 it is refused only after the client has finished.
-                await wire.start_tls(certificates.untrusted[flight])
-                assert not await wire.hear()
+                assert await wire.start_tls(certificates.untrusted[flight])
+                await wire.send(b"EHLO x\r\n")
+                await _reply(wire, b"250")
+                await wire.send(b"MAIL FROM:<dr@b.mssante.fr>\r\n")
+                await _reply(wire, b"554 5.7.1 Client certificate refused")
+                wire.finish()
             case 3:
                 await wire.break_handshake(certificates.good, flight, Damage(at=number))
                 wire.finish()

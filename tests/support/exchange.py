@@ -5,6 +5,7 @@ import smtplib
 from collections.abc import Sequence
 
 from tests.support.daemon import Daemon
+from tests.support.waiting import until_now
 
 MARTIN = "claire.martin@a.mssante.fr"
 CARDIOLOGY = "cardiologie@a.mssante.fr"
@@ -30,5 +31,5 @@ def refusing_session(log: str, daemon: Daemon) -> str:
     found = re.search(r"554[ -]5\.7\.1 [^\n]*\[session ([0-9a-f]+)\]", log)
     assert found is not None, log
     (session,) = found.groups()
-    assert session in daemon.log()
+    until_now(lambda: session in daemon.log())
     return str(session)
