@@ -6,10 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tools.past_version import VERSION
 
 ROOT = Path(__file__).parents[2]
 # A project that is unpacked from an archive has nothing to list.
@@ -93,3 +96,16 @@ def test_no_file_names_the_index_of_the_machine_it_was_written_on() -> None:
         if path != Path(__file__) and option.search(path.read_bytes())
     ]
     assert guilty == []
+
+
+def test_the_version_is_that_of_the_changes() -> None:
+    # pip leaves an installed version alone where a wheel has the same one.
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    heads = re.findall(r"^## (\S+)(?: \(.*\))?$", changes, re.MULTILINE)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "version"
+    ]
+    assert heads[0] == "Unreleased"
+    assert heads[-1] == VERSION
+    assert version.partition(".dev")[0] not in heads
+    assert ".dev" in version
