@@ -64,9 +64,20 @@ def author_domains(value: str) -> tuple[set[str], set[str]]:
 
 def _shown(value: str) -> set[str]:
     """The domains that a person sees: encoded words read, look-alikes of a letter made one."""
-    text = unicodedata.normalize("NFKC", decoded(value)).replace("\u3002", ".")
+    text = _plain_letters(decoded(value)).replace("\u3002", ".")
     names = (name.strip(".").lower() for name in _AFTER_AT_IN_NAME.findall(_without_blanks(text)))
     return {name for name in names if _DOMAIN.fullmatch(name)}
+
+
+def _plain_letters(text: str) -> str:
+    """The text in compatibility forms (Unicode NFKC), each character by itself.
+
+    As a whole it would cost the square of the length: marks in a row are put in order (UAX #15).
+    """
+    if text.isascii():
+        return text
+    odd = {one for one in set(text) if not one.isascii()}
+    return text.translate({ord(one): unicodedata.normalize("NFKC", one) for one in odd})
 
 
 def _without_blanks(text: str) -> str:

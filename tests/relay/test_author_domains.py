@@ -38,6 +38,7 @@ from relay.author_domains import UNREADABLE, author_domains, decoded
         ("x@ｅvil.fr", {UNREADABLE}, {"evil.fr"}),
         ("x＠evil。fr", {UNREADABLE}, {"evil.fr"}),
         ('"x@" <dr@b.fr>', {"b.fr"}, {"b.fr"}),
+        ('"x\u0301@\u2100evil.fr" <dr@b.fr>', {"b.fr"}, {"b.fr", "a"}),  # ℀ reads a/c
     ],
 )
 def test_what_is_shown(value: str, addresses: set[str], shown: set[str]) -> None:
@@ -60,8 +61,12 @@ def test_any_value_is_read(value: str) -> None:
         "=?utf-8?q?x?= " * 18_000,
         "=?" * 120_000,
         "?=" + " " * 250_000,
+        # Marks that Unicode would have in another order than they came.
+        '"' + "\u0301\u0316" * 64_000 + '" <dr@b.fr>',
+        "(" + "x@" + "\u0315\u0300\u05ae" * 40_000 + ") dr@b.fr",
+        '"' + "".join(map(chr, range(0x20000, 0x2FA1E))) + "\ufdfa" * 8_000 + '" <dr@b.fr>',
     ],
-    ids=lambda value: value[:8],
+    ids=lambda value: ascii(value[:8]),
 )
 def test_hostile_repetition_takes_no_time(value: str) -> None:
     begun = time.process_time()
