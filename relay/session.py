@@ -101,8 +101,10 @@ class Session(Opening):
         attempt = self._attempt(at_mail, sender_stated=True, sender=sender, size=size)
         domain = sender.domain if sender else None
         white_list, peer, before = self._admitted
-        # All else that these rules look at: what passed once passes as long as they are the same.
-        if white_list is at_mail.white_list and peer is self._peer and domain == before:
+        # All else that these rules look at: what passed once passes as long as they are the same,
+        # unless the peer has not passed in between and is taken for a stranger.
+        unchanged = white_list is at_mail.white_list and peer is self._peer and domain == before
+        if unchanged and self._stranger_clock is None:
             admit(attempt, Stage.MESSAGE)  # of which only the size is known
             return
         self._admit_peer(attempt)

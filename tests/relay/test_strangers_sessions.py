@@ -1,6 +1,7 @@
 """Strangers, who have shown no listed certificate: they get a short time, and keep nobody out."""
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,23 @@ async def test_strangers_that_do_not_listen_are_not_waited_for(tmp_path: Path) -
         assert (await known.send()).startswith("250 2.0.0 ")
         for one in (*strangers, known):
             one.close()
+
+
+async def test_a_peer_let_in_again_is_no_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The list is gone for a moment between two messages, and comes back as it was.
+    async with inbound(tmp_path, limits=Limits(stranger_seconds=1.0)) as server:
+        caller = await call(server)
+        assert (await caller.send()).startswith("250 2.0.0 ")
+        with monkeypatch.context() as patch:
+            patch.setattr(server.context.perimeter, "_problem", "it is gone")
+            assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 ")
+        await caller.begin()
+        assert (await caller.say("DATA")).startswith("354 ")
+        await asyncio.sleep(2)  # twice as long as a stranger has
+        caller.writer.write(b"From: <dr@b.mssante.fr>\r\n\r\nhello\r\n.\r\n")
+        assert (await caller.hear()).startswith("250 2.0.0 ")
+        # Nor does it give up its place.
+        assert server.context.occupancy._strangers.take_first(None, math.inf) is None
+        caller.close()
