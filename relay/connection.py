@@ -189,7 +189,7 @@ class Connection(SMTP):
             self._log.info(event, **(facts if self._known else shortened(facts)))
 
     def _became_known(self) -> None:
-        """The peer has shown a certificate of the white list."""
+        """The peer has turned out to be one of the white list, in the handshake or later."""
         self._known = True
         if self._opening_told:
             self._context.strangers.is_known(self._address)

@@ -67,6 +67,8 @@ class Opening(Connection):
         if self._stranger_clock is not None:
             self._stop_stranger_clock()
             self._context.occupancy.know(self)
+        if not self._known:
+            self._became_known()
 
     async def smtp_EHLO(self, hostname: str | None) -> None:
         """Greet and say what is offered (RFC 5321 §4.1.1.1), in one write."""
@@ -159,7 +161,7 @@ class Opening(Connection):
         self._count_peer()
         with suppress(Refused):  # it is told so at MAIL
             self._admit_peer(self._attempt())
-        if self._context.perimeter.snapshot.lists(found):
+        if not self._known and self._context.perimeter.snapshot.lists(found):
             self._became_known()
         name = str(shown.subject) if shown else ""
         known_as = name if self._counted or not name else f"{name} (unproven)"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from mssante_operator import runtime
 from mssante_operator.strangers import tell_of_strangers
 from relay.limits import Limits
 from relay.strangers import (
@@ -19,7 +20,8 @@ from relay.strangers import (
     Strangers,
     shortened,
 )
-from tests.support.operators import inbound
+from tests.support.operators import inbound, trust_space
+from tests.support.perimeters import adopt
 from tests.support.talking import call, dial
 from tests.support.waiting import until
 
@@ -149,3 +151,22 @@ async def test_a_flood_of_a_stranger_leaves_little_and_hides_no_peer(tmp_path: P
     assert len(logged) <= OF_ONE.burst + 60 * OF_ONE.rate
     assert [entry["of"] for entry in logs if entry["event"] == "strangers.more"]
     assert sum(entry["event"] == "accepted" for entry in logs) == 3
+
+
+async def test_a_peer_listed_after_its_handshake_loses_no_line(tmp_path: Path) -> None:
+    space = trust_space()
+    without_b = space.space.sign_list({"c.mssante.fr": space.operators["c"]})
+    async with inbound(tmp_path, white_list=without_b) as server:
+        caller = await call(server)
+        assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("554 5.7.1 ")
+        while server.context.strangers.may_tell("127.0.0.1", "refused"):
+            pass  # others at its address use up what strangers may tell
+        adopt(tmp_path, space.white_list, space.trust, runtime.clock())
+        server.context.perimeter.load()
+        assert (await caller.send()).startswith("250 2.0.0 ")
+        await caller.say("QUIT")
+        caller.close()
+        await until(lambda: not server.context.occupancy.sessions)
+    assert [event["event"] for event in events(tmp_path)] == [
+        *("session.opened", "tls.started", "refused", "accepted", "session.closed"),
+    ]
