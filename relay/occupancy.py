@@ -23,6 +23,7 @@ from whitelist.names import DistinguishedName
 _Key = TypeVar("_Key")
 
 # For which a newcomer keeps its place: who comes in a crowd must get as far as its certificate.
+# From there on to the verdict it keeps it anyhow.
 ARRIVAL_SECONDS: Final = 1.0
 _MOST_LEAVING: Final = 100  # strangers that may take their time to hear why
 
@@ -131,6 +132,10 @@ class Occupancy:
         where = network(address)
         self._addresses[where] += 1
         self._strangers.coming[session] = where, self._clock()
+
+    def weigh(self, session: OpenSession) -> None:
+        """A session has shown a certificate; until the verdict, seconds by OCSP, it has a place."""
+        self._strangers.forget(session)
 
     def know(self, session: OpenSession) -> None:
         """A session has shown a certificate with which mail is taken."""

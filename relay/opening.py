@@ -154,6 +154,8 @@ class Opening(Connection):
         version = secured.version() or ""
         self._peer = Peer(version, cipher)  # TLS is on, whoever it may be
         context = self._context
+        if der is not None:
+            context.occupancy.weigh(self)
         self._standing = await judge(context.perimeter, der, version, cipher, context.clock())
         found = self._standing.peer
         shown = found.certificate

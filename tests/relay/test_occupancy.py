@@ -154,6 +154,21 @@ def test_at_the_share_of_an_address_its_own_strangers_give_way() -> None:
     assert seats.make_room("192.0.2.1") == "address"
 
 
+def test_a_place_is_kept_while_the_certificate_is_weighed() -> None:
+    # OCSP may take seconds, in which a crowd would push out every peer that comes.
+    clock = Clock()
+    seats = occupancy(everyone=1, clock=clock)
+    session = Held()
+    seats.enter(session, "192.0.2.1")
+    seats.weigh(session)
+    clock.now += 5
+    assert seats.make_room("192.0.2.2") == "all"
+    assert session.said is None
+    seats.doubt(session, "192.0.2.1")
+    assert seats.make_room("192.0.2.2") == ""
+    assert session.said is not None
+
+
 def test_a_peer_no_longer_listed_becomes_a_stranger() -> None:
     seats = occupancy(everyone=1)
     session = Held()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from relay.admission import Peer
 from relay.limits import Limits
+from relay.occupancy import ARRIVAL_SECONDS
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.talking import Caller, call, dial
 from tests.support.waiting import until
@@ -120,3 +122,28 @@ async def test_a_peer_let_in_again_is_no_stranger(
         # Nor does it give up its place.
         assert server.context.occupancy._strangers.take_first(None, math.inf) is None
         caller.close()
+
+
+async def test_a_peer_whose_verdict_takes_long_keeps_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with inbound(tmp_path, limits=Limits(max_connections=1)) as server:
+        perimeter, asked, answered = server.context.perimeter, asyncio.Event(), asyncio.Event()
+        identify = perimeter.identify_peer
+
+        async def slow(der: bytes | None, version: str, cipher: str) -> Peer:
+            asked.set()
+            await answered.wait()
+            return await identify(der, version, cipher)
+
+        monkeypatch.setattr(perimeter, "identify_peer", slow)
+        coming = asyncio.create_task(call(server))
+        await asked.wait()
+        await asyncio.sleep(ARRIVAL_SECONDS)
+        turned_away = await dial(server)
+        assert (await turned_away.hear()).startswith("421 4.3.2 Too many connections, try again ")
+        answered.set()
+        caller = await coming
+        assert (await caller.send()).startswith("250 2.0.0 ")
+        for one in (caller, turned_away):
+            one.close()
