@@ -22,9 +22,6 @@ MASK: Final = "***"
 
 INS_LENGTH: Final = 15
 _ENOUGH_DIGITS: Final = INS_LENGTH - 1  # a letter in Corsica
-_ID_LENGTH: Final = (
-    32  # hexadecimal digits from which on a run of them is an identifier or a digest
-)
 _KNOWN_LOCAL: Final = 6  # characters from which on a local part is looked for by itself
 
 # What stands between a local part and the domain: also as xtext (RFC 3461 §4, RFC 6533 §3), as in
@@ -58,7 +55,7 @@ _ENTITY: Final = re.compile(r"&#([0-9]{2,3});")
 _WORD: Final = re.compile(r"=\?[^?\s]{1,60}\?([BbQq])\?([^?\s]{1,500})\?=")
 _DIGITS: Final = b"0123456789"
 _IDENTIFIER: Final = re.compile(r"[0-9a-f]+")
-_ID_LENGTHS: Final = (32, 64)
+_ID_LENGTHS: Final = (32, 64)  # of identifiers (UUID) and digests (SHA-256), in lower case
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _SOME_DIGIT: Final = re.compile(r"\d")
 _NOT_PLAIN: Final = re.compile(r"[^0-9a-z]+")
@@ -141,12 +138,16 @@ def _entity(found: re.Match[str]) -> str:
 
 
 def _in_identifier(text: str, begin: int, end: int) -> bool:
-    """Whether it is part of a run of hexadecimal digits as long as identifiers and digests are."""
-    while begin and text[begin - 1] in _HEX:
+    """Whether it is part of a run of hexadecimal digits that is an identifier or a digest.
+
+    No other run hides a patient, and none is walked further than it may be long.
+    """
+    most = _ID_LENGTHS[-1]
+    while begin and end - begin <= most and text[begin - 1] in _HEX:
         begin -= 1
-    while end < len(text) and text[end] in _HEX:
+    while end < len(text) and end - begin <= most and text[end] in _HEX:
         end += 1
-    return end - begin >= _ID_LENGTH and _HEX.issuperset(text[begin:end])
+    return end - begin in _ID_LENGTHS and _IDENTIFIER.fullmatch(text, begin, end) is not None
 
 
 def _without_local_parts(text: str) -> str:
