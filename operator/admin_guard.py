@@ -21,6 +21,7 @@ class GuardedHttp(H11Protocol):
     """uvicorn's HTTP/1.1 with an end to patience."""
 
     since = 0.0  # when it came
+    cut = False  # for another's sake, though it is lost only in the next turn of the loop
     _clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -28,10 +29,12 @@ class GuardedHttp(H11Protocol):
         super().connection_made(transport)
         self.since = self.loop.time()
         self._clock = self.loop.call_later(REQUEST_SECONDS, self._hurry)
-        others = [one for one in self.connections if isinstance(one, GuardedHttp)]
-        if len(others) > MOST:
-            waiting = [one for one in others if not one.answering]
-            min(waiting, key=lambda one: one.since).transport.abort()
+        held = [one for one in self.connections if isinstance(one, GuardedHttp) and not one.cut]
+        if len(held) > MOST:
+            waiting = [one for one in held if not one.answering]
+            oldest = min(waiting, key=lambda one: one.since)
+            oldest.cut = True
+            oldest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""

@@ -12,6 +12,7 @@ from mssante_operator import admin, admin_guard
 from mssante_operator.lifeline import Orders
 from mssante_operator.monitor import Monitor
 from relay.listener import bind
+from tests.support.waiting import until
 
 HOST = "127.0.0.1"
 HALF = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: "
@@ -59,6 +60,35 @@ async def test_hundreds_of_unfinished_requests_keep_nobody_out() -> None:
                     assert await reader.read() == b""
         for _, writer in held:
             writer.close()
+
+
+def gone(client: socket.socket) -> bool:
+    """Whether the server has ended a connection on which it says nothing."""
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+async def test_hundreds_that_come_in_one_turn_of_the_loop_are_too_many_as_well() -> None:
+    async with serving() as port:
+        clients = [socket.create_connection((HOST, port)) for _ in range(300)]  # nothing awaited
+        for client in clients:
+            client.setblocking(False)
+        open_ones = list(clients)
+
+        def cut() -> bool:
+            open_ones[:] = [client for client in open_ones if not gone(client)]
+            return len(open_ones) <= admin_guard.MOST
+
+        async with asyncio.timeout(admin_guard.REQUEST_SECONDS / 2):  # before their time is over
+            await until(cut)
+        assert len(open_ones) == admin_guard.MOST
+        assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")
+        for client in clients:
+            client.close()
 
 
 @pytest.mark.parametrize("said", [b"", HALF, WHOLE + HALF])
