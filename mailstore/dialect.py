@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
@@ -260,9 +261,11 @@ def probe_writing(writer: Engine, table: Table, patience: float) -> None:
             connection.execute(text(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE"))
         return
     path = str(writer.url.database)
+    # A file that has gone is not made anew: an empty database in its place would hide the loss.
+    existing = f"file:{quote(path)}?mode=rw"
     try:
         with contextlib.closing(
-            sqlite3.connect(path, timeout=patience, isolation_level=None)
+            sqlite3.connect(existing, timeout=patience, isolation_level=None, uri=True)
         ) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")

@@ -1,8 +1,10 @@
 """Files that commands write what is in mailboxes to: for their owner alone."""
 
+import io
 import os
 import stat
 import sys
+from typing_extensions import Buffer
 from typing import IO, Any, Final
 
 import click
@@ -10,21 +12,41 @@ import click
 _OWNER_ALONE: Final = 0o600
 
 
+class PrivateWriter(io.BufferedWriter):
+    """Writes a file anew; what is in it stays until the first write, be it of nothing.
+
+    The command may still be refused, and an earlier export be the only one.
+    """
+
+    _begun = False
+
+    def write(self, data: Buffer) -> int:
+        """Write at the end of what is written.  Raises OSError."""
+        if not self._begun:
+            mode = os.fstat(self.fileno()).st_mode
+            if stat.S_ISREG(mode):
+                if stat.S_IMODE(mode) != _OWNER_ALONE:
+                    os.fchmod(self.fileno(), _OWNER_ALONE)
+                os.ftruncate(self.fileno(), 0)
+            self._begun = True
+        return super().write(data)
+
+
 class PrivateFile(click.ParamType[IO[bytes]]):
-    """A file to write, made or emptied, that nobody but its owner can read; `-` is our output."""
+    """A file to write, made where it lacks, for its owner alone; `-` is our output."""
 
     name = "file"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> IO[bytes]:
-        """Open it; what is there already loses the rights of others before anything is in it."""
+        """Open it; what is there already is emptied, and others lose their rights, at the first write."""
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]  # click converts defaults a second time
         if value == "-":
             return sys.stdout.buffer
         try:
-            file = os.fdopen(_open(value), "wb")
+            file = PrivateWriter(io.FileIO(_open(value), "wb"))
         except OSError as error:
             self.fail(f"{value!r}: {error.strerror}", param, ctx)
         if ctx is not None:
@@ -33,13 +55,4 @@ class PrivateFile(click.ParamType[IO[bytes]]):
 
 
 def _open(path: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    descriptor = os.open(path, flags, _OWNER_ALONE)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISREG(mode) and stat.S_IMODE(mode) != _OWNER_ALONE:
-            os.fchmod(descriptor, _OWNER_ALONE)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _OWNER_ALONE)

@@ -75,7 +75,7 @@ class Seat:
         """
         try:
             return cls._take(path)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: the file is shorter
             _log.warning("seat.none", path=str(path), detail=str(error))
             return cls.alone()
 
@@ -83,7 +83,11 @@ class Seat:
     def _take(cls, path: Path) -> "Seat":
         # Never closed: with its descriptor would go the lock that holds the seat.
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        numbers = memoryview(mmap.mmap(file, SEATS * _OCTETS)).cast("I")
+        try:
+            numbers = memoryview(mmap.mmap(file, SEATS * _OCTETS)).cast("I")
+        except (OSError, ValueError):
+            os.close(file)
+            raise
         for mine in range(SEATS):
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, mine)

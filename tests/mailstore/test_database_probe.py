@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -49,3 +50,20 @@ def test_the_probe_goes_beside_readers_and_after_writers(database: Database) -> 
     with database.write() as connection:
         connection.execute(text("SELECT count(*) FROM messages"))
     database.probe(5)
+
+
+def test_the_probe_makes_no_database_where_the_file_has_gone(tmp_path: Path) -> None:
+    # An empty one in its place would pass for a store that has lost all its mail.
+    path = tmp_path / "50% ?a#b.db"
+    database = Database(path)
+    try:
+        with database.write() as connection:
+            connection.execute(text("CREATE TABLE messages (id INTEGER)"))
+        database.probe(0.2)
+        for file in tmp_path.iterdir():
+            file.unlink()
+        with pytest.raises(StoreUnavailable, match="takes no writes"):
+            database.probe(0.2)
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        database.close()

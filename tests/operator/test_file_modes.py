@@ -76,6 +76,22 @@ def test_an_export_is_for_its_owner_alone(installed: Daemon, tmp_path: Path) -> 
     assert installed.run("message", "export", MARTIN, "--output", "/dev/null")
 
 
+def test_an_export_that_is_refused_leaves_the_earlier_one(installed: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "mail.mbox"
+    for words, code in (
+        (("nobody@a.mssante.fr", "--output", str(file)), 1),
+        (("--output", str(file)), 2),  # the address is missing
+        (("--output", str(file), MARTIN, "--no-such-option"), 2),
+    ):
+        file.write_text("an earlier export\n")
+        installed.run("message", "export", *words, code=code)
+        assert file.read_text() == "an earlier export\n"
+    (installed.folder / "data" / "mssante.db").rename(tmp_path / "db")
+    installed.run("message", "export", MARTIN, "--output", str(file), code=1)
+    (tmp_path / "db").rename(installed.folder / "data" / "mssante.db")
+    assert file.read_text() == "an earlier export\n"
+
+
 def test_config_check_names_what_others_can_read(installed: Daemon) -> None:
     def doubted() -> list[str]:
         lines = installed.run("config", "check").splitlines()

@@ -104,6 +104,17 @@ def test_a_disk_that_refuses_the_file_keeps_nobody_from_starting(tmp_path: Path)
     assert not seat.gives_way()
 
 
+def test_a_file_that_is_too_short_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "seats"
+    path.write_bytes(b"")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with capture_logs() as logs:
+        seat = Seat.take(path)
+    assert [entry["event"] for entry in logs] == ["seat.none"]
+    assert not seat.gives_way()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 async def test_a_worker_without_sessions_leaves_new_ones_to_one_that_has_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
