@@ -4,32 +4,63 @@ import io
 import os
 import stat
 import sys
-from typing_extensions import Buffer
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _OWNER_ALONE: Final = 0o600
 
 
-class PrivateWriter(io.BufferedWriter):
+class PrivateWriter(io.RawIOBase):
     """Writes a file anew; what is in it stays until the first write, be it of nothing.
 
     The command may still be refused, and an earlier export be the only one.
     """
 
-    _begun = False
+    _descriptor = -1
+    _file: IO[bytes] | None = None
 
-    def write(self, data: Buffer) -> int:
-        """Write at the end of what is written.  Raises OSError."""
-        if not self._begun:
-            mode = os.fstat(self.fileno()).st_mode
-            if stat.S_ISREG(mode):
-                if stat.S_IMODE(mode) != _OWNER_ALONE:
-                    os.fchmod(self.fileno(), _OWNER_ALONE)
-                os.ftruncate(self.fileno(), 0)
-            self._begun = True
-        return super().write(data)
+    def __init__(self, path: str) -> None:
+        """Open it, made where it lacks.  Raises OSError."""
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _OWNER_ALONE)
+
+    def writable(self) -> bool:
+        """It is for nothing else."""
+        return True
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write all of it.  Raises OSError."""
+        if self._file is None:
+            self._empty()
+            self._file = os.fdopen(self._descriptor, "wb", closefd=False)
+        return self._file.write(data)
+
+    def _empty(self) -> None:
+        mode = os.fstat(self._descriptor).st_mode
+        if stat.S_ISREG(mode):
+            if stat.S_IMODE(mode) != _OWNER_ALONE:  # others lose their rights before mail is in it
+                os.fchmod(self._descriptor, _OWNER_ALONE)
+            os.ftruncate(self._descriptor, 0)
+
+    def flush(self) -> None:
+        """Hand all to the system.  Raises OSError."""
+        if self._file is not None and not self._file.closed:
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close it, for good."""
+        if self.closed:
+            return
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            super().close()
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
 
 
 class PrivateFile(click.ParamType[IO[bytes]]):
@@ -40,19 +71,15 @@ class PrivateFile(click.ParamType[IO[bytes]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> IO[bytes]:
-        """Open it; what is there already is emptied, and others lose their rights, at the first write."""
+        """Open it; what is there already stays as it is until the first write."""
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]  # click converts defaults a second time
         if value == "-":
             return sys.stdout.buffer
         try:
-            file = PrivateWriter(io.FileIO(_open(value), "wb"))
+            file = PrivateWriter(value)
         except OSError as error:
             self.fail(f"{value!r}: {error.strerror}", param, ctx)
         if ctx is not None:
             ctx.call_on_close(file.close)
-        return file
-
-
-def _open(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _OWNER_ALONE)
+        return file  # type: ignore[return-value]  # typeshed: a RawIOBase has no methods of IO

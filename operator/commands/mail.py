@@ -375,8 +375,8 @@ def message_export(given: Path | None, address: str, output: Any) -> None:
         with store.database.read() as connection:
             owner = get_mailbox(connection, address)
         act.record("mailbox.exported", mailbox=owner.address)
-        output.write(b"")  # no message at all is an empty file, too
         done = export_mailbox(store.database, store.blobs, owner.id, output)
+        output.write(b"")  # without any message an earlier file is emptied, too
         output.flush()
     click.echo(f"{done.count} messages exported", file=sys.stderr)
     for one in done.left_out:

@@ -76,7 +76,9 @@ def test_an_export_is_for_its_owner_alone(installed: Daemon, tmp_path: Path) -> 
     assert installed.run("message", "export", MARTIN, "--output", "/dev/null")
 
 
-def test_an_export_that_is_refused_leaves_the_earlier_one(installed: Daemon, tmp_path: Path) -> None:
+def test_an_export_that_is_refused_leaves_the_earlier_one(
+    installed: Daemon, tmp_path: Path
+) -> None:
     file = tmp_path / "mail.mbox"
     for words, code in (
         (("nobody@a.mssante.fr", "--output", str(file)), 1),
