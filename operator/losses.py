@@ -98,11 +98,12 @@ class Losses:
     _until: dict[str, float] = field(default_factory=dict)  # when the alarm of a kind ends
 
     def standing(self) -> dict[str, str]:
-        """What is lost, or was within STANDS_SECONDS, by kind, and why; blocks."""
+        """What is lost, or was within STANDS_SECONDS and since the first call, by kind; blocks."""
         now = self.clock()
         with best_effort:
             for kind, failing, total in _found():
-                if failing or total > self._totals.get(kind, 0):
+                # A process that has just begun does not know when all that was lost.
+                if failing or total > self._totals.get(kind, total):
                     self._until[kind] = now + STANDS_SECONDS
                 self._totals[kind] = total
         if MetricFile.without_file:

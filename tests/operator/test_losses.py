@@ -1,0 +1,40 @@
+"""Losses of all processes, summed up by one that may begin long after them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mssante_operator.losses import LOG, STANDS_SECONDS, Losses
+from mssante_operator.run_folder import METRICS
+
+
+def measure(folder: Path, act: str) -> None:
+    """Have a process of the daemon count something in the files of the metrics, and end."""
+    script = f"from mssante_operator.losses import *; {act}"
+    environment = {**os.environ, METRICS: str(folder)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+
+
+def test_losses_of_before_the_first_look_are_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(METRICS, str(tmp_path))
+    now = 0.0
+    measure(tmp_path, "LOG_LOST.inc(5)")
+    losses = Losses(lambda: now)  # as after a reload: the maintenance process is a new one
+    assert losses.standing() == {}
+    measure(tmp_path, "LOG_LOST.inc(1)")
+    assert list(losses.standing()) == [LOG]
+    now += STANDS_SECONDS
+    assert losses.standing() == {}
+
+
+def test_a_process_that_fails_is_seen_at_the_first_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(METRICS, str(tmp_path))
+    measure(tmp_path, "LOSING.labels(LOG).set(True)")
+    assert list(Losses(lambda: 0.0).standing()) == [LOG]
