@@ -310,7 +310,10 @@ class Courier:
                 return
             outcomes = await self._speak(taken, progress)
             error, reason = _said(outcomes)
-            self._congestion.succeeded(taken.domain)
+            if reason == UNKNOWN_OUTCOME and not _has_some(outcomes, State.DELIVERED):
+                self._congestion_failed(taken, error)
+            else:
+                self._congestion.succeeded(taken.domain)
         except (AttemptFailed, NoRoute) as failure:
             error, reason = str(failure), failure.reason
             if failure.permanent:
@@ -373,7 +376,12 @@ class Courier:
 
 def _said(outcomes: Mapping[str, Outcome]) -> tuple[str, str]:
     """The error and the reason of an attempt that was answered, empty if all have the message."""
+    unknown = next((one.reply for one in outcomes.values() if one.unknown), None)
+    if unknown is not None:
+        return unknown, UNKNOWN_OUTCOME
     error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
-    if any(one.unknown for one in outcomes.values()):
-        return error, UNKNOWN_OUTCOME
     return error, "refused" if error else ""
+
+
+def _has_some(outcomes: Mapping[str, Outcome], state: State) -> bool:
+    return any(one.state is state for one in outcomes.values())

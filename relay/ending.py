@@ -60,7 +60,7 @@ def ending(
 ) -> Ending:
     """What became of a claim's recipients; those without an outcome wait.
 
-    Where the peer may have the message, and that as often as the policy bears, they fail: each
+    Those of whom the peer may have the message, and that as often as the policy bears, fail: each
     further try may be one more copy, and their sender can ask them.
     """
     unknown_until = None
@@ -93,9 +93,14 @@ def ending(
 
 
 def _given_up(claim: Claim, outcomes: Mapping[str, Outcome], error: str) -> dict[str, Outcome]:
-    """The end for the recipients of whom nobody knows whether they have it."""
-    without = Outcome(State.WAITING, error, unknown=True)
-    found = {one.address: outcomes.get(one.address, without) for one in claim.waiting}
+    """The end for the recipients of whom nobody knows whether they have it.
+
+    All of them if the attempt was broken off, which leaves no outcome of anybody.
+    """
+    if not outcomes:
+        return dict.fromkeys(claim.recipients, Outcome(State.FAILED, error))
     return {
-        address: Outcome(State.FAILED, one.reply) for address, one in found.items() if one.unknown
+        address: Outcome(State.FAILED, one.reply)
+        for address, one in outcomes.items()
+        if one.unknown
     }

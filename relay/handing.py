@@ -16,6 +16,7 @@ from relay.acceptance import Store
 from relay.conversation import Terms
 from relay.envelope import Envelope, Letter
 from relay.errors import AttemptFailed
+from relay.handover import OutcomeUnknown
 from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome
@@ -68,7 +69,10 @@ class Handing:
         self._peers = Peers(Terms(hostname, tls, self._judge))
 
     async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
-        """What became of each recipient.  Raises AttemptFailed, NoRoute, StoreUnavailable."""
+        """What became of each recipient, so far as it is known.
+
+        Raises AttemptFailed, NoRoute, StoreUnavailable.
+        """
         self._check_listed(taken.domain)
         targets = await self._router.targets(taken.domain)
         progress.step("conversation")
@@ -89,7 +93,10 @@ class Handing:
             octets = self._octets(taken, trace, progress)
             return Letter(envelope, octets, len(trace) + taken.size, heard)
 
-        answers = await self._peers.hand_over(taken.domain, targets, letter)
+        try:
+            answers = await self._peers.hand_over(taken.domain, targets, letter)
+        except OutcomeUnknown as unknown:
+            answers = unknown.answers
         return {
             address: Outcome(one.state, one.reply, one.dsn, one.unknown)
             for address, one in answers.items()

@@ -17,18 +17,6 @@ _RSET: Final = b"RSET\r\n"
 _DATA: Final = b"DATA\r\n"
 
 
-class OutcomeUnknown(AttemptFailed):
-    """The message was sent to its end and nothing usable was said of it.
-
-    The peer may have it: another host must not be given it at once.  It is tried again later, for
-    it must never be lost (RFC 5321 §4.5.4.1, §6.1), and so may arrive twice; how often, and what
-    comes then, is `relay.retry`'s.
-    """
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(UNKNOWN_OUTCOME, detail)
-
-
 class Stale(AttemptFailed):
     """The connection ended, or the peer took its leave, before it answered anything."""
 
@@ -46,6 +34,20 @@ class Answer:
     dsn: bool
     crowded: bool = False
     unknown: bool = False
+
+
+class OutcomeUnknown(AttemptFailed):
+    """The message was sent to its end and nothing usable was said of it.
+
+    The peer may have it: another host must not be given it at once.  It is tried again later, for
+    it must never be lost (RFC 5321 §4.5.4.1, §6.1), and so may arrive twice; how often, and what
+    comes then, is `relay.retry`'s.  `answers` has all recipients: `unknown` are those that the peer
+    took, the others keep what was said of them, or wait unasked.
+    """
+
+    def __init__(self, detail: str, answers: Mapping[str, Answer]) -> None:
+        super().__init__(UNKNOWN_OUTCOME, detail)
+        self.answers = answers
 
 
 def left_over(answers: Mapping[str, Answer]) -> tuple[str, ...]:
@@ -76,10 +78,13 @@ async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Ans
     }
     if not wanted.rcpt:
         return refused
+    transaction = _Transaction(link, terms, wanted.mail, wanted.rcpt)
     try:
-        answers = await _Transaction(link, terms, wanted.mail, wanted.rcpt).run(letter)
+        answers = await transaction.run(letter)
     except Unanswered as error:
-        raise OutcomeUnknown(f"{link.host}: unknown-outcome: {error}") from error
+        detail = f"{link.host}: unknown-outcome: {error}"
+        answers = {**refused, **transaction.without_verdict(detail), **unasked}
+        raise OutcomeUnknown(detail, answers) from error
     except LinkFailed as error:
         raise AttemptFailed(error.reason, f"{link.host}: {error}") from error
     return {**refused, **answers, **unasked}
@@ -121,6 +126,11 @@ class _Transaction:
         reached("delivery.rcpt")
         self._answer(self._taken, await self._content(letter))
         return self._answers
+
+    def without_verdict(self, detail: str) -> Mapping[str, Answer]:
+        """The answers if the peer says nothing of the message that it was sent."""
+        unknown = Answer(State.WAITING, detail, self._link.offers.dsn, unknown=True)
+        return {**self._answers, **dict.fromkeys(self._taken, unknown)}
 
     async def _begin(self) -> PeerReply | None:
         """Say MAIL; the refusal if there is one.  Raises Stale if the connection was none."""

@@ -63,7 +63,7 @@ class Peers:
         next target is tried, never clear text and never another name, except where the peer may
         have the message already.  Recipients beyond what the peer takes in one transaction follow
         in others, on the same connection if it lasts.  Raises AttemptFailed, and what reading the
-        message raises; not once somebody has an answer for good.
+        message raises; not once a transaction has given somebody an answer for good.
         """
         failure = AttemptFailed("no-route", f"{domain} has no host")
         for target in targets:
@@ -97,9 +97,10 @@ class Peers:
 
             try:
                 answers = await self._try(domain, target, narrowed)
+            except OutcomeUnknown as unknown:
+                return found | dict(unknown.answers)
             except (AttemptFailed, StoreUnavailable, OSError) as error:
-                unknown = isinstance(error, OutcomeUnknown)
-                waits = Answer(State.WAITING, str(error), dsn=False, unknown=unknown)
+                waits = Answer(State.WAITING, str(error), dsn=False)
                 answers = dict.fromkeys(rest, waits)
             except asyncio.CancelledError:
                 cast("asyncio.Task[None]", asyncio.current_task()).uncancel()

@@ -4,30 +4,34 @@ RFC 5321 §4.5.3.2.6 and §6.1: each try may be one more copy.  It has waits of 
 which the sender is told that it may have arrived.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from mailstore.database import Database
 from mssante_operator import runtime
 from relay.ending import ending
 from relay.envelope import EnvelopeRecipient
 from relay.errors import UNKNOWN_OUTCOME
 from relay.handing import ANSWER, Progress
-from relay.handover import Answer
+from relay.handover import Answer, OutcomeUnknown
 from relay.queue import Outcome, State
 from relay.queue_control import Retry
+from relay.queue_schema import delivery_recipients
 from relay.retry import RetryPolicy
 from relay.route import Target
 from relay.watchdog import Watched
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW
-from tests.support.handing import Handing, context_of, letter
+from tests.support.handing import CHUNKING, Handing, Replies, context_of, letter
 from tests.support.office import CLAIRE, RETRY, Office
 from tests.support.operators import HOST
 from tests.support.queued import perform, rows
-from tests.support.scripted import CLOSE, GOOD, ScriptedPeer, running
+from tests.support.scripted import CLOSE, GOOD, OFFERS, ScriptedPeer, running
 from tests.support.senders import sending
 
 MINUTE = timedelta(minutes=1)
@@ -101,6 +105,77 @@ def test_those_who_have_an_answer_keep_it() -> None:
 @pytest.mark.parametrize(("phase", "reason"), [(ANSWER, UNKNOWN_OUTCOME), ("message", "stuck")])
 def test_what_is_broken_off_after_its_end_is_such_a_one(phase: str, reason: str) -> None:
     assert Watched(CLAIM, Progress("s", phase), broken="stuck").reason == reason
+
+
+A, B, C, D = (f"{name}@a.mssante.fr" for name in "abcd")
+LATER, NEVER, FULL = "450 4.2.1 later", "550 5.1.1 nobody", "452 4.5.3 too many"
+
+
+def told(answers: Mapping[str, Answer]) -> dict[str, tuple[str, bool]]:
+    return {address: (one.state.value, one.unknown) for address, one in answers.items()}
+
+
+@pytest.mark.parametrize("offers", [OFFERS, CHUNKING], ids=["data", "bdat"])
+async def test_only_those_whom_the_peer_took_are_unknown(
+    ours: Handing, scripted: ScriptedPeer, offers: tuple[str, ...]
+) -> None:
+    replies: Replies = {"RCPT": (GOOD, LATER, NEVER, FULL), ".": CLOSE}
+    peer = replace(scripted, replies=replies, offers=offers)
+    async with running(peer) as server, ours.peers() as peers:
+        with pytest.raises(OutcomeUnknown) as failed:
+            await peers.hand_over(
+                "a.mssante.fr",
+                [Target(HOST, server.port)],
+                letter(A, B, C, D, "\u00e9@a.mssante.fr"),
+            )
+    assert told(failed.value.answers) == {
+        A: ("waiting", True),
+        B: ("waiting", False),
+        C: ("failed", False),
+        D: ("waiting", False),
+        "\u00e9@a.mssante.fr": ("failed", False),  # not even asked for
+    }
+    assert failed.value.answers[C].reply == NEVER
+
+
+async def test_in_a_rest_too(ours: Handing, scripted: ScriptedPeer) -> None:
+    replies = {"RCPT": (GOOD, FULL, FULL, FULL, GOOD, LATER, NEVER), ".": (GOOD, CLOSE)}
+    async with running(replace(scripted, replies=replies)) as server, ours.peers() as peers:
+        found = await peers.hand_over(
+            "a.mssante.fr", [Target(HOST, server.port)], letter(A, B, C, D)
+        )
+        assert server.connections == 1
+    assert told(found) == {
+        A: ("delivered", False),
+        B: ("waiting", True),
+        C: ("waiting", False),
+        D: ("failed", False),
+    }
+
+
+async def test_the_others_neither_wait_for_it_nor_end_with_it(tmp_path: Path) -> None:
+    # Whom the peer puts off has no copy; who is unknown there, the sender hears of at once.
+    most = RetryPolicy().unknown_most
+    replies: Replies = {"RCPT": (GOOD, LATER, NEVER, *(GOOD, LATER) * most), ".": CLOSE}
+    with sending(tmp_path / "b") as sender:
+        async with running(ScriptedPeer(context_of("a", tmp_path), replies)) as peer:
+            sender.queue(A, B, C)
+            found = []
+            for number in range(1, most + 1):
+                await sender.deliver(peer.port, attempts=number)
+                found.append(states(sender.store.database))
+                sender.retry()
+        reasons = {one["reason"] for one in sender.attempts()}
+    assert found == [{A: "waiting", B: "waiting", C: "failed"}] * (most - 1) + [
+        {A: "failed", B: "waiting", C: "failed"}
+    ]
+    assert reasons == {UNKNOWN_OUTCOME}
+
+
+def states(database: Database) -> dict[str, str]:
+    r = delivery_recipients.c
+    with database.read() as connection:
+        return {row.address: row.state for row in connection.execute(select(r.address, r.state))}
 
 
 async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
