@@ -105,10 +105,12 @@ class ListWaking:
     def _make_due(self, which: ColumnElement[bool], dead: ColumnElement[bool]) -> int:
         """Make these deliveries due, and probe these dead destinations, at once.
 
-        Those in flight too: an attempt under way may have been refused by the old list.
+        Those in flight too: an attempt under way may have been refused by the old list.  Not what
+        the peer may have already: it waits so as not to arrive again, which no list changes.
         """
         d, last, woken = deliveries.c, 0, 0
-        waits = (d.state == State.WAITING, d.held.is_(None), which)
+        known = or_(d.unknown_outcomes == 0, _by_the_list(d.last_error))
+        waits = (d.state == State.WAITING, d.held.is_(None), known, which)
         while True:
             now = self._clock()
             with self._database.read() as connection:

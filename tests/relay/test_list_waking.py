@@ -71,6 +71,19 @@ def test_mail_for_domains_that_changed_is_due_at_once(database: Database) -> Non
     assert found.wake() == 0
 
 
+def test_what_the_peer_may_have_is_not_woken(database: Database) -> None:
+    # Each try may be one more copy; only one that the list refused since was none.
+    may_have_it = {"unknown_outcomes": 1}
+    letters = [
+        Letter(last_error="smtp: unknown-outcome: no reply within 600 s", columns=may_have_it),
+        Letter(last_error=NAMED, columns=may_have_it),
+        Letter(),
+    ]
+    ids = put(database, *letters)
+    assert waking(database, (OLD, NEW)).wake() == 1
+    assert due(database, ids) == [False, True, True]
+
+
 def test_a_destination_that_died_of_the_list_is_probed_at_once(database: Database) -> None:
     put(database, *(Letter(f"{name}.mssante.fr") for name in ("b", "fresh", "c")))
     later = NOW + HOUR
