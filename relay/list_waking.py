@@ -18,18 +18,22 @@ from sqlalchemy import ColumnElement, or_, select, update
 from mailstore.database import Database
 from mailstore.dialect import take_your_time
 from mailstore.errors import StoreUnavailable
+from relay.best_effort import best_effort
 from relay.handing import NO_LIST, refused_by
 from relay.queue import State, Traffic
 from relay.queue_control import BATCH
 from relay.queue_due import lanes_with_mail
 from relay.queue_schema import deliveries, destinations
 from relay.wakeup import announce, signal
+from whitelist.backoff import backoff
 from whitelist.difference import compare
 from whitelist.lookup import WhiteList
 
 _log = structlog.get_logger(__name__)
 
 _DOMAINS: Final = 200  # asked for in one statement
+_AGAIN: Final = 1.0  # seconds after a fault of ours, twice as long each time
+_LONGEST: Final = 60.0
 # What an attempt says that failed by the list; a whole error, or how one begins.
 _BY_THE_LIST: Final = (NO_LIST, refused_by("list"), refused_by("name"))
 
@@ -54,24 +58,35 @@ class ListWaking:
             self._changed.put(domains)
 
     async def run(self, interval: float) -> None:
-        """Look every `interval` seconds whether a list was noted, until cancelled."""
+        """Look every `interval` seconds whether a list was noted, until cancelled.
+
+        After a fault of ours, which must not end it, a little later.
+        """
+        errors = 0
         while True:
             try:
                 await asyncio.to_thread(self.wake)
+                errors = 0
             except StoreUnavailable as error:
-                _log.error("queue.not_woken", why=str(error))
+                with best_effort:
+                    _log.error("queue.not_woken", why=str(error))
+            except Exception:
+                errors += 1
+                with best_effort:
+                    _log.exception("queue.waking_error")
+                await asyncio.sleep(backoff(errors, _AGAIN, _LONGEST))
             await asyncio.sleep(interval)
 
     def wake(self) -> int:
         """Make due what waits for the domains noted; blocks.  Returns how many deliveries.
 
-        Raises StoreUnavailable; what was noted is kept then.
+        Raises StoreUnavailable; what was noted is kept then, as after any other error.
         """
         woken = 0
         while (changed := self._next()) != frozenset():
             try:
                 found = self._wake(changed)
-            except StoreUnavailable:
+            except Exception:
                 self._changed.put(changed)
                 raise
             if found:

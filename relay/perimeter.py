@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from relay.admission import Peer
+from relay.best_effort import best_effort
 from relay.revocation_check import OcspAsker
 from whitelist.backoff import backoff
 from whitelist.crl_store import CrlStore
@@ -203,16 +204,24 @@ class Perimeter:
             raise ArchiveError(f"{self._archive.folder}: the time of the last check is unreadable")
 
     async def watch(self, interval: float) -> None:
-        """Look for changes every `interval` seconds."""
+        """Look for changes every `interval` seconds; after a fault of ours a little later."""
+        errors = 0
         while True:
             await asyncio.sleep(interval)
             try:
                 changed = (self._archive.stamp(), self._crls.stamp()) != self._stamps
                 if changed or (self._faults and time.monotonic() >= self._again):
                     await asyncio.to_thread(self.load)
+                errors = 0
+            # Nothing may end the watch: revocations would go unseen.
             except (ArchiveError, OSError) as error:
-                # A disk that is unwell now must not end the watch: revocations would go unseen.
-                _log.error("perimeter.unreadable", why=str(error))
+                with best_effort:
+                    _log.error("perimeter.unreadable", why=str(error))
+            except Exception:
+                errors += 1
+                with best_effort:
+                    _log.exception("perimeter.error")
+                await asyncio.sleep(backoff(errors, _AGAIN, _LONGEST))
 
     def identify(self, certificate: bytes | None, tls_version: str, cipher: str) -> Peer:
         """The facts of a peer from its DER certificate, its chain judged now by lists alone."""

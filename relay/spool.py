@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 
 from relay.admission import Refused
+from relay.best_effort import best_effort
 from relay.errors import Reply
 
 _log = structlog.get_logger(__name__)
@@ -182,17 +183,32 @@ class Spool:
         self._become(self._health.failed(detail))
 
     async def watch(self, interval: float = 1.0, patience: float = PATIENCE) -> None:
-        """Measure every `interval` seconds, and probe while unwell, until cancelled."""
-        loop = asyncio.get_running_loop()
+        """Measure every `interval` seconds, and probe while unwell, until cancelled.
+
+        A guard that cannot look, for whatever reason, takes the spool for unwell and looks again.
+        """
+        told = ""
         while True:
-            failures = self._failures
-            probing = self.state is SpoolState.UNWELL
-            looking = loop.run_in_executor(None, partial(self._look, probing=probing))
-            done, _ = await asyncio.wait({looking}, timeout=patience)
-            if not done:
-                self.failed(f"the store has not answered for {patience:g} s")
-            self._learn(await looking, failures)
+            try:
+                await self._watch_once(patience)
+                told = ""
+            except Exception as error:
+                why = f"internal error: {type(error).__name__}"
+                self.failed(why)
+                if why != told:  # once, not at every look
+                    with best_effort:
+                        _log.exception("spool.error")
+                told = why
             await asyncio.sleep(interval)
+
+    async def _watch_once(self, patience: float) -> None:
+        loop, failures = asyncio.get_running_loop(), self._failures
+        probing = self.state is SpoolState.UNWELL
+        looking = loop.run_in_executor(None, partial(self._look, probing=probing))
+        done, _ = await asyncio.wait({looking}, timeout=patience)
+        if not done:
+            self.failed(f"the store has not answered for {patience:g} s")
+        self._learn(await looking, failures)
 
     def _look(self, *, probing: bool) -> _Look:
         try:
@@ -229,4 +245,6 @@ class Spool:
         before, self._health = self._health.state, health
         if health.state is not before:
             log = _log.info if health.state is SpoolState.WELL else _log.error
-            log("spool.state", state=health.state.value, before=before.value, detail=str(health))
+            state, detail = health.state.value, str(health)
+            with best_effort:
+                log("spool.state", state=state, before=before.value, detail=detail)

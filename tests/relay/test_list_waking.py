@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import runtime
 from relay.list_waking import ListWaking
+from relay.queue import Traffic
+from relay.queue_due import lanes_with_mail
 from relay.route import Target
 from tests.support.clock import NOW
 from tests.support.operators import ACTIVE, HOST, trust_space
@@ -151,6 +154,28 @@ def test_what_was_noted_is_kept_while_the_store_is_away(
             found.wake()
     assert found.wake() == 1
     assert due(database, [waits]) == [True]
+
+
+async def test_whatever_goes_wrong_the_next_round_comes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.list_waking._AGAIN", 0.01)
+    (waits,) = put(database, Letter("b.mssante.fr"))
+    found = waking(database, (OLD, NEW))
+    faults = iter([MemoryError(), RuntimeError("no thread")])
+
+    def failing(connection: Connection, traffic: Traffic) -> list[str]:
+        for fault in faults:
+            raise fault
+        return lanes_with_mail(connection, traffic)
+
+    monkeypatch.setattr("relay.list_waking.lanes_with_mail", failing)
+    with capture_logs() as logs:
+        task = asyncio.create_task(found.run(0.01))
+        await until(lambda: task.done() or due(database, [waits]) == [True])
+        assert not task.done()
+        task.cancel()
+    assert [line["event"] for line in logs] == ["queue.waking_error"] * 2 + ["queue.woken_by_list"]
 
 
 def test_the_same_names_wake_nobody(database: Database) -> None:

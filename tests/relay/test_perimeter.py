@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -215,6 +216,45 @@ def test_the_watch_outlives_a_disk_in_trouble(tmp_path: Path) -> None:
         aside.rename(folder)
         adopt(tmp_path, newer, trust(), NOW)
         await until(lambda: bool(in_force(found).names_of("c.mssante.fr")))
+        task.cancel()
+
+    asyncio.run(watch())
+
+
+@pytest.mark.parametrize("name", ["load", "log"])
+def test_the_watch_outlives_whatever_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # A thread that cannot be begun, no memory, a log that fails: revocations must be seen after it.
+    monkeypatch.setattr("relay.perimeter._AGAIN", 0.01)
+    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    faults = iter([RuntimeError("can't start new thread"), MemoryError()])
+    asked: list[int] = []
+    load = found.load
+
+    def failing() -> None:
+        asked.append(1)
+        for fault in faults:
+            raise OSError("unwell") if name == "log" else fault
+        load()
+
+    class Log:
+        """It fails too."""
+
+        def __getattr__(self, _level: str) -> NoReturn:
+            raise ValueError("I/O operation on closed file")
+
+    monkeypatch.setattr(found, "load", failing)
+
+    async def watch() -> None:
+        task = asyncio.create_task(found.watch(0.01))
+        adopt(tmp_path, signed_list([listed("c.mssante.fr", DN)], NOW), trust(), NOW)
+        with monkeypatch.context() as broken:
+            if name == "log":
+                broken.setattr("relay.perimeter._log", Log())
+            await until(lambda: len(asked) > 1 or task.done())
+        await until(lambda: task.done() or bool(in_force(found).names_of("c.mssante.fr")))
+        assert not task.done()
         task.cancel()
 
     asyncio.run(watch())

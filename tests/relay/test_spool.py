@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -327,3 +328,27 @@ async def test_a_cheap_look_finds_trouble_before_a_message_does(
         await until(lambda: probe.asked > 1)
         look.failure = probe.failure = None
         await until(lambda: spool.state is SpoolState.WELL)
+
+
+async def test_a_guard_that_cannot_look_takes_nothing_and_looks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A guard that ended would let the disk fill up unseen, or refuse mail for ever.
+    spool = Spool(tmp_path, NO_FLOOR, nothing)
+    with capture_logs() as logs:
+        async with watched(spool):
+            with monkeypatch.context() as broken:
+                asked: list[Path] = []
+
+                def failing(folder: Path) -> NoReturn:
+                    asked.append(folder)
+                    raise RuntimeError("can't start new thread")
+
+                broken.setattr("relay.spool.measure", failing)
+                await until(lambda: spool.state is UNWELL)
+                await until(lambda: len(asked) > 2)
+                with pytest.raises(Refused, match=r"451 4\.3\.0 .*internal error: RuntimeError"):
+                    spool.check(1)
+            await until(lambda: spool.state is WELL)
+    errors = [line["event"] for line in logs if line["event"] == "spool.error"]
+    assert len(errors) == 1  # not one for each look
