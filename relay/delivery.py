@@ -135,6 +135,7 @@ class Courier:
             self._settling,
             self._events,
             settings.retry,
+            services.clock,
             self._steady,
             settings.poll,
             lambda: services.perimeter.snapshot.white_list is not None,
@@ -359,16 +360,16 @@ class Courier:
         self, taken: Claim, outcomes: Mapping[str, Outcome], *, error: str, reason: str
     ) -> None:
         """Have a claim settled at the next turn."""
-        now, policy = self._steady(), self._settings.retry
         self._endings.append(
             ending(
                 taken,
                 outcomes,
                 error=error,
                 reason=reason,
-                now=now,
-                policy=policy,
+                now=self._services.clock(),
+                policy=self._settings.retry,
                 jitter=self._services.randomness.random(),
+                aged=self._steady(),
             )
         )
         self._wake.set()

@@ -27,7 +27,7 @@ def count(one: Ending, state: State, operator: str) -> None:
     """Add a recorded ending to the metrics; `operator` is the label of its destination's."""
     if one.delivered:
         metrics.DELIVERED.labels("peer", operator).inc(len(one.delivered))
-        age = (one.at - one.claim.created_at).total_seconds()
+        age = (one.aged - one.claim.created_at).total_seconds()
         metrics.DELIVERY_SECONDS.labels(one.claim.traffic.value).observe(age)
     if one.failed:
         metrics.FAILED.labels(operator).inc(len(one.failed))

@@ -24,6 +24,7 @@ class Ending:
 
     `expired` waited to the end of the queue's life; `late` are those whose senders are to be told
     that they still wait.  `unknown_until` is when to try again what the peer may have already.
+    `at` is by the clock of the day, as whatever is stored; `aged` by that by which mail grows old.
     """
 
     claim: Claim
@@ -31,6 +32,7 @@ class Ending:
     error: str
     reason: str
     at: datetime
+    aged: datetime
     delivered: tuple[EnvelopeRecipient, ...]
     failed: tuple[EnvelopeRecipient, ...]
     expired: tuple[EnvelopeRecipient, ...]
@@ -57,12 +59,15 @@ def ending(
     now: datetime,
     policy: RetryPolicy,
     jitter: float = 0.0,
+    aged: datetime | None = None,
 ) -> Ending:
     """What became of a claim's recipients; those without an outcome wait.
 
     Those of whom the peer may have the message, and that as often as the policy bears, fail: each
     further try may be one more copy, and their sender can ask them.
+    `aged` is the steady time by which mail grows old (`relay.clock_watch`), by default `now`.
     """
+    aged = now if aged is None else aged
     unknown_until = None
     if reason == UNKNOWN_OUTCOME:
         tries = claim.unknown_outcomes + 1
@@ -84,10 +89,11 @@ def ending(
         error=error,
         reason=reason,
         at=now,
+        aged=aged,
         delivered=those(State.DELIVERED),
         failed=those(State.FAILED),
-        expired=waiting if policy.is_over(claim.created_at, now) else (),
-        late=waiting if not claim.delay_told and policy.is_late(claim.created_at, now) else (),
+        expired=waiting if policy.is_over(claim.created_at, aged) else (),
+        late=waiting if not claim.delay_told and policy.is_late(claim.created_at, aged) else (),
         unknown_until=unknown_until,
     )
 

@@ -186,7 +186,8 @@ class Ledger:
             ending.outcomes,
             error=ending.masked_error,
             now=ending.at,
-            life=self.retry.life,
+            # By the clock of the day life is longer by as much as that jumped ahead.
+            life=self.retry.life + (ending.at - ending.aged),
             told=bool(ending.late),
             unknown_until=ending.unknown_until,
         )

@@ -166,6 +166,7 @@ def overdue(
     policy: RetryPolicy,
     now: datetime,
     *,
+    aged: datetime | None = None,
     longest: timedelta,
     after: int,
     limit: int,
@@ -177,6 +178,7 @@ def overdue(
     destination; or are over, for one that is dead and not paused: a pause gives nothing up, and of
     what is over elsewhere an attempt tells.  Only a death found lately counts, and none further
     ahead than `longest`, the longest wait for a probe: mail is not given up for an old error.
+    `aged` is the steady time by which mail grows old (`relay.clock_watch`), by default `now`.
     """
     part = (
         select(_D.id, _D.created_at, _D.state, _D.held, _D.domain, _D.delay_told, _D.lease_until)
@@ -189,9 +191,10 @@ def overdue(
     dead = at.dead_until > now, at.dead_until <= now + longest + SLACK
     lost = select(at.domain).where(*dead, at.paused.is_(None))
     all_paused = select(at.domain).where(at.domain == ALL, at.paused.is_not(None))
-    end = now - policy.life
+    aged = now if aged is None else aged
+    end = aged - policy.life
     late = and_(
-        ~part.delay_told, part.created_at <= now - policy.delay_warning, part.created_at > end
+        ~part.delay_told, part.created_at <= aged - policy.delay_warning, part.created_at > end
     )
     over = and_(part.created_at <= end, part.domain.in_(lost), ~all_paused.exists())
     query = (

@@ -39,7 +39,7 @@ class Sweeper:
     """Settles what it finds, until stopped.
 
     At least `poll` seconds lie between two rounds; `usable` says whether mail may be given up: not
-    without a white list.  `clock` is the one by which mail grows old, `longest` the longest wait
+    without a white list.  `steady` is the clock by which mail grows old, `longest` the longest wait
     for the probe of a dead destination.
     """
 
@@ -48,6 +48,7 @@ class Sweeper:
     events: DeliveryEvents
     policy: RetryPolicy
     clock: Callable[[], datetime]
+    steady: Callable[[], datetime]
     poll: float
     usable: Callable[[], bool]
     longest: timedelta
@@ -90,12 +91,13 @@ class Sweeper:
         return True
 
     def _find(self) -> list[Ending]:
-        now = self.clock()
+        now, aged = self.clock(), self.steady()
         with self.database.read() as connection:
             found = overdue(
                 connection,
                 self.policy,
                 now,
+                aged=aged,
                 longest=self.longest,
                 after=self._after,
                 limit=SLICE,
@@ -112,6 +114,7 @@ class Sweeper:
                 reason=OVERDUE,
                 now=now,
                 policy=self.policy,
+                aged=aged,
             )
             for claim in claims
         ]

@@ -27,6 +27,7 @@ from relay.sweeping import Sweeper
 from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 from tests.support.office import CLAIRE, RETRY, TO, Office
+from tests.support.queued import rows
 from tests.support.waiting import until
 
 HOUR = timedelta(hours=1)
@@ -38,6 +39,7 @@ class Hall:
 
     def __init__(self, folder: Path, office: Office) -> None:
         self.folder, self.office, self.now = folder, office, NOW
+        self.jumped = timedelta(0)  # by how much the clock of the day is ahead of the steady one
         self.usable_for, self.asked = 10**9, 0
         self.journal = Journal(folder / "trace", lambda: self.now)
         self.database = office.store.database
@@ -52,6 +54,7 @@ class Hall:
             self.events,
             RETRY,
             lambda: self.now,
+            lambda: self.now - self.jumped,
             POLL,
             self.is_usable,
             timedelta(minutes=12),
@@ -115,6 +118,19 @@ async def test_late_mail_is_told_of_once_and_what_is_over_given_up(hall: Hall) -
     for event in (sent, sent_again):
         assert (event["event"], event["to"]) == ("report.sent", [CLAIRE])
     assert sent["report"] != sent_again["report"]
+
+
+async def test_what_is_over_by_the_steady_clock_is_stored_by_that_of_the_day(hall: Hall) -> None:
+    hall.office.queue()
+    hall.jumped = timedelta(days=60)
+    hall.now = NOW + hall.jumped + 4 * HOUR
+    async with hall.sweeping():
+        await until(lambda: hall.told() == 1)
+        hall.now = NOW + hall.jumped + RETRY.life
+        hall.die(hall.now)
+        await until(lambda: hall.reports() == 2)
+    (row,) = rows(hall.database).values()
+    assert (row.state, row.due) == ("failed", hall.now)
 
 
 async def test_without_a_white_list_nothing_is_given_up(

@@ -6,7 +6,7 @@ which the sender is told that it may have arrived.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -214,3 +214,24 @@ async def test_a_peer_that_never_confirms_gets_so_many_copies(tmp_path: Path) ->
     assert reasons == [("unknown-outcome", "waiting")] * (most - 1) + [
         ("unknown-outcome", "failed")
     ]
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "waits"),
+    [(CLOSE, "waiting", WAITS[0]), ("554 5.7.1 no", "failed", timedelta(0))],
+)
+async def test_what_is_stored_is_by_the_clock_of_the_day_also_after_it_jumped(
+    tmp_path: Path, reply: str, state: str, waits: timedelta
+) -> None:
+    # By the steady one all copies went at once, and what failed was forgotten too early.
+    def steady() -> datetime:
+        return runtime.clock() - timedelta(days=60)
+
+    with sending(tmp_path / "b") as sender:
+        async with running(ScriptedPeer(context_of("a", tmp_path), {".": reply})) as peer:
+            sender.queue("x@a.mssante.fr")
+            begun = runtime.clock()
+            await sender.deliver(peer.port, steady=steady)
+        (row,) = sender.queued()
+        assert (row.state, len(peer.messages)) == (state, 1)
+        assert begun + waits <= row.due <= runtime.clock() + waits * 1.2

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,13 @@ class Sender:
             if one["event"] == "delivery.attempted"
         ]
 
-    def courier(self, routes: Mapping[str, Target], identity: str = "b") -> Courier:
+    def courier(
+        self,
+        routes: Mapping[str, Target],
+        identity: str = "b",
+        *,
+        steady: Callable[[], datetime] | None = None,
+    ) -> Courier:
         space = trust_space()
         context = tls.client_context(space.identity(identity, self.folder), space.trust)
         resolver = dns.asyncresolver.Resolver(configure=False)
@@ -94,17 +100,24 @@ class Sender:
                 journal=self.journal,
                 clock=runtime.clock,
                 randomness=random.Random(1),
+                steady=steady,
             ),
             Settings(
                 "smtp.b.mssante.fr", "node:1", RetryPolicy(first=timedelta(minutes=1)), poll=0.01
             ),
         )
 
-    async def deliver(self, to: int | Mapping[str, Target], *, attempts: int = 1) -> None:
+    async def deliver(
+        self,
+        to: int | Mapping[str, Target],
+        *,
+        attempts: int = 1,
+        steady: Callable[[], datetime] | None = None,
+    ) -> None:
         """Hand what is queued to the peers, or the one on a port, until each was tried so often."""
         stop = asyncio.Event()
         routes = {d: Target(HOST, to) for d in self._domains()} if isinstance(to, int) else to
-        running_courier = asyncio.create_task(self.courier(routes).run(stop))
+        running_courier = asyncio.create_task(self.courier(routes, steady=steady).run(stop))
         await until(
             lambda: all(
                 row.state == "failed" or (row.attempts >= attempts and not row.in_flight)
