@@ -12,6 +12,7 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
@@ -69,6 +70,13 @@ _SQLITE_UNWELL = frozenset({3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26})
 # operational errors (connection, resources, shutdown, locks) is recognised by its Python type.
 _SQLSTATE_UNWELL = frozenset({"25006", "25P03", "XX000", "XX001", "XX002"})
 _SQLSTATE_NO_SUCH = frozenset({"42P01", "42703"})
+
+
+def server_clock(connection: Connection) -> datetime | None:
+    """The time by the database's own machine, aware; None for SQLite, which has no other."""
+    if connection.dialect.name == "sqlite":
+        return None
+    return connection.execute(text("SELECT clock_timestamp()")).scalar_one()
 
 
 def parse_url(url: str | Path) -> URL:

@@ -68,11 +68,13 @@ def _is_ours(turn: IO[str]) -> bool:
     return True
 
 
-def _mender(settings: Settings, database: Database, journal: Journal) -> Mender:
+def _mender(
+    settings: Settings, database: Database, journal: Journal, node: str, clock: ClockWatch
+) -> Mender:
     """Mends what a clock that was ahead has left in the queue."""
     probing = policies.window_policy(settings).probing
     waits = Waits.of(policies.retry_policy(settings), probing, PROBE, LEASE)
-    return Mender(database, waits, runtime.clock, journal.record)
+    return Mender(database, waits, runtime.clock, journal.record, node, lambda: clock.proven)
 
 
 async def run_courier(
@@ -106,7 +108,7 @@ async def run_courier(
         operators = runtime.open_operator_labels(settings, perimeter)
         delivery_metrics.begin(operators.all)
         clock = ClockWatch(runtime.clock)
-        mender = _mender(settings, store.database, journal)
+        mender = _mender(settings, store.database, journal, node, clock)
         courier = Courier(
             Services(
                 store=store,

@@ -39,17 +39,40 @@ class Jump:
         return f"this machine's clock jumped {way} by {seconds}, from {before} to {after}"
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the watch over a clock knows: since when, the last comparison, the jumps of a day.
+
+    Seconds are those of the running clock; of each jump, when it was seen.
+    """
+
+    began: float
+    running: float
+    wall: datetime
+    jumps: tuple[tuple[float, Jump], ...] = ()
+
+
 class ClockWatch:
-    """Compares `wall`, aware, with `running`, in seconds; may be used by several threads."""
+    """Compares `wall`, aware, with `running`, in seconds; may be used by several threads.
+
+    With the `memory` of a watch on the same `running` clock it goes on where that one was.
+    """
 
     def __init__(
-        self, wall: Callable[[], datetime], running: Callable[[], float] = since_boot
+        self,
+        wall: Callable[[], datetime],
+        running: Callable[[], float] = since_boot,
+        memory: Memory | None = None,
     ) -> None:
         self._wall = wall
         self._running = running
         self._lock = threading.Lock()
-        self._last = running(), wall()
-        self._seen: list[tuple[float, Jump]] = []  # of the last `DOUBT`
+        if memory is None:
+            began = running()
+            memory = Memory(began, began, wall())
+        self._began = memory.began
+        self._last = memory.running, memory.wall
+        self._seen = list(memory.jumps)  # of the last `DOUBT`
         self._untold: list[Jump] = []
 
     def look(self) -> datetime:
@@ -84,13 +107,25 @@ class ClockWatch:
         self.look()
         return bool(self._seen)
 
+    @property
+    def proven(self) -> bool:
+        """Whether the clock was watched for a day, and did not jump in it."""
+        return not self.in_doubt and self._running() - self._began >= DOUBT.total_seconds()
+
+    @property
+    def memory(self) -> Memory:
+        """What another watch needs to go on where this one is."""
+        with self._lock:
+            return Memory(self._began, *self._last, tuple(self._seen))
+
     def steady(self) -> datetime:
         """The time by which mail grows old: without what the clock jumped ahead of late.
 
         A clock set ahead by mistake would make all that waits too old at once.  One set back is
-        believed: mail is then tried for longer.
+        believed: mail is then tried for longer.  The two do not cancel out: which of them was the
+        mistake, nobody knows, and mail may have been written in between.
         """
         wall = self.look()
         with self._lock:
-            ahead = sum((jump.by for _, jump in self._seen), timedelta(0))
-        return wall - max(ahead, timedelta(0))
+            jumps = (jump.by for _, jump in self._seen)
+            return wall - sum((by for by in jumps if by > timedelta(0)), timedelta(0))

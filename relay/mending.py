@@ -1,7 +1,8 @@
 """Sets right what a clock that was ahead has left in the queue (`relay.queue_clock`); tells of it.
 
 The whole queue is read at the start, after a jump of the clock, each hour, and whenever a look at
-the indexes finds an instant ahead: another machine of the queue may have written it.
+the indexes finds an instant ahead: another machine of the queue may have written it.  Where the
+clock of this machine and the database's are apart nothing is touched: this one may be behind.
 """
 
 import asyncio
@@ -9,15 +10,18 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from mailstore.database import Database
+from mailstore.dialect import server_clock
 from mailstore.errors import StoreUnavailable
+from relay.clock_watch import SLACK
 from relay.queue_clock import (
     Ahead,
+    Reading,
     Waits,
     any_due_ahead,
     deliveries_ahead,
@@ -36,12 +40,19 @@ MOST: Final = 500  # of them changed in one transaction: a writer that others wa
 
 @dataclass(slots=True)
 class Mender:
-    """Mends one queue; `record` notes in the journal what was done."""
+    """Mends one queue; `record` notes in the journal what was done.
+
+    `node` is the name before the `:` in this machine's leases; `proven` says whether the clock may
+    be trusted with births and times of failures (`relay.clock_watch`).
+    """
 
     database: Database
     waits: Waits
     clock: Callable[[], datetime]
     record: Callable[..., None]
+    node: str
+    proven: Callable[[], bool]
+    _apart: bool = field(default=False, init=False)
     _jumped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def jumped(self) -> None:
@@ -72,8 +83,10 @@ class Mender:
 
         Blocks.  Raises StoreUnavailable.
         """
-        now = self.clock()
+        reading = Reading(now := self.clock(), self.node, self.proven())
         with self.database.read() as connection:
+            if self._is_apart(server_clock(connection)):
+                return False
             dead = destinations_ahead(connection, now, self.waits)
             whole = whole or bool(dead) or any_due_ahead(connection, now, self.waits)
         if dead:
@@ -82,14 +95,32 @@ class Mender:
         after: int | None = 0
         while whole and after is not None:
             with self.database.read() as connection:
-                found = deliveries_ahead(connection, now, self.waits, after=after, limit=SLICE)
+                found = deliveries_ahead(connection, reading, self.waits, after=after, limit=SLICE)
             for first in range(0, len(found.keys), MOST):
                 keys = found.keys[first : first + MOST]
                 with self.database.write() as connection:
-                    mended = mend_deliveries(connection, keys, now, self.waits)
+                    mended = mend_deliveries(connection, keys, reading, self.waits)
                 self._tell(mended, now)
             after = found.last
         return whole
+
+    def _is_apart(self, theirs: datetime | None) -> bool:
+        """Whether the database's clock is another; told of when it begins, and at each start."""
+        ours = self.clock()
+        apart = theirs is not None and abs(theirs - ours) > SLACK
+        if theirs is not None and apart and not self._apart:
+            facts = {
+                "database": theirs.isoformat(timespec="seconds"),
+                "now": ours.isoformat(timespec="seconds"),
+                "by_seconds": round((ours - theirs) / timedelta(seconds=1)),
+                "detail": "the clocks of this machine and of the database are further apart than "
+                "five minutes: one is wrong; look at NTP on both; until then no instant in the "
+                "queue is set right",
+            }
+            _log.error("clock.apart", **facts)
+            self.record("clock.apart", **facts)
+        self._apart = apart
+        return apart
 
     def _tell(self, mended: Ahead, now: datetime) -> None:
         if mended.furthest is None:

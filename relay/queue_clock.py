@@ -3,14 +3,18 @@
 An instant further ahead than the longest wait that it can be is not believed.  What waits is due at
 once, what was born in time to come begins its life now, a lease lapses when a new one would, and a
 destination counts as alive, so that it is tried before anything is said of it.
+
+It may be the clock that reads them which is wrong, and behind.  So births and the times of failures
+are set right by a clock that is proven alone: a later one only makes mail live longer, an earlier
+one ends it.  Leases of other machines are never touched: their attempts would be made twice.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, false, literal, or_, select, update
 
 from mailstore.dialect import skip_locked
 from mailstore.schema import UtcTime
@@ -34,6 +38,18 @@ class Waits:
     ) -> "Waits":
         """The waits of these policies; `probe` is how long a probe may take."""
         return cls(max(retry.most, retry.unknown_most_wait), max(probing.most, probe), lease)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A reading of the clock: `now`, by `node`, whose leases alone it may shorten.
+
+    `proven` if the clock may be trusted with births and times of failures.
+    """
+
+    now: datetime
+    node: str
+    proven: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,57 +101,74 @@ class Slice:
 
 
 def deliveries_ahead(
-    connection: Connection, now: datetime, waits: Waits, *, after: int, limit: int
+    connection: Connection, reading: Reading, waits: Waits, *, after: int, limit: int
 ) -> Slice:
     """Of the next `limit` deliveries by number, those with an instant further ahead than can be."""
     d = deliveries.c
     part = (
-        select(d.id, d.state, d.due, d.created_at, d.lease_until)
+        select(d.id, d.state, d.due, d.created_at, d.lease_owner, d.lease_until)
         .where(d.id > after)
         .order_by(d.id)
         .limit(limit)
     ).subquery()
-    query = select(part.c.id).where(_ahead(part.c, now, waits)).order_by(part.c.id)
+    query = select(part.c.id).where(_ahead(part.c, reading, waits)).order_by(part.c.id)
     numbers = select(d.id).where(d.id > after).order_by(d.id)
     last = connection.scalar(numbers.offset(limit - 1).limit(1))
     return Slice(connection.scalars(query).all(), last)
 
 
 def mend_deliveries(
-    connection: Connection, keys: Sequence[int], now: datetime, waits: Waits
+    connection: Connection, keys: Sequence[int], reading: Reading, waits: Waits
 ) -> Ahead:
     """Set right what is still ahead of these, inside the caller's transaction.
 
     Those that others have locked are left for the next time.
     """
-    d = deliveries.c
-    chosen = d.id.in_(keys), _ahead(d, now, waits)
-    query = select(d.id, d.due, d.created_at, d.lease_until).where(*chosen).order_by(d.id)
+    d, now = deliveries.c, reading.now
+    due, born, leased = (
+        _due_ahead(d, reading, waits),
+        _born_ahead(d, reading),
+        _lease_ahead(d, reading, waits),
+    )
+    instants = (
+        case((due, d.due)).label("due"),
+        case((born, d.created_at)).label("created_at"),
+        case((leased, d.lease_until)).label("lease_until"),
+    )
+    query = select(d.id, *instants).where(d.id.in_(keys), or_(due, born, leased)).order_by(d.id)
     rows = connection.execute(skip_locked(query)).all()
     begins, lapses = literal(now, UtcTime()), literal(now + waits.lease, UtcTime())
     connection.execute(
         update(deliveries)
         .where(d.id.in_([row.id for row in rows]))
         .values(
-            due=case((_due_ahead(d, now, waits), begins), else_=d.due),
-            created_at=case((d.created_at > now + SLACK, begins), else_=d.created_at),
-            lease_until=case((_lease_ahead(d, now, waits), lapses), else_=d.lease_until),
+            due=case((due, begins), else_=d.due),
+            created_at=case((born, begins), else_=d.created_at),
+            lease_until=case((leased, lapses), else_=d.lease_until),
         )
     )
-    instants = [at for row in rows for at in row[1:] if at is not None]
-    return Ahead(deliveries=tuple(row.id for row in rows), furthest=max(instants, default=None))
+    ahead = [at for row in rows for at in row[1:] if at is not None]
+    return Ahead(deliveries=tuple(row.id for row in rows), furthest=max(ahead, default=None))
 
 
-def _ahead(d: Any, now: datetime, waits: Waits) -> ColumnElement[bool]:
-    born = d.created_at > now + SLACK
-    return or_(_due_ahead(d, now, waits), born, _lease_ahead(d, now, waits))
+def _ahead(d: Any, reading: Reading, waits: Waits) -> ColumnElement[bool]:
+    return or_(
+        _due_ahead(d, reading, waits), _born_ahead(d, reading), _lease_ahead(d, reading, waits)
+    )
 
 
-def _due_ahead(d: Any, now: datetime, waits: Waits) -> ColumnElement[bool]:
+def _due_ahead(d: Any, reading: Reading, waits: Waits) -> ColumnElement[bool]:
     """Of what failed the instant is when it did (`relay.queue_failed`), and no wait."""
-    waiting = and_(d.state == State.WAITING, d.due > now + waits.retry + SLACK)
-    return or_(waiting, and_(d.state != State.WAITING, d.due > now + SLACK))
+    waiting = and_(d.state == State.WAITING, d.due > reading.now + waits.retry + SLACK)
+    if not reading.proven:
+        return waiting
+    return or_(waiting, and_(d.state != State.WAITING, d.due > reading.now + SLACK))
 
 
-def _lease_ahead(d: Any, now: datetime, waits: Waits) -> ColumnElement[bool]:
-    return cast("ColumnElement[bool]", d.lease_until > now + waits.lease + SLACK)
+def _born_ahead(d: Any, reading: Reading) -> ColumnElement[bool]:
+    return d.created_at > reading.now + SLACK if reading.proven else false()
+
+
+def _lease_ahead(d: Any, reading: Reading, waits: Waits) -> ColumnElement[bool]:
+    own = d.lease_owner.startswith(f"{reading.node}:", autoescape=True)
+    return and_(own, d.lease_until > reading.now + waits.lease + SLACK)

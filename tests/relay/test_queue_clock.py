@@ -1,7 +1,7 @@
 """Instants further ahead than can be are set right, all others left alone; on both databases."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from mailstore.database import Database
+from mailstore.dialect import server_clock
 from mailstore.errors import StoreUnavailable
 from relay import mending
 from relay.clock_watch import SLACK
@@ -38,8 +39,14 @@ class Told:
         self.events.append((event, facts))
 
 
-def mender(database: Database, told: Told | None = None) -> Mender:
-    return Mender(database, WAITS, lambda: NOW, (told or Told()).record)
+@pytest.fixture(autouse=True)
+def the_database_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own clock is of today."""
+    monkeypatch.setattr(mending, "server_clock", lambda _: NOW)
+
+
+def mender(database: Database, told: Told | None = None, *, proven: bool = True) -> Mender:
+    return Mender(database, WAITS, lambda: NOW, (told or Told()).record, "node", lambda: proven)
 
 
 def test_the_longest_waits() -> None:
@@ -73,7 +80,7 @@ def test_what_cannot_be_is_clamped(
     beyond: timedelta,
 ) -> None:
     ahead = NOW + longest + SLACK + beyond
-    columns = {"due": NOW, column: ahead}
+    columns = {"due": NOW, "lease_owner": "node:7", column: ahead}
     put(database, Letter(state=state, columns=columns), Letter(columns={"due": NOW}))
     told = Told()
     mender(database, told).mend()
@@ -97,6 +104,63 @@ def test_what_can_be_is_left_alone(
     mender(database, told).mend()
     assert rows(database) == before
     assert told.events == []
+
+
+@pytest.mark.parametrize(
+    ("state", "column"), [("waiting", "created_at"), ("failed", "created_at"), ("failed", "due")]
+)
+def test_a_clock_that_is_not_proven_makes_nothing_older(
+    database: Database, state: str, column: str
+) -> None:
+    # Were it behind, all would be over, and be returned or forgotten, once it is right again.
+    columns = {"due": NOW, column: NOW + SIXTY}
+    put(database, Letter(state=state, columns=columns))
+    before, told = rows(database), Told()
+    mender(database, told, proven=False).mend()
+    assert rows(database) == before
+    assert told.events == []
+
+
+def test_leases_of_other_machines_are_left_alone(database: Database) -> None:
+    # Their attempts are under way: who is wrong may be the clock of this machine.
+    until = NOW + SIXTY
+    for owner in ("node2:1", "nod_:1"):
+        put(database, Letter(columns={"due": NOW, "lease_owner": owner, "lease_until": until}))
+    put(database, Letter(columns={"due": NOW + SIXTY, "lease_owner": "x:1", "lease_until": until}))
+    told = Told()
+    mender(database, told).mend()
+    assert {row.lease_until for row in rows(database).values()} == {until}
+    assert {row.due for row in rows(database).values()} == {NOW}
+
+
+@pytest.mark.parametrize("apart", [SIXTY, -SIXTY, SLACK + SECOND])
+def test_a_clock_apart_from_the_database_s_mends_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch, apart: timedelta
+) -> None:
+    put(database, Letter(columns={"due": NOW + SIXTY}))
+    know(database, "b.mssante.fr", failures=9, dead_until=NOW + SIXTY, last_error="down")
+    before, told = rows(database), Told()
+    one = mender(database, told)
+    monkeypatch.setattr(mending, "server_clock", lambda _: NOW + apart)
+    with capture_logs() as logs:
+        assert not one.mend()
+        assert not one.mend()
+    assert rows(database) == before
+    assert destination(database, "b.mssante.fr").failures == 9
+    ((event, facts),) = told.events
+    assert (event, facts["by_seconds"]) == ("clock.apart", -apart // SECOND)
+    assert [(one["log_level"], one["event"]) for one in logs] == [("error", "clock.apart")]
+    monkeypatch.setattr(mending, "server_clock", lambda _: NOW + SLACK)
+    assert one.mend()
+    assert {row.due for row in rows(database).values()} == {NOW}
+
+
+def test_the_database_s_own_clock(database: Database) -> None:
+    with database.read() as connection:
+        theirs = server_clock(connection)
+    assert (theirs is None) == (database.url.get_backend_name() == "sqlite")
+    if theirs is not None:
+        assert abs(theirs - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_a_destination_dead_for_longer_than_can_be_is_alive(database: Database) -> None:
