@@ -76,7 +76,8 @@ def server_clock(connection: Connection) -> datetime | None:
     """The time by the database's own machine, aware; None for SQLite, which has no other."""
     if connection.dialect.name == "sqlite":
         return None
-    return connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    found: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return found
 
 
 def parse_url(url: str | Path) -> URL:
