@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Final, cast
 
 from mailstore.errors import StoreUnavailable
 from relay.conversation import Refused, Terms, open_link
@@ -19,6 +19,8 @@ from relay.handover import Answer, OutcomeUnknown, Stale, left_over, transact
 from relay.link import Link
 from relay.queue import State
 from relay.route import Target
+
+FOLLOW_UP_SECONDS: Final = 2 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,15 @@ class Peers:
     ) -> Mapping[str, Answer]:
         """Give it to those who were left over by one transaction in the next (RFC 9422 §4).
 
-        Whatever comes between, what was answered stands, or it would be sent twice.
+        Whatever comes between, what was answered stands, or it would be sent twice.  After
+        FOLLOW_UP_SECONDS no further one is begun: the rest waits for the next attempt.
         """
         found = dict(answers)
-        while rest := left_over(answers):
+        # A transaction is never broken off for the time that it takes as a whole (RFC 5321
+        # §4.5.3.2); but a slow peer with many to follow would keep our slot for days.
+        clock = asyncio.get_running_loop().time
+        until = clock() + FOLLOW_UP_SECONDS
+        while (rest := left_over(answers)) and clock() < until:
 
             def narrowed(rest: Sequence[str] = rest) -> Letter:
                 made = letter()

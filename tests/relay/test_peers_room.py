@@ -167,3 +167,17 @@ async def test_a_courier_that_is_stopped_in_between_forgets_nothing(
     (row,) = sender.queued()
     assert (row.state, row.recipients) == ("waiting", (B,))
     assert all(BODY.split(b"\r\n")[1] in one for one in server.messages)
+
+
+async def test_a_slow_peer_does_not_keep_the_slot(
+    ours: Handing, scripted: ScriptedPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A transaction may take its time (RFC 5321 §4.5.3.2), but then the rest waits for an attempt.
+    monkeypatch.setattr("relay.peers.FOLLOW_UP_SECONDS", 0.0, raising=False)
+    offers = (*OFFERS, "LIMITS RCPTMAX=2")
+    async with running(replace(scripted, offers=offers)) as server:
+        found = await hand(ours, server, A, B, C)
+    why = "waiting 452 4.5.3 not asked for: the peer takes 2 recipients at once (RFC 9422)"
+    taken = "delivered 250 2.0.0 taken"
+    assert found == {A: taken, B: taken, C: why}
+    assert asked(server) == [["a", "b"]]
