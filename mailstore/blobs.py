@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from mailstore.draft_folder import sweep_drafts
+from mailstore.draft_folder import make_private_folder, sweep_drafts
 from mailstore.drafts import Draft, Room
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.guard import Guard
@@ -52,7 +52,9 @@ class FileBlobStore:
         self._fanouts = {name: root / name for name in (f"{i:02x}" for i in range(256))}
         try:
             for directory in (root, self._drafts):
-                directory.mkdir(mode=0o700, exist_ok=True)
+                if not directory.is_dir():
+                    with suppress(FileExistsError):  # by another process, meanwhile
+                        make_private_folder(directory)
                 sync_directory(directory.parent)
             self._make_fanouts()
             self._guard = Guard(root)
@@ -220,7 +222,7 @@ class FileBlobStore:
         try:
             for folder in self._fanouts.values():
                 try:
-                    folder.mkdir(mode=0o700)
+                    make_private_folder(folder)
                 except FileExistsError:
                     if not folder.is_dir():  # no body could ever be written there
                         raise

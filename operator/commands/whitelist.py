@@ -36,6 +36,7 @@ from whitelist.trust import TrustStore
 from .. import policies, runtime
 from ..crl_refresh import CrlRefresher
 from ..endpoints import split_endpoint
+from ..folder_user import check_user
 from ..output import say, show_record, show_rows
 from ..refresh import Refresher
 from ..settings import Settings, load
@@ -138,6 +139,7 @@ def _moment(text: str) -> datetime:
 def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
     """Obtain the list now and adopt it if it passes; a running daemon takes it over at once."""
     settings = load(given)
+    check_user(settings)
     trust = runtime.open_trust(settings)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     crls.check(runtime.clock(), by_hand=True)
