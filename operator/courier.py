@@ -29,6 +29,7 @@ from .launch import Launch
 from .lifeline import Orders
 from .losses import Publisher
 from .settings import Settings
+from .tasks import keep
 
 _log = structlog.get_logger(__name__)
 
@@ -136,13 +137,15 @@ async def run_courier(
         perimeter.on_new_list = waking.note
         check = settings.whitelist.check_seconds
         watches = [
-            asyncio.create_task(perimeter.watch(check)),
-            asyncio.create_task(watch_clock(clock, journal, lambda _: mender.jumped())),
-            asyncio.create_task(mender.run()),
-            asyncio.create_task(Publisher(journal).run()),
-            asyncio.create_task(waking.run(check)),
+            keep(lambda: perimeter.watch(check)),
+            keep(lambda: watch_clock(clock, journal, lambda _: mender.jumped())),
+            keep(mender.run),
+            keep(Publisher(journal).run),
+            keep(lambda: waking.run(check)),
         ]
         running = asyncio.create_task(courier.run(orders.stop))
+        # Should it end by itself, so does the process, to be replaced.
+        running.add_done_callback(lambda _: orders.stop.set())
         if not replaces:
             ready()
         await orders.stop.wait()

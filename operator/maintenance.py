@@ -37,6 +37,7 @@ from .run_folder import RunFolder
 from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings import Settings
+from .tasks import keep
 from .tidying import Tidying
 
 _log = structlog.get_logger(__name__)
@@ -86,18 +87,18 @@ async def run_maintenance(
     )
     looked = asyncio.Event()
     tasks = [
-        asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
-        asyncio.create_task(watch_clock(clock, journal, lambda _: jumped.set())),
-        asyncio.create_task(_keep_current(settings, trust, crls, refresher, jumped, looked)),
-        asyncio.create_task(_begin_alarms(monitor, looked)),
-        asyncio.create_task(scanners.run()),
-        asyncio.create_task(spool.watch()),
-        asyncio.create_task(tidying.run()),
-        asyncio.create_task(forgetting.run()),
-        asyncio.create_task(measuring.run()),
-        asyncio.create_task(Publisher(journal).run()),
-        asyncio.create_task(
-            _prune_traces(
+        keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
+        keep(lambda: watch_clock(clock, journal, lambda _: jumped.set())),
+        keep(lambda: _keep_current(settings, trust, crls, refresher, jumped, looked)),
+        keep(lambda: _begin_alarms(monitor, looked)),
+        keep(scanners.run),
+        keep(spool.watch),
+        keep(tidying.run),
+        keep(forgetting.run),
+        keep(measuring.run),
+        keep(Publisher(journal).run),
+        keep(
+            lambda: _prune_traces(
                 runtime.storage_folder(settings) / journal_folder.NAME,
                 settings.trace.keep_days,
                 lambda: clock.in_doubt,

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from relay import tls
 from relay.acceptance import Intake
@@ -23,6 +24,7 @@ from .quota_section import quotas
 from .run_folder import RunFolder
 from .settings import Settings
 from .strangers import sum_up_strangers, tell_of_strangers
+from .tasks import keep
 
 
 async def run_worker(
@@ -59,12 +61,12 @@ async def run_worker(
         quotas=quotas(settings),
     )
     watches = [
-        asyncio.create_task(perimeter.watch(settings.whitelist.check_seconds)),
-        asyncio.create_task(spool.watch()),
-        asyncio.create_task(memory.keep_trimmed()),
-        asyncio.create_task(watch_clock(ClockWatch(runtime.clock), journal)),
-        asyncio.create_task(Publisher(journal).run()),
-        asyncio.create_task(sum_up_strangers(context)),
+        keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
+        keep(spool.watch),
+        keep(memory.keep_trimmed),
+        keep(partial(watch_clock, ClockWatch(runtime.clock), journal)),
+        keep(Publisher(journal).run),
+        keep(lambda: sum_up_strangers(context)),
     ]
     listeners = [Listener(context, seat) for _ in launch.sockets]
     for listener, number in zip(listeners, launch.sockets, strict=True):
