@@ -13,7 +13,8 @@ def make_private_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     if os.geteuid() == 0:  # a command that only reads: the daemon is to write there
         parent = folder.parent.stat()
-        os.chown(folder, parent.st_uid, parent.st_gid)
+        if parent.st_uid:
+            os.chown(folder, parent.st_uid, parent.st_gid)
 
 
 def make_drafts_folder(folder: Path) -> None:

@@ -199,6 +199,7 @@ def init(
 
     Raises SettingsError.
     """
+    folder = folder.absolute()  # what to do next holds wherever it is pasted
     configuration = folder / "mssante.toml"
     if os.path.lexists(configuration):
         raise SettingsError(f"{configuration}: exists already; choose another folder")

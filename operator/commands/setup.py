@@ -27,7 +27,7 @@ from ..settings import load
 def init(folder: Path, domains: tuple[str, ...], listen: str, admin: str) -> None:
     """Make a complete working operator in FOLDER, with a test IGC-Santé hierarchy of its own."""
     # In a checkout the command is not in the PATH: what is printed must work when it is pasted.
-    program = "mssante" if shutil.which("mssante") else sys.argv[0]
+    program = "mssante" if shutil.which("mssante") else str(Path(sys.argv[0]).absolute())
     hosted = domains or ("a.mssante.fr",)
     click.echo(bootstrap.init(folder, hosted, listen, admin, now=runtime.clock(), program=program))
 

@@ -72,6 +72,17 @@ class TestInit:
             assert len(daemon.entries("claire.martin@a.mssante.fr")) == 1
             assert len(daemon.entries("cardiologie@a.mssante.fr")) == 1
 
+    def test_what_to_do_next_holds_in_any_folder(self, tmp_path: Path) -> None:
+        with chdir(tmp_path):
+            code, out, _ = command("init", "x")
+        assert code == 0
+        assert out.strip() == (tmp_path / "x" / "NEXT.txt").read_text().strip()
+        words = [word for line in out.splitlines() for word in line.split() if "/" in word]
+        paths = [word for word in words if not word.startswith("http")]
+        assert len(paths) > 5
+        assert [word for word in paths if not word.startswith("/")] == []
+        assert str(tmp_path / "x" / "mssante.toml") in paths
+
 
 @needs_root
 class TestAnotherUser:
