@@ -29,6 +29,8 @@ from relay.masking import INS_LENGTH, mask, suspicious
 _log = structlog.get_logger(__name__)
 
 PAUSE: Final = 0.5  # seconds between two writes, unless much comes
+GAP_SECONDS: Final = 60.0  # between two events that tell of lost ones, while writing works
+RETRY_SECONDS: Final = 5.0  # after which writing is tried again though nothing comes
 BATCH: Final = 256 * 1024  # octets recorded that are written at once
 MAX_PENDING: Final = 8 * 1024 * 1024  # octets that may wait for a slow disk; then events are lost
 MAX_STRANGERS: Final = 2 * 1024 * 1024  # of these, octets of events of strangers
@@ -88,6 +90,7 @@ class Journal:
         self._size = 0
         self._strangers_size = 0
         self._told = Dropped()  # the lost events that an event tells of
+        self._told_at = -GAP_SECONDS  # monotonic
         self._failing = False
         self._began: float | None = None  # when the write under way did
         self._closed = False
@@ -113,7 +116,7 @@ class Journal:
 
     def _take(self, event: str, facts: Mapping[str, object], *, stranger: bool) -> None:
         try:
-            at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
+            at = self._now()
             text = _compose(at, event, self._process, facts)
         except Exception:  # whatever it was given: mail goes on
             at = text = ""
@@ -161,7 +164,9 @@ class Journal:
         closed = False
         while not closed:
             with self._lock:
-                self._changed.wait_for(lambda: self._pending or self._closed)
+                # A process that has nothing to record must not stay in trouble for ever.
+                patience = RETRY_SECONDS if self._failing or self._lost != self._told else None
+                self._changed.wait_for(lambda: self._pending or self._closed, patience)
                 self._changed.wait_for(lambda: self._size >= BATCH or self._closed, PAUSE)
                 batch, self._pending, self._size, self._strangers_size = self._pending, [], 0, 0
                 closed = self._closed
@@ -185,18 +190,30 @@ class Journal:
         spared = self._spared(batch)
         if spared is None:
             return
-        lost = Dropped(self.lost, self.strangers_lost)
-        if lost != self._told:
-            at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
-            facts = {
-                "events": lost.all - self._told.all,
-                "strangers": lost.strangers - self._told.strangers or None,
-            }
-            gap = Line(at, _compose(at, "journal.dropped", self._process, facts), stranger=True)
-            if not self._append(at, [gap]):
-                self._told = lost
+        due = self._failing or self._closed or time.monotonic() >= self._told_at + GAP_SECONDS
+        if self._lost != self._told and due:
+            self._tell_lost(self._lost)
+        elif self._failing:
+            self._append(self._now(), [])  # the end of a line, which tells whether writing works
         for hour, lines in groupby(spared, key=lambda line: line.hour):
             self._count(self._append(hour, list(lines)))
+
+    @property
+    def _lost(self) -> Dropped:
+        return Dropped(self.lost, self.strangers_lost)
+
+    def _now(self) -> str:
+        return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
+
+    def _tell_lost(self, lost: Dropped) -> None:
+        at = self._now()
+        facts = {
+            "events": lost.all - self._told.all,
+            "strangers": lost.strangers - self._told.strangers or None,
+        }
+        gap = Line(at, _compose(at, "journal.dropped", self._process, facts), stranger=True)
+        if not self._append(at, [gap]):
+            self._told, self._told_at = lost, time.monotonic()
 
     def _spared(self, batch: Sequence[Line]) -> Sequence[Line] | None:
         """The lines for which there is room beside what mail needs, None where nothing may be.

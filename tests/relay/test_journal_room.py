@@ -1,6 +1,7 @@
 """The trace journal where room is short: strangers' events give way, and mail keeps its floor."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ ROOT = Path(__file__).parent.parent.parent
 HOUR = Path("2026-11-22", "10.jsonl")
 AT = "2026-11-22T10:11:12.131+00:00"
 SESSION = "0199" + 28 * "a"
+
+
+def lost(journal: Journal, number: int) -> bool:
+    """Whether so many events of strangers were not written."""
+    return journal.strangers_lost == number
 
 
 class TestStrangers:
@@ -94,3 +100,56 @@ class TestTheFloor:
         )
         assert [entry["event"] for entry in logs] == ([] if kept else ["journal.unwritable"])
         assert journal.failing is (not kept)
+
+
+class TestTelling:
+    """Gaps are told, not too often; trouble that is over is over without an event as well."""
+
+    def test_trouble_ends_without_another_event(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A server that is not ready gets no sessions, so no event would come to find out.
+        monkeypatch.setattr(journal_module, "RETRY_SECONDS", 0.05)
+        folder = tmp_path / "trace"
+        folder.write_bytes(b"in the way")
+        journal = Journal(folder, lambda: NOW)
+        journal.record("refused")
+        until_now(lambda: journal.failing)
+        folder.unlink()
+        until_now(lambda: not journal.failing, 10)
+        (gap,) = events(folder / HOUR)
+        assert (gap["event"], gap["events"]) == ("journal.dropped", 1)
+        journal.close()
+        assert len(events(folder / HOUR)) == 1
+
+    def test_strangers_dropped_again_and_again_are_told_of_once_a_minute(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(journal_module, "PAUSE", 0.01)
+        disk = os.statvfs(tmp_path)
+        journal = Journal(
+            tmp_path / "trace", lambda: NOW, floor=int(disk.f_bavail * disk.f_frsize * 0.7)
+        )
+        for number in range(1, 11):
+            journal.record_stranger("refused")
+            until_now(partial(lost, journal, number))
+        journal.close()
+        gaps = events(tmp_path / "trace" / HOUR)
+        assert [gap["event"] for gap in gaps] == ["journal.dropped"] * 2  # the last at the end
+        assert sum(gap["strangers"] for gap in gaps) == 10
+
+    def test_the_last_of_them_are_told_of_without_another_event(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, seconds in (("PAUSE", 0.01), ("RETRY_SECONDS", 0.05), ("GAP_SECONDS", 1.0)):
+            monkeypatch.setattr(journal_module, name, seconds)
+        disk = os.statvfs(tmp_path)
+        journal = Journal(
+            tmp_path / "trace", lambda: NOW, floor=int(disk.f_bavail * disk.f_frsize * 0.7)
+        )
+        for number in (1, 2):
+            journal.record_stranger("refused")
+            until_now(partial(lost, journal, number))
+        until_now(lambda: journal._told.strangers == 2, 10)
+        journal.close()
+        assert sum(gap["strangers"] for gap in events(tmp_path / "trace" / HOUR)) == 2
