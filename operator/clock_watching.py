@@ -1,27 +1,35 @@
 """Tells of a clock that jumped: in the log, in the journal, and to whoever has to act on it."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from relay.clock_watch import ClockWatch, Jump
+from relay.clock_watch import ClockWatch, Jump, Memory
 from relay.journal import Journal
 
 _log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
+KEEP_SECONDS: Final = 60.0  # between two writings of what is known, besides each jump
 
 
 async def watch_clock(
     watch: ClockWatch,
     journal: Journal | None = None,
     then: Callable[[Jump], None] = lambda _: None,
+    keep: Callable[[Memory], None] | None = None,
 ) -> None:
-    """Look at the clock again and again, until cancelled."""
+    """Look at the clock again and again, until cancelled; `keep`, which may block, remembers."""
+    keep_due = float("-inf")
     while True:
-        for jump in watch.news():
+        jumps = watch.news()
+        if keep is not None and (jumps or time.monotonic() >= keep_due):
+            keep_due = time.monotonic() + KEEP_SECONDS
+            await asyncio.to_thread(keep, watch.memory)
+        for jump in jumps:
             facts = {"by_seconds": round(jump.by.total_seconds()), "detail": str(jump)}
             _log.error("clock.jumped", **facts)
             if journal is not None:

@@ -24,6 +24,7 @@ from relay.mending import Mender
 from relay.queue_clock import Waits
 
 from . import policies, runtime
+from .clock_file import open_clock
 from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
@@ -108,7 +109,7 @@ async def run_courier(
         journal = runtime.open_journal(settings, "courier")
         operators = runtime.open_operator_labels(settings, perimeter)
         delivery_metrics.begin(operators.all)
-        clock = ClockWatch(runtime.clock)
+        clock, _ = open_clock(settings)
         mender = _mender(settings, store.database, journal, node, clock)
         courier = Courier(
             Services(

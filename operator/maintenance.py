@@ -16,7 +16,6 @@ from typing import Final
 import structlog
 
 from relay import journal_folder
-from relay.clock_watch import ClockWatch
 from relay.own_port import OwnPort
 from whitelist.backoff import backoff
 from whitelist.errors import ArchiveError, ListRefused
@@ -24,6 +23,7 @@ from whitelist.freshness import is_ahead
 from whitelist.trust import TrustStore
 
 from . import admin, runtime
+from .clock_file import open_clock
 from .clock_watching import watch_clock
 from .crl_refresh import CrlRefresher
 from .forgetting import Forgetting
@@ -63,7 +63,7 @@ async def run_maintenance(
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
     spool = runtime.open_spool(settings, store)
-    clock, jumped = ClockWatch(runtime.clock), asyncio.Event()
+    (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
     tidying = Tidying(store, settings.storage.gc_hours * 3600, lambda: clock.in_doubt)
     journal = runtime.open_journal(settings, "maintenance")
     failed = timedelta(days=settings.outbound.failed_days)
@@ -88,7 +88,7 @@ async def run_maintenance(
     looked = asyncio.Event()
     tasks = [
         keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
-        keep(lambda: watch_clock(clock, journal, lambda _: jumped.set())),
+        keep(lambda: watch_clock(clock, journal, lambda _: jumped.set(), clock_file.keep)),
         keep(lambda: _keep_current(settings, trust, crls, refresher, jumped, looked)),
         keep(lambda: _begin_alarms(monitor, looked)),
         keep(scanners.run),

@@ -1,7 +1,8 @@
 """The run folder: what a daemon keeps on disk for its processes and need not find again.
 
-Whoever holds its lock is the one daemon of a storage folder.  All else in it is made anew at each
-start, whatever stands in its place: a file, a folder, a link to nowhere.
+Whoever holds its lock is the one daemon of a storage folder.  All else in it, but what is known of
+the clock, is made anew at each start, whatever stands in its place: a file, a folder, a link to
+nowhere.
 """
 
 import fcntl
@@ -37,6 +38,11 @@ class RunFolder:
         """Where workers find the port from which the daemon asks itself (`relay.own_port`)."""
         return self.path / "own-port"
 
+    @property
+    def clock(self) -> Path:
+        """What is known of this machine's clock (`clock_file`); outlives a daemon."""
+        return self.path / "clock"
+
     def lock(self) -> IO[str] | None:
         """Hold it, made where it is missing, while the file is open; None if another does.
 
@@ -64,9 +70,10 @@ class RunFolder:
             seats.lay_out(self.seats)
             _remove(self.own_port)
             own_port.lay_out(self.own_port)
-            courier = self.path / "courier"  # a lock that a courier left over may still hold
-            if courier.is_symlink() or not courier.is_file():
-                _remove(courier)
+            # A lock that a courier left over may still hold; jumps of the clock that still count.
+            for left in (self.path / "courier", self.clock):
+                if left.is_symlink() or not left.is_file():
+                    _remove(left)
             self.keep(())
         except OSError as error:
             raise SettingsError(_unusable(Path(error.filename or self.path), error)) from error

@@ -7,7 +7,6 @@ from functools import partial
 
 from relay import tls
 from relay.acceptance import Intake
-from relay.clock_watch import ClockWatch
 from relay.context import SessionContext
 from relay.directory import Directory
 from relay.listener import Listener
@@ -16,6 +15,7 @@ from relay.own_port import OwnPort
 from relay.seats import Seat
 
 from . import memory, policies, runtime
+from .clock_file import open_clock
 from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
@@ -60,11 +60,12 @@ async def run_worker(
         own_port=OwnPort.share(run_folder.own_port),
         quotas=quotas(settings),
     )
+    clock, _ = open_clock(settings)
     watches = [
         keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
         keep(spool.watch),
         keep(memory.keep_trimmed),
-        keep(partial(watch_clock, ClockWatch(runtime.clock), journal)),
+        keep(partial(watch_clock, clock, journal)),
         keep(Publisher(journal).run),
         keep(lambda: sum_up_strangers(context)),
     ]

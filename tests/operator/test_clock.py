@@ -19,6 +19,7 @@ from sqlalchemy import select
 from mailstore.database import Database
 from mssante_operator import runtime
 from mssante_operator.settings import load
+from relay import journal_folder
 from relay.queue_schema import deliveries, destinations
 from tests.crash.site import environment
 from tests.support.daemon import MSSANTE, Daemon, client, get, lay_out, served
@@ -155,6 +156,34 @@ def test_a_clock_ahead_and_set_right(site: Site, *, restarted: bool) -> None:
         text = "".join(path.read_text() for path in (a.folder / "data" / "trace").rglob("*.jsonl"))
         assert text.count('"event":"clock.jumped"') == 6
         assert '"event":"clock.was_ahead"' in text
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("stopped", [False, True], ids=["reloaded", "restarted"])
+def test_a_jump_outlives_the_processes_that_saw_it(site: Site, *, stopped: bool) -> None:
+    a = site.a
+    traces = a.folder / "data" / journal_folder.NAME
+    old = journal_folder.hour_file(traces, (runtime.clock() - timedelta(days=170)).isoformat())
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"{}\n")
+    site.start()
+    until_now(lambda: get(a, "/readyz")[0] == 200, PATIENCE)
+    kept = a.folder / "data" / "run" / "clock"
+    until_now(kept.exists, PATIENCE)
+    if stopped:  # nobody is there to see it
+        a.stop()
+        site.set(SIXTY)
+        site.start()
+    else:
+        site.set(SIXTY)
+        until_now(lambda: site.jumps() == 3, PATIENCE)
+        a.hang_up()
+        until_now(lambda: bool(site.logged("reload.done")), PATIENCE)
+    # Gone from 200 days on, and it looks 230 days old; a process prunes as it starts.
+    until_now(lambda: 'mssante_alarm{name="clock-jumped"} 1.0' in get(a, "/metrics")[1], PATIENCE)
+    assert site.jumps() == 3  # told of by each process, and not again after a reload
+    assert not site.logged("trace.pruned")
+    assert old.exists()
 
 
 def test_the_clock_of_a_process_can_be_moved(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def _dangling(path: Path) -> None:
 
 
 KINDS = (_file, _folder, _dangling)
-ENTRIES = ("metrics", "seats", "courier", "openssl-1.cnf")
+ENTRIES = ("metrics", "seats", "courier", "clock", "openssl-1.cnf")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,6 +43,7 @@ def test_an_entry_of_the_wrong_kind_is_made_anew(
         assert (folder.path / "metrics").is_dir()
         Seat.take(folder.seats).leave()
         (folder.path / "courier").open("w").close()
+        folder.clock.open("a").close()
         folder.environment(1, ["X25519"])
 
 
