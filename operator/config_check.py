@@ -7,6 +7,7 @@ meant, is a DOUBT.
 import asyncio
 import os
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from whitelist.trust import TrustStore
 from . import file_modes, listen_check, outbound_check, own_certificate, runtime
 from .findings import Finding, Says
 from .folder_user import check_user
+from .node import known_node_name
 from .refresh import Refresher
 from .run_folder import RunFolder
 from .settings import Settings, SettingsError, user_name
@@ -142,9 +144,16 @@ def _white_list(settings: Settings) -> Iterator[Finding]:
 
 def _storage(settings: Settings) -> Iterator[Finding]:
     doubts: list[str] = []
+    trust: list[TrustStore] = []
 
     def storage() -> None:
         check_user(settings)
+        RunFolder(runtime.storage_folder(settings) / "run").check()
+        known_node_name(settings)
+        with suppress(SettingsError):  # told with the certificates
+            trust.append(runtime.open_trust(settings))
+        for one in trust:
+            runtime.open_crls(settings, one)
         with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
             doubts.extend(outbound_check.doubts_of_store(settings, connection))
 
@@ -184,11 +193,22 @@ def _of_others(folder: Path) -> list[Path]:
 
 
 def _listen(settings: Settings) -> Iterator[Finding]:
-    return listen_check.look(settings, daemon_runs=_daemon_runs(settings))
+    return listen_check.look(settings, _held(settings))
 
 
-def _daemon_runs(settings: Settings) -> bool:
+def _held(settings: Settings) -> AbstractSet[tuple[str, str]] | None:
+    """The addresses, each with its key, of the daemon that runs on this store; None without one."""
     run = settings.path(settings.storage.directory) / "run"
+    if not _daemon_runs(run):
+        return None
+    noted = RunFolder(run).listening()
+    if noted is not None:
+        return noted
+    # It could not note them, or is of an older version: any may be its own.
+    return set(listen_check.named(settings))
+
+
+def _daemon_runs(run: Path) -> bool:
     if not (run / "lock").is_file() or not os.access(run / "lock", os.W_OK):
         return False
     with suppress(SettingsError):

@@ -29,26 +29,13 @@ from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
 from .losses import Publisher
+from .node import node_name
 from .settings import Settings
 from .tasks import keep
 
 _log = structlog.get_logger(__name__)
 
 TURN_SECONDS: Final = 0.1  # how often is looked whether the courier before has ended
-
-
-def node_name(settings: Settings) -> str:
-    """The lasting name of this installation in leases, made at first use."""
-    path = runtime.storage_folder(settings) / "node"
-    if not path.exists():
-        # Whole or absent: two nodes of one empty name would free each other's leases.
-        draft = path.with_suffix(".tmp")
-        with draft.open("w", encoding="ascii") as file:
-            file.write(runtime.make_id())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    return path.read_text(encoding="ascii").strip()
 
 
 async def _come_round(turn: IO[str], stop: asyncio.Event) -> bool:

@@ -4,6 +4,8 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
 
 from relay.listener import bind
 
@@ -15,20 +17,26 @@ from .sockets import ADMIN, INBOUND, remedy
 _ALL_4, _ALL_6 = "0.0.0.0", "::"  # noqa: S104 - looked for, not bound
 
 
-def look(settings: Settings, *, daemon_runs: bool) -> Iterator[Finding]:
+def named(settings: Settings) -> list[tuple[str, str]]:
+    """Each address of the configuration after its key."""
+    inbound = [(INBOUND, one) for one in settings.inbound.listen]
+    return [*inbound, (ADMIN, settings.admin.listen)]
+
+
+def look(settings: Settings, held: AbstractSet[tuple[str, str]] | None) -> Iterator[Finding]:
     """What there is to say of [inbound] listen, [admin] listen and [process] workers.
 
-    `daemon_runs`: a daemon of this store is at work, and has the addresses.
+    `held`: the addresses of the daemon that is at work on this store, None without one.
     """
-    named = [*((INBOUND, one) for one in settings.inbound.listen), (ADMIN, settings.admin.listen)]
-    problems = [*_twice(named), *_overlaps(named)]
+    wanted = named(settings)
+    problems = [*_twice(wanted), *_overlaps(wanted)]
     if not problems:
-        problems = [text for one in named if (text := _problem(*one, daemon_runs=daemon_runs))]
+        problems = list(_unbound(wanted, held or set()))
     for text in problems:
         yield Finding("listen", Says.NO, f"{settings.origin}: {text}")
     if not problems:
-        addresses = ", ".join(endpoint for _, endpoint in named)
-        state = "in use by the daemon that runs" if daemon_runs else "free to listen on"
+        addresses = ", ".join(endpoint for _, endpoint in wanted)
+        state = "free to listen on" if held is None else "in use by the daemon that runs, or free"
         yield Finding("listen", Says.YES, f"{addresses}: {state}")
     for text in (*_public(settings.admin.listen), *_crowd(settings.process.workers)):
         yield Finding("listen", Says.DOUBT, f"{settings.origin}: {text}")
@@ -56,15 +64,22 @@ def _overlaps(named: list[tuple[str, str]]) -> Iterator[str]:
                 yield f"{key}: {endpoint} has {other} in it already; remove one"
 
 
-def _problem(key: str, endpoint: str, *, daemon_runs: bool) -> str:
-    """Why an address cannot be listened on, empty if it can; it is bound for a moment only."""
-    try:
-        bind(*split_endpoint(endpoint)).close()
-    except OSError as error:
-        if daemon_runs and error.errno == errno.EADDRINUSE:
-            return ""
-        return f"{key}: cannot listen on {endpoint}: {error.strerror}; {remedy(error)}"
-    return ""
+def _unbound(wanted: list[tuple[str, str]], held: AbstractSet[tuple[str, str]]) -> Iterator[str]:
+    """Why addresses cannot be listened on, all at a time; they are bound for a moment only."""
+    taken: dict[tuple[str, int], str] = {}
+    with ExitStack() as bound:
+        for key, endpoint in wanted:
+            try:
+                one = bound.enter_context(bind(*split_endpoint(endpoint)))
+            except OSError as error:
+                if (key, endpoint) not in held or error.errno != errno.EADDRINUSE:
+                    why = f"{error.strerror}; {remedy(error)}"
+                    yield f"{key}: cannot listen on {endpoint}: {why}"
+                continue
+            name = one.getsockname()[:2]
+            if name in taken:
+                yield f"{key}: {endpoint} is the same address as {taken[name]}; remove one"
+            taken[name] = endpoint
 
 
 def _public(endpoint: str) -> Iterator[str]:

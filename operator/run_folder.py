@@ -5,9 +5,13 @@ the clock, is made anew at each start, whatever stands in its place: a file, a f
 nowhere.
 """
 
+import errno
 import fcntl
+import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -61,6 +65,39 @@ class RunFolder:
             return None
         return handle
 
+    def check(self) -> None:
+        """Raise SettingsError where `lock` would, or `clear` by another user's files."""
+        path, error = self.path, None
+        if not os.path.lexists(path):
+            return
+        if not path.is_dir():
+            error = errno.ENOTDIR
+        elif not os.access(path, os.W_OK | os.X_OK):
+            error = errno.EACCES
+        elif os.path.lexists(lock := path / "lock"):
+            path = lock
+            if lock.is_dir():
+                error = errno.EISDIR
+            elif lock.exists() and not os.access(lock, os.W_OK):
+                error = errno.EACCES
+            elif not lock.exists() and not lock.resolve().parent.is_dir():
+                error = errno.ENOENT
+        if error is not None:
+            raise SettingsError(_unusable(path, OSError(error, os.strerror(error), str(path))))
+
+    def listens(self, named: Iterable[tuple[str, str]]) -> None:
+        """Note the addresses that the daemon holds, by key and as configured; best effort."""
+        with suppress(OSError):
+            (self.path / "listen").write_text(json.dumps(sorted(named)), encoding="utf-8")
+
+    def listening(self) -> set[tuple[str, str]] | None:
+        """What `listens` noted last, None where nothing can be read."""
+        try:
+            noted = json.loads((self.path / "listen").read_text(encoding="utf-8"))
+            return {(key, endpoint) for key, endpoint in noted}
+        except (OSError, ValueError, TypeError):
+            return None
+
     def clear(self) -> None:
         """Remove what the processes of an earlier daemon left.  Raises SettingsError."""
         try:
@@ -68,6 +105,7 @@ class RunFolder:
             (self.path / "metrics").mkdir(mode=0o700)
             _remove(self.seats)
             seats.lay_out(self.seats)
+            _remove(self.path / "listen")
             _remove(self.own_port)
             own_port.lay_out(self.own_port)
             # A lock that a courier left over may still hold; jumps of the clock that still count.

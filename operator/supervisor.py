@@ -28,6 +28,7 @@ from .child import CannotStart, Child, Plan
 from .errors import OperatorError
 from .launch import Launch
 from .launcher import Launcher
+from .node import known_node_name
 from .outbound_check import check_outbound, doubts_of_store
 from .outbound_check import doubts as outbound_doubts
 from .reaping import adopt_orphans
@@ -137,6 +138,7 @@ class Supervisor:
         for child in children:
             child.keep()
         listen = self._addresses()
+        self._run_folder.listens(self._sockets)
         self.announce(listen)
         _log.info("daemon.ready", listen=listen, processes=len(children))
 
@@ -239,6 +241,7 @@ class Supervisor:
             if held.fileno() not in used:
                 held.close()
                 del self._sockets[name]
+        self._run_folder.listens(self._sockets)
         self._run_folder.keep([launcher.environment for launcher in self._launchers])
 
     def _close_sockets(self) -> None:
@@ -256,6 +259,8 @@ class Supervisor:
 def _check(settings: Settings) -> None:
     trust = runtime.open_trust(settings)
     runtime.open_tls(settings, tls.server_context, trust)
+    runtime.open_crls(settings, trust)
+    known_node_name(settings)
     check_outbound(settings)
     doubts = outbound_doubts(settings)
     with (

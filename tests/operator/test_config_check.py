@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -65,6 +66,24 @@ def occupy(daemon: Daemon) -> None:
     taken.close()
 
 
+def in_the_way(name: str) -> Callable[[Daemon], None]:
+    def put(daemon: Daemon) -> None:
+        path = daemon.folder / "data" / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.write_bytes(b"")
+
+    return put
+
+
+def folder_in_the_way(name: str) -> Callable[[Daemon], None]:
+    def put(daemon: Daemon) -> None:
+        path = daemon.folder / "data" / name
+        path.unlink(missing_ok=True)
+        path.mkdir(parents=True)
+
+    return put
+
+
 ONE = "127.0.0.1:{0}"
 PORT = int(free_endpoint().rpartition(":")[2])
 REFUSED: dict[str, tuple[Callable[[Daemon], None], str]] = {
@@ -75,6 +94,14 @@ REFUSED: dict[str, tuple[Callable[[Daemon], None], str]] = {
     "an address of others": (listen(f"192.0.2.1:{PORT}"), "this machine has not that address"),
     "no address": (listen(f"no-such-host.invalid:{PORT}"), "give an address of this machine"),
     "an address in use": (occupy, "stop what uses it or choose another"),
+    "a name of another address": (
+        listen(f"localhost:{PORT}", f"127.0.0.1:{PORT}"),
+        "remove one",
+    ),
+    "a file for the run folder": (in_the_way("run"), "data/run: is no folder"),
+    "a folder for the lock": (folder_in_the_way("run/lock"), "data/run/lock: is a folder"),
+    "a file for revocation lists": (in_the_way("crl"), "data/crl"),
+    "a folder for the node's name": (folder_in_the_way("node"), "data/node: has no name"),
     "no schema": (lambda d: (d.folder / "data/mssante.db").unlink(), "db upgrade"),
     "keys that all can read": (lambda d: (d.folder / "data/keys").chmod(0o644), "chmod 600 /"),
 }
@@ -89,7 +116,11 @@ def test_no_is_what_serve_refuses(daemon: Daemon, fault: str) -> None:
     refused = daemon.run("serve", code=1)
     assert refused.startswith("mssante: ")
     assert refused.count("\n") == 1
-    if fault not in {"all hosts twice", "one of all hosts"}:  # of which the system says "in use"
+    if fault not in {
+        "all hosts twice",
+        "one of all hosts",
+        "a name of another address",
+    }:  # of which the system says "in use"
         assert says in refused
 
 
@@ -190,6 +221,16 @@ def test_a_daemon_at_work_has_its_addresses(daemon: Daemon) -> None:
         found = findings(daemon, 0)
         assert any("in use by the daemon that runs" in detail for _, _, detail in found)
         assert {ok for _, ok, _ in found} == {"yes"}
+
+
+def test_an_address_of_another_program_is_not_the_daemons(daemon: Daemon) -> None:
+    with served(daemon), socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        listen(daemon.endpoint, taken)(daemon)
+        [refused] = [detail for _, ok, detail in findings(daemon, 1) if ok == "NO"]
+        assert f"cannot listen on {taken}: Address already in use" in refused
+        daemon.hang_up()
+        until_now(lambda: "reload.refused" in daemon.log(), 20)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files to others")
