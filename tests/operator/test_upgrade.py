@@ -140,6 +140,7 @@ def check_delivery(past: Past, daemon: Daemon, peer: Daemon) -> None:
         until_now(lambda: len(peer.entries(PEER)) == len(waiting) + 1)
 
 
+@pytest.mark.timeout(360)  # two versions, two daemons and thirty commands, on a busy machine too
 def test_all_is_kept_and_goes_on(past: Past, tmp_path: Path) -> None:
     # One test for all: the folder takes seconds to make.
     daemon = upgraded(past)
