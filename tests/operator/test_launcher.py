@@ -119,10 +119,9 @@ def test_what_is_stuck_is_killed(operator_a: Daemon) -> None:
 
 
 def test_a_role_that_cannot_start_says_why(operator_a: Daemon) -> None:
-    (operator_a.folder / "data" / "node").mkdir()  # the courier reads its name there
+    (operator_a.folder / "data" / "node").mkdir()  # the courier's name is kept there
     said = operator_a.run("serve", code=1)
-    assert "mssante: courier process cannot start: " in said
-    assert "Is a directory" in said
+    assert "data/node: has no name of this node: Is a directory; remove it" in said
     assert "Traceback" not in said
 
 

@@ -72,7 +72,8 @@ def test_a_daemon_starts_whatever_is_in_its_run_folder(tmp_path: Path) -> None:
     daemon = lay_out(tmp_path / "a", "a")
     run = daemon.folder / "data" / "run"
     run.mkdir()
-    for entry, kind in zip(ENTRIES, (_file, _folder, _dangling, _folder), strict=True):
+    kinds = (_file, _folder, _dangling, _folder, _dangling)
+    for entry, kind in zip(ENTRIES, kinds, strict=True):
         kind(run / entry)
     with served(daemon):
         pass
