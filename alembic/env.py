@@ -7,10 +7,11 @@ and holds the lock of the run.
 from alembic import context
 
 from mailstore.schema import metadata
-from relay import queue_schema
+from relay import machine_schema, queue_schema
 
-# The metadata has the queue's tables too, once their module is imported.
+# The metadata has the relay's tables too, once their modules are imported.
 assert queue_schema.deliveries.metadata is metadata  # noqa: S101
+assert machine_schema.machines.metadata is metadata  # noqa: S101
 
 connection = context.config.attributes["connection"]
 

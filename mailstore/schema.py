@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -146,6 +147,16 @@ bodies = Table(
     Column("used_at", UtcTime, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     CheckConstraint("length(blob) = 32", name="blob_length"),
+)
+
+# One row by which a key file is known to be the store's, also before it holds any message.
+store_mark = Table(
+    "store_mark",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    # Sealed with the store's keys (`mailstore.keys`).
+    Column("mark", LargeBinary, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )
 
 # One row, whose number changes whenever a mailbox does: what is remembered of mailboxes holds as

@@ -6,4 +6,4 @@ against the migrations.
 
 from typing import Final
 
-REVISION: Final = "0006"
+REVISION: Final = "0007"

@@ -232,6 +232,10 @@ class Connection(SMTP):
         self._say(refusal_line(reply, self.id))
         self._close()
 
+    def drop(self) -> None:
+        """End the connection now, whatever the peer has not taken yet."""
+        self._outbound.transport.abort()
+
     def _cut(self, reply: Reply, detail: str) -> None:
         self._reason = "us"
         metrics.CUT.labels(f"{reply.code} {reply.enhanced}").inc()

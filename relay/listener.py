@@ -34,6 +34,7 @@ SETTLE_SECONDS: Final = 5.0
 
 YIELD_SECONDS: Final = 0.003  # for which a connection is left to a worker that has some already
 FULL_SECONDS: Final = 1.0  # until the next try where the system cannot give us one
+GOODBYE_SECONDS: Final = 1.0  # for a peer to take the last reply, once the grace is over
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -57,12 +58,13 @@ class _Door(asyncio.Protocol):
     """
 
     def __init__(
-        self, context: SessionContext, ours: SessionContext, leaving: "set[_Door]"
+        self, context: SessionContext, ours: SessionContext, leaving: set[asyncio.Transport]
     ) -> None:
         self._context = context
         self._ours = ours
         self._leaving = leaving
         self._abort: asyncio.TimerHandle | None = None
+        self._stream: asyncio.Transport | None = None  # of a connection that is turned away
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast("asyncio.Transport", transport)
@@ -78,16 +80,17 @@ class _Door(asyncio.Protocol):
         if len(self._leaving) >= self._context.limits.max_connections:
             stream.abort()
             return
-        self._leaving.add(self)
+        self._leaving.add(stream)
         stream.write(f"{_FULL if over == 'all' else _FULL_FOR_ADDRESS}\r\n".encode())
         stream.write_eof()
-        loop = asyncio.get_running_loop()
-        self._abort = loop.call_later(LINGER_SECONDS, stream.abort)
+        self._stream = stream
+        self._abort = asyncio.get_running_loop().call_later(LINGER_SECONDS, stream.abort)
 
     def connection_lost(self, _error: Exception | None) -> None:
         if self._abort is not None:
             self._abort.cancel()
-        self._leaving.discard(self)
+        if self._stream is not None:
+            self._leaving.discard(self._stream)
 
 
 class Listener:
@@ -103,7 +106,7 @@ class Listener:
         self._bound: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._coming: set[asyncio.Task[None]] = set()
-        self._leaving: set[_Door] = set()
+        self._leaving: set[asyncio.Transport] = set()  # turned away, reading why
 
     def start(self, bound: socket.socket) -> None:
         """Begin to accept connections on `bound`, which is the listener's from now on."""
@@ -133,9 +136,32 @@ class Listener:
             if remaining <= 0:
                 break
             await asyncio.sleep(min(0.05, remaining))
+        cut_off = len(self._context.occupancy.sessions)
         for session in tuple(self._context.occupancy.sessions):
             session.hang_up(_STOPPING)
-        _log.info("listener.stopped", cut_off=len(self._context.occupancy.sessions))
+        for session in tuple(self._ours.occupancy.sessions):
+            session.hang_up(_STOPPING)
+        await self._let_end(GOODBYE_SECONDS)
+        for session in (*self._context.occupancy.sessions, *self._ours.occupancy.sessions):
+            session.drop()
+        for stream in self._leaving:
+            stream.abort()
+        await self._let_end(GOODBYE_SECONDS)
+        _log.info("listener.stopped", cut_off=cut_off)
+
+    async def _let_end(self, seconds: float) -> None:
+        """Wait until no connection is left, so that each end is journalled; at most `seconds`."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._open():
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                break
+            await asyncio.sleep(min(0.01, left))
+
+    def _open(self) -> int:
+        """How many connections are open, served or turned away."""
+        served = self._context.occupancy.sessions, self._ours.occupancy.sessions
+        return sum(map(len, served)) + len(self._leaving)
 
     def _close(self) -> None:
         self._seat.leave()

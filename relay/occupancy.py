@@ -42,6 +42,9 @@ class OpenSession(Protocol):
     def hang_up(self, reply: Reply, *, at_once: bool = False) -> None:
         """Say why and close the connection; `at_once` without waiting until that is heard."""
 
+    def drop(self) -> None:
+        """End the connection now, whatever the peer has not taken yet."""
+
 
 @lru_cache(maxsize=4096)  # asked three times for each connection
 def network(address: str) -> str:

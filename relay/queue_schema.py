@@ -36,6 +36,8 @@ deliveries = Table(
     # The process that works on it, as `node:process`, and until when others keep away.
     Column("lease_owner", String(100), nullable=True),
     Column("lease_until", UtcTime, nullable=True),
+    # Made anew for each lease: a number and an owner may mean another row after a fail-over.
+    Column("lease_token", String(32), nullable=True),
     Column("created_at", UtcTime, nullable=False),
     Column("last_error", Text, nullable=False),
     # The envelope sender, '' for the null one; here too, so that nobody joins to look for it.

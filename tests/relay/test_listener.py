@@ -94,6 +94,22 @@ async def test_one_that_is_replaced_lets_its_peers_go_on(tmp_path: Path) -> None
         await new.stop(grace=0)
 
 
+async def test_all_that_it_cuts_off_has_ended_when_it_has_stopped(tmp_path: Path) -> None:
+    # Else the journal is closed before it, and nobody reads how the session ended.
+    async with inbound(tmp_path, limits=Limits(max_connections=2)) as server:
+        listener, bound = Listener(server.context), bind(HOST, 0)
+        listener.start(bound)
+        callers = [await asyncio.open_connection(*bound.getsockname()) for _ in range(3)]
+        for reader, _ in callers:
+            await reader.readline()  # two banners, and a reply that turns the third away
+        await listener.stop(grace=0)
+        assert not server.context.occupancy.sessions
+        for _, writer in callers:
+            writer.close()
+    lines = "".join(path.read_text() for path in (tmp_path / "trace").rglob("*.jsonl"))
+    assert lines.count('"session.closed"') == 2
+
+
 @pytest.mark.parametrize(
     ("version", "expected"),
     [

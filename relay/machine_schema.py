@@ -1,0 +1,40 @@
+"""The tables by which machines that share one database know of each other.
+
+On the metadata that the mailstore's tables are on.  What changes here needs a migration; a test
+compares the two.
+"""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, LargeBinary, String, Table
+
+from mailstore.schema import UtcTime, metadata
+
+# A machine by its name in leases (`data/node`).  A copy of its folder has the name too, so its
+# courier counts `beat` up: two that count on one row are found out.
+machines = Table(
+    "machines",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    # By which the machine knows that the row is its own: what a copy of the folder has not.
+    Column("proof", String(128), nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    # By the clock of the database.
+    Column("seen_at", UtcTime, nullable=False),
+)
+
+# The newest white list that a machine has adopted, for the others, which verify it themselves.
+shared_list = Table(
+    "shared_list",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    # SHA-256 of the list, in hexadecimal.
+    Column("digest", String(64), nullable=False),
+    Column("generated_at", UtcTime, nullable=False),
+    # When a machine adopted it, and when one last found it to be the newest; by the clock of
+    # the database.
+    Column("adopted_at", UtcTime, nullable=False),
+    Column("checked_at", UtcTime, nullable=False),
+    # The octets of the signed list, compressed by zlib.
+    Column("compressed", LargeBinary, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+    CheckConstraint("length(digest) = 64", name="digest_length"),
+)
