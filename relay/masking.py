@@ -106,9 +106,10 @@ def _without_numbers(text: str) -> str:
     pieces, done = [], 0
     for found in _INS.finditer(text):
         begin, end = found.span(1)
-        if begin >= done and not _in_identifier(text, begin, end) and _is_ins(found[1]):
-            pieces += [text[done:begin], MASK]
-            done = end
+        if not _in_identifier(text, begin, end) and _is_ins(found[1]):
+            if begin >= done:
+                pieces += [text[done:begin], MASK]
+            done = max(done, end)  # of two that overlap nobody knows which is a patient's
     return "".join([*pieces, text[done:]]) if pieces else text
 
 
