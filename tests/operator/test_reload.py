@@ -78,7 +78,7 @@ def alive(pids: set[int]) -> set[int]:
 
 @dataclass
 class Load:
-    """Clients that never rest, and what was acknowledged to them."""
+    """Clients that hardly rest, and what was acknowledged to them."""
 
     daemon: Daemon
     identity: tuple[Path, Path]
@@ -87,9 +87,9 @@ class Load:
     probes: int = 0
 
     def send(self, number: int) -> None:
-        """One connection after the other, each with one message."""
+        """One connection after the other, each with one message; the daemon has time to reload."""
         count = 0
-        while not self.enough.is_set():
+        while not self.enough.wait(0.05):
             message = TEXT + f"{number} {count}\r\n".encode()
             count += 1
             with dial(self.daemon.port, *self.identity) as smtp:
