@@ -164,20 +164,18 @@ class Ledger:
         over = []
         if batch.over:
             over = seize(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
-        settled = {
-            e.claim.lease for e, s in zip(batch.endings, states, strict=True) if s is not None
-        }
-        reports = {lease: one for lease, one in batch.reports.items() if lease in settled}
+        reports = _kept(batch, states) if batch.reports else {}
         queued = any(report[0].remote for report in reports.values())
         return Written(states, reports, renewed, claims, over, queued=queued)
 
     def _conclude_all(self, connection: Connection, batch: Batch) -> frozenset[Lease]:
         """Record at once the endings that are all of one kind: delivered, and nobody to tell."""
+        told = batch.reports
         done = [
             ending.claim
             for ending in batch.endings
             if len(ending.delivered) == len(ending.claim.waiting)
-            and ending.claim.lease not in batch.reports
+            and not (told and ending.claim.lease in told)
         ]
         return settle_delivered(connection, done, self.owner) if len(done) > 1 else frozenset()
 
@@ -232,3 +230,10 @@ class Ledger:
     @property
     def _wait(self) -> Callable[[int], timedelta]:
         return lambda attempts: self.retry.wait(attempts, self.randomness.random())
+
+
+def _kept(batch: Batch, states: Sequence[State | None]) -> dict[Lease, Report]:
+    """The reports on what was settled."""
+    ended = zip(batch.endings, states, strict=True)
+    settled = {one.claim.lease for one, state in ended if state is not None}
+    return {lease: report for lease, report in batch.reports.items() if lease in settled}

@@ -274,7 +274,8 @@ def claim(
         rows = connection.execute(_DUE_AMONG, {"now": now, "keys": among[:limit]}).all()
     if not rows:
         return []
-    tokens = {row.id: token(row.id) for row in rows}
+    tokens = {key: token(key) for key, _, _ in rows}
+    until = rows[0].store_now + lease  # of one moment for all of them
     connection.execute(
         _LEASE,
         [
@@ -283,10 +284,10 @@ def claim(
                 "n": n + 1,
                 "next": now + wait(n + 1),
                 "owner": owner,
-                "until": store_now + lease,
+                "until": until,
                 "token": tokens[key],
             }
-            for key, n, store_now in rows
+            for key, n, _ in rows
         ],
     )
     return leased(connection, owner, tokens)
