@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
+from mailstore.commits import doubtless
 from mailstore.dialect import (
     checkpoints_of,
     create_engines,
@@ -50,9 +51,14 @@ class Database:
         """Run a transaction that writes: durable at its end, undone by any exception.
 
         On SQLite it is the only writer from its first moment (BEGIN IMMEDIATE), and waits up to 30
-        seconds for the one before it. Raises StoreUnavailable.
+        seconds for the one before it. Raises StoreUnavailable, also where a commit is in doubt.
         """
-        with self._turn.taken(), unavailable_if_unwell(), self._writer.begin() as connection:
+        with (
+            self._turn.taken(),
+            unavailable_if_unwell(),
+            self._writer.connect() as connection,
+            doubtless(connection),
+        ):
             yield connection
             rows = rows_changed(connection)
         if self._checkpoints is not None:

@@ -43,6 +43,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailstore.checkpoint import Checkpoints
+from mailstore.commits import hear_warnings
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
 from mailstore.turn import NoTurn, Turn
 
@@ -222,7 +223,8 @@ def _postgresql_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     _ping_after_rest(writer)
 
     @event.listens_for(writer, "connect")
-    def prepare(connection: "DBAPIConnection", _record: "ConnectionPoolEntry") -> None:
+    def prepare(connection: "DBAPIConnection", record: "ConnectionPoolEntry") -> None:
+        hear_warnings(connection, record)
         # By SET rather than by start-up options, which connection poolers drop.
         connection.autocommit = True
         connection.execute(

@@ -16,7 +16,8 @@ class StoreUnavailable(MailstoreError):
     """The database or the disk is unwell: nothing was promised, try again later.
 
     One case is open: a connection that dies while PostgreSQL commits leaves it unknown whether
-    the transaction took place. A caller that repeats the work may do it twice, never zero times.
+    the transaction took place, and one whose wait for a synchronous standby was cancelled whether
+    it lasts. A caller that repeats the work may do it twice, never zero times.
     """
 
 

@@ -44,7 +44,7 @@ from relay.masking import mask_of
 from relay.operator_labels import OTHER
 from relay.perimeter import Perimeter
 from relay.picking import Picking
-from relay.queue import Claim, Outcome, State, Traffic
+from relay.queue import Claim, Lease, Outcome, State, Traffic, new_token
 from relay.queue_due import Due
 from relay.retry import RetryPolicy
 from relay.route import NoRoute, Router
@@ -144,7 +144,7 @@ class Courier:
         self._watchdog = Watchdog(settings.stuck)
         self._attempts: set[asyncio.Task[None]] = set()
         self._endings: list[Ending] = []
-        self._unused: list[int] = []
+        self._unused: list[Lease] = []
         self._wake = asyncio.Event()
         self._woken = False  # told of new mail
         self._polled = float("-inf")
@@ -258,8 +258,8 @@ class Courier:
             endings=endings,
             health=health,
             renewals=renewals,
-            keys=[due.id for due in picked],
-            probes={d.id: d.domain for d in picked if self._congestion.is_dead(d.domain)},
+            wanted=[Lease(due.id, new_token()) for due in picked],
+            probes=[due.id for due in picked if self._congestion.is_dead(due.domain)],
             unused=self._unused[:],
         )
         if not batch:
@@ -268,16 +268,16 @@ class Courier:
             written = await asyncio.to_thread(self._settling.commit, batch)
         except StoreUnavailable:
             # It may be committed, and only we not have heard: then those are leased, and not tried.
-            self._unused += batch.keys
+            self._unused += batch.wanted
             raise
         del self._endings[: len(endings)]
         del self._unused[: len(batch.unused)]
         self._congestion.written(health)
-        self._watchdog.renewed(renewals)
+        self._watchdog.renewed(written.renewed)
         if written.queued:
             self._new_mail()
         for one, state in zip(endings, written.states, strict=True):
-            self._events.tell(one, state, written.reports.get(one.claim.id))
+            self._events.tell(one, state, written.reports.get(one.claim.lease))
         for taken in written.claims:
             self._begin(taken, written.sealed.get(taken.blob))
 
@@ -307,7 +307,7 @@ class Courier:
         try:
             probes = self._congestion.is_dead(taken.domain)
             if not await self._gate.enter(taken.domain, taken.traffic, at_once=probes):
-                self._unused.append(taken.id)
+                self._unused.append(taken.lease)
                 return
             outcomes = await self._speak(taken, progress)
             error, reason = _said(outcomes)

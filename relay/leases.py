@@ -1,12 +1,17 @@
-"""Leases of the outbound queue that are not for an attempt that begins."""
+"""Leases of the outbound queue that are not for an attempt that begins.
 
-from collections.abc import Sequence
+They are reckoned by the clock of the database (`mailstore.store_time`), so that a machine whose own
+is wrong neither takes what others hold nor holds what it does not work on.
+"""
+
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
 
 from mailstore.dialect import not_by_index, skip_locked
-from relay.queue import Claim, State, load_claims
+from mailstore.store_time import store_later, store_now
+from relay.queue import Claim, Lease, State, leased, new_token
 from relay.queue_schema import deliveries
 
 
@@ -21,28 +26,53 @@ def seize(
     free = (
         select(d.id)
         .where(d.id.in_(keys), not_by_index(d.state) == State.WAITING, d.held.is_(None))
-        .where(or_(d.lease_until.is_(None), d.lease_until <= now))
+        .where(or_(d.lease_until.is_(None), d.lease_until <= store_now(now)))
     )
-    found = connection.execute(skip_locked(free)).scalars().all()
+    tokens = {key: new_token() for key in connection.scalars(skip_locked(free))}
+    if not tokens:
+        return []
     connection.execute(
-        update(deliveries).where(d.id.in_(found)).values(lease_owner=owner, lease_until=now + lease)
+        update(deliveries)
+        .where(d.id == bindparam("key"))
+        .values(
+            lease_owner=owner,
+            lease_until=store_later(now, lease),
+            lease_token=bindparam("token"),
+        ),
+        [{"key": key, "token": token} for key, token in tokens.items()],
     )
-    return load_claims(connection, owner, found)
+    return leased(connection, owner, tokens)
 
 
-def renew(connection: Connection, keys: Sequence[int], *, owner: str, until: datetime) -> None:
-    """Hold the leases of long conversations for longer."""
+def renew(
+    connection: Connection, leases: Sequence[Lease], *, now: datetime, lease: timedelta
+) -> set[Lease]:
+    """Hold the leases of long conversations for longer; those that are still there."""
     d = deliveries.c
-    connection.execute(
-        update(deliveries).where(d.id.in_(keys), d.lease_owner == owner).values(lease_until=until)
-    )
+    statement = update(deliveries).where(_under(leases)).returning(d.id, d.lease_token)
+    rows = connection.execute(statement.values(lease_until=store_later(now, lease)))
+    return {Lease(*row) for row in rows}
 
 
-def give_back(connection: Connection, keys: Sequence[int], *, owner: str, now: datetime) -> None:
+def give_back(connection: Connection, leases: Sequence[Lease], *, now: datetime) -> None:
     """End leases under which no attempt was made: none is counted, and each is due again."""
     d = deliveries.c
     connection.execute(
         update(deliveries)
-        .where(d.id.in_(keys), d.lease_owner == owner)
-        .values(lease_owner=None, lease_until=None, due=now, attempts=d.attempts - 1)
+        .where(_under(leases))
+        .values(
+            lease_owner=None,
+            lease_until=None,
+            lease_token=None,
+            due=now,
+            attempts=d.attempts - 1,
+        )
+    )
+
+
+def _under(leases: Collection[Lease]) -> ColumnElement[bool]:
+    """The deliveries under these leases.  No two have one token: it need not be by pairs."""
+    d = deliveries.c
+    return and_(
+        d.id.in_([one.id for one in leases]), d.lease_token.in_([one.token for one in leases])
     )

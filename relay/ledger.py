@@ -5,7 +5,7 @@ one commit, whose sync is what a delivery costs most.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,7 +16,7 @@ from mailstore.steps import reached
 from relay.ending import Ending
 from relay.feeding import Visit
 from relay.leases import give_back, renew, seize
-from relay.queue import Claim, State, Traffic, claim, settle, settle_delivered
+from relay.queue import Claim, Lease, State, Traffic, claim
 from relay.queue_destinations import (
     Known,
     Map,
@@ -25,6 +25,7 @@ from relay.queue_destinations import (
     write_health,
 )
 from relay.queue_due import Due, Newest, lanes_with_mail, newest, turn_of_senders
+from relay.queue_settle import settle, settle_delivered
 from relay.retry import RetryPolicy
 from relay.telling import Report, Teller
 
@@ -92,35 +93,36 @@ def glance(
 class Batch:
     """What one transaction is to do: settle, note, renew, and take on.
 
-    `reports` are those of endings, by the numbers of their deliveries; `probes` the destinations to
-    which a delivery of `keys` is a probe, by its number; `over` deliveries to be settled without an
-    attempt; `unused` those that were taken on and not tried.
+    `reports` are those of endings, by their leases; `wanted` the leases to be of what is taken on,
+    `probes` the numbers of those deliveries that are probes of dead destinations; `over` deliveries
+    to be settled without an attempt; `unused` leases of those that were taken on and not tried.
     """
 
     endings: Sequence[Ending] = ()
-    reports: Mapping[int, Report] = field(default_factory=dict)
+    reports: Mapping[Lease, Report] = field(default_factory=dict)
     health: Mapping[str, Known] = field(default_factory=dict)
-    renewals: Sequence[int] = ()
-    keys: Sequence[int] = ()
-    probes: Mapping[int, str] = field(default_factory=dict)
+    renewals: Sequence[Lease] = ()
+    wanted: Sequence[Lease] = ()
+    probes: Collection[int] = ()
     over: Sequence[int] = ()
-    unused: Sequence[int] = ()
+    unused: Sequence[Lease] = ()
 
     def __bool__(self) -> bool:
-        return any((self.endings, self.health, self.renewals, self.keys, self.over, self.unused))
+        return any((self.endings, self.health, self.renewals, self.wanted, self.over, self.unused))
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The states of the settled deliveries, None for a lapsed lease; what was taken on.
+    """The states of the settled deliveries, None for a lost lease; what was taken on.
 
-    `reports` are those that were kept, by the numbers of their deliveries; `sealed` has the small
-    bodies of what was taken on by name (`mailstore.bodies`); `queued` says that reports for other
-    operators' senders came into the queue.
+    `reports` are those that were kept, by the leases that ended; `renewed` has the leases that
+    were still there; `sealed` the small bodies of what was taken on by name (`mailstore.bodies`);
+    `queued` says that reports for other operators' senders came into the queue.
     """
 
     states: Sequence[State | None] = ()
-    reports: Mapping[int, Report] = field(default_factory=dict)
+    reports: Mapping[Lease, Report] = field(default_factory=dict)
+    renewed: Collection[Lease] = ()
     claims: Sequence[Claim] = ()
     over: Sequence[Claim] = ()
     sealed: Mapping[str, bytes] = field(default_factory=dict)
@@ -141,8 +143,8 @@ class Ledger:
         gone = self._conclude_all(connection, batch)
         states = [
             State.DELIVERED
-            if ending.claim.id in gone
-            else self.conclude(connection, ending, batch.reports.get(ending.claim.id), now)
+            if ending.claim.lease in gone
+            else self.conclude(connection, ending, batch.reports.get(ending.claim.lease), now)
             for ending in batch.endings
         ]
         for domain, row in batch.health.items():
@@ -153,28 +155,29 @@ class Ledger:
                 dead_until=row.dead_until,
                 last_error=row.last_error,
             )
+        renewed: Collection[Lease] = ()
         if batch.renewals:
-            renew(connection, batch.renewals, owner=self.owner, until=now + LEASE)
+            renewed = renew(connection, batch.renewals, now=now, lease=LEASE)
         if batch.unused:
-            give_back(connection, batch.unused, owner=self.owner, now=now)
+            give_back(connection, batch.unused, now=now)
         claims = self._take_on(connection, batch, now)
         over = []
         if batch.over:
             over = seize(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
-        settled = {e.claim.id for e, s in zip(batch.endings, states, strict=True) if s is not None}
-        reports = {key: report for key, report in batch.reports.items() if key in settled}
+        reports = _kept(batch, states) if batch.reports else {}
         queued = any(report[0].remote for report in reports.values())
-        return Written(states, reports, claims, over, queued=queued)
+        return Written(states, reports, renewed, claims, over, queued=queued)
 
-    def _conclude_all(self, connection: Connection, batch: Batch) -> set[int]:
+    def _conclude_all(self, connection: Connection, batch: Batch) -> frozenset[Lease]:
         """Record at once the endings that are all of one kind: delivered, and nobody to tell."""
-        keys = [
-            ending.claim.id
+        told = batch.reports
+        done = [
+            ending.claim
             for ending in batch.endings
             if len(ending.delivered) == len(ending.claim.waiting)
-            and ending.claim.id not in batch.reports
+            and not (told and ending.claim.lease in told)
         ]
-        return settle_delivered(connection, keys, self.owner) if len(keys) > 1 else set()
+        return settle_delivered(connection, done, self.owner) if len(done) > 1 else frozenset()
 
     def conclude(
         self, connection: Connection, ending: Ending, report: Report | None, now: datetime
@@ -197,32 +200,40 @@ class Ledger:
         return state
 
     def _take_on(self, connection: Connection, batch: Batch, now: datetime) -> list[Claim]:
-        if not batch.keys:
+        if not batch.wanted:
             return []
-        taken = claim(
-            connection,
-            owner=self.owner,
-            now=now,
-            lease=LEASE,
-            limit=len(batch.keys),
-            wait=self._wait,
-            among=[key for key in batch.keys if key not in batch.probes],
-        )
-        for key, domain in batch.probes.items():
-            # Whoever moves the time of the next probe has this one.
-            one = claim(
+        tokens = dict(batch.wanted)
+
+        def take(among: Sequence[int]) -> list[Claim]:
+            return claim(
                 connection,
                 owner=self.owner,
                 now=now,
                 lease=LEASE,
-                limit=1,
+                limit=len(among),
                 wait=self._wait,
-                among=[key],
+                among=among,
+                token=tokens.__getitem__,
             )
-            if one and begin_probe(connection, domain, now, now + PROBE):
-                taken += one
+
+        taken = take([key for key in tokens if key not in batch.probes])
+        for key in batch.probes:
+            for one in take([key]):
+                # Whoever moves the time of the next probe has this one.  It is the delivery that
+                # says where it goes: its number may mean another by now.
+                if begin_probe(connection, one.domain, now, now + PROBE):
+                    taken.append(one)
+                else:
+                    give_back(connection, [one.lease], now=now)
         return taken
 
     @property
     def _wait(self) -> Callable[[int], timedelta]:
         return lambda attempts: self.retry.wait(attempts, self.randomness.random())
+
+
+def _kept(batch: Batch, states: Sequence[State | None]) -> dict[Lease, Report]:
+    """The reports on what was settled."""
+    ended = zip(batch.endings, states, strict=True)
+    settled = {one.claim.lease for one, state in ended if state is not None}
+    return {lease: report for lease, report in batch.reports.items() if lease in settled}

@@ -42,7 +42,8 @@ MOST: Final = 500  # of them changed in one transaction: a writer that others wa
 class Mender:
     """Mends one queue; `record` notes in the journal what was done.
 
-    `node` is the name before the `:` in this machine's leases; `proven` says whether the clock may
+    `node` is the name before the `:` in this machine's leases, the only ones that are shortened
+    where the database has no clock of its own; `proven` says whether the clock may
     be trusted with births and times of failures (`relay.clock_watch`).
     """
 
@@ -83,12 +84,14 @@ class Mender:
 
         Blocks.  Raises StoreUnavailable.
         """
-        reading = Reading(now := self.clock(), self.node, self.proven())
+        now = self.clock()
         with self.database.read() as connection:
-            if self._is_apart(server_clock(connection)):
+            theirs = server_clock(connection)
+            if self._is_apart(theirs):
                 return False
             dead = destinations_ahead(connection, now, self.waits)
             whole = whole or bool(dead) or any_due_ahead(connection, now, self.waits)
+        reading = Reading(now, self.node if theirs is None else None, self.proven())
         if dead:
             with self.database.write() as connection:
                 self._tell(mend_destinations(connection, now, self.waits), now)

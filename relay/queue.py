@@ -5,26 +5,19 @@ Truth is on disk.  An attempt is recorded before it is made, so that a crash nev
 refuses for good, or what outlives the queue's life, stays visible in state `failed` for long.
 """
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import (
-    BindParameter,
-    Connection,
-    bindparam,
-    delete,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import BindParameter, Connection, bindparam, insert, or_, select, update
 
 from mailstore.dialect import not_by_index, skip_locked
 from mailstore.identifiers import MailboxType
 from mailstore.schema import UtcTime, messages
+from mailstore.store_time import store_time
 from relay.envelope import EnvelopeRecipient
 from relay.hold_rules import HoldRule, NewMail, reason_to_hold
 from relay.parameters import RcptParameters
@@ -40,6 +33,7 @@ ALL: Final = "*"  # the row of `destinations` that stands for all of them
 # for what it says.
 _D, _R, _AT, _M = deliveries.c, delivery_recipients.c, destinations.c, messages.c
 _NOW: Final = bindparam("now", type_=UtcTime())
+_STORE_NOW: Final = store_time(_NOW)
 _KEYS: Final[BindParameter[int]] = bindparam("keys", expanding=True)
 _ALL_PAUSED: Final = select(_AT.paused).where(_AT.domain == ALL)
 _BARRED: Final = (
@@ -48,9 +42,9 @@ _BARRED: Final = (
     .where(or_(_AT.paused.is_not(None), _AT.dead_until > _NOW))
 )
 _DUE: Final = (
-    select(_D.id, _D.attempts)
+    select(_D.id, _D.attempts, _STORE_NOW.label("store_now"))
     .where(_D.due <= _NOW, _D.held.is_(None))
-    .where(or_(_D.lease_until.is_(None), _D.lease_until <= _NOW))
+    .where(or_(_D.lease_until.is_(None), _D.lease_until <= _STORE_NOW))
     .where(~_BARRED.exists())
 )
 _DUE_LONGEST: Final = skip_locked(
@@ -65,13 +59,14 @@ _LEASE: Final = (
         due=bindparam("next"),
         lease_owner=bindparam("owner"),
         lease_until=bindparam("until"),
+        lease_token=bindparam("token"),
     )
 )
 _CLAIMED: Final = (
     select(
         _D.id, _D.message_id, _D.domain, _D.smtputf8, _D.attempts, _D.created_at, _M.sender,
         _D.traffic, _D.mailbox_type, _D.envid, _D.ret, _D.delay_told, _D.last_error,
-        _D.unknown_outcomes, _M.blob, _M.size, _M.trace,
+        _D.unknown_outcomes, _D.lease_token, _M.blob, _M.size, _M.trace,
     )
     .join(messages, _M.id == _D.message_id)
     .where(_D.id.in_(_KEYS))
@@ -82,12 +77,6 @@ _WHO_WAITS: Final = (
     .where(_R.delivery_id.in_(_KEYS), _R.state == "waiting")
     .order_by(_R.id)
 )
-_LEASED: Final = (
-    select(_D.id).where(_D.id.in_(_KEYS), _D.lease_owner == bindparam("owner")).with_for_update()
-)
-_FAILED: Final = select(_R.delivery_id).where(_R.delivery_id.in_(_KEYS), _R.state == "failed")
-_REMOVE_RECIPIENTS: Final = delete(delivery_recipients).where(_R.delivery_id.in_(_KEYS))
-_REMOVE: Final = delete(deliveries).where(_D.id.in_(_KEYS))
 
 
 class Traffic(StrEnum):
@@ -125,9 +114,27 @@ class QueueItem:
     asked: Mapping[str, RcptParameters] = field(default_factory=dict)
 
 
+class Lease(NamedTuple):
+    """By what a lease is named: its delivery's number, and a token that no other lease has.
+
+    A number alone may mean another delivery by now: one that a fail-over has lost is given again.
+    """
+
+    id: int
+    token: str
+
+
+def new_token() -> str:
+    """The token of a lease to be, 32 hexadecimal digits that never come again."""
+    return secrets.token_hex(16)
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery leased to `owner`, with what an attempt and its reports need."""
+    """A delivery leased to `owner`, with what an attempt and its reports need.
+
+    `token` is that of the lease, empty if it never had one.
+    """
 
     id: int
     owner: str
@@ -148,6 +155,12 @@ class Claim:
     size: int
     trace: str
     unknown_outcomes: int = 0
+    token: str = ""
+
+    @property
+    def lease(self) -> Lease:
+        """What whoever renews, ends or settles it has to name."""
+        return Lease(self.id, self.token)
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -244,11 +257,14 @@ def claim(
     limit: int,
     wait: Callable[[int], timedelta],
     among: Sequence[int] | None = None,
+    token: Callable[[int], str] = lambda _: new_token(),
 ) -> list[Claim]:
     """Lease up to `limit` due deliveries to `owner`, counting the attempt and setting the next one.
 
     Those of `among`, or without it the ones due longest, but never what is held, nor for a paused
-    or dead destination.  `wait(n)` is the time between attempt n and the one after it.
+    or dead destination.  `wait(n)` is the time between attempt n and the one after it, `token(id)`
+    names the lease of a delivery.  What is due is judged by `now`, leases by the clock of the
+    database (`mailstore.store_time`).
     """
     if connection.scalar(_ALL_PAUSED) is not None:
         return []
@@ -258,19 +274,33 @@ def claim(
         rows = connection.execute(_DUE_AMONG, {"now": now, "keys": among[:limit]}).all()
     if not rows:
         return []
-    until = now + lease
+    tokens = {key: token(key) for key, _, _ in rows}
+    until = rows[0].store_now + lease  # of one moment for all of them
     connection.execute(
         _LEASE,
         [
-            {"key": key, "n": n + 1, "next": now + wait(n + 1), "owner": owner, "until": until}
-            for key, n in rows
+            {
+                "key": key,
+                "n": n + 1,
+                "next": now + wait(n + 1),
+                "owner": owner,
+                "until": until,
+                "token": tokens[key],
+            }
+            for key, n, _ in rows
         ],
     )
-    return load_claims(connection, owner, [key for key, _ in rows])
+    return leased(connection, owner, tokens)
+
+
+def leased(connection: Connection, owner: str, tokens: Mapping[int, str]) -> list[Claim]:
+    """Read deliveries that are leased to `owner` under these tokens, given by their numbers."""
+    found = load_claims(connection, owner, list(tokens))
+    return [one for one in found if one.token == tokens[one.id]]
 
 
 def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list[Claim]:
-    """Read deliveries that are leased to `owner`, in the order in which they are due."""
+    """Read deliveries as though leased to `owner`, in the order in which they are due."""
     waiting: dict[int, list[EnvelopeRecipient]] = {}
     for key, address, notify, orcpt in connection.execute(_WHO_WAITS, {"keys": keys}):
         waiting.setdefault(key, []).append(EnvelopeRecipient(address, notify, orcpt))
@@ -295,77 +325,10 @@ def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list
             size=row.size,
             trace=row.trace,
             unknown_outcomes=row.unknown_outcomes,
+            token=row.lease_token or "",
         )
         for row in connection.execute(_CLAIMED, {"keys": keys})
     ]
-
-
-def settle(
-    connection: Connection,
-    done: Claim,
-    outcomes: Mapping[str, Outcome],
-    *,
-    error: str,
-    now: datetime,
-    life: timedelta,
-    told: bool = False,
-    unknown_until: datetime | None = None,
-) -> State | None:
-    """Record what an attempt came to and give the lease back.
-
-    `told` if the sender is told in this transaction that the message is late; `unknown_until` when
-    to try again what the peer may have already, None where that is known.
-    Returns the delivery's new state, or None if the lease had lapsed and another process holds the
-    delivery now: its record stands, ours is dropped.
-    """
-    d, r = deliveries.c, delivery_recipients.c
-    held = (d.id == done.id, d.lease_owner == done.owner)
-    if connection.execute(update(deliveries).where(*held).values(lease_until=now)).rowcount == 0:
-        return None
-    if outcomes:
-        connection.execute(
-            update(delivery_recipients)
-            .where(r.delivery_id == done.id, r.address == bindparam("to"))
-            .values(state=bindparam("became"), reply=bindparam("said")),
-            [{"to": a, "became": o.state, "said": o.reply} for a, o in outcomes.items()],
-        )
-    states = set(
-        connection.execute(select(r.state).where(r.delivery_id == done.id).distinct()).scalars()
-    )
-    if states <= {State.DELIVERED}:
-        connection.execute(delete(delivery_recipients).where(r.delivery_id == done.id))
-        connection.execute(delete(deliveries).where(d.id == done.id))
-        return State.DELIVERED
-    over = State.WAITING not in states or now >= done.created_at + life
-    state = State.FAILED if over else State.WAITING
-    connection.execute(
-        update(deliveries)
-        .where(d.id == done.id)
-        .values(
-            state=state,
-            lease_owner=None,
-            lease_until=None,
-            last_error=error[:500],
-            delay_told=done.delay_told or told,
-            unknown_outcomes=d.unknown_outcomes + int(unknown_until is not None),
-            # When it failed, by which its row is removed at last (`relay.queue_failed`).
-            due=now if over else unknown_until or d.due,
-        )
-    )
-    return state
-
-
-def settle_delivered(connection: Connection, keys: Sequence[int], owner: str) -> set[int]:
-    """Remove deliveries that have reached all who waited, by few statements; returns which are out.
-
-    The others are to be settled one by one: the lease had lapsed, or some recipient had failed.
-    """
-    found = set(connection.scalars(_LEASED, {"keys": keys, "owner": owner}))
-    found.difference_update(connection.scalars(_FAILED, {"keys": sorted(found)}))
-    if found:
-        connection.execute(_REMOVE_RECIPIENTS, {"keys": sorted(found)})
-        connection.execute(_REMOVE, {"keys": sorted(found)})
-    return found
 
 
 def release(connection: Connection, node: str, now: datetime) -> int:
@@ -374,6 +337,6 @@ def release(connection: Connection, node: str, now: datetime) -> int:
     statement = (
         update(deliveries)
         .where(d.lease_owner.startswith(f"{node}:", autoescape=True))
-        .values(lease_owner=None, lease_until=None, due=now)
+        .values(lease_owner=None, lease_until=None, lease_token=None, due=now)
     )
     return connection.execute(statement).rowcount

@@ -6,7 +6,8 @@ destination counts as alive, so that it is tried before anything is said of it.
 
 It may be the clock that reads them which is wrong, and behind.  So births and the times of failures
 are set right by a clock that is proven alone: a later one only makes mail live longer, an earlier
-one ends it.  Leases of other machines are never touched: their attempts would be made twice.
+one ends it.  Leases are judged by the store's own clock, by which they were reckoned.  Where it has
+none, those of other machines are never touched: their attempts would be made twice.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, false, literal, or
 
 from mailstore.dialect import skip_locked
 from mailstore.schema import UtcTime
+from mailstore.store_time import store_later
 from relay.clock_watch import SLACK
 from relay.queue import State
 from relay.queue_schema import deliveries, destinations
@@ -44,11 +46,13 @@ class Waits:
 class Reading:
     """A reading of the clock: `now`, by `node`, whose leases alone it may shorten.
 
-    `proven` if the clock may be trusted with births and times of failures.
+    None stands for all machines: a lease that is ahead by the clock of the database, which all of
+    them share, was given when that was ahead.  `proven` if the clock may be trusted with births and
+    times of failures.
     """
 
     now: datetime
-    node: str
+    node: str | None
     proven: bool
 
 
@@ -137,7 +141,7 @@ def mend_deliveries(
     )
     query = select(d.id, *instants).where(d.id.in_(keys), or_(due, born, leased)).order_by(d.id)
     rows = connection.execute(skip_locked(query)).all()
-    begins, lapses = literal(now, UtcTime()), literal(now + waits.lease, UtcTime())
+    begins, lapses = literal(now, UtcTime()), store_later(now, waits.lease)
     connection.execute(
         update(deliveries)
         .where(d.id.in_([row.id for row in rows]))
@@ -170,5 +174,7 @@ def _born_ahead(d: Any, reading: Reading) -> ColumnElement[bool]:
 
 
 def _lease_ahead(d: Any, reading: Reading, waits: Waits) -> ColumnElement[bool]:
-    own = d.lease_owner.startswith(f"{reading.node}:", autoescape=True)
-    return and_(own, d.lease_until > reading.now + waits.lease + SLACK)
+    ahead: ColumnElement[bool] = d.lease_until > store_later(reading.now, waits.lease + SLACK)
+    if reading.node is None:
+        return ahead
+    return and_(d.lease_owner.startswith(f"{reading.node}:", autoescape=True), ahead)

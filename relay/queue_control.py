@@ -6,7 +6,7 @@ transaction that only reads is looked at again, and locked, in the one that chan
 in flight is left alone: a courier has it in its hands, and may be about to hear the peer's `250`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select, true, updat
 
 from mailstore.database import Database
 from mailstore.dialect import skip_locked, take_your_time
+from mailstore.store_time import store_now
 from relay.queue import State
 from relay.queue_filter import Filter, Standing
 from relay.queue_schema import deliveries, delivery_recipients
@@ -97,7 +98,7 @@ class Retry(Act):
             .values(
                 state=State.WAITING, attempts=0, created_at=now, held=None, delay_told=False,
                 unknown_outcomes=0,
-                lease_owner=None, lease_until=None,
+                lease_owner=None, lease_until=None, lease_token=None,
             )
         )  # fmt: skip
         connection.execute(
@@ -177,11 +178,12 @@ def work_through(
     """
     since, last = clock(), 0
     chosen = [*wanted.conditions(since), act.eligible(), deliveries.c.id <= _newest(database)]
-    while ids := _find(database, chosen, last, batch or act.batch):
+    while found := _find(database, chosen, last, batch or act.batch):
+        ids = list(found)
         act.prepare(database, ids, clock())
         with database.write() as connection:
             now = clock()
-            idle, matching = _locked(connection, chosen, ids, now)
+            idle, matching = _locked(connection, chosen, found, now)
             touched = act.apply(connection, idle, now)
             announce(connection)
         signal(database.url)
@@ -196,24 +198,28 @@ def _newest(database: Database) -> int:
 
 def _find(
     database: Database, chosen: Sequence[ColumnElement[bool]], last: int, limit: int
-) -> Sequence[int]:
+) -> dict[int, str]:
+    """The next that match, and the messages that they are of."""
     d = deliveries.c
-    statement = select(d.id).where(d.id > last, *chosen).order_by(d.id).limit(limit)
+    statement = select(d.id, d.message_id).where(d.id > last, *chosen).order_by(d.id).limit(limit)
     with database.read() as connection:
         take_your_time(connection)
-        return connection.execute(statement).scalars().all()
+        return {row.id: row.message_id for row in connection.execute(statement)}
 
 
 def _locked(
     connection: Connection,
     chosen: Sequence[ColumnElement[bool]],
-    ids: Sequence[int],
+    found: Mapping[int, str],
     now: datetime,
 ) -> tuple[Sequence[Touched], int]:
-    """Lock those that still match and that no courier has or is taking; how many match in all."""
+    """Lock those that still match and that no courier has or is taking; how many match in all.
+
+    A number must still be that of its message: after a fail-over it may be another's.
+    """
     d = deliveries.c
-    here = (d.id.in_(ids), *chosen)
-    idle = or_(d.lease_until.is_(None), d.lease_until <= now)
+    here = (d.id.in_(found), d.message_id.in_(set(found.values())), *chosen)
+    idle = or_(d.lease_until.is_(None), d.lease_until <= store_now(now))
     columns = select(d.id, d.message_id, d.domain, d.state, d.held)
     rows = connection.execute(skip_locked(columns.where(*here, idle).order_by(d.id))).all()
     matching = connection.execute(select(func.count()).where(*here)).scalar_one()

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from mailstore.database import Database
-from relay.queue import Claim, State, load_claims
+from relay.queue import Claim, Lease, State, load_claims
 from relay.queue_control import Act, Touched
 from relay.queue_schema import deliveries, delivery_recipients
 from relay.telling import Report, Teller
@@ -27,7 +27,7 @@ class Drop(Act):
 
     teller: Teller | None = None
     _seen: dict[int, Claim] = field(default_factory=dict, init=False, repr=False)
-    _reports: dict[int, Report | None] = field(default_factory=dict, init=False, repr=False)
+    _reports: dict[Lease, Report | None] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def batch(self) -> int:
@@ -65,9 +65,9 @@ class Drop(Act):
         kept: list[Report] = []
         for one in touched:
             seen = self._seen.get(one.id)
-            if there.get(one.id) != seen or (seen is not None and one.id not in self._reports):
+            if there.get(one.id) != seen or (seen is not None and seen.lease not in self._reports):
                 continue
-            report = self._reports.get(one.id)
+            report = None if seen is None else self._reports[seen.lease]
             if report is not None:
                 kept.append(report)
             gone.append(one if report is None else replace(one, report=report[0].id))

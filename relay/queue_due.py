@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
 )
 
+from mailstore.store_time import store_now
 from relay.clock_watch import SLACK
 from relay.queue import ALL, State, Traffic
 from relay.queue_schema import deliveries, destinations
@@ -200,7 +201,7 @@ def overdue(
     query = (
         select(part.id)
         .where(part.state == State.WAITING, part.held.is_(None), or_(late, over))
-        .where(or_(part.lease_until.is_(None), part.lease_until <= now))
+        .where(or_(part.lease_until.is_(None), part.lease_until <= store_now(now)))
         .order_by(part.id)
         .limit(most)
     )

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from mailstore.dialect import take_your_time
 from mailstore.schema import messages
+from mailstore.store_time import store_now
 from relay.queue import ALL, State
 from relay.queue_filter import Filter, Standing
 from relay.queue_schema import deliveries, delivery_recipients, destinations
@@ -45,7 +46,7 @@ def summary(connection: Connection, wanted: Filter, now: datetime) -> list[Desti
     d = deliveries.c
     take_your_time(connection)
     waits, held, failed = (one.condition for one in Standing)
-    in_flight = d.lease_until > now
+    in_flight = _in_flight(now)
     statement = (
         select(
             d.domain,
@@ -169,7 +170,8 @@ def listing(connection: Connection, wanted: Filter, now: datetime, limit: int) -
     statement = (
         select(
             d.id, d.message_id, d.domain, d.state, d.held, d.traffic, d.mailbox_type, d.sender,
-            d.attempts, d.created_at, d.due, d.last_error, d.lease_until, messages.c.size,
+            d.attempts, d.created_at, d.due, d.last_error, messages.c.size,
+            _in_flight(now).label("in_flight"),
         )
         .join(messages, messages.c.id == d.message_id)
         .where(*wanted.conditions(now))
@@ -180,8 +182,7 @@ def listing(connection: Connection, wanted: Filter, now: datetime, limit: int) -
     recipients = _recipients(connection, [row.id for row in rows])
     found = []
     for row in rows:
-        facts = _common(row._mapping, now)
-        del facts["lease_until"]
+        facts = _common(row._mapping)
         left = (one.address for one in recipients.get(row.id, ()) if one.state != State.DELIVERED)
         found.append(Listed(recipients=tuple(left), **facts))
     return found
@@ -195,7 +196,7 @@ def show(connection: Connection, wanted: Filter, now: datetime) -> list[Shown]:
             d.id, d.message_id, d.domain, d.state, d.held, d.traffic, d.mailbox_type, d.sender,
             d.attempts, d.created_at, d.due, d.last_error, d.smtputf8, d.envid, d.ret,
             d.delay_told, d.lease_owner, d.lease_until, messages.c.size, known.paused,
-            known.dead_until,
+            known.dead_until, _in_flight(now).label("in_flight"),
         )
         .join(messages, messages.c.id == d.message_id)
         .outerjoin(destinations, known.domain == d.domain)
@@ -207,19 +208,20 @@ def show(connection: Connection, wanted: Filter, now: datetime) -> list[Shown]:
     everywhere = connection.scalar(select(known.paused).where(known.domain == ALL))
     found = []
     for row in rows:
-        facts = _common(row._mapping, now)
+        facts = _common(row._mapping)
         facts["paused"] = facts["paused"] or everywhere
         found.append(Shown(recipients=recipients.get(row.id, ()), **facts))
     return found
 
 
-def _common(row: Mapping[Any, Any], now: datetime) -> dict[str, Any]:
-    lease_until = row["lease_until"]
-    return {
-        **row,
-        "state": Standing.of(row["state"], row["held"]),
-        "in_flight": lease_until is not None and lease_until > now,
-    }
+def _in_flight(now: datetime) -> ColumnElement[bool]:
+    """Whether a lease lasts, by the clock that leases are reckoned by."""
+    until = deliveries.c.lease_until
+    return and_(until.is_not(None), until > store_now(now))
+
+
+def _common(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {**row, "state": Standing.of(row["state"], row["held"])}
 
 
 def _recipients(

@@ -69,8 +69,11 @@ class Scheduler:
         """
         taken = 0
         for due in found:
-            if due.id in self._known:
-                continue
+            known = self._known.get(due.id)
+            if known is not None:
+                if (known.domain, known.sender) == (due.domain, due.sender):
+                    continue
+                self._forget(known)  # a number that a fail-over has given to another delivery
             if self._count[due.traffic] >= self._most and not (
                 due.fresh and self._forget_one(due.traffic)
             ):
@@ -117,9 +120,7 @@ class Scheduler:
     def forget(self, unwanted: Callable[[Due], bool]) -> None:
         """Forget deliveries that must not be tried now."""
         for due in [one for one in self._known.values() if unwanted(one)]:
-            lane = self._lanes[due.traffic][due.sender]
-            (lane.fresh if due in lane.fresh else lane.old).remove(due)
-            self._gone(due)
+            self._forget(due)
 
     def _next_class(self, turns: Mapping[Traffic, deque[str]], bulk_room: int) -> Traffic | None:
         bulk = bool(turns[Traffic.BULK]) and bulk_room > 0
@@ -136,6 +137,11 @@ class Scheduler:
         lanes = self._lanes[due.traffic]
         if not lanes[due.sender]:
             del lanes[due.sender]
+
+    def _forget(self, due: Due) -> None:
+        lane = self._lanes[due.traffic][due.sender]
+        (lane.fresh if due in lane.fresh else lane.old).remove(due)
+        self._gone(due)
 
     def _forget_one(self, traffic: Traffic) -> bool:
         for due in self._known.values():

@@ -13,6 +13,7 @@ from mailstore.steps import reached
 from relay.acceptance import Store
 from relay.ending import Ending
 from relay.ledger import Batch, Ledger, Written
+from relay.queue import Lease
 from relay.telling import Report
 
 _log = structlog.get_logger(__name__)
@@ -62,9 +63,9 @@ class Settling:
         queued = rest.queued or any(one.queued for one in alone)
         return replace(rest, states=states, reports=reports, queued=queued)
 
-    def _commit_alone(self, one: Ending, reports: Mapping[int, Report], now: datetime) -> Written:
+    def _commit_alone(self, one: Ending, reports: Mapping[Lease, Report], now: datetime) -> Written:
         # Should it be the report that is refused, what became of the mail is recorded without it.
-        for told in (reports, {}) if one.claim.id in reports else ({},):
+        for told in (reports, {}) if one.claim.lease in reports else ({},):
             try:
                 with self.store.database.write() as connection:
                     return self.ledger.write(connection, Batch([one], told), now)

@@ -87,7 +87,7 @@ class Sweeper:
         written = await asyncio.to_thread(self.settling.commit, batch)
         self._endings = []
         for one, state in zip(batch.endings, written.states, strict=True):
-            self.events.tell(one, state, written.reports.get(one.claim.id))
+            self.events.tell(one, state, written.reports.get(one.claim.lease))
         return True
 
     def _find(self) -> list[Ending]:

@@ -27,7 +27,7 @@ from relay.ending import Ending
 from relay.errors import SyntaxRefused
 from relay.headers import HeaderCollector
 from relay.news import News, news_of, news_of_drop
-from relay.queue import Claim
+from relay.queue import Claim, Lease
 from relay.receipts import written
 from relay.transaction import Submission
 
@@ -62,8 +62,8 @@ class Teller:
     new_id: Callable[[], str]
     record: Callable[..., None]
 
-    def prepare(self, endings: Sequence[Ending], now: datetime) -> dict[int, Report]:
-        """The reports that endings ask for, by the numbers of their deliveries; blocks.
+    def prepare(self, endings: Sequence[Ending], now: datetime) -> dict[Lease, Report]:
+        """The reports that endings ask for, by the leases that end so; blocks.
 
         Raises StoreUnavailable.
         """
@@ -71,7 +71,7 @@ class Teller:
         found = self._written(news, now)
         return {key: report for key, report in found.items() if report is not None}
 
-    def prepare_dropped(self, claims: Sequence[Claim], now: datetime) -> dict[int, Report | None]:
+    def prepare_dropped(self, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
         """The reports on deliveries that an operator drops, None where nobody is to be told.
 
         Those whose reports could not be written are missing: logged, and not to be dropped.
@@ -89,15 +89,15 @@ class Teller:
         with best_effort:
             record_held(held, self.record)
 
-    def _written(self, news: Sequence[News], now: datetime) -> dict[int, Report | None]:
+    def _written(self, news: Sequence[News], now: datetime) -> dict[Lease, Report | None]:
         if not news:
             return {}
         here = self._look_up(news)
-        composed: dict[int, Submission | None] = {}
+        composed: dict[Lease, Submission | None] = {}
         with _discarding(composed):
             for one in news:
                 try:
-                    composed[one.claim.id] = self._compose(one, here, now)
+                    composed[one.claim.lease] = self._compose(one, here, now)
                 except StoreUnavailable:
                     raise
                 except Exception:
@@ -106,7 +106,7 @@ class Teller:
                     self.record("report.error", message=one.claim.message_id, delivery=one.claim.id)
             reports = [one for one in composed.values() if one is not None]
             bodies = iter(self.store.blobs.prepare([one.draft for one in reports]))
-        found: dict[int, Report | None] = {}
+        found: dict[Lease, Report | None] = {}
         for key, submission in composed.items():
             body = None if submission is None else next(bodies)
             if isinstance(body, StoreUnavailable):
@@ -222,7 +222,7 @@ class Teller:
 
 
 @contextmanager
-def _discarding(composed: Mapping[int, Submission | None]) -> Iterator[None]:
+def _discarding(composed: Mapping[Lease, Submission | None]) -> Iterator[None]:
     """Where the store fails in the middle, nothing is left of the reports written before."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,7 +11,7 @@ import structlog
 from relay.errors import UNKNOWN_OUTCOME
 from relay.handing import ANSWER, Progress
 from relay.ledger import LEASE
-from relay.queue import Claim
+from relay.queue import Claim, Lease
 
 _log = structlog.get_logger(__name__)
 
@@ -54,16 +55,16 @@ class Watchdog:
         self._tasks[task] = watched
         task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
 
-    def renewals(self) -> list[int]:
-        """The deliveries whose leases are half over."""
+    def renewals(self) -> list[Lease]:
+        """The leases that are half over."""
         half = time.monotonic() + LEASE.total_seconds() / 2
-        return [one.claim.id for one in self._tasks.values() if one.leased_until < half]
+        return [one.claim.lease for one in self._tasks.values() if one.leased_until < half]
 
-    def renewed(self, keys: list[int]) -> None:
-        """Note that these leases begin anew."""
+    def renewed(self, leases: Collection[Lease]) -> None:
+        """Note that these leases begin anew; one that is gone comes to its end."""
         until = time.monotonic() + LEASE.total_seconds()
         for one in self._tasks.values():
-            if one.claim.id in keys:
+            if one.claim.lease in leases:
                 one.leased_until = until
 
     async def watch(self) -> None:

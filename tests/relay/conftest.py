@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 
 from mailstore.database import Database
+from tests.support.clock import store_time_is_ours
 from tests.support.handing import Handing, context_of, handing
 from tests.support.office import Office
 from tests.support.scripted import ScriptedPeer
+
+__all__ = ["store_time_is_ours"]
+
+
+@pytest.fixture(autouse=True)
+def time_is_turned(store_time_is_ours: None) -> None:
+    """Most tests here turn the clock; a module that needs PostgreSQL's own overrides this."""
 
 
 @pytest.fixture(scope="module")

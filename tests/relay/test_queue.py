@@ -14,18 +14,19 @@ from relay.leases import give_back, renew, seize
 from relay.parameters import Notify, RcptParameters
 from relay.queue import (
     Claim,
+    Lease,
     Outcome,
     QueueItem,
     State,
     Traffic,
     claim,
     enqueue,
+    new_token,
     release,
-    settle,
-    settle_delivered,
 )
 from relay.queue_destinations import begin_probe, read_destinations, write_health
 from relay.queue_schema import deliveries, destinations, hold_rules
+from relay.queue_settle import settle, settle_delivered
 from tests.support.listed import listing
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -72,6 +73,11 @@ def finish(
 ) -> State | None:
     with database.write() as connection:
         return settle(connection, done, outcomes, error="why", now=now, life=LIFE)
+
+
+def other_lease(taken: Claim) -> Lease:
+    """A lease of the same number that is not the one it is under."""
+    return Lease(taken.id, new_token())
 
 
 def test_what_is_queued_is_due_at_once_and_comes_whole(database: Database) -> None:
@@ -288,17 +294,19 @@ def test_a_death_that_nobody_probed_for_long_is_forgotten(
     assert (found.failures, found.dead_until) == known
 
 
-def test_leases_are_renewed_by_their_owner_alone(database: Database) -> None:
+def test_leases_are_renewed_by_their_tokens_alone(database: Database) -> None:
     put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
     (taken,) = take(database)
     later = NOW + LEASE
-    for owner, expected in (("other:1", 1), ("node:1", 0)):
-        with database.write() as connection:
-            renew(connection, [taken.id], owner=owner, until=later + LEASE)
-        with database.write() as connection:
-            found = seize(connection, [taken.id], owner="node:2", now=later, lease=LEASE)
-            connection.execute(update(deliveries).values(lease_owner="node:1"))
-        assert len(found) == expected
+    with database.write() as connection:
+        assert renew(connection, [other_lease(taken)], now=later, lease=LEASE) == set()
+        assert renew(connection, [taken.lease], now=later, lease=LEASE) == {taken.lease}
+    with database.write() as connection:
+        assert seize(connection, [taken.id], owner="node:2", now=later, lease=LEASE) == []
+    with database.write() as connection:
+        over = later + LEASE
+        (again,) = seize(connection, [taken.id], owner="node:1", now=over, lease=LEASE)
+        assert renew(connection, [taken.lease, again.lease], now=over, lease=LEASE) == {again.lease}
 
 
 def test_who_was_told_of_a_delay_is_remembered(database: Database) -> None:
@@ -324,9 +332,8 @@ def test_what_arrived_leaves_together_but_for_what_is_to_be_seen(database: Datab
         connection.execute(
             update(deliveries).where(deliveries.c.id == again["e"].id).values(lease_owner="other:1")
         )
-        keys = [one.id for one in again.values()]
-        out = settle_delivered(connection, keys, "node:2")
-    assert out == {again["b"].id, again["c"].id}
+        out = settle_delivered(connection, list(again.values()), "node:2")
+    assert out == {again["b"].lease, again["c"].lease}
     with database.read() as connection:
         assert {row.domain[0] for row in listing(connection, 10)} == {"d", "e"}
 
@@ -335,14 +342,14 @@ def test_nothing_is_settled_where_nothing_is_ours(database: Database) -> None:
     put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
     (taken,) = take(database)
     with database.write() as connection:
-        assert settle_delivered(connection, [taken.id], "other:1") == set()
+        assert settle_delivered(connection, [taken], "other:1") == set()
 
 
 def test_a_lease_that_was_not_used_counts_for_nothing(database: Database) -> None:
     put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
     (taken,) = take(database)
-    for owner, found in (("other:1", 0), ("node:1", 1)):
+    for lease, found in ((other_lease(taken), 0), (taken.lease, 1)):
         with database.write() as connection:
-            give_back(connection, [taken.id], owner=owner, now=NOW)
+            give_back(connection, [lease], now=NOW)
         assert len(again := take(database)) == found
     assert again[0].attempts == 1

@@ -121,15 +121,23 @@ def test_a_clock_that_is_not_proven_makes_nothing_older(
     assert told.events == []
 
 
-def test_leases_of_other_machines_are_left_alone(database: Database) -> None:
-    # Their attempts are under way: who is wrong may be the clock of this machine.
+@pytest.mark.parametrize(("theirs", "becomes"), [(None, SIXTY), (NOW, WAITS.lease)])
+def test_leases_of_other_machines_are_judged_by_a_clock_of_the_database_alone(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    theirs: datetime | None,
+    becomes: timedelta,
+) -> None:
+    # Their attempts are under way: who is wrong may be the clock of this machine.  By one clock
+    # for all nobody is: they renew them in half the time for which they last now.
+    monkeypatch.setattr(mending, "server_clock", lambda _: theirs)
     until = NOW + SIXTY
     for owner in ("node2:1", "nod_:1"):
         put(database, Letter(columns={"due": NOW, "lease_owner": owner, "lease_until": until}))
     put(database, Letter(columns={"due": NOW + SIXTY, "lease_owner": "x:1", "lease_until": until}))
     told = Told()
     mender(database, told).mend()
-    assert {row.lease_until for row in rows(database).values()} == {until}
+    assert {row.lease_until for row in rows(database).values()} == {NOW + becomes}
     assert {row.due for row in rows(database).values()} == {NOW}
 
 

@@ -10,7 +10,7 @@ import relay.receipts
 from mailstore.database import Database
 from mailstore.mailboxes import MailboxState, set_state
 from relay.parameters import MailParameters, Notify, Return
-from relay.queue import Claim
+from relay.queue import Claim, Lease
 from relay.queue_control import work_through
 from relay.queue_drop import REPORTS, Drop
 from relay.queue_filter import Filter
@@ -185,7 +185,7 @@ def test_what_was_tried_since_its_report_is_left_alone(
     office.queue()
     prepare = Teller.prepare_dropped
 
-    def slow(teller: Teller, claims: Sequence[Claim], now: datetime) -> dict[int, Report | None]:
+    def slow(teller: Teller, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
         found = prepare(teller, claims, now)
         with office.store.database.write() as connection:
             connection.execute(update(deliveries).where(deliveries.c.id == 1).values(attempts=2))

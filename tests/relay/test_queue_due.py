@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Connection, event, insert, select, text, u
 
 from mailstore.database import Database
 from relay.clock_watch import SLACK
-from relay.leases import renew, seize
-from relay.queue import ALL, Traffic, claim
+from relay.leases import give_back, renew, seize
+from relay.queue import ALL, Lease, Traffic, claim, new_token
 from relay.queue_depth import Tally
 from relay.queue_due import Newest, lanes_with_mail, newest, overdue, turn_of_senders
 from relay.queue_schema import deliveries, destinations
@@ -217,6 +217,7 @@ def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
             event.remove(one, "before_cursor_execute", note)
 
 
+LEASES = [Lease(key, new_token()) for key in range(200, 220)]
 LOOKS: list[Callable[[Connection], object]] = [
     lambda c: lanes_with_mail(c, PERSON),
     lambda c: newest(c, NOW, 100),
@@ -235,7 +236,8 @@ LOOKS: list[Callable[[Connection], object]] = [
         among=list(range(100, 120)),
     ),
     lambda c: seize(c, list(range(200, 220)), owner="n:1", now=NOW, lease=HOUR),
-    lambda c: renew(c, list(range(200, 220)), owner="n:1", until=NOW + HOUR),
+    lambda c: renew(c, LEASES, now=NOW, lease=HOUR),
+    lambda c: give_back(c, LEASES, now=NOW),
 ]
 
 

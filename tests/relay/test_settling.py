@@ -12,7 +12,7 @@ from mailstore.schema import mailboxes
 from relay.ending import Ending, ending
 from relay.ledger import Batch
 from relay.parameters import Notify
-from relay.queue import Claim, Outcome, State
+from relay.queue import Claim, Lease, Outcome, State, new_token
 from relay.settling import Settling
 from relay.telling import Report, Teller
 from tests.support.clock import NOW
@@ -65,9 +65,9 @@ def test_one_that_the_database_refuses_is_left_and_the_rest_is_recorded(office: 
         ended(told, REFUSED),
         ended(waiting, Outcome(State.WAITING, "451 4.3.0 later")),
     ]
-    written = settling(office).commit(Batch(endings, keys=[new]))
+    written = settling(office).commit(Batch(endings, wanted=[Lease(new, new_token())]))
     assert written.states == [State.DELIVERED, None, State.FAILED, State.WAITING]
-    assert written.reports.keys() == {told.id}
+    assert written.reports.keys() == {told.lease}
     assert [claim.id for claim in written.claims] == [new]
     assert len(office.mail(CLAIRE)) == 1
     left = rows(office.store.database)
@@ -84,7 +84,9 @@ def test_what_became_of_mail_is_recorded_without_a_report_that_is_refused(
     gone, other = office.send(), office.send(Notify.SUCCESS, sender=POSTMASTER)
     prepare = Teller.prepare
 
-    def overtaken(teller: Teller, endings: Sequence[Ending], now: datetime) -> Mapping[int, Report]:
+    def overtaken(
+        teller: Teller, endings: Sequence[Ending], now: datetime
+    ) -> Mapping[Lease, Report]:
         made = prepare(teller, endings, now)
         with office.store.database.write() as connection:
             connection.execute(delete(mailboxes).where(mailboxes.c.address == CLAIRE))
@@ -93,7 +95,7 @@ def test_what_became_of_mail_is_recorded_without_a_report_that_is_refused(
     monkeypatch.setattr(Teller, "prepare", overtaken)
     written = settling(office).commit(Batch([ended(gone, REFUSED), ended(other, DELIVERED)]))
     assert written.states == [State.FAILED, State.DELIVERED]
-    assert written.reports.keys() == {other.id}
+    assert written.reports.keys() == {other.lease}
     (report,) = office.mail(POSTMASTER)
     assert report.recipients[0]["Action"] == "relayed"
     assert rows(office.store.database)[gone.id].state == State.FAILED
@@ -104,7 +106,7 @@ def test_what_is_taken_on_comes_with_its_small_body(
 ) -> None:
     office.queue()
     (key,) = rows(office.store.database)
-    written = settling(office).commit(Batch(keys=[key]))
+    written = settling(office).commit(Batch(wanted=[Lease(key, new_token())]))
     assert written.sealed.keys() == {claim.blob for claim in written.claims}
 
     def away(_: object) -> None:
@@ -114,5 +116,5 @@ def test_what_is_taken_on_comes_with_its_small_body(
     (new,) = rows(office.store.database).keys() - {key}
     # Each attempt then reads its own, and finds out what is wrong.
     monkeypatch.setattr(office.store.blobs, "sealed", away)
-    written = settling(office).commit(Batch(keys=[new]))
+    written = settling(office).commit(Batch(wanted=[Lease(new, new_token())]))
     assert (len(written.claims), written.sealed) == (1, {})

@@ -16,7 +16,7 @@ from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from relay.ending import ending
 from relay.parameters import MailParameters, Notify, Return
-from relay.queue import Outcome, State
+from relay.queue import Outcome, State, new_token
 from relay.queue_rules import Scope, add_rule
 from relay.queue_schema import deliveries
 from tests.support.clock import NOW
@@ -106,7 +106,7 @@ def test_a_sender_that_is_gone_is_the_postmasters_too(office: Office) -> None:
 def test_who_has_lost_the_lease_tells_nobody(office: Office) -> None:
     taken = office.send()
     with office.store.database.write() as connection:
-        connection.execute(update(deliveries).values(lease_owner="other:2"))
+        connection.execute(update(deliveries).values(lease_token=new_token()))
     assert office.conclude(taken, {TO: REFUSED}, after=SOON) is None
     assert office.mail(CLAIRE) == []
 

@@ -40,7 +40,7 @@ def deafen(monkeypatch: pytest.MonkeyPatch, which: Callable[[Batch], bool]) -> l
 async def test_a_lease_that_was_not_heard_of_is_given_back_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = deafen(monkeypatch, lambda batch: bool(batch.keys))
+    lost = deafen(monkeypatch, lambda batch: bool(batch.wanted))
     put(world.store.database, "a.mssante.fr")
     async with world.running():
         # Not after half an hour, for which it is leased: time stands still here.

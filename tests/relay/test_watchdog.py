@@ -60,8 +60,8 @@ async def test_leases_are_renewed_when_half_of_them_is_over() -> None:
     watchdog.begin(task, watched)
     assert watchdog.renewals() == []
     watched.leased_until -= LEASED * 0.6
-    assert watchdog.renewals() == [CLAIM.id]
-    watchdog.renewed([CLAIM.id])
+    assert watchdog.renewals() == [CLAIM.lease]
+    watchdog.renewed([CLAIM.lease])
     assert watchdog.renewals() == []
     task.cancel()
     await asyncio.wait([task])

@@ -1,0 +1,68 @@
+"""Commits that PostgreSQL reports as done, and warns of: whether they last is not known.
+
+With a synchronous standby a commit waits until that has it.  Whoever cancels the wait
+(`pg_cancel_backend`) makes it end as though all were well, with no more than a warning (PostgreSQL,
+src/backend/replication/syncrep.c): this server has the transaction, its standby may not have it.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from mailstore.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+HEARD: Final = "warnings of the server"
+_MOST: Final = 16  # kept of those that came while nobody committed
+# The queue of NOTIFY fills: said while a transaction is committed, and no doubt about it.
+_HARMLESS: Final = frozenset({"async.c"})
+
+
+class Warned(NamedTuple):
+    """What the server warned of: the file of its source that did, the code, the text."""
+
+    source_file: str | None
+    sqlstate: str | None
+    text: str | None
+
+
+def hear_warnings(connection: "DBAPIConnection", record: "ConnectionPoolEntry") -> None:
+    """Keep what PostgreSQL warns of on a new connection, for `doubtless`."""
+    heard: deque[Warned] = deque(maxlen=_MOST)
+    record.info[HEARD] = heard
+
+    def note(diagnostic: Any) -> None:
+        # Texts are in the server's language, the word for how severe it is as well.
+        if diagnostic.severity_nonlocalized == "WARNING":
+            # Copied: it lasts no longer than its call.
+            heard.append(
+                Warned(diagnostic.source_file, diagnostic.sqlstate, diagnostic.message_primary)
+            )
+
+    connection.add_notice_handler(note)
+
+
+@contextmanager
+def doubtless(connection: Connection) -> Iterator[None]:
+    """Run a transaction on a connection; its end without an error is a commit that lasts.
+
+    Raises StoreUnavailable where the server has warned of the commit.
+    """
+    heard: deque[Warned] = connection.info.get(HEARD, deque())
+    with connection.begin():
+        yield
+        heard.clear()
+    for warning in heard:
+        if warning.source_file not in _HARMLESS:
+            raise StoreUnavailable(
+                f"the outcome is unknown: {warning.text} ({warning.sqlstate}): "
+                "PostgreSQL has committed, its synchronous standby may not have it; never cancel "
+                "what waits for SyncRep: bring the standby back, or take it out of "
+                "synchronous_standby_names"
+            )

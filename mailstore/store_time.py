@@ -1,0 +1,46 @@
+"""The time by the store's own clock, in SQL: one for all machines that share a database.
+
+PostgreSQL has a clock; SQLite has only that of its one machine, which the caller gives.  It is part
+of the statement that needs it, and so costs no round trip.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, ColumnElement, literal, type_coerce
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from mailstore.schema import UtcTime
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class store_time(FunctionElement[datetime]):  # noqa: N801 - as SQLAlchemy's own functions
+    """Microseconds since 1970 when the statement began; `store_time(now)` is `now` on SQLite."""
+
+    type = UtcTime()
+    inherit_cache = True
+
+
+@compiles(store_time)
+def by_caller(element: store_time, compiler: SQLCompiler, **options: Any) -> str:
+    """The instant that the caller gave."""
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(store_time, "postgresql")
+def by_server(_element: store_time, _compiler: SQLCompiler, **_options: Any) -> str:
+    """The database's clock, which stands still while a statement runs."""
+    return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT)"
+
+
+def store_now(now: datetime) -> ColumnElement[datetime]:
+    """The store's time, by a caller whose own is `now`."""
+    return store_time(literal(now, UtcTime()))
+
+
+def store_later(now: datetime, by: timedelta) -> ColumnElement[int]:
+    """An instant so much after it, as tables hold a time."""
+    return type_coerce(store_now(now), BigInteger) + by // _MICROSECOND

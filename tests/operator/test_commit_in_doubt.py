@@ -1,0 +1,60 @@
+"""What PostgreSQL may have alone is never acknowledged: at the daemon, from the outside."""
+
+import json
+import smtplib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.support.daemon import Daemon, client, lay_out, served
+from tests.support.databases import PostgresServer
+from tests.support.standby import cancel_waiting, nobody_follows
+from tests.support.waiting import until_now
+
+MARTIN = "claire.martin@a.mssante.fr"
+TEXT = b"From: <dr@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"
+
+
+@pytest.fixture
+def operator_a(
+    tmp_path: Path, postgres_server: PostgresServer, postgres_template: str
+) -> Iterator[tuple[Daemon, str]]:
+    name = postgres_server.create(postgres_template)
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    url = json.dumps(postgres_server.url(name))
+    config = daemon.config.read_text()
+    daemon.config.write_text(config.replace("[tls]", f"database = {url}\n\n[tls]"))
+    daemon.run("domain", "add", "a.mssante.fr")
+    daemon.run("mailbox", "add", MARTIN, "--type", "PER", "--rpps", "10000001916")
+    yield daemon, str(make_url(postgres_server.url(name)).database)
+    postgres_server.drop(name)
+
+
+def send(daemon: Daemon) -> int:
+    """Send one message; the code of the last answer."""
+    with client(daemon, "b") as smtp:
+        try:
+            smtp.sendmail("dr@b.mssante.fr", [MARTIN], TEXT)
+        except smtplib.SMTPResponseException as refused:
+            return refused.smtp_code
+    return 250
+
+
+def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_451(
+    operator_a: tuple[Daemon, str], postgres_server: PostgresServer
+) -> None:
+    daemon, database = operator_a
+    with served(daemon), ThreadPoolExecutor(1) as pool:
+        assert send(daemon) == 250
+        with nobody_follows(postgres_server):
+            sending = pool.submit(send, daemon)
+            cancel_waiting(postgres_server, database)
+            assert sending.result() == 451
+        assert "the outcome is unknown" in daemon.log()
+        assert "synchronous_standby_names" in daemon.log()
+        # Once the administrator has settled it, mail is taken again; that one was there twice.
+        until_now(lambda: send(daemon) == 250)
+        assert len(daemon.entries(MARTIN)) >= 3

@@ -1,0 +1,282 @@
+"""After a fail-over to a standby that lagged, numbers are given again: no new mail is lost by it.
+
+The standby is a copy of the database at an earlier moment, put in its place as PostgreSQL's
+fail-over does: under the same address, with the connections cut.  A courier lives through it.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from mailstore.identifiers import MailboxType
+from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.messages import Delivery, Message, NewMessage, list_entries, store_messages
+from relay.address import parse_address
+from relay.directory import Directory
+from relay.errors import AttemptFailed
+from relay.handing import Progress
+from relay.ledger import Batch, Written
+from relay.queue import Claim, Lease, Outcome, State, Traffic, new_token
+from relay.queue_control import Act, work_through
+from relay.queue_drop import Drop
+from relay.queue_due import Due
+from relay.queue_filter import Filter
+from relay.scheduler import Scheduler
+from relay.settling import Settling
+from tests.relay.test_five_days import World, making
+from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
+from tests.support.backlog import put
+from tests.support.clock import NOW
+from tests.support.databases import PostgresServer
+from tests.support.office import CLAIRE, RPPS, TO, Office
+from tests.support.queued import rows
+from tests.support.waiting import until, until_now
+
+ROW = "e" * 32
+PUT_OFF = Outcome(State.WAITING, "451 4.3.0 later")
+
+
+class Standby:
+    """Takes copies of a database, and puts one in its place."""
+
+    def __init__(self, database: Database, postgres: PostgresServer | None) -> None:
+        self._url = database.url
+        self._database = database
+        self._postgres = postgres
+
+    def replicate(self) -> None:
+        """What the standby has; nothing of what follows."""
+        name = str(self._url.database)
+        if self._postgres is None:
+            self._database.close()  # empties the log into the file
+            shutil.copyfile(name, f"{name}-standby")
+            return
+        self._cut()
+        self._postgres.execute(f"CREATE DATABASE {name}_standby TEMPLATE {name}")
+        self._connect()
+
+    def promote(self) -> None:
+        """The primary is gone, and the standby in its place."""
+        name = str(self._url.database)
+        if self._postgres is None:
+            self._database.close()
+            shutil.copyfile(f"{name}-standby", name)
+            return
+        self._postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        self._postgres.execute(f"ALTER DATABASE {name}_standby RENAME TO {name}")
+        self._connect()
+
+    def _cut(self) -> None:
+        assert self._postgres is not None
+        with psycopg.connect(self._postgres.url("postgres"), autocommit=True) as connection:
+            ended = (
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+            )
+            connection.execute(ended, (self._url.database,))
+
+    def _connect(self) -> None:
+        """Find out that connections were cut, as whoever comes next does."""
+
+        def again() -> bool:
+            with suppress(StoreUnavailable), self._database.read() as connection:
+                return bool(connection.scalar(text("SELECT 1")))
+            return False
+
+        until_now(again)
+
+
+@pytest.fixture
+def standby(dialect: str, database: Database, request: pytest.FixtureRequest) -> Standby:
+    if dialect == "sqlite":  # an older copy put back: what a restore does
+        return Standby(database, None)
+    return Standby(database, request.getfixturevalue("postgres_server"))
+
+
+class Failed(Office):
+    """An office whose database has failed over under a living courier.
+
+    `old` is what it had taken on of the primary that is gone; `new` what it has taken on since,
+    under the same numbers.
+    """
+
+    def __init__(self, folder: Path, database: Database, standby: Standby, count: int) -> None:
+        super().__init__(folder, database)
+        self.queue()  # which both have
+        standby.replicate()
+        for _ in range(count):
+            self.queue()
+        self.old = self.take()
+        standby.promote()
+        for _ in range(count):
+            self.queue()
+        self.new = self.take()
+        assert [one.id for one in self.new] == [one.id for one in self.old]
+        assert self.new[1:] != self.old[1:]
+
+    def write(self, batch: Batch) -> Written:
+        return Settling(self.store, self.ledger, lambda: LATER).commit(batch)
+
+    def is_whole(self) -> bool:
+        """Whether the new deliveries are there, under their leases, with all who wait."""
+        there = rows(self.store.database)
+        return [there[one.id].lease_token for one in self.new] == [one.token for one in self.new]
+
+
+@pytest.fixture
+def failed(tmp_path: Path, database: Database, standby: Standby) -> Iterator[Failed]:
+    made = Failed(tmp_path, database, standby, 3)
+    yield made
+    made.store.blobs.close()
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("outcome", [DELIVERED, REFUSED, PUT_OFF])
+def test_the_end_of_an_old_attempt_settles_no_new_delivery(
+    failed: Failed, outcome: Outcome, count: int
+) -> None:
+    # One alone is settled by itself, what was delivered together by statements for all.
+    written = failed.write(Batch([ended(one, outcome) for one in failed.old[:count]]))
+    assert written.states == [None] * count
+    assert written.reports == {}
+    assert failed.mail(CLAIRE) == []
+    assert failed.is_whole()
+
+
+def test_an_old_attempt_and_a_new_one_end_together(failed: Failed) -> None:
+    # Under one number: each with what became of it, and with its own report.
+    both = [
+        *(ended(one, REFUSED) for one in failed.old),
+        *(ended(o, DELIVERED) for o in failed.new),
+    ]
+    written = failed.write(Batch(both))
+    assert written.states == [None] * 4 + [State.DELIVERED] * 4
+    assert written.reports == {}
+    assert failed.mail(CLAIRE) == []
+    assert rows(failed.store.database) == {}
+
+
+def test_an_old_lease_is_neither_renewed_nor_given_back_in_the_name_of_a_new_one(
+    failed: Failed,
+) -> None:
+    before = rows(failed.store.database)
+    old = [one.lease for one in failed.old]
+    written = failed.write(Batch(renewals=old, unused=old))
+    assert written.renewed == set()
+    assert rows(failed.store.database) == before
+
+
+def test_a_probe_is_of_the_domain_that_the_delivery_has_now(failed: Failed) -> None:
+    # Its number was that of mail for a dead destination: to one that is alive nothing is a probe.
+    failed.write(Batch(unused=[one.lease for one in failed.new]))
+    key = failed.new[1].id
+    written = failed.write(Batch(wanted=[Lease(key, new_token())], probes=[key]))
+    assert written.claims == []
+    found = rows(failed.store.database)[key]
+    assert (found.lease_owner, found.attempts, found.due) == (None, 0, LATER)
+
+
+@pytest.mark.parametrize("with_report", [True, False])
+def test_what_an_operator_looked_for_is_not_another_delivery_by_now(
+    tmp_path: Path,
+    database: Database,
+    standby: Standby,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    with_report: bool,
+) -> None:
+    made = Office(tmp_path, database)
+    standby.replicate()
+    made.queue()
+    prepare = Act.prepare if not with_report else Drop.prepare
+
+    def overtaken(*arguments: object) -> None:
+        prepare(*arguments)  # type: ignore[arg-type]
+        standby.promote()
+        made.queue()
+
+    monkeypatch.setattr(Drop, "prepare", overtaken)
+    act = Drop(made.teller if with_report else None)
+    done = list(work_through(database, act, Filter(domain=TO.rpartition("@")[2]), lambda: NOW))
+    assert [one.touched for one in done] == [()]
+    assert len(rows(database)) == 1
+    made.store.blobs.close()
+
+
+def test_a_number_known_for_another_destination_is_known_anew() -> None:
+    # Else mail for a destination that lives would wait until the dead one lives again.
+    scheduler = Scheduler()
+    old, new = (Due(7, Traffic.PERSON, name, "s@a", fresh=True) for name in ("dead", "alive"))
+    assert scheduler.offer([old]) == scheduler.offer([new]) == 1
+    assert scheduler.offer([new]) == 0
+    assert scheduler.take(9, 9, lambda due: due.domain == "alive") == [new]
+    assert len(scheduler) == 0
+
+
+@pytest.fixture
+def world(tmp_path: Path, database: Database) -> Iterator[World]:
+    with making(tmp_path, database) as made:
+        yield made
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_courier_lives_through_a_failover_and_loses_nothing(
+    world: World, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, go_on = world.store.database, asyncio.Event()
+    held = list[Claim]()
+
+    async def hand_over(claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
+        """What is old arrives late, what is new does not arrive for now."""
+        progress.step("answer")
+        held.append(claim)
+        await go_on.wait()
+        if claim.message_id.startswith("0"):
+            return dict.fromkeys(claim.recipients, DELIVERED)
+        raise AttemptFailed("connection", "not now")
+
+    monkeypatch.setattr(world.courier, "_hand_over", hand_over)
+    standby.replicate()
+    old = [put(database, "a.mssante.fr", number=number) for number in range(3)]
+    async with world.running():
+        await until(lambda: len(held) == 3)
+        standby.promote()
+        new = [put(database, "b.mssante.fr", number=2**124 + number) for number in range(3)]
+        await until(lambda: len(held) == 6)
+        assert sorted(one.id for one in held[:3]) == sorted(one.id for one in held[3:])
+        go_on.set()
+        await until(lambda: {row.lease_owner for row in rows(database).values()} == {None})
+    assert {one.message_id for one in held} == {*old, *new}
+    assert {row.message_id for row in rows(database).values()} == set(new)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_mail_for_a_mailbox_that_was_lost_reaches_no_other(
+    database: Database, standby: Standby
+) -> None:
+    # The session has looked its recipient up; the number must mean nobody on the new primary.
+    with database.write() as connection:
+        add_domain(connection, "a.mssante.fr", now=NOW)
+    standby.replicate()
+    with database.write() as connection:
+        lost = add_mailbox(connection, "lost@a.mssante.fr", MailboxType.PER, RPPS, now=NOW)
+    found = await Directory(database).lookup(parse_address(lost.address))
+    standby.promote()
+    with database.write() as connection:
+        other = add_mailbox(connection, CLAIRE, MailboxType.PER, RPPS, now=NOW)
+    assert found.mailbox_id == lost.id != other.id
+    message = NewMessage(
+        Message(ROW, "", "0" * 64, 1, "", "local", "s", NOW), (Delivery(lost.id, lost.address),)
+    )
+    with pytest.raises(IntegrityError), database.write() as connection:
+        store_messages(connection, [message], now=NOW)
+    with database.read() as connection:
+        assert list_entries(connection, other.id) == []
