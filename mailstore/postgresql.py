@@ -196,11 +196,13 @@ def create_engines(url: URL, pool_size: int, patience: float) -> tuple[Engine, E
 
     @event.listens_for(writer, "do_connect")
     def connect(_dialect: object, _record: object, _given: object, options: dict[str, Any]) -> Link:
-        return open_link(parameters, context=options.get("context"))
-
-    @event.listens_for(writer, "connect")
-    def prepare(connection: "DBAPIConnection", _record: object) -> None:
-        cast("Link", connection).set_up()
+        link = open_link(parameters, context=options.get("context"))
+        try:
+            link.set_up()
+        except BaseException:
+            link.close()
+            raise
+        return link
 
     @event.listens_for(writer, "handle_error")
     def drop(context: ExceptionContext) -> None:
