@@ -132,7 +132,7 @@ class Link(psycopg.Connection[TupleRow]):
         self.autocommit = True
         self.execute(_SESSION)
         row = self.execute(_STATEMENT_TIMEOUT).fetchone()
-        self.server_session = self._session()
+        self.server_session = self.session()
         self.autocommit = False
         limit = row[0] / 1000 if row else 0
         self.answer_seconds = limit + MARGIN_SECONDS if limit else None
@@ -145,13 +145,14 @@ class Link(psycopg.Connection[TupleRow]):
         usual, self.answer_seconds = self.answer_seconds, TRIAL_SECONDS
         try:
             self.autocommit = True
-            same = self._session() == self.server_session
+            same = self.session() == self.server_session
             self.autocommit = False
         finally:
             self.answer_seconds = usual
         return same
 
-    def _session(self) -> int:
+    def session(self) -> int:
+        """The server process that answers.  Raises psycopg.Error."""
         row = self.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None  # noqa: S101 - a SELECT without FROM
         return int(row[0])
