@@ -122,11 +122,6 @@ class Link(psycopg.Connection[TupleRow]):
                 error.args = (first_line(error),)
                 raise
 
-    @property
-    def pooled(self) -> bool:
-        """Whether another program stands between: it tells the number of no process of a server."""
-        return self.server_session != self.info.backend_pid
-
     def set_up(self) -> None:
         """Give the session its settings and its time for answers.  Raises psycopg.Error."""
         self.autocommit = True
