@@ -29,8 +29,11 @@ _SQLITE_UNWELL = frozenset({3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26})
 # table changed, internal error; the class of operational errors (connection, resources, shutdown,
 # locks) is recognised by its Python type.
 _SQLSTATE_UNWELL = frozenset({"25006", "25P03", "0A000", "XX000", "XX001", "XX002"})
-# Classes of what no data of a message brings about, but tables, columns or rights that lack.
-_SQLSTATE_CHANGED = ("42", "3F")
+# What no data of a message bring about, but a schema that lacks or was changed: a table, column,
+# function or schema that is not there, a type or a key that is another.
+_SQLSTATE_CHANGED = frozenset(
+    {"42P01", "42703", "42883", "3F000", "42804", "42846", "42P10", "42809"}
+)
 _SQLSTATE_NO_RIGHT = "42501"
 # A prepared statement that is not there, or there already: of another session than before.
 _SQLSTATE_SHARED = frozenset({"26000", "42P05"})
@@ -71,7 +74,7 @@ def _unwell_reason(error: SQLAlchemyError) -> str | None:
             return first_line
         if sqlstate == _SQLSTATE_NO_RIGHT:
             return f"{first_line}; give the role its rights (mssante config check names them)"
-        outdated = sqlstate.startswith(_SQLSTATE_CHANGED)
+        outdated = sqlstate in _SQLSTATE_CHANGED
     return f"{first_line}; is its schema up to date? (mssante db upgrade)" if outdated else None
 
 
