@@ -15,14 +15,26 @@ _PUT_BACK = "put the database back from its last backup, or the table from it"
 
 
 def check_schema(database: Database, tables: Sequence[Table]) -> None:
-    """Refuse a schema that is not what the migrations made, or that the role may not use.
+    """Refuse a schema that is not what the migrations made.
 
     The first finding is told.  Raises UnfitDatabase, StoreUnavailable.
     """
     if database.url.get_backend_name() == "sqlite":
         return
     with database.read() as connection:
-        problem = next(_changes(connection, tables), "") or _lacking_right(connection, tables)
+        for problem in _changes(connection, tables):
+            raise UnfitDatabase(problem)
+
+
+def check_rights(database: Database, tables: Iterable[Table]) -> None:
+    """Refuse a role that may not read and write the tables that are there.
+
+    Raises UnfitDatabase, StoreUnavailable.
+    """
+    if database.url.get_backend_name() == "sqlite":
+        return
+    with database.read() as connection:
+        problem = _lacking_right(connection, tables)
     if problem:
         raise UnfitDatabase(problem)
 

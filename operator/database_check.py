@@ -10,7 +10,7 @@ from mailstore.database import Database
 from mailstore.fitness import check_database, check_migrating
 from mailstore.promises import promises
 from mailstore.schema import metadata
-from mailstore.schema_check import check_schema
+from mailstore.schema_check import check_rights, check_schema
 from relay import machine_schema, queue_schema
 
 from .findings import Finding, Says
@@ -30,6 +30,7 @@ def fit_revision(database: Database) -> str | None:
     Raises UnfitDatabase, StoreUnavailable.
     """
     check_database(database, TABLES)
+    check_rights(database, TABLES)
     found = database.schema_revision()
     if found == REVISION:
         check_schema(database, TABLES)

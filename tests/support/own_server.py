@@ -97,13 +97,15 @@ def setting(server: Server, name: str, value: str) -> Iterator[None]:
     """Have the whole server set otherwise, as by its postgresql.conf."""
     shown = sql.SQL("SHOW {}").format(sql.Identifier(name)).as_string()
     ((before,),) = server.ask(shown)
-    alter = sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value)
-    server.ask(alter.as_string())
-    server.ask("SELECT pg_reload_conf()")
-    until_now(lambda: server.ask(shown) != [(before,)])
+    alter = sql.SQL("ALTER SYSTEM SET {} = {}")
+
+    def become(wanted: str) -> None:
+        server.ask(alter.format(sql.Identifier(name), wanted).as_string())
+        server.ask("SELECT pg_reload_conf()")
+        until_now(lambda: server.ask(shown) == [(wanted,)])
+
+    become(value)
     try:
         yield
     finally:
-        server.ask(_with("ALTER SYSTEM RESET {}", name))
-        server.ask("SELECT pg_reload_conf()")
-        until_now(lambda: server.ask(shown) == [(before,)])
+        become(before)
