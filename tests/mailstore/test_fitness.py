@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -252,3 +253,27 @@ def test_a_pooler_that_shares_is_refused(
         else:
             assert "set pool_mode = session" in refused(url)
             assert "set pool_mode = session" in upgrade_refused(url)
+
+
+def test_roles_and_rights_as_documented_do(own_server: Server) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
+    script = page.partition("```sql\n")[2].partition("```")[0]
+    owner, daemon, name = fresh("owner"), fresh("daemon"), fresh("documented")
+    for before, now in (("mssante_owner", owner), ("TO mssante;", f"TO {daemon};")):
+        script = script.replace(before, now)
+    script = script.replace("ROLE mssante ", f"ROLE {daemon} ")
+    script = script.replace("DATABASE mssante ", f"DATABASE {name} ")
+    in_postgres, _, in_ours = script.partition("\\connect mssante\n")
+    for part, database in ((in_postgres, "postgres"), (in_ours, name)):
+        for statement in filter(None, map(str.strip, part.split(";\n"))):
+            own_server.ask(statement, database=database)
+    migrate.upgrade(url_of(own_server, owner, name))
+    assert revision(url_of(own_server, daemon, name)) == REVISION
+    assert upgrade_refused_at("0006", own_server, owner, daemon, name)
+    own_server.ask(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def upgrade_refused_at(older: str, server: Server, owner: str, daemon: str, database: str) -> str:
+    """Why the daemon's role cannot migrate a schema that is older."""
+    migrate.downgrade(url_of(server, owner, database), older)
+    return upgrade_refused(url_of(server, daemon, database))

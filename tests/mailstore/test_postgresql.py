@@ -122,7 +122,7 @@ def test_no_thread_waits_for_a_frozen_server(
     own_server: Server, own_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mailstore.dialect.BUSY_TIMEOUT", 1.0)
-    failed = []
+    failed: list[str] = []
 
     def work() -> None:
         try:

@@ -17,7 +17,7 @@ from tests.support.replicas import Pair, replicating
 def synced_pair() -> Iterator[Pair]:
     """A pair of servers with the settings of a site: what others set is faster, and unsafe."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(postgresql._OPTIONS, "fsync")  # type: ignore[arg-type]  # a dict
+        patch.delitem(postgresql._OPTIONS, "fsync")
         with replicating(builds()[0]) as pair:
             yield pair
 
