@@ -12,16 +12,16 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from mailstore.commits import doubtless
+from mailstore.database_url import parse_url
 from mailstore.dialect import (
     checkpoints_of,
     create_engines,
-    parse_url,
     probe_writing,
     rows_changed,
     turn_of,
-    unavailable_if_unwell,
 )
 from mailstore.schema import messages
+from mailstore.unwell import unavailable_if_unwell
 
 PROBE_SECONDS = 4.0  # twice this is less than the spool guard gives a store to answer
 

@@ -10,7 +10,6 @@ import errno
 import os
 import shlex
 import sqlite3
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -28,24 +27,14 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
-    make_url,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    DisconnectionError,
-    InterfaceError,
-    OperationalError,
-    SQLAlchemyError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mailstore.checkpoint import Checkpoints
-from mailstore.commits import hear_warnings
-from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
+from mailstore.errors import StoreUnavailable
 from mailstore.turn import NoTurn, Turn
+from mailstore.unwell import read_only
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -57,20 +46,10 @@ _Select = TypeVar("_Select", bound=Select[Any])
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one, or for a free connection
-REST = 5.0  # seconds unused after which a connection is tried before it is lent
 MIGRATION_LOCK_TIMEOUT = 4.0  # seconds that a migration may hold up the mail queued behind it
 
 # "MSSante" in ASCII: any number, as long as every migration run takes the same one.
 _MIGRATION_LOCK = 0x4D5353616E7465
-
-# https://www.sqlite.org/rescode.html, primary codes: PERM BUSY LOCKED NOMEM READONLY INTERRUPT
-# IOERR CORRUPT FULL CANTOPEN PROTOCOL NOTADB.
-_SQLITE_UNWELL = frozenset({3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26})
-
-# PostgreSQL appendix A: read-only (a standby), idle in transaction, internal error; the class of
-# operational errors (connection, resources, shutdown, locks) is recognised by its Python type.
-_SQLSTATE_UNWELL = frozenset({"25006", "25P03", "XX000", "XX001", "XX002"})
-_SQLSTATE_NO_SUCH = frozenset({"42P01", "42703"})
 
 
 def server_clock(connection: Connection) -> datetime | None:
@@ -81,45 +60,19 @@ def server_clock(connection: Connection) -> datetime | None:
     return found
 
 
-def parse_url(url: str | Path) -> URL:
-    """Read a database URL, or the path of a SQLite file, with the driver filled in.
-
-    A path is never pasted into a URL: in one, `?`, `#` and `%41` mean something.
-    Raises InvalidDatabaseUrl.
-    """
-    if isinstance(url, Path):
-        return URL.create("sqlite+pysqlite", database=str(url.absolute()))
-    expected = "expected sqlite:///PATH or postgresql://USER@HOST/DATABASE"
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # The text itself may hold a password, and is not repeated.
-        raise InvalidDatabaseUrl(f"the database URL cannot be read: {expected}") from None
-    match parsed.drivername:
-        case "sqlite" | "sqlite+pysqlite":
-            if parsed.database in {None, "", ":memory:"}:
-                raise InvalidDatabaseUrl(f"{url!r} names no file: {expected}")
-            if "?" in url:
-                raise InvalidDatabaseUrl(
-                    f"{url!r}: SQLite takes no options; in a path write ? as %3F and % as %25, or "
-                    "leave the URL empty for the file in the storage folder"
-                )
-            return parsed.set(drivername="sqlite+pysqlite")
-        case "postgresql" | "postgresql+psycopg":
-            return parsed.set(drivername="postgresql+psycopg")
-        case other:
-            raise InvalidDatabaseUrl(f"{other!r} is not a database we take: {expected}")
-
-
 def create_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     """Make the engines for writing and for reading; no connection is made yet.
 
     `pool_size` is the number of connections of this process (SQLite: of its readers). Raises
-    StoreUnavailable where SQLite's file can be neither opened nor created.
+    StoreUnavailable where SQLite's file can be neither opened nor created, InvalidDatabaseUrl for
+    options of a URL that PostgreSQL does not take.
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite_engines(url, pool_size)
-    return _postgresql_engines(url, pool_size)
+    # Imported where it is used: psycopg would cost every process that uses SQLite.
+    from mailstore import postgresql  # noqa: PLC0415 - see above
+
+    return postgresql.create_engines(url, pool_size, BUSY_TIMEOUT)
 
 
 def turn_of(url: URL) -> Turn | NoTurn:
@@ -211,55 +164,6 @@ def _create_private_file(path: Path) -> None:
         raise StoreUnavailable(f"cannot open the database {path}: {problem}")
 
 
-def _postgresql_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
-    writer = create_engine(
-        url,
-        hide_parameters=True,
-        connect_args={"connect_timeout": 10, "tcp_user_timeout": 30_000},
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=BUSY_TIMEOUT,
-    )
-    _ping_after_rest(writer)
-
-    @event.listens_for(writer, "connect")
-    def prepare(connection: "DBAPIConnection", record: "ConnectionPoolEntry") -> None:
-        hear_warnings(connection, record)
-        # By SET rather than by start-up options, which connection poolers drop.
-        connection.autocommit = True
-        connection.execute(
-            "SELECT set_config('timezone', 'UTC', false),"
-            " set_config('statement_timeout', '30s', false),"
-            " set_config('lock_timeout', '10s', false),"
-            " set_config('idle_in_transaction_session_timeout', '60s', false),"
-            " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
-            " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
-        )
-        connection.autocommit = False
-
-    return writer, writer.execution_options(postgresql_readonly=True)
-
-
-def _ping_after_rest(engine: Engine) -> None:
-    """Try a connection that has rested before it is lent: whatever is between may have cut it.
-
-    One in use is known to be well, and is spared the round trip that each loan would cost.
-    """
-
-    @event.listens_for(engine, "checkin")
-    def note(_connection: object, record: "ConnectionPoolEntry") -> None:
-        record.info["rests since"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def ping(connection: "DBAPIConnection", record: "ConnectionPoolEntry", _proxy: object) -> None:
-        now = time.monotonic()
-        if now - record.info.get("rests since", now) > REST:
-            try:
-                engine.dialect.do_ping(connection)
-            except engine.dialect.loaded_dbapi.Error as error:
-                raise DisconnectionError from error  # the pool makes another one
-
-
 def probe_writing(writer: Engine, table: Table, patience: float) -> None:
     """Take the lock that a write to `table` needs, and give it back. Raises StoreUnavailable.
 
@@ -268,7 +172,16 @@ def probe_writing(writer: Engine, table: Table, patience: float) -> None:
     if writer.dialect.name != "sqlite":
         name = writer.dialect.identifier_preparer.format_table(table)
         with writer.begin() as connection:
-            connection.execute(text(f"SET LOCAL lock_timeout = {round(patience * 1000)}"))
+            # The lock alone is given to those who may not write, too.
+            reads_only = connection.scalar(
+                text(
+                    "SELECT current_setting('transaction_read_only')::bool"
+                    " FROM set_config('lock_timeout', :patience, true)"
+                ),
+                {"patience": str(round(patience * 1000))},
+            )
+            if reads_only:
+                raise StoreUnavailable(read_only(connection))
             connection.execute(text(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE"))
         return
     path = str(writer.url.database)
@@ -287,41 +200,6 @@ def probe_writing(writer: Engine, table: Table, patience: float) -> None:
                 f"find it: fuser {shlex.quote(path)}"
             ) from error
         raise StoreUnavailable(f"the database {path} takes no writes: {error}") from error
-
-
-@contextlib.contextmanager
-def unavailable_if_unwell() -> Iterator[None]:
-    """Turn a driver error that means "the database is unwell" into StoreUnavailable.
-
-    Others, such as a violated constraint, pass as they are.
-    """
-    try:
-        yield
-    except SQLAlchemyError as error:
-        reason = _unwell_reason(error)
-        if reason is None:
-            raise
-        raise StoreUnavailable(f"the database is unavailable: {reason}") from error
-
-
-def _unwell_reason(error: SQLAlchemyError) -> str | None:
-    if isinstance(error, PoolTimeout):
-        return f"no connection became free within {BUSY_TIMEOUT:g} seconds"
-    if not isinstance(error, DBAPIError) or error.orig is None:
-        return None
-    cause = error.orig
-    first_line = next(iter(str(cause).splitlines()), type(cause).__name__)
-    if isinstance(cause, sqlite3.Error):
-        if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_UNWELL:
-            return first_line
-        outdated = first_line.startswith(("no such table", "no such column"))
-    else:
-        # psycopg's, told by its code: importing it here would cost every process that uses SQLite.
-        sqlstate = getattr(cause, "sqlstate", None)
-        if isinstance(error, OperationalError | InterfaceError) or sqlstate in _SQLSTATE_UNWELL:
-            return first_line
-        outdated = sqlstate in _SQLSTATE_NO_SUCH
-    return f"{first_line}; is its schema up to date? (mssante db upgrade)" if outdated else None
 
 
 def placeholder(connection: Connection, *, octets: bool) -> str:
@@ -361,7 +239,14 @@ def not_by_index(column: ColumnElement[str]) -> ColumnElement[str]:
 def take_your_time(connection: Connection) -> None:
     """Let the statements of this transaction take as long as they need: it walks whole tables."""
     if connection.dialect.name == "postgresql":
+        _be_patient(connection)
         connection.execute(text("SET LOCAL statement_timeout = 0"))
+
+
+def _be_patient(connection: Connection) -> None:
+    from mailstore import postgresql  # noqa: PLC0415 - as above
+
+    postgresql.be_patient(connection)
 
 
 @contextlib.contextmanager
@@ -376,6 +261,7 @@ def exclusive_migration(connection: Connection) -> Iterator[None]:
         with connection.begin():
             yield
         return
+    _be_patient(connection)
     connection.execute(text("SET statement_timeout = '60s'"))
     connection.execute(text("SET lock_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})

@@ -25,6 +25,13 @@ class InvalidDatabaseUrl(MailstoreError):
     """The database URL is of a form or a driver that the mailstore does not take."""
 
 
+class UnfitDatabase(MailstoreError):
+    """The database, or what the role may do in it, does not do for mail; the message says why.
+
+    It stays so until an administrator changes it.
+    """
+
+
 class InvalidAddress(MailstoreError):
     """An address or a domain is not of the form that a mailbox may have."""
 

@@ -24,7 +24,7 @@ from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationList, RevocationPolicy, accept
 from whitelist.trust import TrustStore
 
-from . import file_modes, listen_check, outbound_check, own_certificate, runtime
+from . import database_check, file_modes, listen_check, outbound_check, own_certificate, runtime
 from .findings import Finding, Says
 from .folder_user import check_user
 from .node import known_node_name
@@ -146,6 +146,8 @@ def _storage(settings: Settings) -> Iterator[Finding]:
     doubts: list[str] = []
     trust: list[TrustStore] = []
 
+    database: list[Finding] = []
+
     def storage() -> None:
         check_user(settings)
         RunFolder(runtime.storage_folder(settings) / "run").check()
@@ -156,10 +158,13 @@ def _storage(settings: Settings) -> Iterator[Finding]:
             runtime.open_crls(settings, one)
         with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
             doubts.extend(outbound_check.doubts_of_store(settings, connection))
+            with suppress(StoreUnavailable):
+                database.extend(database_check.look(settings, store.database))
 
     found = _probe("storage", storage, "schema up to date")
     yield found
     yield from (Finding("storage", Says.DOUBT, text) for text in doubts)
+    yield from database
     folder = settings.path(settings.storage.directory)
     with suppress(OSError):
         section = settings.storage

@@ -6,6 +6,7 @@ failure the schema is that of the last migration that ended (SQLite: that before
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from mailstore.database import Database
 from mailstore.dialect import exclusive_migration
 from mailstore.errors import MailstoreError
 
+from .database_check import check_upgrade
+
 _MIGRATIONS = "mssante_operator.migrations"
 _DAMAGED = "the installation is damaged: its migrations are missing; install it again"
 
@@ -25,8 +28,10 @@ def upgrade(url: str | Path, revision: str = "head") -> None:
     """Bring a database's schema up to a revision, the newest by default; its rows stay.
 
     Raises InvalidDatabaseUrl; StoreUnavailable, also where another run or a busy table holds it up;
-    MailstoreError for a schema newer than this software.
+    UnfitDatabase; MailstoreError for a schema newer than this software.
     """
+    with closing(Database(url, pool_size=1)) as database:
+        check_upgrade(database)
     _run(url, lambda config: command.upgrade(config, revision))
 
 

@@ -21,7 +21,7 @@ from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
 from mailstore.compression import Zstd
 from mailstore.database import Database
-from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable
+from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable, UnfitDatabase
 from mailstore.keys import Keyring, make_first
 from mailstore.sealing import Form
 from mailstore.stores import BlobStore
@@ -46,6 +46,7 @@ from whitelist.names import DistinguishedName
 from whitelist.trust import TrustStore
 
 from .bucket import open_bucket
+from .database_check import fit_revision
 from .endpoints import split_endpoint
 from .revision import REVISION
 from .settings import Settings, SettingsError, owner_of
@@ -250,9 +251,11 @@ def open_store(settings: Settings) -> Store:
     with ExitStack() as opened:
         database = opened.enter_context(closing(open_database(settings)))
         try:
-            found = database.schema_revision()
+            found = fit_revision(database)
         except StoreUnavailable as error:
             raise _fault(settings, "storage", error) from error
+        except UnfitDatabase as error:
+            raise _fault(settings, "storage.database", error) from error
         if found != REVISION:
             raise SettingsError(
                 f"{settings.origin}: storage.database: schema is at {found or 'nothing'}, "

@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from mailstore.bodies import Bodies, Prepared
 from mailstore.database import Database
@@ -37,6 +37,10 @@ _log = structlog.get_logger(__name__)
 MAX_GROUP: Final = 64
 BUSY: Final = 4  # messages in hand at once from which on a group waits for its members to be there
 GATHER_SECONDS: Final = 0.008  # and no longer than this
+
+# What one message's data bring about: the database refuses them, or what hands them over does (a
+# character that cannot be encoded).  That the database is unwell is StoreUnavailable.
+_ITS_OWN: Final = (SQLAlchemyError, ValueError, OverflowError)
 
 _Kept = tuple[Submission, Prepared]
 Record = Callable[..., None]  # of a journal
@@ -84,16 +88,22 @@ def commit(
     except StoreUnavailable as error:
         for index, _ in ready:
             results[index] = StoreDeferred(str(error))
-    except DBAPIError:
+    except _ITS_OWN:
         # One row was refused (a mailbox deleted meanwhile, say): find out whose, spare the others.
         for index, parts in ready:
             try:
                 _insert(store, parts, now, record)
             except StoreUnavailable as error:
                 results[index] = StoreDeferred(str(error))
-            except DBAPIError as error:
-                results[index] = StoreDeferred(str(error), unwell=False)
+            except _ITS_OWN as error:
+                results[index] = StoreDeferred(_first_line(error), unwell=False)
     return results
+
+
+def _first_line(error: Exception) -> str:
+    """What a database or its driver says of one message's data, without the statement."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), '')}"
 
 
 def _all(submission: Submission) -> tuple[Submission, ...]:

@@ -49,11 +49,13 @@ class SyntaxRefused(SmtpError):
 class StoreDeferred(SmtpError):
     """The message could not be kept: the peer keeps it and tries again.
 
-    `unwell` tells whether others are likely to fare the same.
+    `unwell` tells whether others are likely to fare the same.  If not, it is this message that the
+    store refuses; not for good, since a store that was changed may be changed back.
     """
 
     def __init__(self, detail: str, *, unwell: bool = True) -> None:
-        super().__init__(Reply(451, "4.3.0", "Mail store unavailable, try again later"), detail)
+        why = "unavailable" if unwell else "refuses this message"
+        super().__init__(Reply(451, "4.3.0", f"Mail store {why}, try again later"), detail)
         self.unwell = unwell
 
 

@@ -10,16 +10,22 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, LiteralString
 
 import structlog
 from sqlalchemy import URL, Connection, text
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+    from psycopg.rows import TupleRow
 
 _log = structlog.get_logger(__name__)
 
 _CHANNEL: Final = "mssante_queue"
 _FIRST_WAIT: Final = 1.0  # seconds until a lost connection is made anew, doubled up to the longest
 _LONGEST_WAIT: Final = 30.0
+_SILENCE: Final = 60.0  # seconds without a word after which the server is asked whether it is there
+_ANSWER: Final = 10.0  # seconds for it to answer
 
 
 def announce(connection: Connection) -> None:
@@ -80,31 +86,31 @@ async def _read_fifo(fifo: int, woken: Callable[[], None]) -> None:
 
 async def _hear_notifications(url: URL, woken: Callable[[], None]) -> None:
     # Imported here: it would cost every process that uses SQLite.
-    import psycopg  # noqa: PLC0415 - see above
+    from psycopg import AsyncConnection, Error  # noqa: PLC0415 - see above
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
 
-    _, parameters = url.get_dialect()().create_connect_args(url)
+    from mailstore.postgresql import connect_parameters, first_line  # noqa: PLC0415 - as above
+
+    parameters = make_conninfo("", **connect_parameters(url))
     wait = _FIRST_WAIT
     while True:
         try:
-            connection = await psycopg.AsyncConnection.connect(
-                autocommit=True,
-                **{
-                    "connect_timeout": 10,
-                    # Nothing is ever sent on it: only these notice that the other side has gone.
-                    "keepalives_idle": 30,
-                    "keepalives_interval": 10,
-                    "keepalives_count": 3,
-                    **parameters,
-                },
-            )
-            async with connection:
-                await connection.execute(f"LISTEN {_CHANNEL}")
+            async with await AsyncConnection.connect(parameters, autocommit=True) as connection:
+                await _ask(connection, f"LISTEN {_CHANNEL}")
                 wait = _FIRST_WAIT
                 woken()  # what was queued while nobody listened
-                async for _ in connection.notifies():
-                    woken()
-        except (psycopg.Error, OSError) as error:
-            first_line = next(iter(str(error).splitlines()), type(error).__name__)
-            _log.warning("queue.not_listening", detail=first_line)
+                while True:
+                    async for _ in connection.notifies(timeout=_SILENCE):
+                        woken()
+                    # A host that hangs says nothing either, and its kernel acknowledges for it.
+                    await _ask(connection, "SELECT 1")
+        except (Error, OSError) as error:
+            _log.warning("queue.not_listening", detail=first_line(error))
         await asyncio.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT)
+
+
+async def _ask(connection: "AsyncConnection[TupleRow]", statement: LiteralString) -> None:
+    """Run a statement that costs the server nothing.  Raises psycopg.Error, TimeoutError."""
+    async with asyncio.timeout(_ANSWER):
+        await connection.execute(statement)

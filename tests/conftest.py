@@ -13,6 +13,7 @@ from tests.support.databases import (
     sqlite_template,
 )
 from tests.support.object_server import object_server
+from tests.support.own_server import own_database, own_server
 
 __all__ = [
     "database",
@@ -20,6 +21,8 @@ __all__ = [
     "dialect",
     "empty_database_url",
     "object_server",
+    "own_database",
+    "own_server",
     "postgres_server",
     "postgres_template",
     "sqlite_template",

@@ -13,5 +13,6 @@ try() {
 try "$tools/install-peers.sh" "$1/bin"
 try "$tools/install-scanners.sh" "$1/scanners"
 try "$tools/install-mta.sh" "$1/peers"
+try "$tools/install-pooler.sh" "$1/peers"
 try "$tools/install-tls-scanners.sh" "$1/tls-scanners" "$1/bin/python"
 finish

@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Connection, insert, select, text, type_coerce
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from mailstore import dialect as dialect_module
+from mailstore import postgresql
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import add_domain, list_domains
@@ -264,7 +265,7 @@ def test_a_broken_connection_is_unavailability_once(database: Database) -> None:
 def test_connections_that_died_while_they_rested_are_replaced_unseen(
     database: Database, monkeypatch: pytest.MonkeyPatch, rest: float
 ) -> None:
-    monkeypatch.setattr(dialect_module, "REST", rest)
+    monkeypatch.setattr(postgresql, "REST", rest)
 
     def two_at_once() -> None:
         with database.write() as one, database.write() as other:

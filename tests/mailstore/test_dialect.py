@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select, text
 
 from mailstore.database import Database
-from mailstore.dialect import insert_or_ignore, parse_url, skip_locked
+from mailstore.database_url import parse_url
+from mailstore.dialect import insert_or_ignore, skip_locked
 from mailstore.errors import InvalidDatabaseUrl
 from mailstore.mailboxes import add_domain, list_domains
 from mailstore.schema import domains

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from mailstore.bodies import SMALL
 from mailstore.database import Database
@@ -251,6 +252,67 @@ async def test_a_message_at_fault_itself_does_not_stop_the_intake(store: Store) 
         await intake.accept(replace(one, local=(gone,)))
     await intake.close()
     assert troubles == []
+
+
+def _sent_by(one: Submission, local: str) -> Submission:
+    return replace(one, sender=Address(local, "b.mssante.fr"))
+
+
+@pytest.mark.parametrize("local", ["a\0b", "caf\udce9"], ids=["NUL", "no UTF-8"])
+async def test_an_address_that_no_database_holds_spares_its_neighbours(
+    store: Store, dialect: str, local: str
+) -> None:
+    if dialect == "sqlite" and "\0" in local:
+        return  # which holds it
+    await _only_the_second_is_refused(store, local)
+
+
+_TRIGGER = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF length(new.sender) > 20 THEN RAISE 'not this one' USING ERRCODE = '22P05'; END IF;
+    RETURN new;
+END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE messages ALTER sender TYPE varchar(20)",
+        "ALTER TABLE messages ADD CHECK (length(sender) < 20)",
+        _TRIGGER,
+    ],
+    ids=["too long", "checked", "untranslatable"],
+)
+async def test_data_that_the_database_refuses_spares_its_neighbours(
+    store: Store, change: str
+) -> None:
+    with store.database.write() as connection:
+        connection.execute(text(change))
+    await _only_the_second_is_refused(store, "a-name-of-more-than-twenty-letters")
+
+
+async def _only_the_second_is_refused(store: Store, local: str) -> None:
+    troubles: list[str] = []
+    intake = Intake(store, runtime.clock, troubles.append)
+    senders = ("one", local, "three")
+    group = [
+        _sent_by(submission(store, b"%d\r\n" % number), sender)
+        for number, sender in enumerate(senders, 1)
+    ]
+    outcomes = await asyncio.gather(*map(intake.accept, group), return_exceptions=True)
+    await intake.close()
+    first, second, third = outcomes
+    assert first is None
+    assert third is None
+    assert isinstance(second, StoreDeferred)
+    assert str(second.reply) == "451 4.3.0 Mail store refuses this message, try again later"
+    assert local not in second.detail
+    assert "\n" not in second.detail
+    assert bodies(store) == [b"1\r\n", b"3\r\n"]
+    assert troubles == []  # so that all others are taken as before
 
 
 def test_a_report_is_kept_with_its_message_or_neither(store: Store) -> None:

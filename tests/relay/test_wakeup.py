@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from mailstore.database import Database
 from relay.wakeup import announce, listen, signal
+from tests.support.postgresql import Server
 from tests.support.waiting import until
 
 
@@ -97,3 +99,33 @@ async def test_a_broken_connection_is_made_anew(
         heard.clear()
         queue_mail(database)
         await until(heard.is_set)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_silent_server_is_asked_and_mail_is_heard_of_meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.wakeup._SILENCE", 0.001)
+    async with listening(database) as heard:
+        for _ in range(200):
+            heard.clear()
+            await asyncio.to_thread(queue_mail, database)
+            await until(heard.is_set)
+
+
+async def test_a_server_that_hangs_is_left_and_listened_to_again(
+    own_server: Server, own_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {"_SILENCE": 0.1, "_ANSWER": 0.2, "_FIRST_WAIT": 0.05}.items():
+        monkeypatch.setattr(f"relay.wakeup.{name}", seconds)
+    database = Database(f"{own_server.url(own_database)}?connect_timeout=2")
+    listeners = (
+        "SELECT pid FROM pg_stat_activity WHERE query IN ('LISTEN mssante_queue', 'SELECT 1')"
+    )
+    async with listening(database) as heard:
+        first = await asyncio.to_thread(own_server.ask, listeners)
+        with capture_logs() as logs, own_server.frozen():
+            await until(lambda: bool(logs))
+        await until(heard.is_set)  # on the new connection
+        assert await asyncio.to_thread(own_server.ask, listeners) != first
+    database.close()

@@ -1,0 +1,122 @@
+"""What of the promises of docs/durability.md a PostgreSQL does not keep, in one line each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from mailstore.catalogue import SESSION, quoted
+from mailstore.database import Database
+
+# Each with what is lost.
+_SAFE = {
+    "fsync": ("on", "a power cut or a crash of its system can lose every message"),
+    "full_page_writes": ("on", "a power cut can leave pages half-written, and messages with them"),
+    "data_sync_retry": ("off", "what its disk refused to sync may be taken for synced, and lost"),
+}
+_SETTINGS = text("SELECT name, setting FROM pg_settings WHERE name = ANY (:names)")
+
+# A role without pg_monitor sees how many there are, and nothing of their state.
+_STANDBYS = text(
+    "SELECT count(*) AS there, count(sync_state) AS seen,"
+    " count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) AS synchronous"
+    " FROM pg_stat_replication"
+)
+
+# `mailstore.postgresql` sets these itself.
+_OURS = (
+    "client_encoding",
+    "datestyle",
+    "default_transaction_isolation",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "lock_timeout",
+    "statement_timeout",
+    "timezone",
+    "transaction_timeout",
+)
+_OVERRIDDEN = text("""
+SELECT s.setrole <> 0 AS of_role, one AS assignment, split_part(one, '=', 1) AS name
+FROM pg_db_role_setting AS s, unnest(s.setconfig) AS one
+WHERE s.setrole IN (0, current_user::regrole)
+  AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+  AND lower(split_part(one, '=', 1)) = ANY (:names)
+ORDER BY one
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """`doubts` may not be meant, each with what is lost and what to do; `standby` says what is."""
+
+    doubts: tuple[str, ...] = ()
+    standby: str = ""
+
+
+def promises(database: Database, *, alone: bool) -> Promises:
+    """Look at a PostgreSQL; of SQLite nothing is said.  Raises StoreUnavailable.
+
+    `alone`: one machine relies on it, and keeps bodies on its own disk.  Without a standby it loses
+    no more than with a database in a file, so that this is no doubt.
+    """
+    if database.url.get_backend_name() == "sqlite":
+        return Promises()
+    with database.read() as connection:
+        told, doubted = _replication(connection, alone=alone)
+        found = [*_unsafe(connection), *([told] if doubted else []), *_overridden(connection)]
+        return Promises(tuple(found), "" if doubted else told)
+
+
+def _unsafe(connection: Connection) -> Iterator[str]:
+    for name, setting in connection.execute(_SETTINGS, {"names": [*_SAFE]}):
+        safe, loss = _SAFE[name]
+        if setting != safe:
+            yield (
+                f"the server has {name} = {setting}: {loss}; "
+                f"run: ALTER SYSTEM SET {name} = {safe}, and restart it"
+            )
+
+
+def _replication(connection: Connection, *, alone: bool) -> tuple[str, bool]:
+    """What is to be said of standbys, and whether that is a doubt."""
+    names = connection.scalar(text("SHOW synchronous_standby_names"))
+    commit = connection.scalar(text("SHOW synchronous_commit"))
+    found = connection.execute(_STANDBYS).one()
+    doubt = True
+    if not names and not found.there:
+        doubt = not alone
+        told = "no standby: if the database's disk is lost, so is all mail since its last backup"
+    elif not names:
+        told = (
+            "no standby is synchronous: one that takes over lacks the mail that was accepted within"
+            " its lag; set synchronous_standby_names"
+        )
+    elif commit not in {"on", "remote_apply"}:
+        told = (
+            f"synchronous_commit is {commit}: a standby that takes over may lack the mail that was "
+            "accepted last; set it to on"
+        )
+    elif not found.there or (found.seen == found.there and not found.synchronous):
+        told = (
+            f"no standby of synchronous_standby_names ({names}) is connected: each commit waits for"
+            " one, and mail is put off until it is back"
+        )
+    else:
+        doubt = False
+        told = f"each commit waits for a synchronous standby ({names})"
+    return told, doubt
+
+
+def _overridden(connection: Connection) -> Iterator[str]:
+    session = connection.execute(SESSION).one()
+    for one in connection.execute(_OVERRIDDEN, {"names": [*_OURS]}):
+        whose = (
+            f"ROLE {quoted(session.role)}"
+            if one.of_role
+            else f"DATABASE {quoted(session.database)}"
+        )
+        yield (
+            f"ALTER {whose} SET {one.assignment} has no effect, since each session sets it itself; "
+            f"give it in the URL (?options=-c%20{one.assignment}), or run: ALTER {whose} RESET "
+            f"{one.name}"
+        )

@@ -1,0 +1,95 @@
+"""Which errors of a driver mean that the database is unwell, and how they are told.
+
+An error that the data of one message brings about (a value too long, a character that the database
+has not, a violated constraint) is not among them: it is that message's own.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from mailstore.errors import StoreUnavailable
+
+SHARED_BY_TRANSACTIONS: Final = (
+    "a connection pooler gives each transaction another session of the server, where settings and "
+    "wake-ups are lost; set pool_mode = session for this database (PgBouncer), or give the address "
+    "of the server itself"
+)
+
+# https://www.sqlite.org/rescode.html, primary codes: PERM BUSY LOCKED NOMEM READONLY INTERRUPT
+# IOERR CORRUPT FULL CANTOPEN PROTOCOL NOTADB.
+_SQLITE_UNWELL = frozenset({3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26})
+
+# PostgreSQL appendix A: read-only (a standby), idle in transaction, a statement prepared before its
+# table changed, internal error; the class of operational errors (connection, resources, shutdown,
+# locks) is recognised by its Python type.
+_SQLSTATE_UNWELL = frozenset({"25006", "25P03", "0A000", "XX000", "XX001", "XX002"})
+# What no data of a message bring about, but a schema that lacks or was changed: a table, column,
+# function or schema that is not there, a type or a key that is another.
+_SQLSTATE_CHANGED = frozenset(
+    {"42P01", "42703", "42883", "3F000", "42804", "42846", "42P10", "42809"}
+)
+_SQLSTATE_NO_RIGHT = "42501"
+# A prepared statement that is not there, or there already: of another session than before.
+_SQLSTATE_SHARED = frozenset({"26000", "42P05"})
+
+
+@contextmanager
+def unavailable_if_unwell() -> Iterator[None]:
+    """Turn a driver error that means "the database is unwell" into StoreUnavailable.
+
+    Others, such as a violated constraint, pass as they are.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = _unwell_reason(error)
+        if reason is None:
+            raise
+        raise StoreUnavailable(f"the database is unavailable: {reason}") from error
+
+
+def _unwell_reason(error: SQLAlchemyError) -> str | None:
+    if isinstance(error, PoolTimeout):
+        return "no connection became free in time"
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return None
+    cause = error.orig
+    first_line = next(iter(str(cause).splitlines()), type(cause).__name__)
+    if isinstance(cause, sqlite3.Error):
+        if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_UNWELL:
+            return first_line
+        outdated = first_line.startswith(("no such table", "no such column"))
+    else:
+        # psycopg's, told by its code: importing it here would cost every process that uses SQLite.
+        sqlstate = getattr(cause, "sqlstate", None) or ""
+        if sqlstate in _SQLSTATE_SHARED:
+            return f"{first_line}; {SHARED_BY_TRANSACTIONS}"
+        if isinstance(error, OperationalError | InterfaceError) or sqlstate in _SQLSTATE_UNWELL:
+            return first_line
+        if sqlstate == _SQLSTATE_NO_RIGHT:
+            return f"{first_line}; give the role its rights (mssante config check names them)"
+        outdated = sqlstate in _SQLSTATE_CHANGED
+    return f"{first_line}; is its schema up to date? (mssante db upgrade)" if outdated else None
+
+
+def read_only(connection: Connection) -> str:
+    """Why the transactions of a PostgreSQL only read, for an administrator."""
+    standby, database = connection.execute(
+        text("SELECT pg_is_in_recovery(), current_database()")
+    ).one()
+    if standby:
+        return (
+            "the database is a standby, which takes no writes; give the address of the primary, or "
+            "promote it if the primary is gone: SELECT pg_promote()"
+        )
+    return (
+        "the database takes no writes by default_transaction_read_only; once they are meant to go "
+        f"on: ALTER DATABASE {database} RESET default_transaction_read_only, for the role or the "
+        "server where it is set for them"
+    )

@@ -1,0 +1,61 @@
+"""Whether the database does for mail: every process that starts looks, as do the commands.
+
+What it must be is in `mailstore.fitness` and `mailstore.schema_check`; here are the tables.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from mailstore.database import Database
+from mailstore.fitness import check_database, check_migrating
+from mailstore.promises import promises
+from mailstore.schema import metadata
+from mailstore.schema_check import check_rights, check_schema
+from relay import machine_schema, queue_schema
+
+from .findings import Finding, Says
+from .revision import REVISION
+from .settings import Settings
+
+# The metadata has the relay's tables too, once their modules are imported.
+assert queue_schema.deliveries.metadata is metadata  # noqa: S101
+assert machine_schema.machines.metadata is metadata  # noqa: S101
+
+TABLES: Final = tuple(metadata.sorted_tables)
+
+
+def fit_revision(database: Database) -> str | None:
+    """The revision of the schema of a database that does for mail, None where it has none.
+
+    Raises UnfitDatabase, StoreUnavailable.
+    """
+    check_database(database, TABLES)
+    check_rights(database, TABLES)
+    found = database.schema_revision()
+    if found == REVISION:
+        check_schema(database, TABLES)
+    return found
+
+
+def check_upgrade(database: Database) -> None:
+    """Refuse a migration that would end half-way, or in the wrong schema.
+
+    Raises UnfitDatabase, StoreUnavailable.
+    """
+    check_database(database, TABLES)
+    if database.schema_revision() != REVISION:
+        check_migrating(database, TABLES)
+
+
+def doubts(settings: Settings, database: Database) -> list[str]:
+    """What of the promises the database does not keep.  Raises StoreUnavailable."""
+    return [one.detail for one in look(settings, database) if one.says is Says.DOUBT]
+
+
+def look(settings: Settings, database: Database) -> Iterator[Finding]:
+    """What `config check` says of a PostgreSQL; nothing of SQLite.  Raises StoreUnavailable."""
+    found = promises(database, alone=not settings.storage.s3.bucket)
+    for one in found.doubts:
+        yield Finding("database", Says.DOUBT, f"{settings.origin}: storage.database: {one}")
+    if found.standby:
+        yield Finding("database", Says.YES, found.standby)

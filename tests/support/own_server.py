@@ -1,0 +1,111 @@
+"""A PostgreSQL of the test process's own that listens on a port: to be frozen, set and locked up.
+
+Of the first build that is here.  What a test does to it, it undoes; databases and roles are its
+own, by names that `fresh` gives.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import LiteralString
+
+import pytest
+from psycopg import sql
+
+from mssante_operator import migrate
+from tests.support.databases import roomy_memory
+from tests.support.postgresql import Server, builds, servers_user
+from tests.support.waiting import until_now
+
+_TEMPLATE = "template_migrated"
+_numbers = itertools.count()
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """Run a new server without any database of ours."""
+    # Not below pytest's own folder: run as root, the server is another user and must get there.
+    folder = Path(tempfile.mkdtemp(prefix="mssante-own-", dir=roomy_memory()))
+    if os.geteuid() == 0:
+        shutil.chown(folder, servers_user())
+    server = Server(builds()[0], folder / "data")
+    try:
+        server.make()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def own_server() -> Iterator[Server]:
+    with running() as server:
+        server.ask(f"CREATE DATABASE {_TEMPLATE}")
+        migrate.upgrade(server.url(_TEMPLATE))
+        yield server
+
+
+@pytest.fixture
+def own_database(own_server: Server) -> Iterator[str]:
+    """The name of a database with the schema and no row."""
+    name = fresh("db")
+    own_server.ask(_with("CREATE DATABASE {} TEMPLATE {}", name, _TEMPLATE))
+    yield name
+    own_server.ask(_with("DROP DATABASE {} WITH (FORCE)", name))
+
+
+def fresh(kind: str) -> str:
+    """A name that nothing has yet."""
+    return f"{kind}_{next(_numbers)}"
+
+
+def _with(statement: LiteralString, *names: str) -> LiteralString:
+    return sql.SQL(statement).format(*map(sql.Identifier, names)).as_string()
+
+
+def make_role(server: Server, password: str = "") -> str:
+    """A role that may log in and nothing else; with its password where one is given.
+
+    What is of a role `scram_…` must give it, and all others need none.
+    """
+    role = fresh("scram" if password else "role")
+    server.ask(_with("CREATE ROLE {} LOGIN", role))
+    if password:
+        set_password(server, role, password)
+        access = server.data / "pg_hba.conf"
+        rule = f'host all "{role}" 127.0.0.1/32 scram-sha-256\n'
+        access.write_text(rule + access.read_text())
+        server.ask("SELECT pg_reload_conf()")
+        seen = "SELECT count(*) FROM pg_hba_file_rules WHERE %s = ANY (user_name)"
+        until_now(lambda: server.ask(seen, role) == [(1,)])
+    return role
+
+
+def set_password(server: Server, role: str, password: str) -> None:
+    """Give a role another password."""
+    statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), password)
+    server.ask(statement.as_string())
+
+
+@contextmanager
+def setting(server: Server, name: str, value: str) -> Iterator[None]:
+    """Have the whole server set otherwise, as by its postgresql.conf."""
+    shown = sql.SQL("SHOW {}").format(sql.Identifier(name)).as_string()
+    ((before,),) = server.ask(shown)
+    alter = sql.SQL("ALTER SYSTEM SET {} = {}")
+
+    def become(wanted: str) -> None:
+        server.ask(alter.format(sql.Identifier(name), wanted).as_string())
+        server.ask("SELECT pg_reload_conf()")
+        until_now(lambda: server.ask(shown) == [(wanted,)])
+
+    become(value)
+    try:
+        yield
+    finally:
+        become(before)
