@@ -140,7 +140,7 @@ class FileBlobStore:
         try:
             return open_content(io.FileIO(self.path(blob)), blob, self.form.keys)
         except FileNotFoundError as error:
-            raise NotFound(f"the blob {blob} is missing from {self.root}") from error
+            raise self._missing(blob) from error
         except (BlobDamaged, KeyMissing) as error:
             raise type(error)(f"cannot read the blob {blob}: {error}") from error
         except OSError as error:
@@ -152,7 +152,7 @@ class FileBlobStore:
             with io.FileIO(self.path(blob)) as file:
                 return read_header(file)
         except FileNotFoundError as error:
-            raise NotFound(f"the blob {blob} is missing from {self.root}") from error
+            raise self._missing(blob) from error
         except OSError as error:
             raise StoreUnavailable(f"cannot read the blob {blob}: {error.strerror}") from error
 
@@ -240,6 +240,12 @@ class FileBlobStore:
         """Let every process count on a blob whose name is on disk."""
         with suppress(OSError):  # or else it is written anew when it comes again
             self.path(blob).chmod(0o400)
+
+    def _missing(self, blob: str) -> NotFound | StoreUnavailable:
+        """A blob is gone only where its folder is here: a disk may have been taken away."""
+        if self._fanout(blob).is_dir():
+            return NotFound(f"the blob {blob} is missing from {self.root}")
+        return StoreUnavailable(f"the folder {self._fanout(blob)} is missing: is its disk mounted?")
 
     def _fanout(self, blob: str) -> Path:
         return self._fanouts[blob[:2]]

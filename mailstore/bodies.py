@@ -107,7 +107,10 @@ class Bodies:
             first, second = second, first
         with suppress(NotFound):
             return first(blob)
-        return second(blob)
+        try:
+            return second(blob)
+        except NotFound as error:
+            raise NotFound(f"the body {blob} is in no place where bodies are: {error}") from error
 
     def sealed(self, blobs: Collection[str]) -> dict[str, bytes]:
         """Those that are small, as they are kept, by one query; to be opened by `unseal`."""

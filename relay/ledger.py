@@ -16,7 +16,7 @@ from mailstore.steps import reached
 from relay.ending import Ending
 from relay.feeding import Visit
 from relay.leases import give_back, renew, seize
-from relay.queue import Claim, State, Traffic, claim, settle, settle_delivered
+from relay.queue import Claim, State, Traffic, claim, hold, settle, settle_delivered
 from relay.queue_destinations import (
     Known,
     Map,
@@ -191,6 +191,8 @@ class Ledger:
             told=bool(ending.late),
             unknown_until=ending.unknown_until,
         )
+        if ending.held and state is State.WAITING:
+            hold(connection, ending.claim.id, ending.held)
         if state is not None and report is not None:
             self.teller.keep(connection, [report], now)
             reached("delivery.reported")
