@@ -19,11 +19,13 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 from mailstore.draft_folder import make_private_folder, sweep_drafts
 from mailstore.drafts import Draft, Room
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.guard import Guard
+from mailstore.keys import open_private
 from mailstore.opening import open_content, read_header
 from mailstore.sealing import HEADER, Form, Header, lengths
 from mailstore.steps import reached
@@ -33,6 +35,7 @@ from mailstore.syncing import sync_directory
 __all__ = ["Draft", "FileBlobStore"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
+_MARK = "store"  # the file of the name of the store whose blobs these are
 
 
 class FileBlobStore:
@@ -215,6 +218,32 @@ class FileBlobStore:
         Returns their number. Raises StoreUnavailable.
         """
         return sweep_drafts(self._drafts, older_than)
+
+    @property
+    def place(self) -> str:
+        """As `BlobStore.place`."""
+        return f"the folder {self.root}"
+
+    def place_mark(self) -> str | None:
+        """As `BlobStore.place_mark`."""
+        try:
+            return (self.root / _MARK).read_text("ascii", "replace").strip()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _failure(f"cannot read {self.root / _MARK}", error) from error
+
+    def put_place_mark(self, store: str) -> None:
+        """As `BlobStore.put_place_mark`."""
+        draft = self._drafts / f"mark-{uuid4().hex}"
+        try:
+            with open_private(draft) as file:
+                file.write(f"{store}\n".encode("ascii"))
+                os.fsync(file.fileno())
+            draft.replace(self.root / _MARK)
+            sync_directory(self.root)
+        except OSError as error:
+            raise _failure(f"cannot write {self.root / _MARK}", error) from error
 
     def _make_fanouts(self) -> None:
         """Make the folders of blobs where they are missing, on disk before anything is in them."""
