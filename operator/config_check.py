@@ -24,7 +24,15 @@ from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationList, RevocationPolicy, accept
 from whitelist.trust import TrustStore
 
-from . import file_modes, listen_check, marking, outbound_check, own_certificate, runtime
+from . import (
+    bucket_check,
+    file_modes,
+    listen_check,
+    marking,
+    outbound_check,
+    own_certificate,
+    runtime,
+)
 from .findings import Finding, Says
 from .folder_user import check_user
 from .node import known_node_name
@@ -161,6 +169,10 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 
     found = _probe("storage", storage, "schema up to date")
     yield found
+    if found.says is Says.YES:
+        look = bucket_check.look_at(settings)
+        yield from (Finding("storage", Says.NO, text) for text in look.losses)
+        doubts.extend(look.doubts)
     yield from (Finding("storage", Says.DOUBT, text) for text in doubts)
     folder = settings.path(settings.storage.directory)
     with suppress(OSError):

@@ -23,7 +23,7 @@ from mailstore.errors import StoreUnavailable
 from relay import tls
 from whitelist.names import DistinguishedName
 
-from . import logs, marking, runtime
+from . import bucket_check, logs, marking, runtime
 from .child import CannotStart, Child, Plan
 from .errors import OperatorError
 from .launch import Launch
@@ -270,6 +270,7 @@ def _check(settings: Settings) -> None:
         doubts += marking.doubts(settings, store.database, store.blobs)
         with store.database.read() as connection:
             doubts += doubts_of_store(settings, connection)
+    doubts += bucket_check.check(settings)
     for doubt in doubts:
         _log.warning("config.doubt", detail=doubt)
     runtime.make_router(settings)
