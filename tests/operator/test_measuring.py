@@ -69,6 +69,7 @@ def test_what_the_gauges_say() -> None:
         dead={"b": 2},
         paused={"b": 1},
         all_paused=True,
+        unreadable=2,
     )
     found = {
         (sample.name, *sample.labels.values()): sample.value
@@ -79,6 +80,7 @@ def test_what_the_gauges_say() -> None:
         ("mssante_queue_deliveries", "waiting"): 6,
         ("mssante_queue_deliveries", "held"): 1,
         ("mssante_queue_deliveries", "failed"): 0,
+        ("mssante_queue_bodies_unreadable",): 2,
         ("mssante_queue_waiting", "b"): 3,
         ("mssante_queue_waiting", "c"): 3,
         ("mssante_queue_oldest_age_seconds", "person"): 3600,
