@@ -23,6 +23,8 @@ from mailstore.schema import messages, store_mark
 from mailstore.sealing import HEADER, Form, Header
 
 _DIGEST: Final = 32  # octets in front: the name that the sealed octets are bound to
+_NEVER_SMALL: Final = 1024 * 1024  # octets; a body of more is in no database
+_SAMPLE: Final = 20
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
 _INSERT: Final = Inserter(store_mark, ("id", "mark"), "ON CONFLICT (id) DO NOTHING")
 
@@ -30,6 +32,11 @@ _INSERT: Final = Inserter(store_mark, ("id", "mark"), "ON CONFLICT (id) DO NOTHI
 def new_name() -> str:
     """A name for a store that has none."""
     return secrets.token_hex(16)
+
+
+def is_name(text: str) -> bool:
+    """Whether it is a name of a store."""
+    return _NAME.fullmatch(text) is not None
 
 
 def seal(store: str, form: Form) -> bytes:
@@ -47,7 +54,7 @@ def unseal(mark: bytes, keys: Keyring | None) -> str:
     digest, sealed = mark[:_DIGEST], mark[_DIGEST:]
     with open_content(io.BytesIO(sealed), digest.hex(), keys) as content:
         name = content.read().decode("ascii", "replace")
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise BlobDamaged("it is no name of a store")
     return name
 
@@ -79,6 +86,12 @@ def replace(database: Database, before: bytes, mark: bytes) -> None:
     with database.write() as connection:
         same = store_mark.c.mark == before
         connection.execute(update(store_mark).where(same).values(mark=mark))
+
+
+def large_bodies(connection: Connection) -> list[str]:
+    """Some names of bodies that are in no database, whatever the limit of small ones."""
+    large = select(messages.c.blob).where(messages.c.size > _NEVER_SMALL).limit(_SAMPLE)
+    return list(connection.scalars(large))
 
 
 def has_messages(connection: Connection) -> bool:

@@ -32,7 +32,8 @@ def verify(
         # nothing says whose keys these are.
         if not anew or (begun and is_empty(bodies)):
             return
-        found = mark.put(database, mark.seal(mark.new_name(), bodies.form))
+        name = _of_before(database, bodies) or mark.new_name()
+        found = mark.put(database, mark.seal(name, bodies.form))
     try:
         store = mark.unseal(found, bodies.form.keys)
         keyed = mark.key_of(found) is not None
@@ -112,6 +113,16 @@ def is_empty(bodies: Bodies) -> bool:
     return next(bodies.names(), None) is None
 
 
+def _of_before(database: Database, bodies: Bodies) -> str | None:
+    """The name of the place, if it has bodies of ours: the database is an older one, restored."""
+    name = bodies.place_mark()
+    if name is None or not mark.is_name(name):
+        return None
+    with database.read() as connection:
+        large = mark.large_bodies(connection)
+    return name if any(map(bodies.blobs.exists, large)) else None
+
+
 def _verify_place(settings: Settings, bodies: Bodies, store: str, *, mark_it: bool) -> None:
     found = bodies.place_mark()
     if found == store:
@@ -122,5 +133,6 @@ def _verify_place(settings: Settings, bodies: Bodies, store: str, *, mark_it: bo
     if found is not None and found != store:
         raise SettingsError(
             f"{settings.origin}: storage: {bodies.place} has the bodies of another store, and each "
-            "would free what the other needs; give this one a folder or a prefix of its own"
+            "would free what the other needs; give this one a folder or a prefix of its own, or if "
+            "they are its own, remove the file or object `store` there"
         )

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from mailstore import mark
 from mailstore.bodies import Bodies
@@ -212,6 +212,16 @@ def test_a_place_with_the_bodies_of_another_store_is_refused(site: Site) -> None
     for anew in (False, True):
         assert "has the bodies of another store" in site.refusal(anew=anew)
     assert site.kept.store.place_mark() == "0" * 32
+
+
+def test_an_older_database_is_put_back_beside_its_bodies(site: Site) -> None:
+    site.verify(anew=True)
+    site.put(bytes(2 * 1024 * 1024))
+    name = site.kept.store.place_mark()
+    with site.database.write() as connection:
+        connection.execute(delete(store_mark))
+    site.verify(anew=True)
+    assert mark.unseal(site.mark() or b"", site.kept.store.form.keys) == name
 
 
 def test_a_damaged_mark_is_told_as_such(site: Site) -> None:
