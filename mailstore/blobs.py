@@ -19,11 +19,13 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 from mailstore.draft_folder import make_private_folder, sweep_drafts
 from mailstore.drafts import Draft, Room
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.guard import Guard
+from mailstore.keys import open_private
 from mailstore.opening import open_content, read_header
 from mailstore.sealing import HEADER, Form, Header, lengths
 from mailstore.steps import reached
@@ -33,6 +35,7 @@ from mailstore.syncing import sync_directory
 __all__ = ["Draft", "FileBlobStore"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
+_MARK = "store"  # the file of the name of the store whose blobs these are
 
 
 class FileBlobStore:
@@ -140,7 +143,7 @@ class FileBlobStore:
         try:
             return open_content(io.FileIO(self.path(blob)), blob, self.form.keys)
         except FileNotFoundError as error:
-            raise NotFound(f"the blob {blob} is missing from {self.root}") from error
+            raise self._missing(blob) from error
         except (BlobDamaged, KeyMissing) as error:
             raise type(error)(f"cannot read the blob {blob}: {error}") from error
         except OSError as error:
@@ -152,7 +155,7 @@ class FileBlobStore:
             with io.FileIO(self.path(blob)) as file:
                 return read_header(file)
         except FileNotFoundError as error:
-            raise NotFound(f"the blob {blob} is missing from {self.root}") from error
+            raise self._missing(blob) from error
         except OSError as error:
             raise StoreUnavailable(f"cannot read the blob {blob}: {error.strerror}") from error
 
@@ -216,6 +219,32 @@ class FileBlobStore:
         """
         return sweep_drafts(self._drafts, older_than)
 
+    @property
+    def place(self) -> str:
+        """As `BlobStore.place`."""
+        return f"the folder {self.root}"
+
+    def place_mark(self) -> str | None:
+        """As `BlobStore.place_mark`."""
+        try:
+            return (self.root / _MARK).read_text("ascii", "replace").strip()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _failure(f"cannot read {self.root / _MARK}", error) from error
+
+    def put_place_mark(self, store: str) -> None:
+        """As `BlobStore.put_place_mark`."""
+        draft = self._drafts / f"mark-{uuid4().hex}"
+        try:
+            with open_private(draft) as file:
+                file.write(f"{store}\n".encode("ascii"))
+                os.fsync(file.fileno())
+            draft.replace(self.root / _MARK)
+            sync_directory(self.root)
+        except OSError as error:
+            raise _failure(f"cannot write {self.root / _MARK}", error) from error
+
     def _make_fanouts(self) -> None:
         """Make the folders of blobs where they are missing, on disk before anything is in them."""
         made = []
@@ -240,6 +269,12 @@ class FileBlobStore:
         """Let every process count on a blob whose name is on disk."""
         with suppress(OSError):  # or else it is written anew when it comes again
             self.path(blob).chmod(0o400)
+
+    def _missing(self, blob: str) -> NotFound | StoreUnavailable:
+        """A blob is gone only where its folder is here: a disk may have been taken away."""
+        if self._fanout(blob).is_dir():
+            return NotFound(f"the blob {blob} is missing from {self.root}")
+        return StoreUnavailable(f"the folder {self._fanout(blob)} is missing: is its disk mounted?")
 
     def _fanout(self, blob: str) -> Path:
         return self._fanouts[blob[:2]]

@@ -47,6 +47,19 @@ class Bodies:
         """How new bodies are stored, here and there."""
         return self.blobs.form
 
+    @property
+    def place(self) -> str:
+        """Where the blob store is, in words for an administrator."""
+        return self.blobs.place
+
+    def place_mark(self) -> str | None:
+        """As `BlobStore.place_mark`."""
+        return self.blobs.place_mark()
+
+    def put_place_mark(self, store: str) -> None:
+        """As `BlobStore.put_place_mark`."""
+        self.blobs.put_place_mark(store)
+
     def close(self) -> None:
         """Close the blob store; the database is its opener's."""
         self.blobs.close()
@@ -107,7 +120,10 @@ class Bodies:
             first, second = second, first
         with suppress(NotFound):
             return first(blob)
-        return second(blob)
+        try:
+            return second(blob)
+        except NotFound as error:
+            raise NotFound(f"the body {blob} is in no place where bodies are: {error}") from error
 
     def sealed(self, blobs: Collection[str]) -> dict[str, bytes]:
         """Those that are small, as they are kept, by one query; to be opened by `unseal`."""

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from mailstore.errors import NotFound, StoreUnavailable
+from mailstore.errors import NotFound, StoreRefuses, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -29,6 +29,10 @@ _PAGE: Final = 1000  # objects that S3 lists in one answer
 
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
+# S3's ways to say so, and those of the library where there is nothing to follow.
+_REGION = re.compile(
+    "AuthorizationHeaderMalformed|PermanentRedirect|incorrectly configured region|without LOCATION"
+)
 _MACHINE = re.compile(r"/latest/(api/token|meta-data/iam)")  # where a machine has its credentials
 
 
@@ -143,6 +147,8 @@ class Bucket:
             yield
         except FileNotFoundError:
             raise NotFound(f"the object is missing from {self.place}") from None
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise StoreRefuses(f"cannot {what} {self.place}: {_reason(error)}") from None
         except (BaseError, OSError) as error:
             raise StoreUnavailable(f"cannot {what} {self.place}: {_reason(error)}") from None
 
@@ -193,11 +199,21 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if _MACHINE.search(text):
         return "no credentials are given, nor found in the environment or of the machine"
-    status, code = _STATUS.search(text), _CODE.search(text)
-    if status is not None:
-        return f"{status[1]} {code[1]}" if code is not None else f"HTTP {status[1]}"
+    said = reason_of(text)
+    if _REGION.search(text):
+        return f"{said or 'redirected'}: the bucket is in another region; set storage.s3.region"
+    if said:
+        return said
     if "kind: Connect" in text:
         return "no connection"
     if "kind: Timeout" in text:
         return "no answer in time"
     return type(error).__name__
+
+
+def reason_of(text: str) -> str:
+    """The status and S3's code in the text of an error, empty if there is no status in it."""
+    status, code = _STATUS.search(text), _CODE.search(text)
+    if status is None:
+        return ""
+    return f"{status[1]} {code[1]}" if code is not None else f"HTTP {status[1]}"

@@ -52,6 +52,10 @@ class NotFound(MailstoreError):
     """What was asked for does not exist."""
 
 
+class StoreRefuses(StoreUnavailable):
+    """The store answers, and does not let us: a right is missing, or credentials are wrong."""
+
+
 class BlobDamaged(StoreUnavailable):
     """A blob is not what was stored: nothing altered of it is given out.
 

@@ -39,6 +39,8 @@ _UPLOADS: Final = 16  # of a process, side by side
 _LARGE_UPLOADS: Final = 2  # of them from files: each may take 25 MB of memory
 _ATTEMPTS: Final = 3  # to find an object that is not replaced at that moment
 _PROBE: Final = "probe"
+_MARK: Final = "store"  # the key of the name of the store whose bodies these are
+_MARK_OCTETS: Final = 100  # no name is longer
 _KEY = re.compile(r"([0-9a-f]{64})/[0-9a-f]{32}")
 _NAME = re.compile(r"[0-9a-f]{64}")
 _T = TypeVar("_T")
@@ -172,6 +174,24 @@ class ObjectBlobStore:
                     self._bucket.delete(one.key)
                     removed += 1
         return removed
+
+    @property
+    def place(self) -> str:
+        """As `BlobStore.place`."""
+        prefix = self._bucket.place.prefix
+        return f"{self._bucket.place}, prefix {prefix}" if prefix else str(self._bucket.place)
+
+    def place_mark(self) -> str | None:
+        """As `BlobStore.place_mark`."""
+        try:
+            octets = bytes(self._bucket.read(_MARK, 0, _MARK_OCTETS))
+        except NotFound:
+            return None
+        return octets.decode("ascii", "replace").strip()
+
+    def put_place_mark(self, store: str) -> None:
+        """As `BlobStore.put_place_mark`."""
+        self._bucket.put(_MARK, f"{store}\n".encode("ascii"))
 
     def _walk(self, after: str = "") -> Iterator[tuple[str, list[Found]]]:
         """Every blob after a key with its objects, by name."""

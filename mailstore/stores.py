@@ -67,5 +67,15 @@ class BlobStore(Protocol):
         Returns the number of files or objects.
         """
 
+    @property
+    def place(self) -> str:
+        """Where it is, in words for an administrator."""
+
+    def place_mark(self) -> str | None:
+        """The name of the store whose blobs are in this place, None if it says none."""
+
+    def put_place_mark(self, store: str) -> None:
+        """Say whose blobs are in this place."""
+
     def close(self) -> None:
         """End its threads, once they are done."""

@@ -39,6 +39,7 @@ class AlarmName(StrEnum):
     JOURNAL_LOST = "journal-lost"
     METRICS_LOST = "metrics-lost"
     SCANNER = "scanner"
+    BODY_UNREADABLE = "body-unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Facts:
     spool_trouble: str = ""
     losses: Mapping[str, str] = field(default_factory=dict)  # log, journal, metrics, and why
     scanner_problems: Mapping[str, str] = field(default_factory=dict)  # by the scanner's name
+    unreadable: bool = False  # whether deliveries are held since their bodies cannot be read
 
 
 def alarms(facts: Facts) -> list[Alarm]:
@@ -89,6 +91,13 @@ def alarms(facts: Facts) -> list[Alarm]:
     found += [Alarm(AlarmName(f"{kind}-lost"), detail) for kind, detail in facts.losses.items()]
     for name, problem in sorted(facts.scanner_problems.items()):
         found.append(Alarm(AlarmName.SCANNER, f"scan.{name}: {problem}"))
+    if facts.unreadable:
+        # No number in it: each that comes would be an alarm of its own.
+        detail = (
+            "messages are held since their bodies cannot be read: mssante queue list --state held "
+            "has why; put the bodies, or the key, back from a backup, and they go on"
+        )
+        found.append(Alarm(AlarmName.BODY_UNREADABLE, detail))
     return found
 
 

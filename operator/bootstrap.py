@@ -129,6 +129,7 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     database.close()
     path = plan.folder / "mssante.toml"
     path.write_text(_configuration(plan), encoding="utf-8")
+    runtime.open_store(load(path), mark=True).close()
     _adopt_list(path)
     return path
 

@@ -4,11 +4,15 @@ import shlex
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mailstore.sealing import Form
 from mailstore.stores import BlobStore
 
 from .settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from mailstore.bucket import Place
 
 
 def open_bucket(
@@ -19,17 +23,25 @@ def open_bucket(
     Raises SettingsError for what the configuration names and cannot be used here, and
     StoreUnavailable; the bucket itself is not asked yet.
     """
+    place = place_of(settings)
+    from mailstore.bucket import Bucket  # noqa: PLC0415 - it is there
+    from mailstore.objects import ObjectBlobStore  # noqa: PLC0415
+
+    return ObjectBlobStore(Bucket(place), drafts, form, clock, room)
+
+
+def place_of(settings: Settings) -> "Place":
+    """The configured bucket.  Raises SettingsError for what the configuration names."""
     try:
         # Only where it is configured: the library is an extra, and costs a process its import.
-        from mailstore.bucket import Bucket, Place  # noqa: PLC0415
-        from mailstore.objects import ObjectBlobStore  # noqa: PLC0415
+        from mailstore.bucket import Place  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
             f"{settings.origin}: storage.s3: needs the package obstore; "
             "run: pip install 'mssante[s3]'"
         ) from error
     section = settings.storage.s3
-    place = Place(
+    return Place(
         bucket=section.bucket,
         endpoint=section.endpoint.rstrip("/"),
         region=section.region,
@@ -38,7 +50,6 @@ def open_bucket(
         secret_key=_credential(settings, "secret_key_file", section.secret_key_file),
         authorities=_read(settings, "ca_file", section.ca_file),
     )
-    return ObjectBlobStore(Bucket(place), drafts, form, clock, room)
 
 
 def _credential(settings: Settings, key: str, name: str) -> str:

@@ -24,7 +24,16 @@ from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationList, RevocationPolicy, accept
 from whitelist.trust import TrustStore
 
-from . import database_check, file_modes, listen_check, outbound_check, own_certificate, runtime
+from . import (
+    bucket_check,
+    database_check,
+    file_modes,
+    listen_check,
+    marking,
+    outbound_check,
+    own_certificate,
+    runtime,
+)
 from .findings import Finding, Says
 from .folder_user import check_user
 from .node import known_node_name
@@ -156,13 +165,19 @@ def _storage(settings: Settings) -> Iterator[Finding]:
             trust.append(runtime.open_trust(settings))
         for one in trust:
             runtime.open_crls(settings, one)
-        with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
-            doubts.extend(outbound_check.doubts_of_store(settings, connection))
+        with closing(runtime.open_store(settings)) as store:
+            doubts.extend(marking.doubts(settings, store.database, store.blobs))
+            with store.database.read() as connection:
+                doubts.extend(outbound_check.doubts_of_store(settings, connection))
             with suppress(StoreUnavailable):
                 database.extend(database_check.look(settings, store.database))
 
     found = _probe("storage", storage, "schema up to date")
     yield found
+    if found.says is Says.YES:
+        look = bucket_check.look_at(settings)
+        yield from (Finding("storage", Says.NO, text) for text in look.losses)
+        doubts.extend(look.doubts)
     yield from (Finding("storage", Says.DOUBT, text) for text in doubts)
     yield from database
     folder = settings.path(settings.storage.directory)

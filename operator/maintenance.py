@@ -33,6 +33,7 @@ from .losses import Publisher
 from .measuring import Measuring
 from .monitor import Monitor
 from .refresh import Refresher
+from .restoring import Restoring
 from .run_folder import RunFolder
 from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
@@ -96,6 +97,7 @@ async def run_maintenance(
         keep(tidying.run),
         keep(forgetting.run),
         keep(measuring.run),
+        keep(Restoring(store, journal, measuring).run),
         keep(Publisher(journal).run),
         keep(
             lambda: _prune_traces(

@@ -95,6 +95,7 @@ class Monitor:
             spool_trouble=self.spool.trouble,
             losses=self.losses.standing(),
             scanner_problems=self.scanners.problems,
+            unreadable=self.measuring.depth is not None and self.measuring.depth.unreadable > 0,
         )
         found = alarms(facts)
         for alarm in found:

@@ -17,6 +17,11 @@ def queue_gauges(depth: Depth, now: datetime) -> Iterable[Metric]:
     for standing, number in depth.deliveries.items():
         size.add_metric([standing.value], number)
     yield size
+    yield GaugeMetricFamily(
+        "mssante_queue_bodies_unreadable",
+        "Deliveries held since their bodies are missing, damaged, or of a key that is not here",
+        depth.unreadable,
+    )
     yield _by_operator("mssante_queue_waiting", "Deliveries that wait, by operator", depth.waiting)
     age = GaugeMetricFamily(
         "mssante_queue_oldest_age_seconds",

@@ -45,6 +45,7 @@ from whitelist.history import Archive
 from whitelist.names import DistinguishedName
 from whitelist.trust import TrustStore
 
+from . import marking
 from .bucket import open_bucket
 from .database_check import fit_revision
 from .endpoints import split_endpoint
@@ -192,6 +193,11 @@ def make_keys(settings: Settings) -> Path | None:
     if not settings.storage.encryption or path.exists():
         return None
     with closing(open_database(settings)) as database:
+        try:
+            if marking.has_key(database):
+                raise marking.refusal(settings, path)
+        except StoreUnavailable as error:
+            raise _fault(settings, "storage", error) from error
         _open_bodies(settings, database, Form()).close()
     try:
         make_first(path, clock())
@@ -245,8 +251,11 @@ def _open_bodies(settings: Settings, database: Database, form: Form) -> Bodies:
         return bodies
 
 
-def open_store(settings: Settings) -> Store:
-    """The mailstore, its schema up to date.  Raises SettingsError."""
+def open_store(settings: Settings, *, mark: bool = False) -> Store:
+    """The mailstore, its schema up to date, with its own keys; with `mark` marked as such.
+
+    Raises SettingsError.
+    """
     storage_folder(settings)
     with ExitStack() as opened:
         database = opened.enter_context(closing(open_database(settings)))
@@ -262,7 +271,13 @@ def open_store(settings: Settings) -> Store:
                 f"this version needs {REVISION}; "
                 f"run: mssante --config {settings.origin} db upgrade"
             )
-        bodies = _open_bodies(settings, database, _open_form(settings))
+        bodies = opened.enter_context(
+            closing(_open_bodies(settings, database, _open_form(settings)))
+        )
+        try:
+            marking.verify(settings, keys_file(settings), database, bodies, anew=mark)
+        except StoreUnavailable as error:
+            raise _fault(settings, "storage", error) from error
         opened.pop_all()
         return Store(bodies, database)
 

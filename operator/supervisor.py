@@ -23,7 +23,7 @@ from mailstore.errors import StoreUnavailable
 from relay import tls
 from whitelist.names import DistinguishedName
 
-from . import logs, runtime
+from . import bucket_check, logs, marking, runtime
 from .child import CannotStart, Child, Plan
 from .database_check import doubts as database_doubts
 from .errors import OperatorError
@@ -265,12 +265,14 @@ def _check(settings: Settings) -> None:
     check_outbound(settings)
     doubts = outbound_doubts(settings)
     with (
-        closing(runtime.open_store(settings)) as store,
+        closing(runtime.open_store(settings, mark=True)) as store,
         suppress(StoreUnavailable),
-        store.database.read() as connection,
     ):
-        doubts += doubts_of_store(settings, connection)
+        doubts += marking.doubts(settings, store.database, store.blobs)
         doubts += database_doubts(settings, store.database)
+        with store.database.read() as connection:
+            doubts += doubts_of_store(settings, connection)
+    doubts += bucket_check.check(settings)
     for doubt in doubts:
         _log.warning("config.doubt", detail=doubt)
     runtime.make_router(settings)

@@ -1,11 +1,11 @@
 """Delivery: takes due messages from the queue, has them tried, records what came of it.
 
 Delivery is at least once.  An attempt is recorded before it is made, and every claim ends in the
-queue again or out of it: delivered, put off, or kept as failed.  The only window for a duplicate is
-a crash, or a lost connection, between the peer's `250` and our commit.  While the database is away
-a lease lapses at last; an attempt that has lost it is broken off, unless the message is already
-sent.  Without a usable white list the queue is held: nothing is tried and nothing fails
-(DOMAIN §3.3).
+queue again or out of it: delivered, put off, held, or kept as failed.  The only window for a
+duplicate is a crash, or a lost connection, between the peer's `250` and our commit.  While the
+database is away a lease lapses at last; an attempt that has lost it is broken off, unless the
+message is already sent.  Without a usable white list the queue is held: nothing is tried and
+nothing fails (DOMAIN §3.3).
 
 The loop of a courier turns whenever mail was queued, an attempt ended, or `poll` seconds went by:
 it looks at the queue if there may be news, and then makes one transaction of all that is to be
@@ -24,9 +24,9 @@ from typing import Final, cast
 
 import structlog
 
-from mailstore.errors import StoreUnavailable
+from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.steps import reached
-from relay import metrics
+from relay import metrics, unreadable
 from relay.acceptance import Store
 from relay.address import Address
 from relay.best_effort import best_effort
@@ -330,8 +330,8 @@ class Courier:
             error, reason = f"broken off ({watched.broken}): {progress.phase}", watched.reason
             if watched.broken == "stuck":
                 self._congestion_failed(taken, error)
-        except (StoreUnavailable, OSError) as failure:
-            error, reason = f"message could not be read: {failure}", "store"
+        except (NotFound, StoreUnavailable, OSError) as failure:
+            error, reason = unreadable.judged(failure)
         except Exception as failure:
             # A fault of ours must not strand the message under its lease.
             _log.exception("delivery.error", delivery=taken.id, session=progress.session)

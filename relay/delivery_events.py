@@ -48,6 +48,8 @@ class DeliveryEvents:
         if state is None:
             return
         count(one, state, self.operator_of(one.claim.domain))
+        if one.held and state is State.WAITING:
+            self._record(one, "delivery.held", why=one.held)
         if one.late:
             self._record(one, "delivery.delayed", recipients=len(one.late), error=error)
         if one.expired:
@@ -62,5 +64,7 @@ class DeliveryEvents:
     def _record(self, one: Ending, event: str, **facts: object) -> None:
         named = {"delivery": one.claim.id, "domain": one.claim.domain, **facts}
         self.journal.record(event, message=one.claim.message_id, **named)
-        if event != "report.sent":  # addresses are for the journal alone
+        if event == "delivery.held":  # somebody must put its body back
+            _log.error(event, message=one.claim.message_id, **named)
+        elif event != "report.sent":  # addresses are for the journal alone
             _log.info(event, message=one.claim.message_id, **named)

@@ -6,8 +6,10 @@ from typing import Final
 from relay import metrics
 from relay.ending import Ending
 from relay.queue import State
+from relay.unreadable import REASONS
 
-WATCHED: Final = ("internal", "store", "stuck", "unknown-outcome")  # reasons that alerts look at
+# Reasons that alerts look at.
+WATCHED: Final = ("internal", "store", "stuck", "unknown-outcome", *sorted(REASONS))
 
 
 def begin(operators: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from relay.errors import UNKNOWN_OUTCOME
 from relay.masking import mask_of
 from relay.queue import Claim, Outcome, State
 from relay.retry import RetryPolicy
+from relay.unreadable import REASONS
 
 OVERDUE: Final = "overdue"  # the reason of an ending without an attempt
 
@@ -24,6 +25,7 @@ class Ending:
 
     `expired` waited to the end of the queue's life; `late` are those whose senders are to be told
     that they still wait.  `unknown_until` is when to try again what the peer may have already.
+    `held` is why it is held from now on, empty if it is not.
     `at` is by the clock of the day, as whatever is stored; `aged` by that by which mail grows old.
     """
 
@@ -38,6 +40,7 @@ class Ending:
     expired: tuple[EnvelopeRecipient, ...]
     late: tuple[EnvelopeRecipient, ...]
     unknown_until: datetime | None = None
+    held: str = ""
 
     @property
     def attempted(self) -> bool:
@@ -95,6 +98,7 @@ def ending(
         expired=waiting if policy.is_over(claim.created_at, aged) else (),
         late=waiting if not claim.delay_told and policy.is_late(claim.created_at, aged) else (),
         unknown_until=unknown_until,
+        held=mask_of(error, claim.recipients) if reason in REASONS else "",
     )
 
 

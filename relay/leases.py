@@ -13,6 +13,7 @@ from mailstore.dialect import not_by_index, skip_locked
 from mailstore.store_time import store_later, store_now
 from relay.queue import Claim, Lease, State, leased, new_token
 from relay.queue_schema import deliveries
+from relay.unreadable import held_for_body
 
 
 def seize(
@@ -20,12 +21,13 @@ def seize(
 ) -> list[Claim]:
     """Lease deliveries whose time is over, not to be tried but to be settled.
 
-    Nothing is counted.  Those that are held or leased are left alone.
+    Nothing is counted.  Those that are leased are left alone, and what a person or a rule holds.
     """
     d = deliveries.c
     free = (
         select(d.id)
-        .where(d.id.in_(keys), not_by_index(d.state) == State.WAITING, d.held.is_(None))
+        .where(d.id.in_(keys), not_by_index(d.state) == State.WAITING)
+        .where(or_(d.held.is_(None), held_for_body(d.held)))
         .where(or_(d.lease_until.is_(None), d.lease_until <= store_now(now)))
     )
     tokens = {key: new_token() for key in connection.scalars(skip_locked(free))}

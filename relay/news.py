@@ -11,6 +11,7 @@ from relay.ending import Ending
 from relay.envelope import EnvelopeRecipient
 from relay.parameters import Notify
 from relay.queue import Claim, State
+from relay.unreadable import reason_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ def news_of(ending: Ending, life: timedelta) -> News:
 
     `life` is how long mail is tried.
     """
+    # Mail whose time is over may be one whose body could not be read: that is no peer's doing.
+    reason = reason_in(ending.error) or ending.reason
 
     def became(one: EnvelopeRecipient, state: State, until: datetime | None = None) -> Became:
         outcome = ending.outcomes.get(one.address)
@@ -39,7 +42,7 @@ def news_of(ending: Ending, life: timedelta) -> News:
             one.notify,
             one.orcpt,
             reply=outcome.reply if outcome else ending.error,
-            reason="" if outcome and ending.reason == "refused" else ending.reason,
+            reason="" if outcome and ending.reason == "refused" else reason,
             dsn=outcome.dsn if outcome else False,
             last_attempt=ending.at,
             retry_until=until,

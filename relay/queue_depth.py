@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, false, func, select
 
 from relay.queue import Traffic
 from relay.queue_destinations import Map
 from relay.queue_filter import Standing
 from relay.queue_schema import deliveries
+from relay.unreadable import held_for_body
 
 SLICE: Final = 5000  # deliveries read at once: some milliseconds
 
@@ -26,7 +27,8 @@ SLICE: Final = 5000  # deliveries read at once: some milliseconds
 class Depth:
     """What a round that ended at a time found.
 
-    `deliveries` by how they stand; of those neither held nor failed how many are `waiting`
+    `deliveries` by how they stand, of which `unreadable` are held since their bodies cannot be
+    read; of those neither held nor failed how many are `waiting`
     by operator, and the birth of the `oldest` by class; how many destinations are `dead` and how
     many `paused`, by operator, and whether all are.
     """
@@ -38,6 +40,7 @@ class Depth:
     dead: Mapping[str, int]
     paused: Mapping[str, int]
     all_paused: bool
+    unreadable: int = 0
 
 
 @dataclass(slots=True)
@@ -46,6 +49,7 @@ class Tally:
 
     after: int = 0
     _deliveries: Counter[Standing] = field(default_factory=Counter)
+    _unreadable: int = 0
     _waiting: Counter[str] = field(default_factory=Counter)
     _oldest: dict[Traffic, datetime] = field(default_factory=dict)
 
@@ -55,14 +59,14 @@ class Tally:
         part = (
             select(
                 d.id, d.state, d.held.is_not(None).label("is_held"), d.traffic, d.domain,
-                d.created_at,
+                d.created_at, func.coalesce(held_for_body(d.held), false()).label("is_unreadable"),
             )
             .where(d.id > self.after)
             .order_by(d.id)
             .limit(limit)
             .subquery()
         ).c  # fmt: skip
-        groups = (part.state, part.is_held, part.traffic, part.domain)
+        groups = (part.state, part.is_held, part.is_unreadable, part.traffic, part.domain)
         found = connection.execute(
             select(
                 *groups,
@@ -74,6 +78,8 @@ class Tally:
         for row in found:
             standing = Standing.of(row.state, "" if row.is_held else None)
             self._deliveries[standing] += row.number
+            if standing is Standing.HELD and row.is_unreadable:
+                self._unreadable += row.number
             if standing is Standing.WAITING:
                 traffic = Traffic(row.traffic)
                 self._waiting[row.domain] += row.number
@@ -99,4 +105,5 @@ class Tally:
             dead=by_operator({domain: 1 for domain, one in rows if one.dead_until is not None}),
             paused=by_operator({domain: 1 for domain, one in rows if one.paused}),
             all_paused=known.all_paused,
+            unreadable=self._unreadable,
         )

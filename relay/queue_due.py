@@ -28,6 +28,7 @@ from relay.clock_watch import SLACK
 from relay.queue import ALL, State, Traffic
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
+from relay.unreadable import held_for_body
 
 _D: Final = deliveries.c
 # Written out, not bound: databases use the partial index only where they see that it applies.
@@ -175,10 +176,12 @@ def overdue(
 ) -> Overdue:
     """Of the next `limit` deliveries by number, those that no attempt tells of; at most `most`.
 
-    They wait, neither held nor leased, and are late without their senders knowing, to whatever
-    destination; or are over, for one that is dead and not paused: a pause gives nothing up, and of
-    what is over elsewhere an attempt tells.  Only a death found lately counts, and none further
-    ahead than `longest`, the longest wait for a probe: mail is not given up for an old error.
+    They wait, neither leased nor held by a person or a rule, and are late without their senders
+    knowing, to whatever destination; or are over, for one that is dead and not paused: a pause
+    gives nothing up, and of what is over elsewhere an attempt tells.  Only a death found lately
+    counts, and none further ahead than `longest`, the longest wait for a probe: mail is not given
+    up for an old error.  What is held since its body cannot be read has no more attempts: it is
+    over wherever it goes, unless that is paused.
     `aged` is the steady time by which mail grows old (`relay.clock_watch`), by default `now`.
     """
     part = (
@@ -197,10 +200,13 @@ def overdue(
     late = and_(
         ~part.delay_told, part.created_at <= aged - policy.delay_warning, part.created_at > end
     )
-    over = and_(part.created_at <= end, part.domain.in_(lost), ~all_paused.exists())
+    unread = held_for_body(part.held)
+    paused = select(at.domain).where(at.paused.is_not(None))
+    given_up = or_(part.domain.in_(lost), and_(unread, part.domain.not_in(paused)))
+    over = and_(part.created_at <= end, given_up, ~all_paused.exists())
     query = (
         select(part.id)
-        .where(part.state == State.WAITING, part.held.is_(None), or_(late, over))
+        .where(part.state == State.WAITING, or_(part.held.is_(None), unread), or_(late, over))
         .where(or_(part.lease_until.is_(None), part.lease_until <= store_now(now)))
         .order_by(part.id)
         .limit(most)

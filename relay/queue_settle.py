@@ -82,6 +82,11 @@ def settle(
     return state
 
 
+def hold(connection: Connection, key: int, why: str) -> None:
+    """Hold a delivery that this transaction has settled, and that waits."""
+    connection.execute(update(deliveries).where(_D.id == key).values(held=why[:500]))
+
+
 def settle_delivered(connection: Connection, done: Sequence[Claim], owner: str) -> frozenset[Lease]:
     """Remove deliveries that have reached all who waited, by few statements; the leases ended so.
 

@@ -30,6 +30,7 @@ class Cause(StrEnum):
     UNSAFE = "server not trusted"
     NOT_LISTED = "domain not on the white list"
     REFUSED = "refused by policy"
+    UNREADABLE = "unreadable at our end"
     DROPPED = "dropped by our administrator"
     OTHER = "other"
 

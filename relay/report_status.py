@@ -50,6 +50,8 @@ _REASONS: Final[Mapping[str, tuple[str, Cause]]] = MappingProxyType(
         "unknown-outcome": ("4.2", Cause.UNCERTAIN),  # it broke after all of the message was sent
         "expired": ("4.7", Cause.UNREACHABLE),  # RFC 3463 §3.5
         "dropped": ("0.0", Cause.DROPPED),
+        # RFC 3463 §3.4: our own system, not the peer's.
+        **dict.fromkeys(("body", "store"), ("3.0", Cause.UNREADABLE)),
     }
 )
 _NULL_MX: Final = ("1.10", Cause.DOMAIN)  # RFC 7505 §4.2

@@ -110,6 +110,10 @@ FRENCH: Final = Language(
                     " si vous lui transmettez ce rapport."
                 ),
             ),
+            Cause.UNREADABLE: (
+                "Votre messagerie n'a pas pu relire ce message, qui n'est pas parti.",
+                "Renvoyez-le, ou joignez le destinataire autrement, et prévenez votre support.",
+            ),
             Cause.DROPPED: (
                 "L'administrateur de votre messagerie a retiré ce message de l'envoi.",
                 "Demandez-lui pourquoi avant de le renvoyer.",
@@ -201,6 +205,10 @@ ENGLISH: Final = Language(
                     "Reach the recipient by other means. Your support can ask for the reason, if"
                     " you forward this report."
                 ),
+            ),
+            Cause.UNREADABLE: (
+                "Your own mail system could not read this message again: it was not sent.",
+                "Send it again, or reach the recipient by other means, and tell your support.",
             ),
             Cause.DROPPED: (
                 "The administrator of your mail system took this message out of the queue.",

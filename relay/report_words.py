@@ -8,7 +8,7 @@ from email.header import Header
 from functools import cache
 from typing import Final
 
-from relay.report_facts import Action, ReportedRecipient, ReportFacts
+from relay.report_facts import Action, Cause, ReportedRecipient, ReportFacts
 from relay.report_parts import shown
 from relay.report_texts import ENGLISH, FRENCH, Language
 
@@ -92,7 +92,8 @@ def _advice(recipient: ReportedRecipient, language: Language, *, heard: bool) ->
     if recipient.action in _SUCCESSES:
         return ()
     what, remedy = language.causes[recipient.cause]
-    if recipient.action is Action.FAILED:
+    # Where our own store is at fault nobody is told to wait for it.
+    if recipient.action is Action.FAILED or recipient.cause is Cause.UNREADABLE:
         return (what, remedy) if heard else (what,)
     if recipient.retry_until is None:
         return (what,)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .. import bootstrap, config_check, migrate, runtime
+from .. import bootstrap, config_check, marking, migrate, runtime
 from ..acts import recording
 from ..findings import Says
 from ..folder_user import check_user
@@ -77,6 +77,8 @@ def upgrade(given: Path | None) -> None:
         with recording(settings) as record:
             record("keys.made", file=str(made))
         tell(f"made the keys {made}: keep a copy of them apart from the messages")
+    with closing(runtime.open_store(settings, mark=True)) as store:
+        marking.put_place(store.database, store.blobs)
     click.echo(f"schema is at {migrate.current(settings.database_url)}")
 
 

@@ -13,7 +13,7 @@ from mailstore.check import check as check_store
 from mailstore.upkeep import GRACE, collect, rewrite
 from relay.acceptance import Store
 
-from .. import runtime
+from .. import marking, runtime
 from ..acts import Acting, acting
 from ..output import masked, say, tell
 from ..settings import load
@@ -90,6 +90,8 @@ def rewrite_all(act: Acting) -> None:
     """Rewrite and tell; exit 1 if some could not be."""
     done = rewrite(act.store.blobs, _progress("rewritten"))
     act.record("store.rewritten", bodies=done.blobs, problems=len(done.problems))
+    if not done.problems:
+        marking.reseal(act.store.database, act.store.blobs)
     for problem in done.problems:
         tell(f"mssante: {problem}", err=True)
     click.echo(f"rewrote {done.blobs} bodies")

@@ -37,6 +37,12 @@ def test_all_is_quiet() -> None:
     assert alarms(QUIET) == []
 
 
+def test_bodies_that_cannot_be_read() -> None:
+    (alarm,) = alarms(replace(QUIET, unreadable=True))
+    assert alarm.name is AlarmName.BODY_UNREADABLE
+    assert "mssante queue list --state held" in alarm.detail
+
+
 @pytest.mark.parametrize(
     ("left", "says"),
     [

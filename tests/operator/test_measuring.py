@@ -22,6 +22,8 @@ from relay.queue_filter import Standing
 from tests.support.backlog import fill
 from tests.support.clock import NOW
 from tests.support.daemon import get, lay_out, served
+from tests.support.queued import Letter
+from tests.support.queued import put as put_letters
 from tests.support.waiting import until, until_now
 
 HOUR = timedelta(hours=1)
@@ -69,6 +71,7 @@ def test_what_the_gauges_say() -> None:
         dead={"b": 2},
         paused={"b": 1},
         all_paused=True,
+        unreadable=2,
     )
     found = {
         (sample.name, *sample.labels.values()): sample.value
@@ -79,6 +82,7 @@ def test_what_the_gauges_say() -> None:
         ("mssante_queue_deliveries", "waiting"): 6,
         ("mssante_queue_deliveries", "held"): 1,
         ("mssante_queue_deliveries", "failed"): 0,
+        ("mssante_queue_bodies_unreadable",): 2,
         ("mssante_queue_waiting", "b"): 3,
         ("mssante_queue_waiting", "c"): 3,
         ("mssante_queue_oldest_age_seconds", "person"): 3600,
@@ -108,3 +112,25 @@ def test_neither_a_scrape_nor_readiness_looks_at_the_queue(
             connection.rollback()
     assert 'mssante_queue_deliveries{state="waiting"} 0.0\n' in metrics
     assert "mssante_store_available 1.0\n" in metrics
+
+
+def test_mail_held_for_its_body_is_an_alarm_and_in_the_list(
+    database: Database, tmp_path: Path
+) -> None:
+    daemon = lay_out(tmp_path / "a", "a", workers=1)
+    url = database.url.render_as_string(hide_password=False)
+    line = f"[storage]\ndatabase = {json.dumps(url)}\n"
+    daemon.config.write_text(daemon.config.read_text().replace("[storage]\n", line))
+    put_letters(database, Letter(held="body missing: the blob is gone"), now=runtime.clock())
+    listed = json.loads(daemon.run("queue", "list", "--state", "held", "--json"))
+    assert [one["held"] for one in listed] == ["body missing: the blob is gone"]
+
+    def stands() -> bool:
+        text = get(daemon, "/metrics")[1]
+        return (
+            'mssante_alarm{name="body-unreadable"} 1.0' in text
+            and "mssante_queue_bodies_unreadable 1.0" in text
+        )
+
+    with served(daemon):
+        until_now(stands)

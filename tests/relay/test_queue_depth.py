@@ -52,6 +52,18 @@ def test_a_round_counts_each_delivery_once(database: Database, limit: int, slice
     assert depth.oldest == {Traffic.BULK: NOW - 9 * HOUR, Traffic.PERSON: NOW - 2 * HOUR}
 
 
+def test_what_is_held_for_its_body_is_counted_apart(database: Database) -> None:
+    fill(database, BACKLOG)
+    d = deliveries.c
+    reasons = {1: "body missing: x", 2: "body damaged: x", 3: "key of the body missing: x"}
+    with database.write() as connection:
+        for number, reason in {**reasons, 4: "nobody missing", 5: "body missing: x"}.items():
+            connection.execute(update(deliveries).where(d.id == number).values(held=reason))
+        connection.execute(update(deliveries).where(d.id == 5).values(state="failed"))
+    depth = count(database, 7)[0].depth(NOTHING, NOW, str.upper)
+    assert (depth.unreadable, depth.deliveries[Standing.HELD]) == (3, 4)
+
+
 def test_an_empty_queue(database: Database) -> None:
     tally, slices = count(database, 10)
     depth = tally.depth(NOTHING, NOW, str.upper)

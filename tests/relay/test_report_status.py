@@ -86,7 +86,9 @@ def test_what_is_no_refusal_falls_back_on_the_fate(text: str) -> None:
         ("protocol", "4.5.0", "5.5.0", Cause.OTHER),
         ("unknown-outcome", "4.4.2", "5.4.2", Cause.UNCERTAIN),
         ("dropped", "4.0.0", "5.0.0", Cause.DROPPED),
-        ("store", "4.0.0", "5.0.0", Cause.OTHER),
+        ("store", "4.3.0", "5.3.0", Cause.UNREADABLE),
+        ("body-missing", "4.3.0", "5.3.0", Cause.UNREADABLE),
+        ("body-key-missing", "4.3.0", "5.3.0", Cause.UNREADABLE),
     ],
 )
 def test_without_a_reply_the_reason_of_the_attempt_counts(

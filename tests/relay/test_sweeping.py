@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from structlog.testing import capture_logs
 
 import relay.sweeping
@@ -118,6 +118,48 @@ async def test_late_mail_is_told_of_once_and_what_is_over_given_up(hall: Hall) -
     for event in (sent, sent_again):
         assert (event["event"], event["to"]) == ("report.sent", [CLAIRE])
     assert sent["report"] != sent_again["report"]
+
+
+async def test_what_is_held_for_its_body_is_told_of_as_the_rest_and_never_as_refused(
+    hall: Hall,
+) -> None:
+    key = hall.office.queue()
+    why = "body missing: the blob is gone"
+    with hall.database.write() as connection:
+        connection.execute(update(deliveries).values(held=why, last_error=why))
+    async with hall.sweeping():
+        hall.now = NOW + 4 * HOUR
+        await until(lambda: hall.reports() == 1)
+        (row,) = rows(hall.database).values()
+        assert (row.state, row.held, row.delay_told) == ("waiting", why, True)
+        hall.now = NOW + RETRY.life
+        await until(lambda: hall.reports() == 2)
+    (row,) = rows(hall.database).values()
+    assert (row.state, row.last_error) == ("failed", why)
+    events = [one["event"] for one in hall.events_of(key)]
+    assert events == ["delivery.delayed", "report.sent", "delivery.expired", "report.sent"]
+    for report in hall.office.mail(CLAIRE):
+        assert "Your own mail system could not read this message again" in report.words
+        assert "no need to send it again" not in report.words
+        assert report.recipients[0]["Status"] in ("4.3.0", "5.3.0")
+
+
+@pytest.mark.parametrize(("held", "paused"), [("why", None), ("body missing: x", "why")])
+async def test_what_a_person_holds_or_pauses_is_not_given_up(
+    hall: Hall, held: str, paused: str | None
+) -> None:
+    hall.office.queue()
+    with hall.database.write() as connection:
+        connection.execute(update(deliveries).values(held=held, delay_told=True))
+        if paused:
+            row = {"domain": TO.partition("@")[2], "paused": paused, "last_error": ""}
+            connection.execute(insert(destinations).values(row))
+    hall.now = NOW + RETRY.life + HOUR
+    async with hall.sweeping():
+        rounds = hall.asked
+        await until(lambda: hall.asked > rounds + 3)
+    (row,) = rows(hall.database).values()
+    assert (row.state, hall.reports()) == ("waiting", 0)
 
 
 async def test_what_is_over_by_the_steady_clock_is_stored_by_that_of_the_day(hall: Hall) -> None:

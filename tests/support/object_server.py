@@ -74,13 +74,27 @@ class ObjectServer:
             self.make(bucket)
         return Place(bucket, self.endpoint, "eu-west-3", prefix, "key-id", "key-secret")
 
+    def configure(self, bucket: str, what: str, xml: str) -> None:
+        """Give a bucket its `versioning`, `lifecycle` or `object-lock`."""
+        self._ask("PUT", f"/{bucket}?{what}", xml.encode())
+
     def make(self, bucket: str) -> None:
         """Make a bucket."""
         self._ask("PUT", f"/{bucket}")
 
-    def fail(self, status: int, method: str, words: str = "", times: int = 1000) -> None:
+    def fail(
+        self,
+        status: int,
+        method: str,
+        words: str = "",
+        times: int = 1000,
+        code: str = "TestFault",
+    ) -> None:
         """Answer the next requests of this method, with these words in path or query, so."""
-        self._ask("POST", f"/_fail?status={status}&method={method}&words={words}&times={times}")
+        self._ask(
+            "POST",
+            f"/_fail?status={status}&method={method}&words={words}&times={times}&code={code}",
+        )
 
     def age(self, by: timedelta, words: str = "") -> None:
         """Make objects with these words in their key older."""
@@ -94,13 +108,13 @@ class ObjectServer:
         """The number of multipart uploads that are neither completed nor aborted."""
         return self._ask("GET", f"/{bucket}?uploads").count(b"<Upload>")
 
-    def _ask(self, method: str, path: str) -> bytes:
+    def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
-            connection.request(method, path)
+            connection.request(method, path, body)
             answer = connection.getresponse()
-            body = answer.read()
-            assert answer.status == 200, body
-            return body
+            said = answer.read()
+            assert answer.status == 200, said
+            return said
 
 
 @contextmanager
@@ -169,7 +183,8 @@ class _Around:
             self._times -= hit
         if hit:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            quoted = b"<Error><Code>TestFault</Code><AWSAccessKeyId>key-id</AWSAccessKeyId></Error>"
+            code = f"<Code>{fault['code']}</Code>"
+            quoted = f"<Error>{code}<AWSAccessKeyId>key-id</AWSAccessKeyId></Error>".encode()
             return self._answer(start, quoted, f"{fault['status']} Fault")
         answer: Iterable[bytes] = self._moto(environ, start)
         return answer

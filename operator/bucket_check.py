@@ -1,0 +1,149 @@
+"""Looks at a bucket before mail is trusted to it: rights, and rules of its own that lose bodies.
+
+A loss is refused, at the start and by `config check`; what only costs room, or cannot be looked at,
+is a doubt.  What is tried is one object, `probe`, that the daemon itself writes at times.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from mailstore.errors import NotFound, StoreRefuses, StoreUnavailable
+
+from . import runtime
+from .bucket import place_of
+from .settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from mailstore.bucket import Place
+    from mailstore.signing import Credentials
+
+_PROBE: Final = "probe"
+# What is asked of a bucket, the right that it takes, and what judges it.
+_SETTINGS: Final = {
+    "versioning": "s3:GetBucketVersioning",
+    "object-lock": "s3:GetBucketObjectLockConfiguration",
+    "lifecycle": "s3:GetLifecycleConfiguration",
+}
+_ABSENT: Final = frozenset({400, 404, 405, 501})  # not set, or nothing that this store has
+
+
+@dataclass(slots=True)
+class Look:
+    """What was found, a line each: losses, for which serve does not start, and doubts."""
+
+    settings: Settings
+    losses: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    def loses(self, problem: str) -> None:
+        """Note what loses mail."""
+        self.losses.append(f"{self.settings.origin}: storage.s3: {problem}")
+
+    def doubt(self, problem: str) -> None:
+        """Note what may not be meant."""
+        self.doubts.append(f"{self.settings.origin}: storage.s3: {problem}")
+
+
+def check(settings: Settings) -> list[str]:
+    """The doubts about the bucket, if there is one.  Raises SettingsError for what loses mail."""
+    look = look_at(settings)
+    for problem in look.losses:
+        raise SettingsError(problem)
+    return look.doubts
+
+
+def look_at(settings: Settings) -> Look:
+    """Look at the bucket; nothing is found without one.  Raises SettingsError; blocks."""
+    look = Look(settings)
+    if settings.storage.s3.bucket:
+        place = place_of(settings)
+        _try_rights(place, look)
+        _ask_settings(place, look)
+    return look
+
+
+def _try_rights(place: "Place", look: Look) -> None:
+    from mailstore.bucket import Bucket, Patience  # noqa: PLC0415 - as in `bucket`
+
+    bucket = Bucket(place, Patience(request=10.0, retry=10.0, retries=1))
+    try:
+        try:
+            bucket.put(_PROBE, b"probe")
+            bucket.read(_PROBE, 0, 1)
+        except StoreRefuses as error:
+            look.loses(f"{error}: give the access key s3:PutObject and s3:GetObject")
+            return
+        try:
+            bucket.delete(_PROBE)
+        except StoreRefuses as error:
+            look.doubt(f"{error}: no room is ever freed; give the access key s3:DeleteObject")
+    except (NotFound, StoreUnavailable) as error:
+        look.doubt(f"rights were not tried: {error}")
+
+
+def _ask_settings(place: "Place", look: Look) -> None:
+    from mailstore.bucket_asking import ask, credentials_of  # noqa: PLC0415 - as above
+
+    credentials = credentials_of(place)
+    if credentials is None:
+        look.doubt(
+            "versions, object lock and lifecycle rules of the bucket were not looked at, which "
+            "takes access_key_file and secret_key_file: see docs/operate.md for what they may be"
+        )
+        return
+    answers: dict[str, bytes] = {}
+    refused = []
+    try:
+        for name, right in _SETTINGS.items():
+            answer = ask(place, credentials, runtime.clock(), {name: ""})
+            if answer.status == 200:
+                answers[name] = answer.body
+            elif answer.status in (401, 403):
+                refused.append(right)
+            elif answer.status not in _ABSENT:
+                look.doubt(f"{name} of the bucket was not looked at: {answer.problem}")
+        _judge(place, answers, look)
+        _try_abort(place, credentials, look)
+    except StoreUnavailable as error:
+        look.doubt(f"settings of the bucket were not looked at: {error}")
+    if refused:
+        look.doubt(
+            "settings of the bucket that may lose bodies, or keep what is freed, were not looked "
+            f"at: give the access key {', '.join(refused)}"
+        )
+
+
+def _judge(place: "Place", answers: dict[str, bytes], look: Look) -> None:
+    from mailstore.bucket_rules import judge  # noqa: PLC0415 - as above
+
+    try:
+        verdict = judge(
+            place.prefix,
+            versioning=answers.get("versioning"),
+            lock=answers.get("object-lock"),
+            lifecycle=answers.get("lifecycle"),
+        )
+    except ValueError as error:
+        look.doubt(f"settings of the bucket were not understood: {error}")
+        return
+    for problem in verdict.losses:
+        look.loses(problem)
+    for problem in verdict.doubts:
+        look.doubt(problem)
+
+
+def _try_abort(place: "Place", credentials: "Credentials", look: Look) -> None:
+    """Begin an upload in parts, and end it, as one that fails is ended."""
+    from mailstore.bucket_asking import ask  # noqa: PLC0415 - as above
+    from mailstore.bucket_rules import upload_of  # noqa: PLC0415 - as above
+
+    begun = ask(place, credentials, runtime.clock(), {"uploads": ""}, method="POST", key=_PROBE)
+    if begun.status != 200:
+        return  # the right to put was tried
+    upload = {"uploadId": upload_of(begun.body)}
+    ended = ask(place, credentials, runtime.clock(), upload, method="DELETE", key=_PROBE)
+    if ended.status in (401, 403):
+        look.doubt(
+            "uploads in parts that fail cannot be ended, and keep their room: give the access key "
+            "s3:AbortMultipartUpload"
+        )

@@ -1,0 +1,101 @@
+"""Lets mail go on that was held since its body could not be read, once that can be read again.
+
+Whoever puts a body or a key back has done all that there is to do.  Nothing is read unless the last
+count of the queue found mail that is held for this, and then a few bodies in a round.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy import select
+
+from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
+from mailstore.schema import messages
+from relay.acceptance import Store
+from relay.journal import Journal
+from relay.queue import State
+from relay.queue_control import Release, work_through
+from relay.queue_filter import Filter, Standing
+from relay.queue_schema import deliveries
+from relay.unreadable import held_for_body
+
+from . import runtime
+from .measuring import Measuring
+
+_log = structlog.get_logger(__name__)
+
+ROUND_SECONDS: Final = 60.0
+MOST: Final = 20  # bodies read in a round
+_PIECE: Final = 256 * 1024  # octets read at a time
+
+
+@dataclass(slots=True)
+class Restoring:
+    """Rounds over what is held for its body; the journal says what was let go."""
+
+    store: Store
+    journal: Journal
+    measuring: Measuring
+    interval: float = ROUND_SECONDS
+    _after: int = 0
+
+    async def run(self) -> None:
+        """Look now, and again and again; until cancelled."""
+        while True:
+            try:
+                depth = self.measuring.depth
+                if depth is not None and depth.unreadable:
+                    await asyncio.to_thread(self.round)
+            except StoreUnavailable as error:
+                _log.warning("bodies.unread", detail=str(error))
+            except Exception:
+                # Whatever it was, the next round must come: mail would stay held.
+                _log.exception("bodies.unread")
+            await asyncio.sleep(self.interval)
+
+    def round(self) -> int:
+        """Look at the next few; how many were let go.  Raises StoreUnavailable."""
+        d = deliveries.c
+        query = (
+            select(d.id, messages.c.blob, messages.c.size)
+            .join(messages, messages.c.id == d.message_id)
+            .where(d.id > self._after, d.state == State.WAITING, held_for_body(d.held))
+            .order_by(d.id)
+            .limit(MOST)
+        )
+        with self.store.database.read() as connection:
+            found = connection.execute(query).all()
+        self._after = found[-1].id if len(found) == MOST else 0
+        released = 0
+        for row in found:
+            if self._is_readable(row.blob, row.size):
+                released += self._release(row.id)
+        return released
+
+    def _is_readable(self, blob: str, size: int) -> bool:
+        """To its end: what is damaged may be so anywhere.  Raises StoreUnavailable."""
+        try:
+            with self.store.blobs.open(blob, size) as body:
+                while body.read(_PIECE):
+                    pass
+        except (NotFound, BlobDamaged, KeyMissing):
+            return False
+        return True
+
+    def _release(self, number: int) -> int:
+        wanted = Filter(ids=(number,), state=Standing.HELD)
+        touched = [
+            one
+            for done in work_through(self.store.database, Release(), wanted, runtime.clock)
+            for one in done.touched
+        ]
+        for one in touched:
+            facts = {"delivery": one.id, "domain": one.domain}
+            why = "its body can be read again"
+            self.journal.record(
+                "queue.released", message=one.message_id, **facts, who="mssante", why=why
+            )
+            _log.info("queue.released", message=one.message_id, **facts, why=why)
+        return len(touched)

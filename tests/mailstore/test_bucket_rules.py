@@ -1,0 +1,98 @@
+"""What a bucket's rules do to bodies: which lose them, which keep what is freed, and which not."""
+
+import pytest
+
+from mailstore.bucket_rules import judge
+
+NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+DAYS = "<Expiration><Days>30</Days></Expiration>"
+OLD = (
+    "<NoncurrentVersionExpiration><NoncurrentDays>14</NoncurrentDays></NoncurrentVersionExpiration>"
+)
+
+
+def lifecycle(what: str, prefix: str = "", status: str = "Enabled", namespace: str = "") -> bytes:
+    rule = f"<Rule><ID>tidy</ID>{prefix}<Status>{status}</Status>{what}</Rule>"
+    return f"<LifecycleConfiguration{namespace}>{rule}</LifecycleConfiguration>".encode()
+
+
+@pytest.mark.parametrize(
+    ("rules", "loses"),
+    [
+        (lifecycle(DAYS), True),
+        (lifecycle(DAYS, namespace=NAMESPACE), True),
+        (lifecycle(DAYS, "<Prefix></Prefix>"), True),
+        (lifecycle(DAYS, "<Prefix>ours/</Prefix>"), True),
+        (lifecycle(DAYS, "<Filter><Prefix>our</Prefix></Filter>"), True),
+        (lifecycle(DAYS, "<Filter><Prefix>ours/0</Prefix></Filter>"), True),
+        (lifecycle("<Expiration><Date>2030-01-01</Date></Expiration>"), True),
+        (lifecycle(DAYS, "<Filter><Prefix>theirs/</Prefix></Filter>"), False),
+        (lifecycle(DAYS, "<Filter><Prefix>ours2/</Prefix></Filter>"), False),
+        (lifecycle(DAYS, "<Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>"), False),
+        (lifecycle(DAYS, status="Disabled"), False),
+        (lifecycle(OLD), False),
+        (
+            lifecycle(
+                "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker>"
+                "</Expiration>"
+            ),
+            False,
+        ),
+        (
+            lifecycle(
+                "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation>"
+                "</AbortIncompleteMultipartUpload>"
+            ),
+            False,
+        ),
+        (
+            lifecycle(
+                "<Transition><Days>1</Days><StorageClass>DEEP_ARCHIVE</StorageClass></Transition>"
+            ),
+            True,
+        ),
+        (
+            lifecycle(
+                "<Transition><Days>30</Days><StorageClass>STANDARD_IA</StorageClass></Transition>"
+            ),
+            False,
+        ),
+    ],
+)
+def test_rules_that_lose_bodies(rules: bytes, *, loses: bool) -> None:
+    found = judge("ours", lifecycle=rules)
+    assert bool(found.losses) is loses
+    assert all("lifecycle rule tidy" in one and "ours/" in one for one in found.losses)
+
+
+@pytest.mark.parametrize("status", ["Enabled", "Suspended"])
+def test_versions_keep_what_is_freed_unless_a_rule_ends_them(status: str) -> None:
+    versioning = f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>"
+    (doubt,) = judge("ours", versioning=versioning.encode()).doubts
+    assert f"keeps versions ({status})" in doubt
+    assert "NoncurrentVersionExpiration" in doubt
+    elsewhere = lifecycle(OLD, "<Prefix>theirs/</Prefix>")
+    assert judge("ours", versioning=versioning.encode(), lifecycle=elsewhere).doubts == (doubt,)
+    assert judge("ours", versioning=versioning.encode(), lifecycle=lifecycle(OLD)).doubts == ()
+
+
+def test_object_lock_keeps_what_is_freed() -> None:
+    rule = (
+        "<Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>90</Days></DefaultRetention></Rule>"
+    )
+    lock = f"<ObjectLockConfiguration{NAMESPACE}>{rule}</ObjectLockConfiguration>"
+    (doubt,) = judge("", lock=lock.encode()).doubts
+    assert "for 90 days" in doubt
+    bare = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>"
+    assert judge("", lock=bare + b"</ObjectLockConfiguration>").doubts == ()
+
+
+def test_a_bucket_without_any_of_it() -> None:
+    found = judge("", versioning=b"<VersioningConfiguration/>")
+    assert (found.losses, found.doubts) == ((), ())
+
+
+@pytest.mark.parametrize("answer", [b"", b"{}", b"<a", b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;'])
+def test_what_is_no_answer(answer: bytes) -> None:
+    with pytest.raises(ValueError, match="no XML"):
+        judge("", lifecycle=answer)

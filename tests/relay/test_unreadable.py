@@ -1,0 +1,240 @@
+"""A delivery whose body cannot be read: held with the reason if it is gone, else it waits."""
+
+import asyncio
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from mailstore.bodies import Bodies
+from mailstore.drafts import Draft
+from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
+from mailstore.keys import Keyring, make_first
+from mailstore.schema import bodies
+from mailstore.sealing import Form
+from mssante_operator import runtime
+from mssante_operator.measuring import Measuring
+from mssante_operator.restoring import Restoring
+from relay.acceptance import Store
+from relay.operator_labels import OperatorLabels
+from relay.queue_schema import deliveries
+from relay.unreadable import judged, reason_in
+from tests.support.blobs import MADE, folder, overwrite
+from tests.support.object_server import ObjectServer
+from tests.support.operators import ACTIVE, inbound
+from tests.support.senders import BODY, TRACE, Sender, sending
+from tests.support.stores import KeptInBucket
+from tests.support.waiting import until
+
+LARGE = BODY + b"".join(b"%d %s\r\n" % (n, b".x" * 30) for n in range(12_000))
+Undo = Callable[[], None]
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Iterator[Sender]:
+    with sending(tmp_path / "b") as made:
+        yield made
+
+
+@pytest.fixture
+def peer_folder(tmp_path: Path) -> Path:
+    made = tmp_path / "peer"
+    made.mkdir()
+    return made
+
+
+def file_of(sender: Sender, body: bytes) -> Path:
+    name = hashlib.sha256(body).hexdigest()
+    assert isinstance(sender.store.blobs, Bodies)
+    return folder(sender.store.blobs) / name[:2] / name
+
+
+def put_row(sender: Sender, sealed: bytes) -> None:
+    with sender.store.database.write() as connection:
+        connection.execute(update(bodies).values(sealed=sealed))
+
+
+def row_of(sender: Sender) -> bytes:
+    with sender.store.database.read() as connection:
+        return bytes(connection.execute(select(bodies.c.sealed)).scalar_one())
+
+
+def lose_the_row(sender: Sender) -> Undo:
+    with sender.store.database.read() as connection:
+        row = connection.execute(select(bodies)).one()._asdict()
+    with sender.store.database.write() as connection:
+        connection.execute(delete(bodies))
+
+    def put_back() -> None:
+        with sender.store.database.write() as connection:
+            connection.execute(bodies.insert().values(row))
+
+    return put_back
+
+
+def damage_the_row(sender: Sender) -> Undo:
+    before = row_of(sender)
+    put_row(sender, before[:-1] + bytes([before[-1] ^ 1]))
+    return lambda: put_row(sender, before)
+
+
+def seal_with_a_key_elsewhere(sender: Sender) -> Undo:
+    before = row_of(sender)
+    make_first(sender.folder / "elsewhere", MADE)
+    draft = Draft(sender.folder, Form(Keyring(sender.folder / "elsewhere")))
+    draft.write(BODY)
+    put_row(sender, draft.sealed())
+    return lambda: put_row(sender, before)
+
+
+def lose_the_file(sender: Sender) -> Undo:
+    file = file_of(sender, LARGE)
+    aside = file.rename(sender.folder / "aside")
+
+    def put_back() -> None:
+        aside.rename(file)
+
+    return put_back
+
+
+def damage_the_file(sender: Sender) -> Undo:
+    file = file_of(sender, LARGE)
+    before = file.read_bytes()
+    overwrite(file, before[:400_000] + b"?" + before[400_001:])
+    return lambda: overwrite(file, before)
+
+
+@pytest.mark.parametrize(
+    ("lose", "body", "says"),
+    [
+        (lose_the_row, BODY, "body missing: the body "),
+        (damage_the_row, BODY, "body damaged: "),
+        (seal_with_a_key_elsewhere, BODY, "key of the body missing: the key "),
+        (lose_the_file, LARGE, "body missing: the body "),
+        (damage_the_file, LARGE, "body damaged: cannot read the blob "),
+    ],
+)
+async def test_it_is_held_until_its_body_is_back(
+    sender: Sender, peer_folder: Path, lose: Callable[[Sender], Undo], body: bytes, says: str
+) -> None:
+    async with inbound(peer_folder) as peer:
+        key = sender.queue(ACTIVE, body=body)
+        put_back = lose(sender)
+        await sender.deliver(peer.port)
+        (row,) = sender.queued()
+        assert (row.state, row.attempts) == ("held", 1)
+        assert row.held is not None
+        assert row.held == row.last_error
+        assert row.held.startswith(says)
+        (attempt,) = sender.attempts()
+        assert (attempt["reason"], attempt["state"]) == (reason_in(row.held), "waiting")
+        assert peer.entries(ACTIVE) == []
+        held = [one for one in events(sender) if one["event"] == "delivery.held"]
+        assert [(one["message"], one["why"]) for one in held] == [(key, row.held)]
+
+        labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
+        measuring = Measuring(sender.store.database, labels, runtime.clock, interval=0.01)
+        restoring = Restoring(sender.store, sender.journal, measuring)
+        assert restoring.round() == 0
+        put_back()
+        assert restoring.round() == 1
+        assert sender.queued()[0].state == "waiting"
+        await sender.deliver(peer.port, attempts=2)
+        assert sender.queued() == []
+        (entry,) = peer.entries(ACTIVE)
+        assert peer.body(entry) == TRACE + body
+        assert events(sender)[-2]["event"] == "queue.released"
+
+
+def events(sender: Sender) -> list[dict[str, str]]:
+    sender.attempts()  # what is to be read is written
+    files = sorted((sender.folder / "trace").rglob("*.jsonl"))
+    lines = [line for path in files for line in path.read_text().splitlines() if line]
+    return [json.loads(line) for line in lines]
+
+
+async def test_a_disk_that_was_taken_away_holds_nothing(sender: Sender, peer_folder: Path) -> None:
+    async with inbound(peer_folder) as peer:
+        sender.queue(ACTIVE, body=LARGE)
+        disk = file_of(sender, LARGE).parents[1]
+        away = disk.rename(sender.folder / "away")
+        await sender.deliver(peer.port)
+        (row,) = sender.queued()
+        assert (row.state, sender.attempts()[0]["reason"]) == ("waiting", "store")
+        assert "is its disk mounted?" in row.last_error
+        away.rename(disk)
+        sender.retry()
+        await sender.deliver(peer.port, attempts=2)
+        assert len(peer.entries(ACTIVE)) == 1
+
+
+@pytest.mark.parametrize("status", [0, 403, 500, 503, 404])
+async def test_only_an_object_that_is_gone_from_a_bucket_holds(
+    sender: Sender, peer_folder: Path, object_server: ObjectServer, status: int
+) -> None:
+    kept = KeptInBucket(object_server, sender.folder / "drafts", Form())
+    before = sender.store
+    sender.store = Store(Bodies(kept.store, before.database), before.database)
+    try:
+        async with inbound(peer_folder) as peer:
+            sender.queue(ACTIVE, body=LARGE)
+            blob = hashlib.sha256(LARGE).hexdigest()
+            stored = kept.raw(blob)
+            if status:
+                object_server.fail(status, "GET", kept.bucket.place.bucket)
+            else:
+                kept.remove(blob)
+            await sender.deliver(peer.port)
+            object_server.fail(200, "NONE")
+            (row,) = sender.queued()
+            (attempt,) = sender.attempts()
+            assert peer.entries(ACTIVE) == []
+            if status:
+                assert (row.state, attempt["reason"]) == ("waiting", "store")
+                sender.retry()
+            else:
+                assert (row.state, attempt["reason"]) == ("held", "body-missing")
+                kept.bucket.put(f"{blob}/{random.Random(0).randbytes(16).hex()}", stored)
+                labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
+                measuring = Measuring(before.database, labels, runtime.clock)
+                assert Restoring(sender.store, sender.journal, measuring).round() == 1
+            await sender.deliver(peer.port, attempts=2)
+            (entry,) = peer.entries(ACTIVE)
+            assert peer.body(entry) == TRACE + LARGE
+    finally:
+        kept.store.close()
+        sender.store = before
+
+
+async def test_mail_is_let_go_by_the_daemon_itself(sender: Sender) -> None:
+    sender.queue(ACTIVE, body=LARGE)
+    with sender.store.database.write() as connection:
+        connection.execute(update(deliveries).values(held="body missing: it was gone"))
+    labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
+    measuring = Measuring(sender.store.database, labels, runtime.clock, interval=0.01)
+    restoring = Restoring(sender.store, sender.journal, measuring, interval=0.01)
+    tasks = [asyncio.create_task(one()) for one in (measuring.run, restoring.run)]
+    await until(lambda: sender.queued()[0].state == "waiting")
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (NotFound("x"), "body-missing"),
+        (BlobDamaged("x"), "body-damaged"),
+        (KeyMissing("x"), "body-key-missing"),
+        (StoreUnavailable("x"), "store"),
+        (OSError("x"), "store"),
+    ],
+)
+def test_what_is_gone_is_told_from_what_is_away(error: Exception, reason: str) -> None:
+    text, found = judged(error)
+    assert found == reason
+    assert reason_in(text) == ("" if reason == "store" else reason)
