@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from relay.own_port import OwnPort
 from whitelist.backoff import backoff
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.freshness import is_ahead
+from whitelist.newest import MARGIN
 from whitelist.trust import TrustStore
 
 from . import admin, runtime
@@ -37,6 +39,7 @@ from .run_folder import RunFolder
 from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings import Settings
+from .sharing import ListSharing
 from .tasks import keep
 from .tidying import Tidying
 
@@ -50,6 +53,7 @@ FIRST_LOOK_SECONDS: Final = 60.0  # for which alarms wait until the sources were
 ALARM_SECONDS: Final = 10.0  # how often alarms are judged where no scrape does it
 PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
 AHEAD_SECONDS: Final = 30.0  # how often is looked whether the list's last check is yet to come
+EARLY_SECONDS: Final = 120.0  # at least from a check to one before its time, for which mail waits
 
 
 async def run_maintenance(
@@ -62,6 +66,7 @@ async def run_maintenance(
     (listening,) = (socket.socket(fileno=number) for number in launch.sockets)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
+    sharing = ListSharing(store.database, refresher)
     spool = runtime.open_spool(settings, store)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
     tidying = Tidying(store, settings.storage.gc_hours * 3600, lambda: clock.in_doubt)
@@ -84,6 +89,7 @@ async def run_maintenance(
         self_check,
         clock,
         scanners,
+        sharing,
     )
     looked = asyncio.Event()
     tasks = [
@@ -91,6 +97,7 @@ async def run_maintenance(
         keep(lambda: watch_clock(clock, journal, lambda _: jumped.set(), clock_file.keep)),
         keep(lambda: _keep_current(settings, trust, crls, refresher, jumped, looked)),
         keep(lambda: _begin_alarms(monitor, looked)),
+        *([keep(sharing.run)] if store.database.several else []),
         keep(scanners.run),
         keep(spool.watch),
         keep(tidying.run),
@@ -125,12 +132,14 @@ async def _keep_current(
 
     After a jump of the clock both at once, as ages have changed; and the list as long as its last
     check is dated in time to come.  A check of the list that failed comes again soon, whatever the
-    cause: a disk or a network may be unwell for a moment only.
+    cause: a disk or a network may be unwell for a moment only.  Mail that waits to know whether the
+    list is the newest has a check before its time.
     """
     section = settings.whitelist
     seen, known = None, None
     crls_due = list_due = ahead_due = 0.0
     failures = 0
+    early = EarlyCheck(refresher.archive.wanted_stamp)
     first = FAILED_URL_SECONDS if section.url else FAILED_FILE_SECONDS
     longest = min(LONGEST_SECONDS, section.refresh_seconds)
     while True:
@@ -152,8 +161,11 @@ async def _keep_current(
             stamp = await asyncio.to_thread(refresher.source_stamp)
             again = bool(refresher.problem) and at_hand != known
             known = at_hand
+            if not failures and early.is_due(now):
+                list_due = 0.0
             if stamp != seen or now >= list_due or again:
                 failures += 1  # until it has succeeded
+                early.begun(now)
                 seen, list_due = stamp, now + backoff(failures, first, longest)
                 await asyncio.to_thread(refresher.check)
                 failures, list_due = 0, now + section.refresh_seconds
@@ -164,6 +176,40 @@ async def _keep_current(
             _log.exception("maintenance.error")
         looked.set()
         await asyncio.sleep(section.check_seconds)
+
+
+@dataclass(slots=True)
+class EarlyCheck:
+    """When the list is checked before its time since mail waits for it; times are monotonic.
+
+    `stamp()` changes whenever mail asks.  A check that begins MARGIN later decides about that mail;
+    between two of them there are EARLY_SECONDS at least.
+    """
+
+    stamp: Callable[[], object]
+    _seen: object = None
+    _asked: float | None = None
+    _last: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        """What was asked before is decided by the first check."""
+        self._seen = self.stamp()
+
+    def is_due(self, now: float) -> bool:
+        """Whether to check now."""
+        stamp = self.stamp()
+        if stamp != self._seen:
+            self._seen = stamp
+            self._asked = now if self._asked is None else self._asked
+        if self._asked is None:
+            return False
+        return now >= max(self._asked + MARGIN.total_seconds() + 1, self._last + EARLY_SECONDS)
+
+    def begun(self, now: float) -> None:
+        """Note that a check begins now."""
+        self._last = now
+        if self._asked is not None and now > self._asked + MARGIN.total_seconds():
+            self._asked = None
 
 
 def _checked_ahead(refresher: Refresher) -> bool:

@@ -262,6 +262,7 @@ def explain(
         perimeter.snapshot.problem,
         sender_stated=True,
         sender=parse_address(sender) if sender else None,
+        list_final=perimeter.snapshot.final,
     )
     if header_from:
         domain = parse_address(header_from).domain
