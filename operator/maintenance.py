@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -21,13 +20,13 @@ from relay.own_port import OwnPort
 from whitelist.backoff import backoff
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.freshness import is_ahead
-from whitelist.newest import MARGIN
 from whitelist.trust import TrustStore
 
 from . import admin, runtime
 from .clock_file import open_clock
 from .clock_watching import watch_clock
 from .crl_refresh import CrlRefresher
+from .early_check import EarlyCheck
 from .forgetting import Forgetting
 from .launch import Launch
 from .lifeline import Orders
@@ -53,7 +52,6 @@ FIRST_LOOK_SECONDS: Final = 60.0  # for which alarms wait until the sources were
 ALARM_SECONDS: Final = 10.0  # how often alarms are judged where no scrape does it
 PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
 AHEAD_SECONDS: Final = 30.0  # how often is looked whether the list's last check is yet to come
-EARLY_SECONDS: Final = 120.0  # at least from a check to one before its time, for which mail waits
 
 
 async def run_maintenance(
@@ -161,9 +159,8 @@ async def _keep_current(
             stamp = await asyncio.to_thread(refresher.source_stamp)
             again = bool(refresher.problem) and at_hand != known
             known = at_hand
-            if not failures and early.is_due(now):
-                list_due = 0.0
-            if stamp != seen or now >= list_due or again:
+            wanted = not failures and early.is_due(now)
+            if stamp != seen or now >= list_due or again or wanted:
                 failures += 1  # until it has succeeded
                 early.begun(now)
                 seen, list_due = stamp, now + backoff(failures, first, longest)
@@ -176,40 +173,6 @@ async def _keep_current(
             _log.exception("maintenance.error")
         looked.set()
         await asyncio.sleep(section.check_seconds)
-
-
-@dataclass(slots=True)
-class EarlyCheck:
-    """When the list is checked before its time since mail waits for it; times are monotonic.
-
-    `stamp()` changes whenever mail asks.  A check that begins MARGIN later decides about that mail;
-    between two of them there are EARLY_SECONDS at least.
-    """
-
-    stamp: Callable[[], object]
-    _seen: object = None
-    _asked: float | None = None
-    _last: float = float("-inf")
-
-    def __post_init__(self) -> None:
-        """What was asked before is decided by the first check."""
-        self._seen = self.stamp()
-
-    def is_due(self, now: float) -> bool:
-        """Whether to check now."""
-        stamp = self.stamp()
-        if stamp != self._seen:
-            self._seen = stamp
-            self._asked = now if self._asked is None else self._asked
-        if self._asked is None:
-            return False
-        return now >= max(self._asked + MARGIN.total_seconds() + 1, self._last + EARLY_SECONDS)
-
-    def begun(self, now: float) -> None:
-        """Note that a check begins now."""
-        self._last = now
-        if self._asked is not None and now > self._asked + MARGIN.total_seconds():
-            self._asked = None
 
 
 def _checked_ahead(refresher: Refresher) -> bool:

@@ -7,6 +7,7 @@ and in the row, so that a crash between adopting and sharing leaves nothing undo
 
 import asyncio
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -35,6 +36,7 @@ from whitelist.trust import TrustStore
 
 from . import runtime
 from .refresh import Refresher
+from .settings import Settings, SettingsError
 
 _log = structlog.get_logger(__name__)
 
@@ -259,6 +261,17 @@ class ListSharing:
             last is None or not _past(last) or shared.checked_at >= last + _CHECK_STEP
         ):
             archive.record_check(shared.checked_at)
+
+
+def share_now(settings: Settings, refresher: Refresher) -> str:
+    """Share what a command has adopted, without waiting for a daemon; says why that failed."""
+    try:
+        with closing(runtime.open_database(settings)) as database:
+            if database.several:
+                ListSharing(database, refresher).look()
+    except (StoreUnavailable, SettingsError, ArchiveError) as error:
+        return str(error)
+    return ""
 
 
 def _past(at: datetime | None) -> bool:

@@ -68,11 +68,12 @@ def is_behind(in_force: Dated | None, shared: Shared | None) -> bool:
 
 
 def confirmed_at(in_force: Dated, known: Known, now: datetime) -> datetime | None:
-    """When the list in force was last found to be the newest, by whatever machine; None: never.
+    """The latest instant at which the list in force was certainly the newest; None: none is known.
 
-    A check that is dated in time to come is of a clock that was ahead, and says nothing.
+    That is when its publisher made it, or the last check of it by whatever machine.  An instant to
+    come is by a clock that was ahead, and says nothing.
     """
-    found = []
+    found = [in_force.generated_at]
     if known.own is not None and known.own.digest == in_force.digest:
         found.append(known.own.at)
     if known.shared is not None and known.shared.digest == in_force.digest:

@@ -40,6 +40,7 @@ from ..folder_user import check_user
 from ..output import say, show_record, show_rows
 from ..refresh import Refresher
 from ..settings import Settings, load
+from ..sharing import share_now
 
 SIGNER = "alb.mssante.fr"
 
@@ -148,6 +149,8 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
     done = refresher.check(accept_shrink=accept_shrink)
     record = {"adopted": done.changed, "source": done.source, **_facts(done.white_list)}
     show_record(record, as_json=as_json)
+    if why := share_now(settings, refresher):
+        say(f"note: not shared with the other machines yet, a daemon does it: {why}", err=True)
 
 
 @whitelist.command()
