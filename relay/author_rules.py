@@ -14,6 +14,7 @@ from relay.attempt import (
     not_listed,
     ok,
 )
+from relay.author_domains import UNREADABLE
 from relay.errors import Reply
 from whitelist.folding import fold
 
@@ -88,5 +89,6 @@ def header_from(a: Attempt) -> Finding | None:
     fault = "not that of your address" if local else "not listed with your certificate"
     reply = Reply(550, "5.7.1", f"Author domain {strangers[0]} is {fault}")
     presented = ", ".join([*strangers[:_MOST_SHOWN], *filter(None, [name_of(a)])])
-    # Whose address our own user has, no list says.
-    return not_listed("header-from", reply, evidence, presented, final=local or a.list_final)
+    # Whose address our own user has, no list says; nor does one cover what cannot be read.
+    final = local or a.list_final or UNREADABLE in strangers
+    return not_listed("header-from", reply, evidence, presented, final=final)

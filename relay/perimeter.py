@@ -155,6 +155,11 @@ class Perimeter:
         """What is known of the newest list, here and elsewhere."""
         return self._known
 
+    @property
+    def confirmed(self) -> datetime | None:
+        """When the list in force was last certainly the newest; None without a list."""
+        return self._confirmed
+
     def want_check(self) -> None:
         """Ask for a check of the list, for which mail waits; blocks.  Raises ArchiveError."""
         self._wanted = time.monotonic()

@@ -205,11 +205,14 @@ def diff(given: Path | None, old: str, new: str, *, as_json: bool) -> None:
 def status(given: Path | None, *, as_json: bool) -> None:
     """The list in force and its age; exit 1 if nothing is relayed for want of one."""
     settings = load(given)
-    snapshot = runtime.open_perimeter(settings, runtime.open_trust(settings)).snapshot
+    perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
+    snapshot = perimeter.snapshot
     record: dict[str, Any] = {
         "usable": snapshot.white_list is not None,
         "state": snapshot.freshness,
         "last_check": snapshot.last_check,
+        "behind": snapshot.behind,
+        "newest_at": perimeter.confirmed,
         "problem": snapshot.problem or None,
     }
     if snapshot.loaded is not None:

@@ -47,13 +47,18 @@ class Machine:
 def machine(folder: Path, database: Database, white_list: bytes | None = None) -> Machine:
     """Install one in a folder, which adopts the federation's list or another; b"": none."""
     daemon = lay_out(folder, "a", white_list=white_list or None)
-    settings = load(daemon.config)
     if white_list == b"":
         for path in (folder / "data" / "whitelist").iterdir():
             path.unlink()
+    refresher = refresher_of(daemon)
+    return Machine(daemon, refresher, ListSharing(database, refresher))
+
+
+def refresher_of(daemon: Daemon) -> Refresher:
+    """What checks its source, in this process."""
+    settings = load(daemon.config)
     trust = runtime.open_trust(settings)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     crls.check(runtime.clock())
     at_hand = trust.with_crls(crls.store.current())
-    refresher = Refresher(settings, runtime.open_archive(settings), at_hand)
-    return Machine(daemon, refresher, ListSharing(database, refresher))
+    return Refresher(settings, runtime.open_archive(settings), at_hand)
