@@ -235,9 +235,11 @@ class Perimeter:
 
     def _take_over_known(self) -> None:
         self._known = self._archive.known()
-        behind, self._behind = self._behind, is_behind(self._loaded, self._known.shared)
-        if self._behind and not behind:
-            _log.warning("whitelist.behind", shared=self._known.shared)
+        shared = self._known.shared
+        behind, self._behind = self._behind, is_behind(self._loaded, shared)
+        if shared is not None and self._behind and not behind:
+            generated = shared.generated_at.isoformat()
+            _log.warning("whitelist.behind", digest=shared.digest, generated_at=generated)
         before, self._confirmed = self._confirmed, None
         if self._loaded is not None:
             self._confirmed = confirmed_at(self._loaded, self._known, self._clock())
