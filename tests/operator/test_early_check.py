@@ -1,9 +1,20 @@
 """A check of the list before its time: for mail that asks, and not too often."""
 
+import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 
+import pytest
+
+from mssante_operator import runtime
+from mssante_operator.crl_refresh import CrlRefresher
 from mssante_operator.early_check import EARLY_SECONDS, EarlyCheck
-from whitelist.newest import MARGIN
+from mssante_operator.maintenance import _keep_current
+from tests.operator.list_machines import refresher_of
+from tests.support.daemon import lay_out
+from tests.support.waiting import until
+from whitelist.newest import MARGIN, Confirmed
 
 WAIT = MARGIN.total_seconds()
 
@@ -61,3 +72,30 @@ def test_a_check_that_came_too_soon_is_followed_by_another() -> None:
     asked.check.begun(1001)  # the one of the hour: it may not have seen what the mail needs
     assert not asked.check.is_due(1001 + WAIT)
     assert asked.check.is_due(1001 + EARLY_SECONDS)
+
+
+async def test_maintenance_checks_for_mail_that_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssante_operator.early_check.EARLY_SECONDS", 0.1)
+    monkeypatch.setattr("mssante_operator.early_check.MARGIN", timedelta(seconds=-1))
+    daemon = lay_out(tmp_path / "a", "a")
+    refresher, archive = refresher_of(daemon), refresher_of(daemon).archive
+    settings, trust = refresher.settings, runtime.open_trust(refresher.settings)
+    assert settings.whitelist.refresh_seconds == 3600
+    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
+    looked, jumped = asyncio.Event(), asyncio.Event()
+    keeping = asyncio.create_task(_keep_current(settings, trust, crls, refresher, jumped, looked))
+    await asyncio.wait_for(looked.wait(), 60)
+
+    def last() -> Confirmed:
+        found = archive.known().own
+        assert found is not None
+        return found
+
+    before = last()
+    archive.want_check()
+    await until(lambda: keeping.done() or last() != before)
+    assert not keeping.done()
+    assert last().digest == before.digest
+    keeping.cancel()
