@@ -40,6 +40,11 @@ class Database:
         self._turn = turn_of(self.url)
         self._checkpoints = checkpoints_of(self.url, self._reader, self._turn)
 
+    @property
+    def several(self) -> bool:
+        """Whether machines may share it; a SQLite file has one."""
+        return self.url.get_backend_name() != "sqlite"
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Run a transaction that only reads; a write in it is refused. Raises StoreUnavailable."""

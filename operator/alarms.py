@@ -26,6 +26,7 @@ class AlarmName(StrEnum):
     LIST_STALE = "list-stale"
     LIST_EXPIRED = "list-expired"
     LIST_REFUSED = "list-refused"
+    LIST_BEHIND = "list-behind"
     LIST_SIGNER_EXPIRES = "list-signer-expires"
     OWN_DOMAIN = "own-domain"
     OWN_CERTIFICATE_UNREADABLE = "own-certificate-unreadable"
@@ -73,6 +74,7 @@ class Facts:
     losses: Mapping[str, str] = field(default_factory=dict)  # log, journal, metrics, and why
     scanner_problems: Mapping[str, str] = field(default_factory=dict)  # by the scanner's name
     unreadable: bool = False  # whether deliveries are held since their bodies cannot be read
+    sharing_problem: str = ""  # why the list of another machine is not believed
 
 
 def alarms(facts: Facts) -> list[Alarm]:
@@ -114,6 +116,8 @@ def _list_alarms(facts: Facts) -> list[Alarm]:
         found.append(Alarm(AlarmName.LIST_EXPIRED, snapshot.problem))
     if facts.refresh_problem:
         found.append(Alarm(AlarmName.LIST_REFUSED, facts.refresh_problem))
+    if facts.sharing_problem:
+        found.append(Alarm(AlarmName.LIST_BEHIND, facts.sharing_problem))
     if snapshot.loaded is not None:
         found += _expiry(
             AlarmName.LIST_SIGNER_EXPIRES, "the list's signer", snapshot.loaded.signer, facts.now

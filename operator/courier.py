@@ -123,6 +123,7 @@ async def run_courier(
         )
         waking = ListWaking(store.database, runtime.clock)
         perimeter.on_new_list = waking.note
+        perimeter.on_confirmed = waking.confirmed
         check = settings.whitelist.check_seconds
         watches = [
             keep(lambda: perimeter.watch(check)),

@@ -26,6 +26,7 @@ from . import admin, runtime
 from .clock_file import open_clock
 from .clock_watching import watch_clock
 from .crl_refresh import CrlRefresher
+from .early_check import EarlyCheck
 from .forgetting import Forgetting
 from .launch import Launch
 from .lifeline import Orders
@@ -38,6 +39,7 @@ from .run_folder import RunFolder
 from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings import Settings
+from .sharing import ListSharing
 from .tasks import keep
 from .tidying import Tidying
 
@@ -63,6 +65,7 @@ async def run_maintenance(
     (listening,) = (socket.socket(fileno=number) for number in launch.sockets)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
+    sharing = ListSharing(store.database, refresher)
     spool = runtime.open_spool(settings, store)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
     tidying = Tidying(store, settings.storage.gc_hours * 3600, lambda: clock.in_doubt)
@@ -85,6 +88,7 @@ async def run_maintenance(
         self_check,
         clock,
         scanners,
+        sharing,
     )
     looked = asyncio.Event()
     tasks = [
@@ -92,6 +96,7 @@ async def run_maintenance(
         keep(lambda: watch_clock(clock, journal, lambda _: jumped.set(), clock_file.keep)),
         keep(lambda: _keep_current(settings, trust, crls, refresher, jumped, looked)),
         keep(lambda: _begin_alarms(monitor, looked)),
+        *([keep(sharing.run)] if store.database.several else []),
         keep(scanners.run),
         keep(spool.watch),
         keep(tidying.run),
@@ -127,12 +132,14 @@ async def _keep_current(
 
     After a jump of the clock both at once, as ages have changed; and the list as long as its last
     check is dated in time to come.  A check of the list that failed comes again soon, whatever the
-    cause: a disk or a network may be unwell for a moment only.
+    cause: a disk or a network may be unwell for a moment only.  Mail that waits to know whether the
+    list is the newest has a check before its time.
     """
     section = settings.whitelist
     seen, known = None, None
     crls_due = list_due = ahead_due = 0.0
     failures = 0
+    early = EarlyCheck(refresher.archive.wanted_stamp)
     first = FAILED_URL_SECONDS if section.url else FAILED_FILE_SECONDS
     longest = min(LONGEST_SECONDS, section.refresh_seconds)
     while True:
@@ -154,8 +161,10 @@ async def _keep_current(
             stamp = await asyncio.to_thread(refresher.source_stamp)
             again = bool(refresher.problem) and at_hand != known
             known = at_hand
-            if stamp != seen or now >= list_due or again:
+            wanted = not failures and early.is_due(now)
+            if stamp != seen or now >= list_due or again or wanted:
                 failures += 1  # until it has succeeded
+                early.begun(now)
                 seen, list_due = stamp, now + backoff(failures, first, longest)
                 await asyncio.to_thread(refresher.check)
                 failures, list_due = 0, now + section.refresh_seconds

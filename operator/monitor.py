@@ -35,6 +35,7 @@ from .refresh import Refresher
 from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings import Settings
+from .sharing import ListSharing
 
 # Of our own chain: no peer would speak to us.
 _UNBELIEVED = frozenset({ChainStatus.UNTRUSTED, ChainStatus.REVOKED, ChainStatus.NOT_YET_VALID})
@@ -56,6 +57,7 @@ class Monitor:
     self_check: SelfCheck
     clock: ClockWatch
     scanners: ScannerWatch
+    sharing: ListSharing
     losses: Losses = field(default_factory=Losses)
     _logged: frozenset[Alarm] = frozenset()
 
@@ -96,6 +98,7 @@ class Monitor:
             losses=self.losses.standing(),
             scanner_problems=self.scanners.problems,
             unreadable=self.measuring.depth is not None and self.measuring.depth.unreadable > 0,
+            sharing_problem=self.sharing.problem,
         )
         found = alarms(facts)
         for alarm in found:
@@ -199,6 +202,11 @@ class Monitor:
             "mssante_whitelist_valid",
             "Whether a usable white list is in force",
             snapshot.white_list is not None,
+        )
+        yield GaugeMetricFamily(
+            "mssante_whitelist_behind",
+            "Whether another machine of the store has a newer list than the one in force here",
+            snapshot.behind,
         )
         state = GaugeMetricFamily(
             "mssante_whitelist_state", "Age of the list in force: one state is 1", labels=["state"]

@@ -9,7 +9,7 @@ import hashlib
 import random
 import time
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -27,6 +27,7 @@ from whitelist.fetching import (
 from whitelist.history import Archive, Source
 from whitelist.loading import read_list
 from whitelist.lookup import WhiteList
+from whitelist.newest import Confirmed
 from whitelist.revocation import RevocationPolicy
 from whitelist.shape import MAX_LIST_BYTES
 from whitelist.sources import SourceStamp, read_source, source_stamp
@@ -81,6 +82,10 @@ class Refresher:
     def obtain(self) -> tuple[bytes, Source, WhiteList]:
         """Obtain and verify a list without adopting it; blocks.  Raises ListRefused."""
         data, source = self._obtain()
+        return data, source, self.verified(data)
+
+    def verified(self, data: bytes) -> WhiteList:
+        """Read a list that may come from anywhere, checked in every way.  Raises ListRefused."""
         now = runtime.clock()
         section = self.settings.whitelist
         found = read_list(
@@ -96,16 +101,43 @@ class Refresher:
                 f"generated {found.generated_at.isoformat()}, in the future: adopted, it would "
                 "keep out every list until then; check this machine's clock, then its publisher",
             )
-        return data, source, found
+        return found
 
     def _check(self, *, accept_shrink: bool) -> Refreshed:
+        began = runtime.clock()
         data, source, found = self.obtain()
+        refreshed = self.adopt(data, found, source, accept_shrink=accept_shrink)
+        # That a file has it which stands in for the URL does not say that nothing newer is there.
+        if source is Source.URL or not self.settings.whitelist.url:
+            self.archive.note_confirmed(Confirmed(found.digest, began))
+        return refreshed
+
+    def adopt(
+        self,
+        data: bytes,
+        found: WhiteList,
+        source: Source,
+        *,
+        accept_shrink: bool,
+        checked: datetime | None = None,
+    ) -> Refreshed:
+        """Bring a verified list into force, if it may follow the one that is; blocks.
+
+        `checked` is when it was found to be current, by default now.  Raises ListRefused,
+        ArchiveError.
+        """
         now, active = runtime.clock(), self.archive.active()
         max_shrink = self.settings.whitelist.max_shrink
         difference = self._difference(active, found)
         decide(active, found, max_shrink, accept_shrink=accept_shrink, found=difference)
         changed = self.archive.adopt(
-            data, found, now, source, accepted_shrink=accept_shrink, found=difference
+            data,
+            found,
+            now,
+            source,
+            accepted_shrink=accept_shrink,
+            found=difference,
+            checked=checked,
         )
         if changed:
             _log.info(

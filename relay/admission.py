@@ -22,6 +22,7 @@ from relay.attempt import (
     Stage,
     name_of,
     no,
+    not_listed,
     ok,
 )
 from relay.author_rules import header_from, own_header_from
@@ -106,7 +107,7 @@ def _listed(a: Attempt) -> Finding | None:
     name, white_list = a.origin.certificate.subject, a.white_list
     if not white_list.lists(name):
         reply = Reply(554, "5.7.1", "Certificate name is not on the national white list")
-        return no("listed", reply, f"presented {name}", str(name))
+        return not_listed("listed", reply, f"presented {name}", str(name), final=a.list_final)
     return ok("listed", lambda: f"{name}: {len(white_list.domains_of(name))} domains")
 
 
@@ -127,7 +128,7 @@ def _sender(a: Attempt) -> Finding | None:
         reply = Reply(550, "5.7.1", f"Sender domain {domain} is not listed with your certificate")
         listed = "; ".join(sorted(map(str, white_list.names_of(domain)))) or "nothing"
         said = f"presented {name}, {domain} is listed with {listed}"
-        return no("sender", reply, said, f"{domain} by {name}")
+        return not_listed("sender", reply, said, f"{domain} by {name}", final=a.list_final)
     return ok("sender", lambda: entry_evidence(white_list, name, domain))
 
 
@@ -158,11 +159,17 @@ _ACTIVE_HERE: Final = Finding("recipient", "active mailbox of this operator")
 
 
 def _recipient(a: Attempt) -> Finding | None:
-    return None if a.recipient is None else _of_recipient(a.recipient, a.origin, a.white_list)
+    if a.recipient is None:
+        return None
+    return _of_recipient(a.recipient, a.origin, a.white_list, final=a.list_final)
 
 
 def _of_recipient(
-    recipient: Recipient, origin: Peer | LocalUser, white_list: WhiteList | None
+    recipient: Recipient,
+    origin: Peer | LocalUser,
+    white_list: WhiteList | None,
+    *,
+    final: bool = True,
 ) -> Finding | None:
     state, address = recipient.state, recipient.address
     if state.open_to_all:
@@ -177,7 +184,8 @@ def _of_recipient(
         return None
     if not white_list.names_of(address.domain):
         reply = Reply(550, "5.7.1", f"{address.domain} is not on the national white list")
-        return no("recipient", reply, "not listed, and nothing leaves the trust space")
+        said = "not listed, and nothing leaves the trust space"
+        return not_listed("recipient", reply, said, final=final)
     return ok("recipient", f"{address.domain} is on the white list")
 
 

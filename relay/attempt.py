@@ -92,6 +92,7 @@ class Attempt:
     report: bool = False  # by its header; with the null reverse-path it is one in any case
     content: int | None = None  # octets of the message once decoded, for patients
     to_patients: bool = False  # whether a recipient is at patient.mssante.fr, and not ours
+    list_final: bool = True  # whether the list is certainly the newest, and may refuse for good
 
 
 class Finding(NamedTuple):  # made a dozen times for each message, in a third of a dataclass's time
@@ -125,6 +126,20 @@ def ok(rule: str, grounds: str | Callable[[], str]) -> Finding:
 def no(rule: str, reply: Reply, evidence: str, presented: str = "") -> Finding:
     """The rule refuses it."""
     return Finding(rule, evidence, reply, presented)
+
+
+_NOT_THE_NEWEST: Final = Reply(
+    451, "4.7.1", "National white list here may be out of date, try again later"
+)
+
+
+def not_listed(
+    rule: str, reply: Reply, evidence: str, presented: str = "", *, final: bool
+) -> Finding:
+    """The rule refuses it by the list; for now only, unless the list is `final`."""
+    if final:
+        return no(rule, reply, evidence, presented)
+    return no(rule, _NOT_THE_NEWEST, f"{evidence}; not certain by this list: {reply}", presented)
 
 
 def name_of(a: Attempt) -> str:

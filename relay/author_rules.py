@@ -4,7 +4,17 @@ Two switches: one for the domains of third operators, and one for our own, in wh
 is to write (docs/decisions/0036).  Pure.
 """
 
-from relay.attempt import Attempt, Finding, HeaderFromPolicy, LocalUser, Peer, name_of, no, ok
+from relay.attempt import (
+    Attempt,
+    Finding,
+    HeaderFromPolicy,
+    LocalUser,
+    Peer,
+    name_of,
+    not_listed,
+    ok,
+)
+from relay.author_domains import UNREADABLE
 from relay.errors import Reply
 from whitelist.folding import fold
 
@@ -60,7 +70,7 @@ def own_header_from(a: Attempt) -> Finding | None:
         550, "5.7.1", f"Author domain {a.own_authors[0]} is ours, not listed with your certificate"
     )
     presented = ", ".join([*a.own_authors[:_MOST_SHOWN], *filter(None, [name_of(a)])])
-    return no("own-header-from", reply, evidence, presented)
+    return not_listed("own-header-from", reply, evidence, presented, final=a.list_final)
 
 
 def header_from(a: Attempt) -> Finding | None:
@@ -79,4 +89,6 @@ def header_from(a: Attempt) -> Finding | None:
     fault = "not that of your address" if local else "not listed with your certificate"
     reply = Reply(550, "5.7.1", f"Author domain {strangers[0]} is {fault}")
     presented = ", ".join([*strangers[:_MOST_SHOWN], *filter(None, [name_of(a)])])
-    return no("header-from", reply, evidence, presented)
+    # Whose address our own user has, no list says; nor does one cover what cannot be read.
+    final = local or a.list_final or UNREADABLE in strangers
+    return not_listed("header-from", reply, evidence, presented, final=final)

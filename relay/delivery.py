@@ -113,6 +113,7 @@ class Courier:
             services.perimeter,
             services.router,
             services.tls,
+            services.clock,
         )
         self._hand_over = hand_over or self._handing.deliver
         self._steady = services.steady or services.clock
@@ -322,7 +323,7 @@ class Courier:
                 self._congestion.succeeded(taken.domain)
                 outcomes = dict.fromkeys(taken.recipients, Outcome(State.FAILED, error))
             else:
-                self._congestion_failed(taken, error)
+                self._congestion_failed(taken, error, ours=failure.ours)
         except asyncio.CancelledError:
             if not watched.broken:
                 raise
@@ -350,7 +351,9 @@ class Courier:
             with best_effort:
                 metrics.ATTEMPT_SECONDS.labels(taken.traffic.value).observe(took)
 
-    def _congestion_failed(self, taken: Claim, error: str) -> None:
+    def _congestion_failed(self, taken: Claim, error: str, *, ours: bool = False) -> None:
+        if ours:
+            return  # the destination has no part in it
         # All who look at the destination see it, and it is about one message's recipients.
         shown = mask_of(error, taken.recipients)
         if self._congestion.failed(taken.domain, shown, self._services.clock()):

@@ -65,10 +65,13 @@ UNKNOWN_OUTCOME: Final = "unknown-outcome"  # sent to its end, and nothing usabl
 class AttemptFailed(Exception):
     """No answer about the recipients from this host; `reason` is a metric's label.
 
-    `permanent` if no attempt will ever get one.
+    `permanent` if no attempt will ever get one; `ours` if the destination has no part in it.
     """
 
-    def __init__(self, reason: str, detail: str, *, permanent: bool = False) -> None:
+    def __init__(
+        self, reason: str, detail: str, *, permanent: bool = False, ours: bool = False
+    ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.permanent = permanent
+        self.ours = ours

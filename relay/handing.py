@@ -6,13 +6,15 @@ Raises what became of it otherwise; the outcome of each recipient is the peer's 
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import BinaryIO, Final
 
 from mailstore.steps import reached
 from relay.acceptance import Store
+from relay.certainty import Certainty
 from relay.conversation import Terms
 from relay.envelope import Envelope, Letter
 from relay.errors import AttemptFailed
@@ -20,12 +22,13 @@ from relay.handover import OutcomeUnknown
 from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome
-from relay.route import Router
+from relay.route import NoRoute, Router, Target
 from relay.server_admission import examine_server
 
 CHUNK: Final = 256 * 1024
 
 NO_LIST: Final = "there is no usable white list now"
+NOT_CERTAIN: Final = "not certain by the white list at hand, which may be older than the message: "
 ANSWER: Final = "answer"  # the message is sent: what becomes of it is the peer's to say
 
 
@@ -62,10 +65,13 @@ class Handing:
         perimeter: Perimeter,
         router: Router,
         tls: Callable[[], ssl.SSLContext],
+        clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._perimeter = perimeter
         self._router = router
+        self._clock = clock
+        self._certainty = Certainty(store.database, perimeter)
         self._peers = Peers(Terms(hostname, tls, self._judge))
 
     async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
@@ -73,8 +79,8 @@ class Handing:
 
         Raises AttemptFailed, NoRoute, StoreUnavailable.
         """
-        self._check_listed(taken.domain)
-        targets = await self._router.targets(taken.domain)
+        await self._check_listed(taken)
+        targets = await self._targets(taken)
         progress.step("conversation")
         envelope = Envelope(
             taken.sender,
@@ -106,14 +112,33 @@ class Handing:
         """Take leave of the peers; no attempt may be under way."""
         await self._peers.close()
 
-    def _check_listed(self, domain: str) -> None:
-        """DOMAIN §3.3: a domain that left the list gets a DSN; without a list nothing fails."""
+    async def _check_listed(self, taken: Claim) -> None:
+        """DOMAIN §3.3: a domain that left the list gets a DSN; without a list nothing fails.
+
+        Nor does anything by a list that may be older than the message, or than another machine's.
+        """
         white_list = self._perimeter.snapshot.white_list
         if white_list is None:
             raise AttemptFailed("not-listed", NO_LIST)
-        if not white_list.names_of(domain):
-            detail = f"{domain} is not on the white list any more"
+        if white_list.names_of(taken.domain):
+            return
+        if await self._certainty.of_mail(white_list, taken.created_at, self._clock):
+            detail = f"{taken.domain} is not on the white list"
             raise AttemptFailed("not-listed", detail, permanent=True)
+        detail = f"{NOT_CERTAIN}{taken.domain} is not on it"
+        raise AttemptFailed("not-listed", detail, ours=True)
+
+    async def _targets(self, taken: Claim) -> Sequence[Target]:
+        """Hosts to try.  That there will never be any is certain where a list was not needed."""
+        try:
+            return await self._router.targets(taken.domain)
+        except NoRoute as failure:
+            white_list = self._perimeter.snapshot.white_list
+            if not failure.permanent or not self._router.follows_list or white_list is None:
+                raise
+            if await self._certainty.of_mail(white_list, taken.created_at, self._clock):
+                raise
+            raise AttemptFailed("no-route", f"{NOT_CERTAIN}{failure}", ours=True) from failure
 
     async def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
         server = await self._perimeter.identify_peer(der, version, cipher)

@@ -4,6 +4,9 @@ A peer that changes its certificate before the list knows of it, or a domain lis
 name, makes mail wait for an hour at most, and its destination be taken for dead.  Once the list
 says otherwise of a domain, what waits for it is due at once.  Each courier does this after it has
 taken the list over itself: due before that, mail would be tried under the old one again.
+
+Mail that waits since nobody knew whether the list is older than the message is due as soon as a
+check has found the list to be the newest.
 """
 
 import asyncio
@@ -13,13 +16,13 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 import structlog
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, false, or_, select, update
 
 from mailstore.database import Database
 from mailstore.dialect import take_your_time
 from mailstore.errors import StoreUnavailable
 from relay.best_effort import best_effort
-from relay.handing import NO_LIST, refused_by
+from relay.handing import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue import State, Traffic
 from relay.queue_control import BATCH
 from relay.queue_due import lanes_with_mail
@@ -35,17 +38,22 @@ _DOMAINS: Final = 200  # asked for in one statement
 _AGAIN: Final = 1.0  # seconds after a fault of ours, twice as long each time
 _LONGEST: Final = 60.0
 # What an attempt says that failed by the list; a whole error, or how one begins.
-_BY_THE_LIST: Final = (NO_LIST, refused_by("list"), refused_by("name"))
+_BY_THE_LIST: Final = (NO_LIST, NOT_CERTAIN, refused_by("list"), refused_by("name"))
 
 
 class ListWaking:
-    """Wakes the mail of one store; `note` may be called from any thread."""
+    """Wakes the mail of one store; `note` and `confirmed` may be called from any thread."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
         self._changed: SimpleQueue[frozenset[str] | None] = SimpleQueue()
         self._changed.put(None)  # what changed while no courier ran, nobody has noted
+        self._confirmed = False
+
+    def confirmed(self) -> None:
+        """Remember for `wake` that a check has found the list to be the newest."""
+        self._confirmed = True
 
     def note(self, old: WhiteList | None, new: WhiteList) -> None:
         """Remember what a new list says otherwise than the old one, for `wake`."""
@@ -82,7 +90,7 @@ class ListWaking:
 
         Raises StoreUnavailable; what was noted is kept then, as after any other error.
         """
-        woken = 0
+        woken = self._wake_uncertain()
         while (changed := self._next()) != frozenset():
             try:
                 found = self._wake(changed)
@@ -92,6 +100,20 @@ class ListWaking:
             if found:
                 woken += found
                 _log.info("queue.woken_by_list", deliveries=found)
+        return woken
+
+    def _wake_uncertain(self) -> int:
+        if not self._confirmed:
+            return 0
+        self._confirmed = False  # first: a check meanwhile wakes again
+        try:
+            uncertain = deliveries.c.last_error.startswith(NOT_CERTAIN, autoescape=True)
+            woken = self._make_due(uncertain, false())
+        except Exception:
+            self._confirmed = True
+            raise
+        if woken:
+            _log.info("queue.woken_by_check", deliveries=woken)
         return woken
 
     def _next(self) -> frozenset[str] | None:

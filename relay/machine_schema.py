@@ -33,6 +33,8 @@ shared_list = Table(
     # the database.
     Column("adopted_at", UtcTime, nullable=False),
     Column("checked_at", UtcTime, nullable=False),
+    # The date of the newest list that a person let pass although it shrank, null if none had to.
+    Column("shrink_accepted", UtcTime, nullable=True),
     # The octets of the signed list, compressed by zlib.
     Column("compressed", LargeBinary, nullable=False),
     CheckConstraint("id = 1", name="one_row"),

@@ -234,6 +234,7 @@ class Opening(Connection):
             size,
             header=header,
             report=report,
+            list_final=snapshot.final,
         )
 
     async def smtp_NOOP(self, _arg: str | None) -> None:

@@ -26,6 +26,7 @@ from whitelist.freshness import Freshness, judge, last_certain
 from whitelist.history import Archive, Stamp
 from whitelist.loading import load_file
 from whitelist.lookup import WhiteList
+from whitelist.newest import MARGIN, Known, confirmed_at, is_behind
 from whitelist.revocation import RevocationPolicy
 from whitelist.signer import ExpectedSigner
 from whitelist.trust import ChainStatus, ChainVerdict, TrustStore
@@ -60,18 +61,25 @@ class Snapshot:
     """What holds at one moment.
 
     `loaded` is the adopted list whatever its age, `problem` why none may be used; `last_check` is
-    the latest instant at which it was certainly current.
+    the latest instant at which it was certainly current; `behind` whether another machine has a
+    newer one.
     """
 
     loaded: WhiteList | None
     freshness: Freshness
     last_check: datetime | None
     problem: str = ""
+    behind: bool = False
 
     @property
     def white_list(self) -> WhiteList | None:
         """The list that decides, None if there is none or it has expired."""
         return None if self.problem else self.loaded
+
+    @property
+    def final(self) -> bool:
+        """Whether the list may refuse for good somebody who asks now (`whitelist.newest`)."""
+        return not self.behind and self.freshness is Freshness.FRESH
 
     def lists(self, peer: Peer) -> bool:
         """Whether a peer has shown a name of the list in a chain that holds, whatever its age."""
@@ -84,10 +92,12 @@ class Perimeter:
     """Follows the list adopted in `archive` and the revocation lists in `crls`.
 
     Where a list is lacking, `ocsp` is asked about peers, if given.  `on_new_list(old, new)` is told
-    of each list taken over after the first, in the thread that loads it; it must not raise.
+    of each list taken over after the first, `on_confirmed()` of each check for which mail has
+    waited (`want_check`), in the thread that loads it; they must not raise.
     """
 
     on_new_list: Callable[[WhiteList | None, WhiteList], None] | None = None
+    on_confirmed: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -113,6 +123,10 @@ class Perimeter:
         self._loaded: WhiteList | None = None
         self._last_check: datetime | None = None
         self._problem = ""
+        self._known = Known()
+        self._behind = False
+        self._confirmed: datetime | None = None
+        self._wanted: float | None = None  # monotonic, when mail last asked for a check
         self._verdicts = VerdictCache(trust.with_crls(crls.current()))
 
     @property
@@ -134,7 +148,22 @@ class Perimeter:
             problem = f"the white list has expired: last checked with success {when}"
             if checked != self._last_check:
                 problem += ", a time to come: this machine's clock was ahead"
-        return Snapshot(self._loaded, age, checked, problem)
+        return Snapshot(self._loaded, age, checked, problem, self._behind)
+
+    @property
+    def known(self) -> Known:
+        """What is known of the newest list, here and elsewhere."""
+        return self._known
+
+    @property
+    def confirmed(self) -> datetime | None:
+        """When the list in force was last certainly the newest; None without a list."""
+        return self._confirmed
+
+    def want_check(self) -> None:
+        """Ask for a check of the list, for which mail waits; blocks.  Raises ArchiveError."""
+        self._wanted = time.monotonic()
+        self._archive.want_check()
 
     def load(self) -> None:
         """Take over what is on disk now; blocks for a second on a large list.
@@ -157,6 +186,7 @@ class Perimeter:
             # What is in force here was checked; only its neighbour on disk is damaged.
             list_fault = str(error)
             self._problem = "" if self._loaded else list_fault
+        self._take_over_known()
         faults = (*crl_faults, list_fault) if list_fault else crl_faults
         if list_fault and list_fault not in self._faults:
             _log.error("whitelist.unusable", why=list_fault, kept=self._loaded is not None)
@@ -202,6 +232,23 @@ class Perimeter:
         self._problem = ""
         if checked is None and self._last_check is not None:
             raise ArchiveError(f"{self._archive.folder}: the time of the last check is unreadable")
+
+    def _take_over_known(self) -> None:
+        self._known = self._archive.known()
+        shared = self._known.shared
+        behind, self._behind = self._behind, is_behind(self._loaded, shared)
+        if shared is not None and self._behind and not behind:
+            generated = shared.generated_at.isoformat()
+            _log.warning("whitelist.behind", digest=shared.digest, generated_at=generated)
+        before, self._confirmed = self._confirmed, None
+        if self._loaded is not None:
+            self._confirmed = confirmed_at(self._loaded, self._known, self._clock())
+        if self._wanted is None or self._confirmed in {None, before}:
+            return
+        if time.monotonic() - self._wanted > MARGIN.total_seconds():
+            self._wanted = None  # what came later asks for another check
+        if self.on_confirmed is not None:
+            self.on_confirmed()
 
     async def watch(self, interval: float) -> None:
         """Look for changes every `interval` seconds; after a fault of ours a little later."""

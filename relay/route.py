@@ -53,6 +53,7 @@ class NoRoute(Exception):
     """
 
     reason = "no-route"
+    ours = False
 
     def __init__(self, detail: str, *, permanent: bool = False) -> None:
         super().__init__(detail)
@@ -91,6 +92,11 @@ class Router:
         self._hostname = hostname.lower()
         self._random = shuffle
         self._dns = Resolving(resolver, clock)
+
+    @property
+    def follows_list(self) -> bool:
+        """Whether a route may depend on the white list."""
+        return bool(self._operators)
 
     async def targets(self, domain: str) -> list[Target]:
         """Hosts to try in order, never empty.  Raises NoRoute."""

@@ -13,6 +13,7 @@ from relay.acceptance import Record, Store, commit
 from relay.address import PATIENT_DOMAIN, Address
 from relay.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.best_effort import best_effort
+from relay.certainty import Certainty
 from relay.content_size import ContentSize
 from relay.directory import Directory
 from relay.errors import Reply, SmtpError
@@ -84,7 +85,7 @@ class Submitter:
         remote: dict[str, tuple[Address, ...]] = {}
         for address in dict.fromkeys(recipients):
             found = self.directory.find(address)
-            admit(replace(attempt, recipient=Recipient(address, found.state)), Stage.RECIPIENT)
+            self._admit_recipient(attempt, Recipient(address, found.state))
             if found.state is MailboxState.FOREIGN:
                 remote[address.domain] = (*remote.get(address.domain, ()), address)
             elif found.mailbox_id is not None:
@@ -129,6 +130,15 @@ class Submitter:
         with best_effort:
             self._tell(submission)
         return submission
+
+    def _admit_recipient(self, attempt: Attempt, recipient: Recipient) -> None:
+        """Return if it may have the message.  Raises Refused; for good by the newest list alone."""
+        attempt, white_list = replace(attempt, recipient=recipient), attempt.white_list
+        foreign = recipient.state is MailboxState.FOREIGN
+        if foreign and white_list and not white_list.names_of(recipient.address.domain):
+            final = Certainty(self.store.database, self.perimeter).of_question()
+            attempt = replace(attempt, list_final=final)
+        admit(attempt, Stage.RECIPIENT)
 
     def _tell(self, submission: Submission) -> None:
         to = [one.address for one in submission.local]

@@ -2,11 +2,12 @@
 
 `active.xml` is the list in force, `<generated at>-<digest>.xml` every one that ever was,
 `history.jsonl` a line for each adoption, `checked` the time of the last successful check, `lock`
-what writers hold. Promises (DOMAIN §9.12): a version and its line are on disk, synced, before
-`active.xml` is replaced, by one rename; so whenever a process is killed or the power fails, the
-old list or the new one is in force, whole, and is in the history. Any number of processes may
-read while one writes. A line without its adoption, left by a crash, names a version that passed
-every check; the next adoption carries on from there.
+what writers hold; the files of `whitelist.notes` say how current the list is. Promises
+(DOMAIN §9.12): a version and its line are on disk, synced, before `active.xml` is replaced, by one
+rename; so whenever a process is killed or the power fails, the old list or the new one is in force,
+whole, and is in the history. Any number of processes may read while one writes. A line without its
+adoption, left by a crash, names a version that passed every check; the next adoption carries on
+from there.
 """
 
 import fcntl
@@ -23,12 +24,21 @@ from whitelist.difference import Difference
 from whitelist.durable import make_folder, replace_file, sync_folder
 from whitelist.errors import ArchiveError, NothingAdopted
 from whitelist.lookup import WhiteList
+from whitelist.newest import Confirmed, Known, Shared
+from whitelist.notes import (
+    CONFIRMED,
+    SHARED,
+    WANTED,
+    read_known,
+    write_confirmed,
+    write_shared,
+)
 from whitelist.version import Source, Version
 
 __all__ = ["Archive", "Source", "Stamp", "Version"]
 
 FileStamp = tuple[int, int, int]
-Stamp = tuple[FileStamp | None, FileStamp | None]
+Stamp = tuple[FileStamp | None, ...]
 
 
 class Archive:
@@ -52,11 +62,13 @@ class Archive:
         *,
         accepted_shrink: bool,
         found: Difference | None = None,
+        checked: datetime | None = None,
     ) -> bool:
         """Put the verified list in force, durably; tell whether that changed anything.
 
         `data` are the octets that `white_list` was read from (ValueError if not), `now` is aware,
-        `accepted_shrink` whether a person overruled `adoption.decide`, `found` what it changes.
+        `accepted_shrink` whether a person overruled `adoption.decide`, `found` what it changes,
+        `checked` when it was found to be current, by default now.
         Adopting the list in force again only notes the check. Waits for another writer to end;
         raises ListRefused(rollback) if that one adopted a newer list meanwhile (DOMAIN §9.6).
         """
@@ -76,7 +88,7 @@ class Archive:
                 self._append(version)
             if in_force != version.digest:
                 replace_file(self.active_path, data)
-            self._note_check(now)
+            self._note_check(checked or now)
         return not recorded or in_force != version.digest
 
     def record_check(self, now: datetime) -> None:
@@ -93,8 +105,37 @@ class Archive:
         return found if found.tzinfo is not None else None
 
     def stamp(self) -> Stamp:
-        """Give what changes whenever a list is adopted or a check is noted, at the cost of stat."""
-        return _file_stamp(self.active_path), _file_stamp(self._checked)
+        """Give what changes when a list is adopted or anything noted, at the cost of stat.
+
+        The first part changes only when a list is adopted.
+        """
+        notes = (self.folder / CONFIRMED, self.folder / SHARED)
+        return tuple(map(_file_stamp, (self.active_path, self._checked, *notes)))
+
+    def known(self) -> Known:
+        """Give what is known of the newest list."""
+        return read_known(self.folder)
+
+    def note_confirmed(self, found: Confirmed) -> None:
+        """Note a check that found the list at its source."""
+        with self._writing():
+            write_confirmed(self.folder, found)
+
+    def note_shared(self, found: Shared | None) -> None:
+        """Note the newest list that another machine has; None: none is known."""
+        with self._writing():
+            write_shared(self.folder, found)
+
+    def want_check(self) -> None:
+        """Ask whoever checks the list to do it soon: mail waits for it."""
+        try:
+            (self.folder / WANTED).touch()
+        except OSError as error:
+            raise _failed(self.folder / WANTED, "written", error) from error
+
+    def wanted_stamp(self) -> FileStamp | None:
+        """Give what changes whenever a check is asked for."""
+        return _file_stamp(self.folder / WANTED)
 
     def versions(self) -> tuple[Version, ...]:
         """Give one version for each adoption, oldest adoption first; bad lines: `problems`."""

@@ -26,6 +26,8 @@ class Source(StrEnum):
     """Read from a file that a person named."""
     PUSH = "push"
     """Found in the folder where the site puts lists."""
+    SHARED = "shared"
+    """Adopted by another machine of the same store, and verified here."""
 
 
 @dataclass(frozen=True, slots=True)

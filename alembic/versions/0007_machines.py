@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("generated_at", UtcTime(), nullable=False),
         sa.Column("adopted_at", UtcTime(), nullable=False),
         sa.Column("checked_at", UtcTime(), nullable=False),
+        sa.Column("shrink_accepted", UtcTime(), nullable=True),
         sa.Column("compressed", sa.LargeBinary(), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_shared_list_one_row")),
         sa.CheckConstraint("length(digest) = 64", name=op.f("ck_shared_list_digest_length")),

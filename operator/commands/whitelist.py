@@ -40,6 +40,7 @@ from ..folder_user import check_user
 from ..output import say, show_record, show_rows
 from ..refresh import Refresher
 from ..settings import Settings, load
+from ..sharing import share_now
 
 SIGNER = "alb.mssante.fr"
 
@@ -148,6 +149,8 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
     done = refresher.check(accept_shrink=accept_shrink)
     record = {"adopted": done.changed, "source": done.source, **_facts(done.white_list)}
     show_record(record, as_json=as_json)
+    if why := share_now(settings, refresher):
+        say(f"note: not shared with the other machines yet, a daemon does it: {why}", err=True)
 
 
 @whitelist.command()
@@ -202,11 +205,14 @@ def diff(given: Path | None, old: str, new: str, *, as_json: bool) -> None:
 def status(given: Path | None, *, as_json: bool) -> None:
     """The list in force and its age; exit 1 if nothing is relayed for want of one."""
     settings = load(given)
-    snapshot = runtime.open_perimeter(settings, runtime.open_trust(settings)).snapshot
+    perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
+    snapshot = perimeter.snapshot
     record: dict[str, Any] = {
         "usable": snapshot.white_list is not None,
         "state": snapshot.freshness,
         "last_check": snapshot.last_check,
+        "behind": snapshot.behind,
+        "newest_at": perimeter.confirmed,
         "problem": snapshot.problem or None,
     }
     if snapshot.loaded is not None:
@@ -262,6 +268,7 @@ def explain(
         perimeter.snapshot.problem,
         sender_stated=True,
         sender=parse_address(sender) if sender else None,
+        list_final=perimeter.snapshot.final,
     )
     if header_from:
         domain = parse_address(header_from).domain

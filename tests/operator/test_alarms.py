@@ -85,6 +85,7 @@ def test_certificates_near_their_end(left: timedelta, says: str) -> None:
             AlarmName.LIST_EXPIRED,
         ),
         (replace(QUIET, refresh_problem="shrunk: ..."), AlarmName.LIST_REFUSED),
+        (replace(QUIET, sharing_problem="the list of ...: shrunk"), AlarmName.LIST_BEHIND),
         (replace(QUIET, hosted=["b.mssante.fr", "z.mssante.fr"]), AlarmName.OWN_DOMAIN),
         (replace(QUIET, own=None), AlarmName.OWN_CERTIFICATE_UNREADABLE),
         (replace(QUIET, own_chain_problem="revoked"), AlarmName.OWN_CERTIFICATE_REFUSED),

@@ -7,15 +7,18 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from mailstore.identifiers import MailboxType
 from mssante_operator import runtime
 from relay.acceptance import commit
 from relay.address import parse_address
 from relay.parameters import MailParameters, parse_rcpt_parameters
+from relay.queue_schema import deliveries
 from relay.transaction import Submission
 from tests.operator.test_whitelist import put, signed
 from tests.support.daemon import Daemon, command, lay_out, served
@@ -216,6 +219,11 @@ def test_a_domain_that_leaves_the_list_is_reported_at_once(pair: Pair) -> None:
     pair.a.run("whitelist", "refresh", "--accept-shrink")
     refused = pair.send("x@gone.mssante.fr", code=1)
     assert "550 5.7.1" in refused
+
+    # A minute ago, so that the list has been checked since: before that nothing fails by it.
+    with pair.a.store() as store, store.database.write() as connection:
+        of_it = update(deliveries).where(deliveries.c.domain == "gone.mssante.fr")
+        connection.execute(of_it.values(created_at=runtime.clock() - timedelta(minutes=1)))
 
     def failed() -> bool:
         # The courier may not have read the new list yet, or have been quicker than this command.

@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from relay.perimeter import Ageing, Perimeter
 from tests.support.hierarchy import NOW, crl, hierarchy, listed, server, signed_list, trust
-from tests.support.perimeters import adopt, perimeter
+from tests.support.perimeters import adopt, fall_behind, perimeter
 from tests.support.waiting import until
 from whitelist.crl_store import CrlStore
 from whitelist.freshness import Freshness
 from whitelist.history import Archive
 from whitelist.lookup import WhiteList
+from whitelist.newest import Confirmed
 from whitelist.revocation import RevocationPolicy
 from whitelist.trust import ChainStatus
 
@@ -348,3 +349,45 @@ async def test_what_stays_damaged_is_not_read_at_each_look(tmp_path: Path) -> No
     await until(lambda: len(looks) == 2)  # when it changed, and a second later
     task.cancel()
     assert in_force(found).domains == 1
+
+
+def test_only_the_newest_list_checked_lately_is_final(tmp_path: Path) -> None:
+    clock = Clock()
+    found = perimeter(tmp_path, GOOD, trust(), clock, ageing=AGEING)
+
+    def standing() -> tuple[bool, bool]:
+        return found.snapshot.behind, found.snapshot.final
+
+    assert standing() == (False, True)
+    clock.now = NOW + timedelta(hours=25)  # stale: it serves, but may be older than whoever asks
+    assert found.snapshot.white_list is not None
+    assert standing() == (False, False)
+    clock.now = NOW
+    newer = fall_behind(found, tmp_path)
+    assert standing() == (True, False)
+    assert in_force(found).names_of("b.mssante.fr")  # whom it knows it serves
+    data = signed_list([listed("b.mssante.fr", DN)], newer.generated_at)
+    adopt(tmp_path, data, trust(), NOW)
+    found.load()
+    assert standing() == (False, True)
+
+
+def test_mail_that_waits_hears_of_the_check_that_decides(tmp_path: Path) -> None:
+    heard: list[datetime] = []
+    clock = Clock()
+    found = perimeter(tmp_path, GOOD, trust(), clock)
+    found.on_confirmed = lambda: heard.append(clock.now)
+    archive = Archive(tmp_path / "whitelist")
+
+    def check(minutes: int) -> None:
+        clock.now = NOW + timedelta(minutes=minutes)
+        archive.note_confirmed(Confirmed(in_force(found).digest, clock.now))
+        found.load()
+
+    check(1)
+    assert heard == []  # nothing waits
+    found.want_check()
+    found.load()
+    assert heard == []
+    check(2)
+    assert heard == [NOW + timedelta(minutes=2)]

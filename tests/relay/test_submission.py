@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, get_message, list_entries
@@ -18,15 +19,17 @@ from relay.admission import HeaderFromPolicy, Policy
 from relay.directory import Directory
 from relay.envelope import EnvelopeRecipient
 from relay.errors import SmtpError
+from relay.machine_schema import shared_list
 from relay.parameters import MailParameters, Notify, RcptParameters, Return
 from relay.patients import Counted
 from relay.queue import claim
 from relay.queue_rules import Scope, add_rule
+from relay.shared_list import Offer, publish
 from relay.submission import Submitter
 from tests.support.blobs import content
 from tests.support.listed import listing
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import fall_behind, perimeter
 from tests.support.reports import read_report
 
 SENDER = parse_address("cardiologie@a.mssante.fr")
@@ -110,6 +113,35 @@ def test_a_recipient_who_may_not_have_it(submitter: Submitter, recipient: str, r
         submitter.submit(BytesIO(TEXT), SENDER, to(ACTIVE, recipient))
     with submitter.store.database.read() as connection:
         assert list_entries(connection, get_mailbox(connection, ACTIVE).id) == []
+
+
+def test_only_the_newest_list_refuses_a_recipient_for_good(
+    submitter: Submitter, tmp_path: Path
+) -> None:
+    # Issue: at submission neither, by a list older than one that another machine has adopted.
+    database = submitter.store.database
+    unknown = to("x@new.mssante.fr")
+
+    def answer() -> str:
+        with pytest.raises(SmtpError) as refused:
+            submitter.submit(BytesIO(TEXT), SENDER, unknown)
+        return str(refused.value)
+
+    assert answer().startswith("550 5.7.1 new.mssante.fr is not on the national white list")
+    loaded = submitter.perimeter.snapshot.loaded
+    assert loaded is not None
+    # In the database already, and not yet in the files of this machine.
+    with database.write() as connection:
+        newer = Offer("0" * 64, loaded.generated_at + timedelta(seconds=1), b"x")
+        publish(connection, newer, runtime.clock())
+    assert answer().startswith("451 4.7.1 National white list here may be out of date")
+    submitter.submit(BytesIO(TEXT), SENDER, to("dr@b.mssante.fr"))
+    # Known here, while the database is of another mind again.
+    with database.write() as connection:
+        connection.execute(delete(shared_list))
+    assert answer().startswith("550 ")
+    fall_behind(submitter.perimeter, tmp_path)
+    assert answer().startswith("451 ")
 
 
 @pytest.mark.parametrize("sender", ["nobody@a.mssante.fr", CLOSED, SUSPENDED, "x@b.mssante.fr"])

@@ -22,6 +22,7 @@ def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
     postmaster = settings.get("postmaster")
     return {
         "white_list": b"" if settings.get("list") == "none" else None,
+        "behind": settings.get("list") == "old",
         "limits": Limits(**_numbers(Limits, settings)),
         "policy": Policy(**policy),
         "postmaster": parse_address(postmaster) if postmaster else None,

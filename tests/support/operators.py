@@ -41,7 +41,7 @@ from relay.occupancy import Occupancy
 from relay.perimeter import Perimeter
 from relay.scanning import OnFailure, Scanning
 from relay.spool import Floor, Spool
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import fall_behind, perimeter
 from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationPolicy
 from whitelist.trust import TrustStore
@@ -191,11 +191,17 @@ async def inbound(
     floor: Floor = Floor(0, 0),  # noqa: B008 - frozen
     postmaster: Address | None = None,
     debug_peers: frozenset[DistinguishedName] = frozenset(),
+    behind: bool = False,
 ) -> AsyncIterator[Inbound]:
-    """Listen as operator A; `white_list` b"" is no list at all, None the good one."""
+    """Listen as operator A; `white_list` b"" is no list at all, None the good one.
+
+    `behind`: another machine of A's has a newer one.
+    """
     space = trust_space()
     data = space.white_list if white_list is None else white_list
     follower = perimeter(folder, data, space.trust, runtime.clock, crls=space.crls)
+    if behind:
+        fall_behind(follower, folder)
     store = make_store(folder)
     server_tls = tls.server_context(space.identity("a", folder), space.trust)
     spool = Spool(folder, floor, store.blobs.probe)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from relay.perimeter import Ageing, Expected, Perimeter
@@ -10,6 +10,7 @@ from relay.revocation_check import OcspAsker
 from whitelist.crl_store import CrlStore
 from whitelist.history import Archive, Source
 from whitelist.loading import read_list
+from whitelist.newest import Shared
 from whitelist.revocation import RevocationPolicy
 from whitelist.trust import TrustStore
 
@@ -43,3 +44,14 @@ def perimeter(
     made = Perimeter(archive, store, trust, expected, ageing, clock, ocsp=ocsp)
     made.load()
     return made
+
+
+def fall_behind(follower: Perimeter, folder: Path) -> Shared:
+    """Note that another machine has adopted a list a second newer than the one in force here."""
+    loaded = follower.snapshot.loaded
+    assert loaded is not None
+    later = loaded.generated_at + timedelta(seconds=1)
+    newer = Shared("0" * 64, later, later)
+    Archive(folder / "whitelist").note_shared(newer)
+    follower.load()
+    return newer

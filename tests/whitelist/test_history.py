@@ -33,7 +33,7 @@ def test_an_empty_archive(archive: Archive) -> None:
     assert archive.problems() == ()
     assert archive.active() is None
     assert archive.last_check() is None
-    assert archive.stamp() == (None, None)
+    assert archive.stamp() == (None,) * 4
     assert not archive.folder.exists(), "reading made it"
     for reference in ("active", "previous"):
         with pytest.raises(ArchiveError, match="no list was adopted yet; run mssante"):

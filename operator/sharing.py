@@ -1,0 +1,289 @@
+"""Shares the newest white list with the other machines of the store, and takes theirs.
+
+The database only carries it: what comes out of it is verified as a list from anywhere, by this
+machine's own trust, and adopted as every list is.  Everything follows from what is in the archive
+and in the row, so that a crash between adopting and sharing leaves nothing undone.
+"""
+
+import asyncio
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from mailstore.database import Database
+from mailstore.dialect import server_clock
+from mailstore.errors import StoreUnavailable
+from relay.shared_list import (
+    Head,
+    NotPacked,
+    Offer,
+    confirm,
+    publish,
+    read_head,
+    read_list_octets,
+)
+from whitelist.backoff import backoff
+from whitelist.errors import ArchiveError, ListRefused, Reason
+from whitelist.freshness import is_ahead
+from whitelist.history import FileStamp, Source, Version
+from whitelist.newest import Confirmed, Known, Shared
+from whitelist.trust import TrustStore
+
+from . import runtime
+from .refresh import Refresher
+from .settings import Settings, SettingsError
+
+_log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 2.0  # how often is looked at what is shared
+_FIRST: Final = 30.0  # seconds until a list that was refused is tried again, then twice as long
+_LONGEST: Final = 1800.0
+_CHECK_STEP: Final = timedelta(minutes=1)  # by which another machine's check must be later
+# By anybody's measure no list, whatever the trust and the clock: not what a publisher has signed.
+_NO_LIST: Final = frozenset(
+    {
+        Reason.TOO_LARGE,
+        Reason.NOT_WELL_FORMED,
+        Reason.DTD_FORBIDDEN,
+        Reason.UNSIGNED,
+        Reason.SEVERAL_SIGNATURES,
+        Reason.SIGNATURE_SHAPE,
+        Reason.SIGNATURE_INVALID,
+        Reason.CONTENT_ALTERED,
+    }
+)
+
+
+class _Damaged(Exception):
+    """What is shared is no list at all; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a shared list was refused, by which trust, and when it is tried again (monotonic)."""
+
+    digest: str
+    why: str
+    trust: TrustStore
+    times: int
+    again: float
+    damaged: bool
+
+
+@dataclass(slots=True)
+class ListSharing:
+    """Looks at what is shared, for the archive and the trust of a refresher.
+
+    `problem` is why the list of another machine is not believed here, empty if there is none.
+    """
+
+    database: Database
+    refresher: Refresher
+    _active: tuple[FileStamp | None, Version | None] | None = None
+    _refusal: _Refusal | None = None
+    _told: Confirmed | None = None  # the last check that the others were told of
+    _known: Known | None = None
+    _away: bool = False
+
+    @property
+    def problem(self) -> str:
+        """Why it is not believed."""
+        return self._refusal.why if self._refusal is not None else ""
+
+    async def run(self) -> None:
+        """Look now, and again and again; until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self.look)
+                self._away = False
+            except StoreUnavailable as error:
+                if not self._away:
+                    _log.warning("whitelist.not_shared", why=str(error))
+                self._away = True
+            except ArchiveError as error:
+                _log.error("whitelist.not_shared", why=str(error))
+            except Exception:
+                # Whatever it was, the next round must come: this machine would be left behind.
+                _log.exception("maintenance.error")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Take a newer list, share a newer one, note what is known; blocks.
+
+        Raises StoreUnavailable, ArchiveError.
+        """
+        with self.database.read() as connection:
+            head = read_head(connection)
+        if head is not None and self._is_newer(head):
+            self._take(head)
+        active = self._in_force()
+        damaged = head is not None and self._is_damaged(head, active)
+        if active is not None and (
+            head is None or damaged or head.shared.generated_at < active.generated_at
+        ):
+            self._publish(active, head.shared if head is not None and damaged else None)
+            with self.database.read() as connection:
+                head = read_head(connection)
+            damaged = False
+        if head is None or not self._still_refused(head, active):
+            self._refusal = None
+        self._note(None if head is None or damaged else head.shared)
+        if head is not None and active is not None and head.shared.digest == active.digest:
+            self._exchange_checks(head.shared)
+
+    def _in_force(self) -> Version | None:
+        """The list in force; read again only when another is."""
+        archive = self.refresher.archive
+        stamp = archive.stamp()[0]
+        if self._active is None or self._active[0] != stamp:
+            self._active = stamp, archive.active()
+        return self._active[1]
+
+    def _is_newer(self, head: Head) -> bool:
+        active = self._in_force()
+        if active is not None and head.shared.generated_at <= active.generated_at:
+            return False
+        refusal = self._refusal
+        if refusal is None or refusal.digest != head.shared.digest:
+            return True
+        return refusal.trust is not self.refresher.trust or time.monotonic() >= refusal.again
+
+    def _is_damaged(self, head: Head, active: Version | None) -> bool:
+        """Whether what is shared is no list, so that one that is may take its place."""
+        if active is not None and head.shared.digest == active.digest:
+            return head.shared.generated_at != active.generated_at
+        refusal = self._refusal
+        return refusal is not None and refusal.digest == head.shared.digest and refusal.damaged
+
+    def _still_refused(self, head: Head, active: Version | None) -> bool:
+        refused = self._refusal is not None and self._refusal.digest == head.shared.digest
+        return refused and (active is None or active.digest != head.shared.digest)
+
+    def _take(self, head: Head) -> None:
+        """Verify and adopt what another machine shares, or remember why not."""
+        shared, trust = head.shared, self.refresher.trust
+        try:
+            self._adopt(head)
+        except _Damaged as error:
+            self._refuse(shared, trust, f"no list: {error}", damaged=True)
+        except ListRefused as error:
+            self._refuse(shared, trust, str(error), damaged=error.reason in _NO_LIST)
+        else:
+            self._refusal = None
+
+    def _adopt(self, head: Head) -> None:
+        shared, archive = head.shared, self.refresher.archive
+        try:
+            with self.database.read() as connection:
+                data = read_list_octets(connection, shared.digest)
+        except NotPacked as error:
+            raise _Damaged(str(error)) from error
+        if data is None:
+            return  # another one by now: the next look finds it
+        found = self.refresher.verified(data)
+        if (found.digest, found.generated_at) != (shared.digest, shared.generated_at):
+            raise _Damaged(
+                f"it is the list {found.digest[:12]} of {found.generated_at.isoformat()}, "
+                f"shared as {shared.digest[:12]} of {shared.generated_at.isoformat()}"
+            )
+        active = self._in_force()
+        # A person of this operator has let it pass, or one between it and the list in force here.
+        accepted = head.shrink_accepted is not None and (
+            active is None or head.shrink_accepted > active.generated_at
+        )
+        checks = [at for at in (archive.last_check(), shared.checked_at) if at and _past(at)]
+        self.refresher.adopt(
+            data,
+            found,
+            Source.SHARED,
+            accept_shrink=accepted,
+            checked=max(checks, default=found.generated_at),
+        )
+
+    def _refuse(self, shared: Shared, trust: TrustStore, why: str, *, damaged: bool) -> None:
+        before = self._refusal
+        again = before is not None and before.digest == shared.digest
+        times = before.times + 1 if again and before is not None else 1
+        text = f"the list of {shared.generated_at.isoformat()} of another machine: {why}"
+        if not again or (before is not None and before.why != text):
+            _log.error("whitelist.shared_refused", digest=shared.digest, why=text)
+        wait = backoff(times, _FIRST, _LONGEST)
+        self._refusal = _Refusal(
+            shared.digest, text, trust, times, time.monotonic() + wait, damaged
+        )
+
+    def _publish(self, active: Version, instead_of: Shared | None) -> None:
+        version, data = self.refresher.archive.load("active")
+        if version.digest != active.digest:
+            return  # replaced this moment: the next look shares that one
+        own = self.refresher.archive.known().own
+        offer = Offer(
+            version.digest,
+            version.generated_at,
+            data,
+            _ago(own) if own is not None and own.digest == version.digest else None,
+            version.accepted_shrink,
+        )
+        with self.database.write() as connection:
+            done = publish(connection, offer, _clock(connection), instead_of=instead_of)
+        if done:
+            _log.info(
+                "whitelist.shared",
+                digest=version.digest,
+                generated_at=version.generated_at.isoformat(),
+                instead_of_damaged=instead_of is not None,
+            )
+
+    def _note(self, shared: Shared | None) -> None:
+        """Tell the processes of this machine what is shared."""
+        archive = self.refresher.archive
+        known = self._known or archive.known()
+        if known.shared != shared:
+            archive.note_shared(shared)
+        self._known = Known(None, shared)
+
+    def _exchange_checks(self, shared: Shared) -> None:
+        """Tell the others of a check of ours, and believe theirs: the list is the same."""
+        archive = self.refresher.archive
+        own = archive.known().own
+        ago = _ago(own) if own is not None and own.digest == shared.digest else None
+        if own is not None and ago is not None and own != self._told:
+            with self.database.write() as connection:
+                if confirm(connection, shared.digest, _clock(connection), ago):
+                    self._told = own
+        last = archive.last_check()
+        if _past(shared.checked_at) and (
+            last is None or not _past(last) or shared.checked_at >= last + _CHECK_STEP
+        ):
+            archive.record_check(shared.checked_at)
+
+
+def share_now(settings: Settings, refresher: Refresher) -> str:
+    """Share what a command has adopted, without waiting for a daemon; says why that failed."""
+    try:
+        with closing(runtime.open_database(settings)) as database:
+            if database.several:
+                ListSharing(database, refresher).look()
+    except (StoreUnavailable, SettingsError, ArchiveError) as error:
+        return str(error)
+    return ""
+
+
+def _past(at: datetime | None) -> bool:
+    """Whether a check may be of this time: of one to come none is believed."""
+    return at is not None and not is_ahead(at, runtime.clock())
+
+
+def _ago(own: Confirmed) -> timedelta | None:
+    """How long ago a check of this machine was; None if its clock says that it is yet to come."""
+    return runtime.clock() - own.at if _past(own.at) else None
+
+
+def _clock(connection: Connection) -> datetime:
+    """The time by the database's clock, or for SQLite by the only one."""
+    return server_clock(connection) or runtime.clock()

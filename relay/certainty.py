@@ -1,0 +1,71 @@
+"""Whether mail may fail, or be refused, for good by the white list in force: asked for each case.
+
+What this process knows comes from files, and is some seconds old.  Before anything is lost for good
+the database is asked too which list is the newest: an attempt that would fail is rare, and can wait
+for an answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from relay.best_effort import best_effort
+from relay.perimeter import Perimeter
+from relay.shared_list import read_head
+from whitelist.errors import ArchiveError
+from whitelist.lookup import WhiteList
+from whitelist.newest import Known, Shared, is_behind, may_fail
+
+_log = structlog.get_logger(__name__)
+
+
+class Certainty:
+    """Asks for one perimeter and the database of its store."""
+
+    def __init__(self, database: Database, perimeter: Perimeter) -> None:
+        self._database = database
+        self._perimeter = perimeter
+
+    async def of_mail(
+        self, by: WhiteList, queued_at: datetime, clock: Callable[[], datetime]
+    ) -> bool:
+        """Whether mail queued at `queued_at` may fail for good by this list.
+
+        If not, a check of the list is asked for, which decides it.
+        """
+        return await asyncio.to_thread(self._of_mail, by, queued_at, clock)
+
+    def _of_mail(self, by: WhiteList, queued_at: datetime, clock: Callable[[], datetime]) -> bool:
+        try:
+            shared = self._shared()
+        except StoreUnavailable:
+            return False
+        known = Known(self._perimeter.known.own, shared)
+        if may_fail(by, known, queued_at, clock()):
+            return True
+        try:
+            self._perimeter.want_check()
+        except ArchiveError as error:
+            with best_effort:
+                _log.error("whitelist.check_not_wanted", why=str(error))
+        return False
+
+    def of_question(self) -> bool:
+        """Whether somebody who asks now may be refused for good by the list in force; blocks."""
+        snapshot = self._perimeter.snapshot
+        if not snapshot.final:
+            return False
+        try:
+            return not is_behind(snapshot.loaded, self._shared())
+        except StoreUnavailable:
+            return False
+
+    def _shared(self) -> Shared | None:
+        """What is shared at this moment.  Raises StoreUnavailable."""
+        with self._database.read() as connection:
+            head = read_head(connection)
+        return head.shared if head is not None else None

@@ -1,0 +1,141 @@
+"""The newest white list that a machine has adopted, in the database that all machines share.
+
+Nothing here is believed: whoever takes a list out of the database verifies it as one that comes
+from anywhere (`mssante_operator.sharing`).  A newer list is never replaced by an older one; what is
+no list at all, by anybody's measure, is.
+"""
+
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from mailstore.dialect import insert_or_ignore
+from relay.machine_schema import shared_list
+from whitelist.newest import Shared
+from whitelist.shape import MAX_LIST_BYTES
+
+# A list is XML, which shrinks to a quarter; one that does not shrink at all still fits.
+MAX_PACKED: Final = MAX_LIST_BYTES + 64 * 1024
+
+_NONE: Final = timedelta(0)
+_C: Final = shared_list.c
+_HEAD: Final = select(_C.digest, _C.generated_at, _C.checked_at, _C.shrink_accepted)
+
+
+class NotPacked(ValueError):
+    """The octets in the database are not those of a packed list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the row says of its list.
+
+    `shrink_accepted` is the date of the newest list that a person let pass though it shrank, None
+    if none had to.
+    """
+
+    shared: Shared
+    shrink_accepted: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A list that this machine has adopted; `shrink_accepted` if a person let it pass.
+
+    `checked_ago` is how long ago a check began that found it to be the newest, None if none did.
+    """
+
+    digest: str
+    generated_at: datetime
+    data: bytes
+    checked_ago: timedelta | None = None
+    shrink_accepted: bool = False
+
+
+def read_head(connection: Connection) -> Head | None:
+    """What is shared, without the list itself; None before anything is."""
+    row = connection.execute(_HEAD).one_or_none()
+    if row is None:
+        return None
+    return Head(Shared(row.digest, row.generated_at, row.checked_at), row.shrink_accepted)
+
+
+def read_list_octets(connection: Connection, digest: str) -> bytes | None:
+    """The octets of the list with this digest; None if another is shared by now.
+
+    Raises NotPacked, having read no more than a list can have.
+    """
+    size = connection.scalar(select(func.length(_C.compressed)).where(_C.digest == digest))
+    if size is None:
+        return None
+    if size > MAX_PACKED:
+        raise NotPacked(f"{size} octets, more than a list can have")
+    packed = connection.scalar(select(_C.compressed).where(_C.digest == digest))
+    return None if packed is None else unpack(packed)
+
+
+def publish(
+    connection: Connection, offer: Offer, now: datetime, *, instead_of: Shared | None = None
+) -> bool:
+    """Share a list, if it is newer than what is shared by then; tell whether it was shared.
+
+    `now` is by the database's clock.  `instead_of` is what was found to be no list: it is replaced
+    whatever its date, unless another machine was faster.
+    """
+    ago = offer.checked_ago
+    values = {
+        "digest": offer.digest,
+        "generated_at": offer.generated_at,
+        "adopted_at": now,
+        # Without a check it was certainly the newest when its publisher made it.
+        "checked_at": min(offer.generated_at, now) if ago is None else now - max(ago, _NONE),
+        "compressed": pack(offer.data),
+    }
+    if offer.shrink_accepted:
+        values["shrink_accepted"] = offer.generated_at
+    older = _C.generated_at < offer.generated_at
+    if instead_of is not None:
+        damaged = (_C.digest == instead_of.digest, _C.generated_at == instead_of.generated_at)
+        older = or_(older, and_(*damaged))
+    if connection.execute(update(shared_list).where(older).values(values)).rowcount:
+        return True
+    if read_head(connection) is not None:
+        return False
+    first = insert_or_ignore(connection, shared_list).values({"id": 1, **values})
+    return bool(connection.execute(first).rowcount)
+
+
+def confirm(connection: Connection, digest: str, now: datetime, ago: timedelta) -> bool:
+    """Note that the shared list was found to be the newest so long `ago`; `now` as in `publish`.
+
+    Never earlier than noted, unless that is yet to come.  False if another list is shared.
+    """
+    at = now - max(ago, _NONE)
+    later = or_(_C.checked_at < at, _C.checked_at > now)
+    of_it = update(shared_list).where(_C.digest == digest, later)
+    if connection.execute(of_it.values(checked_at=at)).rowcount:
+        return True
+    head = read_head(connection)
+    return head is not None and head.shared.digest == digest
+
+
+def pack(data: bytes) -> bytes:
+    """The octets of a list as the database has them."""
+    return zlib.compress(data, 6)
+
+
+def unpack(packed: bytes) -> bytes:
+    """The octets of a list, never more than one can have.  Raises NotPacked."""
+    reader = zlib.decompressobj()
+    try:
+        data = reader.decompress(packed, MAX_LIST_BYTES + 1)
+    except zlib.error as error:
+        raise NotPacked(f"not compressed by zlib ({error})") from error
+    if len(data) > MAX_LIST_BYTES:
+        raise NotPacked(f"more than {MAX_LIST_BYTES} octets when unpacked")
+    if not reader.eof or reader.unused_data:
+        raise NotPacked("cut off, or followed by something")
+    return data

@@ -1,0 +1,64 @@
+"""Machines of operator A with archives of their own on one database, without their daemons."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailstore.database import Database
+from mssante_operator import runtime
+from mssante_operator.crl_refresh import CrlRefresher
+from mssante_operator.refresh import Refresher
+from mssante_operator.settings import load
+from mssante_operator.sharing import ListSharing
+from relay.perimeter import Perimeter
+from tests.operator.test_whitelist import put
+from tests.support.daemon import Daemon, lay_out
+from whitelist.history import Archive, Version
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One of them: its files, its own source of lists, its dealings with the others."""
+
+    daemon: Daemon
+    refresher: Refresher
+    sharing: ListSharing
+
+    @property
+    def archive(self) -> Archive:
+        return self.refresher.archive
+
+    @property
+    def active(self) -> Version:
+        """The list in force."""
+        found = self.archive.active()
+        assert found is not None
+        return found
+
+    def adopt(self, data: bytes, *, accept_shrink: bool = False) -> None:
+        """Put a list where this machine's source is, and check it."""
+        put(self.daemon, data)
+        self.refresher.check(accept_shrink=accept_shrink)
+
+    def perimeter(self) -> Perimeter:
+        """What its processes go by."""
+        return runtime.open_perimeter(self.refresher.settings, self.refresher.trust)
+
+
+def machine(folder: Path, database: Database, white_list: bytes | None = None) -> Machine:
+    """Install one in a folder, which adopts the federation's list or another; b"": none."""
+    daemon = lay_out(folder, "a", white_list=white_list or None)
+    if white_list == b"":
+        for path in (folder / "data" / "whitelist").iterdir():
+            path.unlink()
+    refresher = refresher_of(daemon)
+    return Machine(daemon, refresher, ListSharing(database, refresher))
+
+
+def refresher_of(daemon: Daemon) -> Refresher:
+    """What checks its source, in this process."""
+    settings = load(daemon.config)
+    trust = runtime.open_trust(settings)
+    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
+    crls.check(runtime.clock())
+    at_hand = trust.with_crls(crls.store.current())
+    return Refresher(settings, runtime.open_archive(settings), at_hand)

@@ -1,0 +1,101 @@
+"""A check of the list before its time: for mail that asks, and not too often."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mssante_operator import runtime
+from mssante_operator.crl_refresh import CrlRefresher
+from mssante_operator.early_check import EARLY_SECONDS, EarlyCheck
+from mssante_operator.maintenance import _keep_current
+from tests.operator.list_machines import refresher_of
+from tests.support.daemon import lay_out
+from tests.support.waiting import until
+from whitelist.newest import MARGIN, Confirmed
+
+WAIT = MARGIN.total_seconds()
+
+
+@dataclass
+class Asked:
+    """The stamp of the file that mail touches."""
+
+    number: int = 0
+    check: EarlyCheck = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.check = EarlyCheck(lambda: self.number)
+
+    def ask(self) -> None:
+        self.number += 1
+
+
+def test_nothing_is_checked_unasked() -> None:
+    early = Asked(7).check
+    early.begun(0)
+    assert not any(early.is_due(now) for now in range(0, 4000, 100))
+
+
+def test_a_check_begins_late_enough_to_decide_about_the_mail_that_asks() -> None:
+    asked = Asked()
+    asked.check.begun(0)
+    asked.ask()
+    assert not asked.check.is_due(1000)
+    assert not asked.check.is_due(1000 + WAIT)
+    assert asked.check.is_due(1001 + WAIT)
+    asked.check.begun(1001 + WAIT)
+    assert not asked.check.is_due(5000)
+
+
+def test_checks_of_their_kind_keep_a_distance() -> None:
+    asked = Asked()
+    asked.check.begun(1000)
+    begun = []
+    for now in range(1000, 2000):
+        asked.ask()  # as a queue full of mistyped domains would
+        if asked.check.is_due(now):
+            asked.check.begun(now)
+            begun.append(now)
+    distances = [after - before for before, after in zip([1000, *begun], begun, strict=False)]
+    assert begun
+    assert min(distances) >= EARLY_SECONDS
+
+
+def test_a_check_that_came_too_soon_is_followed_by_another() -> None:
+    asked = Asked()
+    asked.check.begun(0)
+    asked.ask()
+    assert not asked.check.is_due(1000)
+    asked.check.begun(1001)  # the one of the hour: it may not have seen what the mail needs
+    assert not asked.check.is_due(1001 + WAIT)
+    assert asked.check.is_due(1001 + EARLY_SECONDS)
+
+
+async def test_maintenance_checks_for_mail_that_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mssante_operator.early_check.EARLY_SECONDS", 0.1)
+    monkeypatch.setattr("mssante_operator.early_check.MARGIN", timedelta(seconds=-1))
+    daemon = lay_out(tmp_path / "a", "a")
+    refresher, archive = refresher_of(daemon), refresher_of(daemon).archive
+    settings, trust = refresher.settings, runtime.open_trust(refresher.settings)
+    assert settings.whitelist.refresh_seconds == 3600
+    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
+    looked, jumped = asyncio.Event(), asyncio.Event()
+    keeping = asyncio.create_task(_keep_current(settings, trust, crls, refresher, jumped, looked))
+    await asyncio.wait_for(looked.wait(), 60)
+
+    def last() -> Confirmed:
+        found = archive.known().own
+        assert found is not None
+        return found
+
+    before = last()
+    archive.want_check()
+    await until(lambda: keeping.done() or last() != before)
+    assert not keeping.done()
+    assert last().digest == before.digest
+    keeping.cancel()

@@ -1,0 +1,415 @@
+"""The list that one machine adopts is believed by all, after their own verification alone."""
+
+import asyncio
+import hashlib
+import signal
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from structlog.testing import capture_logs
+
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from mssante_operator import runtime
+from mssante_operator.bootstrap import TrustSpace
+from mssante_operator.testbed.hierarchy import Hierarchy
+from mssante_operator.testbed.profile import Lifetime
+from relay.machine_schema import shared_list
+from relay.shared_list import Head, Offer, publish, read_head
+from tests.operator.list_machines import Machine, machine
+from tests.operator.test_whitelist import FULL, signed
+from tests.support.daemon import federation
+from tests.support.waiting import until
+from whitelist.freshness import Freshness
+from whitelist.history import Source
+from whitelist.newest import MARGIN, Shared, may_fail
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def machines(tmp_path: Path, database: Database) -> Sequence[Machine]:
+    """Two with the same list, which is shared."""
+    found = [machine(tmp_path / name, database) for name in ("one", "two")]
+    for one in found:
+        one.sharing.look()
+    return found
+
+
+def head(database: Database) -> Head:
+    with database.read() as connection:
+        found = read_head(connection)
+    assert found is not None
+    return found
+
+
+def share(database: Database, data: bytes, hours: float, *, packed: bytes | None = None) -> str:
+    """Put octets into the database, as a list generated so many hours from now, whatever they are.
+
+    As who may write there can, or a disk that returns something else.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    at = federation().space.now.replace(microsecond=0) + timedelta(hours=hours)
+    with database.write() as connection:
+        assert publish(connection, Offer(digest, at, data), runtime.clock())
+        if packed is not None:
+            connection.execute(update(shared_list).values(compressed=packed))
+    return digest
+
+
+def test_a_list_adopted_by_one_is_believed_by_the_other(
+    machines: Sequence[Machine], database: Database
+) -> None:
+    one, two = machines
+    one.adopt(signed(1, **FULL, d="b"))
+    one.sharing.look()
+    assert head(database).shared.digest == one.active.digest
+    with capture_logs() as logs:
+        two.sharing.look()
+    assert two.active.digest == one.active.digest
+    assert (two.active.source, two.active.accepted_shrink) == (Source.SHARED, False)
+    assert two.active.added == 1
+    (adopted,) = [line for line in logs if line["event"] == "whitelist.adopted"]
+    assert adopted["source"] == "shared"
+    perimeter = two.perimeter()
+    assert perimeter.snapshot.final
+    white_list = perimeter.snapshot.white_list
+    assert white_list is not None
+    assert white_list.names_of("d.mssante.fr")
+    # Whoever has an older list of its own from then on keeps the newer.
+    assert not two.sharing.problem
+    two.sharing.look()
+    assert len(two.archive.versions()) == 2
+
+
+def test_an_older_list_is_never_taken_nor_shared(
+    machines: Sequence[Machine], database: Database
+) -> None:
+    one, two = machines
+    one.adopt(signed(2, **FULL, d="b"))
+    two.adopt(signed(1, **FULL))
+    one.sharing.look()
+    newest = one.active.digest
+    with database.write() as connection:  # as if the one that is behind had written this moment
+        older = Offer("0" * 64, two.active.generated_at - HOUR, b"x")
+        assert not publish(connection, older, runtime.clock())
+    one.sharing.look()
+    assert (one.active.digest, head(database).shared.digest) == (newest, newest)
+    two.sharing.look()
+    assert two.active.digest == newest
+
+
+def test_until_a_list_is_believed_nothing_is_refused_for_good(
+    machines: Sequence[Machine], database: Database
+) -> None:
+    # A guard that holds it up, and no person has let it pass: what is newer is known all the same.
+    two = machines[1]
+    data = signed(1, a="a", b="b")
+    digest = share(database, data, 1)
+    before = two.active
+    two.sharing.look()
+    assert two.active == before
+    assert "shrunk: " in two.sharing.problem
+    perimeter = two.perimeter()
+    assert perimeter.snapshot.behind
+    assert not perimeter.snapshot.final
+    long_ago = runtime.clock() - HOUR
+    assert not may_fail(before, perimeter.known, long_ago, runtime.clock())
+    # Its own source has the list, and a person here lets it pass.
+    two.adopt(data, accept_shrink=True)
+    two.sharing.look()
+    assert (two.active.digest, two.sharing.problem) == (digest, "")
+    assert two.perimeter().snapshot.final
+
+
+def test_what_a_person_let_pass_on_one_machine_passes_on_all(
+    machines: Sequence[Machine], database: Database
+) -> None:
+    one, two = machines
+    one.adopt(signed(1, a="a", b="b"), accept_shrink=True)
+    one.sharing.look()
+    # Another list may follow before the other machine has seen it.
+    one.adopt(signed(2, a="a", b="c"), accept_shrink=True)
+    one.adopt(signed(3, a="a", b="c"))
+    one.sharing.look()
+    assert head(database).shrink_accepted is not None
+    two.sharing.look()
+    assert two.active.digest == one.active.digest
+    assert (two.active.source, two.active.accepted_shrink) == (Source.SHARED, True)
+    # It was let pass for the list before it; the guard is on again for the next.
+    share(database, signed(4, a="a"), 4)
+    two.sharing.look()
+    assert two.active.digest == one.active.digest
+    assert "shrunk: " in two.sharing.problem
+
+
+def expired_signer() -> bytes:
+    space = federation().space
+    over = Lifetime(space.now - timedelta(days=30), space.now - timedelta(days=1))
+    signer = space.hierarchy.issue_list_signer(over)
+    return TrustSpace(space.hierarchy, signer, space.now + HOUR).sign_list(federation().operators)
+
+
+def foreign_signer() -> bytes:
+    other = Hierarchy.create(federation().space.now)
+    signer = other.issue_list_signer(Lifetime.of_leaf(federation().space.now))
+    return TrustSpace(other, signer, federation().space.now + HOUR).sign_list({})
+
+
+def operator_as_signer() -> bytes:
+    space = federation().space
+    return TrustSpace(space.hierarchy, federation().operators["c"], space.now + HOUR).sign_list({})
+
+
+NEWER = {**FULL, "d": "b"}
+# Signed by whoever: another machine may believe it, with its trust or at its time.
+SIGNED: dict[str, tuple[Callable[[], bytes], float, str]] = {
+    "by a signer that has expired": (expired_signer, 1, "signer-expired: "),
+    "by another authority's signer": (foreign_signer, 1, "signer-untrusted: "),
+    "by one of the operators": (operator_as_signer, 1, "signer-"),
+    "in the future": (lambda: signed(48, **NEWER), 48, "future-date: "),
+}
+# No list, by anybody's measure.
+DAMAGED: dict[str, tuple[Callable[[], bytes], float, bytes | None, str]] = {
+    "altered": (
+        lambda: signed(1, **NEWER).replace(b"d.mssante.fr", b"e.mssante.fr"),
+        1,
+        None,
+        "content-altered: ",
+    ),
+    "cut off": (lambda: signed(1, **NEWER)[:-9], 1, None, "not-well-formed: "),
+    "nothing": (lambda: b"", 1, None, "not-well-formed: "),
+    "dated falsely": (lambda: signed(1, **NEWER), 2, None, "no list: it is the list "),
+    "not the octets of its digest": (
+        lambda: signed(1, **NEWER),
+        1,
+        zlib.compress(signed(1, **FULL)),
+        "no list: it is the list ",
+    ),
+    "a bomb": (
+        lambda: b"bomb",
+        1,
+        zlib.compress(bytes(2**26), 9),
+        "no list: more than ",
+    ),
+    "not packed": (lambda: b"raw", 1, b"raw", "no list: not compressed by zlib"),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_a_list_that_is_not_believed_leaves_all_as_it_was(
+    machines: Sequence[Machine], database: Database, name: str
+) -> None:
+    make, hours, says = SIGNED[name]
+    two = machines[1]
+    before, checked = two.active, two.archive.last_check()
+    digest = share(database, make(), hours)
+    with capture_logs() as logs:
+        two.sharing.look()
+        two.sharing.look()
+    (refused,) = [line for line in logs if line["event"] == "whitelist.shared_refused"]
+    assert (refused["log_level"], refused["digest"]) == ("error", digest)
+    assert says in refused["why"]
+    assert two.sharing.problem == refused["why"]
+    assert (two.active, two.archive.last_check()) == (before, checked)
+    assert two.perimeter().snapshot.white_list is not None
+    # It may be that only this machine does not know its signer: nothing is final until it is told.
+    assert not two.perimeter().snapshot.final
+    assert head(database).shared.digest == digest
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_is_no_list_gives_way_to_one(
+    machines: Sequence[Machine], database: Database, name: str
+) -> None:
+    make, hours, packed, says = DAMAGED[name]
+    two = machines[1]
+    before = two.active
+    share(database, make(), hours, packed=packed)
+    with capture_logs() as logs:
+        two.sharing.look()
+    (refused,) = [line for line in logs if line["event"] == "whitelist.shared_refused"]
+    assert says in refused["why"]
+    assert two.active == before
+    assert two.sharing.problem == ""
+    assert head(database).shared.digest == before.digest
+    assert head(database).shared.generated_at == before.generated_at
+    assert two.perimeter().snapshot.final
+    (shared,) = [line for line in logs if line["event"] == "whitelist.shared"]
+    assert shared["instead_of_damaged"]
+
+
+def test_a_date_that_is_not_the_lists_own_is_set_right(
+    machines: Sequence[Machine], database: Database
+) -> None:
+    two = machines[1]
+    with database.write() as connection:
+        far = runtime.clock() + timedelta(days=9999)
+        connection.execute(update(shared_list).values(generated_at=far))
+    two.sharing.look()
+    assert head(database).shared.generated_at == two.active.generated_at
+    assert two.perimeter().snapshot.final
+
+
+def test_other_revocation_lists_have_it_looked_at_again(
+    machines: Sequence[Machine], database: Database
+) -> None:
+    one, two = machines
+    one.adopt(signed(1, **NEWER))
+    one.sharing.look()
+    whole = two.refresher.trust
+    two.refresher.trust = replace(whole, crls=())
+    two.sharing.look()
+    assert "signer-no-crl: " in two.sharing.problem
+    two.refresher.trust = whole
+    two.sharing.look()
+    assert two.active.digest == one.active.digest
+    assert two.sharing.problem == ""
+    assert head(database).shared.digest == one.active.digest
+
+
+def test_a_new_machine_begins_with_what_the_others_have(
+    machines: Sequence[Machine], database: Database, tmp_path: Path
+) -> None:
+    three = machine(tmp_path / "three", database, b"")
+    assert three.archive.active() is None
+    three.sharing.look()
+    assert three.active.digest == machines[0].active.digest
+    assert three.perimeter().snapshot.freshness is Freshness.FRESH
+
+
+def test_a_check_by_one_counts_for_all(tmp_path: Path, database: Database) -> None:
+    old = signed(-3, **FULL)
+    one, two = (machine(tmp_path / name, database, old) for name in ("one", "two"))
+    one.sharing.look()
+    queued_at = runtime.clock() - HOUR
+    long_ago = queued_at - HOUR
+    two.archive.record_check(long_ago)
+    (two.archive.folder / "confirmed").unlink()
+    with database.write() as connection:
+        connection.execute(update(shared_list).values(checked_at=long_ago))
+    two.sharing.look()
+    assert not may_fail(two.active, two.archive.known(), queued_at, runtime.clock())
+    one.refresher.check()
+    one.sharing.look()
+    assert head(database).shared.checked_at > queued_at + MARGIN
+    two.sharing.look()
+    assert may_fail(two.active, two.archive.known(), queued_at, runtime.clock())
+    # So that a machine whose own source is away goes on with what another has confirmed.
+    checked = two.archive.last_check()
+    assert checked is not None
+    assert checked > queued_at
+
+
+def test_a_check_in_time_to_come_counts_for_nothing(
+    machines: Sequence[Machine], database: Database
+) -> None:
+    two = machines[1]
+    before = two.archive.last_check()
+    with database.write() as connection:
+        ahead = runtime.clock() + HOUR
+        connection.execute(update(shared_list).values(checked_at=ahead))
+    two.sharing.look()
+    assert two.archive.last_check() == before
+    assert not may_fail(two.active, two.archive.known(), runtime.clock(), runtime.clock())
+
+
+CRASHING = """
+import os, signal, sys
+from pathlib import Path
+from mailstore.database import Database
+from mssante_operator import runtime, sharing
+from mssante_operator.refresh import Refresher
+from mssante_operator.settings import load
+
+when, config, url = sys.argv[1:]
+settings = load(Path(config))
+trust = runtime.open_trust(settings)
+at_hand = trust.with_crls(runtime.open_crls(settings, trust).current())
+refresher = Refresher(settings, runtime.open_archive(settings), at_hand)
+refresher.check()
+publish = sharing.publish
+
+def crash(*args, **more):
+    if when == "after":
+        assert publish(*args, **more)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+sharing.publish = crash
+sharing.ListSharing(Database(url), refresher).look()
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_between_adopting_and_sharing_leaves_nothing_undone(
+    machines: Sequence[Machine], database: Database, database_url: str, when: str
+) -> None:
+    one, two = machines
+    (one.daemon.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(signed(1, **NEWER))
+    config = str(one.daemon.config)
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHING, when, config, database_url],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert one.active.domains == 4  # adopted, and not shared
+    assert head(database).shared.digest == two.active.digest
+    one.sharing.look()
+    two.sharing.look()
+    assert two.active.digest == one.active.digest == head(database).shared.digest
+
+
+def test_a_store_that_is_away_ends_nothing(
+    machines: Sequence[Machine], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = machines
+    monkeypatch.setattr("mssante_operator.sharing.LOOK_SECONDS", 0.01)
+    one.adopt(signed(1, **NEWER))
+    one.sharing.look()
+    faults: list[Exception] = [StoreUnavailable("away"), StoreUnavailable("away"), MemoryError()]
+    look = two.sharing.look
+
+    def failing(_self: object) -> None:
+        if faults:
+            raise faults.pop(0)
+        look()
+
+    async def run() -> None:
+        task = asyncio.create_task(two.sharing.run())
+        await until(lambda: task.done() or two.active.digest == one.active.digest)
+        assert not task.done()
+        task.cancel()
+
+    with capture_logs() as logs:
+        monkeypatch.setattr(type(two.sharing), "look", failing)
+        asyncio.run(run())
+    told = [line["event"] for line in logs if line["log_level"] != "info"]
+    assert told == ["whitelist.not_shared", "maintenance.error"]
+    assert head(database).shared.digest == one.active.digest
+
+
+def test_the_command_shares_at_once(machines: Sequence[Machine], database: Database) -> None:
+    if not database.several:
+        return  # a SQLite file has one machine
+    one = machines[0]
+    text = one.daemon.config.read_text()
+    url = database.url.render_as_string(hide_password=False)
+    ours = f'[storage]\ndatabase = "{url}"\n'
+    one.daemon.config.write_text(text.replace("[storage]\n", ours, 1))
+    (one.daemon.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(signed(1, **NEWER))
+    one.daemon.run("whitelist", "refresh")
+    assert head(database).shared == Shared(
+        one.active.digest, one.active.generated_at, head(database).shared.checked_at
+    )
+    away = url.replace("/test_", "/no_such_")
+    one.daemon.config.write_text(one.daemon.config.read_text().replace(url, away))
+    said = one.daemon.run("whitelist", "refresh")
+    assert "not shared with the other machines yet" in said

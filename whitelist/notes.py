@@ -1,0 +1,83 @@
+"""Small files beside the white list, by which processes tell each other how current it is.
+
+`confirmed` is the last check that found the list at its source, `shared` the newest list that
+another machine has, as last seen in the database; `wanted` is touched when mail waits for a check.
+A file that cannot be read says nothing, and less is then refused for good.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from whitelist.durable import replace_file
+from whitelist.newest import Confirmed, Known, Shared
+
+CONFIRMED = "confirmed"
+SHARED = "shared"
+WANTED = "wanted"
+
+
+def read_known(folder: Path) -> Known:
+    """What the files say."""
+    own, shared = _read(folder / CONFIRMED), _read(folder / SHARED)
+    try:
+        confirmed = Confirmed(str(own["digest"]), _instant(own["at"])) if own else None
+    except (KeyError, ValueError, TypeError):
+        confirmed = None
+    try:
+        elsewhere = (
+            Shared(
+                str(shared["digest"]),
+                _instant(shared["generated_at"]),
+                _instant(shared["checked_at"]),
+            )
+            if shared
+            else None
+        )
+    except (KeyError, ValueError, TypeError):
+        elsewhere = None
+    return Known(confirmed, elsewhere)
+
+
+def write_confirmed(folder: Path, found: Confirmed) -> None:
+    """Note a check.  Raises OSError."""
+    _write(folder / CONFIRMED, {"digest": found.digest, "at": _text(found.at)})
+
+
+def write_shared(folder: Path, found: Shared | None) -> None:
+    """Note what the database has; None: nothing.  Raises OSError."""
+    if found is None:
+        (folder / SHARED).unlink(missing_ok=True)
+        return
+    _write(
+        folder / SHARED,
+        {
+            "digest": found.digest,
+            "generated_at": _text(found.generated_at),
+            "checked_at": _text(found.checked_at),
+        },
+    )
+
+
+def _write(path: Path, record: dict[str, str]) -> None:
+    replace_file(path, f"{json.dumps(record)}\n".encode())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _instant(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return found
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat()
