@@ -28,6 +28,9 @@ class Held:
         assert self.said is None
         self.said, self.at_once = reply, at_once
 
+    def drop(self) -> None:
+        raise AssertionError("only who stops the listener drops sessions")
+
 
 class Clock:
     """A monotonic clock that the test sets."""
