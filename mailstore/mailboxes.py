@@ -6,12 +6,11 @@ which the database refuses; the address is unique (§9.34). Functions take a con
 transaction; those that write need `Database.write()`.
 """
 
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
@@ -28,10 +27,6 @@ from mailstore.identifiers import (
 from mailstore.schema import domains, entries, mailbox_changes, mailboxes, messages
 
 _USED = func.sum(messages.c.size)
-# Sessions remember the number of a mailbox, longer than a fail-over to a standby that lagged may
-# take.  Counted up, the number of one that this has lost would be given to the next, and mail for
-# the first would reach the second.  JSON bears so many bits.
-_NUMBER_BITS: Final = 52
 
 
 class MailboxState(StrEnum):
@@ -124,7 +119,6 @@ def add_mailbox(
     added = conn.scalar(
         insert_or_ignore(conn, mailboxes)
         .values(
-            id=secrets.randbits(_NUMBER_BITS),
             domain_id=domain_id,
             local_part=parsed.local_part,
             address=parsed.key,

@@ -13,15 +13,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from mailstore.identifiers import MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox
-from mailstore.messages import Delivery, Message, NewMessage, list_entries, store_messages
-from relay.address import parse_address
-from relay.directory import Directory
 from relay.errors import AttemptFailed
 from relay.handing import Progress
 from relay.ledger import Batch, Written
@@ -37,11 +31,10 @@ from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
 from tests.support.backlog import put
 from tests.support.clock import NOW
 from tests.support.databases import PostgresServer
-from tests.support.office import CLAIRE, RPPS, TO, Office
+from tests.support.office import CLAIRE, TO, Office
 from tests.support.queued import rows
 from tests.support.waiting import until, until_now
 
-ROW = "e" * 32
 PUT_OFF = Outcome(State.WAITING, "451 4.3.0 later")
 
 
@@ -256,27 +249,3 @@ async def test_a_courier_lives_through_a_failover_and_loses_nothing(
         await until(lambda: {row.lease_owner for row in rows(database).values()} == {None})
     assert {one.message_id for one in held} == {*old, *new}
     assert {row.message_id for row in rows(database).values()} == set(new)
-
-
-@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
-async def test_mail_for_a_mailbox_that_was_lost_reaches_no_other(
-    database: Database, standby: Standby
-) -> None:
-    # The session has looked its recipient up; the number must mean nobody on the new primary.
-    with database.write() as connection:
-        add_domain(connection, "a.mssante.fr", now=NOW)
-    standby.replicate()
-    with database.write() as connection:
-        lost = add_mailbox(connection, "lost@a.mssante.fr", MailboxType.PER, RPPS, now=NOW)
-    found = await Directory(database).lookup(parse_address(lost.address))
-    standby.promote()
-    with database.write() as connection:
-        other = add_mailbox(connection, CLAIRE, MailboxType.PER, RPPS, now=NOW)
-    assert found.mailbox_id == lost.id != other.id
-    message = NewMessage(
-        Message(ROW, "", "0" * 64, 1, "", "local", "s", NOW), (Delivery(lost.id, lost.address),)
-    )
-    with pytest.raises(IntegrityError), database.write() as connection:
-        store_messages(connection, [message], now=NOW)
-    with database.read() as connection:
-        assert list_entries(connection, other.id) == []
