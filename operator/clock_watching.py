@@ -1,12 +1,18 @@
-"""Tells of a clock that jumped: in the log, in the journal, and to whoever has to act on it."""
+"""Tells of a clock that jumped: in the log, in the journal, and to whoever has to act on it.
+
+And keeps the comparison with the database's clock up to date for what tells of it.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
+from mailstore.errors import StoreUnavailable
+from relay.clock_difference import ClockComparison
 from relay.clock_watch import ClockWatch, Jump, Memory
 from relay.journal import Journal
 
@@ -14,6 +20,7 @@ _log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 KEEP_SECONDS: Final = 60.0  # between two writings of what is known, besides each jump
+COMPARE_SECONDS: Final = 5.0  # between two comparisons with the database's clock
 
 
 async def watch_clock(
@@ -36,3 +43,16 @@ async def watch_clock(
                 journal.record("clock.jumped", **facts)
             then(jump)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def compare_once(clocks: ClockComparison) -> None:
+    """Compare with the database's clock, unless the database is away."""
+    with suppress(StoreUnavailable):
+        await asyncio.to_thread(clocks.compare)
+
+
+async def keep_comparing(clocks: ClockComparison) -> None:
+    """Compare again and again, until cancelled."""
+    while True:
+        await compare_once(clocks)
+        await asyncio.sleep(COMPARE_SECONDS)

@@ -24,7 +24,7 @@ from whitelist.trust import TrustStore
 
 from . import admin, runtime
 from .clock_file import open_clock
-from .clock_watching import watch_clock
+from .clock_watching import compare_once, keep_comparing, watch_clock
 from .crl_refresh import CrlRefresher
 from .forgetting import Forgetting
 from .launch import Launch
@@ -64,10 +64,15 @@ async def run_maintenance(
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
     spool = runtime.open_spool(settings, store)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
-    tidying = Tidying(store, settings.storage.gc_hours * 3600, lambda: clock.in_doubt)
+    clocks = runtime.compare_clocks(settings, store.database)
+
+    def in_doubt() -> bool:
+        return clock.in_doubt or bool(clocks.apart)
+
+    tidying = Tidying(store, settings.storage.gc_hours * 3600, in_doubt)
     journal = runtime.open_journal(settings, "maintenance")
     failed = timedelta(days=settings.outbound.failed_days)
-    forgetting = Forgetting(store.database, journal, failed, in_doubt=lambda: clock.in_doubt)
+    forgetting = Forgetting(store.database, journal, failed, in_doubt=in_doubt)
     labels = runtime.open_operator_labels(settings, perimeter)
     measuring = Measuring(store.database, labels, runtime.clock)
     own_port = OwnPort.share(RunFolder(runtime.storage_folder(settings) / "run").own_port)
@@ -84,13 +89,16 @@ async def run_maintenance(
         self_check,
         clock,
         scanners,
+        clocks,
     )
+    await compare_once(clocks)  # before anything is deleted by this one
     looked = asyncio.Event()
     tasks = [
         keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
         keep(lambda: watch_clock(clock, journal, lambda _: jumped.set(), clock_file.keep)),
         keep(lambda: _keep_current(settings, trust, crls, refresher, jumped, looked)),
         keep(lambda: _begin_alarms(monitor, looked)),
+        keep(lambda: keep_comparing(clocks)),
         keep(scanners.run),
         keep(spool.watch),
         keep(tidying.run),
@@ -101,7 +109,7 @@ async def run_maintenance(
             lambda: _prune_traces(
                 runtime.storage_folder(settings) / journal_folder.NAME,
                 settings.trace.keep_days,
-                lambda: clock.in_doubt,
+                in_doubt,
             )
         ),
     ]

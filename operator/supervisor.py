@@ -46,6 +46,7 @@ STORAGE_THAT_MAY_CHANGE: Final = {
     "compression",
     "encryption",
     "gc_hours",
+    "max_clock_difference_seconds",
     "min_free_bytes",
     "min_free_inodes",
     "small_body_bytes",
