@@ -94,8 +94,8 @@ def alarms(facts: Facts) -> list[Alarm]:
         found.append(Alarm(AlarmName.CLOCK_APART, facts.clock_apart))
     if facts.copied_from:
         detail = (
-            f"this machine had the name of another one that lives, {facts.copied_from}, and has one "
-            "of its own now: one of the two is a copy of the other; look at mssante machine list"
+            f"this machine had the name of another one that lives, {facts.copied_from}, and has "
+            "one of its own now: one of the two is a copy of the other; see mssante machine list"
         )
         found.append(Alarm(AlarmName.MACHINE_COPY, detail))
     found += [Alarm(AlarmName(f"{kind}-lost"), detail) for kind, detail in facts.losses.items()]

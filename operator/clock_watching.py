@@ -11,10 +11,14 @@ from typing import Final
 
 import structlog
 
+from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.clock_difference import ClockComparison
 from relay.clock_watch import ClockWatch, Jump, Memory
 from relay.journal import Journal
+
+from . import runtime
+from .settings import Settings
 
 _log = structlog.get_logger(__name__)
 
@@ -56,3 +60,10 @@ async def keep_comparing(clocks: ClockComparison) -> None:
     while True:
         await compare_once(clocks)
         await asyncio.sleep(COMPARE_SECONDS)
+
+
+def clock_doubts(settings: Settings, database: Database) -> list[str]:
+    """Whether this machine would take no work for its clock, now.  Raises StoreUnavailable."""
+    clocks = runtime.compare_clocks(settings, database)
+    key = f"{settings.origin}: storage.max_clock_difference_seconds"
+    return [f"{key}: {clocks.problem}"] if clocks.compare() else []

@@ -25,6 +25,7 @@ from whitelist.revocation import RevocationList, RevocationPolicy, accept
 from whitelist.trust import TrustStore
 
 from . import file_modes, listen_check, outbound_check, own_certificate, runtime
+from .clock_watching import clock_doubts
 from .findings import Finding, Says
 from .folder_user import check_user
 from .node import known_node_name
@@ -156,6 +157,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
             runtime.open_crls(settings, one)
         with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
             doubts.extend(outbound_check.doubts_of_store(settings, connection))
+            doubts.extend(clock_doubts(settings, store.database))
 
     found = _probe("storage", storage, "schema up to date")
     yield found

@@ -25,6 +25,7 @@ from whitelist.names import DistinguishedName
 
 from . import logs, runtime
 from .child import CannotStart, Child, Plan
+from .clock_watching import clock_doubts
 from .errors import OperatorError
 from .launch import Launch
 from .launcher import Launcher
@@ -270,6 +271,7 @@ def _check(settings: Settings) -> None:
         store.database.read() as connection,
     ):
         doubts += doubts_of_store(settings, connection)
+        doubts += clock_doubts(settings, store.database)
     for doubt in doubts:
         _log.warning("config.doubt", detail=doubt)
     runtime.make_router(settings)

@@ -21,11 +21,10 @@ class Difference:
     by: timedelta
     doubt: timedelta
 
-    def __str__(self) -> str:
-        """Say it for people, to a tenth of a second."""
-        way = "ahead of" if self.by > timedelta(0) else "behind"
-        seconds = abs(self.by).total_seconds()
-        return f"this machine's clock is {seconds:.1f} seconds {way} the database's"
+    @property
+    def way(self) -> str:
+        """`ahead of` or `behind`."""
+        return "ahead of" if self.by > timedelta(0) else "behind"
 
 
 @dataclass(slots=True)
@@ -72,11 +71,15 @@ class ClockComparison:
 
     @property
     def problem(self) -> str:
-        """That the clocks are apart and what that means, empty if they are not."""
+        """That the clocks are apart and what that means, in words that stay the same meanwhile.
+
+        Empty if they are not.
+        """
         if not self.apart or self.last is None:
             return ""
         return (
-            f"{self.last}, more than the {self.most.total_seconds():g} seconds of "
-            "storage.max_clock_difference_seconds: mail is taken in, but this machine sends, gives "
-            "up and deletes nothing until both agree; look at NTP on both"
+            f"this machine's clock is {self.last.way} the database's, by more than the "
+            f"{self.most.total_seconds():g} seconds of storage.max_clock_difference_seconds: mail "
+            "is taken in, but this machine sends, gives up and deletes none until they agree; look "
+            "at NTP on both"
         )

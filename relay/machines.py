@@ -4,14 +4,16 @@ All inside the caller's transaction.  `beat` is counted up by the machine that h
 finds it changed without having done so knows that another machine has the name, too.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from mailstore.dialect import insert_or_ignore
 from relay.machine_schema import machines
+from relay.queue_schema import deliveries
 
 _M = machines.c
 
@@ -48,7 +50,8 @@ def enter(connection: Connection, machine: Machine) -> bool:
         "beat": machine.beat,
         "seen_at": machine.seen_at,
     }
-    return connection.execute(insert_or_ignore(connection, machines).values(row)).rowcount == 1
+    statement = insert_or_ignore(connection, machines).values(row).returning(_M.name)
+    return connection.execute(statement).first() is not None
 
 
 def change(connection: Connection, seen: Machine, into: Machine) -> bool:
@@ -69,3 +72,14 @@ def _as_seen(seen: Machine) -> ColumnElement[bool]:
 
 def _of(row: Any) -> Machine:
     return Machine(row.name, row.proof, row.beat, row.seen_at)
+
+
+def leases_of(connection: Connection) -> Counter[str]:
+    """How many deliveries are leased, by the names of machines; reads the whole queue."""
+    d = deliveries.c
+    query = select(d.lease_owner, func.count()).where(d.lease_until.is_not(None))
+    leases: Counter[str] = Counter()
+    for owner, number in connection.execute(query.group_by(d.lease_owner)):
+        if owner is not None:
+            leases[owner.partition(":")[0]] += number
+    return leases
