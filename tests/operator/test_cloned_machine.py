@@ -222,6 +222,8 @@ def test_a_courier_that_was_killed_frees_its_leases_at_once(site: Site) -> None:
 def test_a_machine_whose_clock_is_apart_sends_nothing_until_it_is_right(site: Site) -> None:
     one, control = site.one, site.one.folder / "clock"
     site.peer.lets = True
+    text = one.config.read_text()
+    one.config.write_text(text.replace("[storage]", "[storage]\ngc_hours = 0.0003"))
 
     def ahead(seconds: int) -> None:
         draft = control.with_suffix(".new")
@@ -243,6 +245,8 @@ def test_a_machine_whose_clock_is_apart_sends_nothing_until_it_is_right(site: Si
     assert 1790 < difference < 1810
     ready = json.loads(get(one, "/readyz")[1])
     assert [text for text in ready["warnings"] if text.startswith("clock: this machine's clock is")]
+    until_now(lambda: bool(one.events("store.unfreed")), PATIENCE)
+    assert one.events("store.freed") == []
     # Mail is taken in all the while.
     (row,) = json.loads(one.run("queue", "list", "--json"))
     assert row["attempts"] == 0

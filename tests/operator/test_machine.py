@@ -20,10 +20,11 @@ from mssante_operator import machine, node, pulse, runtime
 from mssante_operator.machine import hold_name
 from mssante_operator.pulse import Pulse, begin_pulse
 from mssante_operator.settings import Settings, SettingsError, load
+from relay import clock_difference
 from relay.clock_difference import ClockComparison
 from relay.machines import Machine, all_machines
 from relay.presence import Presence
-from tests.support.daemon import lay_out
+from tests.support.daemon import command, lay_out
 from tests.support.waiting import until
 
 SERVER = pytest.mark.parametrize("dialect", ["postgresql"])  # SQLite has one machine
@@ -408,3 +409,37 @@ def test_a_name_is_changed_whole_or_not_at_all(
         (original.settings.path("data") / "node.before").unlink()
     new = node.new_node_name(original.settings, before)
     assert original.name == new != before
+
+
+@SERVER
+def test_commands_on_a_machine_whose_clock_is_apart(
+    original: Site, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = original.settings.origin
+    text = config.read_text()
+    config.write_text(
+        text.replace('directory = "data"', f'directory = "data"\ndatabase = "{database_url}"')
+    )
+    words = ("--config", str(config))
+    assert command(*words, "store", "gc")[0] == 0
+    assert "storage.max_clock_difference" not in command(*words, "config", "check")[1]
+    later = timedelta(seconds=30)
+    monkeypatch.setattr(clock_difference, "server_clock", lambda _: runtime.clock() + later)
+    code, _, said = command(*words, "store", "gc")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "mssante: nothing is freed: this machine's clock is behind the database's" in said
+    code, said, _ = command(*words, "config", "check")
+    assert code == 0
+    assert f"{config}: storage.max_clock_difference_seconds: this machine's clock is behind" in said
+    config.write_text(
+        config.read_text().replace("[storage]", "[storage]\nmax_clock_difference_seconds = 60.0")
+    )
+    assert command(*words, "store", "gc")[0] == 0
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_on_sqlite_there_is_no_machine_to_retire(original: Site) -> None:
+    for words in (("list",), ("retire", "x")):
+        code, _, said = command("--config", str(original.settings.origin), "machine", *words)
+        assert (code, said.count("\n")) == (1, 1)
+        assert "there is no other one" in said

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from mssante_operator import runtime
 from relay.admission import Policy
+from relay.queue_schema import deliveries
 from relay.route import Router, Target
-from tests.support.operators import ACTIVE, SUSPENDED, inbound, trust_space
+from tests.support.operators import ACTIVE, HOST, SUSPENDED, inbound, trust_space
 from tests.support.perimeters import perimeter
 from tests.support.scripted import CLOSE, STALL, ScriptedPeer, running
 from tests.support.senders import BODY, TRACE, Sender, sending, server_tls
@@ -255,3 +258,34 @@ async def test_a_stalled_conversation_ends_with_the_courier(
         await task
     (row,) = sender.queued()
     assert (row.state, row.attempts) == ("waiting", 1)
+
+
+async def test_who_takes_no_work_tries_and_gives_up_nothing(
+    sender: Sender, peer_folder: Path
+) -> None:
+    # A machine that has lost its name, or whose clock is wrong.
+    asked, works = 0, False
+
+    def takes_work() -> bool:
+        nonlocal asked
+        asked += 1
+        return works
+
+    async with inbound(peer_folder) as peer:
+        sender.queue(ACTIVE)
+        sender.queue("nobody@a.mssante.fr")
+        overdue = sender.queued()[1].id
+        with sender.store.database.write() as connection:
+            long_ago = runtime.clock() - timedelta(days=30)
+            row = deliveries.c.id == overdue
+            connection.execute(update(deliveries).where(row).values(created_at=long_ago))
+        stop, routes = asyncio.Event(), {"a.mssante.fr": Target(HOST, peer.port)}
+        courier = sender.courier(routes, takes_work=takes_work)
+        running_courier = asyncio.create_task(courier.run(stop))
+        await until(lambda: asked > 20)
+        assert [(row.state, row.attempts) for row in sender.queued()] == [("waiting", 0)] * 2
+        works = True
+        await until(lambda: [row.state for row in sender.queued()] == ["failed"])
+        assert len(peer.entries(ACTIVE)) == 1
+        stop.set()
+        await running_courier
