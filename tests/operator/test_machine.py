@@ -196,7 +196,7 @@ async def test_a_copy_takes_the_place_of_a_dead_machine_that_then_comes_back(
         pass
     async with clone.living() as lives:
         assert (clone.name, clone.waited) == (name, 1)
-        # It comes back: by a crash of the daemon alone, its proof was the one of the row before.
+        # It comes back; the row has the other's proof by now.
         async with original.living() as other:
             assert original.name != name
             assert (lives.takes_work(), other.takes_work()) == (True, True)
