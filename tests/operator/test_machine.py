@@ -363,7 +363,8 @@ class TestClock:
                 await until(lambda: not began.takes_work())
                 ahead = timedelta(0)
                 began.look_now()
-                await until(began.takes_work)
+                await until(lambda: original.events[-1][0] == "clock.together")
+                assert began.takes_work()
         task.cancel()
         await asyncio.wait({task})
         told = [(one["log_level"], one["event"]) for one in logs]
