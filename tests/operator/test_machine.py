@@ -354,16 +354,21 @@ class TestClock:
             original.settings, clocks, original.record, original.stop, original.waits
         )
         assert began is not None
+
+        def last() -> str:
+            return original.events[-1][0] if original.events else ""
+
         task = asyncio.create_task(began.run())
         with capture_logs() as logs:
             for wrong in (timedelta(minutes=30), -timedelta(seconds=20)):
                 assert began.takes_work()
                 ahead = wrong
                 began.look_now()
-                await until(lambda: not began.takes_work())
+                await until(lambda: last() == "clock.apart")
+                assert not began.takes_work()
                 ahead = timedelta(0)
                 began.look_now()
-                await until(lambda: original.events[-1][0] == "clock.together")
+                await until(lambda: last() == "clock.together")
                 assert began.takes_work()
         task.cancel()
         await asyncio.wait({task})
