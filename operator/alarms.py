@@ -36,6 +36,8 @@ class AlarmName(StrEnum):
     CRL_SOURCE = "crl-source"
     SPOOL = "spool"
     CLOCK_JUMPED = "clock-jumped"
+    CLOCK_APART = "clock-apart"
+    MACHINE_COPY = "machine-copy"
     LOG_LOST = "log-lost"
     JOURNAL_LOST = "journal-lost"
     METRICS_LOST = "metrics-lost"
@@ -70,6 +72,8 @@ class Facts:
     crl_problems: Sequence[str]
     spool: SpoolState = SpoolState.WELL
     jumps: Sequence[Jump] = ()  # of the clock, within the last day
+    clock_apart: str = ""  # from the database's
+    copied_from: str = ""  # the machine that this one was found to be a copy of within the last day
     spool_trouble: str = ""
     losses: Mapping[str, str] = field(default_factory=dict)  # log, journal, metrics, and why
     scanner_problems: Mapping[str, str] = field(default_factory=dict)  # by the scanner's name
@@ -90,6 +94,14 @@ def alarms(facts: Facts) -> list[Alarm]:
     if facts.jumps:
         detail = f"{'; '.join(map(str, facts.jumps[-_JUMPS:]))}: check it, and NTP"
         found.append(Alarm(AlarmName.CLOCK_JUMPED, detail))
+    if facts.clock_apart:
+        found.append(Alarm(AlarmName.CLOCK_APART, facts.clock_apart))
+    if facts.copied_from:
+        detail = (
+            f"this machine had the name of another one that lives, {facts.copied_from}, and has "
+            "one of its own now: one of the two is a copy of the other; see mssante machine list"
+        )
+        found.append(Alarm(AlarmName.MACHINE_COPY, detail))
     found += [Alarm(AlarmName(f"{kind}-lost"), detail) for kind, detail in facts.losses.items()]
     for name, problem in sorted(facts.scanner_problems.items()):
         found.append(Alarm(AlarmName.SCANNER, f"scan.{name}: {problem}"))

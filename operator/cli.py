@@ -47,6 +47,7 @@ _MODULES: Final = {
     "domain": "mail",
     "init": "setup",
     "keys": "keys",
+    "machine": "machine",
     "mailbox": "mail",
     "message": "mail",
     "queue": "queue",

@@ -34,6 +34,7 @@ from . import (
     own_certificate,
     runtime,
 )
+from .clock_watching import clock_doubts
 from .findings import Finding, Says
 from .folder_user import check_user
 from .node import known_node_name
@@ -169,6 +170,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
             doubts.extend(marking.doubts(settings, store.database, store.blobs))
             with store.database.read() as connection:
                 doubts.extend(outbound_check.doubts_of_store(settings, connection))
+            doubts.extend(clock_doubts(settings, store.database))
             with suppress(StoreUnavailable):
                 database.extend(database_check.look(settings, store.database))
 

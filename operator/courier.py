@@ -6,15 +6,16 @@ import os
 import random
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import cache
 from typing import IO, Final
 
 import structlog
 
-from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay import delivery_metrics, tls
 from relay import queue as relay_queue
-from relay.clock_watch import ClockWatch
+from relay.clock_difference import ClockComparison
+from relay.clock_watch import ClockWatch, Jump
 from relay.delivery import Courier, Services
 from relay.delivery import Settings as DeliverySettings
 from relay.journal import Journal
@@ -30,6 +31,7 @@ from .launch import Launch
 from .lifeline import Orders
 from .losses import Publisher
 from .node import node_name
+from .pulse import begin_pulse
 from .settings import Settings
 from .tasks import keep
 
@@ -58,12 +60,24 @@ def _is_ours(turn: IO[str]) -> bool:
 
 
 def _mender(
-    settings: Settings, database: Database, journal: Journal, node: str, clock: ClockWatch
+    settings: Settings,
+    clocks: ClockComparison,
+    journal: Journal,
+    node: str,
+    clock: ClockWatch,
 ) -> Mender:
     """Mends what a clock that was ahead has left in the queue."""
     probing = policies.window_policy(settings).probing
     waits = Waits.of(policies.retry_policy(settings), probing, PROBE, LEASE)
-    return Mender(database, waits, runtime.clock, journal.record, node, lambda: clock.proven)
+    return Mender(
+        clocks.database,
+        waits,
+        runtime.clock,
+        journal.record,
+        node,
+        lambda: clock.proven,
+        clocks.compare,
+    )
 
 
 async def run_courier(
@@ -76,28 +90,34 @@ async def run_courier(
     trust = runtime.open_trust(settings)
     client_tls = runtime.open_tls(settings, tls.client_context, trust)
     perimeter = runtime.open_perimeter(settings, trust)
-    node = node_name(settings)
+    tell_ready = cache(ready)  # once: it may be at work long before it delivers
+    node_name(settings)  # one that cannot be read or made is told of before all else
     with (
         closing(runtime.open_store(settings)) as store,
         (runtime.storage_folder(settings) / "run" / "courier").open("w") as turn,
     ):
-        replaces = not _is_ours(turn)
-        if replaces:
-            ready()
+        if not _is_ours(turn):
+            tell_ready()
             if not await _come_round(turn, orders.stop):
                 return
+        journal = runtime.open_journal(settings, "courier")
+        clocks = runtime.compare_clocks(settings, store.database)
         try:
+            pulse = await begin_pulse(settings, clocks, journal.record, orders.stop, tell_ready)
+            if pulse is None:
+                journal.close()
+                return
             # The only courier of the node: older leases are orphans.
             with store.database.write() as connection:
-                freed = relay_queue.release(connection, node, runtime.clock())
+                freed = relay_queue.release(connection, pulse.node, runtime.clock())
         except StoreUnavailable as error:
             raise OSError(str(error)) from error
-        _log.info("courier.started", leases_freed=freed)
-        journal = runtime.open_journal(settings, "courier")
+        beating = keep(pulse.run)  # to the end of what is under way
+        _log.info("courier.started", machine=pulse.node, leases_freed=freed)
         operators = runtime.open_operator_labels(settings, perimeter)
         delivery_metrics.begin(operators.all)
         clock, _ = open_clock(settings)
-        mender = _mender(settings, store.database, journal, node, clock)
+        mender = _mender(settings, clocks, journal, pulse.node, clock)
         courier = Courier(
             Services(
                 store=store,
@@ -109,10 +129,11 @@ async def run_courier(
                 randomness=random.SystemRandom(),
                 operator_of=operators.of,
                 steady=clock.steady,
+                takes_work=pulse.takes_work,
             ),
             DeliverySettings(
                 hostname=settings.operator.hostname,
-                owner=f"{node}:{os.getpid()}",
+                owner=f"{pulse.node}:{os.getpid()}",
                 retry=policies.retry_policy(settings),
                 concurrency=settings.outbound.concurrency,
                 poll=settings.outbound.poll_seconds,
@@ -125,9 +146,14 @@ async def run_courier(
         perimeter.on_new_list = waking.note
         perimeter.on_confirmed = waking.confirmed
         check = settings.whitelist.check_seconds
+
+        def jumped(_jump: Jump) -> None:
+            pulse.look_now()
+            mender.jumped()
+
         watches = [
             keep(lambda: perimeter.watch(check)),
-            keep(lambda: watch_clock(clock, journal, lambda _: mender.jumped())),
+            keep(lambda: watch_clock(clock, journal, jumped)),
             keep(mender.run),
             keep(Publisher(journal).run),
             keep(lambda: waking.run(check)),
@@ -135,8 +161,7 @@ async def run_courier(
         running = asyncio.create_task(courier.run(orders.stop))
         # Should it end by itself, so does the process, to be replaced.
         running.add_done_callback(lambda _: orders.stop.set())
-        if not replaces:
-            ready()
+        tell_ready()
         await orders.stop.wait()
         for watch in watches:
             watch.cancel()
@@ -144,4 +169,5 @@ async def run_courier(
         if not done:
             courier.cancel()
         await running
+        beating.cancel()
         journal.close()

@@ -24,7 +24,7 @@ from whitelist.trust import TrustStore
 
 from . import admin, runtime
 from .clock_file import open_clock
-from .clock_watching import watch_clock
+from .clock_watching import compare_once, keep_comparing, watch_clock
 from .crl_refresh import CrlRefresher
 from .early_check import EarlyCheck
 from .forgetting import Forgetting
@@ -68,10 +68,15 @@ async def run_maintenance(
     sharing = ListSharing(store.database, refresher)
     spool = runtime.open_spool(settings, store)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
-    tidying = Tidying(store, settings.storage.gc_hours * 3600, lambda: clock.in_doubt)
+    clocks = runtime.compare_clocks(settings, store.database)
+
+    def in_doubt() -> bool:
+        return clock.in_doubt or bool(clocks.apart)
+
+    tidying = Tidying(store, settings.storage.gc_hours * 3600, in_doubt)
     journal = runtime.open_journal(settings, "maintenance")
     failed = timedelta(days=settings.outbound.failed_days)
-    forgetting = Forgetting(store.database, journal, failed, in_doubt=lambda: clock.in_doubt)
+    forgetting = Forgetting(store.database, journal, failed, in_doubt=in_doubt)
     labels = runtime.open_operator_labels(settings, perimeter)
     measuring = Measuring(store.database, labels, runtime.clock)
     own_port = OwnPort.share(RunFolder(runtime.storage_folder(settings) / "run").own_port)
@@ -89,7 +94,9 @@ async def run_maintenance(
         clock,
         scanners,
         sharing,
+        clocks,
     )
+    await compare_once(clocks)  # before anything is deleted by this one
     looked = asyncio.Event()
     tasks = [
         keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
@@ -97,6 +104,7 @@ async def run_maintenance(
         keep(lambda: _keep_current(settings, trust, crls, refresher, jumped, looked)),
         keep(lambda: _begin_alarms(monitor, looked)),
         *([keep(sharing.run)] if store.database.several else []),
+        keep(lambda: keep_comparing(clocks)),
         keep(scanners.run),
         keep(spool.watch),
         keep(tidying.run),
@@ -108,7 +116,7 @@ async def run_maintenance(
             lambda: _prune_traces(
                 runtime.storage_folder(settings) / journal_folder.NAME,
                 settings.trace.keep_days,
-                lambda: clock.in_doubt,
+                in_doubt,
             )
         ),
     ]

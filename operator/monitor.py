@@ -6,7 +6,8 @@ once; ages are seconds, dates are seconds since 1970.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -16,6 +17,7 @@ from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import local_domains
 from relay.admission import Peer
+from relay.clock_difference import ClockComparison
 from relay.clock_watch import ClockWatch
 from relay.perimeter import Perimeter
 from relay.spool import Spool, SpoolState
@@ -30,6 +32,7 @@ from .alarms import Alarm, AlarmName, Facts, alarms
 from .crl_refresh import CrlRefresher
 from .losses import Losses
 from .measuring import Measuring
+from .node import copied
 from .queue_gauges import queue_gauges
 from .refresh import Refresher
 from .scanner_watch import ScannerWatch
@@ -39,6 +42,7 @@ from .sharing import ListSharing
 
 # Of our own chain: no peer would speak to us.
 _UNBELIEVED = frozenset({ChainStatus.UNTRUSTED, ChainStatus.REVOKED, ChainStatus.NOT_YET_VALID})
+TOLD_AS_COPY: Final = timedelta(days=1)  # for which an alarm says that this was a copy
 
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +62,7 @@ class Monitor:
     clock: ClockWatch
     scanners: ScannerWatch
     sharing: ListSharing
+    clocks: ClockComparison
     losses: Losses = field(default_factory=Losses)
     _logged: frozenset[Alarm] = frozenset()
 
@@ -68,6 +73,12 @@ class Monitor:
         yield from self._queue_gauges(now)
         yield from self._trust_gauges()
         yield from self._spool_gauges()
+        if self.clocks.last is not None:
+            yield GaugeMetricFamily(
+                "mssante_clock_difference_seconds",
+                "This machine's clock minus the database's, when they were last compared",
+                self.clocks.last.by.total_seconds(),
+            )
         standing = {alarm.name for alarm in self.alarms()}
         alarm = GaugeMetricFamily(
             "mssante_alarm",
@@ -94,6 +105,8 @@ class Monitor:
             crl_problems=sorted({*self.crls.problems.values(), *self.crls.store.problems}),
             spool=self.spool.state,
             jumps=self.clock.jumps,
+            clock_apart=self.clocks.problem,
+            copied_from=self._copied_from(),
             spool_trouble=self.spool.trouble,
             losses=self.losses.standing(),
             scanner_problems=self.scanners.problems,
@@ -139,7 +152,15 @@ class Monitor:
 
     def warnings(self) -> list[str]:
         """Problems for a person to mend, while the operator goes on with all of its work."""
-        return [f"{kind}: {text}" for kind, text in self.losses.standing().items()]
+        found = [f"{kind}: {text}" for kind, text in self.losses.standing().items()]
+        if self.clocks.problem:
+            found.append(f"clock: {self.clocks.problem}")
+        return found
+
+    def _copied_from(self) -> str:
+        was = copied(self.settings)
+        recent = was is not None and runtime.clock() - was.at < TOLD_AS_COPY
+        return was.before if was is not None and recent else ""
 
     def _stalled(self, own: Peer | None) -> str:
         """Why all mail is put off for want of revocation lists; empty if it is not."""

@@ -1,10 +1,19 @@
 """The lasting name of this installation in the leases of the queue."""
 
+import hashlib
 import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from . import runtime
+from .clock_file import this_boot
 from .settings import Settings, SettingsError
+
+_BEFORE: Final = "node.before"  # the name that this installation had as a copy, if it was one
 
 
 def _path(settings: Settings) -> Path:
@@ -13,24 +22,77 @@ def _path(settings: Settings) -> Path:
 
 def node_name(settings: Settings) -> str:
     """The name, made at first use.  Raises SettingsError."""
-    path = _path(settings)
     known = known_node_name(settings)
     if known is not None:
         return known
-    # Whole or absent: two nodes of one empty name would free each other's leases.
+    name = runtime.make_id()
+    _write(_path(settings), name)
+    return name
+
+
+def new_node_name(settings: Settings, before: str) -> str:
+    """Give this installation another name: `before` is that of the one it is a copy of.
+
+    Raises SettingsError, with nothing changed.
+    """
+    path = _path(settings)
+    _write(path.with_name(_BEFORE), before)
+    name = runtime.make_id()
+    _write(path, name)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """That this installation was a copy of the one named `before`, found out at `at`."""
+
+    before: str
+    at: datetime
+
+
+def copied(settings: Settings) -> Copied | None:
+    """Whether it was found out to be a copy; None also where that cannot be read."""
+    path = _path(settings)
+    with suppress(OSError, ValueError):
+        file = path.with_name(_BEFORE)
+        before = file.read_text(encoding="ascii").strip()
+        if before != path.read_text(encoding="ascii").strip():
+            return Copied(before, datetime.fromtimestamp(file.stat().st_mtime, UTC))
+    return None
+
+
+def proof(settings: Settings) -> str:
+    """What no copy has while this installation lives: its file's place in a start of a machine.
+
+    A copy on another machine is in another start (boot_id), one beside it is another file.  The
+    same after a crash of the daemon; another one after a restart of the machine.
+    """
+    status = _path(settings).stat()
+    # A system that does not tell its starts apart proves nothing: the name is watched each time.
+    boot = this_boot() or secrets.token_hex(16)
+    facts = f"{boot} {status.st_dev} {status.st_ino}"
+    return hashlib.sha256(facts.encode("ascii")).hexdigest()
+
+
+def _write(path: Path, name: str) -> None:
+    """Whole or absent: two nodes of one empty name would free each other's leases."""
     draft = path.with_suffix(".tmp")
     try:
         with draft.open("w", encoding="ascii") as file:
-            file.write(name := runtime.make_id())
+            file.write(name)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise SettingsError(
             f"{error.filename or path}: cannot be written: {error.strerror}; "
             "make room, or remove it"
         ) from error
-    return name
 
 
 def known_node_name(settings: Settings) -> str | None:

@@ -29,6 +29,7 @@ from relay import journal_folder, tls
 from relay.acceptance import Store
 from relay.address import Address, parse_address
 from relay.clamav import Clamav
+from relay.clock_difference import ClockComparison
 from relay.errors import SyntaxRefused
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.journal import Journal
@@ -280,6 +281,12 @@ def open_store(settings: Settings, *, mark: bool = False) -> Store:
             raise _fault(settings, "storage", error) from error
         opened.pop_all()
         return Store(bodies, database)
+
+
+def compare_clocks(settings: Settings, database: Database) -> ClockComparison:
+    """The comparison of this machine's clock with the database's; nothing is asked yet."""
+    most = timedelta(seconds=settings.storage.max_clock_difference_seconds)
+    return ClockComparison(database, most, clock)
 
 
 def open_journal(settings: Settings, role: str) -> Journal:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from .section import Amount, Section
+from .section import Amount, Seconds, Section
 
 
 class S3(Section):
@@ -109,6 +109,11 @@ class Storage(Section):
     min_free_inodes: Amount = Field(
         10_000,
         description="The same for its free inodes, on file systems that count them.",
+    )
+    max_clock_difference_seconds: Seconds = Field(
+        5.0,
+        description="Seconds by which this machine's clock may differ from that of the database's "
+        "server. Beyond it this machine takes mail in, and sends, gives up and deletes none.",
     )
     gc_hours: float = Field(
         24.0,

@@ -25,6 +25,7 @@ from whitelist.names import DistinguishedName
 
 from . import bucket_check, logs, marking, runtime
 from .child import CannotStart, Child, Plan
+from .clock_watching import clock_doubts
 from .database_check import doubts as database_doubts
 from .errors import OperatorError
 from .launch import Launch
@@ -47,6 +48,7 @@ STORAGE_THAT_MAY_CHANGE: Final = {
     "compression",
     "encryption",
     "gc_hours",
+    "max_clock_difference_seconds",
     "min_free_bytes",
     "min_free_inodes",
     "small_body_bytes",
@@ -270,6 +272,7 @@ def _check(settings: Settings) -> None:
     ):
         doubts += marking.doubts(settings, store.database, store.blobs)
         doubts += database_doubts(settings, store.database)
+        doubts += clock_doubts(settings, store.database)
         with store.database.read() as connection:
             doubts += doubts_of_store(settings, connection)
     doubts += bucket_check.check(settings)

@@ -79,7 +79,10 @@ class Tidying:
 
     async def _free(self) -> None:
         if self.in_doubt():
-            _log.warning("store.unfreed", why="the clock jumped within the last day")
+            _log.warning(
+                "store.unfreed",
+                why="the clock jumped within the last day, or differs from the database's",
+            )
             return
         begun = time.monotonic()
         try:

@@ -65,7 +65,8 @@ HandOver = Callable[[Claim, Progress], Awaitable[Mapping[str, Outcome]]]
 class Services:
     """What delivery works with, passed in; `operator_of` labels the operator of a domain.
 
-    `steady` is the clock by which mail grows old: by default `clock`, which may jump.
+    `steady` is the clock by which mail grows old: by default `clock`, which may jump.  Unless
+    `takes_work`, nothing is taken on or given up, and what is under way goes on.
     """
 
     store: Store
@@ -77,6 +78,7 @@ class Services:
     randomness: random.Random
     operator_of: Callable[[str], str] = lambda _domain: OTHER
     steady: Callable[[], datetime] | None = None
+    takes_work: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class Courier:
             services.clock,
             self._steady,
             settings.poll,
-            lambda: services.perimeter.snapshot.white_list is not None,
+            self._works,
             max(settings.windows.probing.most, PROBE),
         )
         self._watchdog = Watchdog(settings.stuck)
@@ -189,6 +191,10 @@ class Courier:
         self._gate.close()
         self._wake.set()
 
+    def _works(self) -> bool:
+        services = self._services
+        return services.perimeter.snapshot.white_list is not None and services.takes_work()
+
     def _new_mail(self) -> None:
         self._woken = True
         self._wake.set()
@@ -206,10 +212,9 @@ class Courier:
 
     async def _turn(self, *, stopping: bool) -> bool:
         """Look and write once; False if the database is unwell."""
-        held = self._services.perimeter.snapshot.white_list is None
         try:
             picked: list[Due] = []
-            if not stopping and not held:
+            if not stopping and self._works():
                 picked = await self._pick()
             await self._write(picked)
         except StoreUnavailable as error:

@@ -10,15 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import structlog
 
 from mailstore.database import Database
-from mailstore.dialect import server_clock
 from mailstore.errors import StoreUnavailable
-from relay.clock_watch import SLACK
 from relay.queue_clock import (
     Ahead,
     Reading,
@@ -43,8 +41,9 @@ class Mender:
     """Mends one queue; `record` notes in the journal what was done.
 
     `node` is the name before the `:` in this machine's leases, the only ones that are shortened
-    where the database has no clock of its own; `proven` says whether the clock may
-    be trusted with births and times of failures (`relay.clock_watch`).
+    where the database has no clock of its own; `proven` says whether the clock may be trusted with
+    births and times of failures (`relay.clock_watch`); `apart`, which may block and raise
+    StoreUnavailable, whether it is known to differ from the database's now.
     """
 
     database: Database
@@ -53,7 +52,7 @@ class Mender:
     record: Callable[..., None]
     node: str
     proven: Callable[[], bool]
-    _apart: bool = field(default=False, init=False)
+    apart: Callable[[], bool] = lambda: False
     _jumped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def jumped(self) -> None:
@@ -84,14 +83,14 @@ class Mender:
 
         Blocks.  Raises StoreUnavailable.
         """
+        if self.apart():
+            return False
         now = self.clock()
         with self.database.read() as connection:
-            theirs = server_clock(connection)
-            if self._is_apart(theirs):
-                return False
             dead = destinations_ahead(connection, now, self.waits)
             whole = whole or bool(dead) or any_due_ahead(connection, now, self.waits)
-        reading = Reading(now, self.node if theirs is None else None, self.proven())
+        node = None if self.database.several else self.node
+        reading = Reading(now, node, self.proven())
         if dead:
             with self.database.write() as connection:
                 self._tell(mend_destinations(connection, now, self.waits), now)
@@ -106,24 +105,6 @@ class Mender:
                 self._tell(mended, now)
             after = found.last
         return whole
-
-    def _is_apart(self, theirs: datetime | None) -> bool:
-        """Whether the database's clock is another; told of when it begins, and at each start."""
-        ours = self.clock()
-        apart = theirs is not None and abs(theirs - ours) > SLACK
-        if theirs is not None and apart and not self._apart:
-            facts = {
-                "database": theirs.isoformat(timespec="seconds"),
-                "now": ours.isoformat(timespec="seconds"),
-                "by_seconds": round((ours - theirs) / timedelta(seconds=1)),
-                "detail": "the clocks of this machine and of the database are further apart than "
-                "five minutes: one is wrong; look at NTP on both; until then no instant in the "
-                "queue is set right",
-            }
-            _log.error("clock.apart", **facts)
-            self.record("clock.apart", **facts)
-        self._apart = apart
-        return apart
 
     def _tell(self, mended: Ahead, now: datetime) -> None:
         if mended.furthest is None:

@@ -15,8 +15,14 @@ from relay.acceptance import Store
 
 from .. import marking, runtime
 from ..acts import Acting, acting
+from ..errors import OperatorError
 from ..output import masked, say, tell
 from ..settings import load
+
+
+class ClockApart(OperatorError):
+    """What is young may look old by this machine's clock."""
+
 
 GRACE_HOURS = GRACE / timedelta(hours=1)
 _hours = click.FloatRange(min=1)
@@ -68,7 +74,11 @@ def check(given: Path | None, *, as_json: bool) -> None:
 @click.pass_obj
 def gc(given: Path | None, hours: float) -> None:
     """Free bodies that no message needs, as the daemon does by itself every storage.gc_hours."""
-    with acting(load(given)) as act:
+    settings = load(given)
+    with acting(settings) as act:
+        clocks = runtime.compare_clocks(settings, act.store.database)
+        if clocks.compare():
+            raise ClockApart(f"nothing is freed: {clocks.problem}")
         before = runtime.clock() - timedelta(hours=hours)
         freed = collect(act.store.database, act.store.blobs, before)
         act.record("store.freed", **asdict(freed))

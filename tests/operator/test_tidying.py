@@ -95,7 +95,7 @@ async def test_nothing_is_removed_by_a_clock_in_doubt(store: Store, kept: KeptIn
         running.cancel()
     assert logs[0] == {
         "event": "store.unfreed",
-        "why": "the clock jumped within the last day",
+        "why": "the clock jumped within the last day, or differs from the database's",
         "log_level": "warning",
     }
 

@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from mssante_operator import runtime
 from relay.admission import Policy
 from relay.handing import NOT_CERTAIN
 from relay.list_waking import ListWaking
+from relay.queue_schema import deliveries
 from relay.route import NoRoute, Router, Target
 from relay.shared_list import Offer, publish
 from tests.support.operators import ACTIVE, HOST, SUSPENDED, inbound, trust_space
@@ -337,3 +339,34 @@ async def test_a_stalled_conversation_ends_with_the_courier(
         await task
     (row,) = sender.queued()
     assert (row.state, row.attempts) == ("waiting", 1)
+
+
+async def test_who_takes_no_work_tries_and_gives_up_nothing(
+    sender: Sender, peer_folder: Path
+) -> None:
+    # A machine that has lost its name, or whose clock is wrong.
+    asked, works = 0, False
+
+    def takes_work() -> bool:
+        nonlocal asked
+        asked += 1
+        return works
+
+    async with inbound(peer_folder) as peer:
+        sender.queue(ACTIVE)
+        sender.queue("nobody@a.mssante.fr")
+        overdue = sender.queued()[1].id
+        with sender.store.database.write() as connection:
+            long_ago = runtime.clock() - timedelta(days=30)
+            row = deliveries.c.id == overdue
+            connection.execute(update(deliveries).where(row).values(created_at=long_ago))
+        stop, routes = asyncio.Event(), {"a.mssante.fr": Target(HOST, peer.port)}
+        courier = sender.courier(routes, takes_work=takes_work)
+        running_courier = asyncio.create_task(courier.run(stop))
+        await until(lambda: asked > 20)
+        assert [(row.state, row.attempts) for row in sender.queued()] == [("waiting", 0)] * 2
+        works = True
+        await until(lambda: [row.state for row in sender.queued()] == ["failed"])
+        assert len(peer.entries(ACTIVE)) == 1
+        stop.set()
+        await running_courier

@@ -87,6 +87,7 @@ class Sender:
         identity: str = "b",
         *,
         steady: Callable[[], datetime] | None = None,
+        takes_work: Callable[[], bool] = lambda: True,
     ) -> Courier:
         space = trust_space()
         context = tls.client_context(space.identity(identity, self.folder), space.trust)
@@ -101,6 +102,7 @@ class Sender:
                 clock=runtime.clock,
                 randomness=random.Random(1),
                 steady=steady,
+                takes_work=takes_work,
             ),
             Settings(
                 "smtp.b.mssante.fr", "node:1", RetryPolicy(first=timedelta(minutes=1)), poll=0.01

@@ -1,0 +1,97 @@
+"""Commands on the machines that share a database."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+
+from mailstore.database import Database
+from mailstore.dialect import server_clock
+from relay import queue as relay_queue
+from relay.machines import all_machines, find_machine, leases_of, strike_out
+
+from .. import runtime
+from ..acts import acting
+from ..errors import OperatorError
+from ..machine import WATCH_SECONDS
+from ..node import known_node_name
+from ..output import show_rows, tell
+from ..settings import Settings, load
+
+_LIVES: Final = timedelta(seconds=2 * WATCH_SECONDS)  # since its last beat
+
+
+class MachineRefused(OperatorError):
+    """There is no such machine, or it lives."""
+
+
+@click.group()
+def machine() -> None:
+    """The machines that share the database, by their names in leases."""
+
+
+@contextmanager
+def _shared(settings: Settings) -> Iterator[Database]:
+    with closing(runtime.open_store(settings)) as store:
+        yield _of_machines(store.database)
+
+
+def _of_machines(database: Database) -> Database:
+    if database.url.get_backend_name() == "sqlite":
+        raise MachineRefused("the database is a file of this machine: there is no other one")
+    return database
+
+
+@machine.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_(given: Path | None, *, as_json: bool) -> None:
+    """List the machines, when each was last seen, and how many deliveries it has leased.
+
+    A machine that runs is seen every 3 seconds.
+    """
+    settings = load(given)
+    this = known_node_name(settings)
+    with _shared(settings) as database, database.read() as connection:
+        now = server_clock(connection) or runtime.clock()
+        leases = leases_of(connection)
+        rows = [
+            {
+                "name": one.name,
+                "this": "yes" if one.name == this else "no",
+                "lives": "yes" if now - one.seen_at < _LIVES else "no",
+                "seen": one.seen_at,
+                "leases": leases[one.name],
+            }
+            for one in all_machines(connection)
+        ]
+    show_rows(rows, ("name", "this", "lives", "seen", "leases"), as_json=as_json)
+
+
+@machine.command("retire")
+@click.argument("name")
+@click.pass_obj
+def retire(given: Path | None, name: str) -> None:
+    """Forget a machine that is gone for good, and free its leases for the others at once.
+
+    Without it they lapse within half an hour. Refused for a machine seen within half a minute.
+    """
+    settings = load(given)
+    with acting(settings) as act:
+        with _of_machines(act.store.database).write() as connection:
+            seen = find_machine(connection, name)
+            if seen is None:
+                raise MachineRefused(f"{name}: no such machine; see: mssante machine list")
+            now = server_clock(connection) or runtime.clock()
+            if now - seen.seen_at < _LIVES or not strike_out(connection, seen):
+                ago = max(round((now - seen.seen_at).total_seconds()), 0)
+                raise MachineRefused(
+                    f"{name}: was seen {ago} seconds ago and counts as alive: its deliveries under "
+                    "way would be made twice; stop it, and try again in half a minute"
+                )
+            freed = relay_queue.release(connection, name, now)
+        act.record("machine.retired", machine=name, leases=freed)
+    tell(f"{name} is retired; {freed} leases freed")

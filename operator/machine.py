@@ -1,0 +1,106 @@
+"""The name of this machine among those that share a database: proven before its leases are freed.
+
+A copy of the folder has the name, too.  So the row of a name in table `machines` has a proof that
+no copy has (`node.proof`), and a beat that the living courier counts up (`relay.presence`).  Where
+the proof is another's (the machine started again, moved, or this is a copy) the beat is watched: if
+it moves, whoever moves it lives, and this installation gets a name of its own.  SQLite has one
+machine.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from relay.machines import Machine
+from relay.presence import Presence
+
+from . import runtime
+from .node import new_node_name, node_name, proof
+from .settings import Settings, SettingsError
+
+_log = structlog.get_logger(__name__)
+
+BEAT_SECONDS: Final = 3.0  # between two counts of a living machine
+WATCH_SECONDS: Final = 15.0  # for which a beat must not move before its machine counts as gone
+AGAIN_SECONDS: Final = 5.0  # until it is tried again to write a new name down
+
+Record = Callable[..., None]
+
+
+async def hold_name(
+    settings: Settings,
+    database: Database,
+    stop: asyncio.Event,
+    record: Record,
+    waits: Callable[[], None] = lambda: None,
+) -> Presence | None:
+    """Hold this machine's name, or a new one where another living machine has it.
+
+    `waits` is told when that takes a while.  None if told to stop meanwhile.  The caller holds the
+    lock of the node's courier.  Raises SettingsError and StoreUnavailable.
+    """
+    while True:
+        name = node_name(settings)
+        held = Presence(database, name, proof(settings), runtime.clock, random.SystemRandom())
+        seen = await asyncio.to_thread(held.look)
+        if seen is not None and seen.proof != held.proof:
+            waits()
+            _log.info("machine.watching", machine=name, seconds=WATCH_SECONDS)
+            if await _moves(held, seen, stop):
+                await rename(settings, name, stop, record)
+                continue
+        if stop.is_set():
+            return None
+        if await asyncio.to_thread(held.take, seen):
+            return held
+
+
+async def _moves(held: Presence, seen: Machine, stop: asyncio.Event) -> bool:
+    """Whether somebody counts on the row; not while the database is away, where nobody can."""
+    end = time.monotonic() + WATCH_SECONDS
+    while not stop.is_set() and time.monotonic() < end:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), BEAT_SECONDS / 3)
+        try:
+            now = await asyncio.to_thread(held.look)
+        except StoreUnavailable as error:
+            _log.warning("machine.unseen", machine=held.name, detail=str(error))
+            end = time.monotonic() + WATCH_SECONDS
+        else:
+            if now is not None and (now.proof, now.beat) != (seen.proof, seen.beat):
+                return True
+    return False
+
+
+async def rename(settings: Settings, name: str, stop: asyncio.Event, record: Record) -> None:
+    """Give this installation a name of its own; tried until it is on disk, or told to stop.
+
+    What is under way ends by the tokens of its leases; nothing of the other machine is touched.
+    """
+    while True:
+        try:
+            new = await asyncio.to_thread(new_node_name, settings, name)
+        except SettingsError as error:
+            _log.error("machine.unnamed", machine=name, why=str(error))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), AGAIN_SECONDS)
+            if stop.is_set():
+                return
+        else:
+            facts = {
+                "machine": new,
+                "before": name,
+                "detail": f"another machine that lives has the name {name}: one of the two is a "
+                f"copy of the other. This one is {new} from now on; leases of the other are not "
+                "touched. A copy needs addresses and certificate of its own",
+            }
+            _log.error("machine.copy", **facts)
+            record("machine.copy", **facts)
+            return

@@ -1,0 +1,85 @@
+"""How far this machine's clock is from the database's, by which all machines of a queue reckon.
+
+The answer took a while, and the database read its clock at some moment of it: half of that is the
+doubt.  A comparison whose doubt leaves both open changes nothing.  SQLite has no other clock.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mailstore.database import Database
+from mailstore.dialect import server_clock
+from relay.clock_watch import since_boot
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`by` how far this machine's clock is ahead of `theirs`, negative if behind, give or take."""
+
+    theirs: datetime
+    by: timedelta
+    doubt: timedelta
+
+    @property
+    def way(self) -> str:
+        """`ahead of` or `behind`."""
+        return "ahead of" if self.by > timedelta(0) else "behind"
+
+
+@dataclass(slots=True)
+class ClockComparison:
+    """Compares again and again; `most` is the difference that is let pass.
+
+    `apart` is None until something is known.  May be used by several threads.
+    """
+
+    database: Database
+    most: timedelta
+    clock: Callable[[], datetime]
+    running: Callable[[], float] = since_boot
+    last: Difference | None = field(default=None, init=False)
+    apart: bool | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing can be apart from itself."""
+        if self.database.url.get_backend_name() == "sqlite":
+            self.apart = False
+
+    def compare(self) -> bool:
+        """Compare now; whether the clocks are known to be apart.
+
+        Blocks.  Raises StoreUnavailable, with nothing changed.
+        """
+        if self.database.url.get_backend_name() != "sqlite":
+            with self.database.read() as connection:
+                began, wall = self.running(), self.clock()
+                theirs = server_clock(connection)
+                took = timedelta(seconds=self.running() - began)
+            if theirs is not None:
+                self._learn(Difference(theirs, wall + took / 2 - theirs, took / 2))
+        return bool(self.apart)
+
+    def _learn(self, found: Difference) -> None:
+        self.last = found
+        if abs(found.by) - found.doubt > self.most:
+            self.apart = True
+        elif abs(found.by) + found.doubt <= self.most or (
+            self.apart is None and found.doubt <= self.most
+        ):
+            self.apart = False
+
+    @property
+    def problem(self) -> str:
+        """That the clocks are apart and what that means, in words that stay the same meanwhile.
+
+        Empty if they are not.
+        """
+        if not self.apart or self.last is None:
+            return ""
+        return (
+            f"this machine's clock is {self.last.way} the database's, by more than the "
+            f"{self.most.total_seconds():g} seconds of storage.max_clock_difference_seconds: mail "
+            "is taken in, but this machine sends, gives up and deletes none until they agree; look "
+            "at NTP on both"
+        )

@@ -1,0 +1,106 @@
+"""A machine's hold on its name: taken once, then counted on as long as its courier lives.
+
+Each count adds a random number.  So a machine knows a value that it wrote without having heard of
+the commit from one that another machine wrote, and a copy of its whole memory is found out as well.
+A database that came back with an older state (a fail-over) shows a lower value, or no row: no other
+machine can have done that.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from mailstore.database import Database
+from mailstore.dialect import server_clock
+from relay.clock_watch import since_boot
+from relay.machines import Machine, change, enter, find_machine
+
+STEP: Final = 2**32  # the most that one count adds: 2**63 suffices for centuries
+_TRIES: Final = 3  # in one transaction, against a row that changes meanwhile
+
+
+@dataclass(slots=True)
+class Presence:
+    """One machine's name; every method blocks and may raise StoreUnavailable.
+
+    `proof` is what a copy of its folder elsewhere has not.  To be used by one thread at a time.
+    """
+
+    database: Database
+    name: str
+    proof: str
+    clock: Callable[[], datetime]
+    randomness: random.Random
+    running: Callable[[], float] = since_boot
+    _row: Machine | None = field(default=None, init=False)  # as we wrote it last
+    _unheard: set[int] = field(default_factory=set, init=False)  # counts that may be committed
+    _counted_at: float = field(default=float("-inf"), init=False)
+
+    @property
+    def since_count(self) -> float:
+        """Seconds since the beginning of the last count that is known to be on disk."""
+        return self.running() - self._counted_at
+
+    def look(self) -> Machine | None:
+        """The row of the name, if there is one."""
+        with self.database.read() as connection:
+            return find_machine(connection, self.name)
+
+    def take(self, seen: Machine | None) -> bool:
+        """Make the name ours if its row still is as `seen`; False if it is not."""
+        began = self.running()
+        with self.database.write() as connection:
+            mine = self._next(connection, seen.beat if seen is not None else 0)
+            if not _put(connection, seen, mine):
+                return False
+        self._heard(mine, began)
+        return True
+
+    def count(self) -> bool:
+        """Count on; False if another machine has the name, and nothing is changed."""
+        known = self._row
+        if known is None:
+            message = "the name was not taken"
+            raise ValueError(message)
+        began = self.running()
+        with self.database.write() as connection:
+            mine = self._next(connection, known.beat)
+            self._unheard.add(mine.beat)
+            seen: Machine | None = known
+            for _ in range(_TRIES):
+                if _put(connection, seen, mine):
+                    break
+                seen = find_machine(connection, self.name)
+                if seen is not None and not self._is_ours(seen, known):
+                    return False
+                if seen is not None:
+                    mine = replace(mine, beat=max(known.beat, seen.beat) + self._step())
+                    self._unheard.add(mine.beat)
+            else:
+                return True  # undecided; the next count tells
+        self._heard(mine, began)
+        return True
+
+    def _is_ours(self, seen: Machine, known: Machine) -> bool:
+        """Whether a row that is not as we know it still is our own doing, or an older state."""
+        older = seen.beat < known.beat
+        return seen.proof == self.proof and (older or seen.beat in self._unheard)
+
+    def _next(self, connection: Connection, beat: int) -> Machine:
+        now = server_clock(connection) or self.clock()
+        return Machine(self.name, self.proof, beat + self._step(), now)
+
+    def _step(self) -> int:
+        return self.randomness.randint(1, STEP)
+
+    def _heard(self, mine: Machine, began: float) -> None:
+        self._row, self._counted_at = mine, began
+        self._unheard.clear()
+
+
+def _put(connection: Connection, seen: Machine | None, mine: Machine) -> bool:
+    return enter(connection, mine) if seen is None else change(connection, seen, mine)

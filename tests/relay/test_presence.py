@@ -1,0 +1,187 @@
+"""A name in a shared database is held by one machine, whoever else has a copy of it."""
+
+import copy
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete
+
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from relay import presence
+from relay.machine_schema import machines
+from relay.machines import Machine, all_machines, change, enter, find_machine, strike_out
+from relay.presence import Presence
+from tests.support.clock import NOW
+
+ROW = Machine("node", "here", 7, NOW)
+
+
+def held(database: Database, proof: str = "here", running: float = 0.0) -> Presence:
+    return Presence(database, "node", proof, lambda: NOW, random.Random(proof), lambda: running)
+
+
+def row(database: Database) -> Machine | None:
+    with database.read() as connection:
+        return find_machine(connection, "node")
+
+
+@dataclass
+class Unheard(Database):
+    """A database whose commits are done, and not heard of."""
+
+    inner: Database
+    fails: bool = field(default=True)
+
+    def __post_init__(self) -> None:
+        self.url = self.inner.url
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self.inner.read() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with self.inner.write() as connection:
+            yield connection
+        if self.fails:
+            raise StoreUnavailable("the connection was lost")
+
+
+def test_rows_are_changed_only_as_seen(database: Database) -> None:
+    other = Machine("other", "there", 1, NOW)
+    with database.write() as connection:
+        assert enter(connection, ROW)
+        assert not enter(connection, replace(ROW, proof="there"))
+        assert enter(connection, other)
+        newer = replace(ROW, beat=8)
+        for wrong in (replace(ROW, beat=6), replace(ROW, proof="there"), replace(ROW, name="x")):
+            assert not change(connection, wrong, newer)
+            assert not strike_out(connection, wrong)
+        assert change(connection, ROW, newer)
+        assert all_machines(connection) == [newer, other]
+        assert strike_out(connection, newer)
+        assert all_machines(connection) == [other]
+
+
+def test_a_name_is_taken_once_and_counted_on(database: Database) -> None:
+    one, two = held(database), held(database, "there")
+    assert one.look() is None
+    assert one.take(None)
+    assert not two.take(None)  # both saw no row
+    first = row(database)
+    assert first is not None
+    assert one.count()
+    assert not two.take(first)  # as it was seen before
+    second = row(database)
+    assert second is not None
+    assert first.beat < second.beat <= first.beat + presence.STEP
+    assert (second.proof, second.seen_at >= first.seen_at) == ("here", True)
+
+
+def test_whoever_is_taken_over_finds_out_and_changes_nothing(database: Database) -> None:
+    one, two = held(database), held(database, "there")
+    assert one.take(None)
+    assert two.take(two.look())
+    before = row(database)
+    assert not one.count()
+    assert row(database) == before
+    assert two.count()
+    assert not one.count()
+
+
+def test_a_copy_of_the_whole_memory_is_found_out(database: Database) -> None:
+    # A virtual machine that was cloned while it ran: even the proof is the same.
+    one = held(database)
+    assert one.take(None)
+    two = copy.copy(one)
+    two.randomness, two._unheard = random.Random("two"), set()
+    assert one.count()
+    assert not two.count()
+    assert one.count()
+
+
+@pytest.mark.parametrize("older", ["none", "lower"])
+def test_a_database_with_an_older_state_is_no_other_machine(database: Database, older: str) -> None:
+    # After a fail-over to a standby that lagged.
+    one = held(database)
+    assert one.take(None)
+    first = row(database)
+    assert first is not None
+    for _ in range(3):
+        assert one.count()
+    with database.write() as connection:
+        connection.execute(delete(machines))
+        if older == "lower":
+            assert enter(connection, first)
+    for _ in range(3):
+        assert one.count()
+    assert row(database) is not None
+
+
+def test_a_count_that_was_not_heard_of_is_our_own(database: Database) -> None:
+    one = held(database)
+    assert one.take(None)
+    one.database = unheard = Unheard(database)
+    for _ in range(3):  # each is on disk
+        with pytest.raises(StoreUnavailable):
+            one.count()
+    unheard.fails = False
+    assert one.count()
+    assert one.count()
+
+
+def test_the_age_of_a_count_is_that_of_its_beginning(database: Database) -> None:
+    now = 100.0
+    one = Presence(database, "node", "here", lambda: NOW, random.Random(1), lambda: now)
+    assert one.since_count == float("inf")
+    assert one.take(None)
+    now = 104.0
+    assert one.since_count == 4.0
+    one.database = Unheard(database)
+    with pytest.raises(StoreUnavailable):
+        one.count()
+    assert one.since_count == 4.0
+    one.database = database
+    assert one.count()
+    assert one.since_count == 0.0
+
+
+def test_nothing_is_counted_on_that_was_not_taken(database: Database) -> None:
+    with pytest.raises(ValueError, match="not taken"):
+        held(database).count()
+
+
+Step = Callable[[Presence], object]
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=12))
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_of_several_with_one_name_one_holds_it(
+    database: Database, steps: list[tuple[str, bool]]
+) -> None:
+    """Each looks, and takes over or counts on, in any order: whoever counted last has the row."""
+    with database.write() as connection:
+        connection.execute(delete(machines))
+    all_of_them = {proof: held(database, proof) for proof in "abc"}
+    holder = ""
+    for proof, takes in steps:
+        one = all_of_them[proof]
+        if takes:
+            assert one.take(one.look())
+            holder = proof
+        elif one._row is not None:
+            assert one.count() == (proof == holder)
+    found = row(database)
+    assert (found.proof if found is not None else "") == holder
