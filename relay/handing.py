@@ -7,6 +7,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
@@ -24,6 +25,7 @@ from relay.route import Router
 from relay.server_admission import examine_server
 
 CHUNK: Final = 256 * 1024
+READERS: Final = 8  # threads for bodies alone: a store that hangs must not hold up the database's
 
 NO_LIST: Final = "there is no usable white list now"
 ANSWER: Final = "answer"  # the message is sent: what becomes of it is the peer's to say
@@ -67,6 +69,7 @@ class Handing:
         self._perimeter = perimeter
         self._router = router
         self._peers = Peers(Terms(hostname, tls, self._judge))
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 
     async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
         """What became of each recipient, so far as it is known.
@@ -105,6 +108,7 @@ class Handing:
     async def close(self) -> None:
         """Take leave of the peers; no attempt may be under way."""
         await self._peers.close()
+        self._readers.shutdown(wait=False)
 
     def _check_listed(self, domain: str) -> None:
         """DOMAIN §3.3: a domain that left the list gets a DSN; without a list nothing fails."""
@@ -151,9 +155,10 @@ class Handing:
                     return body, piece
             return None, piece
 
-        body, piece = await asyncio.to_thread(begin)
+        loop = asyncio.get_running_loop()
+        body, piece = await loop.run_in_executor(self._readers, begin)
         yield piece
         if body is not None:
             with body:
-                while piece := await asyncio.to_thread(body.read, CHUNK):
+                while piece := await loop.run_in_executor(self._readers, body.read, CHUNK):
                     yield piece
