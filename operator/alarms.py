@@ -39,6 +39,7 @@ class AlarmName(StrEnum):
     JOURNAL_LOST = "journal-lost"
     METRICS_LOST = "metrics-lost"
     SCANNER = "scanner"
+    PROCESS_WAITS = "process-waits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Facts:
     spool_trouble: str = ""
     losses: Mapping[str, str] = field(default_factory=dict)  # log, journal, metrics, and why
     scanner_problems: Mapping[str, str] = field(default_factory=dict)  # by the scanner's name
+    waiting: Sequence[str] = ()  # processes that are not at their work, and why
 
 
 def alarms(facts: Facts) -> list[Alarm]:
@@ -89,6 +91,7 @@ def alarms(facts: Facts) -> list[Alarm]:
     found += [Alarm(AlarmName(f"{kind}-lost"), detail) for kind, detail in facts.losses.items()]
     for name, problem in sorted(facts.scanner_problems.items()):
         found.append(Alarm(AlarmName.SCANNER, f"scan.{name}: {problem}"))
+    found += [Alarm(AlarmName.PROCESS_WAITS, reason) for reason in facts.waiting]
     return found
 
 

@@ -1,7 +1,7 @@
 """Everything that a configuration names, looked at without changing anything.
 
 A finding is NO exactly where `mssante serve` refuses to start; what would start, and may not be
-meant, is a DOUBT.
+meant, is a DOUBT, as is what it would wait for.
 """
 
 import asyncio
@@ -25,12 +25,14 @@ from whitelist.revocation import RevocationList, RevocationPolicy, accept
 from whitelist.trust import TrustStore
 
 from . import file_modes, listen_check, outbound_check, own_certificate, runtime
+from .errors import Away
 from .findings import Finding, Says
 from .folder_user import check_user
 from .node import known_node_name
 from .refresh import Refresher
 from .run_folder import RunFolder
 from .settings import Settings, SettingsError, user_name
+from .store_look import look
 
 SCANNER_SECONDS: Final = 5.0  # for a scanner to answer
 _OWNERS: Final = 2000  # files of the storage folder whose owner is looked at
@@ -59,6 +61,8 @@ def _probe(name: str, look: Callable[[], object], fine: str) -> Finding:
         look()
     except SettingsError as error:
         return Finding(name, Says.NO, str(error))
+    except Away as error:
+        return Finding(name, Says.DOUBT, f"{error}; the daemon starts, and waits until it is back")
     return Finding(name, Says.YES, fine)
 
 
@@ -154,8 +158,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
             trust.append(runtime.open_trust(settings))
         for one in trust:
             runtime.open_crls(settings, one)
-        with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
-            doubts.extend(outbound_check.doubts_of_store(settings, connection))
+        doubts.extend(look(settings))
 
     found = _probe("storage", storage, "schema up to date")
     yield found

@@ -4,16 +4,17 @@ import asyncio
 import fcntl
 import os
 import random
-from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import IO, Final
 
 import structlog
 
 from mailstore.database import Database
-from mailstore.errors import StoreUnavailable
 from relay import delivery_metrics, tls
 from relay import queue as relay_queue
+from relay.acceptance import Store
 from relay.clock_watch import ClockWatch
 from relay.delivery import Courier, Services
 from relay.delivery import Settings as DeliverySettings
@@ -21,6 +22,7 @@ from relay.journal import Journal
 from relay.ledger import LEASE, PROBE
 from relay.list_waking import ListWaking
 from relay.mending import Mender
+from relay.perimeter import Perimeter
 from relay.queue_clock import Waits
 
 from . import policies, runtime
@@ -31,6 +33,7 @@ from .lifeline import Orders
 from .losses import Publisher
 from .node import node_name
 from .settings import Settings
+from .starting import Start
 from .tasks import keep
 
 _log = structlog.get_logger(__name__)
@@ -66,32 +69,57 @@ def _mender(
     return Mender(database, waits, runtime.clock, journal.record, node, lambda: clock.proven)
 
 
-async def run_courier(
-    settings: Settings, _launch: Launch, orders: Orders, ready: Callable[[], None]
-) -> None:
-    """Deliver until told to stop.  Raises SettingsError or OSError if it cannot start.
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a courier cannot be without.
+
+    `turn` is the file of the lock, which is given back by the end of the process alone: a thread
+    that frees leases may outlast all else.
+    """
+
+    client_tls: tls.Renewing
+    store: Store
+    perimeter: Perimeter
+    node: str
+    turn: IO[str]
+
+
+def _open(settings: Settings) -> _Opened:
+    """Raises SettingsError, Away, OSError."""
+    trust = runtime.open_trust(settings)
+    client_tls = runtime.open_tls(settings, tls.client_context, trust)
+    node = node_name(settings)
+    with ExitStack() as opened:
+        store = opened.enter_context(closing(runtime.open_store(settings)))
+        perimeter = runtime.open_perimeter(settings, trust)
+        turn = (runtime.storage_folder(settings) / "run" / "courier").open("w")
+        opened.pop_all()
+        return _Opened(client_tls, store, perimeter, node, turn)
+
+
+def _free(store: Store, node: str) -> int:
+    """Free the leases of the node's couriers before, which are orphans: this is the only one."""
+    with store.database.write() as connection:
+        return relay_queue.release(connection, node, runtime.clock())
+
+
+async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start: Start) -> None:
+    """Deliver until told to stop.
 
     One that replaces another is ready at once, and begins when that one has ended.
     """
-    trust = runtime.open_trust(settings)
-    client_tls = runtime.open_tls(settings, tls.client_context, trust)
-    perimeter = runtime.open_perimeter(settings, trust)
-    node = node_name(settings)
-    with (
-        closing(runtime.open_store(settings)) as store,
-        (runtime.storage_folder(settings) / "run" / "courier").open("w") as turn,
-    ):
-        replaces = not _is_ours(turn)
-        if replaces:
-            ready()
-            if not await _come_round(turn, orders.stop):
+    opened = await start.insist(partial(_open, settings))
+    if opened is None:
+        return
+    perimeter, node = opened.perimeter, opened.node
+    with closing(opened.store) as store:
+        if not _is_ours(opened.turn):
+            start.ready()
+            if not await _come_round(opened.turn, orders.stop):
                 return
-        try:
-            # The only courier of the node: older leases are orphans.
-            with store.database.write() as connection:
-                freed = relay_queue.release(connection, node, runtime.clock())
-        except StoreUnavailable as error:
-            raise OSError(str(error)) from error
+        freed = await start.insist(partial(_free, store, node))
+        if freed is None:
+            return
         _log.info("courier.started", leases_freed=freed)
         journal = runtime.open_journal(settings, "courier")
         operators = runtime.open_operator_labels(settings, perimeter)
@@ -103,7 +131,7 @@ async def run_courier(
                 store=store,
                 perimeter=perimeter,
                 router=runtime.make_router(settings, perimeter),
-                tls=client_tls,
+                tls=opened.client_tls,
                 journal=journal,
                 clock=runtime.clock,
                 randomness=random.SystemRandom(),
@@ -134,8 +162,7 @@ async def run_courier(
         running = asyncio.create_task(courier.run(orders.stop))
         # Should it end by itself, so does the process, to be replaced.
         running.add_done_callback(lambda _: orders.stop.set())
-        if not replaces:
-            ready()
+        start.ready()
         await orders.stop.wait()
         for watch in watches:
             watch.cancel()

@@ -83,6 +83,7 @@ def test_certificates_near_their_end(left: timedelta, says: str) -> None:
         (replace(QUIET, own=None), AlarmName.OWN_CERTIFICATE_UNREADABLE),
         (replace(QUIET, own_chain_problem="revoked"), AlarmName.OWN_CERTIFICATE_REFUSED),
         (replace(QUIET, crl_problems=["http://x: down"]), AlarmName.CRL_SOURCE),
+        (replace(QUIET, waiting=["worker: no connection"]), AlarmName.PROCESS_WAITS),
         (replace(QUIET, jumps=[Jump(NOW, timedelta(days=60))]), AlarmName.CLOCK_JUMPED),
     ],
     ids=lambda value: value.value if isinstance(value, AlarmName) else "",
