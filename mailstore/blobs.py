@@ -86,6 +86,13 @@ class FileBlobStore:
         finally:
             draft.discard()
 
+    def look(self) -> None:
+        """Find out whether the folder is there. Raises StoreUnavailable."""
+        try:
+            self.root.stat()
+        except OSError as error:
+            raise StoreUnavailable(f"cannot reach {self.root}: {error.strerror}") from error
+
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
         """Make a group of drafts durable, side by side, and give their blobs' names in order.
 

@@ -72,6 +72,10 @@ class Bodies:
         """Find out whether the blob store can be written to now. Raises StoreUnavailable."""
         self.blobs.probe()
 
+    def look(self) -> None:
+        """Find out whether the blob store answers; writes nothing. Raises StoreUnavailable."""
+        self.blobs.look()
+
     def sweep(self, older_than: datetime) -> int:
         """Remove what processes that died have left half-way, before a time; how many."""
         return self.blobs.sweep(older_than)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 from uuid import uuid4
 
-from mailstore.bucket import Bucket, Found
+from mailstore.bucket import Bucket, Found, Patience
 from mailstore.draft_folder import make_drafts_folder, sweep_drafts
 from mailstore.drafts import Draft, Room
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
@@ -41,6 +41,8 @@ _ATTEMPTS: Final = 3  # to find an object that is not replaced at that moment
 _PROBE: Final = "probe"
 _MARK: Final = "store"  # the key of the name of the store whose bodies these are
 _MARK_OCTETS: Final = 100  # no name is longer
+_NOBODY: Final = "0" * 64  # the name of no blob
+_HURRY: Final = Patience(connect=3.0, request=5.0, retry=5.0, retries=1)
 _KEY = re.compile(r"([0-9a-f]{64})/[0-9a-f]{32}")
 _NAME = re.compile(r"[0-9a-f]{64}")
 _T = TypeVar("_T")
@@ -64,6 +66,7 @@ class ObjectBlobStore:
     ) -> None:
         self.form = form
         self._bucket = bucket
+        self._hurried: Bucket | None = None
         self._drafts = drafts
         self._room = Room(room)
         self._clock = clock
@@ -88,6 +91,15 @@ class ObjectBlobStore:
         draft.spill()
         with self._whole(draft) as data:
             self._bucket.put(_PROBE, data)
+
+    def look(self) -> None:
+        """Find out by a request or two, in seconds, whether the bucket answers.
+
+        Raises StoreUnavailable.
+        """
+        if self._hurried is None:
+            self._hurried = Bucket(self._bucket.place, _HURRY)
+        next(self._hurried.list(_NOBODY), None)
 
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
         """Upload a group of drafts side by side; as `BlobStore.seal`."""
@@ -138,8 +150,9 @@ class ObjectBlobStore:
     def keys_used(self, limit: int) -> set[bytes]:
         """The names of the keys of so many blobs, from all over the bucket.
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailable, soon where the bucket does not answer.
         """
+        self.look()
         starts = [f"{16**4 * i // limit:04x}" for i in range(limit)]
         return {key for key in self._pool.map(self._key_after, starts) if key is not None}
 

@@ -27,6 +27,9 @@ class BlobStore(Protocol):
     def probe(self) -> None:
         """Find out whether a blob can be stored now."""
 
+    def look(self) -> None:
+        """Find out whether the store answers; cheap, and writes nothing."""
+
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
         """Make a group of drafts durable, side by side, and give their blobs' names in order.
 

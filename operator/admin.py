@@ -10,44 +10,43 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from .admin_guard import MAX_REQUEST, GuardedHttp
+from .desk import PATIENCE, Desk, Shared
 from .lifeline import Orders
-from .monitor import Monitor
 
 SETTLE_SECONDS: Final = 2.0  # for which one that has been replaced answers its connections
 
 
-def application(monitor: Monitor) -> Starlette:
-    """The endpoints; counters of all processes are summed from PROMETHEUS_MULTIPROC_DIR."""
-    few = asyncio.Semaphore(2)  # answers made at a time: each takes a thread and the interpreter
+def application(desk: Desk) -> Starlette:
+    """The endpoints; counters of all processes are summed from PROMETHEUS_MULTIPROC_DIR.
+
+    Each answers within seconds, whatever hangs.
+    """
+
+    def collect() -> bytes:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client
+        registry.register(desk)
+        return generate_latest(registry)
+
+    collected = Shared(collect)
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_request: Request) -> Response:
-        async with few:
-            problems = await run_in_threadpool(monitor.problems)
-            warnings = await run_in_threadpool(monitor.warnings)
-        answer = {
-            "ready": not problems,
-            "problems": problems,
-            "warnings": warnings,
-            "white_list": monitor.perimeter.snapshot.freshness.value,
-        }
-        return JSONResponse(answer, 503 if problems else 200)
+        answer = await desk.readiness()
+        return JSONResponse(answer, 200 if answer["ready"] else 503)
 
     async def metrics(_request: Request) -> Response:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client
-        registry.register(monitor)
-        async with few:
-            body = await run_in_threadpool(generate_latest, registry)
-        return Response(body, media_type=CONTENT_TYPE_LATEST)
+        try:
+            return Response(await collected.get(), media_type=CONTENT_TYPE_LATEST)
+        except TimeoutError:
+            return PlainTextResponse(f"not collected within {PATIENCE:g} s\n", 503)
 
     return Starlette(
         routes=[
@@ -66,10 +65,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(monitor: Monitor, listening: socket.socket, orders: Orders) -> None:
+async def serve(desk: Desk, listening: socket.socket, orders: Orders) -> None:
     """Answer on a listening socket until told to stop, and what was taken by then."""
     config = uvicorn.Config(
-        application(monitor),
+        application(desk),
         http=GuardedHttp,
         h11_max_incomplete_event_size=MAX_REQUEST,
         log_config=None,

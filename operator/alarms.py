@@ -43,6 +43,7 @@ class AlarmName(StrEnum):
     METRICS_LOST = "metrics-lost"
     SCANNER = "scanner"
     BODY_UNREADABLE = "body-unreadable"
+    PROCESS_WAITS = "process-waits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Facts:
     scanner_problems: Mapping[str, str] = field(default_factory=dict)  # by the scanner's name
     unreadable: bool = False  # whether deliveries are held since their bodies cannot be read
     sharing_problem: str = ""  # why the list of another machine is not believed
+    waiting: Sequence[str] = ()  # processes that are not at their work, and why
 
 
 def alarms(facts: Facts) -> list[Alarm]:
@@ -112,6 +114,7 @@ def alarms(facts: Facts) -> list[Alarm]:
             "has why; put the bodies, or the key, back from a backup, and they go on"
         )
         found.append(Alarm(AlarmName.BODY_UNREADABLE, detail))
+    found += [Alarm(AlarmName.PROCESS_WAITS, reason) for reason in facts.waiting]
     return found
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,10 +11,12 @@ import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from relay.best_effort import best_effort
+from whitelist.backoff import backoff
 
 from . import lifeline
 from .launch import Launch, pack
 from .launcher import Launcher
+from .lifeline import Report, Reports
 from .reaping import Process
 from .run_folder import METRICS
 from .settings import Settings
@@ -21,18 +24,21 @@ from .settings import Settings
 _log = structlog.get_logger(__name__)
 
 RESTART_PAUSE: Final = 1.0  # seconds before a dead process is replaced
-ATTEMPTS: Final = 5  # to replace a process that is killed again and again as it starts
-READY_SECONDS: Final = 120.0  # for a process to become ready, or it is taken not to start
+LONGEST_PAUSE: Final = 30.0  # the same where it did not become ready again and again
+READY_SECONDS: Final = 120.0  # for a process to say something, or it is taken not to start
 STUCK_SECONDS: Final = 5.0  # beyond its own deadline, after which a process is killed
 _ENDED: Final = "it ended before it was ready; its log above says why"
 
 
 class CannotStart(Exception):
-    """A process does not become ready; the message says which and why."""
+    """A process does not start; the message says which and why.
 
+    `own` if the reason is one of this installation, which another attempt would not change.
+    """
 
-class Killed(CannotStart):
-    """It was killed before it could say anything; the next one may have more luck."""
+    def __init__(self, role: str, problem: str, *, own: bool) -> None:
+        super().__init__(f"{role} process cannot start: {problem}")
+        self.report = Report(problem, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,72 +55,111 @@ class Plan:
 class Child:
     """One process, and those that take its place when it dies.
 
-    `give_up` is told why, once one that died cannot start again.
+    `waits` is why it is not at its work, None if it is, or is just being replaced; `changed` is
+    called whenever that is something else, once it is kept.
     """
 
     plan: Plan
-    give_up: Callable[[Exception], None]
+    changed: Callable[[], None]
+    waits: Report | None = None
     _process: Process | None = None
     _line: socket.socket | None = None
+    _reports: Reports | None = None
     _keeper: asyncio.Task[None] | None = None
     _ready: bool = False
 
     async def start(self) -> None:
-        """Start it and wait until it is ready.  Raises CannotStart; `end` it even so."""
+        """Start it, and wait until it is ready or says why it waits.
+
+        Raises CannotStart; `end` it even so.
+        """
         role, launch = self.plan.role, self.plan.launch
         self._ready = False
         try:
             async with asyncio.timeout(READY_SECONDS):
-                self._process, line = await self.plan.launcher.launch(role, launch.sockets)
-                self._line = line
-                await lifeline.brief(line, pack(self.plan.settings, launch))
-                report = await lifeline.receive(line)
-                problem = await self._last_words() if report is None else report.problem
-        except TimeoutError:
+                self._process, self._line = await self.plan.launcher.launch(role, launch.sockets)
+                self._reports = Reports(self._line)
+                await lifeline.brief(self._line, pack(self.plan.settings, launch))
+                report = await self._reports.following()
+                if report is None:
+                    raise await self._last_words()
+        except TimeoutError as error:
             problem = f"it was not ready within {READY_SECONDS:.0f} seconds"
+            raise CannotStart(role, problem, own=False) from error
         except OSError as error:  # of the system: too many processes, no memory
-            problem = str(error)
-        if problem:
-            raise CannotStart(f"{role} process cannot start: {problem}")
-        self._ready = True
+            raise CannotStart(role, str(error), own=True) from error
+        self._hear(report)
 
-    async def _last_words(self) -> str:
-        """Why it ended without a word.  Raises Killed if that says nothing of the next attempt."""
+    async def start_ready(self) -> None:
+        """As `start`, where one that waits is of no use.  Raises CannotStart."""
+        await self.start()
+        if self.waits is not None:
+            raise CannotStart(self.plan.role, self.waits.problem, own=self.waits.own)
+
+    async def _last_words(self) -> CannotStart:
+        """Why it ended without a word; one that was killed may have more luck the next time."""
         assert self._process is not None  # noqa: S101 - it was started
         code = await self._process.wait()
-        if code < 0:
-            role = self.plan.role
-            raise Killed(f"{role} process cannot start: signal {-code} killed it as it started")
-        return _ENDED
+        problem = f"signal {-code} killed it as it started" if code < 0 else _ENDED
+        return CannotStart(self.plan.role, problem, own=code >= 0)
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is replaced when it dies."""
+        return self._keeper is not None
 
     def keep(self) -> None:
         """Replace it whenever it dies, until it is dismissed or ended."""
         self._keeper = asyncio.create_task(self._keep())
 
     async def _keep(self) -> None:
-        try:
-            while True:
-                assert self._process is not None  # noqa: S101 - started before it is kept
-                code = await self._process.wait()
-                _log.error("process.died", role=self.plan.role, pid=self._process.pid, code=code)
-                self._bury()
-                await self._replace()
-        except Exception as error:
-            self.give_up(error)
-
-    async def _replace(self) -> None:
-        """Start it again, and yet again where a system short of memory kills it as it starts."""
-        for left in reversed(range(ATTEMPTS)):
-            await asyncio.sleep(RESTART_PAUSE)
+        failures = 0
+        while True:
             try:
+                if self._process is not None:
+                    await self._live()
+                    failures = 0 if self._ready else failures + 1
+                await asyncio.sleep(backoff(failures, RESTART_PAUSE, LONGEST_PAUSE))
                 await self.start()
-            except Killed as error:
-                if not left:
-                    raise
-                _log.error("process.killed", role=self.plan.role, why=str(error))
-                self._bury()
-            else:
+            except CannotStart as error:
+                failures += 1
+                await self.clear(error)
+            except Exception:
+                # Whatever it was, a process that is missing must be replaced.
+                _log.exception("process.fault", role=self.plan.role)
+                failures += 1
+                await asyncio.sleep(RESTART_PAUSE)
+
+    async def _live(self) -> None:
+        """Hear what it says until it has ended."""
+        assert self._process is not None  # noqa: S101 - it lives
+        hearing = asyncio.create_task(self._hear_all())
+        try:
+            code = await self._process.wait()
+        finally:
+            hearing.cancel()
+            await asyncio.wait({hearing})  # before its line is closed
+        _log.error("process.died", role=self.plan.role, pid=self._process.pid, code=code)
+        self._bury()
+
+    async def _hear_all(self) -> None:
+        while self._reports is not None:
+            report = await self._reports.following()
+            if report is None:
                 return
+            self._hear(report)
+
+    def _hear(self, report: Report) -> None:
+        self._ready = not report.problem
+        self.waits = report if report.problem else None
+        if self.kept:
+            self.changed()
+
+    async def clear(self, error: CannotStart) -> None:
+        """Note why it did not start, and end what is left of the attempt."""
+        self._hear(error.report)
+        self._hang_up()
+        await self.gone()
 
     def dismiss(self) -> None:
         """Tell it to take nothing new and end: a successor is at work."""
@@ -150,15 +195,19 @@ class Child:
             self._keeper.cancel()
 
     def _hang_up(self) -> None:
+        # Closed when nobody reads it any more.
         if self._line is not None:
-            self._line.close()
-            self._line = None
+            with suppress(OSError):  # the other end has
+                self._line.shutdown(socket.SHUT_RDWR)
 
     def _bury(self) -> None:
         assert self._process is not None  # noqa: S101 - it has ended
-        self._hang_up()
+        if self._line is not None:
+            self._line.close()
+        self._line = self._reports = None
         # What it measured of itself, such as its open sessions, is no more.
         with best_effort:
             mark_process_dead(  # type: ignore[no-untyped-call]  # prometheus_client
                 self._process.pid, self.plan.launcher.environment[METRICS]
             )
+        self._process = None

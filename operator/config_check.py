@@ -1,7 +1,7 @@
 """Everything that a configuration names, looked at without changing anything.
 
 A finding is NO exactly where `mssante serve` refuses to start; what would start, and may not be
-meant, is a DOUBT.
+meant, is a DOUBT, as is what it would wait for.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ from . import (
     runtime,
 )
 from .clock_watching import clock_doubts
+from .errors import Away
 from .findings import Finding, Says
 from .folder_user import check_user
 from .node import known_node_name
@@ -69,6 +70,8 @@ def _probe(name: str, look: Callable[[], object], fine: str) -> Finding:
         look()
     except SettingsError as error:
         return Finding(name, Says.NO, str(error))
+    except Away as error:
+        return Finding(name, Says.DOUBT, f"{error}; the daemon starts, and waits until it is back")
     return Finding(name, Says.YES, fine)
 
 

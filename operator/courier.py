@@ -4,16 +4,16 @@ import asyncio
 import fcntl
 import os
 import random
-from collections.abc import Callable
-from contextlib import closing, suppress
-from functools import cache
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import IO, Final
 
 import structlog
 
-from mailstore.errors import StoreUnavailable
 from relay import delivery_metrics, tls
 from relay import queue as relay_queue
+from relay.acceptance import Store
 from relay.clock_difference import ClockComparison
 from relay.clock_watch import ClockWatch, Jump
 from relay.delivery import Courier, Services
@@ -22,6 +22,7 @@ from relay.journal import Journal
 from relay.ledger import LEASE, PROBE
 from relay.list_waking import ListWaking
 from relay.mending import Mender
+from relay.perimeter import Perimeter
 from relay.queue_clock import Waits
 
 from . import policies, runtime
@@ -33,6 +34,7 @@ from .losses import Publisher
 from .node import node_name
 from .pulse import begin_pulse
 from .settings import Settings
+from .starting import Start
 from .tasks import keep
 
 _log = structlog.get_logger(__name__)
@@ -80,38 +82,65 @@ def _mender(
     )
 
 
-async def run_courier(
-    settings: Settings, _launch: Launch, orders: Orders, ready: Callable[[], None]
-) -> None:
-    """Deliver until told to stop.  Raises SettingsError or OSError if it cannot start.
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a courier cannot be without.
+
+    `turn` is the file of the lock, which is given back by the end of the process alone: a thread
+    that frees leases may outlast all else.
+    """
+
+    client_tls: tls.Renewing
+    store: Store
+    perimeter: Perimeter
+    turn: IO[str]
+
+
+def _open(settings: Settings) -> _Opened:
+    """Raises SettingsError, Away, OSError."""
+    trust = runtime.open_trust(settings)
+    client_tls = runtime.open_tls(settings, tls.client_context, trust)
+    node_name(settings)  # one that cannot be read or made is told of before all else
+    with ExitStack() as opened:
+        store = opened.enter_context(closing(runtime.open_store(settings)))
+        perimeter = runtime.open_perimeter(settings, trust)
+        turn = (runtime.storage_folder(settings) / "run" / "courier").open("w")
+        opened.pop_all()
+        return _Opened(client_tls, store, perimeter, turn)
+
+
+def _free(store: Store, node: str) -> int:
+    """Free the leases of the node's couriers before, which are orphans: this is the only one."""
+    with store.database.write() as connection:
+        return relay_queue.release(connection, node, runtime.clock())
+
+
+async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start: Start) -> None:
+    """Deliver until told to stop.
 
     One that replaces another is ready at once, and begins when that one has ended.
     """
-    trust = runtime.open_trust(settings)
-    client_tls = runtime.open_tls(settings, tls.client_context, trust)
-    perimeter = runtime.open_perimeter(settings, trust)
-    tell_ready = cache(ready)  # once: it may be at work long before it delivers
-    node_name(settings)  # one that cannot be read or made is told of before all else
-    with (
-        closing(runtime.open_store(settings)) as store,
-        (runtime.storage_folder(settings) / "run" / "courier").open("w") as turn,
-    ):
-        if not _is_ours(turn):
-            tell_ready()
-            if not await _come_round(turn, orders.stop):
+    opened = await start.insist(partial(_open, settings))
+    if opened is None:
+        return
+    perimeter = opened.perimeter
+    with closing(opened.store) as store:
+        if not _is_ours(opened.turn):
+            start.ready()
+            if not await _come_round(opened.turn, orders.stop):
                 return
         journal = runtime.open_journal(settings, "courier")
         clocks = runtime.compare_clocks(settings, store.database)
-        try:
-            pulse = await begin_pulse(settings, clocks, journal.record, orders.stop, tell_ready)
-            if pulse is None:
-                journal.close()
-                return
-            # The only courier of the node: older leases are orphans.
-            with store.database.write() as connection:
-                freed = relay_queue.release(connection, pulse.node, runtime.clock())
-        except StoreUnavailable as error:
-            raise OSError(str(error)) from error
+        pulse = await start.persist(
+            lambda: begin_pulse(settings, clocks, journal.record, orders.stop, start.ready)
+        )
+        if pulse is None:
+            journal.close()
+            return
+        freed = await start.insist(partial(_free, store, pulse.node))
+        if freed is None:
+            journal.close()
+            return
         beating = keep(pulse.run)  # to the end of what is under way
         _log.info("courier.started", machine=pulse.node, leases_freed=freed)
         operators = runtime.open_operator_labels(settings, perimeter)
@@ -123,7 +152,7 @@ async def run_courier(
                 store=store,
                 perimeter=perimeter,
                 router=runtime.make_router(settings, perimeter),
-                tls=client_tls,
+                tls=opened.client_tls,
                 journal=journal,
                 clock=runtime.clock,
                 randomness=random.SystemRandom(),
@@ -161,7 +190,7 @@ async def run_courier(
         running = asyncio.create_task(courier.run(orders.stop))
         # Should it end by itself, so does the process, to be replaced.
         running.add_done_callback(lambda _: orders.stop.set())
-        tell_ready()
+        start.ready()
         await orders.stop.wait()
         for watch in watches:
             watch.cancel()

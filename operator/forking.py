@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import lifeline
+from .lifeline import Report
 
 MOST_DESCRIPTORS: Final = 253  # SCM_MAX_FD of Linux: what one packet may carry
 _MOST_OCTETS: Final = 64  # of a role's name
@@ -66,14 +67,14 @@ def _is_forked(line: socket.socket) -> bool:
             os.waitpid(starter, 0)
             return False
     except OSError as error:  # too many processes, no memory
-        lifeline.report(line, str(error))
+        lifeline.report(line, Report(str(error)))
         return False
     starter = os.getpid()
     try:
         if os.fork():
             os._exit(0)
     except OSError as error:
-        lifeline.report(line, str(error))
+        lifeline.report(line, Report(str(error)))
         os._exit(1)
     while os.getppid() == starter:  # until it is the supervisor's
         time.sleep(_MOMENT)

@@ -1,10 +1,10 @@
 """The line between the supervisor and a process of the daemon: one socket pair each.
 
 The child says first which process it is.  The supervisor says what the child is to work by, and the
-child once that it is ready or why it cannot start.  Afterwards only one thing may be said, to the
-child: that a successor has taken over, so that it should leave.  Either end closing means that the
-other is gone.  So a child never outlives its supervisor, even when that one was killed, and the
-supervisor never waits for a child that has died.
+child that it is ready, or why it waits, anew whenever that is something else, until it is ready.
+Then only one thing may be said, to the child: that a successor has taken over, so that it should
+leave.  Either end closing means that the other is gone.  So a child never outlives its supervisor,
+even when that one was killed, and the supervisor never waits for a child that has died.
 """
 
 import asyncio
@@ -20,9 +20,14 @@ _LEAVE: Final = b"leave\n"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a child said: which process it is, or that it is ready if `problem` is empty."""
+    """What a child said: which process it is, or why it waits, ready if `problem` is empty.
+
+    `own` if the problem is one of configuration, keys, rights or schema, and not of something
+    outside that is away.
+    """
 
     problem: str = ""
+    own: bool = False
     pid: int = 0
 
 
@@ -61,9 +66,9 @@ def introduce(line: socket.socket) -> None:
     _say(line, Report(pid=os.getpid()))
 
 
-def report(line: socket.socket, problem: str = "") -> None:
+def report(line: socket.socket, said: Report) -> None:
     """Tell the supervisor, from the child."""
-    _say(line, Report(problem))
+    _say(line, said)
 
 
 def _say(line: socket.socket, said: Report) -> None:
@@ -71,15 +76,27 @@ def _say(line: socket.socket, said: Report) -> None:
         line.sendall(json.dumps(asdict(said)).encode() + b"\n")
 
 
+@dataclass(slots=True)
+class Reports:
+    """What a child says on a non-blocking line, one report after the other, in the supervisor."""
+
+    line: socket.socket
+    _said: bytes = b""
+
+    async def following(self) -> Report | None:
+        """Wait for the next one; None if the child has died."""
+        while b"\n" not in self._said:
+            more = await _more(self.line)
+            if not more:
+                return None
+            self._said += more
+        first, _, self._said = self._said.partition(b"\n")
+        return Report(**json.loads(first))
+
+
 async def receive(line: socket.socket) -> Report | None:
-    """Wait for a child's report on a non-blocking line, in the supervisor; None if it died."""
-    said = b""
-    while not said.endswith(b"\n"):
-        more = await _more(line)
-        if not more:
-            return None
-        said += more
-    return Report(**json.loads(said))
+    """Wait for the one report that is to come; None if the child died."""
+    return await Reports(line).following()
 
 
 def dismiss(line: socket.socket) -> None:

@@ -8,16 +8,22 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from relay import journal_folder
+from relay.acceptance import Store
+from relay.journal import Journal
 from relay.own_port import OwnPort
+from relay.perimeter import Perimeter
 from whitelist.backoff import backoff
+from whitelist.crl_store import CrlStore
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.freshness import is_ahead
 from whitelist.trust import TrustStore
@@ -26,6 +32,7 @@ from . import admin, runtime
 from .clock_file import open_clock
 from .clock_watching import compare_once, keep_comparing, watch_clock
 from .crl_refresh import CrlRefresher
+from .desk import Desk
 from .early_check import EarlyCheck
 from .forgetting import Forgetting
 from .launch import Launch
@@ -40,6 +47,8 @@ from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings import Settings
 from .sharing import ListSharing
+from .starting import Start
+from .store_watch import StoreWatch
 from .tasks import keep
 from .tidying import Tidying
 
@@ -55,18 +64,63 @@ PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
 AHEAD_SECONDS: Final = 30.0  # how often is looked whether the list's last check is yet to come
 
 
-async def run_maintenance(
-    settings: Settings, launch: Launch, orders: Orders, ready: Callable[[], None]
-) -> None:
-    """Serve until told to stop.  Raises SettingsError or OSError if it cannot start."""
-    store = runtime.open_store(settings)
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What the process cannot be without."""
+
+    store: Store
+    store_watch: StoreWatch
+    trust: TrustStore
+    perimeter: Perimeter
+    crls: CrlStore
+    journal: Journal
+
+
+def _open(settings: Settings) -> _Opened:
+    """Raises SettingsError, Away, OSError."""
     trust = runtime.open_trust(settings)
-    perimeter = runtime.open_perimeter(settings, trust)
+    crls = runtime.open_crls(settings, trust)
+    with ExitStack() as opened:
+        store = opened.enter_context(closing(runtime.open_store(settings)))
+        perimeter = runtime.open_perimeter(settings, trust)
+        store_watch = StoreWatch(store.database)
+        store_watch.look()
+        journal = runtime.open_journal(settings, "maintenance")
+        opened.pop_all()
+        return _Opened(store, store_watch, trust, perimeter, crls, journal)
+
+
+async def run_maintenance(settings: Settings, launch: Launch, orders: Orders, start: Start) -> None:
+    """Serve until told to stop; until it can do more, the admin HTTP says why."""
     (listening,) = (socket.socket(fileno=number) for number in launch.sockets)
-    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
+    desk = Desk(RunFolder(settings.path(settings.storage.directory) / "run"))
+    serving = asyncio.ensure_future(admin.serve(desk, listening, orders))
+    # Should it end by itself, so does the process, to be replaced.
+    serving.add_done_callback(lambda _: orders.stop.set())
+    opened = await start.insist(partial(_open, settings), desk.wait)
+    if opened is not None:
+        await _maintain(settings, opened, desk, start, serving)
+    await serving
+
+
+async def _maintain(
+    settings: Settings,
+    opened: _Opened,
+    desk: Desk,
+    start: Start,
+    serving: asyncio.Future[None],
+) -> None:
+    """Do the work of the process while the admin HTTP is served."""
+    store, trust, perimeter, journal = (
+        opened.store,
+        opened.trust,
+        opened.perimeter,
+        opened.journal,
+    )
+    crls = CrlRefresher(settings, opened.crls, trust)
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
     sharing = ListSharing(store.database, refresher)
-    spool = runtime.open_spool(settings, store)
+    spool = runtime.open_spool(settings, store, bodies=True)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
     clocks = runtime.compare_clocks(settings, store.database)
 
@@ -74,18 +128,17 @@ async def run_maintenance(
         return clock.in_doubt or bool(clocks.apart)
 
     tidying = Tidying(store, settings.storage.gc_hours * 3600, in_doubt)
-    journal = runtime.open_journal(settings, "maintenance")
     failed = timedelta(days=settings.outbound.failed_days)
     forgetting = Forgetting(store.database, journal, failed, in_doubt=in_doubt)
     labels = runtime.open_operator_labels(settings, perimeter)
     measuring = Measuring(store.database, labels, runtime.clock)
-    own_port = OwnPort.share(RunFolder(runtime.storage_folder(settings) / "run").own_port)
+    own_port = OwnPort.share(desk.run_folder.own_port)
     self_check = SelfCheck(settings.inbound.listen, own_port)
     scanners = ScannerWatch(runtime.open_scanning(settings))
     monitor = Monitor(
         settings,
         perimeter,
-        store.database,
+        opened.store_watch,
         refresher,
         crls,
         spool,
@@ -95,6 +148,7 @@ async def run_maintenance(
         scanners,
         sharing,
         clocks,
+        desk.run_folder.waiting,
     )
     await compare_once(clocks)  # before anything is deleted by this one
     looked = asyncio.Event()
@@ -105,6 +159,7 @@ async def run_maintenance(
         keep(lambda: _begin_alarms(monitor, looked)),
         *([keep(sharing.run)] if store.database.several else []),
         keep(lambda: keep_comparing(clocks)),
+        keep(opened.store_watch.run),
         keep(scanners.run),
         keep(spool.watch),
         keep(tidying.run),
@@ -120,8 +175,9 @@ async def run_maintenance(
             )
         ),
     ]
-    ready()
-    await admin.serve(monitor, listening, orders)
+    desk.monitor = monitor
+    start.ready()
+    await asyncio.wait({serving})
     for task in tasks:
         task.cancel()
     journal.close()

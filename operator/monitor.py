@@ -4,7 +4,7 @@ Labels are few and bounded.  Certificates are read from their files, so that a r
 once; ages are seconds, dates are seconds since 1970.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,9 +13,6 @@ import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from mailstore.database import Database
-from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes import local_domains
 from relay.admission import Peer
 from relay.clock_difference import ClockComparison
 from relay.clock_watch import ClockWatch
@@ -39,10 +36,15 @@ from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings import Settings
 from .sharing import ListSharing
+from .store_watch import StoreWatch
 
 # Of our own chain: no peer would speak to us.
 _UNBELIEVED = frozenset({ChainStatus.UNTRUSTED, ChainStatus.REVOKED, ChainStatus.NOT_YET_VALID})
 TOLD_AS_COPY: Final = timedelta(days=1)  # for which an alarm says that this was a copy
+
+UNSEEN_SECONDS: Final = (
+    30.0  # without a look at the list on disk, after which nothing is known of it
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +55,7 @@ class Monitor:
 
     settings: Settings
     perimeter: Perimeter
-    database: Database
+    store_watch: StoreWatch
     refresher: Refresher
     crls: CrlRefresher
     spool: Spool
@@ -63,6 +65,7 @@ class Monitor:
     scanners: ScannerWatch
     sharing: ListSharing
     clocks: ClockComparison
+    waiting: Callable[[], Sequence[tuple[str, str]]]  # role and reason of processes that wait
     losses: Losses = field(default_factory=Losses)
     _logged: frozenset[Alarm] = frozenset()
 
@@ -100,7 +103,7 @@ class Monitor:
             own_chain_problem=own.chain.detail
             if own and own.chain and not own.chain.trusted
             else "",
-            hosted=self._hosted(),
+            hosted=self.store_watch.hosted,
             trust=self.perimeter.trust,
             crl_problems=sorted({*self.crls.problems.values(), *self.crls.store.problems}),
             spool=self.spool.state,
@@ -112,6 +115,7 @@ class Monitor:
             scanner_problems=self.scanners.problems,
             unreadable=self.measuring.depth is not None and self.measuring.depth.unreadable > 0,
             sharing_problem=self.sharing.problem,
+            waiting=waiting_problems(self.waiting()),
         )
         found = alarms(facts)
         for alarm in found:
@@ -124,10 +128,9 @@ class Monitor:
 
     def problems(self) -> list[str]:
         """Why the operator is not ready, empty if it is."""
-        found = []
-        snapshot = self.perimeter.snapshot
-        if snapshot.white_list is None:
-            found.append(f"white list: {self.refresher.problem or snapshot.problem}")
+        found = waiting_problems(self.waiting())
+        if unlisted := self._unlisted():
+            found.append(f"white list: {unlisted}")
         own = self._own()
         if own is None or own.certificate is None:
             found.append(f"certificate: {self.settings.tls.certificate} cannot be read")
@@ -138,10 +141,8 @@ class Monitor:
             found.append(f"certificate: {self.settings.tls.certificate}: {own.chain.detail}")
         if stalled := self._stalled(own):
             found.append(f"revocation lists: {stalled}")
-        try:
-            self.database.schema_revision()
-        except StoreUnavailable as error:
-            found.append(f"store: {error}")
+        if why := self.store_watch.problem:
+            found.append(f"store: {why}")
         if self.spool.state is SpoolState.UNWELL:
             found.append(f"store: {self.spool.trouble}")
         elif self.spool.state is not SpoolState.WELL:
@@ -162,6 +163,14 @@ class Monitor:
         recent = was is not None and runtime.clock() - was.at < TOLD_AS_COPY
         return was.before if was is not None and recent else ""
 
+    def _unlisted(self) -> str:
+        """Why there is no white list to go by, empty if there is one."""
+        unseen = self.perimeter.unseen_seconds
+        if unseen > max(UNSEEN_SECONDS, 5 * self.settings.whitelist.check_seconds):
+            return f"not looked at for {unseen:.0f} s; see the log"
+        snapshot = self.perimeter.snapshot
+        return "" if snapshot.white_list is not None else self.refresher.problem or snapshot.problem
+
     def _stalled(self, own: Peer | None) -> str:
         """Why all mail is put off for want of revocation lists; empty if it is not."""
         ocsp = self.settings.trust.ocsp
@@ -179,13 +188,6 @@ class Monitor:
         except (OSError, ValueError):
             return None
         return self.perimeter.identify(der, "", "")
-
-    def _hosted(self) -> list[str]:
-        try:
-            with self.database.read() as connection:
-                return sorted(local_domains(connection))
-        except StoreUnavailable:
-            return []
 
     def _trust_gauges(self) -> Iterable[Metric]:
         expiry = GaugeMetricFamily(
@@ -275,16 +277,17 @@ class Monitor:
         yield changes
 
     def _queue_gauges(self, now: datetime) -> Iterable[Metric]:
-        reachable = True
-        try:
-            self.database.schema_revision()
-        except StoreUnavailable:
-            reachable = False
+        reachable = not self.store_watch.problem
         yield GaugeMetricFamily(
             "mssante_store_available", "Whether the database answers", reachable
         )
         if self.measuring.depth is not None and reachable:
             yield from queue_gauges(self.measuring.depth, now)
+
+
+def waiting_problems(waiting: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each role and reason of processes that wait."""
+    return [f"{role}: {why}" for role, why in waiting]
 
 
 def _serve_until(crls: Iterable[RevocationList], now: datetime) -> dict[str, datetime]:

@@ -12,20 +12,24 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import structlog
 import uvloop
 
 from . import forking, lifeline, log_writer, logs
 from .courier import run_courier
 from .forking import Part
+from .last_resort import LATE_SECONDS, THREADS_SECONDS, end_within
 from .launch import Launch, unpack
-from .lifeline import Orders
+from .lifeline import Orders, Report
 from .maintenance import run_maintenance
 from .settings import Settings, SettingsError
+from .starting import Start, report_of
 from .title import retitle
 from .worker import run_worker
 
-Ready = Callable[[], None]
-Role = Callable[[Settings, Launch, Orders, Ready], Awaitable[None]]
+_log = structlog.get_logger(__name__)
+
+Role = Callable[[Settings, Launch, Orders, Start], Awaitable[None]]
 
 LAUNCHER: Final = "launcher"
 ROLES: Final[dict[str, Role]] = {
@@ -66,7 +70,7 @@ def _play(part: Part) -> None:
         )
         uvloop.run(_run(ROLES[part.role], settings, launch, part.line))
     except (SettingsError, OSError) as error:
-        lifeline.report(part.line, str(error))
+        lifeline.report(part.line, report_of(error))
         sys.exit(1)
 
 
@@ -78,10 +82,31 @@ async def _run(role: Role, settings: Settings, launch: Launch, line: socket.sock
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     line.settimeout(0)
     follower = loop.create_task(lifeline.follow(line, orders))
+    deadline = loop.create_task(_deadline(settings, orders))
+
+    def say(report: Report) -> None:
+        lifeline.report(line, report)
+
+    code = 1
     try:
-        await role(settings, launch, orders, lambda: lifeline.report(line))
+        await role(settings, launch, orders, Start(say, orders.stop))
+        code = 0
+    except (SettingsError, OSError):
+        raise
+    except Exception:
+        # Told here: what the interpreter says of it comes after threads that may hang.
+        _log.exception("process.error")
+        sys.exit(1)
     finally:
         follower.cancel()
+        deadline.cancel()
+        end_within(THREADS_SECONDS, code)
+
+
+async def _deadline(settings: Settings, orders: Orders) -> None:
+    """Once it is told to stop, the process ends by its deadline, whatever hangs."""
+    await orders.stop.wait()
+    end_within(settings.process.stop_seconds + LATE_SECONDS, 1)
 
 
 if __name__ == "__main__":

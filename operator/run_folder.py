@@ -98,6 +98,21 @@ class RunFolder:
         except (OSError, ValueError, TypeError):
             return None
 
+    def waits(self, reasons: Iterable[tuple[str, str]]) -> None:
+        """Note which processes, by role, wait and why; best effort."""
+        draft = self.path / "waiting.new"
+        with suppress(OSError):
+            draft.write_text(json.dumps(sorted(reasons)), encoding="utf-8")
+            draft.replace(self.path / "waiting")
+
+    def waiting(self) -> list[tuple[str, str]]:
+        """What `waits` noted last, nothing where nothing can be read."""
+        try:
+            noted = json.loads((self.path / "waiting").read_text(encoding="utf-8"))
+            return [(str(role), str(why)) for role, why in noted]
+        except (OSError, ValueError, TypeError):
+            return []
+
     def clear(self) -> None:
         """Remove what the processes of an earlier daemon left.  Raises SettingsError."""
         try:
@@ -106,6 +121,7 @@ class RunFolder:
             _remove(self.seats)
             seats.lay_out(self.seats)
             _remove(self.path / "listen")
+            _remove(self.path / "waiting")
             _remove(self.own_port)
             own_port.lay_out(self.own_port)
             # A lock that a courier left over may still hold; jumps of the clock that still count.

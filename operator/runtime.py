@@ -50,6 +50,8 @@ from . import marking
 from .bucket import open_bucket
 from .database_check import fit_revision
 from .endpoints import split_endpoint
+from .errors import Away, OperatorError
+from .outside import is_outside
 from .revision import REVISION
 from .settings import Settings, SettingsError, owner_of
 
@@ -85,8 +87,10 @@ def make_id() -> str:
     return new_id(clock(), _randomness.take(RANDOM_OCTETS))
 
 
-def _fault(settings: Settings, key: str, error: Exception) -> SettingsError:
-    return SettingsError(f"{settings.origin}: {key}: {error}")
+def _fault(settings: Settings, key: str, error: Exception) -> OperatorError:
+    """A SettingsError, or Away where the error is about something outside."""
+    kind = Away if is_outside(error) else SettingsError
+    return kind(f"{settings.origin}: {key}: {error}")
 
 
 def open_trust(settings: Settings) -> TrustStore:
@@ -175,8 +179,8 @@ def open_database(settings: Settings) -> Database:
         storage_folder(settings)
     try:
         return Database(settings.database_url)
-    except MailstoreError as error:
-        raise _fault(settings, "storage.database", error) from error
+    except MailstoreError as error:  # nobody is asked yet
+        raise SettingsError(f"{settings.origin}: storage.database: {error}") from error
 
 
 def keys_file(settings: Settings) -> Path:
@@ -188,7 +192,7 @@ def keys_file(settings: Settings) -> Path:
 def make_keys(settings: Settings) -> Path | None:
     """Make the key file where encryption is on and there is none; its path if it was made.
 
-    Raises SettingsError, also where blobs need keys that were there once.
+    Raises SettingsError, also where blobs need keys that were there once, and Away.
     """
     path = keys_file(settings)
     if not settings.storage.encryption or path.exists():
@@ -255,7 +259,7 @@ def _open_bodies(settings: Settings, database: Database, form: Form) -> Bodies:
 def open_store(settings: Settings, *, mark: bool = False) -> Store:
     """The mailstore, its schema up to date, with its own keys; with `mark` marked as such.
 
-    Raises SettingsError.
+    Raises SettingsError, and Away.
     """
     storage_folder(settings)
     with ExitStack() as opened:
@@ -263,6 +267,8 @@ def open_store(settings: Settings, *, mark: bool = False) -> Store:
         try:
             found = fit_revision(database)
         except StoreUnavailable as error:
+            # A fault of ours would be hidden by it, and end the daemon's start as it should.
+            _make_blobs(settings, _open_form(settings)).close()
             raise _fault(settings, "storage", error) from error
         except UnfitDatabase as error:
             raise _fault(settings, "storage.database", error) from error
@@ -310,16 +316,24 @@ def open_scanning(settings: Settings) -> Scanning:
     return Scanning(scanners, section.on_failure, section.timeout_seconds)
 
 
-def open_spool(settings: Settings, store: Store) -> Spool:
-    """The guard over the disk that messages are kept on."""
+def open_spool(settings: Settings, store: Store, *, bodies: bool = False) -> Spool:
+    """The guard over the disk that messages are kept on; with `bodies` it looks at their store too.
+
+    A worker does not: small messages need none of it.
+    """
     storage = settings.storage
 
     def probe() -> None:
         store.blobs.probe()
         store.database.probe()
 
+    def look() -> None:
+        if bodies:
+            store.blobs.look()
+        store.database.probe()
+
     floor = Floor(storage.min_free_bytes, storage.min_free_inodes)
-    return Spool(storage_folder(settings), floor, probe, store.database.probe)
+    return Spool(storage_folder(settings), floor, probe, look)
 
 
 def postmaster(settings: Settings) -> Address | None:

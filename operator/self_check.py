@@ -17,6 +17,7 @@ from .endpoints import split_endpoint
 CACHE_SECONDS: Final = 5.0  # for which an answer serves: asking is free for whoever asks often
 PATIENCE: Final = 5.0  # seconds for all addresses together
 _LONGEST: Final = 1024  # octets of a first line
+_WAITS: Final = "greets with '421"
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
 
 
@@ -51,11 +52,7 @@ class SelfCheck:
             if self._found is None or self._monotonic() >= self._good_until:
                 each = self._patience / max(len(self._endpoints), 1)
                 told = ((one, self._ask(one, each)) for one in self._endpoints)
-                self._found = [
-                    f"inbound {one}: {why}; see the log, then restart the daemon"
-                    for one, why in told
-                    if why
-                ]
+                self._found = [f"inbound {one}: {why}; {_fix(why)}" for one, why in told if why]
                 self._good_until = self._monotonic() + CACHE_SECONDS
             return self._found
 
@@ -98,3 +95,8 @@ class SelfCheck:
             asking.sendall(b"QUIT\r\n")
             asking.recv(_LONGEST)
         return ""
+
+
+def _fix(why: str) -> str:
+    """What to do about it; whoever says 421 waits for something and goes on by itself."""
+    return "see the log" if _WAITS in why else "see the log, then restart the daemon"

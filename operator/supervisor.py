@@ -1,47 +1,50 @@
 """The supervisor: checks everything once, starts the processes of the daemon and keeps them up.
 
-What cannot work is said in one line before anything starts.  A process that dies is replaced; one
-that cannot start again stops the daemon with the reason, since a service manager can tell and a
-silent loop cannot.  SIGHUP reads the configuration again and replaces the processes one by one, the
-new one at work before the old one leaves; where that cannot be, all stays as it was.  The
-supervisor itself touches no mail.
+What is wrong in itself, such as the configuration, a key or a port, is said in one line and ends
+the start.  Nothing else ends the daemon: a process that dies is replaced, again and again, and one
+that needs what is away waits for it (docs/decisions/0056).  SIGHUP reads the configuration again
+and replaces the processes one by one, the new one at work before the old one leaves; where that
+cannot be, all stays as it was.  The supervisor itself touches no mail.
 """
 
 import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import zip_longest
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
-from mailstore.errors import StoreUnavailable
 from relay import tls
 from whitelist.names import DistinguishedName
 
-from . import bucket_check, logs, marking, runtime
+from . import logs, runtime
+from .aside import aside, within
 from .child import CannotStart, Child, Plan
-from .clock_watching import clock_doubts
-from .database_check import doubts as database_doubts
-from .errors import OperatorError
+from .errors import Away, OperatorError
 from .launch import Launch
 from .launcher import Launcher
 from .node import known_node_name
-from .outbound_check import check_outbound, doubts_of_store
+from .outbound_check import check_outbound
 from .outbound_check import doubts as outbound_doubts
 from .reaping import adopt_orphans
 from .run_folder import RunFolder
 from .settings import Settings, SettingsError, load
 from .sockets import ADMIN, INBOUND, address, open_sockets
 from .storage_section import Storage
+from .store_look import look
 
 _log = structlog.get_logger(__name__)
 
 ROLES: Final = ("worker", "courier", "maintenance")  # in the order of their replacement
+START_PATIENCE: Final = 5.0  # seconds that the start waits for the store to answer
+RELOAD_PATIENCE: Final = 20.0  # the same for a reload, which is refused without
+_AS_BEFORE: Final = "the daemon goes on by the configuration before; reload again once it is back"
 
 # All other keys of [storage] say where mail is: two answers at once would divide it.
 STORAGE_THAT_MAY_CHANGE: Final = {
@@ -68,11 +71,11 @@ class Supervisor:
     debug_peers: frozenset[DistinguishedName] = frozenset()
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _reload: asyncio.Event = field(default_factory=asyncio.Event)
-    _failures: asyncio.Queue[Exception] = field(default_factory=asyncio.Queue)
     _sockets: dict[tuple[str, str], socket.socket] = field(default_factory=dict)
     _children: list[Child] = field(default_factory=list)  # those that are leaving included
     _leaving: dict[asyncio.Task[None], Child] = field(default_factory=dict)
     _launchers: list[Launcher] = field(default_factory=list)  # one for each generation
+    _waiting: Mapping[tuple[str, str], bool] = field(default_factory=dict)  # role, why; whether own
     _generation: int = 0
 
     async def run(self) -> None:
@@ -82,6 +85,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         _check(self.settings)
+        if not await self._unless_stopped(self._first_look()):
+            return
         with ExitStack() as stack:
             lock = self._run_folder.lock()
             if lock is None:
@@ -98,8 +103,8 @@ class Supervisor:
             stack.callback(self._close_sockets)
             self._sockets = open_sockets(self.settings, {})
             try:
-                await self._start_all()
-                await self._supervise()
+                if await self._unless_stopped(self._start_all()):
+                    await self._supervise()
             except CannotStart as error:
                 raise DaemonError(str(error)) from error
             finally:
@@ -108,6 +113,25 @@ class Supervisor:
     @property
     def _run_folder(self) -> RunFolder:
         return RunFolder(runtime.storage_folder(self.settings) / "run")
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do something, unless the daemon is told to stop first; whether it is done."""
+        working = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})
+            return False
+        working.result()
+        return True
+
+    async def _first_look(self) -> None:
+        """Refuse a store that does not fit.  Raises SettingsError; one that is away may be."""
+        _tell(outbound_doubts(self.settings))
+        with suppress(Away, TimeoutError):  # the processes tell of it, and wait
+            _tell(await within(START_PATIENCE, aside(partial(look, self.settings))))
 
     def _plans(self, settings: Settings) -> list[Plan]:
         """One generation of processes, in the order of ROLES."""
@@ -127,36 +151,60 @@ class Supervisor:
         ]
 
     def _child(self, plan: Plan) -> Child:
-        child = Child(plan, self._failures.put_nowait)
+        child = Child(plan, self._note_waiting)
         self._children.append(child)
         return child
 
     async def _start_all(self) -> None:
         children = [self._child(plan) for plan in self._plans(self.settings)]
-        for outcome in await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(child.start() for child in children), return_exceptions=True
-        ):
-            if outcome is not None:
+        )
+        for child, outcome in zip(children, outcomes, strict=True):
+            if isinstance(outcome, CannotStart) and not outcome.report.own:
+                await child.clear(outcome)
+            elif outcome is not None:
                 raise outcome
+            if child.waits is not None and child.waits.own:
+                raise CannotStart(child.plan.role, child.waits.problem, own=True)
         for child in children:
             child.keep()
-        listen = self._addresses()
         self._run_folder.listens(self._sockets)
-        self.announce(listen)
-        _log.info("daemon.ready", listen=listen, processes=len(children))
+        self.announce(self._addresses())
+        self._note_waiting()
+        if not self._waiting:
+            self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        _log.info("daemon.ready", listen=self._addresses(), processes=len(self._children))
+
+    def _note_waiting(self) -> None:
+        """Tell what processes wait for, once for each role and reason, and when they do not."""
+        waiting = {
+            (child.plan.role, child.waits.problem): child.waits.own
+            for child in self._children
+            if child.kept and child.waits is not None
+        }
+        before, self._waiting = self._waiting, waiting
+        for (role, why), own in waiting.items():
+            if (role, why) not in before:
+                _log.error("process.waits", role=role, why=why, own=own)
+        for role, why in before.keys() - waiting.keys():
+            _log.info("process.waited", role=role, why=why)
+        if waiting.keys() != before.keys():
+            self._run_folder.waits(waiting)
+            if not waiting:
+                self._tell_ready()
 
     def _addresses(self) -> list[str]:
         return [address(self._sockets[INBOUND, one]) for one in self.settings.inbound.listen]
 
     async def _supervise(self) -> None:
         stopped = asyncio.create_task(self._stop.wait())
-        failed = asyncio.create_task(self._failures.get())
         reloads = asyncio.create_task(self._obey_reloads())
-        tasks = (stopped, failed, reloads)
+        tasks = (stopped, reloads)
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if failed in done:
-                raise failed.result()
             if reloads in done:
                 reloads.result()
         finally:
@@ -170,6 +218,8 @@ class Supervisor:
             self._reload.clear()  # one more that comes from here on waits for this one's end
             try:
                 await self._replace_all()
+            except Away as error:
+                _log.error("reload.refused", why=f"{error}; {_AS_BEFORE}")
             except (SettingsError, CannotStart, OSError) as error:
                 _log.error("reload.refused", why=str(error))
             except Exception:
@@ -179,12 +229,19 @@ class Supervisor:
     async def _replace_all(self) -> None:
         """Replace every process by one of the configuration's present text.
 
-        Raises SettingsError, with nothing changed, or CannotStart or OSError where a new process
-        would not start: the one whose place it was to take, and those after it in turn, go on.
+        Raises SettingsError or Away, with nothing changed, or CannotStart or OSError where a new
+        process would not start: the one whose place it was to take, and those after it in turn,
+        go on.
         """
-        settings = await asyncio.to_thread(load, self.settings.origin)
+        settings = await aside(partial(load, self.settings.origin))
         _check_unmoved(self.settings, settings)
-        await asyncio.to_thread(_check, settings)
+        await aside(partial(_check, settings))
+        try:
+            doubts = await within(RELOAD_PATIENCE, aside(partial(look, settings)))
+        except TimeoutError as error:
+            message = f"the store has not answered for {RELOAD_PATIENCE:g} s"
+            raise Away(message) from error
+        _tell([*outbound_doubts(settings), *doubts])
         self._sockets.update(open_sockets(settings, self._sockets))
         _log.info("reload.begun")
         problem: Exception | None = None
@@ -216,7 +273,7 @@ class Supervisor:
     async def _begin(self, plan: Plan) -> None:
         child = self._child(plan)
         try:
-            await child.start()
+            await child.start_ready()
         except CannotStart:
             await child.end()
             self._children.remove(child)
@@ -231,6 +288,7 @@ class Supervisor:
 
     def _has_left(self, task: asyncio.Task[None]) -> None:
         self._children.remove(self._leaving.pop(task))
+        self._note_waiting()
 
     async def _close_unused(self) -> None:
         """End the launchers, close the sockets and remove the files that no process needs."""
@@ -260,26 +318,19 @@ class Supervisor:
 
 
 def _check(settings: Settings) -> None:
+    """Refuse what is wrong in itself, asking nobody.  Raises SettingsError."""
     trust = runtime.open_trust(settings)
     runtime.open_tls(settings, tls.server_context, trust)
     runtime.open_crls(settings, trust)
     known_node_name(settings)
     check_outbound(settings)
-    doubts = outbound_doubts(settings)
-    with (
-        closing(runtime.open_store(settings, mark=True)) as store,
-        suppress(StoreUnavailable),
-    ):
-        doubts += marking.doubts(settings, store.database, store.blobs)
-        doubts += database_doubts(settings, store.database)
-        doubts += clock_doubts(settings, store.database)
-        with store.database.read() as connection:
-            doubts += doubts_of_store(settings, connection)
-    doubts += bucket_check.check(settings)
-    for doubt in doubts:
-        _log.warning("config.doubt", detail=doubt)
     runtime.make_router(settings)
     runtime.postmaster(settings)
+
+
+def _tell(doubts: Sequence[str]) -> None:
+    for doubt in doubts:
+        _log.warning("config.doubt", detail=doubt)
 
 
 def _check_unmoved(old: Settings, new: Settings) -> None:

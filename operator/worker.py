@@ -2,17 +2,21 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 
-from relay import tls
-from relay.acceptance import Intake
+from relay import seats, tls
+from relay.acceptance import Intake, Store
 from relay.context import SessionContext
 from relay.directory import Directory
+from relay.journal import Journal
 from relay.listener import Listener
 from relay.occupancy import Occupancy
 from relay.own_port import OwnPort
+from relay.perimeter import Perimeter
 from relay.seats import Seat
+from relay.spool import Spool
 
 from . import memory, policies, runtime
 from .clock_file import open_clock
@@ -23,22 +27,53 @@ from .losses import Publisher
 from .quota_section import quotas
 from .run_folder import RunFolder
 from .settings import Settings
+from .starting import Start
 from .strangers import sum_up_strangers, tell_of_strangers
 from .tasks import keep
+from .turning_away import TurningAway
 
 
-async def run_worker(
-    settings: Settings, launch: Launch, orders: Orders, ready: Callable[[], None]
-) -> None:
-    """Serve until told to stop.  Raises SettingsError or OSError if it cannot start."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a worker cannot be without."""
+
+    server_tls: tls.Renewing
+    store: Store
+    perimeter: Perimeter
+    spool: Spool
+    journal: Journal
+
+
+def _open(settings: Settings) -> _Opened:
+    """Raises SettingsError, Away, OSError."""
     trust = runtime.open_trust(settings)
     server_tls = runtime.open_tls(settings, tls.server_context, trust)
-    store = runtime.open_store(settings)
-    perimeter = runtime.open_perimeter(settings, trust)
-    spool, journal = runtime.open_spool(settings, store), runtime.open_journal(settings, "worker")
+    with ExitStack() as opened:
+        store = opened.enter_context(closing(runtime.open_store(settings)))
+        perimeter = runtime.open_perimeter(settings, trust)
+        spool = runtime.open_spool(settings, store)
+        journal = runtime.open_journal(settings, "worker")
+        opened.pop_all()
+        return _Opened(server_tls, store, perimeter, spool, journal)
+
+
+async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: Start) -> None:
+    """Serve until told to stop; until it can, peers are told to come back."""
+    sockets = [socket.socket(fileno=number) for number in launch.sockets]
+    run_folder = RunFolder(settings.path(settings.storage.directory) / "run")
+    turning_away = TurningAway(sockets, partial(seats.anybody, run_folder.seats))
+    opened = await start.insist(partial(_open, settings), lambda _: turning_away.begin())
+    await turning_away.end()
+    if opened is None:
+        return
+    store, perimeter, spool, journal = (
+        opened.store,
+        opened.perimeter,
+        opened.spool,
+        opened.journal,
+    )
     intake = Intake(store, runtime.clock, spool.failed, journal.record)
     limits = policies.limits(settings)
-    run_folder = RunFolder(runtime.storage_folder(settings) / "run")
     seat = Seat.take(run_folder.seats)
     context = SessionContext(
         hostname=settings.operator.hostname,
@@ -52,7 +87,7 @@ async def run_worker(
         intake=intake,
         journal=journal,
         occupancy=Occupancy(limits, seat.have),
-        tls=server_tls,
+        tls=opened.server_tls,
         clock=runtime.clock,
         new_id=runtime.make_id,
         postmaster=runtime.postmaster(settings),
@@ -69,10 +104,10 @@ async def run_worker(
         keep(Publisher(journal).run),
         keep(lambda: sum_up_strangers(context)),
     ]
-    listeners = [Listener(context, seat) for _ in launch.sockets]
-    for listener, number in zip(listeners, launch.sockets, strict=True):
-        listener.start(socket.socket(fileno=number))
-    ready()
+    listeners = [Listener(context, seat) for _ in sockets]
+    for listener, bound in zip(listeners, sockets, strict=True):
+        listener.start(bound)
+    start.ready()
     await orders.stop.wait()
     grace = settings.process.stop_seconds
     await asyncio.gather(*(listener.stop(grace, orders.hurry) for listener in listeners))

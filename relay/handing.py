@@ -7,6 +7,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,7 @@ from relay.route import NoRoute, Router, Target
 from relay.server_admission import examine_server
 
 CHUNK: Final = 256 * 1024
+READERS: Final = 8  # threads for bodies alone: a store that hangs must not hold up the database's
 
 NO_LIST: Final = "there is no usable white list now"
 NOT_CERTAIN: Final = "not certain by the white list at hand, which may be older than the message: "
@@ -73,6 +75,7 @@ class Handing:
         self._clock = clock
         self._certainty = Certainty(store.database, perimeter)
         self._peers = Peers(Terms(hostname, tls, self._judge))
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 
     async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
         """What became of each recipient, so far as it is known.
@@ -111,6 +114,7 @@ class Handing:
     async def close(self) -> None:
         """Take leave of the peers; no attempt may be under way."""
         await self._peers.close()
+        self._readers.shutdown(wait=False)
 
     async def _check_listed(self, taken: Claim) -> None:
         """DOMAIN §3.3: a domain that left the list gets a DSN; without a list nothing fails.
@@ -176,9 +180,10 @@ class Handing:
                     return body, piece
             return None, piece
 
-        body, piece = await asyncio.to_thread(begin)
+        loop = asyncio.get_running_loop()
+        body, piece = await loop.run_in_executor(self._readers, begin)
         yield piece
         if body is not None:
             with body:
-                while piece := await asyncio.to_thread(body.read, CHUNK):
+                while piece := await loop.run_in_executor(self._readers, body.read, CHUNK):
                     yield piece

@@ -120,6 +120,7 @@ class Perimeter:
         self._faults: tuple[str, ...] = ()
         self._failures = 0
         self._again = 0.0  # monotonic
+        self._seen = time.monotonic()
         self._loaded: WhiteList | None = None
         self._last_check: datetime | None = None
         self._problem = ""
@@ -250,6 +251,11 @@ class Perimeter:
         if self.on_confirmed is not None:
             self.on_confirmed()
 
+    @property
+    def unseen_seconds(self) -> float:
+        """How long ago it was last looked whether there is something new on disk."""
+        return time.monotonic() - self._seen
+
     async def watch(self, interval: float) -> None:
         """Look for changes every `interval` seconds; after a fault of ours a little later."""
         errors = 0
@@ -260,6 +266,7 @@ class Perimeter:
                 if changed or (self._faults and time.monotonic() >= self._again):
                     await asyncio.to_thread(self.load)
                 errors = 0
+                self._seen = time.monotonic()
             # Nothing may end the watch: revocations would go unseen.
             except (ArchiveError, OSError) as error:
                 with best_effort:

@@ -51,6 +51,29 @@ def lay_out(path: Path) -> None:
             path.unlink()
 
 
+def anybody(path: Path) -> bool:
+    """Whether a worker is on a seat now; for a process that has none itself.
+
+    Where that cannot be told, nobody is.
+    """
+    try:
+        with path.open("r+b") as file:
+            numbers = memoryview(file.read(SEATS * _OCTETS)).cast("I")
+            return any(
+                number and _is_held(file.fileno(), seat) for seat, number in enumerate(numbers)
+            )
+    except (OSError, TypeError):  # TypeError: the file is shorter
+        return False
+
+
+def _is_held(file: int, seat: int) -> bool:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, seat)
+    except (BlockingIOError, PermissionError):
+        return True
+    return False  # and given back with the descriptor
+
+
 class Seat:
     """One worker's place among those that share a file: it writes its number and reads theirs."""
 

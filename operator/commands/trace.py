@@ -24,7 +24,7 @@ from relay.queue_search import deliveries_of, holders_of
 from .. import runtime
 from ..errors import OperatorError
 from ..output import masked, say, show_json
-from ..settings import Settings, SettingsError, load
+from ..settings import Settings, load
 from ..visible import visible
 
 _SLACK: Final = timedelta(days=1)  # for a queue that was held, beyond a message's life in it
@@ -79,7 +79,7 @@ def _look_up(settings: Settings, key: str) -> _Stored:
             queued = deliveries_of(connection, key)
     except NotFound:
         return _Stored()
-    except (SettingsError, StoreUnavailable) as error:
+    except (OperatorError, StoreUnavailable) as error:
         return _Stored(database_problem=str(error))
     names = ("received_at", "sender", "size", "peer", "session")
     return _Stored(

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from mssante_operator import admin, admin_guard
+from mssante_operator.desk import Desk
 from mssante_operator.lifeline import Orders
-from mssante_operator.monitor import Monitor
 from relay.listener import bind
 from tests.support.waiting import until
 
@@ -20,13 +20,13 @@ WHOLE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[int]:
-    """The endpoints on a port; the one asked for here looks at no monitor."""
+async def serving(desk: Desk | None = None) -> AsyncIterator[int]:
+    """The endpoints on a port; the one asked for here looks at no desk."""
     bound, orders = bind(HOST, 0), Orders()
     bound.listen(512)
     bound.setblocking(False)
     port = bound.getsockname()[1]
-    task = asyncio.create_task(admin.serve(cast("Monitor", None), bound, orders))
+    task = asyncio.create_task(admin.serve(cast("Desk", desk), bound, orders))
     try:
         yield port
     finally:

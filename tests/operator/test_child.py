@@ -1,5 +1,6 @@
-"""A process that is killed as it starts is tried again, for some time."""
+"""A process that does not start is tried again, for as long as its daemon lives."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mssante_operator import child as child_module
-from mssante_operator.child import ATTEMPTS, CannotStart, Child, Killed, Plan
+from mssante_operator.child import CannotStart, Child, Plan
 from mssante_operator.launch import Launch
+from mssante_operator.lifeline import Report
 from tests.support.daemon import Daemon, client, lay_out, served
 from tests.support.operators import ACTIVE
 from tests.support.waiting import until_now
@@ -43,25 +45,29 @@ def test_one_that_is_killed_as_it_starts_is_replaced_again(daemon: Daemon) -> No
     until_now(lambda: "process.died" in daemon.log())
 
 
-@pytest.mark.parametrize("kills", [ATTEMPTS - 1, ATTEMPTS])
-async def test_so_many_times_and_no_more(monkeypatch: pytest.MonkeyPatch, kills: int) -> None:
-    left = kills
-    failures: list[Exception] = []
+async def test_it_is_tried_again_however_often_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    kills, told = 12, list[Report | None]()
+    started = asyncio.Event()
 
-    async def start(_: Child) -> None:
-        nonlocal left
-        if left:
-            left -= 1
-            raise Killed("worker process cannot start: signal 9 killed it as it started")
+    async def start(child: Child) -> None:
+        nonlocal kills
+        if kills:
+            kills -= 1
+            raise CannotStart("worker", "signal 9 killed it as it started", own=False)
+        child.waits = None
+        started.set()
+        await asyncio.Event().wait()
 
     monkeypatch.setattr(Child, "start", start)
-    monkeypatch.setattr(Child, "_bury", lambda _: None)
     monkeypatch.setattr(child_module, "RESTART_PAUSE", 0.0)
     # What it is to be plays no part: it never starts.
-    one = Child(Plan("worker", None, Launch(), None), failures.append)  # type: ignore[arg-type]
-    if kills < ATTEMPTS:
-        await one._replace()
-    else:
-        with pytest.raises(CannotStart, match="signal 9"):
-            await one._replace()
-    assert left == 0
+    one = Child(
+        Plan("worker", None, Launch(), None),  # type: ignore[arg-type]
+        lambda: told.append(one.waits),
+    )
+    one.keep()
+    async with asyncio.timeout(10):
+        await started.wait()
+    assert kills == 0
+    assert set(told) == {Report("signal 9 killed it as it started")}
+    await one.end()

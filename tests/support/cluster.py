@@ -51,9 +51,14 @@ def lay_out_machines(
         keep_in_bucket(machine, place, database, *keys)
     # What one machine encrypts the other reads.
     shutil.copy(machines[0].folder / "data" / "keys", machines[1].folder / "data" / "keys")
+    seed_mailboxes(database)
+    return machines
+
+
+def seed_mailboxes(database: str) -> None:
+    """Host operator a's domain with its four mailboxes in a database without a row."""
     with closing(Database(database)) as opened, opened.write() as connection:
         now = runtime.clock()
         add_domain(connection, "a.mssante.fr", now=now)
         for local, kind, identifier, _ in SAMPLES:
             add_mailbox(connection, f"{local}@a.mssante.fr", kind, identifier, now=now)
-    return machines

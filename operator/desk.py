@@ -1,0 +1,89 @@
+"""What the admin HTTP answers by: the monitor once there is one, why there is none until then."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from .alarms import AlarmName
+from .aside import aside, within
+from .monitor import Monitor, waiting_problems
+from .run_folder import RunFolder
+
+PATIENCE: Final = 8.0  # seconds for an answer to be made: whoever probes us waits for ten or so
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Shared(Generic[_T]):
+    """An answer that all get who ask while it is made: many who ask cost no more than one."""
+
+    make: Callable[[], _T]
+    _making: asyncio.Future[_T] | None = None
+
+    async def get(self) -> _T:
+        """The answer.  Raises TimeoutError where it is not made in time."""
+        if self._making is None or self._making.done():
+            self._making = aside(self.make, "answer")
+        return await within(PATIENCE, self._making)
+
+
+@dataclass(slots=True, eq=False)  # a registry keeps collectors by identity
+class Desk:
+    """Answers of known length in time; `collect` in the sense of prometheus_client."""
+
+    run_folder: RunFolder
+    monitor: Monitor | None = None
+    _why: str = "it is starting"
+    _judged: Shared[tuple[list[str], list[str]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._judged = Shared(self._judge)
+
+    def wait(self, why: str) -> None:
+        """Note why the process waits."""
+        self._why = why
+
+    async def readiness(self) -> dict[str, Any]:
+        """What /readyz says, whatever hangs."""
+        try:
+            problems, warnings = await self._judged.get()
+        except TimeoutError:
+            problems, warnings = [f"readiness: not judged within {PATIENCE:g} s"], []
+        return {
+            "ready": not problems,
+            "problems": problems,
+            "warnings": warnings,
+            "white_list": self.freshness,
+        }
+
+    @property
+    def freshness(self) -> str:
+        """The state of the white list, as far as it is known."""
+        return self.monitor.perimeter.snapshot.freshness.value if self.monitor else "unknown"
+
+    def _judge(self) -> tuple[list[str], list[str]]:
+        if self.monitor is not None:
+            return self.monitor.problems(), self.monitor.warnings()
+        return self._unstarted(), []
+
+    def _unstarted(self) -> list[str]:
+        told = waiting_problems(self.run_folder.waiting())
+        own = f"maintenance: {self._why}"
+        return told if own in told else [own, *told]
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges of the monitor; without one, that there is none."""
+        if self.monitor is not None:
+            yield from self.monitor.collect()
+            return
+        alarm = GaugeMetricFamily(
+            "mssante_alarm",
+            "Whether an alarm stands; docs/whitelist.md explains each",
+            labels=["name"],
+        )
+        alarm.add_metric([AlarmName.PROCESS_WAITS.value], 1)
+        yield alarm

@@ -1,0 +1,28 @@
+"""A look at the store before anything depends on it: at a start and at a reload."""
+
+from contextlib import closing
+
+from mailstore.errors import StoreUnavailable
+
+from . import bucket_check, database_check, marking, runtime
+from .clock_watching import clock_doubts
+from .errors import Away
+from .outbound_check import doubts_of_store
+from .settings import Settings
+
+
+def look(settings: Settings) -> list[str]:
+    """What of the store may not be meant; one that has no mark is marked; blocks.
+
+    Raises SettingsError, and Away without the store.
+    """
+    with closing(runtime.open_store(settings, mark=True)) as store:
+        try:
+            with store.database.read() as connection:
+                found = doubts_of_store(settings, connection)
+            found += marking.doubts(settings, store.database, store.blobs)
+            found += database_check.doubts(settings, store.database)
+            found += clock_doubts(settings, store.database)
+        except StoreUnavailable as error:
+            raise Away(f"{settings.origin}: storage: {error}") from error
+    return found + bucket_check.check(settings)

@@ -1,0 +1,148 @@
+"""A process that cannot begin yet tells why, tries again, and begins by itself."""
+
+import asyncio
+import errno
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mailstore.database import Database
+from mailstore.errors import InvalidKeys, StoreUnavailable
+from mssante_operator import starting
+from mssante_operator.errors import Away
+from mssante_operator.lifeline import Report, Reports, report
+from mssante_operator.outside import is_outside
+from mssante_operator.settings import SettingsError
+from mssante_operator.starting import Start, report_of
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "FIRST_SECONDS", 0.001)
+
+
+def in_turn(*steps: Exception | int) -> Callable[[], int]:
+    """Work that ends so, one time after the other."""
+    left = list(steps)
+
+    def work() -> int:
+        step = left.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    return work
+
+
+async def test_it_is_tried_until_it_can_be_and_told_once_for_each_reason() -> None:
+    said, waits = list[Report](), list[str]()
+    start = Start(said.append, asyncio.Event())
+    down, keys = Away("no connection"), SettingsError("no keys")
+    assert await start.insist(in_turn(down, down, keys, keys, down, 7), waits.append) == 7
+    start.ready()
+    assert said == [
+        Report("no connection"),
+        Report("no keys", own=True),
+        Report("no connection"),
+        Report(),
+    ]
+    assert waits == ["no connection", "no keys", "no connection"]
+
+
+async def test_one_that_hangs_is_told_of_and_goes_on_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(starting, "PATIENCE", 0.01)
+    said, go_on = list[Report](), threading.Event()
+    told = asyncio.Event()
+
+    def say(one: Report) -> None:
+        said.append(one)
+        told.set()
+
+    def hang() -> int:
+        go_on.wait(60)
+        return 7
+
+    waiting = asyncio.create_task(Start(say, asyncio.Event()).insist(hang))
+    await asyncio.wait_for(told.wait(), 20)
+    assert said[0].problem.startswith("the store has not answered for ")
+    assert not said[0].own
+    go_on.set()
+    assert await asyncio.wait_for(waiting, 20) == 7
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_it_is_told_to_stop(*, hangs: bool) -> None:
+    stop, go_on, told = asyncio.Event(), threading.Event(), asyncio.Event()
+
+    def work() -> int:
+        if hangs:
+            go_on.wait(60)
+        raise Away("no connection")
+
+    start = Start(lambda _: told.set(), stop)
+    waiting = asyncio.create_task(start.insist(work))
+    if not hangs:
+        await asyncio.wait_for(told.wait(), 20)
+    stop.set()
+    assert await asyncio.wait_for(waiting, 20) is None
+    go_on.set()
+
+
+async def test_a_fault_of_ours_is_not_waited_for() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await Start(lambda _: None, asyncio.Event()).insist(lambda: 1 // 0)
+
+
+def of_sqlite(path: Path) -> StoreUnavailable:
+    with pytest.raises(StoreUnavailable) as caught:
+        Database(path).schema_revision()
+    return caught.value
+
+
+def test_what_is_outside_and_what_is_our_own(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"no database, but long enough to be looked at" * 100)
+    assert not is_outside(of_sqlite(tmp_path / "text"))
+    busy = tmp_path / "busy"
+    with sqlite3.connect(busy, isolation_level=None) as holder:
+        holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+        holder.execute("CREATE TABLE one (number)")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mailstore.dialect.BUSY_TIMEOUT", 0.01)
+            assert is_outside(of_sqlite(busy))
+    holder.close()
+    for number, outside in (
+        (errno.ENOSPC, True),
+        (errno.EIO, True),
+        (errno.ENOMEM, True),
+        (errno.EACCES, False),
+        (errno.ENOENT, False),
+        (errno.EADDRINUSE, False),
+    ):
+        assert is_outside(OSError(number, "x")) is outside
+        assert report_of(OSError(number, "x")).own is not outside
+    assert is_outside(StoreUnavailable("no connection"))
+    assert is_outside(StoreUnavailable("cannot list the bucket x: 403 AccessDenied"))
+    assert not is_outside(StoreUnavailable("cannot list the bucket x: 404 NoSuchBucket"))
+    assert not is_outside(InvalidKeys("no key"))
+    assert report_of(Away("x")) == Report("x")
+    assert report_of(SettingsError("x")) == Report("x", own=True)
+
+
+async def test_reports_that_come_at_once_are_heard_one_by_one() -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(0)
+    for one in (Report("x", own=True), Report()):
+        report(theirs, one)
+    reports = Reports(ours)
+    assert await reports.following() == Report("x", own=True)
+    assert await reports.following() == Report()
+    theirs.close()
+    assert await reports.following() is None
+    ours.close()
