@@ -21,10 +21,11 @@ from relay.queue_schema import deliveries
 from tests.crash.kills import JITTER, RANDOM, Row
 from tests.crash.outbox import Outbox, leases, outbox, waiting
 from tests.crash.receiver import Receiver, receiver
-from tests.crash.site import PATIENCE, Postgres, environment, move, state_of
+from tests.crash.site import PATIENCE, Postgres, environment, move
 from tests.support.cluster import lay_out_machines
 from tests.support.daemon import Daemon, lay_out
 from tests.support.object_server import ObjectServer
+from tests.support.processes import state_of
 from tests.support.waiting import until_now
 
 BATCH: Final = 12  # messages that are queued for one kill

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.crash.load import Load
-from tests.crash.site import PATIENCE, Postgres, Site, state_of
+from tests.crash.site import PATIENCE, Postgres, Site
 from tests.crash.verdict import Verdict
+from tests.support.processes import state_of
 from tests.support.waiting import until_now
 
 RANDOM: Final = "at random"

@@ -19,6 +19,7 @@ from tests.crash.load import SIZES, Ledger, Load
 from tests.crash.verdict import Verdict, judge
 from tests.support.daemon import Daemon, lay_out
 from tests.support.databases import lock_of_its_own
+from tests.support.processes import alive, children
 from tests.support.waiting import until_now
 
 if TYPE_CHECKING:
@@ -38,12 +39,6 @@ def environment(**values: str) -> Iterator[None]:
             del os.environ[name]
 
 
-def _children(pid: int) -> set[int]:
-    with suppress(FileNotFoundError):
-        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-    return set()
-
-
 @dataclass(frozen=True)
 class Postgres:
     """A PostgreSQL server of its own, with its default durability."""
@@ -59,11 +54,11 @@ class Postgres:
         pid = self.server.get_pid()
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)  # so that it starts no more
-        processes = [*_children(pid), pid]
+        processes = [*children(pid), pid]
         for one in processes:
             with suppress(ProcessLookupError):
                 os.kill(one, signal.SIGKILL)
-        until_now(lambda: not any(_alive(one) for one in processes))
+        until_now(lambda: not any(alive(one) for one in processes))
         # Where nobody has collected the dead server, the next one would take it for alive.
         for lock in ("postmaster.pid", ".s.PGSQL.5432.lock"):
             (self.server.pgdata / lock).unlink(missing_ok=True)
@@ -71,17 +66,6 @@ class Postgres:
     def restart(self) -> None:
         """Start it on the same data; it recovers from its log."""
         self.server.ensure_postgres_running()
-
-
-def _alive(pid: int) -> bool:
-    return state_of(pid) not in {"", "Z"}
-
-
-def state_of(pid: int) -> str:
-    """The letter for a process's state in /proc, empty if there is none."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return ""
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.steps import DELIVERY_STEPS, STEPS, VARIABLE, armed
-from tests.crash.site import state_of
+from tests.support.processes import state_of
 from tests.support.waiting import until_now
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from typing import Any
 
 from mssante_operator import forking
 from mssante_operator.run_folder import METRICS
-from tests.crash.site import state_of
+from tests.support.processes import state_of
 from tests.support.waiting import PATIENCE, until_now
 
 # All that the launcher imports; a process tells what it would be known by, in place of its role.

