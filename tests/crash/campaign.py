@@ -15,7 +15,10 @@ from tests.crash.site import postgres, site
 from tests.crash.verdict import Verdict
 from tests.support.object_server import object_server_running
 
-_HEADER: Final = ("killed", "at", "kills", "acknowledged", "found", "lost", "doubled", "unanswered")
+_HEADER: Final = (
+    *("killed", "at", "kills", "acknowledged", "found", "lost", "doubled", "unanswered"),
+    "lagged",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,10 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
     table: list[tuple[str, ...]] = [_HEADER]
     for row in rows:
         found = row.verdict
-        figures = (found.acknowledged, found.found, found.lost, found.doubled, found.unanswered)
+        figures = (
+            *(found.acknowledged, found.found, found.lost, found.doubled, found.unanswered),
+            found.lagged,
+        )
         table.append((row.kind, row.step, str(row.kills), *map(str, figures)))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:

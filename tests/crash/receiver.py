@@ -3,6 +3,7 @@
 It runs beside whatever is killed, in a thread: what it knows, nobody can lose.
 """
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -21,6 +22,7 @@ from tests.support.daemon import federation, free_endpoint
 from tests.support.waiting import until_now
 
 NOBODY: Final = "nobody@"  # whom no peer has
+_PAUSE: Final = 0.01  # seconds between two looks
 _QUEUE_ID: Final = re.compile(rb"\sid ([0-9a-f]{32})\b")
 
 
@@ -41,6 +43,8 @@ class Receiver:
     endpoint: str = field(default_factory=free_endpoint)
     receipts: list[Receipt] = field(default_factory=list)
     conversations: int = 0
+    holding: bool = False  # whether whole messages have to wait for their answer
+    held: int = 0  # those that do
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _: list[str]
@@ -55,6 +59,12 @@ class Receiver:
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
         """Note it, then acknowledge."""
+        self.held += 1
+        try:
+            while self.holding:  # noqa: ASYNC110 - another thread says when
+                await asyncio.sleep(_PAUSE)
+        finally:
+            self.held -= 1
         content = envelope.original_content or b""
         found = _QUEUE_ID.search(content)
         key = found[1].decode() if found else ""

@@ -1,0 +1,196 @@
+"""Operator a on two machines with two peers, each with ways of its own to PostgreSQL and to S3.
+
+The ways are proxies, so that one machine or both lose the database or the bucket, and the database
+is failed over.  A third installation is never started: the tests queue and look by it, and its ways
+are good.  Mail comes in by `load`, goes out by `box`, and `judge` balances all of it.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tests.crash.load import Ledger, Load, Sending
+from tests.crash.outbox import Outbox, leased, outbox, stored
+from tests.crash.receiver import receiver
+from tests.crash.site import PATIENCE
+from tests.crash.verdict import Verdict, judge
+from tests.support.cluster import lay_out_apart
+from tests.support.daemon import Daemon
+from tests.support.object_server import ObjectServer
+from tests.support.proxy import Proxy, proxying
+from tests.support.replicas import Pair
+from tests.support.waiting import until_now
+
+SIZES = (2_000, 2_000, 20_000, 90_000, 300_000)  # of mail that comes in
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One daemon, and what it reaches the database and the bucket by."""
+
+    daemon: Daemon
+    database: Proxy
+    bucket: Proxy
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(eq=False)
+class Field:
+    """See above; `lagged` are messages acknowledged to peers that went with an old primary."""
+
+    machines: Sequence[Machine]
+    box: Outbox
+    pair: Pair
+    seed: str
+    _ours: Machine
+    lagged: set[str] = field(default_factory=set)
+    _whole: set[str] = field(default_factory=set)
+    _loads: int = 0
+
+    def start(self) -> None:
+        """Start both daemons."""
+        with ThreadPoolExecutor(2) as pool:
+            for started in [pool.submit(one.daemon.start) for one in self.machines]:
+                started.result()
+
+    def mend(self) -> None:
+        """Let nothing be in anybody's way."""
+        for one in self.machines:
+            one.database.mend()
+            one.bucket.mend()
+
+    def end(self) -> None:
+        """Kill those that run."""
+        for one in self.machines:
+            if one.daemon.process is not None:
+                one.daemon.kill()
+
+    @contextmanager
+    def load(self, *machines: Machine, clients: int = 2) -> Iterator[None]:
+        """Peers that send to these machines, or to both, one message after the other."""
+        with ExitStack() as stack:
+            for one in machines or self.machines:
+                self._loads += 1
+                seed = f"{self.seed} load {self._loads}"
+                stack.enter_context(
+                    Load(one.daemon, one.ledger, seed, clients=clients, sizes=SIZES)
+                )
+            yield
+
+    def acknowledgements(self, count: int, *machines: Machine) -> None:
+        """Wait until each of these machines, or of both, has acknowledged so many more."""
+        goals = [(one.ledger, one.ledger.acknowledged + count) for one in machines or self.machines]
+        until_now(lambda: all(known.acknowledged >= goal for known, goal in goals), PATIENCE)
+
+    def hold(self) -> None:
+        """Have peers keep back the answer to the end of each message."""
+        for peer in self.box.receivers:
+            peer.holding = True
+
+    @property
+    def held(self) -> int:
+        """How many answers are kept back."""
+        return sum(peer.held for peer in self.box.receivers)
+
+    def release(self) -> None:
+        """Have them answer."""
+        for peer in self.box.receivers:
+            peer.holding = False
+
+    def fail_over(self, *, kill: bool = False, fencing: bool = True) -> None:
+        """Promote the standby and lead everybody there; `kill` ends the old primary before.
+
+        With `fencing` nobody speaks to the old one any more.  Without, connections to it live on,
+        until `fence`.
+        """
+        ways = [one.database for one in self.machines]
+        if fencing:
+            for way in ways:
+                way.cut()
+        under_way = self._leased()
+        if kill:
+            self.pair.primary.kill()
+        self.pair.fail_over()
+        if not kill:
+            under_way |= self._leased()
+        self._ours.database.point(self.pair.primary.address, fencing=True)
+        self._note(under_way)
+        for way in ways:
+            way.point(self.pair.primary.address, fencing=False)
+            if fencing:
+                way.mend()
+
+    def fence(self) -> None:
+        """End the connections to an old primary that lived on, and note what it had."""
+        for one in self.machines:
+            one.database.blink()
+        self.pair.standby.kill()
+        self._note(self._leased())
+
+    def _leased(self) -> set[tuple[str, str]]:
+        with self._ours.daemon.store() as store:
+            return leased(store)
+
+    def _note(self, under_way: Collection[tuple[str, str]]) -> None:
+        self.box.failed_over(under_way)
+        with self._ours.daemon.store() as store:
+            known = stored(store)
+        self.lagged |= {
+            one.accepted for one in self._sendings() if one.accepted and one.accepted not in known
+        }
+
+    def _sendings(self) -> list[Sending]:
+        return [sending for one in self.machines for sending in one.ledger.sendings]
+
+    def judge(self) -> Verdict:
+        """Balance all that was acknowledged, in and out, once nothing waits any more.
+
+        Nobody sends.  Whatever a dead or strange machine has must have been given free before.
+        """
+        self.box.drained()
+        with self._ours.daemon.store() as store:
+            found = judge(store, self._sendings(), self._whole, self.lagged)
+        found.add(self.box.judge())
+        return found
+
+
+@contextmanager
+def two_machines(
+    folder: Path, seed: str, pair: Pair, objects: ObjectServer, **outbound: float
+) -> Iterator[Field]:
+    """Lay it out on a database of its own; no daemon runs yet.  More keys of [outbound]."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name, place = pair.database(), objects.place(prefix="a")
+    with ExitStack() as stack:
+        peers = [stack.enter_context(receiver(folder, peer)) for peer in "bc"]
+        ways = [
+            (
+                stack.enter_context(proxying(pair.primary.address)),
+                stack.enter_context(proxying(("127.0.0.1", objects.port))),
+            )
+            for _ in range(3)
+        ]
+        ends = [
+            (
+                replace(place, endpoint=f"http://127.0.0.1:{bucket.port}"),
+                f"postgresql://postgres@127.0.0.1:{database.port}/{name}",
+            )
+            for database, bucket in ways
+        ]
+        routes = {one.domain: one.endpoint for one in peers}
+        daemons = lay_out_apart(folder, ends, pair.primary.url(name), routes=routes)
+        keys = {"poll_seconds": 0.2, "retry_first_seconds": 0.2, "probe_first_seconds": 0.5}
+        for one in daemons:
+            one.outbound(**(keys | outbound))
+            text = one.config.read_text()
+            one.config.write_text(text.replace("[process]\n", "[process]\nstop_seconds = 5\n"))
+        *machines, ours = [Machine(daemon, *way) for daemon, way in zip(daemons, ways, strict=True)]
+        box = stack.enter_context(outbox(ours.daemon, peers, seed))
+        made = Field(machines, box, pair, seed, ours)
+        try:
+            yield made
+        finally:
+            made.release()
+            made.end()
