@@ -5,11 +5,14 @@ is failed over.  A third installation is never started: the tests queue and look
 are good.  Mail comes in by `load`, goes out by `box`, and `judge` balances all of it.
 """
 
+import os
+import signal
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from tests.crash.load import Ledger, Load, Sending
 from tests.crash.outbox import Outbox, leased, outbox, stored
@@ -19,11 +22,12 @@ from tests.crash.verdict import Verdict, judge
 from tests.support.cluster import lay_out_apart
 from tests.support.daemon import Daemon
 from tests.support.object_server import ObjectServer
+from tests.support.processes import children
 from tests.support.proxy import Proxy, proxying
 from tests.support.replicas import Pair
 from tests.support.waiting import until_now
 
-SIZES = (2_000, 2_000, 20_000, 90_000, 300_000)  # of mail that comes in
+SIZES: Final = (2_000, 2_000, 20_000, 90_000)  # of mail that comes in
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,45 @@ class Field:
             for started in [pool.submit(one.daemon.start) for one in self.machines]:
                 started.result()
 
+    @contextmanager
+    def starting(self, one: Machine) -> Iterator[Future[None]]:
+        """Start a daemon that may not be ready before the end, which waits for it."""
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(one.daemon.start)
+            until_now(lambda: one.daemon.process is not None or started.done(), PATIENCE)
+            try:
+                yield started
+            finally:
+                one.database.mend()  # or it would not end
+
+    def restart(self, one: Machine) -> None:
+        """Start a daemon that was killed, or has ended by itself."""
+        if one.daemon.process is not None:
+            one.daemon.kill()
+        one.daemon.start()
+
+    def kill(self, one: Machine, *roles: str) -> set[int]:
+        """SIGKILL to its processes of these roles, or to all of it; gives their numbers.
+
+        What its courier had under way is noted: a peer may have answered, or may yet.
+        """
+        assert one.daemon.process is not None
+        first = one.daemon.process.pid
+        dying = (
+            set().union(*map(one.daemon.processes, roles)) if roles else {first, *children(first)}
+        )
+        for pid in dying:
+            _signal(pid, signal.SIGSTOP)  # an attempt follows the commit of its lease
+        if not roles or "courier" in roles:
+            node = (one.daemon.folder / "data" / "node").read_text().strip()
+            with self._ours.daemon.store() as store:
+                self.box.interrupted(leased(store, f"{node}:"))
+        if not roles:
+            one.daemon.kill()
+        for pid in dying:
+            _signal(pid, signal.SIGKILL)
+        return dying
+
     def mend(self) -> None:
         """Let nothing be in anybody's way."""
         for one in self.machines:
@@ -68,7 +111,7 @@ class Field:
                 one.daemon.kill()
 
     @contextmanager
-    def load(self, *machines: Machine, clients: int = 2) -> Iterator[None]:
+    def load(self, *machines: Machine, clients: int = 1) -> Iterator[None]:
         """Peers that send to these machines, or to both, one message after the other."""
         with ExitStack() as stack:
             for one in machines or self.machines:
@@ -154,6 +197,11 @@ class Field:
             found = judge(store, self._sendings(), self._whole, self.lagged)
         found.add(self.box.judge())
         return found
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 @contextmanager

@@ -130,6 +130,12 @@ class Outbox:
                 if copies[delivery]:
                     self.uncommitted[delivery] = copies[delivery]
 
+    def interrupted(self, under_way: Collection[_Delivery]) -> None:
+        """Note attempts that were broken off, while others go on: their peers may answer yet."""
+        copies = self.copies()
+        for delivery in under_way:
+            self.uncommitted[delivery] = copies[delivery] + 1
+
     def failed_over(self, under_way: Collection[_Delivery]) -> None:
         """Note what a new primary has not, and what it has as waiting though a peer has it.
 
@@ -137,10 +143,9 @@ class Outbox:
         """
         copies = self.copies()
         with self.daemon.store() as store:
-            known = stored(store)
-            for delivery in queued(store):
-                if copies[delivery] or delivery in under_way:
-                    self.uncommitted[delivery] = max(copies[delivery], 1)
+            known, left = stored(store), queued(store)
+        self.uncommitted |= {one: copies[one] for one in left if copies[one]}
+        self.interrupted(left & set(under_way))
         self.lagged |= {one.id for one in self.posted} - known
 
     def drained(self, patience: float = PATIENCE) -> None:
@@ -214,11 +219,11 @@ def queued(store: Store) -> set[_Delivery]:
         return {(row.message_id, row.domain) for row in found}
 
 
-def leased(store: Store) -> set[_Delivery]:
-    """What somebody works on."""
+def leased(store: Store, node: str = "") -> set[_Delivery]:
+    """What somebody works on, or one machine does."""
     d = deliveries.c
     with store.database.read() as connection:
-        held = select(d.message_id, d.domain).where(d.lease_owner.is_not(None))
+        held = select(d.message_id, d.domain).where(d.lease_owner.startswith(node))
         return {(row.message_id, row.domain) for row in connection.execute(held)}
 
 

@@ -45,6 +45,7 @@ class Receiver:
     conversations: int = 0
     holding: bool = False  # whether whole messages have to wait for their answer
     held: int = 0  # those that do
+    put_off: set[str] = field(default_factory=set)  # ids of messages to be answered 451, once each
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _: list[str]
@@ -68,6 +69,9 @@ class Receiver:
         content = envelope.original_content or b""
         found = _QUEUE_ID.search(content)
         key = found[1].decode() if found else ""
+        if key in self.put_off:
+            self.put_off.discard(key)
+            return "451 4.3.0 not now"
         blob = hashlib.sha256(content).hexdigest()
         self.receipts.append(Receipt(key, blob, tuple(sorted(envelope.rcpt_tos))))
         return "250 2.0.0 taken"

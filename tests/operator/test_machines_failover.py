@@ -5,8 +5,8 @@ come twice was under way at that moment.  `make crash ARGS="--only failover"` is
 """
 
 import smtplib
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.crash.field import Field, two_machines
 from tests.crash.kills import Row
 from tests.crash.load import SENDER
 from tests.crash.verdict import Verdict
-from tests.support.daemon import client
+from tests.support.daemon import Daemon, client
 from tests.support.object_server import ObjectServer
 from tests.support.replicas import Pair
 from tests.support.waiting import until_now
@@ -83,6 +83,9 @@ def test_a_standby_that_lags_loses_its_lag_and_nothing_that_came_after(
             until_now(lambda: field.held >= 10)
             field.fail_over()
             field.box.post(60)
+            # Their first attempts fail, so that whatever an old end took for its own is missed.
+            for peer in field.box.receivers:
+                peer.put_off |= {posted.id for posted in field.box.posted[-60:]}
             until_now(lambda: field.held >= 60)
             field.release()
             field.acknowledgements(3, one)
@@ -90,41 +93,45 @@ def test_a_standby_that_lags_loses_its_lag_and_nothing_that_came_after(
         assert verdict.lagged >= 3
 
 
-@pytest.mark.parametrize("way_in", ["smtp", "submission"])
-def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_no_250(
-    field: Field, way_in: str
-) -> None:
+def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_no_250(field: Field) -> None:
     one = field.machines[0].daemon
     field.pair.wait_for_standby(on=True)
     one.start()
-    answers: list[str] = []
-
-    def send() -> None:
-        try:
-            if way_in == "smtp":
-                with client(one, "b") as smtp:
-                    letter = f"From: <{SENDER}>\r\nSubject: x\r\n\r\nx\r\n"
-                    smtp.sendmail(SENDER, ["claire.martin@a.mssante.fr"], letter)
-            else:
-                field.box.post_once()
-            answers.append("250")
-        except (smtplib.SMTPException, StoreDeferred) as error:
-            answers.append(str(error))
-
-    sending = threading.Thread(target=send)
     field.pair.lag()
-    sending.start()
-    waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-    until_now(lambda: bool(field.pair.primary.ask(waits)))
-    ended = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(send, one), pool.submit(submit, field)]
 
-    def cancelled() -> bool:
-        field.pair.primary.ask(ended)
-        return bool(answers)
+        def cancelled() -> bool:
+            """As a DBA does who sees sessions that wait: `pg_cancel_backend`."""
+            field.pair.primary.ask(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            )
+            return all(answer.done() for answer in answers)
 
-    until_now(cancelled)
-    sending.join()
-    assert answers != ["250"]
+        until_now(cancelled)
     field.fail_over(kill=True)
+    assert "250" not in [answer.result() for answer in answers]
     assert field.box.posted == []
-    assert field.lagged == set()
+
+
+def send(daemon: Daemon) -> str:
+    """Send a message to a mailbox here; what is said at its end."""
+    with client(daemon, "b") as smtp:
+        try:
+            smtp.sendmail(
+                SENDER,
+                ["claire.martin@a.mssante.fr"],
+                f"From: <{SENDER}>\r\nSubject: x\r\n\r\nx\r\n",
+            )
+        except smtplib.SMTPResponseException as refused:
+            return str(refused.smtp_code)
+    return "250"
+
+
+def submit(field: Field) -> str:
+    """Queue a message; `250` as a mail program would be told."""
+    try:
+        field.box.post_once()
+    except StoreDeferred:
+        return "451"
+    return "250"

@@ -1,0 +1,121 @@
+"""Two machines under load, killed and cut off, with PostgreSQL failed over amid it all.
+
+Each function gives rows for the table: `make crash ARGS="--only machines"` and its siblings.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from tests.crash.field import Field, Machine
+from tests.crash.kills import JITTER, RANDOM, Row
+from tests.crash.site import PATIENCE
+from tests.support.daemon import get
+from tests.support.waiting import until_now
+
+ROLES: Final = ("worker", "courier", "maintenance")
+BATCH: Final = 6  # messages that are queued for one kill
+HELD: Final = 15.0  # seconds for which something is away: longer than it takes to connect
+
+
+def _any_moment(field: Field) -> None:
+    time.sleep(field.box.chance.uniform(0, 20 * JITTER))  # what is awaited is any moment at all
+
+
+def kills(field: Field, times: int, *, synchronous: bool) -> Row:
+    """Kill processes and whole daemons of both, and fail the database over in the middle."""
+    name = "synchronous" if synchronous else "asynchronous"
+    row = Row("either of two machines", f"{RANDOM}, {name} fail-over")
+    field.pair.wait_for_standby(on=synchronous)
+    field.start()
+    chance = field.box.chance
+    with field.load():
+        field.acknowledgements(1)
+        for number in range(times):
+            field.box.post(BATCH)
+            _any_moment(field)
+            if number == times // 2:
+                field.fail_over(kill=chance.random() < 0.5)
+            _kill(field, chance.choice(field.machines), chance.choice([*ROLES, "daemon"]))
+            row.kills += 1
+        field.acknowledgements(1)
+    row.verdict.add(field.judge())
+    return row
+
+
+def _kill(field: Field, one: Machine, role: str) -> None:
+    """Kill one of them, or the whole daemon, which is started again."""
+    if role == "daemon":
+        field.kill(one)
+        one.daemon.start()
+    else:
+        # One that is about to be replaced is not there to be killed.
+        until_now(lambda: bool(one.daemon.processes(role)), PATIENCE)
+        field.kill(one, role)
+
+
+def fail_overs(field: Field, times: int, *, synchronous: bool, fencing: bool) -> Row:
+    """Fail the database over, again and again, under load; its old primary lives or is killed."""
+    name = "synchronous" if synchronous else "asynchronous"
+    row = Row("PostgreSQL's primary", f"{name}, {'fenced' if fencing else 'not fenced'}")
+    field.start()
+    with field.load():
+        for number in range(times):
+            field.pair.wait_for_standby(on=synchronous)
+            field.box.post(BATCH)
+            field.acknowledgements(3)
+            if not synchronous:
+                field.pair.caught_up()
+                field.pair.lag()
+                field.box.post(BATCH)
+                field.acknowledgements(1)
+            field.fail_over(kill=fencing and number % 2 == 0, fencing=fencing)
+            if not fencing:
+                field.box.post(BATCH)
+                _any_moment(field)
+                field.fence()
+            field.box.post(BATCH)
+            field.acknowledgements(3)
+            row.kills += 1
+            field.pair.synchronous = False
+            field.pair.renew()
+    row.verdict.add(field.judge())
+    return row
+
+
+_AWAY: Final[dict[str, Callable[[Machine], None]]] = {
+    "PostgreSQL cut off": lambda one: one.database.cut(),
+    "PostgreSQL frozen": lambda one: one.database.freeze(),
+    "PostgreSQL gone without a word": lambda one: one.database.vanish(),
+    "PostgreSQL slow": lambda one: one.database.slow(latency=0.05),
+    "S3 cut off": lambda one: one.bucket.cut(),
+    "S3 frozen": lambda one: one.bucket.freeze(),
+    "S3 gone without a word": lambda one: one.bucket.vanish(),
+    "S3 slow": lambda one: one.bucket.slow(latency=0.2, rate=200_000),
+    "S3 corrupt": lambda one: one.bucket.corrupt(997),
+}
+
+
+def outages(field: Field, seconds: float = HELD) -> Iterator[Row]:
+    """Kill each role of one machine while something is away for it, and see that it heals."""
+    field.start()
+    for fault, begin in _AWAY.items():
+        for role in ROLES:
+            one = field.box.chance.choice(field.machines)
+            row = Row(f"{role}, {fault}", "once", 1)
+            with field.load():
+                field.box.post(BATCH)
+                field.acknowledgements(1)
+                begin(one)
+                field.kill(one, role)
+                time.sleep(seconds)  # what is awaited is that nothing ends
+                field.mend()
+                healed = time.monotonic()
+                if one.daemon.process is None or one.daemon.process.poll() is not None:
+                    row.verdict.problems.append(f"the daemon ended: {one.daemon.log()[-500:]}")
+                    field.restart(one)
+                until_now(lambda here=one: get(here.daemon, "/readyz")[0] == 200, PATIENCE)  # type: ignore[misc]
+                row.step = f"healed in {time.monotonic() - healed:.0f} s"
+                field.acknowledgements(1)
+            row.verdict.add(field.judge())
+            yield row
