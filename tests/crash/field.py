@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from mailstore.bucket import Place
 from tests.crash.load import Ledger, Load, Sending
 from tests.crash.outbox import Outbox, leased, outbox, stored
 from tests.crash.receiver import receiver
 from tests.crash.site import PATIENCE
 from tests.crash.verdict import Verdict, judge
 from tests.support.cluster import lay_out_apart
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, get
 from tests.support.object_server import ObjectServer
 from tests.support.processes import children
 from tests.support.proxy import Proxy, proxying
@@ -39,6 +40,19 @@ class Machine:
     bucket: Proxy
     ledger: Ledger = field(default_factory=Ledger)
 
+    @property
+    def ready(self) -> int:
+        """The status of its `/readyz`, 0 where nobody answers."""
+        try:
+            return get(self.daemon, "/readyz")[0]
+        except OSError:
+            return 0
+
+    @property
+    def lives(self) -> bool:
+        """Whether its daemon runs."""
+        return self.daemon.process is not None and self.daemon.process.poll() is None
+
 
 @dataclass(eq=False)
 class Field:
@@ -47,6 +61,7 @@ class Field:
     machines: Sequence[Machine]
     box: Outbox
     pair: Pair
+    place: Place
     seed: str
     _ours: Machine
     lagged: set[str] = field(default_factory=set)
@@ -236,7 +251,7 @@ def two_machines(
             one.config.write_text(text.replace("[process]\n", "[process]\nstop_seconds = 5\n"))
         *machines, ours = [Machine(daemon, *way) for daemon, way in zip(daemons, ways, strict=True)]
         box = stack.enter_context(outbox(ours.daemon, peers, seed))
-        made = Field(machines, box, pair, seed, ours)
+        made = Field(machines, box, pair, place, seed, ours)
         try:
             yield made
         finally:

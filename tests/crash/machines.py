@@ -10,7 +10,6 @@ from typing import Final
 from tests.crash.field import Field, Machine
 from tests.crash.kills import JITTER, RANDOM, Row
 from tests.crash.site import PATIENCE
-from tests.support.daemon import get
 from tests.support.waiting import until_now
 
 ROLES: Final = ("worker", "courier", "maintenance")
@@ -111,10 +110,10 @@ def outages(field: Field, seconds: float = HELD) -> Iterator[Row]:
                 time.sleep(seconds)  # what is awaited is that nothing ends
                 field.mend()
                 healed = time.monotonic()
-                if one.daemon.process is None or one.daemon.process.poll() is not None:
+                if not one.lives:
                     row.verdict.problems.append(f"the daemon ended: {one.daemon.log()[-500:]}")
                     field.restart(one)
-                until_now(lambda here=one: get(here.daemon, "/readyz")[0] == 200, PATIENCE)  # type: ignore[misc]
+                until_now(lambda here=one: here.ready == 200, PATIENCE)  # type: ignore[misc]
                 row.step = f"healed in {time.monotonic() - healed:.0f} s"
                 field.acknowledgements(1)
             row.verdict.add(field.judge())

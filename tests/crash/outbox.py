@@ -70,11 +70,11 @@ class Outbox:
             with suppress(StoreDeferred):
                 self.post_once()
 
-    def post_once(self) -> None:
-        """Queue one message.  Raises StoreDeferred."""
-        self.posted.append(self._post())
+    def post_once(self, size: int = 0) -> None:
+        """Queue one message, of about so many octets if they are given.  Raises StoreDeferred."""
+        self.posted.append(self._post(size))
 
-    def _post(self) -> Posted:
+    def _post(self, size: int) -> Posted:
         sender = self.chance.choice([PERSON, PERSON, PROGRAM])
         asks = sender == PERSON and self.chance.random() < 0.4
         domains = self.chance.sample(
@@ -88,7 +88,7 @@ class Outbox:
         everybody = [*(one for some in taken.values() for one in some), *refused]
         mark = self.chance.randbytes(16).hex()
         head = f"From: <{sender}>\r\nMessage-ID: <{mark}@a.mssante.fr>\r\nSubject: [FIN]\r\n\r\n"
-        body = head.encode() + _LINE * (self.chance.choice(SIZES) // len(_LINE))
+        body = head.encode() + _LINE * ((size or self.chance.choice(SIZES)) // len(_LINE))
         asked = (
             RcptParameters(notify=frozenset({Notify.SUCCESS, Notify.FAILURE}))
             if asks
