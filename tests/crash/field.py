@@ -14,7 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import delete
+
 from mailstore.bucket import Place
+from relay.queue_schema import deliveries, delivery_recipients, destinations
 from tests.crash.load import Ledger, Load, Sending
 from tests.crash.outbox import Outbox, leased, outbox, stored
 from tests.crash.receiver import receiver
@@ -124,6 +127,13 @@ class Field:
         for one in self.machines:
             if one.daemon.process is not None:
                 one.daemon.kill()
+
+    def forget(self) -> None:
+        """Begin anew with an empty queue, whatever a test has left; no daemon runs."""
+        with self._ours.daemon.store() as store, store.database.write() as connection:
+            for table in (delivery_recipients, deliveries, destinations):
+                connection.execute(delete(table))
+        self.box.forget()
 
     @contextmanager
     def load(self, *machines: Machine, clients: int = 1) -> Iterator[None]:

@@ -60,6 +60,7 @@ class Outbox:
     posted: list[Posted] = field(default_factory=list)
     uncommitted: dict[_Delivery, int] = field(default_factory=dict)
     lagged: set[str] = field(default_factory=set)
+    past: list[str] = field(default_factory=list)  # reports of before, if there are any
     found: Verdict = field(default_factory=Verdict)
 
     def post(self, count: int) -> None:
@@ -148,6 +149,15 @@ class Outbox:
         self.interrupted(left & set(under_way))
         self.lagged |= {one.id for one in self.posted} - known
 
+    def forget(self) -> None:
+        """Begin anew: what was posted so far counts no more, and the queue is empty."""
+        self.uncommitted.clear()
+        self.lagged.clear()
+        self.past += [mark for one in self.posted for mark in one.told]
+        del self.posted[:]
+        for peer in self.receivers:
+            del peer.receipts[:]
+
     def drained(self, patience: float = PATIENCE) -> None:
         """Wait until nothing waits any more."""
         with self.daemon.store() as store:
@@ -200,10 +210,9 @@ class Outbox:
                 f"{mark} {one['Final-Recipient'].split(';')[1].strip()}"
                 for one in report.recipients
             )
-        for posted in self.posted:
-            if posted.id in self.lagged:  # nobody knows of it any more
-                for one in posted.told:
-                    del told[one]
+        unknown = [one for posted in self.posted if posted.id in self.lagged for one in posted.told]
+        for one in (*self.past, *unknown):  # nobody need know of those any more
+            del told[one]
         due = Counter(
             one for posted in self.posted if posted.id not in self.lagged for one in posted.told
         )

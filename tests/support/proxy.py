@@ -1,8 +1,8 @@
 """A proxy on loopback between the daemon and what it needs, with every fault of a network.
 
 It cuts connections, freezes them (they stay, and nothing passes), vanishes without a word (not even
-the kernel answers), is slow, and corrupts answers; and it can be pointed to another server, with the
-connections to the first one cut (fencing) or living on.  A thread of its own serves it.
+the kernel answers), is slow, and corrupts answers; and it can be pointed to another server, with
+the connections to the first one cut (fencing) or living on.  A thread of its own serves it.
 """
 
 import asyncio
