@@ -19,7 +19,7 @@ from sqlalchemy import delete
 from mailstore.bucket import Place
 from relay.queue_schema import deliveries, delivery_recipients, destinations
 from tests.crash.load import Ledger, Load, Sending
-from tests.crash.outbox import Outbox, leased, outbox, stored
+from tests.crash.outbox import Outbox, leased, outbox, queued, stored
 from tests.crash.receiver import receiver
 from tests.crash.site import PATIENCE
 from tests.crash.verdict import Verdict, judge
@@ -184,6 +184,10 @@ class Field:
         if not kill:
             under_way |= self._leased()
         self._ours.database.point(self.pair.primary.address, fencing=True)
+        if not fencing and not self.pair.synchronous:
+            # Two primaries: either may have any of it delivered, and neither hears of the other.
+            with self._ours.daemon.store() as store:
+                under_way |= queued(store)
         self._note(under_way)
         for way in ways:
             way.point(self.pair.primary.address, fencing=False)

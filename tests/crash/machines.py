@@ -35,11 +35,24 @@ def kills(field: Field, times: int, *, synchronous: bool) -> Row:
             _any_moment(field)
             if number == times // 2:
                 field.fail_over(kill=chance.random() < 0.5)
-            _kill(field, chance.choice(field.machines), chance.choice([*ROLES, "daemon"]))
+            one = chance.choice(field.machines)
+            row.verdict.problems += _revived(field, one)
+            _kill(field, one, chance.choice([*ROLES, "daemon"]))
             row.kills += 1
+        for one in field.machines:
+            row.verdict.problems += _revived(field, one)
         field.acknowledgements(1)
     row.verdict.add(field.judge())
     return row
+
+
+def _revived(field: Field, one: Machine) -> list[str]:
+    """What there is to say of a daemon that has ended by itself; it runs again."""
+    if one.lives:
+        return []
+    told = f"the daemon ended: {one.daemon.log()[-500:]}"
+    field.restart(one)
+    return [told]
 
 
 def _kill(field: Field, one: Machine, role: str) -> None:
@@ -49,7 +62,9 @@ def _kill(field: Field, one: Machine, role: str) -> None:
         one.daemon.start()
     else:
         # One that is about to be replaced is not there to be killed.
-        until_now(lambda: bool(one.daemon.processes(role)), PATIENCE)
+        until_now(lambda: not one.lives or bool(one.daemon.processes(role)), PATIENCE)
+        if not one.lives:
+            return  # which is told of when its turn comes again
         field.kill(one, role)
 
 
@@ -110,9 +125,7 @@ def outages(field: Field, seconds: float = HELD) -> Iterator[Row]:
                 time.sleep(seconds)  # what is awaited is that nothing ends
                 field.mend()
                 healed = time.monotonic()
-                if not one.lives:
-                    row.verdict.problems.append(f"the daemon ended: {one.daemon.log()[-500:]}")
-                    field.restart(one)
+                row.verdict.problems += _revived(field, one)
                 until_now(lambda here=one: here.ready == 200, PATIENCE)  # type: ignore[misc]
                 row.step = f"healed in {time.monotonic() - healed:.0f} s"
                 field.acknowledgements(1)
