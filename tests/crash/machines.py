@@ -33,6 +33,8 @@ def kills(field: Field, times: int, *, synchronous: bool) -> Row:
         for number in range(times):
             field.box.post(BATCH)
             _any_moment(field)
+            if number == times // 2 - 1 and not synchronous:
+                field.pair.lag()
             if number == times // 2:
                 field.fail_over(kill=chance.random() < 0.5)
             one = chance.choice(field.machines)
