@@ -116,8 +116,17 @@ class Field:
             _signal(pid, signal.SIGKILL)
         return dying
 
+    def hang_commits(self) -> None:
+        """Let the database answer, and end no commit: as with a disk that hangs."""
+        self.pair.wait_for_standby(on=True)
+        self.pair.lag()
+
     def mend(self) -> None:
         """Let nothing be in anybody's way."""
+        self.pair.primary.melt()
+        self.pair.caught_up()
+        if self.pair.synchronous:
+            self.pair.wait_for_standby(on=False)
         for one in self.machines:
             one.database.mend()
             one.bucket.mend()

@@ -99,37 +99,45 @@ def fail_overs(field: Field, times: int, *, synchronous: bool, fencing: bool) ->
     return row
 
 
-_AWAY: Final[dict[str, Callable[[Machine], None]]] = {
-    "PostgreSQL cut off": lambda one: one.database.cut(),
-    "PostgreSQL frozen": lambda one: one.database.freeze(),
-    "PostgreSQL gone without a word": lambda one: one.database.vanish(),
-    "PostgreSQL slow": lambda one: one.database.slow(latency=0.05),
-    "S3 cut off": lambda one: one.bucket.cut(),
-    "S3 frozen": lambda one: one.bucket.freeze(),
-    "S3 gone without a word": lambda one: one.bucket.vanish(),
-    "S3 slow": lambda one: one.bucket.slow(latency=0.2, rate=200_000),
-    "S3 corrupt": lambda one: one.bucket.corrupt(997),
+_AWAY: Final[dict[str, Callable[[Field, Machine], None]]] = {
+    "PostgreSQL cut off": lambda _, one: one.database.cut(),
+    "PostgreSQL frozen": lambda _, one: one.database.freeze(),
+    "PostgreSQL gone without a word": lambda _, one: one.database.vanish(),
+    "PostgreSQL slow": lambda _, one: one.database.slow(latency=0.05),
+    "PostgreSQL's machine hung": lambda field, _: field.pair.primary.freeze(),
+    "PostgreSQL's disk hung": lambda field, _: field.hang_commits(),
+    "S3 cut off": lambda _, one: one.bucket.cut(),
+    "S3 frozen": lambda _, one: one.bucket.freeze(),
+    "S3 gone without a word": lambda _, one: one.bucket.vanish(),
+    "S3 slow": lambda _, one: one.bucket.slow(latency=0.2, rate=200_000),
+    "S3 corrupt": lambda _, one: one.bucket.corrupt(997),
 }
 
 
 def outages(field: Field, seconds: float = HELD) -> Iterator[Row]:
-    """Kill each role of one machine while something is away for it, and see that it heals."""
+    """Kill each role of one machine as something goes away for it, and see that it heals."""
     field.start()
     for fault, begin in _AWAY.items():
         for role in ROLES:
-            one = field.box.chance.choice(field.machines)
-            row = Row(f"{role}, {fault}", "once", 1)
-            with field.load():
-                field.box.post(BATCH)
-                field.acknowledgements(1)
-                begin(one)
-                field.kill(one, role)
-                time.sleep(seconds)  # what is awaited is that nothing ends
-                field.mend()
-                healed = time.monotonic()
-                row.verdict.problems += _revived(field, one)
-                until_now(lambda here=one: here.ready == 200, PATIENCE)  # type: ignore[misc]
-                row.step = f"healed in {time.monotonic() - healed:.0f} s"
-                field.acknowledgements(1)
-            row.verdict.add(field.judge())
+            row = Row(f"{role}, {fault}", "", 1)
+            _outage(field, row, role, begin, seconds)
             yield row
+
+
+def _outage(
+    field: Field, row: Row, role: str, begin: Callable[[Field, Machine], None], seconds: float
+) -> None:
+    one = field.box.chance.choice(field.machines)
+    with field.load():
+        field.box.post(BATCH)
+        field.acknowledgements(1)
+        field.kill(one, role)
+        begin(field, one)  # it is replaced after a second, and then finds that
+        time.sleep(seconds)  # what is awaited is that nothing ends
+        field.mend()
+        mended = time.monotonic()
+        row.verdict.problems += _revived(field, one)
+        until_now(lambda: one.ready == 200, PATIENCE)
+        row.step = f"healed in {time.monotonic() - mended:.0f} s"
+        field.acknowledgements(1)
+    row.verdict.add(field.judge())

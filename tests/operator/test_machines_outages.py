@@ -115,6 +115,25 @@ def test_a_daemon_ends_and_begins_while_the_database_is_gone(field: Field) -> No
     balanced(field)
 
 
+def test_commits_that_hang_hold_up_nobody_for_good(field: Field) -> None:
+    # As with a disk of the database's machine that hangs: it answers, and nothing is ever done.
+    one, two = field.machines
+    with field.load():
+        field.acknowledgements(1)
+        field.box.post(4)
+        field.hang_commits()
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        until_now(lambda: bool(field.pair.primary.ask(waits)))
+        begun = time.monotonic()
+        one.daemon.stop()
+        assert time.monotonic() - begun < 20
+        assert two.lives
+        field.mend()
+        field.acknowledgements(1, two)
+    field.restart(one)
+    balanced(field)
+
+
 def test_slow_ways_and_corrupt_answers_of_the_bucket_spoil_nothing(field: Field) -> None:
     one, two = field.machines
     one.database.slow(latency=0.01)
