@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from mailstore.bucket import Place
 from relay.queue_schema import deliveries, delivery_recipients, destinations
@@ -31,6 +31,7 @@ from tests.support.proxy import Proxy, proxying
 from tests.support.replicas import Pair
 from tests.support.waiting import until_now
 
+_AT_ONCE: Final = 10.0  # seconds for what waits for nothing
 SIZES: Final = (2_000, 2_000, 20_000, 90_000)  # of mail that comes in
 
 
@@ -69,6 +70,7 @@ class Field:
     _ours: Machine
     lagged: set[str] = field(default_factory=set)
     _whole: set[str] = field(default_factory=set)
+    _leased_there: set[tuple[str, str]] = field(default_factory=set)
     _loads: int = 0
 
     def start(self) -> None:
@@ -90,14 +92,27 @@ class Field:
 
     def restart(self, one: Machine) -> None:
         """Start a daemon that was killed, or has ended by itself."""
+        self._broken_off(one)
         if one.daemon.process is not None:
             one.daemon.kill()
         one.daemon.start()
 
+    def terminate(self, one: Machine) -> None:
+        """SIGTERM, while its database may be away: what it cannot write down then is sent again."""
+        self._broken_off(one)
+        one.daemon.stop()
+
+    def _broken_off(self, one: Machine) -> None:
+        """Note what its courier has under way: a peer may have answered, or may yet."""
+        node = one.daemon.folder / "data" / "node"
+        if node.exists():  # it has begun once
+            with self._ours.daemon.store() as store:
+                self.box.interrupted(leased(store, f"{node.read_text().strip()}:"))
+
     def kill(self, one: Machine, *roles: str) -> set[int]:
         """SIGKILL to its processes of these roles, or to all of it; gives their numbers.
 
-        What its courier had under way is noted: a peer may have answered, or may yet.
+        What its courier had under way is noted.
         """
         assert one.daemon.process is not None
         first = one.daemon.process.pid
@@ -107,9 +122,7 @@ class Field:
         for pid in dying:
             _signal(pid, signal.SIGSTOP)  # an attempt follows the commit of its lease
         if not roles or "courier" in roles:
-            node = (one.daemon.folder / "data" / "node").read_text().strip()
-            with self._ours.daemon.store() as store:
-                self.box.interrupted(leased(store, f"{node}:"))
+            self._broken_off(one)
         if not roles:
             one.daemon.kill()
         for pid in dying:
@@ -208,7 +221,8 @@ class Field:
         for one in self.machines:
             one.database.blink()
         self.pair.standby.kill()
-        self._note(self._leased())
+        if not self.pair.synchronous:
+            self._note(self._leased())
 
     def _leased(self) -> set[tuple[str, str]]:
         with self._ours.daemon.store() as store:
@@ -218,6 +232,7 @@ class Field:
         self.box.failed_over(under_way)
         with self._ours.daemon.store() as store:
             known = stored(store)
+            self._leased_there |= leased(store)
         self.lagged |= {
             one.accepted for one in self._sendings() if one.accepted and one.accepted not in known
         }
@@ -228,13 +243,32 @@ class Field:
     def judge(self) -> Verdict:
         """Balance all that was acknowledged, in and out, once nothing waits any more.
 
-        Nobody sends.  Whatever a dead or strange machine has must have been given free before.
+        Nobody sends.
         """
-        self.box.drained()
+        try:
+            self.box.drained(_AT_ONCE)
+        except TimeoutError:
+            self._let_time_pass()
+            self.box.drained()
         with self._ours.daemon.store() as store:
             found = judge(store, self._sendings(), self._whole, self.lagged)
         found.add(self.box.judge())
         return found
+
+    def _let_time_pass(self) -> None:
+        """Half an hour, in which leases lapse that a new primary showed and nobody has any more.
+
+        Their deliveries were made, and that was written down, after what it had of the old one.
+        """
+        d = deliveries.c
+        with self._ours.daemon.store() as store:
+            until_now(lambda: queued(store) <= self._leased_there, PATIENCE)
+            with store.database.write() as connection:
+                connection.execute(
+                    update(deliveries)
+                    .where(d.state == "waiting", d.lease_until.is_not(None))
+                    .values(lease_until=d.created_at, due=d.created_at)
+                )
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -137,7 +137,10 @@ def _outage(
         field.mend()
         mended = time.monotonic()
         row.verdict.problems += _revived(field, one)
-        until_now(lambda: one.ready == 200, PATIENCE)
+        try:
+            until_now(lambda: one.ready == 200, PATIENCE)
+        except TimeoutError:
+            row.verdict.problems.append(f"not ready {PATIENCE:.0f} s after")
         row.step = f"healed in {time.monotonic() - mended:.0f} s"
         field.acknowledgements(1)
     row.verdict.add(field.judge())

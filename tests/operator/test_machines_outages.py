@@ -101,7 +101,7 @@ def test_a_daemon_ends_and_begins_while_the_database_is_gone(field: Field) -> No
         field.box.post(6)
         one.database.vanish()
         begun = time.monotonic()
-        one.daemon.stop()
+        field.terminate(one)
         # process.stop_seconds is 5 here; this machine may be busy.
         assert time.monotonic() - begun < 20
     with field.starting(one) as started:
@@ -125,7 +125,7 @@ def test_commits_that_hang_hold_up_nobody_for_good(field: Field) -> None:
         waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
         until_now(lambda: bool(field.pair.primary.ask(waits)))
         begun = time.monotonic()
-        one.daemon.stop()
+        field.terminate(one)
         assert time.monotonic() - begun < 20
         assert two.lives
         field.mend()
