@@ -68,6 +68,9 @@ def test_processes_that_die_while_something_is_away_come_back_with_it(
         dead = field.kill(one, *ROLES)
         # Replaced after a second; then they find that nobody answers.
         until_now(lambda: not one.lives or bool(one.daemon.processes() - dead))
+        if fault == "database cut":
+            before = one.database.taken
+            until_now(lambda: not one.lives or one.database.taken >= before + len(ROLES))
         time.sleep(1.5)  # what is awaited is that nothing happens
         assert one.lives, one.daemon.log()[-2000:]
         field.acknowledgements(1, two)

@@ -38,6 +38,7 @@ class Proxy:
 
     def __init__(self, target: Address) -> None:
         self.target = target
+        self.taken = 0  # connections, from the beginning on
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
@@ -152,6 +153,7 @@ class Proxy:
     async def _serve(self) -> None:
         while True:
             near, _ = await self._loop.sock_accept(self._listener)
+            self.taken += 1
             task = self._loop.create_task(self._converse(near))
             self._conversations.add(task)
             task.add_done_callback(self._conversations.discard)
