@@ -75,9 +75,9 @@ def test_processes_that_die_while_something_is_away_come_back_with_it(
         assert one.lives, one.daemon.log()[-2000:]
         field.acknowledgements(1, two)
         field.mend()
-        until_now(lambda: one.ready == 200, HEALED)
+        until_now(lambda: not one.lives or one.ready == 200, HEALED)
+        assert one.lives, one.daemon.log()[-2000:]
         field.acknowledgements(1)
-    assert one.lives
     balanced(field)
 
 
