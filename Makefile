@@ -56,7 +56,7 @@ fuzz: .venv/dev.stamp ## Fuzz parsers and the network: FUZZ_SECONDS (360) each, 
 soak: .venv/dev.stamp ## Refuse, break off and hold thousands of connections; nothing may be left (ARGS="--help")
 	$(BIN)/python -m tests.soak $(ARGS)
 
-crash: .venv/dev.stamp ## Kill daemon, workers and PostgreSQL, cut the power, many times (ARGS="--help")
+crash: .venv/dev.stamp ## Kill daemon, workers and PostgreSQL, fail it over, cut the power, many times (ARGS="--help")
 	$(BIN)/python -W ignore -m tests.crash $(ARGS)
 
 docs: .venv/run.stamp ## Write the generated pages and the annotated configuration anew

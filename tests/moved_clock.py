@@ -27,6 +27,7 @@ LEFT_OUT: Final = (
     "disk",
     "exim",
     "interop",
+    "machines",
     "moved_clock",
     "peers_postfix",
     "power",

@@ -1,5 +1,11 @@
 """`make crash`: kill the daemon, its workers and PostgreSQL, and cut the power, many times.
 
+Parts: sqlite and postgresql, mail on its way in; delivery, on its way out; machines, two of them
+with the database failed over in the middle; failover, that alone, fenced and not, with a standby
+that is synchronous and with one that is not; outages, of PostgreSQL and of S3 for one of the two;
+power and failures, power cuts, also after syncs that failed.  The three of two machines are run on
+each PostgreSQL that is here, of Debian and of the wheel.
+
 Prints its seed, by which the same messages and the same kills come again (their moments are up to
 the machine), then what was found after each kind of kill; exit code 1 with problems.
 """
@@ -13,35 +19,64 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from tests.crash.campaign import (
     Scale,
+    both,
     delivery,
+    fail_overs,
     lines,
     on_postgresql,
     on_sqlite,
+    outages,
     power,
     power_after_failures,
 )
 from tests.crash.kills import Row
 from tests.support.faults import missing
+from tests.support.postgresql import Build, builds
 
-PARTS = ("sqlite", "postgresql", "delivery", "power", "failures")
+_OF_MACHINES = {"machines": both, "failover": fail_overs, "outages": outages}
+PARTS = ("sqlite", "postgresql", "delivery", *_OF_MACHINES, "power", "failures")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="make crash",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [one.name for one in builds()]
     parser.add_argument("--seed", default=secrets.token_hex(4), help="of an earlier run")
     parser.add_argument("--only", choices=PARTS, action="append", help="one part; may be repeated")
+    parser.add_argument(
+        "--build", choices=names, action="append", help="a PostgreSQL for two machines; all of them"
+    )
     parser.add_argument("--times", type=int, default=1, help="so many times as many kills")
     parser.add_argument("--moments", type=int, default=150, help="at which the power is cut")
     parser.add_argument("--acknowledged", type=int, default=600, help="messages of that run")
     given = parser.parse_args()
     given.only = given.only or PARTS
+    given.build = given.build or names
     return given
+
+
+def _on_each(
+    given: argparse.Namespace,
+    part: Callable[[Path, str, Scale, Build], Iterator[Row]],
+    folder: Path,
+    scale: Scale,
+) -> Iterator[Row]:
+    """A part of two machines on each PostgreSQL, whose name is put before its rows."""
+    for build in builds():
+        if build.name in given.build:
+            for row in part(folder / build.name, given.seed, scale, build):
+                row.kind = f"{build.name}: {row.kind}"
+                yield row
 
 
 def main() -> int:
@@ -58,6 +93,8 @@ def main() -> int:
             folder / "failures", given.seed, given.acknowledged, given.moments // 2
         ),
     }
+    for name, part in _OF_MACHINES.items():
+        parts[name] = partial(_on_each, given, part, folder / name, scale)
     print(f"seed {given.seed}", flush=True)
     begun = time.monotonic()
     rows: list[Row] = []

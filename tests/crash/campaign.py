@@ -2,20 +2,27 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
 from mailstore.steps import DELIVERY_STEPS, STEPS
-from tests.crash import couriers, kills
+from tests.crash import couriers, kills, machines
+from tests.crash.field import Field, two_machines
 from tests.crash.kills import Row
 from tests.crash.power import KEEPS, Recorded, cut, everything, record
 from tests.crash.recording import Event
 from tests.crash.site import postgres, site
 from tests.crash.verdict import Verdict
 from tests.support.object_server import object_server_running
+from tests.support.postgresql import Build
+from tests.support.replicas import replicating
 
-_HEADER: Final = ("killed", "at", "kills", "acknowledged", "found", "lost", "doubled", "unanswered")
+_HEADER: Final = (
+    *("killed", "at", "kills", "acknowledged", "found", "lost", "doubled", "unanswered"),
+    "lagged",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class Scale:
     postgres_out: int = 10
     postgres_out_step: int = 1
     machines: int = 6
+    both: int = 50
+    fail_over: int = 4
 
     def times(self, count: int) -> "Scale":
         """So many times as many."""
@@ -80,6 +89,42 @@ def delivery(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
         couriers.senders(folder / "two", f"{seed} two", database, bucket) as (box, other),
     ):
         yield couriers.one_machine_of_two(box, other, scale.machines)
+
+
+@contextmanager
+def _field(folder: Path, seed: str, build: Build) -> Iterator[Field]:
+    with (
+        replicating(build) as pair,
+        object_server_running() as bucket,
+        two_machines(folder, f"{seed} {folder.name} {build.name}", pair, bucket) as field,
+    ):
+        yield field
+
+
+def both(folder: Path, seed: str, scale: Scale, build: Build) -> Iterator[Row]:
+    """Kills over two machines, with the database failed over in the middle: with a lag, without."""
+    for name, synchronous in (("synchronous", True), ("asynchronous", False)):
+        with _field(folder / name, seed, build) as field:
+            yield machines.kills(field, scale.both, synchronous=synchronous)
+
+
+def fail_overs(folder: Path, seed: str, scale: Scale, build: Build) -> Iterator[Row]:
+    """Fail-overs one after the other, fenced and not, and without a fence only where none is lost.
+
+    The last row has neither fence nor synchronous standby: it says how much that may cost.
+    """
+    for synchronous, fencing in ((True, True), (True, False), (False, True), (False, False)):
+        name = f"{'sync' if synchronous else 'async'}-{'fenced' if fencing else 'unfenced'}"
+        with _field(folder / name, seed, build) as field:
+            yield machines.fail_overs(
+                field, scale.fail_over, synchronous=synchronous, fencing=fencing
+            )
+
+
+def outages(folder: Path, seed: str, _scale: Scale, build: Build) -> Iterator[Row]:
+    """Each process killed while PostgreSQL or S3 is away for its machine, in each way."""
+    with _field(folder / "away", seed, build) as field:
+        yield from machines.outages(field)
 
 
 def _no_bodies(event: Event) -> bool:
@@ -157,7 +202,10 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
     table: list[tuple[str, ...]] = [_HEADER]
     for row in rows:
         found = row.verdict
-        figures = (found.acknowledged, found.found, found.lost, found.doubled, found.unanswered)
+        figures = (
+            *(found.acknowledged, found.found, found.lost, found.doubled, found.unanswered),
+            found.lagged,
+        )
         table.append((row.kind, row.step, str(row.kills), *map(str, figures)))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:

@@ -8,7 +8,7 @@ looks for after each.  Who asked to be told is told once of each recipient.
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -51,7 +51,7 @@ class Posted:
 
 @dataclass
 class Outbox:
-    """What was queued, and what `killed` has found: copies that a peer had before our commit."""
+    """What was queued; copies that a peer had before our commit; what went with an old primary."""
 
     daemon: Daemon
     receivers: Sequence[Receiver]
@@ -59,6 +59,8 @@ class Outbox:
     chance: random.Random
     posted: list[Posted] = field(default_factory=list)
     uncommitted: dict[_Delivery, int] = field(default_factory=dict)
+    lagged: set[str] = field(default_factory=set)
+    past: list[str] = field(default_factory=list)  # reports of before, if there are any
     found: Verdict = field(default_factory=Verdict)
 
     def post(self, count: int) -> None:
@@ -67,9 +69,13 @@ class Outbox:
         while len(self.posted) < goal:
             # A database that was killed has ended our connections, too: they are made anew.
             with suppress(StoreDeferred):
-                self.posted.append(self._post())
+                self.post_once()
 
-    def _post(self) -> Posted:
+    def post_once(self, size: int = 0) -> None:
+        """Queue one message, of about so many octets if they are given.  Raises StoreDeferred."""
+        self.posted.append(self._post(size))
+
+    def _post(self, size: int) -> Posted:
         sender = self.chance.choice([PERSON, PERSON, PROGRAM])
         asks = sender == PERSON and self.chance.random() < 0.4
         domains = self.chance.sample(
@@ -83,7 +89,7 @@ class Outbox:
         everybody = [*(one for some in taken.values() for one in some), *refused]
         mark = self.chance.randbytes(16).hex()
         head = f"From: <{sender}>\r\nMessage-ID: <{mark}@a.mssante.fr>\r\nSubject: [FIN]\r\n\r\n"
-        body = head.encode() + _LINE * (self.chance.choice(SIZES) // len(_LINE))
+        body = head.encode() + _LINE * ((size or self.chance.choice(SIZES)) // len(_LINE))
         asked = (
             RcptParameters(notify=frozenset({Notify.SUCCESS, Notify.FAILURE}))
             if asks
@@ -125,6 +131,33 @@ class Outbox:
                 if copies[delivery]:
                     self.uncommitted[delivery] = copies[delivery]
 
+    def interrupted(self, under_way: Collection[_Delivery]) -> None:
+        """Note attempts that were broken off, while others go on: their peers may answer yet."""
+        copies = self.copies()
+        for delivery in under_way:
+            self.uncommitted[delivery] = copies[delivery] + 1
+
+    def failed_over(self, under_way: Collection[_Delivery]) -> None:
+        """Note what a new primary has not, and what it has as waiting though a peer has it.
+
+        `under_way` had a lease on the old one, and a courier that lives.  Nobody else writes yet.
+        """
+        copies = self.copies()
+        with self.daemon.store() as store:
+            known, left = stored(store), queued(store)
+        self.uncommitted |= {one: copies[one] for one in left if copies[one]}
+        self.interrupted(left & set(under_way))
+        self.lagged |= {one.id for one in self.posted} - known
+
+    def forget(self) -> None:
+        """Begin anew: what was posted so far counts no more, and the queue is empty."""
+        self.uncommitted.clear()
+        self.lagged.clear()
+        self.past += [mark for one in self.posted for mark in one.told]
+        del self.posted[:]
+        for peer in self.receivers:
+            del peer.receipts[:]
+
     def drained(self, patience: float = PATIENCE) -> None:
         """Wait until nothing waits any more."""
         with self.daemon.store() as store:
@@ -153,8 +186,11 @@ class Outbox:
             found, allowed = copies[key, domain], 1 + self.uncommitted.get((key, domain), 0)
             verdict.acknowledged += 1
             verdict.found += found > 0
-            verdict.lost += not found
             verdict.doubled += max(found - 1, 0)
+            if not found and key in self.lagged:
+                verdict.lagged += 1
+                continue
+            verdict.lost += not found
             if not 1 <= found <= allowed:
                 verdict.problems.append(f"{key}: {domain} has it {found} times of {allowed}")
         verdict.problems += self._unreported()
@@ -166,13 +202,20 @@ class Outbox:
         """Recipients of whom their senders were not told once."""
         told: Counter[str] = Counter()
         for entry in self.daemon.entries(PERSON) + self.daemon.entries(PROGRAM):
+            if entry.message.sender:
+                continue  # mail that came in
             report = read_report(self.daemon.body(entry))
             mark = report.message["Original-Envelope-Id"]
             told.update(
                 f"{mark} {one['Final-Recipient'].split(';')[1].strip()}"
                 for one in report.recipients
             )
-        due = Counter(one for posted in self.posted for one in posted.told)
+        unknown = [one for posted in self.posted if posted.id in self.lagged for one in posted.told]
+        for one in (*self.past, *unknown):  # nobody need know of those any more
+            del told[one]
+        due = Counter(
+            one for posted in self.posted if posted.id not in self.lagged for one in posted.told
+        )
         for one in (told - due) + (due - told):
             yield f"{one}: reported {told[one]} times, to be reported {due[one]}"
 
@@ -183,6 +226,20 @@ def queued(store: Store) -> set[_Delivery]:
     with store.database.read() as connection:
         found = connection.execute(select(d.message_id, d.domain).where(d.state == "waiting"))
         return {(row.message_id, row.domain) for row in found}
+
+
+def leased(store: Store, node: str = "") -> set[_Delivery]:
+    """What somebody works on, or one machine does."""
+    d = deliveries.c
+    with store.database.read() as connection:
+        held = select(d.message_id, d.domain).where(d.lease_owner.startswith(node))
+        return {(row.message_id, row.domain) for row in connection.execute(held)}
+
+
+def stored(store: Store) -> set[str]:
+    """The ids of all messages."""
+    with store.database.read() as connection:
+        return set(connection.execute(select(messages.c.id)).scalars())
 
 
 def waiting(store: Store) -> int:

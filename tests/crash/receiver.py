@@ -3,6 +3,7 @@
 It runs beside whatever is killed, in a thread: what it knows, nobody can lose.
 """
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -21,6 +22,7 @@ from tests.support.daemon import federation, free_endpoint
 from tests.support.waiting import until_now
 
 NOBODY: Final = "nobody@"  # whom no peer has
+_PAUSE: Final = 0.01  # seconds between two looks
 _QUEUE_ID: Final = re.compile(rb"\sid ([0-9a-f]{32})\b")
 
 
@@ -41,6 +43,9 @@ class Receiver:
     endpoint: str = field(default_factory=free_endpoint)
     receipts: list[Receipt] = field(default_factory=list)
     conversations: int = 0
+    holding: bool = False  # whether whole messages have to wait for their answer
+    held: int = 0  # those that do
+    put_off: set[str] = field(default_factory=set)  # ids of messages to be answered 451, once each
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _: list[str]
@@ -55,9 +60,18 @@ class Receiver:
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
         """Note it, then acknowledge."""
+        self.held += 1
+        try:
+            while self.holding:  # noqa: ASYNC110 - another thread says when
+                await asyncio.sleep(_PAUSE)
+        finally:
+            self.held -= 1
         content = envelope.original_content or b""
         found = _QUEUE_ID.search(content)
         key = found[1].decode() if found else ""
+        if key in self.put_off:
+            self.put_off.discard(key)
+            return "451 4.3.0 not now"
         blob = hashlib.sha256(content).hexdigest()
         self.receipts.append(Receipt(key, blob, tuple(sorted(envelope.rcpt_tos))))
         return "250 2.0.0 taken"

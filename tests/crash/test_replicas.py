@@ -2,6 +2,7 @@
 
 import threading
 
+import psycopg
 import pytest
 
 from tests.support.postgresql import Build, builds
@@ -41,6 +42,8 @@ def test_it_loses_its_lag_unless_it_is_synchronous(build: Build) -> None:
         pair.fail_over()
         assert numbers(pair, name) == [1, 3]
         pair.renew()
-        with pair.primary.frozen():
-            assert pair.primary.pid
+        pair.primary.freeze()
+        with pytest.raises(psycopg.errors.ConnectionTimeout):
+            psycopg.connect(pair.primary.url(name), connect_timeout=2)
+        pair.primary.melt()
         pair.caught_up()

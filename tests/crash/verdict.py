@@ -6,7 +6,7 @@ with its octets; what was not acknowledged is there whole, at most once a sendin
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -14,7 +14,7 @@ from sqlalchemy import select
 from mailstore.errors import MailstoreError
 from mailstore.schema import entries, messages
 from relay.acceptance import Store
-from tests.crash.load import Sending
+from tests.crash.load import SENDER, Sending
 
 _Key = tuple[str, tuple[str, ...]]  # blob and recipients
 
@@ -28,6 +28,7 @@ class Verdict:
     lost: int = 0
     doubled: int = 0
     unanswered: int = 0  # there, though their senders have no answer
+    lagged: int = 0  # gone with what a standby had not when it took over
     problems: list[str] = field(default_factory=list)
 
     def add(self, other: "Verdict") -> None:
@@ -37,6 +38,7 @@ class Verdict:
         self.lost += other.lost
         self.doubled += other.doubled
         self.unanswered += other.unanswered
+        self.lagged += other.lagged
         self.problems += other.problems
 
     def beyond(self, before: "Verdict") -> "Verdict":
@@ -47,17 +49,20 @@ class Verdict:
             self.lost - before.lost,
             self.doubled - before.doubled,
             self.unanswered - before.unanswered,
+            self.lagged - before.lagged,
             [one for one in self.problems if one not in before.problems],
         )
 
 
 def _rows(store: Store) -> dict[str, _Key]:
-    """Blob and recipients of every message, by id."""
+    """Blob and recipients of every message of the load, by id."""
     recipients: dict[str, list[str]] = {}
     blobs: dict[str, str] = {}
     with store.database.read() as connection:
-        query = select(messages.c.id, messages.c.blob, entries.c.recipient).outerjoin_from(
-            messages, entries
+        query = (
+            select(messages.c.id, messages.c.blob, entries.c.recipient)
+            .outerjoin_from(messages, entries)
+            .where(messages.c.sender == SENDER)
         )
         for key, blob, recipient in connection.execute(query):
             blobs[key] = blob
@@ -65,8 +70,13 @@ def _rows(store: Store) -> dict[str, _Key]:
     return {key: (blob, tuple(sorted(recipients[key]))) for key, blob in blobs.items()}
 
 
-def judge(store: Store, sendings: Sequence[Sending], whole: set[str]) -> Verdict:
-    """Compare; blobs in `whole` were read before, and those that are read now join them."""
+def judge(
+    store: Store, sendings: Sequence[Sending], whole: set[str], lagged: Container[str] = ()
+) -> Verdict:
+    """Compare; blobs in `whole` were read before, and those that are read now join them.
+
+    Messages with an id in `lagged` may be gone, with the primary that had them.
+    """
     verdict, rows = Verdict(), _rows(store)
     open_ends: Counter[_Key] = Counter()
     for sending in sendings:
@@ -78,6 +88,8 @@ def judge(store: Store, sendings: Sequence[Sending], whole: set[str]) -> Verdict
         found = rows.pop(sending.accepted, None)
         if found == key:
             verdict.found += 1
+        elif found is None and sending.accepted in lagged:
+            verdict.lagged += 1
         else:
             verdict.lost += 1
             verdict.problems.append(f"{sending.accepted}: acknowledged, and there is {found}")
@@ -88,7 +100,8 @@ def judge(store: Store, sendings: Sequence[Sending], whole: set[str]) -> Verdict
         else:
             verdict.doubled += 1
             verdict.problems.append(f"{message}: there once more than it was sent, or in part")
-    needed = {key[0] for key in rows.values()} | {one.blob for one in sendings if one.accepted}
+    needed = {key[0] for key in rows.values()}
+    needed |= {one.blob for one in sendings if one.accepted and one.accepted not in lagged}
     for blob in needed - whole:
         problem = _read(store, blob)
         if problem:

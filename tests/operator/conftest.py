@@ -6,6 +6,9 @@ import pytest
 
 from tests.support.daemon import Daemon, lay_out
 from tests.support.queue_desk import journal_files
+from tests.support.replicas import kept_pair, pair
+
+__all__ = ["kept_pair", "operator_q", "pair", "queue_installed"]
 
 
 @pytest.fixture(scope="module")

@@ -46,11 +46,24 @@ def lay_out_machines(
     routes: Mapping[str, str] | None = None,
 ) -> Sequence[Daemon]:
     """Operator a on two machines; the database has the schema, and no row."""
-    machines = [lay_out(folder / number, "a", routes) for number in ("one", "two")]
-    for machine in machines:
-        keep_in_bucket(machine, place, database, *keys)
+    return lay_out_apart(folder, [(place, database)] * 2, database, *keys, routes=routes)
+
+
+def lay_out_apart(
+    folder: Path,
+    ways: Sequence[tuple[Place, str]],
+    database: str,
+    *keys: str,
+    routes: Mapping[str, str] | None = None,
+) -> Sequence[Daemon]:
+    """The same, each machine with a way of its own to the bucket and to the database."""
+    names = ("one", "two", "three")[: len(ways)]
+    machines = [lay_out(folder / name, "a", routes) for name in names]
+    for machine, (place, url) in zip(machines, ways, strict=True):
+        keep_in_bucket(machine, place, url, *keys)
     # What one machine encrypts the other reads.
-    shutil.copy(machines[0].folder / "data" / "keys", machines[1].folder / "data" / "keys")
+    for machine in machines[1:]:
+        shutil.copy(machines[0].folder / "data" / "keys", machine.folder / "data" / "keys")
     seed_mailboxes(database)
     return machines
 

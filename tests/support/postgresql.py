@@ -132,7 +132,7 @@ class Server:
     def stop(self) -> None:
         """End it, where it runs, as an administrator does who cannot wait."""
         if self.pid:
-            self._signal(signal.SIGCONT)
+            self.melt()
             self._control("stop", "-m", "immediate")
 
     def promote(self) -> None:
@@ -142,14 +142,22 @@ class Server:
     def _control(self, act: str, *words: str) -> None:
         self.run("pg_ctl", act, "-w", "-s", "-D", str(self.data), *words)
 
+    def freeze(self) -> None:
+        """Have it take connections and answer nothing, as when its machine hangs."""
+        self._signal(signal.SIGSTOP)
+
+    def melt(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It takes connections, and answers nothing: as when its machine hangs."""
-        self._signal(signal.SIGSTOP)
+        """Frozen for the time of the block."""
+        self.freeze()
         try:
             yield
         finally:
-            self._signal(signal.SIGCONT)
+            self.melt()
 
     def kill(self) -> None:
         """SIGKILL to all of its processes at once."""

@@ -1,8 +1,8 @@
 """A proxy on loopback between the daemon and what it needs, with every fault of a network.
 
 It cuts connections, freezes them (they stay, and nothing passes), vanishes without a word (not even
-the kernel answers), is slow, and corrupts octets; and it can be pointed to another server, with the
-connections to the first one cut (fencing) or living on.  A thread of its own serves it.
+the kernel answers), is slow, and corrupts answers; and it can be pointed to another server, with
+the connections to the first one cut (fencing) or living on.  A thread of its own serves it.
 """
 
 import asyncio
@@ -38,6 +38,7 @@ class Proxy:
 
     def __init__(self, target: Address) -> None:
         self.target = target
+        self.taken = 0  # connections, from the beginning on
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
@@ -77,7 +78,11 @@ class Proxy:
         self._do(lambda: self._pace(latency, rate))
 
     def corrupt(self, every: int) -> None:
-        """Turn a bit in each `every`-th octet of both directions."""
+        """Turn a bit in each `every`-th octet of what the target answers.
+
+        What it is asked stays whole: S3 refuses what does not fit its signature, which not every
+        server of tests looks at.
+        """
         self._do(lambda: self._spoil(every))
 
     def mend(self) -> None:
@@ -148,6 +153,7 @@ class Proxy:
     async def _serve(self) -> None:
         while True:
             near, _ = await self._loop.sock_accept(self._listener)
+            self.taken += 1
             task = self._loop.create_task(self._converse(near))
             self._conversations.add(task)
             task.add_done_callback(self._conversations.discard)
@@ -167,7 +173,7 @@ class Proxy:
                 await self._loop.sock_connect(far, self.target)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._pass(near, far))
-                    group.create_task(self._pass(far, near))
+                    group.create_task(self._pass(far, near, answers=True))
             except* OSError:
                 # Either side has ended it, or the target is not there: so does the other hear.
                 _reset_at_close(near)
@@ -176,13 +182,15 @@ class Proxy:
                 self._near.discard(near)
                 self._far.discard(far)
 
-    async def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    async def _pass(
+        self, source: socket.socket, sink: socket.socket, *, answers: bool = False
+    ) -> None:
         seen = 0
         while data := await self._loop.sock_recv(source, _PIECE):
             await self._open.wait()
             if self._latency or self._rate:
                 await asyncio.sleep(self._latency + len(data) / (self._rate or float("inf")))
-            every = self._every
+            every = self._every if answers else 0
             await self._loop.sock_sendall(sink, spoil(data, seen, every) if every else data)
             seen += len(data)
         await self._open.wait()  # nor does an end pass
