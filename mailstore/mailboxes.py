@@ -6,11 +6,12 @@ which the database refuses; the address is unique (§9.34). Functions take a con
 transaction; those that write need `Database.write()`.
 """
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
@@ -134,6 +135,7 @@ def add_mailbox(
     )
     if added is None:
         raise Conflict(f"the mailbox {parsed} exists already")
+    _note_change(conn)  # its number may have been that of a mailbox that a fail-over has lost
     return get_mailbox(conn, str(parsed))
 
 
@@ -222,7 +224,10 @@ def used_by_mailbox(conn: Connection, domain: str | None = None) -> dict[int, in
 
 
 def _note_change(conn: Connection) -> None:
-    conn.execute(update(mailbox_changes).values(number=mailbox_changes.c.number + 1))
+    # By a random step: after a fail-over to a standby that lagged, another change than the one that
+    # is lost gives another number, and nobody goes on by mailboxes that are lost.
+    step = 1 + secrets.randbelow(_LONGEST_STEP)
+    conn.execute(update(mailbox_changes).values(number=mailbox_changes.c.number + step))
 
 
 def _of_domain(conn: Connection, query: Select[Any], name: str | None) -> Select[Any]:
@@ -243,6 +248,7 @@ def _mailboxes() -> Select[Any]:
     return select(mailboxes, domains.c.name.label("domain")).join_from(mailboxes, domains)
 
 
+_LONGEST_STEP: Final = 2**32  # two thousand million of them fit into the column
 # Made once: what SQLAlchemy does for a statement before it is run takes longer than running these.
 _CHANGE_NUMBER = select(mailbox_changes.c.number)
 _DOMAIN_ID = select(domains.c.id).where(domains.c.name == bindparam("name"))

@@ -11,6 +11,7 @@ from mailstore.mailboxes import (
     MailboxState,
     add_domain,
     add_mailbox,
+    change_number,
     get_mailbox,
     is_local_domain,
     list_domains,
@@ -164,3 +165,16 @@ def test_life_of_a_mailbox_domain_9_39(hosted: Database) -> None:
         assert get_mailbox(conn, other.address) == other
         with pytest.raises(NotFound):
             set_state(conn, "x@chu.mssante.fr", MailboxState.CLOSED)
+
+
+def test_a_change_that_was_lost_and_the_next_one_are_told_apart(hosted: Database) -> None:
+    # As after a fail-over to a standby that lagged: sessions remember mailboxes by the number.
+    with hosted.write() as conn:
+        before = change_number(conn)
+        add(conn, "one@chu.mssante.fr")
+        lost = change_number(conn)
+        conn.rollback()
+    with hosted.write() as conn:
+        assert change_number(conn) == before
+        add(conn, "two@chu.mssante.fr")
+        assert change_number(conn) not in {before, lost}
