@@ -155,7 +155,7 @@ async def _maintain(
     tasks = [
         keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
         keep(lambda: watch_clock(clock, journal, lambda _: jumped.set(), clock_file.keep)),
-        keep(lambda: _keep_current(settings, trust, crls, refresher, jumped, looked)),
+        keep(lambda: _keep_current(settings, trust, crls, sharing, jumped, looked)),
         keep(lambda: _begin_alarms(monitor, looked)),
         *([keep(sharing.run)] if store.database.several else []),
         keep(lambda: keep_comparing(clocks)),
@@ -188,7 +188,7 @@ async def _keep_current(
     settings: Settings,
     trust: TrustStore,
     crls: CrlRefresher,
-    refresher: Refresher,
+    sharing: ListSharing,
     jumped: asyncio.Event,
     looked: asyncio.Event,
 ) -> None:
@@ -199,7 +199,7 @@ async def _keep_current(
     cause: a disk or a network may be unwell for a moment only.  Mail that waits to know whether the
     list is the newest has a check before its time.
     """
-    section = settings.whitelist
+    section, refresher = settings.whitelist, sharing.refresher
     seen, known = None, None
     crls_due = list_due = ahead_due = 0.0
     failures = 0
@@ -230,7 +230,7 @@ async def _keep_current(
                 failures += 1  # until it has succeeded
                 early.begun(now)
                 seen, list_due = stamp, now + backoff(failures, first, longest)
-                await asyncio.to_thread(refresher.check)
+                await sharing.check()
                 failures, list_due = 0, now + section.refresh_seconds
         except (ArchiveError, ListRefused) as error:
             _log.error("whitelist.refused", why=str(error))

@@ -23,7 +23,8 @@ _ERRNOS: Final = frozenset(
         errno.ESTALE,
     }
 )
-_NO_BUCKET: Final = "NoSuchBucket"  # the code of S3: the configuration names another one
+# Of S3: its code for a bucket that is none, and what we say of a region: both are for us to set.
+_OWN_S3: Final = ("NoSuchBucket", "storage.s3.region")
 # Of a file of SQLite, primary codes: its rights, its form, that it is not there.
 _OWN_SQLITE: Final = frozenset(
     {
@@ -42,7 +43,7 @@ def is_outside(error: BaseException) -> bool:
         return error.errno in _ERRNOS
     if not isinstance(error, StoreUnavailable):
         return False
-    if _NO_BUCKET in str(error):
+    if any(one in str(error) for one in _OWN_S3):
         return False
     if isinstance(error.__cause__, OSError):
         return is_outside(error.__cause__)

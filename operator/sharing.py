@@ -7,8 +7,8 @@ and in the row, so that a crash between adopting and sharing leaves nothing undo
 
 import asyncio
 import time
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -89,6 +89,7 @@ class ListSharing:
     _told: Confirmed | None = None  # the last check that the others were told of
     _known: Known | None = None
     _away: bool = False
+    _soon: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def problem(self) -> str:
@@ -110,7 +111,17 @@ class ListSharing:
             except Exception:
                 # Whatever it was, the next round must come: this machine would be left behind.
                 _log.exception("maintenance.error")
-            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._soon.wait(), LOOK_SECONDS)
+            self._soon.clear()
+
+    async def check(self) -> None:
+        """Check the source of this machine; a list that is adopted is shared at once.
+
+        Raises ListRefused, ArchiveError.
+        """
+        if (await asyncio.to_thread(self.refresher.check)).changed:
+            self._soon.set()
 
     def look(self) -> None:
         """Take a newer list, share a newer one, note what is known; blocks.

@@ -6,10 +6,9 @@ from typing import Final
 from relay import metrics
 from relay.ending import Ending
 from relay.queue import State
-from relay.unreadable import REASONS
 
 # Reasons that alerts look at.
-WATCHED: Final = ("internal", "store", "stuck", "unknown-outcome", *sorted(REASONS))
+WATCHED: Final = ("internal", "store", "stuck", "unknown-outcome")
 
 
 def begin(operators: Iterable[str]) -> None:

@@ -88,7 +88,7 @@ QUICK: Final = Scale(
     at_once=10,
     at_once_size=1_000_000,
     relayed=60,
-    queued=20_000,
+    queued=5_000,
     window=15.0,
 )
 

@@ -144,8 +144,9 @@ def test_a_copy_of_a_living_machine_sends_nothing_twice(site: Site) -> None:
     assert machines(one) == {name: "yes", name_of(two): "yes"}
     until_now(lambda: 'mssante_alarm{name="machine-copy"} 1.0' in get(two, "/metrics")[1], PATIENCE)
     assert 'mssante_alarm{name="machine-copy"} 0.0' in get(one, "/metrics")[1]
-    assert "machine.copy" in "".join(
-        path.read_text() for path in (two.folder / "data" / "trace").rglob("*.jsonl")
+    trace = two.folder / "data" / "trace"
+    until_now(  # it is written some moments later
+        lambda: any("machine.copy" in path.read_text() for path in trace.rglob("*.jsonl")), PATIENCE
     )
 
     site.peer.lets = True

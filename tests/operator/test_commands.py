@@ -111,7 +111,6 @@ class TestConfiguration:
     @pytest.mark.parametrize(
         ("url", "says"),
         [
-            ("postgresql://nobody:hush@127.0.0.1:1/none", "unavailable"),
             ("mysql://nobody:hush@127.0.0.1/none", "expected sqlite:///PATH or postgresql://"),
             ("sqlite:////nowhere/at/all.db", "cannot open the database"),
             ("hush", "expected sqlite:///PATH or postgresql://"),

@@ -11,6 +11,7 @@ from mssante_operator import runtime
 from mssante_operator.crl_refresh import CrlRefresher
 from mssante_operator.early_check import EARLY_SECONDS, EarlyCheck
 from mssante_operator.maintenance import _keep_current
+from mssante_operator.sharing import ListSharing
 from tests.operator.list_machines import refresher_of
 from tests.support.daemon import lay_out
 from tests.support.waiting import until
@@ -85,7 +86,9 @@ async def test_maintenance_checks_for_mail_that_asks(
     assert settings.whitelist.refresh_seconds == 3600
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     looked, jumped = asyncio.Event(), asyncio.Event()
-    keeping = asyncio.create_task(_keep_current(settings, trust, crls, refresher, jumped, looked))
+    database = runtime.open_database(settings)
+    sharing = ListSharing(database, refresher)
+    keeping = asyncio.create_task(_keep_current(settings, trust, crls, sharing, jumped, looked))
     await asyncio.wait_for(looked.wait(), 60)
 
     def last() -> Confirmed:
@@ -99,3 +102,4 @@ async def test_maintenance_checks_for_mail_that_asks(
     assert not keeping.done()
     assert last().digest == before.digest
     keeping.cancel()
+    database.close()

@@ -122,7 +122,7 @@ def test_a_password_of_the_database_is_a_secret(installed: Daemon) -> None:
         for url in ("postgresql://x:hush@127.0.0.1:1/none", "postgresql://x@/n?password=hush"):
             line = f'database = "{url}"\n\n[tls]'
             installed.config.write_text(text.replace("[tls]", line, 1))
-            said = installed.run("config", "check", code=1)
+            said = installed.run("config", "check")  # away is a doubt
             assert "everybody on this machine can read the database's password" in said
             assert "hush" not in said
     finally:

@@ -3,28 +3,23 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
-from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import machine, node, pulse, runtime
-from mssante_operator.machine import hold_name
 from mssante_operator.pulse import Pulse, begin_pulse
 from mssante_operator.settings import Settings, SettingsError, load
 from relay import clock_difference
 from relay.clock_difference import ClockComparison
 from relay.machines import Machine, all_machines
-from relay.presence import Presence
 from tests.support.daemon import command, lay_out
+from tests.support.installation import Site, Switched
 from tests.support.waiting import until
 
 SERVER = pytest.mark.parametrize("dialect", ["postgresql"])  # SQLite has one machine
@@ -37,76 +32,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(machine, "WATCH_SECONDS", 1.0)
     monkeypatch.setattr(machine, "AGAIN_SECONDS", 0.05)
-
-
-class Switched(Database):
-    """A database that can be away."""
-
-    away = False
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        self._ask()
-        with super().read() as connection:
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        self._ask()
-        with super().write() as connection:
-            yield connection
-
-    def _ask(self) -> None:
-        if self.away:
-            raise StoreUnavailable("it is away")
-
-
-@dataclass
-class Site:
-    """An installation and its courier's dealings with its name."""
-
-    settings: Settings
-    database: Switched
-    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    waited: int = 0
-
-    @property
-    def name(self) -> str:
-        return node.node_name(self.settings)
-
-    def record(self, event: str, **facts: Any) -> None:
-        self.events.append((event, facts))
-
-    def waits(self) -> None:
-        self.waited += 1
-
-    async def hold(self) -> Presence | None:
-        return await hold_name(self.settings, self.database, self.stop, self.record, self.waits)
-
-    async def begin(self) -> Pulse:
-        clocks = runtime.compare_clocks(self.settings, self.database)
-        began = await begin_pulse(self.settings, clocks, self.record, self.stop, self.waits)
-        assert began is not None
-        return began
-
-    @asynccontextmanager
-    async def living(self) -> AsyncIterator[Pulse]:
-        """Its courier lives meanwhile."""
-        began = await self.begin()
-        task = asyncio.create_task(began.run())
-        try:
-            yield began
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
-
-    def restarted_machine(self) -> None:
-        """What a restart of the machine does to the proof: the file is the same, the start not."""
-        path = Path(self.settings.path("data")) / "node"
-        text = path.read_text()
-        path.with_suffix(".new").write_text(text)  # while the old one is there: another inode
-        path.with_suffix(".new").replace(path)
 
 
 @pytest.fixture

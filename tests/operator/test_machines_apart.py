@@ -120,7 +120,7 @@ def test_a_list_that_one_machine_has_adopted_is_believed_by_the_other(field: Fie
         )
     field.start()
     put(one, signed(1, **FULL, d="c"))
-    until_now(lambda: one.log().count("whitelist.adopted") > 0)
+    until_now(lambda: one.log().count("whitelist.shared") > 0)  # at once, now that it is adopted
     one.stop()  # what follows is machine two's
     said = []
     for daemon, times in ((one, 3), (two, 3)):

@@ -383,29 +383,6 @@ def test_other_policies_let_another_author_pass(
         assert "evil.fr (tolerated" in found[0].evidence
 
 
-def test_a_patients_ins_is_never_told() -> None:
-    # DESIGN §3: the INS is health data.
-    for local_part in ("279035121518988", "27903512151898"):
-        recipient = to(MailboxState.FOREIGN, f"{local_part}@patient.mssante.fr")
-        with pytest.raises(Refused) as caught:
-            admit(local(recipient=recipient), Stage.RECIPIENT)
-        refused = caught.value
-        assert local_part not in f"{refused} {refused.detail} {refused.presented}"
-        assert refused.presented == "***@patient.mssante.fr"
-    (_, passed) = examine(local(recipient=to(MailboxState.FOREIGN, INS)), Stage.RECIPIENT)
-    assert passed.rule == "patient"
-    assert "2790" not in passed.evidence
-
-
-def test_patients_count_by_default() -> None:
-    # DOMAIN §7.4: 25 MB; §1.5: reject in production
-    assert (Policy(1).patient_max_bytes, Policy(1).patient_ins_key) == (25 * 1024 * 1024, True)
-
-
-def test_the_default_policy_tags() -> None:
-    assert Policy(1).header_from is HeaderFromPolicy.TAG
-
-
 def test_replies_are_fit_for_a_peer() -> None:
     for facts, _, _ in REFUSALS.values():
         for finding in examine(facts):

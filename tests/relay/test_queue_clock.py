@@ -115,16 +115,16 @@ def test_a_clock_that_is_not_proven_makes_nothing_older(
     assert told.events == []
 
 
-@pytest.mark.parametrize(("theirs", "becomes"), [(None, SIXTY), (NOW, WAITS.lease)])
+@pytest.mark.parametrize(("several", "becomes"), [(False, SIXTY), (True, WAITS.lease)])
 def test_leases_of_other_machines_are_judged_by_a_clock_of_the_database_alone(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
-    theirs: datetime | None,
+    several: bool,
     becomes: timedelta,
 ) -> None:
     # Their attempts are under way: who is wrong may be the clock of this machine.  By one clock
     # for all nobody is: they renew them in half the time for which they last now.
-    monkeypatch.setattr(mending, "server_clock", lambda _: theirs)
+    monkeypatch.setattr(Database, "several", property(lambda _: several))
     until = NOW + SIXTY
     for owner in ("node2:1", "nod_:1"):
         put(database, Letter(columns={"due": NOW, "lease_owner": owner, "lease_until": until}))

@@ -26,11 +26,12 @@ smtpd_tls_mandatory_protocols = >=TLSv1.2
 smtpd_tls_fingerprint_digest = sha256
 smtpd_delay_reject = no
 smtpd_helo_required = yes
-smtpd_restriction_classes = from_b, from_c
-from_b = check_sender_access inline:{{{{b.mssante.fr=OK}}, {{<>=OK}}}}, FOREIGN
-from_c = check_sender_access inline:{{{{c.mssante.fr=OK}}, {{<>=OK}}}}, FOREIGN
-smtpd_sender_restrictions = check_ccert_access inline:{{PEERS}},
-    check_sender_access static:{{554 5.7.1 Certificate is not on the list}}
+smtpd_restriction_classes = from_b, from_c, foreign, unlisted
+from_b = check_sender_access inline:{{{{b.mssante.fr=OK}}, {{<>=OK}}}}, foreign
+from_c = check_sender_access inline:{{{{c.mssante.fr=OK}}, {{<>=OK}}}}, foreign
+foreign = check_sender_access static:{{550 5.7.1 Sender domain is not listed with it}}
+unlisted = check_sender_access static:{{554 5.7.1 Certificate is not on the list}}
+smtpd_sender_restrictions = check_ccert_access inline:{{PEERS}}, unlisted
 parent_domain_matches_subdomains =
 smtpd_relay_restrictions = reject_unauth_destination
 relay_domains_reject_code = 550
@@ -47,7 +48,7 @@ strict_rfc821_envelopes = yes
 strict_smtputf8 = yes
 smtpd_discard_ehlo_keywords = etrn
 """
-_FOREIGN = "check_sender_access static:{{550 5.7.1 Sender domain is not listed with it}}"
+_OLD_LIST = "check_sender_access static:{451 4.7.1 The list may be old, try again later}"
 _NO_LIST = "check_sender_access static:{451 4.7.1 No list, try again later}"
 _AUTHORS = (
     r"regexp:{ {!/^From:/ DUNNO}, {/@b\.mssante\.fr>/ DUNNO}, {/^/ REJECT Author is not listed} }"
@@ -75,6 +76,8 @@ def _options(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str
         match name, value:
             case "list", "none":
                 smtpd["smtpd_sender_restrictions"] = _NO_LIST
+            case "list", "old":
+                smtpd["foreign"] = smtpd["unlisted"] = _OLD_LIST
             case "header_from", "refuse":
                 cleanup["header_checks"] = _AUTHORS
             case "own_header_from", "refuse":
@@ -132,7 +135,6 @@ def ruled(dialogues: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, int]
     mailboxes = (ACTIVE, f"cardiologie@{OURS}", f"plein@{OURS}", SUSPENDED, CLOSED)
     main = (
         _MAIN.replace("PEERS", peers)
-        .replace("FOREIGN", _FOREIGN)
         .replace("MAILBOXES", ", ".join(f"{one}=x" for one in mailboxes))
         .replace("CLOSED", CLOSED)
         .replace("SUSPENDED", SUSPENDED)

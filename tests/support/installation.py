@@ -1,0 +1,88 @@
+"""An installation among those that share a database, as its courier holds its name."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from mailstore.database import Database
+from mailstore.errors import StoreUnavailable
+from mssante_operator import node, runtime
+from mssante_operator.machine import hold_name
+from mssante_operator.pulse import Pulse, begin_pulse
+from mssante_operator.settings import Settings
+from relay.presence import Presence
+
+
+class Switched(Database):
+    """A database that can be away."""
+
+    away = False
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        self._ask()
+        with super().read() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        self._ask()
+        with super().write() as connection:
+            yield connection
+
+    def _ask(self) -> None:
+        if self.away:
+            raise StoreUnavailable("it is away")
+
+
+@dataclass
+class Site:
+    """An installation and its courier's dealings with its name."""
+
+    settings: Settings
+    database: Switched
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    waited: int = 0
+
+    @property
+    def name(self) -> str:
+        return node.node_name(self.settings)
+
+    def record(self, event: str, **facts: Any) -> None:
+        self.events.append((event, facts))
+
+    def waits(self) -> None:
+        self.waited += 1
+
+    async def hold(self) -> Presence | None:
+        return await hold_name(self.settings, self.database, self.stop, self.record, self.waits)
+
+    async def begin(self) -> Pulse:
+        clocks = runtime.compare_clocks(self.settings, self.database)
+        began = await begin_pulse(self.settings, clocks, self.record, self.stop, self.waits)
+        assert began is not None
+        return began
+
+    @asynccontextmanager
+    async def living(self) -> AsyncIterator[Pulse]:
+        """Its courier lives meanwhile."""
+        began = await self.begin()
+        task = asyncio.create_task(began.run())
+        try:
+            yield began
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    def restarted_machine(self) -> None:
+        """What a restart of the machine does to the proof: the file is the same, the start not."""
+        path = Path(self.settings.path("data")) / "node"
+        text = path.read_text()
+        path.with_suffix(".new").write_text(text)  # while the old one is there: another inode
+        path.with_suffix(".new").replace(path)
