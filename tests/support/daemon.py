@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import re
 import signal
 import smtplib
@@ -53,10 +54,17 @@ def command(*words: str) -> tuple[int, str, str]:
         return code, out.getvalue().decode(), err.getvalue().decode()
 
 
+# Below the ports that Linux gives to whoever asks for any: a client of another test would have one
+# of those before our daemon binds it.
+_PORTS = range(20_000, 32_000)
+
+
 def free_endpoint() -> str:
     """A loopback address that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return f"127.0.0.1:{found.getsockname()[1]}"
+    for port in random.SystemRandom().sample(_PORTS, 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return f"127.0.0.1:{port}"
+    raise OSError(f"no port of {_PORTS.start} to {_PORTS.stop} is free")
 
 
 @dataclass(frozen=True)
