@@ -108,7 +108,8 @@ def main() -> int:
         with redirect_stdout(sys.stderr):
             for row in parts[name]():
                 rows.append(row)
-                print(f"{time.monotonic() - begun:6.0f} s  {row.kind}, {row.step}")
+                print(f"{time.monotonic() - begun:6.0f} s")
+                print("\n".join(lines([row])), flush=True)  # of a run that is broken off this is left
     shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(lines(rows)))
     killed = sum(row.kills for row in rows if row.kind not in {"nothing", "power cut"})
