@@ -109,7 +109,7 @@ def main() -> int:
             for row in parts[name]():
                 rows.append(row)
                 print(f"{time.monotonic() - begun:6.0f} s")
-                print("\n".join(lines([row])), flush=True)  # of a run that is broken off this is left
+                print("\n".join(lines([row])), flush=True)  # all that is left of a broken-off run
     shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(lines(rows)))
     killed = sum(row.kills for row in rows if row.kind not in {"nothing", "power cut"})
