@@ -36,7 +36,7 @@ class Answer:
 
 
 def credentials_of(place: Place) -> Credentials | None:
-    """Those of the place or of the environment; None where a machine's own ones serve."""
+    """Credentials of the place or of the environment; None where the machine has its own."""
     if place.access_key:
         return Credentials(place.access_key, place.secret_key)
     access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")

@@ -1,4 +1,4 @@
-"""What a bucket's own rules do to bodies in it: versions, object lock, lifecycle rules.  Pure.
+"""Effects of a bucket's own rules on bodies: versions, object lock, lifecycle rules.  Pure.
 
 Reads the answers of S3 (GetBucketVersioning, GetObjectLockConfiguration and
 GetBucketLifecycleConfiguration), whose elements have a namespace or none.
@@ -15,7 +15,7 @@ _ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What loses mail, and what only costs room or may not be meant, a line each."""
+    """Rules that lose mail, and rules that cost room or may not be meant, a line each."""
 
     losses: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue tells of a session, and of tables and columns of some names."""
+"""Queries of PostgreSQL's catalogue: the session, tables and columns of some names."""
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects import postgresql

@@ -25,7 +25,7 @@ _HARMLESS: Final = frozenset({"async.c"})
 
 
 class Warned(NamedTuple):
-    """What the server warned of: the file of its source that did, the code, the text."""
+    """A warning of the server: the file of its source, the code, the text."""
 
     source_file: str | None
     sqlstate: str | None

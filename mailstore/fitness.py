@@ -1,4 +1,4 @@
-"""What a PostgreSQL must be so that mail can be kept in it: looked at before anything relies on it.
+"""Requirements of a PostgreSQL that keeps mail: checked before anything relies on it.
 
 What a database administrator changes beside us would else be met by messages, one after the other.
 Each finding is one line that says what to run.  Of SQLite there is nothing to say.

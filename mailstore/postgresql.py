@@ -74,7 +74,7 @@ _STATEMENT_TIMEOUT: Final = (
 
 
 def connect_parameters(url: URL) -> dict[str, Any]:
-    """What libpq is given for a URL, by its names; the same for the pool and for who listens.
+    """Parameters of libpq for a URL, by its names; the same for the pool and for LISTEN.
 
     As parameters of their own, never as one text: a password may hold whatever it likes.  Raises
     InvalidDatabaseUrl for those that libpq does not know.
@@ -166,7 +166,7 @@ class Link(psycopg.Connection[TupleRow]):
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without the lines that quote rows, or its kind if it says nothing."""
+    """The text of an error without the lines that quote rows, or its kind if it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 

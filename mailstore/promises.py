@@ -1,4 +1,4 @@
-"""What of the promises of docs/durability.md a PostgreSQL does not keep, in one line each."""
+"""Promises of docs/durability.md that a PostgreSQL does not keep, in one line each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def _unsafe(connection: Connection) -> Iterator[str]:
 
 
 def _replication(connection: Connection, *, alone: bool) -> tuple[str, bool]:
-    """What is to be said of standbys, and whether that is a doubt."""
+    """The line about standbys, and whether it is a doubt."""
     names = connection.scalar(text("SHOW synchronous_standby_names"))
     commit = connection.scalar(text("SHOW synchronous_commit"))
     found = connection.execute(_STANDBYS).one()

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def aside(work: Callable[[], _T], name: str = "aside") -> asyncio.Future[_T]:
-    """What `work` returns or raises, once it has; given up by whoever does not wait for it."""
+    """The result or error of `work`, once there is one; a caller may stop waiting for it."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[_T] = loop.create_future()
 
@@ -41,7 +41,7 @@ def aside(work: Callable[[], _T], name: str = "aside") -> asyncio.Future[_T]:
 
 
 async def within(seconds: float, found: asyncio.Future[_T]) -> _T:
-    """What comes of work aside.  Raises TimeoutError after so long, and leaves it to itself."""
+    """The result of work aside.  Raises TimeoutError after so long, and leaves it to itself."""
     await asyncio.wait({found}, timeout=seconds)
     if not found.done():
         raise TimeoutError

@@ -29,7 +29,7 @@ _ABSENT: Final = frozenset({400, 404, 405, 501})  # not set, or nothing that thi
 
 @dataclass(slots=True)
 class Look:
-    """What was found, a line each: losses, for which serve does not start, and doubts."""
+    """Findings, a line each: losses, for which serve does not start, and doubts."""
 
     settings: Settings
     losses: list[str] = field(default_factory=list)

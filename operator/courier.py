@@ -84,7 +84,7 @@ def _mender(
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What a courier cannot be without.
+    """Everything that a courier needs to begin.
 
     `turn` is the file of the lock, which is given back by the end of the process alone: a thread
     that frees leases may outlast all else.

@@ -48,12 +48,12 @@ def check_upgrade(database: Database) -> None:
 
 
 def doubts(settings: Settings, database: Database) -> list[str]:
-    """What of the promises the database does not keep.  Raises StoreUnavailable."""
+    """Promises that the database does not keep.  Raises StoreUnavailable."""
     return [one.detail for one in look(settings, database) if one.says is Says.DOUBT]
 
 
 def look(settings: Settings, database: Database) -> Iterator[Finding]:
-    """What `config check` says of a PostgreSQL; nothing of SQLite.  Raises StoreUnavailable."""
+    """Findings of `config check` on a PostgreSQL; none on SQLite.  Raises StoreUnavailable."""
     found = promises(database, alone=not settings.storage.s3.bucket)
     for one in found.doubts:
         yield Finding("database", Says.DOUBT, f"{settings.origin}: storage.database: {one}")

@@ -1,4 +1,4 @@
-"""What the admin HTTP answers by: the monitor once there is one, why there is none until then."""
+"""Answers of the admin HTTP: by the monitor, or why there is none yet."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -48,7 +48,7 @@ class Desk:
         self._why = why
 
     async def readiness(self) -> dict[str, Any]:
-        """What /readyz says, whatever hangs."""
+        """The answer of /readyz, whatever hangs."""
         try:
             problems, warnings = await self._judged.get()
         except TimeoutError:

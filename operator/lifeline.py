@@ -20,7 +20,7 @@ _LEAVE: Final = b"leave\n"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a child said: which process it is, or why it waits, ready if `problem` is empty.
+    """A report of a child: which process it is, or why it waits, ready if `problem` is empty.
 
     `own` if the problem is one of configuration, keys, rights or schema, and not of something
     outside that is away.

@@ -66,7 +66,7 @@ AHEAD_SECONDS: Final = 30.0  # how often is looked whether the list's last check
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What the process cannot be without."""
+    """Everything that the process needs to begin."""
 
     store: Store
     store_watch: StoreWatch

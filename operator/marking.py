@@ -54,7 +54,7 @@ def verify(
 
 
 def refusal(settings: Settings, keys: Path) -> SettingsError:
-    """What to say of keys that cannot open the mark."""
+    """The refusal of keys that cannot open the mark."""
     problem = "not the key file of this store" if keys.exists() else "no such file"
     return SettingsError(
         f"{settings.origin}: storage.keys: {keys}: {problem}; put it back from a backup, "
@@ -93,7 +93,7 @@ def put_place(database: Database, bodies: Bodies) -> None:
 
 
 def doubts(settings: Settings, database: Database, bodies: Bodies) -> list[str]:
-    """What may not be meant, a line each: a place of bodies that is not the one of before."""
+    """Doubts, a line each: a place of bodies that is not the one of before."""
     with database.read() as connection:
         marked = mark.read(connection) is not None
         begun = mark.has_messages(connection)

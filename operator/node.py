@@ -62,7 +62,7 @@ def copied(settings: Settings) -> Copied | None:
 
 
 def proof(settings: Settings) -> str:
-    """What no copy has while this installation lives: its file's place in a start of a machine.
+    """The proof that no copy has while this installation lives: where its file is, in this boot.
 
     A copy on another machine is in another start (boot_id), one beside it is another file.  The
     same after a crash of the daemon; another one after a restart of the machine.

@@ -1,4 +1,4 @@
-"""What a courier must know to take work: that its machine's name is its own, and its clock right.
+"""Conditions of a courier's work: its machine's name is its own, and its clock is right.
 
 Looked at every few seconds.  A database that is away changes nothing: no work can be taken from it
 anyway, and when it is back the first look comes before the first work.

@@ -60,7 +60,7 @@ _NO_LIST: Final = frozenset(
 
 
 class _Damaged(Exception):
-    """What is shared is no list at all; says why."""
+    """The shared octets are no list at all; says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Start:
     async def insist(
         self, make: Callable[[], _T], waits: Callable[[str], None] = lambda _: None
     ) -> _T | None:
-        """What `make` gives, made aside, again and again until it can be; None if told to stop.
+        """The result of `make`, tried aside until it succeeds; None if told to stop.
 
         `waits` is told why it cannot, whenever that is something else.
         """
@@ -64,7 +64,7 @@ class Start:
         return None
 
     async def persist(self, begin: Callable[[], Awaitable[_T | None]]) -> _T | None:
-        """What `begin` comes to, begun again until it does; None if told to stop."""
+        """The result of `begin`, tried until it succeeds; None if told to stop."""
         failures = 0
         while not self.stop.is_set():
             try:
@@ -99,6 +99,6 @@ class Start:
 
 
 def report_of(error: Exception) -> Report:
-    """What to tell the supervisor of an error at the start."""
+    """The report to the supervisor of an error at the start."""
     own = not (isinstance(error, Away) or is_outside(error))
     return Report(str(error) or type(error).__name__, own)

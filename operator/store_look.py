@@ -12,7 +12,7 @@ from .settings import Settings
 
 
 def look(settings: Settings) -> list[str]:
-    """What of the store may not be meant; one that has no mark is marked; blocks.
+    """Doubts about the store; a store without a mark is marked; blocks.
 
     Raises SettingsError, and Away without the store.
     """

@@ -22,7 +22,7 @@ FRESH_SECONDS: Final = 10.0  # age of the last answer beyond which it says nothi
 
 @dataclass(slots=True)
 class StoreWatch:
-    """What the database answered last; to be read from any thread.
+    """The last answer of the database; to be read from any thread.
 
     `hosted` are the domains of ours.
     """

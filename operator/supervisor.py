@@ -1,6 +1,6 @@
 """The supervisor: checks everything once, starts the processes of the daemon and keeps them up.
 
-What is wrong in itself, such as the configuration, a key or a port, is said in one line and ends
+A fault of its own, such as the configuration, a key or a port, is told in one line and ends
 the start.  Nothing else ends the daemon: a process that dies is replaced, again and again, and one
 that needs what is away waits for it (docs/decisions/0056).  SIGHUP reads the configuration again
 and replaces the processes one by one, the new one at work before the old one leaves; where that

@@ -1,4 +1,4 @@
-"""What a worker says that cannot begin its work yet: `421 4.3.0`, better than no answer.
+"""The reply of a worker that cannot begin its work yet: `421 4.3.0`, better than no answer.
 
 A peer that is told so keeps its mail and tries again, or another of our machines (RFC 5321 §3.8).
 Where another worker of this machine is at its work, connections are left to that one.

@@ -35,7 +35,7 @@ from .turning_away import TurningAway
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What a worker cannot be without."""
+    """Everything that a worker needs to begin."""
 
     server_tls: tls.Renewing
     store: Store

@@ -101,7 +101,7 @@ def commit(
 
 
 def _first_line(error: Exception) -> str:
-    """What a database or its driver says of one message's data, without the statement."""
+    """The error of a database or its driver about one message's data, without the statement."""
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), '')}"
 

@@ -65,7 +65,7 @@ class Certainty:
             return False
 
     def _shared(self) -> Shared | None:
-        """What is shared at this moment.  Raises StoreUnavailable."""
+        """The list that is shared at this moment.  Raises StoreUnavailable."""
         with self._database.read() as connection:
             head = read_head(connection)
         return head.shared if head is not None else None

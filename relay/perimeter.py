@@ -153,7 +153,7 @@ class Perimeter:
 
     @property
     def known(self) -> Known:
-        """What is known of the newest list, here and elsewhere."""
+        """Knowledge of the newest list, here and elsewhere."""
         return self._known
 
     @property

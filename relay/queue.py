@@ -159,7 +159,7 @@ class Claim:
 
     @property
     def lease(self) -> Lease:
-        """What whoever renews, ends or settles it has to name."""
+        """The name of the lease, for every renewal and settlement."""
         return Lease(self.id, self.token)
 
     @property

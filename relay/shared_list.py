@@ -31,7 +31,7 @@ class NotPacked(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the row says of its list.
+    """The row's facts about its list.
 
     `shrink_accepted` is the date of the newest list that a person let pass though it shrank, None
     if none had to.
@@ -56,7 +56,7 @@ class Offer:
 
 
 def read_head(connection: Connection) -> Head | None:
-    """What is shared, without the list itself; None before anything is."""
+    """The facts of the shared list, without its octets; None before there is any."""
     row = connection.execute(_HEAD).one_or_none()
     if row is None:
         return None

@@ -263,7 +263,7 @@ async def test_an_address_that_no_database_holds_spares_its_neighbours(
     store: Store, dialect: str, local: str
 ) -> None:
     if dialect == "sqlite" and "\0" in local:
-        return  # which holds it
+        pytest.skip("SQLite holds it")
     await _only_the_second_is_refused(store, local)
 
 
