@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -27,9 +28,11 @@ from mailstore.messages import Entry, list_entries
 from mssante_operator import runtime
 from mssante_operator.bootstrap import Installation, TrustSpace, install, write_identity
 from mssante_operator.cli import main
+from mssante_operator.errors import Away
 from mssante_operator.settings import load
 from mssante_operator.testbed.credential import Credential
 from relay.acceptance import Store
+from tests.support.waiting import PATIENCE
 
 MSSANTE = (sys.executable, "-m", "mssante_operator.cli")
 
@@ -194,8 +197,18 @@ class Daemon:
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        """Its mailstore, opened in this process beside the daemon."""
-        opened = runtime.open_store(load(self.config))
+        """Its mailstore, opened in this process beside the daemon.
+
+        Under load an S3 server of the tests may not answer in time: it is asked again.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                opened = runtime.open_store(load(self.config))
+                break
+            except Away:
+                if time.monotonic() > deadline:
+                    raise
         try:
             yield opened
         finally:
