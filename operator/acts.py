@@ -14,8 +14,8 @@ from functools import partial
 from relay.acceptance import Store
 
 from . import runtime
+from .actor import account_name
 from .folder_user import check_user
-from .queue_options import account_name
 from .settings import Settings
 
 Record = Callable[..., None]

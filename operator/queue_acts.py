@@ -22,9 +22,9 @@ from relay.telling import Teller
 from relay.wakeup import announce, signal
 
 from . import policies, runtime
+from .actor import Actor
 from .errors import OperatorError
 from .folder_user import check_user
-from .queue_options import Actor
 from .settings import Settings
 
 _EVENTS: Final[dict[type[Act], str]] = {

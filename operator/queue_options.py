@@ -1,10 +1,8 @@
 """The options that all commands on the queue share: which deliveries, why, and who says so."""
 
 import os
-import pwd
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
 from typing import Any, Final
@@ -14,6 +12,8 @@ import click
 from mailstore.identifiers import MailboxType
 from relay.ids import parse_id
 from relay.queue_filter import Filter, Standing
+
+from .actor import Actor, account_name
 
 Command = Callable[..., None]
 
@@ -141,24 +141,6 @@ def scoped(command: Command) -> Command:
         command(*args, patterns=patterns, **rest)
 
     return _with(run, (*_SCOPE_OPTIONS, _ALL))
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who steers: the name, and the account that it was given under if that is another one."""
-
-    name: str
-    account: str = ""
-
-
-def account_name(environment: Mapping[str, str], uid: int) -> str:
-    """The login name behind a process: of who ran sudo, of its user, or the user's number."""
-    if environment.get("SUDO_USER"):
-        return environment["SUDO_USER"]
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid:{uid}"
 
 
 def _actor(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Actor:

@@ -26,7 +26,7 @@ from relay.attempt import (
     ok,
 )
 from relay.author_rules import header_from, own_header_from
-from relay.errors import Reply, SmtpError
+from relay.errors import Refused, Reply
 from relay.evidence import chain_evidence, entry_evidence
 from relay.recipient import MailboxState, Recipient
 from whitelist.lookup import WhiteList
@@ -41,7 +41,6 @@ __all__ = [
     "LocalUser",
     "Peer",
     "Policy",
-    "Refused",
     "Stage",
     "admit",
     "admit_recipient",
@@ -248,15 +247,6 @@ RULES: Final[tuple[tuple[Stage, Rule], ...]] = (
 @cache
 def _rules(stages: Stage) -> tuple[Rule, ...]:
     return tuple(rule for stage, rule in RULES if stage & stages)
-
-
-class Refused(SmtpError):
-    """Admission said no; `rule` names the rule and serves as the metric's label."""
-
-    def __init__(self, rule: str, reply: Reply, evidence: str, presented: str = "") -> None:
-        super().__init__(reply, evidence)
-        self.rule = rule
-        self.presented = presented
 
 
 def examine(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[Finding, ...]:

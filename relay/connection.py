@@ -16,9 +16,9 @@ import structlog
 from aiosmtpd.smtp import SMTP
 
 from relay import metrics
-from relay.admission import Peer, Refused
+from relay.admission import Peer
 from relay.context import SessionContext
-from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
+from relay.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.limits import LINGER_SECONDS
 from relay.masking import mask
 from relay.replies import refusal_line

@@ -46,6 +46,15 @@ class SyntaxRefused(SmtpError):
         super().__init__(Reply(code, enhanced, text))
 
 
+class Refused(SmtpError):
+    """A rule said no; `rule` names it and serves as the metric's label."""
+
+    def __init__(self, rule: str, reply: Reply, evidence: str, presented: str = "") -> None:
+        super().__init__(reply, evidence)
+        self.rule = rule
+        self.presented = presented
+
+
 class StoreDeferred(SmtpError):
     """The message could not be kept: the peer keeps it and tries again.
 

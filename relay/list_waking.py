@@ -24,7 +24,6 @@ from mailstore.errors import StoreUnavailable
 from relay.best_effort import best_effort
 from relay.handing import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue import State, Traffic
-from relay.queue_control import BATCH
 from relay.queue_due import lanes_with_mail
 from relay.queue_schema import deliveries, destinations
 from relay.wakeup import announce, signal
@@ -35,6 +34,7 @@ from whitelist.lookup import WhiteList
 _log = structlog.get_logger(__name__)
 
 _DOMAINS: Final = 200  # asked for in one statement
+_BATCH: Final = 2000  # deliveries woken in one transaction
 _AGAIN: Final = 1.0  # seconds after a fault of ours, twice as long each time
 _LONGEST: Final = 60.0
 # What an attempt says that failed by the list; a whole error, or how one begins.
@@ -153,7 +153,7 @@ class ListWaking:
             with self._database.read() as connection:
                 take_your_time(connection)
                 late = select(d.id).where(*waits, d.due > now, d.id > last).order_by(d.id)
-                ids = connection.scalars(late.limit(BATCH)).all()
+                ids = connection.scalars(late.limit(_BATCH)).all()
                 put_off = (dead, destinations.c.dead_until > now)
                 lost = connection.scalars(select(destinations.c.domain).where(*put_off)).all()
             if not ids and not lost:
@@ -164,7 +164,7 @@ class ListWaking:
                 connection.execute(update(destinations).where(*put_off).values(dead_until=now))
                 announce(connection)
             signal(self._database.url)
-            if len(ids) < BATCH:
+            if len(ids) < _BATCH:
                 return woken
             last = ids[-1]
 

@@ -11,9 +11,9 @@ from typing import Final, cast
 
 from relay import metrics
 from relay.address import Address
-from relay.admission import Attempt, Peer, Refused, Stage, admit
+from relay.admission import Attempt, Peer, Stage, admit
 from relay.connection import Connection
-from relay.errors import Reply, SyntaxRefused
+from relay.errors import Refused, Reply, SyntaxRefused
 from relay.headers import HeaderFacts
 from relay.limits import LINGER_SECONDS
 from relay.perimeter import Snapshot

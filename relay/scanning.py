@@ -18,8 +18,7 @@ from prometheus_client import Counter
 
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
-from relay.admission import Refused
-from relay.errors import Reply, StoreDeferred
+from relay.errors import Refused, Reply, StoreDeferred
 
 _log = structlog.get_logger(__name__)
 

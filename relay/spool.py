@@ -18,9 +18,8 @@ from typing import Final
 
 import structlog
 
-from relay.admission import Refused
 from relay.best_effort import best_effort
-from relay.errors import Reply
+from relay.errors import Refused, Reply
 
 _log = structlog.get_logger(__name__)
 

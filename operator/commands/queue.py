@@ -22,9 +22,10 @@ from relay.queue_filter import Filter, Standing
 from relay.queue_pauses import pauses
 
 from .. import runtime
+from ..actor import Actor
 from ..output import masked, say, show_record, show_rows
 from ..queue_acts import Desk, QueueRefused, Tally, open_desk
-from ..queue_options import Actor, Number, acting, filtered, reasoned
+from ..queue_options import Number, acting, filtered, reasoned
 from ..settings import load
 from .queue_rules import rules
 

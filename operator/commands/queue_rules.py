@@ -9,9 +9,10 @@ import click
 from relay.queue_rules import Scope, list_rules
 
 from .. import runtime
+from ..actor import Actor
 from ..output import masked, say, show_rows
 from ..queue_acts import open_desk, scope_texts
-from ..queue_options import Actor, acting, reasoned, scoped
+from ..queue_options import acting, reasoned, scoped
 from ..settings import load
 
 

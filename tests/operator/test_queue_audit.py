@@ -8,7 +8,7 @@ from mailstore.database import Database
 from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.messages import list_entries
-from mssante_operator.queue_options import account_name
+from mssante_operator.actor import account_name
 from tests.support.clock import NOW
 from tests.support.daemon import Daemon
 from tests.support.office import CLAIRE, RPPS

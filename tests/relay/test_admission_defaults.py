@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay.admission import HeaderFromPolicy, Policy, Refused, Stage, admit, examine
+from relay.admission import HeaderFromPolicy, Policy, Stage, admit, examine
+from relay.errors import Refused
 from relay.recipient import MailboxState
 from tests.relay.attempts import local, to
 

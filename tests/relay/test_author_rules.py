@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.admission import HeaderFromPolicy, Policy, Refused, Stage, admit, examine
+from relay.admission import HeaderFromPolicy, Policy, Stage, admit, examine
 from relay.author_rules import noted_authors, seen_authors
+from relay.errors import Refused
 from relay.headers import UNREADABLE, HeaderFacts
 from tests.relay.attempts import LIMIT, POLICY, attempt, authors, certificate, local
 from tests.support.operators import ACTIVE, OURS, inbound

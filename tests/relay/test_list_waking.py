@@ -130,7 +130,7 @@ def test_the_first_list_wakes_like_a_start(database: Database) -> None:
 
 
 def test_many_are_woken_in_pieces(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.list_waking.BATCH", 3)
+    monkeypatch.setattr("relay.list_waking._BATCH", 3)
     monkeypatch.setattr("relay.list_waking._DOMAINS", 2)
     names = [f"d{n}" for n in range(5)]
     ids = put(database, *(Letter(f"{name}.mssante.fr") for name in names for _ in range(4)))

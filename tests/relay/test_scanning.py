@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 
 from mailstore.drafts import MEMORY_LIMIT, Draft
 from mailstore.errors import StoreUnavailable
-from relay.admission import Refused
-from relay.errors import StoreDeferred
+from relay.errors import Refused, StoreDeferred
 from relay.scanning import (
     CLEAN,
     DEFER,
