@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from relay.acceptance import Store
+from mailstore.store import Store
 
 from . import runtime
 from .actor import account_name

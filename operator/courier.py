@@ -11,9 +11,9 @@ from typing import IO, Final
 
 import structlog
 
+from mailstore.store import Store
 from relay import delivery_metrics, tls
 from relay import queue as relay_queue
-from relay.acceptance import Store
 from relay.clock_difference import ClockComparison
 from relay.clock_watch import ClockWatch, Jump
 from relay.delivery import Courier, Services

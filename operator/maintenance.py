@@ -17,8 +17,8 @@ from typing import Final
 
 import structlog
 
+from mailstore.store import Store
 from relay import journal_folder
-from relay.acceptance import Store
 from relay.journal import Journal
 from relay.own_port import OwnPort
 from relay.perimeter import Perimeter

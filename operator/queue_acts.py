@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from relay.acceptance import Store
+from mailstore.store import Store
 from relay.journal import Journal
 from relay.queue_control import Act, Hold, Release, Retry, work_through
 from relay.queue_drop import Drop

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.schema import messages
-from relay.acceptance import Store
+from mailstore.store import Store
 from relay.journal import Journal
 from relay.queue import State
 from relay.queue_control import Release, work_through

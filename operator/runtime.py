@@ -24,9 +24,9 @@ from mailstore.database import Database
 from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable, UnfitDatabase
 from mailstore.keys import Keyring, make_first
 from mailstore.sealing import Form
+from mailstore.store import Store
 from mailstore.stores import BlobStore
 from relay import journal_folder, tls
-from relay.acceptance import Store
 from relay.address import Address, parse_address
 from relay.clamav import Clamav
 from relay.clock_difference import ClockComparison

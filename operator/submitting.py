@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from relay.acceptance import Store
+from mailstore.store import Store
 from relay.directory import Directory
 from relay.journal import Journal
 from relay.submission import Submitter

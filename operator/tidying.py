@@ -14,8 +14,8 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
+from mailstore.store import Store
 from mailstore.upkeep import GRACE, Freed, collect
-from relay.acceptance import Store
 
 from . import runtime
 

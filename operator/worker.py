@@ -6,8 +6,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
+from mailstore.store import Store
 from relay import seats, tls
-from relay.acceptance import Intake, Store
+from relay.acceptance import Intake
 from relay.context import SessionContext
 from relay.directory import Directory
 from relay.journal import Journal

@@ -12,7 +12,6 @@ fault never fails its neighbours.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -20,16 +19,16 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from mailstore.bodies import Bodies, Prepared
-from mailstore.database import Database
+from mailstore.bodies import Prepared
 from mailstore.errors import StoreUnavailable
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.steps import reached
+from mailstore.store import Store
 from relay import metrics
 from relay.best_effort import best_effort
 from relay.errors import StoreDeferred
+from relay.message import Submission
 from relay.queue import HeldBack, QueueItem, enqueue
-from relay.transaction import Submission
 from relay.wakeup import announce, signal
 
 _log = structlog.get_logger(__name__)
@@ -48,19 +47,6 @@ Record = Callable[..., None]  # of a journal
 
 def _unrecorded(_event: str, /, **_facts: object) -> None:
     """Where there is no journal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """Where messages are kept: bodies in `blobs`, everything else in `database`."""
-
-    blobs: Bodies
-    database: Database
-
-    def close(self) -> None:
-        """Close the database's connections and end the store's threads."""
-        self.blobs.close()
-        self.database.close()
 
 
 def commit(

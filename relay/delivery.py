@@ -26,8 +26,8 @@ import structlog
 
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.steps import reached
+from mailstore.store import Store
 from relay import metrics, unreadable
-from relay.acceptance import Store
 from relay.address import Address
 from relay.best_effort import best_effort
 from relay.congestion import Congestion

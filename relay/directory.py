@@ -32,8 +32,8 @@ from mailstore.mailboxes import (
 )
 from relay.address import Address
 from relay.errors import StoreDeferred
+from relay.message import LocalRecipient
 from relay.recipient import MailboxState
-from relay.transaction import LocalRecipient
 
 REMEMBERED: Final = 1.0  # seconds
 DOMAINS_REMEMBERED: Final = 10.0  # seconds; a domain is added once in months

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import BinaryIO, Final
 
 from mailstore.steps import reached
-from relay.acceptance import Store
+from mailstore.store import Store
 from relay.certainty import Certainty
 from relay.conversation import Terms
 from relay.envelope import Envelope, Letter

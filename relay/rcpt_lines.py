@@ -7,9 +7,9 @@ from typing import Final
 from relay.address import Address, parse_path
 from relay.directory import MOST, Directory, Found
 from relay.errors import SyntaxRefused
+from relay.message import LocalRecipient
 from relay.parameters import RcptParameters, parse_rcpt_parameters
 from relay.streams import MAX_COMMAND_LINE
-from relay.transaction import LocalRecipient
 
 _SHORT: Final = 128  # octets of a line that is remembered
 

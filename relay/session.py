@@ -18,6 +18,7 @@ from relay.best_effort import best_effort
 from relay.directory import Found
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.limits import Pace
+from relay.message import LocalRecipient, Submission
 from relay.opening import Opening
 from relay.parameters import Chunk, MailParameters, Notify, parse_bdat, parse_mail_parameters
 from relay.perimeter import Snapshot
@@ -27,13 +28,7 @@ from relay.receipts import receipt
 from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
 from relay.recipient import MailboxState, Recipient
 from relay.scanning import ScanFacts
-from relay.transaction import (
-    LocalRecipient,
-    SessionFacts,
-    Submission,
-    Transaction,
-    compose,
-)
+from relay.transaction import SessionFacts, Transaction, compose
 from whitelist.lookup import WhiteList
 
 _PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mailstore.errors import StoreUnavailable
 from mailstore.steps import reached
-from relay.acceptance import Store
+from mailstore.store import Store
 from relay.ending import Ending
 from relay.ledger import Batch, Ledger, Written
 from relay.queue import Lease

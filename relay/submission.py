@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from mailstore.drafts import Draft
-from relay.acceptance import Record, Store, commit
+from mailstore.store import Store
+from relay.acceptance import Record, commit
 from relay.address import PATIENT_DOMAIN, Address
 from relay.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.best_effort import best_effort
@@ -19,12 +20,12 @@ from relay.directory import Directory
 from relay.errors import Reply, SmtpError
 from relay.headers import HeaderCollector, TraceFacts, received_field
 from relay.lines import LineChecker
+from relay.message import LocalRecipient, Submission
 from relay.parameters import MailParameters, RcptParameters
 from relay.perimeter import Perimeter
 from relay.receipts import receipt
 from relay.recipient import MailboxState, Recipient
 from relay.sizes import is_report, limit_of, over
-from relay.transaction import LocalRecipient, Submission
 
 _CHUNK: Final = 256 * 1024
 

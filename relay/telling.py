@@ -19,17 +19,18 @@ from sqlalchemy import Connection
 from mailstore.bodies import Prepared
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
-from relay.acceptance import Store, insert_rows, record_held
+from mailstore.store import Store
+from relay.acceptance import insert_rows, record_held
 from relay.address import Address
 from relay.best_effort import best_effort
 from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
 from relay.ending import Ending
 from relay.errors import SyntaxRefused
 from relay.headers import HeaderCollector
+from relay.message import Submission
 from relay.news import News, news_of, news_of_drop
 from relay.queue import Claim, Lease
 from relay.receipts import written
-from relay.transaction import Submission
 
 _log = structlog.get_logger(__name__)
 

@@ -1,29 +1,15 @@
-"""One mail transaction as the session gathers it, and the message it turns into.
+"""One mail transaction as the session gathers it, and the message that it becomes."""
 
-Between layers the facts travel as `Submission`: an envelope whose recipients are already sorted
-into our mailboxes and other operators' domains, with the draft of its body.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
 from mailstore.drafts import Draft
-from mailstore.identifiers import MailboxType
 from relay.address import Address
 from relay.admission import Peer
 from relay.headers import TraceFacts, received_field
-from relay.parameters import MailParameters, RcptParameters
+from relay.message import LocalRecipient, Submission
+from relay.parameters import MailParameters
 from relay.receiving import Body
-
-
-class LocalRecipient(NamedTuple):  # a third of a dataclass's time, for each of hundreds
-    """A recipient with a mailbox here, and what was asked for it."""
-
-    mailbox_id: int
-    address: Address
-    parameters: RcptParameters = RcptParameters()
 
 
 @dataclass(slots=True)
@@ -53,32 +39,6 @@ class Transaction:
         if self.body is not None:
             self.body.draft.discard()
             self.body = None
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A message admitted and received, to be made durable.
-
-    `sender` is None for the null reverse-path, `trace` our Received field, `peer` the DN of the
-    operator that sent it or `local`.  `report` becomes durable with it, or neither does.
-
-    `mailbox_type` is that of the mailbox of ours that sent it, None if none did; `asked` has what
-    was asked for remote recipients, of whom those without an entry asked for nothing.
-    """
-
-    id: str
-    session: str
-    peer: str
-    sender: Address | None
-    received_at: datetime
-    trace: bytes
-    draft: Draft
-    parameters: MailParameters = field(default_factory=MailParameters)
-    local: tuple[LocalRecipient, ...] = ()
-    remote: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
-    report: "Submission | None" = None
-    mailbox_type: MailboxType | None = None
-    asked: Mapping[Address, RcptParameters] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

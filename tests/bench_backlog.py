@@ -23,10 +23,10 @@ from mailstore.bodies import Prepared
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox
 from mailstore.messages import Message, NewMessage, store_messages
+from mailstore.store import Store
 from mssante_operator import runtime
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
-from relay.acceptance import Store
 from relay.address import parse_address
 from relay.queue import QueueItem, enqueue
 from relay.submission import Submitter

@@ -25,7 +25,7 @@ from mailstore.mailboxes import (
     used_octets,
 )
 from mailstore.messages import count_entries, get_message, newest_entries
-from relay.acceptance import Store
+from mailstore.store import Store
 from relay.address import parse_address
 from relay.outgoing_header import OutgoingMessage
 from relay.parameters import MailParameters, RcptParameters

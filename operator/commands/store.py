@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from mailstore.check import check as check_store
+from mailstore.store import Store
 from mailstore.upkeep import GRACE, collect, rewrite
-from relay.acceptance import Store
 
 from .. import marking, runtime
 from ..acts import Acting, acting

@@ -15,8 +15,8 @@ from typing import Final
 from sqlalchemy import update
 
 from mailstore import steps
+from mailstore.store import Store
 from mssante_operator import migrate, runtime
-from relay.acceptance import Store
 from relay.queue_schema import deliveries
 from tests.crash.kills import JITTER, RANDOM, Row
 from tests.crash.outbox import Outbox, leases, outbox, waiting

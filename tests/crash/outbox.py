@@ -17,9 +17,9 @@ from typing import Final
 from sqlalchemy import func, select
 
 from mailstore.schema import messages
+from mailstore.store import Store
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
-from relay.acceptance import Store
 from relay.address import parse_address
 from relay.errors import StoreDeferred
 from relay.parameters import MailParameters, Notify, RcptParameters

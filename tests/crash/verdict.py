@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from mailstore.errors import MailstoreError
 from mailstore.schema import entries, messages
-from relay.acceptance import Store
+from mailstore.store import Store
 from tests.crash.load import SENDER, Sending
 
 _Key = tuple[str, tuple[str, ...]]  # blob and recipients

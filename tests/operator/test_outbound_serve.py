@@ -17,9 +17,9 @@ from mailstore.identifiers import MailboxType
 from mssante_operator import runtime
 from relay.acceptance import commit
 from relay.address import parse_address
+from relay.message import Submission
 from relay.parameters import MailParameters, parse_rcpt_parameters
 from relay.queue_schema import deliveries
-from relay.transaction import Submission
 from tests.operator.test_whitelist import put, signed
 from tests.support.daemon import Daemon, command, lay_out, served
 from tests.support.postfix import Postfix, missing, postfix

@@ -13,8 +13,8 @@ from mailstore.bodies import Bodies
 from mailstore.database import Database
 from mailstore.drafts import MEMORY_LIMIT
 from mailstore.sealing import Form
+from mailstore.store import Store
 from mssante_operator.tidying import FREED, ROUNDS, Tidying
-from relay.acceptance import Store
 from tests.support.object_server import ObjectServer
 from tests.support.stores import KeptInBucket, draft
 from tests.support.waiting import until

@@ -12,11 +12,12 @@ from sqlalchemy import text
 from mailstore.bodies import SMALL
 from mailstore.database import Database
 from mailstore.messages import get_message, list_entries
+from mailstore.store import Store
 from mssante_operator import runtime
-from relay.acceptance import BUSY, Intake, Store, commit
+from relay.acceptance import BUSY, Intake, commit
 from relay.address import Address, parse_address
 from relay.errors import StoreDeferred
-from relay.transaction import LocalRecipient, Submission
+from relay.message import LocalRecipient, Submission
 from tests.support.blobs import content, folder
 from tests.support.listed import listing
 from tests.support.operators import ACTIVE, make_store

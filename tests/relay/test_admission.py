@@ -12,11 +12,11 @@ from relay.admission import (
     LocalUser,
     Peer,
     Policy,
-    Refused,
     Stage,
     admit,
     examine,
 )
+from relay.errors import Refused
 from relay.headers import UNREADABLE, HeaderFacts
 from relay.patients import Counted
 from relay.recipient import MailboxState

@@ -5,15 +5,8 @@ from dataclasses import replace
 import pytest
 
 from relay.address import Address
-from relay.admission import (
-    RULES,
-    Attempt,
-    Peer,
-    Refused,
-    Stage,
-    admit,
-    examine,
-)
+from relay.admission import RULES, Attempt, Peer, Stage, admit, examine
+from relay.errors import Refused
 from relay.headers import HeaderFacts
 from relay.recipient import MailboxState
 from tests.relay.attempts import (

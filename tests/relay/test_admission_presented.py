@@ -5,16 +5,8 @@ from dataclasses import replace
 import pytest
 
 from relay.address import Address
-from relay.admission import (
-    Attempt,
-    LocalUser,
-    Peer,
-    Refused,
-    Stage,
-    admit,
-    examine,
-)
-from relay.errors import Reply
+from relay.admission import Attempt, LocalUser, Peer, Stage, admit, examine
+from relay.errors import Refused, Reply
 from relay.headers import HeaderFacts
 from relay.recipient import MailboxState, Recipient
 from tests.relay.attempts import POLICY, attempt, certificate, local, peer, to

@@ -18,12 +18,12 @@ from relay.admission import (
     LocalUser,
     Peer,
     Policy,
-    Refused,
     Stage,
     admit,
     admit_recipient,
     examine,
 )
+from relay.errors import Refused
 from relay.headers import UNREADABLE, HeaderFacts
 from relay.patients import Counted
 from relay.recipient import MailboxState, Recipient

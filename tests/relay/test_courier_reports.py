@@ -25,6 +25,7 @@ from relay.delivery import Courier, Services, Settings
 from relay.errors import AttemptFailed
 from relay.handing import Progress
 from relay.journal import Journal
+from relay.message import LocalRecipient, Submission
 from relay.parameters import Notify, RcptParameters
 from relay.queue import Claim, Outcome, State
 from relay.queue_control import work_through
@@ -33,7 +34,6 @@ from relay.queue_filter import Filter
 from relay.queue_schema import deliveries
 from relay.receipts import receipt
 from relay.route import Router
-from relay.transaction import LocalRecipient, Submission
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 from tests.support.operators import trust_space

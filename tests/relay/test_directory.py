@@ -13,7 +13,7 @@ from mailstore.mailboxes import MailboxState as StoredState
 from mailstore.mailboxes import get_mailbox, set_quota, set_state
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.schema import entries, mailboxes
-from relay.acceptance import Store
+from mailstore.store import Store
 from relay.address import parse_address
 from relay.directory import FORGOTTEN, REMEMBERED, Directory
 from relay.errors import StoreDeferred

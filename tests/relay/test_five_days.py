@@ -20,8 +20,8 @@ from mailstore.database import Database
 from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import add_domain
 from mailstore.sealing import Form
+from mailstore.store import Store
 from mssante_operator import runtime
-from relay.acceptance import Store
 from relay.delivery import Courier, Services, Settings
 from relay.errors import AttemptFailed
 from relay.handing import Progress

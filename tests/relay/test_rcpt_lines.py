@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from mailstore.mailboxes import MailboxState, get_mailbox, set_quota, set_state
+from mailstore.store import Store
 from relay import rcpt_lines
-from relay.acceptance import Store
 from relay.address import parse_address
 from relay.directory import FORGOTTEN, REMEMBERED, Directory
+from relay.message import LocalRecipient
 from relay.parameters import parse_rcpt_parameters
 from relay.rcpt_lines import parse_rcpt_line, recognised
-from relay.transaction import LocalRecipient
 from tests.support.operators import ACTIVE, SUSPENDED, make_store
 
 ORG = "cardiologie@a.mssante.fr"

@@ -16,11 +16,11 @@ from relay.address import parse_address
 from relay.bounces import Became, Original, report_of
 from relay.errors import SyntaxRefused
 from relay.headers import HeaderCollector
+from relay.message import LocalRecipient, Submission
 from relay.parameters import Notify, RcptParameters, Return
 from relay.queue import State
 from relay.receipts import receipt, written
 from relay.report_facts import Action, ReportedRecipient, ReportFacts
-from relay.transaction import LocalRecipient, Submission
 from tests.support.blobs import content as stored
 from tests.support.operators import ACTIVE, make_store
 from tests.support.reports import read_report

@@ -12,8 +12,8 @@ from sqlalchemy import delete
 
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, get_message, list_entries
+from mailstore.store import Store
 from mssante_operator import runtime
-from relay.acceptance import Store
 from relay.address import Address, parse_address
 from relay.admission import HeaderFromPolicy, Policy
 from relay.directory import Directory

@@ -16,10 +16,10 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.keys import Keyring, make_first
 from mailstore.schema import bodies
 from mailstore.sealing import Form
+from mailstore.store import Store
 from mssante_operator import runtime
 from mssante_operator.measuring import Measuring
 from mssante_operator.restoring import Restoring
-from relay.acceptance import Store
 from relay.operator_labels import OperatorLabels
 from relay.queue_schema import deliveries
 from relay.unreadable import judged, reason_in

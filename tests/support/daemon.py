@@ -25,13 +25,13 @@ import structlog
 
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, list_entries
+from mailstore.store import Store
 from mssante_operator import runtime
 from mssante_operator.bootstrap import Installation, TrustSpace, install, write_identity
 from mssante_operator.cli import main
 from mssante_operator.errors import Away
 from mssante_operator.settings import load
 from mssante_operator.testbed.credential import Credential
-from relay.acceptance import Store
 from tests.support.waiting import PATIENCE
 
 MSSANTE = (sys.executable, "-m", "mssante_operator.cli")

@@ -12,16 +12,17 @@ from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.messages import list_entries
 from mailstore.sealing import Form
-from relay.acceptance import Store, commit
+from mailstore.store import Store
+from relay.acceptance import commit
 from relay.address import parse_address
 from relay.ending import Ending, ending
 from relay.ids import RANDOM_OCTETS, new_id
 from relay.ledger import Batch, Ledger
+from relay.message import Submission
 from relay.parameters import MailParameters, Notify, RcptParameters
 from relay.queue import Claim, Outcome, State, claim
 from relay.retry import RetryPolicy
 from relay.telling import Teller
-from relay.transaction import Submission
 from tests.support.clock import NOW
 from tests.support.reports import ReadReport, read_report
 

@@ -23,13 +23,14 @@ from mailstore.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import MailboxState, add_domain, add_mailbox, get_mailbox, set_state
 from mailstore.messages import Entry, list_entries
+from mailstore.store import Store
 from mssante_operator import migrate, runtime
 from mssante_operator.bootstrap import TrustSpace, write_identity
 from mssante_operator.testbed.credential import Credential, new_key
 from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import Lifetime, Subject
 from relay import tls
-from relay.acceptance import Intake, Store
+from relay.acceptance import Intake
 from relay.address import Address
 from relay.admission import Policy
 from relay.context import SessionContext

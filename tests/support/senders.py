@@ -14,9 +14,9 @@ import dns.asyncresolver
 
 from mailstore.mailboxes import add_domain
 from mailstore.messages import Message, NewMessage, store_messages
+from mailstore.store import Store
 from mssante_operator import runtime
 from relay import tls
-from relay.acceptance import Store
 from relay.delivery import Courier, Services, Settings
 from relay.journal import Journal
 from relay.perimeter import Perimeter
