@@ -20,7 +20,7 @@ from sqlalchemy.exc import InvalidatePoolError
 
 from mailstore.commits import hear_warnings
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
-from mailstore.unwell import SHARED_BY_TRANSACTIONS
+from mailstore.unwell import SHARED_BY_TRANSACTIONS, STANDBY
 
 if TYPE_CHECKING:
     from psycopg.abc import AdaptContext, PQGen
@@ -68,8 +68,8 @@ FROM (VALUES
 JOIN pg_settings AS s ON lower(s.name) = w.name
 WHERE w.ours OR s.source <> 'client'
 """
-_STATEMENT_TIMEOUT: Final = (
-    "SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'"
+_STATE: Final = (
+    "SELECT setting::bigint, pg_is_in_recovery() FROM pg_settings WHERE name = 'statement_timeout'"
 )
 
 
@@ -124,13 +124,20 @@ class Link(psycopg.Connection[TupleRow]):
                 raise
 
     def set_up(self) -> None:
-        """Give the session its settings and its time for answers.  Raises psycopg.Error."""
+        """Give the session its settings and its time for answers.
+
+        Raises psycopg.Error, also for a server that is a standby.
+        """
         self.autocommit = True
         self.execute(_SESSION)
-        row = self.execute(_STATEMENT_TIMEOUT).fetchone()
+        limit, is_standby = self.execute(_STATE).fetchone() or (0, False)
+        if is_standby:
+            # Not read from either: by a state of days ago good mail would be refused, and bodies
+            # freed that messages of since then need.
+            raise psycopg.OperationalError(STANDBY)
         self.server_session = self.session()
         self.autocommit = False
-        limit = row[0] / 1000 if row else 0
+        limit /= 1000
         self.answer_seconds = limit + MARGIN_SECONDS if limit else None
 
     def try_out(self) -> bool:

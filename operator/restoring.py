@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.schema import messages
@@ -29,6 +29,15 @@ _log = structlog.get_logger(__name__)
 ROUND_SECONDS: Final = 60.0
 MOST: Final = 20  # bodies read in a round
 _PIECE: Final = 256 * 1024  # octets read at a time
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo(Release):
+    """Release what is held for its body, and nothing that a person or a rule holds by now."""
+
+    def eligible(self) -> ColumnElement[bool]:
+        """What is held for its body."""
+        return and_(Standing.HELD.condition, held_for_body(deliveries.c.held))
 
 
 @dataclass(slots=True)
@@ -88,7 +97,7 @@ class Restoring:
         wanted = Filter(ids=(number,), state=Standing.HELD)
         touched = [
             one
-            for done in work_through(self.store.database, Release(), wanted, runtime.clock)
+            for done in work_through(self.store.database, LetGo(), wanted, runtime.clock)
             for one in done.touched
         ]
         for one in touched:

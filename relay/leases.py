@@ -16,6 +16,12 @@ from relay.queue_schema import deliveries
 from relay.unreadable import held_for_body
 
 
+def unleased(connection: Connection, keys: Sequence[int]) -> set[int]:
+    """Those of these deliveries that have no lease, not even one that has lapsed."""
+    d = deliveries.c
+    return set(connection.scalars(select(d.id).where(d.id.in_(keys), d.lease_until.is_(None))))
+
+
 def seize(
     connection: Connection, keys: Sequence[int], *, owner: str, now: datetime, lease: timedelta
 ) -> list[Claim]:

@@ -210,6 +210,28 @@ async def test_only_an_object_that_is_gone_from_a_bucket_holds(
         sender.store = before
 
 
+def test_what_a_person_holds_while_its_body_is_read_stays_held(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender.queue(ACTIVE, body=LARGE)
+    is_readable = Restoring._is_readable
+
+    def hold(why: str) -> None:
+        with sender.store.database.write() as connection:
+            connection.execute(update(deliveries).values(held=why))
+
+    def overtaken(self: Restoring, blob: str, size: int) -> bool:
+        hold("to the wrong patient")
+        return is_readable(self, blob, size)
+
+    hold("body missing: it was gone")
+    monkeypatch.setattr(Restoring, "_is_readable", overtaken)
+    labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
+    measuring = Measuring(sender.store.database, labels, runtime.clock)
+    assert Restoring(sender.store, sender.journal, measuring).round() == 0
+    assert sender.queued()[0].held == "to the wrong patient"
+
+
 async def test_mail_is_let_go_by_the_daemon_itself(sender: Sender) -> None:
     sender.queue(ACTIVE, body=LARGE)
     with sender.store.database.write() as connection:
