@@ -19,7 +19,6 @@ from relay.queue import State
 from relay.queue_control import Release, work_through
 from relay.queue_filter import Filter, Standing
 from relay.queue_schema import deliveries
-from relay.unreadable import held_for_body
 
 from . import runtime
 from .measuring import Measuring
@@ -70,7 +69,7 @@ class Restoring:
         query = (
             select(d.id, messages.c.blob, messages.c.size)
             .join(messages, messages.c.id == d.message_id)
-            .where(d.id > self._after, d.state == State.WAITING, held_for_body(d.held))
+            .where(d.id > self._after, d.state == State.WAITING, d.unreadable)
             .order_by(d.id)
             .limit(MOST)
         )

@@ -25,7 +25,7 @@ from relay.queue_destinations import (
     write_health,
 )
 from relay.queue_due import Due, Newest, lanes_with_mail, newest, turn_of_senders
-from relay.queue_settle import hold, settle, settle_delivered
+from relay.queue_settle import hold_for_body, settle, settle_delivered
 from relay.retry import RetryPolicy
 from relay.telling import Report, Teller
 
@@ -199,7 +199,7 @@ class Ledger:
             unknown_until=ending.unknown_until,
         )
         if ending.held and state is State.WAITING:
-            hold(connection, ending.claim.id, ending.held)
+            hold_for_body(connection, ending.claim.id, ending.held)
         if state is not None and report is not None:
             self.teller.keep(connection, [report], now)
             reached("delivery.reported")

@@ -96,8 +96,8 @@ class Retry(Act):
             update(deliveries)
             .where(d.id.in_(failed))
             .values(
-                state=State.WAITING, attempts=0, created_at=now, held=None, delay_told=False,
-                unknown_outcomes=0,
+                state=State.WAITING, attempts=0, created_at=now, held=None, unreadable=False,
+                delay_told=False, unknown_outcomes=0,
                 lease_owner=None, lease_until=None, lease_token=None,
             )
         )  # fmt: skip
@@ -144,7 +144,9 @@ class Release(Act):
     ) -> Sequence[Touched]:
         """Forget the reason."""
         chosen = deliveries.c.id.in_(_ids(touched))
-        connection.execute(update(deliveries).where(chosen).values(held=None, due=now))
+        connection.execute(
+            update(deliveries).where(chosen).values(held=None, unreadable=False, due=now)
+        )
         return touched
 
 

@@ -235,7 +235,9 @@ def test_what_a_person_holds_while_its_body_is_read_stays_held(
 async def test_mail_is_let_go_by_the_daemon_itself(sender: Sender) -> None:
     sender.queue(ACTIVE, body=LARGE)
     with sender.store.database.write() as connection:
-        connection.execute(update(deliveries).values(held="body missing: it was gone"))
+        connection.execute(
+            update(deliveries).values(held="body missing: it was gone", unreadable=True)
+        )
     labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
     measuring = Measuring(sender.store.database, labels, runtime.clock, interval=0.01)
     restoring = Restoring(sender.store, sender.journal, measuring, interval=0.01)
