@@ -36,7 +36,7 @@ class LetGo(Release):
 
     def eligible(self) -> ColumnElement[bool]:
         """What is held for its body."""
-        return and_(Standing.HELD.condition, held_for_body(deliveries.c.held))
+        return and_(Standing.HELD.condition, deliveries.c.unreadable)
 
 
 @dataclass(slots=True)
