@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true, update
 
 from mailstore.database import Database
 from mailstore.dialect import skip_locked, take_your_time
@@ -116,8 +116,10 @@ class Hold(Act):
     reason: str
 
     def eligible(self) -> ColumnElement[bool]:
-        """What waits; what is held already keeps its reason."""
-        return Standing.WAITING.condition
+        """What waits, or is held for its body alone; a person's hold keeps its reason."""
+        return or_(
+            Standing.WAITING.condition, and_(Standing.HELD.condition, deliveries.c.unreadable)
+        )
 
     def apply(
         self,
@@ -127,7 +129,9 @@ class Hold(Act):
     ) -> Sequence[Touched]:
         """Note the reason."""
         chosen = deliveries.c.id.in_(_ids(touched))
-        connection.execute(update(deliveries).where(chosen).values(held=self.reason))
+        connection.execute(
+            update(deliveries).where(chosen).values(held=self.reason, unreadable=False)
+        )
         return touched
 
 

@@ -21,6 +21,8 @@ from mssante_operator.measuring import Measuring
 from mssante_operator.restoring import Restoring
 from relay.acceptance import Store
 from relay.operator_labels import OperatorLabels
+from relay.queue_control import Hold, work_through
+from relay.queue_filter import Filter
 from relay.queue_schema import deliveries
 from relay.unreadable import judged, reason_in
 from tests.support.blobs import MADE, folder, overwrite
@@ -216,15 +218,16 @@ def test_what_a_person_holds_while_its_body_is_read_stays_held(
     sender.queue(ACTIVE, body=LARGE)
     is_readable = Restoring._is_readable
 
-    def hold(why: str) -> None:
-        with sender.store.database.write() as connection:
-            connection.execute(update(deliveries).values(held=why))
-
     def overtaken(self: Restoring, blob: str, size: int) -> bool:
-        hold("to the wrong patient")
+        hold = Hold("to the wrong patient")
+        (done,) = work_through(sender.store.database, hold, Filter(), runtime.clock)
+        assert len(done.touched) == 1
         return is_readable(self, blob, size)
 
-    hold("body missing: it was gone")
+    with sender.store.database.write() as connection:
+        connection.execute(
+            update(deliveries).values(held="body missing: it was gone", unreadable=True)
+        )
     monkeypatch.setattr(Restoring, "_is_readable", overtaken)
     labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
     measuring = Measuring(sender.store.database, labels, runtime.clock)
