@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from mailstore.errors import StoreUnavailable
 
@@ -22,6 +22,16 @@ HEARD: Final = "warnings of the server"
 _MOST: Final = 16  # kept of those that came while nobody committed
 # The queue of NOTIFY fills: said while a transaction is committed, and no doubt about it.
 _HARMLESS: Final = frozenset({"async.c"})
+
+HANGS_SECONDS: Final = 10.0  # of a commit, after which mail is put off rather than committed
+# Sessions of our role, on whatever machine; of those a role sees all.
+_HANGING: Final = text("""
+SELECT current_setting('synchronous_standby_names')
+FROM pg_stat_activity
+WHERE wait_event = 'SyncRep' AND datname = current_database() AND usename = current_user
+  AND state_change < clock_timestamp() - make_interval(secs => :seconds)
+LIMIT 1
+""")
 
 
 class Warned(NamedTuple):
@@ -66,3 +76,17 @@ def doubtless(connection: Connection) -> Iterator[None]:
                 "what waits for SyncRep: bring the standby back, or take it out of "
                 "synchronous_standby_names"
             )
+
+
+def check_standby(connection: Connection) -> None:
+    """Refuse a PostgreSQL whose commits wait for a standby that does not come.
+
+    Each commit more would stay on the primary, and its sender would send again.  Raises
+    StoreUnavailable.
+    """
+    names = connection.scalar(_HANGING, {"seconds": HANGS_SECONDS})
+    if names is not None:
+        raise StoreUnavailable(
+            f"commits wait for a synchronous standby, and none of {names} has answered for "
+            f"{HANGS_SECONDS:g} s; bring it back, or take it out of synchronous_standby_names"
+        )

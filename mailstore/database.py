@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from mailstore.commits import doubtless
+from mailstore.commits import check_standby, doubtless
 from mailstore.database_url import parse_url
 from mailstore.dialect import (
     checkpoints_of,
@@ -77,6 +77,12 @@ class Database:
         """
         with self._turn.taken(patience), unavailable_if_unwell():
             probe_writing(self._writer, messages, patience)
+
+    def check_commits(self) -> None:
+        """Find out whether a commit would end; SQLite's do.  Raises StoreUnavailable."""
+        if self.several:
+            with self.read() as connection:
+                check_standby(connection)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

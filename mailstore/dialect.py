@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mailstore.checkpoint import Checkpoints
+from mailstore.commits import check_standby
 from mailstore.errors import StoreUnavailable
 from mailstore.turn import NoTurn, Turn
 from mailstore.unwell import read_only
@@ -182,6 +183,7 @@ def probe_writing(writer: Engine, table: Table, patience: float) -> None:
             )
             if reads_only:
                 raise StoreUnavailable(read_only(connection))
+            check_standby(connection)
             connection.execute(text(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE"))
         return
     path = str(writer.url.database)

@@ -12,15 +12,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo, timeout_from_conninfo
 from psycopg.errors import _WaitTimeout
 from psycopg.rows import TupleRow
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from mailstore.commits import hear_warnings
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
-from mailstore.unwell import SHARED_BY_TRANSACTIONS
+from mailstore.unwell import SHARED_BY_TRANSACTIONS, STANDBY
 
 if TYPE_CHECKING:
     from psycopg.abc import AdaptContext, PQGen
@@ -44,9 +44,9 @@ _PARAMETERS: Final[Mapping[str, Any]] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "application_name": "mssante",
-    # Else a database or a role may have another, in which most addresses cannot even be sent.
-    "client_encoding": "utf8",
 }
+# Else a database, a role or a URL may have another, in which most addresses cannot even be sent.
+_OURS: Final[Mapping[str, Any]] = {"client_encoding": "utf8"}
 
 # Settings of every session, by SET rather than by start-up options, which connection poolers drop.
 # What is set for a database or a role does not hold; what the URL sets (`options=-c …`) wins, but
@@ -68,8 +68,8 @@ FROM (VALUES
 JOIN pg_settings AS s ON lower(s.name) = w.name
 WHERE w.ours OR s.source <> 'client'
 """
-_STATEMENT_TIMEOUT: Final = (
-    "SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'"
+_STATE: Final = (
+    "SELECT setting::bigint, pg_is_in_recovery() FROM pg_settings WHERE name = 'statement_timeout'"
 )
 
 
@@ -79,11 +79,11 @@ def connect_parameters(url: URL) -> dict[str, Any]:
     As parameters of their own, never as one text: a password may hold whatever it likes.  Raises
     InvalidDatabaseUrl for those that libpq does not know.
     """
-    _, given = url.get_dialect()().create_connect_args(url)
-    parameters = {**_PARAMETERS, **given}
     try:
-        make_conninfo("", **parameters)
-    except psycopg.Error as error:
+        _, given = url.get_dialect()().create_connect_args(url)
+        parameters = {**_PARAMETERS, **given, **_OURS}
+        timeout_from_conninfo(conninfo_to_dict(make_conninfo("", **parameters)))
+    except (psycopg.Error, ArgumentError) as error:
         raise InvalidDatabaseUrl(f"the options of the database URL: {first_line(error)}") from None
     return parameters
 
@@ -105,13 +105,13 @@ class Link(psycopg.Connection[TupleRow]):
         self, gen: "PQGen[_Result]", interval: float = 0.1, timeout: float | None = None
     ) -> _Result:
         """Wait for the server.  Raises psycopg.Error, an OperationalError if it is late."""
-        limit = self.answer_seconds
-        if timeout is not None or limit is None:
-            return super().wait(gen, interval, timeout)
+        limit = self.answer_seconds if timeout is None else None
         while True:
             try:
-                return super().wait(gen, interval, limit)
+                return super().wait(gen, interval, limit if timeout is None else timeout)
             except _WaitTimeout:
+                if limit is None:
+                    raise
                 if self.patient and self._server_answers():
                     continue
                 self.close()
@@ -124,13 +124,20 @@ class Link(psycopg.Connection[TupleRow]):
                 raise
 
     def set_up(self) -> None:
-        """Give the session its settings and its time for answers.  Raises psycopg.Error."""
+        """Give the session its settings and its time for answers.
+
+        Raises psycopg.Error, also for a server that is a standby.
+        """
         self.autocommit = True
         self.execute(_SESSION)
-        row = self.execute(_STATEMENT_TIMEOUT).fetchone()
+        limit, is_standby = self.execute(_STATE).fetchone() or (0, False)
+        if is_standby:
+            # Not read from either: by a state of days ago good mail would be refused, and bodies
+            # freed that messages of since then need.
+            raise psycopg.OperationalError(STANDBY)
         self.server_session = self.session()
         self.autocommit = False
-        limit = row[0] / 1000 if row else 0
+        limit /= 1000
         self.answer_seconds = limit + MARGIN_SECONDS if limit else None
 
     def try_out(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, LargeBinary, Table
 
 from mailstore.dialect import placeholder
+from mailstore.store_time import SERVER_TIME
 
 _SIZES: Final = (512, 256, 128, 64, 32, *range(16, 0, -1))
 
@@ -19,14 +20,19 @@ class Inserter:
     """`INSERT INTO table (columns) VALUES …`; `also` ends it, an ON CONFLICT clause for instance.
 
     Values are those of the driver: whole microseconds for a time (`mailstore.schema.microseconds`).
+    That of the column `used` becomes the time by the store's own clock, where it has one and that
+    is later (`mailstore.store_time`).
     """
 
-    def __init__(self, table: Table, columns: Sequence[str], also: str = "") -> None:
+    def __init__(
+        self, table: Table, columns: Sequence[str], also: str = "", *, used: str = ""
+    ) -> None:
         # KeyError for what is no column of it.
         self._octets = [isinstance(table.c[name].type, LargeBinary) for name in columns]
         # Names of the schema alone; values never are part of the text.
         self._head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608
         self._also = f" {also}" if also else ""
+        self._used = columns.index(used) if used else None
         self._texts: dict[tuple[str, int], str] = {}
 
     def insert(self, conn: Connection, rows: Sequence[tuple[object, ...]]) -> None:
@@ -42,6 +48,10 @@ class Inserter:
     def _text(self, conn: Connection, size: int) -> str:
         key = conn.dialect.name, size
         if key not in self._texts:
-            row = f"({', '.join(placeholder(conn, octets=octets) for octets in self._octets)})"
-            self._texts[key] = self._head + ", ".join([row] * size) + self._also
+            values = [placeholder(conn, octets=octets) for octets in self._octets]
+            if self._used is not None and conn.dialect.name == "postgresql":
+                values[self._used] = f"GREATEST({values[self._used]}, {SERVER_TIME})"
+            self._texts[key] = (
+                self._head + ", ".join([f"({', '.join(values)})"] * size) + self._also
+            )
         return self._texts[key]

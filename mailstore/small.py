@@ -4,6 +4,8 @@ A file for each small body costs more than its octets: making it, naming it and 
 the database it shares the commit of the message that names it, so that neither is ever without the
 other.  Each row says when a message last came to count on it; one is freed only if that was long
 ago, by a single statement, which PostgreSQL looks at anew after whoever was changing the row.
+It says so by PostgreSQL's clock, or a later one: a machine whose own is a day behind would mark
+what it has just stored as long unused, and another one free it.
 """
 
 import io
@@ -25,12 +27,13 @@ _PAGE: Final = 1000  # names fetched at a time
 
 _COLUMNS: Final = ("blob", "used_at", "sealed")
 _USE: Final = Inserter(
-    bodies, _COLUMNS, "ON CONFLICT (blob) DO UPDATE SET used_at = excluded.used_at"
+    bodies, _COLUMNS, "ON CONFLICT (blob) DO UPDATE SET used_at = excluded.used_at", used="used_at"
 )
 _REPLACE: Final = Inserter(
     bodies,
     _COLUMNS,
     "ON CONFLICT (blob) DO UPDATE SET used_at = excluded.used_at, sealed = excluded.sealed",
+    used="used_at",
 )
 _SEALED: Final = select(bodies.c.blob, bodies.c.sealed).where(
     bodies.c.blob.in_(bindparam("names", expanding=True))

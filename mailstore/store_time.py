@@ -14,6 +14,8 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from mailstore.schema import UtcTime
 
+SERVER_TIME: Final = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT)"
+
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -33,7 +35,7 @@ def by_caller(element: store_time, compiler: SQLCompiler, **options: Any) -> str
 @compiles(store_time, "postgresql")
 def by_server(_element: store_time, _compiler: SQLCompiler, **_options: Any) -> str:
     """The database's clock, which stands still while a statement runs."""
-    return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT)"
+    return SERVER_TIME
 
 
 def store_now(now: datetime) -> ColumnElement[datetime]:

@@ -21,6 +21,11 @@ SHARED_BY_TRANSACTIONS: Final = (
     "of the server itself"
 )
 
+STANDBY: Final = (
+    "the database is a standby, which takes no writes; give the address of the primary, or promote "
+    "it if the primary is gone: SELECT pg_promote()"
+)
+
 # https://www.sqlite.org/rescode.html, primary codes: PERM BUSY LOCKED NOMEM READONLY INTERRUPT
 # IOERR CORRUPT FULL CANTOPEN PROTOCOL NOTADB.
 _SQLITE_UNWELL = frozenset({3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26})
@@ -79,15 +84,8 @@ def _unwell_reason(error: SQLAlchemyError) -> str | None:
 
 
 def read_only(connection: Connection) -> str:
-    """Why the transactions of a PostgreSQL only read, for an administrator."""
-    standby, database = connection.execute(
-        text("SELECT pg_is_in_recovery(), current_database()")
-    ).one()
-    if standby:
-        return (
-            "the database is a standby, which takes no writes; give the address of the primary, or "
-            "promote it if the primary is gone: SELECT pg_promote()"
-        )
+    """Why the transactions of a PostgreSQL that is no standby only read, for an administrator."""
+    database = connection.scalar(text("SELECT current_database()"))
     return (
         "the database takes no writes by default_transaction_read_only; once they are meant to go "
         f"on: ALTER DATABASE {database} RESET default_transaction_read_only, for the role or the "

@@ -140,7 +140,11 @@ def _try_abort(place: "Place", credentials: "Credentials", look: Look) -> None:
     begun = ask(place, credentials, runtime.clock(), {"uploads": ""}, method="POST", key=_PROBE)
     if begun.status != 200:
         return  # the right to put was tried
-    upload = {"uploadId": upload_of(begun.body)}
+    try:
+        upload = {"uploadId": upload_of(begun.body)}
+    except ValueError as error:
+        look.doubt(f"whether uploads in parts can be ended was not tried: {error}")
+        return
     ended = ask(place, credentials, runtime.clock(), upload, method="DELETE", key=_PROBE)
     if ended.status in (401, 403):
         look.doubt(

@@ -14,9 +14,11 @@ from relay.best_effort import best_effort
 from whitelist.backoff import backoff
 
 from . import lifeline
+from .errors import Away
 from .launch import Launch, pack
 from .launcher import Launcher
 from .lifeline import Report, Reports
+from .outside import is_outside
 from .reaping import Process
 from .run_folder import METRICS
 from .settings import Settings
@@ -86,8 +88,10 @@ class Child:
         except TimeoutError as error:
             problem = f"it was not ready within {READY_SECONDS:.0f} seconds"
             raise CannotStart(role, problem, own=False) from error
-        except OSError as error:  # of the system: too many processes, no memory
-            raise CannotStart(role, str(error), own=True) from error
+        except Away as error:
+            raise CannotStart(role, str(error), own=False) from error
+        except OSError as error:
+            raise CannotStart(role, str(error), own=not is_outside(error)) from error
         self._hear(report)
 
     async def start_ready(self) -> None:

@@ -236,7 +236,7 @@ def _held(settings: Settings) -> AbstractSet[tuple[str, str]] | None:
 def _daemon_runs(run: Path) -> bool:
     if not (run / "lock").is_file() or not os.access(run / "lock", os.W_OK):
         return False
-    with suppress(SettingsError):
+    with suppress(Away, SettingsError):
         lock = RunFolder(run).lock()
         if lock is None:
             return True

@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from . import forking, lifeline
+from .errors import Away
 from .reaping import Process
 
 _log = structlog.get_logger(__name__)
@@ -38,7 +39,10 @@ class Launcher:
     _ended: bool = False
 
     async def launch(self, role: str, sockets: tuple[int, ...]) -> Launched:
-        """Start a process that serves these descriptors.  Raises OSError if that cannot be."""
+        """Start a process that serves these descriptors.
+
+        Raises OSError if that cannot be, and Away if the system is short of processes or memory.
+        """
         launching = asyncio.create_task(self._launch(role, sockets))
         try:
             return await asyncio.shield(launching)
@@ -75,7 +79,7 @@ class Launcher:
             return Process(report.pid), ours
         ours.close()
         if report is not None:
-            raise OSError(report.problem)
+            raise Away(report.problem)
         self._hang_up()  # if it is not dead, it is of no use
         return None
 
@@ -121,7 +125,7 @@ class Launcher:
 async def _send_away(launching: asyncio.Task[Launched]) -> None:
     try:
         process, line = await launching
-    except OSError:
+    except (Away, OSError):
         return
     line.close()
     await process.wait()

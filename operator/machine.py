@@ -22,6 +22,7 @@ from relay.machines import Machine
 from relay.presence import Presence
 
 from . import runtime
+from .errors import Away
 from .node import new_node_name, node_name, proof
 from .settings import Settings, SettingsError
 
@@ -87,7 +88,7 @@ async def rename(settings: Settings, name: str, stop: asyncio.Event, record: Rec
     while True:
         try:
             new = await asyncio.to_thread(new_node_name, settings, name)
-        except SettingsError as error:
+        except (Away, SettingsError) as error:
             _log.error("machine.unnamed", machine=name, why=str(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), AGAIN_SECONDS)

@@ -47,6 +47,7 @@ from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings import Settings
 from .sharing import ListSharing
+from .spooling import open_spool
 from .starting import Start
 from .store_watch import StoreWatch
 from .tasks import keep
@@ -120,7 +121,7 @@ async def _maintain(
     crls = CrlRefresher(settings, opened.crls, trust)
     refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
     sharing = ListSharing(store.database, refresher)
-    spool = runtime.open_spool(settings, store, bodies=True)
+    spool = open_spool(settings, store, bodies=True)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
     clocks = runtime.compare_clocks(settings, store.database)
 

@@ -149,7 +149,8 @@ class Monitor:
             found.append(f"disk: {self.spool.state}, {self.spool.free_bytes} octets free")
         if self.scanners.defers:
             found += [f"scan.{name}: {why}" for name, why in self.scanners.problems.items()]
-        return found + self.self_check.problems()
+        found += self.self_check.problems()
+        return list(dict.fromkeys(found))  # two watches may have met the same failure
 
     def warnings(self) -> list[str]:
         """Problems for a person to mend, while the operator goes on with all of its work."""

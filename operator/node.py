@@ -11,6 +11,8 @@ from typing import Final
 
 from . import runtime
 from .clock_file import this_boot
+from .errors import Away
+from .outside import is_outside
 from .settings import Settings, SettingsError
 
 _BEFORE: Final = "node.before"  # the name that this installation had as a copy, if it was one
@@ -21,7 +23,7 @@ def _path(settings: Settings) -> Path:
 
 
 def node_name(settings: Settings) -> str:
-    """The name, made at first use.  Raises SettingsError."""
+    """The name, made at first use.  Raises SettingsError, and Away where the disk is full."""
     known = known_node_name(settings)
     if known is not None:
         return known
@@ -89,7 +91,8 @@ def _write(path: Path, name: str) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        raise SettingsError(
+        kind = Away if is_outside(error) else SettingsError
+        raise kind(
             f"{error.filename or path}: cannot be written: {error.strerror}; "
             "make room, or remove it"
         ) from error

@@ -65,6 +65,8 @@ class Pulse:
         """Compare the clocks and count once; False if the name is lost."""
         try:
             await asyncio.to_thread(self.clocks.compare)
+            # Where none ends, each count more would hold a session of the server.
+            await asyncio.to_thread(self.clocks.database.check_commits)
             if self.presence is not None and not await asyncio.to_thread(self.presence.count):
                 self._is_lost = True
         except StoreUnavailable as error:
@@ -110,7 +112,8 @@ async def begin_pulse(
     StoreUnavailable.
     """
     presence = None
-    if clocks.database.url.get_backend_name() != "sqlite":
+    if clocks.database.several:
+        await asyncio.to_thread(clocks.database.check_commits)
         presence = await hold_name(settings, clocks.database, stop, record, waits)
         if presence is None:
             return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.schema import messages
@@ -19,7 +19,6 @@ from relay.queue import State
 from relay.queue_control import Release, work_through
 from relay.queue_filter import Filter, Standing
 from relay.queue_schema import deliveries
-from relay.unreadable import held_for_body
 
 from . import runtime
 from .measuring import Measuring
@@ -29,6 +28,15 @@ _log = structlog.get_logger(__name__)
 ROUND_SECONDS: Final = 60.0
 MOST: Final = 20  # bodies read in a round
 _PIECE: Final = 256 * 1024  # octets read at a time
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo(Release):
+    """Release what is held for its body, and nothing that a person or a rule holds by now."""
+
+    def eligible(self) -> ColumnElement[bool]:
+        """What is held for its body."""
+        return and_(Standing.HELD.condition, deliveries.c.unreadable)
 
 
 @dataclass(slots=True)
@@ -61,7 +69,7 @@ class Restoring:
         query = (
             select(d.id, messages.c.blob, messages.c.size)
             .join(messages, messages.c.id == d.message_id)
-            .where(d.id > self._after, d.state == State.WAITING, held_for_body(d.held))
+            .where(d.id > self._after, d.state == State.WAITING, d.unreadable)
             .order_by(d.id)
             .limit(MOST)
         )
@@ -88,7 +96,7 @@ class Restoring:
         wanted = Filter(ids=(number,), state=Standing.HELD)
         touched = [
             one
-            for done in work_through(self.store.database, Release(), wanted, runtime.clock)
+            for done in work_through(self.store.database, LetGo(), wanted, runtime.clock)
             for one in done.touched
         ]
         for one in touched:

@@ -18,6 +18,8 @@ from typing import IO, Final
 
 from relay import own_port, seats, tls
 
+from .errors import Away, OperatorError
+from .outside import is_outside
 from .settings import SettingsError
 
 OPENSSL: Final = "OPENSSL_CONF"
@@ -50,14 +52,14 @@ class RunFolder:
     def lock(self) -> IO[str] | None:
         """Hold it, made where it is missing, while the file is open; None if another does.
 
-        Raises SettingsError where the folder or the lock cannot be used: nothing is removed here,
-        since a daemon may hold what stands in their place.
+        Raises SettingsError where the folder or the lock cannot be used, Away for want of room:
+        nothing is removed here, since a daemon may hold what stands in their place.
         """
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
             handle = (self.path / "lock").open("w")
         except OSError as error:
-            raise SettingsError(_unusable(Path(error.filename or self.path), error)) from error
+            raise _unusable(Path(error.filename or self.path), error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -83,7 +85,7 @@ class RunFolder:
             elif not lock.exists() and not lock.resolve().parent.is_dir():
                 error = errno.ENOENT
         if error is not None:
-            raise SettingsError(_unusable(path, OSError(error, os.strerror(error), str(path))))
+            raise _unusable(path, OSError(error, os.strerror(error), str(path)))
 
     def listens(self, named: Iterable[tuple[str, str]]) -> None:
         """Note the addresses that the daemon holds, by key and as configured; best effort."""
@@ -114,7 +116,7 @@ class RunFolder:
             return []
 
     def clear(self) -> None:
-        """Remove what the processes of an earlier daemon left.  Raises SettingsError."""
+        """Remove what the processes of an earlier daemon left.  Raises SettingsError, Away."""
         try:
             _remove(self.path / "metrics")
             (self.path / "metrics").mkdir(mode=0o700)
@@ -130,16 +132,19 @@ class RunFolder:
                     _remove(left)
             self.keep(())
         except OSError as error:
-            raise SettingsError(_unusable(Path(error.filename or self.path), error)) from error
+            raise _unusable(Path(error.filename or self.path), error) from error
 
     def environment(self, generation: int, groups: Sequence[str]) -> dict[str, str]:
         """What the processes of a generation are told by their environment.
 
         Each generation has an OpenSSL configuration of its own: one of an older generation that is
-        started again goes by its own.
+        started again goes by its own.  Raises SettingsError, Away.
         """
         path = self.path / f"openssl-{generation}.cnf"
-        path.write_text(tls.openssl_configuration(groups), encoding="ascii")
+        try:
+            path.write_text(tls.openssl_configuration(groups), encoding="ascii")
+        except OSError as error:
+            raise _unusable(path, error) from error
         return {
             OPENSSL: str(path.absolute()),
             METRICS: str((self.path / "metrics").absolute()),
@@ -162,10 +167,15 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _unusable(path: Path, error: OSError) -> str:
+def _unusable(path: Path, error: OSError) -> OperatorError:
+    """A SettingsError, or Away where the disk is full or unwell."""
+    if is_outside(error):
+        return Away(f"{path}: {error.strerror}")
     if path.is_symlink() and not path.exists():
-        return f"{path}: a link to {path.readlink()}, which is missing; make that or remove {path}"
-    if isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
+        problem = f"a link to {path.readlink()}, which is missing; make that or remove {path}"
+    elif isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
         kind = "a folder" if path.is_dir() else "no folder"
-        return f"{path}: is {kind}; no daemon makes it so: remove it"
-    return f"{path}: {error.strerror}; give the daemon's user the rights on it"
+        problem = f"is {kind}; no daemon makes it so: remove it"
+    else:
+        problem = f"{error.strerror}; give the daemon's user the rights on it"
+    return SettingsError(f"{path}: {problem}")

@@ -39,7 +39,6 @@ from relay.revocation_check import OcspAsker
 from relay.route import Router, Target
 from relay.rspamd import Rspamd
 from relay.scanning import Scanner, Scanning
-from relay.spool import Floor, Spool
 from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
 from whitelist.history import Archive
@@ -231,16 +230,19 @@ def _open_form(settings: Settings) -> Form:
 
 def _make_blobs(settings: Settings, form: Form) -> BlobStore:
     folder = storage_folder(settings)
-    if settings.storage.s3.bucket:
-        return open_bucket(settings, folder / "drafts", form, clock, _DRAFTS_ROOM)
-    return FileBlobStore(folder / "blobs", form, _DRAFTS_ROOM)
+    try:
+        if settings.storage.s3.bucket:
+            return open_bucket(settings, folder / "drafts", form, clock, _DRAFTS_ROOM)
+        return FileBlobStore(folder / "blobs", form, _DRAFTS_ROOM)
+    except StoreUnavailable as error:
+        raise _fault(settings, "storage", error) from error
 
 
 def _open_bodies(settings: Settings, database: Database, form: Form) -> Bodies:
     """All bodies, if a sample of them has the keys that it needs."""
     with ExitStack() as opened:
+        blobs = opened.enter_context(closing(_make_blobs(settings, form)))
         try:
-            blobs = opened.enter_context(closing(_make_blobs(settings, form)))
             bodies = Bodies(blobs, database, settings.storage.small_body_bytes)
             used = bodies.keys_used(_SAMPLE)
         except StoreUnavailable as error:
@@ -314,26 +316,6 @@ def open_scanning(settings: Settings) -> Scanning:
     if section.rspamd:
         scanners.append(Rspamd(section.rspamd, settings.operator.hostname))
     return Scanning(scanners, section.on_failure, section.timeout_seconds)
-
-
-def open_spool(settings: Settings, store: Store, *, bodies: bool = False) -> Spool:
-    """The guard over the disk that messages are kept on; with `bodies` it looks at their store too.
-
-    A worker does not: small messages need none of it.
-    """
-    storage = settings.storage
-
-    def probe() -> None:
-        store.blobs.probe()
-        store.database.probe()
-
-    def look() -> None:
-        if bodies:
-            store.blobs.look()
-        store.database.probe()
-
-    floor = Floor(storage.min_free_bytes, storage.min_free_inodes)
-    return Spool(storage_folder(settings), floor, probe, look)
 
 
 def postmaster(settings: Settings) -> Address | None:

@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import local_domains
 
 from .aside import aside
+
+_log = structlog.get_logger(__name__)
 
 EVERY_SECONDS: Final = 2.0
 FRESH_SECONDS: Final = 10.0  # age of the last answer beyond which it says nothing any more
@@ -60,7 +64,12 @@ class StoreWatch:
             self._problem = ""
         except StoreUnavailable as error:
             self._problem = str(error)
-        self._began = None
+        except Exception as error:
+            # Whatever it was, the last good answer says nothing any more.
+            self._problem = f"the database answers, and is not understood: {type(error).__name__}"
+            _log.exception("store.error")
+        finally:
+            self._began = None
 
     def _read(self) -> Sequence[str]:
         with self.database.read() as connection:

@@ -21,6 +21,7 @@ from typing import Any, Final
 import structlog
 
 from relay import tls
+from whitelist.backoff import backoff
 from whitelist.names import DistinguishedName
 
 from . import logs, runtime
@@ -36,11 +37,13 @@ from .reaping import adopt_orphans
 from .run_folder import RunFolder
 from .settings import Settings, SettingsError, load
 from .sockets import ADMIN, INBOUND, address, open_sockets
+from .starting import FIRST_SECONDS, LONGEST_SECONDS
 from .storage_section import Storage
 from .store_look import look
 
 _log = structlog.get_logger(__name__)
 
+SUPERVISOR: Final = "supervisor"  # as one that waits
 ROLES: Final = ("worker", "courier", "maintenance")  # in the order of their replacement
 START_PATIENCE: Final = 5.0  # seconds that the start waits for the store to answer
 RELOAD_PATIENCE: Final = 20.0  # the same for a reload, which is refused without
@@ -88,14 +91,8 @@ class Supervisor:
         if not await self._unless_stopped(self._first_look()):
             return
         with ExitStack() as stack:
-            lock = self._run_folder.lock()
-            if lock is None:
-                raise DaemonError(
-                    f"{self._run_folder.path}: another mssante serve runs on this storage; "
-                    "stop it first"
-                )
-            stack.enter_context(lock)
-            self._run_folder.clear()
+            if not await self._unless_stopped(self._insist(partial(self._take_folder, stack))):
+                return
             try:
                 adopt_orphans()
             except OSError as error:
@@ -103,7 +100,9 @@ class Supervisor:
             stack.callback(self._close_sockets)
             self._sockets = open_sockets(self.settings, {})
             try:
-                if await self._unless_stopped(self._start_all()):
+                if await self._unless_stopped(self._insist(self._plan)) and (
+                    await self._unless_stopped(self._start_all())
+                ):
                     await self._supervise()
             except CannotStart as error:
                 raise DaemonError(str(error)) from error
@@ -127,6 +126,41 @@ class Supervisor:
         working.result()
         return True
 
+    async def _insist(self, work: Callable[[], None]) -> None:
+        """Do something of ours again and again while the disk is full or unwell."""
+        told, failures = "", 0
+        while True:
+            try:
+                work()
+            except Away as error:
+                if str(error) != told:
+                    told = str(error)
+                    _log.error("process.waits", role=SUPERVISOR, why=told, own=False)
+            else:
+                if told:
+                    _log.info("process.waited", role=SUPERVISOR, why=told)
+                return
+            failures += 1
+            await asyncio.sleep(backoff(failures, FIRST_SECONDS, LONGEST_SECONDS))
+
+    def _take_folder(self, stack: ExitStack) -> None:
+        """Hold the run folder, empty.  Raises SettingsError, DaemonError, Away."""
+        lock = self._run_folder.lock()
+        if lock is None:
+            raise DaemonError(
+                f"{self._run_folder.path}: another mssante serve runs on this storage; "
+                "stop it first"
+            )
+        with ExitStack() as held:
+            held.enter_context(lock)
+            self._run_folder.clear()
+            stack.enter_context(held.pop_all())
+
+    def _plan(self) -> None:
+        """Plan the first processes.  Raises SettingsError, Away."""
+        for plan in self._plans(self.settings):
+            self._child(plan)
+
     async def _first_look(self) -> None:
         """Refuse a store that does not fit.  Raises SettingsError; one that is away may be."""
         _tell(outbound_doubts(self.settings))
@@ -134,7 +168,7 @@ class Supervisor:
             _tell(await within(START_PATIENCE, aside(partial(look, self.settings))))
 
     def _plans(self, settings: Settings) -> list[Plan]:
-        """One generation of processes, in the order of ROLES."""
+        """One generation of processes, in the order of ROLES.  Raises SettingsError, Away."""
         self._generation += 1
         launcher = Launcher(self._run_folder.environment(self._generation, settings.tls.groups))
         self._launchers.append(launcher)
@@ -156,7 +190,7 @@ class Supervisor:
         return child
 
     async def _start_all(self) -> None:
-        children = [self._child(plan) for plan in self._plans(self.settings)]
+        children = list(self._children)
         outcomes = await asyncio.gather(
             *(child.start() for child in children), return_exceptions=True
         )
@@ -247,7 +281,7 @@ class Supervisor:
         problem: Exception | None = None
         try:
             await self._replace(self._plans(settings))
-        except (CannotStart, OSError) as error:
+        except (Away, CannotStart, SettingsError, OSError) as error:
             problem = error
         if self._leaving:
             await asyncio.wait(self._leaving)

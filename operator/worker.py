@@ -28,6 +28,7 @@ from .losses import Publisher
 from .quota_section import quotas
 from .run_folder import RunFolder
 from .settings import Settings
+from .spooling import open_spool
 from .starting import Start
 from .strangers import sum_up_strangers, tell_of_strangers
 from .tasks import keep
@@ -52,7 +53,7 @@ def _open(settings: Settings) -> _Opened:
     with ExitStack() as opened:
         store = opened.enter_context(closing(runtime.open_store(settings)))
         perimeter = runtime.open_perimeter(settings, trust)
-        spool = runtime.open_spool(settings, store)
+        spool = open_spool(settings, store)
         journal = runtime.open_journal(settings, "worker")
         opened.pop_all()
         return _Opened(server_tls, store, perimeter, spool, journal)

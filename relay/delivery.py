@@ -218,6 +218,7 @@ class Courier:
                 picked = await self._pick()
             await self._write(picked)
         except StoreUnavailable as error:
+            self._settling.lapses.away()
             # What the peer took must not be sent again: insist until it is written down.
             _log.error("queue.unavailable", unsettled=len(self._endings), detail=str(error))
             return False

@@ -13,7 +13,12 @@ from mailstore.dialect import not_by_index, skip_locked
 from mailstore.store_time import store_later, store_now
 from relay.queue import Claim, Lease, State, leased, new_token
 from relay.queue_schema import deliveries
-from relay.unreadable import held_for_body
+
+
+def unleased(connection: Connection, keys: Sequence[int]) -> set[int]:
+    """Those of these deliveries that have no lease, not even one that has lapsed."""
+    d = deliveries.c
+    return set(connection.scalars(select(d.id).where(d.id.in_(keys), d.lease_until.is_(None))))
 
 
 def seize(
@@ -27,7 +32,7 @@ def seize(
     free = (
         select(d.id)
         .where(d.id.in_(keys), not_by_index(d.state) == State.WAITING)
-        .where(or_(d.held.is_(None), held_for_body(d.held)))
+        .where(or_(d.held.is_(None), d.unreadable))
         .where(or_(d.lease_until.is_(None), d.lease_until <= store_now(now)))
     )
     tokens = {key: new_token() for key in connection.scalars(skip_locked(free))}

@@ -6,7 +6,7 @@ one commit, whose sync is what a delivery costs most.
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from mailstore.steps import reached
 from relay.ending import Ending
 from relay.feeding import Visit
-from relay.leases import give_back, renew, seize
+from relay.leases import give_back, renew, seize, unleased
 from relay.queue import Claim, Lease, State, Traffic, claim
 from relay.queue_destinations import (
     Known,
@@ -25,7 +25,7 @@ from relay.queue_destinations import (
     write_health,
 )
 from relay.queue_due import Due, Newest, lanes_with_mail, newest, turn_of_senders
-from relay.queue_settle import hold, settle, settle_delivered
+from relay.queue_settle import hold_for_body, settle, settle_delivered
 from relay.retry import RetryPolicy
 from relay.telling import Report, Teller
 
@@ -96,6 +96,7 @@ class Batch:
     `reports` are those of endings, by their leases; `wanted` the leases to be of what is taken on,
     `probes` the numbers of those deliveries that are probes of dead destinations; `over` deliveries
     to be settled without an attempt; `unused` leases of those that were taken on and not tried.
+    `lapsed` says whether leases that have lapsed count as none.
     """
 
     endings: Sequence[Ending] = ()
@@ -106,6 +107,7 @@ class Batch:
     probes: Collection[int] = ()
     over: Sequence[int] = ()
     unused: Sequence[Lease] = ()
+    lapsed: bool = True
 
     def __bool__(self) -> bool:
         return any((self.endings, self.health, self.renewals, self.wanted, self.over, self.unused))
@@ -140,6 +142,8 @@ class Ledger:
 
     def write(self, connection: Connection, batch: Batch, now: datetime) -> Written:
         """Do what the batch says, inside the caller's transaction."""
+        if not batch.lapsed:
+            batch = _without_leased(connection, batch)
         gone = self._conclude_all(connection, batch)
         states = [
             State.DELIVERED
@@ -195,7 +199,7 @@ class Ledger:
             unknown_until=ending.unknown_until,
         )
         if ending.held and state is State.WAITING:
-            hold(connection, ending.claim.id, ending.held)
+            hold_for_body(connection, ending.claim.id, ending.held)
         if state is not None and report is not None:
             self.teller.keep(connection, [report], now)
             reached("delivery.reported")
@@ -232,6 +236,18 @@ class Ledger:
     @property
     def _wait(self) -> Callable[[int], timedelta]:
         return lambda attempts: self.retry.wait(attempts, self.randomness.random())
+
+
+def _without_leased(connection: Connection, batch: Batch) -> Batch:
+    """The same but for what has a lease, be it lapsed."""
+    keys = [*(one.id for one in batch.wanted), *batch.over]
+    free = unleased(connection, keys) if keys else set()
+    return replace(
+        batch,
+        wanted=[one for one in batch.wanted if one.id in free],
+        probes=[key for key in batch.probes if key in free],
+        over=[key for key in batch.over if key in free],
+    )
 
 
 def _kept(batch: Batch, states: Sequence[State | None]) -> dict[Lease, Report]:

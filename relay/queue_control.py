@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true, update
 
 from mailstore.database import Database
 from mailstore.dialect import skip_locked, take_your_time
@@ -96,8 +96,8 @@ class Retry(Act):
             update(deliveries)
             .where(d.id.in_(failed))
             .values(
-                state=State.WAITING, attempts=0, created_at=now, held=None, delay_told=False,
-                unknown_outcomes=0,
+                state=State.WAITING, attempts=0, created_at=now, held=None, unreadable=False,
+                delay_told=False, unknown_outcomes=0,
                 lease_owner=None, lease_until=None, lease_token=None,
             )
         )  # fmt: skip
@@ -116,8 +116,10 @@ class Hold(Act):
     reason: str
 
     def eligible(self) -> ColumnElement[bool]:
-        """What waits; what is held already keeps its reason."""
-        return Standing.WAITING.condition
+        """What waits, or is held for its body alone; a person's hold keeps its reason."""
+        return or_(
+            Standing.WAITING.condition, and_(Standing.HELD.condition, deliveries.c.unreadable)
+        )
 
     def apply(
         self,
@@ -127,7 +129,9 @@ class Hold(Act):
     ) -> Sequence[Touched]:
         """Note the reason."""
         chosen = deliveries.c.id.in_(_ids(touched))
-        connection.execute(update(deliveries).where(chosen).values(held=self.reason))
+        connection.execute(
+            update(deliveries).where(chosen).values(held=self.reason, unreadable=False)
+        )
         return touched
 
 
@@ -144,7 +148,9 @@ class Release(Act):
     ) -> Sequence[Touched]:
         """Forget the reason."""
         chosen = deliveries.c.id.in_(_ids(touched))
-        connection.execute(update(deliveries).where(chosen).values(held=None, due=now))
+        connection.execute(
+            update(deliveries).where(chosen).values(held=None, unreadable=False, due=now)
+        )
         return touched
 
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, false, func, select
+from sqlalchemy import Connection, func, select
 
 from relay.queue import Traffic
 from relay.queue_destinations import Map
 from relay.queue_filter import Standing
 from relay.queue_schema import deliveries
-from relay.unreadable import held_for_body
 
 SLICE: Final = 5000  # deliveries read at once: some milliseconds
 
@@ -59,14 +58,14 @@ class Tally:
         part = (
             select(
                 d.id, d.state, d.held.is_not(None).label("is_held"), d.traffic, d.domain,
-                d.created_at, func.coalesce(held_for_body(d.held), false()).label("is_unreadable"),
+                d.created_at, d.unreadable,
             )
             .where(d.id > self.after)
             .order_by(d.id)
             .limit(limit)
             .subquery()
         ).c  # fmt: skip
-        groups = (part.state, part.is_held, part.is_unreadable, part.traffic, part.domain)
+        groups = (part.state, part.is_held, part.unreadable, part.traffic, part.domain)
         found = connection.execute(
             select(
                 *groups,
@@ -78,7 +77,7 @@ class Tally:
         for row in found:
             standing = Standing.of(row.state, "" if row.is_held else None)
             self._deliveries[standing] += row.number
-            if standing is Standing.HELD and row.is_unreadable:
+            if standing is Standing.HELD and row.unreadable:
                 self._unreadable += row.number
             if standing is Standing.WAITING:
                 traffic = Traffic(row.traffic)

@@ -28,7 +28,6 @@ from relay.clock_watch import SLACK
 from relay.queue import ALL, State, Traffic
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
-from relay.unreadable import held_for_body
 
 _D: Final = deliveries.c
 # Written out, not bound: databases use the partial index only where they see that it applies.
@@ -185,12 +184,15 @@ def overdue(
     `aged` is the steady time by which mail grows old (`relay.clock_watch`), by default `now`.
     """
     part = (
-        select(_D.id, _D.created_at, _D.state, _D.held, _D.domain, _D.delay_told, _D.lease_until)
+        select(
+            _D.id, _D.created_at, _D.state, _D.held, _D.unreadable, _D.domain, _D.delay_told,
+            _D.lease_until,
+        )
         .where(_D.id > after)
         .order_by(_D.id)
         .limit(limit)
         .subquery()
-    ).c
+    ).c  # fmt: skip
     at = destinations.c
     dead = at.dead_until > now, at.dead_until <= now + longest + SLACK
     lost = select(at.domain).where(*dead, at.paused.is_(None))
@@ -200,13 +202,14 @@ def overdue(
     late = and_(
         ~part.delay_told, part.created_at <= aged - policy.delay_warning, part.created_at > end
     )
-    unread = held_for_body(part.held)
     paused = select(at.domain).where(at.paused.is_not(None))
-    given_up = or_(part.domain.in_(lost), and_(unread, part.domain.not_in(paused)))
+    given_up = or_(part.domain.in_(lost), and_(part.unreadable, part.domain.not_in(paused)))
     over = and_(part.created_at <= end, given_up, ~all_paused.exists())
     query = (
         select(part.id)
-        .where(part.state == State.WAITING, or_(part.held.is_(None), unread), or_(late, over))
+        .where(
+            part.state == State.WAITING, or_(part.held.is_(None), part.unreadable), or_(late, over)
+        )
         .where(or_(part.lease_until.is_(None), part.lease_until <= store_now(now)))
         .order_by(part.id)
         .limit(most)

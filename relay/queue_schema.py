@@ -48,6 +48,8 @@ deliveries = Table(
     Column("mailbox_type", String(3), nullable=True),
     # Why it is held, null if it is not.
     Column("held", Text, nullable=True),
+    # Whether it is held since its body cannot be read, and goes on by itself once that can be.
+    Column("unreadable", Boolean, nullable=False, server_default=false()),
     # What MAIL asked for in reports (RFC 3461 §4.3, §4.4), verbatim.
     Column("envid", Text, nullable=True),
     Column("ret", String(4), nullable=True),

@@ -82,9 +82,10 @@ def settle(
     return state
 
 
-def hold(connection: Connection, key: int, why: str) -> None:
-    """Hold a delivery that this transaction has settled, and that waits."""
-    connection.execute(update(deliveries).where(_D.id == key).values(held=why[:500]))
+def hold_for_body(connection: Connection, key: int, why: str) -> None:
+    """Hold a delivery that this transaction has settled, and that waits, for its body."""
+    held = {"held": why[:500], "unreadable": True}
+    connection.execute(update(deliveries).where(_D.id == key).values(held))
 
 
 def settle_delivered(connection: Connection, done: Sequence[Claim], owner: str) -> frozenset[Lease]:

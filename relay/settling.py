@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -12,6 +12,7 @@ from mailstore.errors import StoreUnavailable
 from mailstore.steps import reached
 from mailstore.store import Store
 from relay.ending import Ending
+from relay.lapses import Lapses
 from relay.ledger import Batch, Ledger, Written
 from relay.queue import Lease
 from relay.telling import Report
@@ -21,11 +22,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """Commits batches; to be called in a thread."""
+    """Commits batches; to be called in a thread.  `lapses` says when lapsed leases are taken."""
 
     store: Store
     ledger: Ledger
     clock: Callable[[], datetime]
+    lapses: Lapses = field(default_factory=Lapses)
 
     def commit(self, batch: Batch) -> Written:
         """Do what the batch says, with reports of its endings.  Raises StoreUnavailable.
@@ -43,7 +45,8 @@ class Settling:
 
     def _commit(self, batch: Batch) -> Written:
         database, now = self.store.database, self.clock()
-        batch = replace(batch, reports=self.ledger.teller.prepare(batch.endings, now))
+        reports = self.ledger.teller.prepare(batch.endings, now)
+        batch = replace(batch, reports=reports, lapsed=self.lapses.count)
         try:
             with database.write() as connection:
                 reached("delivery.settling")

@@ -108,12 +108,31 @@ class Teller:
             reports = [one for one in composed.values() if one is not None]
             bodies = iter(self.store.blobs.prepare([one.draft for one in reports]))
         found: dict[Lease, Report | None] = {}
+        by_lease = {one.claim.lease: one for one in news}
         for key, submission in composed.items():
             body = None if submission is None else next(bodies)
             if isinstance(body, StoreUnavailable):
-                raise body
-            found[key] = None if submission is None or body is None else (submission, body)
+                found[key] = self._shortened(by_lease[key], here, now, body)
+            else:
+                found[key] = None if submission is None or body is None else (submission, body)
         return found
+
+    def _shortened(
+        self, news: News, here: _Here, now: datetime, why: StoreUnavailable
+    ) -> Report | None:
+        """A report without the message, for which there is no room where large bodies are.
+
+        What became of all other mail is written in the same transaction: it must not wait for that
+        until leases lapse, and be sent again.  Raises StoreUnavailable.
+        """
+        _log.warning("report.shortened", message=news.claim.message_id, why=str(why))
+        submission = self._compose(news, here, now, limits=(0,))
+        if submission is None:
+            return None
+        (body,) = self.store.blobs.prepare([submission.draft])
+        if isinstance(body, StoreUnavailable):
+            raise body
+        return submission, body
 
     def _look_up(self, news: Sequence[News]) -> _Here:
         addresses = {one.claim.sender for one in news if one.claim.sender}
@@ -122,7 +141,9 @@ class Teller:
         with self.store.database.read() as connection:
             return _Here(resolve(connection, addresses), local_domains(connection))
 
-    def _compose(self, news: News, here: _Here, now: datetime) -> Submission | None:
+    def _compose(
+        self, news: News, here: _Here, now: datetime, limits: Sequence[int] = (FULL_LIMIT, 0)
+    ) -> Submission | None:
         claim = news.claim
         original = Original(
             message_id=claim.message_id,
@@ -139,7 +160,8 @@ class Teller:
         reachable = abroad or (mailbox is not None and mailbox.state is not MailboxState.CLOSED)
         if reachable and not original.is_report:
             with suppress(SyntaxRefused):  # a sender that is no address
-                return self._report(original, news, None if abroad else mailbox, here, now)
+                to = None if abroad else mailbox
+                return self._report(original, news, to, here, now, limits)
         if not news.lost:
             return None
         return self._notice(replace(original, sender=None), news, here, now)
@@ -151,8 +173,9 @@ class Teller:
         mailbox: Mailbox | None,
         here: _Here,
         now: datetime,
+        limits: Sequence[int],
     ) -> Submission | None:
-        for limit in (FULL_LIMIT, 0):
+        for limit in limits:
             facts = report_of(
                 original,
                 news.became,

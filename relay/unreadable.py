@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from sqlalchemy import ColumnElement, or_
-
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound
 
 STORE: Final = "store"  # the reason of an attempt that could not read its message for now
@@ -43,8 +41,3 @@ def judged(error: Exception) -> tuple[str, str]:
 def reason_in(error: str) -> str:
     """The reason that an error of `judged` tells of a body, empty for any other error."""
     return next((reason for reason, words in _WORDS.items() if error.startswith(words)), "")
-
-
-def held_for_body(held: ColumnElement[str | None]) -> ColumnElement[bool]:
-    """Whether the reason of a hold is that the body cannot be read; null is none."""
-    return or_(*(held.startswith(words) for words in _WORDS.values()))

@@ -1,4 +1,4 @@
-"""Several machines: tokens of leases, the white list and the machines that share one database."""
+"""Several machines: tokens of leases, unreadable bodies, and the tables that machines share."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,8 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column in place, and the tables."""
+    """Add the columns in place, and the tables."""
     op.add_column("deliveries", sa.Column("lease_token", sa.String(32), nullable=True))
+    op.add_column(
+        "deliveries",
+        sa.Column("unreadable", sa.Boolean(), nullable=False, server_default=sa.false()),
+    )
     op.create_table(
         "machines",
         sa.Column("name", sa.String(32), nullable=False),
@@ -49,4 +53,5 @@ def downgrade() -> None:
     op.drop_table("store_mark")
     op.drop_table("shared_list")
     op.drop_table("machines")
+    op.drop_column("deliveries", "unreadable")
     op.drop_column("deliveries", "lease_token")

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from mailstore.messages import Message, NewMessage, store_messages
 from mailstore.schema import bodies as table
 from mailstore.schema import mailbox_changes
 from mailstore.sealing import Form
-from mailstore.upkeep import collect, rewrite
+from mailstore.upkeep import GRACE, collect, rewrite
 from tests.support.blobs import FORMS, content, form
 from tests.support.clock import NOW
 
@@ -295,3 +295,19 @@ def test_a_body_is_found_wherever_its_size_says_to_look_first(store: Bodies, siz
             assert body.read() == text
     with pytest.raises(NotFound):
         store.open("0" * 64, size)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("here", [False, True], ids=["new", "counted on"])
+def test_what_a_machine_days_behind_has_stored_is_not_freed_by_another(
+    store: Bodies, database: Database, *, here: bool
+) -> None:
+    # Another machine has looked for messages, and looks at bodies now.
+    (prepared,) = store.prepare([draft(store, TINY)])
+    assert isinstance(prepared, Prepared)
+    now = datetime.now(UTC)
+    for clock in (now, now - 2 * GRACE) if here else (now - 2 * GRACE,):
+        with database.write() as conn:
+            store.keep(conn, [prepared], now=clock)
+    assert store.free(prepared.blob, now - GRACE) is None
+    assert content(store, prepared.blob) == TINY

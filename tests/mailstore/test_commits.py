@@ -3,13 +3,14 @@
 A real PostgreSQL waits for a standby that never comes; whoever waits is cancelled or ended.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 
 import pytest
 from sqlalchemy import event, insert, select
 
+from mailstore import commits
 from mailstore.commits import HEARD, Warned
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
@@ -17,6 +18,7 @@ from mailstore.schema import domains
 from tests.support.clock import NOW
 from tests.support.databases import PostgresServer
 from tests.support.standby import cancel_waiting, nobody_follows
+from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 
@@ -68,6 +70,31 @@ def test_what_follows_is_not_in_doubt(lonely: PostgresServer, database: Database
         lonely.execute("SELECT pg_reload_conf()")
         following.result()
     assert names(database) == ["a.mssante.fr", "b.mssante.fr"]
+
+
+def test_mail_is_put_off_while_commits_wait(
+    postgres_server: PostgresServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "HANGS_SECONDS", 0.2)
+    with ThreadPoolExecutor(1) as pool:
+        with nobody_follows(postgres_server):
+            database.probe()  # nobody waits
+            adding = pool.submit(add, database, "a.mssante.fr")
+            until_now(lambda: says(database.probe))
+            assert says(database.check_commits)
+        adding.result()  # the standby was given up: the commit lasts as far as anybody wants
+    database.probe()
+    database.check_commits()
+    assert names(database) == ["a.mssante.fr"]
+
+
+def says(look: Callable[[], None]) -> bool:
+    """Whether a look says that commits wait, and for whom."""
+    try:
+        look()
+    except StoreUnavailable as error:
+        return "wait for a synchronous standby, and none of nobody has answered" in str(error)
+    return False
 
 
 def test_a_warning_before_the_commit_is_none_of_it(database: Database) -> None:

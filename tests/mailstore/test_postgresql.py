@@ -225,9 +225,29 @@ def test_an_option_that_libpq_does_not_know_is_refused() -> None:
         Database("postgresql://mssante:s3cret@db/mssante?conect_timeout=3")
 
 
-def test_errors_do_not_quote_rows(own_server: Server, own_database: str) -> None:
+@pytest.mark.parametrize(
+    "options",
+    ["host=a&host=b&port=1&port=2&port=3", "host=a&port=b", "connect_timeout=soon"],
+)
+def test_options_that_cannot_be_understood_are_refused(options: str) -> None:
+    with pytest.raises(InvalidDatabaseUrl, match="the options of the database URL: ") as refused:
+        Database(f"postgresql://mssante:s3cret@/mssante?{options}")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_every_address_can_be_sent_whatever_the_url_says(
+    own_server: Server, own_database: str
+) -> None:
+    url = f"{own_server.url(own_database)}?client_encoding=latin1"
+    with opened(url) as database, database.read() as connection:
+        assert connection.scalar(text("SELECT CAST(:one AS text)"), {"one": "jiří@"}) == "jiří@"
+
+
+@pytest.mark.parametrize("limit", ["500", "0"])
+def test_errors_do_not_quote_rows(own_server: Server, own_database: str, limit: str) -> None:
     row = {"name": "claire.mssante.fr", "created_at": NOW}
-    with opened(own_server.url(own_database)) as database:
+    url = f"{own_server.url(own_database)}?options=-c%20statement_timeout={limit}"
+    with opened(url) as database:
         with pytest.raises(IntegrityError) as error, database.write() as connection:  # noqa: PT012 - the body is the test
             connection.execute(insert(domains), row)
             connection.execute(insert(domains), row)

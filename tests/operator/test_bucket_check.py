@@ -135,3 +135,13 @@ def test_the_credentials_of_a_machine_cannot_ask(
         monkeypatch.setenv(name, "of-the-environment")
     settings = load(operator_a.config)
     assert not [one for one in check(settings) if "not looked at" in one]
+
+
+def test_an_answer_that_is_no_xml_is_a_doubt(
+    settings: Settings, object_server: ObjectServer
+) -> None:
+    object_server.fail(200, "POST", "uploads", code="%26")
+    try:
+        assert [one for one in check(settings) if "the answer is no XML" in one]
+    finally:
+        object_server.fail(200, "NONE")

@@ -1,8 +1,10 @@
 """A process that does not start is tried again, for as long as its daemon lives."""
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from mssante_operator import child as child_module
 from mssante_operator.child import CannotStart, Child, Plan
 from mssante_operator.launch import Launch
+from mssante_operator.launcher import Launcher
 from mssante_operator.lifeline import Report
+from mssante_operator.run_folder import METRICS
 from tests.support.daemon import Daemon, client, lay_out, served
 from tests.support.operators import ACTIVE
 from tests.support.waiting import until_now
@@ -71,3 +75,34 @@ async def test_it_is_tried_again_however_often_it_fails(monkeypatch: pytest.Monk
     assert kills == 0
     assert set(told) == {Report("signal 9 killed it as it started")}
     await one.end()
+
+
+async def test_a_system_that_is_short_of_processes_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spawn(*_: object) -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "posix_spawn", spawn)
+    launcher = Launcher({METRICS: str(tmp_path)})
+    one = Child(Plan("worker", None, Launch(), launcher), lambda: None)  # type: ignore[arg-type]
+    with pytest.raises(CannotStart) as error:
+        await one.start()
+    assert error.value.report == Report("[Errno 11] Resource temporarily unavailable", own=False)
+    await launcher.end()
+
+
+async def test_one_that_could_not_be_forked_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def receive(_: socket.socket) -> Report:
+        return Report("Cannot allocate memory")
+
+    monkeypatch.setattr("mssante_operator.launcher.lifeline.receive", receive)
+    ours, theirs = socket.socketpair()
+    launcher = Launcher({}, _line=ours)
+    monkeypatch.setattr("mssante_operator.launcher.forking.ask", lambda *_: None)
+    one = Child(Plan("worker", None, Launch(), launcher), lambda: None)  # type: ignore[arg-type]
+    with pytest.raises(CannotStart) as error:
+        await one.start()
+    assert error.value.report == Report("Cannot allocate memory", own=False)
+    await launcher.end()
+    theirs.close()

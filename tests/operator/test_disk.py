@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -137,6 +138,22 @@ def test_a_disk_without_a_free_octet_ends_no_process(tmp_path: Path) -> None:
         peer.well_again()
         assert peer.send(letter("again", SMALL)) == ACCEPTED
         assert daemon.processes() == processes
+
+
+def test_a_start_on_a_full_disk_waits_for_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "data"):
+        daemon = lay_out(tmp_path, "a", workers=1)
+        set_floor(daemon, 0)
+        filler = daemon.folder / "data" / "filler"
+        fill(filler, 0)
+        starting = threading.Thread(target=daemon.start, daemon=True)
+        starting.start()
+        log = daemon.folder / "serve.log"
+        until_now(lambda: log.exists() and "data/run: No space left" in log.read_text(), 60)
+        filler.unlink()
+        starting.join(60)
+        until_now(lambda: get(daemon, "/readyz")[0] == 200)
+        assert daemon.stop() == 0
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())

@@ -121,7 +121,11 @@ def test_mail_held_for_its_body_is_an_alarm_and_in_the_list(
     url = database.url.render_as_string(hide_password=False)
     line = f"[storage]\ndatabase = {json.dumps(url)}\n"
     daemon.config.write_text(daemon.config.read_text().replace("[storage]\n", line))
-    put_letters(database, Letter(held="body missing: the blob is gone"), now=runtime.clock())
+    put_letters(
+        database,
+        Letter(held="body missing: the blob is gone", unreadable=True),
+        now=runtime.clock(),
+    )
     listed = json.loads(daemon.run("queue", "list", "--state", "held", "--json"))
     assert [one["held"] for one in listed] == ["body missing: the blob is gone"]
 

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -52,6 +53,7 @@ class Site:
         answer = json.loads(text)
         assert answer["ready"] == (code == 200) == (not answer["problems"])
         assert get(self.a, "/healthz")[0] == 200
+        assert len(answer["problems"]) == len(set(answer["problems"])), "each is told once"
         return list(answer["problems"])
 
     def says(self, *words: str) -> bool:
@@ -133,6 +135,7 @@ def die_amid(site: Site, name: str, how: str) -> None:
     """Have every process killed while one of both is away in one way."""
     a = site.a
     seen, ready = len(a.events("process.waits")), len(a.events("daemon.ready"))
+    over = len(a.events("process.waited"))
     getattr(site.door(name), how)()
     site.kill_all()
     why = name if how == "refuse" else "not answered"
@@ -143,8 +146,9 @@ def die_amid(site: Site, name: str, how: str) -> None:
     until_now(lambda: {role for role, _ in waits(a, seen)} == set(ROLES))
     site.mend()
     until_now(lambda: len(a.events("daemon.ready")) > ready)
-    told = waits(a, seen)
-    assert len(set(told)) == len(told), "each reason is told once"
+    ended = a.events("process.waited")[over:]
+    told = Counter((one["role"], one["why"]) for one in ended)
+    assert Counter(waits(a, seen)) == told, "a reason is told again only after it was over"
     site.is_well()
 
 

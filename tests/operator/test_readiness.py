@@ -89,6 +89,21 @@ async def ask(port: int, path: str) -> tuple[int, str]:
     return int(head.split()[1]), body
 
 
+async def test_an_answer_that_is_not_understood_is_no_good_one(
+    watch: StoreWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast("Unwell", watch.database).go_on.set()
+    await watch.ask()
+    assert watch.problem == ""
+
+    def read(_: StoreWatch) -> Sequence[str]:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    monkeypatch.setattr(StoreWatch, "_read", read)
+    await watch.ask()
+    assert watch.problem == "the database answers, and is not understood: UnicodeDecodeError"
+
+
 async def test_a_judgement_that_hangs_is_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from mssante_operator.errors import Away
 from mssante_operator.run_folder import RunFolder
 from mssante_operator.settings import SettingsError
 from relay.seats import Seat
-from tests.support.daemon import lay_out, served
+from tests.support.daemon import get, lay_out, served
+from tests.support.waiting import until_now
 
 
 def _file(path: Path) -> None:
@@ -101,3 +103,36 @@ def test_a_folder_of_bodies_that_is_none_is_one_line(
     said = daemon.run("serve", code=1)
     assert said.count("\n") == 1
     assert f"cannot make the blob store {fanout}: File exists" in said
+
+
+def test_a_fault_of_ours_is_told_though_the_database_is_away(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a")
+    text = daemon.config.read_text()
+    away = 'directory = "data"\ndatabase = "postgresql://mssante@127.0.0.1:1/mssante"'
+    daemon.config.write_text(text.replace('directory = "data"', away))
+    bodies = daemon.folder / "data" / "blobs"
+    shutil.rmtree(bodies)
+    _file(bodies)
+    (told,) = [line for line in daemon.run("config", "check", code=1).splitlines() if "NO" in line]
+    assert f"storage: cannot make the blob store {bodies}" in told
+    said = daemon.run("serve", code=1)
+    assert said.count("\n") == 1
+    assert told.endswith(said.removeprefix("mssante: ").rstrip())
+
+
+def test_a_disk_without_room_is_waited_for(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "openssl-1.cnf").symlink_to("/dev/full")
+    with pytest.raises(Away, match="No space left on device"):
+        folder.environment(1, ["X25519"])
+
+
+def test_a_machine_waits_for_room_for_its_name(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a")
+    draft = daemon.folder / "data" / "node.tmp"
+    draft.symlink_to("/dev/full")
+    with served(daemon):
+        until_now(lambda: "courier: " in get(daemon, "/readyz")[1])
+        draft.unlink()
+        until_now(lambda: get(daemon, "/readyz")[0] == 200)
+    assert (daemon.folder / "data" / "node").read_text()

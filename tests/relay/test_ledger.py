@@ -8,6 +8,7 @@ from sqlalchemy import event
 
 from mailstore.database import Database
 from relay.ending import Ending
+from relay.lapses import PATIENCE_SECONDS, Lapses
 from relay.ledger import Batch
 from relay.queue import Lease, Outcome, State, new_token
 from relay.settling import Settling
@@ -38,7 +39,10 @@ def writing(database: Database) -> Iterator[list[str]]:
 
 def turn(office: Office, batch: Batch) -> tuple[list[str], Sequence[State | None]]:
     """One turn of a courier: its statements, and what became of the endings."""
-    settling = Settling(office.store, office.ledger, lambda: LATER)
+    # Not just after an outage, when what is leased is looked for first.
+    running = iter([0.0, PATIENCE_SECONDS])
+    lapses = Lapses(lambda: next(running))
+    settling = Settling(office.store, office.ledger, lambda: LATER, lapses)
     with writing(office.store.database) as seen:
         written = settling.commit(batch)
     return seen, written.states

@@ -6,17 +6,19 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete
 
+from mailstore.blobs import FileBlobStore
 from mailstore.database import Database
+from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from mailstore.schema import mailboxes
 from relay.ending import Ending, ending
 from relay.ledger import Batch
-from relay.parameters import Notify
+from relay.parameters import MailParameters, Notify, Return
 from relay.queue import Claim, Lease, Outcome, State, new_token
 from relay.settling import Settling
 from relay.telling import Report, Teller
 from tests.support.clock import NOW
-from tests.support.office import CLAIRE, POSTMASTER, RETRY, TO, Office
+from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 from tests.support.queued import rows
 
 LATER = NOW + timedelta(seconds=5)
@@ -118,3 +120,27 @@ def test_what_is_taken_on_comes_with_its_small_body(
     monkeypatch.setattr(office.store.blobs, "sealed", away)
     written = settling(office).commit(Batch(wanted=[Lease(new, new_token())]))
     assert (len(written.claims), written.sealed) == (1, {})
+
+
+def test_a_report_for_which_there_is_no_room_costs_no_neighbour_its_outcome(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The disk or the bucket of bodies takes nothing more, and gives what it has.
+    full = MailParameters(ret=Return.FULL)
+    large = office.send(body=BODY + b"0123456789abcdef\r\n" * 20_000, parameters=full)
+    good = office.send()
+
+    def seal(
+        _: FileBlobStore, drafts: Sequence[Draft], *, anew: bool = False
+    ) -> list[str | StoreUnavailable]:
+        assert not anew
+        for draft in drafts:
+            draft.discard()
+        return [StoreUnavailable("the disk is full")] * len(drafts)
+
+    monkeypatch.setattr(FileBlobStore, "seal", seal)
+    written = settling(office).commit(Batch([ended(large, REFUSED), ended(good, DELIVERED)]))
+    assert written.states == [State.FAILED, State.DELIVERED]
+    (report,) = office.mail(CLAIRE)
+    assert report.recipients[0]["Status"] == "5.1.1"
+    assert report.original_type == "text/rfc822-headers"

@@ -126,7 +126,7 @@ async def test_what_is_held_for_its_body_is_told_of_as_the_rest_and_never_as_ref
     key = hall.office.queue()
     why = "body missing: the blob is gone"
     with hall.database.write() as connection:
-        connection.execute(update(deliveries).values(held=why, last_error=why))
+        connection.execute(update(deliveries).values(held=why, unreadable=True, last_error=why))
     async with hall.sweeping():
         hall.now = NOW + 4 * HOUR
         await until(lambda: hall.reports() == 1)
@@ -144,13 +144,18 @@ async def test_what_is_held_for_its_body_is_told_of_as_the_rest_and_never_as_ref
         assert report.recipients[0]["Status"] in ("4.3.0", "5.3.0")
 
 
-@pytest.mark.parametrize(("held", "paused"), [("why", None), ("body missing: x", "why")])
+@pytest.mark.parametrize(
+    ("held", "unreadable", "paused"),
+    [("why", False, None), ("body missing: x", False, None), ("body missing: x", True, "why")],
+)
 async def test_what_a_person_holds_or_pauses_is_not_given_up(
-    hall: Hall, held: str, paused: str | None
+    hall: Hall, held: str, paused: str | None, *, unreadable: bool
 ) -> None:
     hall.office.queue()
     with hall.database.write() as connection:
-        connection.execute(update(deliveries).values(held=held, delay_told=True))
+        connection.execute(
+            update(deliveries).values(held=held, unreadable=unreadable, delay_told=True)
+        )
         if paused:
             row = {"domain": TO.partition("@")[2], "paused": paused, "last_error": ""}
             connection.execute(insert(destinations).values(row))

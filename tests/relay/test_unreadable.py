@@ -21,6 +21,8 @@ from mssante_operator import runtime
 from mssante_operator.measuring import Measuring
 from mssante_operator.restoring import Restoring
 from relay.operator_labels import OperatorLabels
+from relay.queue_control import Hold, work_through
+from relay.queue_filter import Filter
 from relay.queue_schema import deliveries
 from relay.unreadable import judged, reason_in
 from tests.support.blobs import MADE, folder, overwrite
@@ -210,10 +212,35 @@ async def test_only_an_object_that_is_gone_from_a_bucket_holds(
         sender.store = before
 
 
+def test_what_a_person_holds_while_its_body_is_read_stays_held(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender.queue(ACTIVE, body=LARGE)
+    is_readable = Restoring._is_readable
+
+    def overtaken(self: Restoring, blob: str, size: int) -> bool:
+        hold = Hold("to the wrong patient")
+        (done,) = work_through(sender.store.database, hold, Filter(), runtime.clock)
+        assert len(done.touched) == 1
+        return is_readable(self, blob, size)
+
+    with sender.store.database.write() as connection:
+        connection.execute(
+            update(deliveries).values(held="body missing: it was gone", unreadable=True)
+        )
+    monkeypatch.setattr(Restoring, "_is_readable", overtaken)
+    labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
+    measuring = Measuring(sender.store.database, labels, runtime.clock)
+    assert Restoring(sender.store, sender.journal, measuring).round() == 0
+    assert sender.queued()[0].held == "to the wrong patient"
+
+
 async def test_mail_is_let_go_by_the_daemon_itself(sender: Sender) -> None:
     sender.queue(ACTIVE, body=LARGE)
     with sender.store.database.write() as connection:
-        connection.execute(update(deliveries).values(held="body missing: it was gone"))
+        connection.execute(
+            update(deliveries).values(held="body missing: it was gone", unreadable=True)
+        )
     labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
     measuring = Measuring(sender.store.database, labels, runtime.clock, interval=0.01)
     restoring = Restoring(sender.store, sender.journal, measuring, interval=0.01)

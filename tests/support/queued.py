@@ -36,6 +36,7 @@ class Letter:
     age: timedelta = timedelta(0)
     mailbox_type: str | None = "PER"
     held: str | None = None
+    unreadable: bool = False
     lease: timedelta | None = None  # from now on
     attempts: int = 0
     last_error: str = ""
@@ -70,6 +71,7 @@ def put(database: Database, *letters: Letter, now: datetime = NOW) -> list[int]:
                 "traffic": "bulk" if letter.mailbox_type == "APP" else "person",
                 "mailbox_type": letter.mailbox_type,
                 "held": letter.held,
+                "unreadable": letter.unreadable,
                 "lease_owner": "node:1" if letter.lease else None,
                 "lease_until": now + letter.lease if letter.lease else None,
                 **letter.columns,

@@ -1,0 +1,68 @@
+"""Readiness by a store of bodies that answers, and takes none."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mssante_operator import runtime, spooling
+from mssante_operator.settings import load
+from mssante_operator.spooling import open_spool
+from relay import spool as spool_module
+from relay.acceptance import Store
+from relay.spool import SpoolState
+from tests.support.cluster import keep_in_bucket
+from tests.support.daemon import Daemon, lay_out
+from tests.support.object_server import ObjectServer
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def operator_a(tmp_path: Path, object_server: ObjectServer) -> Daemon:
+    daemon = lay_out(tmp_path / "a", "a")
+    keep_in_bucket(daemon, object_server.place())
+    return daemon
+
+
+@pytest.fixture
+def store(operator_a: Daemon) -> Iterator[Store]:
+    with closing(runtime.open_store(load(operator_a.config))) as opened:
+        yield opened
+
+
+async def test_a_bucket_that_can_be_read_and_takes_nothing_is_unwell(
+    operator_a: Daemon, store: Store, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(spooling, "TRIAL_SECONDS", 0.0)
+    spool = open_spool(load(operator_a.config), store, bodies=True)
+    watching = asyncio.create_task(spool.watch(0.01))
+    try:
+        object_server.fail(403, "PUT", "probe", code="AccessDenied")
+        await until(lambda: spool.state is SpoolState.UNWELL)
+        assert "403 AccessDenied" in spool.trouble
+        object_server.fail(200, "NONE")
+        await until(lambda: spool.state is SpoolState.WELL)
+    finally:
+        object_server.fail(200, "NONE")
+        watching.cancel()
+
+
+async def test_it_is_tried_now_and_then(
+    operator_a: Daemon, store: Store, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "LOOK_SECONDS", 0.0)
+    object_server.asked()
+    spool = open_spool(load(operator_a.config), store, bodies=True)
+    watching = asyncio.create_task(spool.watch(0.01))
+    asked: list[str] = []
+
+    def looked() -> bool:
+        asked.extend(method for method, _ in object_server.asked())
+        return asked.count("GET") > 3
+
+    await until(looked)
+    watching.cancel()
+    assert asked.count("PUT") == 1

@@ -1,0 +1,113 @@
+"""Leases that lapsed while the database was away: what a peer has taken is not sent again."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mailstore.database import Database
+from relay.handing import Progress
+from relay.lapses import PATIENCE_SECONDS, Lapses
+from relay.ledger import Batch
+from relay.queue import Claim, Lease, Outcome, new_token
+from tests.relay.test_five_days import World
+from tests.support.backlog import put
+from tests.support.clock import NOW
+from tests.support.office import Office
+from tests.support.outage import before_postgres
+from tests.support.queued import rows
+from tests.support.waiting import until
+
+OUTAGE = timedelta(minutes=40)
+
+
+class Slow(World):
+    """Its peers take a message at once, and say so when they are told to."""
+
+    def __init__(self, folder: Path, database: Database, answers: asyncio.Event) -> None:
+        folder.mkdir()
+        super().__init__(folder, database)
+        self.says_so = answers
+
+    async def hand_over(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
+        found = await super().hand_over(claim, progress)
+        await self.says_so.wait()
+        return found
+
+    @property
+    def lapses(self) -> Lapses:
+        return self.courier._settling.lapses
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_an_outage_longer_than_leases_doubles_nothing(
+    tmp_path: Path, database: Database
+) -> None:
+    url = database.url.render_as_string(hide_password=False)
+    first, second = asyncio.Event(), asyncio.Event()
+    second.set()
+    with (
+        before_postgres(url) as (way_a, url_a),
+        before_postgres(url) as (way_b, url_b),
+        closing(Database(url_a)) as of_a,
+        closing(Database(url_b)) as of_b,
+    ):
+        a, b = Slow(tmp_path / "a", of_a, first), Slow(tmp_path / "b", of_b, second)
+        b.lapses._until = float("-inf")  # it has run for long
+        async with a.running():
+            put(database, "a.mssante.fr")
+            await until(lambda: a.has_tried("0" * 32))
+            async with b.running():
+                await until(lambda: b.lapses.count)
+                way_a.refuse()
+                way_b.refuse()
+                first.set()  # the peer's 250, which nobody can write down
+                await until(lambda: not b.lapses.count)
+                a.now = b.now = NOW + OUTAGE
+                way_b.mend()  # by chance the other machine is first
+                put(database, "a.mssante.fr", number=1)
+                await until(lambda: b.has_tried("0" * 31 + "1"))
+                way_a.mend()
+                await until(lambda: rows(database) == {})
+    for one in (a, b):
+        one.journal.close()
+        one.store.blobs.close()
+    assert [claim.message_id for _, claim in a.tried] == ["0" * 32]
+    assert [claim.message_id for _, claim in b.tried] == ["0" * 31 + "1"]
+
+
+def test_a_lapsed_lease_is_taken_once_the_others_had_time(office: Office) -> None:
+    taken = office.send()
+    office.queue()
+    (new,) = rows(office.store.database).keys() - {taken.id}
+    later = NOW + timedelta(days=10)
+
+    def take(*, lapsed: bool) -> tuple[set[int], set[int]]:
+        batch = Batch(
+            wanted=[Lease(key, new_token()) for key in (taken.id, new)],
+            over=[taken.id, new],
+            lapsed=lapsed,
+        )
+        with office.store.database.write() as connection:
+            written = office.ledger.write(connection, batch, later)
+        return {one.id for one in written.claims}, {one.id for one in written.over}
+
+    assert take(lapsed=False) == ({new}, set())
+    assert take(lapsed=True) == ({taken.id}, set())
+
+
+def test_patience_begins_with_a_courier_and_with_each_failure() -> None:
+    now = [1000.0]
+    lapses = Lapses(lambda: now[-1])
+    found = []
+    for seconds in (0, PATIENCE_SECONDS - 1, 1):
+        now.append(now[-1] + seconds)
+        found.append(lapses.count)
+    lapses.away()
+    for seconds in (0, PATIENCE_SECONDS - 1, 1):
+        now.append(now[-1] + seconds)
+        found.append(lapses.count)
+    assert found == [False, False, True, False, False, True]
