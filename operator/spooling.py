@@ -4,7 +4,7 @@ import math
 import time
 from typing import Final
 
-from relay.acceptance import Store
+from mailstore.store import Store
 from relay.spool import Floor, Spool
 
 from . import runtime

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mailstore.store import Store
 from mssante_operator import runtime, spooling
 from mssante_operator.settings import load
 from mssante_operator.spooling import open_spool
 from relay import spool as spool_module
-from relay.acceptance import Store
 from relay.spool import SpoolState
 from tests.support.cluster import keep_in_bucket
 from tests.support.daemon import Daemon, lay_out
