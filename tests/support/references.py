@@ -12,13 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = next(p for p in Path(__file__).parents if (p / "pyproject.toml").exists())
+_TABLE: Final = Path(__file__).with_name("rfc_sections.txt")
 NEAR: Final = 400  # characters between a document's name and a `§` of it
 
+NO_DOCUMENT: Final = "no document"
 DOMAIN_PAGE: Final = "docs/domain.md"
 _RULES: Final = "DOMAIN"  # how that page is cited
 _READ: Final = {".py", ".md", ".toml", ".txt", ".yml", ".c", ".mako"}
-_OWN: Final = "tests/test_references.py"  # it cites what is not there
+_OWN: Final = "test_references.py"  # it cites what is not there
 
 _NUMBER: Final = r"U?\d+(?:\.\d+)*"
 _BREAK: Final = re.compile(r"\n[ \t]*(?:#|//|--|>)?[ \t]*")
@@ -63,6 +65,7 @@ class Citation:
         return f"{self.path}:{self.line}: {self.document} {self.part}".rstrip()
 
 
+@cache
 def joined(text: str) -> str:
     """The text with its lines made one, whatever comments begin with; no character moves."""
     return _BREAK.sub(lambda found: " " * len(found[0]), text)
@@ -86,7 +89,7 @@ def sections_cited(path: str, text: str) -> Iterator[Citation]:
         if document is None and "§" not in found[0]:
             continue  # a section of whatever the text is about
         for part in _parts(found):
-            yield Citation(document or "nothing", part, path, _line(text, found.start()))
+            yield Citation(document or NO_DOCUMENT, part, path, _line(text, found.start()))
 
 
 def _document(path: str, name: re.Match[str] | None, start: int) -> str | None:
@@ -134,7 +137,7 @@ def links(path: str, text: str) -> Iterator[Citation]:
 
 
 def files_cited(path: str, text: str, tops: frozenset[str]) -> Iterator[Citation]:
-    """Paths below the folders `tops` with a suffix of ours, and folders; globs and braces too."""
+    """Paths below the folders `tops` with a suffix of ours; globs and braces too."""
     pattern = re.compile(
         rf"(?<![\w/.*$}}\"'-])(?:\.\./)*(?P<path>(?:{'|'.join(sorted(tops))})/"
         r"(?:[\w./*-]|\{[\w,]+\})*)"
@@ -174,7 +177,7 @@ def _line(text: str, position: int) -> int:
 def rfc_sections() -> dict[str, frozenset[str]]:
     """By RFC (`RFC 5321`), the numbers of its sections, of those that are cited."""
     table: dict[str, frozenset[str]] = {}
-    for line in (ROOT / "tests/support/rfc_sections.txt").read_text(encoding="utf-8").splitlines():
+    for line in _TABLE.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             named, numbers = line.split(" | ")
             table[f"RFC {named.split()[0]}"] = frozenset(
@@ -222,6 +225,6 @@ def read_tree(names: tuple[Path, ...]) -> dict[str, str]:
     texts = {}
     for path in names:
         name = path.relative_to(ROOT).as_posix()
-        if (path.suffix in _READ or name in {"Makefile", ".ci/run"}) and name != _OWN:
+        if (path.suffix in _READ or name in {"Makefile", ".ci/run"}) and path.name != _OWN:
             texts[name] = path.read_text(encoding="utf-8")
     return texts
