@@ -173,6 +173,12 @@ def test_the_rules_are_complete() -> None:
     assert wanted - rules() == set()
 
 
+def test_the_rules_cite_each_other_rightly() -> None:
+    cited = set(re.findall(r"\bU\d(?:\.\d)?\b", texts()[DOMAIN_PAGE]))
+    assert len(cited) > 10
+    assert cited - rules() == set()
+
+
 def test_every_requirement_said_to_be_kept_is_cited_by_a_test() -> None:
     kept = set(re.findall(r"^\| (9\.\d+) \|.*\| yes[^|]*\|$", texts()[DOMAIN_PAGE], re.MULTILINE))
     assert len(kept) > 30
@@ -218,6 +224,7 @@ INVENTED = {
     "`relay/{opening,shutting}.py`": "files",
     "docs/no-such-page.md": "files",
     "tests/relay/test_nothing*.py": "files",
+    "../relay/no_such.py": "files",
     "[page](no-such-page.md)": "links",
     "[page](docs/domain.md#no-such-heading)": "links",
     "[decision 2](docs/decisions/0001-folders-and-import-names.md)": "links",
@@ -232,6 +239,15 @@ def test_what_is_invented_is_found(text: str) -> None:
     found = list(find("README.md", text))
     assert found
     assert not all(map(is_there, found))
+
+
+FOREIGN = ["DESIGN §2.4", "(ANCHORS\n# §3.2)", "CLIENTS §3", "LAYOUT.md", "DOMAIN.md", "issue 9"]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_a_book_that_is_not_here_is_found(text: str) -> None:
+    assert list(foreign("x.py", text))
+    assert not list(foreign("x.py", "CLIENTS = 3  # DOMAIN §2.3, CPython issue 114914"))
 
 
 REAL = {

@@ -27,7 +27,7 @@ _BREAK: Final = re.compile(r"\n[ \t]*(?:#|//|--|>)?[ \t]*")
 _DOCUMENT: Final = re.compile(
     r"(?P<rules>\bDOMAIN\b(?=[ ]+(?:§|U?\d)))"
     r"|\bRFC +(?P<rfc>\d+(?:(?:,| or| and)(?: +|, +and +)\d{3,4}\b(?!\.))*)"
-    r"|(?P<other>\bX\.\d{3}\b|\b\w+\.html\b|\bRef#\d\b|\bENS\b)"
+    r"|(?P<other>\bX\.\d{3}\b|\bhowtocorrupt\.html\b|\bRef#\d\b|\bENS\b)"
 )
 _SECTION: Final = re.compile(
     rf"§(?P<one>{_NUMBER})(?P<same>(?:[-–]§?{_NUMBER})?)"
@@ -42,6 +42,7 @@ _DECISION: Final = re.compile(
     r"\bdocs/decisions/(?P<path>\d{4}[\w.-]*)"
     r"|\b[Dd]ecisions? +(?P<numbers>\d{1,4}\b(?:(?:,| and|, and) +\d{1,4}\b)*)"
 )
+_PATH: Final = re.compile(r"(?<![\w.$*{}/-])[\w.-]++(?:/(?:[\w.*:-]|\{[\w,]+\})*)+")
 _LINK: Final = re.compile(r"\[(?P<text>[^\]\n]*)\]\((?P<target>[^)\s]+)\)")
 _NUMBERED: Final = re.compile(r"(?:[Dd]ecisions? )?(\d{1,4})\Z")
 _MODULE: Final = re.compile(r"`(?P<name>(?:[a-z_]+\.)+\w+)(?:\(\))?`")
@@ -49,6 +50,7 @@ _BLOCK: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _FOREIGN: Final = re.compile(
     r"\b(?:DESIGN|ANCHORS|CLIENTS|LAYOUT)(?:\.md\b|:? +§|: +[a-z])|\bDOMAIN\.md\b"
+    r"|\b[Ii]ssue +\d{1,2}\b"
 )
 
 
@@ -137,14 +139,18 @@ def links(path: str, text: str) -> Iterator[Citation]:
 
 
 def files_cited(path: str, text: str, tops: frozenset[str]) -> Iterator[Citation]:
-    """Paths below the folders `tops` with a suffix of ours; globs and braces too."""
-    pattern = re.compile(
-        rf"(?<![\w/.*$}}\"'-])(?:\.\./)*(?P<path>(?:{'|'.join(sorted(tops))})/"
-        r"(?:[\w./*-]|\{[\w,]+\})*)"
-    )
-    for found in pattern.finditer(text):
-        cited = found["path"].rstrip(".").removesuffix("::")
-        if Path(cited).suffix in _READ | {".svg"}:
+    """Paths below the folders `tops` with a suffix of ours; globs and braces too.
+
+    In quotation marks it is a text of the program's, but for those of pyproject.toml.
+    """
+    quotes = "" if path.endswith(".toml") else "\"'"
+    for found in _PATH.finditer(text):
+        if found.start() and text[found.start() - 1] in quotes:
+            continue
+        cited = found[0].rstrip(".").removesuffix("::")
+        while cited.startswith("../"):
+            cited = cited.removeprefix("../")
+        if cited.split("/")[0] in tops and Path(cited).suffix in _READ | {".svg"}:
             for name in _unbraced(cited):
                 yield Citation("file", name, path, _line(text, found.start()))
 
