@@ -230,6 +230,7 @@ INVENTED = {
     "[decision 2](docs/decisions/0001-folders-and-import-names.md)": "links",
     "`relay.no_such_module`": "modules",
     "`relay.errors.NoSuchName`": "modules",
+    "`mssante_operator.no_such_module`": "modules",
 }
 
 
