@@ -1,6 +1,6 @@
 """Named steps of mail on its way in and on its way out, at which a test has the process killed.
 
-Crash safety is a matter of what is between two steps (DESIGN §2.5), so that a kill must be able to
+Crash safety is a matter of what is between two steps (docs/durability.md): a kill must be able to
 fall on each.  Unless the environment variable MSSANTE_CRASH_AT is set as the process starts,
 `reached` is a function that does nothing.  Its form is `[daemon@|stop@]STEP[:N]`: every N-th time
 (every time, where it is left out) that this process reaches the step, SIGKILL is sent to it, or

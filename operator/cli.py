@@ -1,4 +1,4 @@
-"""The `mssante` command (DESIGN §4).  Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+"""The `mssante` command (docs/commands.md). Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
 A command's module is imported when that command is asked for: each needs other libraries, and what
 a command does not use takes longer to load than most of them take to run.

@@ -1,6 +1,6 @@
 """Acceptance: an admitted message becomes durable, or the peer keeps it.
 
-The order is fixed (DESIGN §2.5): bodies synced and renamed into place, their folders synced, then
+The order (docs/durability.md): bodies synced and renamed into place, their folders synced, then
 one SQL transaction for all rows of the group, and only after its commit does anybody answer `250`.
 Messages that arrive while a group is being made durable form the next group, so that a lone message
 never waits and a busy second shares its syncs.  Busy sessions would so fall apart into two groups

@@ -43,7 +43,7 @@ class Address:
 
     @property
     def masked(self) -> str:
-        """The address for logs, without a patient's INS, which is health data (DESIGN §3)."""
+        """The address for logs, without a patient's INS, which is health data (DOMAIN §1.5)."""
         if self.domain == PATIENT_DOMAIN:
             return f"***@{self.domain}"
         return f"{self.local}@{self.domain}" if self.domain else self.local

@@ -3,7 +3,7 @@
 Pure.  Out of the message and of what became of its recipients come the facts of the one report
 that is due, or None.  Without NOTIFY a sender hears of failures and of delays (RFC 3461 §4.1).
 
-Never answered is a message with the null reverse-path (RFC 3461 §6, RFC 5321 §4.5.5), and one
+Never answered is a message with the null reverse-path (RFC 3461 §5.2, RFC 5321 §4.5.5), and one
 that is itself a report on mail, by its type multipart/report (RFC 6522 §3): of delivery (RFC 3464
 §2) or of disposition, an MDN (RFC 8098 §2.1, §3), whatever sender it came with.  Other such reports
 (RFC 5965) with a sender are answered, as is what Auto-Submitted marks: RFC 3834 §2 and §5 bind
@@ -174,7 +174,7 @@ def notice_of(
     now: datetime,
     postmaster: Address,
 ) -> ReportFacts | None:
-    """The facts of the notice to our postmaster that a report failed (RFC 3461 §6), or None.
+    """The facts of the notice to our postmaster that a report failed (RFC 3461 §5.2), or None.
 
     It says less than a report, for it goes to somebody who neither wrote nor was to read the
     message: nothing of that, and no local part of a patient's address, which is an INS.  Nothing

@@ -1,7 +1,7 @@
 """The content of a message on its way to a peer, by DATA or by BDAT, never in memory as a whole.
 
 Whatever is not the message that was accepted is never ended, so that the peer never has it: one
-with a fault that would let the peer guess where it ends (ANCHORS §3.2), and one of another size
+with a fault that would let a peer guess where it ends (RFC 5321 §4.1.1.4), and one of another size
 than was stored.
 """
 

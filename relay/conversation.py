@@ -55,7 +55,7 @@ class Terms:
     # For the greeting, MAIL and RCPT (§4.5.3.2.1 to §4.5.3.2.3), and for what has no time of its
     # own there: EHLO, STARTTLS, the handshake, RSET.  Peers look recipients up while we wait.
     timeout: float = 300
-    start_timeout: float = 120  # DATA, §4.5.3.2.4
+    start_timeout: float = 120  # DATA, RFC 5321 §4.5.3.2.4
     block_timeout: float = 180  # §4.5.3.2.5
     data_timeout: float = ANSWER_SECONDS
 

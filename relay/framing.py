@@ -5,7 +5,7 @@ linear in the bytes fed however they are cut, and every search runs at C speed o
 The content of BDAT (RFC 3030) has its length announced and no dots; the same faults are its faults.
 Only `CRLF.CRLF` ends a message (RFC 5321 §4.1.1.4); a bare CR, a bare LF, a NUL or a line over
 998 octets makes the message refusable but never ends it, which is what keeps smuggled commands
-inside the body of the message that carries them (RFC 5321 §2.3.8, ANCHORS §3.2).
+inside the body of the message that carries them (RFC 5321 §2.3.8, CVE-2023-51764).
 """
 
 from dataclasses import dataclass

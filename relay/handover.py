@@ -218,7 +218,7 @@ class _Transaction:
             end = await send(link, letter, block=terms.block_timeout, verdict=terms.data_timeout)
         except Unsendable as error:
             # However it came to be stored, where it ends would be for the peer to guess
-            # (ANCHORS §3.2): the message is not ended, so it was never sent.
+            # (RFC 5321 §4.1.1.4): the message is not ended, so it was never sent.
             link.abort()
             return PeerReply(550, f"5.6.0 not sent: it contains {error}")
         link.open_transaction = not end.positive

@@ -1,6 +1,6 @@
 """The header section of a message: the few facts that admission needs, and our own trace field.
 
-Pure and bounded.  The message is never parsed as MIME on its way through (DESIGN §2): only the
+Pure and bounded.  The message is never parsed as MIME on its way through (DOMAIN §9.23): only the
 octets up to the first empty line are looked at, and at most a limit of them.
 """
 

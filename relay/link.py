@@ -2,7 +2,7 @@
 
 aiosmtplib opens it.  From there it cannot be used: its protocol wants one command in flight and
 drops every reply beyond the one that it waits for, and its DATA wants the message in memory
-(ANCHORS §2.3).  So this protocol takes its place on the transport.
+(aiosmtplib 5).  So this protocol takes its place on the transport.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 r"""Patients' identifiers out of every text that logs, journal, listings and errors show.
 
-Pure.  A patient's address is made of the INS, which is health data (DESIGN §3, DOMAIN §1.5).  Taken
+Pure.  A patient's address is made of the INS, which is health data (DOMAIN §1.5).  Taken
 out are the local part of an address at the patients' domain, and whatever has the form of an INS
 with a right key, wherever it comes from: a peer's reply, a reason that somebody typed, a header, an
 error.  Known forms: bare or quoted, in groups with blanks, dots or dashes between them, with the

@@ -1,7 +1,7 @@
 """The outbound queue: one narrow row per message and destination domain, worked on under leases.
 
 Truth is on disk.  An attempt is recorded before it is made, so that a crash never hammers a peer
-(DESIGN §2.6); a lease keeps other delivery processes away until it lapses.  What a peer
+(docs/durability.md); a lease keeps other delivery processes away until it lapses.  What a peer
 refuses for good, or what outlives the queue's life, stays visible in state `failed` for long.
 """
 

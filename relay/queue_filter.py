@@ -62,7 +62,7 @@ def like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
 
 
 def masked(pattern: str) -> str:
-    """The pattern as events may hold it: no part of a patient's INS is in it (DESIGN §3).
+    """The pattern as events may hold it: no part of a patient's INS is in it (DOMAIN §1.5).
 
     Where addresses of patients fit, a local part with a digit in it may be of an INS.
     """

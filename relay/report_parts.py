@@ -100,7 +100,7 @@ def _section(headers: bytes, *, smtputf8: bool) -> bytes:
     """The header section of the message, or the whole lines of its first 64 KiB.
 
     What is no legal 7-bit text goes in quoted-printable (RFC 6522 §4), but as it is where the
-    report may carry UTF-8 (RFC 6533 §5).
+    report may carry UTF-8 (RFC 6533 §4.3).
     """
     if len(headers) > _MAX_SECTION:
         headers = b"".join(headers[:_MAX_SECTION].rpartition(b"\r\n")[:2])

@@ -20,7 +20,7 @@ _REPLY: Final = re.compile(
     re.DOTALL,
 )
 
-# By subject and detail, then by subject alone (RFC 3463 §3, RFC 7505 §4.2).
+# By subject and detail, then by subject alone (RFC 3463 §3, RFC 7505 §4.1).
 _CAUSES: Final[Mapping[str, Cause]] = MappingProxyType(
     {
         **dict.fromkeys(("1.0", "1.1", "1.3", "1.4", "1.6"), Cause.ADDRESS),
@@ -54,7 +54,7 @@ _REASONS: Final[Mapping[str, tuple[str, Cause]]] = MappingProxyType(
         **dict.fromkeys(("body", "store"), ("3.0", Cause.UNREADABLE)),
     }
 )
-_NULL_MX: Final = ("1.10", Cause.DOMAIN)  # RFC 7505 §4.2
+_NULL_MX: Final = ("1.10", Cause.DOMAIN)  # RFC 7505 §4.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """How many sessions each worker of a node has, known to all of them, so that few stay together.
 
-Messages that are there at once share a commit, if it is one process that has them (DESIGN §2.5).  A
+Messages that are there at once share a commit, if one process has them (docs/decisions/0025).  A
 few connections spread over several processes make many small groups, and wait for each other's
 syncs: so while one worker has few sessions, another that has none leaves a new connection to it for
 a moment, and only from then on they share.  Nothing but time depends on these numbers, which a

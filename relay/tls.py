@@ -2,7 +2,7 @@
 
 Inbound a client certificate is requested, and any will do for the handshake: a missing, untrusted
 or unlisted one is answered in SMTP with its reason, because TLS 1.3 hides a refused handshake from
-the peer (DESIGN §2.4, `relay.any_certificate`).  Outbound the server's chain is demanded; its name
+the peer (`relay.any_certificate`).  Outbound the server's chain is demanded; its name
 is judged by the white list, not by the host name (DOMAIN §3.3).
 """
 

@@ -34,7 +34,7 @@ ABOUT = {
 
 @pytest.mark.timeout(400)
 def test_each_part_runs_and_its_figures_make_sense(tmp_path: Path) -> None:
-    """Every message acknowledged is in its mailbox (issue 5), or the run itself fails."""
+    """Every message acknowledged is in its mailbox, or the run itself fails."""
     found, page = tmp_path / "found.json", tmp_path / "performance.md"
     shutil.copy(PAGE, page)
     words = ["--quick", "--json", str(found), "--svg", str(tmp_path), "--page", str(page)]
@@ -71,7 +71,7 @@ def test_each_part_runs_and_its_figures_make_sense(tmp_path: Path) -> None:
 
 
 def _goes_out(rows: list[dict[str, Any]]) -> None:
-    """Issue 6: every message is taken by the peer once, or the run itself fails."""
+    """Every message is taken by the peer once, or the run itself fails."""
     value = {row["side"]: row["value"] for row in rows}
     assert list(value) == [*([] if missing() else [POSTFIX, REUSING]), "ours"]
     ours = rows[-1]

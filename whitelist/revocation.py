@@ -260,7 +260,7 @@ def _unusable(point: x509.IssuingDistributionPoint) -> str:
 def _require_usable_entries(
     issuer: DistinguishedName, crl: x509.CertificateRevocationList, der: bytes, critical: int
 ) -> None:
-    """Refuse a list with an entry that says something critical: none is understood (§5.3).
+    """Refuse a list with an entry that says something critical: none is understood (RFC 5280 §5.3).
 
     `critical` counts the critical extensions of the list itself. Entries are read one by one, at
     microseconds each, only where the octets hold more marks than those.

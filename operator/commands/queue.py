@@ -1,4 +1,4 @@
-"""Commands on the outbound queue: read it, and steer it (DESIGN §4)."""
+"""Commands on the outbound queue: read it, and steer it (docs/queue.md)."""
 
 import sys
 from collections.abc import Iterator, Mapping

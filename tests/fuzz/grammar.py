@@ -105,7 +105,7 @@ _SENDER_LINES: Final = [line(b"MAIL", argument) for argument in SENDERS]
 _RECIPIENT_LINES: Final = [line(b"RCPT", argument) for argument in RECIPIENTS]
 _OTHER_LINES: Final = [other + b"\r\n" for other in OTHERS]
 
-# Ends of a message to every reader but ours, and beginnings of them (ANCHORS §3.2).
+# Ends of a message to every reader but ours, and beginnings of them (CVE-2023-51764).
 _BREAKS: Final = (b"\n", b"\r", b"\r\n", b"\r\r\n", b"\n\n", b"\r\n\0", b"\0\r\n")
 SMUGGLING: Final = [
     before + b"." + after

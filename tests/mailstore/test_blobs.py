@@ -1,4 +1,4 @@
-"""The blob store: durable, whole or absent, each failure alone (DESIGN: never lose a message)."""
+"""The blob store: durable, whole or absent, each failure alone (docs/durability.md)."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What every store of blobs promises, files and bucket alike (DESIGN: never lose a message)."""
+"""What every store of blobs promises, files and bucket alike (docs/durability.md)."""
 
 import hashlib
 import random

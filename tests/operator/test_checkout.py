@@ -36,8 +36,8 @@ def tracked() -> tuple[Path, ...]:
     return tuple(path for name in listed.split("\0") if name and (path := ROOT / name).exists())
 
 
-# DESIGN §1: with an __init__.py, operator/ and alembic/ would shadow the standard library's module
-# and the library of these names for whatever is started in the checkout.
+# docs/decisions/0001: with an __init__.py, operator/ and alembic/ would shadow the standard
+# library's module and the library of these names for whatever is started in the checkout.
 
 
 @pytest.mark.parametrize("folder", ["operator", "alembic"])
@@ -67,7 +67,7 @@ def test_pytest_starts_in_the_checkout_as_a_command() -> None:
 
 @needs_git
 def test_no_module_outgrows_400_lines() -> None:
-    # DESIGN §1
+    # A module holds one idea, and is read in one go.
     modules = [path for path in tracked() if path.suffix == ".py"]
     assert modules
     lengths = {str(path.relative_to(ROOT)): path.read_bytes().count(b"\n") for path in modules}

@@ -1,6 +1,6 @@
 """Two daemons with their own addresses on one PostgreSQL and one S3 store, and one of them killed.
 
-DESIGN §2: several machines share one mail store; what either has acknowledged is there once.
+docs/durability.md: the machines share one mail store; what either has acknowledged is there once.
 """
 
 import hashlib

@@ -44,7 +44,7 @@ def test_a_daemon_of_which_nothing_is_left_can_be_killed(tmp_path: Path) -> None
 
 
 def test_what_was_acknowledged_survives_kills_of_the_daemon_and_of_workers(tmp_path: Path) -> None:
-    # DESIGN §3, RFC 5321 §6.1: after the 250, the message is ours to keep.
+    # RFC 5321 §6.1: after the 250, the message is ours to keep.
     with site(tmp_path / "a", "short") as here:
         rows = [
             kills.worker_at_random(here, 2),

@@ -31,7 +31,7 @@ def test_every_step_is_named_once() -> None:
 
 
 def test_a_killed_courier_or_daemon_doubles_only_what_was_under_way(tmp_path: Path) -> None:
-    # DESIGN §2.6, §3.
+    # RFC 5321 §6.1: nothing is lost; docs/durability.md says what may arrive twice.
     with couriers.sender(tmp_path, "short") as box:
         rows = [couriers.courier_at_random(box, 3), couriers.daemon_at_random(box, 1)]
         assert_all_arrived(rows)

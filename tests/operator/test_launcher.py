@@ -1,6 +1,6 @@
 """Processes forked from a launcher are kept up, told apart and ended as if each were executed.
 
-docs/decisions/0018, DESIGN §2 (Processes).  The daemon is the real one, and so are the kills.
+docs/decisions/0018.  The daemon is the real one, and so are the kills.
 """
 
 import asyncio

@@ -25,7 +25,7 @@ def assert_nothing_lost(rows: list[Row]) -> None:
 
 
 def test_what_was_acknowledged_survives_a_power_cut(tmp_path: Path) -> None:
-    # DESIGN §2.5: bodies and their names first, then the rows, then the 250.
+    # docs/durability.md: bodies and their names first, then the rows, then the 250.
     rows = list(power(tmp_path / "power", "short", acknowledgements=200, moments=8))
     honest, without = rows[:3], rows[3:]
     assert [row.kills for row in honest] == [8] * 3

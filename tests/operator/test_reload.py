@@ -1,6 +1,6 @@
 """SIGHUP: every process is replaced under load, and no peer, prober or message is the worse for it.
 
-DESIGN §2 (Processes).  The daemon is the real one, the clients are real, and nothing is timed: a
+docs/decisions/0014.  The daemon is the real one, the clients are real, and nothing is timed: a
 connection that is refused, reset or cut, an answer that is missing, a message that is lost or there
 twice fails the test whenever it happens.
 """

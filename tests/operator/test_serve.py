@@ -58,7 +58,7 @@ def test_a_message_in_and_the_metrics_of_all_workers(operator_a: Daemon) -> None
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_on_postgresql(operator_a: Daemon, empty_database_url: str) -> None:
-    # The same daemon past one machine (DESIGN §2, Storage): only the URL differs.
+    # The same daemon past one machine (docs/operate.md): only the URL differs.
     config = operator_a.config.read_text()
     operator_a.config.write_text(
         config.replace("[tls]", f"database = {json.dumps(empty_database_url)}\n\n[tls]")
@@ -168,7 +168,7 @@ def test_two_operators_exchange_and_the_queue_survives_a_restart(tmp_path: Path)
 
 
 def test_logs_hold_no_content_and_no_patient(operator_a: Daemon) -> None:
-    # DOMAIN §9.59, DESIGN §3: neither subjects, bodies nor a patient's INS, even when refused.
+    # DOMAIN §9.59, §1.5: neither subjects, bodies nor a patient's INS, even when refused.
     with served(operator_a) as daemon:
         with client(daemon, "b") as smtp:
             smtp.sendmail("dr@b.mssante.fr", [MARTIN], TEXT)

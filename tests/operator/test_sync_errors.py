@@ -64,7 +64,7 @@ def faulty(running: Faulty) -> Iterator[Faulty]:
     ],
 )
 def test_what_could_not_be_synced_was_not_stored(faulty: Faulty, rule: str, size: int) -> None:
-    # DESIGN §2.5: no 250 before it is durable.
+    # docs/durability.md: no 250 before it is durable.
     body = letter(f"{rule} {size}", size)
     faulty.fail(rule)
     assert faulty.peer.send(body) == UNWELL

@@ -30,7 +30,7 @@ _TESTSSL_STANDING = {
     # It does not wait for the tickets of TLS 1.3, so it is chance whether it sees one; sslyze does.
     "sessionresumption_ticket": "its client leaves too early",
     "sessionresumption_ID": "its client leaves too early",
-    "cert_validityPeriod": "certificates of IGC-Santé last three years (DOMAIN §2.4)",
+    "cert_validityPeriod": "certificates of IGC-Santé last three years (DOMAIN U1.4)",
     "cert_extlifeSpan": "as cert_validityPeriod: its name since 3.2",
     "starttls_injection": "3.2 needs socat for it; tests/relay/dialogues have it",
     "cert_revocation": "a test certificate names no list of revocations; one of IGC-Santé does",

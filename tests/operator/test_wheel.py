@@ -1,5 +1,5 @@
 """The wheel by itself: installed in an empty environment, away from the checkout, it is a working
-`mssante` (DESIGN §1), with the locked requirements and nothing else.
+`mssante`, with the locked requirements and nothing else.
 """
 
 import os

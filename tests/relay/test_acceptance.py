@@ -97,7 +97,7 @@ def test_small_and_large_bodies_in_one_group(store: Store) -> None:
 
 
 def test_one_bad_row_spares_its_neighbours(store: Store) -> None:
-    # DESIGN §2.5: the mailbox of the second went away between RCPT and the commit.
+    # docs/durability.md: the mailbox of the second went away between RCPT and the commit.
     group = [
         submission(store, b"1\r\n"),
         submission(store, b"2\r\n", mailbox=999),
@@ -317,7 +317,7 @@ async def _only_the_second_is_refused(store: Store, local: str) -> None:
 
 
 def test_a_report_is_kept_with_its_message_or_neither(store: Store) -> None:
-    # RFC 3461 §5.2.2: who reads of a delivery must be able to rely on it.
+    # RFC 3461 §5.2.3: who reads of a delivery must be able to rely on it.
     kept, lost = submission(store, b"1\r\n"), submission(store, b"2\r\n")
     reports = [
         replace(

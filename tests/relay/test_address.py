@@ -270,7 +270,7 @@ def test_what_is_too_long_is_told_apart() -> None:
     ],
 )
 def test_the_identifier_of_a_patient_is_masked(text: str, masked: str) -> None:
-    # DESIGN §3: the INS is health data
+    # DOMAIN §1.5: the INS is health data
     assert parse_address(text).masked == masked
 
 

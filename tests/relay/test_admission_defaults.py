@@ -11,7 +11,7 @@ INS = "279035121518989@patient.mssante.fr"
 
 
 def test_a_patients_ins_is_never_told() -> None:
-    # DESIGN §3: the INS is health data.
+    # DOMAIN §1.5: the INS is health data.
     for local_part in ("279035121518988", "27903512151898"):
         recipient = to(MailboxState.FOREIGN, f"{local_part}@patient.mssante.fr")
         with pytest.raises(Refused) as caught:

@@ -107,7 +107,7 @@ def test_senders_hear_of_what_they_asked_for(
     ids=["null", "empty", "dsn", "mdn", "dsn-with-sender", "mdn-with-sender"],
 )
 def test_reports_are_never_answered(original: Original, notify: str, became: Became) -> None:
-    # RFC 3461 §6, RFC 3464 §2, RFC 8098 §2.1 and §3
+    # RFC 3461 §5.2, RFC 3464 §2, RFC 8098 §2.1 and §3
     assert told(original, replace(became, notify=notify)) is None
     notice = noticed(original, replace(became, notify=notify))
     assert (notice is not None) == (became in {REFUSED, GIVEN_UP})
@@ -207,7 +207,7 @@ def test_notify_is_kept_as_text_and_read_back() -> None:
 def test_each_stage_at_which_it_can_fail_has_its_status(
     became: str | tuple[str, str], status: str, diagnostic: str, cause: Cause
 ) -> None:
-    # The matrix of ANCHORS §1b: one case for each command
+    # One case for each stage of an attempt, from the route to the end of DATA.
     reply, reason = (became, "") if isinstance(became, str) else became
     state = State.FAILED if reply.startswith("5") else State.WAITING
     one = Became(PEER, state, reply=reply, reason=reason, last_attempt=NOW)
@@ -394,5 +394,5 @@ def test_a_notice_of_a_notice_is_not_sent() -> None:
 
 
 def test_the_postmaster_hears_even_of_those_marked_never() -> None:
-    # RFC 3461 §6: a report's own NOTIFY is NEVER, and the notice goes to nobody's sender
+    # RFC 3461 §6.1: a report's own NOTIFY is NEVER, and the notice goes to nobody's sender
     assert noticed(replace(ORIGINAL, sender=None), replace(REFUSED, notify="NEVER")) is not None

@@ -1,7 +1,7 @@
 """What senders and the postmaster hear through the courier, on both databases.
 
 A report that cannot be delivered is the postmaster's: it has the null sender, so that nobody else
-can hear of it (RFC 3461 §6, RFC 5321 §4.5.5).
+can hear of it (RFC 3461 §5.2, RFC 5321 §4.5.5).
 """
 
 import asyncio

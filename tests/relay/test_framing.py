@@ -1,4 +1,4 @@
-r"""Framing of DATA (RFC 5321 §2.3.8, §4.1.1.4, §4.5.2; ANCHORS §3.2), held against a naive reading.
+r"""Framing of DATA (RFC 5321 §2.3.8, §4.1.1.4, §4.5.2), held against a naive reading.
 
 The decoder works on chunks with searches; the reference below splits lines and looks at one octet
 after the other, and shares nothing with it.
@@ -118,7 +118,7 @@ def test_the_decoder_agrees_with_a_naive_reading_of_any_octets(
 def test_no_smuggling_sequence_ends_a_message(
     sequence: bytes, before: bytes, pieces: Callable[[bytes], Iterable[bytes]]
 ) -> None:
-    # ANCHORS §3.2; CVE-2023-51764, -51765, -51766
+    # Smuggling: CVE-2023-51764, -51765, -51766
     smuggled = b"MAIL FROM:<smuggled@b.mssante.fr>\r\nDATA\r\n"
     payload, ended, rest, violation = decode(pieces(before + sequence + smuggled))
     assert not ended

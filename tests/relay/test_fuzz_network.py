@@ -58,7 +58,7 @@ def conversation(
 def test_any_conversation_ends_in_replies_or_a_closed_connection(
     listening: World, conversation: Conversation
 ) -> None:
-    # RFC 5321 §4.2, RFC 2920 §3.2, RFC 3030 §2, RFC 3207 §4.2; ANCHORS §3.2
+    # RFC 5321 §4.2, RFC 2920 §3.2, RFC 3030 §2, RFC 3207 §4.2
     listening.hold(conversation)
 
 
@@ -89,7 +89,7 @@ def test_nothing_is_accepted_from_others(listening: World, peer: str | None) -> 
 
 @pytest.mark.parametrize("sequence", SMUGGLING, ids=repr)
 def test_no_sequence_smuggles_a_message(listening: World, sequence: bytes) -> None:
-    # ANCHORS §3.2; CVE-2023-51764, -51765, -51766
+    # Smuggling: CVE-2023-51764, -51765, -51766
     before = listening.totals["messages accepted"]
     smuggled = MAIL + RCPT + b"DATA\r\nsmuggled\r\n.\r\n"
     listening.hold(conversation(GREETING, MAIL + RCPT + b"DATA\r\n", b"hello" + sequence, smuggled))

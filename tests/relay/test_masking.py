@@ -1,4 +1,4 @@
-"""No patient passes the mask: neither as an address nor as an INS, however written (DESIGN §3)."""
+"""No patient passes the mask: neither as address nor as INS, however written (DOMAIN §1.5)."""
 
 import time
 

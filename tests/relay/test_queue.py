@@ -119,7 +119,7 @@ def test_a_lapsed_lease_is_taken_over_and_the_late_result_is_dropped(database: D
 
 
 def test_the_attempt_counts_before_it_is_made(database: Database) -> None:
-    # A crash in the middle leaves the row with its next time set (DESIGN §2.6).
+    # A crash in the middle leaves the row with its next time set (docs/durability.md).
     put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
     take(database)
     with database.read() as connection:

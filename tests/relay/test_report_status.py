@@ -100,7 +100,7 @@ def test_without_a_reply_the_reason_of_the_attempt_counts(
 
 
 def test_a_domain_that_takes_no_mail_is_another_thing_than_one_that_is_not_found() -> None:
-    # RFC 7505 §4.2
+    # RFC 7505 §4.1
     lost = judge("MX of b.fr could not be found", "no-route", permanent=False)
     assert (lost.status, lost.cause) == ("4.4.4", Cause.UNREACHABLE)
     null = judge("b.fr takes no mail (null MX, RFC 7505)", "no-route", permanent=True)

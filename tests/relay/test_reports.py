@@ -215,7 +215,7 @@ LATIN = b"From: dr@b.fr\r\nSubject: caf\xe9\r\n"
 def test_the_original_header_section_comes_back_to_the_octet(
     headers: bytes, smtputf8: bool, kind: str, eight_bit: bool
 ) -> None:
-    # RFC 6522 §4: quoted-printable for broken headers; RFC 6533 §5
+    # RFC 6522 §4: quoted-printable for broken headers; RFC 6533 §4.3
     octets = made(replace(FACTS, headers=headers, smtputf8=smtputf8))
     report = read_report(octets)
     assert (report.original_type, report.original) == (kind, headers)

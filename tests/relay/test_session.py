@@ -178,7 +178,7 @@ async def test_a_receipt_is_queued_with_the_message(tmp_path: Path) -> None:
 async def test_nobody_who_did_not_ask_gets_a_receipt(
     tmp_path: Path, sender: str, notify: str
 ) -> None:
-    # RFC 3461 §6.2: never in answer to the null reverse-path
+    # RFC 3461 §5.2: never in answer to the null reverse-path
     async with inbound(tmp_path) as server:
         caller = await call(server)
         said = await caller.send(f"<{ACTIVE}> NOTIFY={notify}", sender=sender)

@@ -1,4 +1,4 @@
-"""Smuggling (ANCHORS §3.2): octets that one server takes for the end of a message and another not.
+"""Smuggling (RFC 5321 §2.3.8): octets that one server takes for a message's end and another not.
 
 DATA on the way in is held against every sequence by test_framing and test_fuzz_network; here are
 BDAT and the way out, to the most credulous peer there is: any line end at all ends its lines.

@@ -120,7 +120,7 @@ async def test_a_line_comes_without_its_end_and_the_next_one_stays() -> None:
 
 @pytest.mark.parametrize("line", [b"NOOP\n", b"\n", b"NOOP\r\r\n\n", b"DATA\n.\n"])
 async def test_a_line_that_ends_in_a_bare_lf_is_refused_and_gone(line: bytes) -> None:
-    # ANCHORS §3.2: how smuggled commands begin
+    # CVE-2023-51764: how smuggled commands begin
     inbound = InboundBuffer()
     inbound.feed(line + b"QUIT\r\n")
     said = [await one(inbound) for _ in range(line.count(b"\n") + 1)]
@@ -162,7 +162,7 @@ async def test_a_line_without_end_takes_no_memory() -> None:
     "line", [b"NO\rOP\r\n", b"NOOP\r\r\n", b"\rNOOP\r\n", b"NO\0OP\r\n", b"\0\r\n"]
 )
 async def test_a_bare_cr_or_a_nul_is_refused(line: bytes) -> None:
-    # ANCHORS §3.2: what one side takes for a line's end and the other does not
+    # RFC 5321 §2.3.8: what one side takes for a line's end and the other does not
     for pieces in ([line], octet_by_octet(line)):
         assert await said_of([*pieces, b"QUIT\r\n"]) == [STRAY, b"QUIT"]
 

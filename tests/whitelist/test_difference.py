@@ -1,4 +1,4 @@
-"""What changed between two lists (DOMAIN §9.12: added, removed; issue: re-certified)."""
+"""What changed between two lists (DOMAIN §9.12, U7, 10: added, removed, re-certified)."""
 
 from hypothesis import given
 from hypothesis import strategies as st

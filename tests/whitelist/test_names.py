@@ -1,4 +1,4 @@
-"""Names compared as names (DOMAIN §2.3, §9.8, §9.9; ANCHORS §3.2 "certificate confusion")."""
+"""Names compared as names (DOMAIN §2.3, §9.8, §9.9; docs/decisions/0042)."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Chains to IGC-Santé (DOMAIN §2.5, §3.2, §9.4; ANCHORS §0.6)."""
+"""Chains to IGC-Santé (DOMAIN §2.5, §3.2, §9.4)."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
