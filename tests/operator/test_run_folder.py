@@ -25,7 +25,7 @@ def _dangling(path: Path) -> None:
 
 
 KINDS = (_file, _folder, _dangling)
-ENTRIES = ("metrics", "seats", "courier", "clock", "openssl-1.cnf")
+ENTRIES = ("metrics", "seats", "courier", "clock", "silent", "openssl-1.cnf")
 
 
 @pytest.mark.parametrize("kind", KINDS)
