@@ -25,7 +25,7 @@ from .silence import Silence
 _log = structlog.get_logger(__name__)
 
 STUCK_SECONDS: Final = 5.0  # for it to end once told, after which it is killed
-BEGIN_SECONDS: Final = 45.0  # for its first answer, since it has to import everything
+BEGIN_SECONDS: Final = 100.0  # for its first answer: it imports everything, on a host under load
 
 Launched = tuple[Process, socket.socket]  # with our end of its lifeline, which does not block
 

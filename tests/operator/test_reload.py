@@ -196,6 +196,21 @@ def begun(daemon: Daemon) -> Iterator[smtplib.SMTP]:
         smtp.close()
 
 
+def test_a_stop_while_an_old_worker_leaves_is_a_good_end(operator_a: Daemon) -> None:
+    with served(operator_a) as daemon:
+        seen = daemon.processes()
+        with begun(daemon):
+            daemon.hang_up()
+            until_now(lambda: bool(daemon.processes("maintenance") - seen), PATIENCE)
+            until_now(lambda: not daemon.processes("maintenance") & seen, PATIENCE)
+            assert daemon.processes("worker") & seen, "its peer is not done"
+            seen |= daemon.processes()
+            assert daemon.stop() == 0
+        assert daemon.events("daemon.stopped")
+        assert "Traceback" not in daemon.log()
+        assert alive(seen) == set()
+
+
 BAD: tuple[tuple[str, dict[str, str], str], ...] = (
     ("inbound", {"max_recipient": "5"}, "inbound.max_recipient: unknown key"),
     ("inbound", {"max_recipients": "0"}, "inbound.max_recipients: "),
