@@ -356,6 +356,7 @@ def test_signals_amid_a_reload_count_as_one(operator_a: Daemon) -> None:
 def test_couriers_never_work_side_by_side(tmp_path: Path) -> None:
     # A lease that the one before still holds must not be freed: its message would be sent twice.
     b = operator(tmp_path / "b", "b")
+    change(b, "process", workers="1", silent_seconds="600")  # its worker is stopped for a while
     a = operator(tmp_path / "a", "a", {"b.mssante.fr": b.endpoint})
     recipient = "cardiologie@b.mssante.fr"
     letter = tmp_path / "letter.eml"
