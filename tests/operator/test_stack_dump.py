@@ -92,7 +92,7 @@ async def test_a_pipe_that_nobody_reads_does_not_hold_the_process_up() -> None:
         "time.sleep(100)"
     )
     stacks = await stack_dump.take(process)
-    assert stacks.loop == ("<string>:6 <module>",)
+    assert stacks.loop in {(f"<string>:{line} <module>",) for line in (5, 6)}, "none of before"
     await end(process, out)
 
 
