@@ -72,7 +72,7 @@ def test_a_daemon_starts_whatever_is_in_its_run_folder(tmp_path: Path) -> None:
     daemon = lay_out(tmp_path / "a", "a")
     run = daemon.folder / "data" / "run"
     run.mkdir()
-    kinds = (_file, _folder, _dangling, _folder, _dangling)
+    kinds = (_file, _folder, _dangling, _folder, _dangling, _folder)
     for entry, kind in zip(ENTRIES, kinds, strict=True):
         kind(run / entry)
     with served(daemon):
@@ -101,3 +101,13 @@ def test_a_folder_of_bodies_that_is_none_is_one_line(
     said = daemon.run("serve", code=1)
     assert said.count("\n") == 1
     assert f"cannot make the blob store {fanout}: File exists" in said
+
+
+def test_what_the_supervisor_counts_is_noted_for_others(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.silent() == {}
+    folder.counts_silent({"worker": 2, "courier": 0})
+    assert folder.silent() == {"worker": 2, "courier": 0}
+    for torn in ('{"worker": ', "[1]", '{"worker": "x"}'):
+        (tmp_path / "silent").write_text(torn)
+        assert folder.silent() == {}
