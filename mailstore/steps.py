@@ -2,19 +2,22 @@
 
 Crash safety is a matter of what is between two steps (docs/durability.md): a kill must be able to
 fall on each.  Unless the environment variable MSSANTE_CRASH_AT is set as the process starts,
-`reached` is a function that does nothing.  Its form is `[daemon@|stop@]STEP[:N]`: every N-th time
-(every time, where it is left out) that this process reaches the step, SIGKILL is sent to it, or
-with `daemon@` to its whole process group, which is the supervisor's; with `stop@` it is SIGSTOP to
-itself, so that a test can kill something else at this step, and let it go on.
+`reached` is a function that does nothing.  Its form is `[daemon@|stop@|hang@]STEP[:N]`: every N-th
+time (every time, where it is left out) that this process reaches the step, SIGKILL is sent to it,
+or with `daemon@` to its whole process group, which is the supervisor's; with `stop@` it is SIGSTOP
+to itself, so that a test can kill something else at this step, and let it go on; with `hang@` no
+signal is sent, and the thread never returns from the step.
 """
 
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
 VARIABLE: Final = "MSSANTE_CRASH_AT"
+_HOUR: Final = 3600.0  # seconds
 
 STEPS: Final = (
     "draft.spilled",  # some of a large body is in its temporary file, in the middle of DATA
@@ -51,7 +54,9 @@ DELIVERY_STEPS: Final = (
 )
 _KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS))
 
-_FORM: Final = re.compile(r"(?P<form>daemon@|stop@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?")
+_FORM: Final = re.compile(
+    r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"
+)
 
 
 def _nothing(_step: str, /) -> None:
@@ -66,7 +71,8 @@ def armed(environment: Mapping[str, str]) -> Callable[[str], None]:
     found = _FORM.fullmatch(wanted)
     if found is None or found["step"] not in _KNOWN:
         raise ValueError(
-            f"{VARIABLE}={wanted}: expected [daemon@|stop@]STEP[:N] with one of {sorted(_KNOWN)}"
+            f"{VARIABLE}={wanted}: expected [daemon@|stop@|hang@]STEP[:N] "
+            f"with one of {sorted(_KNOWN)}"
         )
     step, times, form = found["step"], int(found["count"] or 1), found["form"]
     left = times
@@ -87,8 +93,15 @@ def armed(environment: Mapping[str, str]) -> Callable[[str], None]:
 def _strike(form: str | None) -> None:
     if form == "daemon@":
         os.killpg(os.getpgrp(), signal.SIGKILL)
+    elif form == "hang@":
+        _hang()
     else:
         os.kill(os.getpid(), signal.SIGSTOP if form else signal.SIGKILL)
+
+
+def _hang() -> None:
+    while True:
+        time.sleep(_HOUR)
 
 
 reached: Final = armed(os.environ)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -15,6 +16,7 @@ from whitelist.backoff import backoff
 
 from . import lifeline
 from .errors import Away
+from .heartbeat import Heartbeat
 from .launch import Launch, pack
 from .launcher import Launcher
 from .lifeline import Report, Reports
@@ -22,6 +24,8 @@ from .outside import is_outside
 from .reaping import Process
 from .run_folder import METRICS
 from .settings import Settings
+from .silence import Silence
+from .tasks import keep
 
 _log = structlog.get_logger(__name__)
 
@@ -58,15 +62,17 @@ class Child:
     """One process, and those that take its place when it dies.
 
     `waits` is why it is not at its work, None if it is, or is just being replaced; `changed` is
-    called whenever that is something else, once it is kept.
+    called whenever that is something else, once it is kept.  `killed` is told the role whenever the
+    process is killed since it did not answer.
     """
 
     plan: Plan
     changed: Callable[[], None]
+    killed: Callable[[str], None] = lambda _: None
     waits: Report | None = None
     _process: Process | None = None
     _line: socket.socket | None = None
-    _reports: Reports | None = None
+    _attending: asyncio.Task[None] | None = None
     _keeper: asyncio.Task[None] | None = None
     _ready: bool = False
 
@@ -80,9 +86,9 @@ class Child:
         try:
             async with asyncio.timeout(READY_SECONDS):
                 self._process, self._line = await self.plan.launcher.launch(role, launch.sockets)
-                self._reports = Reports(self._line)
+                reports = Reports(self._line)
                 await lifeline.brief(self._line, pack(self.plan.settings, launch))
-                report = await self._reports.following()
+                report = await reports.following()
                 if report is None:
                     raise await self._last_words()
         except TimeoutError as error:
@@ -93,6 +99,8 @@ class Child:
         except OSError as error:
             raise CannotStart(role, str(error), own=not is_outside(error)) from error
         self._hear(report)
+        self._attending = asyncio.create_task(self._attend(self._process, self._line, reports))
+        self._attending.add_done_callback(partial(_close, self._line))
 
     async def start_ready(self) -> None:
         """As `start`, where one that waits is of no use.  Raises CannotStart."""
@@ -135,23 +143,25 @@ class Child:
                 await asyncio.sleep(RESTART_PAUSE)
 
     async def _live(self) -> None:
-        """Hear what it says until it has ended."""
-        assert self._process is not None  # noqa: S101 - it lives
-        hearing = asyncio.create_task(self._hear_all())
-        try:
-            code = await self._process.wait()
-        finally:
-            hearing.cancel()
-            await asyncio.wait({hearing})  # before its line is closed
-        _log.error("process.died", role=self.plan.role, pid=self._process.pid, code=code)
-        self._bury()
+        """Wait until it has ended."""
+        process = self._process
+        assert process is not None  # noqa: S101 - it lives
+        code = await process.wait()
+        _log.error("process.died", role=self.plan.role, pid=process.pid, code=code)
+        self._bury(process)
 
-    async def _hear_all(self) -> None:
-        while self._reports is not None:
-            report = await self._reports.following()
-            if report is None:
-                return
-            self._hear(report)
+    async def _attend(self, process: Process, line: socket.socket, reports: Reports) -> None:
+        """Hear what it says, and ask whether it answers, also while it leaves."""
+        silence = Silence(self.plan.settings.process.silent_seconds)
+        reports.answered = silence.answered
+        beat = Heartbeat(self.plan.role, process, silence, partial(lifeline.ask, line), self.killed)
+        asking = keep(beat.run)
+        try:
+            while (report := await reports.following()) is not None:
+                self._hear(report)
+            await asking  # one that has hung up, and does not end, does not answer either
+        finally:
+            asking.cancel()
 
     def _hear(self, report: Report) -> None:
         self._ready = not report.problem
@@ -181,37 +191,48 @@ class Child:
 
     async def gone(self) -> None:
         """Wait until it has ended; it is killed where it does not within its time."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return
         # The process keeps its own deadline; this one is for a process that is stuck.
         late = self.plan.settings.process.stop_seconds + STUCK_SECONDS
         try:
             async with asyncio.timeout(late):
-                await self._process.wait()
+                await process.wait()
         except TimeoutError:
-            _log.error("process.stuck", role=self.plan.role, pid=self._process.pid)
-            self._process.kill()
-            await self._process.wait()
-        self._bury()
+            _log.error("process.stuck", role=self.plan.role, pid=process.pid)
+            process.kill()
+            await process.wait()
+        self._bury(process)
 
     def _let_be(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
 
     def _hang_up(self) -> None:
+        # It ends by its own deadline from here on, and cannot answer.
+        if self._attending is not None:
+            self._attending.cancel()
         # Closed when nobody reads it any more.
         if self._line is not None:
             with suppress(OSError):  # the other end has
                 self._line.shutdown(socket.SHUT_RDWR)
 
-    def _bury(self) -> None:
-        assert self._process is not None  # noqa: S101 - it has ended
-        if self._line is not None:
+    def _bury(self, process: Process) -> None:
+        if self._process is not process:  # somebody else who waited for it has
+            return
+        if self._attending is not None:
+            self._attending.cancel()  # its line is closed then
+        elif self._line is not None:
             self._line.close()
-        self._line = self._reports = None
+        self._line = self._attending = None
         # What it measured of itself, such as its open sessions, is no more.
         with best_effort:
             mark_process_dead(  # type: ignore[no-untyped-call]  # prometheus_client
-                self._process.pid, self.plan.launcher.environment[METRICS]
+                process.pid, self.plan.launcher.environment[METRICS]
             )
         self._process = None
+
+
+def _close(line: socket.socket, _task: asyncio.Task[None]) -> None:
+    line.close()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from .alarms import AlarmName
 from .aside import aside, within
@@ -76,7 +76,8 @@ class Desk:
         return told if own in told else [own, *told]
 
     def collect(self) -> Iterable[Metric]:
-        """The gauges of the monitor; without one, that there is none."""
+        """What the supervisor counts; the gauges of the monitor or, without one, its alarm."""
+        yield _silent(self.run_folder)
         if self.monitor is not None:
             yield from self.monitor.collect()
             return
@@ -87,3 +88,15 @@ class Desk:
         )
         alarm.add_metric([AlarmName.PROCESS_WAITS.value], 1)
         yield alarm
+
+
+def _silent(run_folder: RunFolder) -> Metric:
+    # By way of a file: the supervisor has no part in the files of prometheus_client.
+    family = CounterMetricFamily(
+        "mssante_processes_silent",
+        "Processes that did not answer the supervisor and were killed, by role",
+        labels=["role"],
+    )
+    for role, number in run_folder.silent().items():
+        family.add_metric([role], number)
+    return family

@@ -1,9 +1,10 @@
 """The launcher's work: fork a process for each request of the supervisor, and nothing else.
 
-A request is a packet on the launcher's line: the role, and with it the descriptors of a lifeline
-and of the sockets to serve.  What the launcher has imported is shared by all processes until they
-write to it (fork(2)), so it must not have begun anything that a fork does not survive: no thread,
-no event loop, no connection.  The processes are left to the supervisor (reaping.py).
+A request is a packet on the launcher's line: the role, and with it the descriptors of a lifeline,
+of a pipe for stacks (stack_dump.py) and of the sockets to serve.  What the launcher has imported is
+shared by all processes until they write to it (fork(2)), so it must not have begun anything that a
+fork does not survive: no thread, no event loop, no connection.  The processes are left to the
+supervisor (reaping.py).
 """
 
 import gc
@@ -23,16 +24,22 @@ _MOMENT: Final = 0.0005  # seconds between two looks whether the starter has end
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a process is to play: a role, on its end of a lifeline, with listening sockets."""
+    """What a process is to play: a role, on its end of a lifeline, with listening sockets.
+
+    `stack`: the descriptor of the pipe for its stacks.
+    """
 
     role: str
     line: socket.socket
+    stack: int
     sockets: tuple[int, ...]
 
 
-def ask(launcher: socket.socket, role: str, line: socket.socket, sockets: tuple[int, ...]) -> None:
+def ask(
+    launcher: socket.socket, role: str, line: socket.socket, stack: int, sockets: tuple[int, ...]
+) -> None:
     """Request a process, from the supervisor.  Raises OSError, if the launcher is gone too."""
-    socket.send_fds(launcher, [role.encode()], [line.fileno(), *sockets])
+    socket.send_fds(launcher, [role.encode()], [line.fileno(), stack, *sockets])
 
 
 def serve(supervisor: socket.socket) -> Part | None:
@@ -53,7 +60,7 @@ def serve(supervisor: socket.socket) -> Part | None:
         line = socket.socket(fileno=descriptors[0])
         if _is_forked(line):
             supervisor.close()
-            return Part(role.decode(), line, tuple(descriptors[1:]))
+            return Part(role.decode(), line, descriptors[1], tuple(descriptors[2:]))
         line.close()
         for number in descriptors[1:]:
             os.close(number)

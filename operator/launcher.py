@@ -10,29 +10,40 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
-from . import forking, lifeline
+from . import forking, lifeline, stack_dump
 from .errors import Away
+from .heartbeat import Heartbeat
+from .lifeline import Report
 from .reaping import Process
+from .silence import Silence
 
 _log = structlog.get_logger(__name__)
 
 STUCK_SECONDS: Final = 5.0  # for it to end once told, after which it is killed
+BEGIN_SECONDS: Final = 100.0  # for its first answer: it imports everything, on a host under load
 
 Launched = tuple[Process, socket.socket]  # with our end of its lifeline, which does not block
 
 
 @dataclass(slots=True, eq=False)
 class Launcher:
-    """Starts processes with an environment, until `end`."""
+    """Starts processes with an environment, until `end`.
+
+    A launcher that leaves a request unanswered for `silent_seconds` is killed, `killed` told of it.
+    """
 
     environment: Mapping[str, str]
+    silent_seconds: float = 30.0
+    killed: Callable[[str], None] = lambda _: None
     _line: socket.socket | None = None
+    _process: Process | None = None
+    _has_answered: bool = False
     _processes: dict[asyncio.Task[None], Process] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _unwanted: set[asyncio.Task[None]] = field(default_factory=set)
@@ -69,30 +80,55 @@ class Launcher:
         assert self._line is not None  # noqa: S101 - it has begun
         ours, theirs = socket.socketpair()
         ours.settimeout(0)
+        reading, writing = stack_dump.open_pipe()
         try:
-            with theirs:
-                forking.ask(self._line, role, theirs, sockets)
-            report = await lifeline.receive(ours)
+            with theirs, writing:
+                forking.ask(self._line, role, theirs, writing.fileno(), sockets)
+            report = await self._introduction(ours)
         except ConnectionError:
             report = None
         if report is not None and report.pid:
-            return Process(report.pid), ours
+            return Process(report.pid, reading), ours
         ours.close()
+        reading.close()
         if report is not None:
             raise Away(report.problem)
         self._hang_up()  # if it is not dead, it is of no use
         return None
 
+    async def _introduction(self, ours: socket.socket) -> Report | None:
+        """The first report of the process, or the launcher's; None if there will be none."""
+        assert self._process is not None  # noqa: S101 - it has begun
+        limit = self.silent_seconds
+        silence = Silence(limit if self._has_answered else max(limit, BEGIN_SECONDS))
+        beat = Heartbeat("launcher", self._process, silence, lambda: None, self.killed)
+        killing = asyncio.create_task(beat.run())
+        receiving = asyncio.create_task(lifeline.receive(ours))
+        both: set[asyncio.Task[Any]] = {killing, receiving}
+        try:
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+        report = receiving.result() if receiving in done else None
+        self._has_answered = self._has_answered or report is not None
+        return report
+
     def _begin(self) -> None:
         """Execute the launcher; what is asked of it waits until it has imported everything."""
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        with theirs:
-            theirs.set_inheritable(True)
-            words = ["-m", "mssante_operator.process", "launcher", "--line", str(theirs.fileno())]
+        reading, writing = stack_dump.open_pipe()
+        with theirs, writing:
+            words = ["-m", "mssante_operator.process", "launcher"]
+            for name, end in (("--line", theirs), ("--stack", writing)):
+                os.set_inheritable(end.fileno(), True)  # noqa: FBT003 - os's own
+                words += [name, str(end.fileno())]
             pid = os.posix_spawn(
                 sys.executable, [sys.executable, *words], {**os.environ, **self.environment}
             )
-        process = Process(pid)
+        self._has_answered = False
+        self._process = process = Process(pid, reading)
         watch = asyncio.create_task(self._notice(process, self._line))
         self._processes[watch] = process
         watch.add_done_callback(self._processes.pop)

@@ -2,7 +2,8 @@
 
 The child says first which process it is.  The supervisor says what the child is to work by, and the
 child that it is ready, or why it waits, anew whenever that is something else, until it is ready.
-Then only one thing may be said, to the child: that a successor has taken over, so that it should
+From then on the supervisor asks whether the child lives, and the child answers from its event loop
+(heartbeat.py); and the supervisor may say that a successor has taken over, so that the child should
 leave.  Either end closing means that the other is gone.  So a child never outlives its supervisor,
 even when that one was killed, and the supervisor never waits for a child that has died.
 """
@@ -11,11 +12,14 @@ import asyncio
 import json
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-_LEAVE: Final = b"leave\n"
+_LEAVE: Final = b"leave"
+_ASK: Final = b"alive?"
+_ALIVE: Final = b"alive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +82,27 @@ def _say(line: socket.socket, said: Report) -> None:
 
 @dataclass(slots=True)
 class Reports:
-    """What a child says on a non-blocking line, one report after the other, in the supervisor."""
+    """What a child says on a non-blocking line, one report after the other, in the supervisor.
+
+    `answered` is called for each answer to `ask`.
+    """
 
     line: socket.socket
+    answered: Callable[[], None] = lambda: None
     _said: bytes = b""
 
     async def following(self) -> Report | None:
         """Wait for the next one; None if the child has died."""
-        while b"\n" not in self._said:
-            more = await _more(self.line)
-            if not more:
-                return None
-            self._said += more
-        first, _, self._said = self._said.partition(b"\n")
-        return Report(**json.loads(first))
+        while True:
+            while b"\n" not in self._said:
+                more = await _more(self.line)
+                if not more:
+                    return None
+                self._said += more
+            first, _, self._said = self._said.partition(b"\n")
+            if first != _ALIVE:
+                return Report(**json.loads(first))
+            self.answered()
 
 
 async def receive(line: socket.socket) -> Report | None:
@@ -102,13 +113,26 @@ async def receive(line: socket.socket) -> Report | None:
 def dismiss(line: socket.socket) -> None:
     """Tell a child that is ready to leave, from the supervisor."""
     with suppress(ConnectionError):  # it died, so it has left
-        line.sendall(_LEAVE)
+        line.sendall(_LEAVE + b"\n")
+
+
+def ask(line: socket.socket) -> None:
+    """Ask a child whether its event loop runs, from the supervisor; once for each answer."""
+    with suppress(OSError):  # it has closed its end, so it will not answer
+        line.sendall(_ASK + b"\n")
 
 
 async def follow(line: socket.socket, orders: Orders) -> None:
-    """Pass the supervisor's word on, until it has closed its end or is gone, in the child."""
-    while await _more(line):
-        orders.stop.set()
+    """Answer the supervisor, and pass its word on, until it is gone or hangs up, in the child."""
+    said = b""
+    while more := await _more(line):
+        *words, said = (said + more).split(b"\n")
+        for word in words:
+            if word == _ASK:
+                with suppress(OSError):  # the supervisor is gone; the next `_more` tells
+                    line.sendall(_ALIVE + b"\n")
+            elif word == _LEAVE:
+                orders.stop.set()
     orders.end()
 
 

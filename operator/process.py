@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 import uvloop
 
-from . import forking, lifeline, log_writer, logs
+from . import forking, lifeline, log_writer, logs, stack_dump
 from .courier import run_courier
 from .forking import Part
 from .last_resort import LATE_SECONDS, THREADS_SECONDS, end_within
@@ -50,10 +50,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="mssante_operator.process")
     parser.add_argument("role", choices=[LAUNCHER])
     parser.add_argument("--line", type=int, required=True)
+    parser.add_argument("--stack", type=int, required=True)
     given = parser.parse_args()
+    stack_dump.register(given.stack)
     retitle(LAUNCHER, LAUNCHER)
     part = forking.serve(socket.socket(fileno=given.line))
     if part is not None:
+        stack_dump.register(part.stack)
+        os.close(given.stack)
         _play(part)
 
 

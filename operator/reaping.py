@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 from contextlib import suppress
+from io import FileIO
 from threading import Thread
 from typing import Final
 
@@ -31,10 +32,14 @@ def adopt_orphans() -> None:
 
 
 class Process:
-    """A child of this process, made in its event loop; reaped when it ends, awaited or not."""
+    """A child of this process, made in its event loop; reaped when it ends, awaited or not.
 
-    def __init__(self, pid: int) -> None:
+    `stack`: the pipe for the stacks that it writes (stack_dump.py), closed when it has ended.
+    """
+
+    def __init__(self, pid: int, stack: FileIO | None = None) -> None:
         self.pid = pid
+        self.stack = stack
         self._loop = asyncio.get_running_loop()
         self._code: asyncio.Future[int] = self._loop.create_future()
         # A thread for each, as asyncio has it; pidfd_open would need none, but Linux 5.3.
@@ -51,8 +56,12 @@ class Process:
 
     def kill(self) -> None:
         """Send SIGKILL where it has not ended."""
+        self.send(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal where it has not ended."""
         if not self.ended:  # until then its number is nobody else's
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
 
     def _watch(self) -> None:
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -61,4 +70,6 @@ class Process:
 
     def _reap(self) -> None:
         _, status = os.waitpid(self.pid, 0)
+        if self.stack is not None:
+            self.stack.close()
         self._code.set_result(os.waitstatus_to_exitcode(status))

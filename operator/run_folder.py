@@ -115,6 +115,21 @@ class RunFolder:
         except (OSError, ValueError, TypeError):
             return []
 
+    def counts_silent(self, numbers: Mapping[str, int]) -> None:
+        """Note how many processes of each role were killed for their silence; best effort."""
+        draft = self.path / "silent.new"
+        with suppress(OSError):
+            draft.write_text(json.dumps(dict(numbers)), encoding="utf-8")
+            draft.replace(self.path / "silent")
+
+    def silent(self) -> dict[str, int]:
+        """What `counts_silent` noted last, nothing where nothing can be read."""
+        try:
+            noted = json.loads((self.path / "silent").read_text(encoding="utf-8"))
+            return {str(role): int(number) for role, number in noted.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
     def clear(self) -> None:
         """Remove what the processes of an earlier daemon left.  Raises SettingsError, Away."""
         try:
@@ -124,6 +139,7 @@ class RunFolder:
             seats.lay_out(self.seats)
             _remove(self.path / "listen")
             _remove(self.path / "waiting")
+            _remove(self.path / "silent")
             _remove(self.own_port)
             own_port.lay_out(self.own_port)
             # A lock that a courier left over may still hold; jumps of the clock that still count.

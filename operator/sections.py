@@ -328,6 +328,11 @@ class Process(Section):
     stop_seconds: Seconds = Field(
         30.0, description="Time for transactions under way to finish when stopping."
     )
+    silent_seconds: Annotated[float, Field(ge=2, le=86_400, allow_inf_nan=False)] = Field(
+        30.0,
+        description="Time for which a process may leave the supervisor without an answer; then its "
+        "stack is logged, and it is killed and replaced. Less than 10 is for tests.",
+    )
 
 
 class Trace(Section):

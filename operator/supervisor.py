@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ class Supervisor:
     _leaving: dict[asyncio.Task[None], Child] = field(default_factory=dict)
     _launchers: list[Launcher] = field(default_factory=list)  # one for each generation
     _waiting: Mapping[tuple[str, str], bool] = field(default_factory=dict)  # role, why; whether own
+    _silent: Counter[str] = field(default_factory=Counter)  # processes killed for it, by role
     _generation: int = 0
 
     async def run(self) -> None:
@@ -154,6 +156,8 @@ class Supervisor:
         with ExitStack() as held:
             held.enter_context(lock)
             self._run_folder.clear()
+            self._silent.update(dict.fromkeys((*ROLES, "launcher"), 0))
+            self._run_folder.counts_silent(self._silent)
             stack.enter_context(held.pop_all())
 
     def _plan(self) -> None:
@@ -170,7 +174,11 @@ class Supervisor:
     def _plans(self, settings: Settings) -> list[Plan]:
         """One generation of processes, in the order of ROLES.  Raises SettingsError, Away."""
         self._generation += 1
-        launcher = Launcher(self._run_folder.environment(self._generation, settings.tls.groups))
+        launcher = Launcher(
+            self._run_folder.environment(self._generation, settings.tls.groups),
+            settings.process.silent_seconds,
+            self._count_silent,
+        )
         self._launchers.append(launcher)
         numbers = {name: held.fileno() for name, held in self._sockets.items()}
         inbound = Launch(
@@ -185,9 +193,13 @@ class Supervisor:
         ]
 
     def _child(self, plan: Plan) -> Child:
-        child = Child(plan, self._note_waiting)
+        child = Child(plan, self._note_waiting, self._count_silent)
         self._children.append(child)
         return child
+
+    def _count_silent(self, role: str) -> None:
+        self._silent[role] += 1
+        self._run_folder.counts_silent(self._silent)
 
     async def _start_all(self) -> None:
         children = list(self._children)

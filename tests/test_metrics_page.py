@@ -7,7 +7,14 @@ from pathlib import Path
 from tests.support.metrics_page import PAGE, ROOT, RULES, documented
 
 PACKAGES = ("operator", "relay", "whitelist", "mailstore")
-METRICS = {"Counter", "Gauge", "Histogram", "GaugeMetricFamily", "_by_operator"}
+METRICS = {
+    "Counter",
+    "CounterMetricFamily",
+    "Gauge",
+    "GaugeMetricFamily",
+    "Histogram",
+    "_by_operator",
+}
 IN_A_LOOP = {"mssante_spool_free_bytes", "mssante_spool_free_inodes"}
 
 

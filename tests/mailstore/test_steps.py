@@ -102,3 +102,12 @@ def test_the_process_stops_at_the_step_until_it_is_told_to_go_on() -> None:
         process.send_signal(signal.SIGCONT)
     assert process.communicate(timeout=20) == ("", "")
     assert process.returncode == 0
+
+
+def test_the_process_hangs_at_the_step() -> None:
+    process = start(_CHILD, "hang@rows.inserted:2")
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == ["0\n", "1\n"]
+    until_now(lambda: state_of(process.pid) == "S")
+    process.kill()
+    assert process.communicate(timeout=20) == ("", "")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from mssante_operator import forking, process, runtime
 part = forking.serve(socket.socket(fileno=int(sys.argv[1])))
 if part is not None:
     part.line.recv(100)
+    os.write(part.stack, part.role.encode())
     drafts = [str(Draft(Path("/nowhere"), *form)._path) for form in ((), ())]
     said = {{
         "role": part.role,
@@ -72,11 +74,16 @@ def hear(line: socket.socket) -> dict[str, Any]:
 
 def test_no_two_processes_share_names_identifiers_or_randomness(tmp_path: Path) -> None:
     lines, told, pids = [], [], set()
-    with launcher(tmp_path) as (requests, pid), socket.create_server(("127.0.0.1", 0)) as served:
+    with (
+        launcher(tmp_path) as (requests, pid),
+        socket.create_server(("127.0.0.1", 0)) as served,
+        (tmp_path / "stacks").open("wb") as stacks,
+    ):
         for number in range(4):
             ours, theirs = socket.socketpair()
             with theirs:
-                forking.ask(requests, f"role{number}", theirs, (served.fileno(),) * number)
+                sockets = (served.fileno(),) * number
+                forking.ask(requests, f"role{number}", theirs, stacks.fileno(), sockets)
             lines.append(ours)
             pids.add(hear(ours)["pid"])
         assert len(pids | {pid}) == 5
@@ -89,6 +96,8 @@ def test_no_two_processes_share_names_identifiers_or_randomness(tmp_path: Path) 
         port = served.getsockname()[1]
         children = Path(f"/proc/{pid}/task/{pid}/children")
         assert children.read_text() == "", "they are not the launcher's"
+    stacks_of = (tmp_path / "stacks").read_text()
+    assert sorted(re.findall("role.", stacks_of)) == [f"role{n}" for n in range(4)]
     assert [one["role"] for one in told] == ["role0", "role1", "role2", "role3"]
     assert [one["sockets"] for one in told] == [[port] * number for number in range(4)]
     own = [word for one in told for word in one["own"]]
@@ -113,7 +122,7 @@ os.fork = fork
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    forking.ask(requests, "worker", theirs, ())
+                    forking.ask(requests, "worker", theirs, theirs.fileno(), ())
                 said = hear(ours)
                 assert said["problem"] == "[Errno 11] Resource temporarily unavailable"
                 assert ours.recv(1) == b""

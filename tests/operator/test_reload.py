@@ -196,6 +196,21 @@ def begun(daemon: Daemon) -> Iterator[smtplib.SMTP]:
         smtp.close()
 
 
+def test_a_stop_while_an_old_worker_leaves_is_a_good_end(operator_a: Daemon) -> None:
+    with served(operator_a) as daemon:
+        seen = daemon.processes()
+        with begun(daemon):
+            daemon.hang_up()
+            until_now(lambda: bool(daemon.processes("maintenance") - seen), PATIENCE)
+            until_now(lambda: not daemon.processes("maintenance") & seen, PATIENCE)
+            assert daemon.processes("worker") & seen, "its peer is not done"
+            seen |= daemon.processes()
+            assert daemon.stop() == 0
+        assert daemon.events("daemon.stopped")
+        assert "Traceback" not in daemon.log()
+        assert alive(seen) == set()
+
+
 BAD: tuple[tuple[str, dict[str, str], str], ...] = (
     ("inbound", {"max_recipient": "5"}, "inbound.max_recipient: unknown key"),
     ("inbound", {"max_recipients": "0"}, "inbound.max_recipients: "),
@@ -341,6 +356,7 @@ def test_signals_amid_a_reload_count_as_one(operator_a: Daemon) -> None:
 def test_couriers_never_work_side_by_side(tmp_path: Path) -> None:
     # A lease that the one before still holds must not be freed: its message would be sent twice.
     b = operator(tmp_path / "b", "b")
+    change(b, "process", workers="1", silent_seconds="600")  # its worker is stopped for a while
     a = operator(tmp_path / "a", "a", {"b.mssante.fr": b.endpoint})
     recipient = "cardiologie@b.mssante.fr"
     letter = tmp_path / "letter.eml"

@@ -27,7 +27,7 @@ def _dangling(path: Path) -> None:
 
 
 KINDS = (_file, _folder, _dangling)
-ENTRIES = ("metrics", "seats", "courier", "clock", "openssl-1.cnf")
+ENTRIES = ("metrics", "seats", "courier", "clock", "silent", "openssl-1.cnf")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -74,7 +74,7 @@ def test_a_daemon_starts_whatever_is_in_its_run_folder(tmp_path: Path) -> None:
     daemon = lay_out(tmp_path / "a", "a")
     run = daemon.folder / "data" / "run"
     run.mkdir()
-    kinds = (_file, _folder, _dangling, _folder, _dangling)
+    kinds = (_file, _folder, _dangling, _folder, _dangling, _folder)
     for entry, kind in zip(ENTRIES, kinds, strict=True):
         kind(run / entry)
     with served(daemon):
@@ -136,3 +136,13 @@ def test_a_machine_waits_for_room_for_its_name(tmp_path: Path) -> None:
         draft.unlink()
         until_now(lambda: get(daemon, "/readyz")[0] == 200)
     assert (daemon.folder / "data" / "node").read_text()
+
+
+def test_what_the_supervisor_counts_is_noted_for_others(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.silent() == {}
+    folder.counts_silent({"worker": 2, "courier": 0})
+    assert folder.silent() == {"worker": 2, "courier": 0}
+    for torn in ('{"worker": ', "[1]", '{"worker": "x"}'):
+        (tmp_path / "silent").write_text(torn)
+        assert folder.silent() == {}

@@ -158,7 +158,10 @@ def ready(daemon: Daemon) -> tuple[int, list[str]]:
 
 
 def test_a_daemon_whose_workers_hang_is_not_ready(tmp_path: Path) -> None:
-    with served(lay_out(tmp_path, "a", workers=1)) as daemon:
+    laid_out = lay_out(tmp_path, "a", workers=1)
+    text = laid_out.config.read_text()
+    laid_out.config.write_text(text.replace("[process]\n", "[process]\nsilent_seconds = 600\n"))
+    with served(laid_out) as daemon:
         until_now(lambda: ready(daemon) == (200, []))
         (worker,) = daemon.processes("worker")
         os.kill(worker, signal.SIGSTOP)

@@ -137,6 +137,8 @@ def test_it_is_frozen(tmp_path: Path) -> None:
         ("[trace]\nkeep_days = 99999", "trace.keep_days: must be 36500 or less; found 99999"),
         ("[process]\nworkers = -1", "process.workers: must be 0 or more; found -1"),
         ("[process]\nworkers = 5000", "process.workers: must be 512 or less; found 5000"),
+        ("[process]\nsilent_seconds = 1", "process.silent_seconds: must be 2 or more; found 1"),
+        ("[process]\nsilent_seconds = 86401", "process.silent_seconds: must be 86400 or less; "),
         ('[scan]\nrspamd = "http://"', "scan.rspamd: expected a URL: http://HOST:PORT; found"),
     ],
 )

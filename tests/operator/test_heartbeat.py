@@ -1,0 +1,99 @@
+"""Heartbeat: a process that answers lives on, a silent one is logged, counted and killed."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+
+import pytest
+from structlog.testing import capture_logs
+
+from mssante_operator import heartbeat, lifeline
+from mssante_operator.heartbeat import Heartbeat, ProcessState, state_of
+from mssante_operator.lifeline import Orders, Report, Reports
+from mssante_operator.reaping import Process
+from mssante_operator.silence import Silence
+from tests.support.waiting import until
+
+SHORT = 0.1  # seconds of silence
+
+
+def sleeper() -> Process:
+    return Process(
+        os.posix_spawn(
+            sys.executable, [sys.executable, "-c", "import time; time.sleep(100)"], os.environ
+        )
+    )
+
+
+async def stopped(process: Process) -> None:
+    process.send(signal.SIGSTOP)
+    await until(lambda: state_of(process.pid).word == "stopped")
+
+
+async def test_a_silent_process_is_logged_counted_and_killed() -> None:
+    process, asked, killed = sleeper(), list[None](), list[str]()
+    await stopped(process)
+    beat = Heartbeat("worker", process, Silence(SHORT), lambda: asked.append(None), killed.append)
+    with capture_logs() as logs:
+        async with asyncio.timeout(60):
+            await beat.run()
+    assert await process.wait() == -signal.SIGKILL
+    assert (len(asked), killed) == (1, ["worker"])
+    [told] = logs
+    assert told["event"] == "process.silent"
+    assert (told["role"], told["pid"], told["state"]) == ("worker", process.pid, "stopped")
+    assert told["seconds"] >= SHORT
+    assert (told["stack"], told["threads"]) == ((), ())
+    assert "no stack: a signal has stopped it (SIGSTOP)" in told["detail"]
+
+
+async def test_one_that_a_debugger_holds_is_told_of_and_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process, killed = sleeper(), list[str]()
+    states = iter([ProcessState("tracing stop", 77)] * 2)
+    monkeypatch.setattr(heartbeat, "state_of", lambda _: next(states, ProcessState("stopped")))
+    beat = Heartbeat("courier", process, Silence(SHORT), lambda: None, killed.append)
+    with capture_logs() as logs:
+        async with asyncio.timeout(60):
+            await beat.run()  # it goes: the debugger, and then the process
+    assert [one["event"] for one in logs] == ["process.traced"] * 2 + ["process.silent"]
+    assert "process 77 traces it" in logs[0]["detail"]
+    assert killed == ["courier"]
+    await process.wait()
+
+
+async def test_questions_are_answered_between_other_words() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for line in (ours, theirs):
+            line.settimeout(0)
+        orders, answers = Orders(), list[None]()
+        following = asyncio.create_task(lifeline.follow(theirs, orders))
+        reports = Reports(ours, lambda: answers.append(None))
+        hearing = asyncio.create_task(reports.following())
+        for number in range(1, 4):
+            lifeline.ask(ours)
+            await until(lambda number=number: len(answers) == number)  # type: ignore[misc]
+        assert not orders.stop.is_set()
+        ours.sendall(b"ali")  # a word may come in pieces
+        await asyncio.sleep(0)
+        ours.sendall(b"ve?\nleave\n")
+        async with asyncio.timeout(60):
+            await orders.stop.wait()
+        assert not orders.hurry.is_set()
+        lifeline.report(theirs, Report("why", own=True))
+        assert await hearing == Report("why", own=True)
+        assert len(answers) == 4
+        ours.shutdown(socket.SHUT_RDWR)
+        await following
+        assert orders.hurry.is_set()
+        lifeline.ask(ours)  # nobody is there, and nothing is raised
+
+
+def test_the_state_of_a_process() -> None:
+    assert state_of(os.getpid()).word == "running"
+    assert state_of(os.getpid()).tracer == 0
+    assert state_of(2**22 + 1) == ProcessState()
