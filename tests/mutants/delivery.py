@@ -10,7 +10,7 @@ MUTANTS = (
         "delivery: a delivery under a lease is left alone",
         "    .where(or_(_D.lease_until.is_(None), _D.lease_until <= _STORE_NOW))\n",
         "",
-        ("test_each_delivery_is_leased_to_one_owner_only",),
+        ("test_a_lease_keeps_others_away_though_the_next_attempt_is_due",),
     ),
     Mutant(
         "delivery: one that is held is left alone",
@@ -58,14 +58,14 @@ MUTANTS = (
         "delivery: a result counts for its own message alone",
         "    held = (d.id == done.id, d.message_id == done.message_id, ",
         "    held = (d.id == done.id, ",
-        ("test_the_end_of_an_old_attempt_settles_no_new_delivery",),
+        ("test_a_result_counts_for_its_own_message_alone",),
     ),
     Mutant(
         "delivery: results of many count under their own leases alone",
         "    found = {row.id: row.lease_token for row in rows if tuple(row) in ours}\n",
         "    found = {row.id: row.lease_token for row in rows}\n",
         (
-            "test_nothing_is_settled_where_nothing_is_ours",
+            "test_the_end_of_an_old_attempt_settles_no_new_delivery",
             "test_what_arrived_leaves_together_but_for_what_is_to_be_seen",
             "test_an_old_attempt_and_a_new_one_end_together",
         ),
@@ -233,7 +233,7 @@ MUTANTS = (
         "delivery: without a white list nothing is sent",
         '        if white_list is None:\n            raise AttemptFailed("not-listed", NO_LIST)\n',
         "        if white_list is None:\n            return\n",
-        ("test_without_a_list_the_queue_is_held",),
+        ("test_a_list_that_is_lost_in_between_ends_an_attempt_before_it_connects",),
     ),
     Mutant(
         "delivery: by a list that may be old nothing fails for good",
@@ -252,7 +252,7 @@ MUTANTS = (
         "delivery: no parameter brings another along",
         "    return value == found.envid or value.upper() == found.ret\n",
         "    return True\n",
-        ("test_no_parameter_brings_another_along",),
+        ("test_a_parameter_within_a_value_of_mail_is_not_said",),
     ),
     Mutant(
         "delivery: what is no address is never said",

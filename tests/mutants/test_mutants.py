@@ -20,6 +20,8 @@ from tests.mutants.model import (
 from tests.mutants.selection import is_chosen
 from tests.mutants.trying import Checkout, Fate
 
+pytestmark = pytest.mark.timeout(300)  # a copy, and a worker that imports all libraries twice
+
 AREAS = {
     "acceptance",
     "admission",
