@@ -122,6 +122,8 @@ class Checkout:
         options = ["-q", "--no-header", "-p", "no:cacheprovider", "--timeout", str(_PATIENCE)]
         # The worker has imported the plugins, whose own assertions need not be explained.
         options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        # Its own, so that no time goes into clearing up after other runs of pytest.
+        options += ["--basetemp", str(self._output.with_name("temp"))]
         asked = {
             "words": [
                 "-p",
