@@ -1,7 +1,8 @@
 # Every verb of the project; `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo test test-other test-clock install-check lint bench fuzz soak crash docs lock clean
+.PHONY: help setup run demo test test-other test-clock mutants install-check lint bench fuzz soak crash docs lock \
+	clean
 
 # The distribution's own build first: it is optimised (PGO, LTO), and messages cost a quarter less CPU
 # with it than with one compiled without (docs/performance.md).
@@ -29,6 +30,9 @@ test: setup lint ## Run every test
 
 test-clock: .venv/dev.stamp ## Run the tests with the clock moved, to several moments (ARGS="--help")
 	$(BIN)/python -m tests.moved_clock $(ARGS)
+
+mutants: .venv/dev.stamp ## Take out each guard of the product in turn: a test must fail (ARGS="--help")
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 test-other: .venv/dev.stamp ## Run the tests that depend on Python on another one, 3.13 before others
 	tools/test-other-python.sh .venv -n auto --dist worksteal $(ARGS)

@@ -39,6 +39,21 @@ def refused_by(rule: str) -> str:
     return f"server refused by rule {rule}: "
 
 
+async def judge_server(
+    perimeter: Perimeter, domain: str, der: bytes | None, version: str, cipher: str
+) -> None:
+    """Return if the server that showed this certificate in TLS may have mail for `domain`.
+
+    Raises AttemptFailed with the first rule of `relay.server_admission` that refuses it.
+    """
+    server = await perimeter.identify_peer(der, version, cipher)
+    snapshot = perimeter.snapshot
+    for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
+        if not finding.passed:
+            detail = f"{refused_by(finding.rule)}{finding.evidence}"
+            raise AttemptFailed(f"server-{finding.rule}", detail)
+
+
 @dataclass(slots=True)
 class Progress:
     """How far an attempt has come, for the watchdog; `moved` is in monotonic seconds.
@@ -145,12 +160,7 @@ class Handing:
             raise AttemptFailed("no-route", f"{NOT_CERTAIN}{failure}", ours=True) from failure
 
     async def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
-        server = await self._perimeter.identify_peer(der, version, cipher)
-        snapshot = self._perimeter.snapshot
-        for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
-            if not finding.passed:
-                detail = f"{refused_by(finding.rule)}{finding.evidence}"
-                raise AttemptFailed(f"server-{finding.rule}", detail)
+        await judge_server(self._perimeter, domain, der, version, cipher)
 
     async def _octets(
         self, taken: Claim, trace: bytes, progress: Progress

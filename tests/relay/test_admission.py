@@ -92,6 +92,11 @@ REFUSALS: dict[str, tuple[Attempt, str, str]] = {
         "chain",
         "554 5.7.1 Client certificate refused: not-yet-valid",
     ),
+    "no revocation list in date (DOMAIN §9.62): put off, never refused for good": (
+        attempt(peer(status=ChainStatus.NO_CRL)),
+        "chain",
+        "451 4.7.1 Revocation lists unavailable here, try again later",
+    ),
     "a chain that nobody judged": (
         attempt(replace(peer(), chain=None)),
         "chain",

@@ -1,21 +1,26 @@
 """Delivery to peers: real TLS, peers that behave and peers that do not, nothing lost."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import dns.asyncresolver
 import pytest
 from sqlalchemy import update
 
 from mssante_operator import runtime
 from relay.admission import Policy
-from relay.handing import NOT_CERTAIN
+from relay.errors import AttemptFailed
+from relay.handing import NO_LIST, NOT_CERTAIN, Handing, Progress
 from relay.list_waking import ListWaking
+from relay.queue import load_claims
 from relay.queue_schema import deliveries
 from relay.route import NoRoute, Router, Target
 from relay.shared_list import Offer, publish
+from relay.tls import client_context
 from tests.support.operators import ACTIVE, HOST, SUSPENDED, inbound, trust_space
 from tests.support.perimeters import perimeter
 from tests.support.queued import destination
@@ -233,6 +238,31 @@ async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Pat
         await task
     assert peer.heard == []
     assert [row.attempts for row in sender.queued()] == [0]
+
+
+async def test_a_list_that_is_lost_in_between_ends_an_attempt_before_it_connects(
+    sender: Sender, peer_folder: Path
+) -> None:
+    # A courier looks at the list before it leases a delivery; the list may go right after.
+    empty = sender.folder / "empty"
+    empty.mkdir()
+    space = trust_space()
+    listless = perimeter(empty, b"", space.trust, runtime.clock)
+    context = client_context(space.identity("b", sender.folder), space.trust)
+    sender.queue(ACTIVE)
+    async with running(server_tls("a", peer_folder)) as peer:
+        routes = {"a.mssante.fr": Target(HOST, peer.port)}
+        router = Router(routes, dns.asyncresolver.Resolver(configure=False), random.Random(1))
+        handing = Handing(
+            "smtp.b.mssante.fr", sender.store, listless, router, lambda: context, runtime.clock
+        )
+        with sender.store.database.read() as connection:
+            (claim,) = load_claims(connection, "node:1", [sender.queued()[0].id])
+        with pytest.raises(AttemptFailed, match=NO_LIST) as failed:
+            await handing.deliver(claim, Progress("session"))
+        await handing.close()
+    assert (failed.value.reason, failed.value.permanent) == ("not-listed", False)
+    assert peer.heard == []
 
 
 def confirm(sender: Sender, at: datetime) -> None:

@@ -103,6 +103,18 @@ def test_one_bad_recipient_does_not_hold_up_the_others() -> None:
     assert list(made.refused) == ["no"]
 
 
+@pytest.mark.parametrize("envid", ["a SIZE=5", "a SMTPUTF8", "a RET=FULL", "a BODY=7BIT", "a "])
+def test_a_parameter_within_a_value_of_mail_is_not_said(envid: str) -> None:
+    assert said(envid=envid).mail == said().mail
+    assert said(ret=f"HDRS {envid[2:]}").mail == said().mail
+
+
+@pytest.mark.parametrize("notify", ["NEVER ORCPT=rfc822;x", "NEVER NOTIFY=DELAY", "NEVER "])
+def test_a_parameter_within_a_value_of_rcpt_is_not_said(notify: str) -> None:
+    assert said(EnvelopeRecipient(TO, notify)).rcpt == said().rcpt
+    assert said(EnvelopeRecipient(TO, "", f"rfc822;x {notify}")).rcpt == said().rcpt
+
+
 _TEXT = st.text(st.sampled_from("aF+2Bé;= \r\n\0<>,\\{}") | st.characters(), max_size=20)
 
 

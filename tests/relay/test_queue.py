@@ -1,5 +1,6 @@
 """The outbound queue on both databases: due work, leases, outcomes, and nothing lost."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
@@ -336,6 +337,25 @@ def test_what_arrived_leaves_together_but_for_what_is_to_be_seen(database: Datab
     assert out == {again["b"].lease, again["c"].lease}
     with database.read() as connection:
         assert {row.domain[0] for row in listing(connection, 10)} == {"d", "e"}
+
+
+def test_a_lease_keeps_others_away_though_the_next_attempt_is_due(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    (taken,) = take(database)
+    assert take(database, NOW + LEASE - timedelta(seconds=1), owner="node:2") == []
+    (again,) = take(database, NOW + LEASE, owner="node:2")
+    assert (again.id, again.attempts) == (taken.id, 2)
+
+
+def test_a_result_counts_for_its_own_message_alone(database: Database) -> None:
+    # Its number may be another delivery's after a fail-over.  The token is the other safeguard.
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
+    (taken,) = take(database)
+    other = replace(taken, message_id="f" * 32)
+    assert finish(database, other, {"x@b.mssante.fr": DELIVERED}) is None
+    with database.write() as connection:
+        assert settle_delivered(connection, [other], "node:1") == set()
+    assert finish(database, taken, {"x@b.mssante.fr": DELIVERED}) is State.DELIVERED
 
 
 def test_nothing_is_settled_where_nothing_is_ours(database: Database) -> None:

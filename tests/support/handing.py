@@ -12,11 +12,10 @@ from mssante_operator import runtime
 from relay import tls
 from relay.conversation import Terms
 from relay.envelope import Envelope, EnvelopeRecipient, Letter
-from relay.errors import AttemptFailed
+from relay.handing import judge_server
 from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.route import Target
-from relay.server_admission import examine_server
 from tests.support.operators import HOST, trust_space
 from tests.support.perimeters import adopt, perimeter
 from tests.support.scripted import OFFERS, ScriptedPeer
@@ -44,13 +43,9 @@ class Handing:
     judged: list[str]
 
     async def judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
-        """As delivery does."""
+        """By delivery's own judge."""
         self.judged.append(domain)
-        server = await self.perimeter.identify_peer(der, version, cipher)
-        snapshot = self.perimeter.snapshot
-        for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
-            if not finding.passed:
-                raise AttemptFailed(f"server-{finding.rule}", finding.evidence)
+        await judge_server(self.perimeter, domain, der, version, cipher)
 
     def terms(self, **seconds: float) -> Terms:
         """Our name and certificate, and some patience."""

@@ -153,3 +153,17 @@ def test_departments_are_compared_loosely_on_demand_only() -> None:
     assert loose.domains_of(other) == {"b.mssante.fr"}
     assert loose.entry_for(other, "b.mssante.fr") is not None
     assert not loose.lists(DistinguishedName.parse(entry.replace("(75)", "(76)")))
+    # Nor is a certificate's spelling brought to that of a strict list.
+    written = signed_list([listed("b.mssante.fr", str(other))])
+    spelled = read_list(written, trust(), PUBLISHER, NOW)
+    assert spelled.covers(other, "b.mssante.fr")
+    assert not spelled.covers(DistinguishedName.parse(entry), "b.mssante.fr")
+
+
+def test_blanks_count_in_all_but_the_department_however_loosely_it_is_compared() -> None:
+    entry = "CN=smtp-1.sesan.santnet.com,OU=1750048886,O=GIP (SESAN),ST=Paris (75),C=FR"
+    data = signed_list([listed("b.mssante.fr", entry)])
+    loose = read_list(data, trust(), PUBLISHER, NOW, loose_department=True)
+    assert loose.covers(DistinguishedName.parse(entry), "b.mssante.fr")
+    other = DistinguishedName.parse(entry.replace("GIP (", "GIP("))
+    assert not loose.covers(other, "b.mssante.fr")

@@ -1,0 +1,26 @@
+"""Leases that are not for an attempt that begins."""
+
+from datetime import timedelta
+
+from mailstore.database import Database
+from relay.leases import seize
+from tests.support.clock import NOW
+from tests.support.queued import Letter, put
+
+HOUR = timedelta(hours=1)
+
+
+def test_what_is_held_is_not_leased_at_the_end_of_its_time(database: Database) -> None:
+    # A hold that came after the delivery was found overdue: it is not given up.
+    waits, held, without_body, failed, leased = put(
+        database,
+        Letter(),
+        Letter(held="by a person"),
+        Letter(held="body missing: the body is in no place where bodies are"),
+        Letter(state="failed"),
+        Letter(lease=HOUR),
+    )
+    with database.write() as connection:
+        keys = [waits, held, without_body, failed, leased]
+        found = seize(connection, keys, owner="node:1", now=NOW, lease=HOUR)
+    assert sorted(one.id for one in found) == [waits, without_body]

@@ -1,0 +1,26 @@
+"""The octets of one message on their way into a draft."""
+
+from pathlib import Path
+
+import pytest
+
+from mailstore.blobs import FileBlobStore
+from relay.errors import Disconnected
+from relay.limits import Limits, Pace
+from relay.receiving import OVERRUN, Body
+
+LIMIT = 1000
+
+
+async def test_a_message_without_end_is_cut_off(tmp_path: Path) -> None:
+    # It is refused for its size and read on, so that the peer hears the reply, but not for ever.
+    body = Body(FileBlobStore(tmp_path / "blobs").draft(), LIMIT, LIMIT, Pace(Limits()))
+    line = b"x" * 98 + b"\r\n"
+    for _ in range(LIMIT * OVERRUN // len(line)):
+        await body.take(line, None)
+    assert body.problem is not None
+    assert str(body.problem.reply).startswith("552 5.3.4 Message over the limit of 1000 octets")
+    with pytest.raises(Disconnected) as cut:
+        await body.take(b"x", None)
+    assert cut.value.reply == body.problem.reply
+    assert not list((tmp_path / "blobs" / "tmp").iterdir())
