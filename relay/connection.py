@@ -21,6 +21,7 @@ from relay.context import SessionContext
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.limits import LINGER_SECONDS
 from relay.masking import mask
+from relay.rcpt_pipeline import RcptPipeline
 from relay.replies import refusal_line
 from relay.strangers import shortened
 from relay.streams import InboundBuffer, ReplyWriter
@@ -81,6 +82,7 @@ class Connection(SMTP):
         self._context = context
         self.id = context.new_id()
         self._inbound = InboundBuffer(self._before_wait)
+        self._pipeline = RcptPipeline(self._inbound, context.rcpt_lines)
         self._peer = Peer()
         self._counted: DistinguishedName | None = None  # whose place it takes, proven by its chain
         self._known = False  # a peer of the white list, whose events are never summed up

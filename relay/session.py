@@ -6,7 +6,6 @@ durable.  What comes before mail is `relay.opening`'s.
 
 from dataclasses import replace
 from functools import lru_cache
-from itertools import takewhile
 from typing import Final
 
 from mailstore.steps import reached
@@ -15,17 +14,16 @@ from relay.address import Address, parse_path
 from relay.admission import Peer, Stage, admit, admit_recipient
 from relay.author_rules import noted_authors, seen_authors
 from relay.best_effort import best_effort
-from relay.directory import Found
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.limits import Pace
 from relay.opening import Opening
 from relay.parameters import Chunk, MailParameters, Notify, parse_bdat, parse_mail_parameters
 from relay.perimeter import Snapshot
 from relay.quotas import NO_LIMIT, Quota
-from relay.rcpt_lines import parse_rcpt, parse_rcpt_line, recognised
+from relay.rcpt_pipeline import parse_rcpt
 from relay.receipts import receipt
 from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
-from relay.recipient import MailboxState, Recipient
+from relay.recipient import Recipient
 from relay.scanning import ScanFacts
 from relay.transaction import (
     LocalRecipient,
@@ -40,7 +38,6 @@ _PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command 
 
 _RECIPIENT_ACCEPTED: Final = b"250 2.1.5 Recipient accepted"
 _RECIPIENT_ACCEPTED_LINE: Final = _RECIPIENT_ACCEPTED + b"\r\n"
-_FORESEEN: Final = 200  # commands ahead that are looked through for recipients
 
 _QUOTA: Final = Reply(
     450, "4.7.1", "Your certificate has had its share of this hour, try again later"
@@ -65,7 +62,6 @@ class Session(Opening):
     # Whom the rules have let through at the last MAIL, and by which list.
     _admitted: tuple[WhiteList | None, Peer | None, str | None] = (None, None, None)
     _room: Quota = NO_LIMIT  # of the hour's, as of the last MAIL
-    _foreseen_to = 0  # the command up to which recipients have been looked up ahead
 
     @property
     def idle(self) -> bool:
@@ -89,7 +85,7 @@ class Session(Opening):
             raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
         await self._judge_again()
         self._at_mail = self._context.perimeter.snapshot
-        self._foreseen_to = 0
+        self._pipeline.begin()
         self._admit_sender(self._at_mail, sender, parameters.size)
         self._context.spool.check(parameters.size)
         self._room = self._check_quota()
@@ -135,10 +131,8 @@ class Session(Opening):
             raise SmtpError(Reply(452, "4.5.3", "Too many recipients, send the rest separately"))
         if self._room.receipts == 0 and Notify.SUCCESS in (parameters.notify or ()):
             raise SmtpError(_RECEIPTS_QUOTA)
-        found = self._context.directory.remembered(address)
-        if found is None:
-            self._foresee(transaction)
-            found = await self._find(address, transaction.parameters.size)
+        size = transaction.parameters.size
+        found = await self._pipeline.find(address, size, self._tally.commands)
         white_list = self._at_mail.white_list if self._at_mail is not None else None
         admit_recipient(Recipient(address, found.state), self._peer, white_list)
         if found.mailbox_id is not None:
@@ -158,43 +152,16 @@ class Session(Opening):
         )
         if self._outbound.blocked or room <= 0:
             return
-        lines = self._inbound.ahead(min(room, _FORESEEN))
-        recipients = list(recognised(lines, self._context.directory))
-        if recipients:
-            for one in recipients:
-                transaction.add(one)
-            self._inbound.take(sum(len(line) + 1 for line in lines[: len(recipients)]))
-            tally.commands += len(recipients)
-            self._say(_RECIPIENT_ACCEPTED_LINE * len(recipients))
+        recipients = self._pipeline.take_known(room)
+        for one in recipients:
+            transaction.add(one)
+        tally.commands += len(recipients)
+        self._say(_RECIPIENT_ACCEPTED_LINE * len(recipients))
 
     @property
     def _most_recipients(self) -> int:
         most, left = self._context.limits.max_recipients, self._room.recipients
         return most if left is None else min(most, left)
-
-    def _foresee(self, transaction: Transaction) -> None:
-        """Have the recipients that are pipelined behind this one looked up by the same query."""
-        if self._tally.commands < self._foreseen_to:
-            return  # looked up in vain: each is asked for by itself
-        ahead = self._inbound.ahead(_FORESEEN)
-        self._foreseen_to = self._tally.commands + len(ahead)
-        recipients = takewhile(lambda line: line[:8].upper() == b"RCPT TO:", ahead)
-        addresses = [parsed[0] for parsed in map(parse_rcpt_line, recipients) if parsed]
-        self._context.directory.foresee(addresses, transaction.parameters.size)
-
-    async def _find(self, address: Address, size: int | None) -> Found:
-        """The mailbox of an address; mail for postmaster goes where the configuration says."""
-        directory, postmaster = self._context.directory, self._context.postmaster
-        found = Found(MailboxState.UNKNOWN)
-        if address.domain:
-            found = await directory.lookup(address, size)
-        if (
-            postmaster is not None
-            and found.state is MailboxState.UNKNOWN
-            and address.local.lower() == "postmaster"
-        ):
-            return await directory.lookup(postmaster, size)
-        return found
 
     async def smtp_DATA(self, arg: str | None) -> None:
         """Receive the message (RFC 5321 §4.1.1.4); `250` only once it is durable."""

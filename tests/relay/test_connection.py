@@ -1,6 +1,7 @@
 """A connection's limits in time and number, and its ends: always said, never at others' cost."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,8 +274,10 @@ async def test_a_reply_is_heard_although_much_is_under_way(tmp_path: Path) -> No
 class Broken(Directory):
     """A directory with a fault nobody foresaw."""
 
-    async def lookup(self, address: Address, size: int | None = None) -> Found:
-        raise RuntimeError(f"no {address} of {size}")
+    async def lookup(
+        self, address: Address, size: int | None = None, ahead: Iterable[Address] = ()
+    ) -> Found:
+        raise RuntimeError(f"no {address} of {size}, no {ahead}")
 
 
 async def test_an_unforeseen_fault_ends_the_session_and_nothing_else(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ async def inbound(
         limits=limits,
         policy=policy,
         perimeter=follower,
-        directory=Directory(store.database),
+        directory=Directory(store.database, postmaster=postmaster),
         blobs=store.blobs,
         spool=spool,
         scanning=scanning,
@@ -220,7 +220,6 @@ async def inbound(
         tls=lambda: server_tls,
         clock=runtime.clock,
         new_id=runtime.make_id,
-        postmaster=postmaster,
         debug_peers=debug_peers,
     )
     listener = Listener(context)
