@@ -14,6 +14,7 @@ from relay.journal import Journal
 from relay.listener import Listener
 from relay.occupancy import Occupancy
 from relay.own_port import OwnPort
+from relay.peer_service import peer_session
 from relay.perimeter import Perimeter
 from relay.seats import Seat
 from relay.spool import Spool
@@ -103,7 +104,7 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
         keep(Publisher(journal).run),
         keep(lambda: sum_up_strangers(context)),
     ]
-    listeners = [Listener(context, seat) for _ in sockets]
+    listeners = [Listener(peer_session, context, seat) for _ in sockets]
     for listener, bound in zip(listeners, sockets, strict=True):
         listener.start(bound)
     start.ready()

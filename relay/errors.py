@@ -11,14 +11,18 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An SMTP reply: three-digit code, enhanced status code (RFC 3463) and one line of text."""
+    """An SMTP reply: three-digit code, enhanced status code (RFC 3463) and one line of text.
+
+    Replies to EHLO, DATA and a new connection have no enhanced code; that to EHLO has a line of
+    text for each extension.
+    """
 
     code: int
     enhanced: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.code} {self.enhanced} {self.text}"
+        return " ".join(filter(None, (str(self.code), self.enhanced, self.text)))
 
     @property
     def permanent(self) -> bool:

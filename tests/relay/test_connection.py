@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-import relay.connection
 import relay.listener
+import relay.session
 from relay.address import Address
 from relay.directory import Directory, Found
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
+from relay.peer_service import peer_session
 from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call, dial
@@ -189,7 +190,7 @@ async def test_silence_in_a_message_is_cut_off(tmp_path: Path) -> None:
 async def test_a_peer_that_never_reads_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay.connection, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(relay.session, "LINGER_SECONDS", 0.2)
     async with inbound(tmp_path, limits=Limits(idle_seconds=0.5, max_commands=10**9)) as server:
         caller = await call(server)
         caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -288,7 +289,7 @@ async def test_an_unforeseen_fault_ends_the_session_and_nothing_else(tmp_path: P
             directory=Broken(server.store.database),
             occupancy=Occupancy(Limits()),
         )
-        listener, bound = Listener(broken), bind(HOST, 0)
+        listener, bound = Listener(peer_session, broken), bind(HOST, 0)
         listener.start(bound)
         port = bound.getsockname()[1]
         caller = await call(replace(server, port=port))

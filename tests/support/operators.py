@@ -38,6 +38,7 @@ from relay.journal import Journal
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
+from relay.peer_service import peer_session
 from relay.perimeter import Perimeter
 from relay.scanning import OnFailure, Scanning
 from relay.spool import Floor, Spool
@@ -222,7 +223,7 @@ async def inbound(
         new_id=runtime.make_id,
         debug_peers=debug_peers,
     )
-    listener = Listener(context)
+    listener = Listener(peer_session, context)
     bound = bind(HOST, 0)
     listener.start(bound)
     try:
