@@ -22,7 +22,9 @@ class Reply:
     text: str
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (str(self.code), self.enhanced, self.text)))
+        if not self.enhanced:
+            return f"{self.code} {self.text}"
+        return f"{self.code} {self.enhanced} {self.text}"
 
     @property
     def permanent(self) -> bool:

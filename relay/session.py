@@ -229,7 +229,8 @@ class Session(SMTP):
 
     async def obey(self, verb: bytes, argument: bytes, line: bytes) -> Reply | None:
         """Carry out one command; returns its reply, None if that is said.  Raises SmtpError."""
-        self.journal.said_by_client(line)
+        if self.journal.transcribed:
+            self.journal.said_by_client(line)
         self.tally.commands += 1
         if self.policy.ending is not None:
             raise Disconnected(self.policy.ending)
@@ -286,7 +287,7 @@ class Session(SMTP):
             self._cut(error.reply, error.detail)
             await self._swallow()
             self._close()
-        else:
+        elif self.outbound.blocked:
             await self._let_read()
 
     def _before_wait(self) -> None:
@@ -305,17 +306,17 @@ class Session(SMTP):
         if isinstance(reply, Acknowledged):
             self.outbound.flush()
             reached("answer.written")
-        await self._let_read()
+        if self.outbound.blocked:
+            await self._let_read()
         if isinstance(reply, Goodbye):
             self.ended_by = "quit"
             self._close()
 
     async def _let_read(self) -> None:
-        """Wait while the peer has left too much unread."""
-        if self.outbound.blocked:
-            smtp_adapter.wait_at_most(self, self.context.limits.idle_seconds)
-            await self.outbound.drain()
-            smtp_adapter.stop_waiting(self)
+        """Wait: the peer has left too much unread."""
+        smtp_adapter.wait_at_most(self, self.context.limits.idle_seconds)
+        await self.outbound.drain()
+        smtp_adapter.stop_waiting(self)
 
     # What handlers change.
 

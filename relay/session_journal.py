@@ -25,6 +25,7 @@ class SessionJournal:
         self.known = False  # a peer of the white list, whose events are never summed up
         self._opening_told = False
         self._transcript = Transcript() if context.debug_peers else None
+        self.transcribed = self._transcript is not None  # asked for with each line
 
     def opened(self, address: str) -> None:
         """The peer has connected."""
@@ -59,11 +60,6 @@ class SessionJournal:
 
     # The transcript.
 
-    @property
-    def transcribed(self) -> bool:
-        """Whether a transcript is kept."""
-        return self._transcript is not None
-
     def said_by_client(self, line: bytes) -> None:
         """A command as it came, for the transcript."""
         if self._transcript is not None:
@@ -83,7 +79,7 @@ class SessionJournal:
 
     def drop_transcript(self) -> None:
         """Nobody asked for a transcript of this peer."""
-        self._transcript = None
+        self._transcript, self.transcribed = None, False
 
     def keep_transcript(self, name: DistinguishedName | None) -> None:
         """Note the lines so far; without a name to go by they are dropped."""

@@ -8,7 +8,7 @@ a message have come, the transaction is over (RFC 5321 §4.1.4).  Pure.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
@@ -17,7 +17,7 @@ from relay.attempt import Finding
 from relay.errors import Reply, SmtpError, SyntaxRefused
 
 
-class State(Enum):
+class State(StrEnum):  # asked for with each command: its hash is that of a string
     """State of a session between two commands."""
 
     CLEAR = "connected: no TLS, no EHLO"
@@ -31,15 +31,16 @@ class State(Enum):
     @property
     def has_tls(self) -> bool:
         """Whether the handshake is done."""
-        return self not in {State.CLEAR, State.GREETED}
+        return self not in _CLEAR_TEXT
 
     @property
     def without_transaction(self) -> "State":
         """The same once a transaction, if there was any, is forgotten."""
-        return State.READY if self in _TRANSACTION else self
+        return _READY if self in _TRANSACTION else self
 
 
-_TRANSACTION: Final = {State.SENDER, State.RECIPIENTS, State.CHUNKS}
+_CLEAR_TEXT: Final = frozenset({State.CLEAR, State.GREETED})
+_TRANSACTION: Final = frozenset({State.SENDER, State.RECIPIENTS, State.CHUNKS})
 
 
 @dataclass(frozen=True, slots=True)
