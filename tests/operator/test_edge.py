@@ -162,7 +162,7 @@ def test_a_peer_explain_and_send_get_the_same_answer(
     (row,) = (row for row in json.loads(said) if row["rule"] == f"recipient {to}")
     assert (row["reply"] or verdict).startswith(verdict)
     letter = tmp_path / "letter"
-    letter.write_bytes(TEXT)
+    letter.write_bytes(f"From: <{MARTIN}>\r\nSubject: who answers\r\n\r\nx\r\n".encode())
     said = daemon.run("message", "send", str(letter), "--from", MARTIN, "--to", to, code=refused)
     assert not refused or verdict in said
     assert len(daemon.entries("cardiologie@a.mssante.fr")) == 1 - refused
