@@ -30,7 +30,7 @@ def _submitter(settings: Settings, store: Store, journal: Journal) -> Submitter:
         hostname=settings.operator.hostname,
         policy=policies.policy(settings),
         store=store,
-        directory=Directory(store.database),
+        directory=Directory(store.database, postmaster=runtime.postmaster(settings)),
         perimeter=runtime.open_perimeter(settings, runtime.open_trust(settings)),
         clock=runtime.clock,
         new_id=runtime.make_id,

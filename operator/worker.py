@@ -15,6 +15,7 @@ from relay.journal import Journal
 from relay.listener import Listener
 from relay.occupancy import Occupancy
 from relay.own_port import OwnPort
+from relay.peer_service import peer_session
 from relay.perimeter import Perimeter
 from relay.seats import Seat
 from relay.spool import Spool
@@ -82,7 +83,7 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
         limits=limits,
         policy=policies.policy(settings),
         perimeter=perimeter,
-        directory=Directory(store.database),
+        directory=Directory(store.database, postmaster=runtime.postmaster(settings)),
         blobs=store.blobs,
         spool=spool,
         scanning=runtime.open_scanning(settings),
@@ -92,7 +93,6 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
         tls=opened.server_tls,
         clock=runtime.clock,
         new_id=runtime.make_id,
-        postmaster=runtime.postmaster(settings),
         debug_peers=launch.debug_peers,
         own_port=OwnPort.share(run_folder.own_port),
         quotas=quotas(settings),
@@ -106,7 +106,7 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
         keep(Publisher(journal).run),
         keep(lambda: sum_up_strangers(context)),
     ]
-    listeners = [Listener(context, seat) for _ in sockets]
+    listeners = [Listener(peer_session, context, seat) for _ in sockets]
     for listener, bound in zip(listeners, sockets, strict=True):
         listener.start(bound)
     start.ready()

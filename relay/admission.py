@@ -34,7 +34,9 @@ from whitelist.trust import ChainStatus
 
 # The facts and their types are `relay.attempt`'s, and had from here by whoever asks for a verdict.
 __all__ = [
+    "CLEAR_TEXT",
     "RULES",
+    "TLS_REQUIRED",
     "Attempt",
     "Finding",
     "HeaderFromPolicy",
@@ -49,13 +51,15 @@ __all__ = [
 
 Rule = Callable[[Attempt], Finding | None]
 
+TLS_REQUIRED: Final = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
+CLEAR_TEXT: Final = no("tls", TLS_REQUIRED, "no TLS on this connection", "clear text")
+
 
 def _tls(a: Attempt) -> Finding | None:
     if not isinstance(a.origin, Peer):
         return None
     if not a.origin.tls_version:
-        reply = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
-        return no("tls", reply, "no TLS on this connection", "clear text")
+        return CLEAR_TEXT
     origin = a.origin
     return ok("tls", lambda: f"{origin.tls_version} {origin.cipher}")
 

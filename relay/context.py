@@ -7,7 +7,6 @@ from datetime import datetime
 
 from mailstore.bodies import Bodies
 from relay.acceptance import Intake
-from relay.address import Address
 from relay.admission import Policy
 from relay.directory import Directory
 from relay.journal import Journal
@@ -16,6 +15,7 @@ from relay.occupancy import Occupancy
 from relay.own_port import OwnPort
 from relay.perimeter import Perimeter
 from relay.quotas import Quotas
+from relay.rcpt_pipeline import RcptLines
 from relay.scanning import Scanning
 from relay.spool import Spool
 from relay.strangers import Strangers
@@ -26,9 +26,8 @@ from whitelist.names import DistinguishedName
 class SessionContext:
     """Services and settings of the inbound side.
 
-    `postmaster` is the mailbox that mail for postmaster goes to, or None.  Sessions of the names in
-    `debug_peers` leave a transcript in the journal.  Sessions from `own_port` are our own: they get
-    a `quiet` context, and leave nothing in the journal.
+    Sessions of the names in `debug_peers` leave a transcript in the journal.  Sessions from
+    `own_port` are our own: they get a `quiet` context, and leave nothing in the journal.
     """
 
     hostname: str
@@ -45,9 +44,12 @@ class SessionContext:
     tls: Callable[[], ssl.SSLContext]
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
-    postmaster: Address | None = None
     debug_peers: frozenset[DistinguishedName] = frozenset()
     own_port: OwnPort = field(default_factory=OwnPort.unknown)
     quiet: bool = False
     strangers: Strangers = field(default_factory=Strangers)
     quotas: Quotas = field(default_factory=Quotas)
+    rcpt_lines: RcptLines = field(init=False)  # of `directory`
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rcpt_lines", RcptLines(self.directory))

@@ -5,6 +5,9 @@ each message.  That is relied on for `REMEMBERED` seconds after the mailstore's 
 was last seen unchanged: a mailbox that is suspended or closed may take mail for so long.  Whatever
 is refused is asked anew each time.  Sessions that ask at the same time are answered by one query.
 
+Mail for postmaster at one of our domains, or without a domain (RFC 5321 §4.5.1), goes to the
+mailbox that the configuration names, unless the domain has a mailbox of that name.
+
 A mailbox with a quota is full when it holds that much, or would with a message of the size declared
 for it (RFC 1870 §6.1).  Nothing is reserved: messages that arrive at the same time, or come without
 a size, may each pass, so that a mailbox may end up over its quota by as much as those have.
@@ -12,7 +15,7 @@ a size, may each pass, so that a mailbox may end up over its quota by as much as
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,13 +35,12 @@ from mailstore.mailboxes import (
 )
 from relay.address import Address
 from relay.errors import StoreDeferred
-from relay.message import LocalRecipient
 from relay.recipient import MailboxState
 
 REMEMBERED: Final = 1.0  # seconds
 DOMAINS_REMEMBERED: Final = 10.0  # seconds; a domain is added once in months
 FORGOTTEN: Final = 60.0  # seconds after which everything is asked anew, whatever the number says
-MOST: Final = 20_000  # addresses remembered at once, and lines that named them
+MOST: Final = 20_000  # addresses remembered at once
 _BATCH: Final = 200  # addresses looked up by one query
 
 _Question = tuple[Address, int | None]
@@ -61,14 +63,23 @@ class _Answers:
 
 
 class Directory:
-    """Looks addresses up in the database, in a thread; `clock` is monotonic, in seconds."""
+    """Looks addresses up in the database, in a thread; `clock` is monotonic, in seconds.
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+    `postmaster` is the mailbox that mail for postmaster goes to; without it, postmaster is a
+    mailbox as any other.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        postmaster: Address | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._postmaster = postmaster
         self._open: dict[Address, Found] = {}
-        # What lines of RCPT named of those mailboxes (`relay.rcpt_lines`): forgotten with them.
-        self.recipients_by_line: dict[bytes, LocalRecipient] = {}
         self._number: int | None = None  # of the mailstore's changes, when they were found open
         self._holds_until = float("-inf")
         self._ends = float("-inf")
@@ -83,13 +94,19 @@ class Directory:
         return self.open_mailboxes().get(address)
 
     def open_mailboxes(self) -> Mapping[Address, Found]:
-        """Everything that `remembered` answers at this moment."""
+        """Everything that `remembered` answers at this moment.
+
+        Another object than before, unless empty, as soon as something was forgotten.
+        """
         return self._open if self._clock() < self._holds_until else {}
 
-    async def lookup(self, address: Address, size: int | None = None) -> Found:
+    async def lookup(
+        self, address: Address, size: int | None = None, ahead: Iterable[Address] = ()
+    ) -> Found:
         """Find one address, for a message of `size` octets, None where it is not known.
 
-        Raises StoreDeferred if the database cannot say.
+        Addresses `ahead` are looked up by the same query, to be remembered.  Raises StoreDeferred
+        if the database cannot say.
         """
         known = self.remembered(address)
         if known is not None:
@@ -97,19 +114,21 @@ class Directory:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Found] = loop.create_future()
         self._waiting.append(((address, size), answer))
+        self._waiting += (((one, size), None) for one in ahead if self.remembered(one) is None)
         if self._asking is None:
             self._asking = loop.create_task(self._answer())
         return await answer
 
-    def foresee(self, addresses: Sequence[Address], size: int | None) -> None:
-        """Look these up together with the one that is asked for next, to be remembered."""
-        self._waiting += (
-            ((address, size), None) for address in addresses if self.remembered(address) is None
-        )
-
     def find(self, address: Address, size: int | None = None) -> Found:
         """Find one address, blocking.  Raises StoreDeferred."""
         return self._ask([(address, size)]).found[0]
+
+    def find_sender(self, address: Address) -> Found:
+        """Find the mailbox of that very address, blocking: postmaster receives and never sends.
+
+        Raises StoreDeferred.
+        """
+        return self._ask([(address, None)], alias=False).found[0]
 
     async def own_domains(self) -> frozenset[str]:
         """The domains served here, as of some seconds ago at most.  Raises StoreDeferred."""
@@ -150,8 +169,7 @@ class Directory:
 
     def _remember(self, begun: float, questions: Sequence[_Question], answers: _Answers) -> None:
         if answers.number != self._number or begun >= self._ends or len(self._open) >= MOST:
-            self._open.clear()
-            self.recipients_by_line.clear()
+            self._open = {}
             self._number, self._ends = answers.number, begun + FORGOTTEN
         self._holds_until = begun + REMEMBERED
         room = MOST - len(self._open)
@@ -159,25 +177,36 @@ class Directory:
             if found.state is MailboxState.ACTIVE and not found.bounded:
                 self._open[address] = found
 
-    def _ask(self, questions: Sequence[_Question]) -> _Answers:
-        texts = [str(address) for address, _ in questions]
+    def _ask(self, questions: Sequence[_Question], *, alias: bool = True) -> _Answers:
+        postmaster = self._postmaster if alias else None
+        named = [address for address, _ in questions]
+        if postmaster is not None and any(map(_is_postmaster, named)):
+            named.append(postmaster)
         try:
             with self._database.read() as connection:
                 number = change_number(connection)
-                mailboxes = resolve(connection, texts)
+                mailboxes = resolve(connection, map(str, named))
                 found = [
-                    self._found(connection, mailboxes.get(text), address, size or 0)
-                    for text, (address, size) in zip(texts, questions, strict=True)
+                    self._found(connection, mailboxes, address, size or 0, postmaster)
+                    for address, size in questions
                 ]
         except StoreUnavailable as error:
             raise StoreDeferred(str(error)) from error
         return _Answers(number, found)
 
     def _found(
-        self, connection: Connection, mailbox: Mailbox | None, address: Address, size: int
+        self,
+        connection: Connection,
+        mailboxes: Mapping[str, Mailbox],
+        address: Address,
+        size: int,
+        postmaster: Address | None,
     ) -> Found:
+        mailbox = mailboxes.get(str(address))
         if mailbox is None:
-            local = is_local_domain(connection, address.domain)
+            local = not address.domain or is_local_domain(connection, address.domain)
+            if local and postmaster is not None and _is_postmaster(address):
+                return self._found(connection, mailboxes, postmaster, size, None)
             return Found(MailboxState.UNKNOWN if local else MailboxState.FOREIGN)
         state = MailboxState(mailbox.state.value)
         if mailbox.quota is None:
@@ -195,3 +224,7 @@ class Directory:
         if len(remembered) < MOST:
             remembered[mailbox_id] = usage
         return usage.octets
+
+
+def _is_postmaster(address: Address) -> bool:
+    return address.local.lower() == "postmaster"

@@ -11,13 +11,19 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An SMTP reply: three-digit code, enhanced status code (RFC 3463) and one line of text."""
+    """An SMTP reply: three-digit code, enhanced status code (RFC 3463) and one line of text.
+
+    Replies to EHLO, DATA and a new connection have no enhanced code; that to EHLO has a line of
+    text for each extension.
+    """
 
     code: int
     enhanced: str
     text: str
 
     def __str__(self) -> str:
+        if not self.enhanced:
+            return f"{self.code} {self.text}"
         return f"{self.code} {self.enhanced} {self.text}"
 
     @property

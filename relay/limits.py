@@ -7,6 +7,8 @@ configuration's (`[inbound]`), each for one worker process.
 from dataclasses import dataclass
 from typing import Final
 
+from relay.errors import Disconnected, Reply
+
 LINGER_SECONDS: Final = 5.0  # a connection that we close may take so long to hear why
 
 
@@ -28,6 +30,34 @@ class Limits:
     data_idle_seconds: float = 180
     min_rate: int = 5000
     rate_grace_seconds: float = 60
+
+
+_TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "Too many errors since the last message accepted")
+_TOO_MANY_COMMANDS: Final = Reply(421, "4.7.0", "Too many commands since the last message accepted")
+
+
+class Tally:
+    """What a session has done so far; `errors` and `commands` since its last message accepted."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.messages = self.errors = self.commands = 0
+
+    def accepted(self) -> None:
+        """A message was accepted."""
+        self.messages, self.errors, self.commands = self.messages + 1, 0, 0
+
+    def check(self) -> None:
+        """Return if the session may go on.  Raises Disconnected."""
+        if self.errors >= self._limits.max_errors:
+            raise Disconnected(_TOO_MANY_ERRORS)
+        if self.commands > self._limits.max_commands:
+            raise Disconnected(_TOO_MANY_COMMANDS)
+
+    @property
+    def left(self) -> int:
+        """How many commands more are no reason to end the session."""
+        return self._limits.max_commands - self.commands
 
 
 class Pace:

@@ -6,6 +6,7 @@ in a socket's queue is nobody's yet, so it outlives any of them (docs/decisions/
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, cast
 
@@ -18,6 +19,8 @@ from relay.limits import LINGER_SECONDS
 from relay.occupancy import Occupancy
 from relay.seats import Seat
 from relay.session import Session
+
+SessionFactory = Callable[[SessionContext], Session]
 
 _log = structlog.get_logger(__name__)
 
@@ -58,8 +61,13 @@ class _Door(asyncio.Protocol):
     """
 
     def __init__(
-        self, context: SessionContext, ours: SessionContext, leaving: set[asyncio.Transport]
+        self,
+        factory: SessionFactory,
+        context: SessionContext,
+        ours: SessionContext,
+        leaving: set[asyncio.Transport],
     ) -> None:
+        self._factory = factory
         self._context = context
         self._ours = ours
         self._leaving = leaving
@@ -72,7 +80,7 @@ class _Door(asyncio.Protocol):
         own = self._context.own_port.is_from_us(stream)
         over = "" if own else self._context.occupancy.make_room(address)
         if not over:
-            session = Session(self._ours if own else self._context)
+            session = self._factory(self._ours if own else self._context)
             stream.set_protocol(session)
             session.connection_made(stream)
             return
@@ -94,9 +102,15 @@ class _Door(asyncio.Protocol):
 
 
 class Listener:
-    """Serves sessions on one socket, alone or beside the listeners of other processes."""
+    """Serves sessions on one socket, alone or beside the listeners of other processes.
 
-    def __init__(self, context: SessionContext, seat: Seat | None = None) -> None:
+    `factory` makes the sessions, so that peers, our own users or LMTP may be served.
+    """
+
+    def __init__(
+        self, factory: SessionFactory, context: SessionContext, seat: Seat | None = None
+    ) -> None:
+        self._factory = factory
         self._context = context
         # For connections of the daemon to itself, which take the place of no peer.
         self._ours = replace(
@@ -207,7 +221,7 @@ class Listener:
     async def _let_in(self, stream: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Door(self._context, self._ours, self._leaving), stream
+                lambda: _Door(self._factory, self._context, self._ours, self._leaving), stream
             )
         except OSError as error:  # gone already
             stream.close()

@@ -11,6 +11,18 @@ from relay.errors import Reply
 _MAX_LINE: Final = 512  # octets with CRLF, RFC 5321 §4.5.3.1.5
 
 
+class Acknowledged(Reply):
+    """The acceptance of a message, which leaves at once whatever else is pipelined."""
+
+    __slots__ = ()
+
+
+class Goodbye(Reply):
+    """The last reply of a session, after which the connection is closed."""
+
+    __slots__ = ()
+
+
 def ascii_text(text: str) -> str:
     """Text with whatever is not printable ASCII as hex pairs after a backslash (RFC 4514 §2.4)."""
     if text.isascii() and text.isprintable():
@@ -21,6 +33,17 @@ def ascii_text(text: str) -> str:
         else "".join(rf"\{octet:02X}" for octet in char.encode("utf-8", "surrogateescape"))
         for char in text
     )
+
+
+def reply_lines(reply: Reply) -> bytes:
+    """The octets of a reply that refuses nothing, with all its lines (RFC 5321 §4.2.1)."""
+    said = str(reply)
+    if "\n" in said:
+        first, *between, last = said.split("\n")
+        code = str(reply.code)
+        lines = [f"{code}-{first[4:]}", *(f"{code}-{line}" for line in between), f"{code} {last}"]
+        said = "\r\n".join(lines)
+    return f"{said}\r\n".encode("ascii", "replace")
 
 
 def refusal_line(reply: Reply, session: str, rule: str = "", presented: str = "") -> bytes:

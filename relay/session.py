@@ -1,370 +1,340 @@
-"""The inbound SMTP session: the commands by which a peer operator hands mail over.
+"""The inbound SMTP session, one class on aiosmtpd: commands in, replies out, nothing lost.
 
-Every decision is `admission.admit`'s, with the facts at hand; nothing is acknowledged before it is
-durable.  What comes before mail is `relay.opening`'s.
+A session is what its `Service` makes of it: a table that says which command is in order in which
+state (`relay.session_states`), handlers that carry the commands out and return the reply
+(`relay.greeting`, `relay.mail_commands`), and a policy that decides who may send what to whom
+(`relay.session_policy`).
+
+What aiosmtpd has for this cannot carry the load or the rules and is not used: lines (bare CR, bare
+LF and NUL are refused, nothing read before STARTTLS survives it), replies (grouped as RFC 2920 §3.2
+asks, one error tree, the session's id), time (every wait for the peer has its limit, our own work
+has none) and the end (said with `421`, then closed, and aborted where the peer does not listen).
 """
 
-from dataclasses import replace
-from functools import lru_cache
-from itertools import takewhile
-from typing import Final
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from aiosmtpd.smtp import SMTP
 
 from mailstore.steps import reached
-from relay import metrics
-from relay.address import Address, parse_path
-from relay.admission import Peer, Stage, admit, admit_recipient
-from relay.author_rules import noted_authors, seen_authors
-from relay.best_effort import best_effort
-from relay.directory import Found
-from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
-from relay.limits import Pace
-from relay.message import LocalRecipient, Submission
-from relay.opening import Opening
-from relay.parameters import Chunk, MailParameters, Notify, parse_bdat, parse_mail_parameters
-from relay.perimeter import Snapshot
-from relay.quotas import NO_LIMIT, Quota
-from relay.rcpt_lines import parse_rcpt, parse_rcpt_line, recognised
-from relay.receipts import receipt
-from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
-from relay.recipient import MailboxState, Recipient
-from relay.scanning import ScanFacts
-from relay.transaction import SessionFacts, Transaction, compose
-from whitelist.lookup import WhiteList
+from relay import metrics, smtp_adapter
+from relay.context import SessionContext
+from relay.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
+from relay.limits import LINGER_SECONDS, Tally
+from relay.masking import mask
+from relay.rcpt_pipeline import RcptPipeline
+from relay.receiving import Source
+from relay.replies import Acknowledged, Goodbye, refusal_line, reply_lines
+from relay.session_journal import SessionJournal
+from relay.session_policy import Handshake, SessionPolicy
+from relay.session_states import ARGUMENT_FIRST, BARE, OutOfOrder, State, Table
+from relay.streams import InboundBuffer, ReplyWriter
+from relay.transaction import Transaction
 
-_PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many
+_QUIET_SECONDS: Final = 0.2  # after which a peer is taken to have sent all that was under way
 
-_RECIPIENT_ACCEPTED: Final = b"250 2.1.5 Recipient accepted"
-_RECIPIENT_ACCEPTED_LINE: Final = _RECIPIENT_ACCEPTED + b"\r\n"
-_FORESEEN: Final = 200  # commands ahead that are looked through for recipients
+_IDLE: Final = Reply(421, "4.4.2", "Idle for too long")
 
-_QUOTA: Final = Reply(
-    450, "4.7.1", "Your certificate has had its share of this hour, try again later"
-)
-_RECEIPTS_QUOTA: Final = Reply(
-    450, "4.7.1", "Your certificate has had its share of receipts this hour, try again later"
-)
-_TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connection, open another")
+Handler = Callable[["Session", str], Awaitable[Reply | None]]
 
 
-@lru_cache(500)  # letters of a size, as reports have, come again and again
-def _parse_mail(argument: str) -> tuple[Address | None, MailParameters]:
-    address, rest = parse_path(argument, "FROM:")
-    return address, parse_mail_parameters(rest)
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A kind of listener: its commands with their order, what it offers in EHLO, its policy.
+
+    Each verb of the table has a handler, which is called with the argument, empty if there is
+    none, and returns the reply, None if that has been said.
+    """
+
+    commands: Table
+    handlers: Mapping[bytes, Handler]
+    offers: Callable[[SessionContext, State], list[str]]
+    policy: Callable[[SessionContext], SessionPolicy]
 
 
-class Session(Opening):
-    """One connection from a peer operator, and its transactions one after the other."""
+class Session(SMTP):
+    """One connection, from its opening to its end, and its transactions one after the other."""
 
-    _transaction: Transaction | None = None
-    _at_mail: Snapshot | None = None  # what held when the transaction began
-    # Whom the rules have let through at the last MAIL, and by which list.
-    _admitted: tuple[WhiteList | None, Peer | None, str | None] = (None, None, None)
-    _room: Quota = NO_LIMIT  # of the hour's, as of the last MAIL
-    _foreseen_to = 0  # the command up to which recipients have been looked up ahead
+    def __init__(self, context: SessionContext, service: Service) -> None:
+        limits = context.limits
+        super().__init__(
+            **smtp_adapter.arguments(context.hostname, "ESMTP MSSante", limits.idle_seconds)
+        )
+        self.context = context
+        self.service = service
+        self.id = context.new_id()
+        self.journal = SessionJournal(context, self.id)
+        self.policy = service.policy(context)
+        self.inbound = InboundBuffer(self._before_wait)
+        self.pipeline = RcptPipeline(self.inbound, context.rcpt_lines)
+        self.state = State.CLEAR
+        self.tls_begun = False  # from the 220 of STARTTLS on
+        self.client_name = ""  # of EHLO, empty again after STARTTLS (RFC 3207 §4.2)
+        self.transaction: Transaction | None = None
+        self.tally = Tally(limits)
+        self._linger: asyncio.TimerHandle | None = None
+        self.ended_by = "peer"  # who ended the session, for the journal
+
+    def __dir__(self) -> list[str]:
+        """Nothing: aiosmtpd looks through the members of each session for its commands."""
+        return []
+
+    # The transport's callbacks.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the session."""
+        context, stream = self.context, cast("asyncio.Transport", transport)
+        self.inbound.attach(stream)
+        self.outbound = ReplyWriter(stream)
+        smtp_adapter.attach(self, self.inbound, self.outbound)
+        super().connection_made(transport)
+        self._greeting_ends = self.loop.time() + context.limits.greeting_seconds
+        address = str((transport.get_extra_info("peername") or ("unknown",))[0])
+        context.occupancy.enter(self, address)
+        if not context.quiet:
+            metrics.SESSIONS.inc()
+        metrics.OPEN.inc()
+        self.journal.opened(address)
+        self.policy.connected(self, self.journal)
+
+    def data_received(self, data: bytes | memoryview) -> None:
+        """Octets from the peer."""
+        self.inbound.feed(data)
+
+    def eof_received(self) -> bool:
+        """The peer stopped sending; what is here already is still answered where TCP allows."""
+        self.inbound.feed_eof()
+        return not self.tls_begun  # TLS has no half of a connection
+
+    def pause_writing(self) -> None:
+        """The peer does not read its replies."""
+        super().pause_writing()
+        self.outbound.pause()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        super().resume_writing()
+        self.outbound.resume()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone: whatever was not acknowledged is forgotten."""
+        if self.transport is None:
+            return
+        journal, policy = self.journal, self.policy
+        policy.closed()
+        self.outbound.resume()
+        super().connection_lost(error)
+        if self._linger is not None:
+            self._linger.cancel()
+        metrics.OPEN.dec()
+        self.context.occupancy.leave(self, journal.address, policy.name)
+        journal.keep_transcript(policy.name)
+        journal.record("session.closed", messages=self.tally.messages, ended_by=self.ended_by)
+        smtp_adapter.once_over(self, self._let_go)
+
+    def _let_go(self, _: object) -> None:
+        smtp_adapter.cut_circles(self)
+        self._linger = None
+        self.inbound.detach()
+        del self.outbound, self.policy
+
+    # Time and the end.
+
+    def _timeout_cb(self) -> None:
+        self.hang_up(_IDLE)
+
+    def hang_up(self, reply: Reply, *, at_once: bool = False) -> None:
+        """Say why and close the connection, unless it is closing already."""
+        if self.outbound.transport.is_closing():
+            return
+        self._cut(reply, "")
+        if at_once or (self.tls_begun and not self.state.has_tls):
+            # In the middle of a handshake nothing can be said.
+            self.outbound.transport.abort()
+            return
+        self.write(refusal_line(reply, self.id))
+        self._close()
+
+    def drop(self) -> None:
+        """End the connection now, whatever the peer has not taken yet."""
+        self.outbound.transport.abort()
 
     @property
     def idle(self) -> bool:
         """Whether no transaction is under way, so that the session can be ended without loss."""
-        return self._transaction is None
+        return self.transaction is None
 
-    def _abandon(self) -> None:
-        if self._transaction is not None:
-            self._transaction.abandon()
-            self._transaction = None
+    def _cut(self, reply: Reply, detail: str) -> None:
+        self.ended_by = "us"
+        metrics.CUT.labels(f"{reply.code} {reply.enhanced}").inc()
+        address = self.journal.address
+        self.journal.tell("session.cut", reply=str(reply), detail=detail, address=address)
 
-    async def smtp_MAIL(self, arg: str | None) -> None:
-        """Begin a transaction (RFC 5321 §4.1.1.2): the peer, its certificate, its domain."""
-        self._check_greeted()
-        if self._transaction is not None:
-            raise SyntaxRefused("Sender already given", code=503, enhanced="5.5.1")
-        if self._tally.messages >= self._context.limits.max_messages:
-            raise Disconnected(_TOO_MANY_MESSAGES)
-        sender, parameters = _parse_mail(arg or "")
-        if sender is not None and sender.needs_smtputf8 and not parameters.smtputf8:
-            raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
-        await self._judge_again()
-        self._at_mail = self._context.perimeter.snapshot
-        self._foreseen_to = 0
-        self._admit_sender(self._at_mail, sender, parameters.size)
-        self._context.spool.check(parameters.size)
-        self._room = self._check_quota()
-        self._transaction = Transaction(self._context.new_id(), sender, parameters)
-        await self.push("250 2.1.0 Sender accepted")
+    def _close(self) -> None:
+        """Close after the last reply has left; abort where the peer does not take it."""
+        transport = self.outbound.transport
+        self.outbound.close()
+        self._linger = self.loop.call_later(LINGER_SECONDS, transport.abort)
 
-    def _admit_sender(self, at_mail: Snapshot, sender: Address | None, size: int | None) -> None:
-        """Return if the peer may send for this sender's domain.  Raises Refused."""
-        attempt = self._attempt(at_mail, sender_stated=True, sender=sender, size=size)
-        domain = sender.domain if sender else None
-        white_list, peer, before = self._admitted
-        # All else that these rules look at: what passed once passes as long as they are the same,
-        # unless the peer has not passed in between and is taken for a stranger.
-        unchanged = white_list is at_mail.white_list and peer is self._peer and domain == before
-        if unchanged and self._stranger_clock is None:
-            admit(attempt, Stage.MESSAGE)  # of which only the size is known
-            return
-        self._admit_peer(attempt)
-        admit(attempt, Stage.SENDER)
-        self._admitted = (at_mail.white_list, self._peer, domain)
+    async def _swallow(self) -> None:
+        """Pass over what the peer is still sending: closed before it, TCP would lose our reply."""
+        self.outbound.flush()
+        end = self.loop.time() + LINGER_SECONDS
+        while (left := end - self.loop.time()) > 0:
+            try:
+                await self.inbound.wait(min(left, _QUIET_SECONDS))
+            except TimeoutError:
+                return
+            self.inbound.take()
 
-    def _check_quota(self) -> Quota:
-        """What the peer may still bring within this hour.  Raises SmtpError for nothing."""
-        name = self._counted
-        if name is None:
-            return NO_LIMIT
-        room = self._context.quotas.room(name, self.loop.time())
-        if 0 in {room.messages, room.recipients}:
-            raise SmtpError(_QUOTA, f"of {self._context.quotas.of(name)}")
-        return room
+    # Commands in, replies out.
 
-    async def smtp_RCPT(self, arg: str | None) -> None:
-        """Add a recipient (RFC 5321 §4.1.1.3): a mailbox of ours, open for mail."""
-        transaction = self._current()
-        if transaction.body is not None:
-            raise SyntaxRefused("RCPT comes before BDAT", code=503, enhanced="5.5.1")
-        address, parameters = parse_rcpt(arg or "")
-        if address is None:
-            raise SyntaxRefused("A recipient needs an address", code=553, enhanced="5.1.3")
-        if address.needs_smtputf8 and not transaction.parameters.smtputf8:
-            raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
-        if transaction.recipients >= self._most_recipients:
-            raise SmtpError(Reply(452, "4.5.3", "Too many recipients, send the rest separately"))
-        if self._room.receipts == 0 and Notify.SUCCESS in (parameters.notify or ()):
-            raise SmtpError(_RECEIPTS_QUOTA)
-        found = self._context.directory.remembered(address)
-        if found is None:
-            self._foresee(transaction)
-            found = await self._find(address, transaction.parameters.size)
-        white_list = self._at_mail.white_list if self._at_mail is not None else None
-        admit_recipient(Recipient(address, found.state), self._peer, white_list)
-        if found.mailbox_id is not None:
-            transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
-        await self.push(_RECIPIENT_ACCEPTED)
-        if self._transcript is None and self._ending is None and self._room.receipts != 0:
-            self._accept_ahead(transaction)
-
-    def _accept_ahead(self, transaction: Transaction) -> None:
-        """Accept recipients that are pipelined behind this one, up to the first with anything odd.
-
-        In hundreds they would else each pass through all that a command may need.
-        """
-        limits, tally = self._context.limits, self._tally
-        room = min(
-            self._most_recipients - transaction.recipients, limits.max_commands - tally.commands
-        )
-        if self._outbound.blocked or room <= 0:
-            return
-        lines = self._inbound.ahead(min(room, _FORESEEN))
-        recipients = list(recognised(lines, self._context.directory))
-        if recipients:
-            for one in recipients:
-                transaction.add(one)
-            self._inbound.take(sum(len(line) + 1 for line in lines[: len(recipients)]))
-            tally.commands += len(recipients)
-            self._say(_RECIPIENT_ACCEPTED_LINE * len(recipients))
-
-    @property
-    def _most_recipients(self) -> int:
-        most, left = self._context.limits.max_recipients, self._room.recipients
-        return most if left is None else min(most, left)
-
-    def _foresee(self, transaction: Transaction) -> None:
-        """Have the recipients that are pipelined behind this one looked up by the same query."""
-        if self._tally.commands < self._foreseen_to:
-            return  # looked up in vain: each is asked for by itself
-        ahead = self._inbound.ahead(_FORESEEN)
-        self._foreseen_to = self._tally.commands + len(ahead)
-        recipients = takewhile(lambda line: line[:8].upper() == b"RCPT TO:", ahead)
-        addresses = [parsed[0] for parsed in map(parse_rcpt_line, recipients) if parsed]
-        self._context.directory.foresee(addresses, transaction.parameters.size)
-
-    async def _find(self, address: Address, size: int | None) -> Found:
-        """The mailbox of an address; mail for postmaster goes where the configuration says."""
-        directory, postmaster = self._context.directory, self._context.postmaster
-        found = Found(MailboxState.UNKNOWN)
-        if address.domain:
-            found = await directory.lookup(address, size)
-        if (
-            postmaster is not None
-            and found.state is MailboxState.UNKNOWN
-            and address.local.lower() == "postmaster"
-        ):
-            return await directory.lookup(postmaster, size)
-        return found
-
-    async def smtp_DATA(self, arg: str | None) -> None:
-        """Receive the message (RFC 5321 §4.1.1.4); `250` only once it is durable."""
-        transaction = self._current()
-        if arg:
-            raise SyntaxRefused("Syntax: DATA")
-        if transaction.body is not None:
-            raise SyntaxRefused("The message comes by BDAT", code=503, enhanced="5.5.1")
-        if not transaction.recipients:
-            raise SyntaxRefused("No valid recipients", code=554, enhanced="5.5.1")
-        await self.push("354 End data with <CR><LF>.<CR><LF>")
-        body = self._begin_body(transaction)
-        await receive_data(Source(self._inbound, body.pace), body)
-        await self._finish(transaction, body)
-
-    async def smtp_BDAT(self, arg: str | None) -> None:
-        """Receive a chunk of the message (RFC 3030 §2), the last one as DATA's end."""
+    async def _handle_client(self) -> None:
+        """Obey commands until the connection ends."""
+        await self.say(Reply(220, "", f"{self.hostname} {self.__ident__}"))
         try:
-            chunk = parse_bdat(arg)
-        except SyntaxRefused as error:
-            # Where the chunk ends is not known, so nothing after it can be read as a command.
-            raise Disconnected(error.reply) from None
-        try:
-            transaction = self._current()
-            if not transaction.recipients:
-                raise SyntaxRefused("No valid recipients", code=554, enhanced="5.5.1")
-        except SmtpError:
-            await self._skip(chunk)
-            raise
-        body = transaction.body or self._begin_body(transaction)
-        if body.exceeds(chunk.size):
-            raise Disconnected(body.too_big.reply, f"a chunk of {chunk.size} octets")
-        await receive_chunk(Source(self._inbound, body.pace), body, chunk.size, last=chunk.last)
-        if chunk.last:
-            await self._finish(transaction, body)
-        elif body.problem is not None:
-            self._abandon()
-            raise self._told(body.problem)
-        else:
-            if chunk.size >= _PROGRESS:
-                self._tally.commands -= 1
-            await self.push(f"250 2.0.0 {chunk.size} octets received")
+            while not self.outbound.transport.is_closing():
+                verb = b""
+                try:
+                    line = self.inbound.pipelined()
+                    if line is None:
+                        line = await self._next_line()
+                    verb = line.partition(b" ")[0].upper()
+                    reply = await self.obey(verb, line[len(verb) :].strip(b" \t"), line)
+                    if reply is not None:
+                        await self.say(reply)
+                except ConnectionError:
+                    self.outbound.transport.abort()
+                except Exception as error:
+                    await self._refuse(verb, error)
+        finally:
+            self.forget_transaction()
 
     async def _next_line(self) -> bytes:
         """The next command; between the chunks of a message it is part of the message's time."""
-        body = self._transaction.body if self._transaction is not None else None
-        if body is None:
-            return await super()._next_line()
-        return await Source(self._inbound, body.pace).readline(self._context.limits.idle_seconds)
+        limits = self.context.limits
+        body = self.transaction.body if self.transaction is not None else None
+        if body is not None:
+            return await Source(self.inbound, body.pace).readline(limits.idle_seconds)
+        patience = limits.idle_seconds
+        if not self.state.has_tls:
+            patience = min(patience, max(self._greeting_ends - self.loop.time(), 0.001))
+        smtp_adapter.wait_at_most(self, patience)
+        line = await self.inbound.readline()
+        smtp_adapter.stop_waiting(self)
+        return line
 
-    async def _skip(self, chunk: Chunk) -> None:
-        if chunk.size > self._context.policy.max_message_bytes * OVERRUN:
-            raise Disconnected(Reply(552, "5.3.4", "Chunk over the limit for messages"))
-        await skip(Source(self._inbound, Pace(self._context.limits)), chunk.size)
-
-    def _told(self, problem: SmtpError) -> SmtpError:
-        """The problem, once the guard over the disk knows of it."""
-        if isinstance(problem, StoreDeferred):
-            self._context.spool.failed(problem.detail)
-        return problem
-
-    def _begin_body(self, transaction: Transaction) -> Body:
-        policy = self._context.policy
-        draft = self._context.blobs.draft()
-        pace = Pace(self._context.limits)
-        transaction.body = Body(
-            draft,
-            policy.max_message_bytes,
-            policy.max_header_bytes,
-            pace,
-            report=transaction.sender is None,
-        )
-        return transaction.body
-
-    async def _finish(self, transaction: Transaction, body: Body) -> None:
-        """The message is here: judge it, make it durable, acknowledge it."""
-        reached("message.whole")
-        if self._transcript is not None:
-            self._transcript.remark(f"{body.draft.size} octets of the message")
+    async def obey(self, verb: bytes, argument: bytes, line: bytes) -> Reply | None:
+        """Carry out one command; returns its reply, None if that is said.  Raises SmtpError."""
+        if self.journal.transcribed:
+            self.journal.said_by_client(line)
+        self.tally.commands += 1
+        if self.policy.ending is not None:
+            raise Disconnected(self.policy.ending)
+        self.tally.check()
+        if verb not in self.service.commands:
+            raise SyntaxRefused("Command not recognised", code=500, enhanced="5.5.2")
         try:
-            if body.problem is not None:
-                raise self._told(body.problem)
-            submission = await self._judge(transaction, body)
-            transaction.body = None  # its draft is the intake's from here on
-            reached("message.judged")
-            await self._context.intake.accept(submission)
-        finally:
-            self._abandon()
-        self._tally.accepted()
-        self._count_in_quota(submission)
-        with best_effort:
-            self._tell_accepted(submission)
-        reached("answer.due")
-        await self.push(f"250 2.0.0 Accepted as {submission.id}")
-        self._outbound.flush()  # whatever else is pipelined, this reply must not wait
-        reached("answer.written")
+            text = argument.decode()
+        except UnicodeDecodeError:
+            raise SyntaxRefused("Argument is not UTF-8", code=501, enhanced="5.5.2") from None
+        handler = self.service.handlers[verb]
+        if verb in ARGUMENT_FIRST:
+            return await handler(self, text)
+        following = self.following(verb, bare=not text)
+        reply = await handler(self, text)
+        self.state = following
+        return reply
 
-    def _count_in_quota(self, submission: Submission) -> None:
-        if self._counted is not None:
-            self._context.quotas.took(
-                self._counted,
-                self.loop.time(),
-                recipients=len(submission.local),
-                receipt=submission.report is not None,
-            )
+    def following(self, verb: bytes, *, bare: bool) -> State:
+        """The state that a command leads to.  Raises SmtpError where it is out of order."""
+        cell = self.service.commands[verb][self.state]
+        if isinstance(cell, OutOfOrder) and not cell.syntax_first:
+            raise cell.error()
+        if not bare and verb in BARE:
+            raise SyntaxRefused(f"Syntax: {verb.decode()}")
+        if isinstance(cell, OutOfOrder):
+            raise cell.error()
+        return cell
 
-    def _tell_accepted(self, submission: Submission) -> None:
-        metrics.ACCEPTED.inc()
-        size, count = submission.draft.size, len(submission.local)
-        self._record(
-            "accepted",
-            message=submission.id,
-            size=size,
-            sender=submission.sender.masked if submission.sender else "<>",
-            recipients=[one.address.masked for one in submission.local],
-            receipt=submission.report.id if submission.report else "",
-        )
-        self._log.info("accepted", message=submission.id, size=size, recipients=count)
+    async def _refuse(self, verb: bytes, error: Exception) -> None:
+        """The one place where an error becomes a reply."""
+        journal = self.journal
+        if not isinstance(error, SmtpError):
+            # Where it left the stream is unknown, so nothing after it may be read as a command.
+            if journal.record("session.error", error=type(error).__name__):
+                journal.log.error("session.error", exc_info=error)
+            error = Disconnected(StoreDeferred("").reply, type(error).__name__)
+        rule, presented = "", ""
+        if isinstance(error, Refused):
+            rule, presented = error.rule, error.presented
+        metrics.REFUSED.labels(rule or type(error).__name__, str(error.reply.code)).inc()
+        if error.reply.permanent and verb != b"RCPT":
+            # A list of recipients with many unknown ones must not end a session again and again.
+            self.tally.errors += 1
+        facts = {
+            "command": verb[:10].decode("ascii", "replace"),
+            "rule": rule or type(error).__name__,
+            "reply": mask(str(error.reply)),
+            "detail": mask(error.detail),
+        }
+        journal.tell("refused", **facts)
+        self.write(refusal_line(error.reply, self.id, rule, presented))
+        if isinstance(error, Disconnected):
+            self._cut(error.reply, error.detail)
+            await self._swallow()
+            self._close()
+        elif self.outbound.blocked:
+            await self._let_read()
 
-    async def _judge(self, transaction: Transaction, body: Body) -> Submission:
-        attempt = self._attempt(
-            sender_stated=True,
-            sender=transaction.sender,
-            size=body.draft.size,
-            header=body.header.facts(),
-            report=body.report,
-        )
-        seen = seen_authors(attempt)
-        if seen:
-            ours = await self._context.directory.own_domains()
-            attempt = replace(attempt, own_authors=tuple(one for one in seen if one in ours))
-        admit(attempt, Stage.MESSAGE)
-        context, now = self._context, self._context.clock()
-        facts = SessionFacts(self.id, self.hostname, self._helo, self._address, self._peer)
-        submission = compose(facts, transaction, body.draft, now)
-        if seen and (noted := noted_authors(attempt)):
-            self._record("header_from.foreign", message=submission.id, domains=noted)
-            self._log.info("header_from.foreign", message=submission.id, domains=noted)
-        if context.scanning.on:
-            await context.scanning.check(body.draft, self._scan_facts(submission))
-        report = receipt(
-            submission,
-            body.header.section,
-            self.hostname,
-            now,
-            context.new_id,
-            context.blobs.draft,
-        )
-        return submission if report is None else replace(submission, report=report)
+    def _before_wait(self) -> None:
+        self.outbound.flush()
 
-    def _scan_facts(self, submission: Submission) -> ScanFacts:
-        return ScanFacts(
-            session=self.id,
-            message=submission.id,
-            address=self._address,
-            helo=self._helo,
-            sender=str(submission.sender or ""),
-            recipients=tuple(str(one.address) for one in submission.local),
-        )
+    def write(self, octets: bytes) -> None:
+        """Have octets of replies sent."""
+        if self.journal.transcribed:
+            name, tls = self.policy.name, self.state.has_tls
+            self.journal.said_by_server(octets, name, tls=tls)
+        self.outbound.write(octets)
 
-    async def smtp_RSET(self, arg: str | None) -> None:
-        """Forget the transaction (RFC 5321 §4.1.1.5)."""
-        if arg:
-            raise SyntaxRefused("Syntax: RSET")
-        self._abandon()
-        await self.push("250 2.0.0 OK")
+    async def say(self, reply: Reply) -> None:
+        """Send a reply; it leaves with others where commands are pipelined."""
+        self.write(reply_lines(reply))
+        if isinstance(reply, Acknowledged):
+            self.outbound.flush()
+            reached("answer.written")
+        if self.outbound.blocked:
+            await self._let_read()
+        if isinstance(reply, Goodbye):
+            self.ended_by = "quit"
+            self._close()
 
-    def _check_greeted(self) -> None:
-        if not self._peer.tls_version:
-            admit(self._attempt(), Stage.PEER)
-        if not self._has_greeted:
-            raise SyntaxRefused("Send EHLO first", code=503, enhanced="5.5.1")
+    async def _let_read(self) -> None:
+        """Wait: the peer has left too much unread."""
+        smtp_adapter.wait_at_most(self, self.context.limits.idle_seconds)
+        await self.outbound.drain()
+        smtp_adapter.stop_waiting(self)
 
-    def _current(self) -> Transaction:
-        self._check_greeted()
-        if self._transaction is None:
-            raise SyntaxRefused("Send MAIL first", code=503, enhanced="5.5.1")
-        return self._transaction
+    # What handlers change.
+
+    async def secured(self, handshake: Handshake) -> None:
+        """TLS is on: the name said before is forgotten, the peer identified."""
+        self.client_name = ""
+        self.state = self.following(b"STARTTLS", bare=True)
+        await self.policy.identify(handshake)
+
+    @property
+    def current(self) -> Transaction:
+        """The transaction under way, in states that have one."""
+        if self.transaction is None:
+            raise RuntimeError(f"in order without a transaction: {self.state}")
+        return self.transaction
+
+    def forget_transaction(self) -> None:
+        """Give back what a transaction under way holds."""
+        if self.transaction is not None:
+            self.transaction.abandon()
+            self.transaction = None
+        self.state = self.state.without_transaction

@@ -71,7 +71,7 @@ class Submitter:
         `parameters` and, by recipient, `asked` are what MAIL and RCPT would say (RFC 3461 §4).
         """
         snapshot = self.perimeter.snapshot
-        own = self.directory.find(sender)
+        own = self.directory.find_sender(sender)
         attempt = Attempt(
             LocalUser(own.state),
             self.policy,

@@ -11,7 +11,6 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mailstore.database import Database
 from mailstore.mailboxes import local_domains
 from relay import tls
 from relay.address import parse_address
@@ -280,7 +279,8 @@ def explain(
     findings = list(examine(attempt))
     if recipients:
         with closing(runtime.open_store(settings)) as store:
-            findings += _recipients(attempt, store.database, recipients)
+            directory = Directory(store.database, postmaster=runtime.postmaster(settings))
+            findings += _recipients(attempt, directory, recipients)
     rows = [
         {
             "rule": finding.rule,
@@ -327,8 +327,7 @@ def _explain_server(
         raise SystemExit(1)
 
 
-def _recipients(attempt: Attempt, database: Database, given: tuple[str, ...]) -> list[Finding]:
-    directory = Directory(database)
+def _recipients(attempt: Attempt, directory: Directory, given: tuple[str, ...]) -> list[Finding]:
     found: list[Finding] = []
     for text in given:
         address = parse_address(text)

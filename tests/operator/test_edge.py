@@ -144,6 +144,32 @@ def test_the_postmaster_of_the_configuration(tmp_path: Path) -> None:
         assert entry.recipient == "postmaster"
 
 
+@pytest.mark.parametrize(
+    ("local", "verdict"), [("postmaster", "250 2.1.5 "), ("hostmaster", "550 5.1.1 ")]
+)
+def test_a_peer_explain_and_send_get_the_same_answer(
+    tmp_path: Path, local: str, verdict: str
+) -> None:
+    daemon, to = lay_out(tmp_path / "a", "a", workers=1), f"{local}@a.mssante.fr"
+    refused = int(verdict.startswith("550"))
+    with served(daemon), client(daemon, "b") as smtp:
+        smtp.ehlo()
+        smtp.mail("dr@b.mssante.fr")
+        code, text = smtp.docmd("RCPT", f"TO:<{to}>")
+        assert f"{code} {text.decode()}".startswith(verdict)
+    words = ("--certificate", str(daemon.identity("b")[0]), "--from", "dr@b.mssante.fr")
+    said = daemon.run("whitelist", "explain", *words, "--rcpt", to, "--json", code=refused)
+    (row,) = (row for row in json.loads(said) if row["rule"] == f"recipient {to}")
+    assert (row["reply"] or verdict).startswith(verdict)
+    letter = tmp_path / "letter"
+    letter.write_bytes(f"From: <{MARTIN}>\r\nSubject: who answers\r\n\r\nx\r\n".encode())
+    said = daemon.run("message", "send", str(letter), "--from", MARTIN, "--to", to, code=refused)
+    assert not refused or verdict in said
+    assert len(daemon.entries("cardiologie@a.mssante.fr")) == 1 - refused
+    if not refused:
+        daemon.run("message", "send", str(letter), "--from", to, "--to", MARTIN, code=1)
+
+
 def test_a_postmaster_that_is_no_address_is_refused(tmp_path: Path) -> None:
     daemon = lay_out(tmp_path / "a", "a", workers=1)
     text = daemon.config.read_text()

@@ -1,18 +1,20 @@
 """A connection's limits in time and number, and its ends: always said, never at others' cost."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import relay.connection
 import relay.listener
+import relay.session
 from relay.address import Address
 from relay.directory import Directory, Found
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
+from relay.peer_service import peer_session
 from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call, dial
@@ -188,7 +190,7 @@ async def test_silence_in_a_message_is_cut_off(tmp_path: Path) -> None:
 async def test_a_peer_that_never_reads_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay.connection, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(relay.session, "LINGER_SECONDS", 0.2)
     async with inbound(tmp_path, limits=Limits(idle_seconds=0.5, max_commands=10**9)) as server:
         caller = await call(server)
         caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -273,8 +275,10 @@ async def test_a_reply_is_heard_although_much_is_under_way(tmp_path: Path) -> No
 class Broken(Directory):
     """A directory with a fault nobody foresaw."""
 
-    async def lookup(self, address: Address, size: int | None = None) -> Found:
-        raise RuntimeError(f"no {address} of {size}")
+    async def lookup(
+        self, address: Address, size: int | None = None, ahead: Iterable[Address] = ()
+    ) -> Found:
+        raise RuntimeError(f"no {address} of {size}, no {ahead}")
 
 
 async def test_an_unforeseen_fault_ends_the_session_and_nothing_else(tmp_path: Path) -> None:
@@ -285,7 +289,7 @@ async def test_an_unforeseen_fault_ends_the_session_and_nothing_else(tmp_path: P
             directory=Broken(server.store.database),
             occupancy=Occupancy(Limits()),
         )
-        listener, bound = Listener(broken), bind(HOST, 0)
+        listener, bound = Listener(peer_session, broken), bind(HOST, 0)
         listener.start(bound)
         port = bound.getsockname()[1]
         caller = await call(replace(server, port=port))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay.session import Session
+from relay.peer_service import PEERS
 from tests.support.dialogue import parse, play
 from tests.support.dialogue_settings import listener_settings
 from tests.support.operators import HOST, inbound
@@ -37,7 +37,7 @@ def test_every_reply_is_in_a_dialogue() -> None:
 
 def test_every_command_and_extension_is_in_a_dialogue() -> None:
     held = "".join(path.read_text(encoding="utf-8") for path in DIALOGUES)
-    commands = {name.removeprefix("smtp_") for name in dir(Session) if name.startswith("smtp_")}
+    commands = {verb.decode() for verb in PEERS.handlers}
     assert {c for c in commands if not re.search(rf"^[CX]: {c}\b", held, re.MULTILINE)} == set()
     offers = ("SIZE", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "LIMITS", "PIPELINING")
     assert [offer for offer in offers if f"S: 250-{offer}" not in held] == []

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import Engine, delete, event, update
 
 from mailstore.errors import StoreUnavailable
+from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import MailboxState as StoredState
-from mailstore.mailboxes import get_mailbox, set_quota, set_state
+from mailstore.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.schema import entries, mailboxes
 from mailstore.store import Store
-from relay.address import parse_address
+from relay.address import POSTMASTER, Address, parse_address
 from relay.directory import FORGOTTEN, REMEMBERED, Directory
 from relay.errors import StoreDeferred
 from relay.recipient import MailboxState
@@ -62,6 +63,46 @@ async def test_states(store: Store, address: str, state: MailboxState) -> None:
     assert found == directory.find(parsed) == await directory.lookup(parsed, 10**9)
     assert found.state is state
     assert (found.mailbox_id is None) == (state in {MailboxState.UNKNOWN, MailboxState.FOREIGN})
+
+
+@pytest.mark.parametrize(
+    ("address", "state"),
+    [
+        (POSTMASTER, MailboxState.ACTIVE),
+        (parse_address("PostMaster@a.mssante.fr"), MailboxState.ACTIVE),
+        (parse_address("hostmaster@a.mssante.fr"), MailboxState.UNKNOWN),
+        (parse_address("postmaster@gmail.com"), MailboxState.FOREIGN),
+    ],
+    ids=str,
+)
+async def test_mail_for_postmaster_goes_where_the_configuration_says(
+    store: Store, address: Address, state: MailboxState
+) -> None:
+    directory = Directory(store.database, postmaster=parse_address(ACTIVE))
+    found = await directory.lookup(address)
+    assert found == directory.find(address) == await directory.lookup(address)
+    assert found.state is state
+    if state is MailboxState.ACTIVE:
+        assert found == directory.find(parse_address(ACTIVE))
+    # It is an alias for recipients alone, and there is none unless it is configured.
+    unknown = MailboxState.UNKNOWN if state is MailboxState.ACTIVE else state
+    assert directory.find_sender(address).state is unknown
+    assert Directory(store.database).find(address).state is unknown
+
+
+async def test_a_mailbox_that_is_named_postmaster_has_its_mail_and_its_state(store: Store) -> None:
+    directory = Directory(store.database, postmaster=parse_address(ACTIVE))
+    address = parse_address("postmaster@a.mssante.fr")
+    with store.database.write() as connection:
+        person = Identifier(IdentifierKind.RPPS, "10987654321")
+        add_mailbox(connection, str(address), MailboxType.PER, person, now=NOW)
+        set_state(connection, str(address), StoredState.SUSPENDED)
+    assert (await directory.lookup(address)).state is MailboxState.SUSPENDED
+
+
+async def test_a_postmaster_without_a_mailbox_is_nobody(store: Store) -> None:
+    directory = Directory(store.database, postmaster=parse_address("nobody@a.mssante.fr"))
+    assert (await directory.lookup(POSTMASTER)).state is MailboxState.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -238,9 +279,9 @@ async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
 async def test_what_is_foreseen_is_looked_up_with_the_next_one(store: Store) -> None:
     directory = Directory(store.database)
     org = parse_address("cardiologie@a.mssante.fr")
-    directory.foresee([org, parse_address(SUSPENDED), parse_address("nobody@gmail.com")], None)
-    assert directory.remembered(org) is None
-    assert (await directory.lookup(parse_address(ACTIVE))).state is MailboxState.ACTIVE
+    ahead = [org, parse_address(SUSPENDED), parse_address("nobody@gmail.com")]
+    found = await directory.lookup(parse_address(ACTIVE), None, ahead)
+    assert found.state is MailboxState.ACTIVE
     assert directory.remembered(org) is not None
     # What would be refused is not remembered, however it was found out.
     assert directory.remembered(parse_address(SUSPENDED)) is None

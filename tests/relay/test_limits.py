@@ -1,9 +1,11 @@
 """Patience with a peer that sends slowly, without a clock."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.limits import Limits, Pace
+from relay.errors import Disconnected
+from relay.limits import Limits, Pace, Tally
 
 LIMITS = Limits(data_idle_seconds=180, min_rate=1000, rate_grace_seconds=60)
 
@@ -48,3 +50,19 @@ def test_a_peer_at_the_rate_is_never_cut(steps: list[tuple[float, int]]) -> None
         pace.received(count)
         waited, octets = waited + seconds, octets + count
     assert waited < 60 + octets / 1000 + 1e-6
+
+
+def test_errors_and_commands_are_counted_since_the_last_message() -> None:
+    tally = Tally(Limits(max_errors=2, max_commands=3))
+    tally.commands, tally.errors = 3, 1
+    tally.check()
+    assert tally.left == 0
+    tally.commands += 1
+    with pytest.raises(Disconnected, match="Too many commands"):
+        tally.check()
+    tally.accepted()
+    tally.check()
+    assert (tally.messages, tally.left) == (1, 3)
+    tally.errors = 2
+    with pytest.raises(Disconnected, match="Too many errors"):
+        tally.check()

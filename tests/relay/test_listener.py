@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from relay.limits import Limits
 from relay.listener import Listener, bind
+from relay.peer_service import peer_session
 from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, inbound
 from tests.support.talking import call, dial
@@ -57,7 +58,7 @@ async def test_a_peer_that_says_nothing_in_tls_is_ended(tmp_path: Path) -> None:
 
 async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) -> None:
     async with inbound(tmp_path) as server:
-        listener = Listener(server.context)
+        listener = Listener(peer_session, server.context)
         listener.start(bind(HOST, 0))
         idle, busy = await call(server), await call(server)
         await busy.begin()
@@ -77,7 +78,7 @@ async def test_one_that_is_replaced_lets_its_peers_go_on(tmp_path: Path) -> None
     # Two listeners on one socket, as the processes of two generations are.
     async with inbound(tmp_path) as server:
         bound = bind(HOST, 0)
-        old, new = Listener(server.context), Listener(server.context)
+        old, new = Listener(peer_session, server.context), Listener(peer_session, server.context)
         old.start(bound.dup())
         new.start(bound)
         caller, hurry = await call(server), asyncio.Event()
@@ -97,7 +98,7 @@ async def test_one_that_is_replaced_lets_its_peers_go_on(tmp_path: Path) -> None
 async def test_all_that_it_cuts_off_has_ended_when_it_has_stopped(tmp_path: Path) -> None:
     # Else the journal is closed before it, and nobody reads how the session ended.
     async with inbound(tmp_path, limits=Limits(max_connections=2)) as server:
-        listener, bound = Listener(server.context), bind(HOST, 0)
+        listener, bound = Listener(peer_session, server.context), bind(HOST, 0)
         listener.start(bound)
         callers = [await asyncio.open_connection(*bound.getsockname()) for _ in range(3)]
         for reader, _ in callers:

@@ -13,6 +13,7 @@ from relay import own_port
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.own_port import OwnPort
+from relay.peer_service import peer_session
 from tests.support.operators import HOST, Inbound, inbound
 
 
@@ -111,7 +112,7 @@ async def test_it_is_cut_off_like_any_other(tmp_path: Path) -> None:
 
 async def test_a_second_listener_of_the_process_knows_it_too(tmp_path: Path) -> None:
     async with inbound(tmp_path) as server:
-        beside = Listener(server.context)
+        beside = Listener(peer_session, server.context)
         bound = bind(HOST, 0)
         port = bound.getsockname()[1]
         beside.start(bound)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
+from relay.peer_service import peer_session
 from relay.quotas import NO_LIMIT, Quota, Quotas
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call
@@ -67,7 +68,7 @@ async def limited(server: Inbound, quota: Quota) -> AsyncIterator[tuple[Caller, 
     """Operators B, with these limits, and C without any."""
     quotas = Quotas(by_name={"smtp.b.mssante.fr": quota})
     context = replace(server.context, quotas=quotas, occupancy=Occupancy(Limits()))
-    listener, bound = Listener(context), bind(HOST, 0)
+    listener, bound = Listener(peer_session, context), bind(HOST, 0)
     listener.start(bound)
     there = replace(server, port=bound.getsockname()[1])
     callers = await call(there), await call(there, "c")

@@ -1,10 +1,11 @@
 """Refusals on the wire: ASCII, one line, never too long, always with the session."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import Reply
-from relay.replies import ascii_text, refusal_line
+from relay.replies import Acknowledged, ascii_text, refusal_line, reply_lines
 
 SESSION = "0199f0d2c3e47000a1b2c3d4e5f60718"
 REPLY = Reply(554, "5.7.1", "Certificate name is not on the national white list")
@@ -43,3 +44,19 @@ def test_plain_text_stays_as_it_is(text: str) -> None:
 
 def test_octets_that_are_no_utf8_are_shown_as_they_came() -> None:
     assert ascii_text(b"a\xff\x1b[0m".decode("utf-8", "surrogateescape")) == "a\\FF\\1B[0m"
+
+
+@pytest.mark.parametrize(
+    ("reply", "octets"),
+    [
+        (Reply(250, "2.0.0", "OK"), b"250 2.0.0 OK\r\n"),
+        (Reply(354, "", "Go on"), b"354 Go on\r\n"),
+        (Reply(250, "", "a\nSIZE 1\nDSN"), b"250-a\r\n250-SIZE 1\r\n250 DSN\r\n"),
+        (Reply(250, "", "a\nDSN"), b"250-a\r\n250 DSN\r\n"),
+        (Acknowledged(250, "2.0.0", "Accepted as 1"), b"250 2.0.0 Accepted as 1\r\n"),
+    ],
+    ids=str,
+)
+def test_a_reply_has_all_its_lines(reply: Reply, octets: bytes) -> None:
+    # RFC 5321 §4.2.1
+    assert reply_lines(reply) == octets

@@ -16,6 +16,7 @@ from relay import tls
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
+from relay.peer_service import peer_session
 from relay.revocation_check import OcspAsker
 from tests.support.hierarchy import crl, hierarchy, spare_key
 from tests.support.ocsp_responder import Responder, ocsp_answer, responding
@@ -81,7 +82,7 @@ async def test_a_peer_comes_while_its_list_is_lacking(
     )
     async with inbound(tmp_path) as server:
         listener = Listener(
-            replace(server.context, perimeter=follower, occupancy=Occupancy(Limits()))
+            peer_session, replace(server.context, perimeter=follower, occupancy=Occupancy(Limits()))
         )
         bound = bind(HOST, 0)
         listener.start(bound)
@@ -111,7 +112,7 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
         identity = space.identity(enrol("a", tmp_path, responder, status), tmp_path)
         context = tls.server_context(identity, space.trust)
         asked = replace(server.context, tls=lambda: context, occupancy=Occupancy(Limits()))
-        listener, bound = Listener(asked), bind(HOST, 0)
+        listener, bound = Listener(peer_session, asked), bind(HOST, 0)
         listener.start(bound)
         with sending(tmp_path / "b") as sender:
             sender.perimeter = perimeter(

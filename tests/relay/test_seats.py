@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from relay.listener import Listener, bind
+from relay.peer_service import peer_session
 from relay.seats import FEW, Seat, gives_way, lay_out
 from tests.support.operators import HOST, inbound
 
@@ -125,7 +126,7 @@ async def test_a_worker_without_sessions_leaves_new_ones_to_one_that_has_few(
         bound = bind(HOST, 0)
         beside = bound.dup()
         beside.settimeout(5)
-        listener = Listener(server.context, mine)
+        listener = Listener(peer_session, server.context, mine)
         listener.start(bound)
         other.have(1)
         with socket.create_connection(beside.getsockname()) as client:
@@ -143,7 +144,7 @@ async def test_what_the_other_does_not_take_is_taken_after_a_moment(tmp_path: Pa
     async with inbound(tmp_path) as server:
         bound = bind(HOST, 0)
         address = bound.getsockname()
-        listener = Listener(server.context, mine)
+        listener = Listener(peer_session, server.context, mine)
         listener.start(bound)
         other.have(1)
         reader, writer = await asyncio.open_connection(*address)

@@ -15,6 +15,7 @@ from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
+from relay.peer_service import peer_session
 from relay.perimeter import Perimeter
 from relay.revocation_check import OcspAsker
 from relay.standing import Standing, judge
@@ -59,7 +60,7 @@ async def visited(server: Inbound, follower: Perimeter, clock: Clock) -> AsyncIt
     context = replace(
         server.context, perimeter=follower, clock=clock, occupancy=Occupancy(Limits())
     )
-    listener, bound = Listener(context), bind("127.0.0.1", 0)
+    listener, bound = Listener(peer_session, context), bind("127.0.0.1", 0)
     listener.start(bound)
     caller = await call(replace(server, port=bound.getsockname()[1]))
     try:

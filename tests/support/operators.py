@@ -39,6 +39,7 @@ from relay.journal import Journal
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
+from relay.peer_service import peer_session
 from relay.perimeter import Perimeter
 from relay.scanning import OnFailure, Scanning
 from relay.spool import Floor, Spool
@@ -211,7 +212,7 @@ async def inbound(
         limits=limits,
         policy=policy,
         perimeter=follower,
-        directory=Directory(store.database),
+        directory=Directory(store.database, postmaster=postmaster),
         blobs=store.blobs,
         spool=spool,
         scanning=scanning,
@@ -221,10 +222,9 @@ async def inbound(
         tls=lambda: server_tls,
         clock=runtime.clock,
         new_id=runtime.make_id,
-        postmaster=postmaster,
         debug_peers=debug_peers,
     )
-    listener = Listener(context)
+    listener = Listener(peer_session, context)
     bound = bind(HOST, 0)
     listener.start(bound)
     try:

@@ -7,12 +7,12 @@ import pytest
 
 from mailstore.mailboxes import MailboxState, get_mailbox, set_quota, set_state
 from mailstore.store import Store
-from relay import rcpt_lines
+from relay import rcpt_pipeline
 from relay.address import parse_address
 from relay.directory import FORGOTTEN, REMEMBERED, Directory
 from relay.message import LocalRecipient
 from relay.parameters import parse_rcpt_parameters
-from relay.rcpt_lines import parse_rcpt_line, recognised
+from relay.rcpt_pipeline import RcptLines, parse_rcpt_line
 from tests.support.operators import ACTIVE, SUSPENDED, make_store
 
 ORG = "cardiologie@a.mssante.fr"
@@ -46,11 +46,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-async def knowing(store: Store, now: list[float]) -> Directory:
+async def knowing(store: Store, now: list[float]) -> RcptLines:
     directory = Directory(store.database, lambda: now[0])
     for address in (ACTIVE, ORG, SUSPENDED, "nobody@a.mssante.fr", "dr@gmail.com"):
         await directory.lookup(parse_address(address))
-    return directory
+    return RcptLines(directory)
 
 
 def mailbox_id(store: Store, address: str) -> int:
@@ -61,7 +61,7 @@ def mailbox_id(store: Store, address: str) -> int:
 async def test_known_mailboxes_are_recognised_with_what_is_asked_for_them(
     store: Store, now: list[float]
 ) -> None:
-    directory = await knowing(store, now)
+    cache = await knowing(store, now)
     lines = [LINE, f"rcpt to:<{ORG}> NOTIFY=NEVER\r".encode(), LINE]
     expected = [
         LocalRecipient(mailbox_id(store, ACTIVE), parse_address(ACTIVE)),
@@ -70,53 +70,53 @@ async def test_known_mailboxes_are_recognised_with_what_is_asked_for_them(
         ),
     ]
     for _ in range(2):  # the second time from memory
-        assert list(recognised(lines, directory)) == [*expected, expected[0]]
-    assert directory.recipients_by_line.keys() == set(lines)
+        assert list(cache.known(lines)) == [*expected, expected[0]]
+    assert cache._recipients.keys() == set(lines)
 
 
 @pytest.mark.parametrize("odd", ODD)
 async def test_the_first_odd_line_ends_it(store: Store, now: list[float], odd: bytes) -> None:
-    directory = await knowing(store, now)
+    cache = await knowing(store, now)
     for _ in range(2):
-        assert len(list(recognised([LINE, LINE, odd, LINE], directory))) == 2
-    assert directory.recipients_by_line.keys() == {LINE}
+        assert len(list(cache.known([LINE, LINE, odd, LINE]))) == 2
+    assert cache._recipients.keys() == {LINE}
 
 
 @pytest.mark.parametrize("change", ["suspended", "bounded"])
 async def test_what_was_recognised_is_forgotten_with_its_mailbox(
     store: Store, now: list[float], change: str
 ) -> None:
-    directory = await knowing(store, now)
-    assert len(list(recognised([LINE], directory))) == 1
+    cache = await knowing(store, now)
+    assert len(list(cache.known([LINE]))) == 1
     with store.database.write() as connection:
         if change == "suspended":
             set_state(connection, ACTIVE, MailboxState.SUSPENDED)
         else:
             set_quota(connection, ACTIVE, 10**6)
     now[0] += REMEMBERED
-    assert list(recognised([LINE], directory)) == []
-    await directory.lookup(parse_address(ORG))
-    assert list(recognised([LINE], directory)) == []
-    assert directory.recipients_by_line == {}
+    assert list(cache.known([LINE])) == []
+    await cache.directory.lookup(parse_address(ORG))
+    assert list(cache.known([LINE])) == []
+    assert cache._recipients == {}
 
 
 async def test_nothing_is_recognised_for_longer_than_mailboxes_are_remembered(
     store: Store, now: list[float]
 ) -> None:
-    directory = await knowing(store, now)
-    assert len(list(recognised([LINE], directory))) == 1
+    cache = await knowing(store, now)
+    assert len(list(cache.known([LINE]))) == 1
     now[0] += FORGOTTEN
-    assert list(recognised([LINE], directory)) == []
+    assert list(cache.known([LINE])) == []
 
 
 async def test_memory_is_bounded(
     store: Store, now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A listed peer may send any number of different lines for one mailbox.
-    directory = await knowing(store, now)
-    monkeypatch.setattr(rcpt_lines, "MOST", 10)
+    cache = await knowing(store, now)
+    monkeypatch.setattr(rcpt_pipeline, "MOST", 10)
     lines = [f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{n}@b.fr\r".encode() for n in range(20)]
     long = f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{'x' * 200}@b.fr\r".encode()
     assert parse_rcpt_line(long) is not None
-    assert len(list(recognised([long, *lines], directory))) == 21
-    assert directory.recipients_by_line.keys() == set(lines[:10])
+    assert len(list(cache.known([long, *lines]))) == 21
+    assert cache._recipients.keys() == set(lines[:10])

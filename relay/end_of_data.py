@@ -1,0 +1,94 @@
+"""The end of a message: judged, scanned, made durable with its receipt, and only then accepted.
+
+RFC 5321 §4.1.1.4 and §6.1: with the reply that follows, the message is ours.
+"""
+
+from dataclasses import replace
+
+from mailstore.steps import reached
+from relay import metrics
+from relay.best_effort import best_effort
+from relay.context import SessionContext
+from relay.message import Submission
+from relay.receipts import receipt
+from relay.receiving import Body
+from relay.scanning import ScanFacts
+from relay.session_journal import SessionJournal
+from relay.session_policy import SessionPolicy
+from relay.transaction import SessionFacts, Transaction, compose
+
+
+async def take_message(
+    context: SessionContext,
+    policy: SessionPolicy,
+    journal: SessionJournal,
+    facts: SessionFacts,
+    transaction: Transaction,
+    body: Body,
+) -> str:
+    """Make the message of a transaction durable, with its receipt; returns its id.
+
+    Raises SmtpError.  Until then its draft is the transaction's.
+    """
+    submission = await _judge(context, policy, journal, facts, transaction, body)
+    transaction.body = None  # its draft is the intake's from here on
+    reached("message.judged")
+    await context.intake.accept(submission)
+    policy.took(len(submission.local), receipt=submission.report is not None)
+    with best_effort:
+        _tell(journal, submission)
+    return submission.id
+
+
+async def _judge(
+    context: SessionContext,
+    policy: SessionPolicy,
+    journal: SessionJournal,
+    facts: SessionFacts,
+    transaction: Transaction,
+    body: Body,
+) -> Submission:
+    noted = await policy.admit_message(
+        transaction.sender, body.draft.size, body.header.facts(), report=body.report
+    )
+    now = context.clock()
+    submission = compose(facts, transaction, body.draft, now)
+    if noted:
+        journal.record("header_from.foreign", message=submission.id, domains=noted)
+        journal.log.info("header_from.foreign", message=submission.id, domains=noted)
+    if context.scanning.on:
+        await context.scanning.check(body.draft, _scan_facts(facts, submission))
+    report = receipt(
+        submission,
+        body.header.section,
+        context.hostname,
+        now,
+        context.new_id,
+        context.blobs.draft,
+    )
+    return submission if report is None else replace(submission, report=report)
+
+
+def _scan_facts(facts: SessionFacts, submission: Submission) -> ScanFacts:
+    return ScanFacts(
+        session=facts.session,
+        message=submission.id,
+        address=facts.address,
+        helo=facts.helo,
+        sender=str(submission.sender or ""),
+        recipients=tuple(str(one.address) for one in submission.local),
+    )
+
+
+def _tell(journal: SessionJournal, submission: Submission) -> None:
+    metrics.ACCEPTED.inc()
+    size, count = submission.draft.size, len(submission.local)
+    journal.record(
+        "accepted",
+        message=submission.id,
+        size=size,
+        sender=submission.sender.masked if submission.sender else "<>",
+        recipients=[one.address.masked for one in submission.local],
+        receipt=submission.report.id if submission.report else "",
+    )
+    journal.log.info("accepted", message=submission.id, size=size, recipients=count)

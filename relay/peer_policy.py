@@ -1,0 +1,253 @@
+"""The policy for peer operators: the certificate says who they are, the white list what they may.
+
+Every decision is `admission.admit`'s, with the facts at hand (DOMAIN §3.2).  The certificate is
+judged in the handshake, and again at each MAIL if anything has come that may change the verdict.
+Whoever does not pass is a stranger, whose time and place are limited.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from relay.address import Address
+from relay.admission import Attempt, Peer, Stage, admit, admit_recipient
+from relay.author_rules import noted_authors, seen_authors
+from relay.context import SessionContext
+from relay.errors import Refused, Reply, SmtpError
+from relay.headers import HeaderFacts
+from relay.occupancy import OpenSession
+from relay.parameters import Notify, RcptParameters
+from relay.perimeter import Snapshot
+from relay.quotas import NO_LIMIT, Quota
+from relay.recipient import Recipient
+from relay.session_journal import SessionJournal
+from relay.session_policy import Handshake
+from relay.standing import Standing, judge
+from whitelist.lookup import WhiteList
+from whitelist.names import DistinguishedName
+
+_STRANGER: Final = Reply(421, "4.7.0", "Too long without a certificate of the white list")
+_TOO_MANY_OF_PEER: Final = Reply(421, "4.7.0", "Too many connections with your certificate")
+_QUOTA: Final = Reply(
+    450, "4.7.1", "Your certificate has had its share of this hour, try again later"
+)
+_RECEIPTS_QUOTA: Final = Reply(
+    450, "4.7.1", "Your certificate has had its share of receipts this hour, try again later"
+)
+
+
+class PeerPolicy:
+    """What one peer may do in one session."""
+
+    _session: OpenSession
+    _journal: SessionJournal
+
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+        self.peer = Peer()
+        self.name: DistinguishedName | None = None
+        self.ending: Reply | None = None
+        self._standing = Standing(self.peer)
+        self._stranger_clock: asyncio.TimerHandle | None = None  # None for a peer that is known
+        self._at_mail: Snapshot | None = None  # what held when the transaction began
+        # Whom the rules have let through at the last MAIL, and by which list.
+        self._admitted: tuple[WhiteList | None, Peer | None, str | None] = (None, None, None)
+        self._room: Quota = NO_LIMIT  # of the hour's, as of the last MAIL
+
+    # The connection.
+
+    def connected(self, session: OpenSession, journal: SessionJournal) -> None:
+        """The peer has connected, a stranger for so long."""
+        self._session, self._journal = session, journal
+        self._start_stranger_clock()
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        self._stop_stranger_clock()
+
+    def _start_stranger_clock(self) -> None:
+        seconds, loop = self._context.limits.stranger_seconds, asyncio.get_running_loop()
+        self._stranger_clock = loop.call_later(seconds, self._session.hang_up, _STRANGER)
+
+    def _stop_stranger_clock(self) -> None:
+        if self._stranger_clock is not None:
+            self._stranger_clock.cancel()
+            self._stranger_clock = None
+
+    async def identify(self, handshake: Handshake) -> None:
+        """Judge the certificate, count the session under its name, admit the peer or doubt it."""
+        context, journal = self._context, self._journal
+        version, cipher, der = handshake.version, handshake.cipher, handshake.certificate
+        self.peer = Peer(version, cipher)  # TLS is on, whoever it may be
+        if der is not None:
+            context.occupancy.weigh(self._session)
+        self._standing = await judge(context.perimeter, der, version, cipher, context.clock())
+        found = self.peer = self._standing.peer
+        shown, chain = found.certificate, found.chain
+        self._count()
+        with suppress(Refused):  # it is told so at MAIL
+            self._admit_peer(self._attempt())
+        if not journal.known and context.perimeter.snapshot.lists(found):
+            journal.became_known()
+        name = str(shown.subject) if shown else ""
+        known_as = name if self.name or not name else f"{name} (unproven)"
+        journal.log = journal.log.bind(peer=known_as or "no certificate")
+        if self.name in context.debug_peers:
+            journal.remark(f"{version} {cipher}")
+        else:
+            journal.drop_transcript()
+        journal.record(
+            "tls.started",
+            version=version,
+            cipher=cipher,
+            resumed=handshake.resumed,
+            peer=name,
+            serial=f"{shown.serial:x}" if shown else "",
+            chain=chain.status.value if chain else "no certificate",
+            **({"client_auth": False} if chain and not chain.client_auth else {}),
+        )
+
+    def _count(self) -> None:
+        """Count the session under its peer's name, if a chain that holds proves it.
+
+        Anybody can write a name into a certificate.
+        """
+        shown, chain = self.peer.certificate, self.peer.chain
+        if self.name is None and shown is not None and chain is not None and chain.trusted:
+            self.name = shown.subject
+            if not self._context.occupancy.identify(shown.subject):
+                self.ending = _TOO_MANY_OF_PEER
+
+    def _admit_peer(self, attempt: Attempt) -> None:
+        """Return if mail is taken with the peer's certificate.  Raises Refused.
+
+        Whoever does not pass is a stranger, be it that it was known until now.
+        """
+        context = self._context
+        try:
+            admit(attempt, Stage.PEER)
+        except Refused:
+            if self._stranger_clock is None:
+                self._start_stranger_clock()
+            context.occupancy.doubt(self._session, self._journal.address)
+            raise
+        if self._stranger_clock is not None:
+            self._stop_stranger_clock()
+            context.occupancy.know(self._session)
+        if not self._journal.known:
+            self._journal.became_known()
+
+    # A transaction.
+
+    async def admit_sender(self, sender: Address | None, size: int | None) -> None:
+        """Return if the peer may send for this sender's domain.  Raises Refused."""
+        await self._judge_again()
+        at_mail = self._at_mail = self._context.perimeter.snapshot
+        attempt = self._attempt(at_mail, sender_stated=True, sender=sender, size=size)
+        domain = sender.domain if sender else None
+        white_list, peer, before = self._admitted
+        # All else that these rules look at: what passed once passes as long as they are the same,
+        # unless the peer has not passed in between and is taken for a stranger.
+        unchanged = white_list is at_mail.white_list and peer is self.peer and domain == before
+        if unchanged and self._stranger_clock is None:
+            admit(attempt, Stage.MESSAGE)  # of which only the size is known
+            return
+        self._admit_peer(attempt)
+        admit(attempt, Stage.SENDER)
+        self._admitted = (at_mail.white_list, self.peer, domain)
+
+    async def _judge_again(self) -> None:
+        """Judge the peer's certificate anew, if anything has come that may change the verdict."""
+        context, before, now = self._context, self._standing, self._context.clock()
+        if before.holds(context.perimeter, now):
+            return
+        version, cipher = before.peer.tls_version, before.peer.cipher
+        self._standing = await judge(context.perimeter, before.der, version, cipher, now)
+        if self._standing.peer == before.peer:
+            return  # the same as before, with which the peer has passed
+        self.peer = self._standing.peer
+        self._count()
+        chain = self.peer.chain
+        if chain is not None and before.peer.chain is not None:
+            status, was = chain.status.value, before.peer.chain.status.value
+            if status != was:
+                journal = self._journal
+                journal.record("certificate.judged", chain=status, before=was, detail=chain.detail)
+                journal.log.info("certificate.judged", chain=status, before=was)
+
+    def grant_quota(self) -> None:
+        """Note what the peer may still bring within this hour.  Raises SmtpError for nothing."""
+        quotas = self._context.quotas
+        if self.name is None:
+            self._room = NO_LIMIT
+            return
+        room = quotas.room(self.name, asyncio.get_running_loop().time())
+        if 0 in {room.messages, room.recipients}:
+            raise SmtpError(_QUOTA, f"of {quotas.of(self.name)}")
+        self._room = room
+
+    @property
+    def most_recipients(self) -> int:
+        """The limit of one message, or what is left of the quota."""
+        most, left = self._context.limits.max_recipients, self._room.recipients
+        return most if left is None else min(most, left)
+
+    @property
+    def accepts_ahead(self) -> bool:
+        """Whether nothing but its mailbox decides about a recipient."""
+        return self.ending is None and self._room.receipts != 0
+
+    def admit_receipt(self, parameters: RcptParameters) -> None:
+        """Return if the quota leaves room for the receipt, should one be asked for."""
+        if self._room.receipts == 0 and Notify.SUCCESS in (parameters.notify or ()):
+            raise SmtpError(_RECEIPTS_QUOTA)
+
+    def admit_recipient(self, recipient: Recipient) -> None:
+        """Return if it is a mailbox of ours, open for mail.  Raises Refused."""
+        white_list = self._at_mail.white_list if self._at_mail is not None else None
+        admit_recipient(recipient, self.peer, white_list)
+
+    async def admit_message(
+        self, sender: Address | None, size: int, header: HeaderFacts, *, report: bool
+    ) -> tuple[str, ...]:
+        """Return if size and header are in order; foreign authors are noted where tagged."""
+        attempt = self._attempt(
+            sender_stated=True, sender=sender, size=size, header=header, report=report
+        )
+        seen = seen_authors(attempt)
+        if seen:
+            ours = await self._context.directory.own_domains()
+            attempt = replace(attempt, own_authors=tuple(one for one in seen if one in ours))
+        admit(attempt, Stage.MESSAGE)
+        return noted_authors(attempt) if seen else ()
+
+    def took(self, recipients: int, *, receipt: bool) -> None:
+        """Count a message in the hour's quota."""
+        if self.name is not None:
+            now = asyncio.get_running_loop().time()
+            self._context.quotas.took(self.name, now, recipients=recipients, receipt=receipt)
+
+    def _attempt(
+        self,
+        snapshot: Snapshot | None = None,
+        *,
+        sender_stated: bool = False,
+        sender: Address | None = None,
+        size: int | None = None,
+        header: HeaderFacts | None = None,
+        report: bool = False,
+    ) -> Attempt:
+        snapshot = snapshot or self._context.perimeter.snapshot
+        return Attempt(
+            self.peer,
+            self._context.policy,
+            snapshot.white_list,
+            snapshot.problem,
+            sender_stated,
+            sender,
+            size,
+            header=header,
+            report=report,
+            list_final=snapshot.final,
+        )

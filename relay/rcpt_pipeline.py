@@ -1,0 +1,123 @@
+"""RCPT by the hundred: those that are pipelined behind one are looked up and accepted with it.
+
+A message may have a thousand recipients, and its RCPT commands come in one piece.  The look-ahead
+in the input buffer, the query for many addresses and the cache of lines are all here; a session
+asks for one recipient at a time, and then for those that need no further thought.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import takewhile
+from typing import Final
+
+from relay.address import Address, parse_path
+from relay.directory import MOST, Directory, Found
+from relay.errors import SyntaxRefused
+from relay.message import LocalRecipient
+from relay.parameters import RcptParameters, parse_rcpt_parameters
+from relay.streams import MAX_COMMAND_LINE, InboundBuffer
+
+LOOK_AHEAD: Final = 200  # commands that are looked through for recipients
+_SHORT: Final = 128  # octets of a line that is cached
+
+
+@lru_cache(2000)  # mail to a list of recipients comes again and again
+def parse_rcpt(argument: str) -> tuple[Address | None, RcptParameters]:
+    """Read the argument of RCPT; no address is the null path.  Raises SyntaxRefused."""
+    address, rest = parse_path(argument, "TO:")
+    return address, parse_rcpt_parameters(rest)
+
+
+def parse_rcpt_line(line: bytes) -> tuple[Address, RcptParameters] | None:
+    """Read a line that ends in CR; None unless it is RCPT with nothing odd about it, all ASCII."""
+    if line[:8].upper() != b"RCPT TO:" or len(line) >= MAX_COMMAND_LINE:
+        return None
+    if line.find(b"\r") != len(line) - 1 or b"\0" in line or not line.isascii():
+        return None
+    try:
+        address, parameters = parse_rcpt(line[5:].decode().strip(" \t\r"))
+    except SyntaxRefused:
+        return None
+    return None if address is None or not address.domain else (address, parameters)
+
+
+class RcptLines:
+    """Recipients by the line that named them, for all sessions of a process.
+
+    They stay cached for as long as the directory relies on their mailboxes.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+        self._mailboxes: Mapping[Address, Found] = {}  # of which the recipients are
+        self._recipients: dict[bytes, LocalRecipient] = {}
+
+    def known(self, lines: Iterable[bytes]) -> Iterator[LocalRecipient]:
+        """Recipients of lines that end in CR, up to the first line with anything odd about it.
+
+        Odd is all but RCPT for a mailbox that is known to be open to all who may send.
+        """
+        mailboxes = self.directory.open_mailboxes()
+        if not mailboxes:
+            return
+        if mailboxes is not self._mailboxes:
+            self._mailboxes, self._recipients = mailboxes, {}
+        recipients = self._recipients
+        for line in lines:
+            recipient = recipients.get(line)
+            if recipient is None:
+                recipient = _named(line, mailboxes)
+                if recipient is None:
+                    return
+                if len(line) <= _SHORT and len(recipients) < MOST:
+                    recipients[line] = recipient
+            yield recipient
+
+
+def _named(line: bytes, mailboxes: Mapping[Address, Found]) -> LocalRecipient | None:
+    parsed = parse_rcpt_line(line)
+    found = mailboxes.get(parsed[0]) if parsed is not None else None
+    if parsed is None or found is None or found.mailbox_id is None or not found.state.open_to_all:
+        return None
+    return LocalRecipient(found.mailbox_id, *parsed)
+
+
+class RcptPipeline:
+    """The RCPT commands of one session, and those that wait behind them in its input buffer."""
+
+    def __init__(self, inbound: InboundBuffer, lines: RcptLines) -> None:
+        self._inbound = inbound
+        self._lines = lines
+        self._looked_up_to = 0
+
+    def begin(self) -> None:
+        """A transaction begins: nothing has been looked up ahead."""
+        self._looked_up_to = 0
+
+    async def find(self, address: Address, size: int | None, command: int) -> Found:
+        """Find the mailbox of a recipient, and by the same query of those pipelined behind it.
+
+        `command` is the number of this command in the session.  Raises StoreDeferred.
+        """
+        directory = self._lines.directory
+        found = directory.remembered(address)
+        return found or await directory.lookup(address, size, self._addresses_ahead(command))
+
+    def _addresses_ahead(self, command: int) -> list[Address]:
+        if command < self._looked_up_to:
+            return []  # looked up in vain: each is asked for by itself
+        ahead = self._inbound.ahead(LOOK_AHEAD)
+        self._looked_up_to = command + len(ahead)
+        recipients = takewhile(lambda line: line[:8].upper() == b"RCPT TO:", ahead)
+        return [parsed[0] for parsed in map(parse_rcpt_line, recipients) if parsed]
+
+    def take_known(self, most: int) -> list[LocalRecipient]:
+        """Take the commands that wait, up to `most`, as far as their recipients are known.
+
+        In hundreds they would else each pass through all that a command may need.
+        """
+        lines = self._inbound.ahead(min(most, LOOK_AHEAD))
+        recipients = list(self._lines.known(lines))
+        if recipients:
+            self._inbound.take(sum(len(line) + 1 for line in lines[: len(recipients)]))
+        return recipients
