@@ -1,0 +1,72 @@
+"""The tier of each test, decided here and nowhere else; `pytest -m TIER` runs one.
+
+A test belongs to the tier of the folder below tests/ that is named like one, else to that of its
+file in the table, else to `integration` if it needs a server (PostgreSQL, S3), else to `unit`. That
+a unit test starts no process is checked while it runs (tests/support/guard.py), so a file that the
+table lacks is found.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+TIERS = {
+    "unit": "in this process alone, within moments: `make check`",
+    "integration": "starts processes of ours or servers, or takes long",
+    "interop": "speaks with programs of others: Exim, Postfix, OpenSMTPD, scanners",
+    "crash": "kills, fills disks, cuts power, loses databases",
+}
+
+_FILES = {
+    "crash": """
+        test_blobs test_commit_in_doubt test_crash test_crash_delivery test_disk
+        test_fuzz_network test_losses test_machines_apart test_machines_failover
+        test_machines_outages test_outage test_power test_sync_errors
+    """,
+    "interop": """
+        test_clamav test_dialogues_postfix test_interop_exim test_interop_opensmtpd
+        test_interop_postfix test_interop_swaks test_metrics_format test_peers_exim
+        test_peers_postfix test_rspamd test_tls_scanners
+    """,
+    "integration": """
+        test_acts test_admission_defaults test_bench test_bounds test_bucket test_bucket_check
+        test_certificates test_checkout test_checkpoint test_child test_cli test_clock
+        test_cloned_machine test_cluster test_cluster_list test_commands test_config_check
+        test_crl_refresh test_crl_store test_database test_database_check test_demo
+        test_early_check test_edge test_file_modes test_first_hour test_folder_user
+        test_forgetting test_forking test_history test_information test_last_resort
+        test_launcher test_log_writer test_machine test_mail_commands test_marking
+        test_measuring test_migrate test_moved_clock test_odd_folders test_outbound_check
+        test_outbound_serve test_patient_unseen test_pooling test_postgresql test_promises
+        test_queue_audit test_queue_commands test_quota test_readme test_reaping test_reload
+        test_run_folder test_self_check test_serve test_setup test_sharing test_site test_soak
+        test_steps test_store test_trace test_trace_life test_trace_pruning test_turn
+        test_upgrade test_wheel test_whitelist test_write_lock
+    """,
+}
+_TIER_OF = {f"{name}.py": tier for tier, names in _FILES.items() for name in names.split()}
+
+_SERVERS = frozenset({"object_server", "own_database", "own_server", "postgres_server"})
+_SERVED = frozenset({"postgresql", "bucket"})
+
+
+def listed() -> frozenset[str]:
+    """The files that the table names."""
+    return frozenset(_TIER_OF)
+
+
+def file_tiers(path: Path) -> frozenset[str]:
+    """The tiers that tests of a file may have; `path` begins at the root of the checkout."""
+    for folder in path.parts[:-1]:
+        if folder in TIERS:
+            return frozenset({folder})
+    return frozenset({_TIER_OF[path.name]} if path.name in _TIER_OF else {"unit", "integration"})
+
+
+def tier_of(path: Path, fixtures: Collection[str], parameters: Collection[object]) -> str:
+    """The tier of a test of a file, with its fixtures and the values of its parameters."""
+    tiers = file_tiers(path)
+    if len(tiers) == 1:
+        return min(tiers)
+    kinds = {str(one[0] if isinstance(one, tuple) and one else one) for one in parameters}
+    served = _SERVERS.intersection(fixtures) or _SERVED & kinds
+    return "integration" if served else "unit"
