@@ -96,8 +96,9 @@ clean: ## Remove what setup made; the operator in DIR and its mail stay
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+# Without isolation: a package that comes as its source is built by the locked setuptools, and nothing else is fetched.
 .venv/packages.stamp: .venv/run.stamp requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes -r requirements-dev.txt
 	mkdir -p .venv/typing && ln -sfn ../../operator .venv/typing/mssante_operator
 	touch $@
 

@@ -58,11 +58,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, before -m chooses."""
+    """Mark each test that bears no tier with its own, before -m chooses."""
     for item in items:
+        if any(item.get_closest_marker(tier) for tier in TIERS):
+            continue
         assert isinstance(item, pytest.Function)
+        path = item.path.relative_to(item.config.rootpath)
         call = getattr(item, "callspec", None)
-        item.add_marker(tier_of(item.path, item.fixturenames, call.params.values() if call else ()))
+        item.add_marker(tier_of(path, item.fixturenames, call.params.values() if call else ()))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,7 +7,9 @@ import pytest
 from tools.decisions import FOLDER, NOT_USED, Decision, index, read
 
 PAGES = sorted(FOLDER.glob("*-*.md"))
-HEAD = "# 7. A title\n\n- Status: accepted; narrowed by [8](0008-b.md)\n- Date: 2026-11-30\n\nText.\n"
+HEAD = (
+    "# 7. A title\n\n- Status: accepted; narrowed by [8](0008-b.md)\n- Date: 2026-11-30\n\nText.\n"
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

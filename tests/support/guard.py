@@ -59,15 +59,19 @@ sys.addaudithook(_GUARD)
 
 
 @contextmanager
-def guarded(*, processes: bool) -> Iterator[None]:
-    """Refuse until the end; `processes` says whether they may be started."""
+def guarded(*, processes: bool) -> Iterator[list[str]]:
+    """Refuse until the end; `processes` says whether they may be started.
+
+    Gives the list of what was refused since, a line each.
+    """
+    before = (_GUARD.on, _GUARD.processes, _GUARD.seen)
     _GUARD.on, _GUARD.processes, _GUARD.seen = True, processes, []
     try:
-        yield
+        yield _GUARD.seen
     finally:
-        _GUARD.on = False
+        _GUARD.on, _GUARD.processes, _GUARD.seen = before
 
 
 def refused() -> list[str]:
-    """What was refused since `guarded` began, a line each."""
+    """What was refused since the guard began, a line each."""
     return _GUARD.seen

@@ -1,9 +1,9 @@
 """The tier of each test, decided here and nowhere else; `pytest -m TIER` runs one.
 
-A test belongs to the tier of the folder below tests/ that is named like one, else to that of its
-file in the table, else to `integration` if it needs a server (PostgreSQL, S3), else to `unit`. That
-a unit test starts no process is checked while it runs (tests/support/guard.py), so a file that the
-table lacks is found.
+A test belongs to the tier that marks it, else to that of the folder below tests/ that is named like
+one, else to that of its file in the table, else to `integration` if it needs a server (PostgreSQL,
+S3), else to `unit`. That a unit test starts no process is checked while it runs
+(tests/support/guard.py), so a file that the table lacks is found.
 """
 
 from collections.abc import Collection
@@ -18,9 +18,9 @@ TIERS = {
 
 _FILES = {
     "crash": """
-        test_blobs test_commit_in_doubt test_crash test_crash_delivery test_disk
-        test_fuzz_network test_losses test_machines_apart test_machines_failover
-        test_machines_outages test_outage test_power test_sync_errors
+        test_commit_in_doubt test_crash test_crash_delivery test_disk test_fuzz_network
+        test_losses test_machines_apart test_machines_failover test_machines_outages test_outage
+        test_power test_sync_errors
     """,
     "interop": """
         test_clamav test_dialogues_postfix test_interop_exim test_interop_opensmtpd
@@ -28,19 +28,18 @@ _FILES = {
         test_peers_postfix test_rspamd test_tls_scanners
     """,
     "integration": """
-        test_acts test_admission_defaults test_bench test_bounds test_bucket test_bucket_check
-        test_certificates test_checkout test_checkpoint test_child test_cli test_clock
-        test_cloned_machine test_cluster test_cluster_list test_commands test_config_check
-        test_crl_refresh test_crl_store test_database test_database_check test_demo
-        test_early_check test_edge test_file_modes test_first_hour test_folder_user
-        test_forgetting test_forking test_history test_information test_last_resort
-        test_launcher test_log_writer test_machine test_mail_commands test_marking
-        test_measuring test_migrate test_moved_clock test_odd_folders test_outbound_check
-        test_outbound_serve test_patient_unseen test_pooling test_postgresql test_promises
-        test_queue_audit test_queue_commands test_quota test_readme test_reaping test_reload
-        test_run_folder test_self_check test_serve test_setup test_sharing test_site test_soak
-        test_steps test_store test_trace test_trace_life test_trace_pruning test_turn
-        test_upgrade test_wheel test_whitelist test_write_lock
+        test_acts test_admission_defaults test_bench test_bucket test_bucket_check test_checkout
+        test_child test_ci_skips test_cli test_clock test_cloned_machine test_cluster
+        test_cluster_list test_commands test_config_check test_crl_refresh test_database_check
+        test_demo test_early_check test_edge test_file_modes test_first_hour test_folder_user
+        test_forgetting test_forking test_information test_last_resort test_launcher
+        test_log_writer test_machine test_mail_commands test_marking test_measuring test_migrate
+        test_moved_clock test_odd_folders test_outbound_check test_outbound_serve
+        test_patient_unseen test_pooling test_postgresql test_promises test_queue_audit
+        test_queue_commands test_quota test_readme test_reaping test_reload test_run_folder
+        test_self_check test_serve test_setup test_sharing test_site test_soak test_steps
+        test_store test_trace test_trace_life test_trace_pruning test_upgrade test_wheel
+        test_whitelist test_write_lock
     """,
 }
 _TIER_OF = {f"{name}.py": tier for tier, names in _FILES.items() for name in names.split()}
@@ -59,7 +58,7 @@ def file_tiers(path: Path) -> frozenset[str]:
     for folder in path.parts[:-1]:
         if folder in TIERS:
             return frozenset({folder})
-    return frozenset({_TIER_OF[path.name]} if path.name in _TIER_OF else {"unit", "integration"})
+    return frozenset({_TIER_OF[path.name]} if path.name in _TIER_OF else TIERS)
 
 
 def tier_of(path: Path, fixtures: Collection[str], parameters: Collection[object]) -> str:
