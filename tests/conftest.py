@@ -20,7 +20,7 @@ from tests.support.databases import (
 from tests.support.guard import guarded, refused
 from tests.support.object_server import object_server
 from tests.support.own_server import own_database, own_server
-from tests.support.tiers import TIERS, file_tiers, tier_of
+from tests.support.tiers import TIERS, file_tier, tier_of
 
 __all__ = [
     "database",
@@ -48,12 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With -m TIER, do not even import what can have no test of it: that is half of the time."""
-    wanted = config.getoption("markexpr")
-    if wanted not in TIERS or collection_path.suffix != ".py":
+    """With -m unit, do not even import a file of another tier."""
+    if config.getoption("markexpr") != "unit" or collection_path.suffix != ".py":
         return None
-    tiers = file_tiers(collection_path.relative_to(config.rootpath))
-    return None if wanted in tiers else True
+    tier = file_tier(collection_path.relative_to(config.rootpath))
+    return None if tier in {None, "unit"} else True
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,6 +8,8 @@ import pytest
 
 from tools.site import ROOT, build
 
+pytestmark = pytest.mark.filterwarnings("ignore:'myst_parser")  # it is behind Sphinx's newest names
+
 # A value that makes the browser load something; links that a reader may follow are not.
 _LOADED = re.compile(
     r"""<(?:script|img|iframe)\b[^>]*\bsrc="([^"]+)|<link\b[^>]*\bhref="([^"]+)|url\(["']?([^"')]+)"""
