@@ -77,11 +77,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None]:
     """Fail a test that reached for more than it may, whatever it made of the refusal."""
+    before = refused()
     try:
-        return (yield)
+        with guarded(processes=True) as after:  # servers end with the last test, of any tier
+            return (yield)
     finally:
-        if refused():
-            pytest.fail("\n".join(refused()), pytrace=False)
+        if before or after:
+            pytest.fail("\n".join([*before, *after]), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
