@@ -10,7 +10,7 @@ PYTHON ?= $(shell tools/find-python.sh)
 BIN := .venv/bin
 DIR ?= run
 SOURCES := operator relay whitelist mailstore alembic tests tools
-# Percent of the lines, just below what was measured: raise it when it rises.
+# Percent of the lines: a first bound, to be set just below the figure that `make coverage` shows.
 COVERAGE_FLOOR := 80
 PACKAGES := relay whitelist mailstore mssante_operator tests tools
 
