@@ -262,7 +262,8 @@ class Perimeter:
         while True:
             await asyncio.sleep(interval)
             try:
-                changed = (self._archive.stamp(), self._crls.stamp()) != self._stamps
+                # In a thread: a disk that hangs must not hold up the sessions.
+                changed = await asyncio.to_thread(self._look) != self._stamps
                 if changed or (self._faults and time.monotonic() >= self._again):
                     await asyncio.to_thread(self.load)
                 errors = 0
@@ -276,6 +277,9 @@ class Perimeter:
                 with best_effort:
                     _log.exception("perimeter.error")
                 await asyncio.sleep(backoff(errors, _AGAIN, _LONGEST))
+
+    def _look(self) -> tuple[Stamp, CrlStamp]:
+        return self._archive.stamp(), self._crls.stamp()
 
     def identify(self, certificate: bytes | None, tls_version: str, cipher: str) -> Peer:
         """The facts of a peer from its DER certificate, its chain judged now by lists alone."""

@@ -142,7 +142,8 @@ class _Watch:
     def until(self, recipients: int, window: float | None) -> None:
         """Watch until so many recipients have got theirs, or the window is over.
 
-        From the first one on: the daemon listens before its courier has begun.
+        From the first one on: the daemon listens before its courier has begun. To the first urgent
+        message at least, which ends within `_LATEST`.
         """
         until_now(lambda: self._peer.taken().messages > 0)
         began = time.monotonic()
@@ -152,7 +153,8 @@ class _Watch:
             self._urgent(taken.marked, taken.marked_at, now)
             self._sample(now)
             over = window is not None and now - began > window
-            if taken.recipients - taken.marked >= recipients or over:
+            drained = taken.recipients - taken.marked >= recipients
+            if (drained or over) and self.seen.urgent:
                 break
             time.sleep(_LOOK)
         self.seen.recipients = taken.recipients

@@ -88,8 +88,8 @@ QUICK: Final = Scale(
     at_once=10,
     at_once_size=1_000_000,
     relayed=60,
-    queued=5_000,
-    window=15.0,
+    queued=2_000,
+    window=7.0,
 )
 
 

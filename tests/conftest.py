@@ -1,8 +1,13 @@
 """Fixtures that all tests share."""
 
 import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
 
 import tests.support.profiles  # noqa: F401  # loads the profile of hypothesis in force
+from tests.support import needs
 from tests.support.databases import (
     database,
     database_url,
@@ -12,8 +17,10 @@ from tests.support.databases import (
     postgres_template,
     sqlite_template,
 )
+from tests.support.guard import guarded, refused
 from tests.support.object_server import object_server
 from tests.support.own_server import own_database, own_server
+from tests.support.tiers import TIERS, file_tier, tier_of
 
 __all__ = [
     "database",
@@ -32,3 +39,60 @@ __all__ = [
 def pytest_xdist_auto_num_workers() -> int:
     """Two for each core: half of a test's time it waits, for disks and for processes to start."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the tiers known as markers."""
+    for name, meaning in TIERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With -m unit, do not even import a file of another tier."""
+    if config.getoption("markexpr") != "unit" or collection_path.suffix != ".py":
+        return None
+    tier = file_tier(collection_path.relative_to(config.rootpath))
+    return None if tier in {None, "unit"} else True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that bears no tier with its own, before -m chooses."""
+    for item in items:
+        if any(item.get_closest_marker(tier) for tier in TIERS):
+            continue
+        assert isinstance(item, pytest.Function)
+        path = item.path.relative_to(item.config.rootpath)
+        call = getattr(item, "callspec", None)
+        item.add_marker(tier_of(path, item.fixturenames, call.params.values() if call else ()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Refuse what the test may not do (tests/support/guard.py)."""
+    with guarded(processes=item.get_closest_marker("unit") is None):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """Fail a test that reached for more than it may, whatever it made of the refusal."""
+    before = refused()
+    try:
+        with guarded(processes=True) as after:  # servers end with the last test, of any tier
+            return (yield)
+    finally:
+        if before or after:
+            pytest.fail("\n".join([*before, *after]), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, fail a test that skips for want of a package that set-up could have installed."""
+    report = yield
+    if "CI" in os.environ and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if lacking := needs.forgotten(reason):
+            report.outcome = "failed"
+            report.longrepr = f"set-up could have installed {lacking}. {reason}"
+    return report

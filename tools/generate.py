@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: the annotated configuration and the command reference."""
+"""Writes what is generated: annotated configuration, command reference, index of decisions."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ import click
 
 from mssante_operator.cli import cli
 from mssante_operator.reference import reference
+from tools import decisions
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,6 +34,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "config" / "mssante.example.toml": reference(),
         ROOT / "docs" / "commands.md": commands(),
+        decisions.FOLDER / "README.md": decisions.page(),
     }
 
 

@@ -21,7 +21,9 @@ bin=$venv/other/bin
 "$bin/python" -c "import sys; sys.exit(f'Python {sys.version.split()[0]}' != '$version')" 2>/dev/null ||
   { rm -rf "$venv/other" && "$tools/make-venv.sh" "$other" "$venv/other"; }
 cmp -s requirements-dev.txt "$venv/other/requirements" || {
-  "$bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+  # The build backend first: what comes as its source is built by it, and nothing else is fetched.
+  "$bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+  "$bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --require-hashes -r requirements-dev.txt
   "$bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
   cp requirements-dev.txt "$venv/other/requirements"
 }

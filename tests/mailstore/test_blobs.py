@@ -244,6 +244,7 @@ def test_folders_that_may_not_be_on_disk_are_made_anew(
     assert len(list(root.iterdir())) == 257
 
 
+@pytest.mark.integration
 def test_a_file_that_cannot_grow_fails_alone(tmp_path: Path) -> None:
     """The kernel refuses to write past RLIMIT_FSIZE as it does on a full disk, half-way."""
     limit = 100_000
@@ -264,6 +265,7 @@ def test_a_file_that_cannot_grow_fails_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
+@pytest.mark.crash
 def test_kill_9_leaves_whole_blobs_and_all_that_were_promised(tmp_path: Path, seed: int) -> None:
     root = tmp_path / "blobs"
     with subprocess.Popen(

@@ -202,6 +202,7 @@ def test_what_was_not_synced_ends_everybody(
     assert bool(panics) == ends
 
 
+@pytest.mark.integration
 def test_all_that_share_the_index_and_nobody_else(database: Database, tmp_path: Path) -> None:
     write(database, 1)
     other = Database(f"sqlite:///{tmp_path / 'other.db'}")

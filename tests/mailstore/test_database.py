@@ -103,6 +103,7 @@ def test_a_new_sqlite_file_is_private(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.integration
 def test_opening_a_sqlite_file_again_keeps_the_wal_of_the_first(tmp_path: Path) -> None:
     # https://www.sqlite.org/howtocorrupt.html §2.2: what closes the file drops our own locks on it,
     # and the next process that is done removes the WAL that we still write to.

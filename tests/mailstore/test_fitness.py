@@ -213,6 +213,7 @@ def test_a_database_that_takes_no_writes_is_unavailable(
     assert revision(url) == REVISION
 
 
+@pytest.mark.integration
 def test_a_standby_is_unavailable() -> None:
     with running() as server:
         name = fresh("db")

@@ -187,6 +187,7 @@ class TestFailures:
         with pytest.raises(StoreUnavailable, match="does not list its objects in order"):
             list(kept.store.names())
 
+    @pytest.mark.integration
     def test_a_server_that_is_away_and_comes_back(self, tmp_path: Path) -> None:
         with object_server_running() as server:
             kept = KeptInBucket(server, tmp_path / "drafts", Form())
@@ -204,6 +205,7 @@ class TestFailures:
             assert content(kept.store, put(kept, b"after")) == b"after"
             kept.store.close()
 
+    @pytest.mark.integration
     def test_a_server_that_does_not_answer(self, tmp_path: Path) -> None:
         with object_server_running() as server:
             kept = KeptInBucket(server, tmp_path / "drafts", Form())

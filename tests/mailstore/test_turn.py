@@ -38,6 +38,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait(20)
 
 
+@pytest.mark.integration
 def test_another_process_waits_until_it_is_handed_on(tmp_path: Path) -> None:
     path = tmp_path / "turn"
     turn, taken = Turn(path, 20), threading.Event()
@@ -56,6 +57,7 @@ def test_another_process_waits_until_it_is_handed_on(tmp_path: Path) -> None:
     turn.close()
 
 
+@pytest.mark.integration
 def test_a_process_that_is_killed_hands_it_on(tmp_path: Path) -> None:
     path = tmp_path / "turn"
     other = holder(path)
@@ -67,6 +69,7 @@ def test_a_process_that_is_killed_hands_it_on(tmp_path: Path) -> None:
     turn.close()
 
 
+@pytest.mark.integration
 def test_who_waited_in_vain_goes_on(tmp_path: Path) -> None:
     # A process that is stopped in the middle of its turn: SQLite's own lock decides then.
     path = tmp_path / "turn"

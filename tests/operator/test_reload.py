@@ -78,7 +78,7 @@ def alive(pids: set[int]) -> set[int]:
 
 @dataclass
 class Load:
-    """Clients that hardly rest, and what was acknowledged to them."""
+    """Clients that come again and again, and what was acknowledged to them."""
 
     daemon: Daemon
     identity: tuple[Path, Path]
@@ -89,7 +89,7 @@ class Load:
     def send(self, number: int) -> None:
         """One connection after the other, each with one message; the daemon has time to reload."""
         count = 0
-        while not self.enough.wait(0.05):
+        while not self.enough.wait(0.2):
             message = TEXT + f"{number} {count}\r\n".encode()
             count += 1
             with dial(self.daemon.port, *self.identity) as smtp:
@@ -98,7 +98,7 @@ class Load:
 
     def probe(self) -> None:
         """Ask for health again and again, a connection each."""
-        while not self.enough.wait(0.02):
+        while not self.enough.wait(0.1):
             with urllib.request.urlopen(
                 f"http://{self.daemon.admin}/healthz", timeout=10
             ) as answer:

@@ -113,7 +113,7 @@ def results(scan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, part["result"]
 
 
-@pytest.mark.skipif(not SSLYZE.exists(), reason=f"sslyze is not here: {_INSTALL}")
+@pytest.mark.skipif(not SSLYZE.exists(), reason=needs.installed("sslyze", _INSTALL))
 def test_sslyze(operator_a: Daemon, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     done = subprocess.run(

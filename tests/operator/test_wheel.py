@@ -95,6 +95,14 @@ def test_it_holds_migrations_and_templates_and_no_tests(wheel: Path) -> None:
     }
 
 
+def test_each_package_says_that_it_has_types(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        names = opened.namelist()
+    packages = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
+    assert len(packages) > 3
+    assert {one for one in packages if f"{one}/py.typed" not in names} == set()
+
+
 def test_its_requirements_are_consistent_and_its_code_is_its_own(
     installed: Path, tmp_path: Path
 ) -> None:

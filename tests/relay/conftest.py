@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.database import Database
+from tests.support.blocking import loop_watched
 from tests.support.clock import store_time_is_ours
 from tests.support.handing import Handing, context_of, handing
 from tests.support.office import Office
@@ -18,6 +19,15 @@ __all__ = ["store_time_is_ours"]
 @pytest.fixture(autouse=True)
 def time_is_turned(store_time_is_ours: None) -> None:
     """Most tests here turn the clock; a module that needs PostgreSQL's own overrides this."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """No code of the relay may block the event loop of a coroutine that is a test."""
+    if pyfuncitem.get_closest_marker("asyncio") is None:
+        return (yield)
+    with loop_watched():
+        return (yield)
 
 
 @pytest.fixture(scope="module")

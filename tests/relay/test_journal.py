@@ -247,6 +247,7 @@ class TestNothingIsInTheWay:
         assert [event["number"] for event in found] == [3, 4]
 
 
+@pytest.mark.integration
 def test_processes_share_a_file_without_tearing_a_line(tmp_path: Path) -> None:
     script = (
         "sys.stdin.readline()\n"
@@ -273,6 +274,7 @@ def test_processes_share_a_file_without_tearing_a_line(tmp_path: Path) -> None:
     assert switches > 2  # they did write at the same time
 
 
+@pytest.mark.integration
 def test_a_killed_process_loses_only_what_was_not_written(tmp_path: Path) -> None:
     script = (
         "number = 0\n"
@@ -316,6 +318,7 @@ def test_a_line_torn_by_another_process_costs_no_other(tmp_path: Path) -> None:
     assert json.loads(line)["number"] == 1
 
 
+@pytest.mark.integration
 def test_a_full_disk_costs_events_that_are_counted(tmp_path: Path) -> None:
     # The kernel refuses a process files beyond a size as it refuses a full disk: a short write,
     # then an error.

@@ -98,6 +98,7 @@ def test_without_a_folder_it_counts_in_memory_until_there_is_one(tmp_path: Path)
     assert MetricFile.without_file == set()
 
 
+@pytest.mark.integration
 def test_a_process_goes_on_counting_on_a_full_disk(tmp_path: Path) -> None:
     script = (
         "import resource\n"

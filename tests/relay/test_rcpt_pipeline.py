@@ -41,7 +41,7 @@ def now() -> list[float]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = make_store(tmp_path, f"sqlite:///{tmp_path / 'm.db'}")
+    store = make_store(tmp_path)
     yield store
     store.close()
 

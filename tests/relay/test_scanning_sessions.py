@@ -61,6 +61,7 @@ def drafts(server: Inbound) -> list[Path]:
 
 @needs(CLAMD, "clamd")
 @needs(RSPAMD, "rspamd")
+@pytest.mark.interop
 async def test_what_real_scanners_find_is_refused(
     tmp_path: Path, scanners: tuple[Scanner, ...]
 ) -> None:

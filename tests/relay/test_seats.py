@@ -63,6 +63,7 @@ def test_somebody_always_takes_it_at_once(sessions: list[int | None]) -> None:
     assert not taken or not all(gives_way(numbers, seat) for seat in taken)
 
 
+@pytest.mark.integration
 def test_a_seat_is_free_again_once_its_process_has_ended(tmp_path: Path) -> None:
     path = tmp_path / "seats"
     lay_out(path)

@@ -129,6 +129,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.integration
 class TestSmallFileSystem:
     """On a real file system that fills up."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -165,10 +166,25 @@ class Inbound:
             return stored.read()
 
 
+@cache
+def _migrated() -> bytes:
+    """An empty SQLite database with the schema: migrating is much of what a small test costs."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "template.db"
+        migrate.upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
 def make_store(folder: Path, url: str | None = None) -> Store:
-    """A store with operator A's domain and mailboxes in every state."""
-    url = url or f"sqlite:///{folder / 'store.db'}"
-    migrate.upgrade(url)
+    """A store with operator A's domain and mailboxes in every state.
+
+    `url` is a database with the schema; without it one is made in the folder.
+    """
+    if url is None:
+        path = folder / "store.db"
+        path.write_bytes(_migrated())
+        path.chmod(0o600)
+        url = f"sqlite:///{path}"
     database = Database(url)
     store = Store(Bodies(FileBlobStore(folder / "blobs"), database), database)
     now = runtime.clock()

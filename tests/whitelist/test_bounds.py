@@ -57,6 +57,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.integration
 def test_memory_stays_within_bounds(kind: str) -> None:
     said = subprocess.run(
         [sys.executable, "-c", GROWTH, kind],

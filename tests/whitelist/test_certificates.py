@@ -61,6 +61,7 @@ print(VerdictCache(trust()).judge(der, NOW)[1].status)
 """
 
 
+@pytest.mark.integration
 def test_odd_certificates_of_strangers_write_nothing_on_standard_error() -> None:
     said = subprocess.run(
         [sys.executable, "-c", SHOW_AN_ODD_NAME],

@@ -347,6 +347,7 @@ def _read_until(
     faults.put(f"{store.current()[0].number}")
 
 
+@pytest.mark.integration
 def test_processes_read_whole_lists_while_one_writes(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     ready, done, faults = context.Event(), context.Event(), context.Queue()

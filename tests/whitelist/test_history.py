@@ -299,6 +299,7 @@ def child(*arguments: str, stdin: int | None = None) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.crash
 def test_killed_at_each_line_of_the_code(tmp_path: Path) -> None:
     old, new = (numbered(number, 100) for number in (1, 2))
     with child("each-line", str(tmp_path)) as process:
@@ -327,6 +328,7 @@ def test_killed_at_each_line_of_the_code(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.crash
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     archive, randomness, reached = Archive(tmp_path), random.Random("kill"), 0
     for _ in range(ROUNDS):
@@ -348,6 +350,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         reached = len(recorded) if active == numbered(len(recorded))[0] else reached
 
 
+@pytest.mark.integration
 def test_two_processes_at_once(tmp_path: Path) -> None:
     with (
         child("race", str(tmp_path), "1", stdin=subprocess.PIPE) as odd,

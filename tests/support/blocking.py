@@ -1,0 +1,61 @@
+"""Code of ours that runs in an event loop may not block it: blockbuster refuses each such call.
+
+Where it may, and why, is said here. A test itself may block: what counts is called by the loop
+through modules of the relay alone.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from blockbuster import BlockBuster
+
+import relay
+
+_TESTS: Final = str(Path(__file__).parents[1])
+
+# File, function, and why it may block.
+MEANT: Final = (
+    ("relay/wakeup.py", "_open_fifo", "once, when the courier starts, and before it does anything"),
+    ("structlog/_base.py", "_proxy_to_logger", "the daemon's log never waits (log_writer.py)"),
+)
+
+
+@contextmanager
+def loop_watched() -> Iterator[None]:
+    """Refuse calls of the relay that block an event loop, with BlockingError, until the end."""
+    detector = _detector()
+    detector.activate()
+    try:
+        yield
+    finally:
+        detector.deactivate()
+
+
+@cache
+def _detector() -> BlockBuster:
+    detector = BlockBuster(scanned_modules=[relay])
+    for function in detector.functions.values():
+        for file, name, _ in MEANT:
+            function.can_block_in(file, name)
+        function.can_block_predicate = _or_by_a_test(function.can_block_predicate)
+    return detector
+
+
+def _or_by_a_test(allowed: Callable[..., bool]) -> Callable[..., bool]:
+    def by_a_test(*args: Any, **kwargs: Any) -> bool:
+        if allowed(*args, **kwargs):
+            return True
+        frame = sys._getframe(2)
+        while frame.f_back is not None:
+            if frame.f_code.co_filename.startswith(_TESTS):
+                return True
+            if frame.f_code.co_filename.endswith("asyncio/events.py"):
+                return False
+            frame = frame.f_back
+        return False
+
+    return by_a_test

@@ -1,0 +1,79 @@
+"""The tier of each test, decided here and nowhere else; `pytest -m TIER` runs one.
+
+A test belongs to the tier that marks it, else to that of the folder below tests/ that is named like
+one, else to that of its file in the table, else to `integration` if it needs a server (PostgreSQL,
+S3), else to `unit`. That a unit test starts no process is checked while it runs
+(tests/support/guard.py), so a file that the table lacks is found.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+TIERS = {
+    "unit": "in this process alone, within moments: `make check`",
+    "integration": "starts processes of ours or servers, or takes long",
+    "interop": "speaks with programs of others: Exim, Postfix, OpenSMTPD, scanners",
+    "crash": "kills, fills disks, cuts power, loses databases",
+}
+
+_FILES = {
+    "crash": """
+        test_commit_in_doubt test_crash test_crash_delivery test_disk test_fuzz_network
+        test_losses test_machines_apart test_machines_failover test_machines_outages test_outage
+        test_power test_sync_errors
+    """,
+    "interop": """
+        test_clamav test_dialogues_postfix test_interop_exim test_interop_opensmtpd
+        test_interop_postfix test_interop_swaks test_metrics_format test_peers_exim
+        test_peers_postfix test_rspamd test_tls_scanners
+    """,
+    # They start processes, or take long within this one: `make check` has a minute.
+    "integration": """
+        test_acts test_admission_defaults test_any_certificate test_audit_matrix test_bench
+        test_bucket test_bucket_check test_checkout test_checkpoint test_child test_ci_skips
+        test_cli test_clock test_cloned_machine test_cluster test_cluster_list test_commands
+        test_config_check test_conversation_times test_crl_refresh test_database_check
+        test_delivery_faults test_demo test_early_check test_edge test_export test_file_modes
+        test_first_hour test_five_days test_folder_user test_forgetting test_forking
+        test_handover_faults test_handover_properties test_information test_last_resort
+        test_launcher test_lease_machine test_log_writer test_machine test_mail_commands
+        test_marking test_measuring test_migrate test_moved_clock test_odd_folders
+        test_outbound_check test_outbound_serve test_patient_unseen test_peer_faults test_peers
+        test_peers_room test_pooling test_postgresql test_promises test_queue_audit
+        test_queue_commands test_quota test_quotas test_rcpt_lines test_readme test_reaping
+        test_reload test_report_safety test_revocation_sessions test_run_folder
+        test_scanning_sessions test_self_check test_serve test_session_memory test_setup
+        test_sharing test_signature test_site test_soak test_steps test_store
+        test_strangers_sessions test_targets test_trace test_trace_life test_trace_pruning
+        test_upgrade test_upkeep test_upkeep_stores test_wheel test_whitelist test_write_lock
+    """,
+}
+_TIER_OF = {f"{name}.py": tier for tier, names in _FILES.items() for name in names.split()}
+
+_SERVERS = frozenset({"object_server", "own_database", "own_server", "postgres_server"})
+_SERVED = frozenset({"postgresql", "bucket"})
+
+
+def listed() -> frozenset[str]:
+    """The files that the table names."""
+    return frozenset(_TIER_OF)
+
+
+def file_tier(path: Path) -> str | None:
+    """The tier of a file's tests that bear no mark; None if it depends on what each needs.
+
+    `path` begins at the root of the checkout.
+    """
+    for folder in path.parts[:-1]:
+        if folder in TIERS:
+            return folder
+    return _TIER_OF.get(path.name)
+
+
+def tier_of(path: Path, fixtures: Collection[str], parameters: Collection[object]) -> str:
+    """The tier of a test that bears no mark, with its fixtures and the values of its parameters."""
+    if tier := file_tier(path):
+        return tier
+    kinds = {str(one[0] if isinstance(one, tuple) and one else one) for one in parameters}
+    served = _SERVERS.intersection(fixtures) or _SERVED & kinds
+    return "integration" if served else "unit"
