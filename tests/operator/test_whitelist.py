@@ -146,7 +146,23 @@ class TestRefresh:
                 'file = "whitelist/listeblanchemssante.xml"',
                 f'url = "{server.url}"\nfetch_timeout_seconds = 1',
             )
-            assert "its certificate is not trusted" in daemon.run("whitelist", "refresh", code=1)
+            said = daemon.run("whitelist", "refresh", code=1)
+        assert said.startswith(f"mssante: unreachable: {server.url}: its certificate is not trust")
+
+    def test_a_list_too_large_is_refused_by_its_url(
+        self, daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mssante_operator.refresh.MAX_LIST_BYTES", 100)
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            reply(handler, 200, b"x" * 101)
+
+        ours = host("localhost", federation().space.hierarchy)
+        with serving(tmp_path, answer, ours) as server:
+            change(daemon, "[whitelist]\n", f'[whitelist]\nurl = "{server.url}"\n')
+            said = daemon.run("whitelist", "refresh", code=1)
+        problem = f"{server.url}: more than 100 octets; is it the white list?"
+        assert said == f"mssante: too-large: {problem}\n"
 
     def test_a_dead_url_falls_back_to_the_file(self, daemon: Daemon) -> None:
         change(daemon, "[whitelist]\n", '[whitelist]\nurl = "https://127.0.0.1:1/list.xml"\n')
