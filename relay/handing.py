@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO, Final
 
 from mailstore.steps import reached
@@ -39,22 +40,41 @@ def refused_by(rule: str) -> str:
     return f"server refused by rule {rule}: "
 
 
+async def judge_server(
+    perimeter: Perimeter, domain: str, der: bytes | None, version: str, cipher: str
+) -> None:
+    """Check that mail for `domain` may go to the server with this certificate (DER) and TLS.
+
+    Raises AttemptFailed, which names the rule that refused it.
+    """
+    server = await perimeter.identify_peer(der, version, cipher)
+    snapshot = perimeter.snapshot
+    for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
+        if not finding.passed:
+            detail = f"{refused_by(finding.rule)}{finding.evidence}"
+            raise AttemptFailed(f"server-{finding.rule}", detail)
+
+
 @dataclass(slots=True)
 class Progress:
-    """How far an attempt has come, for the watchdog; `moved` is in monotonic seconds.
+    """How far an attempt has come, for the watchdog; `moved` is in seconds of `monotonic`.
 
     `sealed` is the body, if it is small and at hand.
     """
 
     session: str
     phase: str = "route"
-    moved: float = field(default_factory=time.monotonic)
     sealed: bytes | None = None
+    monotonic: Callable[[], float] = time.monotonic
+    moved: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.moved = self.monotonic()
 
     def step(self, phase: str) -> None:
         """Note that it goes on."""
         self.phase = phase
-        self.moved = time.monotonic()
+        self.moved = self.monotonic()
 
 
 class Handing:
@@ -74,7 +94,7 @@ class Handing:
         self._router = router
         self._clock = clock
         self._certainty = Certainty(store.database, perimeter)
-        self._peers = Peers(Terms(hostname, tls, self._judge))
+        self._peers = Peers(Terms(hostname, tls, partial(judge_server, perimeter)))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 
     async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
@@ -143,14 +163,6 @@ class Handing:
             if await self._certainty.of_mail(white_list, taken.created_at, self._clock):
                 raise
             raise AttemptFailed("no-route", f"{NOT_CERTAIN}{failure}", ours=True) from failure
-
-    async def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
-        server = await self._perimeter.identify_peer(der, version, cipher)
-        snapshot = self._perimeter.snapshot
-        for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
-            if not finding.passed:
-                detail = f"{refused_by(finding.rule)}{finding.evidence}"
-                raise AttemptFailed(f"server-{finding.rule}", detail)
 
     async def _octets(
         self, taken: Claim, trace: bytes, progress: Progress
