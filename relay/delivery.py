@@ -66,8 +66,7 @@ class Services:
     """What delivery works with, passed in; `operator_of` labels the operator of a domain.
 
     `steady` is the clock by which mail grows old: by default `clock`, which may jump.  `monotonic`
-    measures polls, leases and attempts, in seconds.  Unless `takes_work`, nothing is taken on or
-    given up, and what is under way goes on.
+    is in seconds.  Unless `takes_work`, only attempts under way go on: no new ones, no expiry.
     """
 
     store: Store
@@ -297,15 +296,13 @@ class Courier:
 
     def _begin(self, taken: Claim, sealed: bytes | None) -> None:
         reached("delivery.claimed")
-        watched = Watched(taken, self._progress(sealed))
+        monotonic = self._services.monotonic
+        watched = Watched(taken, Progress(self._new_id(), sealed=sealed, monotonic=monotonic))
         task = asyncio.create_task(self._attempt(watched))
         self._attempts.add(task)
         self._congestion.begun(taken)
         self._watchdog.begin(task, watched)
         task.add_done_callback(lambda ended: self._ended(ended, taken))
-
-    def _progress(self, sealed: bytes | None) -> Progress:
-        return Progress(self._new_id(), sealed=sealed, monotonic=self._services.monotonic)
 
     def _ended(self, task: asyncio.Task[None], taken: Claim) -> None:
         self._attempts.discard(task)
