@@ -29,7 +29,7 @@ from mailstore.keys import open_private
 from mailstore.opening import open_content, read_header
 from mailstore.sealing import HEADER, Form, Header, lengths
 from mailstore.steps import reached
-from mailstore.syncer import Syncer
+from mailstore.syncer import Syncer, failure
 from mailstore.syncing import sync_directory
 
 __all__ = ["Draft", "FileBlobStore"]
@@ -238,7 +238,7 @@ class FileBlobStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _failure(f"cannot read {self.root / _MARK}", error) from error
+            raise failure(f"cannot read {self.root / _MARK}", error) from error
 
     def put_place_mark(self, store: str) -> None:
         """As `BlobStore.put_place_mark`."""
@@ -250,7 +250,7 @@ class FileBlobStore:
             draft.replace(self.root / _MARK)
             sync_directory(self.root)
         except OSError as error:
-            raise _failure(f"cannot write {self.root / _MARK}", error) from error
+            raise failure(f"cannot write {self.root / _MARK}", error) from error
 
     def _make_fanouts(self) -> None:
         """Make the folders of blobs where they are missing, on disk before anything is in them."""
@@ -340,9 +340,3 @@ def _any_blob(fanout: Path) -> str | None:
     with suppress(FileNotFoundError), os.scandir(fanout) as found:
         return next((entry.name for entry in found if _NAME.fullmatch(entry.name)), None)
     return None
-
-
-def _failure(what: str, error: OSError) -> StoreUnavailable:
-    failure = StoreUnavailable(f"{what}: {error.strerror}")
-    failure.__cause__ = error
-    return failure

@@ -6,10 +6,10 @@ came, it is found all the same.  What is small becomes durable in the transactio
 """
 
 import heapq
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from typing import BinaryIO, Final
 
@@ -34,10 +34,20 @@ class Prepared:
 
 
 class Bodies:
-    """Bodies of one mailstore; a `BlobStore` to those who need not know where they are."""
+    """Bodies of one mailstore; a `BlobStore` to those who need not know where they are.
 
-    def __init__(self, blobs: BlobStore, database: Database, limit: int = SMALL) -> None:
+    `clock` gives aware instants: when a small body was last used.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        database: Database,
+        clock: Callable[[], datetime],
+        limit: int = SMALL,
+    ) -> None:
         self.blobs = blobs
+        self._clock = clock
         self._database = database
         self._limit = limit
         self._small = small.SmallBodies(database, blobs.form.keys)
@@ -108,7 +118,7 @@ class Bodies:
         prepared = [one for one in found if isinstance(one, Prepared)]
         try:
             with self._database.write() as conn:
-                self.keep(conn, prepared, now=datetime.now(UTC), anew=anew)
+                self.keep(conn, prepared, now=self._clock(), anew=anew)
         except StoreUnavailable as error:
             return [_failed(one, error) for one in found]
         return [one.blob if isinstance(one, Prepared) else one for one in found]

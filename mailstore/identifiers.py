@@ -77,7 +77,9 @@ _ID_NAT_STRUCT = {
 # Kinds with a Luhn key. ADELI has none documented, so none is enforced (DOMAIN §1.5).
 LUHN_KINDS = frozenset(IdentifierKind) - {IdentifierKind.ADELI}
 
-_INS = re.compile(r"[0-9]{5}(?:[0-9]{2}|2[AB])[0-9]{6}[0-9]{2}", re.IGNORECASE | re.ASCII)
+# Sex, year and month of birth; department, 2A and 2B in Corsica; commune and order; then the key.
+_INS = re.compile(r"([0-9]{5})([0-9]{2}|2[AB])([0-9]{6})([0-9]{2})", re.IGNORECASE | re.ASCII)
+_CORSICA = {"2A": "19", "2B": "18"}  # the numbers of the departments in the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,20 +173,19 @@ def check_attachment(mailbox_type: MailboxType, identifier: Identifier) -> None:
         )
 
 
-def check_ins(matricule: str, *, key: bool = True) -> None:
-    """Raise InvalidIdentifier unless this is an INS matricule: 13 characters and a 2-digit key.
+def is_ins(text: str, *, key: bool = True) -> bool:
+    """Whether this is an INS matricule: the 13 characters of a NIR and a 2-digit key.
 
-    The key is 97 - (n mod 97), with the Corsican departments 2A read as 19 and 2B as 18;
-    `key=False` checks the form alone, for test patients (DOMAIN §1.5). The value, which is health
-    data, is not in the message.
+    The key is 97 - (n mod 97), with the Corsican departments 2A read as 19 and 2B as 18: the public
+    rule of the NIR.  `key=False` checks the form alone, for test patients: some examples of ANS
+    have a wrong key (DOMAIN §1.5).
     """
-    if not _INS.fullmatch(matricule):
-        raise InvalidIdentifier(
-            "not an INS matricule: expected 15 characters, the 13 of the NIR and its 2-digit key"
-        )
-    number = matricule[:13].upper().replace("2A", "19").replace("2B", "18")
-    if key and 97 - int(number) % 97 != int(matricule[13:]):
-        raise InvalidIdentifier("not an INS matricule: its 2-digit key is wrong, a typing error?")
+    parts = _INS.fullmatch(text)
+    if parts is None or not key:
+        return parts is not None
+    born, department, order, digits = parts.groups()
+    number = int(born + _CORSICA.get(department.upper(), department) + order)
+    return int(digits) == 97 - number % 97
 
 
 def _parse_prefixed(

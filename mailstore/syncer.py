@@ -84,7 +84,7 @@ class Syncer:
                 self._as_one = False
                 return None
             self._count_failure()
-            return _failure("cannot sync the blob store", error)
+            return failure("cannot sync the blob store", error)
         # The kernel told of a failure once: perhaps to another thread, and it was about our files.
         if self.failures != since:
             return StoreUnavailable("cannot sync the blob store: it failed a moment ago")
@@ -104,11 +104,12 @@ def _sync_folder(path: Path) -> StoreUnavailable | None:
     try:
         sync_directory(path)
     except OSError as error:
-        return _failure(f"cannot sync {path}", error)
+        return failure(f"cannot sync {path}", error)
     return None
 
 
-def _failure(what: str, error: OSError) -> StoreUnavailable:
-    failure = StoreUnavailable(f"{what}: {error.strerror}")
-    failure.__cause__ = error
-    return failure
+def failure(what: str, error: OSError) -> StoreUnavailable:
+    """The error to raise, or to give a draft, where a call of the file system failed."""
+    unavailable = StoreUnavailable(f"{what}: {error.strerror}")
+    unavailable.__cause__ = error
+    return unavailable

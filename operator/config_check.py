@@ -273,15 +273,3 @@ def _scanners(settings: Settings) -> Iterator[Finding]:
 
 def _modes(settings: Settings) -> Iterator[Finding]:
     yield from (Finding("modes", Says.DOUBT, text) for text in file_modes.doubts(settings))
-
-
-_LOOKS: Final = (
-    _certificates,
-    _white_list,
-    _storage,
-    _listen,
-    _dns,
-    _outbound,
-    _scanners,
-    _modes,
-)

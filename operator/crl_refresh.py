@@ -17,7 +17,7 @@ from cryptography import x509
 
 from whitelist.certificates import read_pem
 from whitelist.crl_store import CrlStore, Kept
-from whitelist.errors import CrlRefused, ListRefused
+from whitelist.errors import CrlRefused, FetchFailed
 from whitelist.fetching import fetch_plain
 from whitelist.revocation import RevocationPolicy, distribution_points
 from whitelist.trust import TrustStore
@@ -127,8 +127,8 @@ class CrlRefresher:
             data = fetch_plain(
                 url, timeout=_TIMEOUT, deadline=5 * _TIMEOUT, max_bytes=MAX_CRL_BYTES
             )
-        except ListRefused as refused:
-            self._failed(url, refused.detail)
+        except FetchFailed as failed:
+            self._failed(url, failed.detail)
         else:
             with suppress(CrlRefused):  # it is noted, and what is kept stays
                 if kept := self._offer(url, data, at):

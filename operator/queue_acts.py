@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any
 
 from mailstore.store import Store
 from relay.journal import Journal
-from relay.queue_control import Act, Hold, Release, Retry, work_through
-from relay.queue_drop import Drop
+from relay.queue_control import Act, work_through
 from relay.queue_filter import Filter
 from relay.queue_pauses import forget_dead, pause, resume
 from relay.queue_rules import Rule, Scope, add_rule, remove_rule
@@ -26,13 +25,6 @@ from .actor import Actor
 from .errors import OperatorError
 from .folder_user import check_user
 from .settings import Settings
-
-_EVENTS: Final[dict[type[Act], str]] = {
-    Retry: "queue.retried",
-    Hold: "queue.held",
-    Release: "queue.released",
-    Drop: "queue.dropped",
-}
 
 
 class QueueRefused(OperatorError):
@@ -68,9 +60,9 @@ class Desk:
         actor = self.actor
         self.journal.record(event, **facts, who=actor.name, account=actor.account, why=self.reason)
 
-    def perform(self, act: Act, wanted: Filter) -> Tally:
+    def perform(self, act: Act[Any], wanted: Filter) -> Tally:
         """Do something to all that a filter matches.  Raises StoreUnavailable."""
-        event, tally = _EVENTS[type(act)], Tally()
+        tally = Tally()
         database = self.store.database
         try:
             for done in work_through(database, act, wanted, self.clock):
@@ -80,13 +72,13 @@ class Desk:
                 tally.reports += sum(bool(one.report) for one in done.touched)
                 for one in done.touched:
                     self.record(
-                        event,
+                        act.event,
                         message=one.message_id,
                         delivery=one.id,
                         domain=one.domain,
                         report=one.report,
                     )
-                if isinstance(act, Retry) and domains - tally.domains:
+                if act.revives and domains - tally.domains:
                     with database.write() as connection:
                         forget_dead(connection, sorted(domains))
                         announce(connection)
@@ -94,11 +86,11 @@ class Desk:
                 tally.domains |= domains
         finally:
             self.record(
-                event,
+                act.event,
                 filters=wanted.texts,
                 deliveries=tally.changed,
                 in_flight=tally.in_flight,
-                reports=tally.reports if isinstance(act, Drop) else None,
+                reports=tally.reports if act.tells else None,
             )
         return tally
 

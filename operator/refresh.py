@@ -16,7 +16,7 @@ import structlog
 
 from whitelist.adoption import decide
 from whitelist.difference import Difference, compare
-from whitelist.errors import ArchiveError, ListRefused, Reason
+from whitelist.errors import ArchiveError, FetchFailed, ListRefused, Reason
 from whitelist.fetching import (
     Conditions,
     NotModified,
@@ -203,14 +203,17 @@ class Refresher:
         section = self.settings.whitelist
         active = self.archive.active()
         known = active is not None and active.digest == self._fetched
-        answer = fetch(
-            section.url,
-            tls=client_context(self.trust.pem),
-            conditions=self._conditions if known else Conditions(),
-            timeout=section.fetch_timeout_seconds,
-            deadline=_DEADLINE * section.fetch_timeout_seconds,
-            max_bytes=MAX_LIST_BYTES,
-        )
+        try:
+            answer = fetch(
+                section.url,
+                tls=client_context(self.trust.pem),
+                conditions=self._conditions if known else Conditions(),
+                timeout=section.fetch_timeout_seconds,
+                deadline=_DEADLINE * section.fetch_timeout_seconds,
+                max_bytes=MAX_LIST_BYTES,
+            )
+        except FetchFailed as failed:
+            raise _refused(failed) from failed
         if isinstance(answer, NotModified):
             # The same octets are checked again: their signer may have expired meanwhile.
             return self.archive.load("active")[1]
@@ -227,3 +230,10 @@ class Refresher:
         if not self.settings.whitelist.file:
             return ()
         return source_stamp(self.settings.path(self.settings.whitelist.file), runtime.clock())
+
+
+def _refused(failed: FetchFailed) -> ListRefused:
+    """The refusal of a list that could not be fetched."""
+    if failed.too_large:
+        return ListRefused(Reason.TOO_LARGE, f"{failed.detail}; is it the white list?")
+    return ListRefused(Reason.UNREACHABLE, failed.detail)

@@ -243,7 +243,7 @@ def _open_bodies(settings: Settings, database: Database, form: Form) -> Bodies:
     with ExitStack() as opened:
         blobs = opened.enter_context(closing(_make_blobs(settings, form)))
         try:
-            bodies = Bodies(blobs, database, settings.storage.small_body_bytes)
+            bodies = Bodies(blobs, database, clock, settings.storage.small_body_bytes)
             used = bodies.keys_used(_SAMPLE)
         except StoreUnavailable as error:
             raise _fault(settings, "storage", error) from error

@@ -17,7 +17,7 @@ from whitelist.signer import ExpectedSigner
 
 from .endpoints import CommonName, DomainRoutes, Endpoint, OperatorRoutes, split_endpoint
 from .quota_section import QUOTAS, PeerQuotas
-from .section import Amount, Count, Seconds, Section
+from .section import Amount, Count, Hours, Seconds, Section
 
 
 def _check_scanner(text: str) -> str:
@@ -132,10 +132,10 @@ class WhiteListSection(Section):
         description="Share of the domains that may vanish or change their certificate names at "
         "once; a list that changes more waits for: mssante whitelist refresh --accept-shrink",
     )
-    stale_hours: Seconds = Field(
+    stale_hours: Hours = Field(
         24.0, description="Time without a successful check after which there is an alarm."
     )
-    expired_hours: Seconds = Field(
+    expired_hours: Hours = Field(
         168.0,
         description="Time without a successful check after which nothing is relayed: 451 4.7.1, "
         "and the queue is held.",
@@ -250,14 +250,14 @@ class Outbound(Section):
     probe_longest_seconds: Seconds = Field(600.0, description="Longest wait between these.")
     retry_first_seconds: Seconds = Field(60.0, description="Wait after the first failed attempt.")
     retry_longest_seconds: Seconds = Field(3600.0, description="Longest wait between attempts.")
-    life_hours: Seconds = Field(120.0, description="Time after which a message is given up.")
+    life_hours: Hours = Field(120.0, description="Time after which a message is given up.")
     failed_days: Count = Field(
         30,
         le=36_500,
         description="Days that a message which failed stays in the queue, to be seen and tried "
         "again by hand; its sender was told when it failed.",
     )
-    delay_warning_hours: Seconds = Field(
+    delay_warning_hours: Hours = Field(
         4.0, description="Time after which the sender of a message is told that it still waits."
     )
     unknown_outcome_tries: Count = Field(

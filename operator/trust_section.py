@@ -11,7 +11,7 @@ from pydantic.functional_validators import AfterValidator
 
 from whitelist.revocation import RevocationPolicy
 
-from .section import Seconds, Section
+from .section import Hours, Section
 
 
 def _check_plain_url(text: str) -> str:
@@ -54,7 +54,7 @@ class Trust(Section):
         description="Addresses of CRLs, besides those that the authorities' certificates and our "
         "own name. National: http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
     )
-    crl_refresh_hours: Seconds = Field(
+    crl_refresh_hours: Hours = Field(
         24.0,
         description="How often each address of a CRL is asked, by itself; more often with a "
         "quarter of its CRL's validity left. After a failure: after 30 s, then up to 30 min.",

@@ -2,7 +2,7 @@
 
 `RULES` is the order of checks of DOMAIN §3.2 (and §3.3 for our own users), each rule a function of
 an `Attempt` to a `Finding`.  The SMTP session asks stage by stage with the facts it has so far,
-`mssante whitelist explain` prints every finding, local submission passes through the same rules.
+`mssante whitelist explain peer` prints the findings, local submission passes through these rules.
 No I/O, no clock, no logging here: the facts are gathered outside and passed in.
 """
 

@@ -37,7 +37,6 @@ its size where the message did; what is bigger its sender has, and the header se
 _BY_DEFAULT: Final = frozenset({Notify.FAILURE, Notify.DELAY})
 _REPORTS: Final = frozenset({"delivery-status", "disposition-notification", ""})
 _MAX_TYPE: Final = 2000  # characters of a Content-Type looked at: a report names its kind early
-_UNSEEN: Final = "***"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,8 @@ HandOver = Callable[[Claim, Progress], Awaitable[Mapping[str, Outcome]]]
 class Services:
     """What delivery works with, passed in; `operator_of` labels the operator of a domain.
 
-    `steady` is the clock by which mail grows old: by default `clock`, which may jump.  Unless
-    `takes_work`, nothing is taken on or given up, and what is under way goes on.
+    `steady` is the clock by which mail grows old: by default `clock`, which may jump.  `monotonic`
+    is in seconds.  Unless `takes_work`, only attempts under way go on: no new ones, no expiry.
     """
 
     store: Store
@@ -78,6 +78,7 @@ class Services:
     randomness: random.Random
     operator_of: Callable[[str], str] = lambda _domain: OTHER
     steady: Callable[[], datetime] | None = None
+    monotonic: Callable[[], float] = time.monotonic
     takes_work: Callable[[], bool] = lambda: True
 
 
@@ -143,8 +144,9 @@ class Courier:
             settings.poll,
             self._works,
             max(settings.windows.probing.most, PROBE),
+            services.monotonic,
         )
-        self._watchdog = Watchdog(settings.stuck)
+        self._watchdog = Watchdog(settings.stuck, services.monotonic)
         self._attempts: set[asyncio.Task[None]] = set()
         self._endings: list[Ending] = []
         self._unused: list[Lease] = []
@@ -226,9 +228,10 @@ class Courier:
 
     async def _pick(self) -> list[Due]:
         """Choose what to try now, having looked at the queue if there may be news."""
-        polls = time.monotonic() - self._polled >= self._settings.poll
+        now = self._services.monotonic()
+        polls = now - self._polled >= self._settings.poll
         if polls:
-            self._polled = time.monotonic()
+            self._polled = now
             self._picking.feeding.begin()
         picked: list[Due] = [] if polls or self._woken else self._picking.take([], self._room)
         if polls or self._woken or (len(picked) < self._room and not self._picking.feeding.rests):
@@ -294,7 +297,8 @@ class Courier:
 
     def _begin(self, taken: Claim, sealed: bytes | None) -> None:
         reached("delivery.claimed")
-        watched = Watched(taken, Progress(self._new_id(), sealed=sealed))
+        monotonic = self._services.monotonic
+        watched = Watched(taken, Progress(self._new_id(), sealed=sealed, monotonic=monotonic))
         task = asyncio.create_task(self._attempt(watched))
         self._attempts.add(task)
         self._congestion.begun(taken)
@@ -347,11 +351,11 @@ class Courier:
 
     async def _speak(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
         """Make the attempt, which has its place."""
-        began = time.monotonic()
+        began = self._services.monotonic()
         try:
             return await self._hand_over(taken, progress)
         finally:
-            took = time.monotonic() - began
+            took = self._services.monotonic() - began
             self._congestion.took(taken.domain, took)
             self._gate.leave(taken.domain)
             with best_effort:

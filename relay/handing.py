@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import BinaryIO, Final
 
 from mailstore.steps import reached
@@ -42,9 +43,9 @@ def refused_by(rule: str) -> str:
 async def judge_server(
     perimeter: Perimeter, domain: str, der: bytes | None, version: str, cipher: str
 ) -> None:
-    """Return if the server that showed this certificate in TLS may have mail for `domain`.
+    """Check that mail for `domain` may go to the server with this certificate (DER) and TLS.
 
-    Raises AttemptFailed with the first rule of `relay.server_admission` that refuses it.
+    Raises AttemptFailed, which names the rule that refused it.
     """
     server = await perimeter.identify_peer(der, version, cipher)
     snapshot = perimeter.snapshot
@@ -56,20 +57,24 @@ async def judge_server(
 
 @dataclass(slots=True)
 class Progress:
-    """How far an attempt has come, for the watchdog; `moved` is in monotonic seconds.
+    """How far an attempt has come, for the watchdog; `moved` is in seconds of `monotonic`.
 
     `sealed` is the body, if it is small and at hand.
     """
 
     session: str
     phase: str = "route"
-    moved: float = field(default_factory=time.monotonic)
     sealed: bytes | None = None
+    monotonic: Callable[[], float] = time.monotonic
+    moved: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.moved = self.monotonic()
 
     def step(self, phase: str) -> None:
         """Note that it goes on."""
         self.phase = phase
-        self.moved = time.monotonic()
+        self.moved = self.monotonic()
 
 
 class Handing:
@@ -89,7 +94,7 @@ class Handing:
         self._router = router
         self._clock = clock
         self._certainty = Certainty(store.database, perimeter)
-        self._peers = Peers(Terms(hostname, tls, self._judge))
+        self._peers = Peers(Terms(hostname, tls, partial(judge_server, perimeter)))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 
     async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
@@ -158,9 +163,6 @@ class Handing:
             if await self._certainty.of_mail(white_list, taken.created_at, self._clock):
                 raise
             raise AttemptFailed("no-route", f"{NOT_CERTAIN}{failure}", ours=True) from failure
-
-    async def _judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
-        await judge_server(self._perimeter, domain, der, version, cipher)
 
     async def _octets(
         self, taken: Claim, trace: bytes, progress: Progress

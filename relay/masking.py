@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from quopri import decodestring
 from typing import Final
 
+from mailstore.identifiers import is_ins
 from relay.address import PATIENT_DOMAIN
-from relay.patients import has_right_key
 
 MASK: Final = "***"
 
@@ -127,7 +127,7 @@ def _decoded_word(found: re.Match[str]) -> str:
 def _is_ins(candidate: str) -> bool:
     plain = _NOISE.sub("", _CODED.sub(_code, _ENTITY.sub(_entity, candidate)))
     # Digits of any script: `\d` is as generous as a reader.
-    return has_right_key("".join(str(int(one)) if one.isdecimal() else one for one in plain))
+    return is_ins("".join(str(int(one)) if one.isdecimal() else one for one in plain))
 
 
 def _code(found: re.Match[str]) -> str:

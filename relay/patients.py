@@ -3,10 +3,10 @@
 Pure.  A patient's address is made of the INS, which is health data: nothing here gives it back.
 """
 
-import re
 from enum import StrEnum
 from typing import Final
 
+from mailstore.identifiers import is_ins
 from relay.address import PATIENT_DOMAIN, Address
 from relay.errors import Reply
 
@@ -14,9 +14,6 @@ MAX_BYTES: Final = 26_214_400  # 25 MB of content, DOMAIN §7.4, §7.5
 
 # The national test mailbox, which answers by itself: the one address that is no INS (DOMAIN §1.2).
 _TEST_MAILBOX: Final = "reponse.automatique-test"
-# Sex, year and month of birth; department, 2A and 2B in Corsica; commune and order; then the key.
-_INS: Final = re.compile(r"(\d{5})(\d\d|2[AB])(\d{6})(\d\d)", re.ASCII | re.IGNORECASE)
-_CORSICA: Final = {"2A": "19", "2B": "18"}  # what the departments count as in the key
 
 
 class Counted(StrEnum):
@@ -35,29 +32,13 @@ def over(limit: int, counted: Counted) -> Reply:
 def refusal(address: Address, *, check_key: bool) -> Reply | None:
     """The refusal of an address of a patient, without a word of it; None if it is well-formed.
 
-    Fifteen characters, the last two a key over the others: 97 - (n mod 97).  The key is the public
-    rule of the NIR, and some examples of ANS fail it, hence `check_key` (DOMAIN §1.5).
+    `check_key`: the key of the INS must be right, as `mailstore.identifiers.is_ins` has it.
     """
-    if address.local.lower() == _TEST_MAILBOX:
+    if address.local.lower() == _TEST_MAILBOX or is_ins(address.local, key=check_key):
         return None
-    parts = _INS.fullmatch(address.local)
-    if parts is None:
-        return _malformed("is not an INS of 15 characters")
-    if check_key and not _agrees(parts):
+    if is_ins(address.local, key=False):
         return _malformed("is an INS whose last two digits, its key, are wrong")
-    return None
-
-
-def has_right_key(text: str) -> bool:
-    """Whether a text is an INS of 15 characters whose last two are the key of the others."""
-    parts = _INS.fullmatch(text)
-    return parts is not None and _agrees(parts)
-
-
-def _agrees(parts: re.Match[str]) -> bool:
-    born, department, order, key = parts.groups()
-    number = int(born + _CORSICA.get(department.upper(), department) + order)
-    return int(key) == 97 - number % 97
+    return _malformed("is not an INS of 15 characters")
 
 
 def _malformed(fault: str) -> Reply:

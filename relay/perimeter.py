@@ -109,7 +109,9 @@ class Perimeter:
         clock: Callable[[], datetime],
         *,
         ocsp: OcspAsker | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._monotonic = monotonic
         self._archive = archive
         self._crls = crls
         self._expected = expected
@@ -120,7 +122,7 @@ class Perimeter:
         self._faults: tuple[str, ...] = ()
         self._failures = 0
         self._again = 0.0  # monotonic
-        self._seen = time.monotonic()
+        self._seen = self._monotonic()
         self._loaded: WhiteList | None = None
         self._last_check: datetime | None = None
         self._problem = ""
@@ -163,7 +165,7 @@ class Perimeter:
 
     def want_check(self) -> None:
         """Ask for a check of the list, for which mail waits; blocks.  Raises ArchiveError."""
-        self._wanted = time.monotonic()
+        self._wanted = self._monotonic()
         self._archive.want_check()
 
     def load(self) -> None:
@@ -196,7 +198,7 @@ class Perimeter:
                 _log.error("crl.unusable", why=fault)
         self._faults, self._failures = faults, self._failures + 1 if faults else 0
         if faults:
-            self._again = time.monotonic() + backoff(self._failures, _AGAIN, _LONGEST)
+            self._again = self._monotonic() + backoff(self._failures, _AGAIN, _LONGEST)
         self._stamps = stamps
 
     def _load_crls(self) -> tuple[str, ...]:
@@ -246,7 +248,7 @@ class Perimeter:
             self._confirmed = confirmed_at(self._loaded, self._known, self._clock())
         if self._wanted is None or self._confirmed in {None, before}:
             return
-        if time.monotonic() - self._wanted > MARGIN.total_seconds():
+        if self._monotonic() - self._wanted > MARGIN.total_seconds():
             self._wanted = None  # what came later asks for another check
         if self.on_confirmed is not None:
             self.on_confirmed()
@@ -254,7 +256,7 @@ class Perimeter:
     @property
     def unseen_seconds(self) -> float:
         """How long ago it was last looked whether there is something new on disk."""
-        return time.monotonic() - self._seen
+        return self._monotonic() - self._seen
 
     async def watch(self, interval: float) -> None:
         """Look for changes every `interval` seconds; after a fault of ours a little later."""
@@ -264,10 +266,10 @@ class Perimeter:
             try:
                 # In a thread: a disk that hangs must not hold up the sessions.
                 changed = await asyncio.to_thread(self._look) != self._stamps
-                if changed or (self._faults and time.monotonic() >= self._again):
+                if changed or (self._faults and self._monotonic() >= self._again):
                     await asyncio.to_thread(self.load)
                 errors = 0
-                self._seen = time.monotonic()
+                self._seen = self._monotonic()
             # Nothing may end the watch: revocations would go unseen.
             except (ArchiveError, OSError) as error:
                 with best_effort:

@@ -9,7 +9,7 @@ in flight is left alone: a courier has it in its hands, and may be about to hear
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true, update
 
@@ -22,6 +22,8 @@ from relay.queue_schema import deliveries, delivery_recipients
 from relay.wakeup import announce, signal
 
 BATCH: Final = 2000
+
+Prepared = TypeVar("Prepared")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,31 @@ class Done:
     in_flight: int
 
 
-class Act:
-    """Something done to deliveries."""
+@dataclass(frozen=True, slots=True)
+class Work(Generic[Prepared]):
+    """A transaction of an act: its deliveries, locked, and what was prepared for them."""
+
+    connection: Connection
+    touched: Sequence[Touched]
+    now: datetime
+    prepared: Prepared
+
+    @property
+    def ids(self) -> list[int]:
+        """The numbers of the deliveries."""
+        return [one.id for one in self.touched]
+
+
+class Act(Generic[Prepared]):
+    """Something done to deliveries; `event` is its name in the journal.
+
+    It `revives` destinations if mail that it touched is to be tried even at a dead one; it `tells`
+    if it may write reports to senders.
+    """
+
+    event: ClassVar[str]
+    revives: ClassVar[bool] = False
+    tells: ClassVar[bool] = False
 
     def eligible(self) -> ColumnElement[bool]:
         """The deliveries that it makes sense for."""
@@ -55,26 +80,31 @@ class Act:
         """How many deliveries to change in a transaction."""
         return BATCH
 
-    def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> None:
-        """What takes time and is better done before the transaction that applies it."""
+    def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> Prepared:
+        """Do what takes time, before the transaction; `apply` gets the result as `prepared`."""
+        raise NotImplementedError
 
-    def apply(
-        self, connection: Connection, touched: Sequence[Touched], now: datetime
-    ) -> Sequence[Touched]:
-        """Do it to these, locked until the transaction ends; returns those that it was done to."""
+    def apply(self, work: Work[Prepared]) -> Sequence[Touched]:
+        """Do it in the transaction; returns the deliveries that it was done to."""
         raise NotImplementedError
 
 
-def _ids(touched: Sequence[Touched]) -> list[int]:
-    return [one.id for one in touched]
+class PlainAct(Act[None]):
+    """An act that needs nothing prepared."""
+
+    def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> None:
+        """Nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Retry(Act):
+class Retry(PlainAct):
     """Due now.  With `revive` also what failed: it waits again, with a new life and all attempts.
 
     What is held stays so.
     """
+
+    event: ClassVar[str] = "queue.retried"
+    revives: ClassVar[bool] = True
 
     revive: bool = False
 
@@ -83,15 +113,14 @@ class Retry(Act):
         waits = Standing.WAITING.condition
         return or_(waits, Standing.FAILED.condition) if self.revive else waits
 
-    def apply(
-        self, connection: Connection, touched: Sequence[Touched], now: datetime
-    ) -> Sequence[Touched]:
+    def apply(self, work: Work[None]) -> Sequence[Touched]:
         """Set the time; for those that failed begin anew."""
         d, r = deliveries.c, delivery_recipients.c
-        connection.execute(update(deliveries).where(d.id.in_(_ids(touched))).values(due=now))
-        failed = [one.id for one in touched if one.was is Standing.FAILED]
+        connection, now = work.connection, work.now
+        connection.execute(update(deliveries).where(d.id.in_(work.ids)).values(due=now))
+        failed = [one.id for one in work.touched if one.was is Standing.FAILED]
         if not failed:
-            return touched
+            return work.touched
         connection.execute(
             update(deliveries)
             .where(d.id.in_(failed))
@@ -106,12 +135,14 @@ class Retry(Act):
             .where(r.delivery_id.in_(failed), r.state == State.FAILED)
             .values(state=State.WAITING)
         )
-        return touched
+        return work.touched
 
 
 @dataclass(frozen=True, slots=True)
-class Hold(Act):
+class Hold(PlainAct):
     """Not sent until released."""
+
+    event: ClassVar[str] = "queue.held"
 
     reason: str
 
@@ -121,37 +152,32 @@ class Hold(Act):
             Standing.WAITING.condition, and_(Standing.HELD.condition, deliveries.c.unreadable)
         )
 
-    def apply(
-        self,
-        connection: Connection,
-        touched: Sequence[Touched],
-        now: datetime,  # noqa: ARG002 - Act's signature
-    ) -> Sequence[Touched]:
+    def apply(self, work: Work[None]) -> Sequence[Touched]:
         """Note the reason."""
-        chosen = deliveries.c.id.in_(_ids(touched))
-        connection.execute(
+        chosen = deliveries.c.id.in_(work.ids)
+        work.connection.execute(
             update(deliveries).where(chosen).values(held=self.reason, unreadable=False)
         )
-        return touched
+        return work.touched
 
 
 @dataclass(frozen=True, slots=True)
-class Release(Act):
+class Release(PlainAct):
     """Held no more, and due now."""
+
+    event: ClassVar[str] = "queue.released"
 
     def eligible(self) -> ColumnElement[bool]:
         """What is held."""
         return Standing.HELD.condition
 
-    def apply(
-        self, connection: Connection, touched: Sequence[Touched], now: datetime
-    ) -> Sequence[Touched]:
+    def apply(self, work: Work[None]) -> Sequence[Touched]:
         """Forget the reason."""
-        chosen = deliveries.c.id.in_(_ids(touched))
-        connection.execute(
-            update(deliveries).where(chosen).values(held=None, unreadable=False, due=now)
+        chosen = deliveries.c.id.in_(work.ids)
+        work.connection.execute(
+            update(deliveries).where(chosen).values(held=None, unreadable=False, due=work.now)
         )
-        return touched
+        return work.touched
 
 
 def count(connection: Connection, wanted: Filter, now: datetime) -> dict[Standing, int]:
@@ -171,7 +197,7 @@ def count(connection: Connection, wanted: Filter, now: datetime) -> dict[Standin
 
 def work_through(
     database: Database,
-    act: Act,
+    act: Act[Prepared],
     wanted: Filter,
     clock: Callable[[], datetime],
     *,
@@ -186,11 +212,11 @@ def work_through(
     chosen = [*wanted.conditions(since), act.eligible(), deliveries.c.id <= _newest(database)]
     while found := _find(database, chosen, last, batch or act.batch):
         ids = list(found)
-        act.prepare(database, ids, clock())
+        prepared = act.prepare(database, ids, clock())
         with database.write() as connection:
             now = clock()
             idle, matching = _locked(connection, chosen, found, now)
-            touched = act.apply(connection, idle, now)
+            touched = act.apply(Work(connection, idle, now, prepared))
             announce(connection)
         signal(database.url)
         last = ids[-1]

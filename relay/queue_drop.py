@@ -1,15 +1,15 @@
 """Deleting deliveries, and the reports on it to their senders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final
 
 from sqlalchemy import Connection, delete, select
 
 from mailstore.database import Database
 from relay.queue import Claim, Lease, State, load_claims
-from relay.queue_control import Act, Touched
+from relay.queue_control import Act, Touched, Work
 from relay.queue_schema import deliveries, delivery_recipients
 from relay.telling import Report, Teller
 
@@ -17,7 +17,18 @@ REPORTS: Final = 100  # deliveries in a transaction that also has reports to kee
 
 
 @dataclass(frozen=True, slots=True)
-class Drop(Act):
+class DropReports:
+    """Reports written before the transaction: the deliveries as they were, and their reports.
+
+    By lease a report, or None if nobody is to be told; a lease lacks if no report could be written.
+    """
+
+    seen: Mapping[int, Claim] = field(default_factory=dict)
+    reports: Mapping[Lease, Report | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Act[DropReports]):
     """Deleted; with a `teller`, in the very transaction that keeps the report to its sender.
 
     Those who got it, or of whom the sender was told that they would not, are not told of again: so
@@ -25,55 +36,50 @@ class Drop(Act):
     the report would be wrong, and so is what no report could be written of.
     """
 
+    event: ClassVar[str] = "queue.dropped"
+    tells: ClassVar[bool] = True
+
     teller: Teller | None = None
-    _seen: dict[int, Claim] = field(default_factory=dict, init=False, repr=False)
-    _reports: dict[Lease, Report | None] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def batch(self) -> int:
         """Fewer where each brings a message along."""
         return super(Drop, self).batch if self.teller is None else REPORTS
 
-    def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> None:
+    def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> DropReports:
         """Have the reports written.  Raises StoreUnavailable."""
         if self.teller is None:
-            return
-        self._seen.clear()
-        self._reports.clear()
+            return DropReports()
         with database.read() as connection:
-            self._seen.update(_untold(connection, ids))
-        self._reports.update(self.teller.prepare_dropped(list(self._seen.values()), now))
+            seen = _untold(connection, ids)
+        return DropReports(seen, self.teller.prepare_dropped(list(seen.values()), now))
 
-    def apply(
-        self, connection: Connection, touched: Sequence[Touched], now: datetime
-    ) -> Sequence[Touched]:
-        """Tell, and delete."""
-        if self.teller is not None:
-            touched = self._tell(self.teller, connection, touched, now)
+    def apply(self, work: Work[DropReports]) -> Sequence[Touched]:
+        """Keep the reports, and delete."""
+        touched = work.touched if self.teller is None else _tell(self.teller, work)
         ids = [one.id for one in touched]
         r = delivery_recipients.c
-        connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
-        connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+        work.connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
+        work.connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
         return touched
 
-    def _tell(
-        self, teller: Teller, connection: Connection, touched: Sequence[Touched], now: datetime
-    ) -> Sequence[Touched]:
-        """Keep the reports; returns those that are to be deleted."""
-        there = _untold(connection, [one.id for one in touched])
-        gone: list[Touched] = []
-        kept: list[Report] = []
-        for one in touched:
-            seen = self._seen.get(one.id)
-            if there.get(one.id) != seen or (seen is not None and seen.lease not in self._reports):
-                continue
-            report = None if seen is None else self._reports[seen.lease]
-            if report is not None:
-                kept.append(report)
-            gone.append(one if report is None else replace(one, report=report[0].id))
-        if kept:
-            teller.keep(connection, kept, now)
-        return gone
+
+def _tell(teller: Teller, work: Work[DropReports]) -> Sequence[Touched]:
+    """Keep the reports; returns the deliveries that are to be deleted."""
+    prepared, there = work.prepared, _untold(work.connection, work.ids)
+    gone: list[Touched] = []
+    kept: list[Report] = []
+    for one in work.touched:
+        seen = prepared.seen.get(one.id)
+        if there.get(one.id) != seen or (seen is not None and seen.lease not in prepared.reports):
+            continue
+        report = None if seen is None else prepared.reports[seen.lease]
+        if report is not None:
+            kept.append(report)
+        gone.append(one if report is None else replace(one, report=report[0].id))
+    if kept:
+        teller.keep(work.connection, kept, work.now)
+    return gone
 
 
 def _untold(connection: Connection, ids: Sequence[int]) -> dict[int, Claim]:

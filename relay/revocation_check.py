@@ -21,7 +21,7 @@ import structlog
 from cryptography import x509
 
 from whitelist.certificates import issued_by, read_der
-from whitelist.errors import ListRefused, OcspRefused
+from whitelist.errors import FetchFailed, OcspRefused
 from whitelist.fetching import post_plain
 from whitelist.ocsp import OcspStatus, check_ocsp, ocsp_request
 from whitelist.trust import ChainStatus, ChainVerdict, TrustStore
@@ -187,7 +187,7 @@ class OcspAsker:
         )
         try:
             response = await asyncio.to_thread(post)
-        except ListRefused as error:
+        except FetchFailed as error:
             _log.warning("ocsp.silent", url=url, why=str(error))
             return self._silent.put(url, self._failed(str(error)))
         try:

@@ -1,7 +1,7 @@
 """Admission of the server that we are about to hand mail to (DOMAIN §3.3, §9.27).
 
 The mirror of `admission`: rules over what the server showed in TLS, the white list, and the
-recipient's domain.  Delivery and `mssante whitelist explain --connect` ask the same function.
+recipient's domain.  Delivery and `mssante whitelist explain server` ask the same function.
 """
 
 from dataclasses import dataclass

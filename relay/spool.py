@@ -138,11 +138,13 @@ class Spool:
         floor: Floor,
         probe: Callable[[], None],
         look: Callable[[], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._monotonic = monotonic
         self._folder = folder
         self._probe = probe
         self._cheap = look
-        self._looked = time.monotonic()
+        self._looked = self._monotonic()
         self._health = Health(floor)
         self._failures = 0
         self._learn(self._look(probing=False), 0)
@@ -226,7 +228,7 @@ class Spool:
         return _Look(room, probed=probing)
 
     def _due(self) -> bool:
-        now = time.monotonic()
+        now = self._monotonic()
         if self._cheap is None or now - self._looked < LOOK_SECONDS:
             return False
         self._looked = now

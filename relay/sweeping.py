@@ -40,7 +40,7 @@ class Sweeper:
 
     At least `poll` seconds lie between two rounds; `usable` says whether mail may be given up: not
     without a white list.  `steady` is the clock by which mail grows old, `longest` the longest wait
-    for the probe of a dead destination.
+    for the probe of a dead destination.  Work and rest are measured by `monotonic`.
     """
 
     database: Database
@@ -52,13 +52,14 @@ class Sweeper:
     poll: float
     usable: Callable[[], bool]
     longest: timedelta
+    monotonic: Callable[[], float] = time.monotonic
     _after: int = field(default=0, init=False)
     _endings: list[Ending] = field(default_factory=list, init=False)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look and tell until `stop`; what has begun by then is brought to its end."""
         while not stop.is_set():
-            begun, rest = time.monotonic(), REST
+            begun, rest = self.monotonic(), REST
             try:
                 if not self.usable():
                     self._after = 0
@@ -71,7 +72,7 @@ class Sweeper:
                 # Whatever it was, the next round must come: senders would be left in the dark.
                 _log.exception("sweep.error")
                 self._after = 0
-            pause = (time.monotonic() - begun) * rest
+            pause = (self.monotonic() - begun) * rest
             if not self._after:
                 pause = max(pause, self.poll)
             with suppress(TimeoutError):

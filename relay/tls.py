@@ -78,7 +78,9 @@ class Renewing:
         make: Callable[[Identity, TrustStore], ssl.SSLContext],
         identity: Identity,
         trust: TrustStore,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._monotonic = monotonic
         self._make = make
         self._identity = identity
         self._trust = trust
@@ -96,14 +98,14 @@ class Renewing:
     def _renew(self, stamp: FilesStamp) -> None:
         """Take the files over; those that failed as they are not too often."""
         failed, again = self._failed
-        if stamp == failed and time.monotonic() < again:
+        if stamp == failed and self._monotonic() < again:
             return
         try:
             self._context = self._make(self._identity, self._trust)
         except TrustFileError as error:
             if stamp != failed:
                 _log.error("tls.not_renewed", why=str(error))
-            self._failed = stamp, time.monotonic() + FAILED_SECONDS
+            self._failed = stamp, self._monotonic() + FAILED_SECONDS
         else:
             # Only what was taken counts as seen: a disk may have been unwell for a moment.
             self._seen = stamp

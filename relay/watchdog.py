@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,12 +21,18 @@ MARGIN_SECONDS: Final = 60.0  # before the end of its lease an attempt that goes
 
 @dataclass(slots=True)
 class Watched:
-    """An attempt: how far it is, its lease in monotonic seconds, and why it was broken off."""
+    """An attempt: its progress, its lease in monotonic seconds, and why it was broken off.
+
+    The lease is that of the claim, which begins with the attempt.
+    """
 
     claim: Claim
     progress: Progress
-    leased_until: float = field(default_factory=lambda: time.monotonic() + LEASE.total_seconds())
+    leased_until: float = field(init=False)
     broken: str = ""
+
+    def __post_init__(self) -> None:
+        self.leased_until = self.progress.moved + LEASE.total_seconds()
 
     @property
     def reason(self) -> str:
@@ -45,9 +51,13 @@ class Watched:
 
 @dataclass(slots=True)
 class Watchdog:
-    """Watches tasks; `stuck` is how many seconds one may go without progress."""
+    """Watches tasks; `stuck` is how many seconds one may go without progress.
+
+    `monotonic` is the clock of their `Progress`.
+    """
 
     stuck: float
+    monotonic: Callable[[], float] = time.monotonic
     _tasks: dict[asyncio.Task[None], Watched] = field(default_factory=dict)
 
     def begin(self, task: asyncio.Task[None], watched: Watched) -> None:
@@ -57,12 +67,12 @@ class Watchdog:
 
     def renewals(self) -> list[Lease]:
         """The leases that are half over."""
-        half = time.monotonic() + LEASE.total_seconds() / 2
+        half = self.monotonic() + LEASE.total_seconds() / 2
         return [one.claim.lease for one in self._tasks.values() if one.leased_until < half]
 
     def renewed(self, leases: Collection[Lease]) -> None:
         """Note that these leases begin anew; one that is gone comes to its end."""
-        until = time.monotonic() + LEASE.total_seconds()
+        until = self.monotonic() + LEASE.total_seconds()
         for one in self._tasks.values():
             if one.claim.lease in leases:
                 one.leased_until = until
@@ -71,10 +81,11 @@ class Watchdog:
         """Look at the tasks now and then, until cancelled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self.stuck / 4))
-            self.look(time.monotonic())
+            self.look()
 
-    def look(self, now: float) -> None:
-        """Break off what must not go on, at a monotonic time."""
+    def look(self) -> None:
+        """Break off what must not go on now."""
+        now = self.monotonic()
         for task, one in self._tasks.items():
             why = "" if one.broken else one.problem(now, self.stuck)
             if why:

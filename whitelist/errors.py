@@ -1,4 +1,4 @@
-"""Why a white list, a trust file or a name is refused.
+"""Why a white list, a trust file or a name is refused, or nothing could be fetched.
 
 Every refusal has one machine-readable reason, which the command line, the metrics and the tests
 rely on, and one line that says what is wrong, where, and what to do about it.
@@ -43,7 +43,7 @@ class Reason(StrEnum):
 
 
 MAX_DETAIL = 2000
-"""Longest detail of a refusal, in characters."""
+"""Longest detail of an error, in characters."""
 
 
 class ListRefused(Exception):
@@ -57,6 +57,19 @@ class ListRefused(Exception):
         # What libraries and files say may have line ends, and be of any length.
         self.detail = " ".join(detail.split())[:MAX_DETAIL]
         super().__init__(f"{self.reason}: {self.detail}")
+
+
+class FetchFailed(Exception):
+    """Octets that could not be fetched: no answer, no usable one, or (`too_large`) too many octets.
+
+    `detail` is one line that names URL and cause, for the person who has to act.
+    """
+
+    def __init__(self, detail: str, *, too_large: bool = False) -> None:
+        # Servers and libraries may say lines, and any number of them.
+        self.detail = " ".join(detail.split())[:MAX_DETAIL]
+        self.too_large = too_large
+        super().__init__(self.detail)
 
 
 class ArchiveError(Exception):

@@ -1,22 +1,24 @@
-"""Getting the octets of a white list over HTTPS, and of what signs itself over HTTP.
+"""A bounded HTTP client: GET over HTTPS with given authorities alone, GET and POST over plain HTTP.
 
-Adapter; synchronous, for a thread. The real host presents an IGC-Santé certificate, so TLS knows
-only the given anchors (DOMAIN §2.1, §9.1). Whatever the server does, a request ends: every wait,
-the whole and the size are bounded. Nothing here is believed: `whitelist.loading` verifies the
-octets. Every failure is a `ListRefused`, and the list in force stays.
+Adapter; synchronous, for a thread.  The real host of the white list presents an IGC-Santé
+certificate, so TLS knows only the given anchors (DOMAIN §2.1, §9.1).  Plain HTTP is for answers
+that carry a signature of their own: CRLs and OCSP.  Whatever the server does, a request ends: every
+wait, the whole and the size are bounded.  Nothing is verified here but the server of HTTPS.  Every
+failure is a `FetchFailed`; each reader turns it into an error of its own.
 """
 
 import http.client
 import io
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import FetchFailed
 
 if TYPE_CHECKING:
     import socket
@@ -36,10 +38,10 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A list as served.
+    """The octets as served.
 
-    Use `conditions` for the next request only once this list was adopted: with those of a list
-    that was refused, the server would answer "not modified" about that one.
+    Use `conditions` for the next request only once the octets were taken: with the conditions of
+    octets that were refused, the server would answer "not modified" about those.
     """
 
     data: bytes
@@ -72,43 +74,31 @@ def fetch(
     deadline: float,
     max_bytes: int,
 ) -> Fetched | NotModified:
-    """Ask once for the list at an `https://` URL, on condition that it changed.
+    """GET an `https://` URL once, on condition that its content changed.
 
     `timeout` bounds, in seconds, each wait (connection, handshake, next octets), `deadline` the
     answer as a whole; looking up the host is bounded by the system's resolver. No proxy is used,
-    no redirect followed. Raises ListRefused(unreachable), naming URL and cause, for any answer but
-    a whole 200 or an asked for 304; ListRefused(too-large) beyond `max_bytes` octets; ValueError
-    for a context that does not check certificate and host name.
+    no redirect followed. Raises FetchFailed, naming URL and cause, for any answer but a whole 200
+    or an asked for 304, and beyond `max_bytes` octets (`too_large`); ValueError for a context that
+    does not check certificate and host name.
     """
     if tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname:
         raise ValueError("the TLS context must check the server's certificate and host name")
-    host, port, target = _address(url)
-    limits = _Limits(timeout, time.monotonic() + deadline)
-    wait = min(timeout, deadline)
-    try:
-        with closing(http.client.HTTPSConnection(host, port, timeout=wait, context=tls)) as server:
-            server.request("GET", target, headers=_headers(conditions))
-            with _Response(server.sock, limits) as response:
-                response.begin()
-                return _outcome(url, response, conditions, max_bytes)
-    except TimeoutError as error:
-        cause = f"no answer for {timeout:g} s, or no end of it within {deadline:g} s"
-        raise _unreachable(url, cause) from error
-    except ssl.SSLCertVerificationError as error:
-        cause = f"its certificate is not trusted ({error.verify_message}); check the anchors"
-        raise _unreachable(url, cause) from error
-    except UnicodeError as error:  # its words differ from one Python to the next
-        raise _unreachable(url, f"{host} cannot be a host name") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(url, repr(error)) from error
+    host, port, target = _address(url, "https")
+    bounds = _Bounds(timeout, deadline)
+    server = http.client.HTTPSConnection(host, port, context=tls)
+    with _answer(url, server, bounds, "GET", target, None, _headers(conditions)) as response:
+        if response.status == HTTPStatus.NOT_MODIFIED and conditions != Conditions():
+            return NotModified()
+        return Fetched(_body(url, response, max_bytes), _conditions(response))
 
 
 def fetch_plain(url: str, *, timeout: float, deadline: float, max_bytes: int) -> bytes:
-    """Ask once, at an `http://` URL, for what carries a signature of its own, such as a CRL.
+    """GET an `http://` URL once, for octets with a signature of their own, such as a CRL.
 
     Bounds and errors as for `fetch`.
     """
-    return _ask_plain("GET", url, None, _headers(Conditions()), timeout, deadline, max_bytes)
+    return _ask_plain("GET", url, None, {}, _Bounds(timeout, deadline), max_bytes)
 
 
 def post_plain(
@@ -120,42 +110,12 @@ def post_plain(
     deadline: float,
     max_bytes: int,
 ) -> bytes:
-    """Ask once, at an `http://` URL, what takes a body, such as OCSP (RFC 6960 appendix A).
+    """POST a body to an `http://` URL once, such as a question by OCSP (RFC 6960 appendix A).
 
     The answer carries a signature of its own. Bounds and errors as for `fetch`.
     """
-    headers = _headers(Conditions()) | {"Content-Type": content_type}
-    return _ask_plain("POST", url, body, headers, timeout, deadline, max_bytes)
-
-
-def _ask_plain(
-    method: str,
-    url: str,
-    body: bytes | None,
-    headers: dict[str, str],
-    timeout: float,
-    deadline: float,
-    max_bytes: int,
-) -> bytes:
-    host, port, target = _address(url, "http")
-    limits = _Limits(timeout, time.monotonic() + deadline)
-    wait = min(timeout, deadline)
-    try:
-        with closing(http.client.HTTPConnection(host, port, timeout=wait)) as server:
-            server.request(method, target, body, headers)
-            with _Response(server.sock, limits) as response:
-                response.begin()
-                answer = _outcome(url, response, Conditions(), max_bytes)
-    except TimeoutError as error:
-        cause = f"no answer for {timeout:g} s, or no end of it within {deadline:g} s"
-        raise _unreachable(url, cause) from error
-    except UnicodeError as error:  # its words differ from one Python to the next
-        raise _unreachable(url, f"{host} cannot be a host name") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(url, repr(error)) from error
-    if isinstance(answer, NotModified):
-        raise _unreachable(url, "it says 304 to a request without conditions")
-    return answer.data
+    fields = {"Content-Type": content_type}
+    return _ask_plain("POST", url, body, fields, _Bounds(timeout, deadline), max_bytes)
 
 
 def retry_delays(
@@ -173,30 +133,36 @@ def retry_delays(
     return tuple(delays)
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """Seconds that one wait may take, and the monotonic time at which all must be over."""
+class _Bounds:
+    """How long one wait may take, and the monotonic time at which all must be over."""
 
-    timeout: float
-    end: float
+    def __init__(self, timeout: float, deadline: float) -> None:
+        self.timeout = timeout
+        self.deadline = deadline
+        self._end = time.monotonic() + deadline
+
+    @property
+    def wait(self) -> float:
+        """Seconds for the next wait.  Raises TimeoutError when all must be over."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return min(self.timeout, left)
 
 
 class _Bounded(io.RawIOBase):
-    """What a socket receives, within limits: a server that drips octets must not go on for ever."""
+    """What a socket receives, within bounds: a server that drips octets must not go on for ever."""
 
-    def __init__(self, raw: io.RawIOBase, sock: "socket.socket", limits: _Limits) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: "socket.socket", bounds: _Bounds) -> None:
         self._raw = raw
         self._sock = sock
-        self._limits = limits
+        self._bounds = bounds
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int | None:
-        left = self._limits.end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(min(self._limits.timeout, left))
+        self._sock.settimeout(self._bounds.wait)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -205,34 +171,75 @@ class _Bounded(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is read within limits, its status line and header fields included."""
+    """An answer that is read within bounds, its status line and header fields included."""
 
-    def __init__(self, sock: "socket.socket", limits: _Limits) -> None:
-        super().__init__(sock, method="GET")
-        self.fp = io.BufferedReader(_Bounded(self.fp.detach(), sock, limits))
+    def __init__(self, sock: "socket.socket", bounds: _Bounds, method: str) -> None:
+        super().__init__(sock, method=method)
+        self.fp = io.BufferedReader(_Bounded(self.fp.detach(), sock, bounds))
 
 
-def _outcome(
-    url: str, response: _Response, conditions: Conditions, max_bytes: int
-) -> Fetched | NotModified:
-    match response.status:
-        case 200:
-            return Fetched(_body(url, response, max_bytes), _conditions(response))
-        case 304 if conditions != Conditions():
-            return NotModified()
-        case 301 | 302 | 303 | 307 | 308:
-            where = (response.getheader("Location") or "")[:200]
-            raise _unreachable(
-                url,
-                f"redirects to {where!r}, which is not followed; configure the URL of the list",
-            )
-        case status:
-            raise _unreachable(url, f"answers {status} instead of 200; check the URL")
+def _ask_plain(
+    method: str,
+    url: str,
+    body: bytes | None,
+    fields: dict[str, str],
+    bounds: _Bounds,
+    max_bytes: int,
+) -> bytes:
+    host, port, target = _address(url, "http")
+    server = http.client.HTTPConnection(host, port)
+    headers = _headers(Conditions()) | fields
+    with _answer(url, server, bounds, method, target, body, headers) as response:
+        return _body(url, response, max_bytes)
+
+
+@contextmanager
+def _answer(
+    url: str,
+    server: http.client.HTTPConnection,
+    bounds: _Bounds,
+    method: str,
+    target: str,
+    body: bytes | None,
+    headers: dict[str, str],
+) -> Iterator[_Response]:
+    """Send a request, and give the answer, its body still to be read, until the block ends.
+
+    Raises FetchFailed for each failure of server and network, also within the block.
+    """
+    try:
+        server.timeout = bounds.wait
+        with closing(server):
+            server.request(method, target, body, headers)
+            with _Response(server.sock, bounds, method) as response:
+                response.begin()
+                yield response
+    except TimeoutError as error:
+        cause = f"no answer for {bounds.timeout:g} s, or no end of it within {bounds.deadline:g} s"
+        raise _failed(url, cause) from error
+    except ssl.SSLCertVerificationError as error:
+        cause = f"its certificate is not trusted ({error.verify_message}); check the anchors"
+        raise _failed(url, cause) from error
+    except UnicodeError as error:  # its words differ from one Python to the next
+        raise _failed(url, f"{server.host} cannot be a host name") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _failed(url, repr(error)) from error
 
 
 def _body(url: str, response: _Response, max_bytes: int) -> bytes:
+    """Read the body of a 200, whole."""
+    match response.status:
+        case 200:
+            pass
+        case 301 | 302 | 303 | 307 | 308:
+            where = (response.getheader("Location") or "")[:200]
+            raise _failed(
+                url, f"redirects to {where!r}, which is not followed; configure the final URL"
+            )
+        case status:
+            raise _failed(url, f"answers {status} instead of 200; check the URL")
     if response.getheader("Content-Encoding", "identity").lower() != "identity":
-        raise _unreachable(url, "answers in a compressed form that was not asked for")
+        raise _failed(url, "answers in a compressed form that was not asked for")
     announced = response.length
     if announced is not None and announced > max_bytes:
         raise _too_large(url, max_bytes)
@@ -242,7 +249,7 @@ def _body(url: str, response: _Response, max_bytes: int) -> bytes:
         if len(data) > max_bytes:
             raise _too_large(url, max_bytes)
     if announced is not None and len(data) < announced:
-        raise _unreachable(url, f"breaks off after {len(data)} of {announced} octets; try again")
+        raise _failed(url, f"breaks off after {len(data)} of {announced} octets; try again")
     return bytes(data)
 
 
@@ -266,32 +273,31 @@ def _conditions(response: _Response) -> Conditions:
     return Conditions(kept("ETag"), kept("Last-Modified"))
 
 
-def _address(url: str, scheme: str = "https") -> tuple[str, int, str]:
+def _address(url: str, scheme: str) -> tuple[str, int, str]:
     """Take a URL apart into host, port and request target."""
     if not (url.isascii() and url.isprintable()) or " " in url:
-        raise _unreachable(repr(url), "not a URL: it holds blanks or other characters to encode")
+        raise _failed(repr(url), "not a URL: it holds blanks or other characters to encode")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise _unreachable(url, f"not a URL: {error}") from error
+        raise _failed(url, f"not a URL: {error}") from error
     if parts.username is not None:
-        raise _unreachable(
-            f"https://{parts.hostname}", "the URL holds a user name, which is not supported"
+        raise _failed(
+            f"{parts.scheme}://{parts.hostname}",
+            "the URL holds a user name, which is not supported",
         )
     if parts.scheme != scheme or not parts.hostname:
-        why = "; the list is fetched by TLS only" if scheme == "https" else ""
-        raise _unreachable(url, f"not an {scheme}:// URL with a host{why}")
+        why = "; it is fetched by TLS only" if scheme == "https" else ""
+        raise _failed(url, f"not an {scheme}:// URL with a host{why}")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     default = 443 if scheme == "https" else 80
     return parts.hostname, default if port is None else port, target
 
 
-def _unreachable(url: str, cause: str) -> ListRefused:
-    return ListRefused(Reason.UNREACHABLE, f"{url}: {cause}")
+def _failed(url: str, cause: str) -> FetchFailed:
+    return FetchFailed(f"{url}: {cause}")
 
 
-def _too_large(where: str, max_bytes: int) -> ListRefused:
-    return ListRefused(
-        Reason.TOO_LARGE, f"{where}: more than {max_bytes} octets; is it the white list?"
-    )
+def _too_large(url: str, max_bytes: int) -> FetchFailed:
+    return FetchFailed(f"{url}: more than {max_bytes} octets", too_large=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from whitelist.freshness import Freshness, is_ahead
+from whitelist.freshness import is_ahead
 
 MARGIN: Final = timedelta(seconds=10)
 """By how much a check must come later than mail: machines that work together differ by less."""
@@ -79,11 +79,6 @@ def confirmed_at(in_force: Dated, known: Known, now: datetime) -> datetime | Non
     if known.shared is not None and known.shared.digest == in_force.digest:
         found.append(known.shared.checked_at)
     return max((at for at in found if not is_ahead(at, now)), default=None)
-
-
-def may_refuse(in_force: Dated | None, shared: Shared | None, freshness: Freshness) -> bool:
-    """Whether the list in force may refuse for good somebody who asks now."""
-    return freshness is Freshness.FRESH and not is_behind(in_force, shared)
 
 
 def may_fail(in_force: Dated, known: Known, queued_at: datetime, now: datetime) -> bool:

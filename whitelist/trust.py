@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
 from whitelist.authorities import read_authorities
-from whitelist.certificates import read_der
 from whitelist.chain_revocation import ChainRevocation
 from whitelist.fitness import weakness
 from whitelist.names import DistinguishedName, label
@@ -53,11 +52,6 @@ class CertificateFacts:
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
         )
-
-    @classmethod
-    def from_der(cls, der: bytes) -> Self:
-        """Read a certificate as TLS hands it over. Raises ValueError if it is not usable."""
-        return cls.from_certificate(read_der(der))
 
 
 class ChainStatus(StrEnum):

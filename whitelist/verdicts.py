@@ -45,7 +45,7 @@ class VerdictCache:
     def judge(self, der: bytes, at: datetime) -> Judged:
         """Read a peer's certificate and judge chain and usage as of the aware instant `at`.
 
-        Raises ValueError if it is unreadable, as `CertificateFacts.from_der`.
+        Raises ValueError if it is unreadable.
         """
         trust = self.trust
         key = sha256(der).digest()

@@ -200,7 +200,7 @@ def drop(
 
 
 def _act(
-    given: Path | None, act: Act, wanted: Filter, actor: Actor, reason: str, done: str
+    given: Path | None, act: Act[Any], wanted: Filter, actor: Actor, reason: str, done: str
 ) -> None:
     with open_desk(load(given), actor, reason) as desk:
         _tell(desk, desk.perform(act, wanted), wanted, done)

@@ -1,7 +1,5 @@
-"""Commands on the national white list: verify, explain, status."""
+"""Commands on the national white list: verify, refresh, history, diff, status; explain."""
 
-import asyncio
-from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,20 +7,7 @@ from typing import Any
 
 import click
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from mailstore.mailboxes import local_domains
-from relay import tls
-from relay.address import parse_address
-from relay.admission import Attempt, Finding, Stage, examine
-from relay.author_rules import seen_authors
-from relay.conversation import look_at
-from relay.directory import Directory
-from relay.headers import HeaderFacts
-from relay.perimeter import Perimeter
-from relay.recipient import Recipient
-from relay.route import Target
-from relay.server_admission import examine_server
 from whitelist.certificates import read_pem
 from whitelist.difference import compare
 from whitelist.errors import ListRefused, TrustFileError
@@ -32,14 +17,14 @@ from whitelist.revocation import RevocationPolicy
 from whitelist.signer import ExpectedSigner
 from whitelist.trust import TrustStore
 
-from .. import policies, runtime
+from .. import runtime
 from ..crl_refresh import CrlRefresher
-from ..endpoints import split_endpoint
 from ..folder_user import check_user
 from ..output import say, show_record, show_rows
 from ..refresh import Refresher
-from ..settings import Settings, load
+from ..settings import load
 from ..sharing import share_now
+from .explain import explain
 
 SIGNER = "alb.mssante.fr"
 
@@ -47,6 +32,9 @@ SIGNER = "alb.mssante.fr"
 @click.group()
 def whitelist() -> None:
     """The national white list."""
+
+
+whitelist.add_command(explain)
 
 
 def _facts(found: WhiteList) -> dict[str, Any]:
@@ -108,13 +96,15 @@ def verify(
     moment = _moment(at) if at else runtime.clock()
     if trust_files:
         trust, expected = _trust(trust_files), ExpectedSigner(signer or SIGNER)
+        loose = False
     else:
         settings = load(given)
         trust = runtime.open_perimeter(settings, runtime.open_trust(settings)).trust
         configured = settings.whitelist.expected_signer
         expected = ExpectedSigner(signer, policy=configured.policy) if signer else configured
+        loose = settings.whitelist.loose_department
     try:
-        found = load_file(file, trust, expected, moment)
+        found = load_file(file, trust, expected, moment, loose_department=loose)
     except ListRefused as refused:
         record = {"valid": False, "reason": refused.reason.value, "detail": refused.detail}
         show_record(record, as_json=as_json)
@@ -175,12 +165,19 @@ def history(given: Path | None, *, as_json: bool) -> None:
 def diff(given: Path | None, old: str, new: str, *, as_json: bool) -> None:
     """What leads from list OLD to list NEW: an id of the history, a date, active or previous."""
     settings = load(given)
+    section = settings.whitelist
     archive, trust = runtime.open_archive(settings), runtime.open_trust(settings)
 
     def read(reference: str) -> WhiteList:
         version, data = archive.load(reference)
         then = replace(trust, revocation=RevocationPolicy.OFF)
-        return read_list(data, then, settings.whitelist.expected_signer, version.adopted_at)
+        return read_list(
+            data,
+            then,
+            section.expected_signer,
+            version.adopted_at,
+            loose_department=section.loose_department,
+        )
 
     found = compare(read(old), read(new))
     rows: list[dict[str, Any]] = [{"change": "added", "domain": d} for d in found.added]
@@ -219,119 +216,3 @@ def status(given: Path | None, *, as_json: bool) -> None:
     show_record(record, as_json=as_json)
     if snapshot.white_list is None:
         raise SystemExit(1)
-
-
-@whitelist.command()
-@click.option("--certificate", type=click.Path(path_type=Path), help="Peer's certificate, PEM.")
-@click.option("--connect", help="Look at the server HOST:PORT instead, as for mail to --domain.")
-@click.option("--domain", help="Recipient domain, with --connect.")
-@click.option("--from", "sender", help="Envelope sender, with --certificate; '' for the null one.")
-@click.option("--header-from", help="Address in the header From.")
-@click.option("--rcpt", "recipients", multiple=True, help="Recipient, may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def explain(
-    given: Path | None,
-    *,
-    certificate: Path | None,
-    connect: str | None,
-    domain: str | None,
-    sender: str | None,
-    header_from: str | None,
-    recipients: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Tell what a peer with this certificate would get, rule by rule; exit 1 if refused.
-
-    With --connect: whether mail for --domain may be handed to that server.
-    """
-    settings = load(given)
-    perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
-    if connect is not None and domain is not None:
-        _explain_server(settings, perimeter, connect, domain, as_json=as_json)
-        return
-    if certificate is None or sender is None:
-        raise click.UsageError("give --certificate and --from, or --connect and --domain")
-    try:
-        shown = read_pem(certificate.read_bytes())[0]
-    except (OSError, ValueError) as error:
-        raise TrustFileError(
-            certificate, f"not a PEM certificate ({error})", "give the peer's certificate as PEM"
-        ) from None
-    der = shown.public_bytes(Encoding.DER)
-    peer = asyncio.run(perimeter.identify_peer(der, "TLS", "as agreed"))
-    attempt = Attempt(
-        peer,
-        policies.policy(settings),
-        perimeter.snapshot.white_list,
-        perimeter.snapshot.problem,
-        sender_stated=True,
-        sender=parse_address(sender) if sender else None,
-        list_final=perimeter.snapshot.final,
-    )
-    if header_from:
-        domain = parse_address(header_from).domain
-        attempt = replace(attempt, header=HeaderFacts(frozenset({domain})))
-        with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
-            ours = local_domains(connection)
-        own = tuple(one for one in seen_authors(attempt) if one in ours)
-        attempt = replace(attempt, own_authors=own)
-    findings = list(examine(attempt))
-    if recipients:
-        with closing(runtime.open_store(settings)) as store:
-            directory = Directory(store.database, postmaster=runtime.postmaster(settings))
-            findings += _recipients(attempt, directory, recipients)
-    rows = [
-        {
-            "rule": finding.rule,
-            "result": "passed" if finding.passed else "FAILED",
-            "evidence": finding.evidence,
-            "reply": str(finding.reply) if finding.reply else None,
-        }
-        for finding in findings
-    ]
-    show_rows(rows, ("rule", "result", "evidence", "reply"), as_json=as_json)
-    refusal = next((finding.reply for finding in findings if finding.reply), None)
-    if not as_json:
-        say(f"verdict: {refusal or '250 accepted'}")
-    if refusal:
-        raise SystemExit(1)
-
-
-def _explain_server(
-    settings: Settings, perimeter: Perimeter, connect: str, domain: str, *, as_json: bool
-) -> None:
-    try:
-        target = Target(*split_endpoint(connect))
-    except ValueError as error:
-        raise click.UsageError(f"--connect: {error}") from None
-    context = runtime.open_tls(settings, tls.client_context, runtime.open_trust(settings))
-    server = asyncio.run(
-        look_at(target, settings.operator.hostname, context(), perimeter.identify_peer)
-    )
-    snapshot = perimeter.snapshot
-    found = examine_server(server, snapshot.white_list, snapshot.problem, domain.lower())
-    rows = [
-        {
-            "rule": finding.rule,
-            "result": "passed" if finding.passed else "FAILED",
-            "evidence": finding.evidence,
-        }
-        for finding in found
-    ]
-    show_rows(rows, ("rule", "result", "evidence"), as_json=as_json)
-    refused = [finding for finding in found if not finding.passed]
-    if not as_json:
-        click.echo(f"verdict: mail is {'held' if refused else 'handed over'}")
-    if refused:
-        raise SystemExit(1)
-
-
-def _recipients(attempt: Attempt, directory: Directory, given: tuple[str, ...]) -> list[Finding]:
-    found: list[Finding] = []
-    for text in given:
-        address = parse_address(text)
-        recipient = Recipient(address, directory.find(address).state)
-        (finding,) = examine(replace(attempt, recipient=recipient), Stage.RECIPIENT)
-        found.append(finding._replace(rule=f"recipient {address.masked}"))
-    return found

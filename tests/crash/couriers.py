@@ -16,12 +16,13 @@ from sqlalchemy import update
 
 from mailstore import steps
 from mailstore.store import Store
-from mssante_operator import migrate, runtime
+from mssante_operator import migrate
 from relay.queue_schema import deliveries
 from tests.crash.kills import JITTER, RANDOM, Row
 from tests.crash.outbox import Outbox, leases, outbox, waiting
 from tests.crash.receiver import Receiver, receiver
 from tests.crash.site import PATIENCE, Postgres, environment, move
+from tests.support.clock import system_clock
 from tests.support.cluster import lay_out_machines
 from tests.support.daemon import Daemon, lay_out
 from tests.support.object_server import ObjectServer
@@ -217,7 +218,7 @@ def one_machine_of_two(box: Outbox, other: Daemon, kills: int) -> Row:
 
 def _let_time_pass(box: Outbox, victim: Daemon) -> None:
     """Half an hour, in which the leases of the dead lapse and what it tried is due again."""
-    d, now = deliveries.c, runtime.clock()
+    d, now = deliveries.c, system_clock()
     node = (victim.folder / "data" / "node").read_text().strip()
     with box.submitter.store.database.write() as connection:
         connection.execute(

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from mailstore import steps
 from mailstore.mailboxes import add_domain, add_mailbox
-from mssante_operator import runtime
 from mssante_operator.bootstrap import SAMPLES
 from tests.crash.load import SIZES, Ledger, Load
 from tests.crash.verdict import Verdict, judge
+from tests.support.clock import system_clock
 from tests.support.daemon import Daemon, lay_out
 from tests.support.databases import lock_of_its_own
 from tests.support.processes import alive, children
@@ -128,7 +128,7 @@ class Site:
             self.daemon.stop()
         problems = self.judge(again=True).problems
         with self.daemon.store() as store:
-            store.blobs.sweep(runtime.clock() + timedelta(minutes=1))
+            store.blobs.sweep(system_clock() + timedelta(minutes=1))
         drafts = self.daemon.folder / "data" / "blobs" / "tmp"
         problems += [f"{one}: left by the sweep" for one in drafts.iterdir()]
         told = self.daemon.run("store", "check")
@@ -156,7 +156,7 @@ def move(daemon: Daemon, database: str) -> None:
     line = f'directory = "data"\ndatabase = "{database}"'
     daemon.config.write_text(text.replace('directory = "data"', line))
     daemon.run("db", "upgrade")
-    now = runtime.clock()
+    now = system_clock()
     with daemon.store() as store, store.database.write() as connection:
         add_domain(connection, "a.mssante.fr", now=now)
         for local, kind, identifier, _ in SAMPLES:

@@ -27,6 +27,7 @@ from relay.reports import DELIVERED_STATUS, Action, ReportedRecipient, ReportFac
 from tests.support.cutting import cut
 from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, trust
 from tests.support.reports import octets_of, read_report
+from whitelist.certificates import read_der
 from whitelist.document import read_document
 from whitelist.errors import InvalidName, ListRefused
 from whitelist.loading import read_list
@@ -66,7 +67,7 @@ def documents(data: bytes) -> None:
 def certificates(data: bytes) -> None:
     """A certificate as TLS hands it over."""
     with suppress(ValueError):
-        CertificateFacts.from_der(data)
+        CertificateFacts.from_certificate(read_der(data))
 
 
 def commands(data: bytes) -> None:

@@ -41,7 +41,7 @@ def blobs(tmp_path: Path) -> Iterator[FileBlobStore]:
 
 @pytest.fixture
 def store(blobs: FileBlobStore, database: Database) -> Bodies:
-    return Bodies(blobs, database, LIMIT)
+    return Bodies(blobs, database, lambda: NOW, LIMIT)
 
 
 def draft(store: Bodies, text: bytes) -> Draft:
@@ -91,7 +91,7 @@ def test_the_limit_says_where(store: Bodies, blobs: FileBlobStore) -> None:
 @pytest.mark.parametrize("kind", FORMS)
 def test_every_form(kind: str, database: Database, tmp_path: Path) -> None:
     blobs = FileBlobStore(tmp_path / "blobs", form(kind, tmp_path))
-    store = Bodies(blobs, database, 200_000)  # more than two segments
+    store = Bodies(blobs, database, lambda: NOW, 200_000)  # more than two segments
     texts = [b"", TINY, bytes(range(256)) * 700]
     put(store, *texts)
     assert list(blobs.names()) == []
@@ -108,7 +108,7 @@ def test_nothing_is_in_clear(store: Bodies, database: Database) -> None:
 
 def test_the_limit_may_change(store: Bodies, blobs: FileBlobStore, database: Database) -> None:
     put(store, TINY, OVER)
-    none, all_ = Bodies(blobs, database, 0), Bodies(blobs, database, 10_000)
+    none, all_ = (Bodies(blobs, database, lambda: NOW, limit) for limit in (0, 10_000))
     for other in (none, all_):
         assert content(other, name(TINY)) == TINY
         assert content(other, name(OVER)) == OVER
@@ -188,7 +188,7 @@ def test_one_body_in_the_place_of_another(store: Bodies, database: Database) -> 
 def test_without_its_key(store: Bodies, blobs: FileBlobStore, database: Database) -> None:
     (blob,) = put(store, TINY)
     with pytest.raises(KeyMissing):
-        content(Bodies(FileBlobStore(blobs.root), database), blob)
+        content(Bodies(FileBlobStore(blobs.root), database, lambda: NOW), blob)
 
 
 def test_equal_bodies_are_one_row_and_marked_as_used(store: Bodies, database: Database) -> None:
@@ -266,7 +266,11 @@ def test_rewriting_moves_to_the_newest_key(
     assert store.keys_used(10) == {new.id}
     assert [content(store, name(text)) for text in texts] == list(texts)
     assert rewrite(store).blobs == 0
-    off = Bodies(FileBlobStore(tmp_path / "blobs", Form(store.form.keys, encrypt=False)), database)
+    off = Bodies(
+        FileBlobStore(tmp_path / "blobs", Form(store.form.keys, encrypt=False)),
+        database,
+        lambda: NOW,
+    )
     assert rewrite(off).blobs == 3
 
 

@@ -81,13 +81,22 @@ READS: dict[str, tuple[str, ...]] = {
     "store check": (),
     "trace": (MESSAGE,),
     "whitelist diff": (),
-    "whitelist explain": ("--certificate", "pki/server.pem", "--from", BOX),
+    "whitelist explain peer": ("--certificate", "pki/server.pem", "--from", BOX),
+    "whitelist explain server": ("--connect", "127.0.0.1:1", "--domain", "b.mssante.fr"),
     "whitelist history": (),
     "whitelist status": (),
     "whitelist verify": ("whitelist/listeblanchemssante.xml",),
 }
-# Of a list, a message or a machine that is not there; a configuration that is of nobody here.
-REFUSED = {"config check", "machine list", "message show", "queue show", "trace", "whitelist diff"}
+# Of a list, message, machine or server that is not there; a configuration that is of nobody here.
+REFUSED = {
+    "config check",
+    "machine list",
+    "message show",
+    "queue show",
+    "trace",
+    "whitelist diff",
+    "whitelist explain server",
+}
 ELSEWHERE = {"demo", "init"}  # their folder is their own
 
 

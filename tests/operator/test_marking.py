@@ -50,7 +50,7 @@ class Site:
 
     def bodies(self, form: Form | None = None) -> Bodies:
         store = self.kept.store if form is None else self.kept.again(form)
-        return Bodies(store, self.database, 0)
+        return Bodies(store, self.database, runtime.clock, 0)
 
     def verify(self, form: Form | None = None, *, anew: bool = False) -> None:
         bodies = self.bodies(form)

@@ -15,6 +15,7 @@ from mailstore.drafts import MEMORY_LIMIT
 from mailstore.sealing import Form
 from mailstore.store import Store
 from mssante_operator.tidying import FREED, ROUNDS, Tidying
+from tests.support.clock import system_clock
 from tests.support.object_server import ObjectServer
 from tests.support.stores import KeptInBucket, draft
 from tests.support.waiting import until
@@ -35,7 +36,7 @@ def store(sqlite_template: Path, kept: KeptInBucket, tmp_path: Path) -> Iterator
     path = tmp_path / "test.db"
     path.write_bytes(sqlite_template.read_bytes())
     with closing(Database(f"sqlite:///{path}")) as database:
-        yield Store(Bodies(kept.store, database), database)
+        yield Store(Bodies(kept.store, database, system_clock), database)
 
 
 def rounds(outcome: str) -> float:

@@ -14,12 +14,14 @@ from cryptography import x509
 from mssante_operator import runtime
 from mssante_operator.bootstrap import TrustSpace
 from mssante_operator.testbed.credential import Credential
+from mssante_operator.testbed.signed_list import ListedDomain, build_signed_list
 from tests.operator.test_edge import configure
 from tests.support.daemon import Daemon, client, federation, get, lay_out, served
 from tests.support.https_server import host, reply, serving
 from tests.support.odd_certificates import odd
 from tests.support.waiting import until_now
 from whitelist.history import Archive
+from whitelist.names import DistinguishedName
 
 
 @pytest.fixture
@@ -35,6 +37,18 @@ def signed(hours: float = 0, **domains: str) -> bytes:
         f"{name}.mssante.fr": federation().operators[owner] for name, owner in domains.items()
     }
     return later.sign_list(owners)
+
+
+def respelt(hours: float, **departments: str) -> bytes:
+    """A list, `hours` from now, of domains with one name, but for how it writes the department."""
+    space = federation().space
+    name = str(DistinguishedName.from_certificate(federation().operators["b"].certificate))
+    assert "Paris (75)" in name
+    entries = [
+        ListedDomain(f"{domain}.mssante.fr", name.replace("Paris (75)", text), "Test", space.now)
+        for domain, text in departments.items()
+    ]
+    return build_signed_list(entries, space.now + timedelta(hours=hours), space.signer)
 
 
 FULL = {"a": "a", "b": "b", "c": "c"}
@@ -146,7 +160,23 @@ class TestRefresh:
                 'file = "whitelist/listeblanchemssante.xml"',
                 f'url = "{server.url}"\nfetch_timeout_seconds = 1',
             )
-            assert "its certificate is not trusted" in daemon.run("whitelist", "refresh", code=1)
+            said = daemon.run("whitelist", "refresh", code=1)
+        assert said.startswith(f"mssante: unreachable: {server.url}: its certificate is not trust")
+
+    def test_a_list_too_large_is_refused_by_its_url(
+        self, daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mssante_operator.refresh.MAX_LIST_BYTES", 100)
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            reply(handler, 200, b"x" * 101)
+
+        ours = host("localhost", federation().space.hierarchy)
+        with serving(tmp_path, answer, ours) as server:
+            change(daemon, "[whitelist]\n", f'[whitelist]\nurl = "{server.url}"\n')
+            said = daemon.run("whitelist", "refresh", code=1)
+        problem = f"{server.url}: more than 100 octets; is it the white list?"
+        assert said == f"mssante: too-large: {problem}\n"
 
     def test_a_dead_url_falls_back_to_the_file(self, daemon: Daemon) -> None:
         change(daemon, "[whitelist]\n", '[whitelist]\nurl = "https://127.0.0.1:1/list.xml"\n')
@@ -172,6 +202,22 @@ class TestHistory:
         changed = next(row for row in rows if row["change"] == "recertified")
         assert changed["names_added"][0].startswith("CN=smtp.c.mssante.fr,")
         assert daemon.run("whitelist", "diff", "--json") == json.dumps(rows, indent=2) + "\n"
+
+    @pytest.mark.parametrize("loose", [True, False])
+    def test_departments_are_compared_as_the_daemon_does(
+        self, daemon: Daemon, *, loose: bool
+    ) -> None:
+        # DOMAIN §9.8
+        if loose:
+            change(daemon, "[whitelist]\n", "[whitelist]\nloose_department = true\n")
+        put(daemon, respelt(1, b="Paris(75)", d="Paris (75)"))
+        daemon.run("whitelist", "refresh", "--accept-shrink")
+        rows = json.loads(daemon.run("whitelist", "diff", "--json"))
+        changes = {(row["change"], row["domain"]) for row in rows}
+        assert (("recertified", "b.mssante.fr") in changes) is not loose
+        path = str(daemon.folder / "whitelist" / "listeblanchemssante.xml")
+        found = json.loads(daemon.run("whitelist", "verify", path, "--json"))
+        assert (found["domains"], found["names"]) == (2, 1 if loose else 2)
 
     def test_an_unknown_version(self, daemon: Daemon) -> None:
         said = daemon.run("whitelist", "diff", "abcdef123456", "active", code=1)
@@ -320,7 +366,7 @@ class TestExplain:
     def test_a_live_server(self, tmp_path: Path, daemon: Daemon) -> None:
         b = lay_out(tmp_path / "b", "b")
         with served(b):
-            words = ("whitelist", "explain", "--connect", b.endpoint, "--domain")
+            words = ("whitelist", "explain", "server", "--connect", b.endpoint, "--domain")
             good = json.loads(daemon.run(*words, "b.mssante.fr", "--json"))
             assert [row["result"] for row in good] == ["passed"] * len(good)
             assert {"tls", "certificate", "chain", "name"} <= {row["rule"] for row in good}
@@ -328,20 +374,50 @@ class TestExplain:
             bad = daemon.run(*words, "c.mssante.fr", code=1)
             assert "not listed for c.mssante.fr" in bad
             assert bad.endswith("verdict: mail is held\n")
+            older = ("whitelist", "explain", "--connect", b.endpoint, "--domain")
+            assert json.loads(daemon.run(*older, "b.mssante.fr", "--json")) == good
 
     def test_nobody_there(self, daemon: Daemon) -> None:
-        words = ("whitelist", "explain", "--connect", "127.0.0.1:1", "--domain", "b.mssante.fr")
-        said = daemon.run(*words, code=1)
+        words = ("--connect", "127.0.0.1:1", "--domain", "b.mssante.fr")
+        said = daemon.run("whitelist", "explain", "server", *words, code=1)
         assert said.startswith("mssante: 127.0.0.1: ")
         assert said.count("\n") == 1
 
     def test_evidence(self, daemon: Daemon) -> None:
         certificate, _ = daemon.identity("b")
         words = ("--certificate", str(certificate), "--from", "dr@b.mssante.fr", "--json")
-        rows = {r["rule"]: r for r in json.loads(daemon.run("whitelist", "explain", *words))}
+        said = daemon.run("whitelist", "explain", "peer", *words)
+        rows = {r["rule"]: r for r in json.loads(said)}
+        # Facts of TLS that nobody saw are not evidence.
+        assert rows["tls"]["result"] == "not checked"
+        assert "TLS" not in rows["tls"]["evidence"]
         assert "CRLs serve until" in rows["chain"]["evidence"]
         assert "is listed with CN=smtp.b.mssante.fr," in rows["sender"]["evidence"]
         assert "presented CN=smtp.b.mssante.fr," in rows["sender"]["evidence"]
+        assert daemon.run("whitelist", "explain", *words) == said  # the older form
+
+    def test_the_author_is_judged_as_in_a_session(self, daemon: Daemon) -> None:
+        certificate, _ = daemon.identity("b")
+        words = ("--certificate", str(certificate), "--from", "dr@b.mssante.fr", "--header-from")
+        for form in ((), ("peer",)):
+            said = daemon.run("whitelist", "explain", *form, *words, "dr@a.mssante.fr", code=1)
+            assert "verdict: 550 5.7.1" in said
+            daemon.run("whitelist", "explain", *form, *words, "dr@b.mssante.fr")
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            ((), "give --certificate and --from, or --connect and --domain"),
+            (("--connect", "127.0.0.1:25"), "give --certificate and --from, or"),
+            (("--from", "", "peer"), "give the options after: peer"),
+            (("--json", "server"), "give the options after: server"),
+            (("peer", "--from", ""), "Missing option '--certificate'"),
+            (("server", "--domain", "b.mssante.fr"), "Missing option '--connect'"),
+            (("server", "--connect", "x", "--domain", "b.mssante.fr"), "--connect: "),
+        ],
+    )
+    def test_usage(self, daemon: Daemon, words: tuple[str, ...], says: str) -> None:
+        assert says in daemon.run("whitelist", "explain", *words, code=2)
 
     @pytest.mark.parametrize(
         ("kind", "verdict"),
@@ -359,6 +435,8 @@ class TestExplain:
         certificate = daemon.folder / "odd.pem"
         certificate.write_bytes(made.certificate_pem)
         words = ("--certificate", str(certificate), "--from", "dr@b.mssante.fr")
-        said = daemon.run("whitelist", "explain", *words, code=int(verdict != "250 accepted"))
+        said = daemon.run(
+            "whitelist", "explain", "peer", *words, code=int(verdict != "250 accepted")
+        )
         assert said.endswith(f"verdict: {verdict}\n")
         assert ("lacks clientAuth" in said) == (kind == "server-only")

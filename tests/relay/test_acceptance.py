@@ -13,12 +13,13 @@ from mailstore.bodies import SMALL
 from mailstore.database import Database
 from mailstore.messages import get_message, list_entries
 from mailstore.store import Store
-from mssante_operator import runtime
 from relay.acceptance import BUSY, Intake, commit
 from relay.address import Address, parse_address
 from relay.errors import StoreDeferred
 from relay.message import LocalRecipient, Submission
 from tests.support.blobs import content, folder
+from tests.support.clock import system_clock
+from tests.support.ids import make_id
 from tests.support.listed import listing
 from tests.support.operators import ACTIVE, make_store
 from tests.support.waiting import until
@@ -44,11 +45,11 @@ def submission(
     draft = store.blobs.draft()
     draft.write(body)
     return Submission(
-        id=runtime.make_id(),
+        id=make_id(),
         session="s",
         peer=PEER,
         sender=None,
-        received_at=runtime.clock(),
+        received_at=system_clock(),
         trace=b"Received: x\r\n",
         draft=draft,
         local=(LocalRecipient(mailbox, BOX),),
@@ -64,14 +65,14 @@ def bodies(store: Store, mailbox: int = 1) -> list[bytes]:
 
 def test_rows_and_bodies_of_a_group(store: Store) -> None:
     group = [submission(store, b"%d\r\n" % n) for n in range(5)]
-    assert commit(store, group, runtime.clock()) == [None] * 5
+    assert commit(store, group, system_clock()) == [None] * 5
     assert bodies(store) == [b"%d\r\n" % n for n in range(5)]
 
 
 def test_local_and_remote_recipients_in_one_transaction(store: Store) -> None:
     other = Address("dr", "b.mssante.fr")
     one = submission(store, b"x\r\n", remote={"b.mssante.fr": (other,)})
-    assert commit(store, [one], runtime.clock()) == [None]
+    assert commit(store, [one], system_clock()) == [None]
     with store.database.read() as connection:
         (row,) = listing(connection, 10)
         stored = get_message(connection, one.id)
@@ -82,7 +83,7 @@ def test_local_and_remote_recipients_in_one_transaction(store: Store) -> None:
 @pytest.mark.parametrize("lines", [1, SMALL // 6 + 1], ids=["small", "large"])
 def test_equal_bodies_are_stored_once(store: Store, lines: int) -> None:
     for _ in range(2):
-        commit(store, [submission(store, b"same\r\n" * lines) for _ in range(3)], runtime.clock())
+        commit(store, [submission(store, b"same\r\n" * lines) for _ in range(3)], system_clock())
     files = [p for p in folder(store.blobs).rglob("*") if p.is_file()]
     assert len(files) == (0 if lines == 1 else 1)
     assert len(list(store.blobs.names())) == 1
@@ -91,7 +92,7 @@ def test_equal_bodies_are_stored_once(store: Store, lines: int) -> None:
 
 def test_small_and_large_bodies_in_one_group(store: Store) -> None:
     texts = [b"%06d\r\n" % n * (1 if n % 2 else SMALL) for n in range(6)]
-    assert commit(store, [submission(store, text) for text in texts], runtime.clock()) == [None] * 6
+    assert commit(store, [submission(store, text) for text in texts], system_clock()) == [None] * 6
     assert bodies(store) == texts
     assert len(list(store.blobs.blobs.names())) == 3
 
@@ -103,7 +104,7 @@ def test_one_bad_row_spares_its_neighbours(store: Store) -> None:
         submission(store, b"2\r\n", mailbox=999),
         submission(store, b"3\r\n"),
     ]
-    first, second, third = commit(store, group, runtime.clock())
+    first, second, third = commit(store, group, system_clock())
     assert first is None
     assert third is None
     assert second is not None
@@ -114,13 +115,13 @@ def test_one_bad_row_spares_its_neighbours(store: Store) -> None:
 def test_one_failed_body_spares_its_neighbours(store: Store) -> None:
     group = [submission(store, b"1\r\n"), submission(store, b"2\r\n"), submission(store, b"3\r\n")]
     group[1].draft.discard()
-    results = commit(store, group, runtime.clock())
+    results = commit(store, group, system_clock())
     assert [result is None for result in results] == [True, False, True]
     assert bodies(store) == [b"1\r\n", b"3\r\n"]
 
 
 async def test_nobody_is_answered_before_the_commit(store: Store) -> None:
-    intake = Intake(store, runtime.clock)
+    intake = Intake(store, system_clock)
     seen: list[bytes] = []
     one = submission(store, b"x\r\n")
     await intake.accept(one)
@@ -141,7 +142,7 @@ async def test_concurrent_messages_share_groups(
         return commit(store, group, now)
 
     monkeypatch.setattr("relay.acceptance.commit", counting)
-    intake = Intake(store, runtime.clock)
+    intake = Intake(store, system_clock)
     many = [submission(store, b"%d\r\n" % n) for n in range(100)]
     await asyncio.gather(*(intake.accept(one) for one in many))
     await intake.close()
@@ -171,7 +172,7 @@ async def test_who_is_not_busy_never_waits(
     store: Store, monkeypatch: pytest.MonkeyPatch, sessions: int
 ) -> None:
     groups = watch_groups(monkeypatch, gather=600)
-    intake = Intake(store, runtime.clock)
+    intake = Intake(store, system_clock)
 
     async def session(messages: int) -> None:
         for n in range(messages):
@@ -187,7 +188,7 @@ async def test_who_is_not_busy_never_waits(
 
 async def test_busy_sessions_stay_one_group(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     groups = watch_groups(monkeypatch, gather=600)
-    intake = Intake(store, runtime.clock)
+    intake = Intake(store, system_clock)
     arrived = [asyncio.Event() for _ in range(BUSY)]
 
     async def session(number: int) -> None:
@@ -210,7 +211,7 @@ async def test_who_does_not_come_back_is_not_waited_for(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = watch_groups(monkeypatch, gather=0.05)
-    intake = Intake(store, runtime.clock)
+    intake = Intake(store, system_clock)
     for sessions in (2 * BUSY, BUSY, 1, 1):
         one = [submission(store, b"%d\r\n" % n) for n in range(sessions)]
         await asyncio.gather(*map(intake.accept, one))
@@ -219,7 +220,7 @@ async def test_who_does_not_come_back_is_not_waited_for(
 
 
 async def test_a_peer_that_hangs_up_does_not_hurt_the_group(store: Store) -> None:
-    intake = Intake(store, runtime.clock)
+    intake = Intake(store, system_clock)
     impatient = asyncio.create_task(intake.accept(submission(store, b"1\r\n")))
     patient = asyncio.create_task(intake.accept(submission(store, b"2\r\n")))
     await asyncio.sleep(0)
@@ -236,7 +237,7 @@ async def test_a_lost_database_defers(store: Store, tmp_path: Path, dialect: str
         (tmp_path / "empty.db").touch()
         broken = Store(store.blobs, Database(f"sqlite:///{tmp_path / 'empty.db'}"))
     troubles: list[str] = []
-    intake = Intake(broken, runtime.clock, troubles.append)
+    intake = Intake(broken, system_clock, troubles.append)
     with pytest.raises(StoreDeferred, match=r"451 4\.3\.0"):
         await intake.accept(submission(store, b"x\r\n"))
     await intake.close()
@@ -246,7 +247,7 @@ async def test_a_lost_database_defers(store: Store, tmp_path: Path, dialect: str
 
 async def test_a_message_at_fault_itself_does_not_stop_the_intake(store: Store) -> None:
     troubles: list[str] = []
-    intake = Intake(store, runtime.clock, troubles.append)
+    intake = Intake(store, system_clock, troubles.append)
     one = submission(store, b"x\r\n")
     gone = one.local[0]._replace(mailbox_id=999_999)
     with pytest.raises(StoreDeferred):
@@ -297,7 +298,7 @@ async def test_data_that_the_database_refuses_spares_its_neighbours(
 
 async def _only_the_second_is_refused(store: Store, local: str) -> None:
     troubles: list[str] = []
-    intake = Intake(store, runtime.clock, troubles.append)
+    intake = Intake(store, system_clock, troubles.append)
     senders = ("one", local, "three")
     group = [
         _sent_by(submission(store, b"%d\r\n" % number), sender)
@@ -330,7 +331,7 @@ def test_a_report_is_kept_with_its_message_or_neither(store: Store) -> None:
     ]
     gone = lost.local[0]._replace(mailbox_id=999_999)
     group = [replace(kept, report=reports[0]), replace(lost, local=(gone,), report=reports[1])]
-    results = commit(store, group, runtime.clock())
+    results = commit(store, group, system_clock())
     assert [result is None for result in results] == [True, False]
     with store.database.read() as connection:
         assert [row.message_id for row in listing(connection, 10)] == [reports[0].id]

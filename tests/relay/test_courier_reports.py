@@ -18,7 +18,6 @@ import pytest
 from sqlalchemy import update
 
 from mailstore.mailboxes import get_mailbox
-from mssante_operator import runtime
 from relay.acceptance import commit
 from relay.address import parse_address
 from relay.delivery import Courier, Services, Settings
@@ -34,7 +33,7 @@ from relay.queue_filter import Filter
 from relay.queue_schema import deliveries
 from relay.receipts import receipt
 from relay.route import Router
-from tests.support.clock import NOW
+from tests.support.clock import NOW, system_clock
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 from tests.support.operators import trust_space
 from tests.support.perimeters import perimeter
@@ -54,11 +53,11 @@ class World:
         self.now = NOW
         self.tried: list[Claim] = []
         self.answer: Outcome | None = None
-        self.journal = Journal(folder / "trace", runtime.clock)
+        self.journal = Journal(folder / "trace", system_clock)
         services = Services(
             store=office.store,
             perimeter=perimeter(
-                folder, space.white_list, space.trust, runtime.clock, crls=space.crls
+                folder, space.white_list, space.trust, system_clock, crls=space.crls
             ),
             router=Router({}, dns.asyncresolver.Resolver(configure=False), random.Random(1)),
             tls=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),

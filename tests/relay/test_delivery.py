@@ -11,7 +11,6 @@ import dns.asyncresolver
 import pytest
 from sqlalchemy import update
 
-from mssante_operator import runtime
 from relay.admission import Policy
 from relay.errors import AttemptFailed
 from relay.handing import NO_LIST, NOT_CERTAIN, Handing, Progress
@@ -21,6 +20,7 @@ from relay.queue_schema import deliveries
 from relay.route import NoRoute, Router, Target
 from relay.shared_list import Offer, publish
 from relay.tls import client_context
+from tests.support.clock import system_clock
 from tests.support.operators import ACTIVE, HOST, SUSPENDED, inbound, trust_space
 from tests.support.perimeters import perimeter
 from tests.support.queued import destination
@@ -227,7 +227,7 @@ async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Pat
     # DOMAIN §3.3: hold, do not try, do not fail.
     empty = sender.folder / "empty"
     empty.mkdir()
-    sender.perimeter = perimeter(empty, b"", trust_space().trust, runtime.clock)
+    sender.perimeter = perimeter(empty, b"", trust_space().trust, system_clock)
     stop = asyncio.Event()
     async with running(server_tls("a", peer_folder)) as peer:
         sender.queue(ACTIVE)
@@ -247,14 +247,14 @@ async def test_a_list_that_is_lost_in_between_ends_an_attempt_before_it_connects
     empty = sender.folder / "empty"
     empty.mkdir()
     space = trust_space()
-    listless = perimeter(empty, b"", space.trust, runtime.clock)
+    listless = perimeter(empty, b"", space.trust, system_clock)
     context = client_context(space.identity("b", sender.folder), space.trust)
     sender.queue(ACTIVE)
     async with running(server_tls("a", peer_folder)) as peer:
         routes = {"a.mssante.fr": Target(HOST, peer.port)}
         router = Router(routes, dns.asyncresolver.Resolver(configure=False), random.Random(1))
         handing = Handing(
-            "smtp.b.mssante.fr", sender.store, listless, router, lambda: context, runtime.clock
+            "smtp.b.mssante.fr", sender.store, listless, router, lambda: context, system_clock
         )
         with sender.store.database.read() as connection:
             (claim,) = load_claims(connection, "node:1", [sender.queued()[0].id])
@@ -278,7 +278,7 @@ async def test_a_domain_that_left_the_list_fails(sender: Sender, peer_folder: Pa
     async with running(server_tls("a", peer_folder)) as peer:
         for _ in range(3):
             sender.queue("x@gone.mssante.fr")
-        confirm(sender, runtime.clock() + timedelta(minutes=1))  # well after the message
+        confirm(sender, system_clock() + timedelta(minutes=1))  # well after the message
         await sender.deliver(peer.port)
     assert peer.heard == []
     assert [(row.state, row.attempts) for row in sender.queued()] == [("failed", 1)] * 3
@@ -296,7 +296,7 @@ async def test_nothing_fails_by_a_list_that_may_be_older_than_the_message(
     async with running(server_tls("a", peer_folder)) as peer:
         for _ in range(20):
             sender.queue("x@new.mssante.fr")
-        confirm(sender, runtime.clock() - timedelta(seconds=1))
+        confirm(sender, system_clock() - timedelta(seconds=1))
         asked = archive.wanted_stamp()
         await sender.deliver(peer.port)
     rows = sender.queued()
@@ -306,10 +306,10 @@ async def test_nothing_fails_by_a_list_that_may_be_older_than_the_message(
     assert destination(sender.store.database, "new.mssante.fr") is None
     # The check that decides is asked for, and when it has come what waits is due.
     assert archive.wanted_stamp() != asked
-    waking = ListWaking(sender.store.database, runtime.clock)
+    waking = ListWaking(sender.store.database, system_clock)
     waking._next()  # not what it does at its start
     sender.perimeter.on_confirmed = waking.confirmed
-    confirm(sender, runtime.clock() + timedelta(minutes=1))
+    confirm(sender, system_clock() + timedelta(minutes=1))
     assert waking.wake() == 20
     async with running(server_tls("a", peer_folder)) as peer:
         await sender.deliver(peer.port, attempts=2)
@@ -320,7 +320,7 @@ async def test_nothing_fails_by_a_list_older_than_another_machines(
     sender: Sender, peer_folder: Path
 ) -> None:
     # Whatever this machine's own check says: the database is asked before mail fails for good.
-    now = runtime.clock()
+    now = system_clock()
     snapshot = sender.perimeter.snapshot
     assert snapshot.loaded is not None
     newer = Offer("0" * 64, snapshot.loaded.generated_at + timedelta(seconds=1), b"x")
@@ -347,7 +347,7 @@ async def test_where_the_list_gives_a_route_no_mx_record_is_final_without_it(
         sender.queue(ACTIVE)
         await sender.deliver({"a.mssante.fr": Target(HOST, CLOSED_PORT)})
         assert sender.queued()[-1].state == state
-    confirm(sender, runtime.clock() + timedelta(minutes=1))
+    confirm(sender, system_clock() + timedelta(minutes=1))
     monkeypatch.setattr(Router, "follows_list", True)
     sender.retry()
     await sender.deliver({"a.mssante.fr": Target(HOST, CLOSED_PORT)}, attempts=2)
@@ -387,7 +387,7 @@ async def test_who_takes_no_work_tries_and_gives_up_nothing(
         sender.queue("nobody@a.mssante.fr")
         overdue = sender.queued()[1].id
         with sender.store.database.write() as connection:
-            long_ago = runtime.clock() - timedelta(days=30)
+            long_ago = system_clock() - timedelta(days=30)
             row = deliveries.c.id == overdue
             connection.execute(update(deliveries).where(row).values(created_at=long_ago))
         stop, routes = asyncio.Event(), {"a.mssante.fr": Target(HOST, peer.port)}

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
@@ -22,24 +23,24 @@ from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import add_domain
 from mailstore.sealing import Form
 from mailstore.store import Store
-from mssante_operator import runtime
 from relay.delivery import Courier, Services, Settings
 from relay.errors import AttemptFailed
 from relay.handing import Progress
 from relay.journal import Journal
-from relay.ledger import Batch, Ledger, Written
+from relay.ledger import LEASE, Batch, Ledger, Written
 from relay.queue import Claim, Outcome, State
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
 from relay.route import Router
 from tests.support.backlog import put
-from tests.support.clock import NOW
+from tests.support.clock import NOW, system_clock
 from tests.support.listed import listing
 from tests.support.operators import trust_space
 from tests.support.perimeters import perimeter
 from tests.support.waiting import until
 
 HOUR = timedelta(hours=1)
+STUCK = 3600.0  # seconds
 DELIVERED = Outcome(State.DELIVERED, "250 2.0.0 ok")
 LATER = Outcome(State.WAITING, "450 4.2.1 later")
 
@@ -47,33 +48,36 @@ LATER = Outcome(State.WAITING, "450 4.2.1 later")
 class World:
     """A store, a clock, peers as a function, and a courier that works among them."""
 
-    def __init__(
-        self, folder: Path, database: Database, stuck: float = 900, poll: float = 0.005
-    ) -> None:
+    def __init__(self, folder: Path, database: Database, poll: float = 0.005) -> None:
         space = trust_space()
         self.now = NOW
+        self.ahead = 0.0  # seconds, of the monotonic clock
         self.tried: list[tuple[datetime, Claim]] = []
         self.down: set[str] = set()
         self.answers: Mapping[str, Outcome] = {}
         self.silent: set[str] = set()
         self.store = Store(
-            Bodies(FileBlobStore(folder / "blobs", Form(), 1_000_000), database, 0), database
+            Bodies(
+                FileBlobStore(folder / "blobs", Form(), 1_000_000), database, lambda: self.now, 0
+            ),
+            database,
         )
         with suppress(Conflict), database.write() as connection:  # unless another world has
             add_domain(connection, "a.mssante.fr", now=NOW)  # that of the senders
-        self.journal = Journal(folder / "trace", runtime.clock)
+        self.journal = Journal(folder / "trace", system_clock)
         services = Services(
             store=self.store,
             perimeter=perimeter(
-                folder, space.white_list, space.trust, runtime.clock, crls=space.crls
+                folder, space.white_list, space.trust, system_clock, crls=space.crls
             ),
             router=Router({}, dns.asyncresolver.Resolver(configure=False), random.Random(1)),
             tls=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             journal=self.journal,
             clock=lambda: self.now,
+            monotonic=lambda: time.monotonic() + self.ahead,
             randomness=random.Random(1),
         )
-        settings = Settings("smtp.b.mssante.fr", "node:1", RetryPolicy(), poll=poll, stuck=stuck)
+        settings = Settings("smtp.b.mssante.fr", "node:1", RetryPolicy(), poll=poll, stuck=STUCK)
         self.courier = Courier(services, settings, self.hand_over)
 
     async def hand_over(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
@@ -162,10 +166,8 @@ def world(tmp_path: Path, database: Database) -> Iterator[World]:
 
 
 @contextmanager
-def making(
-    folder: Path, database: Database, stuck: float = 900, poll: float = 0.005
-) -> Iterator[World]:
-    made = World(folder, database, stuck, poll)
+def making(folder: Path, database: Database, poll: float = 0.005) -> Iterator[World]:
+    made = World(folder, database, poll)
     try:
         yield made
     finally:
@@ -289,18 +291,47 @@ async def test_a_letter_overtakes_the_reports_of_a_program(world: World) -> None
 
 
 async def test_an_attempt_that_makes_no_progress_is_put_off(
-    tmp_path: Path, database: Database
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with making(tmp_path, database, stuck=0.2) as world:
-        world.silent = {"a.mssante.fr"}
-        put(database, "a.mssante.fr", number=1)
-        async with world.running():
-            await until(lambda: [row[4] for row in world.rows()] == [None] and bool(world.tried))
-        with database.read() as connection:
-            (row,) = listing(connection, 10)
+    monkeypatch.setattr("relay.watchdog.LOOK_SECONDS", 0.005)
+    world.silent = {"a.mssante.fr"}
+    database = world.store.database
+    put(database, "a.mssante.fr", number=1)
+    async with world.running():
+        await until(lambda: bool(world.tried))
+        begun = time.monotonic()
+        world.ahead = STUCK + 1
+        await until(lambda: [row[4] for row in world.rows()] == [None])
+        assert time.monotonic() - begun < 60
+    with database.read() as connection:
+        (row,) = listing(connection, 10)
     assert (row.state, row.attempts, row.last_error) == (
         "waiting", 1, "broken off (stuck): answer",
     )  # fmt: skip
+
+
+async def test_the_lease_of_a_long_attempt_is_renewed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.watchdog.LOOK_SECONDS", 0.005)
+    world.silent = {"a.mssante.fr"}
+    put(world.store.database, "a.mssante.fr", number=1)
+    d = deliveries.c
+
+    def lease() -> datetime:
+        with world.store.database.read() as connection:
+            until = connection.scalar(select(d.lease_until))
+        assert isinstance(until, datetime)
+        return until
+
+    async with world.running():
+        await until(lambda: bool(world.tried))
+        first = lease()
+        world.now += LEASE / 2
+        world.ahead = LEASE.total_seconds() / 2 + 1
+        await until(lambda: lease() > first)
+        world.courier.cancel()
+    assert len(world.tried) == 1
 
 
 async def test_what_cannot_be_recorded_spares_the_others(

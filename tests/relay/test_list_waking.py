@@ -12,12 +12,11 @@ from structlog.testing import capture_logs
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator import runtime
 from relay.list_waking import ListWaking
 from relay.queue import Traffic
 from relay.queue_due import lanes_with_mail
 from relay.route import Target
-from tests.support.clock import NOW
+from tests.support.clock import NOW, system_clock
 from tests.support.operators import ACTIVE, HOST, trust_space
 from tests.support.perimeters import adopt
 from tests.support.queued import Letter, destination, know, put, rows
@@ -189,7 +188,7 @@ async def test_mail_goes_as_soon_as_the_list_has_the_servers_new_name(tmp_path: 
     before = space.space.sign_list({"a.mssante.fr": c, "b.mssante.fr": b})
     after = space.space.sign_list({"a.mssante.fr": a, "b.mssante.fr": b})
     with sending(tmp_path / "b", before) as sender:
-        found = ListWaking(sender.store.database, runtime.clock)
+        found = ListWaking(sender.store.database, system_clock)
         sender.perimeter.on_new_list = found.note
         async with running(server_tls("a", tmp_path)) as peer:
             for _ in range(6):  # more than a destination survives
@@ -208,7 +207,7 @@ async def test_mail_goes_as_soon_as_the_list_has_the_servers_new_name(tmp_path: 
             await until(lambda: known() is not None and known().dead_until is not None)
             assert peer.messages == []
             assert known().last_error.startswith("server refused by rule name: ")
-            adopt(sender.folder, after, space.trust, runtime.clock())
+            adopt(sender.folder, after, space.trust, system_clock())
             await until(lambda: sender.queued() == [])
             assert len(peer.messages) == 6
             stop.set()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from relay.errors import Reply
 from relay.limits import Limits
 from relay.occupancy import ARRIVAL_SECONDS, Occupancy, network
+from tests.support.clock import Monotonic
 from whitelist.names import DistinguishedName
 
 B = DistinguishedName.parse("CN=smtp.b.mssante.fr,O=B,C=FR")
@@ -30,16 +31,6 @@ class Held:
 
     def drop(self) -> None:
         raise AssertionError("only who stops the listener drops sessions")
-
-
-class Clock:
-    """A monotonic clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def occupancy(
@@ -120,7 +111,7 @@ def test_nothing_is_left_of_those_who_left(
 
 
 def test_strangers_give_way_in_order_and_listed_peers_never() -> None:
-    clock = Clock()
+    clock = Monotonic()
     seats = occupancy(everyone=4, clock=clock)
     listed, coming, first, second = (Held() for _ in range(4))
     for session in (listed, coming, first, second):
@@ -159,7 +150,7 @@ def test_at_the_share_of_an_address_its_own_strangers_give_way() -> None:
 
 def test_a_place_is_kept_while_the_certificate_is_weighed() -> None:
     # OCSP may take seconds, in which a crowd would push out every peer that comes.
-    clock = Clock()
+    clock = Monotonic()
     seats = occupancy(everyone=1, clock=clock)
     session = Held()
     seats.enter(session, "192.0.2.1")

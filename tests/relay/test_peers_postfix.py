@@ -12,7 +12,7 @@ from relay.errors import AttemptFailed
 from relay.peers import Peers
 from relay.queue import State
 from relay.route import Target
-from tests.support.daemon import federation
+from tests.support.federation import federation
 from tests.support.handing import letter
 from tests.support.operators import HOST
 from tests.support.postfix import missing, postfix

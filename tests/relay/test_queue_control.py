@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -62,7 +63,7 @@ class TestHoldAndRelease:
         assert after[waits].due > NOW
 
 
-ACTS: tuple[tuple[Act, Letter], ...] = (
+ACTS: tuple[tuple[Act[Any], Letter], ...] = (
     (Retry(), Letter()),
     (Retry(revive=True), FAILED),
     (Hold("why"), Letter()),
@@ -88,7 +89,7 @@ class TestEveryAct:
         ids=lambda one: " ".join(one.texts) if isinstance(one, Filter) else "",
     )
     def test_takes_every_filter(
-        self, database: Database, act: Act, letter: Letter, wanted: Filter, differs: Letter
+        self, database: Database, act: Act[Any], letter: Letter, wanted: Filter, differs: Letter
     ) -> None:
         fits = replace(letter, to=("x@b.mssante.fr",), recipient_states={}, age=timedelta(days=6))
         other = replace(differs, state=letter.state, held=letter.held)
@@ -98,7 +99,7 @@ class TestEveryAct:
         assert rows(database)[2] == before
 
     @pytest.mark.parametrize(("act", "letter"), ACTS, ids=repr)
-    def test_takes_a_state(self, database: Database, act: Act, letter: Letter) -> None:
+    def test_takes_a_state(self, database: Database, act: Act[Any], letter: Letter) -> None:
         put(database, letter)
         stands = Standing.of(letter.state, letter.held)
         for other in set(Standing) - {stands}:
@@ -107,7 +108,7 @@ class TestEveryAct:
 
     @pytest.mark.parametrize(("act", "letter"), ACTS, ids=repr)
     def test_leaves_alone_what_is_in_flight(
-        self, database: Database, act: Act, letter: Letter
+        self, database: Database, act: Act[Any], letter: Letter
     ) -> None:
         flies, lapsed = put(database, replace(letter, lease=MINUTE), replace(letter, lease=-MINUTE))
         before = rows(database)[flies]

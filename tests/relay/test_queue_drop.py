@@ -11,9 +11,9 @@ from mailstore.database import Database
 from mailstore.mailboxes import MailboxState, set_state
 from relay.parameters import MailParameters, Notify, Return
 from relay.queue import Claim, Lease
-from relay.queue_control import work_through
+from relay.queue_control import Touched, Work, work_through
 from relay.queue_drop import REPORTS, Drop
-from relay.queue_filter import Filter
+from relay.queue_filter import Filter, Standing
 from relay.queue_schema import deliveries, delivery_recipients
 from relay.telling import Report, Teller
 from tests.support.clock import NOW
@@ -194,6 +194,21 @@ def test_what_was_tried_since_its_report_is_left_alone(
     monkeypatch.setattr(Teller, "prepare_dropped", slow)
     assert len(drop(office)) == 1
     assert list(rows(office.store.database)) == [1]
+    assert len(office.mail(CLAIRE)) == 1
+
+
+def test_reports_prepared_for_some_deliveries_are_theirs_alone(office: Office) -> None:
+    # The act keeps nothing of its own: another transaction may be prepared before the first.
+    office.queue()
+    office.queue()
+    act, database = Drop(office.teller), office.store.database
+    first, _ = (act.prepare(database, [number], NOW) for number in (1, 2))
+    row = rows(database)[1]
+    touched = [Touched(row.id, row.message_id, row.domain, Standing.WAITING)]
+    with database.write() as connection:
+        (gone,) = act.apply(Work(connection, touched, NOW, first))
+    assert gone.report
+    assert list(rows(database)) == [2]
     assert len(office.mail(CLAIRE)) == 1
 
 

@@ -10,7 +10,6 @@ import pytest
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from mailstore.messages import list_entries
-from mssante_operator import runtime
 from relay.acceptance import commit
 from relay.address import parse_address
 from relay.bounces import Became, Original, report_of
@@ -22,6 +21,7 @@ from relay.queue import State
 from relay.receipts import receipt, written
 from relay.report_facts import Action, ReportedRecipient, ReportFacts
 from tests.support.blobs import content as stored
+from tests.support.ids import make_id
 from tests.support.operators import ACTIVE, make_store
 from tests.support.reports import read_report
 
@@ -171,7 +171,7 @@ def test_a_failure_comes_back_to_the_mailbox_with_the_message_from_the_store(
     draft = store.blobs.draft()
     draft.write(letter)
     message = replace(
-        submission(tmp_path, ACTIVE), id=runtime.make_id(), draft=draft, remote={to.domain: (to,)}
+        submission(tmp_path, ACTIVE), id=make_id(), draft=draft, remote={to.domain: (to,)}
     )
     blob = draft.blob
     assert commit(store, [message], NOW) == [None]
@@ -185,7 +185,7 @@ def test_a_failure_comes_back_to_the_mailbox_with_the_message_from_the_store(
         ),
         [Became(str(to), State.FAILED, reply="550 5.1.1 No such mailbox here")],
         hostname="smtp.a.mssante.fr",
-        report_id=runtime.make_id(),
+        report_id=make_id(),
         now=NOW,
     )
     assert facts is not None

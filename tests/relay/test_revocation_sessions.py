@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from cryptography.x509 import ocsp
 
-from mssante_operator import runtime
 from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
 from relay import tls
@@ -18,6 +17,7 @@ from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
 from relay.revocation_check import OcspAsker
+from tests.support.clock import system_clock
 from tests.support.hierarchy import crl, hierarchy, spare_key
 from tests.support.ocsp_responder import Responder, ocsp_answer, responding
 from tests.support.operators import ACTIVE, HOST, inbound, trust_space
@@ -43,7 +43,7 @@ def responder() -> Iterator[Responder]:
 
 def enrol(name: str, folder: Path, responder: Responder, status: ocsp.OCSPCertStatus | None) -> str:
     """Issue operator `name` a certificate with this status, None for a responder that is down."""
-    space, now = trust_space(), runtime.clock()
+    space, now = trust_space(), system_clock()
     authorities = space.space.hierarchy
     shown = authorities.issue_server(
         space.operators[name].certificate.subject,
@@ -75,10 +75,10 @@ async def test_a_peer_comes_while_its_list_is_lacking(
 ) -> None:
     space = trust_space()
     asked_at = responder.url if status else DOWN
-    lists, asker = space.crls[:1], OcspAsker(runtime.clock, [asked_at])
+    lists, asker = space.crls[:1], OcspAsker(system_clock, [asked_at])
     folder = tmp_path / "lacking"
     follower = perimeter(
-        folder, space.white_list, space.trust, runtime.clock, crls=lists, ocsp=asker
+        folder, space.white_list, space.trust, system_clock, crls=lists, ocsp=asker
     )
     async with inbound(tmp_path) as server:
         listener = Listener(
@@ -107,7 +107,7 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
     responder: Responder, tmp_path: Path, status: ocsp.OCSPCertStatus, error: str
 ) -> None:
     space = trust_space()
-    lists, asker = space.crls[:1], OcspAsker(runtime.clock, [responder.url])
+    lists, asker = space.crls[:1], OcspAsker(system_clock, [responder.url])
     async with inbound(tmp_path) as server:
         identity = space.identity(enrol("a", tmp_path, responder, status), tmp_path)
         context = tls.server_context(identity, space.trust)
@@ -119,7 +119,7 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
                 tmp_path / "lacking",
                 space.white_list,
                 space.trust,
-                runtime.clock,
+                system_clock,
                 crls=lists,
                 ocsp=asker,
             )

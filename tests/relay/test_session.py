@@ -10,13 +10,13 @@ from structlog.testing import capture_logs
 from mailstore.bodies import SMALL
 from mailstore.drafts import Draft
 from mailstore.messages import get_message
-from mssante_operator import runtime
 from relay.admission import HeaderFromPolicy, Policy
 from relay.journal_search import Event, find
 from relay.limits import Limits
 from relay.scanning import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
 from relay.spool import Floor
 from tests.support.blobs import folder
+from tests.support.clock import system_clock
 from tests.support.listed import Listed, listing
 from tests.support.operators import ACTIVE, SUSPENDED, Inbound, inbound, trust_space
 from tests.support.perimeters import adopt
@@ -31,7 +31,7 @@ SECRET = b"From: <dr@b.mssante.fr>\r\nSubject: le secret\r\n\r\nSIDA\r\n"
 
 def events(folder: Path, session: str) -> list[Event]:
     """What the journal knows of a session; to be asked once the journal is closed."""
-    return list(find(folder / "trace", session, runtime.clock(), timedelta(days=6)).events)
+    return list(find(folder / "trace", session, system_clock(), timedelta(days=6)).events)
 
 
 def session_of(reply: str) -> str:
@@ -336,7 +336,7 @@ async def test_who_was_let_in_is_judged_anew_when_anything_changed(
         assert (await caller.send()).startswith("250 2.0.0 ")
         space = trust_space()
         without_b = space.space.sign_list({"a.mssante.fr": space.operators["a"]})
-        adopt(tmp_path, without_b, space.trust, runtime.clock())
+        adopt(tmp_path, without_b, space.trust, system_clock())
         server.context.perimeter.load()
         assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("554 5.7.1 ")
         caller.close()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator import runtime
 from relay.address import parse_address
 from relay.admission import Policy
 from relay.directory import Directory
@@ -18,6 +17,8 @@ from relay.errors import SmtpError
 from relay.limits import Limits
 from relay.submission import Submitter
 from tests.fuzz.grammar import SMUGGLING
+from tests.support.clock import system_clock
+from tests.support.ids import make_id
 from tests.support.operators import ACTIVE, inbound
 from tests.support.scripted import running
 from tests.support.senders import BODY, Sender, sending, server_tls
@@ -85,8 +86,8 @@ def _submit(sender: Sender, body: bytes) -> str:
         store=sender.store,
         directory=Directory(sender.store.database),
         perimeter=sender.perimeter,
-        clock=runtime.clock,
-        new_id=runtime.make_id,
+        clock=system_clock,
+        new_id=make_id,
         record=sender.journal.record,
     )
     user, peer = parse_address("cardiologie@a.mssante.fr"), parse_address("dr@c.mssante.fr")

@@ -9,7 +9,6 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from mssante_operator import runtime
 from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
 from relay.limits import Limits
@@ -19,6 +18,7 @@ from relay.peer_service import peer_session
 from relay.perimeter import Perimeter
 from relay.revocation_check import OcspAsker
 from relay.standing import Standing, judge
+from tests.support.clock import system_clock
 from tests.support.hierarchy import spare_key
 from tests.support.ocsp_responder import ocsp_answer, responding
 from tests.support.operators import Inbound, inbound, trust_space
@@ -38,7 +38,7 @@ class Clock:
         self.ahead = timedelta()
 
     def __call__(self) -> datetime:
-        return runtime.clock() + self.ahead
+        return system_clock() + self.ahead
 
 
 def revoke(folder: Path, found: Perimeter, *names: str) -> None:
@@ -46,7 +46,7 @@ def revoke(folder: Path, found: Perimeter, *names: str) -> None:
     space = trust_space()
     revoked = [space.operators[name] for name in ("revoked", *names)]
     octets = space.space.crl(space.space.hierarchy.intermediate, revoked)
-    CrlStore(folder / "crl", space.trust.authorities).offer(octets, runtime.clock())
+    CrlStore(folder / "crl", space.trust.authorities).offer(octets, system_clock())
     found.load()
 
 
@@ -91,7 +91,7 @@ async def test_a_certificate_revoked_in_the_middle_of_a_session(tmp_path: Path) 
 
 
 async def test_a_certificate_that_runs_out_in_the_middle_of_a_session(tmp_path: Path) -> None:
-    space, clock, now = trust_space(), Clock(), runtime.clock()
+    space, clock, now = trust_space(), Clock(), system_clock()
     short = space.space.hierarchy.issue_server(
         space.operators["b"].certificate.subject,
         ["smtp.b.mssante.fr"],
@@ -109,7 +109,7 @@ async def test_a_certificate_that_runs_out_in_the_middle_of_a_session(tmp_path: 
 
 
 async def test_an_answer_of_ocsp_that_is_over_is_asked_for_again(tmp_path: Path) -> None:
-    space, clock, now = trust_space(), Clock(), runtime.clock()
+    space, clock, now = trust_space(), Clock(), system_clock()
     made, folder = space.space.hierarchy, tmp_path / "lacking"
     with responding() as responder:
         shown = made.issue_server(

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from mssante_operator import runtime
 from mssante_operator.strangers import tell_of_strangers
 from relay.limits import Limits
 from relay.strangers import (
@@ -20,6 +19,7 @@ from relay.strangers import (
     Strangers,
     shortened,
 )
+from tests.support.clock import system_clock
 from tests.support.operators import inbound, trust_space
 from tests.support.perimeters import adopt
 from tests.support.talking import call, dial
@@ -161,7 +161,7 @@ async def test_a_peer_listed_after_its_handshake_loses_no_line(tmp_path: Path) -
         assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("554 5.7.1 ")
         while server.context.strangers.may_tell("127.0.0.1", "refused"):
             pass  # others at its address use up what strangers may tell
-        adopt(tmp_path, space.white_list, space.trust, runtime.clock())
+        adopt(tmp_path, space.white_list, space.trust, system_clock())
         server.context.perimeter.load()
         assert (await caller.send()).startswith("250 2.0.0 ")
         await caller.say("QUIT")

@@ -13,7 +13,6 @@ from sqlalchemy import delete
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, get_message, list_entries
 from mailstore.store import Store
-from mssante_operator import runtime
 from relay.address import Address, parse_address
 from relay.admission import HeaderFromPolicy, Policy
 from relay.directory import Directory
@@ -27,6 +26,8 @@ from relay.queue_rules import Scope, add_rule
 from relay.shared_list import Offer, publish
 from relay.submission import Submitter
 from tests.support.blobs import content
+from tests.support.clock import system_clock
+from tests.support.ids import make_id
 from tests.support.listed import listing
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
 from tests.support.perimeters import fall_behind, perimeter
@@ -60,15 +61,15 @@ def submitter(
     white_list = space.space.sign_list(
         {domain: space.operators[domain[0].replace("p", "c")] for domain in listed}
     )
-    follower = perimeter(tmp_path, white_list, space.trust, runtime.clock, crls=space.crls)
+    follower = perimeter(tmp_path, white_list, space.trust, system_clock, crls=space.crls)
     return Submitter(
         hostname="smtp.a.mssante.fr",
         policy=Policy(1000, HeaderFromPolicy.REFUSE, patient_max_bytes=800),
         store=store,
         directory=Directory(store.database),
         perimeter=follower,
-        clock=runtime.clock,
-        new_id=runtime.make_id,
+        clock=system_clock,
+        new_id=make_id,
         record=lambda event, **facts: recorded.append((event, facts)),
     )
 
@@ -133,7 +134,7 @@ def test_only_the_newest_list_refuses_a_recipient_for_good(
     # In the database already, and not yet in the files of this machine.
     with database.write() as connection:
         newer = Offer("0" * 64, loaded.generated_at + timedelta(seconds=1), b"x")
-        publish(connection, newer, runtime.clock())
+        publish(connection, newer, system_clock())
     assert answer().startswith("451 4.7.1 National white list here may be out of date")
     submitter.submit(BytesIO(TEXT), SENDER, to("dr@b.mssante.fr"))
     # Known here, while the database is of another mind again.
@@ -222,7 +223,7 @@ def test_what_is_asked_for_reports_is_queued(submitter: Submitter) -> None:
         (taken,) = claim(
             connection,
             owner="n:1",
-            now=runtime.clock(),
+            now=system_clock(),
             lease=timedelta(minutes=1),
             limit=1,
             wait=lambda _: timedelta(minutes=1),
@@ -285,7 +286,7 @@ def test_what_a_rule_holds_is_recorded(
 ) -> None:
     with submitter.store.database.write() as connection:
         scope = Scope(domain="b.*")
-        add_rule(connection, scope, reason="ticket 4712", author="anne", now=runtime.clock())
+        add_rule(connection, scope, reason="ticket 4712", author="anne", now=system_clock())
     sent = submitter.submit(BytesIO(TEXT), SENDER, to("dr@b.mssante.fr", "dr@c.mssante.fr"))
     held, submitted = recorded
     assert submitted == (

@@ -8,6 +8,7 @@ import pytest
 from mssante_operator.testbed.profile import Lifetime, Subject
 from relay import tls
 from relay.tls import Identity, Renewing
+from tests.support.clock import Monotonic
 from tests.support.hierarchy import NOW, hierarchy, trust
 from whitelist.errors import TrustFileError
 from whitelist.trust import TrustStore
@@ -43,11 +44,11 @@ def identity(tmp_path: Path) -> Identity:
 
 
 def test_a_fault_of_the_disk_of_a_moment_loses_no_renewal(
-    identity: Identity, monkeypatch: pytest.MonkeyPatch
+    identity: Identity,
 ) -> None:
     # The files do not change again: only what was taken counts as seen.
-    making = Making()
-    renewing = Renewing(making, identity, trust())
+    making, clock = Making(), Monotonic()
+    renewing = Renewing(making, identity, trust(), clock)
     first = renewing()
     assert renewing() is first
     renew(identity)
@@ -55,8 +56,10 @@ def test_a_fault_of_the_disk_of_a_moment_loses_no_renewal(
     assert renewing() is first
     making.failing = False
     assert renewing() is first  # not at each handshake
+    clock.now += tls.FAILED_SECONDS - 1
+    assert renewing() is first
     assert making.calls == 2
-    monkeypatch.setattr("time.monotonic", lambda: 1e12)  # the pause is over
+    clock.now += 1
     second = renewing()
     assert second is not first
     assert renewing() is second

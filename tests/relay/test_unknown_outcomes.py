@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import select
 
 from mailstore.database import Database
-from mssante_operator import runtime
 from relay.ending import ending
 from relay.envelope import EnvelopeRecipient
 from relay.errors import UNKNOWN_OUTCOME
@@ -26,7 +25,7 @@ from relay.retry import RetryPolicy
 from relay.route import Target
 from relay.watchdog import Watched
 from tests.relay.test_congestion import CLAIM
-from tests.support.clock import NOW
+from tests.support.clock import NOW, system_clock
 from tests.support.handing import CHUNKING, Handing, Replies, context_of, letter
 from tests.support.office import CLAIRE, RETRY, Office
 from tests.support.operators import HOST
@@ -198,7 +197,7 @@ async def test_a_peer_that_never_confirms_gets_so_many_copies(tmp_path: Path) ->
         async with running(ScriptedPeer(context, {".": CLOSE})) as peer:
             sender.queue("x@a.mssante.fr")
             for number in range(1, most + 1):
-                begun = runtime.clock()
+                begun = system_clock()
                 await sender.deliver(peer.port, attempts=number)
                 (row,) = sender.queued()
                 if number < most:
@@ -225,13 +224,13 @@ async def test_what_is_stored_is_by_the_clock_of_the_day_also_after_it_jumped(
 ) -> None:
     # By the steady one all copies went at once, and what failed was forgotten too early.
     def steady() -> datetime:
-        return runtime.clock() - timedelta(days=60)
+        return system_clock() - timedelta(days=60)
 
     with sending(tmp_path / "b") as sender:
         async with running(ScriptedPeer(context_of("a", tmp_path), {".": reply})) as peer:
             sender.queue("x@a.mssante.fr")
-            begun = runtime.clock()
+            begun = system_clock()
             await sender.deliver(peer.port, steady=steady)
         (row,) = sender.queued()
         assert (row.state, len(peer.messages)) == (state, 1)
-        assert begun + waits <= row.due <= runtime.clock() + waits * 1.2
+        assert begun + waits <= row.due <= system_clock() + waits * 1.2

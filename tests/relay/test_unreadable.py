@@ -26,6 +26,7 @@ from relay.queue_filter import Filter
 from relay.queue_schema import deliveries
 from relay.unreadable import judged, reason_in
 from tests.support.blobs import MADE, folder, overwrite
+from tests.support.clock import system_clock
 from tests.support.object_server import ObjectServer
 from tests.support.operators import ACTIVE, inbound
 from tests.support.senders import BODY, TRACE, Sender, sending
@@ -139,7 +140,7 @@ async def test_it_is_held_until_its_body_is_back(
         assert [(one["message"], one["why"]) for one in held] == [(key, row.held)]
 
         labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
-        measuring = Measuring(sender.store.database, labels, runtime.clock, interval=0.01)
+        measuring = Measuring(sender.store.database, labels, system_clock, interval=0.01)
         restoring = Restoring(sender.store, sender.journal, measuring)
         assert restoring.round() == 0
         put_back()
@@ -180,7 +181,7 @@ async def test_only_an_object_that_is_gone_from_a_bucket_holds(
 ) -> None:
     kept = KeptInBucket(object_server, sender.folder / "drafts", Form())
     before = sender.store
-    sender.store = Store(Bodies(kept.store, before.database), before.database)
+    sender.store = Store(Bodies(kept.store, before.database, system_clock), before.database)
     try:
         async with inbound(peer_folder) as peer:
             sender.queue(ACTIVE, body=LARGE)
@@ -202,7 +203,7 @@ async def test_only_an_object_that_is_gone_from_a_bucket_holds(
                 assert (row.state, attempt["reason"]) == ("held", "body-missing")
                 kept.bucket.put(f"{blob}/{random.Random(0).randbytes(16).hex()}", stored)
                 labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
-                measuring = Measuring(before.database, labels, runtime.clock)
+                measuring = Measuring(before.database, labels, system_clock)
                 assert Restoring(sender.store, sender.journal, measuring).round() == 1
             await sender.deliver(peer.port, attempts=2)
             (entry,) = peer.entries(ACTIVE)
@@ -242,7 +243,7 @@ async def test_mail_is_let_go_by_the_daemon_itself(sender: Sender) -> None:
             update(deliveries).values(held="body missing: it was gone", unreadable=True)
         )
     labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
-    measuring = Measuring(sender.store.database, labels, runtime.clock, interval=0.01)
+    measuring = Measuring(sender.store.database, labels, system_clock, interval=0.01)
     restoring = Restoring(sender.store, sender.journal, measuring, interval=0.01)
     tasks = [asyncio.create_task(one()) for one in (measuring.run, restoring.run)]
     await until(lambda: sender.queued()[0].state == "waiting")

@@ -1,7 +1,6 @@
 """Attempts that do not go on are ended, and it is said where they were."""
 
 import asyncio
-import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,6 +9,7 @@ from relay.handing import ANSWER, Progress
 from relay.ledger import LEASE
 from relay.watchdog import Watchdog, Watched
 from tests.relay.test_congestion import CLAIM
+from tests.support.clock import Monotonic
 
 LEASED = LEASE.total_seconds()
 
@@ -35,33 +35,43 @@ def test_a_lost_lease_is_a_problem_unless_the_message_is_sent() -> None:
 
 
 async def test_a_stuck_attempt_is_told_once_with_phase_and_session_and_ended() -> None:
-    watchdog = Watchdog(900)
+    clock = Monotonic()
+    watchdog = Watchdog(900, clock)
     task: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(3600))
-    progress = Progress("s1")
+    progress = Progress("s1", monotonic=clock)
     progress.step("host mx.b")
     watchdog.begin(task, Watched(CLAIM, progress))
+    clock.now += 900
     with capture_logs() as logs:
+        watchdog.look()
+        assert logs == []
+        clock.now += 1
         for _ in range(2):
-            watchdog.look(time.monotonic() + 901)
+            watchdog.look()
     await asyncio.wait([task])
     assert task.cancelled()
     (said,) = logs
     assert (said["event"], said["phase"], said["session"], said["reason"]) == (
         "delivery.broken_off", "host mx.b", "s1", "stuck",
     )  # fmt: skip
+    assert said["seconds"] == 901
     await asyncio.sleep(0)
     assert watchdog.renewals() == []
 
 
 async def test_leases_are_renewed_when_half_of_them_is_over() -> None:
-    watchdog = Watchdog(900)
+    clock = Monotonic()
+    watchdog = Watchdog(1e9, clock)
     task: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(3600))
-    watched = Watched(CLAIM, Progress("s"))
-    watchdog.begin(task, watched)
-    assert watchdog.renewals() == []
-    watched.leased_until -= LEASED * 0.6
-    assert watchdog.renewals() == [CLAIM.lease]
-    watchdog.renewed([CLAIM.lease])
-    assert watchdog.renewals() == []
+    watchdog.begin(task, Watched(CLAIM, Progress("s", monotonic=clock)))
+    for _ in range(3):
+        clock.now += LEASED / 2
+        assert watchdog.renewals() == []
+        clock.now += 1
+        assert watchdog.renewals() == [CLAIM.lease]
+        watchdog.renewed([CLAIM.lease])
+        assert watchdog.renewals() == []
+        watchdog.look()
+        assert task.cancelling() == 0
     task.cancel()
     await asyncio.wait([task])

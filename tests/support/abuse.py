@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from mssante_operator import runtime
 from mssante_operator.bootstrap import TrustSpace, write_identity
 from tests.fuzz.wire import Damage, Wire
+from tests.support.clock import system_clock
 from tests.support.daemon import Daemon, federation
 
 BOX: Final = "claire.martin@a.mssante.fr"
@@ -25,7 +25,7 @@ class Certificates:
     """TLS contexts of clients, made once."""
 
     def __init__(self, daemon: Daemon) -> None:
-        stranger = TrustSpace.create(runtime.clock())
+        stranger = TrustSpace.create(system_clock())
         pki = daemon.folder / "pki"
         credential = stranger.enrol("smtp.b.mssante.fr", "OPERATEUR B")
         write_identity(credential, stranger.hierarchy, pki, "stranger")

@@ -1,4 +1,4 @@
-"""A moment for tests that need one; its microseconds must survive storage."""
+"""Clocks of tests: a fixed moment (its microseconds must survive storage), real, turned."""
 
 from datetime import UTC, datetime
 
@@ -7,6 +7,21 @@ import pytest
 from mailstore.store_time import by_caller, store_time
 
 NOW = datetime(2026, 11, 22, 10, 11, 12, 131415, tzinfo=UTC)
+
+
+def system_clock() -> datetime:
+    """The aware time of this machine, for tests in which real peers or certificates have a part."""
+    return datetime.now(UTC)
+
+
+class Monotonic:
+    """A monotonic clock that the test turns; `now` is in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 from mailstore.bucket import Place
 from mailstore.database import Database
 from mailstore.mailboxes import add_domain, add_mailbox
-from mssante_operator import runtime
 from mssante_operator.bootstrap import SAMPLES
+from tests.support.clock import system_clock
 from tests.support.daemon import Daemon, lay_out
 
 
@@ -71,7 +71,7 @@ def lay_out_apart(
 def seed_mailboxes(database: str) -> None:
     """Host operator a's domain with its four mailboxes in a database without a row."""
     with closing(Database(database)) as opened, opened.write() as connection:
-        now = runtime.clock()
+        now = system_clock()
         add_domain(connection, "a.mssante.fr", now=now)
         for local, kind, identifier, _ in SAMPLES:
             add_mailbox(connection, f"{local}@a.mssante.fr", kind, identifier, now=now)

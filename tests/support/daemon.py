@@ -3,11 +3,9 @@
 import io
 import json
 import os
-import random
 import re
 import signal
 import smtplib
-import socket
 import ssl
 import subprocess
 import sys
@@ -17,7 +15,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +24,28 @@ from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, list_entries
 from mailstore.store import Store
 from mssante_operator import runtime
-from mssante_operator.bootstrap import Installation, TrustSpace, install, write_identity
+from mssante_operator.bootstrap import Installation, install, write_identity
 from mssante_operator.cli import main
 from mssante_operator.errors import Away
 from mssante_operator.settings import load
-from mssante_operator.testbed.credential import Credential
+from tests.support.endpoints import free_endpoint
+from tests.support.federation import Federation, federation
 from tests.support.waiting import PATIENCE
+
+# `federation` and `free_endpoint` are at hand here too, for tests that have a daemon anyway.
+__all__ = [
+    "MSSANTE",
+    "Daemon",
+    "Federation",
+    "client",
+    "command",
+    "dial",
+    "federation",
+    "free_endpoint",
+    "get",
+    "lay_out",
+    "served",
+]
 
 MSSANTE = (sys.executable, "-m", "mssante_operator.cli")
 
@@ -55,38 +68,6 @@ def command(*words: str) -> tuple[int, str, str]:
         finally:
             structlog.reset_defaults()  # the command's logging is not that of other tests
         return code, out.getvalue().decode(), err.getvalue().decode()
-
-
-# Below the ports that Linux gives to whoever asks for any: a client of another test would have one
-# of those before our daemon binds it.
-_PORTS = range(20_000, 32_000)
-
-
-def free_endpoint() -> str:
-    """A loopback address that nobody uses now."""
-    for port in random.SystemRandom().sample(_PORTS, 100):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return f"127.0.0.1:{port}"
-    raise OSError(f"no port of {_PORTS.start} to {_PORTS.stop} is free")
-
-
-@dataclass(frozen=True)
-class Federation:
-    """A trust space with operators a, b and c on the list, and an intruder off it."""
-
-    space: TrustSpace
-    operators: dict[str, Credential]
-    white_list: bytes
-
-
-@cache
-def federation() -> Federation:
-    """The trust space of this test process, valid now."""
-    space = TrustSpace.create(runtime.clock())
-    operators = {n: space.enrol(f"smtp.{n}.mssante.fr", f"OPERATEUR {n.upper()}") for n in "abc"}
-    white_list = space.sign_list({f"{n}.mssante.fr": c for n, c in operators.items()})
-    operators["intruder"] = space.enrol("smtp.intrus.example", "INTRUS")
-    return Federation(space, operators, white_list)
 
 
 def _words(pid: int) -> list[str]:

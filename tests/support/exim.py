@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
 from tests.support import machine
-from tests.support.daemon import free_endpoint
+from tests.support.endpoints import free_endpoint
 
 _PACKAGE, _PROGRAM = "exim4-daemon-light", "usr/sbin/exim4"
 _USER = 64900  # Debian-exim, in its machine only

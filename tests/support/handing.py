@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator import runtime
 from relay import tls
 from relay.conversation import Terms
 from relay.envelope import Envelope, EnvelopeRecipient, Letter
@@ -16,6 +15,7 @@ from relay.handing import judge_server
 from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.route import Target
+from tests.support.clock import system_clock
 from tests.support.operators import HOST, trust_space
 from tests.support.perimeters import adopt, perimeter
 from tests.support.scripted import OFFERS, ScriptedPeer
@@ -43,7 +43,7 @@ class Handing:
     judged: list[str]
 
     async def judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
-        """By delivery's own judge."""
+        """Judge a server as delivery does, and note the domain."""
         self.judged.append(domain)
         await judge_server(self.perimeter, domain, der, version, cipher)
 
@@ -58,7 +58,7 @@ class Handing:
         """Bring a list into force that gives each of these domains of ours to an operator."""
         space = trust_space()
         domains = {f"{name}.mssante.fr": space.operators[who] for name, who in owners.items()}
-        adopt(self.folder, space.space.sign_list(domains), space.trust, runtime.clock())
+        adopt(self.folder, space.space.sign_list(domains), space.trust, system_clock())
         self.perimeter.load()
 
     @asynccontextmanager
@@ -87,7 +87,7 @@ def handing(folder: Path) -> Handing:
     """Operator B in a folder, made for it, under the good list."""
     folder.mkdir()
     space = trust_space()
-    follower = perimeter(folder, space.white_list, space.trust, runtime.clock, crls=space.crls)
+    follower = perimeter(folder, space.white_list, space.trust, system_clock, crls=space.crls)
     context = tls.client_context(space.identity("b", folder), space.trust)
     return Handing(folder, follower, context, [])
 

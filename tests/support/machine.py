@@ -23,7 +23,7 @@ from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
 from tests.support import needs
-from tests.support.daemon import federation
+from tests.support.federation import federation
 from tests.support.waiting import until_now
 
 PEERS = Path(sys.prefix) / "peers"

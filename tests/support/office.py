@@ -37,7 +37,9 @@ class Office:
     """A store with a sender and a postmaster, and the ledger of a courier."""
 
     def __init__(self, folder: Path, database: Database) -> None:
-        self.store = Store(Bodies(FileBlobStore(folder / "blobs", Form()), database), database)
+        self.store = Store(
+            Bodies(FileBlobStore(folder / "blobs", Form()), database, lambda: NOW), database
+        )
         self.chance = Random(1)
         with database.write() as connection:
             add_domain(connection, "a.mssante.fr", now=NOW)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.support import machine
-from tests.support.daemon import free_endpoint
+from tests.support.endpoints import free_endpoint
 
 _PACKAGE, _PROGRAM = "opensmtpd", "usr/sbin/smtpd"
 _USERS = {"opensmtpd": 64901, "opensmtpq": 64902}  # in its machine only

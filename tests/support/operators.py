@@ -25,7 +25,7 @@ from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import MailboxState, add_domain, add_mailbox, get_mailbox, set_state
 from mailstore.messages import Entry, list_entries
 from mailstore.store import Store
-from mssante_operator import migrate, runtime
+from mssante_operator import migrate
 from mssante_operator.bootstrap import TrustSpace, write_identity
 from mssante_operator.testbed.credential import Credential, new_key
 from mssante_operator.testbed.hierarchy import Hierarchy
@@ -44,6 +44,8 @@ from relay.peer_service import peer_session
 from relay.perimeter import Perimeter
 from relay.scanning import OnFailure, Scanning
 from relay.spool import Floor, Spool
+from tests.support.clock import system_clock
+from tests.support.ids import make_id
 from tests.support.perimeters import fall_behind, perimeter
 from whitelist.names import DistinguishedName
 from whitelist.revocation import RevocationPolicy
@@ -186,8 +188,8 @@ def make_store(folder: Path, url: str | None = None) -> Store:
         path.chmod(0o600)
         url = f"sqlite:///{path}"
     database = Database(url)
-    store = Store(Bodies(FileBlobStore(folder / "blobs"), database), database)
-    now = runtime.clock()
+    store = Store(Bodies(FileBlobStore(folder / "blobs"), database, system_clock), database)
+    now = system_clock()
     with store.database.write() as connection:
         add_domain(connection, OURS, now=now)
         for address in (ACTIVE, f"cardiologie@{OURS}", SUSPENDED, CLOSED):
@@ -217,7 +219,7 @@ async def inbound(
     """
     space = trust_space()
     data = space.white_list if white_list is None else white_list
-    follower = perimeter(folder, data, space.trust, runtime.clock, crls=space.crls)
+    follower = perimeter(folder, data, space.trust, system_clock, crls=space.crls)
     if behind:
         fall_behind(follower, folder)
     store = make_store(folder)
@@ -232,12 +234,12 @@ async def inbound(
         blobs=store.blobs,
         spool=spool,
         scanning=scanning,
-        intake=Intake(store, runtime.clock, spool.failed),
-        journal=Journal(folder / "trace", runtime.clock),
+        intake=Intake(store, system_clock, spool.failed),
+        journal=Journal(folder / "trace", system_clock),
         occupancy=Occupancy(limits),
         tls=lambda: server_tls,
-        clock=runtime.clock,
-        new_id=runtime.make_id,
+        clock=system_clock,
+        new_id=make_id,
         debug_peers=debug_peers,
     )
     listener = Listener(peer_session, context)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import needs
-from tests.support.daemon import free_endpoint
+from tests.support.endpoints import free_endpoint
 from tests.support.machine import PEERS
 from tests.support.postgresql import Server, servers_user
 from tests.support.waiting import until_now

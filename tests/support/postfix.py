@@ -20,7 +20,8 @@ from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
 from tests.support import needs
-from tests.support.daemon import federation, free_endpoint
+from tests.support.endpoints import free_endpoint
+from tests.support.federation import federation
 
 COMMAND = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.daemon import federation, free_endpoint
+from tests.support.endpoints import free_endpoint
+from tests.support.federation import federation
 from tests.support.postfix import COMMAND, MASTER, Postfix, started
 
 _MAIN = """\

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.support.daemon import federation, free_endpoint
+from tests.support.endpoints import free_endpoint
+from tests.support.federation import federation
 from tests.support.postfix import COMMAND, MASTER, RELAYING, Postfix, started
 from tests.support.postfix_baseline import HURRYING, queue_files
 

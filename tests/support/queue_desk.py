@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mailstore.database import Database
-from mssante_operator import runtime
+from tests.support.clock import system_clock
 from tests.support.daemon import Daemon
 from tests.support.queued import Letter, put, rows
 
@@ -37,7 +37,7 @@ def events(daemon: Daemon) -> list[dict[str, Any]]:
 
 
 def queue(*letters: Letter, database: Database) -> list[int]:
-    return put(database, *letters, now=runtime.clock())
+    return put(database, *letters, now=system_clock())
 
 
 def messages(database: Database) -> dict[int, str]:

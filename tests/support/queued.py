@@ -115,7 +115,7 @@ def destination(database: Database, domain: str) -> Any:
 
 
 def perform(
-    database: Database, act: Act, wanted: Filter | None = None, *, batch: int = 2
+    database: Database, act: Act[Any], wanted: Filter | None = None, *, batch: int = 2
 ) -> tuple[list[int], int]:
     """Do it; returns the numbers of the deliveries changed, and how many were in flight."""
     done = list(work_through(database, act, wanted or Filter(), lambda: NOW, batch=batch))

@@ -23,7 +23,7 @@ import pytest
 from mailstore.drafts import MEMORY_LIMIT, Draft
 from relay.scanning import ScanFacts
 from tests.support import needs as needs_package
-from tests.support.daemon import free_endpoint
+from tests.support.endpoints import free_endpoint
 from tests.support.waiting import until_now
 
 _UNPACKED = Path(__file__).parents[2] / ".venv" / "scanners"

@@ -15,7 +15,6 @@ import dns.asyncresolver
 from mailstore.mailboxes import add_domain
 from mailstore.messages import Message, NewMessage, store_messages
 from mailstore.store import Store
-from mssante_operator import runtime
 from relay import tls
 from relay.delivery import Courier, Services, Settings
 from relay.journal import Journal
@@ -25,6 +24,8 @@ from relay.queue_control import Retry, work_through
 from relay.queue_filter import Filter
 from relay.retry import RetryPolicy
 from relay.route import Router, Target
+from tests.support.clock import system_clock
+from tests.support.ids import make_id
 from tests.support.listed import Listed, listing
 from tests.support.operators import HOST, make_store, trust_space
 from tests.support.perimeters import perimeter
@@ -50,7 +51,7 @@ class Sender:
         draft.write(body)
         (blob,) = self.store.blobs.seal([draft])
         assert isinstance(blob, str)
-        now, key = runtime.clock(), runtime.make_id()
+        now, key = system_clock(), make_id()
         message = Message(
             key, "dr@b.mssante.fr", blob, len(body), TRACE.decode(), "local", "s", now
         )
@@ -66,13 +67,13 @@ class Sender:
 
     def retry(self) -> None:
         """Make due at once whatever waits."""
-        for _ in work_through(self.store.database, Retry(), Filter(), runtime.clock):
+        for _ in work_through(self.store.database, Retry(), Filter(), system_clock):
             pass
 
     def attempts(self) -> list[dict[str, Any]]:
         """What the journal says of attempts so far."""
         self.journal.close()
-        self.journal = Journal(self.folder / "trace", runtime.clock)
+        self.journal = Journal(self.folder / "trace", system_clock)
         files = sorted((self.folder / "trace").rglob("*.jsonl"))
         lines = [line for path in files for line in path.read_text().splitlines()]
         return [
@@ -99,7 +100,7 @@ class Sender:
                 router=Router(routes, resolver, random.Random(1)),
                 tls=lambda: context,
                 journal=self.journal,
-                clock=runtime.clock,
+                clock=system_clock,
                 randomness=random.Random(1),
                 steady=steady,
                 takes_work=takes_work,
@@ -139,11 +140,11 @@ def sending(folder: Path, white_list: bytes | None = None) -> Iterator[Sender]:
     folder.mkdir()
     store = make_store(folder)
     with store.database.write() as connection:
-        add_domain(connection, "b.mssante.fr", now=runtime.clock())
+        add_domain(connection, "b.mssante.fr", now=system_clock())
     space = trust_space()
     data = white_list or space.white_list
-    follower = perimeter(folder, data, space.trust, runtime.clock, crls=space.crls)
-    journal = Journal(folder / "trace", runtime.clock)
+    follower = perimeter(folder, data, space.trust, system_clock, crls=space.crls)
+    journal = Journal(folder / "trace", system_clock)
     try:
         yield Sender(folder, store, follower, journal)
     finally:

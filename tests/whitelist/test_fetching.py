@@ -26,7 +26,7 @@ from tests.whitelist.bad_servers import (
     drip_status,
     flood,
 )
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import FetchFailed
 from whitelist.fetching import (
     Conditions,
     Fetched,
@@ -68,11 +68,11 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         yield lambda answer: stack.enter_context(serving(tmp_path, answer, host("localhost")))
 
 
-def refused(url: str, **options: float) -> ListRefused:
+def refused(url: str, **options: float) -> FetchFailed:
     """Ask, and expect to be told that the server cannot be used, and which."""
-    with pytest.raises(ListRefused) as caught:
+    with pytest.raises(FetchFailed) as caught:
         ask(url, **options)  # type: ignore[arg-type]  # seconds and octets alike
-    assert caught.value.reason is Reason.UNREACHABLE
+    assert not caught.value.too_large
     assert caught.value.detail.startswith(f"{url}: ")
     return caught.value
 
@@ -216,9 +216,10 @@ def test_no_answer_at_all(serve: Serve) -> None:
 
 
 def too_large(url: str) -> None:
-    with pytest.raises(ListRefused, match="more than 100000 octets") as caught:
+    with pytest.raises(FetchFailed) as caught:
         ask(url, max_bytes=100_000)
-    assert caught.value.reason is Reason.TOO_LARGE
+    assert caught.value.too_large
+    assert str(caught.value) == f"{url}: more than 100000 octets"
 
 
 def test_a_body_without_end(serve: Serve) -> None:
@@ -366,13 +367,13 @@ def test_only_https_urls(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://a b/", "https://a/\r\nX: y", "https://é.fr/", "\t"])
 def test_a_url_with_other_characters(url: str) -> None:
-    with pytest.raises(ListRefused, match="blanks or other characters to encode") as caught:
+    with pytest.raises(FetchFailed, match="blanks or other characters to encode") as caught:
         ask(url)
-    assert caught.value.reason is Reason.UNREACHABLE
+    assert not caught.value.too_large
 
 
 def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
-    with pytest.raises(ListRefused, match="user name, which is not supported") as caught:
+    with pytest.raises(FetchFailed, match="user name, which is not supported") as caught:
         ask("https://me:secret@localhost/")
     assert "secret" not in str(caught.value)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.hierarchy import NOW
 from tests.whitelist.lists import made
-from whitelist.freshness import SLACK, Freshness
+from whitelist.freshness import SLACK
 from whitelist.newest import (
     MARGIN,
     Confirmed,
@@ -16,7 +16,6 @@ from whitelist.newest import (
     confirmed_at,
     is_behind,
     may_fail,
-    may_refuse,
 )
 
 OURS, OTHER = "a" * 64, "b" * 64
@@ -58,7 +57,6 @@ def test_a_newer_list_elsewhere_ends_all_certainty(facts: Known, queued_at: date
     newer = Shared(OTHER, LIST.generated_at + SECOND, NOW)
     assert is_behind(LIST, newer)
     assert not may_fail(LIST, Known(facts.own, newer), queued_at, NOW)
-    assert not may_refuse(LIST, newer, Freshness.FRESH)
 
 
 @given(instants, lists)
@@ -79,11 +77,9 @@ def test_checks_in_time_to_come_say_nothing() -> None:
     assert not may_fail(LIST, facts, NOW, NOW)
 
 
-def test_only_a_list_confirmed_lately_refuses_for_good_whoever_asks_now() -> None:
-    assert may_refuse(LIST, None, Freshness.FRESH)
-    assert may_refuse(LIST, Shared(OTHER, LIST.generated_at, NOW), Freshness.FRESH)
-    for freshness in (Freshness.STALE, Freshness.EXPIRED, Freshness.NONE):
-        assert not may_refuse(LIST, None, freshness)
+def test_a_list_is_not_behind_another_of_its_time() -> None:
+    assert not is_behind(LIST, None)
+    assert not is_behind(LIST, Shared(OTHER, LIST.generated_at, NOW))
 
 
 def test_a_machine_without_a_list_is_behind_any() -> None:

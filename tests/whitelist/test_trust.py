@@ -22,6 +22,7 @@ from tests.support.hierarchy import (
     write_trust,
 )
 from tests.whitelist.real import needs_real_data, real_octets, real_trust
+from whitelist.certificates import read_der
 from whitelist.names import DistinguishedName
 from whitelist.shape import embedded_certificate
 from whitelist.trust import CertificateFacts, ChainStatus, TrustStore
@@ -31,7 +32,7 @@ DER = PEER.certificate.public_bytes(Encoding.DER)
 
 
 def test_facts_of_a_certificate() -> None:
-    facts = CertificateFacts.from_der(DER)
+    facts = CertificateFacts.from_certificate(read_der(DER))
     assert facts == CertificateFacts.from_certificate(PEER.certificate)
     assert facts.subject == DistinguishedName.parse(
         "CN=relay.a.fr,OU=1750000001,O=CHU DE TEST,ST=Paris (75),C=FR"
@@ -46,12 +47,12 @@ def test_facts_of_a_certificate() -> None:
 @pytest.mark.parametrize("der", [b"", b"x", DER[:-1], DER + b"x"])
 def test_facts_of_what_is_no_certificate(der: bytes) -> None:
     with pytest.raises(ValueError, match=r"(?i)parsing"):
-        CertificateFacts.from_der(der)
+        CertificateFacts.from_certificate(read_der(der))
 
 
 @needs_real_data
 def test_facts_of_the_real_signer() -> None:
-    facts = CertificateFacts.from_der(embedded_certificate(real_octets()))
+    facts = CertificateFacts.from_certificate(read_der(embedded_certificate(real_octets())))
     assert facts.subject == DistinguishedName.parse(
         "CN=alb.mssante.fr,OU=347976684200724,O=CAPGEMINI TECHNOLOGY SERVICES,"
         "ST=Hauts-de-Seine (92),C=FR"

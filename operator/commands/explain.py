@@ -1,0 +1,258 @@
+"""`mssante whitelist explain`: the verdict on a peer or on a server, rule by rule.
+
+Each asks the functions that sessions and deliveries ask: the evidence is theirs.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mailstore.mailboxes import local_domains
+from relay import tls
+from relay.address import parse_address
+from relay.admission import Attempt, Finding, Stage, examine
+from relay.author_rules import seen_authors
+from relay.conversation import look_at
+from relay.directory import Directory
+from relay.headers import HeaderFacts
+from relay.recipient import Recipient
+from relay.route import Target
+from relay.server_admission import examine_server
+from whitelist.certificates import read_pem
+from whitelist.errors import TrustFileError
+
+from .. import policies, runtime
+from ..endpoints import split_endpoint
+from ..output import say, show_rows
+from ..settings import Settings, load
+
+_TLS = "tls"  # the rule on what only a session shows
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _peer_options(*, required: bool) -> Callable[[_Command], _Command]:
+    """The options of `explain peer`; those that it needs are `required`, or not."""
+
+    def add(command: _Command) -> _Command:
+        options = (
+            click.option(
+                "--certificate",
+                type=click.Path(path_type=Path),
+                required=required,
+                help="Peer's certificate, PEM.",
+            ),
+            click.option(
+                "--from", "sender", required=required, help="Envelope sender; '' for the null one."
+            ),
+            click.option("--header-from", help="Address in the header From."),
+            click.option("--rcpt", "recipients", multiple=True, help="Recipient, may be repeated."),
+        )
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _server_options(*, required: bool) -> Callable[[_Command], _Command]:
+    """The options of `explain server`, which needs both if they are `required`."""
+
+    def add(command: _Command) -> _Command:
+        options = (
+            click.option("--connect", required=required, help="Server to look at, HOST:PORT."),
+            click.option("--domain", required=required, help="Recipient domain."),
+        )
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(invoke_without_command=True)
+@_peer_options(required=False)
+@_server_options(required=False)
+@_json
+@click.pass_context
+def explain(
+    context: click.Context,
+    *,
+    certificate: Path | None,
+    sender: str | None,
+    header_from: str | None,
+    recipients: tuple[str, ...],
+    connect: str | None,
+    domain: str | None,
+    as_json: bool,
+) -> None:
+    """Tell the verdict on a peer or on a server, rule by rule; exit 1 if refused.
+
+    The options here, without a command, are the older form of both commands: they work in this
+    version and not in the next. Use: explain peer, explain server.
+    """
+    older = (certificate, sender, header_from, recipients, connect, domain, as_json)
+    if context.invoked_subcommand is not None:
+        if any(option not in {None, (), False} for option in older):
+            raise click.UsageError(f"give the options after: {context.invoked_subcommand}")
+    elif connect is not None and domain is not None:
+        _explain_server(load(context.obj), connect, domain, as_json=as_json)
+    elif certificate is not None and sender is not None:
+        settings = load(context.obj)
+        _explain_peer(settings, certificate, sender, header_from, recipients, as_json=as_json)
+    else:
+        raise click.UsageError("give --certificate and --from, or --connect and --domain")
+
+
+@explain.command()
+@_peer_options(required=True)
+@_json
+@click.pass_obj
+def peer(
+    given: Path | None,
+    *,
+    certificate: Path,
+    sender: str,
+    header_from: str | None,
+    recipients: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Tell what a peer with this certificate would get, rule by rule; exit 1 if refused."""
+    _explain_peer(load(given), certificate, sender, header_from, recipients, as_json=as_json)
+
+
+@explain.command()
+@_server_options(required=True)
+@_json
+@click.pass_obj
+def server(given: Path | None, *, connect: str, domain: str, as_json: bool) -> None:
+    """Tell whether mail for a domain may go to a server, rule by rule; exit 1 if not.
+
+    It is connected to as for delivery, as far as TLS.
+    """
+    _explain_server(load(given), connect, domain, as_json=as_json)
+
+
+def _explain_peer(
+    settings: Settings,
+    certificate: Path,
+    sender: str,
+    header_from: str | None,
+    recipients: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
+    # No session, so no version of TLS and no cipher: that rule is left out of the verdict.
+    origin = asyncio.run(perimeter.identify_peer(_der(certificate), "", ""))
+    attempt = Attempt(
+        origin,
+        policies.policy(settings),
+        perimeter.snapshot.white_list,
+        perimeter.snapshot.problem,
+        sender_stated=True,
+        sender=parse_address(sender) if sender else None,
+        list_final=perimeter.snapshot.final,
+    )
+    if header_from:
+        attempt = _with_author(settings, attempt, header_from)
+    findings = [one for one in examine(attempt) if one.rule != _TLS]
+    findings += _recipients(settings, attempt, recipients)
+    rows = [
+        {
+            "rule": _TLS,
+            "result": "not checked",
+            "evidence": "only a session shows it: version and cipher",
+            "reply": None,
+        }
+    ]
+    rows += [
+        {
+            "rule": finding.rule,
+            "result": _result(passed=finding.passed),
+            "evidence": finding.evidence,
+            "reply": str(finding.reply) if finding.reply else None,
+        }
+        for finding in findings
+    ]
+    show_rows(rows, ("rule", "result", "evidence", "reply"), as_json=as_json)
+    refusal = next((finding.reply for finding in findings if finding.reply), None)
+    if not as_json:
+        say(f"verdict: {refusal or '250 accepted'}")
+    if refusal:
+        raise SystemExit(1)
+
+
+def _der(certificate: Path) -> bytes:
+    """The first certificate of a PEM file.  Raises TrustFileError."""
+    try:
+        return read_pem(certificate.read_bytes())[0].public_bytes(Encoding.DER)
+    except (OSError, ValueError) as error:
+        raise TrustFileError(
+            certificate, f"not a PEM certificate ({error})", "give the peer's certificate as PEM"
+        ) from None
+
+
+def _with_author(settings: Settings, attempt: Attempt, header_from: str) -> Attempt:
+    """The attempt with the domain of its header From, and whether that is one of ours."""
+    author = parse_address(header_from).domain
+    known = replace(attempt, header=HeaderFacts(frozenset({author})))
+    with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
+        ours = local_domains(connection)
+    return replace(known, own_authors=tuple(one for one in seen_authors(known) if one in ours))
+
+
+def _recipients(settings: Settings, attempt: Attempt, given: Sequence[str]) -> list[Finding]:
+    if not given:
+        return []
+    found: list[Finding] = []
+    with closing(runtime.open_store(settings)) as store:
+        directory = Directory(store.database, postmaster=runtime.postmaster(settings))
+        for text in given:
+            address = parse_address(text)
+            recipient = Recipient(address, directory.find(address).state)
+            (finding,) = examine(replace(attempt, recipient=recipient), Stage.RECIPIENT)
+            found.append(finding._replace(rule=f"recipient {address.masked}"))
+    return found
+
+
+def _explain_server(settings: Settings, connect: str, domain: str, *, as_json: bool) -> None:
+    trust = runtime.open_trust(settings)
+    perimeter = runtime.open_perimeter(settings, trust)
+    try:
+        target = Target(*split_endpoint(connect))
+    except ValueError as error:
+        raise click.UsageError(f"--connect: {error}") from None
+    context = runtime.open_tls(settings, tls.client_context, trust)
+    shown = asyncio.run(
+        look_at(target, settings.operator.hostname, context(), perimeter.identify_peer)
+    )
+    snapshot = perimeter.snapshot
+    findings = examine_server(shown, snapshot.white_list, snapshot.problem, domain.lower())
+    rows = [
+        {
+            "rule": finding.rule,
+            "result": _result(passed=finding.passed),
+            "evidence": finding.evidence,
+        }
+        for finding in findings
+    ]
+    show_rows(rows, ("rule", "result", "evidence"), as_json=as_json)
+    refused = not all(finding.passed for finding in findings)
+    if not as_json:
+        say(f"verdict: mail is {'held' if refused else 'handed over'}")
+    if refused:
+        raise SystemExit(1)
+
+
+def _result(*, passed: bool) -> str:
+    return "passed" if passed else "FAILED"

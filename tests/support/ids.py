@@ -1,0 +1,11 @@
+"""Identifiers of messages and sessions for tests."""
+
+import os
+
+from relay.ids import RANDOM_OCTETS, new_id
+from tests.support.clock import system_clock
+
+
+def make_id() -> str:
+    """A new identifier, of now."""
+    return new_id(system_clock(), os.urandom(RANDOM_OCTETS))

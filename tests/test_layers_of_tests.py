@@ -1,0 +1,76 @@
+"""Tests of a layer do without the layers above it, so that these can change without them.
+
+The test authorities and lists (`mssante_operator.testbed`), the migrations that make a schema, and
+the writing of an identity are at the top, and tests of every layer need them.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+TOP = "mssante_operator"
+FOR_ALL = (
+    "mssante_operator.bootstrap",
+    "mssante_operator.migrate",
+    "mssante_operator.testbed",
+)
+# What goes through two layers says so here.
+BESIDES = {
+    "mailstore/test_fitness.py": {
+        "mssante_operator.database_check",
+        "mssante_operator.revision",
+    },
+    "relay/test_strangers.py": {"mssante_operator.strangers"},
+    "relay/test_unreadable.py": {"mssante_operator.measuring", "mssante_operator.restoring"},
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full names of all that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            if node.module == TOP:
+                yield from (f"{TOP}.{one.name}" for one in node.names)
+            else:
+                yield node.module
+
+
+def is_for_all(name: str) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in FOR_ALL)
+
+
+def modules_of(layer: str) -> list[Path]:
+    """The tests of a layer, and the support modules that they import, directly or not."""
+    found = sorted((TESTS / layer).rglob("*.py"))
+    seen = set(found)
+    for path in found:
+        for name in imported(path):
+            other = TESTS.parent / Path(*name.split(".")).with_suffix(".py")
+            if name.startswith("tests.") and other.exists() and other not in seen:
+                seen.add(other)
+                found.append(other)
+    return found
+
+
+@pytest.mark.parametrize("layer", ["mailstore", "whitelist", "relay"])
+def test_tests_of_lower_layers_do_without_the_top_one(layer: str) -> None:
+    paths = modules_of(layer)
+    assert len(paths) > 20, "hardly any tests are found: have they moved?"
+    above = {
+        f"{name}: {path.relative_to(TESTS)}"
+        for path in paths
+        for name in imported(path)
+        if name.partition(".")[0] == TOP and not is_for_all(name)
+        if name not in BESIDES.get(str(path.relative_to(TESTS)), set())
+    }
+    assert above == set()
+
+
+def test_every_exception_is_needed() -> None:
+    for file, names in BESIDES.items():
+        assert names <= set(imported(TESTS / file)), file
