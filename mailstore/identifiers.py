@@ -77,10 +77,6 @@ _ID_NAT_STRUCT = {
 # Kinds with a Luhn key. ADELI has none documented, so none is enforced (DOMAIN §1.5).
 LUHN_KINDS = frozenset(IdentifierKind) - {IdentifierKind.ADELI}
 
-# Sex, year and month of birth; department, 2A and 2B in Corsica; commune and order; then the key.
-_INS = re.compile(r"([0-9]{5})([0-9]{2}|2[AB])([0-9]{6})([0-9]{2})", re.IGNORECASE | re.ASCII)
-_CORSICA = {"2A": "19", "2B": "18"}  # the numbers of the departments in the key
-
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
@@ -171,21 +167,6 @@ def check_attachment(mailbox_type: MailboxType, identifier: Identifier) -> None:
             f"a {mailbox_type} mailbox cannot hang on {identifier}:"
             f" give one of {', '.join(sorted(kinds))}"
         )
-
-
-def is_ins(text: str, *, key: bool = True) -> bool:
-    """Whether this is an INS matricule: the 13 characters of a NIR and a 2-digit key.
-
-    The key is 97 - (n mod 97), with the Corsican departments 2A read as 19 and 2B as 18: the public
-    rule of the NIR.  `key=False` checks the form alone, for test patients: some examples of ANS
-    have a wrong key (DOMAIN §1.5).
-    """
-    parts = _INS.fullmatch(text)
-    if parts is None or not key:
-        return parts is not None
-    born, department, order, digits = parts.groups()
-    number = int(born + _CORSICA.get(department.upper(), department) + order)
-    return int(digits) == 97 - number % 97
 
 
 def _parse_prefixed(

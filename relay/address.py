@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from mailstore.ins import PATIENT_DOMAIN
 from relay.errors import SyntaxRefused
 
 # Named after the productions of RFC 5321 §4.1.2, with the UTF-8 of RFC 6531 §3.3.  Left out are the
@@ -27,8 +28,6 @@ _PATH: Final = re.compile(
     rf"(?P<local>{_DOT_STRING}|{_QUOTED_STRING})@(?P<domain>{_DOMAIN})>"
 )
 _POSTMASTER: Final = re.compile("<postmaster>", re.IGNORECASE | re.ASCII)
-
-PATIENT_DOMAIN: Final = "patient.mssante.fr"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
+from mailstore.ins import PATIENT_DOMAIN
 from relay import patients, sizes
-from relay.address import PATIENT_DOMAIN
 from relay.attempt import (
     Attempt,
     Finding,

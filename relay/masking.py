@@ -15,8 +15,7 @@ from collections.abc import Iterable
 from quopri import decodestring
 from typing import Final
 
-from mailstore.identifiers import is_ins
-from relay.address import PATIENT_DOMAIN
+from mailstore.ins import PATIENT_DOMAIN, is_ins
 
 MASK: Final = "***"
 

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from mailstore.drafts import Draft
+from mailstore.ins import PATIENT_DOMAIN
 from mailstore.store import Store
 from relay.acceptance import Record, commit
-from relay.address import PATIENT_DOMAIN, Address
+from relay.address import Address
 from relay.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.best_effort import best_effort
 from relay.certainty import Certainty

@@ -14,7 +14,6 @@ from mailstore.identifiers import (
     check_attachment,
     id_nat_ps,
     id_nat_struct,
-    is_ins,
     luhn_valid,
     parse_id_nat_ps,
     parse_id_nat_struct,
@@ -22,6 +21,7 @@ from mailstore.identifiers import (
     read_stored,
     stored_kind,
 )
+from mailstore.ins import is_ins
 
 K = IdentifierKind
 NO_LUHN: frozenset[IdentifierKind] = frozenset()

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.address import PATIENT_DOMAIN, Address
+from mailstore.ins import PATIENT_DOMAIN
+from relay.address import Address
 from relay.admission import (
     Attempt,
     HeaderFromPolicy,

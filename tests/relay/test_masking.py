@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.address import PATIENT_DOMAIN, parse_address
+from mailstore.ins import PATIENT_DOMAIN
+from relay.address import parse_address
 from relay.journal import _compose
 from relay.masking import mask, mask_of
 

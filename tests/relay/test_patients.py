@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailstore.ins import PATIENT_DOMAIN
 from relay import patients
-from relay.address import PATIENT_DOMAIN, Address
+from relay.address import Address
 
 ORDINARY = st.from_regex(r"[1-8][0-9]{12}", fullmatch=True)
 CORSICAN = st.from_regex(r"[1-8][0-9]{4}2[AB][0-9]{6}", fullmatch=True)
