@@ -9,10 +9,10 @@
 PYTHON ?= $(shell tools/find-python.sh)
 BIN := .venv/bin
 DIR ?= run
-SOURCES := operator relay whitelist mailstore alembic tests tools
+SOURCES := operator relay whitelist mailstore foundation alembic tests tools
 # Percent of the lines: a first bound, to be set just below the figure that `make coverage` shows.
 COVERAGE_FLOOR := 80
-PACKAGES := relay whitelist mailstore mssante_operator tests tools
+PACKAGES := relay whitelist mailstore foundation mssante_operator tests tools
 
 help: ## List these verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

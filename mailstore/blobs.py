@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from foundation.failpoints import reached
+from foundation.fsync import sync_directory
 from mailstore.draft_folder import make_private_folder, sweep_drafts
 from mailstore.drafts import Draft, Room
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
@@ -28,9 +30,7 @@ from mailstore.guard import Guard
 from mailstore.keys import open_private
 from mailstore.opening import open_content, read_header
 from mailstore.sealing import HEADER, Form, Header, lengths
-from mailstore.steps import reached
 from mailstore.syncer import Syncer, failure
-from mailstore.syncing import sync_directory
 
 __all__ = ["Draft", "FileBlobStore"]
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
+from foundation.failpoints import reached
 from mailstore.errors import BlobDamaged, StoreUnavailable
 from mailstore.gathering import Gathered
 from mailstore.keys import open_private
 from mailstore.opening import Content
 from mailstore.sealing import HEADER, SEGMENT, Form, Sealer
-from mailstore.steps import reached
 
 MEMORY_LIMIT = 256 * 1024  # bytes of a draft that never touches the disk before it is sealed
 MOST = 2 * 1024 * 1024  # bytes of one that there is room for

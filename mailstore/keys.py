@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from foundation.fsync import sync_directory
 from mailstore.errors import InvalidKeys, KeyMissing
-from mailstore.syncing import sync_directory
 
 KEY_OCTETS = 32
 ID_OCTETS = 8

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 from uuid import uuid4
 
+from foundation.failpoints import reached
 from mailstore.bucket import Bucket, Found, Patience
 from mailstore.draft_folder import make_drafts_folder, sweep_drafts
 from mailstore.drafts import Draft, Room
@@ -30,7 +31,6 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.object_reading import LastingContent, ObjectFile
 from mailstore.opening import open_content
 from mailstore.sealing import HEADER, SEGMENT, Form, Header, lengths
-from mailstore.steps import reached
 
 FRESH: Final = timedelta(minutes=30)  # for so long an upload is counted on
 # What lies between is for the clocks to differ, and for a message to be committed.

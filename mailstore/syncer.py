@@ -5,7 +5,7 @@ same file says success, though the octets may be gone.  So a sync that failed is
 as if that could mend it: the draft is given up, and a blob whose directory could not be synced is
 never vouched for (`mailstore.blobs`).
 
-A group of new files is synced as one (`mailstore.syncing`).  A file begun before its group may have
+A group of new files is synced as one (`foundation.fsync`).  A file begun before its group may have
 lost octets in the meantime, which is reported to its own descriptor alone: it is synced by that,
 whatever else is.
 """
@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from foundation.fsync import AVAILABLE, sync_directory, sync_filesystem
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
-from mailstore.syncing import AVAILABLE, sync_directory, sync_filesystem
 
 _TOGETHER: Final = 3  # files from which on syncing the whole file system is cheaper than one by one
 _THREADS: Final = 8  # files and directories that one process syncs side by side

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from relay.clock_watch import Jump
+from foundation.clock_watch import Jump
 from relay.perimeter import Snapshot
 from relay.spool import SpoolState
 from whitelist.adoption import own_domains

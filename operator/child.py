@@ -11,8 +11,8 @@ from typing import Final
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
-from relay.best_effort import best_effort
-from whitelist.backoff import backoff
+from foundation.backoff import backoff
+from foundation.best_effort import best_effort
 
 from . import lifeline
 from .errors import Away

@@ -16,6 +16,7 @@ from typing import Final, NoReturn, cast
 
 import click
 
+from foundation.visible_text import safe
 from mailstore.errors import MailstoreError
 from relay.errors import AttemptFailed, SmtpError
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileError
@@ -23,7 +24,6 @@ from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileErr
 from . import logs
 from .errors import OperatorError
 from .log_writer import hold_standard_descriptors, hush
-from .visible import safe
 
 _EXPECTED = (
     ArchiveError,

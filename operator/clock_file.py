@@ -1,6 +1,6 @@
 """The clock of this machine over reloads and restarts of the daemon: a file in the run folder.
 
-It has what the watch of the maintenance process knows (`relay.clock_watch`).  A process that
+It has what the watch of the maintenance process knows (`foundation.clock_watch`).  A process that
 starts goes on from it: jumps of the day are remembered, and one in between is seen.  It is of use
 until the machine starts again, as that clock does then; so it is written without a sync.
 """
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 
-from relay.clock_watch import ClockWatch, Jump, Memory, since_boot
+from foundation.clock_watch import ClockWatch, Jump, Memory, since_boot
 
 from . import runtime
 from .run_folder import RunFolder

@@ -11,11 +11,11 @@ from typing import Final
 
 import structlog
 
+from foundation.clock_watch import ClockWatch, Jump, Memory
+from foundation.journal.writer import Journal
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.clock_difference import ClockComparison
-from relay.clock_watch import ClockWatch, Jump, Memory
-from relay.journal import Journal
 
 from . import runtime
 from .settings import Settings

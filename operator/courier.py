@@ -11,14 +11,14 @@ from typing import IO, Final
 
 import structlog
 
+from foundation.clock_watch import ClockWatch, Jump
+from foundation.journal.writer import Journal
 from mailstore.store import Store
 from relay import delivery_metrics, tls
 from relay import queue as relay_queue
 from relay.clock_difference import ClockComparison
-from relay.clock_watch import ClockWatch, Jump
 from relay.delivery import Courier, Services
 from relay.delivery import Settings as DeliverySettings
-from relay.journal import Journal
 from relay.ledger import LEASE, PROBE
 from relay.list_waking import ListWaking
 from relay.mending import Mender

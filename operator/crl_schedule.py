@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from whitelist.backoff import backoff
+from foundation.atomic_files import make_folder, replace_file
+from foundation.backoff import backoff
 from whitelist.crl_store import alone
-from whitelist.durable import make_folder, replace_file
 from whitelist.revocation import RevocationList
 
 FIRST_PAUSE: Final = 30.0  # seconds until an address that failed is asked again

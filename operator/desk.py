@@ -7,8 +7,9 @@ from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from foundation.detached_threads import aside, within
+
 from .alarms import AlarmName
-from .aside import aside, within
 from .monitor import Monitor, waiting_problems
 from .run_folder import RunFolder
 

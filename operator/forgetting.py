@@ -8,8 +8,8 @@ from typing import Final
 
 import structlog
 
+from foundation.journal.writer import Journal
 from mailstore.database import Database
-from relay.journal import Journal
 from relay.queue_failed import forget_failed
 
 from . import runtime

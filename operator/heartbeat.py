@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from relay.best_effort import best_effort
+from foundation.best_effort import best_effort
 
 from . import stack_dump
 from .reaping import Process

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from relay.best_effort import best_effort
+from foundation.best_effort import best_effort
 
 from .log_writer import LogWriter
 

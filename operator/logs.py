@@ -1,6 +1,6 @@
 """Logging: structured lines on standard error, JSON for machines or plain for eyes.
 
-Whatever is logged, by us or by a library: no patient's identifier gets out (`relay.masking`), and
+Whatever is logged, by us or by a library: no patient's identifier gets out (`foundation.privacy`), and
 nothing that acts on a terminal or forges a line.
 """
 
@@ -13,9 +13,8 @@ from typing import Any, Final, Literal
 
 import structlog
 
-from relay.masking import mask, suspicious
-
-from .visible import safe, visible, visible_json
+from foundation.privacy import mask, suspicious
+from foundation.visible_text import safe, visible, visible_json
 
 # One encoder for all lines: json.dumps makes another for each.
 _encode: Final = json.JSONEncoder(ensure_ascii=False, default=repr).encode

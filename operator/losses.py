@@ -17,9 +17,9 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from relay.best_effort import best_effort
-from relay.journal import Journal
-from relay.metric_files import MetricFile
+from foundation.best_effort import best_effort
+from foundation.journal.writer import Journal
+from foundation.metric_files import MetricFile
 
 from .log_writer import LogWriter
 from .run_folder import METRICS

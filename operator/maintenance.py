@@ -17,12 +17,12 @@ from typing import Final
 
 import structlog
 
+from foundation.backoff import backoff
+from foundation.journal import files as journal_folder
+from foundation.journal.writer import Journal
 from mailstore.store import Store
-from relay import journal_folder
-from relay.journal import Journal
 from relay.own_port import OwnPort
 from relay.perimeter import Perimeter
-from whitelist.backoff import backoff
 from whitelist.crl_store import CrlStore
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.freshness import is_ahead

@@ -13,9 +13,9 @@ import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from foundation.clock_watch import ClockWatch
 from relay.admission import Peer
 from relay.clock_difference import ClockComparison
-from relay.clock_watch import ClockWatch
 from relay.perimeter import Perimeter
 from relay.spool import Spool, SpoolState
 from whitelist.certificates import read_pem

@@ -1,6 +1,6 @@
 """How commands print: tables for eyes, JSON for programs, always the same facts.
 
-No patient's identifier is printed (`relay.masking`), and nothing that acts on a terminal.
+No patient's identifier is printed (`foundation.privacy`), and nothing that acts on a terminal.
 """
 
 import json
@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from relay.masking import mask, mask_of
+from foundation.privacy import mask, mask_of
+from foundation.visible_text import safe, visible, visible_json
 
 from .log_writer import hush
-from .visible import safe, visible, visible_json
 
 Row = Mapping[str, Any]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from foundation.journal.writer import Journal
 from mailstore.store import Store
-from relay.journal import Journal
 from relay.queue_control import Act, work_through
 from relay.queue_filter import Filter
 from relay.queue_pauses import forget_dead, pause, resume

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 
+from foundation.ids import parse_id
 from mailstore.identifiers import MailboxType
-from relay.ids import parse_id
 from relay.queue_filter import Filter, Standing
 
 from .actor import Actor, account_name

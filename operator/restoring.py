@@ -11,10 +11,10 @@ from typing import Final
 import structlog
 from sqlalchemy import ColumnElement, and_, select
 
+from foundation.journal.writer import Journal
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.schema import messages
 from mailstore.store import Store
-from relay.journal import Journal
 from relay.queue import State
 from relay.queue_control import Release, work_through
 from relay.queue_filter import Filter, Standing

@@ -17,6 +17,9 @@ from pathlib import Path
 import dns.asyncresolver
 import dns.resolver
 
+from foundation.ids import RANDOM_OCTETS, new_id
+from foundation.journal import files as journal_folder
+from foundation.journal.writer import Journal
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
 from mailstore.compression import Zstd
@@ -26,13 +29,11 @@ from mailstore.keys import Keyring, make_first
 from mailstore.sealing import Form
 from mailstore.store import Store
 from mailstore.stores import BlobStore
-from relay import journal_folder, tls
+from relay import tls
 from relay.address import Address, parse_address
 from relay.clamav import Clamav
 from relay.clock_difference import ClockComparison
 from relay.errors import SyntaxRefused
-from relay.ids import RANDOM_OCTETS, new_id
-from relay.journal import Journal
 from relay.operator_labels import OperatorLabels
 from relay.perimeter import Ageing, Expected, Perimeter
 from relay.revocation_check import OcspAsker

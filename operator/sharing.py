@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
+from foundation.backoff import backoff
 from mailstore.database import Database
 from mailstore.dialect import server_clock
 from mailstore.errors import StoreUnavailable
@@ -27,7 +28,6 @@ from relay.shared_list import (
     read_head,
     read_list_octets,
 )
-from whitelist.backoff import backoff
 from whitelist.errors import ArchiveError, ListRefused, Reason
 from whitelist.freshness import is_ahead
 from whitelist.history import FileStamp, Source, Version

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from foundation.backoff import backoff
+from foundation.detached_threads import aside
 from mailstore.errors import MailstoreError
-from whitelist.backoff import backoff
 from whitelist.errors import ArchiveError, TrustFileError
 
-from .aside import aside
 from .errors import Away, OperatorError
 from .lifeline import Report
 from .outside import is_outside

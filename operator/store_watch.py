@@ -12,11 +12,10 @@ from typing import Final
 
 import structlog
 
+from foundation.detached_threads import aside
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import local_domains
-
-from .aside import aside
 
 _log = structlog.get_logger(__name__)
 

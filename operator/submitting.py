@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from foundation.journal.writer import Journal
 from mailstore.store import Store
 from relay.directory import Directory
-from relay.journal import Journal
 from relay.submission import Submitter
 
 from . import policies, runtime

@@ -21,12 +21,12 @@ from typing import Any, Final
 
 import structlog
 
+from foundation.backoff import backoff
+from foundation.detached_threads import aside, within
 from relay import tls
-from whitelist.backoff import backoff
 from whitelist.names import DistinguishedName
 
 from . import logs, runtime
-from .aside import aside, within
 from .child import CannotStart, Child, Plan
 from .errors import Away, OperatorError
 from .launch import Launch

@@ -6,12 +6,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
+from foundation.journal.writer import Journal
 from mailstore.store import Store
 from relay import seats, tls
 from relay.acceptance import Intake
 from relay.context import SessionContext
 from relay.directory import Directory
-from relay.journal import Journal
 from relay.listener import Listener
 from relay.occupancy import Occupancy
 from relay.own_port import OwnPort

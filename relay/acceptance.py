@@ -19,13 +19,13 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from foundation.best_effort import best_effort
+from foundation.failpoints import reached
 from mailstore.bodies import Prepared
 from mailstore.errors import StoreUnavailable
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
-from mailstore.steps import reached
 from mailstore.store import Store
 from relay import metrics
-from relay.best_effort import best_effort
 from relay.errors import StoreDeferred
 from relay.message import Submission
 from relay.queue import HeldBack, QueueItem, enqueue

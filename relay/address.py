@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from mailstore.ins import PATIENT_DOMAIN
+from foundation.ins import PATIENT_DOMAIN
 from relay.errors import SyntaxRefused
 
 # Named after the productions of RFC 5321 §4.1.2, with the UTF-8 of RFC 6531 §3.3.  Left out are the

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from mailstore.ins import PATIENT_DOMAIN
+from foundation.ins import PATIENT_DOMAIN
 from relay import patients, sizes
 from relay.attempt import (
     Attempt,

@@ -18,9 +18,9 @@ from datetime import datetime
 from email.message import Message
 from typing import Final
 
+from foundation.privacy import mask, mask_of
 from relay.address import Address
 from relay.errors import SyntaxRefused
-from relay.masking import mask, mask_of
 from relay.parameters import Notify, Return, decode_orcpt, decode_xtext
 from relay.queue import State
 from relay.report_facts import Action, ReportedRecipient, ReportFacts

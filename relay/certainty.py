@@ -11,9 +11,9 @@ from datetime import datetime
 
 import structlog
 
+from foundation.best_effort import best_effort
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.best_effort import best_effort
 from relay.perimeter import Perimeter
 from relay.shared_list import read_head
 from whitelist.errors import ArchiveError

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from foundation.clock_watch import since_boot
 from mailstore.database import Database
 from mailstore.dialect import server_clock
-from relay.clock_watch import since_boot
 
 
 @dataclass(frozen=True, slots=True)

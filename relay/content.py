@@ -7,8 +7,8 @@ than was stored.
 
 from typing import Final
 
+from foundation.failpoints import reached
 from mailstore.errors import StoreUnavailable
-from mailstore.steps import reached
 from relay.envelope import Letter
 from relay.framing import ChunkChecker, DotStuffer
 from relay.lines import Violation

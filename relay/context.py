@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from foundation.journal.writer import Journal
 from mailstore.bodies import Bodies
 from relay.acceptance import Intake
 from relay.admission import Policy
 from relay.directory import Directory
-from relay.journal import Journal
 from relay.limits import Limits
 from relay.occupancy import Occupancy
 from relay.own_port import OwnPort

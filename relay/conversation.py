@@ -14,7 +14,7 @@ from typing import Final, cast
 
 import aiosmtplib
 
-from mailstore.steps import reached
+from foundation.failpoints import reached
 from relay.admission import Peer
 from relay.envelope import KEYWORDS, Offers
 from relay.errors import AttemptFailed

@@ -24,12 +24,15 @@ from typing import Final, cast
 
 import structlog
 
+from foundation.best_effort import best_effort
+from foundation.failpoints import reached
+from foundation.ids import RANDOM_OCTETS, new_id
+from foundation.journal.writer import Journal
+from foundation.privacy import mask_of
 from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.steps import reached
 from mailstore.store import Store
 from relay import metrics, unreadable
 from relay.address import Address
-from relay.best_effort import best_effort
 from relay.congestion import Congestion
 from relay.delivery_events import DeliveryEvents
 from relay.destination import WindowPolicy
@@ -37,10 +40,7 @@ from relay.ending import Ending, ending
 from relay.errors import UNKNOWN_OUTCOME, AttemptFailed
 from relay.gate import Gate
 from relay.handing import Handing, Progress
-from relay.ids import RANDOM_OCTETS, new_id
-from relay.journal import Journal
 from relay.ledger import PROBE, Batch, Glance, Ledger, glance
-from relay.masking import mask_of
 from relay.operator_labels import OTHER
 from relay.perimeter import Perimeter
 from relay.picking import Picking

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from relay.best_effort import best_effort
+from foundation.best_effort import best_effort
+from foundation.journal.writer import Journal
 from relay.delivery_metrics import count
 from relay.ending import Ending
-from relay.journal import Journal
 from relay.queue import State
 from relay.telling import Report
 

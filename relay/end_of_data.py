@@ -5,9 +5,9 @@ RFC 5321 §4.1.1.4 and §6.1: with the reply that follows, the message is ours.
 
 from dataclasses import replace
 
-from mailstore.steps import reached
+from foundation.best_effort import best_effort
+from foundation.failpoints import reached
 from relay import metrics
-from relay.best_effort import best_effort
 from relay.context import SessionContext
 from relay.message import Submission
 from relay.receipts import receipt

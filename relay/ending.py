@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from foundation.privacy import mask_of
 from relay.envelope import EnvelopeRecipient
 from relay.errors import UNKNOWN_OUTCOME
-from relay.masking import mask_of
 from relay.queue import Claim, Outcome, State
 from relay.retry import RetryPolicy
 from relay.unreadable import REASONS
@@ -68,7 +68,7 @@ def ending(
 
     Those of whom the peer may have the message, and that as often as the policy bears, fail: each
     further try may be one more copy, and their sender can ask them.
-    `aged` is the steady time by which mail grows old (`relay.clock_watch`), by default `now`.
+    `aged` is the steady time by which mail grows old (`foundation.clock_watch`), by default `now`.
     """
     aged = now if aged is None else aged
     unknown_until = None

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import BinaryIO, Final
 
-from mailstore.steps import reached
+from foundation.failpoints import reached
 from mailstore.store import Store
 from relay.certainty import Certainty
 from relay.conversation import Terms

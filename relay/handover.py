@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mailstore.steps import reached
+from foundation.failpoints import reached
 from relay.content import Unanswered, Unsendable, send
 from relay.conversation import Terms
 from relay.envelope import Letter, commands

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay.clock_watch import since_boot
+from foundation.clock_watch import since_boot
 
 # A courier is back at the database after a poll and 45 seconds at most (docs/decisions/0055).
 PATIENCE_SECONDS: Final = 120.0

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from mailstore.steps import reached
+from foundation.failpoints import reached
 from relay.ending import Ending
 from relay.feeding import Visit
 from relay.leases import give_back, renew, seize, unleased

@@ -18,16 +18,16 @@ from typing import Final
 import structlog
 from sqlalchemy import ColumnElement, false, or_, select, update
 
+from foundation.backoff import backoff
+from foundation.best_effort import best_effort
 from mailstore.database import Database
 from mailstore.dialect import take_your_time
 from mailstore.errors import StoreUnavailable
-from relay.best_effort import best_effort
 from relay.handing import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue import State, Traffic
 from relay.queue_due import lanes_with_mail
 from relay.queue_schema import deliveries, destinations
 from relay.wakeup import announce, signal
-from whitelist.backoff import backoff
 from whitelist.difference import compare
 from whitelist.lookup import WhiteList
 

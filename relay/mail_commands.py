@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from mailstore.steps import reached
+from foundation.failpoints import reached
 from relay.address import Address, parse_path
 from relay.end_of_data import take_message
 from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused

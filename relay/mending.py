@@ -42,7 +42,7 @@ class Mender:
 
     `node` is the name before the `:` in this machine's leases, the only ones that are shortened
     where the database has no clock of its own; `proven` says whether the clock may be trusted with
-    births and times of failures (`relay.clock_watch`); `apart`, which may block and raise
+    births and times of failures (`foundation.clock_watch`); `apart`, which may block and raise
     StoreUnavailable, whether it is known to differ from the database's now.
     """
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from relay import metric_files
+from foundation import metric_files
 
 metric_files.install()
 

@@ -6,7 +6,7 @@ Pure.  A patient's address is made of the INS, which is health data: nothing her
 from enum import StrEnum
 from typing import Final
 
-from mailstore.ins import PATIENT_DOMAIN, is_ins
+from foundation.ins import PATIENT_DOMAIN, is_ins
 from relay.address import Address
 from relay.errors import Reply
 
@@ -32,7 +32,7 @@ def over(limit: int, counted: Counted) -> Reply:
 def refusal(address: Address, *, check_key: bool) -> Reply | None:
     """The refusal of an address of a patient, without a word of it; None if it is well-formed.
 
-    `check_key`: the key of the INS must be right, as `mailstore.ins.is_ins` has it.
+    `check_key`: the key of the INS must be right, as `foundation.ins.is_ins` has it.
     """
     if address.local.lower() == _TEST_MAILBOX or is_ins(address.local, key=check_key):
         return None

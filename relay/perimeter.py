@@ -15,10 +15,10 @@ from typing import Final
 
 import structlog
 
+from foundation.backoff import backoff
+from foundation.best_effort import best_effort
 from relay.admission import Peer
-from relay.best_effort import best_effort
 from relay.revocation_check import OcspAsker
-from whitelist.backoff import backoff
 from whitelist.crl_store import CrlStore
 from whitelist.crl_store import Stamp as CrlStamp
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused, NothingAdopted

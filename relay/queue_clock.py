@@ -17,10 +17,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, false, literal, or_, select, update
 
+from foundation.clock_watch import SLACK
 from mailstore.dialect import skip_locked
 from mailstore.schema import UtcTime
 from mailstore.store_time import store_later
-from relay.clock_watch import SLACK
 from relay.queue import State
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy

@@ -23,8 +23,8 @@ from sqlalchemy import (
     select,
 )
 
+from foundation.clock_watch import SLACK
 from mailstore.store_time import store_now
-from relay.clock_watch import SLACK
 from relay.queue import ALL, State, Traffic
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
@@ -181,7 +181,7 @@ def overdue(
     counts, and none further ahead than `longest`, the longest wait for a probe: mail is not given
     up for an old error.  What is held since its body cannot be read has no more attempts: it is
     over wherever it goes, unless that is paused.
-    `aged` is the steady time by which mail grows old (`relay.clock_watch`), by default `now`.
+    `aged` is the steady time by which mail grows old (`foundation.clock_watch`), by default `now`.
     """
     part = (
         select(

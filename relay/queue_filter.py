@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_
 
-from mailstore.ins import PATIENT_DOMAIN
+from foundation.ins import PATIENT_DOMAIN
 from relay.queue import State
 from relay.queue_schema import deliveries, delivery_recipients
 

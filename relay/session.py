@@ -18,12 +18,12 @@ from typing import Final, cast
 
 from aiosmtpd.smtp import SMTP
 
-from mailstore.steps import reached
+from foundation.failpoints import reached
+from foundation.privacy import mask
 from relay import metrics, smtp_adapter
 from relay.context import SessionContext
 from relay.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.limits import LINGER_SECONDS, Tally
-from relay.masking import mask
 from relay.rcpt_pipeline import RcptPipeline
 from relay.receiving import Source
 from relay.replies import Acknowledged, Goodbye, refusal_line, reply_lines

@@ -8,8 +8,8 @@ from datetime import datetime
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from foundation.failpoints import reached
 from mailstore.errors import StoreUnavailable
-from mailstore.steps import reached
 from mailstore.store import Store
 from relay.ending import Ending
 from relay.lapses import Lapses

@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 
-from relay.best_effort import best_effort
+from foundation.best_effort import best_effort
 from relay.errors import Refused, Reply
 
 _log = structlog.get_logger(__name__)

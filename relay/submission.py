@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
+from foundation.best_effort import best_effort
+from foundation.ins import PATIENT_DOMAIN
 from mailstore.drafts import Draft
-from mailstore.ins import PATIENT_DOMAIN
 from mailstore.store import Store
 from relay.acceptance import Record, commit
 from relay.address import Address
 from relay.admission import Attempt, LocalUser, Policy, Stage, admit
-from relay.best_effort import best_effort
 from relay.certainty import Certainty
 from relay.content_size import ContentSize
 from relay.directory import Directory

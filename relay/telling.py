@@ -16,13 +16,13 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
+from foundation.best_effort import best_effort
 from mailstore.bodies import Prepared
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from mailstore.store import Store
 from relay.acceptance import insert_rows, record_held
 from relay.address import Address
-from relay.best_effort import best_effort
 from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
 from relay.ending import Ending
 from relay.errors import SyntaxRefused

@@ -6,7 +6,7 @@ shown who the peer is, lines wait here, bounded, and are forgotten if it is some
 
 from typing import Final
 
-from relay.masking import mask
+from foundation.privacy import mask
 from relay.replies import ascii_text
 
 _MAX_LINES: Final = 200  # lines that wait; older ones give way

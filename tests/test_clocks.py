@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("operator", "relay", "mailstore", "whitelist")
+PACKAGES = ("operator", "relay", "mailstore", "whitelist", "foundation")
 ASKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.metrics_page import PAGE, ROOT, RULES, documented
 
-PACKAGES = ("operator", "relay", "whitelist", "mailstore")
+PACKAGES = ("operator", "relay", "whitelist", "mailstore", "foundation")
 METRICS = {
     "Counter",
     "CounterMetricFamily",

@@ -20,8 +20,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from foundation.atomic_files import make_folder, replace_file
 from whitelist.crl_scope import COMPLETE, Scope
-from whitelist.durable import make_folder, replace_file
 from whitelist.errors import CrlRefused
 from whitelist.revocation import RevocationList, require_current, signer_of
 

@@ -19,9 +19,9 @@ from datetime import UTC, date, datetime
 from itertools import dropwhile
 from pathlib import Path
 
+from foundation.atomic_files import make_folder, replace_file, sync_folder
 from whitelist.adoption import decide
 from whitelist.difference import Difference
-from whitelist.durable import make_folder, replace_file, sync_folder
 from whitelist.errors import ArchiveError, NothingAdopted
 from whitelist.lookup import WhiteList
 from whitelist.newest import Confirmed, Known, Shared

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from whitelist.durable import replace_file
+from foundation.atomic_files import replace_file
 from whitelist.newest import Confirmed, Known, Shared
 
 CONFIRMED = "confirmed"

@@ -14,18 +14,18 @@ from typing import Any, Final
 
 import click
 
+from foundation.ids import parse_id, time_of
+from foundation.journal import files as journal_folder
+from foundation.journal.search import Event, Trace, find
+from foundation.visible_text import visible
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.messages import get_message
-from relay import journal_folder
-from relay.ids import parse_id, time_of
-from relay.journal_search import Event, Trace, find
 from relay.queue_search import deliveries_of, holders_of
 
 from .. import runtime
 from ..errors import OperatorError
 from ..output import masked, say, show_json
 from ..settings import Settings, load
-from ..visible import visible
 
 _SLACK: Final = timedelta(days=1)  # for a queue that was held, beyond a message's life in it
 

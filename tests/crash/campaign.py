@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
-from mailstore.steps import DELIVERY_STEPS, STEPS
+from foundation.failpoints import DELIVERY_STEPS, STEPS
 from tests.crash import couriers, kills, machines
 from tests.crash.field import Field, two_machines
 from tests.crash.kills import Row

@@ -1,6 +1,6 @@
 """SIGKILL to what delivers: the courier, its daemon, one of two machines, the database below it.
 
-Each function kills that often, at random or at a named step of delivery (`mailstore.steps`), has
+Each function kills that often, at random or at a named step of delivery (`foundation.failpoints`), has
 what is left delivered, and gives a row for the table.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import update
 
-from mailstore import steps
+from foundation import failpoints
 from mailstore.store import Store
 from mssante_operator import migrate
 from relay.queue_schema import deliveries
@@ -43,7 +43,7 @@ WINDOW: Final = (
 
 
 def _begin(daemon: Daemon, crash_at: str = "") -> None:
-    with environment(**({steps.VARIABLE: crash_at} if crash_at else {})):
+    with environment(**({failpoints.VARIABLE: crash_at} if crash_at else {})):
         daemon.start()
 
 

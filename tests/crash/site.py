@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mailstore import steps
+from foundation import failpoints
 from mailstore.mailboxes import add_domain, add_mailbox
 from mssante_operator.bootstrap import SAMPLES
 from tests.crash.load import SIZES, Ledger, Load
@@ -104,7 +104,7 @@ class Site:
 
     def start(self, crash_at: str = "") -> None:
         """Start the daemon, to be killed at a step or not."""
-        with environment(**({steps.VARIABLE: crash_at} if crash_at else {})):
+        with environment(**({failpoints.VARIABLE: crash_at} if crash_at else {})):
             self.daemon.start()
 
     def acknowledgements(self, count: int) -> None:

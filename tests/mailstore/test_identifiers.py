@@ -4,6 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from foundation.ins import is_ins
 from mailstore.errors import InvalidIdentifier
 from mailstore.identifiers import (
     ATTACHMENTS,
@@ -21,7 +22,6 @@ from mailstore.identifiers import (
     read_stored,
     stored_kind,
 )
-from mailstore.ins import is_ins
 
 K = IdentifierKind
 NO_LUHN: frozenset[IdentifierKind] = frozenset()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.steps import DELIVERY_STEPS, STEPS, VARIABLE, armed
+from foundation.failpoints import DELIVERY_STEPS, STEPS, VARIABLE, armed
 from tests.support.processes import state_of
 from tests.support.waiting import until_now
 
@@ -40,7 +40,7 @@ def start(program: str, crash_at: str) -> subprocess.Popen[str]:
 def test_every_step_is_somewhere_and_no_other() -> None:
     sources = [
         path.read_text()
-        for folder in ("mailstore", "relay", "operator")
+        for folder in ("mailstore", "relay", "operator", "foundation")
         for path in (ROOT / folder).rglob("*.py")
     ]
     named = {name for source in sources for name in re.findall(r'reached\("(.+?)"\)', source)}

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from foundation.clock_watch import Jump
 from mssante_operator.alarms import AlarmName, Facts, alarms
-from relay.clock_watch import Jump
 from relay.perimeter import Snapshot
 from tests.support.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
 from whitelist.freshness import Freshness

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from foundation.journal import files as journal_folder
 from mailstore.database import Database
 from mssante_operator import runtime
 from mssante_operator.settings import load
-from relay import journal_folder
 from relay.queue_schema import deliveries, destinations
 from tests.crash.site import environment
 from tests.support.daemon import MSSANTE, Daemon, client, get, lay_out, served

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from foundation.clock_watch import Jump, Memory
 from mssante_operator.clock_file import ClockFile
 from mssante_operator.run_folder import RunFolder
-from relay.clock_watch import Jump, Memory
 from tests.support.clock import NOW
 
 BOOT = "9f2c"

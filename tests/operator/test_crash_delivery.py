@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.steps import DELIVERY_STEPS
+from foundation.failpoints import DELIVERY_STEPS
 from tests.crash import couriers
 from tests.crash.campaign import lines
 from tests.crash.kills import Row

@@ -11,11 +11,11 @@ import pytest
 from structlog.testing import capture_logs
 
 import mssante_operator.forgetting
+from foundation.journal.writer import Journal
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import runtime
 from mssante_operator.forgetting import Forgetting
-from relay.journal import Journal
 from relay.queue_failed import forget_failed
 from tests.support.daemon import Daemon, served
 from tests.support.queued import Letter, message_id, put, rows

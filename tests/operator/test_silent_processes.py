@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.steps import VARIABLE
+from foundation.failpoints import VARIABLE
 from tests.operator.test_reload import begun, change, operator, wait
 from tests.support.daemon import Daemon, client, get, served
 from tests.support.processes import state_of
@@ -110,7 +110,7 @@ def test_a_blocked_event_loop_is_told_of_with_its_stack(
         assert (told["role"], told["pid"]) == ("worker", worker)
         functions = [frame.split()[1] for frame in told["stack"]]
         assert functions[:2] == ["_hang", "_strike"]
-        assert told["stack"][0].startswith("mailstore/steps.py:")
+        assert told["stack"][0].startswith("foundation/failpoints.py:")
         assert any(frame.startswith("relay/session.py:") for frame in told["stack"])
         assert told["threads"]
         assert "taken" not in str(told)

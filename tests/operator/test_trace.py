@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from foundation.ids import new_id
+from foundation.journal import search as journal_search
+from foundation.journal.files import NAME
+from foundation.journal.writer import Journal
 from mailstore.database import Database
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mssante_operator import runtime
 from mssante_operator.settings import load
-from relay import journal_search
-from relay.ids import new_id
-from relay.journal import Journal
-from relay.journal_folder import NAME
 from relay.queue import QueueItem, enqueue
 from tests.support.daemon import Daemon, client, command, lay_out, served
 from tests.support.waiting import until_now

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from foundation.journal.files import NAME, hour_file, hours
 from mssante_operator import maintenance, runtime
 from mssante_operator.alarms import Alarm
 from mssante_operator.monitor import Monitor
-from relay.journal_folder import NAME, hour_file, hours
 from tests.support.daemon import lay_out, served
 from tests.support.waiting import until, until_now
 

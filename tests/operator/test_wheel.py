@@ -78,6 +78,7 @@ def test_it_holds_migrations_and_templates_and_no_tests(wheel: Path) -> None:
         names = set(opened.namelist())
     ours = {name for name in names if ".dist-info/" not in name}
     assert {Path(name).parts[0] for name in ours} == {
+        "foundation",
         "mailstore",
         "mssante_operator",
         "relay",

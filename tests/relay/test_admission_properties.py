@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailstore.ins import PATIENT_DOMAIN
+from foundation.ins import PATIENT_DOMAIN
 from relay.address import Address
 from relay.admission import (
     Attempt,

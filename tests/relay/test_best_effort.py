@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from relay.best_effort import best_effort
+from foundation.best_effort import best_effort
 
 
 def test_errors_end_there_and_are_logged() -> None:

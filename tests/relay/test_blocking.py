@@ -5,7 +5,7 @@ from pathlib import Path
 
 from blockbuster import BlockingError
 
-from relay.journal_folder import hours
+from foundation.journal.files import hours
 
 
 async def test_a_blocking_call_of_the_relay_is_refused(tmp_path: Path) -> None:

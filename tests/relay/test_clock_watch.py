@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.clock_watch import DOUBT, JUMP, ClockWatch, since_boot
+from foundation.clock_watch import DOUBT, JUMP, ClockWatch, since_boot
 from tests.support.clock import NOW
 
 SECOND = timedelta(seconds=1)

@@ -17,13 +17,13 @@ import dns.asyncresolver
 import pytest
 from sqlalchemy import update
 
+from foundation.journal.writer import Journal
 from mailstore.mailboxes import get_mailbox
 from relay.acceptance import commit
 from relay.address import parse_address
 from relay.delivery import Courier, Services, Settings
 from relay.errors import AttemptFailed
 from relay.handing import Progress
-from relay.journal import Journal
 from relay.message import LocalRecipient, Submission
 from relay.parameters import Notify, RcptParameters
 from relay.queue import Claim, Outcome, State

@@ -15,6 +15,7 @@ import dns.asyncresolver
 import pytest
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
+from foundation.journal.writer import Journal
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
 from mailstore.database import Database
@@ -26,7 +27,6 @@ from mailstore.store import Store
 from relay.delivery import Courier, Services, Settings
 from relay.errors import AttemptFailed
 from relay.handing import Progress
-from relay.journal import Journal
 from relay.ledger import LEASE, Batch, Ledger, Written
 from relay.queue import Claim, Outcome, State
 from relay.queue_schema import deliveries, destinations

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.ids import RANDOM_OCTETS, new_id, parse_id, time_of
+from foundation.ids import RANDOM_OCTETS, new_id, parse_id, time_of
 from tests.support.clock import NOW
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from relay import journal as journal_module
-from relay.journal import MAX_LINE, MAX_PENDING, Journal, _compose, _left
+from foundation.journal import writer as journal_module
+from foundation.journal.writer import MAX_LINE, MAX_PENDING, Journal, _compose, _left
 from tests.support.clock import NOW
 from tests.support.waiting import until_now
 
@@ -35,7 +35,7 @@ def child(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
         "import sys\n"
         "from datetime import UTC, datetime\n"
         "from pathlib import Path\n"
-        "from relay.journal import Journal\n"
+        "from foundation.journal.writer import Journal\n"
         "NOW = datetime(2026, 11, 22, 10, 11, 12, 131415, tzinfo=UTC)\n"
         "journal = Journal(Path(sys.argv[1]), lambda: NOW)\n"
     )

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from relay.journal_folder import Hour, Pruned, hour_file, hours, prune
+from foundation.journal.files import Hour, Pruned, hour_file, hours, prune
 
 
 def lay(folder: Path, *names: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay import journal as journal_module
-from relay.journal import MAX_PENDING, Journal
+from foundation.journal import writer as journal_module
+from foundation.journal.writer import MAX_PENDING, Journal
 from tests.relay.test_journal import events
 from tests.support.clock import NOW
 from tests.support.waiting import until_now

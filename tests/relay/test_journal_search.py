@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from relay import journal_search
-from relay.ids import new_id
-from relay.journal import Journal
-from relay.journal_folder import hour_file, hours
-from relay.journal_search import Trace, find
+from foundation.ids import new_id
+from foundation.journal import search as journal_search
+from foundation.journal.files import hour_file, hours
+from foundation.journal.search import Trace, find
+from foundation.journal.writer import Journal
 from tests.support.clock import NOW
 
 LIFE = timedelta(days=6)

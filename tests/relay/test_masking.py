@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailstore.ins import PATIENT_DOMAIN
+from foundation.ins import PATIENT_DOMAIN
+from foundation.journal.writer import _compose
+from foundation.privacy import mask, mask_of
 from relay.address import parse_address
-from relay.journal import _compose
-from relay.masking import mask, mask_of
 
 INS = "279037512345678"
 AT = "2026-11-22T10:11:12.131+00:00"

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
 
-from relay.metric_files import FIRST_OCTETS, MetricFile
+from foundation.metric_files import FIRST_OCTETS, MetricFile
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstore.ins import PATIENT_DOMAIN
+from foundation.ins import PATIENT_DOMAIN
 from relay import patients
 from relay.address import Address
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from foundation.clock_watch import SLACK
 from mailstore.database import Database
 from mailstore.dialect import server_clock
 from mailstore.errors import StoreUnavailable
 from relay import mending
-from relay.clock_watch import SLACK
 from relay.destination import WindowPolicy
 from relay.ledger import LEASE, PROBE
 from relay.mending import Mender

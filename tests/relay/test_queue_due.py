@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import ColumnElement, Connection, event, insert, select, text, update
 
+from foundation.clock_watch import SLACK
 from mailstore.database import Database
-from relay.clock_watch import SLACK
 from relay.leases import give_back, renew, seize
 from relay.queue import ALL, Lease, Traffic, claim, new_token
 from relay.queue_depth import Tally

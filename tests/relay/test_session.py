@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from foundation.journal.search import Event, find
 from mailstore.bodies import SMALL
 from mailstore.drafts import Draft
 from mailstore.messages import get_message
 from relay.admission import HeaderFromPolicy, Policy
-from relay.journal_search import Event, find
 from relay.limits import Limits
 from relay.scanning import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
 from relay.spool import Floor

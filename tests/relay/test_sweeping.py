@@ -15,10 +15,10 @@ from sqlalchemy import func, insert, select, update
 from structlog.testing import capture_logs
 
 import relay.sweeping
+from foundation.journal.writer import Journal
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery_events import DeliveryEvents
-from relay.journal import Journal
 from relay.ledger import Batch, Written
 from relay.queue_due import Overdue, overdue
 from relay.queue_schema import deliveries, destinations

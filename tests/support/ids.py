@@ -2,7 +2,7 @@
 
 import os
 
-from relay.ids import RANDOM_OCTETS, new_id
+from foundation.ids import RANDOM_OCTETS, new_id
 from tests.support.clock import system_clock
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
+from foundation.ids import RANDOM_OCTETS, new_id
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
 from mailstore.database import Database
@@ -16,7 +17,6 @@ from mailstore.store import Store
 from relay.acceptance import commit
 from relay.address import parse_address
 from relay.ending import Ending, ending
-from relay.ids import RANDOM_OCTETS, new_id
 from relay.ledger import Batch, Ledger
 from relay.message import Submission
 from relay.parameters import MailParameters, Notify, RcptParameters

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from foundation.journal.writer import Journal
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
 from mailstore.database import Database
@@ -36,7 +37,6 @@ from relay.address import Address
 from relay.admission import Policy
 from relay.context import SessionContext
 from relay.directory import Directory
-from relay.journal import Journal
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy

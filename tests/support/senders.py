@@ -12,12 +12,12 @@ from typing import Any
 
 import dns.asyncresolver
 
+from foundation.journal.writer import Journal
 from mailstore.mailboxes import add_domain
 from mailstore.messages import Message, NewMessage, store_messages
 from mailstore.store import Store
 from relay import tls
 from relay.delivery import Courier, Services, Settings
-from relay.journal import Journal
 from relay.perimeter import Perimeter
 from relay.queue import QueueItem, enqueue
 from relay.queue_control import Retry, work_through

@@ -17,9 +17,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from foundation import atomic_files
 from tests.support.hierarchy import NOW
 from tests.whitelist.lists import made
-from whitelist import durable, history
+from whitelist import history
 from whitelist.errors import ListRefused
 from whitelist.history import Archive, Source
 from whitelist.lookup import WhiteList
@@ -66,7 +67,7 @@ def kill_at_line(wanted: int) -> None:
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal passed
-        if frame.f_code.co_filename not in (history.__file__, durable.__file__):
+        if frame.f_code.co_filename not in (history.__file__, atomic_files.__file__):
             return None
         if event == "line":
             passed += 1

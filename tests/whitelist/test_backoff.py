@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whitelist.backoff import backoff
+from foundation.backoff import backoff
 
 
 def test_pauses_double_up_to_the_longest() -> None:

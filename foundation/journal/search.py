@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from relay.ids import parse_id, time_of
-from relay.journal_folder import hours
+from foundation.ids import parse_id, time_of
+from foundation.journal.files import hours
 
 SESSION_LIFE: Final = timedelta(hours=25)  # no session is longer
 CLOCKS: Final = timedelta(minutes=10)  # by which the times of two events may be out of order

@@ -8,7 +8,7 @@ a listing they would forge lines, hide text or reach the terminal of whoever rea
 import json
 from unicodedata import category
 
-from relay.masking import mask
+from foundation.privacy import mask
 
 
 def visible(text: str, keep: str = "") -> str:

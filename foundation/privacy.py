@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from quopri import decodestring
 from typing import Final
 
-from mailstore.ins import PATIENT_DOMAIN, is_ins
+from foundation.ins import PATIENT_DOMAIN, is_ins
 
 MASK: Final = "***"
 

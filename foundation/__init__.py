@@ -1,0 +1,1 @@
+"""What the other packages stand on: no mail, no list, no SQL, no HTTP."""

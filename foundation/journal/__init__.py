@@ -1,0 +1,1 @@
+"""The journal of events: written, kept in hourly files, searched."""
