@@ -18,7 +18,7 @@ import click
 
 from foundation.visible_text import safe
 from mailstore.errors import MailstoreError
-from relay.errors import AttemptFailed, SmtpError
+from relay.smtp.errors import AttemptFailed, SmtpError
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileError
 
 from . import logs

@@ -23,7 +23,7 @@ import click
 
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, list_entries
-from relay.address import parse_address
+from relay.smtp.address import parse_address
 
 from . import runtime
 from .bootstrap import Installation, TrustSpace, install, write_identity

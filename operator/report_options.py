@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import click
 
-from relay.errors import SyntaxRefused
-from relay.parameters import (
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.parameters import (
     MailParameters,
     RcptParameters,
     Return,

@@ -30,16 +30,16 @@ from mailstore.sealing import Form
 from mailstore.store import Store
 from mailstore.stores import BlobStore
 from relay import tls
-from relay.address import Address, parse_address
 from relay.clamav import Clamav
 from relay.clock_difference import ClockComparison
-from relay.errors import SyntaxRefused
 from relay.operator_labels import OperatorLabels
 from relay.perimeter import Ageing, Expected, Perimeter
 from relay.revocation_check import OcspAsker
 from relay.route import Router, Target
 from relay.rspamd import Rspamd
 from relay.scanning import Scanner, Scanning
+from relay.smtp.address import Address, parse_address
+from relay.smtp.errors import SyntaxRefused
 from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
 from whitelist.history import Archive

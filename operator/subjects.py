@@ -7,7 +7,7 @@ from typing import Final
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.messages import Message
 from mailstore.stores import BlobStore
-from relay.headers import MAX_HEADER
+from relay.smtp.headers import MAX_HEADER
 
 UNREADABLE: Final = "(body cannot be read)"
 

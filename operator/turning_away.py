@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay.errors import Reply
 from relay.limits import LINGER_SECONDS
 from relay.listener import BACKLOG
+from relay.smtp.errors import Reply
 
 LOOK_SECONDS: Final = 0.5  # between two looks whether somebody else is at work
 MOST: Final = 100  # connections that are told at once; more are cut

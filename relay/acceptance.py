@@ -26,9 +26,9 @@ from mailstore.errors import StoreUnavailable
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.store import Store
 from relay import metrics
-from relay.errors import StoreDeferred
 from relay.message import Submission
 from relay.queue import HeldBack, QueueItem, enqueue
+from relay.smtp.errors import StoreDeferred
 from relay.wakeup import announce, signal
 
 _log = structlog.get_logger(__name__)

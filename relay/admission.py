@@ -26,9 +26,9 @@ from relay.attempt import (
     ok,
 )
 from relay.author_rules import header_from, own_header_from
-from relay.errors import Refused, Reply
 from relay.evidence import chain_evidence, entry_evidence
 from relay.recipient import MailboxState, Recipient
+from relay.smtp.errors import Refused, Reply
 from whitelist.lookup import WhiteList
 from whitelist.trust import ChainStatus
 

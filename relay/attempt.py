@@ -6,10 +6,10 @@ from enum import Flag, StrEnum, auto
 from typing import Final, NamedTuple
 
 from relay import patients
-from relay.address import Address
-from relay.errors import Reply
-from relay.headers import MAX_HEADER, HeaderFacts
 from relay.recipient import MailboxState, Recipient
+from relay.smtp.address import Address
+from relay.smtp.errors import Reply
+from relay.smtp.headers import MAX_HEADER, HeaderFacts
 from whitelist.lookup import WhiteList
 from whitelist.trust import CertificateFacts, ChainVerdict
 

@@ -14,8 +14,8 @@ from relay.attempt import (
     not_listed,
     ok,
 )
-from relay.author_domains import UNREADABLE
-from relay.errors import Reply
+from relay.smtp.author_domains import UNREADABLE
+from relay.smtp.errors import Reply
 from whitelist.folding import fold
 
 _MOST_SHOWN = 5  # a hostile header can name tens of thousands

@@ -19,13 +19,13 @@ from email.message import Message
 from typing import Final
 
 from foundation.privacy import mask, mask_of
-from relay.address import Address
-from relay.errors import SyntaxRefused
-from relay.parameters import Notify, Return, decode_orcpt, decode_xtext
 from relay.queue import State
 from relay.report_facts import Action, ReportedRecipient, ReportFacts
 from relay.report_status import judge
 from relay.reports import DELIVERED_STATUS, RELAYED_STATUS
+from relay.smtp.address import Address
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.parameters import Notify, Return, decode_orcpt, decode_xtext
 
 FULL_LIMIT: Final = 10 * 1024 * 1024
 """Octets of a message that may go back as a whole.

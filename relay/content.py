@@ -9,11 +9,11 @@ from typing import Final
 
 from foundation.failpoints import reached
 from mailstore.errors import StoreUnavailable
-from relay.envelope import Letter
-from relay.framing import ChunkChecker, DotStuffer
-from relay.lines import Violation
 from relay.link import Link, LinkFailed
 from relay.peer_replies import PeerReply
+from relay.smtp.envelope import Letter
+from relay.smtp.framing import ChunkChecker, DotStuffer
+from relay.smtp.line_checker import Violation
 
 CHUNK: Final = 1024 * 1024  # octets of a BDAT: large, and a refusal is heard between two of them
 

@@ -16,11 +16,11 @@ import aiosmtplib
 
 from foundation.failpoints import reached
 from relay.admission import Peer
-from relay.envelope import KEYWORDS, Offers
-from relay.errors import AttemptFailed
 from relay.link import Link, Shown
 from relay.peer_replies import PeerReply, shown
 from relay.route import Target
+from relay.smtp.envelope import KEYWORDS, Offers
+from relay.smtp.errors import AttemptFailed
 
 # ValueError: a host name that cannot be looked up or shown in TLS, a handshake that was cut short.
 _FAULTS: Final = (aiosmtplib.SMTPException, OSError, ValueError)

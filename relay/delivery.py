@@ -32,12 +32,10 @@ from foundation.privacy import mask_of
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.store import Store
 from relay import metrics, unreadable
-from relay.address import Address
 from relay.congestion import Congestion
 from relay.delivery_events import DeliveryEvents
 from relay.destination import WindowPolicy
 from relay.ending import Ending, ending
-from relay.errors import UNKNOWN_OUTCOME, AttemptFailed
 from relay.gate import Gate
 from relay.handing import Handing, Progress
 from relay.ledger import PROBE, Batch, Glance, Ledger, glance
@@ -49,6 +47,8 @@ from relay.queue_due import Due
 from relay.retry import RetryPolicy
 from relay.route import NoRoute, Router
 from relay.settling import Settling
+from relay.smtp.address import Address
+from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed
 from relay.sweeping import Sweeper
 from relay.telling import Teller
 from relay.wakeup import listen

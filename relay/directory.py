@@ -33,9 +33,9 @@ from mailstore.mailboxes import (
     resolve,
     used_octets,
 )
-from relay.address import Address
-from relay.errors import StoreDeferred
 from relay.recipient import MailboxState
+from relay.smtp.address import Address
+from relay.smtp.errors import StoreDeferred
 
 REMEMBERED: Final = 1.0  # seconds
 DOMAINS_REMEMBERED: Final = 10.0  # seconds; a domain is added once in months

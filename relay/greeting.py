@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from relay import metrics
-from relay.errors import Reply, SyntaxRefused
 from relay.limits import LINGER_SECONDS
-from relay.replies import Goodbye
 from relay.secured import Secured
 from relay.session import Handler, Session
 from relay.session_policy import Handshake
+from relay.smtp.errors import Reply, SyntaxRefused
+from relay.smtp.reply import Goodbye
 
 _OK: Final = Reply(250, "2.0.0", "OK")
 _BEGIN_TLS: Final = Reply(220, "2.0.0", "Ready to start TLS")

@@ -18,14 +18,14 @@ from foundation.failpoints import reached
 from mailstore.store import Store
 from relay.certainty import Certainty
 from relay.conversation import Terms
-from relay.envelope import Envelope, Letter
-from relay.errors import AttemptFailed
 from relay.handover import OutcomeUnknown
 from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.queue import Claim, Outcome
 from relay.route import NoRoute, Router, Target
 from relay.server_admission import examine_server
+from relay.smtp.envelope import Envelope, Letter
+from relay.smtp.errors import AttemptFailed
 
 CHUNK: Final = 256 * 1024
 READERS: Final = 8  # threads for bodies alone: a store that hangs must not hold up the database's

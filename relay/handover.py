@@ -7,11 +7,11 @@ from typing import Final
 from foundation.failpoints import reached
 from relay.content import Unanswered, Unsendable, send
 from relay.conversation import Terms
-from relay.envelope import Letter, commands
-from relay.errors import UNKNOWN_OUTCOME, AttemptFailed
 from relay.link import Link, LinkFailed
 from relay.peer_replies import PeerReply
 from relay.queue import State
+from relay.smtp.envelope import Letter, commands
+from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed
 
 _RSET: Final = b"RSET\r\n"
 _DATA: Final = b"DATA\r\n"

@@ -7,7 +7,7 @@ configuration's (`[inbound]`), each for one worker process.
 from dataclasses import dataclass
 from typing import Final
 
-from relay.errors import Disconnected, Reply
+from relay.smtp.errors import Disconnected, Reply
 
 LINGER_SECONDS: Final = 5.0  # a connection that we close may take so long to hear why
 

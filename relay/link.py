@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from relay.envelope import Offers
 from relay.peer_replies import Garbage, PeerReply, ReplyReader, shown
+from relay.smtp.envelope import Offers
 
 _GATHER: Final = 64 * 1024  # octets that are worth a write of their own
 _MAX_PENDING: Final = 64 * 1024  # octets of replies, until which the peer may get ahead of us

@@ -14,11 +14,11 @@ import structlog
 
 from relay import metrics
 from relay.context import SessionContext
-from relay.errors import Reply
 from relay.limits import LINGER_SECONDS
 from relay.occupancy import Occupancy
 from relay.seats import Seat
 from relay.session import Session
+from relay.smtp.errors import Reply
 
 SessionFactory = Callable[[SessionContext], Session]
 

@@ -9,18 +9,18 @@ from functools import lru_cache
 from typing import Final
 
 from foundation.failpoints import reached
-from relay.address import Address, parse_path
 from relay.end_of_data import take_message
-from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.limits import Pace
 from relay.message import LocalRecipient
-from relay.parameters import MailParameters, parse_bdat, parse_mail_parameters
 from relay.rcpt_pipeline import parse_rcpt
 from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
 from relay.recipient import Recipient
-from relay.replies import Acknowledged, reply_lines
 from relay.session import Handler, Session
 from relay.session_states import BDAT_LAST
+from relay.smtp.address import Address, parse_path
+from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
+from relay.smtp.parameters import MailParameters, parse_bdat, parse_mail_parameters
+from relay.smtp.reply import Acknowledged, reply_lines
 from relay.transaction import SessionFacts, Transaction
 
 _PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from mailstore.drafts import Draft
 from mailstore.identifiers import MailboxType
-from relay.address import Address
-from relay.parameters import MailParameters, RcptParameters
+from relay.smtp.address import Address
+from relay.smtp.parameters import MailParameters, RcptParameters
 
 
 class LocalRecipient(NamedTuple):  # a third of a dataclass's time, for each of hundreds

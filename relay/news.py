@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from relay.bounces import Became, wanted
 from relay.ending import Ending
-from relay.envelope import EnvelopeRecipient
-from relay.parameters import Notify
 from relay.queue import Claim, State
+from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.parameters import Notify
 from relay.unreadable import reason_in
 
 

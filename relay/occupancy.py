@@ -16,8 +16,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final, Protocol, TypeVar
 
-from relay.errors import Reply
 from relay.limits import Limits
+from relay.smtp.errors import Reply
 from whitelist.names import DistinguishedName
 
 _Key = TypeVar("_Key")

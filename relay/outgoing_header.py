@@ -13,9 +13,9 @@ from email.utils import format_datetime
 from typing import BinaryIO, Final
 
 from mailstore.addresses import address_key
-from relay.address import Address
-from relay.errors import Reply, SmtpError
-from relay.headers import MAX_HEADER
+from relay.smtp.address import Address
+from relay.smtp.errors import Reply, SmtpError
+from relay.smtp.headers import MAX_HEADER
 
 _HIDDEN: Final = frozenset({b"bcc", b"resent-bcc"})
 # What the standard library's parser raises on fields that it does not foresee.

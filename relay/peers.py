@@ -13,12 +13,12 @@ from typing import Final, cast
 
 from mailstore.errors import StoreUnavailable
 from relay.conversation import Refused, Terms, open_link
-from relay.envelope import Letter
-from relay.errors import AttemptFailed
 from relay.handover import Answer, OutcomeUnknown, Stale, left_over, transact
 from relay.link import Link
 from relay.queue import State
 from relay.route import Target
+from relay.smtp.envelope import Letter
+from relay.smtp.errors import AttemptFailed
 
 FOLLOW_UP_SECONDS: Final = 2 * 3600.0
 

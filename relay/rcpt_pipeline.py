@@ -10,11 +10,11 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Final
 
-from relay.address import Address, parse_path
 from relay.directory import MOST, Directory, Found
-from relay.errors import SyntaxRefused
 from relay.message import LocalRecipient
-from relay.parameters import RcptParameters, parse_rcpt_parameters
+from relay.smtp.address import Address, parse_path
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.parameters import RcptParameters, parse_rcpt_parameters
 from relay.streams import MAX_COMMAND_LINE, InboundBuffer
 
 LOOK_AHEAD: Final = 200  # commands that are looked through for recipients

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from mailstore.drafts import Draft
-from relay.address import parse_address
 from relay.bounces import Became, Original, notify_text, report_of
 from relay.message import LocalRecipient, Submission
-from relay.parameters import MailParameters, Notify
 from relay.queue import State
 from relay.report_facts import ReportFacts
 from relay.reports import build_report
+from relay.smtp.address import parse_address
+from relay.smtp.parameters import MailParameters, Notify
 
 
 def receipt(

@@ -10,12 +10,12 @@ from typing import Final
 
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
-from relay.errors import Disconnected, Reply, SmtpError, StoreDeferred
-from relay.framing import ChunkChecker, DataDecoder
-from relay.headers import HeaderCollector
 from relay.limits import Pace
-from relay.lines import Violation
 from relay.sizes import is_report, limit_of, over
+from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred
+from relay.smtp.framing import ChunkChecker, DataDecoder
+from relay.smtp.headers import HeaderCollector
+from relay.smtp.line_checker import Violation
 from relay.streams import InboundBuffer
 
 OVERRUN: Final = 10  # times the limit that is read of a message refused for its size

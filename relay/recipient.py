@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.address import Address
+from relay.smtp.address import Address
 
 
 class MailboxState(StrEnum):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from relay.parameters import Return
+from relay.smtp.parameters import Return
 
 
 class Action(StrEnum):

@@ -12,11 +12,11 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final
 
-from relay.address import Address
-from relay.lines import MAX_TEXT_LINE, LineChecker
-from relay.parameters import Return, ascii_form, decode_orcpt, decode_xtext
-from relay.replies import ascii_text
 from relay.report_facts import ReportedRecipient, ReportFacts
+from relay.smtp.address import Address
+from relay.smtp.line_checker import MAX_TEXT_LINE, LineChecker
+from relay.smtp.parameters import Return, ascii_form, decode_orcpt, decode_xtext
+from relay.smtp.reply import ascii_text
 
 _MAX_SECTION: Final = 64 * 1024  # octets of the original header section
 _MAX_DIAGNOSTIC: Final = 800

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from typing import Final
 
-from relay.address import POSTMASTER, Address, parse_address
-from relay.parameters import Return
 from relay.report_facts import Action, Cause, ReportedRecipient, ReportFacts
 from relay.report_parts import boundary, joined, original_part, status_part, words_part
 from relay.report_words import subject, words
+from relay.smtp.address import POSTMASTER, Address, parse_address
+from relay.smtp.parameters import Return
 
 __all__ = ["Action", "Cause", "Report", "ReportFacts", "ReportedRecipient", "build_report"]
 

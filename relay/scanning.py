@@ -18,7 +18,7 @@ from prometheus_client import Counter
 
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
-from relay.errors import Refused, Reply, StoreDeferred
+from relay.smtp.errors import Refused, Reply, StoreDeferred
 
 _log = structlog.get_logger(__name__)
 

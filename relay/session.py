@@ -22,14 +22,14 @@ from foundation.failpoints import reached
 from foundation.privacy import mask
 from relay import metrics, smtp_adapter
 from relay.context import SessionContext
-from relay.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.limits import LINGER_SECONDS, Tally
 from relay.rcpt_pipeline import RcptPipeline
 from relay.receiving import Source
-from relay.replies import Acknowledged, Goodbye, refusal_line, reply_lines
 from relay.session_journal import SessionJournal
 from relay.session_policy import Handshake, SessionPolicy
 from relay.session_states import ARGUMENT_FIRST, BARE, OutOfOrder, State, Table
+from relay.smtp.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
+from relay.smtp.reply import Acknowledged, Goodbye, refusal_line, reply_lines
 from relay.streams import InboundBuffer, ReplyWriter
 from relay.transaction import Transaction
 

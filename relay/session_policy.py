@@ -10,14 +10,14 @@ import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.address import Address
 from relay.admission import Peer
-from relay.errors import Reply
-from relay.headers import HeaderFacts
 from relay.occupancy import OpenSession
-from relay.parameters import RcptParameters
 from relay.recipient import Recipient
 from relay.session_journal import SessionJournal
+from relay.smtp.address import Address
+from relay.smtp.errors import Reply
+from relay.smtp.headers import HeaderFacts
+from relay.smtp.parameters import RcptParameters
 from whitelist.names import DistinguishedName
 
 

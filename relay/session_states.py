@@ -14,7 +14,7 @@ from typing import Final
 
 from relay.admission import CLEAR_TEXT, TLS_REQUIRED
 from relay.attempt import Finding
-from relay.errors import Refused, Reply, SmtpError, SyntaxRefused
+from relay.smtp.errors import Refused, Reply, SmtpError, SyntaxRefused
 
 
 class State(StrEnum):  # asked for with each command: its hash is that of a string

@@ -7,8 +7,8 @@ layer of MIME: one about the largest message would else never arrive.  Pure.
 from email.parser import BytesHeaderParser
 from typing import Final
 
-from relay.author_domains import decoded
-from relay.errors import Reply
+from relay.smtp.author_domains import decoded
+from relay.smtp.errors import Reply
 
 _REPORT_TENTHS: Final = 14  # of the limit for ordinary mail, DOMAIN U5
 _INTEGRATION_ERROR: Final = "[ko int"  # [KO Intégration système !], however it is encoded

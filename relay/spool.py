@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from foundation.best_effort import best_effort
-from relay.errors import Refused, Reply
+from relay.smtp.errors import Refused, Reply
 
 _log = structlog.get_logger(__name__)
 

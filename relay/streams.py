@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from relay.errors import SyntaxRefused
+from relay.smtp.errors import SyntaxRefused
 
 MAX_COMMAND_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.4 asks for 512 and more for extensions
 _MAX_PENDING: Final = 16 * 1024  # octets of replies that may gather

@@ -13,20 +13,20 @@ from foundation.ins import PATIENT_DOMAIN
 from mailstore.drafts import Draft
 from mailstore.store import Store
 from relay.acceptance import Record, commit
-from relay.address import Address
 from relay.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.certainty import Certainty
-from relay.content_size import ContentSize
 from relay.directory import Directory
-from relay.errors import Reply, SmtpError
-from relay.headers import HeaderCollector, TraceFacts, received_field
-from relay.lines import LineChecker
 from relay.message import LocalRecipient, Submission
-from relay.parameters import MailParameters, RcptParameters
 from relay.perimeter import Perimeter
 from relay.receipts import receipt
 from relay.recipient import MailboxState, Recipient
 from relay.sizes import is_report, limit_of, over
+from relay.smtp.address import Address
+from relay.smtp.content_size import ContentSize
+from relay.smtp.errors import Reply, SmtpError
+from relay.smtp.headers import HeaderCollector, TraceFacts, received_field
+from relay.smtp.line_checker import LineChecker
+from relay.smtp.parameters import MailParameters, RcptParameters
 
 _CHUNK: Final = 256 * 1024
 

@@ -22,15 +22,15 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from mailstore.store import Store
 from relay.acceptance import insert_rows, record_held
-from relay.address import Address
 from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
 from relay.ending import Ending
-from relay.errors import SyntaxRefused
-from relay.headers import HeaderCollector
 from relay.message import Submission
 from relay.news import News, news_of, news_of_drop
 from relay.queue import Claim, Lease
 from relay.receipts import written
+from relay.smtp.address import Address
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.headers import HeaderCollector
 
 _log = structlog.get_logger(__name__)
 

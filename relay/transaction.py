@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailstore.drafts import Draft
-from relay.address import Address
 from relay.admission import Peer
-from relay.headers import TraceFacts, received_field
 from relay.message import LocalRecipient, Submission
-from relay.parameters import MailParameters
 from relay.receiving import Body
+from relay.smtp.address import Address
+from relay.smtp.headers import TraceFacts, received_field
+from relay.smtp.parameters import MailParameters
 
 
 @dataclass(slots=True)

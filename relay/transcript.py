@@ -7,7 +7,7 @@ shown who the peer is, lines wait here, bounded, and are forgotten if it is some
 from typing import Final
 
 from foundation.privacy import mask
-from relay.replies import ascii_text
+from relay.smtp.reply import ascii_text
 
 _MAX_LINES: Final = 200  # lines that wait; older ones give way
 _MAX_LINE: Final = 600

@@ -8,10 +8,10 @@ from typing import Final
 
 import structlog
 
-from relay.errors import UNKNOWN_OUTCOME
 from relay.handing import ANSWER, Progress
 from relay.ledger import LEASE
 from relay.queue import Claim, Lease
+from relay.smtp.errors import UNKNOWN_OUTCOME
 
 _log = structlog.get_logger(__name__)
 

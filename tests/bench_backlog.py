@@ -27,8 +27,8 @@ from mailstore.store import Store
 from mssante_operator import runtime
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
-from relay.address import parse_address
 from relay.queue import QueueItem, enqueue
+from relay.smtp.address import parse_address
 from relay.submission import Submitter
 from tests.bench_rows import Bench, Goal, Row
 from tests.bench_sides import log_as_json, postgresql, use_database

@@ -229,7 +229,7 @@ INVENTED = {
     "[page](docs/domain.md#no-such-heading)": "links",
     "[decision 2](docs/decisions/0001-folders-and-import-names.md)": "links",
     "`relay.no_such_module`": "modules",
-    "`relay.errors.NoSuchName`": "modules",
+    "`relay.smtp.errors.NoSuchName`": "modules",
     "`mssante_operator.no_such_module`": "modules",
 }
 

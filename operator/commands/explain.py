@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.mailboxes import local_domains
 from relay import tls
-from relay.address import parse_address
 from relay.admission import Attempt, Finding, Stage, examine
 from relay.author_rules import seen_authors
 from relay.conversation import look_at
 from relay.directory import Directory
-from relay.headers import HeaderFacts
 from relay.recipient import Recipient
 from relay.route import Target
 from relay.server_admission import examine_server
+from relay.smtp.address import parse_address
+from relay.smtp.headers import HeaderFacts
 from whitelist.certificates import read_pem
 from whitelist.errors import TrustFileError
 

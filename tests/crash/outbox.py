@@ -20,10 +20,10 @@ from mailstore.schema import messages
 from mailstore.store import Store
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
-from relay.address import parse_address
-from relay.errors import StoreDeferred
-from relay.parameters import MailParameters, Notify, RcptParameters
 from relay.queue_schema import deliveries
+from relay.smtp.address import parse_address
+from relay.smtp.errors import StoreDeferred
+from relay.smtp.parameters import MailParameters, Notify, RcptParameters
 from relay.submission import Submitter
 from tests.crash.receiver import NOBODY, Receiver
 from tests.crash.site import PATIENCE

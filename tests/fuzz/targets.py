@@ -11,19 +11,19 @@ from types import MappingProxyType
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
-from relay.address import parse_address, parse_path
-from relay.errors import SyntaxRefused
-from relay.framing import ChunkChecker, DataDecoder
-from relay.headers import read_header
-from relay.lines import LineChecker
-from relay.parameters import (
+from relay.reports import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
+from relay.smtp.address import parse_address, parse_path
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.framing import ChunkChecker, DataDecoder
+from relay.smtp.headers import read_header
+from relay.smtp.line_checker import LineChecker
+from relay.smtp.parameters import (
     decode_orcpt,
     decode_xtext,
     parse_bdat,
     parse_mail_parameters,
     parse_rcpt_parameters,
 )
-from relay.reports import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
 from tests.support.cutting import cut
 from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, trust
 from tests.support.reports import octets_of, read_report

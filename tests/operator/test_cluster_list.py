@@ -11,9 +11,9 @@ import pytest
 from mailstore.bucket import Place
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
-from relay.address import parse_address
 from relay.handing import NOT_CERTAIN
 from relay.queue_view import Listed
+from relay.smtp.address import parse_address
 from tests.operator.list_machines import refresher_of
 from tests.operator.test_whitelist import FULL, put, signed
 from tests.support.cluster import lay_out_machines

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.errors import StoreDeferred
+from relay.smtp.errors import StoreDeferred
 from tests.crash.campaign import lines
 from tests.crash.field import Field, two_machines
 from tests.crash.kills import Row

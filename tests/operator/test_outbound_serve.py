@@ -16,10 +16,10 @@ from sqlalchemy import update
 from mailstore.identifiers import MailboxType
 from mssante_operator import runtime
 from relay.acceptance import commit
-from relay.address import parse_address
 from relay.message import Submission
-from relay.parameters import MailParameters, parse_rcpt_parameters
 from relay.queue_schema import deliveries
+from relay.smtp.address import parse_address
+from relay.smtp.parameters import MailParameters, parse_rcpt_parameters
 from tests.operator.test_whitelist import put, signed
 from tests.support.daemon import Daemon, command, lay_out, served
 from tests.support.postfix import Postfix, missing, postfix

@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import cache
 
 from mssante_operator.testbed.credential import Credential
-from relay.address import Address, parse_address
 from relay.admission import (
     Attempt,
     HeaderFromPolicy,
@@ -19,8 +18,9 @@ from relay.admission import (
     Policy,
 )
 from relay.attempt import MAX_RECEIVED
-from relay.headers import HeaderFacts
 from relay.recipient import MailboxState, Recipient
+from relay.smtp.address import Address, parse_address
+from relay.smtp.headers import HeaderFacts
 from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
 from whitelist.loading import read_list
 from whitelist.lookup import WhiteList

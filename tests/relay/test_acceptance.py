@@ -14,9 +14,9 @@ from mailstore.database import Database
 from mailstore.messages import get_message, list_entries
 from mailstore.store import Store
 from relay.acceptance import BUSY, Intake, commit
-from relay.address import Address, parse_address
-from relay.errors import StoreDeferred
 from relay.message import LocalRecipient, Submission
+from relay.smtp.address import Address, parse_address
+from relay.smtp.errors import StoreDeferred
 from tests.support.blobs import content, folder
 from tests.support.clock import system_clock
 from tests.support.ids import make_id

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.address import POSTMASTER, Address, parse_address, parse_path
-from relay.errors import SyntaxRefused
-from relay.parameters import parse_mail_parameters
+from relay.smtp.address import POSTMASTER, Address, parse_address, parse_path
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.parameters import parse_mail_parameters
 
 ACCEPTED = [
     ("a@b.fr", "a", "b.fr"),

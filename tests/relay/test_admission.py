@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from relay.address import Address
 from relay.admission import (
     Attempt,
     HeaderFromPolicy,
@@ -16,10 +15,11 @@ from relay.admission import (
     admit,
     examine,
 )
-from relay.errors import Refused
-from relay.headers import UNREADABLE, HeaderFacts
 from relay.patients import Counted
 from relay.recipient import MailboxState
+from relay.smtp.address import Address
+from relay.smtp.errors import Refused
+from relay.smtp.headers import UNREADABLE, HeaderFacts
 from tests.relay.attempts import (
     LIMIT,
     attempt,

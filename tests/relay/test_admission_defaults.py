@@ -3,8 +3,8 @@
 import pytest
 
 from relay.admission import HeaderFromPolicy, Policy, Stage, admit, examine
-from relay.errors import Refused
 from relay.recipient import MailboxState
+from relay.smtp.errors import Refused
 from tests.relay.attempts import local, to
 
 INS = "279035121518989@patient.mssante.fr"

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from relay.address import Address
 from relay.admission import RULES, Attempt, Peer, Stage, admit, examine
-from relay.errors import Refused
-from relay.headers import HeaderFacts
 from relay.recipient import MailboxState
+from relay.smtp.address import Address
+from relay.smtp.errors import Refused
+from relay.smtp.headers import HeaderFacts
 from tests.relay.attempts import (
     LIMIT,
     LOCAL,

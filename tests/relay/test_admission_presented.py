@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from relay.address import Address
 from relay.admission import Attempt, LocalUser, Peer, Stage, admit, examine
-from relay.errors import Refused, Reply
-from relay.headers import HeaderFacts
 from relay.recipient import MailboxState, Recipient
+from relay.smtp.address import Address
+from relay.smtp.errors import Refused, Reply
+from relay.smtp.headers import HeaderFacts
 from tests.relay.attempts import POLICY, attempt, certificate, local, peer, to
 from whitelist.trust import ChainStatus
 

@@ -12,7 +12,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foundation.ins import PATIENT_DOMAIN
-from relay.address import Address
 from relay.admission import (
     Attempt,
     HeaderFromPolicy,
@@ -24,10 +23,11 @@ from relay.admission import (
     admit_recipient,
     examine,
 )
-from relay.errors import Refused
-from relay.headers import UNREADABLE, HeaderFacts
 from relay.patients import Counted
 from relay.recipient import MailboxState, Recipient
+from relay.smtp.address import Address
+from relay.smtp.errors import Refused
+from relay.smtp.headers import UNREADABLE, HeaderFacts
 from tests.relay.attempts import (
     DOMAINS,
     LIMIT,

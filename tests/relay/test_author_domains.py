@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.author_domains import UNREADABLE, author_domains, decoded
+from relay.smtp.author_domains import UNREADABLE, author_domains, decoded
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from relay.admission import HeaderFromPolicy, Policy, Stage, admit, examine
 from relay.author_rules import noted_authors, seen_authors
-from relay.errors import Refused
-from relay.headers import UNREADABLE, HeaderFacts
+from relay.smtp.errors import Refused
+from relay.smtp.headers import UNREADABLE, HeaderFacts
 from tests.relay.attempts import LIMIT, POLICY, attempt, authors, certificate, local
 from tests.support.operators import ACTIVE, OURS, inbound
 from tests.support.talking import call

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.address import parse_address
 from relay.bounces import (
     FULL_LIMIT,
     Became,
@@ -18,11 +17,12 @@ from relay.bounces import (
     report_of,
     wanted,
 )
-from relay.errors import SyntaxRefused
-from relay.parameters import Notify, Return
 from relay.queue import State
 from relay.report_facts import Action, Cause, ReportFacts
 from relay.reports import build_report
+from relay.smtp.address import parse_address
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.parameters import Notify, Return
 from tests.support.reports import octets_of, read_report
 
 ARRIVAL = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)

@@ -10,8 +10,8 @@ import uvloop
 from mailstore.drafts import MEMORY_LIMIT
 from mailstore.errors import StoreUnavailable
 from relay.clamav import Clamav, read_answer
-from relay.errors import SmtpError
 from relay.scanning import CLEAN, OnFailure, ScannerFailed, Scanning, infected
+from relay.smtp.errors import SmtpError
 from tests.support.scanners import (
     CLAMD,
     CLEAN_MESSAGE,

@@ -9,12 +9,12 @@ import pytest
 
 import relay.listener
 import relay.session
-from relay.address import Address
 from relay.directory import Directory, Found
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
+from relay.smtp.address import Address
 from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call, dial

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.content_size import ContentSize
+from relay.smtp.content_size import ContentSize
 from tests.support.cutting import cut, sizes
 
 WIRE = policy.SMTP

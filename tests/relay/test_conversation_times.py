@@ -8,10 +8,10 @@ from dataclasses import replace
 import aiosmtplib
 import pytest
 
-from relay.errors import AttemptFailed
 from relay.link import Link
 from relay.peer_replies import PeerReply
 from relay.route import Target
+from relay.smtp.errors import AttemptFailed
 from tests.support.handing import (
     ALONE,
     ALONE_CHUNKING,

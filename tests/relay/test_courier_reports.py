@@ -20,12 +20,9 @@ from sqlalchemy import update
 from foundation.journal.writer import Journal
 from mailstore.mailboxes import get_mailbox
 from relay.acceptance import commit
-from relay.address import parse_address
 from relay.delivery import Courier, Services, Settings
-from relay.errors import AttemptFailed
 from relay.handing import Progress
 from relay.message import LocalRecipient, Submission
-from relay.parameters import Notify, RcptParameters
 from relay.queue import Claim, Outcome, State
 from relay.queue_control import work_through
 from relay.queue_drop import Drop
@@ -33,6 +30,9 @@ from relay.queue_filter import Filter
 from relay.queue_schema import deliveries
 from relay.receipts import receipt
 from relay.route import Router
+from relay.smtp.address import parse_address
+from relay.smtp.errors import AttemptFailed
+from relay.smtp.parameters import Notify, RcptParameters
 from tests.support.clock import NOW, system_clock
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 from tests.support.operators import trust_space

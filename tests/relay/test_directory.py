@@ -15,10 +15,10 @@ from mailstore.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.schema import entries, mailboxes
 from mailstore.store import Store
-from relay.address import POSTMASTER, Address, parse_address
 from relay.directory import FORGOTTEN, REMEMBERED, Directory
-from relay.errors import StoreDeferred
 from relay.recipient import MailboxState
+from relay.smtp.address import POSTMASTER, Address, parse_address
+from relay.smtp.errors import StoreDeferred
 from tests.support.clock import NOW
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from relay.ending import Ending, ending
-from relay.envelope import EnvelopeRecipient
 from relay.queue import Outcome, State
 from relay.retry import RetryPolicy
+from relay.smtp.envelope import EnvelopeRecipient
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.envelope import Commands, Envelope, EnvelopeRecipient, Offers, commands
-from relay.parameters import ascii_form
+from relay.smtp.envelope import Commands, Envelope, EnvelopeRecipient, Offers, commands
+from relay.smtp.parameters import ascii_form
 
 TO = "x@a.mssante.fr"
 ALL = Offers(

@@ -17,7 +17,6 @@ from sqlalchemy import text
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.errors import AttemptFailed
 from relay.handing import Progress
 from relay.ledger import Batch, Written
 from relay.queue import Claim, Lease, Outcome, State, Traffic, new_token
@@ -27,6 +26,7 @@ from relay.queue_due import Due
 from relay.queue_filter import Filter
 from relay.scheduler import Scheduler
 from relay.settling import Settling
+from relay.smtp.errors import AttemptFailed
 from tests.relay.test_five_days import World, making
 from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
 from tests.support.backlog import put

@@ -25,13 +25,13 @@ from mailstore.mailboxes import add_domain
 from mailstore.sealing import Form
 from mailstore.store import Store
 from relay.delivery import Courier, Services, Settings
-from relay.errors import AttemptFailed
 from relay.handing import Progress
 from relay.ledger import LEASE, Batch, Ledger, Written
 from relay.queue import Claim, Outcome, State
 from relay.queue_schema import deliveries, destinations
 from relay.retry import RetryPolicy
 from relay.route import Router
+from relay.smtp.errors import AttemptFailed
 from tests.support.backlog import put
 from tests.support.clock import NOW, system_clock
 from tests.support.listed import listing

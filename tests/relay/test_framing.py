@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.framing import ChunkChecker, DataDecoder, DotStuffer
-from relay.lines import Violation
+from relay.smtp.framing import ChunkChecker, DataDecoder, DotStuffer
+from relay.smtp.line_checker import Violation
 from tests.support.cutting import cut, made_of, octet_by_octet, sizes
 from tests.support.line_faults import first_violation
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from relay import content
-from relay.envelope import EnvelopeRecipient
 from relay.queue import State
 from relay.route import Target
+from relay.smtp.envelope import EnvelopeRecipient
 from tests.support.handing import (
     ALONE,
     ALONE_CHUNKING,

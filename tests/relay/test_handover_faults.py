@@ -11,11 +11,11 @@ import pytest
 
 from mailstore.errors import StoreUnavailable
 from relay import content
-from relay.envelope import Letter
-from relay.errors import AttemptFailed
 from relay.handover import OutcomeUnknown
 from relay.queue import State
 from relay.route import Target
+from relay.smtp.envelope import Letter
+from relay.smtp.errors import AttemptFailed
 from tests.support.handing import (
     ALONE,
     ALONE_CHUNKING,

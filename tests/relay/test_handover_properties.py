@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.errors import AttemptFailed
 from relay.handover import OutcomeUnknown
 from relay.queue import State
 from relay.route import Target
+from relay.smtp.errors import AttemptFailed
 from tests.support.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, letter
 from tests.support.operators import HOST
 from tests.support.scripted import ALERT, CLOSE, GOOD, OFFERS, ScriptedPeer, running

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.headers import (
+from relay.smtp.headers import (
     MAX_HEADER,
     UNREADABLE,
     HeaderCollector,

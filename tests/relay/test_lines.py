@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.lines import LineChecker, Violation, even_lines
+from relay.smtp.line_checker import LineChecker, Violation, even_lines
 from tests.support.cutting import made_of
 from tests.support.line_faults import first_violation
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from foundation.ins import PATIENT_DOMAIN
 from foundation.journal.writer import _compose
 from foundation.privacy import mask, mask_of
-from relay.address import parse_address
+from relay.smtp.address import parse_address
 
 INS = "279037512345678"
 AT = "2026-11-22T10:11:12.131+00:00"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import Reply
 from relay.limits import Limits
 from relay.occupancy import ARRIVAL_SECONDS, Occupancy, network
+from relay.smtp.errors import Reply
 from tests.support.clock import Monotonic
 from whitelist.names import DistinguishedName
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import SyntaxRefused
-from relay.parameters import (
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.parameters import (
     Chunk,
     Notify,
     RcptParameters,

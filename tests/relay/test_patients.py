@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from foundation.ins import PATIENT_DOMAIN
 from relay import patients
-from relay.address import Address
+from relay.smtp.address import Address
 
 ORDINARY = st.from_regex(r"[1-8][0-9]{12}", fullmatch=True)
 CORSICAN = st.from_regex(r"[1-8][0-9]{4}2[AB][0-9]{6}", fullmatch=True)

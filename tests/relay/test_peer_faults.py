@@ -10,11 +10,11 @@ import pytest
 import uvloop
 
 from relay import link
-from relay.errors import AttemptFailed
 from relay.handover import Answer, OutcomeUnknown
 from relay.peers import Peers
 from relay.queue import State
 from relay.route import Target
+from relay.smtp.errors import AttemptFailed
 from tests.support.handing import ALONE_CHUNKING, BODY, Handing, Replies, letter
 from tests.support.operators import HOST
 from tests.support.scripted import (

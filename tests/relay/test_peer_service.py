@@ -4,20 +4,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from relay.address import Address
 from relay.admission import Peer
-from relay.errors import Refused, Reply
 from relay.greeting import ehlo
-from relay.headers import HeaderFacts
 from relay.listener import Listener, bind
 from relay.occupancy import OpenSession
-from relay.parameters import RcptParameters
 from relay.peer_service import PEERS, offers
 from relay.recipient import Recipient
 from relay.session import Service, Session
 from relay.session_journal import SessionJournal
 from relay.session_policy import Handshake
 from relay.session_states import COMMANDS, State, table
+from relay.smtp.address import Address
+from relay.smtp.errors import Refused, Reply
+from relay.smtp.headers import HeaderFacts
+from relay.smtp.parameters import RcptParameters
 from tests.support.operators import ACTIVE, HOST, inbound
 from tests.support.session_driver import Driver
 from tests.support.talking import dial

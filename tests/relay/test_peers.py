@@ -11,11 +11,11 @@ import pytest
 import uvloop
 
 from relay import tls
-from relay.errors import AttemptFailed
 from relay.handover import Answer, OutcomeUnknown
 from relay.peers import Peers
 from relay.queue import State
 from relay.route import Target
+from relay.smtp.errors import AttemptFailed
 from tests.support.handing import BODY, Handing, context_of, handing, letter
 from tests.support.operators import ACTIVE, HOST, inbound, trust_space
 from tests.support.scripted import ALERT, CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running

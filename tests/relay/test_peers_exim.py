@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from relay.conversation import open_link
-from relay.envelope import EnvelopeRecipient
 from relay.queue import State
 from relay.route import Target
+from relay.smtp.envelope import EnvelopeRecipient
 from tests.support.exim import missing, receiving_exim
 from tests.support.handing import handing, letter
 from tests.support.operators import HOST, trust_space

@@ -7,11 +7,11 @@ import pytest
 from mssante_operator.bootstrap import write_identity
 from relay import tls
 from relay.conversation import Terms, open_link
-from relay.envelope import EnvelopeRecipient
-from relay.errors import AttemptFailed
 from relay.peers import Peers
 from relay.queue import State
 from relay.route import Target
+from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.errors import AttemptFailed
 from tests.support.federation import federation
 from tests.support.handing import letter
 from tests.support.operators import HOST

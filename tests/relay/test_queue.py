@@ -10,9 +10,7 @@ from sqlalchemy import insert, select, update
 from mailstore.database import Database
 from mailstore.identifiers import MailboxType
 from mailstore.messages import Message, NewMessage, store_messages
-from relay.envelope import EnvelopeRecipient
 from relay.leases import give_back, renew, seize
-from relay.parameters import Notify, RcptParameters
 from relay.queue import (
     Claim,
     Lease,
@@ -28,6 +26,8 @@ from relay.queue import (
 from relay.queue_destinations import begin_probe, read_destinations, write_health
 from relay.queue_schema import deliveries, destinations, hold_rules
 from relay.queue_settle import settle, settle_delivered
+from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.parameters import Notify, RcptParameters
 from tests.support.listed import listing
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -11,15 +11,15 @@ from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from mailstore.messages import list_entries
 from relay.acceptance import commit
-from relay.address import parse_address
 from relay.bounces import Became, Original, report_of
-from relay.errors import SyntaxRefused
-from relay.headers import HeaderCollector
 from relay.message import LocalRecipient, Submission
-from relay.parameters import Notify, RcptParameters, Return
 from relay.queue import State
 from relay.receipts import receipt, written
 from relay.report_facts import Action, ReportedRecipient, ReportFacts
+from relay.smtp.address import parse_address
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.headers import HeaderCollector
+from relay.smtp.parameters import Notify, RcptParameters, Return
 from tests.support.blobs import content as stored
 from tests.support.ids import make_id
 from tests.support.operators import ACTIVE, make_store

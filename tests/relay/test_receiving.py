@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs import FileBlobStore
-from relay.errors import Disconnected
 from relay.limits import Limits, Pace
 from relay.receiving import OVERRUN, Body
+from relay.smtp.errors import Disconnected
 
 LIMIT = 1000
 

@@ -10,9 +10,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.address import parse_address
-from relay.errors import SyntaxRefused
-from relay.parameters import decode_orcpt, decode_xtext
 from relay.reports import (
     DELIVERED_STATUS,
     Action,
@@ -21,6 +18,9 @@ from relay.reports import (
     ReportFacts,
     build_report,
 )
+from relay.smtp.address import parse_address
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.parameters import decode_orcpt, decode_xtext
 from tests.support.cutting import made_of
 from tests.support.report_facts import CLAIRE, FACTS, LOST, WHOLE, made
 from tests.support.reports import octets_of, read_report

@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from mailstore.drafts import MEMORY_LIMIT, Draft
 from mailstore.errors import StoreUnavailable
-from relay.errors import Refused, StoreDeferred
 from relay.scanning import (
     CLEAN,
     DEFER,
@@ -25,6 +24,7 @@ from relay.scanning import (
     pieces,
     printable,
 )
+from relay.smtp.errors import Refused, StoreDeferred
 from tests.support.scanners import CLEAN_MESSAGE, FACTS, draft, drafted, harmed_draft
 
 

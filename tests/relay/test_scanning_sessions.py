@@ -10,9 +10,9 @@ import pytest
 from mailstore.drafts import MEMORY_LIMIT
 from relay.admission import Policy
 from relay.clamav import Clamav
-from relay.errors import Reply
 from relay.rspamd import Rspamd
 from relay.scanning import OnFailure, Scanner, Scanning
+from relay.smtp.errors import Reply
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.scanners import (
     CLAMD,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from relay.errors import Refused, SyntaxRefused
 from relay.peer_service import PEERS
 from relay.session_states import BDAT_LAST, COMMANDS, NO_TLS, OutOfOrder, State, table
+from relay.smtp.errors import Refused, SyntaxRefused
 
 
 def test_each_row_has_a_cell_for_each_state() -> None:

@@ -13,9 +13,9 @@ from mailstore.errors import StoreUnavailable
 from mailstore.schema import mailboxes
 from relay.ending import Ending, ending
 from relay.ledger import Batch
-from relay.parameters import MailParameters, Notify, Return
 from relay.queue import Claim, Lease, Outcome, State, new_token
 from relay.settling import Settling
+from relay.smtp.parameters import MailParameters, Notify, Return
 from relay.telling import Report, Teller
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from relay.address import parse_address
 from relay.admission import Policy
 from relay.directory import Directory
-from relay.errors import SmtpError
 from relay.limits import Limits
+from relay.smtp.address import parse_address
+from relay.smtp.errors import SmtpError
 from relay.submission import Submitter
 from tests.fuzz.grammar import SMUGGLING
 from tests.support.clock import system_clock

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from mailstore.blobs import FileBlobStore
 from mailstore.errors import StoreUnavailable
-from relay.errors import Refused
+from relay.smtp.errors import Refused
 from relay.spool import Floor, Health, Room, Spool, SpoolState, measure
 from tests.support import needs
 from tests.support.waiting import until

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import example, given
 
-from relay.errors import SyntaxRefused
+from relay.smtp.errors import SyntaxRefused
 from relay.streams import HIGH_WATER, MAX_COMMAND_LINE, InboundBuffer, ReplyWriter
 from tests.support.cutting import cut, made_of, octet_by_octet, sizes
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import SyntaxRefused
+from relay.smtp.errors import SyntaxRefused
 from relay.streams import MAX_COMMAND_LINE, InboundBuffer
 
 

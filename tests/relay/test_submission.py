@@ -13,17 +13,17 @@ from sqlalchemy import delete
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, get_message, list_entries
 from mailstore.store import Store
-from relay.address import Address, parse_address
 from relay.admission import HeaderFromPolicy, Policy
 from relay.directory import Directory
-from relay.envelope import EnvelopeRecipient
-from relay.errors import SmtpError
 from relay.machine_schema import shared_list
-from relay.parameters import MailParameters, Notify, RcptParameters, Return
 from relay.patients import Counted
 from relay.queue import claim
 from relay.queue_rules import Scope, add_rule
 from relay.shared_list import Offer, publish
+from relay.smtp.address import Address, parse_address
+from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.errors import SmtpError
+from relay.smtp.parameters import MailParameters, Notify, RcptParameters, Return
 from relay.submission import Submitter
 from tests.support.blobs import content
 from tests.support.clock import system_clock

@@ -15,10 +15,10 @@ import relay.telling
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from relay.ending import ending
-from relay.parameters import MailParameters, Notify, Return
 from relay.queue import Outcome, State, new_token
 from relay.queue_rules import Scope, add_rule
 from relay.queue_schema import deliveries
+from relay.smtp.parameters import MailParameters, Notify, Return
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 

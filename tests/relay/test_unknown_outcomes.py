@@ -14,8 +14,6 @@ from sqlalchemy import select
 
 from mailstore.database import Database
 from relay.ending import ending
-from relay.envelope import EnvelopeRecipient
-from relay.errors import UNKNOWN_OUTCOME
 from relay.handing import ANSWER, Progress
 from relay.handover import Answer, OutcomeUnknown
 from relay.queue import Outcome, State
@@ -23,6 +21,8 @@ from relay.queue_control import Retry
 from relay.queue_schema import delivery_recipients
 from relay.retry import RetryPolicy
 from relay.route import Target
+from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.errors import UNKNOWN_OUTCOME
 from relay.watchdog import Watched
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW, system_clock

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from relay.address import parse_address
 from relay.admission import HeaderFromPolicy, Policy
 from relay.limits import Limits
+from relay.smtp.address import parse_address
 
 _POLICIES = ("header_from", "own_header_from")
 _OTHERS = {"peer", "list", "postmaster", *_POLICIES}

@@ -10,11 +10,11 @@ import pytest
 
 from relay import tls
 from relay.conversation import Terms
-from relay.envelope import Envelope, EnvelopeRecipient, Letter
 from relay.handing import judge_server
 from relay.peers import Peers
 from relay.perimeter import Perimeter
 from relay.route import Target
+from relay.smtp.envelope import Envelope, EnvelopeRecipient, Letter
 from tests.support.clock import system_clock
 from tests.support.operators import HOST, trust_space
 from tests.support.perimeters import adopt, perimeter

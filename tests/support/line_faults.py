@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from relay.lines import Violation
+from relay.smtp.line_checker import Violation
 
 
 def first_violation(lines: Iterable[bytes]) -> Violation | None:

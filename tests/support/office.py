@@ -15,13 +15,13 @@ from mailstore.messages import list_entries
 from mailstore.sealing import Form
 from mailstore.store import Store
 from relay.acceptance import commit
-from relay.address import parse_address
 from relay.ending import Ending, ending
 from relay.ledger import Batch, Ledger
 from relay.message import Submission
-from relay.parameters import MailParameters, Notify, RcptParameters
 from relay.queue import Claim, Outcome, State, claim
 from relay.retry import RetryPolicy
+from relay.smtp.address import parse_address
+from relay.smtp.parameters import MailParameters, Notify, RcptParameters
 from relay.telling import Teller
 from tests.support.clock import NOW
 from tests.support.reports import ReadReport, read_report

@@ -33,7 +33,6 @@ from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import Lifetime, Subject
 from relay import tls
 from relay.acceptance import Intake
-from relay.address import Address
 from relay.admission import Policy
 from relay.context import SessionContext
 from relay.directory import Directory
@@ -43,6 +42,7 @@ from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
 from relay.perimeter import Perimeter
 from relay.scanning import OnFailure, Scanning
+from relay.smtp.address import Address
 from relay.spool import Floor, Spool
 from tests.support.clock import system_clock
 from tests.support.ids import make_id

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
-from relay.parameters import Return
 from relay.reports import (
     DELIVERED_STATUS,
     Action,
@@ -12,6 +11,7 @@ from relay.reports import (
     ReportFacts,
     build_report,
 )
+from relay.smtp.parameters import Return
 from tests.support.reports import octets_of
 
 PARIS = timezone(timedelta(hours=1))

@@ -11,7 +11,7 @@ inside the body of the message that carries them (RFC 5321 §2.3.8, CVE-2023-517
 from dataclasses import dataclass
 from typing import Final
 
-from relay.lines import LineChecker, Violation
+from relay.smtp.line_checker import LineChecker, Violation
 
 _END: Final = b"\r\n.\r\n"
 _DOT: Final = _END[:3]

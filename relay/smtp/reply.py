@@ -6,7 +6,7 @@ was presented, and the session in which `mssante trace` finds the rest.
 
 from typing import Final
 
-from relay.errors import Reply
+from relay.smtp.errors import Reply
 
 _MAX_LINE: Final = 512  # octets with CRLF, RFC 5321 §4.5.3.1.5
 

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final
 
-from relay.author_domains import UNREADABLE, author_domains
+from relay.smtp.author_domains import UNREADABLE, author_domains
 
 __all__ = [
     "MAX_HEADER",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from foundation.ins import PATIENT_DOMAIN
-from relay.errors import SyntaxRefused
+from relay.smtp.errors import SyntaxRefused
 
 # Named after the productions of RFC 5321 §4.1.2, with the UTF-8 of RFC 6531 §3.3.  Left out are the
 # C1 controls and Unicode's line ends, which RFC 5198 §2 keeps from net text and which would act on

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from relay.address import UTF8_NON_ASCII
-from relay.errors import SyntaxRefused
+from relay.smtp.address import UTF8_NON_ASCII
+from relay.smtp.errors import SyntaxRefused
 
 _OF_MAIL: Final = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID"})
 _OF_RCPT: Final = frozenset({"NOTIFY", "ORCPT"})

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from relay.address import parse_address
-from relay.errors import SyntaxRefused
-from relay.parameters import ascii_form, parse_mail_parameters, parse_rcpt_parameters
+from relay.smtp.address import parse_address
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.parameters import ascii_form, parse_mail_parameters, parse_rcpt_parameters
 
 # What a peer may offer that we make use of.
 KEYWORDS: Final = frozenset(

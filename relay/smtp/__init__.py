@@ -1,0 +1,1 @@
+"""The language of SMTP: addresses, parameters, replies, framing, envelope.  No I/O."""
