@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from foundation.clock_watch import Jump
-from relay.perimeter import Snapshot
+from relay.policy.trust_state import Snapshot
 from relay.spool import SpoolState
 from whitelist.adoption import own_domains
 from whitelist.freshness import Freshness

@@ -15,7 +15,7 @@ from typing import Final
 
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import local_domains
-from relay import tls
+from relay.policy import tls
 from relay.spool import Floor, measure
 from whitelist.adoption import own_domains
 from whitelist.certificates import read_pem

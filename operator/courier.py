@@ -14,7 +14,7 @@ import structlog
 from foundation.clock_watch import ClockWatch, Jump
 from foundation.journal.writer import Journal
 from mailstore.store import Store
-from relay import delivery_metrics, tls
+from relay import delivery_metrics
 from relay import queue as relay_queue
 from relay.clock_difference import ClockComparison
 from relay.delivery import Courier, Services
@@ -22,7 +22,8 @@ from relay.delivery import Settings as DeliverySettings
 from relay.ledger import LEASE, PROBE
 from relay.list_waking import ListWaking
 from relay.mending import Mender
-from relay.perimeter import Perimeter
+from relay.policy import tls
+from relay.policy.trust_state import Perimeter
 from relay.queue_clock import Waits
 
 from . import policies, runtime

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from foundation.clock_watch import ClockWatch
-from relay.admission import Peer
 from relay.clock_difference import ClockComparison
-from relay.perimeter import Perimeter
+from relay.policy.admission import Peer
+from relay.policy.trust_state import Perimeter
 from relay.spool import Spool, SpoolState
 from whitelist.certificates import read_pem
 from whitelist.errors import ArchiveError

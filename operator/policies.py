@@ -3,9 +3,9 @@
 from dataclasses import fields
 from datetime import timedelta
 
-from relay.admission import Policy
 from relay.destination import WindowPolicy
 from relay.limits import Limits
+from relay.policy.admission import Policy
 from relay.retry import RetryPolicy
 from whitelist.folding import fold
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import Field
 from pydantic.functional_validators import AfterValidator
 
-from relay.quotas import NO_LIMIT, Quota, Quotas
+from relay.policy.quotas import NO_LIMIT, Quota, Quotas
 from whitelist.folding import fold
 
 from .endpoints import check_cn, once

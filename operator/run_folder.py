@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from relay import own_port, seats, tls
+from relay import own_port, seats
+from relay.policy import tls
 
 from .errors import Away, OperatorError
 from .outside import is_outside

@@ -29,15 +29,15 @@ from mailstore.keys import Keyring, make_first
 from mailstore.sealing import Form
 from mailstore.store import Store
 from mailstore.stores import BlobStore
-from relay import tls
-from relay.clamav import Clamav
 from relay.clock_difference import ClockComparison
 from relay.operator_labels import OperatorLabels
-from relay.perimeter import Ageing, Expected, Perimeter
+from relay.policy import tls
+from relay.policy.trust_state import Ageing, Expected, Perimeter
 from relay.revocation_check import OcspAsker
 from relay.route import Router, Target
-from relay.rspamd import Rspamd
-from relay.scanning import Scanner, Scanning
+from relay.scan.clamav import Clamav
+from relay.scan.rspamd import Rspamd
+from relay.scan.scanner import Scanner, Scanning
 from relay.smtp.address import Address, parse_address
 from relay.smtp.errors import SyntaxRefused
 from whitelist.crl_store import CrlStore

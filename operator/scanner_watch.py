@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from relay.scanning import Scanning
+from relay.scan.scanner import Scanning
 
 _log = structlog.get_logger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.functional_validators import AfterValidator
 
-from relay import patients
-from relay.admission import HeaderFromPolicy
-from relay.scanning import OnFailure
-from relay.tls import DEFAULT_GROUPS, DEFAULT_SUITES, check_group, check_suites
+from relay.policy import patients
+from relay.policy.admission import HeaderFromPolicy
+from relay.policy.tls import DEFAULT_GROUPS, DEFAULT_SUITES, check_group, check_suites
+from relay.scan.scanner import OnFailure
 from whitelist.names import DistinguishedName
 from whitelist.signer import ExpectedSigner
 

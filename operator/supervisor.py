@@ -23,7 +23,7 @@ import structlog
 
 from foundation.backoff import backoff
 from foundation.detached_threads import aside, within
-from relay import tls
+from relay.policy import tls
 from whitelist.names import DistinguishedName
 
 from . import logs, runtime

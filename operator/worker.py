@@ -8,7 +8,7 @@ from functools import partial
 
 from foundation.journal.writer import Journal
 from mailstore.store import Store
-from relay import seats, tls
+from relay import seats
 from relay.acceptance import Intake
 from relay.context import SessionContext
 from relay.directory import Directory
@@ -16,7 +16,8 @@ from relay.listener import Listener
 from relay.occupancy import Occupancy
 from relay.own_port import OwnPort
 from relay.peer_service import peer_session
-from relay.perimeter import Perimeter
+from relay.policy import tls
+from relay.policy.trust_state import Perimeter
 from relay.seats import Seat
 from relay.spool import Spool
 

@@ -40,8 +40,8 @@ from relay.gate import Gate
 from relay.handing import Handing, Progress
 from relay.ledger import PROBE, Batch, Glance, Ledger, glance
 from relay.operator_labels import OTHER
-from relay.perimeter import Perimeter
 from relay.picking import Picking
+from relay.policy.trust_state import Perimeter
 from relay.queue import Claim, Lease, Outcome, State, Traffic, new_token
 from relay.queue_due import Due
 from relay.retry import RetryPolicy

@@ -33,7 +33,7 @@ from mailstore.mailboxes import (
     resolve,
     used_octets,
 )
-from relay.recipient import MailboxState
+from relay.policy.recipient import MailboxState
 from relay.smtp.address import Address
 from relay.smtp.errors import StoreDeferred
 

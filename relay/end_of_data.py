@@ -12,7 +12,7 @@ from relay.context import SessionContext
 from relay.message import Submission
 from relay.receipts import receipt
 from relay.receiving import Body
-from relay.scanning import ScanFacts
+from relay.scan.scanner import ScanFacts
 from relay.session_journal import SessionJournal
 from relay.session_policy import SessionPolicy
 from relay.transaction import SessionFacts, Transaction, compose

@@ -20,10 +20,10 @@ from relay.certainty import Certainty
 from relay.conversation import Terms
 from relay.handover import OutcomeUnknown
 from relay.peers import Peers
-from relay.perimeter import Perimeter
+from relay.policy.server_admission import examine_server
+from relay.policy.trust_state import Perimeter
 from relay.queue import Claim, Outcome
 from relay.route import NoRoute, Router, Target
-from relay.server_admission import examine_server
 from relay.smtp.envelope import Envelope, Letter
 from relay.smtp.errors import AttemptFailed
 

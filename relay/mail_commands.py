@@ -12,9 +12,9 @@ from foundation.failpoints import reached
 from relay.end_of_data import take_message
 from relay.limits import Pace
 from relay.message import LocalRecipient
+from relay.policy.recipient import Recipient
 from relay.rcpt_pipeline import parse_rcpt
 from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
-from relay.recipient import Recipient
 from relay.session import Handler, Session
 from relay.session_states import BDAT_LAST
 from relay.smtp.address import Address, parse_path

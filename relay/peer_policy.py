@@ -10,20 +10,20 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from relay.admission import Attempt, Peer, Stage, admit, admit_recipient
-from relay.author_rules import noted_authors, seen_authors
 from relay.context import SessionContext
 from relay.occupancy import OpenSession
-from relay.perimeter import Snapshot
-from relay.quotas import NO_LIMIT, Quota
-from relay.recipient import Recipient
+from relay.policy.admission import Attempt, Peer, Stage, admit, admit_recipient
+from relay.policy.author_rules import noted_authors, seen_authors
+from relay.policy.quotas import NO_LIMIT, Quota
+from relay.policy.recipient import Recipient
+from relay.policy.standing import Standing, judge
+from relay.policy.trust_state import Snapshot
 from relay.session_journal import SessionJournal
 from relay.session_policy import Handshake
 from relay.smtp.address import Address
 from relay.smtp.errors import Refused, Reply, SmtpError
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import Notify, RcptParameters
-from relay.standing import Standing, judge
 from whitelist.lookup import WhiteList
 from whitelist.names import DistinguishedName
 

@@ -10,9 +10,9 @@ from relay.context import SessionContext
 from relay.greeting import GREETING_HANDLERS
 from relay.mail_commands import MAIL_HANDLERS
 from relay.peer_policy import PeerPolicy
+from relay.policy.sizes import report_limit
 from relay.session import Service, Session
 from relay.session_states import COMMANDS, State
-from relay.sizes import report_limit
 
 
 def offers(context: SessionContext, state: State) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Final
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from relay.limits import Pace
-from relay.sizes import is_report, limit_of, over
+from relay.policy.sizes import is_report, limit_of, over
 from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred
 from relay.smtp.framing import ChunkChecker, DataDecoder
 from relay.smtp.headers import HeaderCollector

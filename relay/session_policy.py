@@ -10,9 +10,9 @@ import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.admission import Peer
 from relay.occupancy import OpenSession
-from relay.recipient import Recipient
+from relay.policy.admission import Peer
+from relay.policy.recipient import Recipient
 from relay.session_journal import SessionJournal
 from relay.smtp.address import Address
 from relay.smtp.errors import Reply

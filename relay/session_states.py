@@ -12,8 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from relay.admission import CLEAR_TEXT, TLS_REQUIRED
-from relay.attempt import Finding
+from relay.policy.admission import CLEAR_TEXT, TLS_REQUIRED
+from relay.policy.facts import Finding
 from relay.smtp.errors import Refused, Reply, SmtpError, SyntaxRefused
 
 

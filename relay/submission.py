@@ -13,14 +13,14 @@ from foundation.ins import PATIENT_DOMAIN
 from mailstore.drafts import Draft
 from mailstore.store import Store
 from relay.acceptance import Record, commit
-from relay.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.certainty import Certainty
 from relay.directory import Directory
 from relay.message import LocalRecipient, Submission
-from relay.perimeter import Perimeter
+from relay.policy.admission import Attempt, LocalUser, Policy, Stage, admit
+from relay.policy.recipient import MailboxState, Recipient
+from relay.policy.sizes import is_report, limit_of, over
+from relay.policy.trust_state import Perimeter
 from relay.receipts import receipt
-from relay.recipient import MailboxState, Recipient
-from relay.sizes import is_report, limit_of, over
 from relay.smtp.address import Address
 from relay.smtp.content_size import ContentSize
 from relay.smtp.errors import Reply, SmtpError

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailstore.drafts import Draft
-from relay.admission import Peer
 from relay.message import LocalRecipient, Submission
+from relay.policy.admission import Peer
 from relay.receiving import Body
 from relay.smtp.address import Address
 from relay.smtp.headers import TraceFacts, received_field

@@ -27,7 +27,7 @@ from typing import Final
 import uvloop
 
 from mssante_operator import logs
-from relay.admission import Policy
+from relay.policy.admission import Policy
 from tests.bench_load import Generator, Load, find_generator
 from tests.support.operators import ACTIVE, Inbound, inbound
 

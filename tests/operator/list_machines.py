@@ -9,7 +9,7 @@ from mssante_operator.crl_refresh import CrlRefresher
 from mssante_operator.refresh import Refresher
 from mssante_operator.settings import load
 from mssante_operator.sharing import ListSharing
-from relay.perimeter import Perimeter
+from relay.policy.trust_state import Perimeter
 from tests.operator.test_whitelist import put
 from tests.support.daemon import Daemon, lay_out
 from whitelist.history import Archive, Version

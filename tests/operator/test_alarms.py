@@ -7,7 +7,7 @@ import pytest
 
 from foundation.clock_watch import Jump
 from mssante_operator.alarms import AlarmName, Facts, alarms
-from relay.perimeter import Snapshot
+from relay.policy.trust_state import Snapshot
 from tests.support.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
 from whitelist.freshness import Freshness
 from whitelist.loading import read_list

@@ -19,7 +19,7 @@ from foundation.privacy import mask
 from mailstore.schema import messages
 from mssante_operator import runtime
 from mssante_operator.settings import load
-from relay import tls
+from relay.policy import tls
 from tests.operator.test_whitelist import put, signed
 from tests.support.daemon import Daemon, client, command, get, lay_out, served
 from tests.support.operators import HOST

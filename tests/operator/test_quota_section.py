@@ -7,9 +7,9 @@ import pytest
 from mssante_operator import policies
 from mssante_operator.quota_section import quotas
 from mssante_operator.settings import SettingsError, load
-from relay.admission import HeaderFromPolicy
-from relay.patients import Counted
-from relay.quotas import NO_LIMIT, Quota
+from relay.policy.admission import HeaderFromPolicy
+from relay.policy.patients import Counted
+from relay.policy.quotas import NO_LIMIT, Quota
 from tests.operator.test_settings import GOOD, write
 from whitelist.names import DistinguishedName
 

@@ -10,15 +10,9 @@ from datetime import timedelta
 from functools import cache
 
 from mssante_operator.testbed.credential import Credential
-from relay.admission import (
-    Attempt,
-    HeaderFromPolicy,
-    LocalUser,
-    Peer,
-    Policy,
-)
-from relay.attempt import MAX_RECEIVED
-from relay.recipient import MailboxState, Recipient
+from relay.policy.admission import Attempt, HeaderFromPolicy, LocalUser, Peer, Policy
+from relay.policy.facts import MAX_RECEIVED
+from relay.policy.recipient import MailboxState, Recipient
 from relay.smtp.address import Address, parse_address
 from relay.smtp.headers import HeaderFacts
 from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust

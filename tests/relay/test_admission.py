@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.admission import (
+from relay.policy.admission import (
     Attempt,
     HeaderFromPolicy,
     LocalUser,
@@ -15,8 +15,8 @@ from relay.admission import (
     admit,
     examine,
 )
-from relay.patients import Counted
-from relay.recipient import MailboxState
+from relay.policy.patients import Counted
+from relay.policy.recipient import MailboxState
 from relay.smtp.address import Address
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts

@@ -2,8 +2,8 @@
 
 import pytest
 
-from relay.admission import HeaderFromPolicy, Policy, Stage, admit, examine
-from relay.recipient import MailboxState
+from relay.policy.admission import HeaderFromPolicy, Policy, Stage, admit, examine
+from relay.policy.recipient import MailboxState
 from relay.smtp.errors import Refused
 from tests.relay.attempts import local, to
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from relay.admission import RULES, Attempt, Peer, Stage, admit, examine
-from relay.recipient import MailboxState
+from relay.policy.admission import RULES, Attempt, Peer, Stage, admit, examine
+from relay.policy.recipient import MailboxState
 from relay.smtp.address import Address
 from relay.smtp.errors import Refused
 from relay.smtp.headers import HeaderFacts

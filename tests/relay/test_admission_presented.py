@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from relay.admission import Attempt, LocalUser, Peer, Stage, admit, examine
-from relay.recipient import MailboxState, Recipient
+from relay.policy.admission import Attempt, LocalUser, Peer, Stage, admit, examine
+from relay.policy.recipient import MailboxState, Recipient
 from relay.smtp.address import Address
 from relay.smtp.errors import Refused, Reply
 from relay.smtp.headers import HeaderFacts

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foundation.ins import PATIENT_DOMAIN
-from relay.admission import (
+from relay.policy.admission import (
     Attempt,
     HeaderFromPolicy,
     LocalUser,
@@ -23,8 +23,8 @@ from relay.admission import (
     admit_recipient,
     examine,
 )
-from relay.patients import Counted
-from relay.recipient import MailboxState, Recipient
+from relay.policy.patients import Counted
+from relay.policy.recipient import MailboxState, Recipient
 from relay.smtp.address import Address
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts

@@ -10,9 +10,9 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
-from relay import tls
-from relay.any_certificate import CannotOpen, take_any_certificate
 from relay.limits import Limits
+from relay.policy import tls
+from relay.policy.any_certificate import CannotOpen, take_any_certificate
 from tests.support.odd_certificates import careless_client, odd_b
 from tests.support.operators import Inbound, inbound, trust_space
 from tests.support.talking import Caller, call, dial

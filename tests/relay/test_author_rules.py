@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.admission import HeaderFromPolicy, Policy, Stage, admit, examine
-from relay.author_rules import noted_authors, seen_authors
+from relay.policy.admission import HeaderFromPolicy, Policy, Stage, admit, examine
+from relay.policy.author_rules import noted_authors, seen_authors
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts
 from tests.relay.attempts import LIMIT, POLICY, attempt, authors, certificate, local

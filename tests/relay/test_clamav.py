@@ -9,8 +9,8 @@ import uvloop
 
 from mailstore.drafts import MEMORY_LIMIT
 from mailstore.errors import StoreUnavailable
-from relay.clamav import Clamav, read_answer
-from relay.scanning import CLEAN, OnFailure, ScannerFailed, Scanning, infected
+from relay.scan.clamav import Clamav, read_answer
+from relay.scan.scanner import CLEAN, OnFailure, ScannerFailed, Scanning, infected
 from relay.smtp.errors import SmtpError
 from tests.support.scanners import (
     CLAMD,

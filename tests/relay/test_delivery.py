@@ -11,15 +11,15 @@ import dns.asyncresolver
 import pytest
 from sqlalchemy import update
 
-from relay.admission import Policy
 from relay.handing import NO_LIST, NOT_CERTAIN, Handing, Progress
 from relay.list_waking import ListWaking
+from relay.policy.admission import Policy
+from relay.policy.tls import client_context
 from relay.queue import load_claims
 from relay.queue_schema import deliveries
 from relay.route import NoRoute, Router, Target
 from relay.shared_list import Offer, publish
 from relay.smtp.errors import AttemptFailed
-from relay.tls import client_context
 from tests.support.clock import system_clock
 from tests.support.operators import ACTIVE, HOST, SUSPENDED, inbound, trust_space
 from tests.support.perimeters import perimeter

@@ -16,7 +16,7 @@ from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.schema import entries, mailboxes
 from mailstore.store import Store
 from relay.directory import FORGOTTEN, REMEMBERED, Directory
-from relay.recipient import MailboxState
+from relay.policy.recipient import MailboxState
 from relay.smtp.address import POSTMASTER, Address, parse_address
 from relay.smtp.errors import StoreDeferred
 from tests.support.clock import NOW

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.ins import PATIENT_DOMAIN
-from relay import patients
+from relay.policy import patients
 from relay.smtp.address import Address
 
 ORDINARY = st.from_regex(r"[1-8][0-9]{12}", fullmatch=True)

@@ -4,12 +4,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from relay.admission import Peer
 from relay.greeting import ehlo
 from relay.listener import Listener, bind
 from relay.occupancy import OpenSession
 from relay.peer_service import PEERS, offers
-from relay.recipient import Recipient
+from relay.policy.admission import Peer
+from relay.policy.recipient import Recipient
 from relay.session import Service, Session
 from relay.session_journal import SessionJournal
 from relay.session_policy import Handshake

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay import tls
 from relay.handover import Answer, OutcomeUnknown
 from relay.peers import Peers
+from relay.policy import tls
 from relay.queue import State
 from relay.route import Target
 from relay.smtp.errors import AttemptFailed

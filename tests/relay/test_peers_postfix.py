@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.bootstrap import write_identity
-from relay import tls
 from relay.conversation import Terms, open_link
 from relay.peers import Peers
+from relay.policy import tls
 from relay.queue import State
 from relay.route import Target
 from relay.smtp.envelope import EnvelopeRecipient

@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from relay.perimeter import Ageing, Perimeter
+from relay.policy.trust_state import Ageing, Perimeter
 from tests.support.hierarchy import NOW, crl, hierarchy, listed, server, signed_list, trust
 from tests.support.perimeters import adopt, fall_behind, perimeter
 from tests.support.waiting import until
@@ -227,7 +227,7 @@ def test_the_watch_outlives_whatever_goes_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     # A thread that cannot be begun, no memory, a log that fails: revocations must be seen after it.
-    monkeypatch.setattr("relay.perimeter._AGAIN", 0.01)
+    monkeypatch.setattr("relay.policy.trust_state._AGAIN", 0.01)
     found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
     faults = iter([RuntimeError("can't start new thread"), MemoryError()])
     asked: list[int] = []
@@ -252,7 +252,7 @@ def test_the_watch_outlives_whatever_goes_wrong(
         adopt(tmp_path, signed_list([listed("c.mssante.fr", DN)], NOW), trust(), NOW)
         with monkeypatch.context() as broken:
             if name == "log":
-                broken.setattr("relay.perimeter._log", Log())
+                broken.setattr("relay.policy.trust_state._log", Log())
             await until(lambda: len(asked) > 1 or task.done())
         await until(lambda: task.done() or bool(in_force(found).names_of("c.mssante.fr")))
         assert not task.done()

@@ -12,7 +12,7 @@ from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
-from relay.quotas import NO_LIMIT, Quota, Quotas
+from relay.policy.quotas import NO_LIMIT, Quota, Quotas
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call
 from whitelist.names import DistinguishedName

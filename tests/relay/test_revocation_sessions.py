@@ -11,11 +11,11 @@ from cryptography.x509 import ocsp
 
 from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
-from relay import tls
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
+from relay.policy import tls
 from relay.revocation_check import OcspAsker
 from tests.support.clock import system_clock
 from tests.support.hierarchy import crl, hierarchy, spare_key

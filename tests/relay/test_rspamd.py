@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from mailstore.drafts import MEMORY_LIMIT
 from mailstore.errors import StoreUnavailable
-from relay.rspamd import Rspamd, read_answer, request_head
-from relay.scanning import CLEAN, DEFER, OnFailure, ScannerFailed, Scanning, Verdict, infected
+from relay.scan.rspamd import Rspamd, read_answer, request_head
+from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScannerFailed, Scanning, Verdict, infected
 from relay.smtp.errors import SmtpError
 from tests.support.scanners import (
     CLEAN_MESSAGE,

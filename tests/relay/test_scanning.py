@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from mailstore.drafts import MEMORY_LIMIT, Draft
 from mailstore.errors import StoreUnavailable
-from relay.scanning import (
+from relay.scan.scanner import (
     CLEAN,
     DEFER,
     SCANS,

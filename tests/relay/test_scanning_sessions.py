@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mailstore.drafts import MEMORY_LIMIT
-from relay.admission import Policy
-from relay.clamav import Clamav
-from relay.rspamd import Rspamd
-from relay.scanning import OnFailure, Scanner, Scanning
+from relay.policy.admission import Policy
+from relay.scan.clamav import Clamav
+from relay.scan.rspamd import Rspamd
+from relay.scan.scanner import OnFailure, Scanner, Scanning
 from relay.smtp.errors import Reply
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.scanners import (

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from relay.admission import Peer
-from relay.server_admission import examine_server
+from relay.policy.admission import Peer
+from relay.policy.server_admission import examine_server
 from tests.relay.attempts import peer, white_list
 from whitelist.lookup import WhiteList
 from whitelist.trust import ChainStatus

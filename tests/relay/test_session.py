@@ -11,9 +11,9 @@ from foundation.journal.search import Event, find
 from mailstore.bodies import SMALL
 from mailstore.drafts import Draft
 from mailstore.messages import get_message
-from relay.admission import HeaderFromPolicy, Policy
 from relay.limits import Limits
-from relay.scanning import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
+from relay.policy.admission import HeaderFromPolicy, Policy
+from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
 from relay.spool import Floor
 from tests.support.blobs import folder
 from tests.support.clock import system_clock

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.sizes import is_report, limit_of, report_limit
+from relay.policy.sizes import is_report, limit_of, report_limit
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.admission import Policy
 from relay.directory import Directory
 from relay.limits import Limits
+from relay.policy.admission import Policy
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SmtpError
 from relay.submission import Submitter

@@ -15,9 +15,9 @@ from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
-from relay.perimeter import Perimeter
+from relay.policy.standing import Standing, judge
+from relay.policy.trust_state import Perimeter
 from relay.revocation_check import OcspAsker
-from relay.standing import Standing, judge
 from tests.support.clock import system_clock
 from tests.support.hierarchy import spare_key
 from tests.support.ocsp_responder import ocsp_answer, responding

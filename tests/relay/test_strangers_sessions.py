@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.admission import Peer
 from relay.limits import Limits
 from relay.occupancy import ARRIVAL_SECONDS
+from relay.policy.admission import Peer
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.talking import Caller, call, dial
 from tests.support.waiting import until

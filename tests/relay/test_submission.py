@@ -13,10 +13,10 @@ from sqlalchemy import delete
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, get_message, list_entries
 from mailstore.store import Store
-from relay.admission import HeaderFromPolicy, Policy
 from relay.directory import Directory
 from relay.machine_schema import shared_list
-from relay.patients import Counted
+from relay.policy.admission import HeaderFromPolicy, Policy
+from relay.policy.patients import Counted
 from relay.queue import claim
 from relay.queue_rules import Scope, add_rule
 from relay.shared_list import Offer, publish

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.testbed.profile import Lifetime, Subject
-from relay import tls
-from relay.tls import Identity, Renewing
+from relay.policy import tls
+from relay.policy.tls import Identity, Renewing
 from tests.support.clock import Monotonic
 from tests.support.hierarchy import NOW, hierarchy, trust
 from whitelist.errors import TrustFileError

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from relay.admission import HeaderFromPolicy, Policy
 from relay.limits import Limits
+from relay.policy.admission import HeaderFromPolicy, Policy
 from relay.smtp.address import parse_address
 
 _POLICIES = ("header_from", "own_header_from")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from relay import tls
 from relay.conversation import Terms
 from relay.handing import judge_server
 from relay.peers import Peers
-from relay.perimeter import Perimeter
+from relay.policy import tls
+from relay.policy.trust_state import Perimeter
 from relay.route import Target
 from relay.smtp.envelope import Envelope, EnvelopeRecipient, Letter
 from tests.support.clock import system_clock

@@ -31,17 +31,17 @@ from mssante_operator.bootstrap import TrustSpace, write_identity
 from mssante_operator.testbed.credential import Credential, new_key
 from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import Lifetime, Subject
-from relay import tls
 from relay.acceptance import Intake
-from relay.admission import Policy
 from relay.context import SessionContext
 from relay.directory import Directory
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
-from relay.perimeter import Perimeter
-from relay.scanning import OnFailure, Scanning
+from relay.policy import tls
+from relay.policy.admission import Policy
+from relay.policy.trust_state import Perimeter
+from relay.scan.scanner import OnFailure, Scanning
 from relay.smtp.address import Address
 from relay.spool import Floor, Spool
 from tests.support.clock import system_clock

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from relay.perimeter import Ageing, Expected, Perimeter
+from relay.policy.trust_state import Ageing, Expected, Perimeter
 from relay.revocation_check import OcspAsker
 from whitelist.crl_store import CrlStore
 from whitelist.history import Archive, Source

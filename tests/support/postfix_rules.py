@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from relay.sizes import report_limit
+from relay.policy.sizes import report_limit
 from tests.support.operators import ACTIVE, CLOSED, OURS, SUSPENDED, trust_space
 from tests.support.postfix import MASTER, started
 

@@ -156,7 +156,7 @@ def files_cited(path: str, text: str, tops: frozenset[str]) -> Iterator[Citation
 
 
 def modules_cited(path: str, text: str, tops: frozenset[str]) -> Iterator[Citation]:
-    """Modules, and names in them, in backticks: `relay.admission`."""
+    """Modules, and names in them, in backticks: `relay.policy.admission`."""
     for found in _MODULE.finditer(text):
         if found["name"].split(".")[0] in tops | {"mssante_operator"}:
             yield Citation("module", found["name"], path, _line(text, found.start()))

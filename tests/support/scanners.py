@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import pytest
 
 from mailstore.drafts import MEMORY_LIMIT, Draft
-from relay.scanning import ScanFacts
+from relay.scan.scanner import ScanFacts
 from tests.support import needs as needs_package
 from tests.support.endpoints import free_endpoint
 from tests.support.waiting import until_now

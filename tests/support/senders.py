@@ -16,9 +16,9 @@ from foundation.journal.writer import Journal
 from mailstore.mailboxes import add_domain
 from mailstore.messages import Message, NewMessage, store_messages
 from mailstore.store import Store
-from relay import tls
 from relay.delivery import Courier, Services, Settings
-from relay.perimeter import Perimeter
+from relay.policy import tls
+from relay.policy.trust_state import Perimeter
 from relay.queue import QueueItem, enqueue
 from relay.queue_control import Retry, work_through
 from relay.queue_filter import Filter

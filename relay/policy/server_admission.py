@@ -6,8 +6,8 @@ recipient's domain.  Delivery and `mssante whitelist explain server` ask the sam
 
 from dataclasses import dataclass
 
-from relay.admission import Peer
-from relay.evidence import chain_evidence, entry_evidence
+from relay.policy.admission import Peer
+from relay.policy.evidence import chain_evidence, entry_evidence
 from whitelist.lookup import WhiteList
 
 

@@ -9,8 +9,8 @@ two comparisons.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from relay.admission import Peer
-from relay.perimeter import Perimeter
+from relay.policy.admission import Peer
+from relay.policy.trust_state import Perimeter
 
 _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Flag, StrEnum, auto
 from typing import Final, NamedTuple
 
-from relay import patients
-from relay.recipient import MailboxState, Recipient
+from relay.policy import patients
+from relay.policy.recipient import MailboxState, Recipient
 from relay.smtp.address import Address
 from relay.smtp.errors import Reply
 from relay.smtp.headers import MAX_HEADER, HeaderFacts

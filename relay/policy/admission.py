@@ -11,8 +11,10 @@ from functools import cache
 from typing import Final
 
 from foundation.ins import PATIENT_DOMAIN
-from relay import patients, sizes
-from relay.attempt import (
+from relay.policy import patients, sizes
+from relay.policy.author_rules import header_from, own_header_from
+from relay.policy.evidence import chain_evidence, entry_evidence
+from relay.policy.facts import (
     Attempt,
     Finding,
     HeaderFromPolicy,
@@ -25,14 +27,12 @@ from relay.attempt import (
     not_listed,
     ok,
 )
-from relay.author_rules import header_from, own_header_from
-from relay.evidence import chain_evidence, entry_evidence
-from relay.recipient import MailboxState, Recipient
+from relay.policy.recipient import MailboxState, Recipient
 from relay.smtp.errors import Refused, Reply
 from whitelist.lookup import WhiteList
 from whitelist.trust import ChainStatus
 
-# The facts and their types are `relay.attempt`'s, and had from here by whoever asks for a verdict.
+# The facts and their types are `relay.policy.facts`'s, and had from here by whoever asks for a verdict.
 __all__ = [
     "CLEAR_TEXT",
     "RULES",

@@ -2,7 +2,7 @@
 
 Inbound a client certificate is requested, and any will do for the handshake: a missing, untrusted
 or unlisted one is answered in SMTP with its reason, because TLS 1.3 hides a refused handshake from
-the peer (`relay.any_certificate`).  Outbound the server's chain is demanded; its name
+the peer (`relay.policy.any_certificate`).  Outbound the server's chain is demanded; its name
 is judged by the white list, not by the host name (DOMAIN §3.3).
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from relay.any_certificate import CannotOpen, take_any_certificate
+from relay.policy.any_certificate import CannotOpen, take_any_certificate
 from whitelist.errors import TrustFileError
 from whitelist.trust import TrustStore
 

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Final
 
 from mailstore.drafts import Draft
-from relay.scanning import (
+from relay.scan.scanner import (
     CLEAN,
     ScanFacts,
     ScannerFailed,

@@ -17,7 +17,7 @@ import structlog
 
 from foundation.backoff import backoff
 from foundation.best_effort import best_effort
-from relay.admission import Peer
+from relay.policy.admission import Peer
 from relay.revocation_check import OcspAsker
 from whitelist.crl_store import CrlStore
 from whitelist.crl_store import Stamp as CrlStamp

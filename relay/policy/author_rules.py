@@ -4,7 +4,7 @@ Two switches: one for the domains of third operators, and one for our own, in wh
 is to write (docs/decisions/0036).  Pure.
 """
 
-from relay.attempt import (
+from relay.policy.facts import (
     Attempt,
     Finding,
     HeaderFromPolicy,

@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from mailstore.drafts import Draft
-from relay.scanning import (
+from relay.scan.scanner import (
     CLEAN,
     DEFER,
     ScanFacts,

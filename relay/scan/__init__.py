@@ -1,0 +1,1 @@
+"""Scanners of content: ClamAV and rspamd."""
