@@ -7,7 +7,8 @@ and holds the lock of the run.
 from alembic import context
 
 from mailstore.schema import metadata
-from relay import machine_schema, queue_schema
+from relay import machine_schema
+from relay.queue import schema as queue_schema
 
 # The metadata has the relay's tables too, once their modules are imported.
 assert queue_schema.deliveries.metadata is metadata  # noqa: S101

@@ -15,16 +15,16 @@ from foundation.clock_watch import ClockWatch, Jump
 from foundation.journal.writer import Journal
 from mailstore.store import Store
 from relay import delivery_metrics
-from relay import queue as relay_queue
 from relay.clock_difference import ClockComparison
 from relay.delivery import Courier, Services
 from relay.delivery import Settings as DeliverySettings
 from relay.ledger import LEASE, PROBE
 from relay.list_waking import ListWaking
-from relay.mending import Mender
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
-from relay.queue_clock import Waits
+from relay.queue import model as relay_queue
+from relay.queue.clock_repair import Waits
+from relay.queue.clock_repairer import Mender
 
 from . import policies, runtime
 from .clock_file import open_clock

@@ -12,8 +12,8 @@ import structlog
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.operator_labels import OperatorLabels
+from relay.queue.destinations import read_destinations
 from relay.queue_depth import SLICE, Depth, Tally
-from relay.queue_destinations import read_destinations
 
 _log = structlog.get_logger(__name__)
 

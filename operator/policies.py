@@ -6,7 +6,7 @@ from datetime import timedelta
 from relay.destination import WindowPolicy
 from relay.limits import Limits
 from relay.policy.admission import Policy
-from relay.retry import RetryPolicy
+from relay.queue.retry import RetryPolicy
 from whitelist.folding import fold
 
 from .settings import Settings

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from relay.queue import Traffic
+from relay.queue.model import Traffic
 from relay.queue_depth import Depth
 
 

@@ -15,10 +15,10 @@ from foundation.journal.writer import Journal
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.schema import messages
 from mailstore.store import Store
-from relay.queue import State
+from relay.queue.model import State
+from relay.queue.schema import deliveries
 from relay.queue_control import Release, work_through
 from relay.queue_filter import Filter, Standing
-from relay.queue_schema import deliveries
 
 from . import runtime
 from .measuring import Measuring

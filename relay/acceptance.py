@@ -27,9 +27,9 @@ from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.store import Store
 from relay import metrics
 from relay.message import Submission
-from relay.queue import HeldBack, QueueItem, enqueue
+from relay.queue.model import HeldBack, QueueItem, enqueue
+from relay.queue.wakeup import announce, signal
 from relay.smtp.errors import StoreDeferred
-from relay.wakeup import announce, signal
 
 _log = structlog.get_logger(__name__)
 

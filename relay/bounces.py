@@ -19,7 +19,7 @@ from email.message import Message
 from typing import Final
 
 from foundation.privacy import mask, mask_of
-from relay.queue import State
+from relay.queue.model import State
 from relay.report_facts import Action, ReportedRecipient, ReportFacts
 from relay.report_status import judge
 from relay.reports import DELIVERED_STATUS, RELAYED_STATUS

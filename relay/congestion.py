@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Final
 
 from relay.destination import Destination, WindowPolicy
-from relay.queue import ALL, Claim, Traffic
-from relay.queue_destinations import Known, Map
+from relay.queue.destinations import Known, Map
+from relay.queue.model import ALL, Claim, Traffic
 
 _NOT_KNOWN: Final = Known()
 QUICK: Final = 0.25  # seconds for an attempt, until which a destination has others taken on ahead

@@ -31,27 +31,28 @@ from foundation.journal.writer import Journal
 from foundation.privacy import mask_of
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.store import Store
-from relay import metrics, unreadable
+from relay import metrics
 from relay.congestion import Congestion
 from relay.delivery_events import DeliveryEvents
 from relay.destination import WindowPolicy
-from relay.ending import Ending, ending
 from relay.gate import Gate
 from relay.handing import Handing, Progress
 from relay.ledger import PROBE, Batch, Glance, Ledger, glance
 from relay.operator_labels import OTHER
 from relay.picking import Picking
 from relay.policy.trust_state import Perimeter
-from relay.queue import Claim, Lease, Outcome, State, Traffic, new_token
-from relay.queue_due import Due
-from relay.retry import RetryPolicy
+from relay.queue import unreadable_body
+from relay.queue.attempt_result import Ending, ending
+from relay.queue.due import Due
+from relay.queue.model import Claim, Lease, Outcome, State, Traffic, new_token
+from relay.queue.retry import RetryPolicy
+from relay.queue.wakeup import listen
 from relay.route import NoRoute, Router
 from relay.settling import Settling
 from relay.smtp.address import Address
 from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed
 from relay.sweeping import Sweeper
 from relay.telling import Teller
-from relay.wakeup import listen
 from relay.watchdog import Watchdog, Watched
 
 _log = structlog.get_logger(__name__)
@@ -342,7 +343,7 @@ class Courier:
             if watched.broken == "stuck":
                 self._congestion_failed(taken, error)
         except (NotFound, StoreUnavailable, OSError) as failure:
-            error, reason = unreadable.judged(failure)
+            error, reason = unreadable_body.judged(failure)
         except Exception as failure:
             # A fault of ours must not strand the message under its lease.
             _log.exception("delivery.error", delivery=taken.id, session=progress.session)

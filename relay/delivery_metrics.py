@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from relay import metrics
-from relay.ending import Ending
-from relay.queue import State
+from relay.queue.attempt_result import Ending
+from relay.queue.model import State
 
 # Reasons that alerts look at.
 WATCHED: Final = ("internal", "store", "stuck", "unknown-outcome")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from relay.retry import RetryPolicy
+from relay.queue.retry import RetryPolicy
 
 _ROUNDING: Final = 1e-9  # ten tenths are a little less than one
 

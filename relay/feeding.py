@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final
 
-from relay.queue import Traffic
+from relay.queue.model import Traffic
 
 VISITS: Final = 8  # destinations that are read at one look
 

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from relay.queue import Traffic
+from relay.queue.model import Traffic
 
 
 @dataclass(slots=True)

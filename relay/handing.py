@@ -22,7 +22,7 @@ from relay.handover import OutcomeUnknown
 from relay.peers import Peers
 from relay.policy.server_admission import examine_server
 from relay.policy.trust_state import Perimeter
-from relay.queue import Claim, Outcome
+from relay.queue.model import Claim, Outcome
 from relay.route import NoRoute, Router, Target
 from relay.smtp.envelope import Envelope, Letter
 from relay.smtp.errors import AttemptFailed

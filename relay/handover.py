@@ -9,7 +9,7 @@ from relay.content import Unanswered, Unsendable, send
 from relay.conversation import Terms
 from relay.link import Link, LinkFailed
 from relay.peer_replies import PeerReply
-from relay.queue import State
+from relay.queue.model import State
 from relay.smtp.envelope import Letter, commands
 from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed
 
@@ -41,7 +41,7 @@ class OutcomeUnknown(AttemptFailed):
 
     The peer may have it: another host must not be given it at once.  It is tried again later, for
     it must never be lost (RFC 5321 §4.5.4.1, §6.1), and so may arrive twice; how often, and what
-    comes then, is `relay.retry`'s.  `answers` has all recipients: `unknown` are those that the peer
+    comes then, is `relay.queue.retry`'s.  `answers` has all recipients: `unknown` are those that the peer
     took, the others keep what was said of them, or wait unasked.
     """
 

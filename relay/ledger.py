@@ -13,20 +13,14 @@ from typing import Final
 from sqlalchemy import Connection
 
 from foundation.failpoints import reached
-from relay.ending import Ending
 from relay.feeding import Visit
-from relay.leases import give_back, renew, seize, unleased
-from relay.queue import Claim, Lease, State, Traffic, claim
-from relay.queue_destinations import (
-    Known,
-    Map,
-    begin_probe,
-    read_destinations,
-    write_health,
-)
-from relay.queue_due import Due, Newest, lanes_with_mail, newest, turn_of_senders
-from relay.queue_settle import hold_for_body, settle, settle_delivered
-from relay.retry import RetryPolicy
+from relay.queue.attempt_result import Ending
+from relay.queue.destinations import Known, Map, begin_probe, read_destinations, write_health
+from relay.queue.due import Due, Newest, lanes_with_mail, newest, turn_of_senders
+from relay.queue.leases import give_back, renew, seize, unleased
+from relay.queue.model import Claim, Lease, State, Traffic, claim
+from relay.queue.retry import RetryPolicy
+from relay.queue.settlement import hold_for_body, settle, settle_delivered
 from relay.telling import Report, Teller
 
 LEASE: Final = timedelta(minutes=30)  # renewed while the conversation lasts

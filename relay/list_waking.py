@@ -24,10 +24,10 @@ from mailstore.database import Database
 from mailstore.dialect import take_your_time
 from mailstore.errors import StoreUnavailable
 from relay.handing import NO_LIST, NOT_CERTAIN, refused_by
-from relay.queue import State, Traffic
-from relay.queue_due import lanes_with_mail
-from relay.queue_schema import deliveries, destinations
-from relay.wakeup import announce, signal
+from relay.queue.due import lanes_with_mail
+from relay.queue.model import State, Traffic
+from relay.queue.schema import deliveries, destinations
+from relay.queue.wakeup import announce, signal
 from whitelist.difference import compare
 from whitelist.lookup import WhiteList
 

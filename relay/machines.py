@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, up
 
 from mailstore.dialect import insert_or_ignore
 from relay.machine_schema import machines
-from relay.queue_schema import deliveries
+from relay.queue.schema import deliveries
 
 _M = machines.c
 

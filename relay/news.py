@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.bounces import Became, wanted
-from relay.ending import Ending
-from relay.queue import Claim, State
+from relay.queue.attempt_result import Ending
+from relay.queue.model import Claim, State
+from relay.queue.unreadable_body import reason_in
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.parameters import Notify
-from relay.unreadable import reason_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from mailstore.errors import StoreUnavailable
 from relay.conversation import Refused, Terms, open_link
 from relay.handover import Answer, OutcomeUnknown, Stale, left_over, transact
 from relay.link import Link
-from relay.queue import State
+from relay.queue.model import State
 from relay.route import Target
 from relay.smtp.envelope import Letter
 from relay.smtp.errors import AttemptFailed

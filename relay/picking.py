@@ -11,8 +11,8 @@ from datetime import datetime
 from relay.congestion import Congestion
 from relay.feeding import Feeding, Visit
 from relay.ledger import Glance
-from relay.queue import Traffic
-from relay.queue_due import Due, Newest
+from relay.queue.due import Due, Newest
+from relay.queue.model import Traffic
 from relay.scheduler import MOST, Scheduler
 
 

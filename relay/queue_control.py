@@ -16,10 +16,10 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true,
 from mailstore.database import Database
 from mailstore.dialect import skip_locked, take_your_time
 from mailstore.store_time import store_now
-from relay.queue import State
+from relay.queue.model import State
+from relay.queue.schema import deliveries, delivery_recipients
+from relay.queue.wakeup import announce, signal
 from relay.queue_filter import Filter, Standing
-from relay.queue_schema import deliveries, delivery_recipients
-from relay.wakeup import announce, signal
 
 BATCH: Final = 2000
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from relay.queue import Traffic
-from relay.queue_destinations import Map
+from relay.queue.destinations import Map
+from relay.queue.model import Traffic
+from relay.queue.schema import deliveries
 from relay.queue_filter import Standing
-from relay.queue_schema import deliveries
 
 SLICE: Final = 5000  # deliveries read at once: some milliseconds
 

@@ -9,8 +9,8 @@ from sqlalchemy import delete, select
 
 from mailstore.database import Database
 from mailstore.dialect import skip_locked
-from relay.queue import State
-from relay.queue_schema import deliveries, delivery_recipients
+from relay.queue.model import State
+from relay.queue.schema import deliveries, delivery_recipients
 
 BATCH: Final = 500
 

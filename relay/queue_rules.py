@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select
 
 from mailstore.errors import NotFound
+from relay.queue.schema import hold_rules
 from relay.queue_filter import NULL_SENDER
-from relay.queue_schema import hold_rules
 
 
 @dataclass(frozen=True, slots=True)

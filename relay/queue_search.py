@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from mailstore.schema import entries, mailboxes
-from relay.queue_schema import deliveries, delivery_recipients
+from relay.queue.schema import deliveries, delivery_recipients
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 from mailstore.dialect import take_your_time
 from mailstore.schema import messages
 from mailstore.store_time import store_now
-from relay.queue import ALL, State
+from relay.queue.model import ALL, State
+from relay.queue.schema import deliveries, delivery_recipients, destinations
 from relay.queue_filter import Filter, Standing
-from relay.queue_schema import deliveries, delivery_recipients, destinations
 
 
 @dataclass(frozen=True, slots=True)

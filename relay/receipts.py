@@ -12,7 +12,7 @@ from datetime import datetime
 from mailstore.drafts import Draft
 from relay.bounces import Became, Original, notify_text, report_of
 from relay.message import LocalRecipient, Submission
-from relay.queue import State
+from relay.queue.model import State
 from relay.report_facts import ReportFacts
 from relay.reports import build_report
 from relay.smtp.address import parse_address

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay.queue import Traffic
-from relay.queue_due import Due
+from relay.queue.due import Due
+from relay.queue.model import Traffic
 
 BULK_EVERY: Final = 5
 MOST: Final = 1000

@@ -11,10 +11,10 @@ from sqlalchemy.exc import DBAPIError
 from foundation.failpoints import reached
 from mailstore.errors import StoreUnavailable
 from mailstore.store import Store
-from relay.ending import Ending
-from relay.lapses import Lapses
 from relay.ledger import Batch, Ledger, Written
-from relay.queue import Lease
+from relay.queue.attempt_result import Ending
+from relay.queue.lapses import Lapses
+from relay.queue.model import Lease
 from relay.telling import Report
 
 _log = structlog.get_logger(__name__)

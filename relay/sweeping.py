@@ -19,11 +19,11 @@ import structlog
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery_events import DeliveryEvents
-from relay.ending import OVERDUE, Ending, ending
 from relay.ledger import Batch
-from relay.queue_destinations import Known, read_destinations
-from relay.queue_due import overdue
-from relay.retry import RetryPolicy
+from relay.queue.attempt_result import OVERDUE, Ending, ending
+from relay.queue.destinations import Known, read_destinations
+from relay.queue.due import overdue
+from relay.queue.retry import RetryPolicy
 from relay.settling import Settling
 
 _log = structlog.get_logger(__name__)

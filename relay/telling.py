@@ -23,10 +23,10 @@ from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from mailstore.store import Store
 from relay.acceptance import insert_rows, record_held
 from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
-from relay.ending import Ending
 from relay.message import Submission
 from relay.news import News, news_of, news_of_drop
-from relay.queue import Claim, Lease
+from relay.queue.attempt_result import Ending
+from relay.queue.model import Claim, Lease
 from relay.receipts import written
 from relay.smtp.address import Address
 from relay.smtp.errors import SyntaxRefused
@@ -84,7 +84,7 @@ class Teller:
         """Make reports messages, inside the caller's transaction.
 
         One for another operator is queued; the courier that wrote it looks at once, others, where
-        the database cannot tell them (`relay.wakeup`), when they do.
+        the database cannot tell them (`relay.queue.wakeup`), when they do.
         """
         _, held = insert_rows(self.store, connection, reports, now)
         with best_effort:

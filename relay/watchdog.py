@@ -10,7 +10,7 @@ import structlog
 
 from relay.handing import ANSWER, Progress
 from relay.ledger import LEASE
-from relay.queue import Claim, Lease
+from relay.queue.model import Claim, Lease
 from relay.smtp.errors import UNKNOWN_OUTCOME
 
 _log = structlog.get_logger(__name__)

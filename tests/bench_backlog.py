@@ -27,7 +27,7 @@ from mailstore.store import Store
 from mssante_operator import runtime
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
-from relay.queue import QueueItem, enqueue
+from relay.queue.model import QueueItem, enqueue
 from relay.smtp.address import parse_address
 from relay.submission import Submitter
 from tests.bench_rows import Bench, Goal, Row

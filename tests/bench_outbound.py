@@ -24,7 +24,7 @@ from mailstore.store import Store
 from mssante_operator import runtime
 from relay.acceptance import commit
 from relay.message import Submission
-from relay.queue_schema import deliveries
+from relay.queue.schema import deliveries
 from relay.smtp.address import Address, parse_address
 from tests.bench_load import Generator, Load
 from tests.bench_rows import POSTFIX, RATE, Bench, Goal, Row

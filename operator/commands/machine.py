@@ -10,8 +10,8 @@ import click
 
 from mailstore.database import Database
 from mailstore.dialect import server_clock
-from relay import queue as relay_queue
 from relay.machines import all_machines, find_machine, leases_of, strike_out
+from relay.queue import model as relay_queue
 
 from .. import runtime
 from ..acts import acting

@@ -15,11 +15,11 @@ from mailstore.addresses import parse_domain
 from mailstore.database import Database
 from mailstore.errors import InvalidAddress
 from relay import queue_view
-from relay.queue import ALL
+from relay.queue.model import ALL
+from relay.queue.pauses import pauses
 from relay.queue_control import Act, Hold, Release, Retry, count
 from relay.queue_drop import Drop
 from relay.queue_filter import Filter, Standing
-from relay.queue_pauses import pauses
 
 from .. import runtime
 from ..actor import Actor

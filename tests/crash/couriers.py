@@ -17,7 +17,7 @@ from sqlalchemy import update
 from foundation import failpoints
 from mailstore.store import Store
 from mssante_operator import migrate
-from relay.queue_schema import deliveries
+from relay.queue.schema import deliveries
 from tests.crash.kills import JITTER, RANDOM, Row
 from tests.crash.outbox import Outbox, leases, outbox, waiting
 from tests.crash.receiver import Receiver, receiver

@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import delete, update
 
 from mailstore.bucket import Place
-from relay.queue_schema import deliveries, delivery_recipients, destinations
+from relay.queue.schema import deliveries, delivery_recipients, destinations
 from tests.crash.load import Ledger, Load, Sending
 from tests.crash.outbox import Outbox, leased, outbox, queued, stored
 from tests.crash.receiver import receiver

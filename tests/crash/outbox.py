@@ -20,7 +20,7 @@ from mailstore.schema import messages
 from mailstore.store import Store
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
-from relay.queue_schema import deliveries
+from relay.queue.schema import deliveries
 from relay.smtp.address import parse_address
 from relay.smtp.errors import StoreDeferred
 from relay.smtp.parameters import MailParameters, Notify, RcptParameters

@@ -22,7 +22,7 @@ from mailstore.references import compare
 from mailstore.schema import entries, messages
 from mailstore.sealing import SEGMENT, Form
 from mailstore.upkeep import Freed, collect, rewrite
-from relay.queue import QueueItem, enqueue
+from relay.queue.model import QueueItem, enqueue
 from tests.support.blobs import MADE, content, form, overwrite
 
 NOW = datetime.now(UTC)

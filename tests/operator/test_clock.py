@@ -20,7 +20,7 @@ from foundation.journal import files as journal_folder
 from mailstore.database import Database
 from mssante_operator import runtime
 from mssante_operator.settings import load
-from relay.queue_schema import deliveries, destinations
+from relay.queue.schema import deliveries, destinations
 from tests.crash.site import environment
 from tests.support.daemon import MSSANTE, Daemon, client, get, lay_out, served
 from tests.support.faults import library, missing

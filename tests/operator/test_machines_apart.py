@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Row, select
 
 from mailstore.bucket import Bucket
-from relay.queue_schema import deliveries
+from relay.queue.schema import deliveries
 from tests.crash.field import Field, Machine, two_machines
 from tests.crash.site import environment
 from tests.operator.test_whitelist import FULL, alarms, put, signed

@@ -17,7 +17,7 @@ from mailstore.identifiers import MailboxType
 from mssante_operator import runtime
 from relay.acceptance import commit
 from relay.message import Submission
-from relay.queue_schema import deliveries
+from relay.queue.schema import deliveries
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, parse_rcpt_parameters
 from tests.operator.test_whitelist import put, signed

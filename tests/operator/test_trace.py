@@ -18,7 +18,7 @@ from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mssante_operator import runtime
 from mssante_operator.settings import load
-from relay.queue import QueueItem, enqueue
+from relay.queue.model import QueueItem, enqueue
 from tests.support.daemon import Daemon, client, command, lay_out, served
 from tests.support.waiting import until_now
 

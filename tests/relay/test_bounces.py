@@ -17,7 +17,7 @@ from relay.bounces import (
     report_of,
     wanted,
 )
-from relay.queue import State
+from relay.queue.model import State
 from relay.report_facts import Action, Cause, ReportFacts
 from relay.reports import build_report
 from relay.smtp.address import parse_address

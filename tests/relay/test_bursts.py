@@ -7,9 +7,9 @@ import pytest
 
 from mailstore.database import Database
 from relay.ledger import NEWEST
-from relay.queue import ALL
-from relay.queue_pauses import pause, resume
-from relay.wakeup import announce, signal
+from relay.queue.model import ALL
+from relay.queue.pauses import pause, resume
+from relay.queue.wakeup import announce, signal
 from tests.relay.test_five_days import World, making
 from tests.support.backlog import put_many
 from tests.support.queued import rows

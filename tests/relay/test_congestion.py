@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from relay.congestion import Congestion
 from relay.destination import WindowPolicy
-from relay.queue import ALL, Claim, Traffic
-from relay.queue_destinations import Known, Map
+from relay.queue.destinations import Known, Map
+from relay.queue.model import ALL, Claim, Traffic
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)

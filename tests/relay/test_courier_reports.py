@@ -23,11 +23,11 @@ from relay.acceptance import commit
 from relay.delivery import Courier, Services, Settings
 from relay.handing import Progress
 from relay.message import LocalRecipient, Submission
-from relay.queue import Claim, Outcome, State
+from relay.queue.model import Claim, Outcome, State
+from relay.queue.schema import deliveries
 from relay.queue_control import work_through
 from relay.queue_drop import Drop
 from relay.queue_filter import Filter
-from relay.queue_schema import deliveries
 from relay.receipts import receipt
 from relay.route import Router
 from relay.smtp.address import parse_address

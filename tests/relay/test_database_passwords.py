@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from mailstore.database import Database
 from mailstore.database_url import parse_url
 from mailstore.errors import MailstoreError
-from relay.wakeup import listen
+from relay.queue.wakeup import listen
 from tests.support.own_server import make_role, set_password
 from tests.support.postgresql import Server
 

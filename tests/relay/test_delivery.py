@@ -15,8 +15,8 @@ from relay.handing import NO_LIST, NOT_CERTAIN, Handing, Progress
 from relay.list_waking import ListWaking
 from relay.policy.admission import Policy
 from relay.policy.tls import client_context
-from relay.queue import load_claims
-from relay.queue_schema import deliveries
+from relay.queue.model import load_claims
+from relay.queue.schema import deliveries
 from relay.route import NoRoute, Router, Target
 from relay.shared_list import Offer, publish
 from relay.smtp.errors import AttemptFailed

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
-from relay.queue_pauses import forget_dead
+from relay.queue.pauses import forget_dead
 from relay.route import Target
 from tests.support.clock import system_clock
 from tests.support.handing import Replies, context_of

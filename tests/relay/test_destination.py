@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.destination import Destination, WindowPolicy
-from relay.retry import RetryPolicy
+from relay.queue.retry import RetryPolicy
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)

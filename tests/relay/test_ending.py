@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from relay.ending import Ending, ending
-from relay.queue import Outcome, State
-from relay.retry import RetryPolicy
+from relay.queue.attempt_result import Ending, ending
+from relay.queue.model import Outcome, State
+from relay.queue.retry import RetryPolicy
 from relay.smtp.envelope import EnvelopeRecipient
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW

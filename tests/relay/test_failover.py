@@ -19,10 +19,10 @@ from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.handing import Progress
 from relay.ledger import Batch, Written
-from relay.queue import Claim, Lease, Outcome, State, Traffic, new_token
+from relay.queue.due import Due
+from relay.queue.model import Claim, Lease, Outcome, State, Traffic, new_token
 from relay.queue_control import work_through
 from relay.queue_drop import Drop, DropReports
-from relay.queue_due import Due
 from relay.queue_filter import Filter
 from relay.scheduler import Scheduler
 from relay.settling import Settling

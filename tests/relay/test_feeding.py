@@ -1,7 +1,7 @@
 """Rounds over the destinations of the queue."""
 
 from relay.feeding import VISITS, Feeding, Visit
-from relay.queue import Traffic
+from relay.queue.model import Traffic
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 

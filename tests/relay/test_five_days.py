@@ -27,9 +27,9 @@ from mailstore.store import Store
 from relay.delivery import Courier, Services, Settings
 from relay.handing import Progress
 from relay.ledger import LEASE, Batch, Ledger, Written
-from relay.queue import Claim, Outcome, State
-from relay.queue_schema import deliveries, destinations
-from relay.retry import RetryPolicy
+from relay.queue.model import Claim, Outcome, State
+from relay.queue.retry import RetryPolicy
+from relay.queue.schema import deliveries, destinations
 from relay.route import Router
 from relay.smtp.errors import AttemptFailed
 from tests.support.backlog import put

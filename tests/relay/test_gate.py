@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from relay.gate import Gate
-from relay.queue import Traffic
+from relay.queue.model import Traffic
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 

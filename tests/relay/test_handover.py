@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from relay import content
-from relay.queue import State
+from relay.queue.model import State
 from relay.route import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from tests.support.handing import (

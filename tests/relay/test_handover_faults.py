@@ -12,7 +12,7 @@ import pytest
 from mailstore.errors import StoreUnavailable
 from relay import content
 from relay.handover import OutcomeUnknown
-from relay.queue import State
+from relay.queue.model import State
 from relay.route import Target
 from relay.smtp.envelope import Letter
 from relay.smtp.errors import AttemptFailed

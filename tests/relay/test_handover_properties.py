@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.handover import OutcomeUnknown
-from relay.queue import State
+from relay.queue.model import State
 from relay.route import Target
 from relay.smtp.errors import AttemptFailed
 from tests.support.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, letter

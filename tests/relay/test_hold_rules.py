@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.hold_rules import HoldRule, NewMail, reason_to_hold
+from relay.queue.hold_rules import HoldRule, NewMail, reason_to_hold
 
 MAIL = NewMail("b.mssante.fr", "Labo@a.mssante.fr", ("x@b.mssante.fr", "y@b.mssante.fr"), "APP")
 

@@ -10,9 +10,9 @@ import pytest
 
 from mailstore.database import Database
 from relay.handing import Progress
-from relay.lapses import PATIENCE_SECONDS, Lapses
 from relay.ledger import Batch
-from relay.queue import Claim, Lease, Outcome, new_token
+from relay.queue.lapses import PATIENCE_SECONDS, Lapses
+from relay.queue.model import Claim, Lease, Outcome, new_token
 from tests.relay.test_five_days import World
 from tests.support.backlog import put
 from tests.support.clock import NOW

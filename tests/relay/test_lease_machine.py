@@ -17,9 +17,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from mailstore.database import Database
 from mssante_operator import migrate
-from relay.leases import give_back, renew, seize
-from relay.queue import Claim, Outcome, State, claim
-from relay.queue_settle import settle, settle_delivered
+from relay.queue.leases import give_back, renew, seize
+from relay.queue.model import Claim, Outcome, State, claim
+from relay.queue.settlement import settle, settle_delivered
 from tests.support.backlog import put
 from tests.support.clock import NOW
 from tests.support.databases import roomy_memory

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from mailstore.database import Database
-from relay.leases import seize
+from relay.queue.leases import seize
 from tests.support.clock import NOW
 from tests.support.queued import Letter, put
 

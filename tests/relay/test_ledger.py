@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import event
 
 from mailstore.database import Database
-from relay.ending import Ending
-from relay.lapses import PATIENCE_SECONDS, Lapses
 from relay.ledger import Batch
-from relay.queue import Lease, Outcome, State, new_token
+from relay.queue.attempt_result import Ending
+from relay.queue.lapses import PATIENCE_SECONDS, Lapses
+from relay.queue.model import Lease, Outcome, State, new_token
 from relay.settling import Settling
 from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
 from tests.support.office import Office

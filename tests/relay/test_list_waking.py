@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.list_waking import ListWaking
-from relay.queue import Traffic
-from relay.queue_due import lanes_with_mail
+from relay.queue.due import lanes_with_mail
+from relay.queue.model import Traffic
 from relay.route import Target
 from tests.support.clock import NOW, system_clock
 from tests.support.operators import ACTIVE, HOST, trust_space

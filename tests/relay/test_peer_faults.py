@@ -12,7 +12,7 @@ import uvloop
 from relay import link
 from relay.handover import Answer, OutcomeUnknown
 from relay.peers import Peers
-from relay.queue import State
+from relay.queue.model import State
 from relay.route import Target
 from relay.smtp.errors import AttemptFailed
 from tests.support.handing import ALONE_CHUNKING, BODY, Handing, Replies, letter

@@ -13,7 +13,7 @@ import uvloop
 from relay.handover import Answer, OutcomeUnknown
 from relay.peers import Peers
 from relay.policy import tls
-from relay.queue import State
+from relay.queue.model import State
 from relay.route import Target
 from relay.smtp.errors import AttemptFailed
 from tests.support.handing import BODY, Handing, context_of, handing, letter

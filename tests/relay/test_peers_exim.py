@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.conversation import open_link
-from relay.queue import State
+from relay.queue.model import State
 from relay.route import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from tests.support.exim import missing, receiving_exim

@@ -8,7 +8,7 @@ from mssante_operator.bootstrap import write_identity
 from relay.conversation import Terms, open_link
 from relay.peers import Peers
 from relay.policy import tls
-from relay.queue import State
+from relay.queue.model import State
 from relay.route import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import AttemptFailed

@@ -12,7 +12,7 @@ import pytest
 
 from relay.handover import Answer
 from relay.limits import Limits
-from relay.queue import State
+from relay.queue.model import State
 from relay.route import Target
 from tests.support.handing import BODY, Handing, every_manner, hand, letter
 from tests.support.operators import ACTIVE, HOST, inbound

@@ -12,9 +12,9 @@ from relay.destination import WindowPolicy
 from relay.feeding import Visit
 from relay.ledger import NEWEST, Glance
 from relay.picking import Picking
-from relay.queue import Traffic
-from relay.queue_destinations import Known, Map
-from relay.queue_due import Due, Newest
+from relay.queue.destinations import Known, Map
+from relay.queue.due import Due, Newest
+from relay.queue.model import Traffic
 from relay.scheduler import MOST
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW

@@ -10,8 +10,9 @@ from sqlalchemy import insert, select, update
 from mailstore.database import Database
 from mailstore.identifiers import MailboxType
 from mailstore.messages import Message, NewMessage, store_messages
-from relay.leases import give_back, renew, seize
-from relay.queue import (
+from relay.queue.destinations import begin_probe, read_destinations, write_health
+from relay.queue.leases import give_back, renew, seize
+from relay.queue.model import (
     Claim,
     Lease,
     Outcome,
@@ -23,9 +24,8 @@ from relay.queue import (
     new_token,
     release,
 )
-from relay.queue_destinations import begin_probe, read_destinations, write_health
-from relay.queue_schema import deliveries, destinations, hold_rules
-from relay.queue_settle import settle, settle_delivered
+from relay.queue.schema import deliveries, destinations, hold_rules
+from relay.queue.settlement import settle, settle_delivered
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.parameters import Notify, RcptParameters
 from tests.support.listed import listing

@@ -13,12 +13,12 @@ from foundation.clock_watch import SLACK
 from mailstore.database import Database
 from mailstore.dialect import server_clock
 from mailstore.errors import StoreUnavailable
-from relay import mending
 from relay.destination import WindowPolicy
 from relay.ledger import LEASE, PROBE
-from relay.mending import Mender
-from relay.queue_clock import Waits
-from relay.retry import RetryPolicy
+from relay.queue import clock_repairer
+from relay.queue.clock_repair import Waits
+from relay.queue.clock_repairer import Mender
+from relay.queue.retry import RetryPolicy
 from tests.support.clock import NOW
 from tests.support.queued import Letter, destination, know, put, rows
 from tests.support.waiting import until
@@ -188,8 +188,8 @@ def test_a_look_at_the_indexes_is_enough_to_find_that_there_is_need(database: Da
 def test_a_long_queue_is_read_to_its_end(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mending, "SLICE", 10)
-    monkeypatch.setattr(mending, "MOST", 4)
+    monkeypatch.setattr(clock_repairer, "SLICE", 10)
+    monkeypatch.setattr(clock_repairer, "MOST", 4)
     good, bad = Letter(columns={"due": NOW}), Letter(columns={"due": NOW + SIXTY})
     put(database, *[bad if number % 3 else good for number in range(33)])
     told = Told()
@@ -206,7 +206,7 @@ async def test_at_the_start_and_after_a_jump_all_is_read(
 
     columns = {"due": NOW, "created_at": NOW + SIXTY}
     put(database, Letter(columns=columns))
-    monkeypatch.setattr(mending, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(clock_repairer, "LOOK_SECONDS", 3600.0)
     one = mender(database)
     task = asyncio.create_task(one.run())
     await until(lambda: born() == {NOW})
@@ -220,7 +220,7 @@ async def test_at_the_start_and_after_a_jump_all_is_read(
 async def test_a_database_that_is_away_is_tried_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mending, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(clock_repairer, "LOOK_SECONDS", 0.01)
     faults: list[Exception] = [ValueError("a fault of ours"), StoreUnavailable("away")]
     calls: list[bool] = []
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from mailstore.database import Database
-from relay.queue import claim
+from relay.queue.model import claim
 from relay.queue_control import Act, Hold, Release, Retry, Touched, count, work_through
 from relay.queue_drop import Drop
 from relay.queue_filter import Filter, Standing

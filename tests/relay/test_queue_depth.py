@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import func, select, update
 
 from mailstore.database import Database
-from relay.queue import Traffic
+from relay.queue.destinations import Known, Map
+from relay.queue.model import Traffic
+from relay.queue.schema import deliveries
 from relay.queue_depth import Tally
-from relay.queue_destinations import Known, Map
 from relay.queue_filter import Standing
-from relay.queue_schema import deliveries
 from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, update
 import relay.receipts
 from mailstore.database import Database
 from mailstore.mailboxes import MailboxState, set_state
-from relay.queue import Claim, Lease
+from relay.queue.model import Claim, Lease
+from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_control import Touched, Work, work_through
 from relay.queue_drop import REPORTS, Drop
 from relay.queue_filter import Filter, Standing
-from relay.queue_schema import deliveries, delivery_recipients
 from relay.smtp.parameters import MailParameters, Notify, Return
 from relay.telling import Report, Teller
 from tests.support.clock import NOW

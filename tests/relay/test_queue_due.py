@@ -12,12 +12,12 @@ from sqlalchemy import ColumnElement, Connection, event, insert, select, text, u
 
 from foundation.clock_watch import SLACK
 from mailstore.database import Database
-from relay.leases import give_back, renew, seize
-from relay.queue import ALL, Lease, Traffic, claim, new_token
+from relay.queue.due import Newest, lanes_with_mail, newest, overdue, turn_of_senders
+from relay.queue.leases import give_back, renew, seize
+from relay.queue.model import ALL, Lease, Traffic, claim, new_token
+from relay.queue.retry import RetryPolicy
+from relay.queue.schema import deliveries, destinations
 from relay.queue_depth import Tally
-from relay.queue_due import Newest, lanes_with_mail, newest, overdue, turn_of_senders
-from relay.queue_schema import deliveries, destinations
-from relay.retry import RetryPolicy
 from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 

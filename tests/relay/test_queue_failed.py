@@ -9,7 +9,7 @@ from mailstore.database import Database
 from mailstore.errors import NotFound
 from mailstore.messages import get_message
 from mailstore.upkeep import collect
-from relay.queue import Outcome, State
+from relay.queue.model import Outcome, State
 from relay.queue_control import Retry
 from relay.queue_failed import Forgotten, forget_failed
 from tests.support.clock import NOW

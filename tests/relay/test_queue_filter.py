@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import literal, select
 
 from mailstore.database import Database
+from relay.queue.schema import deliveries
 from relay.queue_filter import Filter, Standing, like, masked
-from relay.queue_schema import deliveries
 from tests.support.clock import NOW
 from tests.support.queued import INS, PATIENT, Letter, message_id, put
 

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from mailstore.database import Database
-from relay.queue import ALL
-from relay.queue_pauses import forget_dead, pause, pauses, resume
+from relay.queue.model import ALL
+from relay.queue.pauses import forget_dead, pause, pauses, resume
 from tests.support.clock import NOW
 from tests.support.queued import destination, know
 

@@ -8,9 +8,9 @@ from mailstore.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
-from relay.queue import Outcome, QueueItem, State, claim, enqueue
+from relay.queue.model import Outcome, QueueItem, State, claim, enqueue
+from relay.queue.settlement import settle
 from relay.queue_search import Holder, RecipientState, deliveries_of, holders_of
-from relay.queue_settle import settle
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)

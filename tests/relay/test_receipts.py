@@ -13,7 +13,7 @@ from mailstore.messages import list_entries
 from relay.acceptance import commit
 from relay.bounces import Became, Original, report_of
 from relay.message import LocalRecipient, Submission
-from relay.queue import State
+from relay.queue.model import State
 from relay.receipts import receipt, written
 from relay.report_facts import Action, ReportedRecipient, ReportFacts
 from relay.smtp.address import parse_address

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.retry import RetryPolicy
+from relay.queue.retry import RetryPolicy
 
 MINUTE = timedelta(minutes=1)
 SPANS = st.timedeltas(timedelta(milliseconds=1), timedelta(days=365))

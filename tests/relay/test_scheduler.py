@@ -7,8 +7,8 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.queue import Traffic
-from relay.queue_due import Due
+from relay.queue.due import Due
+from relay.queue.model import Traffic
 from relay.scheduler import Scheduler
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK

@@ -11,9 +11,9 @@ from mailstore.database import Database
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from mailstore.schema import mailboxes
-from relay.ending import Ending, ending
 from relay.ledger import Batch
-from relay.queue import Claim, Lease, Outcome, State, new_token
+from relay.queue.attempt_result import Ending, ending
+from relay.queue.model import Claim, Lease, Outcome, State, new_token
 from relay.settling import Settling
 from relay.smtp.parameters import MailParameters, Notify, Return
 from relay.telling import Report, Teller

@@ -8,17 +8,17 @@ from sqlalchemy import update
 
 from mailstore.database import Database
 from mailstore.dialect import server_clock
-from relay.leases import renew, seize
 from relay.ledger import LEASE, PROBE
-from relay.mending import Mender
-from relay.queue import Claim, claim
-from relay.queue_clock import Waits
+from relay.queue.clock_repair import Waits
+from relay.queue.clock_repairer import Mender
+from relay.queue.due import overdue
+from relay.queue.leases import renew, seize
+from relay.queue.model import Claim, claim
+from relay.queue.retry import RetryPolicy
+from relay.queue.schema import deliveries
 from relay.queue_control import Hold
-from relay.queue_due import overdue
 from relay.queue_filter import Filter
-from relay.queue_schema import deliveries
 from relay.queue_view import listing, show, summary
-from relay.retry import RetryPolicy
 from tests.support.queued import Letter, perform, put, rows
 
 pytestmark = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)

@@ -17,7 +17,7 @@ from relay.directory import Directory
 from relay.machine_schema import shared_list
 from relay.policy.admission import HeaderFromPolicy, Policy
 from relay.policy.patients import Counted
-from relay.queue import claim
+from relay.queue.model import claim
 from relay.queue_rules import Scope, add_rule
 from relay.shared_list import Offer, publish
 from relay.smtp.address import Address, parse_address

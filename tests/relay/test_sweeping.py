@@ -20,8 +20,8 @@ from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery_events import DeliveryEvents
 from relay.ledger import Batch, Written
-from relay.queue_due import Overdue, overdue
-from relay.queue_schema import deliveries, destinations
+from relay.queue.due import Overdue, overdue
+from relay.queue.schema import deliveries, destinations
 from relay.settling import Settling
 from relay.sweeping import Sweeper
 from tests.support.backlog import fill, put

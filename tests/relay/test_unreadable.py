@@ -21,10 +21,10 @@ from mssante_operator import runtime
 from mssante_operator.measuring import Measuring
 from mssante_operator.restoring import Restoring
 from relay.operator_labels import OperatorLabels
+from relay.queue.schema import deliveries
+from relay.queue.unreadable_body import judged, reason_in
 from relay.queue_control import Hold, work_through
 from relay.queue_filter import Filter
-from relay.queue_schema import deliveries
-from relay.unreadable import judged, reason_in
 from tests.support.blobs import MADE, folder, overwrite
 from tests.support.clock import system_clock
 from tests.support.object_server import ObjectServer

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from mailstore.database import Database
-from relay.wakeup import announce, listen, signal
+from relay.queue.wakeup import announce, listen, signal
 from tests.support.postgresql import Server
 from tests.support.waiting import until
 
@@ -86,7 +86,7 @@ async def test_what_is_undone_wakes_nobody(database: Database) -> None:
 async def test_a_broken_connection_is_made_anew(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.wakeup._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("relay.queue.wakeup._FIRST_WAIT", 0.01)
     cut = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
@@ -105,7 +105,7 @@ async def test_a_broken_connection_is_made_anew(
 async def test_a_silent_server_is_asked_and_mail_is_heard_of_meanwhile(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.wakeup._SILENCE", 0.001)
+    monkeypatch.setattr("relay.queue.wakeup._SILENCE", 0.001)
     async with listening(database) as heard:
         for _ in range(200):
             heard.clear()
@@ -117,7 +117,7 @@ async def test_a_server_that_hangs_is_left_and_listened_to_again(
     own_server: Server, own_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in {"_SILENCE": 0.1, "_ANSWER": 0.2, "_FIRST_WAIT": 0.05}.items():
-        monkeypatch.setattr(f"relay.wakeup.{name}", seconds)
+        monkeypatch.setattr(f"relay.queue.wakeup.{name}", seconds)
     database = Database(f"{own_server.url(own_database)}?connect_timeout=2")
     listeners = (
         "SELECT pid FROM pg_stat_activity WHERE query IN ('LISTEN mssante_queue', 'SELECT 1')"

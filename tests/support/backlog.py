@@ -8,9 +8,9 @@ from sqlalchemy import insert
 from mailstore.database import Database
 from mailstore.identifiers import MailboxType
 from mailstore.messages import Message, NewMessage, store_messages
-from relay.queue import QueueItem, enqueue
-from relay.queue_schema import deliveries
-from relay.wakeup import announce, signal
+from relay.queue.model import QueueItem, enqueue
+from relay.queue.schema import deliveries
+from relay.queue.wakeup import announce, signal
 from tests.support.clock import NOW
 
 SHARED = "f" * 32

@@ -19,7 +19,11 @@ _TESTS: Final = str(Path(__file__).parents[1])
 
 # File, function, and why it may block.
 MEANT: Final = (
-    ("relay/wakeup.py", "_open_fifo", "once, when the courier starts, and before it does anything"),
+    (
+        "relay/queue/wakeup.py",
+        "_open_fifo",
+        "once, when the courier starts, and before it does anything",
+    ),
     ("structlog/_base.py", "_proxy_to_logger", "the daemon's log never waits (log_writer.py)"),
 )
 

@@ -15,11 +15,11 @@ from mailstore.messages import list_entries
 from mailstore.sealing import Form
 from mailstore.store import Store
 from relay.acceptance import commit
-from relay.ending import Ending, ending
 from relay.ledger import Batch, Ledger
 from relay.message import Submission
-from relay.queue import Claim, Outcome, State, claim
-from relay.retry import RetryPolicy
+from relay.queue.attempt_result import Ending, ending
+from relay.queue.model import Claim, Outcome, State, claim
+from relay.queue.retry import RetryPolicy
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, Notify, RcptParameters
 from relay.telling import Teller

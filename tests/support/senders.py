@@ -19,10 +19,10 @@ from mailstore.store import Store
 from relay.delivery import Courier, Services, Settings
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
-from relay.queue import QueueItem, enqueue
+from relay.queue.model import QueueItem, enqueue
+from relay.queue.retry import RetryPolicy
 from relay.queue_control import Retry, work_through
 from relay.queue_filter import Filter
-from relay.retry import RetryPolicy
 from relay.route import Router, Target
 from tests.support.clock import system_clock
 from tests.support.ids import make_id

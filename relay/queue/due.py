@@ -2,7 +2,7 @@
 
 Nothing here walks the table.  `lanes_with_mail` and `turn_of_senders` jump through the index of
 what waits from one destination or sender to the next; `newest` reads the end of the index of what
-is due; `overdue` reads on from a number.  What is read here is a hint: `relay.queue.claim` decides.
+is due; `overdue` reads on from a number.  What is read here is a hint: `relay.queue.model.claim` decides.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,9 +25,9 @@ from sqlalchemy import (
 
 from foundation.clock_watch import SLACK
 from mailstore.store_time import store_now
-from relay.queue import ALL, State, Traffic
-from relay.queue_schema import deliveries, destinations
-from relay.retry import RetryPolicy
+from relay.queue.model import ALL, State, Traffic
+from relay.queue.retry import RetryPolicy
+from relay.queue.schema import deliveries, destinations
 
 _D: Final = deliveries.c
 # Written out, not bound: databases use the partial index only where they see that it applies.

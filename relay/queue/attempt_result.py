@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Final
 
 from foundation.privacy import mask_of
-from relay.queue import Claim, Outcome, State
-from relay.retry import RetryPolicy
+from relay.queue.model import Claim, Outcome, State
+from relay.queue.retry import RetryPolicy
+from relay.queue.unreadable_body import REASONS
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import UNKNOWN_OUTCOME
-from relay.unreadable import REASONS
 
 OVERDUE: Final = "overdue"  # the reason of an ending without an attempt
 

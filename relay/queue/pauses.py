@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select, update
 
 from mailstore.dialect import insert_or_ignore
-from relay.queue_schema import destinations
+from relay.queue.schema import destinations
 
 
 def forget_dead(connection: Connection, domains: Sequence[str]) -> None:

@@ -10,10 +10,10 @@ from typing import Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
 
-from relay.queue import Claim, Lease, Outcome, State
-from relay.queue_schema import deliveries, delivery_recipients
+from relay.queue.model import Claim, Lease, Outcome, State
+from relay.queue.schema import deliveries, delivery_recipients
 
-# Put together once, as in `relay.queue`.
+# Put together once, as in `relay.queue.model`.
 _D, _R = deliveries.c, delivery_recipients.c
 _KEYS: Final[BindParameter[int]] = bindparam("keys", expanding=True)
 _LEASED: Final = (

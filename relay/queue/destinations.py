@@ -9,8 +9,8 @@ from sqlalchemy import Connection, case, literal, null, select, update
 
 from mailstore.dialect import insert_or_ignore
 from mailstore.schema import UtcTime
-from relay.queue import ALL
-from relay.queue_schema import destinations
+from relay.queue.model import ALL
+from relay.queue.schema import destinations
 
 FORGOTTEN: Final = timedelta(hours=1)  # after a probe was due: couriers make them within seconds
 

@@ -21,9 +21,9 @@ from foundation.clock_watch import SLACK
 from mailstore.dialect import skip_locked
 from mailstore.schema import UtcTime
 from mailstore.store_time import store_later
-from relay.queue import State
-from relay.queue_schema import deliveries, destinations
-from relay.retry import RetryPolicy
+from relay.queue.model import State
+from relay.queue.retry import RetryPolicy
+from relay.queue.schema import deliveries, destinations
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ deliveries = Table(
     CheckConstraint("state IN ('waiting', 'failed')", name="state_known"),
     CheckConstraint("traffic IN ('person', 'bulk')", name="traffic_known"),
     Index(None, "state", "due", "id"),
-    # What waits, as relay.queue_due walks it: by class, destination and sender.
+    # What waits, as relay.queue.due walks it: by class, destination and sender.
     Index(
         None,
         "traffic",

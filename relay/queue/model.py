@@ -18,8 +18,8 @@ from mailstore.dialect import not_by_index, skip_locked
 from mailstore.identifiers import MailboxType
 from mailstore.schema import UtcTime, messages
 from mailstore.store_time import store_time
-from relay.hold_rules import HoldRule, NewMail, reason_to_hold
-from relay.queue_schema import deliveries, delivery_recipients, destinations, hold_rules
+from relay.queue.hold_rules import HoldRule, NewMail, reason_to_hold
+from relay.queue.schema import deliveries, delivery_recipients, destinations, hold_rules
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.parameters import RcptParameters
 

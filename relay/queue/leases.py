@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, 
 
 from mailstore.dialect import not_by_index, skip_locked
 from mailstore.store_time import store_later, store_now
-from relay.queue import Claim, Lease, State, leased, new_token
-from relay.queue_schema import deliveries
+from relay.queue.model import Claim, Lease, State, leased, new_token
+from relay.queue.schema import deliveries
 
 
 def unleased(connection: Connection, keys: Sequence[int]) -> set[int]:

@@ -1,0 +1,1 @@
+"""The queue: rows of deliveries and destinations, leases, retries, holds."""
