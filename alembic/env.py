@@ -7,7 +7,7 @@ and holds the lock of the run.
 from alembic import context
 
 from mailstore.schema import metadata
-from relay import machine_schema
+from relay.machines import schema as machine_schema
 from relay.queue import schema as queue_schema
 
 # The metadata has the relay's tables too, once their modules are imported.

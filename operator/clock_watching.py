@@ -15,7 +15,7 @@ from foundation.clock_watch import ClockWatch, Jump, Memory
 from foundation.journal.writer import Journal
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.clock_difference import ClockComparison
+from relay.machines.clock_difference import ClockComparison
 
 from . import runtime
 from .settings import Settings

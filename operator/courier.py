@@ -15,11 +15,11 @@ from foundation.clock_watch import ClockWatch, Jump
 from foundation.journal.writer import Journal
 from mailstore.store import Store
 from relay import delivery_metrics
-from relay.clock_difference import ClockComparison
 from relay.delivery import Courier, Services
 from relay.delivery import Settings as DeliverySettings
 from relay.ledger import LEASE, PROBE
 from relay.list_waking import ListWaking
+from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
 from relay.queue import model as relay_queue

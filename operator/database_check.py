@@ -11,7 +11,7 @@ from mailstore.fitness import check_database, check_migrating
 from mailstore.promises import promises
 from mailstore.schema import metadata
 from mailstore.schema_check import check_rights, check_schema
-from relay import machine_schema
+from relay.machines import schema as machine_schema
 from relay.queue import schema as queue_schema
 
 from .findings import Finding, Says

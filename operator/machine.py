@@ -1,7 +1,7 @@
 """The name of this machine among those that share a database: proven before its leases are freed.
 
 A copy of the folder has the name, too.  So the row of a name in table `machines` has a proof that
-no copy has (`node.proof`), and a beat that the living courier counts up (`relay.presence`).  Where
+no copy has (`node.proof`), and a beat that the living courier counts up (`relay.machines.presence`).  Where
 the proof is another's (the machine started again, moved, or this is a copy) the beat is watched: if
 it moves, whoever moves it lives, and this installation gets a name of its own.  SQLite has one
 machine.
@@ -18,8 +18,8 @@ import structlog
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.machines import Machine
-from relay.presence import Presence
+from relay.machines.presence import Presence
+from relay.machines.rows import Machine
 
 from . import runtime
 from .errors import Away

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from foundation.clock_watch import ClockWatch
-from relay.clock_difference import ClockComparison
+from relay.machines.clock_difference import ClockComparison
 from relay.policy.admission import Peer
 from relay.policy.trust_state import Perimeter
 from relay.spool import Spool, SpoolState

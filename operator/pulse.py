@@ -13,8 +13,8 @@ from typing import Final
 import structlog
 
 from mailstore.errors import StoreUnavailable
-from relay.clock_difference import ClockComparison
-from relay.presence import Presence
+from relay.machines.clock_difference import ClockComparison
+from relay.machines.presence import Presence
 
 from . import machine
 from .machine import Record, hold_name, rename

@@ -29,7 +29,7 @@ from mailstore.keys import Keyring, make_first
 from mailstore.sealing import Form
 from mailstore.store import Store
 from mailstore.stores import BlobStore
-from relay.clock_difference import ClockComparison
+from relay.machines.clock_difference import ClockComparison
 from relay.operator_labels import OperatorLabels
 from relay.policy import tls
 from relay.policy.trust_state import Ageing, Expected, Perimeter

@@ -19,7 +19,7 @@ from foundation.backoff import backoff
 from mailstore.database import Database
 from mailstore.dialect import server_clock
 from mailstore.errors import StoreUnavailable
-from relay.shared_list import (
+from relay.machines.shared_list import (
     Head,
     NotPacked,
     Offer,

@@ -16,9 +16,9 @@ from typing import BinaryIO, Final
 
 from foundation.failpoints import reached
 from mailstore.store import Store
-from relay.certainty import Certainty
 from relay.conversation import Terms
 from relay.handover import OutcomeUnknown
+from relay.machines.certainty import Certainty
 from relay.peers import Peers
 from relay.policy.server_admission import examine_server
 from relay.policy.trust_state import Perimeter

@@ -13,8 +13,8 @@ from foundation.ins import PATIENT_DOMAIN
 from mailstore.drafts import Draft
 from mailstore.store import Store
 from relay.acceptance import Record, commit
-from relay.certainty import Certainty
 from relay.directory import Directory
+from relay.machines.certainty import Certainty
 from relay.message import LocalRecipient, Submission
 from relay.policy.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.policy.recipient import MailboxState, Recipient

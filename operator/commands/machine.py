@@ -10,7 +10,7 @@ import click
 
 from mailstore.database import Database
 from mailstore.dialect import server_clock
-from relay.machines import all_machines, find_machine, leases_of, strike_out
+from relay.machines.rows import all_machines, find_machine, leases_of, strike_out
 from relay.queue import model as relay_queue
 
 from .. import runtime

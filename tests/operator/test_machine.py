@@ -15,9 +15,9 @@ from mailstore.errors import StoreUnavailable
 from mssante_operator import machine, node, pulse, runtime
 from mssante_operator.pulse import Pulse, begin_pulse
 from mssante_operator.settings import Settings, SettingsError, load
-from relay import clock_difference
-from relay.clock_difference import ClockComparison
-from relay.machines import Machine, all_machines
+from relay.machines import clock_difference
+from relay.machines.clock_difference import ClockComparison
+from relay.machines.rows import Machine, all_machines
 from tests.support.daemon import command, lay_out
 from tests.support.installation import Site, Switched
 from tests.support.waiting import until

@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import runtime
-from relay.machine_schema import shared_list
-from relay.shared_list import Head, Offer, publish, read_head
+from relay.machines.schema import shared_list
+from relay.machines.shared_list import Head, Offer, publish, read_head
 from tests.operator.list_machines import Machine, machine
 from tests.operator.test_whitelist import FULL, signed
 from tests.operator.unbelieved_lists import DAMAGED, NEWER, SIGNED

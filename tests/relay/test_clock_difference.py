@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from mailstore.database import Database
-from relay import clock_difference
-from relay.clock_difference import ClockComparison
+from relay.machines import clock_difference
+from relay.machines.clock_difference import ClockComparison
 from tests.support.clock import NOW
 
 SECOND = timedelta(seconds=1)

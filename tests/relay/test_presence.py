@@ -13,10 +13,10 @@ from sqlalchemy import Connection, delete
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay import presence
-from relay.machine_schema import machines
-from relay.machines import Machine, all_machines, change, enter, find_machine, strike_out
-from relay.presence import Presence
+from relay.machines import presence
+from relay.machines.presence import Presence
+from relay.machines.rows import Machine, all_machines, change, enter, find_machine, strike_out
+from relay.machines.schema import machines
 from tests.support.clock import NOW
 
 ROW = Machine("node", "here", 7, NOW)

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import update
 
 from mailstore.database import Database
-from relay import shared_list
-from relay.machine_schema import shared_list as table
-from relay.shared_list import (
+from relay.machines import shared_list
+from relay.machines.schema import shared_list as table
+from relay.machines.shared_list import (
     Head,
     NotPacked,
     Offer,

@@ -14,12 +14,12 @@ from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, get_message, list_entries
 from mailstore.store import Store
 from relay.directory import Directory
-from relay.machine_schema import shared_list
+from relay.machines.schema import shared_list
+from relay.machines.shared_list import Offer, publish
 from relay.policy.admission import HeaderFromPolicy, Policy
 from relay.policy.patients import Counted
 from relay.queue.model import claim
 from relay.queue_rules import Scope, add_rule
-from relay.shared_list import Offer, publish
 from relay.smtp.address import Address, parse_address
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SmtpError

@@ -15,7 +15,7 @@ from mssante_operator import node, runtime
 from mssante_operator.machine import hold_name
 from mssante_operator.pulse import Pulse, begin_pulse
 from mssante_operator.settings import Settings
-from relay.presence import Presence
+from relay.machines.presence import Presence
 
 
 class Switched(Database):

@@ -14,8 +14,8 @@ import structlog
 from foundation.best_effort import best_effort
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
+from relay.machines.shared_list import read_head
 from relay.policy.trust_state import Perimeter
-from relay.shared_list import read_head
 from whitelist.errors import ArchiveError
 from whitelist.lookup import WhiteList
 from whitelist.newest import Known, Shared, is_behind, may_fail

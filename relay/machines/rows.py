@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from mailstore.dialect import insert_or_ignore
-from relay.machine_schema import machines
+from relay.machines.schema import machines
 from relay.queue.schema import deliveries
 
 _M = machines.c

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from foundation.clock_watch import since_boot
 from mailstore.database import Database
 from mailstore.dialect import server_clock
-from relay.machines import Machine, change, enter, find_machine
+from relay.machines.rows import Machine, change, enter, find_machine
 
 STEP: Final = 2**32  # the most that one count adds: 2**63 suffices for centuries
 _TRIES: Final = 3  # in one transaction, against a row that changes meanwhile

@@ -1,0 +1,1 @@
+"""Machines that share one database: names, clocks, and the newest white list."""
