@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from mailstore.mailboxes import local_domains, resolve
-from relay.conversation import ANSWER_SECONDS
+from relay.client.connect import ANSWER_SECONDS
 from whitelist.folding import fold
 from whitelist.lookup import WhiteList
 

@@ -29,12 +29,12 @@ from mailstore.keys import Keyring, make_first
 from mailstore.sealing import Form
 from mailstore.store import Store
 from mailstore.stores import BlobStore
+from relay.client.routing import Router, Target
 from relay.machines.clock_difference import ClockComparison
 from relay.operator_labels import OperatorLabels
 from relay.policy import tls
 from relay.policy.trust_state import Ageing, Expected, Perimeter
 from relay.revocation_check import OcspAsker
-from relay.route import Router, Target
 from relay.scan.clamav import Clamav
 from relay.scan.rspamd import Rspamd
 from relay.scan.scanner import Scanner, Scanning

@@ -32,6 +32,7 @@ from foundation.privacy import mask_of
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.store import Store
 from relay import metrics
+from relay.client.routing import NoRoute, Router
 from relay.congestion import Congestion
 from relay.delivery_events import DeliveryEvents
 from relay.destination import WindowPolicy
@@ -47,7 +48,6 @@ from relay.queue.due import Due
 from relay.queue.model import Claim, Lease, Outcome, State, Traffic, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.wakeup import listen
-from relay.route import NoRoute, Router
 from relay.settling import Settling
 from relay.smtp.address import Address
 from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed

@@ -16,14 +16,14 @@ from typing import BinaryIO, Final
 
 from foundation.failpoints import reached
 from mailstore.store import Store
-from relay.conversation import Terms
-from relay.handover import OutcomeUnknown
+from relay.client.connect import Terms
+from relay.client.pool import Peers
+from relay.client.routing import NoRoute, Router, Target
+from relay.client.transaction import OutcomeUnknown
 from relay.machines.certainty import Certainty
-from relay.peers import Peers
 from relay.policy.server_admission import examine_server
 from relay.policy.trust_state import Perimeter
 from relay.queue.model import Claim, Outcome
-from relay.route import NoRoute, Router, Target
 from relay.smtp.envelope import Envelope, Letter
 from relay.smtp.errors import AttemptFailed
 

@@ -14,14 +14,14 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.mailboxes import local_domains
-from relay.conversation import look_at
+from relay.client.connect import look_at
+from relay.client.routing import Target
 from relay.directory import Directory
 from relay.policy import tls
 from relay.policy.admission import Attempt, Finding, Stage, examine
 from relay.policy.author_rules import seen_authors
 from relay.policy.recipient import Recipient
 from relay.policy.server_admission import examine_server
-from relay.route import Target
 from relay.smtp.address import parse_address
 from relay.smtp.headers import HeaderFacts
 from whitelist.certificates import read_pem

@@ -10,7 +10,7 @@ from mssante_operator import policies, runtime
 from mssante_operator.endpoints import split_endpoint
 from mssante_operator.reference import reference
 from mssante_operator.settings import Settings, SettingsError, find, load
-from relay.route import NoRoute, Target
+from relay.client.routing import NoRoute, Target
 from tests.support.operators import trust_space
 from tests.support.perimeters import perimeter
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import aiosmtplib
 import pytest
 
-from relay.link import Link
-from relay.peer_replies import PeerReply
-from relay.route import Target
+from relay.client.connection import Link
+from relay.client.replies import PeerReply
+from relay.client.routing import Target
 from relay.smtp.errors import AttemptFailed
 from tests.support.handing import (
     ALONE,

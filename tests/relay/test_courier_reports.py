@@ -20,6 +20,7 @@ from sqlalchemy import update
 from foundation.journal.writer import Journal
 from mailstore.mailboxes import get_mailbox
 from relay.acceptance import commit
+from relay.client.routing import Router
 from relay.delivery import Courier, Services, Settings
 from relay.handing import Progress
 from relay.message import LocalRecipient, Submission
@@ -29,7 +30,6 @@ from relay.queue_control import work_through
 from relay.queue_drop import Drop
 from relay.queue_filter import Filter
 from relay.receipts import receipt
-from relay.route import Router
 from relay.smtp.address import parse_address
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.parameters import Notify, RcptParameters

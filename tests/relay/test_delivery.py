@@ -11,6 +11,7 @@ import dns.asyncresolver
 import pytest
 from sqlalchemy import update
 
+from relay.client.routing import NoRoute, Router, Target
 from relay.handing import NO_LIST, NOT_CERTAIN, Handing, Progress
 from relay.list_waking import ListWaking
 from relay.machines.shared_list import Offer, publish
@@ -18,7 +19,6 @@ from relay.policy.admission import Policy
 from relay.policy.tls import client_context
 from relay.queue.model import load_claims
 from relay.queue.schema import deliveries
-from relay.route import NoRoute, Router, Target
 from relay.smtp.errors import AttemptFailed
 from tests.support.clock import system_clock
 from tests.support.operators import ACTIVE, HOST, SUSPENDED, inbound, trust_space

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
+from relay.client.routing import Target
 from relay.queue.pauses import forget_dead
-from relay.route import Target
 from tests.support.clock import system_clock
 from tests.support.handing import Replies, context_of
 from tests.support.operators import HOST, trust_space

@@ -24,13 +24,13 @@ from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import add_domain
 from mailstore.sealing import Form
 from mailstore.store import Store
+from relay.client.routing import Router
 from relay.delivery import Courier, Services, Settings
 from relay.handing import Progress
 from relay.ledger import LEASE, Batch, Ledger, Written
 from relay.queue.model import Claim, Outcome, State
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
-from relay.route import Router
 from relay.smtp.errors import AttemptFailed
 from tests.support.backlog import put
 from tests.support.clock import NOW, system_clock

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from relay import content
+from relay.client import data as content
+from relay.client.routing import Target
 from relay.queue.model import State
-from relay.route import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from tests.support.handing import (
     ALONE,

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from mailstore.errors import StoreUnavailable
-from relay import content
-from relay.handover import OutcomeUnknown
+from relay.client import data as content
+from relay.client.routing import Target
+from relay.client.transaction import OutcomeUnknown
 from relay.queue.model import State
-from relay.route import Target
 from relay.smtp.envelope import Letter
 from relay.smtp.errors import AttemptFailed
 from tests.support.handing import (

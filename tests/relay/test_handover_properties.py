@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.handover import OutcomeUnknown
+from relay.client.routing import Target
+from relay.client.transaction import OutcomeUnknown
 from relay.queue.model import State
-from relay.route import Target
 from relay.smtp.errors import AttemptFailed
 from tests.support.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, letter
 from tests.support.operators import HOST

@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
+from relay.client.routing import Target
 from relay.list_waking import ListWaking
 from relay.queue.due import lanes_with_mail
 from relay.queue.model import Traffic
-from relay.route import Target
 from tests.support.clock import NOW, system_clock
 from tests.support.operators import ACTIVE, HOST, trust_space
 from tests.support.perimeters import adopt

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay import link
-from relay.handover import Answer, OutcomeUnknown
-from relay.peers import Peers
+from relay.client import connection as link
+from relay.client.pool import Peers
+from relay.client.routing import Target
+from relay.client.transaction import Answer, OutcomeUnknown
 from relay.queue.model import State
-from relay.route import Target
 from relay.smtp.errors import AttemptFailed
 from tests.support.handing import ALONE_CHUNKING, BODY, Handing, Replies, letter
 from tests.support.operators import HOST

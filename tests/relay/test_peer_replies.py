@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.peer_replies import MAX_LINE, MAX_LINES, MAX_TEXT, Garbage, PeerReply, ReplyReader
+from relay.client.replies import MAX_LINE, MAX_LINES, MAX_TEXT, Garbage, PeerReply, ReplyReader
 from tests.support.cutting import cut, sizes
 
 STREAM = (

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay.handover import Answer, OutcomeUnknown
-from relay.peers import Peers
+from relay.client.pool import Peers
+from relay.client.routing import Target
+from relay.client.transaction import Answer, OutcomeUnknown
 from relay.policy import tls
 from relay.queue.model import State
-from relay.route import Target
 from relay.smtp.errors import AttemptFailed
 from tests.support.handing import BODY, Handing, context_of, handing, letter
 from tests.support.operators import ACTIVE, HOST, inbound, trust_space

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.conversation import open_link
+from relay.client.connect import open_link
+from relay.client.routing import Target
 from relay.queue.model import State
-from relay.route import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from tests.support.exim import missing, receiving_exim
 from tests.support.handing import handing, letter

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.bootstrap import write_identity
-from relay.conversation import Terms, open_link
-from relay.peers import Peers
+from relay.client.connect import Terms, open_link
+from relay.client.pool import Peers
+from relay.client.routing import Target
 from relay.policy import tls
 from relay.queue.model import State
-from relay.route import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import AttemptFailed
 from tests.support.federation import federation

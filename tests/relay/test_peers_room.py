@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.handover import Answer
+from relay.client.routing import Target
+from relay.client.transaction import Answer
 from relay.limits import Limits
 from relay.queue.model import State
-from relay.route import Target
 from tests.support.handing import BODY, Handing, every_manner, hand, letter
 from tests.support.operators import ACTIVE, HOST, inbound
 from tests.support.scripted import CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
@@ -173,7 +173,7 @@ async def test_a_slow_peer_does_not_keep_the_slot(
     ours: Handing, scripted: ScriptedPeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A transaction may take its time (RFC 5321 §4.5.3.2), but then the rest waits for an attempt.
-    monkeypatch.setattr("relay.peers.FOLLOW_UP_SECONDS", 0.0, raising=False)
+    monkeypatch.setattr("relay.client.pool.FOLLOW_UP_SECONDS", 0.0, raising=False)
     offers = (*OFFERS, "LIMITS RCPTMAX=2")
     async with running(replace(scripted, offers=offers)) as server:
         found = await hand(ours, server, A, B, C)

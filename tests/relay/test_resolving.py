@@ -8,7 +8,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from relay.resolving import Answer, Resolving
+from relay.client.dns_cache import Answer, Resolving
 from tests.support.nameserver import SILENCE, NameServer, Node, Zones, name_server
 
 NAME = "mx.b.mssante.fr"

@@ -7,7 +7,7 @@ import dns.asyncresolver
 import dns.rcode
 import pytest
 
-from relay.route import NoRoute, Router, Target
+from relay.client.routing import NoRoute, Router, Target
 from tests.support.nameserver import SILENCE, NameServer, Node, Zones, name_server
 from whitelist.names import DistinguishedName
 

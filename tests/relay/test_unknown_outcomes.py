@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import select
 
 from mailstore.database import Database
+from relay.client.routing import Target
+from relay.client.transaction import Answer, OutcomeUnknown
 from relay.handing import ANSWER, Progress
-from relay.handover import Answer, OutcomeUnknown
 from relay.queue.attempt_result import ending
 from relay.queue.model import Outcome, State
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import delivery_recipients
 from relay.queue_control import Retry
-from relay.route import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import UNKNOWN_OUTCOME
 from relay.watchdog import Watched

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from relay.conversation import Terms
+from relay.client.connect import Terms
+from relay.client.pool import Peers
+from relay.client.routing import Target
 from relay.handing import judge_server
-from relay.peers import Peers
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
-from relay.route import Target
 from relay.smtp.envelope import Envelope, EnvelopeRecipient, Letter
 from tests.support.clock import system_clock
 from tests.support.operators import HOST, trust_space

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from relay.link import abort
+from relay.client.connection import abort
 
 OFFERS = ("SIZE 50000000", "8BITMIME", "SMTPUTF8", "PIPELINING")
 CLOSE = "close"  # hang up instead of replying

@@ -16,6 +16,7 @@ from foundation.journal.writer import Journal
 from mailstore.mailboxes import add_domain
 from mailstore.messages import Message, NewMessage, store_messages
 from mailstore.store import Store
+from relay.client.routing import Router, Target
 from relay.delivery import Courier, Services, Settings
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
@@ -23,7 +24,6 @@ from relay.queue.model import QueueItem, enqueue
 from relay.queue.retry import RetryPolicy
 from relay.queue_control import Retry, work_through
 from relay.queue_filter import Filter
-from relay.route import Router, Target
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
 from tests.support.listed import Listed, listing

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from foundation.failpoints import reached
-from relay.content import Unanswered, Unsendable, send
-from relay.conversation import Terms
-from relay.link import Link, LinkFailed
-from relay.peer_replies import PeerReply
+from relay.client.connect import Terms
+from relay.client.connection import Link, LinkFailed
+from relay.client.data import Unanswered, Unsendable, send
+from relay.client.replies import PeerReply
 from relay.queue.model import State
 from relay.smtp.envelope import Letter, commands
 from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed

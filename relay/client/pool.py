@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from mailstore.errors import StoreUnavailable
-from relay.conversation import Refused, Terms, open_link
-from relay.handover import Answer, OutcomeUnknown, Stale, left_over, transact
-from relay.link import Link
+from relay.client.connect import Refused, Terms, open_link
+from relay.client.connection import Link
+from relay.client.routing import Target
+from relay.client.transaction import Answer, OutcomeUnknown, Stale, left_over, transact
 from relay.queue.model import State
-from relay.route import Target
 from relay.smtp.envelope import Letter
 from relay.smtp.errors import AttemptFailed
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from foundation.failpoints import reached
 from mailstore.errors import StoreUnavailable
-from relay.link import Link, LinkFailed
-from relay.peer_replies import PeerReply
+from relay.client.connection import Link, LinkFailed
+from relay.client.replies import PeerReply
 from relay.smtp.envelope import Letter
 from relay.smtp.framing import ChunkChecker, DotStuffer
 from relay.smtp.line_checker import Violation

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from relay.peer_replies import Garbage, PeerReply, ReplyReader, shown
+from relay.client.replies import Garbage, PeerReply, ReplyReader, shown
 from relay.smtp.envelope import Offers
 
 _GATHER: Final = 64 * 1024  # octets that are worth a write of their own

@@ -15,10 +15,10 @@ from typing import Final, cast
 import aiosmtplib
 
 from foundation.failpoints import reached
-from relay.link import Link, Shown
-from relay.peer_replies import PeerReply, shown
+from relay.client.connection import Link, Shown
+from relay.client.replies import PeerReply, shown
+from relay.client.routing import Target
 from relay.policy.admission import Peer
-from relay.route import Target
 from relay.smtp.envelope import KEYWORDS, Offers
 from relay.smtp.errors import AttemptFailed
 

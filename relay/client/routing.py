@@ -23,7 +23,7 @@ from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
-from relay.resolving import Answer, Resolving
+from relay.client.dns_cache import Answer, Resolving
 from whitelist.folding import fold
 from whitelist.names import DistinguishedName
 

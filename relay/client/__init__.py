@@ -1,0 +1,1 @@
+"""The SMTP client: MX look-ups, TLS connections, pool, one transaction."""
