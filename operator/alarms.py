@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from foundation.clock_watch import Jump
+from relay.acceptance.disk_guard import SpoolState
 from relay.policy.trust_state import Snapshot
-from relay.spool import SpoolState
 from whitelist.adoption import own_domains
 from whitelist.freshness import Freshness
 from whitelist.revocation import RevocationPolicy

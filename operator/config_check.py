@@ -15,8 +15,8 @@ from typing import Final
 
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import local_domains
+from relay.acceptance.disk_guard import Floor, measure
 from relay.policy import tls
-from relay.spool import Floor, measure
 from whitelist.adoption import own_domains
 from whitelist.certificates import read_pem
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from foundation.clock_watch import ClockWatch
+from relay.acceptance.disk_guard import Spool, SpoolState
 from relay.machines.clock_difference import ClockComparison
 from relay.policy.admission import Peer
 from relay.policy.trust_state import Perimeter
-from relay.spool import Spool, SpoolState
 from whitelist.certificates import read_pem
 from whitelist.errors import ArchiveError
 from whitelist.freshness import Freshness

@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from mailstore.store import Store
-from relay.spool import Floor, Spool
+from relay.acceptance.disk_guard import Floor, Spool
 
 from . import runtime
 from .settings import Settings

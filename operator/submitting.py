@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 
 from foundation.journal.writer import Journal
 from mailstore.store import Store
-from relay.directory import Directory
+from relay.acceptance.recipient_lookup import Directory
 from relay.submission import Submitter
 
 from . import policies, runtime

@@ -9,9 +9,10 @@ from functools import partial
 from foundation.journal.writer import Journal
 from mailstore.store import Store
 from relay import seats
-from relay.acceptance import Intake
+from relay.acceptance.disk_guard import Spool
+from relay.acceptance.group_commit import Intake
+from relay.acceptance.recipient_lookup import Directory
 from relay.context import SessionContext
-from relay.directory import Directory
 from relay.listener import Listener
 from relay.occupancy import Occupancy
 from relay.own_port import OwnPort
@@ -19,7 +20,6 @@ from relay.peer_service import peer_session
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
 from relay.seats import Seat
-from relay.spool import Spool
 
 from . import memory, policies, runtime
 from .clock_file import open_clock

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from foundation.journal.writer import Journal
 from mailstore.bodies import Bodies
-from relay.acceptance import Intake
-from relay.directory import Directory
+from relay.acceptance.disk_guard import Spool
+from relay.acceptance.group_commit import Intake
+from relay.acceptance.recipient_lookup import Directory
 from relay.limits import Limits
 from relay.occupancy import Occupancy
 from relay.own_port import OwnPort
@@ -17,7 +18,6 @@ from relay.policy.quotas import Quotas
 from relay.policy.trust_state import Perimeter
 from relay.rcpt_pipeline import RcptLines
 from relay.scan.scanner import Scanning
-from relay.spool import Spool
 from relay.strangers import Strangers
 from whitelist.names import DistinguishedName
 

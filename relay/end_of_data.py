@@ -8,8 +8,8 @@ from dataclasses import replace
 from foundation.best_effort import best_effort
 from foundation.failpoints import reached
 from relay import metrics
+from relay.acceptance.message import Submission
 from relay.context import SessionContext
-from relay.message import Submission
 from relay.receipts import receipt
 from relay.receiving import Body
 from relay.scan.scanner import ScanFacts

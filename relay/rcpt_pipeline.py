@@ -10,8 +10,8 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Final
 
-from relay.directory import MOST, Directory, Found
-from relay.message import LocalRecipient
+from relay.acceptance.message import LocalRecipient
+from relay.acceptance.recipient_lookup import MOST, Directory, Found
 from relay.smtp.address import Address, parse_path
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import RcptParameters, parse_rcpt_parameters

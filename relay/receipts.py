@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from mailstore.drafts import Draft
+from relay.acceptance.message import LocalRecipient, Submission
 from relay.bounces import Became, Original, notify_text, report_of
-from relay.message import LocalRecipient, Submission
 from relay.queue.model import State
 from relay.report_facts import ReportFacts
 from relay.reports import build_report

@@ -12,10 +12,10 @@ from foundation.best_effort import best_effort
 from foundation.ins import PATIENT_DOMAIN
 from mailstore.drafts import Draft
 from mailstore.store import Store
-from relay.acceptance import Record, commit
-from relay.directory import Directory
+from relay.acceptance.group_commit import Record, commit
+from relay.acceptance.message import LocalRecipient, Submission
+from relay.acceptance.recipient_lookup import Directory
 from relay.machines.certainty import Certainty
-from relay.message import LocalRecipient, Submission
 from relay.policy.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.policy.recipient import MailboxState, Recipient
 from relay.policy.sizes import is_report, limit_of, over

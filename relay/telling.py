@@ -21,9 +21,9 @@ from mailstore.bodies import Prepared
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from mailstore.store import Store
-from relay.acceptance import insert_rows, record_held
+from relay.acceptance.group_commit import insert_rows, record_held
+from relay.acceptance.message import Submission
 from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
-from relay.message import Submission
 from relay.news import News, news_of, news_of_drop
 from relay.queue.attempt_result import Ending
 from relay.queue.model import Claim, Lease

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailstore.drafts import Draft
-from relay.message import LocalRecipient, Submission
+from relay.acceptance.message import LocalRecipient, Submission
 from relay.policy.admission import Peer
 from relay.receiving import Body
 from relay.smtp.address import Address

@@ -22,8 +22,8 @@ from sqlalchemy import func, select
 from mailstore.identifiers import MailboxType
 from mailstore.store import Store
 from mssante_operator import runtime
-from relay.acceptance import commit
-from relay.message import Submission
+from relay.acceptance.group_commit import commit
+from relay.acceptance.message import Submission
 from relay.queue.schema import deliveries
 from relay.smtp.address import Address, parse_address
 from tests.bench_load import Generator, Load

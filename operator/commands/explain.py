@@ -14,9 +14,9 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.mailboxes import local_domains
+from relay.acceptance.recipient_lookup import Directory
 from relay.client.connect import look_at
 from relay.client.routing import Target
-from relay.directory import Directory
 from relay.policy import tls
 from relay.policy.admission import Attempt, Finding, Stage, examine
 from relay.policy.author_rules import seen_authors

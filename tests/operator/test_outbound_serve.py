@@ -15,8 +15,8 @@ from sqlalchemy import update
 
 from mailstore.identifiers import MailboxType
 from mssante_operator import runtime
-from relay.acceptance import commit
-from relay.message import Submission
+from relay.acceptance.group_commit import commit
+from relay.acceptance.message import Submission
 from relay.queue.schema import deliveries
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, parse_rcpt_parameters

@@ -11,8 +11,8 @@ from mailstore.store import Store
 from mssante_operator import runtime, spooling
 from mssante_operator.settings import load
 from mssante_operator.spooling import open_spool
-from relay import spool as spool_module
-from relay.spool import SpoolState
+from relay.acceptance import disk_guard as spool_module
+from relay.acceptance.disk_guard import SpoolState
 from tests.support.cluster import keep_in_bucket
 from tests.support.daemon import Daemon, lay_out
 from tests.support.object_server import ObjectServer

@@ -13,8 +13,8 @@ from mailstore.bodies import SMALL
 from mailstore.database import Database
 from mailstore.messages import get_message, list_entries
 from mailstore.store import Store
-from relay.acceptance import BUSY, Intake, commit
-from relay.message import LocalRecipient, Submission
+from relay.acceptance.group_commit import BUSY, Intake, commit
+from relay.acceptance.message import LocalRecipient, Submission
 from relay.smtp.address import Address, parse_address
 from relay.smtp.errors import StoreDeferred
 from tests.support.blobs import content, folder
@@ -141,7 +141,7 @@ async def test_concurrent_messages_share_groups(
         groups.append(len(group))
         return commit(store, group, now)
 
-    monkeypatch.setattr("relay.acceptance.commit", counting)
+    monkeypatch.setattr("relay.acceptance.group_commit.commit", counting)
     intake = Intake(store, system_clock)
     many = [submission(store, b"%d\r\n" % n) for n in range(100)]
     await asyncio.gather(*(intake.accept(one) for one in many))
@@ -162,8 +162,8 @@ def watch_groups(monkeypatch: pytest.MonkeyPatch, gather: float) -> list[int]:
         groups.append(len(group))
         return commit(store, group, now)
 
-    monkeypatch.setattr("relay.acceptance.commit", noting)
-    monkeypatch.setattr("relay.acceptance.GATHER_SECONDS", gather)
+    monkeypatch.setattr("relay.acceptance.group_commit.commit", noting)
+    monkeypatch.setattr("relay.acceptance.group_commit.GATHER_SECONDS", gather)
     return groups
 
 

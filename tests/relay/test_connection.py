@@ -9,7 +9,7 @@ import pytest
 
 import relay.listener
 import relay.session
-from relay.directory import Directory, Found
+from relay.acceptance.recipient_lookup import Directory, Found
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy

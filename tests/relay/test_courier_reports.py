@@ -19,11 +19,11 @@ from sqlalchemy import update
 
 from foundation.journal.writer import Journal
 from mailstore.mailboxes import get_mailbox
-from relay.acceptance import commit
+from relay.acceptance.group_commit import commit
+from relay.acceptance.message import LocalRecipient, Submission
 from relay.client.routing import Router
 from relay.delivery import Courier, Services, Settings
 from relay.handing import Progress
-from relay.message import LocalRecipient, Submission
 from relay.queue.model import Claim, Outcome, State
 from relay.queue.schema import deliveries
 from relay.queue_control import work_through

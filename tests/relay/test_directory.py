@@ -15,7 +15,7 @@ from mailstore.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.schema import entries, mailboxes
 from mailstore.store import Store
-from relay.directory import FORGOTTEN, REMEMBERED, Directory
+from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
 from relay.policy.recipient import MailboxState
 from relay.smtp.address import POSTMASTER, Address, parse_address
 from relay.smtp.errors import StoreDeferred
@@ -179,7 +179,7 @@ async def test_a_mailbox_with_a_quota_is_asked_each_time(store: Store) -> None:
 
 
 async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.directory.MOST", 2)
+    monkeypatch.setattr("relay.acceptance.recipient_lookup.MOST", 2)
     directory = Directory(store.database, lambda: 0.0)
     for address in (ACTIVE, "cardiologie@a.mssante.fr", ACTIVE.upper(), ACTIVE.title()):
         await directory.lookup(parse_address(address))

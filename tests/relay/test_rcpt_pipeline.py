@@ -8,8 +8,8 @@ import pytest
 from mailstore.mailboxes import MailboxState, get_mailbox, set_quota, set_state
 from mailstore.store import Store
 from relay import rcpt_pipeline
-from relay.directory import FORGOTTEN, REMEMBERED, Directory
-from relay.message import LocalRecipient
+from relay.acceptance.message import LocalRecipient
+from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
 from relay.rcpt_pipeline import RcptLines, parse_rcpt_line
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import parse_rcpt_parameters

@@ -10,9 +10,9 @@ import pytest
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from mailstore.messages import list_entries
-from relay.acceptance import commit
+from relay.acceptance.group_commit import commit
+from relay.acceptance.message import LocalRecipient, Submission
 from relay.bounces import Became, Original, report_of
-from relay.message import LocalRecipient, Submission
 from relay.queue.model import State
 from relay.receipts import receipt, written
 from relay.report_facts import Action, ReportedRecipient, ReportFacts

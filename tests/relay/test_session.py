@@ -11,10 +11,10 @@ from foundation.journal.search import Event, find
 from mailstore.bodies import SMALL
 from mailstore.drafts import Draft
 from mailstore.messages import get_message
+from relay.acceptance.disk_guard import Floor
 from relay.limits import Limits
 from relay.policy.admission import HeaderFromPolicy, Policy
 from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
-from relay.spool import Floor
 from tests.support.blobs import folder
 from tests.support.clock import system_clock
 from tests.support.listed import Listed, listing

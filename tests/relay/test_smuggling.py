@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.directory import Directory
+from relay.acceptance.recipient_lookup import Directory
 from relay.limits import Limits
 from relay.policy.admission import Policy
 from relay.smtp.address import parse_address

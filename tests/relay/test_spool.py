@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 
 from mailstore.blobs import FileBlobStore
 from mailstore.errors import StoreUnavailable
+from relay.acceptance.disk_guard import Floor, Health, Room, Spool, SpoolState, measure
 from relay.smtp.errors import Refused
-from relay.spool import Floor, Health, Room, Spool, SpoolState, measure
 from tests.support import needs
 from tests.support.waiting import until
 
@@ -317,7 +317,7 @@ def test_the_probe_of_the_blob_store(tmp_path: Path, harm: str) -> None:
 async def test_a_cheap_look_finds_trouble_before_a_message_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.spool.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("relay.acceptance.disk_guard.LOOK_SECONDS", 0.01)
     look, probe = Probe(None), Probe(None)
     spool = Spool(tmp_path, NO_FLOOR, probe, look)
     async with watched(spool):
@@ -345,7 +345,7 @@ async def test_a_guard_that_cannot_look_takes_nothing_and_looks_again(
                     asked.append(folder)
                     raise RuntimeError("can't start new thread")
 
-                broken.setattr("relay.spool.measure", failing)
+                broken.setattr("relay.acceptance.disk_guard.measure", failing)
                 await until(lambda: spool.state is UNWELL)
                 await until(lambda: len(asked) > 2)
                 with pytest.raises(Refused, match=r"451 4\.3\.0 .*internal error: RuntimeError"):

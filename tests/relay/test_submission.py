@@ -13,7 +13,7 @@ from sqlalchemy import delete
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, get_message, list_entries
 from mailstore.store import Store
-from relay.directory import Directory
+from relay.acceptance.recipient_lookup import Directory
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import Offer, publish
 from relay.policy.admission import HeaderFromPolicy, Policy

@@ -14,9 +14,9 @@ from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.messages import list_entries
 from mailstore.sealing import Form
 from mailstore.store import Store
-from relay.acceptance import commit
+from relay.acceptance.group_commit import commit
+from relay.acceptance.message import Submission
 from relay.ledger import Batch, Ledger
-from relay.message import Submission
 from relay.queue.attempt_result import Ending, ending
 from relay.queue.model import Claim, Outcome, State, claim
 from relay.queue.retry import RetryPolicy

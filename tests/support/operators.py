@@ -31,9 +31,10 @@ from mssante_operator.bootstrap import TrustSpace, write_identity
 from mssante_operator.testbed.credential import Credential, new_key
 from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import Lifetime, Subject
-from relay.acceptance import Intake
+from relay.acceptance.disk_guard import Floor, Spool
+from relay.acceptance.group_commit import Intake
+from relay.acceptance.recipient_lookup import Directory
 from relay.context import SessionContext
-from relay.directory import Directory
 from relay.limits import Limits
 from relay.listener import Listener, bind
 from relay.occupancy import Occupancy
@@ -43,7 +44,6 @@ from relay.policy.admission import Policy
 from relay.policy.trust_state import Perimeter
 from relay.scan.scanner import OnFailure, Scanning
 from relay.smtp.address import Address
-from relay.spool import Floor, Spool
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
 from tests.support.perimeters import fall_behind, perimeter

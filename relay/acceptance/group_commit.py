@@ -26,7 +26,7 @@ from mailstore.errors import StoreUnavailable
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.store import Store
 from relay import metrics
-from relay.message import Submission
+from relay.acceptance.message import Submission
 from relay.queue.model import HeldBack, QueueItem, enqueue
 from relay.queue.wakeup import announce, signal
 from relay.smtp.errors import StoreDeferred

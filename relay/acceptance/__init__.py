@@ -1,0 +1,1 @@
+"""Acceptance of a message: recipient look-up, disk guard, group commit before 250."""
