@@ -13,12 +13,12 @@ from typing import Any
 
 from foundation.journal.writer import Journal
 from mailstore.store import Store
+from relay.dsn.bouncer import Teller
 from relay.queue.pauses import forget_dead, pause, resume
 from relay.queue.wakeup import announce, signal
 from relay.queue_control import Act, work_through
 from relay.queue_filter import Filter
 from relay.queue_rules import Rule, Scope, add_rule, remove_rule
-from relay.telling import Teller
 
 from . import policies, runtime
 from .actor import Actor

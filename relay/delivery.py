@@ -36,6 +36,7 @@ from relay.client.routing import NoRoute, Router
 from relay.congestion import Congestion
 from relay.delivery_events import DeliveryEvents
 from relay.destination import WindowPolicy
+from relay.dsn.bouncer import Teller
 from relay.gate import Gate
 from relay.handing import Handing, Progress
 from relay.ledger import PROBE, Batch, Glance, Ledger, glance
@@ -52,7 +53,6 @@ from relay.settling import Settling
 from relay.smtp.address import Address
 from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed
 from relay.sweeping import Sweeper
-from relay.telling import Teller
 from relay.watchdog import Watchdog, Watched
 
 _log = structlog.get_logger(__name__)

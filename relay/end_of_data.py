@@ -10,7 +10,7 @@ from foundation.failpoints import reached
 from relay import metrics
 from relay.acceptance.message import Submission
 from relay.context import SessionContext
-from relay.receipts import receipt
+from relay.dsn.receipt import receipt
 from relay.receiving import Body
 from relay.scan.scanner import ScanFacts
 from relay.session_journal import SessionJournal

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from foundation.failpoints import reached
+from relay.dsn.bouncer import Report, Teller
 from relay.feeding import Visit
 from relay.queue.attempt_result import Ending
 from relay.queue.destinations import Known, Map, begin_probe, read_destinations, write_health
@@ -21,7 +22,6 @@ from relay.queue.leases import give_back, renew, seize, unleased
 from relay.queue.model import Claim, Lease, State, Traffic, claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.settlement import hold_for_body, settle, settle_delivered
-from relay.telling import Report, Teller
 
 LEASE: Final = timedelta(minutes=30)  # renewed while the conversation lasts
 PROBE: Final = timedelta(minutes=2)  # for which others keep away from a destination being probed

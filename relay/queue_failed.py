@@ -29,7 +29,7 @@ def forget_failed(
 ) -> Iterator[Sequence[Forgotten]]:
     """Delete deliveries that failed before a time, a transaction for each of what is yielded.
 
-    Their senders were told in the transaction in which they failed (`relay.telling`).  Messages
+    Their senders were told in the transaction in which they failed (`relay.dsn.bouncer`).  Messages
     that nothing else holds are then needless, and freed with their bodies (`mailstore.upkeep`).
     Several may run at once.  Raises StoreUnavailable; what was done by then stays done.
     """

@@ -15,12 +15,12 @@ from mailstore.store import Store
 from relay.acceptance.group_commit import Record, commit
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.acceptance.recipient_lookup import Directory
+from relay.dsn.receipt import receipt
 from relay.machines.certainty import Certainty
 from relay.policy.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.policy.recipient import MailboxState, Recipient
 from relay.policy.sizes import is_report, limit_of, over
 from relay.policy.trust_state import Perimeter
-from relay.receipts import receipt
 from relay.smtp.address import Address
 from relay.smtp.content_size import ContentSize
 from relay.smtp.errors import Reply, SmtpError

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
-from relay.reports import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
+from relay.dsn.builder import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
 from relay.smtp.address import parse_address, parse_path
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.framing import ChunkChecker, DataDecoder

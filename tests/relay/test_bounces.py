@@ -7,7 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.bounces import (
+from relay.dsn.builder import build_report
+from relay.dsn.model import Action, Cause, ReportFacts
+from relay.dsn.rules import (
     FULL_LIMIT,
     Became,
     Original,
@@ -18,8 +20,6 @@ from relay.bounces import (
     wanted,
 )
 from relay.queue.model import State
-from relay.report_facts import Action, Cause, ReportFacts
-from relay.reports import build_report
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import Notify, Return

@@ -23,13 +23,13 @@ from relay.acceptance.group_commit import commit
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.client.routing import Router
 from relay.delivery import Courier, Services, Settings
+from relay.dsn.receipt import receipt
 from relay.handing import Progress
 from relay.queue.model import Claim, Outcome, State
 from relay.queue.schema import deliveries
 from relay.queue_control import work_through
 from relay.queue_drop import Drop
 from relay.queue_filter import Filter
-from relay.receipts import receipt
 from relay.smtp.address import parse_address
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.parameters import Notify, RcptParameters

@@ -6,16 +6,16 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Connection, update
 
-import relay.receipts
+import relay.dsn.receipt
 from mailstore.database import Database
 from mailstore.mailboxes import MailboxState, set_state
+from relay.dsn.bouncer import Report, Teller
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_control import Touched, Work, work_through
 from relay.queue_drop import REPORTS, Drop
 from relay.queue_filter import Filter, Standing
 from relay.smtp.parameters import MailParameters, Notify, Return
-from relay.telling import Report, Teller
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, TO, Office
 from tests.support.queued import Letter, perform, put, recipient_states, rows
@@ -173,7 +173,7 @@ def test_what_no_report_can_be_written_of_is_left_alone(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("a line of a report is too long")
 
-    monkeypatch.setattr(relay.receipts, "build_report", fail)
+    monkeypatch.setattr(relay.dsn.receipt, "build_report", fail)
     assert drop(office) == [""]
     assert list(rows(office.store.database)) == [1]
 

@@ -12,10 +12,10 @@ from mailstore.errors import StoreUnavailable
 from mailstore.messages import list_entries
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import LocalRecipient, Submission
-from relay.bounces import Became, Original, report_of
+from relay.dsn.model import Action, ReportedRecipient, ReportFacts
+from relay.dsn.receipt import receipt, written
+from relay.dsn.rules import Became, Original, report_of
 from relay.queue.model import State
-from relay.receipts import receipt, written
-from relay.report_facts import Action, ReportedRecipient, ReportFacts
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.headers import HeaderCollector

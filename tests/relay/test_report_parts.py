@@ -5,7 +5,7 @@ import binascii
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.report_parts import quoted_printable
+from relay.dsn.parts import quoted_printable
 
 
 @given(st.binary(max_size=300))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.reports import (
+from relay.dsn.builder import (
     DELIVERED_STATUS,
     Action,
     Cause,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.report_facts import Cause
-from relay.report_status import judge
+from relay.dsn.model import Cause
+from relay.dsn.status import judge
 
 
 @pytest.mark.parametrize(

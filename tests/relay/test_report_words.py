@@ -7,9 +7,9 @@ from email.header import decode_header, make_header
 
 import pytest
 
-from relay.report_facts import Action, Cause, ReportedRecipient, ReportFacts
-from relay.report_texts import ENGLISH, FRENCH
-from relay.report_words import subject, words
+from relay.dsn.human_part import subject, words
+from relay.dsn.model import Action, Cause, ReportedRecipient, ReportFacts
+from relay.dsn.texts import ENGLISH, FRENCH
 
 MONDAY = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 SATURDAY = datetime(2026, 11, 28, 8, 0, 0, tzinfo=UTC)

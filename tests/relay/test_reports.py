@@ -10,11 +10,7 @@ from typing import cast
 
 import pytest
 
-from relay.reports import (
-    Action,
-    ReportedRecipient,
-    build_report,
-)
+from relay.dsn.builder import Action, ReportedRecipient, build_report
 from tests.support.report_facts import CLAIRE, FACTS, LOST, WHOLE, made
 from tests.support.reports import octets_of, read_report
 

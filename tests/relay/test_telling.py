@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-import relay.telling
+import relay.dsn.bouncer
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from relay.queue.attempt_result import ending
@@ -117,7 +117,7 @@ def test_a_report_that_cannot_be_written_does_not_stop_the_record(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("a line of a report is too long")
 
-    monkeypatch.setattr(relay.telling, "report_of", fail)
+    monkeypatch.setattr(relay.dsn.bouncer, "report_of", fail)
     taken = office.send()
     assert office.conclude(taken, {TO: REFUSED}, after=SOON) is State.FAILED
     assert office.mail(CLAIRE) == []

@@ -16,13 +16,13 @@ from mailstore.sealing import Form
 from mailstore.store import Store
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission
+from relay.dsn.bouncer import Teller
 from relay.ledger import Batch, Ledger
 from relay.queue.attempt_result import Ending, ending
 from relay.queue.model import Claim, Outcome, State, claim
 from relay.queue.retry import RetryPolicy
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, Notify, RcptParameters
-from relay.telling import Teller
 from tests.support.clock import NOW
 from tests.support.reports import ReadReport, read_report
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
-from relay.reports import (
+from relay.dsn.builder import (
     DELIVERED_STATUS,
     Action,
     Cause,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from email import policy
 
-from relay.reports import Report
+from relay.dsn.builder import Report
 
 HEADER = (
     *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version"),

@@ -23,11 +23,11 @@ from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from mailstore.store import Store
 from relay.acceptance.group_commit import insert_rows, record_held
 from relay.acceptance.message import Submission
-from relay.bounces import FULL_LIMIT, Original, notice_of, report_of
-from relay.news import News, news_of, news_of_drop
+from relay.dsn.occasions import News, news_of, news_of_drop
+from relay.dsn.receipt import written
+from relay.dsn.rules import FULL_LIMIT, Original, notice_of, report_of
 from relay.queue.attempt_result import Ending
 from relay.queue.model import Claim, Lease
-from relay.receipts import written
 from relay.smtp.address import Address
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.headers import HeaderCollector

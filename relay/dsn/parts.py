@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final
 
-from relay.report_facts import ReportedRecipient, ReportFacts
+from relay.dsn.model import ReportedRecipient, ReportFacts
 from relay.smtp.address import Address
 from relay.smtp.line_checker import MAX_TEXT_LINE, LineChecker
 from relay.smtp.parameters import Return, ascii_form, decode_orcpt, decode_xtext

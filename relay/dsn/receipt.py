@@ -11,10 +11,10 @@ from datetime import datetime
 
 from mailstore.drafts import Draft
 from relay.acceptance.message import LocalRecipient, Submission
-from relay.bounces import Became, Original, notify_text, report_of
+from relay.dsn.builder import build_report
+from relay.dsn.model import ReportFacts
+from relay.dsn.rules import Became, Original, notify_text, report_of
 from relay.queue.model import State
-from relay.report_facts import ReportFacts
-from relay.reports import build_report
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, Notify
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from relay.report_facts import Cause
+from relay.dsn.model import Cause
 
 # A reply, before which the name of the host may stand as in the errors of an attempt.
 _REPLY: Final = re.compile(

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from typing import Final
 
-from relay.report_facts import Action, Cause, ReportedRecipient, ReportFacts
-from relay.report_parts import boundary, joined, original_part, status_part, words_part
-from relay.report_words import subject, words
+from relay.dsn.human_part import subject, words
+from relay.dsn.model import Action, Cause, ReportedRecipient, ReportFacts
+from relay.dsn.parts import boundary, joined, original_part, status_part, words_part
 from relay.smtp.address import POSTMASTER, Address, parse_address
 from relay.smtp.parameters import Return
 

@@ -1,12 +1,12 @@
 """What there may be to tell the sender of a delivery: by an attempt, or by an operator.  Pure.
 
-Whether it is told is for NOTIFY to say (`relay.bounces`).
+Whether it is told is for NOTIFY to say (`relay.dsn.rules`).
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from relay.bounces import Became, wanted
+from relay.dsn.rules import Became, wanted
 from relay.queue.attempt_result import Ending
 from relay.queue.model import Claim, State
 from relay.queue.unreadable_body import reason_in

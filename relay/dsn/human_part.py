@@ -8,9 +8,9 @@ from email.header import Header
 from functools import cache
 from typing import Final
 
-from relay.report_facts import Action, Cause, ReportedRecipient, ReportFacts
-from relay.report_parts import shown
-from relay.report_texts import ENGLISH, FRENCH, Language
+from relay.dsn.model import Action, Cause, ReportedRecipient, ReportFacts
+from relay.dsn.parts import shown
+from relay.dsn.texts import ENGLISH, FRENCH, Language
 
 _LINE: Final = 76  # octets of a line with encoded words, RFC 2047 §2
 _SUCCESSES: Final = frozenset({Action.DELIVERED, Action.RELAYED})

@@ -19,10 +19,10 @@ from email.message import Message
 from typing import Final
 
 from foundation.privacy import mask, mask_of
+from relay.dsn.builder import DELIVERED_STATUS, RELAYED_STATUS
+from relay.dsn.model import Action, ReportedRecipient, ReportFacts
+from relay.dsn.status import judge
 from relay.queue.model import State
-from relay.report_facts import Action, ReportedRecipient, ReportFacts
-from relay.report_status import judge
-from relay.reports import DELIVERED_STATUS, RELAYED_STATUS
 from relay.smtp.address import Address
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import Notify, Return, decode_orcpt, decode_xtext
@@ -70,7 +70,7 @@ class Became:
 
     `notify` and `orcpt` are as the queue keeps them, `state` is the recipient's.  `reply` is what
     its peer said to it, or if there was no answer the error of the attempt, and then `reason` the
-    label of that (see `relay.report_status.judge`).  `dsn` tells that the peer reports success
+    label of that (see `relay.dsn.status.judge`).  `dsn` tells that the peer reports success
     itself, `here` that it is a mailbox of ours.  `retry_until` is when we shall give up: None in
     state `waiting` means that this was it.  Times are aware.
     """

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from types import MappingProxyType
 from typing import Final
 
-from relay.report_facts import Action, Cause
+from relay.dsn.model import Action, Cause
 
 
 @dataclass(frozen=True, slots=True)
