@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from relay import own_port, seats
+from relay.connection import own_port, worker_load
 from relay.policy import tls
 
 from .errors import Away, OperatorError
@@ -37,12 +37,12 @@ class RunFolder:
 
     @property
     def seats(self) -> Path:
-        """Where workers tell each other how many sessions they have (`relay.seats`)."""
+        """Where workers tell each other how many sessions they have (`relay.connection.worker_load`)."""
         return self.path / "seats"
 
     @property
     def own_port(self) -> Path:
-        """Where workers find the port from which the daemon asks itself (`relay.own_port`)."""
+        """Where workers find the port from which the daemon asks itself (`relay.connection.own_port`)."""
         return self.path / "own-port"
 
     @property
@@ -137,7 +137,7 @@ class RunFolder:
             _remove(self.path / "metrics")
             (self.path / "metrics").mkdir(mode=0o700)
             _remove(self.seats)
-            seats.lay_out(self.seats)
+            worker_load.lay_out(self.seats)
             _remove(self.path / "listen")
             _remove(self.path / "waiting")
             _remove(self.path / "silent")

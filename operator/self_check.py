@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from relay.own_port import OwnPort
+from relay.connection.own_port import OwnPort
 
 from .endpoints import split_endpoint
 

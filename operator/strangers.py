@@ -1,4 +1,4 @@
-"""Tells now and then how much strangers did that was not told of (`relay.strangers`)."""
+"""Tells now and then how much strangers did that was not told of (`relay.connection.strangers`)."""
 
 import asyncio
 from typing import Final

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay.limits import LINGER_SECONDS
+from relay.connection.limits import LINGER_SECONDS
 from relay.listener import BACKLOG
 from relay.smtp.errors import Reply
 

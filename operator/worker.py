@@ -8,18 +8,18 @@ from functools import partial
 
 from foundation.journal.writer import Journal
 from mailstore.store import Store
-from relay import seats
 from relay.acceptance.disk_guard import Spool
 from relay.acceptance.group_commit import Intake
 from relay.acceptance.recipient_lookup import Directory
+from relay.connection import worker_load
+from relay.connection.connection_counts import Occupancy
+from relay.connection.own_port import OwnPort
+from relay.connection.worker_load import Seat
 from relay.context import SessionContext
 from relay.listener import Listener
-from relay.occupancy import Occupancy
-from relay.own_port import OwnPort
 from relay.peer_service import peer_session
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
-from relay.seats import Seat
 
 from . import memory, policies, runtime
 from .clock_file import open_clock
@@ -65,7 +65,7 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
     """Serve until told to stop; until it can, peers are told to come back."""
     sockets = [socket.socket(fileno=number) for number in launch.sockets]
     run_folder = RunFolder(settings.path(settings.storage.directory) / "run")
-    turning_away = TurningAway(sockets, partial(seats.anybody, run_folder.seats))
+    turning_away = TurningAway(sockets, partial(worker_load.anybody, run_folder.seats))
     opened = await start.insist(partial(_open, settings), lambda _: turning_away.begin())
     await turning_away.end()
     if opened is None:

@@ -10,15 +10,15 @@ from mailstore.bodies import Bodies
 from relay.acceptance.disk_guard import Spool
 from relay.acceptance.group_commit import Intake
 from relay.acceptance.recipient_lookup import Directory
-from relay.limits import Limits
-from relay.occupancy import Occupancy
-from relay.own_port import OwnPort
+from relay.connection.connection_counts import Occupancy
+from relay.connection.limits import Limits
+from relay.connection.own_port import OwnPort
+from relay.connection.strangers import Strangers
 from relay.policy.admission import Policy
 from relay.policy.quotas import Quotas
 from relay.policy.trust_state import Perimeter
 from relay.rcpt_pipeline import RcptLines
 from relay.scan.scanner import Scanning
-from relay.strangers import Strangers
 from whitelist.names import DistinguishedName
 
 

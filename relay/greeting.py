@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from relay import metrics
-from relay.limits import LINGER_SECONDS
-from relay.secured import Secured
+from relay.connection.limits import LINGER_SECONDS
+from relay.connection.tls_buffer import Secured
 from relay.session import Handler, Session
 from relay.session_policy import Handshake
 from relay.smtp.errors import Reply, SyntaxRefused

@@ -13,10 +13,10 @@ from typing import Final, cast
 import structlog
 
 from relay import metrics
+from relay.connection.connection_counts import Occupancy
+from relay.connection.limits import LINGER_SECONDS
+from relay.connection.worker_load import Seat
 from relay.context import SessionContext
-from relay.limits import LINGER_SECONDS
-from relay.occupancy import Occupancy
-from relay.seats import Seat
 from relay.session import Session
 from relay.smtp.errors import Reply
 

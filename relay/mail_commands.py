@@ -10,8 +10,8 @@ from typing import Final
 
 from foundation.failpoints import reached
 from relay.acceptance.message import LocalRecipient
+from relay.connection.limits import Pace
 from relay.end_of_data import take_message
-from relay.limits import Pace
 from relay.policy.recipient import Recipient
 from relay.rcpt_pipeline import parse_rcpt
 from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from relay.connection.connection_counts import OpenSession
 from relay.context import SessionContext
-from relay.occupancy import OpenSession
 from relay.policy.admission import Attempt, Peer, Stage, admit, admit_recipient
 from relay.policy.author_rules import noted_authors, seen_authors
 from relay.policy.quotas import NO_LIMIT, Quota

@@ -12,10 +12,10 @@ from typing import Final
 
 from relay.acceptance.message import LocalRecipient
 from relay.acceptance.recipient_lookup import MOST, Directory, Found
+from relay.connection.streams import MAX_COMMAND_LINE, InboundBuffer
 from relay.smtp.address import Address, parse_path
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import RcptParameters, parse_rcpt_parameters
-from relay.streams import MAX_COMMAND_LINE, InboundBuffer
 
 LOOK_AHEAD: Final = 200  # commands that are looked through for recipients
 _SHORT: Final = 128  # octets of a line that is cached

@@ -10,13 +10,13 @@ from typing import Final
 
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
-from relay.limits import Pace
+from relay.connection.limits import Pace
+from relay.connection.streams import InboundBuffer
 from relay.policy.sizes import is_report, limit_of, over
 from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred
 from relay.smtp.framing import ChunkChecker, DataDecoder
 from relay.smtp.headers import HeaderCollector
 from relay.smtp.line_checker import Violation
-from relay.streams import InboundBuffer
 
 OVERRUN: Final = 10  # times the limit that is read of a message refused for its size
 

@@ -21,8 +21,9 @@ from aiosmtpd.smtp import SMTP
 from foundation.failpoints import reached
 from foundation.privacy import mask
 from relay import metrics, smtp_adapter
+from relay.connection.limits import LINGER_SECONDS, Tally
+from relay.connection.streams import InboundBuffer, ReplyWriter
 from relay.context import SessionContext
-from relay.limits import LINGER_SECONDS, Tally
 from relay.rcpt_pipeline import RcptPipeline
 from relay.receiving import Source
 from relay.session_journal import SessionJournal
@@ -30,7 +31,6 @@ from relay.session_policy import Handshake, SessionPolicy
 from relay.session_states import ARGUMENT_FIRST, BARE, OutOfOrder, State, Table
 from relay.smtp.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.smtp.reply import Acknowledged, Goodbye, refusal_line, reply_lines
-from relay.streams import InboundBuffer, ReplyWriter
 from relay.transaction import Transaction
 
 _QUIET_SECONDS: Final = 0.2  # after which a peer is taken to have sent all that was under way

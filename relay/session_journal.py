@@ -1,14 +1,14 @@
 """One session's lines in the journal and in the log, and its transcript where one is asked for.
 
 Whose certificate is not on the white list is a stranger: its events are told up to a rate, beyond
-which they are counted only (`relay.strangers`).
+which they are counted only (`relay.connection.strangers`).
 """
 
 import structlog
 
+from relay.connection.strangers import shortened
+from relay.connection.transcript import Transcript
 from relay.context import SessionContext
-from relay.strangers import shortened
-from relay.transcript import Transcript
 from whitelist.names import DistinguishedName
 
 _log = structlog.get_logger(__name__)

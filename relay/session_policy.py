@@ -10,7 +10,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.occupancy import OpenSession
+from relay.connection.connection_counts import OpenSession
 from relay.policy.admission import Peer
 from relay.policy.recipient import Recipient
 from relay.session_journal import SessionJournal

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from aiosmtpd.smtp import SMTP
 
-from relay.streams import InboundBuffer, ReplyWriter
+from relay.connection.streams import InboundBuffer, ReplyWriter
 
 # aiosmtpd logs every command line, patients' addresses included.
 logging.getLogger("mail.log").disabled = True

@@ -27,7 +27,7 @@ from structlog.testing import capture_logs
 import tests.support.profiles  # noqa: F401  # the patience of hypothesis
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Entry, list_entries
-from relay.limits import Limits
+from relay.connection.limits import Limits
 from relay.policy.admission import Policy
 from tests.fuzz.audit import Message
 from tests.fuzz.grammar import LIMIT, SECOND, garbage, plain_moves, secure_moves, tails

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
-from relay.limits import Limits
+from relay.connection.limits import Limits
 from relay.policy import tls
 from relay.policy.any_certificate import CannotOpen, take_any_certificate
 from tests.support.odd_certificates import careless_client, odd_b

@@ -10,9 +10,9 @@ import pytest
 import relay.listener
 import relay.session
 from relay.acceptance.recipient_lookup import Directory, Found
-from relay.limits import Limits
+from relay.connection.connection_counts import Occupancy
+from relay.connection.limits import Limits
 from relay.listener import Listener, bind
-from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
 from relay.smtp.address import Address
 from tests.support.blobs import folder

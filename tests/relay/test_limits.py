@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.limits import Limits, Pace, Tally
+from relay.connection.limits import Limits, Pace, Tally
 from relay.smtp.errors import Disconnected
 
 LIMITS = Limits(data_idle_seconds=180, min_rate=1000, rate_grace_seconds=60)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.limits import Limits
+from relay.connection.limits import Limits
 from relay.listener import Listener, bind
 from relay.peer_service import peer_session
 from tests.support.blobs import folder

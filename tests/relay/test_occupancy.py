@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.limits import Limits
-from relay.occupancy import ARRIVAL_SECONDS, Occupancy, network
+from relay.connection.connection_counts import ARRIVAL_SECONDS, Occupancy, network
+from relay.connection.limits import Limits
 from relay.smtp.errors import Reply
 from tests.support.clock import Monotonic
 from whitelist.names import DistinguishedName

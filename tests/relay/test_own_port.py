@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from relay import own_port
-from relay.limits import Limits
+from relay.connection import own_port
+from relay.connection.limits import Limits
+from relay.connection.own_port import OwnPort
 from relay.listener import Listener, bind
-from relay.own_port import OwnPort
 from relay.peer_service import peer_session
 from tests.support.operators import HOST, Inbound, inbound
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from relay.connection.connection_counts import OpenSession
 from relay.greeting import ehlo
 from relay.listener import Listener, bind
-from relay.occupancy import OpenSession
 from relay.peer_service import PEERS, offers
 from relay.policy.admission import Peer
 from relay.policy.recipient import Recipient

@@ -12,7 +12,7 @@ import pytest
 
 from relay.client.routing import Target
 from relay.client.transaction import Answer
-from relay.limits import Limits
+from relay.connection.limits import Limits
 from relay.queue.model import State
 from tests.support.handing import BODY, Handing, every_manner, hand, letter
 from tests.support.operators import ACTIVE, HOST, inbound

@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.limits import Limits
+from relay.connection.connection_counts import Occupancy
+from relay.connection.limits import Limits
 from relay.listener import Listener, bind
-from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
 from relay.policy.quotas import NO_LIMIT, Quota, Quotas
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs import FileBlobStore
-from relay.limits import Limits, Pace
+from relay.connection.limits import Limits, Pace
 from relay.receiving import OVERRUN, Body
 from relay.smtp.errors import Disconnected
 

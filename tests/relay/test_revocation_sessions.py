@@ -11,9 +11,9 @@ from cryptography.x509 import ocsp
 
 from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
-from relay.limits import Limits
+from relay.connection.connection_counts import Occupancy
+from relay.connection.limits import Limits
 from relay.listener import Listener, bind
-from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
 from relay.policy import tls
 from relay.revocation_check import OcspAsker

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from relay.connection.worker_load import FEW, Seat, gives_way, lay_out
 from relay.listener import Listener, bind
 from relay.peer_service import peer_session
-from relay.seats import FEW, Seat, gives_way, lay_out
 from tests.support.operators import HOST, inbound
 
 FREE = 0
@@ -68,7 +68,7 @@ def test_a_seat_is_free_again_once_its_process_has_ended(tmp_path: Path) -> None
     path = tmp_path / "seats"
     lay_out(path)
     script = (
-        "import sys; from pathlib import Path; from relay.seats import Seat;"
+        "import sys; from pathlib import Path; from relay.connection.worker_load import Seat;"
         "seat = Seat.take(Path(sys.argv[1])); seat.have(3); print(seat._mine, flush=True);"
         "sys.stdin.read()"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay.secured import Secured
+from relay.connection.tls_buffer import Secured
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.talking import call
 

@@ -12,7 +12,7 @@ from mailstore.bodies import SMALL
 from mailstore.drafts import Draft
 from mailstore.messages import get_message
 from relay.acceptance.disk_guard import Floor
-from relay.limits import Limits
+from relay.connection.limits import Limits
 from relay.policy.admission import HeaderFromPolicy, Policy
 from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
 from tests.support.blobs import folder

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.limits import Limits
+from relay.connection.limits import Limits
 from relay.session_states import BDAT_LAST, COMMANDS, OutOfOrder, State
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.session_driver import Driver, without_tls

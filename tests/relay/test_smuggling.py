@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.acceptance.recipient_lookup import Directory
-from relay.limits import Limits
+from relay.connection.limits import Limits
 from relay.policy.admission import Policy
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SmtpError

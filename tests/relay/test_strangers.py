@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from mssante_operator.strangers import tell_of_strangers
-from relay.limits import Limits
-from relay.strangers import (
+from relay.connection.limits import Limits
+from relay.connection.strangers import (
     MOST_NETWORKS,
     MOST_TEXT,
     OF_ALL,

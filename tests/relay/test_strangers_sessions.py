@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.limits import Limits
-from relay.occupancy import ARRIVAL_SECONDS
+from relay.connection.connection_counts import ARRIVAL_SECONDS
+from relay.connection.limits import Limits
 from relay.policy.admission import Peer
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.talking import Caller, call, dial

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import example, given
 
+from relay.connection.streams import HIGH_WATER, MAX_COMMAND_LINE, InboundBuffer, ReplyWriter
 from relay.smtp.errors import SyntaxRefused
-from relay.streams import HIGH_WATER, MAX_COMMAND_LINE, InboundBuffer, ReplyWriter
 from tests.support.cutting import cut, made_of, octet_by_octet, sizes
 
 PATIENCE = 60.0

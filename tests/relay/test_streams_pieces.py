@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.connection.streams import MAX_COMMAND_LINE, InboundBuffer
 from relay.smtp.errors import SyntaxRefused
-from relay.streams import MAX_COMMAND_LINE, InboundBuffer
 
 
 async def test_a_piece_that_came_alone_is_taken_as_it_came() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from relay.streams import InboundBuffer
+from relay.connection.streams import InboundBuffer
 
 
 async def test_a_line_that_is_here_needs_no_waiting() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from relay.limits import Limits
+from relay.connection.limits import Limits
 from relay.policy.admission import HeaderFromPolicy, Policy
 from relay.smtp.address import parse_address
 

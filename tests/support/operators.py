@@ -34,10 +34,10 @@ from mssante_operator.testbed.profile import Lifetime, Subject
 from relay.acceptance.disk_guard import Floor, Spool
 from relay.acceptance.group_commit import Intake
 from relay.acceptance.recipient_lookup import Directory
+from relay.connection.connection_counts import Occupancy
+from relay.connection.limits import Limits
 from relay.context import SessionContext
-from relay.limits import Limits
 from relay.listener import Listener, bind
-from relay.occupancy import Occupancy
 from relay.peer_service import peer_session
 from relay.policy import tls
 from relay.policy.admission import Policy

@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final, Protocol, TypeVar
 
-from relay.limits import Limits
+from relay.connection.limits import Limits
 from relay.smtp.errors import Reply
 from whitelist.names import DistinguishedName
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from relay.occupancy import network
+from relay.connection.connection_counts import network
 
 MOST_NETWORKS: Final = 4096  # that have an allowance of their own; others share the common one
 MOST_TOLD: Final = 5  # networks that a sum names
