@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 
-from relay.listener import bind
+from relay.server.listener import bind
 
 from .endpoints import split_endpoint
 from .findings import Finding, Says

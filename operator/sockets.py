@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
-from relay.listener import BACKLOG, bind
+from relay.server.listener import BACKLOG, bind
 
 from .endpoints import split_endpoint
 from .settings import Settings, SettingsError

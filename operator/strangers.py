@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from relay.context import SessionContext
+from relay.server.context import SessionContext
 
 _log = structlog.get_logger(__name__)
 

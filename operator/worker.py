@@ -15,11 +15,11 @@ from relay.connection import worker_load
 from relay.connection.connection_counts import Occupancy
 from relay.connection.own_port import OwnPort
 from relay.connection.worker_load import Seat
-from relay.context import SessionContext
-from relay.listener import Listener
-from relay.peer_service import peer_session
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
+from relay.server.context import SessionContext
+from relay.server.listener import Listener
+from relay.server.peer_service import peer_session
 
 from . import memory, policies, runtime
 from .clock_file import open_clock

@@ -11,7 +11,7 @@ import pytest
 from mssante_operator import admin, admin_guard
 from mssante_operator.desk import Desk
 from mssante_operator.lifeline import Orders
-from relay.listener import bind
+from relay.server.listener import bind
 from tests.support.waiting import until
 
 HOST = "127.0.0.1"

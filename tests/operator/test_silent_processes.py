@@ -111,7 +111,7 @@ def test_a_blocked_event_loop_is_told_of_with_its_stack(
         functions = [frame.split()[1] for frame in told["stack"]]
         assert functions[:2] == ["_hang", "_strike"]
         assert told["stack"][0].startswith("foundation/failpoints.py:")
-        assert any(frame.startswith("relay/session.py:") for frame in told["stack"])
+        assert any(frame.startswith("relay/server/session.py:") for frame in told["stack"])
         assert told["threads"]
         assert "taken" not in str(told)
         send(daemon, "taken again")

@@ -114,7 +114,7 @@ Current thread's C stack trace (most recent call first):
 
 def test_the_texts_of_all_pythons() -> None:
     assert parse(TEXT) == Stacks(
-        ("relay/session.py:7 <lambda>", "relay/session.py:274 deliver"),
+        ("relay/server/session.py:7 <lambda>", "relay/server/session.py:274 deliver"),
         ("1 x python3.11/threading.py:81 wait", "1 x ???:??? work"),
     )
     alone = 'Stack (most recent call first):\n  File "/a/b/c.py", line 1 in f\n'

@@ -206,7 +206,7 @@ def test_a_peers_recipient_alone_is_judged_as_with_all_the_facts(a: Attempt) -> 
 
 @given(ATTEMPTS)
 def test_a_mailbox_that_is_open_to_all_is_refused_to_nobody(a: Attempt) -> None:
-    # What `relay.rcpt_pipeline` relies on when it asks for hundreds at once.
+    # What `relay.server.rcpt_pipeline` relies on when it asks for hundreds at once.
     if a.recipient is not None:
         _, state = a.recipient
         refused = said(lambda: admit(a, Stage.RECIPIENT))

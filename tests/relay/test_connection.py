@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-import relay.listener
-import relay.session
+import relay.server.listener
+import relay.server.session
 from relay.acceptance.recipient_lookup import Directory, Found
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
-from relay.listener import Listener, bind
-from relay.peer_service import peer_session
+from relay.server.listener import Listener, bind
+from relay.server.peer_service import peer_session
 from relay.smtp.address import Address
 from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
@@ -190,7 +190,7 @@ async def test_silence_in_a_message_is_cut_off(tmp_path: Path) -> None:
 async def test_a_peer_that_never_reads_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay.session, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(relay.server.session, "LINGER_SECONDS", 0.2)
     async with inbound(tmp_path, limits=Limits(idle_seconds=0.5, max_commands=10**9)) as server:
         caller = await call(server)
         caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -245,7 +245,7 @@ async def test_too_many_of_one_address(tmp_path: Path) -> None:
 async def test_who_is_turned_away_may_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay.listener, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(relay.server.listener, "LINGER_SECONDS", 0.2)
     async with inbound(tmp_path, limits=Limits(max_connections=1)) as server:
         first = await call(server)
         stubborn = [await dial(server) for _ in range(3)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay.peer_service import PEERS
+from relay.server.peer_service import PEERS
 from tests.support.dialogue import parse, play
 from tests.support.dialogue_settings import listener_settings
 from tests.support.operators import HOST, inbound

@@ -13,8 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.connection.limits import Limits
-from relay.listener import Listener, bind
-from relay.peer_service import peer_session
+from relay.server.listener import Listener, bind
+from relay.server.peer_service import peer_session
 from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, inbound
 from tests.support.talking import call, dial
@@ -188,7 +188,7 @@ def test_a_port_in_use_is_an_error() -> None:
 async def test_without_a_free_descriptor_connections_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.listener.FULL_SECONDS", 0.02)
+    monkeypatch.setattr("relay.server.listener.FULL_SECONDS", 0.02)
     async with inbound(tmp_path) as server:
         caller = await call(server)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

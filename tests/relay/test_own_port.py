@@ -12,8 +12,8 @@ import pytest
 from relay.connection import own_port
 from relay.connection.limits import Limits
 from relay.connection.own_port import OwnPort
-from relay.listener import Listener, bind
-from relay.peer_service import peer_session
+from relay.server.listener import Listener, bind
+from relay.server.peer_service import peer_session
 from tests.support.operators import HOST, Inbound, inbound
 
 

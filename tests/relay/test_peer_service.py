@@ -5,15 +5,15 @@ from functools import partial
 from pathlib import Path
 
 from relay.connection.connection_counts import OpenSession
-from relay.greeting import ehlo
-from relay.listener import Listener, bind
-from relay.peer_service import PEERS, offers
 from relay.policy.admission import Peer
 from relay.policy.recipient import Recipient
-from relay.session import Service, Session
-from relay.session_journal import SessionJournal
-from relay.session_policy import Handshake
-from relay.session_states import COMMANDS, State, table
+from relay.server.greeting import ehlo
+from relay.server.journal import SessionJournal
+from relay.server.listener import Listener, bind
+from relay.server.peer_service import PEERS, offers
+from relay.server.policy import Handshake
+from relay.server.session import Service, Session
+from relay.server.states import COMMANDS, State, table
 from relay.smtp.address import Address
 from relay.smtp.errors import Refused, Reply
 from relay.smtp.headers import HeaderFacts

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
-from relay.listener import Listener, bind
-from relay.peer_service import peer_session
 from relay.policy.quotas import NO_LIMIT, Quota, Quotas
+from relay.server.listener import Listener, bind
+from relay.server.peer_service import peer_session
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call
 from whitelist.names import DistinguishedName

@@ -7,10 +7,10 @@ import pytest
 
 from mailstore.mailboxes import MailboxState, get_mailbox, set_quota, set_state
 from mailstore.store import Store
-from relay import rcpt_pipeline
 from relay.acceptance.message import LocalRecipient
 from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
-from relay.rcpt_pipeline import RcptLines, parse_rcpt_line
+from relay.server import rcpt_pipeline
+from relay.server.rcpt_pipeline import RcptLines, parse_rcpt_line
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import parse_rcpt_parameters
 from tests.support.operators import ACTIVE, SUSPENDED, make_store

@@ -6,7 +6,7 @@ import pytest
 
 from mailstore.blobs import FileBlobStore
 from relay.connection.limits import Limits, Pace
-from relay.receiving import OVERRUN, Body
+from relay.server.data import OVERRUN, Body
 from relay.smtp.errors import Disconnected
 
 LIMIT = 1000

@@ -13,10 +13,10 @@ from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
-from relay.listener import Listener, bind
-from relay.peer_service import peer_session
 from relay.policy import tls
 from relay.revocation_check import OcspAsker
+from relay.server.listener import Listener, bind
+from relay.server.peer_service import peer_session
 from tests.support.clock import system_clock
 from tests.support.hierarchy import crl, hierarchy, spare_key
 from tests.support.ocsp_responder import Responder, ocsp_answer, responding

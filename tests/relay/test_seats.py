@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from relay.connection.worker_load import FEW, Seat, gives_way, lay_out
-from relay.listener import Listener, bind
-from relay.peer_service import peer_session
+from relay.server.listener import Listener, bind
+from relay.server.peer_service import peer_session
 from tests.support.operators import HOST, inbound
 
 FREE = 0
@@ -120,7 +120,7 @@ def test_a_file_that_is_too_short_keeps_nobody_from_starting(tmp_path: Path) -> 
 async def test_a_worker_without_sessions_leaves_new_ones_to_one_that_has_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.listener.YIELD_SECONDS", 60.0)
+    monkeypatch.setattr("relay.server.listener.YIELD_SECONDS", 60.0)
     numbers = memoryview(bytearray(4 * 2)).cast("I")
     mine, other = Seat(numbers, 0), Seat(numbers, 1)
     async with inbound(tmp_path) as server:

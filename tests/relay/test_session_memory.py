@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvloop
 
-from relay.session import Session
+from relay.server.session import Session
 from tests.support.operators import inbound
 from tests.support.talking import call, dial
 from tests.support.waiting import until

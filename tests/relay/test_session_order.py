@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.connection.limits import Limits
-from relay.session_states import BDAT_LAST, COMMANDS, OutOfOrder, State
+from relay.server.states import BDAT_LAST, COMMANDS, OutOfOrder, State
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.session_driver import Driver, without_tls
 

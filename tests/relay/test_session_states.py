@@ -2,8 +2,8 @@
 
 import pytest
 
-from relay.peer_service import PEERS
-from relay.session_states import BDAT_LAST, COMMANDS, NO_TLS, OutOfOrder, State, table
+from relay.server.peer_service import PEERS
+from relay.server.states import BDAT_LAST, COMMANDS, NO_TLS, OutOfOrder, State, table
 from relay.smtp.errors import Refused, SyntaxRefused
 
 

@@ -1,6 +1,6 @@
 """What we rely on inside aiosmtpd is there, as long as this version is installed.
 
-A failure here names the attribute that a new version has changed: see `relay.smtp_adapter`.
+A failure here names the attribute that a new version has changed: see `relay.server.aiosmtpd_adapter`.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import SMTP
 
-from relay import smtp_adapter
-from relay.peer_service import peer_session
-from relay.session import Session
+from relay.server import aiosmtpd_adapter
+from relay.server.peer_service import peer_session
+from relay.server.session import Session
 from tests.support.operators import inbound
 from tests.support.session_driver import Wire
 
 SOURCES = {
-    name: (Path(smtp_adapter.__file__).parent / name).read_text(encoding="utf-8")
+    name: (Path(aiosmtpd_adapter.__file__).parent / name).read_text(encoding="utf-8")
     for name in ("smtp_adapter.py", "session.py")
 }
 USED = sorted(set(re.findall(r"smtp\.(_\w+)", SOURCES["smtp_adapter.py"])))
@@ -26,7 +26,7 @@ ASYNCIO = {"_client_connected_cb", "_strong_reader"}  # of its StreamReaderProto
 
 def bare() -> SMTP:
     """A session of aiosmtpd's own; to be made in a running event loop."""
-    return SMTP(**smtp_adapter.arguments("a.example", "ESMTP", 300))
+    return SMTP(**aiosmtpd_adapter.arguments("a.example", "ESMTP", 300))
 
 
 def test_the_attributes_that_are_looked_at_are_found() -> None:
@@ -35,7 +35,7 @@ def test_the_attributes_that_are_looked_at_are_found() -> None:
     )
 
 
-@pytest.mark.parametrize("name", [*USED, *smtp_adapter.REPLACED])
+@pytest.mark.parametrize("name", [*USED, *aiosmtpd_adapter.REPLACED])
 async def test_each_private_name_is_there(name: str) -> None:
     smtp = bare()
     smtp.connection_made(Wire())
@@ -60,7 +60,7 @@ async def test_connection_made_serves_in_a_task_of_its_own(monkeypatch: pytest.M
     task = smtp._handler_coroutine
     assert isinstance(task, asyncio.Task), "_handler_coroutine is not the task of _handle_client"
     ended: list[object] = []
-    smtp_adapter.once_over(smtp, ended.append)
+    aiosmtpd_adapter.once_over(smtp, ended.append)
     smtp.connection_lost(None)
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -75,13 +75,13 @@ async def test_reset_timeout_calls_timeout_cb(monkeypatch: pytest.MonkeyPatch) -
     smtp.connection_made(Wire())
     assert smtp._timeout_handle is not None, "connection_made does not arm _timeout_handle"
     first = smtp._timeout_handle
-    smtp_adapter.wait_at_most(smtp, 0.01)
+    aiosmtpd_adapter.wait_at_most(smtp, 0.01)
     assert first.cancelled(), "_reset_timeout leaves the earlier _timeout_handle armed"
     async with asyncio.timeout(10):
         await late.wait()
-    smtp_adapter.wait_at_most(smtp, 300)
+    aiosmtpd_adapter.wait_at_most(smtp, 300)
     handle = smtp._timeout_handle
-    smtp_adapter.stop_waiting(smtp)
+    aiosmtpd_adapter.stop_waiting(smtp)
     assert handle is not None
     assert handle.cancelled()
     smtp.connection_lost(None)
@@ -102,7 +102,7 @@ def test_nothing_of_aiosmtpd_is_replaced_by_accident() -> None:
     ours = {name for name in vars(Session) if not name.startswith("__")}
     assert ours & set(dir(SMTP)) == callbacks - {"data_received"} | {
         "data_received",
-        *smtp_adapter.REPLACED,
+        *aiosmtpd_adapter.REPLACED,
     }
 
 

@@ -13,11 +13,11 @@ from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
-from relay.listener import Listener, bind
-from relay.peer_service import peer_session
 from relay.policy.standing import Standing, judge
 from relay.policy.trust_state import Perimeter
 from relay.revocation_check import OcspAsker
+from relay.server.listener import Listener, bind
+from relay.server.peer_service import peer_session
 from tests.support.clock import system_clock
 from tests.support.hierarchy import spare_key
 from tests.support.ocsp_responder import ocsp_answer, responding

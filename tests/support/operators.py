@@ -36,13 +36,13 @@ from relay.acceptance.group_commit import Intake
 from relay.acceptance.recipient_lookup import Directory
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
-from relay.context import SessionContext
-from relay.listener import Listener, bind
-from relay.peer_service import peer_session
 from relay.policy import tls
 from relay.policy.admission import Policy
 from relay.policy.trust_state import Perimeter
 from relay.scan.scanner import OnFailure, Scanning
+from relay.server.context import SessionContext
+from relay.server.listener import Listener, bind
+from relay.server.peer_service import peer_session
 from relay.smtp.address import Address
 from tests.support.clock import system_clock
 from tests.support.ids import make_id

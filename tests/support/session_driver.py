@@ -6,10 +6,10 @@ from dataclasses import replace
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from relay.connection.streams import ReplyWriter
-from relay.context import SessionContext
-from relay.peer_service import PEERS
-from relay.session import Handler, Service, Session
-from relay.session_policy import Handshake
+from relay.server.context import SessionContext
+from relay.server.peer_service import PEERS
+from relay.server.policy import Handshake
+from relay.server.session import Handler, Service, Session
 from relay.smtp.errors import Reply, SmtpError
 from tests.support.operators import trust_space
 

@@ -1,7 +1,7 @@
 """Contract of a session with the policy of its listener: who the client is, and what it may do.
 
 The session knows the order of commands and how octets are read; it asks its policy before it says
-yes.  Peers of the trust space have `relay.peer_policy`.  Our own users' submission (RFC 6409) and
+yes.  Peers of the trust space have `relay.server.peer_policy`.  Our own users' submission (RFC 6409) and
 LMTP (RFC 2033) are policies of their own, beside a table of commands of their own
 (docs/decisions/0068-one-inbound-session.md).
 """
@@ -13,7 +13,7 @@ from typing import Protocol
 from relay.connection.connection_counts import OpenSession
 from relay.policy.admission import Peer
 from relay.policy.recipient import Recipient
-from relay.session_journal import SessionJournal
+from relay.server.journal import SessionJournal
 from relay.smtp.address import Address
 from relay.smtp.errors import Reply
 from relay.smtp.headers import HeaderFacts

@@ -8,7 +8,7 @@ import structlog
 
 from relay.connection.strangers import shortened
 from relay.connection.transcript import Transcript
-from relay.context import SessionContext
+from relay.server.context import SessionContext
 from whitelist.names import DistinguishedName
 
 _log = structlog.get_logger(__name__)

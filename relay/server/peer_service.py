@@ -6,13 +6,13 @@ SMTPUTF8 (RFC 6531), DSN (RFC 3461), CHUNKING (RFC 3030), LIMITS (RFC 9422).
 
 from typing import Final
 
-from relay.context import SessionContext
-from relay.greeting import GREETING_HANDLERS
-from relay.mail_commands import MAIL_HANDLERS
-from relay.peer_policy import PeerPolicy
 from relay.policy.sizes import report_limit
-from relay.session import Service, Session
-from relay.session_states import COMMANDS, State
+from relay.server.context import SessionContext
+from relay.server.greeting import GREETING_HANDLERS
+from relay.server.mail_commands import MAIL_HANDLERS
+from relay.server.peer_policy import PeerPolicy
+from relay.server.session import Service, Session
+from relay.server.states import COMMANDS, State
 
 
 def offers(context: SessionContext, state: State) -> list[str]:

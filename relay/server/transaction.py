@@ -6,7 +6,7 @@ from datetime import datetime
 from mailstore.drafts import Draft
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.policy.admission import Peer
-from relay.receiving import Body
+from relay.server.data import Body
 from relay.smtp.address import Address
 from relay.smtp.headers import TraceFacts, received_field
 from relay.smtp.parameters import MailParameters

@@ -9,13 +9,13 @@ from foundation.best_effort import best_effort
 from foundation.failpoints import reached
 from relay import metrics
 from relay.acceptance.message import Submission
-from relay.context import SessionContext
 from relay.dsn.receipt import receipt
-from relay.receiving import Body
 from relay.scan.scanner import ScanFacts
-from relay.session_journal import SessionJournal
-from relay.session_policy import SessionPolicy
-from relay.transaction import SessionFacts, Transaction, compose
+from relay.server.context import SessionContext
+from relay.server.data import Body
+from relay.server.journal import SessionJournal
+from relay.server.policy import SessionPolicy
+from relay.server.transaction import SessionFacts, Transaction, compose
 
 
 async def take_message(

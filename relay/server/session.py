@@ -1,9 +1,9 @@
 """The inbound SMTP session, one class on aiosmtpd: commands in, replies out, nothing lost.
 
 A session is what its `Service` makes of it: a table that says which command is in order in which
-state (`relay.session_states`), handlers that carry the commands out and return the reply
-(`relay.greeting`, `relay.mail_commands`), and a policy that decides who may send what to whom
-(`relay.session_policy`).
+state (`relay.server.states`), handlers that carry the commands out and return the reply
+(`relay.server.greeting`, `relay.server.mail_commands`), and a policy that decides who may send what to whom
+(`relay.server.policy`).
 
 What aiosmtpd has for this cannot carry the load or the rules and is not used: lines (bare CR, bare
 LF and NUL are refused, nothing read before STARTTLS survives it), replies (grouped as RFC 2920 §3.2
@@ -20,18 +20,19 @@ from aiosmtpd.smtp import SMTP
 
 from foundation.failpoints import reached
 from foundation.privacy import mask
-from relay import metrics, smtp_adapter
+from relay import metrics
 from relay.connection.limits import LINGER_SECONDS, Tally
 from relay.connection.streams import InboundBuffer, ReplyWriter
-from relay.context import SessionContext
-from relay.rcpt_pipeline import RcptPipeline
-from relay.receiving import Source
-from relay.session_journal import SessionJournal
-from relay.session_policy import Handshake, SessionPolicy
-from relay.session_states import ARGUMENT_FIRST, BARE, OutOfOrder, State, Table
+from relay.server import aiosmtpd_adapter
+from relay.server.context import SessionContext
+from relay.server.data import Source
+from relay.server.journal import SessionJournal
+from relay.server.policy import Handshake, SessionPolicy
+from relay.server.rcpt_pipeline import RcptPipeline
+from relay.server.states import ARGUMENT_FIRST, BARE, OutOfOrder, State, Table
+from relay.server.transaction import Transaction
 from relay.smtp.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.smtp.reply import Acknowledged, Goodbye, refusal_line, reply_lines
-from relay.transaction import Transaction
 
 _QUIET_SECONDS: Final = 0.2  # after which a peer is taken to have sent all that was under way
 
@@ -60,7 +61,7 @@ class Session(SMTP):
     def __init__(self, context: SessionContext, service: Service) -> None:
         limits = context.limits
         super().__init__(
-            **smtp_adapter.arguments(context.hostname, "ESMTP MSSante", limits.idle_seconds)
+            **aiosmtpd_adapter.arguments(context.hostname, "ESMTP MSSante", limits.idle_seconds)
         )
         self.context = context
         self.service = service
@@ -88,7 +89,7 @@ class Session(SMTP):
         context, stream = self.context, cast("asyncio.Transport", transport)
         self.inbound.attach(stream)
         self.outbound = ReplyWriter(stream)
-        smtp_adapter.attach(self, self.inbound, self.outbound)
+        aiosmtpd_adapter.attach(self, self.inbound, self.outbound)
         super().connection_made(transport)
         self._greeting_ends = self.loop.time() + context.limits.greeting_seconds
         address = str((transport.get_extra_info("peername") or ("unknown",))[0])
@@ -132,10 +133,10 @@ class Session(SMTP):
         self.context.occupancy.leave(self, journal.address, policy.name)
         journal.keep_transcript(policy.name)
         journal.record("session.closed", messages=self.tally.messages, ended_by=self.ended_by)
-        smtp_adapter.once_over(self, self._let_go)
+        aiosmtpd_adapter.once_over(self, self._let_go)
 
     def _let_go(self, _: object) -> None:
-        smtp_adapter.cut_circles(self)
+        aiosmtpd_adapter.cut_circles(self)
         self._linger = None
         self.inbound.detach()
         del self.outbound, self.policy
@@ -221,9 +222,9 @@ class Session(SMTP):
         patience = limits.idle_seconds
         if not self.state.has_tls:
             patience = min(patience, max(self._greeting_ends - self.loop.time(), 0.001))
-        smtp_adapter.wait_at_most(self, patience)
+        aiosmtpd_adapter.wait_at_most(self, patience)
         line = await self.inbound.readline()
-        smtp_adapter.stop_waiting(self)
+        aiosmtpd_adapter.stop_waiting(self)
         return line
 
     async def obey(self, verb: bytes, argument: bytes, line: bytes) -> Reply | None:
@@ -313,9 +314,9 @@ class Session(SMTP):
 
     async def _let_read(self) -> None:
         """Wait: the peer has left too much unread."""
-        smtp_adapter.wait_at_most(self, self.context.limits.idle_seconds)
+        aiosmtpd_adapter.wait_at_most(self, self.context.limits.idle_seconds)
         await self.outbound.drain()
-        smtp_adapter.stop_waiting(self)
+        aiosmtpd_adapter.stop_waiting(self)
 
     # What handlers change.
 

@@ -16,8 +16,8 @@ from relay import metrics
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import LINGER_SECONDS
 from relay.connection.worker_load import Seat
-from relay.context import SessionContext
-from relay.session import Session
+from relay.server.context import SessionContext
+from relay.server.session import Session
 from relay.smtp.errors import Reply
 
 SessionFactory = Callable[[SessionContext], Session]

@@ -11,15 +11,15 @@ from dataclasses import replace
 from typing import Final
 
 from relay.connection.connection_counts import OpenSession
-from relay.context import SessionContext
 from relay.policy.admission import Attempt, Peer, Stage, admit, admit_recipient
 from relay.policy.author_rules import noted_authors, seen_authors
 from relay.policy.quotas import NO_LIMIT, Quota
 from relay.policy.recipient import Recipient
 from relay.policy.standing import Standing, judge
 from relay.policy.trust_state import Snapshot
-from relay.session_journal import SessionJournal
-from relay.session_policy import Handshake
+from relay.server.context import SessionContext
+from relay.server.journal import SessionJournal
+from relay.server.policy import Handshake
 from relay.smtp.address import Address
 from relay.smtp.errors import Refused, Reply, SmtpError
 from relay.smtp.headers import HeaderFacts

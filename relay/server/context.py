@@ -17,8 +17,8 @@ from relay.connection.strangers import Strangers
 from relay.policy.admission import Policy
 from relay.policy.quotas import Quotas
 from relay.policy.trust_state import Perimeter
-from relay.rcpt_pipeline import RcptLines
 from relay.scan.scanner import Scanning
+from relay.server.rcpt_pipeline import RcptLines
 from whitelist.names import DistinguishedName
 
 

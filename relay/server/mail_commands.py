@@ -1,6 +1,6 @@
 """Commands that hand mail over: MAIL, RCPT, DATA, BDAT and RSET.
 
-That they are in order has been seen to by the table of the session (`relay.session_states`); who
+That they are in order has been seen to by the table of the session (`relay.server.states`); who
 may send what to whom is the policy's to say.
 """
 
@@ -11,17 +11,17 @@ from typing import Final
 from foundation.failpoints import reached
 from relay.acceptance.message import LocalRecipient
 from relay.connection.limits import Pace
-from relay.end_of_data import take_message
 from relay.policy.recipient import Recipient
-from relay.rcpt_pipeline import parse_rcpt
-from relay.receiving import OVERRUN, Body, Source, receive_chunk, receive_data, skip
-from relay.session import Handler, Session
-from relay.session_states import BDAT_LAST
+from relay.server.data import OVERRUN, Body, Source, receive_chunk, receive_data, skip
+from relay.server.end_of_data import take_message
+from relay.server.rcpt_pipeline import parse_rcpt
+from relay.server.session import Handler, Session
+from relay.server.states import BDAT_LAST
+from relay.server.transaction import SessionFacts, Transaction
 from relay.smtp.address import Address, parse_path
 from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.smtp.parameters import MailParameters, parse_bdat, parse_mail_parameters
 from relay.smtp.reply import Acknowledged, reply_lines
-from relay.transaction import SessionFacts, Transaction
 
 _PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many
 
