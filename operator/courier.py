@@ -14,11 +14,11 @@ import structlog
 from foundation.clock_watch import ClockWatch, Jump
 from foundation.journal.writer import Journal
 from mailstore.store import Store
-from relay import delivery_metrics
-from relay.delivery import Courier, Services
-from relay.delivery import Settings as DeliverySettings
-from relay.ledger import LEASE, PROBE
-from relay.list_waking import ListWaking
+from relay.delivery import metrics as delivery_metrics
+from relay.delivery.list_wakeup import ListWaking
+from relay.delivery.manager import Courier, Services
+from relay.delivery.manager import Settings as DeliverySettings
+from relay.delivery.turn_transaction import LEASE, PROBE
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter

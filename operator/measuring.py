@@ -11,7 +11,7 @@ import structlog
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.operator_labels import OperatorLabels
+from relay.delivery.operator_labels import OperatorLabels
 from relay.queue.destinations import read_destinations
 from relay.queue_depth import SLICE, Depth, Tally
 

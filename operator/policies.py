@@ -4,7 +4,7 @@ from dataclasses import fields
 from datetime import timedelta
 
 from relay.connection.limits import Limits
-from relay.destination import WindowPolicy
+from relay.delivery.window import WindowPolicy
 from relay.policy.admission import Policy
 from relay.queue.retry import RetryPolicy
 from whitelist.folding import fold

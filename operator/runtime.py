@@ -30,8 +30,8 @@ from mailstore.sealing import Form
 from mailstore.store import Store
 from mailstore.stores import BlobStore
 from relay.client.routing import Router, Target
+from relay.delivery.operator_labels import OperatorLabels
 from relay.machines.clock_difference import ClockComparison
-from relay.operator_labels import OperatorLabels
 from relay.policy import tls
 from relay.policy.trust_state import Ageing, Expected, Perimeter
 from relay.revocation_check import OcspAsker

@@ -11,7 +11,7 @@ import pytest
 from mailstore.bucket import Place
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
-from relay.handing import NOT_CERTAIN
+from relay.delivery.attempt import NOT_CERTAIN
 from relay.queue_view import Listed
 from relay.smtp.address import parse_address
 from tests.operator.list_machines import refresher_of

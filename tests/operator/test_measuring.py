@@ -15,7 +15,7 @@ from mailstore.errors import StoreUnavailable
 from mssante_operator import runtime
 from mssante_operator.measuring import Measuring
 from mssante_operator.queue_gauges import queue_gauges
-from relay.operator_labels import UNLISTED, OperatorLabels
+from relay.delivery.operator_labels import UNLISTED, OperatorLabels
 from relay.queue.model import Traffic
 from relay.queue_depth import Depth, Tally
 from relay.queue_filter import Standing

@@ -4,8 +4,8 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 
-from relay.congestion import Congestion
-from relay.destination import WindowPolicy
+from relay.delivery.concurrency import Congestion
+from relay.delivery.window import WindowPolicy
 from relay.queue.destinations import Known, Map
 from relay.queue.model import ALL, Claim, Traffic
 from tests.support.clock import NOW

@@ -22,9 +22,9 @@ from mailstore.mailboxes import get_mailbox
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.client.routing import Router
-from relay.delivery import Courier, Services, Settings
+from relay.delivery.attempt import Progress
+from relay.delivery.manager import Courier, Services, Settings
 from relay.dsn.receipt import receipt
-from relay.handing import Progress
 from relay.queue.model import Claim, Outcome, State
 from relay.queue.schema import deliveries
 from relay.queue_control import work_through

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import update
 
 from relay.client.routing import NoRoute, Router, Target
-from relay.handing import NO_LIST, NOT_CERTAIN, Handing, Progress
-from relay.list_waking import ListWaking
+from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, Handing, Progress
+from relay.delivery.list_wakeup import ListWaking
 from relay.machines.shared_list import Offer, publish
 from relay.policy.admission import Policy
 from relay.policy.tls import client_context

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.destination import Destination, WindowPolicy
+from relay.delivery.window import Destination, WindowPolicy
 from relay.queue.retry import RetryPolicy
 from tests.support.clock import NOW
 

@@ -17,15 +17,15 @@ from sqlalchemy import text
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.handing import Progress
-from relay.ledger import Batch, Written
+from relay.delivery.attempt import Progress
+from relay.delivery.ready_queue import Scheduler
+from relay.delivery.turn_commit import Settling
+from relay.delivery.turn_transaction import Batch, Written
 from relay.queue.due import Due
 from relay.queue.model import Claim, Lease, Outcome, State, Traffic, new_token
 from relay.queue_control import work_through
 from relay.queue_drop import Drop, DropReports
 from relay.queue_filter import Filter
-from relay.scheduler import Scheduler
-from relay.settling import Settling
 from relay.smtp.errors import AttemptFailed
 from tests.relay.test_five_days import World, making
 from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended

@@ -1,6 +1,6 @@
 """Rounds over the destinations of the queue."""
 
-from relay.feeding import VISITS, Feeding, Visit
+from relay.delivery.rounds import VISITS, Feeding, Visit
 from relay.queue.model import Traffic
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK

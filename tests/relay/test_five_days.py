@@ -25,9 +25,9 @@ from mailstore.mailboxes import add_domain
 from mailstore.sealing import Form
 from mailstore.store import Store
 from relay.client.routing import Router
-from relay.delivery import Courier, Services, Settings
-from relay.handing import Progress
-from relay.ledger import LEASE, Batch, Ledger, Written
+from relay.delivery.attempt import Progress
+from relay.delivery.manager import Courier, Services, Settings
+from relay.delivery.turn_transaction import LEASE, Batch, Ledger, Written
 from relay.queue.model import Claim, Outcome, State
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
@@ -293,7 +293,7 @@ async def test_a_letter_overtakes_the_reports_of_a_program(world: World) -> None
 async def test_an_attempt_that_makes_no_progress_is_put_off(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.watchdog.LOOK_SECONDS", 0.005)
+    monkeypatch.setattr("relay.delivery.watchdog.LOOK_SECONDS", 0.005)
     world.silent = {"a.mssante.fr"}
     database = world.store.database
     put(database, "a.mssante.fr", number=1)
@@ -313,7 +313,7 @@ async def test_an_attempt_that_makes_no_progress_is_put_off(
 async def test_the_lease_of_a_long_attempt_is_renewed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.watchdog.LOOK_SECONDS", 0.005)
+    monkeypatch.setattr("relay.delivery.watchdog.LOOK_SECONDS", 0.005)
     world.silent = {"a.mssante.fr"}
     put(world.store.database, "a.mssante.fr", number=1)
     d = deliveries.c

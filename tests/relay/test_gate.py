@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from relay.gate import Gate
+from relay.delivery.slots import Gate
 from relay.queue.model import Traffic
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.database import Database
-from relay.handing import Progress
-from relay.ledger import Batch
+from relay.delivery.attempt import Progress
+from relay.delivery.turn_transaction import Batch
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses
 from relay.queue.model import Claim, Lease, Outcome, new_token
 from tests.relay.test_five_days import World

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import event
 
 from mailstore.database import Database
-from relay.ledger import Batch
+from relay.delivery.turn_commit import Settling
+from relay.delivery.turn_transaction import Batch
 from relay.queue.attempt_result import Ending
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses
 from relay.queue.model import Lease, Outcome, State, new_token
-from relay.settling import Settling
 from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
 from tests.support.office import Office
 from tests.support.queued import rows

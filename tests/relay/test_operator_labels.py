@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.operator_labels import OTHER, PLACES, UNLISTED, OperatorLabels
+from relay.delivery.operator_labels import OTHER, PLACES, UNLISTED, OperatorLabels
 from whitelist.names import DistinguishedName
 
 OPERATORS = {

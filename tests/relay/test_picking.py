@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from relay.congestion import QUICK, Congestion
-from relay.destination import WindowPolicy
-from relay.feeding import Visit
-from relay.ledger import NEWEST, Glance
-from relay.picking import Picking
+from relay.delivery.concurrency import QUICK, Congestion
+from relay.delivery.ready_queue import MOST
+from relay.delivery.rounds import Visit
+from relay.delivery.selection import Picking
+from relay.delivery.turn_transaction import NEWEST, Glance
+from relay.delivery.window import WindowPolicy
 from relay.queue.destinations import Known, Map
 from relay.queue.due import Due, Newest
 from relay.queue.model import Traffic
-from relay.scheduler import MOST
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW
 

@@ -13,8 +13,8 @@ from foundation.clock_watch import SLACK
 from mailstore.database import Database
 from mailstore.dialect import server_clock
 from mailstore.errors import StoreUnavailable
-from relay.destination import WindowPolicy
-from relay.ledger import LEASE, PROBE
+from relay.delivery.turn_transaction import LEASE, PROBE
+from relay.delivery.window import WindowPolicy
 from relay.queue import clock_repairer
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender

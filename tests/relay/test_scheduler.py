@@ -7,9 +7,9 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.delivery.ready_queue import Scheduler
 from relay.queue.due import Due
 from relay.queue.model import Traffic
-from relay.scheduler import Scheduler
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 

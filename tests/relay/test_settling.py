@@ -11,11 +11,11 @@ from mailstore.database import Database
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from mailstore.schema import mailboxes
+from relay.delivery.turn_commit import Settling
+from relay.delivery.turn_transaction import Batch
 from relay.dsn.bouncer import Report, Teller
-from relay.ledger import Batch
 from relay.queue.attempt_result import Ending, ending
 from relay.queue.model import Claim, Lease, Outcome, State, new_token
-from relay.settling import Settling
 from relay.smtp.parameters import MailParameters, Notify, Return
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from mailstore.database import Database
 from mailstore.dialect import server_clock
-from relay.ledger import LEASE, PROBE
+from relay.delivery.turn_transaction import LEASE, PROBE
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender
 from relay.queue.due import overdue

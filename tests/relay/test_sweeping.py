@@ -14,16 +14,16 @@ import pytest
 from sqlalchemy import func, insert, select, update
 from structlog.testing import capture_logs
 
-import relay.sweeping
+import relay.delivery.expiry
 from foundation.journal.writer import Journal
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.delivery_events import DeliveryEvents
-from relay.ledger import Batch, Written
+from relay.delivery.events import DeliveryEvents
+from relay.delivery.expiry import Sweeper
+from relay.delivery.turn_commit import Settling
+from relay.delivery.turn_transaction import Batch, Written
 from relay.queue.due import Overdue, overdue
 from relay.queue.schema import deliveries, destinations
-from relay.settling import Settling
-from relay.sweeping import Sweeper
 from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 from tests.support.office import CLAIRE, RETRY, TO, Office
@@ -183,7 +183,7 @@ async def test_what_is_over_by_the_steady_clock_is_stored_by_that_of_the_day(hal
 async def test_without_a_white_list_nothing_is_given_up(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay.sweeping, "SLICE", 1)
+    monkeypatch.setattr(relay.delivery.expiry, "SLICE", 1)
     for _ in range(3):
         hall.office.queue()
     hall.die(NOW + RETRY.life)
@@ -201,8 +201,8 @@ async def test_without_a_white_list_nothing_is_given_up(
 async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay.sweeping, "SLICE", 10)
-    monkeypatch.setattr(relay.sweeping, "MOST", 4)
+    monkeypatch.setattr(relay.delivery.expiry, "SLICE", 10)
+    monkeypatch.setattr(relay.delivery.expiry, "MOST", 4)
     for number in range(33):
         put(hall.database, "c.mssante.fr", sender="labo@b.mssante.fr", number=number)
     hall.now = NOW + 4 * HOUR
@@ -217,7 +217,7 @@ async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
 
 
 async def test_two_machines_tell_of_each_once(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.sweeping, "MOST", 3)
+    monkeypatch.setattr(relay.delivery.expiry, "MOST", 3)
     for _ in range(30):
         hall.office.queue()
     hall.now = NOW + 4 * HOUR
@@ -239,11 +239,11 @@ async def test_a_long_queue_is_looked_through_in_few_steps(
         steps.append(named["after"])
         return overdue(*given, **named)
 
-    monkeypatch.setattr(relay.sweeping, "overdue", counting)
+    monkeypatch.setattr(relay.delivery.expiry, "overdue", counting)
     hall.now = NOW + 4 * HOUR
     async with hall.sweeping():
         await until(lambda: hall.reports() == 1)
-    assert len(steps) <= 30_000 / relay.sweeping.SLICE + 2
+    assert len(steps) <= 30_000 / relay.delivery.expiry.SLICE + 2
     assert hall.events_of(key)[0]["event"] == "delivery.delayed"
 
 

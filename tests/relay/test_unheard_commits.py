@@ -7,8 +7,8 @@ import pytest
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.ledger import Batch, Written
-from relay.settling import Settling
+from relay.delivery.turn_commit import Settling
+from relay.delivery.turn_transaction import Batch, Written
 from tests.relay.test_five_days import World, making
 from tests.support.backlog import put
 from tests.support.clock import NOW

@@ -15,7 +15,8 @@ from sqlalchemy import select
 from mailstore.database import Database
 from relay.client.routing import Target
 from relay.client.transaction import Answer, OutcomeUnknown
-from relay.handing import ANSWER, Progress
+from relay.delivery.attempt import ANSWER, Progress
+from relay.delivery.watchdog import Watched
 from relay.queue.attempt_result import ending
 from relay.queue.model import Outcome, State
 from relay.queue.retry import RetryPolicy
@@ -23,7 +24,6 @@ from relay.queue.schema import delivery_recipients
 from relay.queue_control import Retry
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import UNKNOWN_OUTCOME
-from relay.watchdog import Watched
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW, system_clock
 from tests.support.handing import CHUNKING, Handing, Replies, context_of, letter

@@ -20,7 +20,7 @@ from mailstore.store import Store
 from mssante_operator import runtime
 from mssante_operator.measuring import Measuring
 from mssante_operator.restoring import Restoring
-from relay.operator_labels import OperatorLabels
+from relay.delivery.operator_labels import OperatorLabels
 from relay.queue.schema import deliveries
 from relay.queue.unreadable_body import judged, reason_in
 from relay.queue_control import Hold, work_through

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from relay.handing import ANSWER, Progress
-from relay.ledger import LEASE
-from relay.watchdog import Watchdog, Watched
+from relay.delivery.attempt import ANSWER, Progress
+from relay.delivery.turn_transaction import LEASE
+from relay.delivery.watchdog import Watchdog, Watched
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import Monotonic
 

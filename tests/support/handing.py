@@ -11,7 +11,7 @@ import pytest
 from relay.client.connect import Terms
 from relay.client.pool import Peers
 from relay.client.routing import Target
-from relay.handing import judge_server
+from relay.delivery.attempt import judge_server
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
 from relay.smtp.envelope import Envelope, EnvelopeRecipient, Letter

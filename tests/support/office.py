@@ -16,8 +16,8 @@ from mailstore.sealing import Form
 from mailstore.store import Store
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission
+from relay.delivery.turn_transaction import Batch, Ledger
 from relay.dsn.bouncer import Teller
-from relay.ledger import Batch, Ledger
 from relay.queue.attempt_result import Ending, ending
 from relay.queue.model import Claim, Outcome, State, claim
 from relay.queue.retry import RetryPolicy

@@ -17,7 +17,7 @@ from mailstore.mailboxes import add_domain
 from mailstore.messages import Message, NewMessage, store_messages
 from mailstore.store import Store
 from relay.client.routing import Router, Target
-from relay.delivery import Courier, Services, Settings
+from relay.delivery.manager import Courier, Services, Settings
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
 from relay.queue.model import QueueItem, enqueue

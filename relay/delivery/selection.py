@@ -1,19 +1,19 @@
 """Which deliveries a courier takes on: of what it knows to be due, as destinations have places.
 
-Ties together where to look (`relay.feeding`), what is known (`relay.scheduler`) and how
-destinations take it (`relay.congestion`).  Asks nobody: it is told what a look brought.
+Ties together where to look (`relay.delivery.rounds`), what is known (`relay.delivery.ready_queue`) and how
+destinations take it (`relay.delivery.concurrency`).  Asks nobody: it is told what a look brought.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
-from relay.congestion import Congestion
-from relay.feeding import Feeding, Visit
-from relay.ledger import Glance
+from relay.delivery.concurrency import Congestion
+from relay.delivery.ready_queue import MOST, Scheduler
+from relay.delivery.rounds import Feeding, Visit
+from relay.delivery.turn_transaction import Glance
 from relay.queue.due import Due, Newest
 from relay.queue.model import Traffic
-from relay.scheduler import MOST, Scheduler
 
 
 class Picking:

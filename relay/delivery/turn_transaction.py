@@ -13,8 +13,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from foundation.failpoints import reached
+from relay.delivery.rounds import Visit
 from relay.dsn.bouncer import Report, Teller
-from relay.feeding import Visit
 from relay.queue.attempt_result import Ending
 from relay.queue.destinations import Known, Map, begin_probe, read_destinations, write_health
 from relay.queue.due import Due, Newest, lanes_with_mail, newest, turn_of_senders

@@ -33,15 +33,18 @@ from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.store import Store
 from relay import metrics
 from relay.client.routing import NoRoute, Router
-from relay.congestion import Congestion
-from relay.delivery_events import DeliveryEvents
-from relay.destination import WindowPolicy
+from relay.delivery.attempt import Handing, Progress
+from relay.delivery.concurrency import Congestion
+from relay.delivery.events import DeliveryEvents
+from relay.delivery.expiry import Sweeper
+from relay.delivery.operator_labels import OTHER
+from relay.delivery.selection import Picking
+from relay.delivery.slots import Gate
+from relay.delivery.turn_commit import Settling
+from relay.delivery.turn_transaction import PROBE, Batch, Glance, Ledger, glance
+from relay.delivery.watchdog import Watchdog, Watched
+from relay.delivery.window import WindowPolicy
 from relay.dsn.bouncer import Teller
-from relay.gate import Gate
-from relay.handing import Handing, Progress
-from relay.ledger import PROBE, Batch, Glance, Ledger, glance
-from relay.operator_labels import OTHER
-from relay.picking import Picking
 from relay.policy.trust_state import Perimeter
 from relay.queue import unreadable_body
 from relay.queue.attempt_result import Ending, ending
@@ -49,11 +52,8 @@ from relay.queue.due import Due
 from relay.queue.model import Claim, Lease, Outcome, State, Traffic, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.wakeup import listen
-from relay.settling import Settling
 from relay.smtp.address import Address
 from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed
-from relay.sweeping import Sweeper
-from relay.watchdog import Watchdog, Watched
 
 _log = structlog.get_logger(__name__)
 

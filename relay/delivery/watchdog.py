@@ -8,8 +8,8 @@ from typing import Final
 
 import structlog
 
-from relay.handing import ANSWER, Progress
-from relay.ledger import LEASE
+from relay.delivery.attempt import ANSWER, Progress
+from relay.delivery.turn_transaction import LEASE
 from relay.queue.model import Claim, Lease
 from relay.smtp.errors import UNKNOWN_OUTCOME
 

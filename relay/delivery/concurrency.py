@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from relay.destination import Destination, WindowPolicy
+from relay.delivery.window import Destination, WindowPolicy
 from relay.queue.destinations import Known, Map
 from relay.queue.model import ALL, Claim, Traffic
 

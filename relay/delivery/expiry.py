@@ -18,13 +18,13 @@ import structlog
 
 from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.delivery_events import DeliveryEvents
-from relay.ledger import Batch
+from relay.delivery.events import DeliveryEvents
+from relay.delivery.turn_commit import Settling
+from relay.delivery.turn_transaction import Batch
 from relay.queue.attempt_result import OVERDUE, Ending, ending
 from relay.queue.destinations import Known, read_destinations
 from relay.queue.due import overdue
 from relay.queue.retry import RetryPolicy
-from relay.settling import Settling
 
 _log = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from foundation.failpoints import reached
 from mailstore.errors import StoreUnavailable
 from mailstore.store import Store
+from relay.delivery.turn_transaction import Batch, Ledger, Written
 from relay.dsn.bouncer import Report
-from relay.ledger import Batch, Ledger, Written
 from relay.queue.attempt_result import Ending
 from relay.queue.lapses import Lapses
 from relay.queue.model import Lease

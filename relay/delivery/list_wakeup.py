@@ -23,7 +23,7 @@ from foundation.best_effort import best_effort
 from mailstore.database import Database
 from mailstore.dialect import take_your_time
 from mailstore.errors import StoreUnavailable
-from relay.handing import NO_LIST, NOT_CERTAIN, refused_by
+from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue.due import lanes_with_mail
 from relay.queue.model import State, Traffic
 from relay.queue.schema import deliveries, destinations

@@ -10,7 +10,7 @@ import structlog
 
 from foundation.best_effort import best_effort
 from foundation.journal.writer import Journal
-from relay.delivery_metrics import count
+from relay.delivery.metrics import count
 from relay.dsn.bouncer import Report
 from relay.queue.attempt_result import Ending
 from relay.queue.model import State

@@ -1,0 +1,1 @@
+"""The delivery process: selection, concurrency limits, attempts, results."""
