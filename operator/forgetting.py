@@ -1,4 +1,4 @@
-"""Takes what failed long ago out of the queue, beside the daemon (`relay.queue_failed`)."""
+"""Takes what failed long ago out of the queue, beside the daemon (`relay.queue_admin.expiry`)."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import structlog
 
 from foundation.journal.writer import Journal
 from mailstore.database import Database
-from relay.queue_failed import forget_failed
+from relay.queue_admin.expiry import forget_failed
 
 from . import runtime
 

@@ -13,7 +13,7 @@ from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.operator_labels import OperatorLabels
 from relay.queue.destinations import read_destinations
-from relay.queue_depth import SLICE, Depth, Tally
+from relay.queue_admin.depth import SLICE, Depth, Tally
 
 _log = structlog.get_logger(__name__)
 

@@ -16,9 +16,9 @@ from mailstore.store import Store
 from relay.dsn.bouncer import Teller
 from relay.queue.pauses import forget_dead, pause, resume
 from relay.queue.wakeup import announce, signal
-from relay.queue_control import Act, work_through
-from relay.queue_filter import Filter
-from relay.queue_rules import Rule, Scope, add_rule, remove_rule
+from relay.queue_admin.actions import Act, work_through
+from relay.queue_admin.filter import Filter
+from relay.queue_admin.hold_rules import Rule, Scope, add_rule, remove_rule
 
 from . import policies, runtime
 from .actor import Actor

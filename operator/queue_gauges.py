@@ -6,7 +6,7 @@ from datetime import datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from relay.queue.model import Traffic
-from relay.queue_depth import Depth
+from relay.queue_admin.depth import Depth
 
 
 def queue_gauges(depth: Depth, now: datetime) -> Iterable[Metric]:

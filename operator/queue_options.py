@@ -11,7 +11,7 @@ import click
 
 from foundation.ids import parse_id
 from mailstore.identifiers import MailboxType
-from relay.queue_filter import Filter, Standing
+from relay.queue_admin.filter import Filter, Standing
 
 from .actor import Actor, account_name
 

@@ -17,8 +17,8 @@ from mailstore.schema import messages
 from mailstore.store import Store
 from relay.queue.model import State
 from relay.queue.schema import deliveries
-from relay.queue_control import Release, work_through
-from relay.queue_filter import Filter, Standing
+from relay.queue_admin.actions import Release, work_through
+from relay.queue_admin.filter import Filter, Standing
 
 from . import runtime
 from .measuring import Measuring

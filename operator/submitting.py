@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from foundation.journal.writer import Journal
 from mailstore.store import Store
 from relay.acceptance.recipient_lookup import Directory
-from relay.submission import Submitter
+from relay.submission.local import Submitter
 
 from . import policies, runtime
 from .acts import who

@@ -29,7 +29,7 @@ from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
 from relay.queue.model import QueueItem, enqueue
 from relay.smtp.address import parse_address
-from relay.submission import Submitter
+from relay.submission.local import Submitter
 from tests.bench_rows import Bench, Goal, Row
 from tests.bench_sides import log_as_json, postgresql, use_database
 from tests.bench_sink import Sink, missing, sink

@@ -26,9 +26,9 @@ from mailstore.mailboxes import (
 )
 from mailstore.messages import count_entries, get_message, newest_entries
 from mailstore.store import Store
-from relay.outgoing_header import OutgoingMessage
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
+from relay.submission.outgoing_header import OutgoingMessage
 
 from .. import runtime
 from ..acts import acting

@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 from mailstore.addresses import parse_domain
 from mailstore.database import Database
 from mailstore.errors import InvalidAddress
-from relay import queue_view
 from relay.queue.model import ALL
 from relay.queue.pauses import pauses
-from relay.queue_control import Act, Hold, Release, Retry, count
-from relay.queue_drop import Drop
-from relay.queue_filter import Filter, Standing
+from relay.queue_admin import views
+from relay.queue_admin.actions import Act, Hold, Release, Retry, count
+from relay.queue_admin.drop import Drop
+from relay.queue_admin.filter import Filter, Standing
 
 from .. import runtime
 from ..actor import Actor
@@ -54,7 +54,7 @@ def summary(given: Path | None, *, wanted: Filter, as_json: bool) -> None:
     """What is queued, by destination, the longest wait first."""
     now = runtime.clock()
     with _reading(given) as connection:
-        found = queue_view.summary(connection, wanted, now)
+        found = views.summary(connection, wanted, now)
     rows = [masked(asdict(line)) for line in found]
     if not as_json:
         rows = [{**row, "age": _age(row["age"]), "state": _state(row, now)} for row in rows]
@@ -97,7 +97,7 @@ def _age(seconds: int | None) -> str | None:
 def list_(given: Path | None, limit: int, *, wanted: Filter, as_json: bool) -> None:
     """Deliveries in the queue, the oldest first."""
     with _reading(given) as connection:
-        found = queue_view.listing(connection, wanted, runtime.clock(), limit)
+        found = views.listing(connection, wanted, runtime.clock(), limit)
     columns = ("id", "domain", "state", "attempts", "due", "sender", "recipients", "last_error")
     show_rows((masked(asdict(one), one.recipients) for one in found), columns, as_json=as_json)
 
@@ -110,7 +110,7 @@ def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
     """All of one delivery, by its number, or of each of a message, by the message's ID."""
     wanted = Filter(ids=(number,)) if isinstance(number, int) else Filter(messages=(number,))
     with _reading(given) as connection:
-        found = queue_view.show(connection, wanted, runtime.clock())
+        found = views.show(connection, wanted, runtime.clock())
     if not found:
         raise QueueRefused(f"{number} is not in the queue; where it is: mssante trace MESSAGE-ID")
     rows = [masked(asdict(one), [to.address for to in one.recipients]) for one in found]

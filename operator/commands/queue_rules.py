@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from relay.queue_rules import Scope, list_rules
+from relay.queue_admin.hold_rules import Scope, list_rules
 
 from .. import runtime
 from ..actor import Actor

@@ -162,7 +162,7 @@ def _ahead(d: Any, reading: Reading, waits: Waits) -> ColumnElement[bool]:
 
 
 def _due_ahead(d: Any, reading: Reading, waits: Waits) -> ColumnElement[bool]:
-    """Of what failed the instant is when it did (`relay.queue_failed`), and no wait."""
+    """Of what failed the instant is when it did (`relay.queue_admin.expiry`), and no wait."""
     waiting = and_(d.state == State.WAITING, d.due > reading.now + waits.retry + SLACK)
     if not reading.proven:
         return waiting

@@ -75,7 +75,7 @@ def settle(
             last_error=error[:500],
             delay_told=done.delay_told or told,
             unknown_outcomes=d.unknown_outcomes + int(unknown_until is not None),
-            # When it failed, by which its row is removed at last (`relay.queue_failed`).
+            # When it failed, by which its row is removed at last (`relay.queue_admin.expiry`).
             due=now if over else unknown_until or d.due,
         )
     )

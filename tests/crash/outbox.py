@@ -24,7 +24,7 @@ from relay.queue.schema import deliveries
 from relay.smtp.address import parse_address
 from relay.smtp.errors import StoreDeferred
 from relay.smtp.parameters import MailParameters, Notify, RcptParameters
-from relay.submission import Submitter
+from relay.submission.local import Submitter
 from tests.crash.receiver import NOBODY, Receiver
 from tests.crash.site import PATIENCE
 from tests.crash.verdict import Verdict

@@ -12,7 +12,7 @@ from mailstore.bucket import Place
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
 from relay.delivery.attempt import NOT_CERTAIN
-from relay.queue_view import Listed
+from relay.queue_admin.views import Listed
 from relay.smtp.address import parse_address
 from tests.operator.list_machines import refresher_of
 from tests.operator.test_whitelist import FULL, put, signed

@@ -16,7 +16,7 @@ from mailstore.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import runtime
 from mssante_operator.forgetting import Forgetting
-from relay.queue_failed import forget_failed
+from relay.queue_admin.expiry import forget_failed
 from tests.support.daemon import Daemon, served
 from tests.support.queued import Letter, message_id, put, rows
 from tests.support.waiting import until, until_now

@@ -17,8 +17,8 @@ from mssante_operator.measuring import Measuring
 from mssante_operator.queue_gauges import queue_gauges
 from relay.delivery.operator_labels import UNLISTED, OperatorLabels
 from relay.queue.model import Traffic
-from relay.queue_depth import Depth, Tally
-from relay.queue_filter import Standing
+from relay.queue_admin.depth import Depth, Tally
+from relay.queue_admin.filter import Standing
 from tests.support.backlog import fill
 from tests.support.clock import NOW
 from tests.support.daemon import get, lay_out, served

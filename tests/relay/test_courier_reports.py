@@ -27,9 +27,9 @@ from relay.delivery.manager import Courier, Services, Settings
 from relay.dsn.receipt import receipt
 from relay.queue.model import Claim, Outcome, State
 from relay.queue.schema import deliveries
-from relay.queue_control import work_through
-from relay.queue_drop import Drop
-from relay.queue_filter import Filter
+from relay.queue_admin.actions import work_through
+from relay.queue_admin.drop import Drop
+from relay.queue_admin.filter import Filter
 from relay.smtp.address import parse_address
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.parameters import Notify, RcptParameters

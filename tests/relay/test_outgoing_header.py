@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.outgoing_header import OutgoingMessage, prepare
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SmtpError
+from relay.submission.outgoing_header import OutgoingMessage, prepare
 
 CLAIRE = parse_address("claire.martin@a.mssante.fr")
 AT = datetime(2026, 11, 29, 21, 5, 6, tzinfo=UTC)

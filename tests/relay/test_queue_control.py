@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from mailstore.database import Database
 from relay.queue.model import claim
-from relay.queue_control import Act, Hold, Release, Retry, Touched, count, work_through
-from relay.queue_drop import Drop
-from relay.queue_filter import Filter, Standing
+from relay.queue_admin.actions import Act, Hold, Release, Retry, Touched, count, work_through
+from relay.queue_admin.drop import Drop
+from relay.queue_admin.filter import Filter, Standing
 from tests.support.clock import NOW
 from tests.support.queued import Letter, message_id, perform, put, recipient_states, rows
 

@@ -9,8 +9,8 @@ from mailstore.database import Database
 from relay.queue.destinations import Known, Map
 from relay.queue.model import Traffic
 from relay.queue.schema import deliveries
-from relay.queue_depth import Tally
-from relay.queue_filter import Standing
+from relay.queue_admin.depth import Tally
+from relay.queue_admin.filter import Standing
 from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 

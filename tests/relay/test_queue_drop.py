@@ -12,9 +12,9 @@ from mailstore.mailboxes import MailboxState, set_state
 from relay.dsn.bouncer import Report, Teller
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
-from relay.queue_control import Touched, Work, work_through
-from relay.queue_drop import REPORTS, Drop
-from relay.queue_filter import Filter, Standing
+from relay.queue_admin.actions import Touched, Work, work_through
+from relay.queue_admin.drop import REPORTS, Drop
+from relay.queue_admin.filter import Filter, Standing
 from relay.smtp.parameters import MailParameters, Notify, Return
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, TO, Office

@@ -17,7 +17,7 @@ from relay.queue.leases import give_back, renew, seize
 from relay.queue.model import ALL, Lease, Traffic, claim, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
-from relay.queue_depth import Tally
+from relay.queue_admin.depth import Tally
 from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 

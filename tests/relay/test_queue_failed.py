@@ -10,8 +10,8 @@ from mailstore.errors import NotFound
 from mailstore.messages import get_message
 from mailstore.upkeep import collect
 from relay.queue.model import Outcome, State
-from relay.queue_control import Retry
-from relay.queue_failed import Forgotten, forget_failed
+from relay.queue_admin.actions import Retry
+from relay.queue_admin.expiry import Forgotten, forget_failed
 from tests.support.clock import NOW
 from tests.support.office import CLAIRE, TO, Office
 from tests.support.queued import Letter, message_id, perform, put, recipient_states, rows

@@ -10,7 +10,7 @@ from sqlalchemy import literal, select
 
 from mailstore.database import Database
 from relay.queue.schema import deliveries
-from relay.queue_filter import Filter, Standing, like, masked
+from relay.queue_admin.filter import Filter, Standing, like, masked
 from tests.support.clock import NOW
 from tests.support.queued import INS, PATIENT, Letter, message_id, put
 

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from mailstore.database import Database
 from mailstore.errors import NotFound
 from relay.queue.schema import hold_rules
-from relay.queue_rules import Rule, Scope, add_rule, list_rules, remove_rule
+from relay.queue_admin.hold_rules import Rule, Scope, add_rule, list_rules, remove_rule
 from tests.support.clock import NOW
 
 SCOPE = Scope("*.b.mssante.fr", "<>", "dr?@*", "APP")

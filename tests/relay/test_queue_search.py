@@ -10,7 +10,7 @@ from mailstore.mailboxes import add_domain, add_mailbox
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from relay.queue.model import Outcome, QueueItem, State, claim, enqueue
 from relay.queue.settlement import settle
-from relay.queue_search import Holder, RecipientState, deliveries_of, holders_of
+from relay.queue_admin.message_lookup import Holder, RecipientState, deliveries_of, holders_of
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)

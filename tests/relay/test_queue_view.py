@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from mailstore.database import Database
-from relay.queue_filter import Filter, Standing
-from relay.queue_view import DestinationLine, RecipientFacts, listing, show, summary
+from relay.queue_admin.filter import Filter, Standing
+from relay.queue_admin.views import DestinationLine, RecipientFacts, listing, show, summary
 from tests.support.clock import NOW
 from tests.support.queued import Letter, know, message_id, put
 

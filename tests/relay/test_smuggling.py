@@ -15,7 +15,7 @@ from relay.connection.limits import Limits
 from relay.policy.admission import Policy
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SmtpError
-from relay.submission import Submitter
+from relay.submission.local import Submitter
 from tests.fuzz.grammar import SMUGGLING
 from tests.support.clock import system_clock
 from tests.support.ids import make_id

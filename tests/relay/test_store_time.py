@@ -16,9 +16,9 @@ from relay.queue.leases import renew, seize
 from relay.queue.model import Claim, claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries
-from relay.queue_control import Hold
-from relay.queue_filter import Filter
-from relay.queue_view import listing, show, summary
+from relay.queue_admin.actions import Hold
+from relay.queue_admin.filter import Filter
+from relay.queue_admin.views import listing, show, summary
 from tests.support.queued import Letter, perform, put, rows
 
 pytestmark = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)

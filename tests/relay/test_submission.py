@@ -19,12 +19,12 @@ from relay.machines.shared_list import Offer, publish
 from relay.policy.admission import HeaderFromPolicy, Policy
 from relay.policy.patients import Counted
 from relay.queue.model import claim
-from relay.queue_rules import Scope, add_rule
+from relay.queue_admin.hold_rules import Scope, add_rule
 from relay.smtp.address import Address, parse_address
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SmtpError
 from relay.smtp.parameters import MailParameters, Notify, RcptParameters, Return
-from relay.submission import Submitter
+from relay.submission.local import Submitter
 from tests.support.blobs import content
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
@@ -170,7 +170,7 @@ def test_bad_content(submitter: Submitter, body: bytes, reply: str) -> None:
 def test_crlf_cut_between_reads_stays_one_line_end(
     submitter: Submitter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.submission._CHUNK", 1)
+    monkeypatch.setattr("relay.submission.local._CHUNK", 1)
     text = TEXT.replace(b"\n", b"\r\n")
     sent = submitter.submit(BytesIO(text), SENDER, to(ACTIVE))
     with submitter.store.database.read() as connection:

@@ -21,7 +21,7 @@ from relay.queue.attempt_result import ending
 from relay.queue.model import Outcome, State
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import delivery_recipients
-from relay.queue_control import Retry
+from relay.queue_admin.actions import Retry
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import UNKNOWN_OUTCOME
 from tests.relay.test_congestion import CLAIM

@@ -23,8 +23,8 @@ from mssante_operator.restoring import Restoring
 from relay.delivery.operator_labels import OperatorLabels
 from relay.queue.schema import deliveries
 from relay.queue.unreadable_body import judged, reason_in
-from relay.queue_control import Hold, work_through
-from relay.queue_filter import Filter
+from relay.queue_admin.actions import Hold, work_through
+from relay.queue_admin.filter import Filter
 from tests.support.blobs import MADE, folder, overwrite
 from tests.support.clock import system_clock
 from tests.support.object_server import ObjectServer

@@ -2,9 +2,9 @@
 
 from sqlalchemy import Connection
 
-from relay.queue_filter import Filter
-from relay.queue_view import Listed
-from relay.queue_view import listing as view
+from relay.queue_admin.filter import Filter
+from relay.queue_admin.views import Listed
+from relay.queue_admin.views import listing as view
 from tests.support.clock import system_clock
 
 __all__ = ["Listed", "listing"]

@@ -11,8 +11,8 @@ from mailstore.database import Database
 from mailstore.messages import Message, NewMessage, store_messages
 from mailstore.schema import messages
 from relay.queue.schema import deliveries, delivery_recipients, destinations
-from relay.queue_control import Act, work_through
-from relay.queue_filter import Filter
+from relay.queue_admin.actions import Act, work_through
+from relay.queue_admin.filter import Filter
 from tests.support.clock import NOW
 
 INS = "185017512345678"

@@ -22,8 +22,8 @@ from relay.policy import tls
 from relay.policy.trust_state import Perimeter
 from relay.queue.model import QueueItem, enqueue
 from relay.queue.retry import RetryPolicy
-from relay.queue_control import Retry, work_through
-from relay.queue_filter import Filter
+from relay.queue_admin.actions import Retry, work_through
+from relay.queue_admin.filter import Filter
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
 from tests.support.listed import Listed, listing

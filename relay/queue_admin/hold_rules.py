@@ -1,6 +1,6 @@
 """The table of rules that hold new mail: until one is removed, what it covers is queued as held.
 
-What is in the queue already is not touched by them; see relay.queue_control.
+What is in the queue already is not touched by them; see relay.queue_admin.actions.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from sqlalchemy import Connection, delete, insert, select
 
 from mailstore.errors import NotFound
 from relay.queue.schema import hold_rules
-from relay.queue_filter import NULL_SENDER
+from relay.queue_admin.filter import NULL_SENDER
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a rule is about: patterns as in relay.queue_filter; None, or all None, covers all."""
+    """What a rule is about: patterns as in relay.queue_admin.filter; None, or all None, covers all."""
 
     domain: str | None = None
     sender: str | None = None

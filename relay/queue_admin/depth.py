@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select
 from relay.queue.destinations import Map
 from relay.queue.model import Traffic
 from relay.queue.schema import deliveries
-from relay.queue_filter import Standing
+from relay.queue_admin.filter import Standing
 
 SLICE: Final = 5000  # deliveries read at once: some milliseconds
 

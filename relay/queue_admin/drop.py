@@ -11,7 +11,7 @@ from mailstore.database import Database
 from relay.dsn.bouncer import Report, Teller
 from relay.queue.model import Claim, Lease, State, load_claims
 from relay.queue.schema import deliveries, delivery_recipients
-from relay.queue_control import Act, Touched, Work
+from relay.queue_admin.actions import Act, Touched, Work
 
 REPORTS: Final = 100  # deliveries in a transaction that also has reports to keep
 

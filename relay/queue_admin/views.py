@@ -12,7 +12,7 @@ from mailstore.schema import messages
 from mailstore.store_time import store_now
 from relay.queue.model import ALL, State
 from relay.queue.schema import deliveries, delivery_recipients, destinations
-from relay.queue_filter import Filter, Standing
+from relay.queue_admin.filter import Filter, Standing
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What an operator does to deliveries: send now, hold, release; relay.queue_drop deletes them.
+"""What an operator does to deliveries: send now, hold, release; relay.queue_admin.drop deletes them.
 
 An act works through what a filter matches in transactions of `BATCH` deliveries, so that a million
 of them never keeps the daemon's writers waiting for more than a moment.  What is looked for in a
@@ -19,7 +19,7 @@ from mailstore.store_time import store_now
 from relay.queue.model import State
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue.wakeup import announce, signal
-from relay.queue_filter import Filter, Standing
+from relay.queue_admin.filter import Filter, Standing
 
 BATCH: Final = 2000
 

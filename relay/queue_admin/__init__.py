@@ -1,0 +1,1 @@
+"""Administration of the queue: listings, and actions of people."""

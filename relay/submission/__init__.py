@@ -1,0 +1,1 @@
+"""Mail that mailboxes of ours send."""
