@@ -6,7 +6,7 @@ and holds the lock of the run.
 
 from alembic import context
 
-from mailstore.schema import metadata
+from mailstore.db.schema import metadata
 from relay.machines import schema as machine_schema
 from relay.queue import schema as queue_schema
 

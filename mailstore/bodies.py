@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 from sqlalchemy import Connection
 
 from mailstore import small
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, NotFound, StoreUnavailable
 from mailstore.sealing import SEGMENT, Form, Header

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.references import References, compare, referred_now
 from mailstore.stores import BlobStore

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO, Self
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.messages import Entry, Message, list_entries
 from mailstore.stores import BlobStore

@@ -16,7 +16,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from mailstore.addresses import address_key, parse_address, parse_domain
-from mailstore.dialect import insert_or_ignore
+from mailstore.db.dialect import insert_or_ignore
+from mailstore.db.schema import domains, entries, mailbox_changes, mailboxes, messages
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.identifiers import (
     Identifier,
@@ -25,7 +26,6 @@ from mailstore.identifiers import (
     read_stored,
     stored_kind,
 )
-from mailstore.schema import domains, entries, mailbox_changes, mailboxes, messages
 
 _USED = func.sum(messages.c.size)
 

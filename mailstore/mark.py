@@ -14,12 +14,12 @@ from typing import Final
 
 from sqlalchemy import Connection, select, update
 
-from mailstore.database import Database
+from mailstore.db.bulk_insert import Inserter
+from mailstore.db.database import Database
+from mailstore.db.schema import messages, store_mark
 from mailstore.errors import BlobDamaged
 from mailstore.keys import Keyring
 from mailstore.opening import open_content
-from mailstore.rows import Inserter
-from mailstore.schema import messages, store_mark
 from mailstore.sealing import HEADER, Form, Header
 
 _DIGEST: Final = 32  # octets in front: the name that the sealed octets are bound to

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from mailstore.db.bulk_insert import Inserter
+from mailstore.db.schema import entries, messages, microseconds
 from mailstore.errors import NotFound
-from mailstore.rows import Inserter
-from mailstore.schema import entries, messages, microseconds
 
 _MESSAGES = Inserter(messages, messages.c.keys())
 _ENTRIES = Inserter(entries, ("mailbox_id", "message_id", "recipient", "delivered_at"))
@@ -74,7 +74,7 @@ class StoredMessage:
 
 
 def store_messages(conn: Connection, new: Sequence[NewMessage], *, now: datetime) -> None:
-    """Insert messages and their entries, delivered at `now`, in few statements (`mailstore.rows`).
+    """Insert messages and their entries, delivered at `now`, in few statements (`mailstore.db.bulk_insert`).
 
     Messages keep their order within each mailbox. Violated constraints (an id used twice, a mailbox
     that is gone) pass as sqlalchemy.exc.IntegrityError: the group as a whole is not stored.

@@ -16,9 +16,9 @@ from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, select
 
-from mailstore.database import Database
-from mailstore.dialect import take_your_time
-from mailstore.schema import messages, metadata
+from mailstore.db.database import Database
+from mailstore.db.dialect import take_your_time
+from mailstore.db.schema import messages, metadata
 
 _RECORD = struct.Struct(">32sQ")
 _PAGE = 10_000  # rows fetched at a time

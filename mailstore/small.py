@@ -15,12 +15,12 @@ from typing import BinaryIO, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from mailstore.database import Database
+from mailstore.db.bulk_insert import Inserter
+from mailstore.db.database import Database
+from mailstore.db.schema import bodies, microseconds
 from mailstore.errors import NotFound
 from mailstore.keys import Keyring
 from mailstore.opening import open_content, read_header
-from mailstore.rows import Inserter
-from mailstore.schema import bodies, microseconds
 from mailstore.sealing import HEADER, Header
 
 _PAGE: Final = 1000  # names fetched at a time

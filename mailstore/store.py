@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mailstore.bodies import Bodies
-from mailstore.database import Database
+from mailstore.db.database import Database
 
 
 @dataclass(frozen=True, slots=True)

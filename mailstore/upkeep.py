@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.references import References, compare, drop_unneeded, grouped

@@ -18,7 +18,7 @@ from typing import Final, Self
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.addresses import parse_domain
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.keys import make_first

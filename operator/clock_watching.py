@@ -13,7 +13,7 @@ import structlog
 
 from foundation.clock_watch import ClockWatch, Jump, Memory
 from foundation.journal.writer import Journal
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.machines.clock_difference import ClockComparison
 

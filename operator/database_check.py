@@ -1,16 +1,16 @@
 """Whether the database does for mail: every process that starts looks, as do the commands.
 
-What it must be is in `mailstore.fitness` and `mailstore.schema_check`; here are the tables.
+What it must be is in `mailstore.db_checks.fitness` and `mailstore.db_checks.schema_rights`; here are the tables.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-from mailstore.database import Database
-from mailstore.fitness import check_database, check_migrating
-from mailstore.promises import promises
-from mailstore.schema import metadata
-from mailstore.schema_check import check_rights, check_schema
+from mailstore.db.database import Database
+from mailstore.db.schema import metadata
+from mailstore.db_checks.fitness import check_database, check_migrating
+from mailstore.db_checks.promises import promises
+from mailstore.db_checks.schema_rights import check_rights, check_schema
 from relay.machines import schema as machine_schema
 from relay.queue import schema as queue_schema
 

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from foundation.journal.writer import Journal
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.queue_admin.expiry import forget_failed
 
 from . import runtime

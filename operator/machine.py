@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.machines.presence import Presence
 from relay.machines.rows import Machine

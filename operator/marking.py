@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mailstore import mark
 from mailstore.bodies import Bodies
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing
 
 from .settings import Settings, SettingsError

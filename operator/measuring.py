@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.operator_labels import OperatorLabels
 from relay.queue.destinations import read_destinations

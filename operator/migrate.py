@@ -14,8 +14,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
-from mailstore.database import Database
-from mailstore.dialect import exclusive_migration
+from mailstore.db.database import Database
+from mailstore.db.dialect import exclusive_migration
 from mailstore.errors import MailstoreError
 
 from .database_check import check_upgrade

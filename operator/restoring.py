@@ -12,8 +12,8 @@ import structlog
 from sqlalchemy import ColumnElement, and_, select
 
 from foundation.journal.writer import Journal
+from mailstore.db.schema import messages
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.schema import messages
 from mailstore.store import Store
 from relay.queue.model import State
 from relay.queue.schema import deliveries

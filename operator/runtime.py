@@ -23,7 +23,7 @@ from foundation.journal.writer import Journal
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
 from mailstore.compression import Zstd
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable, UnfitDatabase
 from mailstore.keys import Keyring, make_first
 from mailstore.sealing import Form

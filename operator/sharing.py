@@ -16,8 +16,8 @@ import structlog
 from sqlalchemy import Connection
 
 from foundation.backoff import backoff
-from mailstore.database import Database
-from mailstore.dialect import server_clock
+from mailstore.db.database import Database
+from mailstore.db.dialect import server_clock
 from mailstore.errors import StoreUnavailable
 from relay.machines.shared_list import (
     Head,

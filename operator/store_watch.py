@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from foundation.detached_threads import aside
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import local_domains
 

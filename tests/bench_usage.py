@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from mailstore.schema import UtcTime
+from mailstore.db.schema import UtcTime
 
 revision = "0007"
 down_revision = "0006"

@@ -8,8 +8,8 @@ from typing import Final
 
 import click
 
-from mailstore.database import Database
-from mailstore.dialect import server_clock
+from mailstore.db.database import Database
+from mailstore.db.dialect import server_clock
 from relay.machines.rows import all_machines, find_machine, leases_of, strike_out
 from relay.queue import model as relay_queue
 

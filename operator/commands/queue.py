@@ -12,7 +12,7 @@ import click
 from sqlalchemy import Connection
 
 from mailstore.addresses import parse_domain
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
 from relay.queue.model import ALL
 from relay.queue.pauses import pauses

@@ -21,7 +21,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import (

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.events import DeliveryEvents
 from relay.delivery.turn_commit import Settling

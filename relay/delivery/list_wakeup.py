@@ -20,8 +20,8 @@ from sqlalchemy import ColumnElement, false, or_, select, update
 
 from foundation.backoff import backoff
 from foundation.best_effort import best_effort
-from mailstore.database import Database
-from mailstore.dialect import take_your_time
+from mailstore.db.database import Database
+from mailstore.db.dialect import take_your_time
 from mailstore.errors import StoreUnavailable
 from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue.due import lanes_with_mail

@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 
 from foundation.best_effort import best_effort
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.machines.shared_list import read_head
 from relay.policy.trust_state import Perimeter

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from foundation.clock_watch import since_boot
-from mailstore.database import Database
-from mailstore.dialect import server_clock
+from mailstore.db.database import Database
+from mailstore.db.dialect import server_clock
 
 
 @dataclass(frozen=True, slots=True)

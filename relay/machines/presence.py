@@ -15,8 +15,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from foundation.clock_watch import since_boot
-from mailstore.database import Database
-from mailstore.dialect import server_clock
+from mailstore.db.database import Database
+from mailstore.db.dialect import server_clock
 from relay.machines.rows import Machine, change, enter, find_machine
 
 STEP: Final = 2**32  # the most that one count adds: 2**63 suffices for centuries

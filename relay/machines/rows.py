@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
-from mailstore.dialect import insert_or_ignore
+from mailstore.db.dialect import insert_or_ignore
 from relay.machines.schema import machines
 from relay.queue.schema import deliveries
 

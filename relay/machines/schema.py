@@ -6,7 +6,7 @@ compares the two.
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, LargeBinary, String, Table
 
-from mailstore.schema import UtcTime, metadata
+from mailstore.db.schema import UtcTime, metadata
 
 # A machine by its name in leases (`data/node`).  A copy of its folder has the name too, so its
 # courier counts `beat` up: two that count on one row are found out.

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
-from mailstore.dialect import insert_or_ignore
+from mailstore.db.dialect import insert_or_ignore
 from relay.machines.schema import shared_list
 from whitelist.newest import Shared
 from whitelist.shape import MAX_LIST_BYTES

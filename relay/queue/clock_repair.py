@@ -18,9 +18,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, false, literal, or_, select, update
 
 from foundation.clock_watch import SLACK
-from mailstore.dialect import skip_locked
-from mailstore.schema import UtcTime
-from mailstore.store_time import store_later
+from mailstore.db.dialect import skip_locked
+from mailstore.db.schema import UtcTime
+from mailstore.db.store_time import store_later
 from relay.queue.model import State
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations

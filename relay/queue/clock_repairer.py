@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.queue.clock_repair import (
     Ahead,

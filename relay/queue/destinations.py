@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, case, literal, null, select, update
 
-from mailstore.dialect import insert_or_ignore
-from mailstore.schema import UtcTime
+from mailstore.db.dialect import insert_or_ignore
+from mailstore.db.schema import UtcTime
 from relay.queue.model import ALL
 from relay.queue.schema import destinations
 

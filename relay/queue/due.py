@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from foundation.clock_watch import SLACK
-from mailstore.store_time import store_now
+from mailstore.db.store_time import store_now
 from relay.queue.model import ALL, State, Traffic
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations

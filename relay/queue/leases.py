@@ -1,6 +1,6 @@
 """Leases of the outbound queue that are not for an attempt that begins.
 
-They are reckoned by the clock of the database (`mailstore.store_time`), so that a machine whose own
+They are reckoned by the clock of the database (`mailstore.db.store_time`), so that a machine whose own
 is wrong neither takes what others hold nor holds what it does not work on.
 """
 
@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
 
-from mailstore.dialect import not_by_index, skip_locked
-from mailstore.store_time import store_later, store_now
+from mailstore.db.dialect import not_by_index, skip_locked
+from mailstore.db.store_time import store_later, store_now
 from relay.queue.model import Claim, Lease, State, leased, new_token
 from relay.queue.schema import deliveries
 

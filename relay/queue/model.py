@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import BindParameter, Connection, bindparam, insert, or_, select, update
 
-from mailstore.dialect import not_by_index, skip_locked
+from mailstore.db.dialect import not_by_index, skip_locked
+from mailstore.db.schema import UtcTime, messages
+from mailstore.db.store_time import store_time
 from mailstore.identifiers import MailboxType
-from mailstore.schema import UtcTime, messages
-from mailstore.store_time import store_time
 from relay.queue.hold_rules import HoldRule, NewMail, reason_to_hold
 from relay.queue.schema import deliveries, delivery_recipients, destinations, hold_rules
 from relay.smtp.envelope import EnvelopeRecipient
@@ -264,7 +264,7 @@ def claim(
     Those of `among`, or without it the ones due longest, but never what is held, nor for a paused
     or dead destination.  `wait(n)` is the time between attempt n and the one after it, `token(id)`
     names the lease of a delivery.  What is due is judged by `now`, leases by the clock of the
-    database (`mailstore.store_time`).
+    database (`mailstore.db.store_time`).
     """
     if connection.scalar(_ALL_PAUSED) is not None:
         return []

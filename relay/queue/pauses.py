@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, update
 
-from mailstore.dialect import insert_or_ignore
+from mailstore.db.dialect import insert_or_ignore
 from relay.queue.schema import destinations
 
 

@@ -19,8 +19,8 @@ from sqlalchemy import (
     text,
 )
 
-from mailstore.dialect import BigId
-from mailstore.schema import UtcTime, metadata
+from mailstore.db.dialect import BigId
+from mailstore.db.schema import UtcTime, metadata
 
 deliveries = Table(
     "deliveries",

@@ -89,7 +89,7 @@ async def _hear_notifications(url: URL, woken: Callable[[], None]) -> None:
     from psycopg import AsyncConnection, Error  # noqa: PLC0415 - see above
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
 
-    from mailstore.postgresql import connect_parameters, first_line  # noqa: PLC0415 - as above
+    from mailstore.db.postgresql import connect_parameters, first_line  # noqa: PLC0415 - as above
 
     parameters = make_conninfo("", **connect_parameters(url))
     wait = _FIRST_WAIT

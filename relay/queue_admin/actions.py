@@ -13,9 +13,9 @@ from typing import ClassVar, Final, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true, update
 
-from mailstore.database import Database
-from mailstore.dialect import skip_locked, take_your_time
-from mailstore.store_time import store_now
+from mailstore.db.database import Database
+from mailstore.db.dialect import skip_locked, take_your_time
+from mailstore.db.store_time import store_now
 from relay.queue.model import State
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue.wakeup import announce, signal

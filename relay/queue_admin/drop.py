@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from sqlalchemy import Connection, delete, select
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.dsn.bouncer import Report, Teller
 from relay.queue.model import Claim, Lease, State, load_claims
 from relay.queue.schema import deliveries, delivery_recipients

@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import delete, select
 
-from mailstore.database import Database
-from mailstore.dialect import skip_locked
+from mailstore.db.database import Database
+from mailstore.db.dialect import skip_locked
 from relay.queue.model import State
 from relay.queue.schema import deliveries, delivery_recipients
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from mailstore.schema import entries, mailboxes
+from mailstore.db.schema import entries, mailboxes
 from relay.queue.schema import deliveries, delivery_recipients
 
 

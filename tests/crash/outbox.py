@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from mailstore.schema import messages
+from mailstore.db.schema import messages
 from mailstore.store import Store
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter

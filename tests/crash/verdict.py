@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
+from mailstore.db.schema import entries, messages
 from mailstore.errors import MailstoreError
-from mailstore.schema import entries, messages
 from mailstore.store import Store
 from tests.crash.load import SENDER, Sending
 

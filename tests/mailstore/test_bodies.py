@@ -14,13 +14,13 @@ from mailstore import small
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies, Prepared
 from mailstore.check import Fault, check
-from mailstore.database import Database
+from mailstore.db.database import Database
+from mailstore.db.schema import bodies as table
+from mailstore.db.schema import mailbox_changes
 from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.keys import rotate
 from mailstore.messages import Message, NewMessage, store_messages
-from mailstore.schema import bodies as table
-from mailstore.schema import mailbox_changes
 from mailstore.sealing import Form
 from mailstore.upkeep import GRACE, collect, rewrite
 from tests.support.blobs import FORMS, content, form

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from mailstore.checkpoint import EVERY, ROWS, Checkpoints
-from mailstore.database import Database
+from mailstore.db.database import Database
+from mailstore.db.schema import domains
+from mailstore.db.wal_checkpoint import EVERY, ROWS, Checkpoints
 from mailstore.mailboxes import add_domain, list_domains
-from mailstore.schema import domains
 from tests.support.clock import NOW
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

@@ -10,11 +10,11 @@ from contextlib import nullcontext, suppress
 import pytest
 from sqlalchemy import event, insert, select
 
-from mailstore import commits
-from mailstore.commits import HEARD, Warned
-from mailstore.database import Database
+from mailstore.db import commits
+from mailstore.db.commits import HEARD, Warned
+from mailstore.db.database import Database
+from mailstore.db.schema import domains
 from mailstore.errors import StoreUnavailable
-from mailstore.schema import domains
 from tests.support.clock import NOW
 from tests.support.databases import PostgresServer
 from tests.support.standby import cancel_waiting, nobody_follows

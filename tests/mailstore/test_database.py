@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import BigInteger, Connection, insert, select, text, type_coerce, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from mailstore import dialect as dialect_module
-from mailstore import postgresql
-from mailstore.database import Database
+from mailstore.db import dialect as dialect_module
+from mailstore.db import postgresql
+from mailstore.db.database import Database
+from mailstore.db.schema import domains
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import add_domain, list_domains
-from mailstore.schema import domains
 from tests.support.clock import NOW
 
 sqlite_only = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

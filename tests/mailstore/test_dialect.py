@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 
-from mailstore.database import Database
-from mailstore.database_url import parse_url
-from mailstore.dialect import insert_or_ignore, skip_locked
+from mailstore.db.database import Database
+from mailstore.db.database_url import parse_url
+from mailstore.db.dialect import insert_or_ignore, skip_locked
+from mailstore.db.schema import domains
 from mailstore.errors import InvalidDatabaseUrl
 from mailstore.mailboxes import add_domain, list_domains
-from mailstore.schema import domains
 from tests.support.clock import NOW
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mailstore import export
 from mailstore.blobs import FileBlobStore
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.export import Exported, export_mailbox, write_mbox
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable, UnfitDatabase
 from mailstore.mailboxes import add_domain, list_domains
 from mssante_operator import migrate

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Connection, event
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidAddress, InvalidIdentifier, InvalidState, NotFound
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import (

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Connection, text
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import (

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import Mailbox, add_domain, add_mailbox

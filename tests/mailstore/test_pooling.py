@@ -5,11 +5,11 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
-from mailstore import postgresql
-from mailstore.database import Database
-from mailstore.database_url import parse_url
+from mailstore.db import postgresql
+from mailstore.db.database import Database
+from mailstore.db.database_url import parse_url
+from mailstore.db_checks.pooler import shared_by_transactions
 from mailstore.errors import StoreUnavailable
-from mailstore.pooling import shared_by_transactions
 from tests.support.pgbouncer import missing, pooling
 from tests.support.postgresql import Server
 

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from mailstore import postgresql
-from mailstore.database import Database
-from mailstore.dialect import server_clock, take_your_time
+from mailstore.db import postgresql
+from mailstore.db.database import Database
+from mailstore.db.dialect import server_clock, take_your_time
+from mailstore.db.schema import domains
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
 from mailstore.mailboxes import add_domain, list_domains
-from mailstore.schema import domains
 from tests.support.clock import NOW
 from tests.support.own_server import make_role
 from tests.support.postgresql import Server
@@ -121,7 +121,7 @@ def test_a_commit_of_a_frozen_server_is_given_up(own_server: Server, own_databas
 def test_no_thread_waits_for_a_frozen_server(
     own_server: Server, own_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailstore.dialect.BUSY_TIMEOUT", 1.0)
+    monkeypatch.setattr("mailstore.db.dialect.BUSY_TIMEOUT", 1.0)
     failed: list[str] = []
 
     def work() -> None:

@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from mailstore.database import Database
-from mailstore.promises import Promises, promises
+from mailstore.db.database import Database
+from mailstore.db_checks.promises import Promises, promises
 from tests.support import postgresql
 from tests.support.own_server import make_role, setting
 from tests.support.postgresql import Server, builds

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import event, text
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.references import References, drop_unneeded, referred_now
 
 DEADLINE = text("SELECT current_setting('statement_timeout')")

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection, event, select
 
-from mailstore.database import Database
-from mailstore.rows import Inserter
-from mailstore.schema import domains, microseconds
+from mailstore.db.bulk_insert import Inserter
+from mailstore.db.database import Database
+from mailstore.db.schema import domains, microseconds
 from tests.support.clock import NOW
 
 INSERTER = Inserter(domains, ("name", "created_at"))

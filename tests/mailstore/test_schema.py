@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import Connection, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from mailstore.database import Database
+from mailstore.db.database import Database
+from mailstore.db.schema import domains, entries, mailboxes, messages
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import MailboxState, add_domain, add_mailbox
-from mailstore.schema import domains, entries, mailboxes, messages
 from tests.support.clock import NOW
 
 DOMAIN: dict[str, Any] = {"name": "other.mssante.fr", "created_at": NOW}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs import FileBlobStore
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox, resolve

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
-from mailstore.turn import NoTurn, Turn
+from mailstore.db.database import Database
+from mailstore.db.write_lock import NoTurn, Turn
 
 HOLDER = """\
 import sys

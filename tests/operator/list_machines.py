@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mssante_operator import runtime
 from mssante_operator.crl_refresh import CrlRefresher
 from mssante_operator.refresh import Refresher

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from foundation.journal import files as journal_folder
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mssante_operator import runtime
 from mssante_operator.settings import load
 from relay.queue.schema import deliveries, destinations

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 import mssante_operator.forgetting
 from foundation.journal.writer import Journal
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import runtime
 from mssante_operator.forgetting import Forgetting

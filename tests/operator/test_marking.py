@@ -12,10 +12,10 @@ from sqlalchemy import delete, select
 from mailstore import mark
 from mailstore.bodies import Bodies
 from mailstore.bucket import Bucket
-from mailstore.database import Database
+from mailstore.db.database import Database
+from mailstore.db.schema import store_mark
 from mailstore.keys import Keyring, make_first, rotate
 from mailstore.messages import Message, NewMessage, store_messages
-from mailstore.schema import store_mark
 from mailstore.sealing import Form
 from mailstore.upkeep import rewrite
 from mssante_operator import marking, runtime

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import runtime
 from mssante_operator.measuring import Measuring

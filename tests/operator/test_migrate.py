@@ -11,11 +11,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from mailstore import dialect
-from mailstore.database import Database
+from mailstore.db import dialect
+from mailstore.db.database import Database
+from mailstore.db.schema import metadata
 from mailstore.errors import InvalidDatabaseUrl, MailstoreError, StoreUnavailable
 from mailstore.mailboxes import add_domain, list_domains, list_mailboxes
-from mailstore.schema import metadata
 from mssante_operator import migrate
 from mssante_operator.revision import REVISION
 from tests.support.clock import NOW

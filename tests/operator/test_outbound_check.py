@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox
 from mssante_operator.outbound_check import (

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from foundation.privacy import mask
-from mailstore.schema import messages
+from mailstore.db.schema import messages
 from mssante_operator import runtime
 from mssante_operator.settings import load
 from relay.policy import tls

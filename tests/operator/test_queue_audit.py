@@ -4,7 +4,7 @@ import getpass
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.messages import list_entries

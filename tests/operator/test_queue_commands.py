@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mssante_operator import runtime
 from tests.support import needs
 from tests.support.daemon import MSSANTE, Daemon, command, lay_out

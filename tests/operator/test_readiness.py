@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import desk as desk_module
 from mssante_operator.desk import Desk

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import runtime
 from relay.machines.schema import shared_list

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, StoreUnavailable
 from mssante_operator import starting
 from mssante_operator.errors import Away
@@ -114,7 +114,7 @@ def test_what_is_outside_and_what_is_our_own(tmp_path: Path) -> None:
         holder.execute("CREATE TABLE one (number)")
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mailstore.dialect.BUSY_TIMEOUT", 0.01)
+            patch.setattr("mailstore.db.dialect.BUSY_TIMEOUT", 0.01)
             assert is_outside(of_sqlite(busy))
     holder.close()
     for number, outside in (

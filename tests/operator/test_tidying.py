@@ -10,7 +10,7 @@ import pytest
 import structlog.testing
 
 from mailstore.bodies import Bodies
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.drafts import MEMORY_LIMIT
 from mailstore.sealing import Form
 from mailstore.store import Store

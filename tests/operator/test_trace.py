@@ -13,7 +13,7 @@ from foundation.ids import new_id
 from foundation.journal import search as journal_search
 from foundation.journal.files import NAME
 from foundation.journal.writer import Journal
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.mailboxes import get_mailbox
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mssante_operator import runtime

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from tests.support.blocking import loop_watched
 from tests.support.clock import store_time_is_ours
 from tests.support.handing import Handing, context_of, handing

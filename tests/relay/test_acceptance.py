@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from mailstore.bodies import SMALL
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.messages import get_message, list_entries
 from mailstore.store import Store
 from relay.acceptance.group_commit import BUSY, Intake, commit

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.delivery.turn_transaction import NEWEST
 from relay.queue.model import ALL
 from relay.queue.pauses import pause, resume

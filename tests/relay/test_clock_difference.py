@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.machines import clock_difference
 from relay.machines.clock_difference import ClockComparison
 from tests.support.clock import NOW

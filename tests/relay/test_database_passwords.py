@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from mailstore.database import Database
-from mailstore.database_url import parse_url
+from mailstore.db.database import Database
+from mailstore.db.database_url import parse_url
 from mailstore.errors import MailstoreError
 from relay.queue.wakeup import listen
 from tests.support.own_server import make_role, set_password

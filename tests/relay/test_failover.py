@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.attempt import Progress
 from relay.delivery.ready_queue import Scheduler

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, and_, func, insert, or_, select, update
 from foundation.journal.writer import Journal
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import Conflict
 from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import add_domain

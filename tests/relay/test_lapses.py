@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.delivery.attempt import Progress
 from relay.delivery.turn_transaction import Batch
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mssante_operator import migrate
 from relay.queue.leases import give_back, renew, seize
 from relay.queue.model import Claim, Outcome, State, claim

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.queue.leases import seize
 from tests.support.clock import NOW
 from tests.support.queued import Letter, put

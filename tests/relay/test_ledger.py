@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.delivery.turn_commit import Settling
 from relay.delivery.turn_transaction import Batch
 from relay.queue.attempt_result import Ending

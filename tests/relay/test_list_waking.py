@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.client.routing import Target
 from relay.delivery.list_wakeup import ListWaking

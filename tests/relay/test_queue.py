@@ -7,7 +7,7 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import insert, select, update
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.identifiers import MailboxType
 from mailstore.messages import Message, NewMessage, store_messages
 from relay.queue.destinations import begin_probe, read_destinations, write_health

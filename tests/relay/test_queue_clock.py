@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from foundation.clock_watch import SLACK
-from mailstore.database import Database
-from mailstore.dialect import server_clock
+from mailstore.db.database import Database
+from mailstore.db.dialect import server_clock
 from mailstore.errors import StoreUnavailable
 from relay.delivery.turn_transaction import LEASE, PROBE
 from relay.delivery.window import WindowPolicy

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.queue.model import claim
 from relay.queue_admin.actions import Act, Hold, Release, Retry, Touched, count, work_through
 from relay.queue_admin.drop import Drop

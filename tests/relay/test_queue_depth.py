@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.queue.destinations import Known, Map
 from relay.queue.model import Traffic
 from relay.queue.schema import deliveries

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, update
 
 import relay.dsn.receipt
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.mailboxes import MailboxState, set_state
 from relay.dsn.bouncer import Report, Teller
 from relay.queue.model import Claim, Lease

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import ColumnElement, Connection, event, insert, select, text, update
 
 from foundation.clock_watch import SLACK
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.queue.due import Newest, lanes_with_mail, newest, overdue, turn_of_senders
 from relay.queue.leases import give_back, renew, seize
 from relay.queue.model import ALL, Lease, Traffic, claim, new_token

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from mailstore.messages import get_message
 from mailstore.upkeep import collect

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import literal, select
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.queue.schema import deliveries
 from relay.queue_admin.filter import Filter, Standing, like, masked
 from tests.support.clock import NOW

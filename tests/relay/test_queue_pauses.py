@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.queue.model import ALL
 from relay.queue.pauses import forget_dead, pause, pauses, resume
 from tests.support.clock import NOW

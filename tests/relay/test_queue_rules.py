@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from relay.queue.schema import hold_rules
 from relay.queue_admin.hold_rules import Rule, Scope, add_rule, list_rules, remove_rule

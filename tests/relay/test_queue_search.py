@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox
 from mailstore.messages import Delivery, Message, NewMessage, store_messages

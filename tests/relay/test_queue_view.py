@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.queue_admin.filter import Filter, Standing
 from relay.queue_admin.views import DestinationLine, RecipientFacts, listing, show, summary
 from tests.support.clock import NOW

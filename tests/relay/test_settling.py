@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import delete
 
 from mailstore.blobs import FileBlobStore
-from mailstore.database import Database
+from mailstore.db.database import Database
+from mailstore.db.schema import mailboxes
 from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
-from mailstore.schema import mailboxes
 from relay.delivery.turn_commit import Settling
 from relay.delivery.turn_transaction import Batch
 from relay.dsn.bouncer import Report, Teller

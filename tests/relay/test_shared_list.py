@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.machines import shared_list
 from relay.machines.schema import shared_list as table
 from relay.machines.shared_list import (

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from mailstore.database import Database
-from mailstore.dialect import server_clock
+from mailstore.db.database import Database
+from mailstore.db.dialect import server_clock
 from relay.delivery.turn_transaction import LEASE, PROBE
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender

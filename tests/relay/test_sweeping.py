@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 import relay.delivery.expiry
 from foundation.journal.writer import Journal
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.events import DeliveryEvents
 from relay.delivery.expiry import Sweeper

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.turn_commit import Settling
 from relay.delivery.turn_transaction import Batch, Written

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.client.routing import Target
 from relay.client.transaction import Answer, OutcomeUnknown
 from relay.delivery.attempt import ANSWER, Progress

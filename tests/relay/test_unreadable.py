@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from mailstore.bodies import Bodies
+from mailstore.db.schema import bodies
 from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.keys import Keyring, make_first
-from mailstore.schema import bodies
 from mailstore.sealing import Form
 from mailstore.store import Store
 from mssante_operator import runtime

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from relay.queue.wakeup import announce, listen, signal
 from tests.support.postgresql import Server
 from tests.support.waiting import until

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mailstore.store_time import by_caller, store_time
+from mailstore.db.store_time import by_caller, store_time
 
 NOW = datetime(2026, 11, 22, 10, 11, 12, 131415, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mailstore.bucket import Place
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.mailboxes import add_domain, add_mailbox
 from mssante_operator.bootstrap import SAMPLES
 from tests.support.clock import system_clock

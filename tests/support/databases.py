@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mssante_operator import migrate
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import node, runtime
 from mssante_operator.machine import hold_name

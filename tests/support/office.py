@@ -8,7 +8,7 @@ from random import Random
 from foundation.ids import RANDOM_OCTETS, new_id
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.messages import list_entries

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from foundation.journal.writer import Journal
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import MailboxState, add_domain, add_mailbox, get_mailbox, set_state
 from mailstore.messages import Entry, list_entries

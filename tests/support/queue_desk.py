@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from tests.support.clock import system_clock
 from tests.support.daemon import Daemon
 from tests.support.queued import Letter, put, rows

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mssante_operator.alarms import AlarmName
 from mssante_operator.cli import cli
 from mssante_operator.migrate import upgrade

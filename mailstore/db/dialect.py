@@ -31,11 +31,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mailstore.checkpoint import Checkpoints
-from mailstore.commits import check_standby
+from mailstore.db.commits import check_standby
+from mailstore.db.driver_errors import read_only
+from mailstore.db.wal_checkpoint import Checkpoints
+from mailstore.db.write_lock import NoTurn, Turn
 from mailstore.errors import StoreUnavailable
-from mailstore.turn import NoTurn, Turn
-from mailstore.unwell import read_only
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -71,7 +71,7 @@ def create_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engines(url, pool_size)
     # Imported where it is used: psycopg would cost every process that uses SQLite.
-    from mailstore import postgresql  # noqa: PLC0415 - see above
+    from mailstore.db import postgresql  # noqa: PLC0415 - see above
 
     return postgresql.create_engines(url, pool_size, BUSY_TIMEOUT)
 
@@ -127,7 +127,7 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA wal_autocheckpoint=0")  # see mailstore.checkpoint
+        connection.execute("PRAGMA wal_autocheckpoint=0")  # see mailstore.db.wal_checkpoint
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(reader, "connect")
@@ -246,7 +246,7 @@ def take_your_time(connection: Connection) -> None:
 
 
 def _be_patient(connection: Connection) -> None:
-    from mailstore import postgresql  # noqa: PLC0415 - as above
+    from mailstore.db import postgresql  # noqa: PLC0415 - as above
 
     postgresql.be_patient(connection)
 

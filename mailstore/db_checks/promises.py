@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from mailstore.catalogue import SESSION, quoted
-from mailstore.database import Database
+from mailstore.db.database import Database
+from mailstore.db_checks.catalogue import SESSION, quoted
 
 # Each with what is lost.
 _SAFE = {
@@ -23,7 +23,7 @@ _STANDBYS = text(
     " FROM pg_stat_replication"
 )
 
-# `mailstore.postgresql` sets these itself.
+# `mailstore.db.postgresql` sets these itself.
 _OURS = (
     "client_encoding",
     "datestyle",

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Row, Table
 from sqlalchemy.dialects import postgresql
 
-from mailstore.catalogue import COLUMNS, SESSION, TABLES, quoted
-from mailstore.database import Database
+from mailstore.db.database import Database
+from mailstore.db_checks.catalogue import COLUMNS, SESSION, TABLES, quoted
 from mailstore.errors import UnfitDatabase
 
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")

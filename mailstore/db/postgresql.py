@@ -18,9 +18,9 @@ from psycopg.rows import TupleRow
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
-from mailstore.commits import hear_warnings
+from mailstore.db.commits import hear_warnings
+from mailstore.db.driver_errors import SHARED_BY_TRANSACTIONS, STANDBY
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
-from mailstore.unwell import SHARED_BY_TRANSACTIONS, STANDBY
 
 if TYPE_CHECKING:
     from psycopg.abc import AdaptContext, PQGen

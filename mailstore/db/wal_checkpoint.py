@@ -26,7 +26,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from mailstore.turn import NoTurn, Turn
+from mailstore.db.write_lock import NoTurn, Turn
 
 EVERY: Final = 64  # write transactions of a process between two checkpoints, at most
 ROWS: Final = 8_000  # rows that these may have changed: a few may fill the log as well as many

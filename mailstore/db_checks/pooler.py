@@ -11,9 +11,9 @@ from typing import Final
 import psycopg
 from sqlalchemy import URL, Connection
 
+from mailstore.db.driver_errors import SHARED_BY_TRANSACTIONS
+from mailstore.db.postgresql import Link, connect_parameters, first_line, open_link
 from mailstore.errors import StoreUnavailable
-from mailstore.postgresql import Link, connect_parameters, first_line, open_link
-from mailstore.unwell import SHARED_BY_TRANSACTIONS
 
 _MOST: Final = 4  # further connections that are made at once to find out
 

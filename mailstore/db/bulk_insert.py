@@ -10,8 +10,8 @@ from typing import Final
 
 from sqlalchemy import Connection, LargeBinary, Table
 
-from mailstore.dialect import placeholder
-from mailstore.store_time import SERVER_TIME
+from mailstore.db.dialect import placeholder
+from mailstore.db.store_time import SERVER_TIME
 
 _SIZES: Final = (512, 256, 128, 64, 32, *range(16, 0, -1))
 
@@ -19,9 +19,9 @@ _SIZES: Final = (512, 256, 128, 64, 32, *range(16, 0, -1))
 class Inserter:
     """`INSERT INTO table (columns) VALUES …`; `also` ends it, an ON CONFLICT clause for instance.
 
-    Values are those of the driver: whole microseconds for a time (`mailstore.schema.microseconds`).
+    Values are those of the driver: whole microseconds for a time (`mailstore.db.schema.microseconds`).
     That of the column `used` becomes the time by the store's own clock, where it has one and that
-    is later (`mailstore.store_time`).
+    is later (`mailstore.db.store_time`).
     """
 
     def __init__(

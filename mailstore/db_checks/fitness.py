@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Row, Table
 
-from mailstore.catalogue import SESSION, TABLES, quoted
-from mailstore.database import Database
+from mailstore.db.database import Database
+from mailstore.db.driver_errors import read_only
+from mailstore.db_checks.catalogue import SESSION, TABLES, quoted
 from mailstore.errors import StoreUnavailable, UnfitDatabase
-from mailstore.unwell import read_only
 
 # By these a schema is known to be ours, of whatever revision.
 _CORE = {"domains", "mailboxes", "messages", "entries"}
@@ -59,12 +59,12 @@ def _hidden(session: Row[Any], table: Row[Any]) -> str:
 
 def _sharing(database: Database) -> str:
     # Imported here, where it is PostgreSQL: psycopg would cost every process that uses SQLite.
-    from mailstore import pooling  # noqa: PLC0415 - see above
+    from mailstore.db_checks import pooler  # noqa: PLC0415 - see above
 
     with database.connect() as connection:
-        if not pooling.pooled(connection):
+        if not pooler.pooled(connection):
             return ""
-    return pooling.shared_by_transactions(database.url)
+    return pooler.shared_by_transactions(database.url)
 
 
 def check_migrating(database: Database, tables: Iterable[Table]) -> None:

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from mailstore.commits import check_standby, doubtless
-from mailstore.database_url import parse_url
-from mailstore.dialect import (
+from mailstore.db.commits import check_standby, doubtless
+from mailstore.db.database_url import parse_url
+from mailstore.db.dialect import (
     checkpoints_of,
     create_engines,
     probe_writing,
     rows_changed,
     turn_of,
 )
-from mailstore.schema import messages
-from mailstore.unwell import unavailable_if_unwell
+from mailstore.db.driver_errors import unavailable_if_unwell
+from mailstore.db.schema import messages
 
 PROBE_SECONDS = 4.0  # twice this is less than the spool guard gives a store to answer
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-from mailstore.dialect import BigId
+from mailstore.db.dialect import BigId
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

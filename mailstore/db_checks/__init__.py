@@ -1,0 +1,1 @@
+"""Requirements of a PostgreSQL that keeps mail."""
