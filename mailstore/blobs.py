@@ -4,7 +4,7 @@ Layout: `ROOT/ab/<64 hexadecimal digits>`, drafts in `ROOT/tmp/`. Promises: a vi
 and hashes to its name, whenever the process is killed; when `seal` returns a name, that blob
 survives a power cut. For it a draft is synced (fdatasync) before it is renamed into place, and
 every directory that names it (the fan-out, and above it the root) is synced after; and it is not
-freed within a grace period of that. Files have the form of `mailstore.sealing`, directories mode
+freed within a grace period of that. Files have the form of `mailstore.sealed.blob_format`, directories mode
 0700, and a blob mode 0600 until its name is on disk, 0400 from then on: no process counts on one
 that another has not vouched for by that.
 """
@@ -23,13 +23,13 @@ from uuid import uuid4
 
 from foundation.failpoints import reached
 from foundation.fsync import sync_directory
-from mailstore.draft_folder import make_private_folder, sweep_drafts
-from mailstore.drafts import Draft, Room
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.guard import Guard
-from mailstore.keys import open_private
-from mailstore.opening import open_content, read_header
-from mailstore.sealing import HEADER, Form, Header, lengths
+from mailstore.sealed.blob_format import HEADER, Form, Header, lengths
+from mailstore.sealed.blob_reader import open_content, read_header
+from mailstore.sealed.draft import Draft, Room
+from mailstore.sealed.draft_folder import make_private_folder, sweep_drafts
+from mailstore.sealed.keyring import open_private
 from mailstore.syncer import Syncer, failure
 
 __all__ = ["Draft", "FileBlobStore"]
@@ -42,7 +42,7 @@ class FileBlobStore:
     """The blobs under one directory, which is made where only its parent exists.
 
     `form` says how new blobs are stored; what is here is read whatever its form. Drafts have `room`
-    bytes in memory beyond what each may have (`mailstore.drafts.Room`). Shared freely
+    bytes in memory beyond what each may have (`mailstore.sealed.draft.Room`). Shared freely
     between threads, and between processes that each make their own. Raises StoreUnavailable where
     the directory cannot be made.
     """

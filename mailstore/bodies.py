@@ -17,9 +17,9 @@ from sqlalchemy import Connection
 
 from mailstore import small
 from mailstore.db.database import Database
-from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, NotFound, StoreUnavailable
-from mailstore.sealing import SEGMENT, Form, Header
+from mailstore.sealed.blob_format import SEGMENT, Form, Header
+from mailstore.sealed.draft import Draft
 from mailstore.stores import BlobStore
 
 SMALL: Final = SEGMENT  # octets up to which a body is small, unless told otherwise

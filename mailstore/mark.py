@@ -18,9 +18,9 @@ from mailstore.db.bulk_insert import Inserter
 from mailstore.db.database import Database
 from mailstore.db.schema import messages, store_mark
 from mailstore.errors import BlobDamaged
-from mailstore.keys import Keyring
-from mailstore.opening import open_content
-from mailstore.sealing import HEADER, Form, Header
+from mailstore.sealed.blob_format import HEADER, Form, Header
+from mailstore.sealed.blob_reader import open_content
+from mailstore.sealed.keyring import Keyring
 
 _DIGEST: Final = 32  # octets in front: the name that the sealed octets are bound to
 _NEVER_SMALL: Final = 1024 * 1024  # octets; a body of more is in no database

@@ -25,12 +25,12 @@ from uuid import uuid4
 
 from foundation.failpoints import reached
 from mailstore.bucket import Bucket, Found, Patience
-from mailstore.draft_folder import make_drafts_folder, sweep_drafts
-from mailstore.drafts import Draft, Room
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.object_reading import LastingContent, ObjectFile
-from mailstore.opening import open_content
-from mailstore.sealing import HEADER, SEGMENT, Form, Header, lengths
+from mailstore.sealed.blob_format import HEADER, SEGMENT, Form, Header, lengths
+from mailstore.sealed.blob_reader import open_content
+from mailstore.sealed.draft import Draft, Room
+from mailstore.sealed.draft_folder import make_drafts_folder, sweep_drafts
 
 FRESH: Final = timedelta(minutes=30)  # for so long an upload is counted on
 # What lies between is for the clocks to differ, and for a message to be committed.
@@ -53,7 +53,7 @@ class ObjectBlobStore:
 
     Shared freely between threads, and between processes and machines that each make their own.
     `clock` tells the time in UTC; drafts have `room` bytes in memory beyond what each may have
-    (`mailstore.drafts.Room`). Raises StoreUnavailable where the folder cannot be made.
+    (`mailstore.sealed.draft.Room`). Raises StoreUnavailable where the folder cannot be made.
     """
 
     def __init__(

@@ -19,9 +19,9 @@ from mailstore.db.bulk_insert import Inserter
 from mailstore.db.database import Database
 from mailstore.db.schema import bodies, microseconds
 from mailstore.errors import NotFound
-from mailstore.keys import Keyring
-from mailstore.opening import open_content, read_header
-from mailstore.sealing import HEADER, Header
+from mailstore.sealed.blob_format import HEADER, Header
+from mailstore.sealed.blob_reader import open_content, read_header
+from mailstore.sealed.keyring import Keyring
 
 _PAGE: Final = 1000  # names fetched at a time
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
-from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
-from mailstore.sealing import Form, Header
+from mailstore.sealed.blob_format import Form, Header
+from mailstore.sealed.draft import Draft
 
 
 class BlobStore(Protocol):

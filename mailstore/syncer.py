@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from foundation.fsync import AVAILABLE, sync_directory, sync_filesystem
-from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
+from mailstore.sealed.draft import Draft
 
 _TOGETHER: Final = 3  # files from which on syncing the whole file system is cheaper than one by one
 _THREADS: Final = 8  # files and directories that one process syncs side by side

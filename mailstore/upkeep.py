@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mailstore.db.database import Database
-from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.references import References, compare, drop_unneeded, grouped
+from mailstore.sealed.draft import Draft
 from mailstore.stores import BlobStore
 
 # Far longer than any message takes from its body's being stored to its rows' commit.

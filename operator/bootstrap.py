@@ -21,8 +21,8 @@ from mailstore.addresses import parse_domain
 from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.keys import make_first
 from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.sealed.keyring import make_first
 from whitelist.names import DistinguishedName
 
 from . import migrate, runtime

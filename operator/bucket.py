@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
 from mailstore.stores import BlobStore
 
 from .settings import Settings, SettingsError

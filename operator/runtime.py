@@ -22,11 +22,11 @@ from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
-from mailstore.compression import Zstd
 from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable, UnfitDatabase
-from mailstore.keys import Keyring, make_first
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
+from mailstore.sealed.compression import Zstd
+from mailstore.sealed.keyring import Keyring, make_first
 from mailstore.store import Store
 from mailstore.stores import BlobStore
 from relay.client.routing import Router, Target

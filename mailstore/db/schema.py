@@ -136,7 +136,7 @@ entries = Table(
     sqlite_autoincrement=True,
 )
 
-# Small bodies, in the form that `mailstore.sealing` gives blobs. Not a column of `messages`: equal
+# Small bodies, in the form that `mailstore.sealed.blob_format` gives blobs. Not a column of `messages`: equal
 # bodies are stored once, and what lists messages need not read past them.
 bodies = Table(
     "bodies",
@@ -154,7 +154,7 @@ store_mark = Table(
     "store_mark",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    # Sealed with the store's keys (`mailstore.keys`).
+    # Sealed with the store's keys (`mailstore.sealed.keyring`).
     Column("mark", LargeBinary, nullable=False),
     CheckConstraint("id = 1", name="one_row"),
 )

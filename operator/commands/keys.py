@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mailstore.keys import read_keys, rotate
+from mailstore.sealed.keyring import read_keys, rotate
 
 from .. import runtime
 from ..acts import acting, recording

@@ -9,7 +9,7 @@ has it in its mailbox.
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from mailstore.drafts import Draft
+from mailstore.sealed.draft import Draft
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.dsn.builder import build_report
 from relay.dsn.model import ReportFacts

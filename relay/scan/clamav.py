@@ -9,7 +9,7 @@ import re
 from contextlib import aclosing
 from typing import Final
 
-from mailstore.drafts import Draft
+from mailstore.sealed.draft import Draft
 from relay.scan.scanner import (
     CLEAN,
     ScanFacts,

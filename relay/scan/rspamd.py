@@ -18,7 +18,7 @@ from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from mailstore.drafts import Draft
+from mailstore.sealed.draft import Draft
 from relay.scan.scanner import (
     CLEAN,
     DEFER,

@@ -16,8 +16,8 @@ from typing import Final, Protocol, TypeVar
 import structlog
 from prometheus_client import Counter
 
-from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
+from mailstore.sealed.draft import Draft
 from relay.smtp.errors import Refused, Reply, StoreDeferred
 
 _log = structlog.get_logger(__name__)

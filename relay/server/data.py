@@ -8,8 +8,8 @@ A peer that sends without end beyond the limit, or too slowly, is disconnected.
 import asyncio
 from typing import Final
 
-from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
+from mailstore.sealed.draft import Draft
 from relay.connection.limits import Pace
 from relay.connection.streams import InboundBuffer
 from relay.policy.sizes import is_report, limit_of, over

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mailstore.drafts import Draft
+from mailstore.sealed.draft import Draft
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.policy.admission import Peer
 from relay.server.data import Body

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from mailstore.blobs import FileBlobStore
-from mailstore.drafts import MEMORY_LIMIT, Draft
-from mailstore.sealing import HEADER
+from mailstore.sealed.blob_format import HEADER
+from mailstore.sealed.draft import MEMORY_LIMIT, Draft
 from tests.support.blobs import form
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs import FileBlobStore
-from mailstore.drafts import MEMORY_LIMIT, Draft
 from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.sealing import HEADER
+from mailstore.sealed.blob_format import HEADER
+from mailstore.sealed.draft import MEMORY_LIMIT, Draft
 from tests.support.blobs import FORMS, content, form, overwrite, visible
 
 CHECKOUT = Path(__file__).parents[2]

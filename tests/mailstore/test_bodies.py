@@ -17,11 +17,11 @@ from mailstore.check import Fault, check
 from mailstore.db.database import Database
 from mailstore.db.schema import bodies as table
 from mailstore.db.schema import mailbox_changes
-from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.keys import rotate
 from mailstore.messages import Message, NewMessage, store_messages
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
+from mailstore.sealed.draft import Draft
+from mailstore.sealed.keyring import rotate
 from mailstore.upkeep import GRACE, collect, rewrite
 from tests.support.blobs import FORMS, content, form
 from tests.support.clock import NOW

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.check import Fault, check
-from mailstore.sealing import SEGMENT
+from mailstore.sealed.blob_format import SEGMENT
 from tests.mailstore.test_upkeep import BEFORE, Stored, stored
 from tests.support.blobs import form, overwrite
 

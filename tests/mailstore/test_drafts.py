@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.drafts import MEMORY_LIMIT, MOST, Draft, Room
 from mailstore.errors import StoreUnavailable
-from mailstore.opening import open_content
+from mailstore.sealed.blob_reader import open_content
+from mailstore.sealed.draft import MEMORY_LIMIT, MOST, Draft, Room
 from tests.support.blobs import FORMS, form
 
 

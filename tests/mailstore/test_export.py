@@ -19,10 +19,10 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.export import Exported, export_mailbox, write_mbox
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.keys import Keyring, make_first
 from mailstore.mailboxes import add_domain, add_mailbox
 from mailstore.messages import Delivery, Entry, Message, NewMessage, store_messages
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
+from mailstore.sealed.keyring import Keyring, make_first
 from tests.support.clock import NOW
 
 TRACE = "Received: from peer\r\n\tby us; Sun, 22 Nov 2026 10:11:12 +0000\r\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstore.gathering import Gathered
+from mailstore.sealed.byte_buffer import Gathered
 
 LARGE = 16 * 1024
 PIECES = st.lists(st.sampled_from([0, 1, 7, 1000, LARGE - 1, LARGE, 3 * LARGE]), max_size=12)

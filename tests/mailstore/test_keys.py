@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mailstore import keys
 from mailstore.errors import InvalidKeys, KeyMissing
-from mailstore.keys import Key, Keyring, make_first, read_keys, rotate
+from mailstore.sealed import keyring as keys
+from mailstore.sealed.keyring import Key, Keyring, make_first, read_keys, rotate
 from tests.support.blobs import MADE, keyring
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from mailstore.bucket import PART, Bucket, Place
-from mailstore.drafts import MEMORY_LIMIT
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.objects import FRESH, LEAST_GRACE, ObjectBlobStore
-from mailstore.sealing import SEGMENT, Form
+from mailstore.sealed.blob_format import SEGMENT, Form
+from mailstore.sealed.draft import MEMORY_LIMIT
 from tests.support.blobs import content, form
 from tests.support.object_server import ObjectServer, object_server_running
 from tests.support.stores import HASTE, KeptInBucket, draft, now

@@ -12,8 +12,8 @@ import pytest
 
 from mailstore.blobs import FileBlobStore
 from mailstore.errors import BlobDamaged, KeyMissing, StoreUnavailable
-from mailstore.keys import rotate
-from mailstore.sealing import HEADER, SEGMENT, TAG, Form
+from mailstore.sealed.blob_format import HEADER, SEGMENT, TAG, Form
+from mailstore.sealed.keyring import rotate
 from tests.support.blobs import FORMS, MADE, content, form, overwrite
 
 WHOLE = SEGMENT + TAG  # a segment on disk

@@ -14,7 +14,7 @@ from mailstore.errors import StoreUnavailable
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox, resolve
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
 from mailstore.upkeep import GRACE, collect
 from tests.support.replicas import Pair
 

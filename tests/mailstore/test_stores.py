@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.drafts import MEMORY_LIMIT
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.keys import rotate
-from mailstore.sealing import SEGMENT, Form
+from mailstore.sealed.blob_format import SEGMENT, Form
+from mailstore.sealed.draft import MEMORY_LIMIT
+from mailstore.sealed.keyring import rotate
 from tests.support.blobs import FORMS, MADE, content
 from tests.support.stores import Kept, draft, kept_in, now
 

@@ -10,8 +10,8 @@ import pytest
 from foundation.fsync import AVAILABLE, sync_filesystem
 from mailstore import syncer as module
 from mailstore.blobs import FileBlobStore
-from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
+from mailstore.sealed.draft import Draft
 
 needs_syncfs = pytest.mark.skipif(not AVAILABLE, reason="no syncfs that reports errors here")
 

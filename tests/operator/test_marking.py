@@ -14,9 +14,9 @@ from mailstore.bodies import Bodies
 from mailstore.bucket import Bucket
 from mailstore.db.database import Database
 from mailstore.db.schema import store_mark
-from mailstore.keys import Keyring, make_first, rotate
 from mailstore.messages import Message, NewMessage, store_messages
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
+from mailstore.sealed.keyring import Keyring, make_first, rotate
 from mailstore.upkeep import rewrite
 from mssante_operator import marking, runtime
 from mssante_operator.settings import Settings, SettingsError, load

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.keys import read_keys
+from mailstore.sealed.keyring import read_keys
 from tests.support.blobs import FORMS, overwrite
 from tests.support.daemon import Daemon, client, command, lay_out, served
 

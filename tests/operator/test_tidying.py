@@ -11,8 +11,8 @@ import structlog.testing
 
 from mailstore.bodies import Bodies
 from mailstore.db.database import Database
-from mailstore.drafts import MEMORY_LIMIT
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
+from mailstore.sealed.draft import MEMORY_LIMIT
 from mailstore.store import Store
 from mssante_operator.tidying import FREED, ROUNDS, Tidying
 from tests.support.clock import system_clock

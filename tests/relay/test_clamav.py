@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from mailstore.drafts import MEMORY_LIMIT
 from mailstore.errors import StoreUnavailable
+from mailstore.sealed.draft import MEMORY_LIMIT
 from relay.scan.clamav import Clamav, read_answer
 from relay.scan.scanner import CLEAN, OnFailure, ScannerFailed, Scanning, infected
 from relay.smtp.errors import SmtpError

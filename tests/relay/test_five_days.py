@@ -22,7 +22,7 @@ from mailstore.db.database import Database
 from mailstore.errors import Conflict
 from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import add_domain
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
 from mailstore.store import Store
 from relay.client.routing import Router
 from relay.delivery.attempt import Progress

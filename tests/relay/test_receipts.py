@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
 from mailstore.messages import list_entries
+from mailstore.sealed.draft import Draft
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.dsn.model import Action, ReportedRecipient, ReportFacts

@@ -13,8 +13,8 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstore.drafts import MEMORY_LIMIT
 from mailstore.errors import StoreUnavailable
+from mailstore.sealed.draft import MEMORY_LIMIT
 from relay.scan.rspamd import Rspamd, read_answer, request_head
 from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScannerFailed, Scanning, Verdict, infected
 from relay.smtp.errors import SmtpError

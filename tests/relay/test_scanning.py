@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from mailstore.drafts import MEMORY_LIMIT, Draft
 from mailstore.errors import StoreUnavailable
+from mailstore.sealed.draft import MEMORY_LIMIT, Draft
 from relay.scan.scanner import (
     CLEAN,
     DEFER,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.drafts import MEMORY_LIMIT
+from mailstore.sealed.draft import MEMORY_LIMIT
 from relay.policy.admission import Policy
 from relay.scan.clamav import Clamav
 from relay.scan.rspamd import Rspamd

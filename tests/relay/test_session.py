@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from foundation.journal.search import Event, find
 from mailstore.bodies import SMALL
-from mailstore.drafts import Draft
 from mailstore.messages import get_message
+from mailstore.sealed.draft import Draft
 from relay.acceptance.disk_guard import Floor
 from relay.connection.limits import Limits
 from relay.policy.admission import HeaderFromPolicy, Policy

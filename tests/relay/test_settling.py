@@ -9,8 +9,8 @@ from sqlalchemy import delete
 from mailstore.blobs import FileBlobStore
 from mailstore.db.database import Database
 from mailstore.db.schema import mailboxes
-from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
+from mailstore.sealed.draft import Draft
 from relay.delivery.turn_commit import Settling
 from relay.delivery.turn_transaction import Batch
 from relay.dsn.bouncer import Report, Teller

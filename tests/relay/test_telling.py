@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import update
 
 import relay.dsn.bouncer
-from mailstore.drafts import Draft
 from mailstore.errors import StoreUnavailable
+from mailstore.sealed.draft import Draft
 from relay.queue.attempt_result import ending
 from relay.queue.model import Outcome, State, new_token
 from relay.queue.schema import deliveries

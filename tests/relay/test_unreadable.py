@@ -12,10 +12,10 @@ from sqlalchemy import delete, select, update
 
 from mailstore.bodies import Bodies
 from mailstore.db.schema import bodies
-from mailstore.drafts import Draft
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.keys import Keyring, make_first
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
+from mailstore.sealed.draft import Draft
+from mailstore.sealed.keyring import Keyring, make_first
 from mailstore.store import Store
 from mssante_operator import runtime
 from mssante_operator.measuring import Measuring

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from mailstore.blobs import FileBlobStore
 from mailstore.bodies import Bodies
-from mailstore.compression import Zstd
 from mailstore.errors import StoreUnavailable
-from mailstore.keys import Keyring, make_first
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
+from mailstore.sealed.compression import Zstd
+from mailstore.sealed.keyring import Keyring, make_first
 from mailstore.stores import BlobStore
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)

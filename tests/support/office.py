@@ -12,7 +12,7 @@ from mailstore.db.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.messages import list_entries
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
 from mailstore.store import Store
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission

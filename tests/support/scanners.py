@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from mailstore.drafts import MEMORY_LIMIT, Draft
+from mailstore.sealed.draft import MEMORY_LIMIT, Draft
 from relay.scan.scanner import ScanFacts
 from tests.support import needs as needs_package
 from tests.support.endpoints import free_endpoint

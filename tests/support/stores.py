@@ -10,9 +10,9 @@ import pytest
 
 from mailstore.blobs import FileBlobStore
 from mailstore.bucket import Bucket, Found, Patience
-from mailstore.drafts import Draft
 from mailstore.objects import ObjectBlobStore
-from mailstore.sealing import Form
+from mailstore.sealed.blob_format import Form
+from mailstore.sealed.draft import Draft
 from mailstore.stores import BlobStore
 from tests.support.blobs import form, overwrite, visible
 from tests.support.object_server import ObjectServer

@@ -19,10 +19,10 @@ from uuid import uuid4
 
 from foundation.failpoints import reached
 from mailstore.errors import BlobDamaged, StoreUnavailable
-from mailstore.gathering import Gathered
-from mailstore.keys import open_private
-from mailstore.opening import Content
-from mailstore.sealing import HEADER, SEGMENT, Form, Sealer
+from mailstore.sealed.blob_format import HEADER, SEGMENT, Form, Sealer
+from mailstore.sealed.blob_reader import Content
+from mailstore.sealed.byte_buffer import Gathered
+from mailstore.sealed.keyring import open_private
 
 MEMORY_LIMIT = 256 * 1024  # bytes of a draft that never touches the disk before it is sealed
 MOST = 2 * 1024 * 1024  # bytes of one that there is room for

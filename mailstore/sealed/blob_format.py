@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mailstore.errors import BlobDamaged
-from mailstore.keys import KEY_OCTETS, Key, Keyring
+from mailstore.sealed.keyring import KEY_OCTETS, Key, Keyring
 
 SEGMENT: Final = 64 * 1024  # octets of content in each segment but the last
 TAG: Final = 16

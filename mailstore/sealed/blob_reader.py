@@ -9,10 +9,10 @@ import io
 import os
 from typing import Any, BinaryIO
 
-from mailstore.compression import Zstd
 from mailstore.errors import BlobDamaged, KeyMissing
-from mailstore.keys import Key, Keyring
-from mailstore.sealing import FRAME, HEADER, LONGEST, SEGMENT, Header, Opener
+from mailstore.sealed.blob_format import FRAME, HEADER, LONGEST, SEGMENT, Header, Opener
+from mailstore.sealed.compression import Zstd
+from mailstore.sealed.keyring import Key, Keyring
 
 Stored = io.RawIOBase | io.BytesIO  # a blob in its form; it can be sought in
 

@@ -1,0 +1,1 @@
+"""Encrypted bodies: keys, format, drafts, reading."""
