@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO, Self
 
+from mailstore.blobs.interface import BlobStore
 from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.messages import Entry, Message, list_entries
-from mailstore.stores import BlobStore
 
 _CHUNK = 256 * 1024  # bytes of a body in memory at once
 _PAGE = 200  # entries read per transaction

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 
 from . import runtime
 from .actor import account_name

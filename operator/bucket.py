@@ -6,13 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mailstore.blobs.interface import BlobStore
 from mailstore.sealed.blob_format import Form
-from mailstore.stores import BlobStore
 
 from .settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from mailstore.bucket import Place
+    from mailstore.s3.bucket import Place
 
 
 def open_bucket(
@@ -24,8 +24,8 @@ def open_bucket(
     StoreUnavailable; the bucket itself is not asked yet.
     """
     place = place_of(settings)
-    from mailstore.bucket import Bucket  # noqa: PLC0415 - it is there
-    from mailstore.objects import ObjectBlobStore  # noqa: PLC0415
+    from mailstore.s3.bucket import Bucket  # noqa: PLC0415 - it is there
+    from mailstore.s3.store import ObjectBlobStore  # noqa: PLC0415
 
     return ObjectBlobStore(Bucket(place), drafts, form, clock, room)
 
@@ -34,7 +34,7 @@ def place_of(settings: Settings) -> "Place":
     """The configured bucket.  Raises SettingsError for what the configuration names."""
     try:
         # Only where it is configured: the library is an extra, and costs a process its import.
-        from mailstore.bucket import Place  # noqa: PLC0415
+        from mailstore.s3.bucket import Place  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
             f"{settings.origin}: storage.s3: needs the package obstore; "

@@ -14,8 +14,8 @@ from .bucket import place_of
 from .settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from mailstore.bucket import Place
-    from mailstore.signing import Credentials
+    from mailstore.s3.bucket import Place
+    from mailstore.s3.signing import Credentials
 
 _PROBE: Final = "probe"
 # What is asked of a bucket, the right that it takes, and what judges it.
@@ -63,7 +63,7 @@ def look_at(settings: Settings) -> Look:
 
 
 def _try_rights(place: "Place", look: Look) -> None:
-    from mailstore.bucket import Bucket, Patience  # noqa: PLC0415 - as in `bucket`
+    from mailstore.s3.bucket import Bucket, Patience  # noqa: PLC0415 - as in `bucket`
 
     bucket = Bucket(place, Patience(request=10.0, retry=10.0, retries=1))
     try:
@@ -82,7 +82,7 @@ def _try_rights(place: "Place", look: Look) -> None:
 
 
 def _ask_settings(place: "Place", look: Look) -> None:
-    from mailstore.bucket_asking import ask, credentials_of  # noqa: PLC0415 - as above
+    from mailstore.s3.bucket_settings import ask, credentials_of  # noqa: PLC0415 - as above
 
     credentials = credentials_of(place)
     if credentials is None:
@@ -114,7 +114,7 @@ def _ask_settings(place: "Place", look: Look) -> None:
 
 
 def _judge(place: "Place", answers: dict[str, bytes], look: Look) -> None:
-    from mailstore.bucket_rules import judge  # noqa: PLC0415 - as above
+    from mailstore.s3.bucket_rules import judge  # noqa: PLC0415 - as above
 
     try:
         verdict = judge(
@@ -134,8 +134,8 @@ def _judge(place: "Place", answers: dict[str, bytes], look: Look) -> None:
 
 def _try_abort(place: "Place", credentials: "Credentials", look: Look) -> None:
     """Begin an upload in parts, and end it, as one that fails is ended."""
-    from mailstore.bucket_asking import ask  # noqa: PLC0415 - as above
-    from mailstore.bucket_rules import upload_of  # noqa: PLC0415 - as above
+    from mailstore.s3.bucket_rules import upload_of  # noqa: PLC0415 - as above
+    from mailstore.s3.bucket_settings import ask  # noqa: PLC0415 - as above
 
     begun = ask(place, credentials, runtime.clock(), {"uploads": ""}, method="POST", key=_PROBE)
     if begun.status != 200:

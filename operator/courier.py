@@ -13,7 +13,7 @@ import structlog
 
 from foundation.clock_watch import ClockWatch, Jump
 from foundation.journal.writer import Journal
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 from relay.delivery import metrics as delivery_metrics
 from relay.delivery.list_wakeup import ListWaking
 from relay.delivery.manager import Courier, Services

@@ -20,7 +20,7 @@ import structlog
 from foundation.backoff import backoff
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
 from relay.policy.trust_state import Perimeter
 from whitelist.crl_store import CrlStore

@@ -8,8 +8,8 @@ marks.  Of two machines that mark at once one is first, and the other is held to
 from contextlib import suppress
 from pathlib import Path
 
-from mailstore import mark
-from mailstore.bodies import Bodies
+from mailstore.blobs import store_mark
+from mailstore.blobs.bodies import Bodies
 from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing
 
@@ -24,19 +24,19 @@ def verify(
     With `anew` the store is marked where it is not.  Raises SettingsError and StoreUnavailable.
     """
     with database.read() as connection:
-        found = mark.read(connection)
-        begun = mark.has_messages(connection)
+        found = store_mark.read(connection)
+        begun = store_mark.has_messages(connection)
     fresh = found is None
     if found is None:
         # Keys of bodies that are here were looked for already.  Where messages have none at all,
         # nothing says whose keys these are.
         if not anew or (begun and is_empty(bodies)):
             return
-        name = _of_before(database, bodies) or mark.new_name()
-        found = mark.put(database, mark.seal(name, bodies.form))
+        name = _of_before(database, bodies) or store_mark.new_name()
+        found = store_mark.put(database, store_mark.seal(name, bodies.form))
     try:
-        store = mark.unseal(found, bodies.form.keys)
-        keyed = mark.key_of(found) is not None
+        store = store_mark.unseal(found, bodies.form.keys)
+        keyed = store_mark.key_of(found) is not None
     except KeyMissing:
         if bodies.form.encrypt:
             raise refusal(settings, keys) from None
@@ -49,7 +49,7 @@ def verify(
         ) from error
     _verify_place(settings, bodies, store, mark_it=anew and (fresh or not begun))
     if anew and not keyed and bodies.form.key is not None:
-        mark.replace(database, found, mark.seal(store, bodies.form))
+        store_mark.replace(database, found, store_mark.seal(store, bodies.form))
         verify(settings, keys, database, bodies)  # somebody else may have been first
 
 
@@ -65,38 +65,38 @@ def refusal(settings: Settings, keys: Path) -> SettingsError:
 def has_key(database: Database) -> bool:
     """Whether the store is marked with a key, so that no other first one may be made."""
     with database.read() as connection:
-        found = mark.read(connection)
-    return found is not None and mark.key_of(found) is not None
+        found = store_mark.read(connection)
+    return found is not None and store_mark.key_of(found) is not None
 
 
 def reseal(database: Database, bodies: Bodies) -> None:
     """Seal the mark as new bodies are, once all of them are: older keys are not needed then."""
     with database.read() as connection:
-        found = mark.read(connection)
+        found = store_mark.read(connection)
     if found is not None:
         try:
-            store = mark.unseal(found, bodies.form.keys)
+            store = store_mark.unseal(found, bodies.form.keys)
         except KeyMissing:
             if bodies.form.encrypt:
                 raise
-            store = bodies.place_mark() or mark.new_name()  # the key is given up
-        mark.replace(database, found, mark.seal(store, bodies.form))
+            store = bodies.place_mark() or store_mark.new_name()  # the key is given up
+        store_mark.replace(database, found, store_mark.seal(store, bodies.form))
 
 
 def put_place(database: Database, bodies: Bodies) -> None:
     """Mark the place of bodies where it is not marked: somebody says that it is the right one."""
     with database.read() as connection:
-        found = mark.read(connection)
+        found = store_mark.read(connection)
     if found is not None and bodies.place_mark() is None:
         with suppress(KeyMissing):  # nothing is encrypted now, and the key is given up
-            bodies.put_place_mark(mark.unseal(found, bodies.form.keys))
+            bodies.put_place_mark(store_mark.unseal(found, bodies.form.keys))
 
 
 def doubts(settings: Settings, database: Database, bodies: Bodies) -> list[str]:
     """Doubts, a line each: a place of bodies that is not the one of before."""
     with database.read() as connection:
-        marked = mark.read(connection) is not None
-        begun = mark.has_messages(connection)
+        marked = store_mark.read(connection) is not None
+        begun = store_mark.has_messages(connection)
     if not begun or (marked and bodies.place_mark() is not None):
         return []
     if not marked and not is_empty(bodies):
@@ -116,10 +116,10 @@ def is_empty(bodies: Bodies) -> bool:
 def _of_before(database: Database, bodies: Bodies) -> str | None:
     """The name of the place, if it has bodies of ours: the database is an older one, restored."""
     name = bodies.place_mark()
-    if name is None or not mark.is_name(name):
+    if name is None or not store_mark.is_name(name):
         return None
     with database.read() as connection:
-        large = mark.large_bodies(connection)
+        large = store_mark.large_bodies(connection)
     return name if any(map(bodies.blobs.exists, large)) else None
 
 

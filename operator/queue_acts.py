@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from foundation.journal.writer import Journal
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 from relay.dsn.bouncer import Teller
 from relay.queue.pauses import forget_dead, pause, resume
 from relay.queue.wakeup import announce, signal

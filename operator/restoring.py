@@ -12,9 +12,9 @@ import structlog
 from sqlalchemy import ColumnElement, and_, select
 
 from foundation.journal.writer import Journal
+from mailstore.blobs.store import Store
 from mailstore.db.schema import messages
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.store import Store
 from relay.queue.model import State
 from relay.queue.schema import deliveries
 from relay.queue_admin.actions import Release, work_through

@@ -20,15 +20,15 @@ import dns.resolver
 from foundation.ids import RANDOM_OCTETS, new_id
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
-from mailstore.blobs import FileBlobStore
-from mailstore.bodies import Bodies
+from mailstore.blobs.bodies import Bodies
+from mailstore.blobs.file_store import FileBlobStore
+from mailstore.blobs.interface import BlobStore
+from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable, UnfitDatabase
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.compression import Zstd
 from mailstore.sealed.keyring import Keyring, make_first
-from mailstore.store import Store
-from mailstore.stores import BlobStore
 from relay.client.routing import Router, Target
 from relay.delivery.operator_labels import OperatorLabels
 from relay.machines.clock_difference import ClockComparison

@@ -4,7 +4,7 @@ import math
 import time
 from typing import Final
 
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 from relay.acceptance.disk_guard import Floor, Spool
 
 from . import runtime

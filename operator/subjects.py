@@ -4,9 +4,9 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import Final
 
+from mailstore.blobs.interface import BlobStore
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.messages import Message
-from mailstore.stores import BlobStore
 from relay.smtp.headers import MAX_HEADER
 
 UNREADABLE: Final = "(body cannot be read)"

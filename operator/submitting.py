@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from foundation.journal.writer import Journal
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 from relay.acceptance.recipient_lookup import Directory
 from relay.submission.local import Submitter
 

@@ -1,6 +1,6 @@
 """The upkeep of the store beside the daemon: frees what nobody needs, sweeps what is left over.
 
-Safe at any time, and on several machines at once (`mailstore.upkeep`).  An error is told and the
+Safe at any time, and on several machines at once (`mailstore.blobs.gc`).  An error is told and the
 next round tries again.
 """
 
@@ -14,8 +14,8 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from mailstore.store import Store
-from mailstore.upkeep import GRACE, Freed, collect
+from mailstore.blobs.gc import GRACE, Freed, collect
+from mailstore.blobs.store import Store
 
 from . import runtime
 

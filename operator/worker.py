@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from foundation.journal.writer import Journal
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 from relay.acceptance.disk_guard import Spool
 from relay.acceptance.group_commit import Intake
 from relay.acceptance.recipient_lookup import Directory

@@ -19,8 +19,8 @@ from typing import Final
 
 from sqlalchemy import func, select
 
+from mailstore.blobs.store import Store
 from mailstore.identifiers import MailboxType
-from mailstore.store import Store
 from mssante_operator import runtime
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission

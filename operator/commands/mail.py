@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from mailstore.blobs.store import Store
 from mailstore.export import export_mailbox
 from mailstore.identifiers import IdentifierKind, MailboxType, parse_identifier
 from mailstore.mailboxes import (
@@ -25,7 +26,6 @@ from mailstore.mailboxes import (
     used_octets,
 )
 from mailstore.messages import count_entries, get_message, newest_entries
-from mailstore.store import Store
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.submission.outgoing_header import OutgoingMessage

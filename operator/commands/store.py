@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from mailstore.check import check as check_store
-from mailstore.store import Store
-from mailstore.upkeep import GRACE, collect, rewrite
+from mailstore.blobs.gc import GRACE, collect, rewrite
+from mailstore.blobs.store import Store
+from mailstore.blobs.verify import check as check_store
 
 from .. import marking, runtime
 from ..acts import Acting, acting

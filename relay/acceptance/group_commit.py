@@ -21,10 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from foundation.best_effort import best_effort
 from foundation.failpoints import reached
-from mailstore.bodies import Prepared
+from mailstore.blobs.bodies import Prepared
+from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
-from mailstore.store import Store
 from relay import metrics
 from relay.acceptance.message import Submission
 from relay.queue.model import HeldBack, QueueItem, enqueue

@@ -15,7 +15,7 @@ from functools import partial
 from typing import BinaryIO, Final
 
 from foundation.failpoints import reached
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 from relay.client.connect import Terms
 from relay.client.pool import Peers
 from relay.client.routing import NoRoute, Router, Target

@@ -29,8 +29,8 @@ from foundation.failpoints import reached
 from foundation.ids import RANDOM_OCTETS, new_id
 from foundation.journal.writer import Journal
 from foundation.privacy import mask_of
+from mailstore.blobs.store import Store
 from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.store import Store
 from relay import metrics
 from relay.client.routing import NoRoute, Router
 from relay.delivery.attempt import Handing, Progress

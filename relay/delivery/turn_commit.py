@@ -9,8 +9,8 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from foundation.failpoints import reached
+from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
-from mailstore.store import Store
 from relay.delivery.turn_transaction import Batch, Ledger, Written
 from relay.dsn.bouncer import Report
 from relay.queue.attempt_result import Ending

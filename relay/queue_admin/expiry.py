@@ -30,7 +30,7 @@ def forget_failed(
     """Delete deliveries that failed before a time, a transaction for each of what is yielded.
 
     Their senders were told in the transaction in which they failed (`relay.dsn.bouncer`).  Messages
-    that nothing else holds are then needless, and freed with their bodies (`mailstore.upkeep`).
+    that nothing else holds are then needless, and freed with their bodies (`mailstore.blobs.gc`).
     Several may run at once.  Raises StoreUnavailable; what was done by then stays done.
     """
     d, r = deliveries.c, delivery_recipients.c

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from foundation.journal.writer import Journal
-from mailstore.bodies import Bodies
+from mailstore.blobs.bodies import Bodies
 from relay.acceptance.disk_guard import Spool
 from relay.acceptance.group_commit import Intake
 from relay.acceptance.recipient_lookup import Directory

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from foundation.best_effort import best_effort
 from foundation.ins import PATIENT_DOMAIN
+from mailstore.blobs.store import Store
 from mailstore.sealed.draft import Draft
-from mailstore.store import Store
 from relay.acceptance.group_commit import Record, commit
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.acceptance.recipient_lookup import Directory

@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import update
 
 from foundation import failpoints
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 from mssante_operator import migrate
 from relay.queue.schema import deliveries
 from tests.crash.kills import JITTER, RANDOM, Row

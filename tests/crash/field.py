@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import delete, update
 
-from mailstore.bucket import Place
+from mailstore.s3.bucket import Place
 from relay.queue.schema import deliveries, delivery_recipients, destinations
 from tests.crash.load import Ledger, Load, Sending
 from tests.crash.outbox import Outbox, leased, outbox, queued, stored

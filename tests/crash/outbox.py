@@ -16,8 +16,8 @@ from typing import Final
 
 from sqlalchemy import func, select
 
+from mailstore.blobs.store import Store
 from mailstore.db.schema import messages
-from mailstore.store import Store
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
 from relay.queue.schema import deliveries

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
+from mailstore.blobs.store import Store
 from mailstore.db.schema import entries, messages
 from mailstore.errors import MailstoreError
-from mailstore.store import Store
 from tests.crash.load import SENDER, Sending
 
 _Key = tuple[str, tuple[str, ...]]  # blob and recipients

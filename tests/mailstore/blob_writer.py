@@ -11,7 +11,7 @@ import resource
 import sys
 from pathlib import Path
 
-from mailstore.blobs import FileBlobStore
+from mailstore.blobs.file_store import FileBlobStore
 from mailstore.sealed.blob_format import HEADER
 from mailstore.sealed.draft import MEMORY_LIMIT, Draft
 from tests.support.blobs import form

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.blobs import FileBlobStore
+from mailstore.blobs.file_store import FileBlobStore
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import HEADER
 from mailstore.sealed.draft import MEMORY_LIMIT, Draft

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from mailstore import small
-from mailstore.blobs import FileBlobStore
-from mailstore.bodies import Bodies, Prepared
-from mailstore.check import Fault, check
+from mailstore.blobs import db_store
+from mailstore.blobs.bodies import Bodies, Prepared
+from mailstore.blobs.file_store import FileBlobStore
+from mailstore.blobs.gc import GRACE, collect, rewrite
+from mailstore.blobs.verify import Fault, check
 from mailstore.db.database import Database
 from mailstore.db.schema import bodies as table
 from mailstore.db.schema import mailbox_changes
@@ -22,7 +23,6 @@ from mailstore.messages import Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import rotate
-from mailstore.upkeep import GRACE, collect, rewrite
 from tests.support.blobs import FORMS, content, form
 from tests.support.clock import NOW
 
@@ -275,7 +275,7 @@ def test_rewriting_moves_to_the_newest_key(
 
 
 def test_names_come_in_pages(store: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small, "_PAGE", 3)
+    monkeypatch.setattr(db_store, "_PAGE", 3)
     texts = [b"%d" % n for n in range(7)]
     put(store, *texts)
     assert list(store.names()) == sorted(map(name, texts))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailstore.bucket_rules import judge
+from mailstore.s3.bucket_rules import judge
 
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 DAYS = "<Expiration><Days>30</Days></Expiration>"

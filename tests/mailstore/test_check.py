@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.check import Fault, check
+from mailstore.blobs.verify import Fault, check
 from mailstore.sealed.blob_format import SEGMENT
 from tests.mailstore.test_upkeep import BEFORE, Stored, stored
 from tests.support.blobs import form, overwrite

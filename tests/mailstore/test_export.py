@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mailstore import export
-from mailstore.blobs import FileBlobStore
+from mailstore.blobs.file_store import FileBlobStore
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.export import Exported, export_mailbox, write_mbox

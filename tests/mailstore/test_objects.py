@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.bucket import PART, Bucket, Place
 from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.objects import FRESH, LEAST_GRACE, ObjectBlobStore
+from mailstore.s3.bucket import PART, Bucket, Place
+from mailstore.s3.store import FRESH, LEAST_GRACE, ObjectBlobStore
 from mailstore.sealed.blob_format import SEGMENT, Form
 from mailstore.sealed.draft import MEMORY_LIMIT
 from tests.support.blobs import content, form

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import event, text
 
+from mailstore.blobs.references import References, drop_unneeded, referred_now
 from mailstore.db.database import Database
-from mailstore.references import References, drop_unneeded, referred_now
 
 DEADLINE = text("SELECT current_setting('statement_timeout')")
 NOW = datetime.now(UTC)

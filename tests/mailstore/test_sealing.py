@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.blobs import FileBlobStore
+from mailstore.blobs.file_store import FileBlobStore
 from mailstore.errors import BlobDamaged, KeyMissing, StoreUnavailable
 from mailstore.sealed.blob_format import HEADER, SEGMENT, TAG, Form
 from mailstore.sealed.keyring import rotate

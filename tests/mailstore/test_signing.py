@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from mailstore.signing import Credentials, signed, target
+from mailstore.s3.signing import Credentials, signed, target
 
 EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 AT = datetime(2013, 5, 24, tzinfo=UTC)

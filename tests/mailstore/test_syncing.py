@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from foundation.fsync import AVAILABLE, sync_filesystem
-from mailstore import syncer as module
-from mailstore.blobs import FileBlobStore
+from mailstore.blobs import group_sync as module
+from mailstore.blobs.file_store import FileBlobStore
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
 

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from mailstore.blobs import FileBlobStore
+from mailstore.blobs.file_store import FileBlobStore
+from mailstore.blobs.gc import Freed, collect, rewrite
+from mailstore.blobs.references import compare
 from mailstore.db.database import Database
 from mailstore.db.schema import entries, messages
 from mailstore.errors import NotFound
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
-from mailstore.references import compare
 from mailstore.sealed.blob_format import SEGMENT, Form
 from mailstore.sealed.keyring import rotate
-from mailstore.upkeep import Freed, collect, rewrite
 from relay.queue.model import QueueItem, enqueue
 from tests.support.blobs import MADE, content, form, overwrite
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
-from mailstore.check import check
+from mailstore.blobs.gc import GRACE, Freed, collect, rewrite
+from mailstore.blobs.verify import check
 from mailstore.db.database import Database
 from mailstore.db.schema import entries, messages
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox
 from mailstore.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.sealed.keyring import rotate
-from mailstore.upkeep import GRACE, Freed, collect, rewrite
 from tests.support.blobs import MADE, content
 from tests.support.stores import Kept, draft, kept_in
 from tests.support.waiting import PATIENCE

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.bucket import Bucket, Place
+from mailstore.s3.bucket import Bucket, Place
 from mssante_operator import runtime
 from mssante_operator.settings import SettingsError, load
 from tests.operator.test_settings import GOOD, refusal, write
@@ -142,7 +142,7 @@ class TestWhatCannotBeUsed:
     def test_the_package_that_it_needs(
         self, operator_a: Daemon, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in ("mailstore.bucket", "mailstore.objects", "mailstore.object_reading"):
+        for module in ("mailstore.s3.bucket", "mailstore.s3.store", "mailstore.s3.reader"):
             monkeypatch.delitem(sys.modules, module, raising=False)
         monkeypatch.setitem(sys.modules, "obstore", None)
         with pytest.raises(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.bucket import Bucket, Place
+from mailstore.s3.bucket import Bucket, Place
 from mssante_operator.bucket_check import check, look_at
 from mssante_operator.settings import Settings, SettingsError, load
 from tests.support.cluster import keep_in_bucket

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
-from mailstore.bucket import Bucket, Place
 from mailstore.db.schema import entries, messages
 from mailstore.mailboxes import get_mailbox
+from mailstore.s3.bucket import Bucket, Place
 from mssante_operator import runtime
 from tests.support.blobs import content
 from tests.support.cluster import keep_in_bucket, lay_out_machines

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.bucket import Place
+from mailstore.s3.bucket import Place
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter
 from relay.delivery.attempt import NOT_CERTAIN

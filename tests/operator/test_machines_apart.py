@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Row, select
 
-from mailstore.bucket import Bucket
+from mailstore.s3.bucket import Bucket
 from relay.queue.schema import deliveries
 from tests.crash.field import Field, Machine, two_machines
 from tests.crash.site import environment

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from mailstore import mark
-from mailstore.bodies import Bodies
-from mailstore.bucket import Bucket
+from mailstore.blobs import store_mark as mark
+from mailstore.blobs.bodies import Bodies
+from mailstore.blobs.gc import rewrite
 from mailstore.db.database import Database
 from mailstore.db.schema import store_mark
 from mailstore.messages import Message, NewMessage, store_messages
+from mailstore.s3.bucket import Bucket
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.keyring import Keyring, make_first, rotate
-from mailstore.upkeep import rewrite
 from mssante_operator import marking, runtime
 from mssante_operator.settings import Settings, SettingsError, load
 from tests.operator.test_settings import GOOD, write

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.store import Store
+from mailstore.blobs.store import Store
 from mssante_operator import runtime, spooling
 from mssante_operator.settings import load
 from mssante_operator.spooling import open_spool

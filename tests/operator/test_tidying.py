@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
-from mailstore.bodies import Bodies
+from mailstore.blobs.bodies import Bodies
+from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.draft import MEMORY_LIMIT
-from mailstore.store import Store
 from mssante_operator.tidying import FREED, ROUNDS, Tidying
 from tests.support.clock import system_clock
 from tests.support.object_server import ObjectServer

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from mailstore.bodies import SMALL
+from mailstore.blobs.bodies import SMALL
+from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.messages import get_message, list_entries
-from mailstore.store import Store
 from relay.acceptance.group_commit import BUSY, Intake, commit
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.smtp.address import Address, parse_address

@@ -16,14 +16,14 @@ import pytest
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from foundation.journal.writer import Journal
-from mailstore.blobs import FileBlobStore
-from mailstore.bodies import Bodies
+from mailstore.blobs.bodies import Bodies
+from mailstore.blobs.file_store import FileBlobStore
+from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.errors import Conflict
 from mailstore.identifiers import MailboxType
 from mailstore.mailboxes import add_domain
 from mailstore.sealed.blob_format import Form
-from mailstore.store import Store
 from relay.client.routing import Router
 from relay.delivery.attempt import Progress
 from relay.delivery.manager import Courier, Services, Settings

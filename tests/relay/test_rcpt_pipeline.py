@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mailstore.blobs.store import Store
 from mailstore.mailboxes import MailboxState, get_mailbox, set_quota, set_state
-from mailstore.store import Store
 from relay.acceptance.message import LocalRecipient
 from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
 from relay.server import rcpt_pipeline

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.blobs import FileBlobStore
+from mailstore.blobs.file_store import FileBlobStore
 from relay.connection.limits import Limits, Pace
 from relay.server.data import OVERRUN, Body
 from relay.smtp.errors import Disconnected

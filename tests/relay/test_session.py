@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from foundation.journal.search import Event, find
-from mailstore.bodies import SMALL
+from mailstore.blobs.bodies import SMALL
 from mailstore.messages import get_message
 from mailstore.sealed.draft import Draft
 from relay.acceptance.disk_guard import Floor

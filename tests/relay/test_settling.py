@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete
 
-from mailstore.blobs import FileBlobStore
+from mailstore.blobs.file_store import FileBlobStore
 from mailstore.db.database import Database
 from mailstore.db.schema import mailboxes
 from mailstore.errors import StoreUnavailable

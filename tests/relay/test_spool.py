@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from mailstore.blobs import FileBlobStore
+from mailstore.blobs.file_store import FileBlobStore
 from mailstore.errors import StoreUnavailable
 from relay.acceptance.disk_guard import Floor, Health, Room, Spool, SpoolState, measure
 from relay.smtp.errors import Refused

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
-from mailstore.bodies import Bodies
+from mailstore.blobs.bodies import Bodies
+from mailstore.blobs.store import Store
 from mailstore.db.schema import bodies
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import Keyring, make_first
-from mailstore.store import Store
 from mssante_operator import runtime
 from mssante_operator.measuring import Measuring
 from mssante_operator.restoring import Restoring

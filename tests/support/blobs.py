@@ -3,13 +3,13 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mailstore.blobs import FileBlobStore
-from mailstore.bodies import Bodies
+from mailstore.blobs.bodies import Bodies
+from mailstore.blobs.file_store import FileBlobStore
+from mailstore.blobs.interface import BlobStore
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.compression import Zstd
 from mailstore.sealed.keyring import Keyring, make_first
-from mailstore.stores import BlobStore
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from mailstore.bucket import Place
 from mailstore.db.database import Database
 from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.s3.bucket import Place
 from mssante_operator.bootstrap import SAMPLES
 from tests.support.clock import system_clock
 from tests.support.daemon import Daemon, lay_out

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from mailstore.bucket import Place
+from mailstore.s3.bucket import Place
 
 CHECKOUT = Path(__file__).parents[2]
 _buckets = count(1)

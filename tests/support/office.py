@@ -6,14 +6,14 @@ from pathlib import Path
 from random import Random
 
 from foundation.ids import RANDOM_OCTETS, new_id
-from mailstore.blobs import FileBlobStore
-from mailstore.bodies import Bodies
+from mailstore.blobs.bodies import Bodies
+from mailstore.blobs.file_store import FileBlobStore
+from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.messages import list_entries
 from mailstore.sealed.blob_format import Form
-from mailstore.store import Store
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission
 from relay.delivery.turn_transaction import Batch, Ledger

@@ -13,9 +13,9 @@ from typing import Any
 import dns.asyncresolver
 
 from foundation.journal.writer import Journal
+from mailstore.blobs.store import Store
 from mailstore.mailboxes import add_domain
 from mailstore.messages import Message, NewMessage, store_messages
-from mailstore.store import Store
 from relay.client.routing import Router, Target
 from relay.delivery.manager import Courier, Services, Settings
 from relay.policy import tls

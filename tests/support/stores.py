@@ -8,12 +8,12 @@ from typing import Protocol
 
 import pytest
 
-from mailstore.blobs import FileBlobStore
-from mailstore.bucket import Bucket, Found, Patience
-from mailstore.objects import ObjectBlobStore
+from mailstore.blobs.file_store import FileBlobStore
+from mailstore.blobs.interface import BlobStore
+from mailstore.s3.bucket import Bucket, Found, Patience
+from mailstore.s3.store import ObjectBlobStore
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.draft import Draft
-from mailstore.stores import BlobStore
 from tests.support.blobs import form, overwrite, visible
 from tests.support.object_server import ObjectServer
 

@@ -3,7 +3,7 @@
 Linux reports that octets could not be written once for each open descriptor; the next sync of the
 same file says success, though the octets may be gone.  So a sync that failed is never done again
 as if that could mend it: the draft is given up, and a blob whose directory could not be synced is
-never vouched for (`mailstore.blobs`).
+never vouched for (`mailstore.blobs.file_store`).
 
 A group of new files is synced as one (`foundation.fsync`).  A file begun before its group may have
 lost octets in the meantime, which is reported to its own descriptor alone: it is synced by that,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mailstore.bodies import Bodies
+from mailstore.blobs.bodies import Bodies
 from mailstore.db.database import Database
 
 

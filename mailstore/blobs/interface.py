@@ -2,7 +2,7 @@
 
 A blob is whole or absent under the SHA-256 of its content. When `seal` has given its name it is
 durable, and it is not freed within a grace period of that; so whoever commits what names it within
-that time may count on it (`mailstore.upkeep`).
+that time may count on it (`mailstore.blobs.gc`).
 """
 
 from collections.abc import Iterator, Sequence

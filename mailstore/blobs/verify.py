@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from mailstore.blobs.interface import BlobStore
+from mailstore.blobs.references import References, compare, referred_now
 from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.references import References, compare, referred_now
-from mailstore.stores import BlobStore
 
 _CHUNK = 256 * 1024
 _GROUP = 500  # candidates that are looked up again in one query

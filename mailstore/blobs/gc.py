@@ -4,8 +4,8 @@ Freeing is safe whatever happens at the same moment. A blob is freed if no messa
 a time after the run began, and it was neither stored nor counted on since `before`, a grace period
 ahead of that. Whoever counts on a blob marks it first (`BlobStore.seal`), and commits the
 message that names it within the grace: so if the mark is older, the message was there to be seen.
-Files are looked at and removed while nobody can mark them (`mailstore.guard`); an object that is
-old enough to be removed is one that nobody counts on any more (`mailstore.objects`).
+Files are looked at and removed while nobody can mark them (`mailstore.blobs.gc_lock`); an object that is
+old enough to be removed is one that nobody counts on any more (`mailstore.s3.store`).
 """
 
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from mailstore.blobs.interface import BlobStore
+from mailstore.blobs.references import References, compare, drop_unneeded, grouped
 from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.references import References, compare, drop_unneeded, grouped
 from mailstore.sealed.draft import Draft
-from mailstore.stores import BlobStore
 
 # Far longer than any message takes from its body's being stored to its rows' commit.
 GRACE: Final = timedelta(hours=24)

@@ -24,9 +24,9 @@ from typing import BinaryIO, Final, TypeVar
 from uuid import uuid4
 
 from foundation.failpoints import reached
-from mailstore.bucket import Bucket, Found, Patience
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.object_reading import LastingContent, ObjectFile
+from mailstore.s3.bucket import Bucket, Found, Patience
+from mailstore.s3.reader import LastingContent, ObjectFile
 from mailstore.sealed.blob_format import HEADER, SEGMENT, Form, Header, lengths
 from mailstore.sealed.blob_reader import open_content
 from mailstore.sealed.draft import Draft, Room

@@ -23,14 +23,14 @@ from uuid import uuid4
 
 from foundation.failpoints import reached
 from foundation.fsync import sync_directory
+from mailstore.blobs.gc_lock import Guard
+from mailstore.blobs.group_sync import Syncer, failure
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.guard import Guard
 from mailstore.sealed.blob_format import HEADER, Form, Header, lengths
 from mailstore.sealed.blob_reader import open_content, read_header
 from mailstore.sealed.draft import Draft, Room
 from mailstore.sealed.draft_folder import make_private_folder, sweep_drafts
 from mailstore.sealed.keyring import open_private
-from mailstore.syncer import Syncer, failure
 
 __all__ = ["Draft", "FileBlobStore"]
 

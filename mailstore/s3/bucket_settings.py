@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from mailstore.bucket import Place, reason_of
 from mailstore.errors import StoreUnavailable
-from mailstore.signing import Credentials, signed, target
+from mailstore.s3.bucket import Place, reason_of
+from mailstore.s3.signing import Credentials, signed, target
 
 _MOST: Final = 1024 * 1024  # octets of an answer
 _SECONDS: Final = 10.0  # for the connection, and for each piece of an answer

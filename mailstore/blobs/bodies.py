@@ -15,12 +15,12 @@ from typing import BinaryIO, Final
 
 from sqlalchemy import Connection
 
-from mailstore import small
+from mailstore.blobs import db_store
+from mailstore.blobs.interface import BlobStore
 from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import SEGMENT, Form, Header
 from mailstore.sealed.draft import Draft
-from mailstore.stores import BlobStore
 
 SMALL: Final = SEGMENT  # octets up to which a body is small, unless told otherwise
 
@@ -50,7 +50,7 @@ class Bodies:
         self._clock = clock
         self._database = database
         self._limit = limit
-        self._small = small.SmallBodies(database, blobs.form.keys)
+        self._small = db_store.SmallBodies(database, blobs.form.keys)
 
     @property
     def form(self) -> Form:
@@ -110,7 +110,7 @@ class Bodies:
         """Put what is small into a transaction, which makes it durable."""
         rows = [(one.blob, one.sealed) for one in prepared if one.sealed is not None]
         if rows:
-            small.keep(conn, rows, now=now, anew=anew)
+            db_store.keep(conn, rows, now=now, anew=anew)
 
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
         """Make a group of drafts durable without a message, as `BlobStore.seal`."""

@@ -9,8 +9,8 @@ import os
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
-from mailstore.bucket import Bucket, Found
 from mailstore.errors import NotFound
+from mailstore.s3.bucket import Bucket, Found
 
 BLOCK: Final = 1024 * 1024  # octets asked for at a time
 _SKIPPED: Final = 64 * 1024  # octets passed over at a time

@@ -1,0 +1,1 @@
+"""Bodies at rest: in files or in the database, referenced, verified, collected."""
