@@ -17,11 +17,11 @@ from typing import Final, Self
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mailstore.addresses import parse_domain
 from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.address import parse_domain
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.sealed.keyring import make_first
 from whitelist.names import DistinguishedName
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes import local_domains
+from mailstore.mailboxes.mailboxes import local_domains
 from relay.acceptance.disk_guard import Floor, measure
 from relay.policy import tls
 from whitelist.adoption import own_domains

@@ -21,8 +21,8 @@ from typing import Final
 
 import click
 
-from mailstore.mailboxes import get_mailbox
-from mailstore.messages import Entry, list_entries
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.mailboxes.messages import Entry, list_entries
 from relay.smtp.address import parse_address
 
 from . import runtime

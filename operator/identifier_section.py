@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
-from mailstore.identifiers import IdentifierKind
+from mailstore.mailboxes.identifiers import IdentifierKind
 
 from .section import Section
 

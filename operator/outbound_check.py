@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from mailstore.mailboxes import local_domains, resolve
+from mailstore.mailboxes.mailboxes import local_domains, resolve
 from relay.client.connect import ANSWER_SECONDS
 from whitelist.folding import fold
 from whitelist.lookup import WhiteList

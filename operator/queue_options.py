@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from foundation.ids import parse_id
-from mailstore.identifiers import MailboxType
+from mailstore.mailboxes.identifiers import MailboxType
 from relay.queue_admin.filter import Filter, Standing
 
 from .actor import Actor, account_name

@@ -15,7 +15,7 @@ import structlog
 from foundation.detached_threads import aside
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes import local_domains
+from mailstore.mailboxes.mailboxes import local_domains
 
 _log = structlog.get_logger(__name__)
 

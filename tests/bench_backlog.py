@@ -21,9 +21,9 @@ from sqlalchemy import text
 
 from mailstore.blobs.bodies import Prepared
 from mailstore.blobs.store import Store
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox
-from mailstore.messages import Message, NewMessage, store_messages
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mssante_operator import runtime
 from mssante_operator.settings import load
 from mssante_operator.submitting import open_submitter

@@ -20,7 +20,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from mailstore.blobs.store import Store
-from mailstore.identifiers import MailboxType
+from mailstore.mailboxes.identifiers import MailboxType
 from mssante_operator import runtime
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission

@@ -20,9 +20,9 @@ from sqlalchemy import func, select
 
 from mailstore.db.database import Database
 from mailstore.db.schema import entries
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
+from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from mssante_operator import migrate, runtime
 from mssante_operator.settings import load
 from tests.bench_usage import cpu_seconds, pss_megabytes, tree

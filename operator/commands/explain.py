@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mailstore.mailboxes import local_domains
+from mailstore.mailboxes.mailboxes import local_domains
 from relay.acceptance.recipient_lookup import Directory
 from relay.client.connect import look_at
 from relay.client.routing import Target

@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from mailstore.blobs.store import Store
-from mailstore.export import export_mailbox
-from mailstore.identifiers import IdentifierKind, MailboxType, parse_identifier
-from mailstore.mailboxes import (
+from mailstore.mailboxes.identifiers import IdentifierKind, MailboxType, parse_identifier
+from mailstore.mailboxes.mailboxes import (
     Mailbox,
     MailboxState,
     add_domain,
@@ -25,7 +24,8 @@ from mailstore.mailboxes import (
     used_by_mailbox,
     used_octets,
 )
-from mailstore.messages import count_entries, get_message, newest_entries
+from mailstore.mailboxes.mbox import export_mailbox
+from mailstore.mailboxes.messages import count_entries, get_message, newest_entries
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.submission.outgoing_header import OutgoingMessage

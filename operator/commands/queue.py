@@ -11,9 +11,9 @@ from typing import Any
 import click
 from sqlalchemy import Connection
 
-from mailstore.addresses import parse_domain
 from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
+from mailstore.mailboxes.address import parse_domain
 from relay.queue.model import ALL
 from relay.queue.pauses import pauses
 from relay.queue_admin import views

@@ -19,7 +19,7 @@ from foundation.journal import files as journal_folder
 from foundation.journal.search import Event, Trace, find
 from foundation.visible_text import visible
 from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.messages import get_message
+from mailstore.mailboxes.messages import get_message
 from relay.queue_admin.message_lookup import deliveries_of, holders_of
 
 from .. import runtime

@@ -24,7 +24,7 @@ from foundation.failpoints import reached
 from mailstore.blobs.bodies import Prepared
 from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
-from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from relay import metrics
 from relay.acceptance.message import Submission
 from relay.queue.model import HeldBack, QueueItem, enqueue

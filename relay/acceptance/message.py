@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from mailstore.identifiers import MailboxType
+from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.sealed.draft import Draft
 from relay.smtp.address import Address
 from relay.smtp.parameters import MailParameters, RcptParameters

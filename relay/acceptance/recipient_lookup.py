@@ -23,8 +23,8 @@ from sqlalchemy import Connection
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mailstore.identifiers import MailboxType
-from mailstore.mailboxes import (
+from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.mailboxes.mailboxes import (
     Mailbox,
     Usage,
     change_number,

@@ -20,7 +20,7 @@ from foundation.best_effort import best_effort
 from mailstore.blobs.bodies import Prepared
 from mailstore.blobs.store import Store
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.mailboxes import Mailbox, MailboxState, local_domains, resolve
+from mailstore.mailboxes.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from relay.acceptance.group_commit import insert_rows, record_held
 from relay.acceptance.message import Submission
 from relay.dsn.occasions import News, news_of, news_of_drop

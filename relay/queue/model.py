@@ -17,7 +17,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, insert, or_, select
 from mailstore.db.dialect import not_by_index, skip_locked
 from mailstore.db.schema import UtcTime, messages
 from mailstore.db.store_time import store_time
-from mailstore.identifiers import MailboxType
+from mailstore.mailboxes.identifiers import MailboxType
 from relay.queue.hold_rules import HoldRule, NewMail, reason_to_hold
 from relay.queue.schema import deliveries, delivery_recipients, destinations, hold_rules
 from relay.smtp.envelope import EnvelopeRecipient

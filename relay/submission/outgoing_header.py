@@ -12,7 +12,7 @@ from email.policy import default as policy
 from email.utils import format_datetime
 from typing import BinaryIO, Final
 
-from mailstore.addresses import address_key
+from mailstore.mailboxes.address import address_key
 from relay.smtp.address import Address
 from relay.smtp.errors import Reply, SmtpError
 from relay.smtp.headers import MAX_HEADER

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from foundation import failpoints
-from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mssante_operator.bootstrap import SAMPLES
 from tests.crash.load import SIZES, Ledger, Load
 from tests.crash.verdict import Verdict, judge

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 import tests.support.profiles  # noqa: F401  # the patience of hypothesis
-from mailstore.mailboxes import get_mailbox
-from mailstore.messages import Entry, list_entries
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.mailboxes.messages import Entry, list_entries
 from relay.connection.limits import Limits
 from relay.policy.admission import Policy
 from tests.fuzz.audit import Message

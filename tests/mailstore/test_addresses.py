@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstore.addresses import Address, address_key, parse_address, parse_domain
 from mailstore.errors import InvalidAddress
+from mailstore.mailboxes.address import Address, address_key, parse_address, parse_domain
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from sqlalchemy import insert
 from mailstore.db.database import Database
 from mailstore.db.schema import domains
 from mailstore.db.wal_checkpoint import EVERY, ROWS, Checkpoints
-from mailstore.mailboxes import add_domain, list_domains
+from mailstore.mailboxes.mailboxes import add_domain, list_domains
 from tests.support.clock import NOW
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

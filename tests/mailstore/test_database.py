@@ -18,7 +18,7 @@ from mailstore.db import postgresql
 from mailstore.db.database import Database
 from mailstore.db.schema import domains
 from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes import add_domain, list_domains
+from mailstore.mailboxes.mailboxes import add_domain, list_domains
 from tests.support.clock import NOW
 
 sqlite_only = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

@@ -10,7 +10,7 @@ from mailstore.db.database_url import parse_url
 from mailstore.db.dialect import insert_or_ignore, skip_locked
 from mailstore.db.schema import domains
 from mailstore.errors import InvalidDatabaseUrl
-from mailstore.mailboxes import add_domain, list_domains
+from mailstore.mailboxes.mailboxes import add_domain, list_domains
 from tests.support.clock import NOW
 
 

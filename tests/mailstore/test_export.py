@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailstore import export
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mailstore.export import Exported, export_mailbox, write_mbox
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox
-from mailstore.messages import Delivery, Entry, Message, NewMessage, store_messages
+from mailstore.mailboxes import mbox as export
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.mbox import Exported, export_mailbox, write_mbox
+from mailstore.mailboxes.messages import Delivery, Entry, Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.keyring import Keyring, make_first
 from tests.support.clock import NOW

@@ -8,7 +8,7 @@ import pytest
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable, UnfitDatabase
-from mailstore.mailboxes import add_domain, list_domains
+from mailstore.mailboxes.mailboxes import add_domain, list_domains
 from mssante_operator import migrate
 from mssante_operator.database_check import fit_revision
 from mssante_operator.revision import REVISION

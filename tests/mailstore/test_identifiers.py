@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from foundation.ins import is_ins
 from mailstore.errors import InvalidIdentifier
-from mailstore.identifiers import (
+from mailstore.mailboxes.identifiers import (
     ATTACHMENTS,
     LUHN_KINDS,
     Identifier,

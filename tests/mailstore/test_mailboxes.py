@@ -5,8 +5,8 @@ from sqlalchemy import Connection, event
 
 from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidAddress, InvalidIdentifier, InvalidState, NotFound
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import (
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import (
     Mailbox,
     MailboxState,
     add_domain,

@@ -5,8 +5,8 @@ from sqlalchemy import Connection, text
 
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import (
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import (
     Mailbox,
     MailboxState,
     add_domain,
@@ -19,7 +19,7 @@ from mailstore.mailboxes import (
     used_by_mailbox,
     used_octets,
 )
-from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from tests.support.clock import NOW
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")

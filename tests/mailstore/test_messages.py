@@ -8,9 +8,9 @@ from sqlalchemy.exc import IntegrityError
 
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import Mailbox, add_domain, add_mailbox
-from mailstore.messages import (
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import Mailbox, add_domain, add_mailbox
+from mailstore.mailboxes.messages import (
     Delivery,
     Entry,
     Message,

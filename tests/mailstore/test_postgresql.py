@@ -15,7 +15,7 @@ from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock, take_your_time
 from mailstore.db.schema import domains
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
-from mailstore.mailboxes import add_domain, list_domains
+from mailstore.mailboxes.mailboxes import add_domain, list_domains
 from tests.support.clock import NOW
 from tests.support.own_server import make_role
 from tests.support.postgresql import Server

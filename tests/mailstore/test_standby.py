@@ -12,9 +12,9 @@ from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.gc import GRACE, collect
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox, resolve
-from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, resolve
+from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import Form
 from tests.support.replicas import Pair
 

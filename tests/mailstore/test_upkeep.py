@@ -17,9 +17,9 @@ from mailstore.blobs.references import compare
 from mailstore.db.database import Database
 from mailstore.db.schema import entries, messages
 from mailstore.errors import NotFound
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox
-from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import SEGMENT, Form
 from mailstore.sealed.keyring import rotate
 from relay.queue.model import QueueItem, enqueue

@@ -16,9 +16,9 @@ from mailstore.blobs.gc import GRACE, Freed, collect, rewrite
 from mailstore.blobs.verify import check
 from mailstore.db.database import Database
 from mailstore.db.schema import entries, messages
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox
-from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.sealed.keyring import rotate
 from tests.support.blobs import MADE, content
 from tests.support.stores import Kept, draft, kept_in

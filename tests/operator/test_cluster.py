@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from mailstore.db.schema import entries, messages
-from mailstore.mailboxes import get_mailbox
+from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.s3.bucket import Bucket, Place
 from mssante_operator import runtime
 from tests.support.blobs import content

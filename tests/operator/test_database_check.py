@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mssante_operator import runtime
 from mssante_operator.bootstrap import SAMPLES
 from tests.support.daemon import Daemon, lay_out

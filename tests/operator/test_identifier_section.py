@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.identifiers import LUHN_KINDS
+from mailstore.mailboxes.identifiers import LUHN_KINDS
 from mssante_operator.identifier_section import luhn_kinds
 from mssante_operator.settings import SettingsError, load
 from tests.operator.test_settings import GOOD, write

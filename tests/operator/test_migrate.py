@@ -15,7 +15,7 @@ from mailstore.db import dialect
 from mailstore.db.database import Database
 from mailstore.db.schema import metadata
 from mailstore.errors import InvalidDatabaseUrl, MailstoreError, StoreUnavailable
-from mailstore.mailboxes import add_domain, list_domains, list_mailboxes
+from mailstore.mailboxes.mailboxes import add_domain, list_domains, list_mailboxes
 from mssante_operator import migrate
 from mssante_operator.revision import REVISION
 from tests.support.clock import NOW

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mssante_operator.outbound_check import (
     check_outbound,
     contradictions,

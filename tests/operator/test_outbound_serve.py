@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from mailstore.identifiers import MailboxType
+from mailstore.mailboxes.identifiers import MailboxType
 from mssante_operator import runtime
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission

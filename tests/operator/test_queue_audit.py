@@ -5,9 +5,9 @@ import getpass
 import pytest
 
 from mailstore.db.database import Database
-from mailstore.identifiers import MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.messages import list_entries
+from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
+from mailstore.mailboxes.messages import list_entries
 from mssante_operator.actor import account_name
 from tests.support.clock import NOW
 from tests.support.daemon import Daemon

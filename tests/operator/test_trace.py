@@ -14,8 +14,8 @@ from foundation.journal import search as journal_search
 from foundation.journal.files import NAME
 from foundation.journal.writer import Journal
 from mailstore.db.database import Database
-from mailstore.mailboxes import get_mailbox
-from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from mssante_operator import runtime
 from mssante_operator.settings import load
 from relay.queue.model import QueueItem, enqueue

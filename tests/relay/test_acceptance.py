@@ -12,7 +12,7 @@ from sqlalchemy import text
 from mailstore.blobs.bodies import SMALL
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
-from mailstore.messages import get_message, list_entries
+from mailstore.mailboxes.messages import get_message, list_entries
 from relay.acceptance.group_commit import BUSY, Intake, commit
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.smtp.address import Address, parse_address

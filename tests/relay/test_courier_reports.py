@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import update
 
 from foundation.journal.writer import Journal
-from mailstore.mailboxes import get_mailbox
+from mailstore.mailboxes.mailboxes import get_mailbox
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.client.routing import Router

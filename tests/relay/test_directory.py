@@ -11,10 +11,10 @@ from sqlalchemy import Engine, delete, event, update
 from mailstore.blobs.store import Store
 from mailstore.db.schema import entries, mailboxes
 from mailstore.errors import StoreUnavailable
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import MailboxState as StoredState
-from mailstore.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
-from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import MailboxState as StoredState
+from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
+from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
 from relay.policy.recipient import MailboxState
 from relay.smtp.address import POSTMASTER, Address, parse_address

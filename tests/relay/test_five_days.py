@@ -21,8 +21,8 @@ from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.errors import Conflict
-from mailstore.identifiers import MailboxType
-from mailstore.mailboxes import add_domain
+from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.mailboxes.mailboxes import add_domain
 from mailstore.sealed.blob_format import Form
 from relay.client.routing import Router
 from relay.delivery.attempt import Progress

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from mailstore.db.database import Database
-from mailstore.identifiers import MailboxType
-from mailstore.messages import Message, NewMessage, store_messages
+from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.queue.destinations import begin_probe, read_destinations, write_health
 from relay.queue.leases import give_back, renew, seize
 from relay.queue.model import (

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, update
 
 import relay.dsn.receipt
 from mailstore.db.database import Database
-from mailstore.mailboxes import MailboxState, set_state
+from mailstore.mailboxes.mailboxes import MailboxState, set_state
 from relay.dsn.bouncer import Report, Teller
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients

@@ -8,7 +8,7 @@ import pytest
 from mailstore.blobs.gc import collect
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
-from mailstore.messages import get_message
+from mailstore.mailboxes.messages import get_message
 from relay.queue.model import Outcome, State
 from relay.queue_admin.actions import Retry
 from relay.queue_admin.expiry import Forgotten, forget_failed

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from mailstore.db.database import Database
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox
-from mailstore.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from relay.queue.model import Outcome, QueueItem, State, claim, enqueue
 from relay.queue.settlement import settle
 from relay.queue_admin.message_lookup import Holder, RecipientState, deliveries_of, holders_of

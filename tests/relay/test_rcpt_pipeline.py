@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.store import Store
-from mailstore.mailboxes import MailboxState, get_mailbox, set_quota, set_state
+from mailstore.mailboxes.mailboxes import MailboxState, get_mailbox, set_quota, set_state
 from relay.acceptance.message import LocalRecipient
 from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
 from relay.server import rcpt_pipeline

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from foundation.journal.search import Event, find
 from mailstore.blobs.bodies import SMALL
-from mailstore.messages import get_message
+from mailstore.mailboxes.messages import get_message
 from mailstore.sealed.draft import Draft
 from relay.acceptance.disk_guard import Floor
 from relay.connection.limits import Limits

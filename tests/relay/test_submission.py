@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import delete
 
 from mailstore.blobs.store import Store
-from mailstore.mailboxes import get_mailbox
-from mailstore.messages import Entry, get_message, list_entries
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.mailboxes.messages import Entry, get_message, list_entries
 from relay.acceptance.recipient_lookup import Directory
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import Offer, publish

@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import insert
 
 from mailstore.db.database import Database
-from mailstore.identifiers import MailboxType
-from mailstore.messages import Message, NewMessage, store_messages
+from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.queue.model import QueueItem, enqueue
 from relay.queue.schema import deliveries
 from relay.queue.wakeup import announce, signal

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mailstore.db.database import Database
-from mailstore.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.s3.bucket import Place
 from mssante_operator.bootstrap import SAMPLES
 from tests.support.clock import system_clock

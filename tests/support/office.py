@@ -10,9 +10,9 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.messages import list_entries
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
+from mailstore.mailboxes.messages import list_entries
 from mailstore.sealed.blob_format import Form
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission

@@ -23,9 +23,15 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
-from mailstore.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes import MailboxState, add_domain, add_mailbox, get_mailbox, set_state
-from mailstore.messages import Entry, list_entries
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.mailboxes import (
+    MailboxState,
+    add_domain,
+    add_mailbox,
+    get_mailbox,
+    set_state,
+)
+from mailstore.mailboxes.messages import Entry, list_entries
 from mssante_operator import migrate
 from mssante_operator.bootstrap import TrustSpace, write_identity
 from mssante_operator.testbed.credential import Credential, new_key

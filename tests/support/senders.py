@@ -14,8 +14,8 @@ import dns.asyncresolver
 
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
-from mailstore.mailboxes import add_domain
-from mailstore.messages import Message, NewMessage, store_messages
+from mailstore.mailboxes.mailboxes import add_domain
+from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.client.routing import Router, Target
 from relay.delivery.manager import Courier, Services, Settings
 from relay.policy import tls

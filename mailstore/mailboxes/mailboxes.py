@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
-from mailstore.addresses import address_key, parse_address, parse_domain
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.schema import domains, entries, mailbox_changes, mailboxes, messages
 from mailstore.errors import Conflict, InvalidState, NotFound
-from mailstore.identifiers import (
+from mailstore.mailboxes.address import address_key, parse_address, parse_domain
+from mailstore.mailboxes.identifiers import (
     Identifier,
     MailboxType,
     check_attachment,
@@ -63,7 +63,7 @@ class Mailbox:
 
     @property
     def address(self) -> str:
-        """The address as it is shown; compare addresses by `mailstore.addresses.address_key`."""
+        """The address as it is shown; compare addresses by `mailstore.mailboxes.address.address_key`."""
         return f"{self.local_part}@{self.domain}"
 
 

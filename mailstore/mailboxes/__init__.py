@@ -1,0 +1,1 @@
+"""Mailboxes, their addresses and identifiers, and their messages."""
