@@ -13,10 +13,10 @@ from typing import Final
 from foundation.clock_watch import Jump
 from relay.acceptance.disk_guard import SpoolState
 from relay.policy.trust_state import Snapshot
-from whitelist.adoption import own_domains
-from whitelist.freshness import Freshness
-from whitelist.revocation import RevocationPolicy
-from whitelist.trust import CertificateFacts, TrustStore
+from whitelist.national.adoption import own_domains
+from whitelist.national.freshness import Freshness
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.trust_store import CertificateFacts, TrustStore
 
 
 class AlarmName(StrEnum):

@@ -23,7 +23,7 @@ from mailstore.mailboxes.address import parse_domain
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.sealed.keyring import make_first
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 from . import migrate, runtime
 from .crl_refresh import CrlRefresher

@@ -17,12 +17,12 @@ from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.mailboxes import local_domains
 from relay.acceptance.disk_guard import Floor, measure
 from relay.policy import tls
-from whitelist.adoption import own_domains
-from whitelist.certificates import read_pem
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused
-from whitelist.names import DistinguishedName
-from whitelist.revocation import RevocationList, RevocationPolicy, accept
-from whitelist.trust import TrustStore
+from whitelist.national.adoption import own_domains
+from whitelist.pki.certificates import read_pem
+from whitelist.pki.crl import RevocationList, RevocationPolicy, accept
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import TrustStore
 
 from . import (
     bucket_check,

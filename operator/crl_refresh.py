@@ -15,12 +15,12 @@ from typing import Final
 import structlog
 from cryptography import x509
 
-from whitelist.certificates import read_pem
-from whitelist.crl_store import CrlStore, Kept
 from whitelist.errors import CrlRefused, FetchFailed
-from whitelist.fetching import fetch_plain
-from whitelist.revocation import RevocationPolicy, distribution_points
-from whitelist.trust import TrustStore
+from whitelist.fetch.http import fetch_plain
+from whitelist.pki.certificates import read_pem
+from whitelist.pki.crl import RevocationPolicy, distribution_points
+from whitelist.pki.crl_store import CrlStore, Kept
+from whitelist.pki.trust_store import TrustStore
 
 from . import runtime
 from .crl_schedule import Address, load_addresses, save_addresses

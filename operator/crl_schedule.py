@@ -15,8 +15,8 @@ from typing import Final
 
 from foundation.atomic_files import make_folder, replace_file
 from foundation.backoff import backoff
-from whitelist.crl_store import alone
-from whitelist.revocation import RevocationList
+from whitelist.pki.crl import RevocationList
+from whitelist.pki.crl_store import alone
 
 FIRST_PAUSE: Final = 30.0  # seconds until an address that failed is asked again
 LONGEST_PAUSE: Final = 1800.0  # seconds: the longest such pause

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from whitelist.newest import MARGIN
+from whitelist.national.newest import MARGIN
 
 EARLY_SECONDS: Final = 120.0  # at least from a check to one before its time
 

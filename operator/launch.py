@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 from .settings import Settings
 

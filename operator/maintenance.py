@@ -23,10 +23,10 @@ from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
 from relay.policy.trust_state import Perimeter
-from whitelist.crl_store import CrlStore
 from whitelist.errors import ArchiveError, ListRefused
-from whitelist.freshness import is_ahead
-from whitelist.trust import TrustStore
+from whitelist.national.freshness import is_ahead
+from whitelist.pki.crl_store import CrlStore
+from whitelist.pki.trust_store import TrustStore
 
 from . import admin, runtime
 from .clock_file import open_clock

@@ -18,11 +18,11 @@ from relay.acceptance.disk_guard import Spool, SpoolState
 from relay.machines.clock_difference import ClockComparison
 from relay.policy.admission import Peer
 from relay.policy.trust_state import Perimeter
-from whitelist.certificates import read_pem
 from whitelist.errors import ArchiveError
-from whitelist.freshness import Freshness
-from whitelist.revocation import RevocationList
-from whitelist.trust import ChainStatus
+from whitelist.national.freshness import Freshness
+from whitelist.pki.certificates import read_pem
+from whitelist.pki.crl import RevocationList
+from whitelist.pki.trust_store import ChainStatus
 
 from . import runtime
 from .alarms import Alarm, AlarmName, Facts, alarms

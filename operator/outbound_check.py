@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 
 from mailstore.mailboxes.mailboxes import local_domains, resolve
 from relay.client.connect import ANSWER_SECONDS
-from whitelist.folding import fold
-from whitelist.lookup import WhiteList
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.name_folding import fold
 
 from .settings import Settings, SettingsError
 

@@ -7,8 +7,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from whitelist.certificates import issued_by
-from whitelist.trust import ChainStatus, TrustStore
+from whitelist.pki.certificates import issued_by
+from whitelist.pki.trust_store import ChainStatus, TrustStore
 
 EXPIRES_SOON: Final = timedelta(days=60)  # the first stage of the alarm
 

@@ -7,7 +7,7 @@ from relay.connection.limits import Limits
 from relay.delivery.window import WindowPolicy
 from relay.policy.admission import Policy
 from relay.queue.retry import RetryPolicy
-from whitelist.folding import fold
+from whitelist.pki.name_folding import fold
 
 from .settings import Settings
 

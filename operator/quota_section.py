@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic.functional_validators import AfterValidator
 
 from relay.policy.quotas import NO_LIMIT, Quota, Quotas
-from whitelist.folding import fold
+from whitelist.pki.name_folding import fold
 
 from .endpoints import check_cn, once
 from .section import Count, Section

@@ -14,25 +14,19 @@ from typing import Final
 
 import structlog
 
-from whitelist.adoption import decide
-from whitelist.difference import Difference, compare
 from whitelist.errors import ArchiveError, FetchFailed, ListRefused, Reason
-from whitelist.fetching import (
-    Conditions,
-    NotModified,
-    client_context,
-    fetch,
-    retry_delays,
-)
-from whitelist.history import Archive, Source
-from whitelist.loading import read_list
-from whitelist.lookup import WhiteList
-from whitelist.newest import Confirmed
-from whitelist.revocation import RevocationPolicy
-from whitelist.shape import MAX_LIST_BYTES
-from whitelist.sources import SourceStamp, read_source, source_stamp
-from whitelist.trust import TrustStore
-from whitelist.version import Version
+from whitelist.fetch.http import Conditions, NotModified, client_context, fetch, retry_delays
+from whitelist.fetch.sources import SourceStamp, read_source, source_stamp
+from whitelist.national.adoption import decide
+from whitelist.national.archive import Archive, Source
+from whitelist.national.archive_record import Version
+from whitelist.national.difference import Difference, compare
+from whitelist.national.lookup import WhiteList
+from whitelist.national.newest import Confirmed
+from whitelist.national.reader import read_list
+from whitelist.national.signed_file import MAX_LIST_BYTES
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.trust_store import TrustStore
 
 from . import runtime
 from .settings import Settings

@@ -34,17 +34,17 @@ from relay.delivery.operator_labels import OperatorLabels
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
 from relay.policy.trust_state import Ageing, Expected, Perimeter
-from relay.revocation_check import OcspAsker
 from relay.scan.clamav import Clamav
 from relay.scan.rspamd import Rspamd
 from relay.scan.scanner import Scanner, Scanning
 from relay.smtp.address import Address, parse_address
 from relay.smtp.errors import SyntaxRefused
-from whitelist.crl_store import CrlStore
 from whitelist.errors import TrustFileError
-from whitelist.history import Archive
-from whitelist.names import DistinguishedName
-from whitelist.trust import TrustStore
+from whitelist.national.archive import Archive
+from whitelist.pki.crl_store import CrlStore
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.ocsp_client import OcspAsker
+from whitelist.pki.trust_store import TrustStore
 
 from . import marking
 from .bucket import open_bucket

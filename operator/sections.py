@@ -12,8 +12,8 @@ from relay.policy import patients
 from relay.policy.admission import HeaderFromPolicy
 from relay.policy.tls import DEFAULT_GROUPS, DEFAULT_SUITES, check_group, check_suites
 from relay.scan.scanner import OnFailure
-from whitelist.names import DistinguishedName
-from whitelist.signer import ExpectedSigner
+from whitelist.national.signer import ExpectedSigner
+from whitelist.pki.distinguished_name import DistinguishedName
 
 from .endpoints import CommonName, DomainRoutes, Endpoint, OperatorRoutes, split_endpoint
 from .quota_section import QUOTAS, PeerQuotas

@@ -29,10 +29,10 @@ from relay.machines.shared_list import (
     read_list_octets,
 )
 from whitelist.errors import ArchiveError, ListRefused, Reason
-from whitelist.freshness import is_ahead
-from whitelist.history import FileStamp, Source, Version
-from whitelist.newest import Confirmed, Known, Shared
-from whitelist.trust import TrustStore
+from whitelist.national.archive import FileStamp, Source, Version
+from whitelist.national.freshness import is_ahead
+from whitelist.national.newest import Confirmed, Known, Shared
+from whitelist.pki.trust_store import TrustStore
 
 from . import runtime
 from .refresh import Refresher

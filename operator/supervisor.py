@@ -24,7 +24,7 @@ import structlog
 from foundation.backoff import backoff
 from foundation.detached_threads import aside, within
 from relay.policy import tls
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 from . import logs, runtime
 from .child import CannotStart, Child, Plan

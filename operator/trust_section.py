@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 from pydantic.functional_validators import AfterValidator
 
-from whitelist.revocation import RevocationPolicy
+from whitelist.pki.crl import RevocationPolicy
 
 from .section import Hours, Section
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from mssante_operator.testbed.profile import LIST_SIGNER
 from tests.support.hierarchy import NOW, listed, signed_list, trust
 from tests.whitelist.real import REAL_LIST, real_octets, real_trust
-from whitelist.loading import read_list
-from whitelist.lookup import WhiteList
-from whitelist.trust import TrustStore
+from whitelist.national.lookup import WhiteList
+from whitelist.national.reader import read_list
+from whitelist.pki.trust_store import TrustStore
 
 LOOKUPS = 200_000
 

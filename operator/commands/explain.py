@@ -24,8 +24,8 @@ from relay.policy.recipient import Recipient
 from relay.policy.server_admission import examine_server
 from relay.smtp.address import parse_address
 from relay.smtp.headers import HeaderFacts
-from whitelist.certificates import read_pem
 from whitelist.errors import TrustFileError
+from whitelist.pki.certificates import read_pem
 
 from .. import policies, runtime
 from ..endpoints import split_endpoint

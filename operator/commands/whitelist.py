@@ -8,14 +8,14 @@ from typing import Any
 import click
 from cryptography import x509
 
-from whitelist.certificates import read_pem
-from whitelist.difference import compare
 from whitelist.errors import ListRefused, TrustFileError
-from whitelist.loading import load_file, read_list
-from whitelist.lookup import WhiteList
-from whitelist.revocation import RevocationPolicy
-from whitelist.signer import ExpectedSigner
-from whitelist.trust import TrustStore
+from whitelist.national.difference import compare
+from whitelist.national.lookup import WhiteList
+from whitelist.national.reader import load_file, read_list
+from whitelist.national.signer import ExpectedSigner
+from whitelist.pki.certificates import read_pem
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.trust_store import TrustStore
 
 from .. import runtime
 from ..crl_refresh import CrlRefresher

@@ -15,7 +15,7 @@ from lxml import etree
 from signxml.algorithms import CanonicalizationMethod, SignatureConstructionMethod
 from signxml.signer import XMLSigner
 
-from whitelist.document import NAMESPACE
+from whitelist.national.document import NAMESPACE
 
 from .credential import Credential
 

@@ -24,8 +24,8 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
 from relay.client.dns_cache import Answer, Resolving
-from whitelist.folding import fold
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.name_folding import fold
 
 SMTP_PORT: Final = 25
 _MAX_HOSTS: Final = 8  # of a domain, the preferred ones

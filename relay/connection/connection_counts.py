@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 
 from relay.connection.limits import Limits
 from relay.smtp.errors import Reply
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 _Key = TypeVar("_Key")
 

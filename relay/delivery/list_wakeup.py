@@ -28,8 +28,8 @@ from relay.queue.due import lanes_with_mail
 from relay.queue.model import State, Traffic
 from relay.queue.schema import deliveries, destinations
 from relay.queue.wakeup import announce, signal
-from whitelist.difference import compare
-from whitelist.lookup import WhiteList
+from whitelist.national.difference import compare
+from whitelist.national.lookup import WhiteList
 
 _log = structlog.get_logger(__name__)
 

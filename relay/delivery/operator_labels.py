@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
-from whitelist.folding import fold
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.name_folding import fold
 
 _log = structlog.get_logger(__name__)
 

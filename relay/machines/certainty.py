@@ -17,8 +17,8 @@ from mailstore.errors import StoreUnavailable
 from relay.machines.shared_list import read_head
 from relay.policy.trust_state import Perimeter
 from whitelist.errors import ArchiveError
-from whitelist.lookup import WhiteList
-from whitelist.newest import Known, Shared, is_behind, may_fail
+from whitelist.national.lookup import WhiteList
+from whitelist.national.newest import Known, Shared, is_behind, may_fail
 
 _log = structlog.get_logger(__name__)
 

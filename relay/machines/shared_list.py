@@ -14,8 +14,8 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from mailstore.db.dialect import insert_or_ignore
 from relay.machines.schema import shared_list
-from whitelist.newest import Shared
-from whitelist.shape import MAX_LIST_BYTES
+from whitelist.national.newest import Shared
+from whitelist.national.signed_file import MAX_LIST_BYTES
 
 # A list is XML, which shrinks to a quarter; one that does not shrink at all still fits.
 MAX_PACKED: Final = MAX_LIST_BYTES + 64 * 1024

@@ -29,8 +29,8 @@ from relay.policy.facts import (
 )
 from relay.policy.recipient import MailboxState, Recipient
 from relay.smtp.errors import Refused, Reply
-from whitelist.lookup import WhiteList
-from whitelist.trust import ChainStatus
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.trust_store import ChainStatus
 
 # The facts and their types are `relay.policy.facts`'s, and had from here by whoever asks for a verdict.
 __all__ = [

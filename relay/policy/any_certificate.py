@@ -5,7 +5,7 @@ even that from the client, which sees a connection that broke.  Python's `ssl` h
 a certificate without that judgement, so OpenSSL is told by its own
 `SSL_CTX_set_cert_verify_callback` that each chain will do.  That the client holds the key is still
 proven by TLS; ciphers, groups and our side's security level are untouched; who may send is for
-`relay.policy.admission`, on the verdict of `whitelist.trust` (docs/decisions/0041).
+`relay.policy.admission`, on the verdict of `whitelist.pki.trust_store` (docs/decisions/0041).
 """
 
 import _ssl

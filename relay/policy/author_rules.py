@@ -16,7 +16,7 @@ from relay.policy.facts import (
 )
 from relay.smtp.author_domains import UNREADABLE
 from relay.smtp.errors import Reply
-from whitelist.folding import fold
+from whitelist.pki.name_folding import fold
 
 _MOST_SHOWN = 5  # a hostile header can name tens of thousands
 

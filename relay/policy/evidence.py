@@ -1,8 +1,8 @@
 """How findings tell what they rest on, for operators' eyes."""
 
-from whitelist.lookup import WhiteList
-from whitelist.names import DistinguishedName
-from whitelist.trust import ChainVerdict
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import ChainVerdict
 
 
 def chain_evidence(chain: ChainVerdict) -> str:

@@ -10,8 +10,8 @@ from relay.policy.recipient import MailboxState, Recipient
 from relay.smtp.address import Address
 from relay.smtp.errors import Reply
 from relay.smtp.headers import MAX_HEADER, HeaderFacts
-from whitelist.lookup import WhiteList
-from whitelist.trust import CertificateFacts, ChainVerdict
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.trust_store import CertificateFacts, ChainVerdict
 
 MAX_RECEIVED: Final = 100  # trace fields before a message counts as looping, RFC 5321 §6.3
 MAX_HEADER_FIELDS: Final = 1000

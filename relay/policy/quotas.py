@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from whitelist.folding import fold
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.name_folding import fold
 
 _STEP: Final = 60.0  # seconds that are counted together
 _STEPS: Final = 60

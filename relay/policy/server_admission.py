@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from relay.policy.admission import Peer
 from relay.policy.evidence import chain_evidence, entry_evidence
-from whitelist.lookup import WhiteList
+from whitelist.national.lookup import WhiteList
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import structlog
 
 from relay.policy.any_certificate import CannotOpen, take_any_certificate
 from whitelist.errors import TrustFileError
-from whitelist.trust import TrustStore
+from whitelist.pki.trust_store import TrustStore
 
 _log = structlog.get_logger(__name__)
 

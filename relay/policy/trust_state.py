@@ -18,19 +18,19 @@ import structlog
 from foundation.backoff import backoff
 from foundation.best_effort import best_effort
 from relay.policy.admission import Peer
-from relay.revocation_check import OcspAsker
-from whitelist.crl_store import CrlStore
-from whitelist.crl_store import Stamp as CrlStamp
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused, NothingAdopted
-from whitelist.freshness import Freshness, judge, last_certain
-from whitelist.history import Archive, Stamp
-from whitelist.loading import load_file
-from whitelist.lookup import WhiteList
-from whitelist.newest import MARGIN, Known, confirmed_at, is_behind
-from whitelist.revocation import RevocationPolicy
-from whitelist.signer import ExpectedSigner
-from whitelist.trust import ChainStatus, ChainVerdict, TrustStore
-from whitelist.verdicts import VerdictCache
+from whitelist.national.archive import Archive, Stamp
+from whitelist.national.freshness import Freshness, judge, last_certain
+from whitelist.national.lookup import WhiteList
+from whitelist.national.newest import MARGIN, Known, confirmed_at, is_behind
+from whitelist.national.reader import load_file
+from whitelist.national.signer import ExpectedSigner
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.crl_store import CrlStore
+from whitelist.pki.crl_store import Stamp as CrlStamp
+from whitelist.pki.ocsp_client import OcspAsker
+from whitelist.pki.trust_store import ChainStatus, ChainVerdict, TrustStore
+from whitelist.pki.verdict_cache import VerdictCache
 
 _log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ class Snapshot:
 
     @property
     def final(self) -> bool:
-        """Whether the list may refuse for good somebody who asks now (`whitelist.newest`)."""
+        """Whether the list may refuse for good somebody who asks now (`whitelist.national.newest`)."""
         return not self.behind and self.freshness is Freshness.FRESH
 
     def lists(self, peer: Peer) -> bool:

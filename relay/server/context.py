@@ -19,7 +19,7 @@ from relay.policy.quotas import Quotas
 from relay.policy.trust_state import Perimeter
 from relay.scan.scanner import Scanning
 from relay.server.rcpt_pipeline import RcptLines
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import structlog
 from relay.connection.strangers import shortened
 from relay.connection.transcript import Transcript
 from relay.server.context import SessionContext
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 _log = structlog.get_logger(__name__)
 

@@ -24,8 +24,8 @@ from relay.smtp.address import Address
 from relay.smtp.errors import Refused, Reply, SmtpError
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import Notify, RcptParameters
-from whitelist.lookup import WhiteList
-from whitelist.names import DistinguishedName
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.distinguished_name import DistinguishedName
 
 _STRANGER: Final = Reply(421, "4.7.0", "Too long without a certificate of the white list")
 _TOO_MANY_OF_PEER: Final = Reply(421, "4.7.0", "Too many connections with your certificate")

@@ -18,7 +18,7 @@ from relay.smtp.address import Address
 from relay.smtp.errors import Reply
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import RcptParameters
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 
 @dataclass(frozen=True, slots=True)

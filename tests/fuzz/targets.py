@@ -27,13 +27,13 @@ from relay.smtp.parameters import (
 from tests.support.cutting import cut
 from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, trust
 from tests.support.reports import octets_of, read_report
-from whitelist.certificates import read_der
-from whitelist.document import read_document
 from whitelist.errors import InvalidName, ListRefused
-from whitelist.loading import read_list
-from whitelist.names import DistinguishedName
-from whitelist.shape import parser
-from whitelist.trust import CertificateFacts
+from whitelist.national.document import read_document
+from whitelist.national.reader import read_list
+from whitelist.national.signed_file import parser
+from whitelist.pki.certificates import read_der
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import CertificateFacts
 
 DN = "CN=smtp.b.mssante.fr,OU=1750000001,O=CHU DE TEST,ST=Paris (75),C=FR"
 GOOD_LIST = signed_list([listed("b.mssante.fr", DN)])

@@ -12,7 +12,7 @@ from mssante_operator.sharing import ListSharing
 from relay.policy.trust_state import Perimeter
 from tests.operator.test_whitelist import put
 from tests.support.daemon import Daemon, lay_out
-from whitelist.history import Archive, Version
+from whitelist.national.archive import Archive, Version
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from foundation.clock_watch import Jump
 from mssante_operator.alarms import AlarmName, Facts, alarms
 from relay.policy.trust_state import Snapshot
 from tests.support.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
-from whitelist.freshness import Freshness
-from whitelist.loading import read_list
-from whitelist.revocation import RevocationPolicy
-from whitelist.trust import CertificateFacts
+from whitelist.national.freshness import Freshness
+from whitelist.national.reader import read_list
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.trust_store import CertificateFacts
 
 OWN = CertificateFacts.from_certificate(server("smtp.b.mssante.fr").certificate)
 LIST = read_list(signed_list([listed("b.mssante.fr", str(OWN.subject))]), trust(), SIGNER, NOW)

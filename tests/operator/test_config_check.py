@@ -23,9 +23,9 @@ from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.profile import Lifetime, Subject
 from tests.support.daemon import Daemon, federation, free_endpoint, get, lay_out, served
 from tests.support.waiting import until_now
-from whitelist.certificates import read_pem
-from whitelist.revocation import RevocationPolicy
-from whitelist.trust import TrustStore
+from whitelist.pki.certificates import read_pem
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.trust_store import TrustStore
 
 
 @pytest.fixture

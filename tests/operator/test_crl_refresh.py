@@ -20,8 +20,8 @@ from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import issue_crl
 from mssante_operator.testbed.profile import Lifetime
 from tests.support.daemon import Daemon, federation, lay_out
-from whitelist import crl_store
-from whitelist.crl_store import CrlStore
+from whitelist.pki import crl_store
+from whitelist.pki.crl_store import CrlStore
 
 AT = runtime.clock()
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mssante_operator.crl_schedule import Address, load_addresses, save_addresses
 from tests.support.hierarchy import NOW, crl, hierarchy
-from whitelist.revocation import RevocationList
+from whitelist.pki.crl import RevocationList
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 SECOND = timedelta(seconds=1)

@@ -15,7 +15,7 @@ from mssante_operator.sharing import ListSharing
 from tests.operator.list_machines import refresher_of
 from tests.support.daemon import lay_out
 from tests.support.waiting import until
-from whitelist.newest import MARGIN, Confirmed
+from whitelist.national.newest import MARGIN, Confirmed
 
 WAIT = MARGIN.total_seconds()
 

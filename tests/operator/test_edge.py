@@ -15,7 +15,7 @@ from mssante_operator.settings import load
 from tests.operator.test_serve import TEXT, sample
 from tests.support.daemon import MSSANTE, Daemon, client, federation, get, lay_out, served
 from tests.support.waiting import until_now
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 MARTIN = "claire.martin@a.mssante.fr"
 

@@ -11,7 +11,7 @@ from relay.policy.admission import HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.policy.quotas import NO_LIMIT, Quota
 from tests.operator.test_settings import GOOD, write
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 B = DistinguishedName.parse("CN=smtp.b.mssante.fr,O=B,C=FR")
 C = DistinguishedName.parse("CN=smtp.c.mssante.fr,O=C,C=FR")

@@ -24,9 +24,9 @@ from tests.operator.test_whitelist import FULL, signed
 from tests.operator.unbelieved_lists import DAMAGED, NEWER, SIGNED
 from tests.support.daemon import federation
 from tests.support.waiting import until
-from whitelist.freshness import Freshness
-from whitelist.history import Source
-from whitelist.newest import MARGIN, Shared, may_fail
+from whitelist.national.archive import Source
+from whitelist.national.freshness import Freshness
+from whitelist.national.newest import MARGIN, Shared, may_fail
 
 HOUR = timedelta(hours=1)
 

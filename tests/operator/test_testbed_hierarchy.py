@@ -23,10 +23,10 @@ from tests.support.hierarchy import (
 )
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data, real_octets
 from whitelist.errors import TrustFileError
-from whitelist.names import DistinguishedName
-from whitelist.revocation import distribution_points
-from whitelist.shape import embedded_certificate
-from whitelist.trust import TrustStore
+from whitelist.national.signed_file import embedded_certificate
+from whitelist.pki.crl import distribution_points
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import TrustStore
 
 # What only serves revocation, or repeats the validity, is left out of a testbed.
 LEFT_OUT = {

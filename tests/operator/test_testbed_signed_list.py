@@ -8,7 +8,7 @@ import pytest
 from mssante_operator.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, SIGNER, list_signer, listed, signed_list, trust
 from tests.whitelist.real import needs_real_data, real_octets
-from whitelist.loading import read_list
+from whitelist.national.reader import read_list
 
 ENTRIES = [
     listed("a.mssante.fr", "CN=relay.a.fr,OU=1,O=A,C=FR"),

@@ -20,8 +20,8 @@ from tests.support.daemon import Daemon, client, federation, get, lay_out, serve
 from tests.support.https_server import host, reply, serving
 from tests.support.odd_certificates import odd
 from tests.support.waiting import until_now
-from whitelist.history import Archive
-from whitelist.names import DistinguishedName
+from whitelist.national.archive import Archive
+from whitelist.pki.distinguished_name import DistinguishedName
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from relay.policy.recipient import MailboxState, Recipient
 from relay.smtp.address import Address, parse_address
 from relay.smtp.headers import HeaderFacts
 from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
-from whitelist.loading import read_list
-from whitelist.lookup import WhiteList
-from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict
+from whitelist.national.lookup import WhiteList
+from whitelist.national.reader import read_list
+from whitelist.pki.trust_store import CertificateFacts, ChainStatus, ChainVerdict
 
 PEERS = ("b1", "b2", "c", "intruder")
 

@@ -28,7 +28,7 @@ from tests.relay.attempts import (
     peer,
     to,
 )
-from whitelist.trust import ChainStatus, ChainVerdict
+from whitelist.pki.trust_store import ChainStatus, ChainVerdict
 
 INS = "279035121518989@patient.mssante.fr"
 WRONG_KEY = (

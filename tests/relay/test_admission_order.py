@@ -20,7 +20,7 @@ from tests.relay.attempts import (
     to,
     white_list,
 )
-from whitelist.trust import ChainStatus
+from whitelist.pki.trust_store import ChainStatus
 
 
 def refusal(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[str, str]:

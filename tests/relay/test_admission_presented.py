@@ -10,7 +10,7 @@ from relay.smtp.address import Address
 from relay.smtp.errors import Refused, Reply
 from relay.smtp.headers import HeaderFacts
 from tests.relay.attempts import POLICY, attempt, certificate, local, peer, to
-from whitelist.trust import ChainStatus
+from whitelist.pki.trust_store import ChainStatus
 
 B1, INTRUDER = (str(certificate(name).subject) for name in ("b1", "intruder"))
 PATIENT = Address("188012345678901", "patient.mssante.fr")

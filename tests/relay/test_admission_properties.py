@@ -41,7 +41,7 @@ from tests.relay.attempts import (
     verdict,
     white_list,
 )
-from whitelist.trust import ChainStatus
+from whitelist.pki.trust_store import ChainStatus
 
 ORIGINS = st.one_of(
     st.builds(LocalUser, st.sampled_from(MailboxState)),

@@ -20,7 +20,7 @@ from tests.support.operators import ACTIVE, HOST, inbound, trust_space
 from tests.support.scripted import ScriptedPeer, running
 from tests.support.senders import sending, server_tls
 from tests.support.waiting import until
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 UNDER = "espacedeconfiance.mssante.fr"
 BUS = "CN=bus.mssante.fr,OU=347976684200724,O=CAPGEMINI TECHNOLOGY SERVICES,ST=Paris (75),C=FR"

@@ -13,7 +13,7 @@ from relay.smtp.headers import UNREADABLE, HeaderFacts
 from tests.relay.attempts import LIMIT, POLICY, attempt, authors, certificate, local
 from tests.support.operators import ACTIVE, OURS, inbound
 from tests.support.talking import call
-from whitelist.folding import fold
+from whitelist.pki.name_folding import fold
 
 OWN = (OURS,)
 TAG, OFF, REFUSE = HeaderFromPolicy.TAG, HeaderFromPolicy.OFF, HeaderFromPolicy.REFUSE

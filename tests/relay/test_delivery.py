@@ -27,8 +27,8 @@ from tests.support.queued import destination
 from tests.support.scripted import CLOSE, STALL, ScriptedPeer, running
 from tests.support.senders import BODY, TRACE, Sender, sending, server_tls
 from tests.support.waiting import until
-from whitelist.history import Archive
-from whitelist.newest import Confirmed
+from whitelist.national.archive import Archive
+from whitelist.national.newest import Confirmed
 
 CLOSED_PORT = 1  # nobody listens there
 

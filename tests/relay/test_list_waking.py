@@ -24,7 +24,7 @@ from tests.support.scripted import running
 from tests.support.senders import sending, server_tls
 from tests.support.waiting import until
 from tests.whitelist.lists import made
-from whitelist.lookup import WhiteList
+from whitelist.national.lookup import WhiteList
 
 HOUR = timedelta(hours=1)
 NAMED = "server refused by rule name: it showed CN=x, not listed for b.mssante.fr"

@@ -10,7 +10,7 @@ from relay.connection.connection_counts import ARRIVAL_SECONDS, Occupancy, netwo
 from relay.connection.limits import Limits
 from relay.smtp.errors import Reply
 from tests.support.clock import Monotonic
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 B = DistinguishedName.parse("CN=smtp.b.mssante.fr,O=B,C=FR")
 C = DistinguishedName.parse("CN=smtp.c.mssante.fr,O=C,C=FR")

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.delivery.operator_labels import OTHER, PLACES, UNLISTED, OperatorLabels
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 OPERATORS = {
     "b.mssante.fr": ("CN=smtp.B.fr,O=B,C=FR",),

@@ -21,7 +21,7 @@ from relay.smtp.parameters import RcptParameters
 from tests.support.operators import ACTIVE, HOST, inbound
 from tests.support.session_driver import Driver
 from tests.support.talking import dial
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 
 class Neighbour:

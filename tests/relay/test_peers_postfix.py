@@ -17,8 +17,8 @@ from tests.support.handing import letter
 from tests.support.operators import HOST
 from tests.support.postfix import missing, postfix
 from tests.support.waiting import until
-from whitelist.revocation import RevocationPolicy
-from whitelist.trust import TrustStore
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.trust_store import TrustStore
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 

@@ -16,13 +16,13 @@ from relay.policy.trust_state import Ageing, Perimeter
 from tests.support.hierarchy import NOW, crl, hierarchy, listed, server, signed_list, trust
 from tests.support.perimeters import adopt, fall_behind, perimeter
 from tests.support.waiting import until
-from whitelist.crl_store import CrlStore
-from whitelist.freshness import Freshness
-from whitelist.history import Archive
-from whitelist.lookup import WhiteList
-from whitelist.newest import Confirmed
-from whitelist.revocation import RevocationPolicy
-from whitelist.trust import ChainStatus
+from whitelist.national.archive import Archive
+from whitelist.national.freshness import Freshness
+from whitelist.national.lookup import WhiteList
+from whitelist.national.newest import Confirmed
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.crl_store import CrlStore
+from whitelist.pki.trust_store import ChainStatus
 
 DN = "CN=smtp.b.mssante.fr,OU=1750000001,O=CHU DE TEST,ST=Paris (75),C=FR"
 GOOD = signed_list([listed("b.mssante.fr", DN)], NOW - timedelta(hours=1))

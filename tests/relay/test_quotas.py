@@ -15,7 +15,7 @@ from relay.server.listener import Listener, bind
 from relay.server.peer_service import peer_session
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 B = DistinguishedName.parse("CN=smtp.b.mssante.fr,O=B,C=FR")
 C = DistinguishedName.parse("CN=smtp.c.mssante.fr,O=C,C=FR")

@@ -15,13 +15,13 @@ from cryptography.x509 import ocsp
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import Lifetime, RevocationAddresses, Subject
-from relay.revocation_check import FAILURE_HOLDS, OcspAsker
 from tests.support.hierarchy import NOW, crl, hierarchy, signed_list, spare_key, trust
 from tests.support.ocsp_responder import Responder, ocsp_answer, responding
 from tests.support.perimeters import perimeter
 from tests.support.waiting import until
-from whitelist.revocation import RevocationList, RevocationPolicy
-from whitelist.trust import ChainStatus, ChainVerdict, TrustStore
+from whitelist.pki.crl import RevocationList, RevocationPolicy
+from whitelist.pki.ocsp_client import FAILURE_HOLDS, OcspAsker
+from whitelist.pki.trust_store import ChainStatus, ChainVerdict, TrustStore
 
 DAY = timedelta(days=1)
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED

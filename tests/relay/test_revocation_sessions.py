@@ -14,7 +14,6 @@ from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
 from relay.policy import tls
-from relay.revocation_check import OcspAsker
 from relay.server.listener import Listener, bind
 from relay.server.peer_service import peer_session
 from tests.support.clock import system_clock
@@ -23,7 +22,8 @@ from tests.support.ocsp_responder import Responder, ocsp_answer, responding
 from tests.support.operators import ACTIVE, HOST, inbound, trust_space
 from tests.support.perimeters import perimeter
 from tests.support.senders import sending
-from whitelist.revocation import RevocationList
+from whitelist.pki.crl import RevocationList
+from whitelist.pki.ocsp_client import OcspAsker
 
 DAY = timedelta(days=1)
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED

@@ -9,7 +9,7 @@ import pytest
 
 from relay.client.routing import NoRoute, Router, Target
 from tests.support.nameserver import SILENCE, NameServer, Node, Zones, name_server
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 DOMAIN = "b.mssante.fr"
 HOST = Node(a=("192.0.2.1",))

@@ -7,8 +7,8 @@ import pytest
 from relay.policy.admission import Peer
 from relay.policy.server_admission import examine_server
 from tests.relay.attempts import peer, white_list
-from whitelist.lookup import WhiteList
-from whitelist.trust import ChainStatus
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.trust_store import ChainStatus
 
 B = "b.mssante.fr"
 BARE = replace(peer(), certificate=None, chain=None)

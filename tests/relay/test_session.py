@@ -23,7 +23,7 @@ from tests.support.perimeters import adopt
 from tests.support.reports import read_report
 from tests.support.talking import call, dial
 from tests.support.waiting import until
-from whitelist.names import DistinguishedName
+from whitelist.pki.distinguished_name import DistinguishedName
 
 ORG = "cardiologie@a.mssante.fr"
 SECRET = b"From: <dr@b.mssante.fr>\r\nSubject: le secret\r\n\r\nSIDA\r\n"

@@ -24,8 +24,8 @@ from relay.machines.shared_list import (
     unpack,
 )
 from tests.support.clock import NOW
-from whitelist.newest import Shared
-from whitelist.shape import MAX_LIST_BYTES
+from whitelist.national.newest import Shared
+from whitelist.national.signed_file import MAX_LIST_BYTES
 
 SECOND = timedelta(seconds=1)
 AGO = timedelta(minutes=3)

@@ -15,7 +15,6 @@ from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
 from relay.policy.standing import Standing, judge
 from relay.policy.trust_state import Perimeter
-from relay.revocation_check import OcspAsker
 from relay.server.listener import Listener, bind
 from relay.server.peer_service import peer_session
 from tests.support.clock import system_clock
@@ -24,8 +23,9 @@ from tests.support.ocsp_responder import ocsp_answer, responding
 from tests.support.operators import Inbound, inbound, trust_space
 from tests.support.perimeters import perimeter
 from tests.support.talking import Caller, call
-from whitelist.crl_store import CrlStore
-from whitelist.trust import ChainStatus
+from whitelist.pki.crl_store import CrlStore
+from whitelist.pki.ocsp_client import OcspAsker
+from whitelist.pki.trust_store import ChainStatus
 
 HOUR = timedelta(hours=1)
 MAIL = "MAIL FROM:<dr@b.mssante.fr>"

@@ -11,7 +11,7 @@ from relay.policy.tls import Identity, Renewing
 from tests.support.clock import Monotonic
 from tests.support.hierarchy import NOW, hierarchy, trust
 from whitelist.errors import TrustFileError
-from whitelist.trust import TrustStore
+from whitelist.pki.trust_store import TrustStore
 
 
 class Making:

@@ -16,8 +16,8 @@ from mssante_operator.testbed.credential import Credential, new_key
 from mssante_operator.testbed.hierarchy import Hierarchy, issue_crl
 from mssante_operator.testbed.profile import LIST_SIGNER, Extensions, Lifetime, Subject
 from mssante_operator.testbed.signed_list import ListedDomain, build_signed_list
-from whitelist.revocation import RevocationList
-from whitelist.trust import TrustStore
+from whitelist.pki.crl import RevocationList
+from whitelist.pki.trust_store import TrustStore
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SIGNER = LIST_SIGNER.common_name

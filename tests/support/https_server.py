@@ -20,7 +20,7 @@ from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import Lifetime, Subject
 from tests.support.hierarchy import spare_key
-from whitelist.trust import TrustStore
+from whitelist.pki.trust_store import TrustStore
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

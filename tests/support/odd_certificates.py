@@ -15,7 +15,7 @@ from mssante_operator.bootstrap import write_identity
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.profile import key_usage
 from tests.support.operators import trust_space
-from whitelist.trust import TrustStore
+from whitelist.pki.trust_store import TrustStore
 
 _SHA256_WITH_RSA = bytes.fromhex("06092a864886f70d01010b")
 _SHA1_WITH_RSA = bytes.fromhex("06092a864886f70d010105")

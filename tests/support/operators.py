@@ -53,9 +53,9 @@ from relay.smtp.address import Address
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
 from tests.support.perimeters import fall_behind, perimeter
-from whitelist.names import DistinguishedName
-from whitelist.revocation import RevocationPolicy
-from whitelist.trust import TrustStore
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import TrustStore
 
 HOST = "127.0.0.1"
 OURS = "a.mssante.fr"

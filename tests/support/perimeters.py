@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from relay.policy.trust_state import Ageing, Expected, Perimeter
-from relay.revocation_check import OcspAsker
-from whitelist.crl_store import CrlStore
-from whitelist.history import Archive, Source
-from whitelist.loading import read_list
-from whitelist.newest import Shared
-from whitelist.revocation import RevocationPolicy
-from whitelist.trust import TrustStore
+from whitelist.national.archive import Archive, Source
+from whitelist.national.newest import Shared
+from whitelist.national.reader import read_list
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.crl_store import CrlStore
+from whitelist.pki.ocsp_client import OcspAsker
+from whitelist.pki.trust_store import TrustStore
 
 SIGNER = "alb.mssante.fr"
 

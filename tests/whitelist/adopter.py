@@ -20,10 +20,10 @@ from typing import Any
 from foundation import atomic_files
 from tests.support.hierarchy import NOW
 from tests.whitelist.lists import made
-from whitelist import history
 from whitelist.errors import ListRefused
-from whitelist.history import Archive, Source
-from whitelist.lookup import WhiteList
+from whitelist.national import archive as history
+from whitelist.national.archive import Archive, Source
+from whitelist.national.lookup import WhiteList
 
 
 def numbered(number: int, size: int = 300_000) -> tuple[bytes, WhiteList]:

@@ -5,8 +5,8 @@ import os
 from datetime import datetime, timedelta
 
 from tests.support.hierarchy import NOW
-from whitelist.history import Archive, Source
-from whitelist.lookup import WhiteList
+from whitelist.national.archive import Archive, Source
+from whitelist.national.lookup import WhiteList
 
 SECOND = timedelta(seconds=1)
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))

@@ -5,9 +5,7 @@ from http.server import BaseHTTPRequestHandler
 from tests.support.https_server import (
     HttpsServer,
 )
-from whitelist.fetching import (
-    Conditions,
-)
+from whitelist.fetch.http import Conditions
 
 BODY = b"<ListeBlancheMSSante/>" * 10_000
 NONE = Conditions()

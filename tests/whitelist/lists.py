@@ -8,10 +8,10 @@ from lxml import etree
 
 from mssante_operator.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, listed
-from whitelist.document import read_document
-from whitelist.lookup import WhiteList
-from whitelist.names import DistinguishedName
-from whitelist.trust import CertificateFacts
+from whitelist.national.document import read_document
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import CertificateFacts
 
 SIGNER = CertificateFacts(
     subject=DistinguishedName.parse("CN=alb.mssante.fr,O=ÉDITEUR DE LISTE,C=FR"),

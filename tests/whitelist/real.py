@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from whitelist.revocation import RevocationList
-from whitelist.trust import TrustStore
+from whitelist.pki.crl import RevocationList
+from whitelist.pki.trust_store import TrustStore
 
 _DATA = Path(__file__).parents[3] / "shared" / "data"
 REAL_LIST = _DATA / "whitelist" / "listeblanchemssante-2025-02-28.xml"

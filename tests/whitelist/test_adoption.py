@@ -6,11 +6,11 @@ import pytest
 
 from tests.support.hierarchy import NOW
 from tests.whitelist.lists import made, of_size
-from whitelist.adoption import OwnDomainProblem, decide, own_domains
-from whitelist.difference import compare
 from whitelist.errors import ListRefused, Reason
-from whitelist.lookup import WhiteList
-from whitelist.names import DistinguishedName
+from whitelist.national.adoption import OwnDomainProblem, decide, own_domains
+from whitelist.national.difference import compare
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.distinguished_name import DistinguishedName
 
 SECOND = timedelta(seconds=1)
 SHRINK = 0.2

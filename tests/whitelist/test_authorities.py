@@ -12,8 +12,8 @@ from mssante_operator.testbed.hierarchy import Hierarchy
 from mssante_operator.testbed.profile import authority_name
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key, write_trust
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data
-from whitelist.authorities import read_authorities
 from whitelist.errors import TrustFileError
+from whitelist.pki.authorities import read_authorities
 
 ROOT = hierarchy().root.certificate
 INTERMEDIATE = hierarchy().intermediate.certificate

@@ -15,12 +15,12 @@ from mssante_operator.testbed.profile import Lifetime
 from mssante_operator.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, spare_key, trust
 from tests.whitelist import forge
-from whitelist.document import MAX_VALUE
 from whitelist.errors import ListRefused, Reason
-from whitelist.loading import read_list
-from whitelist.patience import Patience
-from whitelist.shape import MAX_LIST_BYTES, MAX_MARKS
-from whitelist.signature import verify_signature
+from whitelist.national.document import MAX_VALUE
+from whitelist.national.reader import read_list
+from whitelist.national.reading_time import Patience
+from whitelist.national.signature import verify_signature
+from whitelist.national.signed_file import MAX_LIST_BYTES, MAX_MARKS
 
 MARKS = "\u0316\u0301"  # NFC puts runs of these in order, one by one
 GROWTH = """

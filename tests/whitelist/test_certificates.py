@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
-from whitelist.certificates import MAX_DER, read_der, read_pem
 from whitelist.errors import ListRefused, Reason
-from whitelist.loading import read_list
+from whitelist.national.reader import read_list
+from whitelist.pki.certificates import MAX_DER, read_der, read_pem
 
 VERSION_3 = bytes.fromhex("a003020102")  # [0] INTEGER 2, RFC 5280 §4.1
 

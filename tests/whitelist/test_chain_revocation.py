@@ -20,10 +20,10 @@ from tests.support.hierarchy import (
     spare_key,
     trust,
 )
-from whitelist.crl_scope import EVERY_REASON
 from whitelist.errors import CrlReason, CrlRefused
-from whitelist.revocation import RevocationList, RevocationPolicy
-from whitelist.trust import ChainStatus, TrustStore
+from whitelist.pki.crl import RevocationList, RevocationPolicy
+from whitelist.pki.crl_scope import EVERY_REASON
+from whitelist.pki.trust_store import ChainStatus, TrustStore
 
 PEER = server("relay.a.fr")
 ROOT, INTERMEDIATE = hierarchy().root, hierarchy().intermediate

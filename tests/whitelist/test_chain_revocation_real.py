@@ -15,9 +15,9 @@ from tests.whitelist.real import (
     real_test_trust,
     real_trust,
 )
-from whitelist.revocation import RevocationPolicy
-from whitelist.shape import embedded_certificate
-from whitelist.trust import ChainStatus, TrustStore
+from whitelist.national.signed_file import embedded_certificate
+from whitelist.pki.crl import RevocationPolicy
+from whitelist.pki.trust_store import ChainStatus, TrustStore
 
 CHECKING = [RevocationPolicy.REFUSE, RevocationPolicy.ACCEPT]
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 
 from mssante_operator.testbed.profile import authority_name
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key
-from whitelist.crl_scope import COMPLETE, EVERY_REASON, Point, Scope
+from whitelist.pki.crl_scope import COMPLETE, EVERY_REASON, Point, Scope
 
 FIRST, SECOND = "http://a.fr/1.crl", "http://a.fr/2.crl"
 PLAIN = server("a.fr").certificate

@@ -14,9 +14,9 @@ from cryptography import x509
 
 from mssante_operator.testbed.hierarchy import Hierarchy
 from tests.support.hierarchy import NOW, crl, hierarchy, server
-from whitelist.crl_store import CrlStore
 from whitelist.errors import CrlReason, CrlRefused
-from whitelist.revocation import RevocationList
+from whitelist.pki.crl import RevocationList
+from whitelist.pki.crl_store import CrlStore
 
 DAY = timedelta(days=1)
 ROOT, INTERMEDIATE = hierarchy().root, hierarchy().intermediate

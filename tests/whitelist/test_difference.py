@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.whitelist.lists import made
-from whitelist.difference import Difference, Recertified, compare, summary
-from whitelist.lookup import WhiteList
-from whitelist.names import DistinguishedName
+from whitelist.national.difference import Difference, Recertified, compare, summary
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.distinguished_name import DistinguishedName
 
 A, B, C = (f"CN=relay.{letter}.fr,O=CHU  X,C=FR" for letter in "abc")
 Index = dict[str, frozenset[DistinguishedName]]

@@ -8,9 +8,9 @@ from lxml import etree
 from mssante_operator.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, listed
 from tests.whitelist.real import needs_real_data, real_octets
-from whitelist.document import Document, read_document
 from whitelist.errors import ListRefused, Reason
-from whitelist.names import DistinguishedName
+from whitelist.national.document import Document, read_document
+from whitelist.pki.distinguished_name import DistinguishedName
 
 LIST = unsigned_list(
     [

@@ -27,13 +27,7 @@ from tests.whitelist.bad_servers import (
     flood,
 )
 from whitelist.errors import FetchFailed
-from whitelist.fetching import (
-    Conditions,
-    Fetched,
-    NotModified,
-    client_context,
-    fetch,
-)
+from whitelist.fetch.http import Conditions, Fetched, NotModified, client_context, fetch
 
 BODY = b"<ListeBlancheMSSante/>" * 10_000
 NONE = Conditions()

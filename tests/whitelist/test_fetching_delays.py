@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whitelist.fetching import retry_delays
+from whitelist.fetch.http import retry_delays
 
 
 def test_delays_double_up_to_the_longest() -> None:

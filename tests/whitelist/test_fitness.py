@@ -11,8 +11,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from mssante_operator.testbed.profile import key_usage
 from tests.support.hierarchy import NOW, hierarchy, spare_key
 from tests.whitelist.real import REAL_LIST, needs_real_data, real_trust
-from whitelist.fitness import lacks_client_auth, unfitness, weakness
-from whitelist.trust import ChainStatus, TrustStore
+from whitelist.pki.certificate_fitness import lacks_client_auth, unfitness, weakness
+from whitelist.pki.trust_store import ChainStatus, TrustStore
 
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a.fr")])
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whitelist.errors import InvalidName
-from whitelist.folding import fold, tidy
-from whitelist.names import MAX_VALUE, DistinguishedName
+from whitelist.pki.distinguished_name import MAX_VALUE, DistinguishedName
+from whitelist.pki.name_folding import fold, tidy
 
 parse = DistinguishedName.parse
 EVERY = [chr(n) for n in range(sys.maxunicode + 1) if not 0xD800 <= n < 0xE000]

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.clock import NOW
-from whitelist.freshness import SLACK, Freshness, is_ahead, judge, last_certain
+from whitelist.national.freshness import SLACK, Freshness, is_ahead, judge, last_certain
 
 DAY, WEEK, TICK = timedelta(days=1), timedelta(days=7), timedelta(microseconds=1)
 

@@ -17,7 +17,7 @@ from tests.whitelist.adopter import adopt, numbered
 from tests.whitelist.archives import check_whole, digests, put
 from tests.whitelist.lists import made
 from whitelist.errors import ArchiveError, ListRefused, Reason
-from whitelist.history import Archive, Source
+from whitelist.national.archive import Archive, Source
 
 SECOND = timedelta(seconds=1)
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))

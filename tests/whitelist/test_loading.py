@@ -10,9 +10,9 @@ from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, trust
 from tests.whitelist import forge
 from tests.whitelist.real import REAL_LIST, needs_real_data, real_trust
 from whitelist.errors import ListRefused, Reason
-from whitelist.loading import load_file, read_list
-from whitelist.names import DistinguishedName
-from whitelist.shape import MAX_LIST_BYTES
+from whitelist.national.reader import load_file, read_list
+from whitelist.national.signed_file import MAX_LIST_BYTES
+from whitelist.pki.distinguished_name import DistinguishedName
 
 DATA = signed_list([listed("a.mssante.fr", "CN=relay.a.fr,O=A,C=FR")])
 

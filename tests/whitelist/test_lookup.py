@@ -10,11 +10,11 @@ from mssante_operator.testbed.signed_list import ListedDomain, unsigned_list
 from tests.support.hierarchy import NOW, list_signer, listed, signed_list, trust
 from tests.support.hierarchy import SIGNER as PUBLISHER
 from tests.whitelist.real import needs_real_data, real_octets, real_trust
-from whitelist.document import read_document
-from whitelist.loading import read_list
-from whitelist.lookup import WhiteList
-from whitelist.names import DistinguishedName
-from whitelist.trust import CertificateFacts
+from whitelist.national.document import read_document
+from whitelist.national.lookup import WhiteList
+from whitelist.national.reader import read_list
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import CertificateFacts
 
 A = DistinguishedName.parse("CN=relay.a.fr,OU=1,O=CHU  A,C=FR")
 B = DistinguishedName.parse("CN=relay.b.fr,OU=1,O=CHU B,C=FR")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.hierarchy import NOW
 from tests.whitelist.real import needs_real_data, real_octets
 from whitelist.errors import InvalidName
-from whitelist.names import DistinguishedName, label
+from whitelist.pki.distinguished_name import DistinguishedName, label
 
 parse = DistinguishedName.parse
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.support.hierarchy import NOW
 from tests.whitelist.lists import made
-from whitelist.freshness import SLACK
-from whitelist.newest import (
+from whitelist.national.freshness import SLACK
+from whitelist.national.newest import (
     MARGIN,
     Confirmed,
     Known,

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.hierarchy import NOW
 from whitelist.errors import ArchiveError
-from whitelist.history import Archive
-from whitelist.newest import Confirmed, Known, Shared
+from whitelist.national.archive import Archive
+from whitelist.national.newest import Confirmed, Known, Shared
 
 OWN = Confirmed("a" * 64, NOW)
 THEIRS = Shared("b" * 64, NOW - timedelta(hours=1), NOW)

@@ -18,7 +18,7 @@ from mssante_operator.testbed.profile import Lifetime, authority_name
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key
 from tests.support.ocsp_responder import ocsp_answer
 from whitelist.errors import OcspReason, OcspRefused
-from whitelist.ocsp import OcspStatus, OcspVerdict, check_ocsp, ocsp_request
+from whitelist.pki.ocsp import OcspStatus, OcspVerdict, check_ocsp, ocsp_request
 
 DAY = timedelta(days=1)
 ROOT, INTERMEDIATE = hierarchy().root, hierarchy().intermediate

@@ -22,14 +22,9 @@ from mssante_operator.testbed.profile import (
 from tests.support.hierarchy import NOW, crl, hierarchy, server, spare_key
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data, real_octets
 from whitelist.errors import CrlReason, CrlRefused
-from whitelist.names import DistinguishedName
-from whitelist.revocation import (
-    RevocationList,
-    accept,
-    distribution_points,
-    signer_of,
-)
-from whitelist.shape import embedded_certificate
+from whitelist.national.signed_file import embedded_certificate
+from whitelist.pki.crl import RevocationList, accept, distribution_points, signer_of
+from whitelist.pki.distinguished_name import DistinguishedName
 
 DAY = timedelta(days=1)
 ROOT, INTERMEDIATE = hierarchy().root, hierarchy().intermediate

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whitelist.errors import InvalidName
-from whitelist.rfc4514 import escape, split
+from whitelist.pki.rfc4514 import escape, split
 
 
 @pytest.mark.parametrize(

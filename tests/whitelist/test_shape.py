@@ -23,7 +23,7 @@ from tests.whitelist.forge import (
 )
 from tests.whitelist.real import needs_real_data, real_octets
 from whitelist.errors import ListRefused, Reason
-from whitelist.shape import MAX_LIST_BYTES, embedded_certificate
+from whitelist.national.signed_file import MAX_LIST_BYTES, embedded_certificate
 
 LIST = signed_list([listed("a.mssante.fr", "CN=relay.a.fr,O=A,C=FR")])
 SIGNATURE = LIST[LIST.index(b"<Signature") : LIST.index(b"</ListeBlanche")]

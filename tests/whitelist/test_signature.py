@@ -30,8 +30,8 @@ from tests.support.hierarchy import (
 from tests.whitelist import forge
 from tests.whitelist.real import needs_real_data, real_octets, real_trust
 from whitelist.errors import ListRefused, Reason
-from whitelist.revocation import RevocationPolicy
-from whitelist.signature import verify_signature
+from whitelist.national.signature import verify_signature
+from whitelist.pki.crl import RevocationPolicy
 
 ENTRIES = [listed("a.mssante.fr", "CN=relay.a.fr,O=A,C=FR")]
 LIST = signed_list(ENTRIES)

@@ -21,10 +21,10 @@ from tests.support.hierarchy import (
 )
 from tests.whitelist.real import needs_real_data, real_octets, real_trust
 from whitelist.errors import ListRefused, Reason
-from whitelist.loading import read_list
-from whitelist.names import DistinguishedName
-from whitelist.signer import ExpectedSigner
-from whitelist.trust import TrustStore
+from whitelist.national.reader import read_list
+from whitelist.national.signer import ExpectedSigner
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import TrustStore
 
 ENTRIES = [listed("a.mssante.fr", "CN=relay.a.fr,O=A,C=FR")]
 NAME = DistinguishedName.from_certificate(list_signer().certificate)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.hierarchy import NOW
 from whitelist.errors import ListRefused, Reason
-from whitelist.sources import SourceStamp, read_source, source_stamp
+from whitelist.fetch.sources import SourceStamp, read_source, source_stamp
 
 
 def write(path: Path, data: bytes, seconds_ago: float) -> Path:

@@ -22,10 +22,10 @@ from tests.support.hierarchy import (
     write_trust,
 )
 from tests.whitelist.real import needs_real_data, real_octets, real_trust
-from whitelist.certificates import read_der
-from whitelist.names import DistinguishedName
-from whitelist.shape import embedded_certificate
-from whitelist.trust import CertificateFacts, ChainStatus, TrustStore
+from whitelist.national.signed_file import embedded_certificate
+from whitelist.pki.certificates import read_der
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import CertificateFacts, ChainStatus, TrustStore
 
 PEER = server("relay.a.fr")
 DER = PEER.certificate.public_bytes(Encoding.DER)

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.profile import Lifetime
 from tests.support.hierarchy import NOW, crl, crls, hierarchy, server, spare_key, trust
-from whitelist.revocation import RevocationList, RevocationPolicy
-from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
-from whitelist.verdicts import VerdictCache
+from whitelist.pki.crl import RevocationList, RevocationPolicy
+from whitelist.pki.trust_store import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
+from whitelist.pki.verdict_cache import VerdictCache
 
 PEER = server("relay.a.fr")
 SECOND = timedelta(seconds=1)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.support.clock import NOW
 from tests.whitelist.lists import made
-from whitelist.difference import compare
-from whitelist.version import Source, Version
+from whitelist.national.archive_record import Source, Version
+from whitelist.national.difference import compare
 
 DATA, LIST = made(
     [("a.fr", "CN=s,O=X,C=FR"), ("b.fr", "CN=s, O=X, C=FR"), ("b.fr", "CN=t,C=FR")],

@@ -11,7 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from whitelist.names import label
+from whitelist.pki.distinguished_name import label
 
 MIN_RSA_BITS = 2048
 MIN_CURVE_BITS = 256

@@ -1,6 +1,6 @@
 """White lists that a site puts in place: one file, or a folder in which the newest counts.
 
-Adapter; synchronous. Nothing here is believed: `whitelist.loading` verifies the octets. Every
+Adapter; synchronous. Nothing here is believed: `whitelist.national.reader` verifies the octets. Every
 failure is a `ListRefused`, and the list in force stays.
 """
 

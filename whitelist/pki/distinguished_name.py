@@ -4,7 +4,7 @@ The white list binds a domain to the certificate names of its operator, and the 
 written in several ways: quoted or not, with double or no-break spaces, with spaces after commas.
 A name here is its parsed attributes in the order of RFC 4514 (the reverse of the certificate's),
 and two names are equal when types, order and folded values are (DOMAIN §9.8, §9.9,
-`whitelist.folding`). Nothing fuzzy beyond that: `Paris (75)` and `Paris(75)` stay different.
+`whitelist.pki.name_folding`). Nothing fuzzy beyond that: `Paris (75)` and `Paris(75)` stay different.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from typing import Self
 
 from cryptography import x509
 
-from whitelist import rfc4514
 from whitelist.errors import InvalidName
-from whitelist.folding import fold, tidy
-from whitelist.rfc4514 import Rdns
+from whitelist.pki import rfc4514
+from whitelist.pki.name_folding import fold, tidy
+from whitelist.pki.rfc4514 import Rdns
 
 # Types by OID: the nine of RFC 4514 §3, then those that certificates of persons and organisations
 # bear (RFC 4519 §2, X.520, RFC 2985); the first spelling is the one written.

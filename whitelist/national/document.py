@@ -14,8 +14,8 @@ from datetime import datetime
 from lxml import etree
 
 from whitelist.errors import InvalidName, ListRefused, Reason
-from whitelist.names import DistinguishedName
-from whitelist.patience import Patience
+from whitelist.national.reading_time import Patience
+from whitelist.pki.distinguished_name import DistinguishedName
 
 NAMESPACE = "https://listeblanche.mssante.fr/schema"
 """XML namespace of every element of the list."""

@@ -13,11 +13,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from whitelist.certificates import issued_by
 from whitelist.errors import ListRefused, Reason
-from whitelist.names import DistinguishedName, label
-from whitelist.shape import ADVICE
-from whitelist.trust import TrustStore
+from whitelist.national.signed_file import ADVICE
+from whitelist.pki.certificates import issued_by
+from whitelist.pki.distinguished_name import DistinguishedName, label
+from whitelist.pki.trust_store import TrustStore
 
 _Value = TypeVar("_Value", bound=x509.ExtensionType)
 

@@ -20,11 +20,11 @@ from typing import Final
 import structlog
 from cryptography import x509
 
-from whitelist.certificates import issued_by, read_der
 from whitelist.errors import FetchFailed, OcspRefused
-from whitelist.fetching import post_plain
-from whitelist.ocsp import OcspStatus, check_ocsp, ocsp_request
-from whitelist.trust import ChainStatus, ChainVerdict, TrustStore
+from whitelist.fetch.http import post_plain
+from whitelist.pki.certificates import issued_by, read_der
+from whitelist.pki.ocsp import OcspStatus, check_ocsp, ocsp_request
+from whitelist.pki.trust_store import ChainStatus, ChainVerdict, TrustStore
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from whitelist.freshness import is_ahead
+from whitelist.national.freshness import is_ahead
 
 MARGIN: Final = timedelta(seconds=10)
 """By how much a check must come later than mail: machines that work together differ by less."""

@@ -21,9 +21,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from foundation.atomic_files import make_folder, replace_file
-from whitelist.crl_scope import COMPLETE, Scope
 from whitelist.errors import CrlRefused
-from whitelist.revocation import RevocationList, require_current, signer_of
+from whitelist.pki.crl import RevocationList, require_current, signer_of
+from whitelist.pki.crl_scope import COMPLETE, Scope
 
 FileStamp = tuple[int, int, int]
 Stamp = tuple[tuple[str, FileStamp], ...]

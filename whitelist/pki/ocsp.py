@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from whitelist.certificates import issued_by
 from whitelist.errors import OcspReason, OcspRefused
-from whitelist.extensions import UNREADABLE, extension_of
-from whitelist.names import label
+from whitelist.pki.certificates import issued_by
+from whitelist.pki.distinguished_name import label
+from whitelist.pki.extensions import UNREADABLE, extension_of
 
 _BRIEF = timedelta(minutes=5)
 """How far clocks may differ, and how long an answer without nextUpdate counts."""

@@ -6,8 +6,8 @@ another order of the entries, is no change; contacts and descriptions play no pa
 
 from dataclasses import dataclass
 
-from whitelist.lookup import WhiteList
-from whitelist.names import DistinguishedName
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.distinguished_name import DistinguishedName
 
 Names = tuple[DistinguishedName, ...]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.atomic_files import replace_file
-from whitelist.newest import Confirmed, Known, Shared
+from whitelist.national.newest import Confirmed, Known, Shared
 
 CONFIRMED = "confirmed"
 SHARED = "shared"

@@ -11,7 +11,7 @@ from typing import Final
 
 from cryptography import x509
 
-from whitelist.extensions import UNREADABLE, extension_of
+from whitelist.pki.extensions import UNREADABLE, extension_of
 
 EVERY_REASON: Final = frozenset(x509.ReasonFlags) - {
     x509.ReasonFlags.unspecified,

@@ -1,7 +1,7 @@
 """Questions put to a verified white list, such as which names may speak for a domain.
 
 Domains match exactly, in any letter case, never by suffix or wildcard (DOMAIN §9.11); names match
-as parsed (`whitelist.names`). A domain may have several names and a name thousands of domains
+as parsed (`whitelist.pki.distinguished_name`). A domain may have several names and a name thousands of domains
 (DOMAIN §9.7, §9.20). A list is immutable: a newer one replaces it as a whole.
 """
 
@@ -11,9 +11,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Self
 
-from whitelist.document import Document, Entry
-from whitelist.names import DistinguishedName
-from whitelist.trust import CertificateFacts
+from whitelist.national.document import Document, Entry
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.trust_store import CertificateFacts
 
 _NOTHING: Mapping[DistinguishedName, Entry] = MappingProxyType({})
 

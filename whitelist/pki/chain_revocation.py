@@ -13,10 +13,10 @@ from datetime import datetime
 
 from cryptography import x509
 
-from whitelist.certificates import issued_by
-from whitelist.crl_scope import EVERY_REASON, Scope, reason_names
-from whitelist.names import label
-from whitelist.revocation import RevocationList, signer_of
+from whitelist.pki.certificates import issued_by
+from whitelist.pki.crl import RevocationList, signer_of
+from whitelist.pki.crl_scope import EVERY_REASON, Scope, reason_names
+from whitelist.pki.distinguished_name import label
 
 
 @dataclass(frozen=True, slots=True)

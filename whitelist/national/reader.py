@@ -7,14 +7,14 @@ import hashlib
 from datetime import datetime
 from pathlib import Path
 
-from whitelist.document import read_document
 from whitelist.errors import ListRefused, Reason
-from whitelist.lookup import WhiteList
-from whitelist.patience import Patience
-from whitelist.shape import MAX_LIST_BYTES
-from whitelist.signature import verify_signature
-from whitelist.signer import ExpectedSigner
-from whitelist.trust import TrustStore
+from whitelist.national.document import read_document
+from whitelist.national.lookup import WhiteList
+from whitelist.national.reading_time import Patience
+from whitelist.national.signature import verify_signature
+from whitelist.national.signed_file import MAX_LIST_BYTES
+from whitelist.national.signer import ExpectedSigner
+from whitelist.pki.trust_store import TrustStore
 
 
 def read_list(

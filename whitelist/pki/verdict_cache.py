@@ -13,9 +13,9 @@ from hashlib import sha256
 
 from cryptography import x509
 
-from whitelist.certificates import read_der
-from whitelist.fitness import lacks_client_auth, unfitness
-from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
+from whitelist.pki.certificate_fitness import lacks_client_auth, unfitness
+from whitelist.pki.certificates import read_der
+from whitelist.pki.trust_store import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
 
 Judged = tuple[CertificateFacts, ChainVerdict]
 

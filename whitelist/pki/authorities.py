@@ -2,7 +2,7 @@
 
 A wrong file here would show months later as peers refused without visible cause, so each file is
 judged at once: roots as anchors, every intermediate issued below one of them. Time plays no part;
-validity is judged with each chain (`whitelist.trust`).
+validity is judged with each chain (`whitelist.pki.trust_store`).
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cryptography import x509
 
-from whitelist.certificates import issued_by, read_pem
 from whitelist.errors import TrustFileError
-from whitelist.names import label
+from whitelist.pki.certificates import issued_by, read_pem
+from whitelist.pki.distinguished_name import label
 
 Certificates = tuple[x509.Certificate, ...]
 

@@ -5,7 +5,7 @@ is that of the list's signer. A chain is built from the certificate through the 
 intermediates to the configured anchors (RFC 5280 §6), at a given instant, with OpenSSL's strict
 checks; then no certificate in it may be on a revocation list, as the policy says (DOMAIN §9.62).
 What a peer sends along is never used, so that other IGC-Santé ranges do not pass (DOMAIN §3.2), and
-every key and signature in it must be strong (`whitelist.fitness`); no extended key usage is
+every key and signature in it must be strong (`whitelist.pki.certificate_fitness`); no extended key usage is
 demanded here (DOMAIN §9.4).
 """
 
@@ -23,11 +23,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
-from whitelist.authorities import read_authorities
-from whitelist.chain_revocation import ChainRevocation
-from whitelist.fitness import weakness
-from whitelist.names import DistinguishedName, label
-from whitelist.revocation import RevocationList, RevocationPolicy
+from whitelist.pki.authorities import read_authorities
+from whitelist.pki.certificate_fitness import weakness
+from whitelist.pki.chain_revocation import ChainRevocation
+from whitelist.pki.crl import RevocationList, RevocationPolicy
+from whitelist.pki.distinguished_name import DistinguishedName, label
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ChainStatus(StrEnum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not-yet-valid"
     WEAK = "weak-cryptography"
-    WRONG_USE = "wrong-usage"  # of a peer: `whitelist.verdicts`
+    WRONG_USE = "wrong-usage"  # of a peer: `whitelist.pki.verdict_cache`
     REVOKED = "revoked"
     NO_CRL = "no-crl"
 

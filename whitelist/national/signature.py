@@ -1,7 +1,7 @@
 """The signature of the white list: who signed it, and what exactly was signed.
 
-A file of the right shape (`whitelist.shape`) is accepted if its signer chains to the configured
-IGC-Santé authorities, is valid, and is the expected one (`whitelist.signer`); only then does
+A file of the right shape (`whitelist.national.signed_file`) is accepted if its signer chains to the configured
+IGC-Santé authorities, is valid, and is the expected one (`whitelist.national.signer`); only then does
 signxml check signature and digest, and only after that is the content looked at. Only the tree that
 signxml rebuilds from the signed octets leaves this module: nothing an attacker wraps around or
 beside signed content is ever looked at.
@@ -16,12 +16,12 @@ from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.exceptions import InvalidDigest, InvalidSignature, SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from whitelist.certificates import read_der
 from whitelist.errors import ListRefused, Reason
-from whitelist.patience import Patience
-from whitelist.shape import ADVICE, embedded_certificate, parser
-from whitelist.signer import ExpectedSigner, accept_signer
-from whitelist.trust import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
+from whitelist.national.reading_time import Patience
+from whitelist.national.signed_file import ADVICE, embedded_certificate, parser
+from whitelist.national.signer import ExpectedSigner, accept_signer
+from whitelist.pki.certificates import read_der
+from whitelist.pki.trust_store import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
 
 _REASON_OF_CHAIN = {
     ChainStatus.UNTRUSTED: Reason.SIGNER_UNTRUSTED,

@@ -4,7 +4,7 @@ A list counts only if it is signed by a configured authority that may sign lists
 older than the one kept from the same authority for the same scope (RFC 5280 §5, §6.3; DOMAIN §3.2
 step 3, §9.62). Delta lists, indirect ones, and those that say something unknown are refused: they
 would leave gaps that look like "not revoked". Pure: octets and the instant are passed in; fetching
-and keeping are `whitelist.crl_store`'s and its caller's.
+and keeping are `whitelist.pki.crl_store`'s and its caller's.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from whitelist.crl_scope import Scope
 from whitelist.errors import CrlReason, CrlRefused
-from whitelist.extensions import UNREADABLE, extension_of
-from whitelist.names import DistinguishedName
+from whitelist.pki.crl_scope import Scope
+from whitelist.pki.distinguished_name import DistinguishedName
+from whitelist.pki.extensions import UNREADABLE, extension_of
 
 _ADVICE = "fetch the complete list from the authority's distribution point again"
 

@@ -1,6 +1,6 @@
 """Whether a verified list may take the place of the one in force, and what it means for us.
 
-Pure. A list that passed every check of `whitelist.loading` is still refused if it is older than the
+Pure. A list that passed every check of `whitelist.national.reader` is still refused if it is older than the
 active one (DOMAIN §9.6), or if so many domains vanished, or changed the names that speak for them,
 that a mistake of its publisher is likelier than the truth (DOMAIN §2.6, §9.12, U7); a person may
 overrule the latter, never the former.
@@ -13,10 +13,10 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Protocol
 
-from whitelist.difference import Difference, summary
 from whitelist.errors import ListRefused, Reason
-from whitelist.lookup import WhiteList
-from whitelist.names import DistinguishedName
+from whitelist.national.difference import Difference, summary
+from whitelist.national.lookup import WhiteList
+from whitelist.pki.distinguished_name import DistinguishedName
 
 
 class Summary(Protocol):

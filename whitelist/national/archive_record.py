@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from whitelist.difference import Difference
-from whitelist.lookup import WhiteList
+from whitelist.national.difference import Difference
+from whitelist.national.lookup import WhiteList
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -2,7 +2,7 @@
 
 `active.xml` is the list in force, `<generated at>-<digest>.xml` every one that ever was,
 `history.jsonl` a line for each adoption, `checked` the time of the last successful check, `lock`
-what writers hold; the files of `whitelist.notes` say how current the list is. Promises
+what writers hold; the files of `whitelist.national.notes` say how current the list is. Promises
 (DOMAIN §9.12): a version and its line are on disk, synced, before `active.xml` is replaced, by one
 rename; so whenever a process is killed or the power fails, the old list or the new one is in force,
 whole, and is in the history. Any number of processes may read while one writes. A line without its
@@ -20,12 +20,13 @@ from itertools import dropwhile
 from pathlib import Path
 
 from foundation.atomic_files import make_folder, replace_file, sync_folder
-from whitelist.adoption import decide
-from whitelist.difference import Difference
 from whitelist.errors import ArchiveError, NothingAdopted
-from whitelist.lookup import WhiteList
-from whitelist.newest import Confirmed, Known, Shared
-from whitelist.notes import (
+from whitelist.national.adoption import decide
+from whitelist.national.archive_record import Source, Version
+from whitelist.national.difference import Difference
+from whitelist.national.lookup import WhiteList
+from whitelist.national.newest import Confirmed, Known, Shared
+from whitelist.national.notes import (
     CONFIRMED,
     SHARED,
     WANTED,
@@ -33,7 +34,6 @@ from whitelist.notes import (
     write_confirmed,
     write_shared,
 )
-from whitelist.version import Source, Version
 
 __all__ = ["Archive", "Source", "Stamp", "Version"]
 

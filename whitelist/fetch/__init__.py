@@ -1,0 +1,1 @@
+"""Retrieval of lists, by HTTP and from files.  Nothing here is believed."""

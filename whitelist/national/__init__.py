@@ -1,0 +1,1 @@
+"""The national white list: its document, signature, adoption and look-up."""

@@ -1,0 +1,1 @@
+"""Certificates, names, trust and revocation of the IGC-Santé."""
