@@ -16,7 +16,7 @@ from mailstore.blobs.store import Store
 from . import runtime
 from .actor import account_name
 from .folder_user import check_user
-from .settings import Settings
+from .settings.model import Settings
 
 Record = Callable[..., None]
 

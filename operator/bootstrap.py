@@ -27,9 +27,9 @@ from whitelist.pki.distinguished_name import DistinguishedName
 
 from . import migrate, runtime
 from .crl_refresh import CrlRefresher
-from .endpoints import split_endpoint
 from .refresh import Refresher
-from .settings import SettingsError, load
+from .settings.endpoints import split_endpoint
+from .settings.model import SettingsError, load
 from .testbed.credential import Credential
 from .testbed.hierarchy import Hierarchy, issue_crl
 from .testbed.profile import Lifetime, Subject

@@ -11,7 +11,7 @@ from mailstore.errors import NotFound, StoreRefuses, StoreUnavailable
 
 from . import runtime
 from .bucket import place_of
-from .settings import Settings, SettingsError
+from .settings.model import Settings, SettingsError
 
 if TYPE_CHECKING:
     from mailstore.s3.bucket import Place

@@ -23,7 +23,7 @@ from .lifeline import Report, Reports
 from .outside import is_outside
 from .reaping import Process
 from .run_folder import METRICS
-from .settings import Settings
+from .settings.model import Settings
 from .silence import Silence
 from .tasks import keep
 

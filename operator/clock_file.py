@@ -18,7 +18,7 @@ from foundation.clock_watch import ClockWatch, Jump, Memory, since_boot
 
 from . import runtime
 from .run_folder import RunFolder
-from .settings import Settings
+from .settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ from mailstore.errors import StoreUnavailable
 from relay.machines.clock_difference import ClockComparison
 
 from . import runtime
-from .settings import Settings
+from .settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -30,7 +30,6 @@ from . import (
     file_modes,
     listen_check,
     marking,
-    outbound_check,
     own_certificate,
     runtime,
 )
@@ -41,7 +40,8 @@ from .folder_user import check_user
 from .node import known_node_name
 from .refresh import Refresher
 from .run_folder import RunFolder
-from .settings import Settings, SettingsError, user_name
+from .settings import consistency
+from .settings.model import Settings, SettingsError, user_name
 
 SCANNER_SECONDS: Final = 5.0  # for a scanner to answer
 _OWNERS: Final = 2000  # files of the storage folder whose owner is looked at
@@ -141,7 +141,7 @@ def _white_list(settings: Settings) -> Iterator[Finding]:
         yield _doubt("white list", settings, "whitelist", problem)
         return
     yield Finding("white list", Says.YES, "the source has a valid list")
-    for text in outbound_check.doubts_of_list(settings, found):
+    for text in consistency.doubts_of_list(settings, found):
         yield Finding("outbound", Says.DOUBT, text)
     with suppress(OSError, ValueError, SettingsError, StoreUnavailable):  # told elsewhere
         pem = runtime.identity(settings).certificate.read_bytes()
@@ -172,7 +172,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         with closing(runtime.open_store(settings)) as store:
             doubts.extend(marking.doubts(settings, store.database, store.blobs))
             with store.database.read() as connection:
-                doubts.extend(outbound_check.doubts_of_store(settings, connection))
+                doubts.extend(consistency.doubts_of_store(settings, connection))
             doubts.extend(clock_doubts(settings, store.database))
             with suppress(StoreUnavailable):
                 database.extend(database_check.look(settings, store.database))
@@ -249,14 +249,14 @@ def _dns(settings: Settings) -> Iterator[Finding]:
 
 
 def _outbound(settings: Settings) -> Iterator[Finding]:
-    contradictions = outbound_check.contradictions(settings)
+    contradictions = consistency.contradictions(settings)
     yield from (Finding("outbound", Says.NO, text) for text in contradictions)
     postmaster = _probe("outbound", lambda: runtime.postmaster(settings), "")
     if postmaster.says is Says.NO:
         yield postmaster
     elif not contradictions:
         yield Finding("outbound", Says.YES, "nothing contradicts itself")
-    yield from (Finding("outbound", Says.DOUBT, text) for text in outbound_check.doubts(settings))
+    yield from (Finding("outbound", Says.DOUBT, text) for text in consistency.doubts(settings))
 
 
 def _scanners(settings: Settings) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ from .lifeline import Orders
 from .losses import Publisher
 from .node import node_name
 from .pulse import begin_pulse
-from .settings import Settings
+from .settings.model import Settings
 from .starting import Start
 from .tasks import keep
 

@@ -24,7 +24,7 @@ from whitelist.pki.trust_store import TrustStore
 
 from . import runtime
 from .crl_schedule import Address, load_addresses, save_addresses
-from .settings import Settings
+from .settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

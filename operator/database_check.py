@@ -16,7 +16,7 @@ from relay.queue import schema as queue_schema
 
 from .findings import Finding, Says
 from .revision import REVISION
-from .settings import Settings
+from .settings.model import Settings
 
 # The metadata has the relay's tables too, once their modules are imported.
 assert queue_schema.deliveries.metadata is metadata  # noqa: S101

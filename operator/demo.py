@@ -28,7 +28,7 @@ from relay.smtp.address import parse_address
 from . import runtime
 from .bootstrap import Installation, TrustSpace, install, write_identity
 from .errors import OperatorError
-from .settings import Settings, load
+from .settings.model import Settings, load
 from .submitting import open_submitter
 from .testbed.credential import Credential
 

@@ -4,7 +4,7 @@ import os
 import shlex
 
 from . import runtime
-from .settings import Settings, SettingsError, user_name
+from .settings.model import Settings, SettingsError, user_name
 
 
 def check_user(settings: Settings) -> None:

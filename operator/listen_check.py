@@ -9,9 +9,9 @@ from contextlib import ExitStack
 
 from relay.server.listener import bind
 
-from .endpoints import split_endpoint
 from .findings import Finding, Says
-from .settings import Settings
+from .settings.endpoints import split_endpoint
+from .settings.model import Settings
 from .sockets import ADMIN, INBOUND, remedy
 
 _ALL_4, _ALL_6 = "0.0.0.0", "::"  # noqa: S104 - looked for, not bound

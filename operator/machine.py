@@ -24,7 +24,7 @@ from relay.machines.rows import Machine
 from . import runtime
 from .errors import Away
 from .node import new_node_name, node_name, proof
-from .settings import Settings, SettingsError
+from .settings.model import Settings, SettingsError
 
 _log = structlog.get_logger(__name__)
 

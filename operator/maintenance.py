@@ -45,7 +45,7 @@ from .restoring import Restoring
 from .run_folder import RunFolder
 from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
-from .settings import Settings
+from .settings.model import Settings
 from .sharing import ListSharing
 from .spooling import open_spool
 from .starting import Start

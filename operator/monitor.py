@@ -34,7 +34,7 @@ from .queue_gauges import queue_gauges
 from .refresh import Refresher
 from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
-from .settings import Settings
+from .settings.model import Settings
 from .sharing import ListSharing
 from .store_watch import StoreWatch
 

@@ -13,7 +13,7 @@ from . import runtime
 from .clock_file import this_boot
 from .errors import Away
 from .outside import is_outside
-from .settings import Settings, SettingsError
+from .settings.model import Settings, SettingsError
 
 _BEFORE: Final = "node.before"  # the name that this installation had as a copy, if it was one
 

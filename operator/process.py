@@ -22,7 +22,7 @@ from .last_resort import LATE_SECONDS, THREADS_SECONDS, end_within
 from .launch import Launch, unpack
 from .lifeline import Orders, Report
 from .maintenance import run_maintenance
-from .settings import Settings, SettingsError
+from .settings.model import Settings, SettingsError
 from .starting import Start, report_of
 from .title import retitle
 from .worker import run_worker

@@ -19,7 +19,7 @@ from relay.machines.presence import Presence
 from . import machine
 from .machine import Record, hold_name, rename
 from .node import node_name
-from .settings import Settings
+from .settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -24,7 +24,7 @@ from . import policies, runtime
 from .actor import Actor
 from .errors import OperatorError
 from .folder_user import check_user
-from .settings import Settings
+from .settings.model import Settings
 
 
 class QueueRefused(OperatorError):

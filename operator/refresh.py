@@ -29,7 +29,7 @@ from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.trust_store import TrustStore
 
 from . import runtime
-from .settings import Settings
+from .settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from relay.policy import tls
 
 from .errors import Away, OperatorError
 from .outside import is_outside
-from .settings import SettingsError
+from .settings.model import SettingsError
 
 OPENSSL: Final = "OPENSSL_CONF"
 # Threads mostly hold the interpreter while they allocate: an arena for each is memory for nothing.

@@ -49,11 +49,11 @@ from whitelist.pki.trust_store import TrustStore
 from . import marking
 from .bucket import open_bucket
 from .database_check import fit_revision
-from .endpoints import split_endpoint
 from .errors import Away, OperatorError
 from .outside import is_outside
 from .revision import REVISION
-from .settings import Settings, SettingsError, owner_of
+from .settings.endpoints import split_endpoint
+from .settings.model import Settings, SettingsError, owner_of
 
 
 class _Randomness:

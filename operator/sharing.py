@@ -36,7 +36,7 @@ from whitelist.pki.trust_store import TrustStore
 
 from . import runtime
 from .refresh import Refresher
-from .settings import Settings, SettingsError
+from .settings.model import Settings, SettingsError
 
 _log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from mailstore.blobs.store import Store
 from relay.acceptance.disk_guard import Floor, Spool
 
 from . import runtime
-from .settings import Settings
+from .settings.model import Settings
 
 TRIAL_SECONDS: Final = 60.0  # between two trials whether a body could be stored
 

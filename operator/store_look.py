@@ -7,8 +7,8 @@ from mailstore.errors import StoreUnavailable
 from . import bucket_check, database_check, marking, runtime
 from .clock_watching import clock_doubts
 from .errors import Away
-from .outbound_check import doubts_of_store
-from .settings import Settings
+from .settings.consistency import doubts_of_store
+from .settings.model import Settings
 
 
 def look(settings: Settings) -> list[str]:

@@ -11,7 +11,7 @@ from relay.submission.local import Submitter
 from . import policies, runtime
 from .acts import who
 from .folder_user import check_user
-from .settings import Settings
+from .settings.model import Settings
 
 
 @contextmanager

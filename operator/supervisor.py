@@ -32,14 +32,14 @@ from .errors import Away, OperatorError
 from .launch import Launch
 from .launcher import Launcher
 from .node import known_node_name
-from .outbound_check import check_outbound
-from .outbound_check import doubts as outbound_doubts
 from .reaping import adopt_orphans
 from .run_folder import RunFolder
-from .settings import Settings, SettingsError, load
+from .settings.consistency import check_outbound
+from .settings.consistency import doubts as outbound_doubts
+from .settings.model import Settings, SettingsError, load
+from .settings.storage import Storage
 from .sockets import ADMIN, INBOUND, address, open_sockets
 from .starting import FIRST_SECONDS, LONGEST_SECONDS
-from .storage_section import Storage
 from .store_look import look
 
 _log = structlog.get_logger(__name__)

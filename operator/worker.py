@@ -27,9 +27,9 @@ from .clock_watching import watch_clock
 from .launch import Launch
 from .lifeline import Orders
 from .losses import Publisher
-from .quota_section import quotas
 from .run_folder import RunFolder
-from .settings import Settings
+from .settings.model import Settings
+from .settings.quotas import quotas
 from .spooling import open_spool
 from .starting import Start
 from .strangers import sum_up_strangers, tell_of_strangers

@@ -25,7 +25,7 @@ from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxT
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mssante_operator import runtime
-from mssante_operator.settings import load
+from mssante_operator.settings.model import load
 from mssante_operator.submitting import open_submitter
 from relay.queue.model import QueueItem, enqueue
 from relay.smtp.address import parse_address

@@ -24,7 +24,7 @@ from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxT
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from mssante_operator import migrate, runtime
-from mssante_operator.settings import load
+from mssante_operator.settings.model import load
 from tests.bench_usage import cpu_seconds, pss_megabytes, tree
 from tests.soak import raise_limits
 from tests.support.daemon import Daemon, lay_out, served

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mssante_operator.cli import cli
-from mssante_operator.reference import reference
+from mssante_operator.settings.reference import reference
 from tools import decisions
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -28,9 +28,9 @@ from whitelist.errors import TrustFileError
 from whitelist.pki.certificates import read_pem
 
 from .. import policies, runtime
-from ..endpoints import split_endpoint
 from ..output import say, show_rows
-from ..settings import Settings, load
+from ..settings.endpoints import split_endpoint
+from ..settings.model import Settings, load
 
 _TLS = "tls"  # the rule on what only a session shows
 

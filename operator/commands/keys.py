@@ -9,7 +9,7 @@ from mailstore.sealed.keyring import read_keys, rotate
 from .. import runtime
 from ..acts import acting, recording
 from ..output import show_rows, tell
-from ..settings import load
+from ..settings.model import load
 from .store import rewrite_all
 
 

@@ -19,7 +19,7 @@ from ..errors import OperatorError
 from ..machine import WATCH_SECONDS
 from ..node import known_node_name
 from ..output import show_rows, tell
-from ..settings import Settings, load
+from ..settings.model import Settings, load
 
 _LIVES: Final = timedelta(seconds=2 * WATCH_SECONDS)  # since its last beat
 

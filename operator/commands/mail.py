@@ -32,11 +32,11 @@ from relay.submission.outgoing_header import OutgoingMessage
 
 from .. import runtime
 from ..acts import acting
-from ..identifier_section import luhn_kinds
 from ..output import show_record, show_rows
 from ..private_file import PrivateFile
 from ..report_options import reporting
-from ..settings import load
+from ..settings.identifiers import luhn_kinds
+from ..settings.model import load
 from ..subjects import read_subject
 from ..submitting import open_submitter
 

@@ -26,7 +26,7 @@ from ..actor import Actor
 from ..output import masked, say, show_record, show_rows
 from ..queue_acts import Desk, QueueRefused, Tally, open_desk
 from ..queue_options import Number, acting, filtered, reasoned
-from ..settings import load
+from ..settings.model import load
 from .queue_rules import rules
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -13,7 +13,7 @@ from ..actor import Actor
 from ..output import masked, say, show_rows
 from ..queue_acts import open_desk, scope_texts
 from ..queue_options import acting, reasoned, scoped
-from ..settings import load
+from ..settings.model import load
 
 
 @click.group()

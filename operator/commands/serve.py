@@ -11,7 +11,7 @@ from whitelist.errors import InvalidName
 from .. import log_writer, logs
 from ..folder_user import check_user
 from ..launch import parse_names
-from ..settings import load
+from ..settings.model import load
 from ..supervisor import Supervisor
 
 

@@ -12,9 +12,9 @@ from ..acts import recording
 from ..findings import Says
 from ..folder_user import check_user
 from ..output import show_rows, tell
-from ..reference import reference
 from ..revision import REVISION
-from ..settings import load
+from ..settings.model import load
+from ..settings.reference import reference
 
 
 @click.command()

@@ -17,7 +17,7 @@ from .. import marking, runtime
 from ..acts import Acting, acting
 from ..errors import OperatorError
 from ..output import masked, say, tell
-from ..settings import load
+from ..settings.model import load
 
 
 class ClockApart(OperatorError):

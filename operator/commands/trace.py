@@ -25,7 +25,7 @@ from relay.queue_admin.message_lookup import deliveries_of, holders_of
 from .. import runtime
 from ..errors import OperatorError
 from ..output import masked, say, show_json
-from ..settings import Settings, load
+from ..settings.model import Settings, load
 
 _SLACK: Final = timedelta(days=1)  # for a queue that was held, beyond a message's life in it
 

@@ -22,7 +22,7 @@ from ..crl_refresh import CrlRefresher
 from ..folder_user import check_user
 from ..output import say, show_record, show_rows
 from ..refresh import Refresher
-from ..settings import load
+from ..settings.model import load
 from ..sharing import share_now
 from .explain import explain
 

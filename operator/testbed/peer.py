@@ -12,8 +12,8 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
 
-from ..endpoints import split_endpoint
 from ..runtime import clock
+from ..settings.endpoints import split_endpoint
 
 
 def main() -> None:

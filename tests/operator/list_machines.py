@@ -7,7 +7,7 @@ from mailstore.db.database import Database
 from mssante_operator import runtime
 from mssante_operator.crl_refresh import CrlRefresher
 from mssante_operator.refresh import Refresher
-from mssante_operator.settings import load
+from mssante_operator.settings.model import load
 from mssante_operator.sharing import ListSharing
 from relay.policy.trust_state import Perimeter
 from tests.operator.test_whitelist import put

@@ -6,7 +6,7 @@ import pytest
 
 from mailstore.s3.bucket import Bucket, Place
 from mssante_operator.bucket_check import check, look_at
-from mssante_operator.settings import Settings, SettingsError, load
+from mssante_operator.settings.model import Settings, SettingsError, load
 from tests.support.cluster import keep_in_bucket
 from tests.support.daemon import Daemon, lay_out
 from tests.support.object_server import ObjectServer

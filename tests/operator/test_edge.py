@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.settings import load
+from mssante_operator.settings.model import load
 from tests.operator.test_serve import TEXT, sample
 from tests.support.daemon import MSSANTE, Daemon, client, federation, get, lay_out, served
 from tests.support.waiting import until_now

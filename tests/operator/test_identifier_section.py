@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.mailboxes.identifiers import LUHN_KINDS
-from mssante_operator.identifier_section import luhn_kinds
-from mssante_operator.settings import SettingsError, load
+from mssante_operator.settings.identifiers import luhn_kinds
+from mssante_operator.settings.model import SettingsError, load
 from tests.operator.test_settings import GOOD, write
 from tests.support.daemon import lay_out
 

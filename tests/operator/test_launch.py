@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mssante_operator.launch import Launch, pack, parse_names, unpack
-from mssante_operator.settings import load
+from mssante_operator.settings.model import load
 
 CONFIG = """
 [operator]

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from mailstore.errors import StoreUnavailable
 from mssante_operator import machine, node, pulse, runtime
 from mssante_operator.pulse import Pulse, begin_pulse
-from mssante_operator.settings import Settings, SettingsError, load
+from mssante_operator.settings.model import Settings, SettingsError, load
 from relay.machines import clock_difference
 from relay.machines.clock_difference import ClockComparison
 from relay.machines.rows import Machine, all_machines

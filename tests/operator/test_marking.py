@@ -19,7 +19,7 @@ from mailstore.s3.bucket import Bucket
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.keyring import Keyring, make_first, rotate
 from mssante_operator import marking, runtime
-from mssante_operator.settings import Settings, SettingsError, load
+from mssante_operator.settings.model import Settings, SettingsError, load
 from tests.operator.test_settings import GOOD, write
 from tests.support.blobs import MADE
 from tests.support.cluster import keep_in_bucket

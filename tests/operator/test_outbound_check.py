@@ -8,14 +8,14 @@ import pytest
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mssante_operator.outbound_check import (
+from mssante_operator.settings.consistency import (
     check_outbound,
     contradictions,
     doubts,
     doubts_of_list,
     doubts_of_store,
 )
-from mssante_operator.settings import Settings, SettingsError, load
+from mssante_operator.settings.model import Settings, SettingsError, load
 from tests.operator.test_settings import GOOD, write
 from tests.relay.attempts import white_list
 from tests.support.clock import NOW

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mssante_operator import policies
-from mssante_operator.quota_section import quotas
-from mssante_operator.settings import SettingsError, load
+from mssante_operator.settings.model import SettingsError, load
+from mssante_operator.settings.quotas import quotas
 from relay.policy.admission import HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.policy.quotas import NO_LIMIT, Quota

@@ -8,7 +8,7 @@ import pytest
 
 from mssante_operator.errors import Away
 from mssante_operator.run_folder import RunFolder
-from mssante_operator.settings import SettingsError
+from mssante_operator.settings.model import SettingsError
 from relay.connection.worker_load import Seat
 from tests.support.daemon import get, lay_out, served
 from tests.support.waiting import until_now

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mssante_operator import policies, runtime
-from mssante_operator.endpoints import split_endpoint
-from mssante_operator.reference import reference
-from mssante_operator.settings import Settings, SettingsError, find, load
+from mssante_operator.settings.endpoints import split_endpoint
+from mssante_operator.settings.model import Settings, SettingsError, find, load
+from mssante_operator.settings.reference import reference
 from relay.client.routing import NoRoute, Target
 from tests.support.operators import trust_space
 from tests.support.perimeters import perimeter

@@ -9,7 +9,7 @@ import pytest
 
 from mailstore.blobs.store import Store
 from mssante_operator import runtime, spooling
-from mssante_operator.settings import load
+from mssante_operator.settings.model import load
 from mssante_operator.spooling import open_spool
 from relay.acceptance import disk_guard as spool_module
 from relay.acceptance.disk_guard import SpoolState

@@ -16,7 +16,7 @@ from mssante_operator import starting
 from mssante_operator.errors import Away
 from mssante_operator.lifeline import Report, Reports, report
 from mssante_operator.outside import is_outside
-from mssante_operator.settings import SettingsError
+from mssante_operator.settings.model import SettingsError
 from mssante_operator.starting import Start, report_of
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.settings import load
+from mssante_operator.settings.model import load
 from tests.operator.test_settings import GOOD, TRUST, refusal, write
 
 

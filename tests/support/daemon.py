@@ -27,7 +27,7 @@ from mssante_operator import runtime
 from mssante_operator.bootstrap import Installation, install, write_identity
 from mssante_operator.cli import main
 from mssante_operator.errors import Away
-from mssante_operator.settings import load
+from mssante_operator.settings.model import load
 from tests.support.endpoints import free_endpoint
 from tests.support.federation import Federation, federation
 from tests.support.waiting import PATIENCE

@@ -14,7 +14,7 @@ from mailstore.errors import StoreUnavailable
 from mssante_operator import node, runtime
 from mssante_operator.machine import hold_name
 from mssante_operator.pulse import Pulse, begin_pulse
-from mssante_operator.settings import Settings
+from mssante_operator.settings.model import Settings
 from relay.machines.presence import Presence
 
 

@@ -14,8 +14,8 @@ from mailstore.db.database import Database
 from mssante_operator.alarms import AlarmName
 from mssante_operator.cli import cli
 from mssante_operator.migrate import upgrade
-from mssante_operator.section import Section
-from mssante_operator.settings import Settings
+from mssante_operator.settings.base import Section
+from mssante_operator.settings.model import Settings
 
 
 def commands() -> frozenset[str]:

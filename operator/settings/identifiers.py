@@ -6,10 +6,10 @@ from pydantic import Field
 
 from mailstore.mailboxes.identifiers import IdentifierKind
 
-from .section import Section
+from .base import Section
 
 if TYPE_CHECKING:  # the settings are made of this table
-    from .settings import Settings
+    from .model import Settings
 
 _Keyed = Literal["RPPS", "FINESS", "SIREN", "SIRET", "RPPS_RANG"]
 _ALL: Final[tuple[_Keyed, ...]] = ("RPPS", "FINESS", "SIREN", "SIRET", "RPPS_RANG")

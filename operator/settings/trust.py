@@ -11,7 +11,7 @@ from pydantic.functional_validators import AfterValidator
 
 from whitelist.pki.crl import RevocationPolicy
 
-from .section import Hours, Section
+from .base import Hours, Section
 
 
 def _check_plain_url(text: str) -> str:

@@ -15,9 +15,9 @@ from relay.scan.scanner import OnFailure
 from whitelist.national.signer import ExpectedSigner
 from whitelist.pki.distinguished_name import DistinguishedName
 
+from .base import Amount, Count, Hours, Seconds, Section
 from .endpoints import CommonName, DomainRoutes, Endpoint, OperatorRoutes, split_endpoint
-from .quota_section import QUOTAS, PeerQuotas
-from .section import Amount, Count, Hours, Seconds, Section
+from .quotas import QUOTAS, PeerQuotas
 
 
 def _check_scanner(text: str) -> str:

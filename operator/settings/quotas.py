@@ -8,11 +8,11 @@ from pydantic.functional_validators import AfterValidator
 from relay.policy.quotas import NO_LIMIT, Quota, Quotas
 from whitelist.pki.name_folding import fold
 
+from .base import Count, Section
 from .endpoints import check_cn, once
-from .section import Count, Section
 
 if TYPE_CHECKING:  # the settings are made of this table
-    from .settings import Settings
+    from .model import Settings
 
 _EVERYBODY: Final = "*"
 

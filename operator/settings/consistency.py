@@ -17,7 +17,7 @@ from relay.client.connect import ANSWER_SECONDS
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.name_folding import fold
 
-from .settings import Settings, SettingsError
+from .model import Settings, SettingsError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from .errors import OperatorError
-from .identifier_section import Identifiers
-from .section import Section
+from ..errors import OperatorError
+from .base import Section
+from .error_wording import explain
+from .identifiers import Identifiers
 from .sections import (
     Admin,
     Inbound,
@@ -29,9 +30,8 @@ from .sections import (
     Trace,
     WhiteListSection,
 )
-from .storage_section import Storage
-from .trust_section import Trust
-from .wording import explain
+from .storage import Storage
+from .trust import Trust
 
 DEFAULT_FILES: Final = (Path("mssante.toml"), Path("/etc/mssante/mssante.toml"))
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from .section import Amount, Seconds, Section
+from .base import Amount, Seconds, Section
 
 
 class S3(Section):

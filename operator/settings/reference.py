@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
-from .section import Section
-from .settings import Settings
+from .base import Section
+from .model import Settings
 
 _HEAD = """\
 Configuration of an MSSanté operator.  Relative paths start from this file's folder.
