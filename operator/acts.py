@@ -13,9 +13,9 @@ from functools import partial
 
 from mailstore.blobs.store import Store
 
-from . import runtime
 from .actor import account_name
-from .folder_user import check_user
+from .assembly import runtime
+from .assembly.file_owner import check_user
 from .settings.model import Settings
 
 Record = Callable[..., None]

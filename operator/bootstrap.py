@@ -25,9 +25,9 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.sealed.keyring import make_first
 from whitelist.pki.distinguished_name import DistinguishedName
 
-from . import migrate, runtime
-from .crl_refresh import CrlRefresher
-from .refresh import Refresher
+from .assembly import migrations, runtime
+from .lists.crl_refresh import CrlRefresher
+from .lists.list_refresh import Refresher
 from .settings.endpoints import split_endpoint
 from .settings.model import SettingsError, load
 from .testbed.credential import Credential
@@ -111,7 +111,7 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     (pki / "intermediate.crl").write_bytes(space.crl(space.hierarchy.intermediate))
     (plan.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(white_list)
     file = plan.folder.absolute() / "data" / "mssante.db"
-    migrate.upgrade(file)
+    migrations.upgrade(file)
     make_first(plan.folder / "data" / "keys", space.now)
     database = Database(file)
     with database.write() as connection:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from mailstore.errors import NotFound, StoreRefuses, StoreUnavailable
 
-from . import runtime
-from .bucket import place_of
+from .assembly import runtime
+from .assembly.s3 import place_of
 from .settings.model import Settings, SettingsError
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from foundation.backoff import backoff
 from foundation.best_effort import best_effort
 
 from . import lifeline
+from .assembly.outside_errors import is_outside
 from .errors import Away
 from .heartbeat import Heartbeat
 from .launch import Launch, pack
 from .launcher import Launcher
 from .lifeline import Report, Reports
-from .outside import is_outside
+from .machine.run_directory import METRICS
 from .reaping import Process
-from .run_folder import METRICS
 from .settings.model import Settings
 from .silence import Silence
 from .tasks import keep

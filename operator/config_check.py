@@ -24,22 +24,15 @@ from whitelist.pki.crl import RevocationList, RevocationPolicy, accept
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
 
-from . import (
-    bucket_check,
-    database_check,
-    file_modes,
-    listen_check,
-    marking,
-    own_certificate,
-    runtime,
-)
-from .clock_watching import clock_doubts
+from . import bucket_check, file_modes, listen_check, own_certificate
+from .assembly import database_check, runtime, store_mark
+from .assembly.file_owner import check_user
+from .assembly.findings import Finding, Says
 from .errors import Away
-from .findings import Finding, Says
-from .folder_user import check_user
-from .node import known_node_name
-from .refresh import Refresher
-from .run_folder import RunFolder
+from .lists.list_refresh import Refresher
+from .machine.clock_watching import clock_doubts
+from .machine.node_name import known_node_name
+from .machine.run_directory import RunFolder
 from .settings import consistency
 from .settings.model import Settings, SettingsError, user_name
 
@@ -170,7 +163,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         for one in trust:
             runtime.open_crls(settings, one)
         with closing(runtime.open_store(settings)) as store:
-            doubts.extend(marking.doubts(settings, store.database, store.blobs))
+            doubts.extend(store_mark.doubts(settings, store.database, store.blobs))
             with store.database.read() as connection:
                 doubts.extend(consistency.doubts_of_store(settings, connection))
             doubts.extend(clock_doubts(settings, store.database))

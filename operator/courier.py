@@ -26,14 +26,14 @@ from relay.queue import model as relay_queue
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender
 
-from . import policies, runtime
-from .clock_file import open_clock
-from .clock_watching import watch_clock
+from .assembly import policies, runtime
 from .launch import Launch
 from .lifeline import Orders
 from .losses import Publisher
-from .node import node_name
-from .pulse import begin_pulse
+from .machine.clock_file import open_clock
+from .machine.clock_watching import watch_clock
+from .machine.node_name import node_name
+from .machine.pulse import begin_pulse
 from .settings.model import Settings
 from .starting import Start
 from .tasks import keep

@@ -25,7 +25,7 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import Entry, list_entries
 from relay.smtp.address import parse_address
 
-from . import runtime
+from .assembly import runtime
 from .bootstrap import Installation, TrustSpace, install, write_identity
 from .errors import OperatorError
 from .settings.model import Settings, load

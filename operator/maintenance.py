@@ -28,25 +28,26 @@ from whitelist.national.freshness import is_ahead
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import TrustStore
 
-from . import admin, runtime
-from .clock_file import open_clock
-from .clock_watching import compare_once, keep_comparing, watch_clock
-from .crl_refresh import CrlRefresher
+from . import admin
+from .assembly import runtime
 from .desk import Desk
-from .early_check import EarlyCheck
 from .forgetting import Forgetting
 from .launch import Launch
 from .lifeline import Orders
+from .lists.crl_refresh import CrlRefresher
+from .lists.early_check import EarlyCheck
+from .lists.list_refresh import Refresher
+from .lists.list_sharing import ListSharing
 from .losses import Publisher
+from .machine.clock_file import open_clock
+from .machine.clock_watching import compare_once, keep_comparing, watch_clock
+from .machine.run_directory import RunFolder
 from .measuring import Measuring
 from .monitor import Monitor
-from .refresh import Refresher
 from .restoring import Restoring
-from .run_folder import RunFolder
 from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings.model import Settings
-from .sharing import ListSharing
 from .spooling import open_spool
 from .starting import Start
 from .store_watch import StoreWatch

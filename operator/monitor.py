@@ -24,18 +24,18 @@ from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.trust_store import ChainStatus
 
-from . import runtime
 from .alarms import Alarm, AlarmName, Facts, alarms
-from .crl_refresh import CrlRefresher
+from .assembly import runtime
+from .lists.crl_refresh import CrlRefresher
+from .lists.list_refresh import Refresher
+from .lists.list_sharing import ListSharing
 from .losses import Losses
+from .machine.node_name import copied
 from .measuring import Measuring
-from .node import copied
 from .queue_gauges import queue_gauges
-from .refresh import Refresher
 from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings.model import Settings
-from .sharing import ListSharing
 from .store_watch import StoreWatch
 
 # Of our own chain: no peer would speak to us.

@@ -20,10 +20,10 @@ from relay.queue_admin.actions import Act, work_through
 from relay.queue_admin.filter import Filter
 from relay.queue_admin.hold_rules import Rule, Scope, add_rule, remove_rule
 
-from . import policies, runtime
 from .actor import Actor
+from .assembly import policies, runtime
+from .assembly.file_owner import check_user
 from .errors import OperatorError
-from .folder_user import check_user
 from .settings.model import Settings
 
 

@@ -20,7 +20,7 @@ from relay.queue.schema import deliveries
 from relay.queue_admin.actions import Release, work_through
 from relay.queue_admin.filter import Filter, Standing
 
-from . import runtime
+from .assembly import runtime
 from .measuring import Measuring
 
 _log = structlog.get_logger(__name__)

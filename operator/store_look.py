@@ -4,9 +4,10 @@ from contextlib import closing
 
 from mailstore.errors import StoreUnavailable
 
-from . import bucket_check, database_check, marking, runtime
-from .clock_watching import clock_doubts
+from . import bucket_check
+from .assembly import database_check, runtime, store_mark
 from .errors import Away
+from .machine.clock_watching import clock_doubts
 from .settings.consistency import doubts_of_store
 from .settings.model import Settings
 
@@ -20,7 +21,7 @@ def look(settings: Settings) -> list[str]:
         try:
             with store.database.read() as connection:
                 found = doubts_of_store(settings, connection)
-            found += marking.doubts(settings, store.database, store.blobs)
+            found += store_mark.doubts(settings, store.database, store.blobs)
             found += database_check.doubts(settings, store.database)
             found += clock_doubts(settings, store.database)
         except StoreUnavailable as error:

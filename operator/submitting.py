@@ -8,9 +8,9 @@ from mailstore.blobs.store import Store
 from relay.acceptance.recipient_lookup import Directory
 from relay.submission.local import Submitter
 
-from . import policies, runtime
 from .acts import who
-from .folder_user import check_user
+from .assembly import policies, runtime
+from .assembly.file_owner import check_user
 from .settings.model import Settings
 
 

@@ -26,19 +26,20 @@ from foundation.detached_threads import aside, within
 from relay.policy import tls
 from whitelist.pki.distinguished_name import DistinguishedName
 
-from . import logs, runtime
+from . import logs
+from .assembly import runtime
+from .assembly.listen_sockets import ADMIN, INBOUND, address, open_sockets
 from .child import CannotStart, Child, Plan
 from .errors import Away, OperatorError
 from .launch import Launch
 from .launcher import Launcher
-from .node import known_node_name
+from .machine.node_name import known_node_name
+from .machine.run_directory import RunFolder
 from .reaping import adopt_orphans
-from .run_folder import RunFolder
 from .settings.consistency import check_outbound
 from .settings.consistency import doubts as outbound_doubts
 from .settings.model import Settings, SettingsError, load
 from .settings.storage import Storage
-from .sockets import ADMIN, INBOUND, address, open_sockets
 from .starting import FIRST_SECONDS, LONGEST_SECONDS
 from .store_look import look
 

@@ -21,13 +21,14 @@ from relay.server.context import SessionContext
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 
-from . import memory, policies, runtime
-from .clock_file import open_clock
-from .clock_watching import watch_clock
+from . import memory
+from .assembly import policies, runtime
 from .launch import Launch
 from .lifeline import Orders
 from .losses import Publisher
-from .run_folder import RunFolder
+from .machine.clock_file import open_clock
+from .machine.clock_watching import watch_clock
+from .machine.run_directory import RunFolder
 from .settings.model import Settings
 from .settings.quotas import quotas
 from .spooling import open_spool

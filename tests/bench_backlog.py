@@ -24,7 +24,7 @@ from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import load
 from mssante_operator.submitting import open_submitter
 from relay.queue.model import QueueItem, enqueue

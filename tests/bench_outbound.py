@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import MailboxType
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission
 from relay.queue.schema import deliveries

@@ -23,7 +23,7 @@ from mailstore.db.schema import entries
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
-from mssante_operator import migrate, runtime
+from mssante_operator.assembly import migrations, runtime
 from mssante_operator.settings.model import load
 from tests.bench_usage import cpu_seconds, pss_megabytes, tree
 from tests.soak import raise_limits
@@ -184,7 +184,7 @@ def postgresql() -> Iterator[str]:
 
 def use_database(daemon: Daemon, url: str) -> None:
     """Have it use an empty database in the place of its own."""
-    migrate.upgrade(url)
+    migrations.upgrade(url)
     text = daemon.config.read_text()
     line = f'directory = "data"\ndatabase = "{url}"\n'
     daemon.config.write_text(text.replace('directory = "data"\n', line))

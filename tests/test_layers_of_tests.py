@@ -14,14 +14,14 @@ TESTS = Path(__file__).parent
 TOP = "mssante_operator"
 FOR_ALL = (
     "mssante_operator.bootstrap",
-    "mssante_operator.migrate",
+    "mssante_operator.assembly.migrations",
     "mssante_operator.testbed",
 )
 # What goes through two layers says so here.
 BESIDES = {
     "mailstore/test_fitness.py": {
-        "mssante_operator.database_check",
-        "mssante_operator.revision",
+        "mssante_operator.assembly.database_check",
+        "mssante_operator.assembly.schema_revision",
     },
     "relay/test_strangers.py": {"mssante_operator.strangers"},
     "relay/test_unreadable.py": {"mssante_operator.measuring", "mssante_operator.restoring"},

@@ -27,7 +27,7 @@ from relay.smtp.headers import HeaderFacts
 from whitelist.errors import TrustFileError
 from whitelist.pki.certificates import read_pem
 
-from .. import policies, runtime
+from ..assembly import policies, runtime
 from ..output import say, show_rows
 from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings, load

@@ -6,8 +6,8 @@ import click
 
 from mailstore.sealed.keyring import read_keys, rotate
 
-from .. import runtime
 from ..acts import acting, recording
+from ..assembly import runtime
 from ..output import show_rows, tell
 from ..settings.model import load
 from .store import rewrite_all

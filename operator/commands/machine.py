@@ -13,11 +13,11 @@ from mailstore.db.dialect import server_clock
 from relay.machines.rows import all_machines, find_machine, leases_of, strike_out
 from relay.queue import model as relay_queue
 
-from .. import runtime
 from ..acts import acting
+from ..assembly import runtime
 from ..errors import OperatorError
-from ..machine import WATCH_SECONDS
-from ..node import known_node_name
+from ..machine.node_name import known_node_name
+from ..machine.record import WATCH_SECONDS
 from ..output import show_rows, tell
 from ..settings.model import Settings, load
 

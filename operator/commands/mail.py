@@ -30,8 +30,8 @@ from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.submission.outgoing_header import OutgoingMessage
 
-from .. import runtime
 from ..acts import acting
+from ..assembly import runtime
 from ..output import show_record, show_rows
 from ..private_file import PrivateFile
 from ..report_options import reporting

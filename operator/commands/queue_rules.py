@@ -8,8 +8,8 @@ import click
 
 from relay.queue_admin.hold_rules import Scope, list_rules
 
-from .. import runtime
 from ..actor import Actor
+from ..assembly import runtime
 from ..output import masked, say, show_rows
 from ..queue_acts import open_desk, scope_texts
 from ..queue_options import acting, reasoned, scoped

@@ -9,7 +9,7 @@ import click
 from whitelist.errors import InvalidName
 
 from .. import log_writer, logs
-from ..folder_user import check_user
+from ..assembly.file_owner import check_user
 from ..launch import parse_names
 from ..settings.model import load
 from ..supervisor import Supervisor

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from .. import bootstrap, config_check, marking, migrate, runtime
+from .. import bootstrap, config_check
 from ..acts import recording
-from ..findings import Says
-from ..folder_user import check_user
+from ..assembly import migrations, runtime, store_mark
+from ..assembly.file_owner import check_user
+from ..assembly.findings import Says
+from ..assembly.schema_revision import REVISION
 from ..output import show_rows, tell
-from ..revision import REVISION
 from ..settings.model import load
 from ..settings.reference import reference
 
@@ -71,15 +72,15 @@ def upgrade(given: Path | None) -> None:
     """Bring the schema up to this version, and make keys where there are none; mail stays."""
     settings = load(given)
     check_user(settings)
-    migrate.upgrade(settings.database_url)
+    migrations.upgrade(settings.database_url)
     made = runtime.make_keys(settings)
     if made is not None:
         with recording(settings) as record:
             record("keys.made", file=str(made))
         tell(f"made the keys {made}: keep a copy of them apart from the messages")
     with closing(runtime.open_store(settings, mark=True)) as store:
-        marking.put_place(store.database, store.blobs)
-    click.echo(f"schema is at {migrate.current(settings.database_url)}")
+        store_mark.put_place(store.database, store.blobs)
+    click.echo(f"schema is at {migrations.current(settings.database_url)}")
 
 
 @db.command()

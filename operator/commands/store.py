@@ -13,8 +13,8 @@ from mailstore.blobs.gc import GRACE, collect, rewrite
 from mailstore.blobs.store import Store
 from mailstore.blobs.verify import check as check_store
 
-from .. import marking, runtime
 from ..acts import Acting, acting
+from ..assembly import runtime, store_mark
 from ..errors import OperatorError
 from ..output import masked, say, tell
 from ..settings.model import load
@@ -101,7 +101,7 @@ def rewrite_all(act: Acting) -> None:
     done = rewrite(act.store.blobs, _progress("rewritten"))
     act.record("store.rewritten", bodies=done.blobs, problems=len(done.problems))
     if not done.problems:
-        marking.reseal(act.store.database, act.store.blobs)
+        store_mark.reseal(act.store.database, act.store.blobs)
     for problem in done.problems:
         tell(f"mssante: {problem}", err=True)
     click.echo(f"rewrote {done.blobs} bodies")

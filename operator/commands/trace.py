@@ -22,7 +22,7 @@ from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.mailboxes.messages import get_message
 from relay.queue_admin.message_lookup import deliveries_of, holders_of
 
-from .. import runtime
+from ..assembly import runtime
 from ..errors import OperatorError
 from ..output import masked, say, show_json
 from ..settings.model import Settings, load

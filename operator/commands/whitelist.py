@@ -17,13 +17,13 @@ from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.trust_store import TrustStore
 
-from .. import runtime
-from ..crl_refresh import CrlRefresher
-from ..folder_user import check_user
+from ..assembly import runtime
+from ..assembly.file_owner import check_user
+from ..lists.crl_refresh import CrlRefresher
+from ..lists.list_refresh import Refresher
+from ..lists.list_sharing import share_now
 from ..output import say, show_record, show_rows
-from ..refresh import Refresher
 from ..settings.model import load
-from ..sharing import share_now
 from .explain import explain
 
 SIGNER = "alb.mssante.fr"

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
 
-from ..runtime import clock
+from ..assembly.runtime import clock
 from ..settings.endpoints import split_endpoint
 
 

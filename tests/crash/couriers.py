@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from foundation import failpoints
 from mailstore.blobs.store import Store
-from mssante_operator import migrate
+from mssante_operator.assembly import migrations
 from relay.queue.schema import deliveries
 from tests.crash.kills import JITTER, RANDOM, Row
 from tests.crash.outbox import Outbox, leases, outbox, waiting
@@ -262,7 +262,7 @@ def senders(
 ) -> Iterator[tuple[Outbox, Daemon]]:
     """Operator a on two machines, one PostgreSQL and one S3 store, with two peers."""
     with _receivers(folder / "peers") as peers:
-        migrate.upgrade(database.url)
+        migrations.upgrade(database.url)
         routes = {one.domain: one.endpoint for one in peers}
         pair = lay_out_machines(folder, bucket.place(), database.url, routes=routes)
         for one in pair:

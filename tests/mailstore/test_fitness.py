@@ -9,9 +9,9 @@ import pytest
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable, UnfitDatabase
 from mailstore.mailboxes.mailboxes import add_domain, list_domains
-from mssante_operator import migrate
-from mssante_operator.database_check import fit_revision
-from mssante_operator.revision import REVISION
+from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database_check import fit_revision
+from mssante_operator.assembly.schema_revision import REVISION
 from tests.support.clock import NOW
 from tests.support.own_server import fresh, make_role, running
 from tests.support.pgbouncer import missing, pooling
@@ -38,7 +38,7 @@ def refused(url: str) -> str:
 
 def upgrade_refused(url: str) -> str:
     with pytest.raises((UnfitDatabase, StoreUnavailable)) as error:
-        migrate.upgrade(url)
+        migrations.upgrade(url)
     return str(error.value)
 
 
@@ -69,7 +69,7 @@ def test_a_role_with_its_rights_alone_does(
 ) -> None:
     url = url_of(own_server, role, own_database)
     assert revision(url) == REVISION
-    migrate.upgrade(url)  # nothing to do, and so no right that lacks
+    migrations.upgrade(url)  # nothing to do, and so no right that lacks
     with closing(Database(url)) as database, database.write() as connection:
         name = add_domain(connection, "chu.mssante.fr", now=NOW).name  # counted up by no sequence
         assert [one.name for one in list_domains(connection)] == [name]
@@ -106,7 +106,7 @@ def test_a_role_that_may_not_make_tables_does_not_migrate(own_server: Server) ->
     told = upgrade_refused(url)
     assert f"GRANT USAGE, CREATE ON SCHEMA public TO {made}" in told
     own_server.ask(told.rpartition(": ")[2], database=name)
-    migrate.upgrade(url)
+    migrations.upgrade(url)
     assert revision(url) == REVISION
     own_server.ask(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -114,7 +114,7 @@ def test_a_role_that_may_not_make_tables_does_not_migrate(own_server: Server) ->
 def test_a_role_that_does_not_own_the_tables_does_not_migrate(
     own_server: Server, own_database: str, role: str
 ) -> None:
-    migrate.downgrade(own_server.url(own_database), "0006")
+    migrations.downgrade(own_server.url(own_database), "0006")
     own_server.ask(f"GRANT CREATE ON SCHEMA public TO {role}", database=own_database)
     told = upgrade_refused(url_of(own_server, role, own_database))
     assert "does not own the table" in told
@@ -218,7 +218,7 @@ def test_a_standby_is_unavailable() -> None:
     with running() as server:
         name = fresh("db")
         server.ask(f"CREATE DATABASE {name}")
-        migrate.upgrade(server.url(name))
+        migrations.upgrade(server.url(name))
         server.stop()
         (server.data / "standby.signal").touch()
         server.start()
@@ -268,7 +268,7 @@ def test_roles_and_rights_as_documented_do(own_server: Server) -> None:
     for part, database in ((in_postgres, "postgres"), (in_ours, name)):
         for statement in filter(None, map(str.strip, part.split(";\n"))):
             own_server.ask(statement, database=database)
-    migrate.upgrade(url_of(own_server, owner, name))
+    migrations.upgrade(url_of(own_server, owner, name))
     assert revision(url_of(own_server, daemon, name)) == REVISION
     assert upgrade_refused_at("0006", own_server, owner, daemon, name)
     own_server.ask(f"DROP DATABASE {name} WITH (FORCE)")
@@ -276,5 +276,5 @@ def test_roles_and_rights_as_documented_do(own_server: Server) -> None:
 
 def upgrade_refused_at(older: str, server: Server, owner: str, daemon: str, database: str) -> str:
     """Why the daemon's role cannot migrate a schema that is older."""
-    migrate.downgrade(url_of(server, owner, database), older)
+    migrations.downgrade(url_of(server, owner, database), older)
     return upgrade_refused(url_of(server, daemon, database))

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailstore.db.database import Database
-from mssante_operator import runtime
-from mssante_operator.crl_refresh import CrlRefresher
-from mssante_operator.refresh import Refresher
+from mssante_operator.assembly import runtime
+from mssante_operator.lists.crl_refresh import CrlRefresher
+from mssante_operator.lists.list_refresh import Refresher
+from mssante_operator.lists.list_sharing import ListSharing
 from mssante_operator.settings.model import load
-from mssante_operator.sharing import ListSharing
 from relay.policy.trust_state import Perimeter
 from tests.operator.test_whitelist import put
 from tests.support.daemon import Daemon, lay_out

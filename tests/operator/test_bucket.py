@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.s3.bucket import Bucket, Place
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import SettingsError, load
 from tests.operator.test_settings import GOOD, refusal, write
 from tests.support.cluster import keep_in_bucket

@@ -14,7 +14,7 @@ from mssante_operator.child import CannotStart, Child, Plan
 from mssante_operator.launch import Launch
 from mssante_operator.launcher import Launcher
 from mssante_operator.lifeline import Report
-from mssante_operator.run_folder import METRICS
+from mssante_operator.machine.run_directory import METRICS
 from tests.support.daemon import Daemon, client, lay_out, served
 from tests.support.operators import ACTIVE
 from tests.support.waiting import until_now

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from foundation.journal import files as journal_folder
 from mailstore.db.database import Database
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import load
 from relay.queue.schema import deliveries, destinations
 from tests.crash.site import environment

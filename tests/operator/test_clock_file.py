@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from foundation.clock_watch import Jump, Memory
-from mssante_operator.clock_file import ClockFile
-from mssante_operator.run_folder import RunFolder
+from mssante_operator.machine.clock_file import ClockFile
+from mssante_operator.machine.run_directory import RunFolder
 from tests.support.clock import NOW
 
 BOOT = "9f2c"

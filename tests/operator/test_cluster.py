@@ -20,7 +20,7 @@ from sqlalchemy import delete, update
 from mailstore.db.schema import entries, messages
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.s3.bucket import Bucket, Place
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from tests.support.blobs import content
 from tests.support.cluster import keep_in_bucket, lay_out_machines
 from tests.support.daemon import Daemon, client, dial, get, lay_out, served

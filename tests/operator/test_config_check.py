@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mssante_operator import own_certificate, runtime
+from mssante_operator import own_certificate
+from mssante_operator.assembly import runtime
 from mssante_operator.bootstrap import TrustSpace, write_identity
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.profile import Lifetime, Subject

@@ -13,8 +13,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mssante_operator import runtime
-from mssante_operator.crl_refresh import CrlRefresher
+from mssante_operator.assembly import runtime
+from mssante_operator.lists.crl_refresh import CrlRefresher
 from mssante_operator.settings.model import load
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.hierarchy import issue_crl

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssante_operator.crl_schedule import Address, load_addresses, save_addresses
+from mssante_operator.lists.crl_schedule import Address, load_addresses, save_addresses
 from tests.support.hierarchy import NOW, crl, hierarchy
 from whitelist.pki.crl import RevocationList
 

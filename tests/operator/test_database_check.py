@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.bootstrap import SAMPLES
 from tests.support.daemon import Daemon, lay_out
 from tests.support.own_server import make_role

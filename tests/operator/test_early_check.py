@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator import runtime
-from mssante_operator.crl_refresh import CrlRefresher
-from mssante_operator.early_check import EARLY_SECONDS, EarlyCheck
+from mssante_operator.assembly import runtime
+from mssante_operator.lists.crl_refresh import CrlRefresher
+from mssante_operator.lists.early_check import EARLY_SECONDS, EarlyCheck
+from mssante_operator.lists.list_sharing import ListSharing
 from mssante_operator.maintenance import _keep_current
-from mssante_operator.sharing import ListSharing
 from tests.operator.list_machines import refresher_of
 from tests.support.daemon import lay_out
 from tests.support.waiting import until
@@ -78,8 +78,8 @@ def test_a_check_that_came_too_soon_is_followed_by_another() -> None:
 async def test_maintenance_checks_for_mail_that_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mssante_operator.early_check.EARLY_SECONDS", 0.1)
-    monkeypatch.setattr("mssante_operator.early_check.MARGIN", timedelta(seconds=-1))
+    monkeypatch.setattr("mssante_operator.lists.early_check.EARLY_SECONDS", 0.1)
+    monkeypatch.setattr("mssante_operator.lists.early_check.MARGIN", timedelta(seconds=-1))
     daemon = lay_out(tmp_path / "a", "a")
     refresher, archive = refresher_of(daemon), refresher_of(daemon).archive
     settings, trust = refresher.settings, runtime.open_trust(refresher.settings)

@@ -14,7 +14,7 @@ import mssante_operator.forgetting
 from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.forgetting import Forgetting
 from relay.queue_admin.expiry import forget_failed
 from tests.support.daemon import Daemon, served

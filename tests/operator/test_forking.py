@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mssante_operator import forking
-from mssante_operator.run_folder import METRICS
+from mssante_operator.machine.run_directory import METRICS
 from tests.support.processes import state_of
 from tests.support.waiting import PATIENCE, until_now
 

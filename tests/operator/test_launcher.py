@@ -17,8 +17,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from mssante_operator import launcher as launcher_module
 from mssante_operator import lifeline
 from mssante_operator.launcher import Launcher
+from mssante_operator.machine.run_directory import METRICS
 from mssante_operator.reaping import adopt_orphans
-from mssante_operator.run_folder import METRICS
 from tests.operator.test_reload import PATIENCE, alive, change, operator, reload, under_load, wait
 from tests.support.daemon import Daemon, served
 from tests.support.waiting import until, until_now

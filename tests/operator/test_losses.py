@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.losses import LOG, STANDS_SECONDS, Losses
-from mssante_operator.run_folder import METRICS
+from mssante_operator.machine.run_directory import METRICS
 
 
 def measure(folder: Path, act: str) -> None:

@@ -12,8 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from mailstore.errors import StoreUnavailable
-from mssante_operator import machine, node, pulse, runtime
-from mssante_operator.pulse import Pulse, begin_pulse
+from mssante_operator.assembly import runtime
+from mssante_operator.machine import node_name, pulse
+from mssante_operator.machine import record as machine
+from mssante_operator.machine.pulse import Pulse, begin_pulse
 from mssante_operator.settings.model import Settings, SettingsError, load
 from relay.machines import clock_difference
 from relay.machines.clock_difference import ClockComparison
@@ -44,7 +46,7 @@ def original(tmp_path: Path, database_url: str) -> Iterator[Site]:
 @pytest.fixture
 def clone(original: Site, tmp_path: Path) -> Iterator[Site]:
     """A copy of its folder, made once it has a name."""
-    node.node_name(original.settings)
+    node_name.node_name(original.settings)
     shutil.copytree(original.settings.origin.parent, tmp_path / "two")
     with closing(Switched(original.database.url.render_as_string(hide_password=False))) as database:
         yield Site(load(tmp_path / "two" / original.settings.origin.name), database)
@@ -57,16 +59,16 @@ def known(site: Site) -> list[Machine]:
 
 def test_a_copy_s_proof_is_another_one(original: Site, clone: Site) -> None:
     assert clone.name == original.name
-    assert node.proof(clone.settings) != node.proof(original.settings)
-    assert node.proof(original.settings) == node.proof(original.settings)
+    assert node_name.proof(clone.settings) != node_name.proof(original.settings)
+    assert node_name.proof(original.settings) == node_name.proof(original.settings)
 
 
 def test_without_a_boot_id_nothing_is_proven(
     original: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node, "this_boot", lambda: "")
+    monkeypatch.setattr(node_name, "this_boot", lambda: "")
     assert original.name
-    assert node.proof(original.settings) != node.proof(original.settings)
+    assert node_name.proof(original.settings) != node_name.proof(original.settings)
 
 
 @SERVER
@@ -74,7 +76,7 @@ async def test_the_first_courier_enters_the_name(original: Site) -> None:
     held = await original.hold()
     assert held is not None
     (row,) = known(original)
-    assert (row.name, row.proof) == (original.name, node.proof(original.settings))
+    assert (row.name, row.proof) == (original.name, node_name.proof(original.settings))
     assert abs(row.seen_at - runtime.clock()) < MINUTE
     assert original.waited == 0
 
@@ -104,12 +106,12 @@ async def test_a_copy_of_a_living_machine_gets_a_name_of_its_own(
         assert [event for event, _ in clone.events] == ["machine.copy"]
         assert {row.name for row in known(clone)} == {name, clone.name}
         assert clone.waited == 1
-        found = node.copied(clone.settings)
+        found = node_name.copied(clone.settings)
         assert found is not None
         assert (found.before, abs(found.at - runtime.clock()) < MINUTE) == (name, True)
     assert not original.stop.is_set()
     assert (original.name, original.events) == (name, [])
-    assert node.copied(original.settings) is None
+    assert node_name.copied(original.settings) is None
 
 
 @SERVER
@@ -236,7 +238,7 @@ async def test_a_new_name_waits_for_a_disk_that_takes_nothing(
     def write(settings: Settings, before: str) -> str:
         if full:
             raise SettingsError("node: cannot be written: No space left on device; make room")
-        return node.new_node_name(settings, before)
+        return node_name.new_node_name(settings, before)
 
     monkeypatch.setattr(machine, "new_node_name", write)
     async with original.living():
@@ -332,13 +334,13 @@ def test_a_name_is_changed_whole_or_not_at_all(
 
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(SettingsError, match="cannot be written"):
-        node.new_node_name(original.settings, before)
+        node_name.new_node_name(original.settings, before)
     monkeypatch.undo()
     assert original.name == before
-    assert node.copied(original.settings) is None
+    assert node_name.copied(original.settings) is None
     with suppress(FileNotFoundError):
         (original.settings.path("data") / "node.before").unlink()
-    new = node.new_node_name(original.settings, before)
+    new = node_name.new_node_name(original.settings, before)
     assert original.name == new != before
 
 

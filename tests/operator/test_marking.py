@@ -18,7 +18,8 @@ from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mailstore.s3.bucket import Bucket
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.keyring import Keyring, make_first, rotate
-from mssante_operator import marking, runtime
+from mssante_operator.assembly import runtime
+from mssante_operator.assembly import store_mark as marking
 from mssante_operator.settings.model import Settings, SettingsError, load
 from tests.operator.test_settings import GOOD, write
 from tests.support.blobs import MADE

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.measuring import Measuring
 from mssante_operator.queue_gauges import queue_gauges
 from relay.delivery.operator_labels import UNLISTED, OperatorLabels

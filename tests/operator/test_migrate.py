@@ -16,8 +16,8 @@ from mailstore.db.database import Database
 from mailstore.db.schema import metadata
 from mailstore.errors import InvalidDatabaseUrl, MailstoreError, StoreUnavailable
 from mailstore.mailboxes.mailboxes import add_domain, list_domains, list_mailboxes
-from mssante_operator import migrate
-from mssante_operator.revision import REVISION
+from mssante_operator.assembly import migrations
+from mssante_operator.assembly.schema_revision import REVISION
 from tests.support.clock import NOW
 
 
@@ -52,14 +52,14 @@ def test_check_constraints_say_the_same_as_the_metadata(
 
 
 def test_upgrade_from_nothing_and_again(empty_database_url: str) -> None:
-    assert migrate.current(empty_database_url) is None
-    migrate.upgrade(empty_database_url)
-    assert migrate.current(empty_database_url) == REVISION
+    assert migrations.current(empty_database_url) is None
+    migrations.upgrade(empty_database_url)
+    assert migrations.current(empty_database_url) == REVISION
     assert table_names(empty_database_url) == {*metadata.tables, "alembic_version"}
     database = Database(empty_database_url)
     with database.write() as conn:
         domain = add_domain(conn, "chu.mssante.fr", now=NOW)
-    migrate.upgrade(empty_database_url)
+    migrations.upgrade(empty_database_url)
     with database.read() as conn:
         assert list_domains(conn) == [domain]
     assert database.schema_revision() == REVISION
@@ -67,17 +67,17 @@ def test_upgrade_from_nothing_and_again(empty_database_url: str) -> None:
 
 
 def test_down_to_nothing_and_up_again(database_url: str) -> None:
-    migrate.downgrade(database_url, "base")
-    assert migrate.current(database_url) is None
+    migrations.downgrade(database_url, "base")
+    assert migrations.current(database_url) is None
     assert table_names(database_url) == {"alembic_version"}
-    migrate.upgrade(database_url)
+    migrations.upgrade(database_url)
     database = Database(database_url)
     test_migrations_make_exactly_the_metadata(database)
     database.close()
 
 
 def test_mailboxes_keep_what_they_have_as_the_quota_comes_and_goes(database_url: str) -> None:
-    migrate.downgrade(database_url, "0002")
+    migrations.downgrade(database_url, "0002")
     database = Database(database_url)
     with database.write() as conn:
         conn.execute(text("INSERT INTO domains (name, created_at) VALUES ('a.mssante.fr', 0)"))
@@ -90,8 +90,8 @@ def test_mailboxes_keep_what_they_have_as_the_quota_comes_and_goes(database_url:
             )
         )
     for revision in (REVISION, "0002", REVISION):
-        migrate.upgrade(database_url)
-        migrate.downgrade(database_url, revision)
+        migrations.upgrade(database_url)
+        migrations.downgrade(database_url, revision)
         # DOMAIN §9.33: on SQLite the trigger would go with a table that is rebuilt.
         with pytest.raises(IntegrityError, match="never change"), database.write() as conn:
             conn.execute(text("UPDATE mailboxes SET type = 'ORG'"))
@@ -107,13 +107,13 @@ def test_a_failed_migration_leaves_nothing_behind(empty_database_url: str) -> No
         # The last table of the first migration is in its way.
         conn.execute(text("CREATE TABLE entries (id INTEGER)"))
     with pytest.raises(DBAPIError, match="entries"):
-        migrate.upgrade(empty_database_url)
+        migrations.upgrade(empty_database_url)
     assert table_names(empty_database_url) - {"alembic_version"} == {"entries"}
     with database.write() as conn:
         conn.execute(text("DROP TABLE entries"))
     database.close()
-    migrate.upgrade(empty_database_url)
-    assert migrate.current(empty_database_url) == REVISION
+    migrations.upgrade(empty_database_url)
+    assert migrations.current(empty_database_url) == REVISION
 
 
 def test_a_schema_of_a_newer_version_is_left_alone(database_url: str) -> None:
@@ -121,20 +121,22 @@ def test_a_schema_of_a_newer_version_is_left_alone(database_url: str) -> None:
     with database.write() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(MailstoreError, match=r"9999.*newer version of this software"):
-        migrate.upgrade(database_url)
+        migrations.upgrade(database_url)
     assert database.schema_revision() == "9999"
     database.close()
 
 
 def test_several_machines_may_upgrade_at_once(empty_database_url: str, tmp_path: Path) -> None:
-    program = "import sys; from mssante_operator.migrate import upgrade; upgrade(sys.argv[1])"
+    program = (
+        "import sys; from mssante_operator.assembly.migrations import upgrade; upgrade(sys.argv[1])"
+    )
     # From another folder: nothing may hang on the checkout being the current one.
     runs = [
         subprocess.Popen([sys.executable, "-c", program, empty_database_url], cwd=tmp_path)
         for _ in range(2)
     ]
     assert [run.wait(60) for run in runs] == [0, 0]
-    assert migrate.current(empty_database_url) == REVISION
+    assert migrations.current(empty_database_url) == REVISION
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
@@ -144,7 +146,7 @@ def test_a_run_waits_for_the_lock_of_another(empty_database_url: str) -> None:
         "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
         " WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted"
     )
-    run = threading.Thread(target=migrate.upgrade, args=[empty_database_url])
+    run = threading.Thread(target=migrations.upgrade, args=[empty_database_url])
     with database.connect() as conn, dialect.exclusive_migration(conn):
         run.start()
         while not conn.scalar(waiting):
@@ -164,7 +166,7 @@ def test_a_busy_table_holds_up_a_migration_for_seconds_only(
     with database.write() as conn:
         conn.execute(text("LOCK TABLE entries"))
         with pytest.raises(StoreUnavailable, match="lock timeout"):
-            migrate.downgrade(database_url, "base")
+            migrations.downgrade(database_url, "base")
     # Those above it, each a transaction of its own, had gone before.
     assert database.schema_revision() == "0001"
     assert "entries" in table_names(database_url)
@@ -172,7 +174,7 @@ def test_a_busy_table_holds_up_a_migration_for_seconds_only(
 
 
 def test_bad_urls_are_told() -> None:
-    for use in (migrate.upgrade, migrate.current):
+    for use in (migrations.upgrade, migrations.current):
         with pytest.raises(InvalidDatabaseUrl):
             use("mysql://db/mssante")
 
@@ -183,7 +185,7 @@ def test_the_queue_keeps_its_rows_and_numbers_as_its_columns_come_and_go(databas
         " (message_id, domain, state, smtputf8, attempts, due, created_at, last_error)"
         " SELECT id, 'b.mssante.fr', 'waiting', false, 0, 0, 0, '' FROM messages"
     )
-    migrate.downgrade(database_url, "0004")
+    migrations.downgrade(database_url, "0004")
     database = Database(database_url)
     with database.write() as conn:
         conn.execute(
@@ -201,13 +203,13 @@ def test_the_queue_keeps_its_rows_and_numbers_as_its_columns_come_and_go(databas
             )
         )
         number = conn.scalar(text("SELECT id FROM deliveries"))
-    migrate.upgrade(database_url)
+    migrations.upgrade(database_url)
     with database.read() as conn:
         row = conn.execute(text("SELECT sender, traffic, held, delay_told FROM deliveries")).one()
         notify = conn.scalar(text("SELECT notify FROM delivery_recipients"))
     assert (*row, notify) == ("dr@a.mssante.fr", "person", None, False, "")
-    migrate.downgrade(database_url, "0004")
-    migrate.upgrade(database_url)
+    migrations.downgrade(database_url, "0004")
+    migrations.upgrade(database_url)
     with database.write() as conn:
         conn.execute(text("DELETE FROM delivery_recipients"))
         conn.execute(text("DELETE FROM deliveries"))

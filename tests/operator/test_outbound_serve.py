@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from mailstore.mailboxes.identifiers import MailboxType
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import Submission
 from relay.queue.schema import deliveries

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from foundation.privacy import mask
 from mailstore.db.schema import messages
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import load
 from relay.policy import tls
 from tests.operator.test_whitelist import put, signed

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from tests.support import needs
 from tests.support.daemon import MSSANTE, Daemon, command, lay_out
 from tests.support.queue_desk import ACTS, HOUR, WHY, events, messages, queue

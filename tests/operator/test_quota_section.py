@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator import policies
+from mssante_operator.assembly import policies
 from mssante_operator.settings.model import SettingsError, load
 from mssante_operator.settings.quotas import quotas
 from relay.policy.admission import HeaderFromPolicy

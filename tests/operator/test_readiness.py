@@ -13,8 +13,8 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator import desk as desk_module
 from mssante_operator.desk import Desk
+from mssante_operator.machine.run_directory import RunFolder
 from mssante_operator.monitor import Monitor
-from mssante_operator.run_folder import RunFolder
 from mssante_operator.store_watch import FRESH_SECONDS, StoreWatch
 from tests.operator.test_admin_guard import HOST, serving
 from tests.support.waiting import until

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.errors import Away
-from mssante_operator.run_folder import RunFolder
+from mssante_operator.machine.run_directory import RunFolder
 from mssante_operator.settings.model import SettingsError
 from relay.connection.worker_load import Seat
 from tests.support.daemon import get, lay_out, served

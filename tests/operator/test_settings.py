@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator import policies, runtime
+from mssante_operator.assembly import policies, runtime
 from mssante_operator.settings.endpoints import split_endpoint
 from mssante_operator.settings.model import Settings, SettingsError, find, load
 from mssante_operator.settings.reference import reference

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import Head, Offer, publish, read_head
 from tests.operator.list_machines import Machine, machine
@@ -315,7 +315,7 @@ def test_a_store_that_is_away_ends_nothing(
     machines: Sequence[Machine], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = machines
-    monkeypatch.setattr("mssante_operator.sharing.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("mssante_operator.lists.list_sharing.LOOK_SECONDS", 0.01)
     one.adopt(signed(1, **NEWER))
     one.sharing.look()
     faults: list[Exception] = [StoreUnavailable("away"), StoreUnavailable("away"), MemoryError()]

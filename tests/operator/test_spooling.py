@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.store import Store
-from mssante_operator import runtime, spooling
+from mssante_operator import spooling
+from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import load
 from mssante_operator.spooling import open_spool
 from relay.acceptance import disk_guard as spool_module

@@ -13,9 +13,9 @@ import pytest
 from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, StoreUnavailable
 from mssante_operator import starting
+from mssante_operator.assembly.outside_errors import is_outside
 from mssante_operator.errors import Away
 from mssante_operator.lifeline import Report, Reports, report
-from mssante_operator.outside import is_outside
 from mssante_operator.settings.model import SettingsError
 from mssante_operator.starting import Start, report_of
 

@@ -16,7 +16,7 @@ from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import load
 from relay.queue.model import QueueItem, enqueue
 from tests.support.daemon import Daemon, client, command, lay_out, served

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.bootstrap import TrustSpace
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.signed_list import ListedDomain, build_signed_list
@@ -166,7 +166,7 @@ class TestRefresh:
     def test_a_list_too_large_is_refused_by_its_url(
         self, daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mssante_operator.refresh.MAX_LIST_BYTES", 100)
+        monkeypatch.setattr("mssante_operator.lists.list_refresh.MAX_LIST_BYTES", 100)
 
         def answer(handler: BaseHTTPRequestHandler) -> None:
             reply(handler, 200, b"x" * 101)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from mailstore.db.database import Database
-from mssante_operator import migrate
+from mssante_operator.assembly import migrations
 from relay.queue.leases import give_back, renew, seize
 from relay.queue.model import Claim, Outcome, State, claim
 from relay.queue.settlement import settle, settle_delivered
@@ -35,7 +35,7 @@ def template() -> Path:
     folder = tempfile.mkdtemp(prefix="mssante-leases-", dir=roomy_memory())
     atexit.register(shutil.rmtree, folder)
     path = Path(folder) / "template.db"
-    migrate.upgrade(f"sqlite:///{path}")
+    migrations.upgrade(f"sqlite:///{path}")
     return path
 
 

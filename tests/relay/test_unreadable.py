@@ -17,7 +17,7 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import Keyring, make_first
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.measuring import Measuring
 from mssante_operator.restoring import Restoring
 from relay.delivery.operator_labels import OperatorLabels

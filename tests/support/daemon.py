@@ -23,7 +23,7 @@ import structlog
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import Entry, list_entries
-from mssante_operator import runtime
+from mssante_operator.assembly import runtime
 from mssante_operator.bootstrap import Installation, install, write_identity
 from mssante_operator.cli import main
 from mssante_operator.errors import Away

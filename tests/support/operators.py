@@ -32,7 +32,7 @@ from mailstore.mailboxes.mailboxes import (
     set_state,
 )
 from mailstore.mailboxes.messages import Entry, list_entries
-from mssante_operator import migrate
+from mssante_operator.assembly import migrations
 from mssante_operator.bootstrap import TrustSpace, write_identity
 from mssante_operator.testbed.credential import Credential, new_key
 from mssante_operator.testbed.hierarchy import Hierarchy
@@ -179,7 +179,7 @@ def _migrated() -> bytes:
     """An empty SQLite database with the schema: migrating is much of what a small test costs."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "template.db"
-        migrate.upgrade(f"sqlite:///{path}")
+        migrations.upgrade(f"sqlite:///{path}")
         return path.read_bytes()
 
 

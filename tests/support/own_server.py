@@ -16,7 +16,7 @@ from typing import LiteralString
 import pytest
 from psycopg import sql
 
-from mssante_operator import migrate
+from mssante_operator.assembly import migrations
 from tests.support.databases import roomy_memory
 from tests.support.postgresql import Server, builds, servers_user
 from tests.support.waiting import until_now
@@ -46,7 +46,7 @@ def running() -> Iterator[Server]:
 def own_server() -> Iterator[Server]:
     with running() as server:
         server.ask(f"CREATE DATABASE {_TEMPLATE}")
-        migrate.upgrade(server.url(_TEMPLATE))
+        migrations.upgrade(server.url(_TEMPLATE))
         yield server
 
 

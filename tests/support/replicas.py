@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 from psycopg import sql
 
-from mssante_operator import migrate
+from mssante_operator.assembly import migrations
 from tests.support.databases import roomy_memory
 from tests.support.postgresql import Build, Server, builds, servers_user
 from tests.support.proxy import Proxy, proxying
@@ -123,7 +123,7 @@ def replicating(build: Build) -> Iterator[Pair]:
         one.make()
         one.start()
         one.ask(f"CREATE DATABASE {_TEMPLATE}")
-        migrate.upgrade(one.url(_TEMPLATE))
+        migrations.upgrade(one.url(_TEMPLATE))
         pair._make_standby()
         yield pair
 

@@ -19,9 +19,9 @@ from typing import IO, Final
 from relay.connection import own_port, worker_load
 from relay.policy import tls
 
-from .errors import Away, OperatorError
-from .outside import is_outside
-from .settings.model import SettingsError
+from ..assembly.outside_errors import is_outside
+from ..errors import Away, OperatorError
+from ..settings.model import SettingsError
 
 OPENSSL: Final = "OPENSSL_CONF"
 # Threads mostly hold the interpreter while they allocate: an arena for each is memory for nothing.

@@ -22,9 +22,9 @@ from whitelist.pki.crl import RevocationPolicy, distribution_points
 from whitelist.pki.crl_store import CrlStore, Kept
 from whitelist.pki.trust_store import TrustStore
 
-from . import runtime
+from ..assembly import runtime
+from ..settings.model import Settings
 from .crl_schedule import Address, load_addresses, save_addresses
-from .settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -3,8 +3,8 @@
 import os
 import shlex
 
+from ..settings.model import Settings, SettingsError, user_name
 from . import runtime
-from .settings.model import Settings, SettingsError, user_name
 
 
 def check_user(settings: Settings) -> None:

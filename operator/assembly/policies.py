@@ -9,7 +9,7 @@ from relay.policy.admission import Policy
 from relay.queue.retry import RetryPolicy
 from whitelist.pki.name_folding import fold
 
-from .settings.model import Settings
+from ..settings.model import Settings
 
 
 def policy(settings: Settings) -> Policy:

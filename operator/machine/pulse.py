@@ -16,10 +16,10 @@ from mailstore.errors import StoreUnavailable
 from relay.machines.clock_difference import ClockComparison
 from relay.machines.presence import Presence
 
-from . import machine
-from .machine import Record, hold_name, rename
-from .node import node_name
-from .settings.model import Settings
+from ..settings.model import Settings
+from . import record as machine
+from .node_name import node_name
+from .record import Record, hold_name, rename
 
 _log = structlog.get_logger(__name__)
 

@@ -16,9 +16,9 @@ import structlog
 
 from foundation.clock_watch import ClockWatch, Jump, Memory, since_boot
 
-from . import runtime
-from .run_folder import RunFolder
-from .settings.model import Settings
+from ..assembly import runtime
+from ..settings.model import Settings
+from .run_directory import RunFolder
 
 _log = structlog.get_logger(__name__)
 

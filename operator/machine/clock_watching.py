@@ -17,8 +17,8 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.machines.clock_difference import ClockComparison
 
-from . import runtime
-from .settings.model import Settings
+from ..assembly import runtime
+from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

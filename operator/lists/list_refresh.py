@@ -28,8 +28,8 @@ from whitelist.national.signed_file import MAX_LIST_BYTES
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.trust_store import TrustStore
 
-from . import runtime
-from .settings.model import Settings
+from ..assembly import runtime
+from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

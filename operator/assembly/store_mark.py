@@ -13,7 +13,7 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing
 
-from .settings.model import Settings, SettingsError
+from ..settings.model import Settings, SettingsError
 
 
 def verify(

@@ -12,8 +12,8 @@ from typing import Final
 
 from relay.server.listener import BACKLOG, bind
 
-from .settings.endpoints import split_endpoint
-from .settings.model import Settings, SettingsError
+from ..settings.endpoints import split_endpoint
+from ..settings.model import Settings, SettingsError
 
 INBOUND: Final = "inbound.listen"
 ADMIN: Final = "admin.listen"

@@ -34,9 +34,9 @@ from whitelist.national.freshness import is_ahead
 from whitelist.national.newest import Confirmed, Known, Shared
 from whitelist.pki.trust_store import TrustStore
 
-from . import runtime
-from .refresh import Refresher
-from .settings.model import Settings, SettingsError
+from ..assembly import runtime
+from ..settings.model import Settings, SettingsError
+from .list_refresh import Refresher
 
 _log = structlog.get_logger(__name__)
 

@@ -21,10 +21,10 @@ from mailstore.errors import StoreUnavailable
 from relay.machines.presence import Presence
 from relay.machines.rows import Machine
 
-from . import runtime
-from .errors import Away
-from .node import new_node_name, node_name, proof
-from .settings.model import Settings, SettingsError
+from ..assembly import runtime
+from ..errors import Away
+from ..settings.model import Settings, SettingsError
+from .node_name import new_node_name, node_name, proof
 
 _log = structlog.get_logger(__name__)
 

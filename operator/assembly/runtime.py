@@ -46,14 +46,14 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.ocsp_client import OcspAsker
 from whitelist.pki.trust_store import TrustStore
 
-from . import marking
-from .bucket import open_bucket
+from ..errors import Away, OperatorError
+from ..settings.endpoints import split_endpoint
+from ..settings.model import Settings, SettingsError, owner_of
+from . import store_mark
 from .database_check import fit_revision
-from .errors import Away, OperatorError
-from .outside import is_outside
-from .revision import REVISION
-from .settings.endpoints import split_endpoint
-from .settings.model import Settings, SettingsError, owner_of
+from .outside_errors import is_outside
+from .s3 import open_bucket
+from .schema_revision import REVISION
 
 
 class _Randomness:
@@ -199,8 +199,8 @@ def make_keys(settings: Settings) -> Path | None:
         return None
     with closing(open_database(settings)) as database:
         try:
-            if marking.has_key(database):
-                raise marking.refusal(settings, path)
+            if store_mark.has_key(database):
+                raise store_mark.refusal(settings, path)
         except StoreUnavailable as error:
             raise _fault(settings, "storage", error) from error
         _open_bodies(settings, database, Form()).close()
@@ -285,7 +285,7 @@ def open_store(settings: Settings, *, mark: bool = False) -> Store:
             closing(_open_bodies(settings, database, _open_form(settings)))
         )
         try:
-            marking.verify(settings, keys_file(settings), database, bodies, anew=mark)
+            store_mark.verify(settings, keys_file(settings), database, bodies, anew=mark)
         except StoreUnavailable as error:
             raise _fault(settings, "storage", error) from error
         opened.pop_all()

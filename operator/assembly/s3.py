@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mailstore.blobs.interface import BlobStore
 from mailstore.sealed.blob_format import Form
 
-from .settings.model import Settings, SettingsError
+from ..settings.model import Settings, SettingsError
 
 if TYPE_CHECKING:
     from mailstore.s3.bucket import Place

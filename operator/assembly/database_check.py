@@ -14,9 +14,9 @@ from mailstore.db_checks.schema_rights import check_rights, check_schema
 from relay.machines import schema as machine_schema
 from relay.queue import schema as queue_schema
 
+from ..settings.model import Settings
 from .findings import Finding, Says
-from .revision import REVISION
-from .settings.model import Settings
+from .schema_revision import REVISION
 
 # The metadata has the relay's tables too, once their modules are imported.
 assert queue_schema.deliveries.metadata is metadata  # noqa: S101

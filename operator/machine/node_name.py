@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from . import runtime
+from ..assembly import runtime
+from ..assembly.outside_errors import is_outside
+from ..errors import Away
+from ..settings.model import Settings, SettingsError
 from .clock_file import this_boot
-from .errors import Away
-from .outside import is_outside
-from .settings.model import Settings, SettingsError
 
 _BEFORE: Final = "node.before"  # the name that this installation had as a copy, if it was one
 

@@ -1,0 +1,1 @@
+"""Objects of the lower layers, made from the configuration."""

@@ -1,0 +1,1 @@
+"""White list and revocation lists: refreshed, and shared among machines."""

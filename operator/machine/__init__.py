@@ -1,0 +1,1 @@
+"""This machine: its name, its clock, its run directory."""
