@@ -29,6 +29,7 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from . import logs
 from .assembly import runtime
 from .assembly.listen_sockets import ADMIN, INBOUND, address, open_sockets
+from .checks.store import look
 from .child import CannotStart, Child, Plan
 from .errors import Away, OperatorError
 from .launch import Launch
@@ -41,7 +42,6 @@ from .settings.consistency import doubts as outbound_doubts
 from .settings.model import Settings, SettingsError, load
 from .settings.storage import Storage
 from .starting import FIRST_SECONDS, LONGEST_SECONDS
-from .store_look import look
 
 _log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.s3.bucket import Bucket, Place
-from mssante_operator.bucket_check import check, look_at
+from mssante_operator.checks.bucket import check, look_at
 from mssante_operator.settings.model import Settings, SettingsError, load
 from tests.support.cluster import keep_in_bucket
 from tests.support.daemon import Daemon, lay_out

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mssante_operator import own_certificate
 from mssante_operator.assembly import runtime
 from mssante_operator.bootstrap import TrustSpace, write_identity
+from mssante_operator.checks import own_certificate
 from mssante_operator.testbed.credential import Credential
 from mssante_operator.testbed.profile import Lifetime, Subject
 from tests.support.daemon import Daemon, federation, free_endpoint, get, lay_out, served

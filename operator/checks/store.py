@@ -4,12 +4,12 @@ from contextlib import closing
 
 from mailstore.errors import StoreUnavailable
 
-from . import bucket_check
-from .assembly import database_check, runtime, store_mark
-from .errors import Away
-from .machine.clock_watching import clock_doubts
-from .settings.consistency import doubts_of_store
-from .settings.model import Settings
+from ..assembly import database_check, runtime, store_mark
+from ..errors import Away
+from ..machine.clock_watching import clock_doubts
+from ..settings.consistency import doubts_of_store
+from ..settings.model import Settings
+from . import bucket as bucket_check
 
 
 def look(settings: Settings) -> list[str]:

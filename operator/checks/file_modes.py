@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
-from .settings.model import Settings
+from ..settings.model import Settings
 
 _OTHERS: Final = 0o007
 _ALL_BUT_OWNER: Final = 0o077

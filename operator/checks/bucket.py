@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from mailstore.errors import NotFound, StoreRefuses, StoreUnavailable
 
-from .assembly import runtime
-from .assembly.s3 import place_of
-from .settings.model import Settings, SettingsError
+from ..assembly import runtime
+from ..assembly.s3 import place_of
+from ..settings.model import Settings, SettingsError
 
 if TYPE_CHECKING:
     from mailstore.s3.bucket import Place

@@ -24,17 +24,18 @@ from whitelist.pki.crl import RevocationList, RevocationPolicy, accept
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
 
-from . import bucket_check, file_modes, listen_check, own_certificate
-from .assembly import database_check, runtime, store_mark
-from .assembly.file_owner import check_user
-from .assembly.findings import Finding, Says
-from .errors import Away
-from .lists.list_refresh import Refresher
-from .machine.clock_watching import clock_doubts
-from .machine.node_name import known_node_name
-from .machine.run_directory import RunFolder
-from .settings import consistency
-from .settings.model import Settings, SettingsError, user_name
+from ..assembly import database_check, runtime, store_mark
+from ..assembly.file_owner import check_user
+from ..assembly.findings import Finding, Says
+from ..errors import Away
+from ..lists.list_refresh import Refresher
+from ..machine.clock_watching import clock_doubts
+from ..machine.node_name import known_node_name
+from ..machine.run_directory import RunFolder
+from ..settings import consistency
+from ..settings.model import Settings, SettingsError, user_name
+from . import bucket as bucket_check
+from . import file_modes, listening, own_certificate
 
 SCANNER_SECONDS: Final = 5.0  # for a scanner to answer
 _OWNERS: Final = 2000  # files of the storage folder whose owner is looked at
@@ -211,7 +212,7 @@ def _of_others(folder: Path) -> list[Path]:
 
 
 def _listen(settings: Settings) -> Iterator[Finding]:
-    return listen_check.look(settings, _held(settings))
+    return listening.look(settings, _held(settings))
 
 
 def _held(settings: Settings) -> AbstractSet[tuple[str, str]] | None:
@@ -223,7 +224,7 @@ def _held(settings: Settings) -> AbstractSet[tuple[str, str]] | None:
     if noted is not None:
         return noted
     # It could not note them, or is of an older version: any may be its own.
-    return set(listen_check.named(settings))
+    return set(listening.named(settings))
 
 
 def _daemon_runs(run: Path) -> bool:

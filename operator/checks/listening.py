@@ -9,10 +9,10 @@ from contextlib import ExitStack
 
 from relay.server.listener import bind
 
-from .assembly.findings import Finding, Says
-from .assembly.listen_sockets import ADMIN, INBOUND, remedy
-from .settings.endpoints import split_endpoint
-from .settings.model import Settings
+from ..assembly.findings import Finding, Says
+from ..assembly.listen_sockets import ADMIN, INBOUND, remedy
+from ..settings.endpoints import split_endpoint
+from ..settings.model import Settings
 
 _ALL_4, _ALL_6 = "0.0.0.0", "::"  # noqa: S104 - looked for, not bound
 

@@ -1,0 +1,1 @@
+"""Checks of a site by `mssante config check`, and at start."""
