@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from .admin_guard import MAX_REQUEST, GuardedHttp
+from .daemon.control_channel import Orders
 from .desk import PATIENCE, Desk, Shared
-from .lifeline import Orders
 
 SETTLE_SECONDS: Final = 2.0  # for which one that has been replaced answers its connections
 

@@ -27,16 +27,16 @@ from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender
 
 from .assembly import policies, runtime
-from .launch import Launch
-from .lifeline import Orders
+from .daemon.control_channel import Orders
+from .daemon.lasting_tasks import keep
+from .daemon.start_args import Launch
+from .daemon.starting import Start
 from .losses import Publisher
 from .machine.clock_file import open_clock
 from .machine.clock_watching import watch_clock
 from .machine.node_name import node_name
 from .machine.pulse import begin_pulse
 from .settings.model import Settings
-from .starting import Start
-from .tasks import keep
 
 _log = structlog.get_logger(__name__)
 

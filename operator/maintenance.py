@@ -30,10 +30,12 @@ from whitelist.pki.trust_store import TrustStore
 
 from . import admin
 from .assembly import runtime
+from .daemon.control_channel import Orders
+from .daemon.lasting_tasks import keep
+from .daemon.start_args import Launch
+from .daemon.starting import Start
 from .desk import Desk
 from .forgetting import Forgetting
-from .launch import Launch
-from .lifeline import Orders
 from .lists.crl_refresh import CrlRefresher
 from .lists.early_check import EarlyCheck
 from .lists.list_refresh import Refresher
@@ -49,9 +51,7 @@ from .scanner_watch import ScannerWatch
 from .self_check import SelfCheck
 from .settings.model import Settings
 from .spooling import open_spool
-from .starting import Start
 from .store_watch import StoreWatch
-from .tasks import keep
 from .tidying import Tidying
 
 _log = structlog.get_logger(__name__)

@@ -15,16 +15,17 @@ from typing import Final
 import structlog
 import uvloop
 
-from . import forking, lifeline, log_writer, logs, stack_dump
+from . import log_writer, logs
 from .courier import run_courier
-from .forking import Part
-from .last_resort import LATE_SECONDS, THREADS_SECONDS, end_within
-from .launch import Launch, unpack
-from .lifeline import Orders, Report
+from .daemon import control_channel, fork_server, stack_dump
+from .daemon.control_channel import Orders, Report
+from .daemon.forced_exit import LATE_SECONDS, THREADS_SECONDS, end_within
+from .daemon.fork_server import Part
+from .daemon.process_title import retitle
+from .daemon.start_args import Launch, unpack
+from .daemon.starting import Start, report_of
 from .maintenance import run_maintenance
 from .settings.model import Settings, SettingsError
-from .starting import Start, report_of
-from .title import retitle
 from .worker import run_worker
 
 _log = structlog.get_logger(__name__)
@@ -54,7 +55,7 @@ def main() -> None:
     given = parser.parse_args()
     stack_dump.register(given.stack)
     retitle(LAUNCHER, LAUNCHER)
-    part = forking.serve(socket.socket(fileno=given.line))
+    part = fork_server.serve(socket.socket(fileno=given.line))
     if part is not None:
         stack_dump.register(part.stack)
         os.close(given.stack)
@@ -68,13 +69,13 @@ def _play(part: Part) -> None:
     retitle(LAUNCHER, part.role)
     log_writer.take_over()
     try:
-        settings, launch = unpack(lifeline.hear(part.line), part.sockets)
+        settings, launch = unpack(control_channel.hear(part.line), part.sockets)
         logs.configure(
             settings.log.level, settings.log.format, process=f"{part.role}:{os.getpid()}"
         )
         uvloop.run(_run(ROLES[part.role], settings, launch, part.line))
     except (SettingsError, OSError) as error:
-        lifeline.report(part.line, report_of(error))
+        control_channel.report(part.line, report_of(error))
         sys.exit(1)
 
 
@@ -85,11 +86,11 @@ async def _run(role: Role, settings: Settings, launch: Launch, line: socket.sock
     # Ctrl-C reaches the whole group; the supervisor decides what it means.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     line.settimeout(0)
-    follower = loop.create_task(lifeline.follow(line, orders))
+    follower = loop.create_task(control_channel.follow(line, orders))
     deadline = loop.create_task(_deadline(settings, orders))
 
     def say(report: Report) -> None:
-        lifeline.report(line, report)
+        control_channel.report(line, report)
 
     code = 1
     try:

@@ -21,10 +21,12 @@ from relay.server.context import SessionContext
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 
-from . import memory
 from .assembly import policies, runtime
-from .launch import Launch
-from .lifeline import Orders
+from .daemon import malloc_trim
+from .daemon.control_channel import Orders
+from .daemon.lasting_tasks import keep
+from .daemon.start_args import Launch
+from .daemon.starting import Start
 from .losses import Publisher
 from .machine.clock_file import open_clock
 from .machine.clock_watching import watch_clock
@@ -32,9 +34,7 @@ from .machine.run_directory import RunFolder
 from .settings.model import Settings
 from .settings.quotas import quotas
 from .spooling import open_spool
-from .starting import Start
 from .strangers import sum_up_strangers, tell_of_strangers
-from .tasks import keep
 from .turning_away import TurningAway
 
 
@@ -103,7 +103,7 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
     watches = [
         keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
         keep(spool.watch),
-        keep(memory.keep_trimmed),
+        keep(malloc_trim.keep_trimmed),
         keep(partial(watch_clock, clock, journal)),
         keep(Publisher(journal).run),
         keep(lambda: sum_up_strangers(context)),

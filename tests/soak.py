@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import uvloop
 
-from mssante_operator.memory import TRIM_SECONDS
+from mssante_operator.daemon.malloc_trim import TRIM_SECONDS
 from tests.support.abuse import (
     BOX,
     Certificates,

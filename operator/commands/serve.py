@@ -10,9 +10,9 @@ from whitelist.errors import InvalidName
 
 from .. import log_writer, logs
 from ..assembly.file_owner import check_user
-from ..launch import parse_names
+from ..daemon.start_args import parse_names
+from ..daemon.supervisor import Supervisor
 from ..settings.model import load
-from ..supervisor import Supervisor
 
 
 @click.command()

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from mssante_operator import admin, admin_guard
+from mssante_operator.daemon.control_channel import Orders
 from mssante_operator.desk import Desk
-from mssante_operator.lifeline import Orders
 from relay.server.listener import bind
 from tests.support.waiting import until
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator import child as child_module
-from mssante_operator.child import CannotStart, Child, Plan
-from mssante_operator.launch import Launch
-from mssante_operator.launcher import Launcher
-from mssante_operator.lifeline import Report
+from mssante_operator.daemon import child as child_module
+from mssante_operator.daemon.child import CannotStart, Child, Plan
+from mssante_operator.daemon.control_channel import Report
+from mssante_operator.daemon.fork_client import Launcher
+from mssante_operator.daemon.start_args import Launch
 from mssante_operator.machine.run_directory import METRICS
 from tests.support.daemon import Daemon, client, lay_out, served
 from tests.support.operators import ACTIVE
@@ -96,10 +96,10 @@ async def test_one_that_could_not_be_forked_is_waited_for(monkeypatch: pytest.Mo
     async def receive(_: socket.socket) -> Report:
         return Report("Cannot allocate memory")
 
-    monkeypatch.setattr("mssante_operator.launcher.lifeline.receive", receive)
+    monkeypatch.setattr("mssante_operator.daemon.fork_client.lifeline.receive", receive)
     ours, theirs = socket.socketpair()
     launcher = Launcher({}, _line=ours)
-    monkeypatch.setattr("mssante_operator.launcher.forking.ask", lambda *_: None)
+    monkeypatch.setattr("mssante_operator.daemon.fork_client.forking.ask", lambda *_: None)
     one = Child(Plan("worker", None, Launch(), launcher), lambda: None)  # type: ignore[arg-type]
     with pytest.raises(CannotStart) as error:
         await one.start()

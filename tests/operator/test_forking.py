@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mssante_operator import forking
+from mssante_operator.daemon import fork_server
 from mssante_operator.machine.run_directory import METRICS
 from tests.support.processes import state_of
 from tests.support.waiting import PATIENCE, until_now
@@ -83,7 +83,7 @@ def test_no_two_processes_share_names_identifiers_or_randomness(tmp_path: Path) 
             ours, theirs = socket.socketpair()
             with theirs:
                 sockets = (served.fileno(),) * number
-                forking.ask(requests, f"role{number}", theirs, stacks.fileno(), sockets)
+                fork_server.ask(requests, f"role{number}", theirs, stacks.fileno(), sockets)
             lines.append(ours)
             pids.add(hear(ours)["pid"])
         assert len(pids | {pid}) == 5
@@ -122,7 +122,7 @@ os.fork = fork
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    forking.ask(requests, "worker", theirs, theirs.fileno(), ())
+                    fork_server.ask(requests, "worker", theirs, theirs.fileno(), ())
                 said = hear(ours)
                 assert said["problem"] == "[Errno 11] Resource temporarily unavailable"
                 assert ours.recv(1) == b""

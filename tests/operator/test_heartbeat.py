@@ -9,11 +9,11 @@ import sys
 import pytest
 from structlog.testing import capture_logs
 
-from mssante_operator import heartbeat, lifeline
-from mssante_operator.heartbeat import Heartbeat, ProcessState, state_of
-from mssante_operator.lifeline import Orders, Report, Reports
-from mssante_operator.reaping import Process
-from mssante_operator.silence import Silence
+from mssante_operator.daemon import control_channel, heartbeat
+from mssante_operator.daemon.control_channel import Orders, Report, Reports
+from mssante_operator.daemon.heartbeat import Heartbeat, ProcessState, state_of
+from mssante_operator.daemon.silence import Silence
+from mssante_operator.daemon.subreaper import Process
 from tests.support.waiting import until
 
 SHORT = 0.1  # seconds of silence
@@ -71,11 +71,11 @@ async def test_questions_are_answered_between_other_words() -> None:
         for line in (ours, theirs):
             line.settimeout(0)
         orders, answers = Orders(), list[None]()
-        following = asyncio.create_task(lifeline.follow(theirs, orders))
+        following = asyncio.create_task(control_channel.follow(theirs, orders))
         reports = Reports(ours, lambda: answers.append(None))
         hearing = asyncio.create_task(reports.following())
         for number in range(1, 4):
-            lifeline.ask(ours)
+            control_channel.ask(ours)
             await until(lambda number=number: len(answers) == number)  # type: ignore[misc]
         assert not orders.stop.is_set()
         ours.sendall(b"ali")  # a word may come in pieces
@@ -84,13 +84,13 @@ async def test_questions_are_answered_between_other_words() -> None:
         async with asyncio.timeout(60):
             await orders.stop.wait()
         assert not orders.hurry.is_set()
-        lifeline.report(theirs, Report("why", own=True))
+        control_channel.report(theirs, Report("why", own=True))
         assert await hearing == Report("why", own=True)
         assert len(answers) == 4
         ours.shutdown(socket.SHUT_RDWR)
         await following
         assert orders.hurry.is_set()
-        lifeline.ask(ours)  # nobody is there, and nothing is raised
+        control_channel.ask(ours)  # nobody is there, and nothing is raised
 
 
 def test_the_state_of_a_process() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mssante_operator.launch import Launch, pack, parse_names, unpack
+from mssante_operator.daemon.start_args import Launch, pack, parse_names, unpack
 from mssante_operator.settings.model import load
 
 CONFIG = """

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from mssante_operator import launcher as launcher_module
-from mssante_operator import lifeline
-from mssante_operator.launcher import Launcher
+from mssante_operator.daemon import control_channel
+from mssante_operator.daemon import fork_client as launcher_module
+from mssante_operator.daemon.fork_client import Launcher
+from mssante_operator.daemon.subreaper import adopt_orphans
 from mssante_operator.machine.run_directory import METRICS
-from mssante_operator.reaping import adopt_orphans
 from tests.operator.test_reload import PATIENCE, alive, change, operator, reload, under_load, wait
 from tests.support.daemon import Daemon, served
 from tests.support.waiting import until, until_now
@@ -199,8 +199,8 @@ async def test_a_launcher_that_dies_on_the_way_is_replaced_once(tmp_path: Path) 
     await until(lambda: bool(children() - before))
     os.kill(only(children() - before), signal.SIGKILL)
     process, line = await launching
-    await lifeline.brief(line, b"{}")  # not what a process can work by
-    assert await lifeline.receive(line) is None
+    await control_channel.brief(line, b"{}")  # not what a process can work by
+    assert await control_channel.receive(line) is None
     assert await process.wait() == 1
     line.close()
     await one.end()

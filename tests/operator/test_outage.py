@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from mssante_operator.supervisor import ROLES
+from mssante_operator.daemon.supervisor import ROLES
 from tests.operator.test_cluster import MARTIN, body, send
 from tests.support.cluster import keep_in_bucket, seed_mailboxes
 from tests.support.daemon import Daemon, get, lay_out, served

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mssante_operator.reaping import Process
+from mssante_operator.daemon.subreaper import Process
 
 
 def child(code: str) -> Process:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mssante_operator.silence import Silence, Verdict
+from mssante_operator.daemon.silence import Silence, Verdict
 
 ASK, WAIT, SILENT = Verdict.ASK, Verdict.WAIT, Verdict.SILENT
 

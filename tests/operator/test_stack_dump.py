@@ -5,9 +5,9 @@ import os
 import signal
 import sys
 
-from mssante_operator import stack_dump
-from mssante_operator.reaping import Process
-from mssante_operator.stack_dump import MAX_FRAMES, MAX_THREADS, Stacks, parse
+from mssante_operator.daemon import stack_dump
+from mssante_operator.daemon.stack_dump import MAX_FRAMES, MAX_THREADS, Stacks, parse
+from mssante_operator.daemon.subreaper import Process
 from tests.support.processes import state_of
 from tests.support.waiting import until
 

@@ -12,12 +12,12 @@ import pytest
 
 from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, StoreUnavailable
-from mssante_operator import starting
 from mssante_operator.assembly.outside_errors import is_outside
+from mssante_operator.daemon import starting
+from mssante_operator.daemon.control_channel import Report, Reports, report
+from mssante_operator.daemon.starting import Start, report_of
 from mssante_operator.errors import Away
-from mssante_operator.lifeline import Report, Reports, report
 from mssante_operator.settings.model import SettingsError
-from mssante_operator.starting import Start, report_of
 
 
 @pytest.fixture(autouse=True)

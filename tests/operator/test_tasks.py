@@ -6,13 +6,14 @@ import inspect
 import pytest
 from structlog.testing import capture_logs
 
-from mssante_operator import courier, maintenance, tasks, worker
+from mssante_operator import courier, maintenance, worker
+from mssante_operator.daemon import lasting_tasks
 
 
 async def test_an_error_is_told_of_and_the_task_begins_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(lasting_tasks, "AGAIN_SECONDS", 0.0)
     begun, well = 0, asyncio.Event()
 
     async def work() -> None:
@@ -24,7 +25,7 @@ async def test_an_error_is_told_of_and_the_task_begins_again(
         await asyncio.Event().wait()
 
     with capture_logs() as logs:
-        task = tasks.keep(work)
+        task = lasting_tasks.keep(work)
         await asyncio.wait_for(well.wait(), 5)
     assert [entry["event"] for entry in logs] == ["process.fault"] * 2
     assert not task.done()

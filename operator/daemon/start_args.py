@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from whitelist.pki.distinguished_name import DistinguishedName
 
-from .settings.model import Settings
+from ..settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)

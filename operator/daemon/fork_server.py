@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from . import lifeline
-from .lifeline import Report
+from . import control_channel
+from .control_channel import Report
 
 MOST_DESCRIPTORS: Final = 253  # SCM_MAX_FD of Linux: what one packet may carry
 _MOST_OCTETS: Final = 64  # of a role's name
@@ -74,16 +74,16 @@ def _is_forked(line: socket.socket) -> bool:
             os.waitpid(starter, 0)
             return False
     except OSError as error:  # too many processes, no memory
-        lifeline.report(line, Report(str(error)))
+        control_channel.report(line, Report(str(error)))
         return False
     starter = os.getpid()
     try:
         if os.fork():
             os._exit(0)
     except OSError as error:
-        lifeline.report(line, Report(str(error)))
+        control_channel.report(line, Report(str(error)))
         os._exit(1)
     while os.getppid() == starter:  # until it is the supervisor's
         time.sleep(_MOMENT)
-    lifeline.introduce(line)
+    control_channel.introduce(line)
     return True

@@ -14,18 +14,18 @@ from prometheus_client.multiprocess import mark_process_dead
 from foundation.backoff import backoff
 from foundation.best_effort import best_effort
 
-from . import lifeline
-from .assembly.outside_errors import is_outside
-from .errors import Away
+from ..assembly.outside_errors import is_outside
+from ..errors import Away
+from ..machine.run_directory import METRICS
+from ..settings.model import Settings
+from . import control_channel
+from .control_channel import Report, Reports
+from .fork_client import Launcher
 from .heartbeat import Heartbeat
-from .launch import Launch, pack
-from .launcher import Launcher
-from .lifeline import Report, Reports
-from .machine.run_directory import METRICS
-from .reaping import Process
-from .settings.model import Settings
+from .lasting_tasks import keep
 from .silence import Silence
-from .tasks import keep
+from .start_args import Launch, pack
+from .subreaper import Process
 
 _log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ class Child:
             async with asyncio.timeout(READY_SECONDS):
                 self._process, self._line = await self.plan.launcher.launch(role, launch.sockets)
                 reports = Reports(self._line)
-                await lifeline.brief(self._line, pack(self.plan.settings, launch))
+                await control_channel.brief(self._line, pack(self.plan.settings, launch))
                 report = await reports.following()
                 if report is None:
                     raise await self._last_words()
@@ -154,7 +154,9 @@ class Child:
         """Hear what it says, and ask whether it answers, also while it leaves."""
         silence = Silence(self.plan.settings.process.silent_seconds)
         reports.answered = silence.answered
-        beat = Heartbeat(self.plan.role, process, silence, partial(lifeline.ask, line), self.killed)
+        beat = Heartbeat(
+            self.plan.role, process, silence, partial(control_channel.ask, line), self.killed
+        )
         asking = keep(beat.run)
         try:
             while (report := await reports.following()) is not None:
@@ -179,7 +181,7 @@ class Child:
         """Tell it to take nothing new and end: a successor is at work."""
         self._let_be()
         if self._line is not None and self._ready:
-            lifeline.dismiss(self._line)
+            control_channel.dismiss(self._line)
         else:
             self._hang_up()
 

@@ -14,7 +14,7 @@ import structlog
 
 from foundation.best_effort import best_effort
 
-from .log_writer import LogWriter
+from ..log_writer import LogWriter
 
 _log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from .reaping import Process
+from .subreaper import Process
 
 SIGNAL: Final = signal.SIGUSR1
 FIRST_SECONDS: Final = 2.0  # for the first octet; a process in a system call may give none

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import structlog
 
-from . import forking, lifeline, stack_dump
-from .errors import Away
+from ..errors import Away
+from . import control_channel, fork_server, stack_dump
+from .control_channel import Report
 from .heartbeat import Heartbeat
-from .lifeline import Report
-from .reaping import Process
 from .silence import Silence
+from .subreaper import Process
 
 _log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class Launcher:
         reading, writing = stack_dump.open_pipe()
         try:
             with theirs, writing:
-                forking.ask(self._line, role, theirs, writing.fileno(), sockets)
+                fork_server.ask(self._line, role, theirs, writing.fileno(), sockets)
             report = await self._introduction(ours)
         except ConnectionError:
             report = None
@@ -103,7 +103,7 @@ class Launcher:
         silence = Silence(limit if self._has_answered else max(limit, BEGIN_SECONDS))
         beat = Heartbeat("launcher", self._process, silence, lambda: None, self.killed)
         killing = asyncio.create_task(beat.run())
-        receiving = asyncio.create_task(lifeline.receive(ours))
+        receiving = asyncio.create_task(control_channel.receive(ours))
         both: set[asyncio.Task[Any]] = {killing, receiving}
         try:
             done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

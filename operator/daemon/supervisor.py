@@ -26,22 +26,22 @@ from foundation.detached_threads import aside, within
 from relay.policy import tls
 from whitelist.pki.distinguished_name import DistinguishedName
 
-from . import logs
-from .assembly import runtime
-from .assembly.listen_sockets import ADMIN, INBOUND, address, open_sockets
-from .checks.store import look
+from .. import logs
+from ..assembly import runtime
+from ..assembly.listen_sockets import ADMIN, INBOUND, address, open_sockets
+from ..checks.store import look
+from ..errors import Away, OperatorError
+from ..machine.node_name import known_node_name
+from ..machine.run_directory import RunFolder
+from ..settings.consistency import check_outbound
+from ..settings.consistency import doubts as outbound_doubts
+from ..settings.model import Settings, SettingsError, load
+from ..settings.storage import Storage
 from .child import CannotStart, Child, Plan
-from .errors import Away, OperatorError
-from .launch import Launch
-from .launcher import Launcher
-from .machine.node_name import known_node_name
-from .machine.run_directory import RunFolder
-from .reaping import adopt_orphans
-from .settings.consistency import check_outbound
-from .settings.consistency import doubts as outbound_doubts
-from .settings.model import Settings, SettingsError, load
-from .settings.storage import Storage
+from .fork_client import Launcher
+from .start_args import Launch
 from .starting import FIRST_SECONDS, LONGEST_SECONDS
+from .subreaper import adopt_orphans
 
 _log = structlog.get_logger(__name__)
 

@@ -15,9 +15,9 @@ from foundation.detached_threads import aside
 from mailstore.errors import MailstoreError
 from whitelist.errors import ArchiveError, TrustFileError
 
-from .assembly.outside_errors import is_outside
-from .errors import Away, OperatorError
-from .lifeline import Report
+from ..assembly.outside_errors import is_outside
+from ..errors import Away, OperatorError
+from .control_channel import Report
 
 FIRST_SECONDS: Final = 1.0  # until the second attempt, then twice as long each time
 LONGEST_SECONDS: Final = 10.0

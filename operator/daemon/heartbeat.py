@@ -19,9 +19,9 @@ import structlog
 from foundation.best_effort import best_effort
 
 from . import stack_dump
-from .reaping import Process
 from .silence import Silence, Verdict
 from .stack_dump import Stacks
+from .subreaper import Process
 
 _log = structlog.get_logger(__name__)
 
