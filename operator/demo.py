@@ -28,8 +28,8 @@ from relay.smtp.address import parse_address
 from .assembly import runtime
 from .bootstrap import Installation, TrustSpace, install, write_identity
 from .errors import OperatorError
+from .services.local_submission import open_submitter
 from .settings.model import Settings, load
-from .submitting import open_submitter
 from .testbed.credential import Credential
 
 PATIENCE: Final = 30.0  # seconds for a step that takes a fraction of one

@@ -28,31 +28,31 @@ from whitelist.national.freshness import is_ahead
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import TrustStore
 
-from . import admin
 from .assembly import runtime
 from .daemon.control_channel import Orders
 from .daemon.lasting_tasks import keep
 from .daemon.start_args import Launch
 from .daemon.starting import Start
-from .desk import Desk
-from .forgetting import Forgetting
+from .http import server as admin
+from .http.answers import Desk
+from .jobs.blob_gc import Tidying
+from .jobs.body_restoring import Restoring
+from .jobs.failed_expiry import Forgetting
+from .jobs.queue_measurement import Measuring
+from .jobs.scanner_watch import ScannerWatch
+from .jobs.self_check import SelfCheck
+from .jobs.spool_probe import open_spool
+from .jobs.store_watch import StoreWatch
 from .lists.crl_refresh import CrlRefresher
 from .lists.early_check import EarlyCheck
 from .lists.list_refresh import Refresher
 from .lists.list_sharing import ListSharing
-from .losses import Publisher
 from .machine.clock_file import open_clock
 from .machine.clock_watching import compare_once, keep_comparing, watch_clock
 from .machine.run_directory import RunFolder
-from .measuring import Measuring
-from .monitor import Monitor
-from .restoring import Restoring
-from .scanner_watch import ScannerWatch
-from .self_check import SelfCheck
+from .monitoring.collector import Monitor
+from .monitoring.losses import Publisher
 from .settings.model import Settings
-from .spooling import open_spool
-from .store_watch import StoreWatch
-from .tidying import Tidying
 
 _log = structlog.get_logger(__name__)
 

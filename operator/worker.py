@@ -27,14 +27,14 @@ from .daemon.control_channel import Orders
 from .daemon.lasting_tasks import keep
 from .daemon.start_args import Launch
 from .daemon.starting import Start
-from .losses import Publisher
+from .jobs.spool_probe import open_spool
+from .jobs.strangers_summary import sum_up_strangers, tell_of_strangers
 from .machine.clock_file import open_clock
 from .machine.clock_watching import watch_clock
 from .machine.run_directory import RunFolder
+from .monitoring.losses import Publisher
 from .settings.model import Settings
 from .settings.quotas import quotas
-from .spooling import open_spool
-from .strangers import sum_up_strangers, tell_of_strangers
 from .turning_away import TurningAway
 
 

@@ -25,8 +25,8 @@ from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxT
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mssante_operator.assembly import runtime
+from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
-from mssante_operator.submitting import open_submitter
 from relay.queue.model import QueueItem, enqueue
 from relay.smtp.address import parse_address
 from relay.submission.local import Submitter

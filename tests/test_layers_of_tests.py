@@ -23,8 +23,11 @@ BESIDES = {
         "mssante_operator.assembly.database_check",
         "mssante_operator.assembly.schema_revision",
     },
-    "relay/test_strangers.py": {"mssante_operator.strangers"},
-    "relay/test_unreadable.py": {"mssante_operator.measuring", "mssante_operator.restoring"},
+    "relay/test_strangers.py": {"mssante_operator.jobs.strangers_summary"},
+    "relay/test_unreadable.py": {
+        "mssante_operator.jobs.queue_measurement",
+        "mssante_operator.jobs.body_restoring",
+    },
 }
 
 

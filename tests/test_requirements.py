@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.alarms import AlarmName
+from mssante_operator.monitoring.alarms import AlarmName
 
 ROOT = Path(__file__).parent.parent
 # The white list, the audit matrix, the certificates and their revocation; the relay; submission.

@@ -13,12 +13,12 @@ from mailstore.db.dialect import server_clock
 from relay.machines.rows import all_machines, find_machine, leases_of, strike_out
 from relay.queue import model as relay_queue
 
-from ..acts import acting
 from ..assembly import runtime
 from ..errors import OperatorError
 from ..machine.node_name import known_node_name
 from ..machine.record import WATCH_SECONDS
 from ..output import show_rows, tell
+from ..services.acts import acting
 from ..settings.model import Settings, load
 
 _LIVES: Final = timedelta(seconds=2 * WATCH_SECONDS)  # since its last beat

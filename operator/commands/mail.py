@@ -30,15 +30,15 @@ from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.submission.outgoing_header import OutgoingMessage
 
-from ..acts import acting
 from ..assembly import runtime
 from ..output import show_record, show_rows
 from ..private_file import PrivateFile
 from ..report_options import reporting
+from ..services.acts import acting
+from ..services.local_submission import open_submitter
+from ..services.subjects import read_subject
 from ..settings.identifiers import luhn_kinds
 from ..settings.model import load
-from ..subjects import read_subject
-from ..submitting import open_submitter
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

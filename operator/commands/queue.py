@@ -21,11 +21,11 @@ from relay.queue_admin.actions import Act, Hold, Release, Retry, count
 from relay.queue_admin.drop import Drop
 from relay.queue_admin.filter import Filter, Standing
 
-from ..actor import Actor
 from ..assembly import runtime
 from ..output import masked, say, show_record, show_rows
-from ..queue_acts import Desk, QueueRefused, Tally, open_desk
 from ..queue_options import Number, acting, filtered, reasoned
+from ..services.actor import Actor
+from ..services.queue_admin import Desk, QueueRefused, Tally, open_desk
 from ..settings.model import load
 from .queue_rules import rules
 

@@ -8,11 +8,11 @@ import click
 
 from relay.queue_admin.hold_rules import Scope, list_rules
 
-from ..actor import Actor
 from ..assembly import runtime
 from ..output import masked, say, show_rows
-from ..queue_acts import open_desk, scope_texts
 from ..queue_options import acting, reasoned, scoped
+from ..services.actor import Actor
+from ..services.queue_admin import open_desk, scope_texts
 from ..settings.model import load
 
 

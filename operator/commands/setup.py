@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from .. import bootstrap
-from ..acts import recording
 from ..assembly import migrations, runtime, store_mark
 from ..assembly.file_owner import check_user
 from ..assembly.findings import Says
 from ..assembly.schema_revision import REVISION
 from ..checks import configuration as config_check
 from ..output import show_rows, tell
+from ..services.acts import recording
 from ..settings.model import load
 from ..settings.reference import reference
 

@@ -13,10 +13,10 @@ from mailstore.blobs.gc import GRACE, collect, rewrite
 from mailstore.blobs.store import Store
 from mailstore.blobs.verify import check as check_store
 
-from ..acts import Acting, acting
 from ..assembly import runtime, store_mark
 from ..errors import OperatorError
 from ..output import masked, say, tell
+from ..services.acts import Acting, acting
 from ..settings.model import load
 
 

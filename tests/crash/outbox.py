@@ -18,8 +18,8 @@ from sqlalchemy import func, select
 
 from mailstore.blobs.store import Store
 from mailstore.db.schema import messages
+from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
-from mssante_operator.submitting import open_submitter
 from relay.queue.schema import deliveries
 from relay.smtp.address import parse_address
 from relay.smtp.errors import StoreDeferred

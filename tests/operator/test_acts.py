@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mssante_operator.acts import who
+from mssante_operator.services.acts import who
 from tests.support.daemon import MSSANTE, Daemon, lay_out
 from tests.support.queue_desk import journal_files
 

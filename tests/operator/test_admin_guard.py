@@ -8,9 +8,10 @@ from typing import cast
 
 import pytest
 
-from mssante_operator import admin, admin_guard
 from mssante_operator.daemon.control_channel import Orders
-from mssante_operator.desk import Desk
+from mssante_operator.http import request_limits
+from mssante_operator.http import server as admin
+from mssante_operator.http.answers import Desk
 from relay.server.listener import bind
 from tests.support.waiting import until
 
@@ -55,7 +56,7 @@ async def test_hundreds_of_unfinished_requests_keep_nobody_out() -> None:
             assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")
         # No more than so many are held; of the others the first came first.
         async with asyncio.timeout(20):
-            for reader, _ in held[: 300 - admin_guard.MOST]:
+            for reader, _ in held[: 300 - request_limits.MOST]:
                 with suppress(ConnectionResetError):
                     assert await reader.read() == b""
         for _, writer in held:
@@ -81,11 +82,11 @@ async def test_hundreds_that_come_in_one_turn_of_the_loop_are_too_many_as_well()
 
         def cut() -> bool:
             open_ones[:] = [client for client in open_ones if not gone(client)]
-            return len(open_ones) <= admin_guard.MOST
+            return len(open_ones) <= request_limits.MOST
 
-        async with asyncio.timeout(admin_guard.REQUEST_SECONDS / 2):  # before their time is over
+        async with asyncio.timeout(request_limits.REQUEST_SECONDS / 2):  # before their time is over
             await until(cut)
-        assert len(open_ones) == admin_guard.MOST
+        assert len(open_ones) == request_limits.MOST
         assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")
         for client in clients:
             client.close()
@@ -95,7 +96,7 @@ async def test_hundreds_that_come_in_one_turn_of_the_loop_are_too_many_as_well()
 async def test_an_unfinished_request_has_its_time(
     monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    monkeypatch.setattr(admin_guard, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(request_limits, "REQUEST_SECONDS", 0.3)
     async with serving() as port:
         reader, writer = await asyncio.open_connection(HOST, port)
 
@@ -120,15 +121,15 @@ async def test_an_unfinished_request_has_its_time(
 async def test_a_request_without_end_is_refused() -> None:
     async with serving() as port:
         reader, writer = await asyncio.open_connection(HOST, port)
-        writer.write(HALF + b"x" * 2 * admin_guard.MAX_REQUEST)
+        writer.write(HALF + b"x" * 2 * request_limits.MAX_REQUEST)
         async with asyncio.timeout(10):
             assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
         writer.close()
 
 
 async def test_answers_left_unread_are_cut_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_guard, "REQUEST_SECONDS", 0.2)
-    monkeypatch.setattr(admin_guard, "LAST_SECONDS", 0.6)
+    monkeypatch.setattr(request_limits, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(request_limits, "LAST_SECONDS", 0.6)
     async with serving() as port:
         client = socket.create_connection((HOST, port))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

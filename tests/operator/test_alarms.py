@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from foundation.clock_watch import Jump
-from mssante_operator.alarms import AlarmName, Facts, alarms
+from mssante_operator.monitoring.alarms import AlarmName, Facts, alarms
 from relay.policy.trust_state import Snapshot
 from tests.support.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
 from whitelist.national.freshness import Freshness

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.s3.bucket import Place
+from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
-from mssante_operator.submitting import open_submitter
 from relay.delivery.attempt import NOT_CERTAIN
 from relay.queue_admin.views import Listed
 from relay.smtp.address import parse_address

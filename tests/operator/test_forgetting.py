@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-import mssante_operator.forgetting
+import mssante_operator.jobs.failed_expiry
 from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly import runtime
-from mssante_operator.forgetting import Forgetting
+from mssante_operator.jobs.failed_expiry import Forgetting
 from relay.queue_admin.expiry import forget_failed
 from tests.support.daemon import Daemon, served
 from tests.support.queued import Letter, message_id, put, rows
@@ -41,7 +41,7 @@ async def test_rounds_go_on_after_an_error_and_are_told_of(
             raise StoreUnavailable("the database is away")
         return forget_failed(*given)  # type: ignore[arg-type]  # as it was called
 
-    monkeypatch.setattr(mssante_operator.forgetting, "forget_failed", once)
+    monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "forget_failed", once)
     journal = Journal(tmp_path / "trace", runtime.clock)
     with capture_logs() as logs:
         running = asyncio.create_task(Forgetting(database, journal, 30 * DAY, 0.01).run())
@@ -74,7 +74,7 @@ async def test_a_round_under_way_ends_with_the_process(
             asyncio.run_coroutine_threadsafe(told.wait(), loop).result()
             yield found
 
-    monkeypatch.setattr(mssante_operator.forgetting, "forget_failed", slow)
+    monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "forget_failed", slow)
     journal = Journal(tmp_path / "trace", runtime.clock)
     running = asyncio.create_task(Forgetting(database, journal, 30 * DAY).run())
     await begun.wait()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.losses import LOG, STANDS_SECONDS, Losses
 from mssante_operator.machine.run_directory import METRICS
+from mssante_operator.monitoring.losses import LOG, STANDS_SECONDS, Losses
 
 
 def measure(folder: Path, act: str) -> None:
     """Have a process of the daemon count something in the files of the metrics, and end."""
-    script = f"from mssante_operator.losses import *; {act}"
+    script = f"from mssante_operator.monitoring.losses import *; {act}"
     environment = {**os.environ, METRICS: str(folder)}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
 

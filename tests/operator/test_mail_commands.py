@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.subjects import subject_of
+from mssante_operator.services.subjects import subject_of
 from tests.support.daemon import MSSANTE, Daemon, command, lay_out
 
 CLAIRE = "claire.martin@a.mssante.fr"

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly import runtime
-from mssante_operator.measuring import Measuring
-from mssante_operator.queue_gauges import queue_gauges
+from mssante_operator.jobs.queue_measurement import Measuring
+from mssante_operator.monitoring.queue_gauges import queue_gauges
 from relay.delivery.operator_labels import UNLISTED, OperatorLabels
 from relay.queue.model import Traffic
 from relay.queue_admin.depth import Depth, Tally

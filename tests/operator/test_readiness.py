@@ -11,11 +11,11 @@ import pytest
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator import desk as desk_module
-from mssante_operator.desk import Desk
+from mssante_operator.http import answers as desk_module
+from mssante_operator.http.answers import Desk
+from mssante_operator.jobs.store_watch import FRESH_SECONDS, StoreWatch
 from mssante_operator.machine.run_directory import RunFolder
-from mssante_operator.monitor import Monitor
-from mssante_operator.store_watch import FRESH_SECONDS, StoreWatch
+from mssante_operator.monitoring.collector import Monitor
 from tests.operator.test_admin_guard import HOST, serving
 from tests.support.waiting import until
 

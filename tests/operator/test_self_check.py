@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.self_check import CACHE_SECONDS, SelfCheck
+from mssante_operator.jobs.self_check import CACHE_SECONDS, SelfCheck
 from relay.connection.own_port import OwnPort
 from tests.support.daemon import Daemon, get, lay_out, served
 from tests.support.waiting import until_now

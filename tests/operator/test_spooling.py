@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.store import Store
-from mssante_operator import spooling
 from mssante_operator.assembly import runtime
+from mssante_operator.jobs import spool_probe
+from mssante_operator.jobs.spool_probe import open_spool
 from mssante_operator.settings.model import load
-from mssante_operator.spooling import open_spool
 from relay.acceptance import disk_guard as spool_module
 from relay.acceptance.disk_guard import SpoolState
 from tests.support.cluster import keep_in_bucket
@@ -37,7 +37,7 @@ async def test_a_bucket_that_can_be_read_and_takes_nothing_is_unwell(
     operator_a: Daemon, store: Store, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool_module, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(spooling, "TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(spool_probe, "TRIAL_SECONDS", 0.0)
     spool = open_spool(load(operator_a.config), store, bodies=True)
     watching = asyncio.create_task(spool.watch(0.01))
     try:

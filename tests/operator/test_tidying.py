@@ -14,7 +14,7 @@ from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.draft import MEMORY_LIMIT
-from mssante_operator.tidying import FREED, ROUNDS, Tidying
+from mssante_operator.jobs.blob_gc import FREED, ROUNDS, Tidying
 from tests.support.clock import system_clock
 from tests.support.object_server import ObjectServer
 from tests.support.stores import KeptInBucket, draft

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from mssante_operator.acts import who
+from mssante_operator.services.acts import who
 from tests.support.daemon import Daemon, free_endpoint, lay_out, served
 from tests.support.waiting import until_now
 

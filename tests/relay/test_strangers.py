@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from mssante_operator.strangers import tell_of_strangers
+from mssante_operator.jobs.strangers_summary import tell_of_strangers
 from relay.connection.limits import Limits
 from relay.connection.strangers import (
     MOST_NETWORKS,

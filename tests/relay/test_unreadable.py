@@ -18,8 +18,8 @@ from mailstore.sealed.blob_format import Form
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import Keyring, make_first
 from mssante_operator.assembly import runtime
-from mssante_operator.measuring import Measuring
-from mssante_operator.restoring import Restoring
+from mssante_operator.jobs.body_restoring import Restoring
+from mssante_operator.jobs.queue_measurement import Measuring
 from relay.delivery.operator_labels import OperatorLabels
 from relay.queue.schema import deliveries
 from relay.queue.unreadable_body import judged, reason_in

@@ -8,10 +8,10 @@ from mailstore.blobs.store import Store
 from relay.acceptance.recipient_lookup import Directory
 from relay.submission.local import Submitter
 
+from ..assembly import policies, runtime
+from ..assembly.file_owner import check_user
+from ..settings.model import Settings
 from .acts import who
-from .assembly import policies, runtime
-from .assembly.file_owner import check_user
-from .settings.model import Settings
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from functools import partial
 
 from mailstore.blobs.store import Store
 
+from ..assembly import runtime
+from ..assembly.file_owner import check_user
+from ..settings.model import Settings
 from .actor import account_name
-from .assembly import runtime
-from .assembly.file_owner import check_user
-from .settings.model import Settings
 
 Record = Callable[..., None]
 

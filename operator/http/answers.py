@@ -9,9 +9,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from foundation.detached_threads import aside, within
 
-from .alarms import AlarmName
-from .machine.run_directory import RunFolder
-from .monitor import Monitor, waiting_problems
+from ..machine.run_directory import RunFolder
+from ..monitoring.alarms import AlarmName
+from ..monitoring.collector import Monitor, waiting_problems
 
 PATIENCE: Final = 8.0  # seconds for an answer to be made: whoever probes us waits for ten or so
 

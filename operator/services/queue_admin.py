@@ -20,11 +20,11 @@ from relay.queue_admin.actions import Act, work_through
 from relay.queue_admin.filter import Filter
 from relay.queue_admin.hold_rules import Rule, Scope, add_rule, remove_rule
 
+from ..assembly import policies, runtime
+from ..assembly.file_owner import check_user
+from ..errors import OperatorError
+from ..settings.model import Settings
 from .actor import Actor
-from .assembly import policies, runtime
-from .assembly.file_owner import check_user
-from .errors import OperatorError
-from .settings.model import Settings
 
 
 class QueueRefused(OperatorError):

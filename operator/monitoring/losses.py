@@ -21,8 +21,8 @@ from foundation.best_effort import best_effort
 from foundation.journal.writer import Journal
 from foundation.metric_files import MetricFile
 
-from .log_writer import LogWriter
-from .machine.run_directory import METRICS
+from ..log_writer import LogWriter
+from ..machine.run_directory import METRICS
 
 PUBLISH_SECONDS: Final = 2.0  # between two looks at the counts of a process
 STANDS_SECONDS: Final = 3600.0  # for which a loss is told of after the last one

@@ -12,7 +12,7 @@ from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from relay.queue_admin.expiry import forget_failed
 
-from .assembly import runtime
+from ..assembly import runtime
 
 _log = structlog.get_logger(__name__)
 

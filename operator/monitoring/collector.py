@@ -24,19 +24,19 @@ from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.trust_store import ChainStatus
 
+from ..assembly import runtime
+from ..jobs.queue_measurement import Measuring
+from ..jobs.scanner_watch import ScannerWatch
+from ..jobs.self_check import SelfCheck
+from ..jobs.store_watch import StoreWatch
+from ..lists.crl_refresh import CrlRefresher
+from ..lists.list_refresh import Refresher
+from ..lists.list_sharing import ListSharing
+from ..machine.node_name import copied
+from ..settings.model import Settings
 from .alarms import Alarm, AlarmName, Facts, alarms
-from .assembly import runtime
-from .lists.crl_refresh import CrlRefresher
-from .lists.list_refresh import Refresher
-from .lists.list_sharing import ListSharing
 from .losses import Losses
-from .machine.node_name import copied
-from .measuring import Measuring
 from .queue_gauges import queue_gauges
-from .scanner_watch import ScannerWatch
-from .self_check import SelfCheck
-from .settings.model import Settings
-from .store_watch import StoreWatch
 
 # Of our own chain: no peer would speak to us.
 _UNBELIEVED = frozenset({ChainStatus.UNTRUSTED, ChainStatus.REVOKED, ChainStatus.NOT_YET_VALID})

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .admin_guard import MAX_REQUEST, GuardedHttp
-from .daemon.control_channel import Orders
-from .desk import PATIENCE, Desk, Shared
+from ..daemon.control_channel import Orders
+from .answers import PATIENCE, Desk, Shared
+from .request_limits import MAX_REQUEST, GuardedHttp
 
 SETTLE_SECONDS: Final = 2.0  # for which one that has been replaced answers its connections
 

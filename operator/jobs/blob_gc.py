@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from mailstore.blobs.gc import GRACE, Freed, collect
 from mailstore.blobs.store import Store
 
-from .assembly import runtime
+from ..assembly import runtime
 
 _log = structlog.get_logger(__name__)
 

@@ -20,8 +20,8 @@ from relay.queue.schema import deliveries
 from relay.queue_admin.actions import Release, work_through
 from relay.queue_admin.filter import Filter, Standing
 
-from .assembly import runtime
-from .measuring import Measuring
+from ..assembly import runtime
+from .queue_measurement import Measuring
 
 _log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from relay.connection.own_port import OwnPort
 
-from .settings.endpoints import split_endpoint
+from ..settings.endpoints import split_endpoint
 
 CACHE_SECONDS: Final = 5.0  # for which an answer serves: asking is free for whoever asks often
 PATIENCE: Final = 5.0  # seconds for all addresses together

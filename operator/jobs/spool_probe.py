@@ -7,8 +7,8 @@ from typing import Final
 from mailstore.blobs.store import Store
 from relay.acceptance.disk_guard import Floor, Spool
 
-from .assembly import runtime
-from .settings.model import Settings
+from ..assembly import runtime
+from ..settings.model import Settings
 
 TRIAL_SECONDS: Final = 60.0  # between two trials whether a body could be stored
 
