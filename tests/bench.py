@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from mssante_operator.bootstrap import write_identity
+from mssante_operator.setup.install import write_identity
 from tests import bench_report
 from tests.bench_load import find_generator
 from tests.bench_parts import OWN_SIDES, PARTS

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from mssante_operator.bootstrap import write_identity
+from mssante_operator.setup.install import write_identity
 from tests.support.daemon import federation
 from tests.support.faults import missing_header
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mssante_operator.testbed.profile import LIST_SIGNER
+from mssante_operator.setup.testbed.certificate_profile import LIST_SIGNER
 from tests.support.hierarchy import NOW, listed, signed_list, trust
 from tests.whitelist.real import REAL_LIST, real_octets, real_trust
 from whitelist.national.lookup import WhiteList

@@ -13,7 +13,7 @@ import pytest
 TESTS = Path(__file__).parent
 TOP = "mssante_operator"
 FOR_ALL = (
-    "mssante_operator.bootstrap",
+    "mssante_operator.setup.install",
     "mssante_operator.assembly.migrations",
     "mssante_operator.testbed",
 )

@@ -2,7 +2,7 @@
 
 import click
 
-from .. import demo as demonstration
+from ..setup import demo as demonstration
 
 
 @click.command()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from .. import bootstrap
 from ..assembly import migrations, runtime, store_mark
 from ..assembly.file_owner import check_user
 from ..assembly.findings import Says
@@ -17,6 +16,7 @@ from ..output import show_rows, tell
 from ..services.acts import recording
 from ..settings.model import load
 from ..settings.reference import reference
+from ..setup import install as bootstrap
 
 
 @click.command()

@@ -17,7 +17,7 @@ from typing import Final
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from mssante_operator.bootstrap import write_identity
+from mssante_operator.setup.install import write_identity
 from tests.support.daemon import federation, free_endpoint
 from tests.support.waiting import until_now
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from foundation import failpoints
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mssante_operator.bootstrap import SAMPLES
+from mssante_operator.setup.install import SAMPLES
 from tests.crash.load import SIZES, Ledger, Load
 from tests.crash.verdict import Verdict, judge
 from tests.support.clock import system_clock

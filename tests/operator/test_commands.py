@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.assembly import runtime
-from mssante_operator.testbed.profile import Lifetime
+from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from tests.support.daemon import MSSANTE, Daemon, command, federation, lay_out
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_LIST, REAL_ROOT, needs_real_data
 

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mssante_operator.assembly import runtime
-from mssante_operator.bootstrap import TrustSpace, write_identity
 from mssante_operator.checks import own_certificate
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.profile import Lifetime, Subject
+from mssante_operator.setup.install import TrustSpace, write_identity
+from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.daemon import Daemon, federation, free_endpoint, get, lay_out, served
 from tests.support.waiting import until_now
 from whitelist.pki.certificates import read_pem

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mssante_operator.assembly import runtime
 from mssante_operator.lists.crl_refresh import CrlRefresher
 from mssante_operator.settings.model import load
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import issue_crl
-from mssante_operator.testbed.profile import Lifetime
+from mssante_operator.setup.testbed.ca import issue_crl
+from mssante_operator.setup.testbed.certificate_profile import Lifetime
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.daemon import Daemon, federation, lay_out
 from whitelist.pki import crl_store
 from whitelist.pki.crl_store import CrlStore

@@ -8,7 +8,7 @@ import pytest
 
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mssante_operator.assembly import runtime
-from mssante_operator.bootstrap import SAMPLES
+from mssante_operator.setup.install import SAMPLES
 from tests.support.daemon import Daemon, lay_out
 from tests.support.own_server import make_role
 from tests.support.pgbouncer import missing, pooling

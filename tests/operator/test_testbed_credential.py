@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.profile import Lifetime
+from mssante_operator.setup.testbed.certificate_profile import Lifetime
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import NOW, hierarchy, list_signer, server
 from whitelist.errors import TrustFileError
 

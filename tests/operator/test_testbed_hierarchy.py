@@ -9,9 +9,13 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy, issue_crl
-from mssante_operator.testbed.profile import Lifetime, RevocationAddresses, Subject
+from mssante_operator.setup.testbed.ca import Hierarchy, issue_crl
+from mssante_operator.setup.testbed.certificate_profile import (
+    Lifetime,
+    RevocationAddresses,
+    Subject,
+)
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import (
     NOW,
     hierarchy,

@@ -5,7 +5,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from mssante_operator.testbed.signed_list import unsigned_list
+from mssante_operator.setup.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, SIGNER, list_signer, listed, signed_list, trust
 from tests.whitelist.real import needs_real_data, real_octets
 from whitelist.national.reader import read_list

@@ -12,9 +12,9 @@ import pytest
 from cryptography import x509
 
 from mssante_operator.assembly import runtime
-from mssante_operator.bootstrap import TrustSpace
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.signed_list import ListedDomain, build_signed_list
+from mssante_operator.setup.install import TrustSpace
+from mssante_operator.setup.testbed.credential import Credential
+from mssante_operator.setup.testbed.signed_list import ListedDomain, build_signed_list
 from tests.operator.test_edge import configure
 from tests.support.daemon import Daemon, client, federation, get, lay_out, served
 from tests.support.https_server import host, reply, serving

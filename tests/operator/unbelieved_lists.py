@@ -4,9 +4,9 @@ import zlib
 from collections.abc import Callable
 from datetime import timedelta
 
-from mssante_operator.bootstrap import TrustSpace
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime
+from mssante_operator.setup.install import TrustSpace
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from tests.operator.test_whitelist import FULL, signed
 from tests.support.daemon import federation
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 
-from mssante_operator.testbed.credential import Credential
+from mssante_operator.setup.testbed.credential import Credential
 from relay.policy.admission import Attempt, HeaderFromPolicy, LocalUser, Peer, Policy
 from relay.policy.facts import MAX_RECEIVED
 from relay.policy.recipient import MailboxState, Recipient

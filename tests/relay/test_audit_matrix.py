@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from mssante_operator.testbed.signed_list import ListedDomain, build_signed_list
+from mssante_operator.setup.testbed.signed_list import ListedDomain, build_signed_list
 from tests.support.dialogue import parse, play
 from tests.support.operators import ACTIVE, HOST, inbound, trust_space
 from tests.support.scripted import ScriptedPeer, running

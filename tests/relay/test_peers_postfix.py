@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.bootstrap import write_identity
+from mssante_operator.setup.install import write_identity
 from relay.client.connect import Terms, open_link
 from relay.client.pool import Peers
 from relay.client.routing import Target

@@ -12,9 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime, RevocationAddresses, Subject
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import (
+    Lifetime,
+    RevocationAddresses,
+    Subject,
+)
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import NOW, crl, hierarchy, signed_list, spare_key, trust
 from tests.support.ocsp_responder import Responder, ocsp_answer, responding
 from tests.support.perimeters import perimeter

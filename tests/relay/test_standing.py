@@ -9,8 +9,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from mssante_operator.bootstrap import write_identity
-from mssante_operator.testbed.profile import Lifetime, RevocationAddresses
+from mssante_operator.setup.install import write_identity
+from mssante_operator.setup.testbed.certificate_profile import Lifetime, RevocationAddresses
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
 from relay.policy.standing import Standing, judge

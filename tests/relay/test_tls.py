@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.testbed.profile import Lifetime, Subject
+from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject
 from relay.policy import tls
 from relay.policy.tls import Identity, Renewing
 from tests.support.clock import Monotonic

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from mssante_operator.bootstrap import TrustSpace, write_identity
+from mssante_operator.setup.install import TrustSpace, write_identity
 from tests.fuzz.wire import Damage, Wire
 from tests.support.clock import system_clock
 from tests.support.daemon import Daemon, federation

@@ -9,7 +9,7 @@ from pathlib import Path
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.s3.bucket import Place
-from mssante_operator.bootstrap import SAMPLES
+from mssante_operator.setup.install import SAMPLES
 from tests.support.clock import system_clock
 from tests.support.daemon import Daemon, lay_out
 

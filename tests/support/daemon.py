@@ -24,10 +24,10 @@ from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import Entry, list_entries
 from mssante_operator.assembly import runtime
-from mssante_operator.bootstrap import Installation, install, write_identity
 from mssante_operator.cli import main
 from mssante_operator.errors import Away
 from mssante_operator.settings.model import load
+from mssante_operator.setup.install import Installation, install, write_identity
 from tests.support.endpoints import free_endpoint
 from tests.support.federation import Federation, federation
 from tests.support.waiting import PATIENCE

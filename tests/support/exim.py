@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support import machine
 from tests.support.endpoints import free_endpoint
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from functools import cache
 
-from mssante_operator.bootstrap import TrustSpace
-from mssante_operator.testbed.credential import Credential
+from mssante_operator.setup.install import TrustSpace
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.clock import system_clock
 
 

@@ -12,10 +12,15 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mssante_operator.testbed.credential import Credential, new_key
-from mssante_operator.testbed.hierarchy import Hierarchy, issue_crl
-from mssante_operator.testbed.profile import LIST_SIGNER, Extensions, Lifetime, Subject
-from mssante_operator.testbed.signed_list import ListedDomain, build_signed_list
+from mssante_operator.setup.testbed.ca import Hierarchy, issue_crl
+from mssante_operator.setup.testbed.certificate_profile import (
+    LIST_SIGNER,
+    Extensions,
+    Lifetime,
+    Subject,
+)
+from mssante_operator.setup.testbed.credential import Credential, new_key
+from mssante_operator.setup.testbed.signed_list import ListedDomain, build_signed_list
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.trust_store import TrustStore
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from socket import socket
 from typing import Any
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime, Subject
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import spare_key
 from whitelist.pki.trust_store import TrustStore
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mssante_operator.bootstrap import write_identity
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
+from mssante_operator.setup.install import write_identity
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support import needs
 from tests.support.federation import federation
 from tests.support.waiting import until_now

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from mssante_operator.testbed.credential import Credential
+from mssante_operator.setup.testbed.credential import Credential
 
 _DAY = timedelta(days=1)
 

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mssante_operator.bootstrap import write_identity
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.profile import key_usage
+from mssante_operator.setup.install import write_identity
+from mssante_operator.setup.testbed.certificate_profile import key_usage
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.operators import trust_space
 from whitelist.pki.trust_store import TrustStore
 

@@ -33,10 +33,10 @@ from mailstore.mailboxes.mailboxes import (
 )
 from mailstore.mailboxes.messages import Entry, list_entries
 from mssante_operator.assembly import migrations
-from mssante_operator.bootstrap import TrustSpace, write_identity
-from mssante_operator.testbed.credential import Credential, new_key
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime, Subject
+from mssante_operator.setup.install import TrustSpace, write_identity
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject
+from mssante_operator.setup.testbed.credential import Credential, new_key
 from relay.acceptance.disk_guard import Floor, Spool
 from relay.acceptance.group_commit import Intake
 from relay.acceptance.recipient_lookup import Directory

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mssante_operator.bootstrap import write_identity
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
+from mssante_operator.setup.install import write_identity
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support import needs
 from tests.support.endpoints import free_endpoint
 from tests.support.federation import federation

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.signed_list import unsigned_list
+from mssante_operator.setup.testbed.credential import Credential
+from mssante_operator.setup.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, list_signer, listed
 
 DS = "http://www.w3.org/2000/09/xmldsig#"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from lxml import etree
 
-from mssante_operator.testbed.signed_list import unsigned_list
+from mssante_operator.setup.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, listed
 from whitelist.national.document import read_document
 from whitelist.national.lookup import WhiteList

@@ -8,8 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import authority_name
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import authority_name
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key, write_trust
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data
 from whitelist.errors import TrustFileError

@@ -10,9 +10,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime
-from mssante_operator.testbed.signed_list import unsigned_list
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import Lifetime
+from mssante_operator.setup.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, spare_key, trust
 from tests.whitelist import forge
 from whitelist.errors import ListRefused, Reason

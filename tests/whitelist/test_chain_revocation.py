@@ -7,9 +7,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Extensions, Lifetime, RevocationAddresses
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import (
+    Extensions,
+    Lifetime,
+    RevocationAddresses,
+)
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import (
     NOW,
     crl,

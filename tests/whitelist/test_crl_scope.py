@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from mssante_operator.testbed.profile import authority_name
+from mssante_operator.setup.testbed.certificate_profile import authority_name
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key
 from whitelist.pki.crl_scope import COMPLETE, EVERY_REASON, Point, Scope
 

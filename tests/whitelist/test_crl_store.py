@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from mssante_operator.testbed.hierarchy import Hierarchy
+from mssante_operator.setup.testbed.ca import Hierarchy
 from tests.support.hierarchy import NOW, crl, hierarchy, server
 from whitelist.errors import CrlReason, CrlRefused
 from whitelist.pki.crl import RevocationList

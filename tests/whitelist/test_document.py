@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from lxml import etree
 
-from mssante_operator.testbed.signed_list import unsigned_list
+from mssante_operator.setup.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, listed
 from tests.whitelist.real import needs_real_data, real_octets
 from whitelist.errors import ListRefused, Reason

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from lxml import etree
 
-from mssante_operator.testbed.signed_list import ListedDomain, unsigned_list
+from mssante_operator.setup.testbed.signed_list import ListedDomain, unsigned_list
 from tests.support.hierarchy import NOW, list_signer, listed, signed_list, trust
 from tests.support.hierarchy import SIGNER as PUBLISHER
 from tests.whitelist.real import needs_real_data, real_octets, real_trust

@@ -12,9 +12,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime, authority_name
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import Lifetime, authority_name
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key
 from tests.support.ocsp_responder import ocsp_answer
 from whitelist.errors import OcspReason, OcspRefused

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import (
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import (
     Lifetime,
     RevocationAddresses,
     authority_name,
     key_usage,
 )
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import NOW, crl, hierarchy, server, spare_key
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data, real_octets
 from whitelist.errors import CrlReason, CrlRefused

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from mssante_operator.testbed.signed_list import unsigned_list
+from mssante_operator.setup.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, list_signer, listed, server, signed_list
 from tests.whitelist import forge
 from tests.whitelist.forge import (

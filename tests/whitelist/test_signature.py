@@ -12,9 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import LIST_SIGNER, Lifetime, Subject, key_usage
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import (
+    LIST_SIGNER,
+    Lifetime,
+    Subject,
+    key_usage,
+)
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import (
     NOW,
     SIGNER,

@@ -7,8 +7,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.profile import LIST_SIGNER, Lifetime, Subject, key_usage
+from mssante_operator.setup.testbed.certificate_profile import (
+    LIST_SIGNER,
+    Lifetime,
+    Subject,
+    key_usage,
+)
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import (
     NOW,
     SIGNER,

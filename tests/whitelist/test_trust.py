@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mssante_operator.testbed.hierarchy import Hierarchy
-from mssante_operator.testbed.profile import Lifetime
+from mssante_operator.setup.testbed.ca import Hierarchy
+from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from tests.support.hierarchy import (
     NOW,
     hierarchy,

@@ -6,8 +6,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mssante_operator.testbed.credential import Credential
-from mssante_operator.testbed.profile import Lifetime
+from mssante_operator.setup.testbed.certificate_profile import Lifetime
+from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import NOW, crl, crls, hierarchy, server, spare_key, trust
 from whitelist.pki.crl import RevocationList, RevocationPolicy
 from whitelist.pki.trust_store import CertificateFacts, ChainStatus, ChainVerdict, TrustStore

@@ -15,8 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from .credential import Credential, new_key
-from .profile import (
+from .certificate_profile import (
     LIST_SIGNER,
     NOWHERE,
     Extensions,
@@ -28,6 +27,7 @@ from .profile import (
     server_extensions,
     signer_extensions,
 )
+from .credential import Credential, new_key
 
 _ROOT = authority_name("TEST AC RACINE IGC-SANTE ELEMENTAIRE")
 _INTERMEDIATE = authority_name("TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS")

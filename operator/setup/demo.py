@@ -25,11 +25,11 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import Entry, list_entries
 from relay.smtp.address import parse_address
 
-from .assembly import runtime
-from .bootstrap import Installation, TrustSpace, install, write_identity
-from .errors import OperatorError
-from .services.local_submission import open_submitter
-from .settings.model import Settings, load
+from ..assembly import runtime
+from ..errors import OperatorError
+from ..services.local_submission import open_submitter
+from ..settings.model import Settings, load
+from .install import Installation, TrustSpace, install, write_identity
 from .testbed.credential import Credential
 
 PATIENCE: Final = 30.0  # seconds for a step that takes a fraction of one

@@ -25,14 +25,14 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.sealed.keyring import make_first
 from whitelist.pki.distinguished_name import DistinguishedName
 
-from .assembly import migrations, runtime
-from .lists.crl_refresh import CrlRefresher
-from .lists.list_refresh import Refresher
-from .settings.endpoints import split_endpoint
-from .settings.model import SettingsError, load
+from ..assembly import migrations, runtime
+from ..lists.crl_refresh import CrlRefresher
+from ..lists.list_refresh import Refresher
+from ..settings.endpoints import split_endpoint
+from ..settings.model import SettingsError, load
+from .testbed.ca import Hierarchy, issue_crl
+from .testbed.certificate_profile import Lifetime, Subject
 from .testbed.credential import Credential
-from .testbed.hierarchy import Hierarchy, issue_crl
-from .testbed.profile import Lifetime, Subject
 from .testbed.signed_list import ListedDomain, build_signed_list
 
 PEER_DOMAIN: Final = "pair.mssante.fr"
@@ -276,7 +276,7 @@ def _next_steps(plan: Installation, mssante: str) -> str:
     return f"""\
 An operator for {", ".join(plan.domains)} is ready in {plan.folder}.
   run it:            {mssante} serve
-  send as a peer:    {shlex.quote(sys.executable)} -m mssante_operator.testbed.peer {pki} \\
+  send as a peer:    {shlex.quote(sys.executable)} -m mssante_operator.setup.testbed.peer {pki} \\
                        --server {plan.listen} --from dr.pair@{PEER_DOMAIN} \\
                        --to claire.martin@{domain}
   or with swaks:     swaks --server {plan.listen} --tls \\

@@ -1,4 +1,4 @@
-"""A peer that sends one message, for a new operator: `python -m mssante_operator.testbed.peer`.
+"""A peer that sends one message, for a new operator: `python -m mssante_operator.setup.testbed.peer`.
 
 It needs nothing but Python and the certificate of the sample peer that `mssante init` made.
 """
@@ -12,13 +12,13 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
 
-from ..assembly.runtime import clock
-from ..settings.endpoints import split_endpoint
+from ...assembly.runtime import clock
+from ...settings.endpoints import split_endpoint
 
 
 def main() -> None:
     """Send, and print the reply; exit 1 with what was refused or failed."""
-    parser = argparse.ArgumentParser(prog="mssante_operator.testbed.peer")
+    parser = argparse.ArgumentParser(prog="mssante_operator.setup.testbed.peer")
     parser.add_argument("pki", type=Path, help="folder with root.pem, peer.pem and peer.key")
     parser.add_argument("--server", required=True, help="HOST:PORT of the operator")
     parser.add_argument("--from", dest="sender", required=True)

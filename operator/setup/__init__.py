@@ -1,0 +1,1 @@
+"""A new operator: `mssante init` and `mssante demo`."""
