@@ -11,10 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from foundation.journal.files import NAME, hour_file, hours
-from mssante_operator import maintenance
 from mssante_operator.assembly import runtime
 from mssante_operator.monitoring.alarms import Alarm
 from mssante_operator.monitoring.collector import Monitor
+from mssante_operator.roles import maintenance
 from tests.support.daemon import lay_out, served
 from tests.support.waiting import until, until_now
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from mssante_operator import turning_away
-from mssante_operator.turning_away import TurningAway
+from mssante_operator.roles import turning_away
+from mssante_operator.roles.turning_away import TurningAway
 from relay.server.listener import bind
 from tests.support.waiting import until
 

@@ -1,4 +1,4 @@
-"""The processes of the daemon: `python -m mssante_operator.process launcher`, by the supervisor.
+"""The processes of the daemon: `python -m mssante_operator.roles.main launcher`, by the supervisor.
 
 What is executed is the launcher (docs/decisions/0018); all others are forked from it.
 """
@@ -15,17 +15,17 @@ from typing import Final
 import structlog
 import uvloop
 
-from . import log_writer, logs
-from .courier import run_courier
-from .daemon import control_channel, fork_server, stack_dump
-from .daemon.control_channel import Orders, Report
-from .daemon.forced_exit import LATE_SECONDS, THREADS_SECONDS, end_within
-from .daemon.fork_server import Part
-from .daemon.process_title import retitle
-from .daemon.start_args import Launch, unpack
-from .daemon.starting import Start, report_of
+from .. import log_writer, logs
+from ..daemon import control_channel, fork_server, stack_dump
+from ..daemon.control_channel import Orders, Report
+from ..daemon.forced_exit import LATE_SECONDS, THREADS_SECONDS, end_within
+from ..daemon.fork_server import Part
+from ..daemon.process_title import retitle
+from ..daemon.start_args import Launch, unpack
+from ..daemon.starting import Start, report_of
+from ..settings.model import Settings, SettingsError
+from .delivery import run_courier
 from .maintenance import run_maintenance
-from .settings.model import Settings, SettingsError
 from .worker import run_worker
 
 _log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in _THE_SUPERVISORS:
         signal.signal(number, signal.SIG_IGN)
-    parser = argparse.ArgumentParser(prog="mssante_operator.process")
+    parser = argparse.ArgumentParser(prog="mssante_operator.roles.main")
     parser.add_argument("role", choices=[LAUNCHER])
     parser.add_argument("--line", type=int, required=True)
     parser.add_argument("--stack", type=int, required=True)

@@ -28,31 +28,31 @@ from whitelist.national.freshness import is_ahead
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import TrustStore
 
-from .assembly import runtime
-from .daemon.control_channel import Orders
-from .daemon.lasting_tasks import keep
-from .daemon.start_args import Launch
-from .daemon.starting import Start
-from .http import server as admin
-from .http.answers import Desk
-from .jobs.blob_gc import Tidying
-from .jobs.body_restoring import Restoring
-from .jobs.failed_expiry import Forgetting
-from .jobs.queue_measurement import Measuring
-from .jobs.scanner_watch import ScannerWatch
-from .jobs.self_check import SelfCheck
-from .jobs.spool_probe import open_spool
-from .jobs.store_watch import StoreWatch
-from .lists.crl_refresh import CrlRefresher
-from .lists.early_check import EarlyCheck
-from .lists.list_refresh import Refresher
-from .lists.list_sharing import ListSharing
-from .machine.clock_file import open_clock
-from .machine.clock_watching import compare_once, keep_comparing, watch_clock
-from .machine.run_directory import RunFolder
-from .monitoring.collector import Monitor
-from .monitoring.losses import Publisher
-from .settings.model import Settings
+from ..assembly import runtime
+from ..daemon.control_channel import Orders
+from ..daemon.lasting_tasks import keep
+from ..daemon.start_args import Launch
+from ..daemon.starting import Start
+from ..http import server as admin
+from ..http.answers import Desk
+from ..jobs.blob_gc import Tidying
+from ..jobs.body_restoring import Restoring
+from ..jobs.failed_expiry import Forgetting
+from ..jobs.queue_measurement import Measuring
+from ..jobs.scanner_watch import ScannerWatch
+from ..jobs.self_check import SelfCheck
+from ..jobs.spool_probe import open_spool
+from ..jobs.store_watch import StoreWatch
+from ..lists.crl_refresh import CrlRefresher
+from ..lists.early_check import EarlyCheck
+from ..lists.list_refresh import Refresher
+from ..lists.list_sharing import ListSharing
+from ..machine.clock_file import open_clock
+from ..machine.clock_watching import compare_once, keep_comparing, watch_clock
+from ..machine.run_directory import RunFolder
+from ..monitoring.collector import Monitor
+from ..monitoring.losses import Publisher
+from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

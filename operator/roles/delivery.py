@@ -26,17 +26,17 @@ from relay.queue import model as relay_queue
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender
 
-from .assembly import policies, runtime
-from .daemon.control_channel import Orders
-from .daemon.lasting_tasks import keep
-from .daemon.start_args import Launch
-from .daemon.starting import Start
-from .machine.clock_file import open_clock
-from .machine.clock_watching import watch_clock
-from .machine.node_name import node_name
-from .machine.pulse import begin_pulse
-from .monitoring.losses import Publisher
-from .settings.model import Settings
+from ..assembly import policies, runtime
+from ..daemon.control_channel import Orders
+from ..daemon.lasting_tasks import keep
+from ..daemon.start_args import Launch
+from ..daemon.starting import Start
+from ..machine.clock_file import open_clock
+from ..machine.clock_watching import watch_clock
+from ..machine.node_name import node_name
+from ..machine.pulse import begin_pulse
+from ..monitoring.losses import Publisher
+from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -21,20 +21,20 @@ from relay.server.context import SessionContext
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 
-from .assembly import policies, runtime
-from .daemon import malloc_trim
-from .daemon.control_channel import Orders
-from .daemon.lasting_tasks import keep
-from .daemon.start_args import Launch
-from .daemon.starting import Start
-from .jobs.spool_probe import open_spool
-from .jobs.strangers_summary import sum_up_strangers, tell_of_strangers
-from .machine.clock_file import open_clock
-from .machine.clock_watching import watch_clock
-from .machine.run_directory import RunFolder
-from .monitoring.losses import Publisher
-from .settings.model import Settings
-from .settings.quotas import quotas
+from ..assembly import policies, runtime
+from ..daemon import malloc_trim
+from ..daemon.control_channel import Orders
+from ..daemon.lasting_tasks import keep
+from ..daemon.start_args import Launch
+from ..daemon.starting import Start
+from ..jobs.spool_probe import open_spool
+from ..jobs.strangers_summary import sum_up_strangers, tell_of_strangers
+from ..machine.clock_file import open_clock
+from ..machine.clock_watching import watch_clock
+from ..machine.run_directory import RunFolder
+from ..monitoring.losses import Publisher
+from ..settings.model import Settings
+from ..settings.quotas import quotas
 from .turning_away import TurningAway
 
 
