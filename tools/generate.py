@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from mssante_operator.cli import cli
+from mssante_operator.cli.main import cli
 from mssante_operator.settings.reference import reference
 from tools import decisions
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import relay
-from mssante_operator.cli import main
+from mssante_operator.cli.main import main
 
 MAILBOXES: Final = ("cardiologie@a.mssante.fr", "claire.martin@a.mssante.fr")
 SENDER: Final = "claire.martin@a.mssante.fr"
@@ -101,7 +101,7 @@ class Filling:
 
     def try_in_vain(self) -> None:
         """Let the daemon try all that waits, once."""
-        program = [sys.executable, "-m", "mssante_operator.cli", "--config", str(self.config)]
+        program = [sys.executable, "-m", "mssante_operator.cli.main", "--config", str(self.config)]
         with (self.folder / "serve.log").open("wb") as log:
             daemon = subprocess.Popen([*program, "serve"], stdout=log, stderr=log)
         end = time.monotonic() + _TRIED_SECONDS

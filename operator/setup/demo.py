@@ -122,7 +122,7 @@ def _served(side: _Side) -> Iterator[None]:
             [
                 sys.executable,
                 "-m",
-                "mssante_operator.cli",
+                "mssante_operator.cli.main",
                 "--config",
                 side.settings.origin,
                 "serve",

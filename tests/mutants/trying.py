@@ -29,7 +29,7 @@ _LEFT_OUT: Final = shutil.ignore_patterns(
     ".*", "run", "build", "dist", "*.egg-info", "shared", "figures"
 )
 _WHERE: Final = (
-    "import relay, mssante_operator.cli as c; print(relay.__file__, c.__file__, sep='\\n')"
+    "import relay, mssante_operator.cli.main as c; print(relay.__file__, c.__file__, sep='\\n')"
 )
 _PATIENCE: Final = 60  # seconds for one test: a mutant may wait for ever
 

@@ -6,7 +6,7 @@ import sys
 import click
 import pytest
 
-from mssante_operator.cli import cli, main
+from mssante_operator.cli.main import cli, main
 from mssante_operator.errors import OperatorError
 from tests.support.daemon import command
 
@@ -22,8 +22,8 @@ def loaded_by(module: str) -> set[str]:
 
 def test_help_needs_no_database_and_serving_no_migrations() -> None:
     # Each loads what it uses: the libraries take longer to load than most commands to run.
-    assert not loaded_by("mssante_operator.cli") & {"sqlalchemy", "alembic", "dns", "pydantic"}
-    serving = loaded_by("mssante_operator.commands.serve")
+    assert not loaded_by("mssante_operator.cli.main") & {"sqlalchemy", "alembic", "dns", "pydantic"}
+    serving = loaded_by("mssante_operator.cli.serve")
     assert "sqlalchemy" in serving
     assert "alembic" not in serving
 

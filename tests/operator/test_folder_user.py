@@ -10,7 +10,7 @@ import pytest
 
 from mssante_operator.assembly import runtime
 from mssante_operator.assembly.file_owner import check_user
-from mssante_operator.cli import cli
+from mssante_operator.cli.main import cli
 from mssante_operator.settings.model import SettingsError, load
 from tests.support import needs
 from tests.support.daemon import Daemon, lay_out

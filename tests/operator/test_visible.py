@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.visible_text import safe, visible, visible_json
-from mssante_operator.output import say, show_json, show_record, show_rows
+from mssante_operator.cli.output import say, show_json, show_record, show_rows
 
 BAD = [
     *("\x1b[2J", "\x07", "\x7f", "\x9b31m", "\x85", "\u2028", "\ufeff", "\u200b", "\U000e0041"),

@@ -24,7 +24,7 @@ from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import Entry, list_entries
 from mssante_operator.assembly import runtime
-from mssante_operator.cli import main
+from mssante_operator.cli.main import main
 from mssante_operator.errors import Away
 from mssante_operator.settings.model import load
 from mssante_operator.setup.install import Installation, install, write_identity
@@ -47,7 +47,7 @@ __all__ = [
     "served",
 ]
 
-MSSANTE = (sys.executable, "-m", "mssante_operator.cli")
+MSSANTE = (sys.executable, "-m", "mssante_operator.cli.main")
 
 
 def command(*words: str) -> tuple[int, str, str]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mailstore.db.database import Database
 from mssante_operator.assembly.migrations import upgrade
-from mssante_operator.cli import cli
+from mssante_operator.cli.main import cli
 from mssante_operator.monitoring.alarms import AlarmName
 from mssante_operator.settings.base import Section
 from mssante_operator.settings.model import Settings

@@ -24,8 +24,8 @@ from relay.queue_admin.message_lookup import deliveries_of, holders_of
 
 from ..assembly import runtime
 from ..errors import OperatorError
-from ..output import masked, say, show_json
 from ..settings.model import Settings, load
+from .output import masked, say, show_json
 
 _SLACK: Final = timedelta(days=1)  # for a queue that was held, beyond a message's life in it
 

@@ -15,7 +15,7 @@ import click
 from foundation.privacy import mask, mask_of
 from foundation.visible_text import safe, visible, visible_json
 
-from .log_writer import hush
+from ..log_writer import hush
 
 Row = Mapping[str, Any]
 

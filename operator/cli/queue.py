@@ -22,11 +22,11 @@ from relay.queue_admin.drop import Drop
 from relay.queue_admin.filter import Filter, Standing
 
 from ..assembly import runtime
-from ..output import masked, say, show_record, show_rows
-from ..queue_options import Number, acting, filtered, reasoned
 from ..services.actor import Actor
 from ..services.queue_admin import Desk, QueueRefused, Tally, open_desk
 from ..settings.model import load
+from .output import masked, say, show_record, show_rows
+from .queue_options import Number, acting, filtered, reasoned
 from .queue_rules import rules
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -7,9 +7,9 @@ import click
 from mailstore.sealed.keyring import read_keys, rotate
 
 from ..assembly import runtime
-from ..output import show_rows, tell
 from ..services.acts import acting, recording
 from ..settings.model import load
+from .output import show_rows, tell
 from .store import rewrite_all
 
 

@@ -22,9 +22,9 @@ from ..assembly.file_owner import check_user
 from ..lists.crl_refresh import CrlRefresher
 from ..lists.list_refresh import Refresher
 from ..lists.list_sharing import share_now
-from ..output import say, show_record, show_rows
 from ..settings.model import load
-from .explain import explain
+from .output import say, show_record, show_rows
+from .whitelist_explain import explain
 
 SIGNER = "alb.mssante.fr"
 

@@ -21,9 +21,9 @@ from mailstore.errors import MailstoreError
 from relay.smtp.errors import AttemptFailed, SmtpError
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused, TrustFileError
 
-from . import logs
-from .errors import OperatorError
-from .log_writer import hold_standard_descriptors, hush
+from .. import logs
+from ..errors import OperatorError
+from ..log_writer import hold_standard_descriptors, hush
 
 _EXPECTED = (
     ArchiveError,
@@ -41,15 +41,15 @@ _OF_OUTPUT: Final = (EPIPE, ENOSPC, EIO)
 
 # The module that has each command, under its name.
 _MODULES: Final = {
-    "config": "setup",
-    "db": "setup",
+    "config": "config",
+    "db": "config",
     "demo": "demo",
-    "domain": "mail",
-    "init": "setup",
+    "domain": "mailbox",
+    "init": "config",
     "keys": "keys",
     "machine": "machine",
-    "mailbox": "mail",
-    "message": "mail",
+    "mailbox": "mailbox",
+    "message": "mailbox",
     "queue": "queue",
     "serve": "serve",
     "store": "store",
@@ -69,7 +69,7 @@ class _Commands(click.Group):
         """The command of that name, loaded; None if there is none."""
         if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
-        module = import_module(f".commands.{_MODULES[cmd_name]}", __package__)
+        module = import_module(f".{_MODULES[cmd_name]}", __package__)
         return cast("click.Command", getattr(module, cmd_name))
 
 

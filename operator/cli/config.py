@@ -12,11 +12,11 @@ from ..assembly.file_owner import check_user
 from ..assembly.findings import Says
 from ..assembly.schema_revision import REVISION
 from ..checks import configuration as config_check
-from ..output import show_rows, tell
 from ..services.acts import recording
 from ..settings.model import load
 from ..settings.reference import reference
 from ..setup import install as bootstrap
+from .output import show_rows, tell
 
 
 @click.command()

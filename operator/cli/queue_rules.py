@@ -9,11 +9,11 @@ import click
 from relay.queue_admin.hold_rules import Scope, list_rules
 
 from ..assembly import runtime
-from ..output import masked, say, show_rows
-from ..queue_options import acting, reasoned, scoped
 from ..services.actor import Actor
 from ..services.queue_admin import open_desk, scope_texts
 from ..settings.model import load
+from .output import masked, say, show_rows
+from .queue_options import acting, reasoned, scoped
 
 
 @click.group()

@@ -15,9 +15,9 @@ from mailstore.blobs.verify import check as check_store
 
 from ..assembly import runtime, store_mark
 from ..errors import OperatorError
-from ..output import masked, say, tell
 from ..services.acts import Acting, acting
 from ..settings.model import load
+from .output import masked, say, tell
 
 
 class ClockApart(OperatorError):

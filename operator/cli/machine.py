@@ -17,9 +17,9 @@ from ..assembly import runtime
 from ..errors import OperatorError
 from ..machine.node_name import known_node_name
 from ..machine.record import WATCH_SECONDS
-from ..output import show_rows, tell
 from ..services.acts import acting
 from ..settings.model import Settings, load
+from .output import show_rows, tell
 
 _LIVES: Final = timedelta(seconds=2 * WATCH_SECONDS)  # since its last beat
 

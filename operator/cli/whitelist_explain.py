@@ -28,9 +28,9 @@ from whitelist.errors import TrustFileError
 from whitelist.pki.certificates import read_pem
 
 from ..assembly import policies, runtime
-from ..output import say, show_rows
 from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings, load
+from .output import say, show_rows
 
 _TLS = "tls"  # the rule on what only a session shows
 
