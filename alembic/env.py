@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `mssante_operator.assembly.migrations` made.
+"""Alembic's entry: runs the migrations on the connection that `migrations` made.
 
 There is no alembic.ini and no other way in: the caller has opened the connection with its time-outs
 and holds the lock of the run.

@@ -1,7 +1,7 @@
 """Logging: structured lines on standard error, JSON for machines or plain for eyes.
 
-Whatever is logged, by us or by a library: no patient's identifier gets out (`foundation.privacy`), and
-nothing that acts on a terminal or forges a line.
+Whatever is logged, by us or by a library: no patient's identifier gets out (`foundation.privacy`),
+and nothing that acts on a terminal or forges a line.
 """
 
 import json

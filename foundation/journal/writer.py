@@ -5,7 +5,8 @@ One thread adds what was recorded to the file of the hour, whole lines by one wr
 with O_APPEND, so that processes share a file and no line is torn by another.  A disk in trouble
 costs events, never mail: how many is counted, and recorded once writing works again.  It stops
 before the room is gone that mail needs.  Events of strangers give way to all others.  Whatever is
-recorded, no patient's identifier gets in (`foundation.privacy`): an INS is health data (DOMAIN §1.5).
+recorded, no patient's identifier gets in (`foundation.privacy`): an INS is health data (DOMAIN
+§1.5).
 
 A process that is killed loses what it recorded in the last half second.
 """

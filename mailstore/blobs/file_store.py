@@ -4,9 +4,9 @@ Layout: `ROOT/ab/<64 hexadecimal digits>`, drafts in `ROOT/tmp/`. Promises: a vi
 and hashes to its name, whenever the process is killed; when `seal` returns a name, that blob
 survives a power cut. For it a draft is synced (fdatasync) before it is renamed into place, and
 every directory that names it (the fan-out, and above it the root) is synced after; and it is not
-freed within a grace period of that. Files have the form of `mailstore.sealed.blob_format`, directories mode
-0700, and a blob mode 0600 until its name is on disk, 0400 from then on: no process counts on one
-that another has not vouched for by that.
+freed within a grace period of that. Files have the form of `mailstore.sealed.blob_format`,
+directories mode 0700, and a blob mode 0600 until its name is on disk, 0400 from then on: no process
+counts on one that another has not vouched for by that.
 """
 
 import io

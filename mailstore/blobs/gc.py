@@ -4,8 +4,8 @@ Freeing is safe whatever happens at the same moment. A blob is freed if no messa
 a time after the run began, and it was neither stored nor counted on since `before`, a grace period
 ahead of that. Whoever counts on a blob marks it first (`BlobStore.seal`), and commits the
 message that names it within the grace: so if the mark is older, the message was there to be seen.
-Files are looked at and removed while nobody can mark them (`mailstore.blobs.gc_lock`); an object that is
-old enough to be removed is one that nobody counts on any more (`mailstore.s3.store`).
+Files are looked at and removed while nobody can mark them (`mailstore.blobs.gc_lock`); an object
+that is old enough to be removed is one that nobody counts on any more (`mailstore.s3.store`).
 """
 
 from collections.abc import Callable, Iterator

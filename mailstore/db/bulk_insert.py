@@ -19,9 +19,9 @@ _SIZES: Final = (512, 256, 128, 64, 32, *range(16, 0, -1))
 class Inserter:
     """`INSERT INTO table (columns) VALUES …`; `also` ends it, an ON CONFLICT clause for instance.
 
-    Values are those of the driver: whole microseconds for a time (`mailstore.db.schema.microseconds`).
-    That of the column `used` becomes the time by the store's own clock, where it has one and that
-    is later (`mailstore.db.store_time`).
+    Values are those of the driver: whole microseconds for a time
+    (`mailstore.db.schema.microseconds`). That of the column `used` becomes the time by the store's
+    own clock, where it has one and that is later (`mailstore.db.store_time`).
     """
 
     def __init__(

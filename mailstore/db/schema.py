@@ -136,8 +136,8 @@ entries = Table(
     sqlite_autoincrement=True,
 )
 
-# Small bodies, in the form that `mailstore.sealed.blob_format` gives blobs. Not a column of `messages`: equal
-# bodies are stored once, and what lists messages need not read past them.
+# Small bodies, in the form that `mailstore.sealed.blob_format` gives blobs. Not a column of
+# `messages`: equal bodies are stored once, and what lists messages need not read past them.
 bodies = Table(
     "bodies",
     metadata,

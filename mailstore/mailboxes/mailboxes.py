@@ -63,7 +63,7 @@ class Mailbox:
 
     @property
     def address(self) -> str:
-        """The address as it is shown; compare addresses by `mailstore.mailboxes.address.address_key`."""
+        """The address as it is shown; compare addresses by `address_key`."""
         return f"{self.local_part}@{self.domain}"
 
 

@@ -74,7 +74,7 @@ class StoredMessage:
 
 
 def store_messages(conn: Connection, new: Sequence[NewMessage], *, now: datetime) -> None:
-    """Insert messages and their entries, delivered at `now`, in few statements (`mailstore.db.bulk_insert`).
+    """Insert messages and their entries, delivered at `now`, in few statements (`bulk_insert`).
 
     Messages keep their order within each mailbox. Violated constraints (an id used twice, a mailbox
     that is gone) pass as sqlalchemy.exc.IntegrityError: the group as a whole is not stored.

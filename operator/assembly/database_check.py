@@ -1,6 +1,7 @@
 """Whether the database does for mail: every process that starts looks, as do the commands.
 
-What it must be is in `mailstore.db_checks.fitness` and `mailstore.db_checks.schema_rights`; here are the tables.
+What it must be is in `mailstore.db_checks.fitness` and `mailstore.db_checks.schema_rights`; here
+are the tables.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Who else may read secrets and mail on this machine: what `config check` says of file modes.
 
-The keys of bodies and of S3 are not used at all where others can read them (`mailstore.sealed.keyring`,
-`bucket`); here is what would work, and should not be so.  A private key that a group may read is
-how many systems share it, and is left alone.
+The keys of bodies and of S3 are not used at all where others can read them
+(`mailstore.sealed.keyring`, `bucket`); here is what would work, and should not be so.  A private
+key that a group may read is how many systems share it, and is left alone.
 """
 
 import shlex

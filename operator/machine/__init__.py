@@ -1,1 +1,1 @@
-"""This machine: its name, its clock, its run directory."""
+"""The machine that a daemon runs on: its name, its clock, its run directory."""

@@ -1,10 +1,10 @@
 """The name of this machine among those that share a database: proven before its leases are freed.
 
 A copy of the folder has the name, too.  So the row of a name in table `machines` has a proof that
-no copy has (`node.proof`), and a beat that the living courier counts up (`relay.machines.presence`).  Where
-the proof is another's (the machine started again, moved, or this is a copy) the beat is watched: if
-it moves, whoever moves it lives, and this installation gets a name of its own.  SQLite has one
-machine.
+no copy has (`node.proof`), and a beat that the living courier counts up
+(`relay.machines.presence`).  Where the proof is another's (the machine started again, moved, or
+this is a copy) the beat is watched: if it moves, whoever moves it lives, and this installation gets
+a name of its own.  SQLite has one machine.
 """
 
 import asyncio

@@ -37,12 +37,12 @@ class RunFolder:
 
     @property
     def seats(self) -> Path:
-        """Where workers tell each other how many sessions they have (`relay.connection.worker_load`)."""
+        """Where workers tell each other how many sessions they have (`worker_load`)."""
         return self.path / "seats"
 
     @property
     def own_port(self) -> Path:
-        """Where workers find the port from which the daemon asks itself (`relay.connection.own_port`)."""
+        """Where workers find the port from which the daemon asks itself (`own_port`)."""
         return self.path / "own-port"
 
     @property

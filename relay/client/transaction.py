@@ -41,8 +41,8 @@ class OutcomeUnknown(AttemptFailed):
 
     The peer may have it: another host must not be given it at once.  It is tried again later, for
     it must never be lost (RFC 5321 §4.5.4.1, §6.1), and so may arrive twice; how often, and what
-    comes then, is `relay.queue.retry`'s.  `answers` has all recipients: `unknown` are those that the peer
-    took, the others keep what was said of them, or wait unasked.
+    comes then, is `relay.queue.retry`'s.  `answers` has all recipients: `unknown` are those that
+    the peer took, the others keep what was said of them, or wait unasked.
     """
 
     def __init__(self, detail: str, answers: Mapping[str, Answer]) -> None:

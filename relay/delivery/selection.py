@@ -1,7 +1,8 @@
 """Which deliveries a courier takes on: of what it knows to be due, as destinations have places.
 
-Ties together where to look (`relay.delivery.rounds`), what is known (`relay.delivery.ready_queue`) and how
-destinations take it (`relay.delivery.concurrency`).  Asks nobody: it is told what a look brought.
+Ties together where to look (`relay.delivery.rounds`), what is known (`relay.delivery.ready_queue`)
+and how destinations take it (`relay.delivery.concurrency`).  Asks nobody: it is told what a look
+brought.
 """
 
 from collections import Counter

@@ -112,8 +112,9 @@ class Written:
     """The states of the settled deliveries, None for a lost lease; what was taken on.
 
     `reports` are those that were kept, by the leases that ended; `renewed` has the leases that
-    were still there; `sealed` the small bodies of what was taken on by name (`mailstore.blobs.bodies`);
-    `queued` says that reports for other operators' senders came into the queue.
+    were still there; `sealed` the small bodies of what was taken on by name
+    (`mailstore.blobs.bodies`); `queued` says that reports for other operators' senders came into
+    the queue.
     """
 
     states: Sequence[State | None] = ()

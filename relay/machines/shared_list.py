@@ -1,8 +1,8 @@
 """The newest white list that a machine has adopted, in the database that all machines share.
 
 Nothing here is believed: whoever takes a list out of the database verifies it as one that comes
-from anywhere (`mssante_operator.lists.list_sharing`).  A newer list is never replaced by an older one; what is
-no list at all, by anybody's measure, is.
+from anywhere (`mssante_operator.lists.list_sharing`).  A newer list is never replaced by an older
+one; what is no list at all, by anybody's measure, is.
 """
 
 import zlib

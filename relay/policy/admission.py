@@ -32,7 +32,8 @@ from relay.smtp.errors import Refused, Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.trust_store import ChainStatus
 
-# The facts and their types are `relay.policy.facts`'s, and had from here by whoever asks for a verdict.
+# The facts and their types are `relay.policy.facts`'s, and had from here by whoever asks for a
+# verdict.
 __all__ = [
     "CLEAR_TEXT",
     "RULES",

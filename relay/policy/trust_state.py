@@ -78,7 +78,7 @@ class Snapshot:
 
     @property
     def final(self) -> bool:
-        """Whether the list may refuse for good somebody who asks now (`whitelist.national.newest`)."""
+        """Whether the list may refuse for good somebody who asks now (`newest`)."""
         return not self.behind and self.freshness is Freshness.FRESH
 
     def lists(self, peer: Peer) -> bool:

@@ -1,4 +1,4 @@
-"""Sets right what a clock that was ahead has left in the queue (`relay.queue.clock_repair`); tells of it.
+"""Sets right what a clock that was ahead has left in the queue (`clock_repair`); tells of it.
 
 The whole queue is read at the start, after a jump of the clock, each hour, and whenever a look at
 the indexes finds an instant ahead: another machine of the queue may have written it.  Where the

@@ -2,7 +2,8 @@
 
 Nothing here walks the table.  `lanes_with_mail` and `turn_of_senders` jump through the index of
 what waits from one destination or sender to the next; `newest` reads the end of the index of what
-is due; `overdue` reads on from a number.  What is read here is a hint: `relay.queue.model.claim` decides.
+is due; `overdue` reads on from a number.  What is read here is a hint: `relay.queue.model.claim`
+decides.
 """
 
 from collections.abc import Iterable, Sequence

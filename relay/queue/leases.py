@@ -1,7 +1,7 @@
 """Leases of the outbound queue that are not for an attempt that begins.
 
-They are reckoned by the clock of the database (`mailstore.db.store_time`), so that a machine whose own
-is wrong neither takes what others hold nor holds what it does not work on.
+They are reckoned by the clock of the database (`mailstore.db.store_time`), so that a machine whose
+own is wrong neither takes what others hold nor holds what it does not work on.
 """
 
 from collections.abc import Collection, Sequence

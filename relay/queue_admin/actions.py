@@ -1,4 +1,4 @@
-"""What an operator does to deliveries: send now, hold, release; relay.queue_admin.drop deletes them.
+"""What an operator does to deliveries: send now, hold, release; `drop` deletes them.
 
 An act works through what a filter matches in transactions of `BATCH` deliveries, so that a million
 of them never keeps the daemon's writers waiting for more than a moment.  What is looked for in a

@@ -15,7 +15,7 @@ from relay.queue_admin.filter import NULL_SENDER
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a rule is about: patterns as in relay.queue_admin.filter; None, or all None, covers all."""
+    """What a rule is about: patterns as in `filter`; None, or all None, covers all."""
 
     domain: str | None = None
     sender: str | None = None

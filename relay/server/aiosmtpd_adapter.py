@@ -4,8 +4,8 @@
 ends both with the connection.  The session does the rest, and must for that take things away again:
 hooks and commands that aiosmtpd looks for in every session, the StreamWriter that asyncio would
 make, the circles of references that aiosmtpd leaves.  Each private name is used here or, where a
-method of aiosmtpd is replaced, in `relay.server.session`; `tests/relay/test_smtp_adapter.py` holds each
-against the version that is installed, and pyproject.toml keeps that below the next.
+method of aiosmtpd is replaced, in `relay.server.session`; `tests/relay/test_smtp_adapter.py` holds
+each against the version that is installed, and pyproject.toml keeps that below the next.
 """
 
 import asyncio

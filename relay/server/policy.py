@@ -1,8 +1,8 @@
 """Contract of a session with the policy of its listener: who the client is, and what it may do.
 
 The session knows the order of commands and how octets are read; it asks its policy before it says
-yes.  Peers of the trust space have `relay.server.peer_policy`.  Our own users' submission (RFC 6409) and
-LMTP (RFC 2033) are policies of their own, beside a table of commands of their own
+yes.  Peers of the trust space have `relay.server.peer_policy`.  Our own users' submission (RFC
+6409) and LMTP (RFC 2033) are policies of their own, beside a table of commands of their own
 (docs/decisions/0068-one-inbound-session.md).
 """
 

@@ -2,8 +2,8 @@
 
 A session is what its `Service` makes of it: a table that says which command is in order in which
 state (`relay.server.states`), handlers that carry the commands out and return the reply
-(`relay.server.greeting`, `relay.server.mail_commands`), and a policy that decides who may send what to whom
-(`relay.server.policy`).
+(`relay.server.greeting`, `relay.server.mail_commands`), and a policy that decides who may send what
+to whom (`relay.server.policy`).
 
 What aiosmtpd has for this cannot carry the load or the rules and is not used: lines (bare CR, bare
 LF and NUL are refused, nothing read before STARTTLS survives it), replies (grouped as RFC 2920 §3.2

@@ -1,7 +1,7 @@
 """SIGKILL to what delivers: the courier, its daemon, one of two machines, the database below it.
 
-Each function kills that often, at random or at a named step of delivery (`foundation.failpoints`), has
-what is left delivered, and gives a row for the table.
+Each function kills that often, at random or at a named step of delivery (`foundation.failpoints`),
+has what is left delivered, and gives a row for the table.
 """
 
 import os

@@ -108,7 +108,7 @@ def test_its_requirements_are_consistent_and_its_code_is_its_own(
     installed: Path, tmp_path: Path
 ) -> None:
     run(sys.executable, "-m", "pip", "--python", installed / "python", "check", cwd=tmp_path)
-    code = "import mssante_operator.cli.main, relay; print(relay.__file__, mssante_operator.cli.main.__file__)"
+    code = "import mssante_operator.cli.main as main, relay; print(relay.__file__, main.__file__)"
     for path in run(installed / "python", "-c", code, cwd=tmp_path).split():
         assert Path(path).is_relative_to(installed.parent)
 

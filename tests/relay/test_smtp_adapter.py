@@ -1,6 +1,7 @@
 """What we rely on inside aiosmtpd is there, as long as this version is installed.
 
-A failure here names the attribute that a new version has changed: see `relay.server.aiosmtpd_adapter`.
+A failure here names the attribute that a new version has changed: see
+`relay.server.aiosmtpd_adapter`.
 """
 
 import asyncio

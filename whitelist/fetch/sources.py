@@ -1,7 +1,7 @@
 """White lists that a site puts in place: one file, or a folder in which the newest counts.
 
-Adapter; synchronous. Nothing here is believed: `whitelist.national.reader` verifies the octets. Every
-failure is a `ListRefused`, and the list in force stays.
+Adapter; synchronous. Nothing here is believed: `whitelist.national.reader` verifies the octets.
+Every failure is a `ListRefused`, and the list in force stays.
 """
 
 import stat

@@ -1,9 +1,9 @@
 """Whether a verified list may take the place of the one in force, and what it means for us.
 
-Pure. A list that passed every check of `whitelist.national.reader` is still refused if it is older than the
-active one (DOMAIN §9.6), or if so many domains vanished, or changed the names that speak for them,
-that a mistake of its publisher is likelier than the truth (DOMAIN §2.6, §9.12, U7); a person may
-overrule the latter, never the former.
+Pure. A list that passed every check of `whitelist.national.reader` is still refused if it is older
+than the active one (DOMAIN §9.6), or if so many domains vanished, or changed the names that speak
+for them, that a mistake of its publisher is likelier than the truth (DOMAIN §2.6, §9.12, U7); a
+person may overrule the latter, never the former.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
 """Questions put to a verified white list, such as which names may speak for a domain.
 
 Domains match exactly, in any letter case, never by suffix or wildcard (DOMAIN §9.11); names match
-as parsed (`whitelist.pki.distinguished_name`). A domain may have several names and a name thousands of domains
-(DOMAIN §9.7, §9.20). A list is immutable: a newer one replaces it as a whole.
+as parsed (`whitelist.pki.distinguished_name`). A domain may have several names and a name thousands
+of domains (DOMAIN §9.7, §9.20). A list is immutable: a newer one replaces it as a whole.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """How long the reading of one list may take, whatever is in it.
 
-Sizes are bounded one by one (`whitelist.national.signed_file`, `whitelist.national.document`); this bounds their sum.  CPU
-time of the thread, not time by the clock: a busy machine or a suspended one is no fault of a list.
+Sizes are bounded one by one (`whitelist.national.signed_file`, `whitelist.national.document`); this
+bounds their sum.  CPU time of the thread, not time by the clock: a busy machine or a suspended one
+is no fault of a list.
 """
 
 import time

@@ -1,10 +1,10 @@
 """The signature of the white list: who signed it, and what exactly was signed.
 
-A file of the right shape (`whitelist.national.signed_file`) is accepted if its signer chains to the configured
-IGC-Santé authorities, is valid, and is the expected one (`whitelist.national.signer`); only then does
-signxml check signature and digest, and only after that is the content looked at. Only the tree that
-signxml rebuilds from the signed octets leaves this module: nothing an attacker wraps around or
-beside signed content is ever looked at.
+A file of the right shape (`whitelist.national.signed_file`) is accepted if its signer chains to the
+configured IGC-Santé authorities, is valid, and is the expected one (`whitelist.national.signer`);
+only then does signxml check signature and digest, and only after that is the content looked at.
+Only the tree that signxml rebuilds from the signed octets leaves this module: nothing an attacker
+wraps around or beside signed content is ever looked at.
 """
 
 from dataclasses import dataclass

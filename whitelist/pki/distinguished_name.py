@@ -4,7 +4,8 @@ The white list binds a domain to the certificate names of its operator, and the 
 written in several ways: quoted or not, with double or no-break spaces, with spaces after commas.
 A name here is its parsed attributes in the order of RFC 4514 (the reverse of the certificate's),
 and two names are equal when types, order and folded values are (DOMAIN §9.8, §9.9,
-`whitelist.pki.name_folding`). Nothing fuzzy beyond that: `Paris (75)` and `Paris(75)` stay different.
+`whitelist.pki.name_folding`). Nothing fuzzy beyond that: `Paris (75)` and `Paris(75)` stay
+different.
 """
 
 from collections.abc import Callable

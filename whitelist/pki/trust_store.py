@@ -5,8 +5,8 @@ is that of the list's signer. A chain is built from the certificate through the 
 intermediates to the configured anchors (RFC 5280 §6), at a given instant, with OpenSSL's strict
 checks; then no certificate in it may be on a revocation list, as the policy says (DOMAIN §9.62).
 What a peer sends along is never used, so that other IGC-Santé ranges do not pass (DOMAIN §3.2), and
-every key and signature in it must be strong (`whitelist.pki.certificate_fitness`); no extended key usage is
-demanded here (DOMAIN §9.4).
+every key and signature in it must be strong (`whitelist.pki.certificate_fitness`); no extended key
+usage is demanded here (DOMAIN §9.4).
 """
 
 from bisect import bisect_right

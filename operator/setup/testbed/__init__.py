@@ -1,0 +1,1 @@
+"""Authorities, certificates and white lists of a test space."""

@@ -1,4 +1,4 @@
-"""A peer that sends one message, for a new operator: `python -m mssante_operator.setup.testbed.peer`.
+"""A peer that sends one message, for a new operator.
 
 It needs nothing but Python and the certificate of the sample peer that `mssante init` made.
 """
