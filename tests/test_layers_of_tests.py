@@ -1,7 +1,7 @@
 """Tests of a layer do without the layers above it, so that these can change without them.
 
-The test authorities and lists (`mssante_operator.testbed`), the migrations that make a schema, and
-the writing of an identity are at the top, and tests of every layer need them.
+The test authorities and lists (`mssante_operator.setup.testbed`), the migrations that make a
+schema, and the writing of an identity are at the top, and tests of every layer need them.
 """
 
 import ast
@@ -15,7 +15,7 @@ TOP = "mssante_operator"
 FOR_ALL = (
     "mssante_operator.setup.install",
     "mssante_operator.assembly.migrations",
-    "mssante_operator.testbed",
+    "mssante_operator.setup.testbed",
 )
 # What goes through two layers says so here.
 BESIDES = {
@@ -31,14 +31,20 @@ BESIDES = {
 }
 
 
+def is_package(name: str) -> bool:
+    """Whether a name is that of a package of the operator, which names modules."""
+    top, *rest = name.split(".")
+    return top == TOP and Path(TESTS.parent, "operator", *rest).is_dir()
+
+
 def imported(path: Path) -> Iterator[str]:
     """The full names of all that a file imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (one.name for one in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            if node.module == TOP:
-                yield from (f"{TOP}.{one.name}" for one in node.names)
+            if is_package(node.module):
+                yield from (f"{node.module}.{one.name}" for one in node.names)
             else:
                 yield node.module
 

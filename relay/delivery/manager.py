@@ -4,12 +4,10 @@ Delivery is at least once.  An attempt is recorded before it is made, and every 
 queue again or out of it: delivered, put off, held, or kept as failed.  The only window for a
 duplicate is a crash, or a lost connection, between the peer's `250` and our commit.  While the
 database is away a lease lapses at last; an attempt that has lost it is broken off, unless the
-message is already sent.  Without a usable white list the queue is held: nothing is tried and
-nothing fails (DOMAIN §3.3).
+message is already sent.  Without a usable white list all waits (DOMAIN §3.3).
 
-The loop of a courier turns whenever mail was queued, an attempt ended, or `poll` seconds went by:
-it looks at the queue if there may be news, and then makes one transaction of all that is to be
-written.
+Main loop: wakes on new mail, on the end of an attempt, and every `poll` seconds.  Each iteration
+reads due deliveries if they may have changed, then commits all pending writes in one transaction.
 """
 
 import asyncio

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 # Uses the database of its argument until it is killed.
 _USER = """
 import sys
-from mailstore.database import Database
+from mailstore.db.database import Database
 database = Database(sys.argv[1])
 with database.read() as connection:
     connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
@@ -33,8 +33,8 @@ with database.read() as connection:
 _PANICKING = """
 import sys
 from pathlib import Path
-from mailstore.checkpoint import end_all
-from mailstore.database import Database
+from mailstore.db.wal_checkpoint import end_all
+from mailstore.db.database import Database
 database = Database("sqlite:///" + sys.argv[1])
 with database.read() as connection:
     end_all(Path(sys.argv[1]), "a test")

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 # Reaches a step three times, and another one first.
 _CHILD = """
-from mailstore.steps import reached
+from foundation.failpoints import reached
 reached("rows.begun")
 for number in range(3):
     print(number, flush=True)

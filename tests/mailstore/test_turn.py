@@ -14,7 +14,7 @@ from mailstore.db.write_lock import NoTurn, Turn
 HOLDER = """\
 import sys
 from pathlib import Path
-from mailstore.turn import Turn
+from mailstore.db.write_lock import Turn
 with Turn(Path(sys.argv[1]), 10).taken():
     print("held", flush=True)
     sys.stdin.read()

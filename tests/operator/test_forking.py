@@ -21,7 +21,7 @@ SCRIPT = """
 import gc, json, os, random, secrets, socket, sys
 from pathlib import Path
 from uuid import uuid4
-from mailstore.drafts import Draft
+from mailstore.sealed.draft import Draft
 from mssante_operator import forking, process, runtime
 {before}
 part = forking.serve(socket.socket(fileno=int(sys.argv[1])))

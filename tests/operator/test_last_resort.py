@@ -7,7 +7,7 @@ import time
 SCRIPT = """
 import asyncio, threading
 from mssante_operator import log_writer, logs
-from mssante_operator.last_resort import end_within
+from mssante_operator.daemon.forced_exit import end_within
 
 log_writer.take_over()
 logs.configure("info", "json")

@@ -35,7 +35,7 @@ async def test_the_signal() -> None:
 ORPHAN = """
 import asyncio, os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-from mssante_operator.reaping import Process, adopt_orphans
+from mssante_operator.daemon.subreaper import Process, adopt_orphans
 adopt_orphans()
 reading, writing = os.pipe()
 starter = os.fork()

@@ -268,9 +268,9 @@ def test_a_check_in_time_to_come_counts_for_nothing(
 CRASHING = """
 import os, signal, sys
 from pathlib import Path
-from mailstore.database import Database
+from mailstore.db.database import Database
 from mssante_operator import runtime, sharing
-from mssante_operator.refresh import Refresher
+from mssante_operator.lists.list_refresh import Refresher
 from mssante_operator.settings import load
 
 when, config, url = sys.argv[1:]

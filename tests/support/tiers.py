@@ -40,12 +40,14 @@ _FILES = {
         test_marking test_measuring test_migrate test_moved_clock test_odd_folders
         test_outbound_check test_outbound_serve test_patient_unseen test_peer_faults test_peers
         test_peers_room test_pooling test_postgresql test_promises test_queue_audit
-        test_queue_commands test_quota test_quotas test_rcpt_lines test_readme test_reaping
-        test_reload test_report_safety test_revocation_sessions test_run_folder
-        test_scanning_sessions test_self_check test_serve test_session_memory test_setup
-        test_sharing test_signature test_site test_soak test_steps test_store
-        test_strangers_sessions test_targets test_trace test_trace_life test_trace_pruning
-        test_upgrade test_upkeep test_upkeep_stores test_wheel test_whitelist test_write_lock
+        test_queue_commands test_quota test_quotas test_rcpt_pipeline test_readme test_reaping
+        test_references test_outside test_mutants test_silent_processes test_heartbeat
+        test_stack_dump test_spooling test_whitelist_explain test_reload test_report_safety
+        test_revocation_sessions test_run_folder test_scanning_sessions test_self_check test_serve
+        test_session_memory test_setup test_sharing test_signature test_site test_soak test_steps
+        test_store test_strangers_sessions test_targets test_trace test_trace_life
+        test_trace_pruning test_upgrade test_upkeep test_upkeep_stores test_wheel test_whitelist
+        test_write_lock
     """,
 }
 _TIER_OF = {f"{name}.py": tier for tier, names in _FILES.items() for name in names.split()}

@@ -54,7 +54,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 long = x509.NameAttribute(x509.NameOID.COMMON_NAME, "x" * 100, _validate=False)
 made = hierarchy().issue_server(x509.Name([long]), [], Lifetime.of_leaf(NOW), key=spare_key())
-from whitelist.verdicts import VerdictCache
+from whitelist.pki.verdict_cache import VerdictCache
 from tests.support.hierarchy import trust
 der = made.certificate.public_bytes(Encoding.DER)
 print(VerdictCache(trust()).judge(der, NOW)[1].status)
