@@ -61,15 +61,15 @@ def test_no_guard_is_named_twice_and_every_area_has_some() -> None:
     assert len(MUTANTS) > 200
 
 
-MODULES = {Path("relay/a.py"): "x = 1\ny = 1\n", Path("relay/b/c.py"): "x = 2\n"}
+MODULES = {Path("made/a.py"): "x = 1\ny = 1\n", Path("made/b/c.py"): "x = 2\n"}
 
 
 @pytest.mark.parametrize(
     ("old", "says"),
     [
         ("z = 1", "stands nowhere"),
-        ("x = ", "stands relay/a.py, relay/b/c.py"),
-        (" = 1\n", "stands relay/a.py, relay/a.py"),
+        ("x = ", "stands made/a.py, made/b/c.py"),
+        (" = 1\n", "stands made/a.py, made/a.py"),
     ],
 )
 def test_a_text_that_is_not_there_once_is_an_error(old: str, says: str) -> None:
@@ -78,7 +78,7 @@ def test_a_text_that_is_not_there_once_is_an_error(old: str, says: str) -> None:
 
 
 def test_a_module_that_moved_is_found() -> None:
-    assert place_of(Mutant("guard", "x = 2", "x = 3", ()), MODULES) == Path("relay/b/c.py")
+    assert place_of(Mutant("guard", "x = 2", "x = 3", ()), MODULES) == Path("made/b/c.py")
 
 
 @pytest.mark.parametrize(

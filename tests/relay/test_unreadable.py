@@ -17,7 +17,6 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import Form
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import Keyring, make_first
-from mssante_operator.assembly import runtime
 from mssante_operator.jobs.body_restoring import Restoring
 from mssante_operator.jobs.queue_measurement import Measuring
 from relay.delivery.operator_labels import OperatorLabels
@@ -221,7 +220,7 @@ def test_what_a_person_holds_while_its_body_is_read_stays_held(
 
     def overtaken(self: Restoring, blob: str, size: int) -> bool:
         hold = Hold("to the wrong patient")
-        (done,) = work_through(sender.store.database, hold, Filter(), runtime.clock)
+        (done,) = work_through(sender.store.database, hold, Filter(), system_clock)
         assert len(done.touched) == 1
         return is_readable(self, blob, size)
 
@@ -231,7 +230,7 @@ def test_what_a_person_holds_while_its_body_is_read_stays_held(
         )
     monkeypatch.setattr(Restoring, "_is_readable", overtaken)
     labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
-    measuring = Measuring(sender.store.database, labels, runtime.clock)
+    measuring = Measuring(sender.store.database, labels, system_clock)
     assert Restoring(sender.store, sender.journal, measuring).round() == 0
     assert sender.queued()[0].held == "to the wrong patient"
 
