@@ -19,9 +19,9 @@ from tests.support.session_driver import Wire
 
 SOURCES = {
     name: (Path(aiosmtpd_adapter.__file__).parent / name).read_text(encoding="utf-8")
-    for name in ("smtp_adapter.py", "session.py")
+    for name in ("aiosmtpd_adapter.py", "session.py")
 }
-USED = sorted(set(re.findall(r"smtp\.(_\w+)", SOURCES["smtp_adapter.py"])))
+USED = sorted(set(re.findall(r"smtp\.(_\w+)", SOURCES["aiosmtpd_adapter.py"])))
 ASYNCIO = {"_client_connected_cb", "_strong_reader"}  # of its StreamReaderProtocol
 
 
