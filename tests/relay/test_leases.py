@@ -16,7 +16,7 @@ def test_what_is_held_is_not_leased_at_the_end_of_its_time(database: Database) -
         database,
         Letter(),
         Letter(held="by a person"),
-        Letter(held="body missing: the body is in no place where bodies are"),
+        Letter(held="body missing: the body is in no place where bodies are", unreadable=True),
         Letter(state="failed"),
         Letter(lease=HOUR),
     )

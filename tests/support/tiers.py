@@ -42,7 +42,8 @@ _FILES = {
         test_peers_room test_pooling test_postgresql test_promises test_queue_audit
         test_queue_commands test_quota test_quotas test_rcpt_pipeline test_readme test_reaping
         test_references test_outside test_mutants test_silent_processes test_heartbeat
-        test_stack_dump test_spooling test_whitelist_explain test_reload test_report_safety
+        test_stack_dump test_spooling test_whitelist_explain test_standby test_reload
+        test_report_safety
         test_revocation_sessions test_run_folder test_scanning_sessions test_self_check test_serve
         test_session_memory test_setup test_sharing test_signature test_site test_soak test_steps
         test_store test_strangers_sessions test_targets test_trace test_trace_life
