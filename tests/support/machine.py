@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from tests.support import needs
 from tests.support.federation import federation
 from tests.support.waiting import until_now
 
-PEERS = Path(sys.prefix) / "peers"
+PEERS = Path(__file__).parents[2] / ".venv" / "peers"
 _UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 
 # $1 is the machine's folder, $2 the server's package; the rest is the server.  /proc is still the
