@@ -15,11 +15,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import relay
-from mssante_operator.cli.main import main
+
+# Its modules lay elsewhere than those of today.
+main = import_module("mssante_operator.cli").main
 
 MAILBOXES: Final = ("cardiologie@a.mssante.fr", "claire.martin@a.mssante.fr")
 SENDER: Final = "claire.martin@a.mssante.fr"
@@ -101,7 +104,7 @@ class Filling:
 
     def try_in_vain(self) -> None:
         """Let the daemon try all that waits, once."""
-        program = [sys.executable, "-m", "mssante_operator.cli.main", "--config", str(self.config)]
+        program = [sys.executable, "-m", "mssante_operator.cli", "--config", str(self.config)]
         with (self.folder / "serve.log").open("wb") as log:
             daemon = subprocess.Popen([*program, "serve"], stdout=log, stderr=log)
         end = time.monotonic() + _TRIED_SECONDS

@@ -22,9 +22,11 @@ import gc, json, os, random, secrets, socket, sys
 from pathlib import Path
 from uuid import uuid4
 from mailstore.sealed.draft import Draft
-from mssante_operator import forking, process, runtime
+from mssante_operator.assembly import runtime
+from mssante_operator.daemon import fork_server
+from mssante_operator.roles import main
 {before}
-part = forking.serve(socket.socket(fileno=int(sys.argv[1])))
+part = fork_server.serve(socket.socket(fileno=int(sys.argv[1])))
 if part is not None:
     part.line.recv(100)
     os.write(part.stack, part.role.encode())

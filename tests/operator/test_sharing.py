@@ -269,9 +269,10 @@ CRASHING = """
 import os, signal, sys
 from pathlib import Path
 from mailstore.db.database import Database
-from mssante_operator import runtime, sharing
+from mssante_operator.assembly import runtime
+from mssante_operator.lists import list_sharing
 from mssante_operator.lists.list_refresh import Refresher
-from mssante_operator.settings import load
+from mssante_operator.settings.model import load
 
 when, config, url = sys.argv[1:]
 settings = load(Path(config))
@@ -279,15 +280,15 @@ trust = runtime.open_trust(settings)
 at_hand = trust.with_crls(runtime.open_crls(settings, trust).current())
 refresher = Refresher(settings, runtime.open_archive(settings), at_hand)
 refresher.check()
-publish = sharing.publish
+publish = list_sharing.publish
 
 def crash(*args, **more):
     if when == "after":
         assert publish(*args, **more)
     os.kill(os.getpid(), signal.SIGKILL)
 
-sharing.publish = crash
-sharing.ListSharing(Database(url), refresher).look()
+list_sharing.publish = crash
+list_sharing.ListSharing(Database(url), refresher).look()
 """
 
 

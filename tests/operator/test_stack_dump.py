@@ -14,7 +14,7 @@ from tests.support.waiting import until
 # Hangs in a lock that its event loop waits for, beside threads of an executor that do nothing.
 CHILD = """
 import asyncio, sys, threading, time, uvloop
-from mssante_operator import stack_dump
+from mssante_operator.daemon import stack_dump
 stack_dump.register(int(sys.argv[1]))
 
 def hangs(subject):
@@ -85,7 +85,7 @@ async def test_a_pipe_that_nobody_reads_does_not_hold_the_process_up() -> None:
     # 2000 stacks are more than the pipe takes.
     process, out = await start(
         "import os, sys, time\n"
-        "from mssante_operator import stack_dump\n"
+        "from mssante_operator.daemon import stack_dump\n"
         "stack_dump.register(int(sys.argv[1]))\n"
         "for _ in range(2000): os.kill(os.getpid(), stack_dump.SIGNAL)\n"
         "print('done', flush=True)\n"
@@ -103,8 +103,8 @@ Thread 0x00007f2b [journal] (most recent call first):
   File ???, line ??? in work
 
 Current thread 0x00007f2c [python] (most recent call first):
-  File "/opt/a b/relay/session.py", line 7 in <lambda>
-  File "/opt/mssante/relay/session.py", line 274 in deliver
+  File "/opt/a b/relay/server/session.py", line 7 in <lambda>
+  File "/opt/mssante/relay/server/session.py", line 274 in deliver
 
 Current thread's C stack trace (most recent call first):
   Binary file "/usr/bin/python3", at _Py_DumpStack+0x48 [0x5a]
@@ -114,7 +114,7 @@ Current thread's C stack trace (most recent call first):
 
 def test_the_texts_of_all_pythons() -> None:
     assert parse(TEXT) == Stacks(
-        ("relay/server/session.py:7 <lambda>", "relay/server/session.py:274 deliver"),
+        ("server/session.py:7 <lambda>", "server/session.py:274 deliver"),
         ("1 x python3.11/threading.py:81 wait", "1 x ???:??? work"),
     )
     alone = 'Stack (most recent call first):\n  File "/a/b/c.py", line 1 in f\n'

@@ -306,7 +306,8 @@ def traced(daemon: Daemon, key: str) -> str:
 
 def test_every_event_is_explained() -> None:
     page = (ROOT / "docs" / "trace.md").read_text(encoding="utf-8")
-    paths = [*(ROOT / "relay").rglob("*.py"), *(ROOT / "operator").rglob("*.py")]
+    folders = ("foundation", "relay", "operator")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     sources = "".join(path.read_text(encoding="utf-8") for path in paths)
     recorded = set(re.findall(r'(?:record|tell)\(\s*(?:one, )?"([a-z_.]+)"', sources)) | {
         *re.findall(r'event: ClassVar\[str\] = "([a-z_.]+)"', sources),

@@ -49,7 +49,7 @@ def test_a_list_with_such_a_signer_is_refused() -> None:
 SHOW_AN_ODD_NAME = """
 import sys
 from tests.support.hierarchy import NOW, hierarchy, spare_key
-from mssante_operator.testbed.profile import Lifetime
+from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 long = x509.NameAttribute(x509.NameOID.COMMON_NAME, "x" * 100, _validate=False)
