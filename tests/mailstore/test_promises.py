@@ -77,14 +77,14 @@ def test_a_server_that_does_not_sync(pair: Pair, name: str) -> None:
 
 
 def test_a_server_that_syncs_again_what_failed(pair: Pair) -> None:
-    pair.standby.ask("ALTER SYSTEM SET data_sync_retry = on")
-    pair.standby.stop()
-    pair.standby.start()
-    lines = looked_at(pair.standby.url("postgres")).doubts
+    pair.primary.ask("ALTER SYSTEM SET data_sync_retry = on")
+    pair.primary.stop()
+    pair.primary.start()
+    lines = looked_at(pair.primary.url("postgres")).doubts
     assert any("data_sync_retry = on" in line for line in lines)
-    pair.standby.ask("ALTER SYSTEM RESET data_sync_retry")
-    pair.standby.stop()
-    pair.standby.start()
+    pair.primary.ask("ALTER SYSTEM RESET data_sync_retry")
+    pair.primary.stop()
+    pair.primary.start()
 
 
 def test_without_a_standby_several_machines_are_told(own_server: Server, own_database: str) -> None:
