@@ -173,7 +173,7 @@ class Supervisor:
             _tell(await within(START_PATIENCE, aside(partial(look, self.settings))))
 
     def _plans(self, settings: Settings) -> list[Plan]:
-        """One generation of processes, in the order of ROLES.  Raises SettingsError, Away."""
+        """Processes of one generation, in the order of ROLES.  Raises SettingsError, Away."""
         self._generation += 1
         launcher = Launcher(
             self._run_folder.environment(self._generation, settings.tls.groups),

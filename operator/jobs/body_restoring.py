@@ -35,7 +35,7 @@ class LetGo(Release):
     """Release what is held for its body, and nothing that a person or a rule holds by now."""
 
     def eligible(self) -> ColumnElement[bool]:
-        """What is held for its body."""
+        """Deliveries held for their bodies alone."""
         return and_(Standing.HELD.condition, deliveries.c.unreadable)
 
 

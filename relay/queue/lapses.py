@@ -17,7 +17,7 @@ PATIENCE_SECONDS: Final = 120.0
 
 @dataclass(slots=True)
 class Lapses:
-    """One courier's patience; it begins with it: the database may have been away until now."""
+    """Patience of a courier, which begins with it: the database may have been away until now."""
 
     running: Callable[[], float] = since_boot
     _until: float = field(init=False)

@@ -16,7 +16,7 @@ from relay.queue.schema import deliveries
 
 
 def unleased(connection: Connection, keys: Sequence[int]) -> set[int]:
-    """Those of these deliveries that have no lease, not even one that has lapsed."""
+    """Deliveries among these that have no lease, not even a lapsed one."""
     d = deliveries.c
     return set(connection.scalars(select(d.id).where(d.id.in_(keys), d.lease_until.is_(None))))
 

@@ -147,7 +147,7 @@ class Hold(PlainAct):
     reason: str
 
     def eligible(self) -> ColumnElement[bool]:
-        """What waits, or is held for its body alone; a person's hold keeps its reason."""
+        """Waiting deliveries, and those held for their bodies; a person's hold keeps its reason."""
         return or_(
             Standing.WAITING.condition, and_(Standing.HELD.condition, deliveries.c.unreadable)
         )
