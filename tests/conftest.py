@@ -70,7 +70,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Refuse what the test may not do (tests/support/guard.py)."""
-    with guarded(processes=item.get_closest_marker("unit") is None):
+    binds = item.get_closest_marker("binds_elsewhere") is not None
+    with guarded(processes=item.get_closest_marker("unit") is None, binds=binds):
         return (yield)
 
 

@@ -48,7 +48,7 @@ def _connect() -> None:
 
 def _bind() -> None:
     with socket.socket() as server:
-        server.bind(("0.0.0.0", 0))  # noqa: S104 - it is refused
+        server.bind(("0.0.0.0", 0))  # noqa: S104 - nobody listens
 
 
 def _send() -> None:
@@ -62,6 +62,15 @@ def test_nothing_beyond_loopback_is_reached(reach: Callable[[], None]) -> None:
         with pytest.raises(Forbidden, match="stay on loopback"):
             reach()
         assert len(refused) == 1
+
+
+def test_a_test_that_says_so_binds_elsewhere_and_no_more() -> None:
+    with guarded(processes=True, binds=True) as refused:
+        _bind()
+        assert refused == []
+        for reach in (_connect, _send):
+            with pytest.raises(Forbidden, match="stay on loopback"):
+                reach()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])

@@ -96,7 +96,7 @@ async def test_one_that_could_not_be_forked_is_waited_for(monkeypatch: pytest.Mo
     async def receive(_: socket.socket) -> Report:
         return Report("Cannot allocate memory")
 
-    monkeypatch.setattr("mssante_operator.daemon.fork_client.lifeline.receive", receive)
+    monkeypatch.setattr("mssante_operator.daemon.fork_client.control_channel.receive", receive)
     ours, theirs = socket.socketpair()
     launcher = Launcher({}, _line=ours)
     monkeypatch.setattr("mssante_operator.daemon.fork_client.forking.ask", lambda *_: None)

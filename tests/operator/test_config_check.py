@@ -108,6 +108,7 @@ REFUSED: dict[str, tuple[Callable[[Daemon], None], str]] = {
 }
 
 
+@pytest.mark.binds_elsewhere
 @pytest.mark.parametrize("fault", REFUSED)
 def test_no_is_what_serve_refuses(daemon: Daemon, fault: str) -> None:
     spoil, says = REFUSED[fault]
@@ -195,6 +196,7 @@ DOUBTED: dict[str, tuple[Callable[[Daemon], None], list[str]]] = {
 }
 
 
+@pytest.mark.binds_elsewhere
 @pytest.mark.parametrize("fault", DOUBTED)
 def test_doubt_is_what_starts_and_may_not_be_meant(daemon: Daemon, fault: str) -> None:
     spoil, says = DOUBTED[fault]

@@ -1,6 +1,7 @@
 """What no test may do, and what no unit test may do: seen by an audit hook of the interpreter.
 
-- No test connects, binds or sends beyond loopback. UNIX sockets are free.
+- No test connects, binds or sends beyond loopback, but for those of the check of `listen`, which
+  bind and do not listen (marker `binds_elsewhere`). UNIX sockets are free.
 - No unit test starts a process: one that does belongs to another tier (tests/support/tiers.py).
 
 The call itself is refused. The test fails at its end too, since code under test may take the
@@ -26,13 +27,14 @@ class _Guard:
     def __init__(self) -> None:
         self.on = False
         self.processes = True
+        self.binds = False
         self.seen: list[str] = []
 
     def __call__(self, event: str, args: tuple[object, ...]) -> None:
         if not self.on:
             return
         if event in _SOCKET:
-            if not _stays_here(args[1]):
+            if not _stays_here(args[1]) and not (self.binds and event == "socket.bind"):
                 self._refuse(f"{event} to {args[1]!r}: tests stay on loopback")
         elif event in _PROCESS and not self.processes:
             self._refuse(f"{event}: a unit test starts no process (tests/support/tiers.py)")
@@ -59,17 +61,17 @@ sys.addaudithook(_GUARD)
 
 
 @contextmanager
-def guarded(*, processes: bool) -> Iterator[list[str]]:
-    """Refuse until the end; `processes` says whether they may be started.
+def guarded(*, processes: bool, binds: bool = False) -> Iterator[list[str]]:
+    """Refuse until the end, but for processes and for binds beyond loopback if these may be.
 
     Gives the list of what was refused since, a line each.
     """
-    before = (_GUARD.on, _GUARD.processes, _GUARD.seen)
-    _GUARD.on, _GUARD.processes, _GUARD.seen = True, processes, []
+    before = (_GUARD.on, _GUARD.processes, _GUARD.binds, _GUARD.seen)
+    _GUARD.on, _GUARD.processes, _GUARD.binds, _GUARD.seen = True, processes, binds, []
     try:
         yield _GUARD.seen
     finally:
-        _GUARD.on, _GUARD.processes, _GUARD.seen = before
+        _GUARD.on, _GUARD.processes, _GUARD.binds, _GUARD.seen = before
 
 
 def refused() -> list[str]:
