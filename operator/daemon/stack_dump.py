@@ -28,11 +28,14 @@ MAX_FRAMES, MAX_THREADS, MAX_THREAD_FRAMES = 50, 10, 10  # that are logged
 
 _THREAD: Final = re.compile(r"(Current thread|Thread|Stack) (0x|\().*most recent call first\):")
 _FRAME: Final = re.compile(r'  File "?(?P<file>.*?)"?, line (?P<line>\S+) in (?P<function>.*)')
+_INSTALLED: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Stacks:
-    """Frames as `folder/file.py:LINE function`, the innermost first.
+    """Frames as `package/folder/file.py:LINE function`, the innermost first.
+
+    The path of a file that is not installed beside this package is its last folder and its name.
 
     `loop`: of the main thread, which runs the event loop; `threads`: of the others, equal ones
     together, as one text each with their number in front.
@@ -72,8 +75,11 @@ def _read(process: Process) -> bytes:
     return process.stack.read(MAX_OCTETS) or b""
 
 
-def parse(text: str) -> Stacks:
-    """Read the text of `faulthandler`, of Python 3.11 to 3.14, which may be cut."""
+def parse(text: str, installed: Path = _INSTALLED) -> Stacks:
+    """Read the text of `faulthandler`, of Python 3.11 to 3.14, which may be cut.
+
+    `installed` is the folder of the packages, left out of paths.
+    """
     loop: list[str] = []
     others: list[list[str]] = []
     frames: list[str] = []
@@ -85,9 +91,15 @@ def parse(text: str) -> Stacks:
             else:
                 loop = frames
         elif frame := _FRAME.match(line):
-            path = "/".join(Path(frame["file"]).parts[-2:])
+            path = _short(Path(frame["file"]), installed)
             frames.append(f"{path}:{frame['line']} {frame['function']}")
     return Stacks(tuple(loop[:MAX_FRAMES]), tuple(_together(others)))
+
+
+def _short(file: Path, installed: Path) -> str:
+    if file.is_relative_to(installed):
+        return str(file.relative_to(installed))
+    return "/".join(file.parts[-2:])
 
 
 def _together(threads: Iterable[list[str]]) -> Iterable[str]:

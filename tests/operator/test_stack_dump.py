@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 from mssante_operator.daemon import stack_dump
 from mssante_operator.daemon.stack_dump import MAX_FRAMES, MAX_THREADS, Stacks, parse
@@ -103,7 +104,7 @@ Thread 0x00007f2b [journal] (most recent call first):
   File ???, line ??? in work
 
 Current thread 0x00007f2c [python] (most recent call first):
-  File "/opt/a b/relay/server/session.py", line 7 in <lambda>
+  File "/opt/a b/server/session.py", line 7 in <lambda>
   File "/opt/mssante/relay/server/session.py", line 274 in deliver
 
 Current thread's C stack trace (most recent call first):
@@ -113,8 +114,8 @@ Current thread's C stack trace (most recent call first):
 
 
 def test_the_texts_of_all_pythons() -> None:
-    assert parse(TEXT) == Stacks(
-        ("server/session.py:7 <lambda>", "server/session.py:274 deliver"),
+    assert parse(TEXT, Path("/opt/mssante")) == Stacks(
+        ("server/session.py:7 <lambda>", "relay/server/session.py:274 deliver"),
         ("1 x python3.11/threading.py:81 wait", "1 x ???:??? work"),
     )
     alone = 'Stack (most recent call first):\n  File "/a/b/c.py", line 1 in f\n'
