@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def aside(work: Callable[[], _T], name: str = "aside") -> asyncio.Future[_T]:
-    """Run `work` in a detached thread; the future gets the result or error; a caller may drop it."""
+    """Run `work` in a detached thread; the future, which may be dropped, gets its result."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[_T] = loop.create_future()
 
