@@ -29,7 +29,7 @@ _Maker = Callable[[], frozenset[str]]
 
 
 def makers(root: Path) -> dict[str, _Maker]:
-    """Each section with the function that finds its items."""
+    """The function that finds the items, by section."""
 
     def of_sources(find: Callable[[Sequence[ast.Module]], frozenset[str]]) -> _Maker:
         return lambda: find(sources.trees(root))
@@ -61,12 +61,12 @@ def makers(root: Path) -> dict[str, _Maker]:
 
 
 def inventory(root: Path, only: Sequence[str] = ()) -> Inventory:
-    """The inventory of a checkout, or the named sections of it."""
+    """The inventory of a checkout, or only the named sections."""
     return {name: make() for name, make in makers(root).items() if not only or name in only}
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="tools.outside",
         description=__doc__,
