@@ -1,4 +1,4 @@
-"""Best effort: an error in a log line, a metric or a journal event never changes what is done.
+"""Best effort: an error in a log line, a metric or a journal event never stops the work itself.
 
 Committed mail is answered, and a recorded result is followed by the next delivery, even if the
 information about them is lost.

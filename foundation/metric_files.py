@@ -20,11 +20,11 @@ from prometheus_client.mmap_dict import MmapedDict
 
 AGAIN_SECONDS: Final = 5.0  # between two attempts to get a file
 FIRST_OCTETS: Final = 1 << 16  # first size of a file, as in prometheus_client
-_FRAME: Final = 32  # most octets of an entry beside its key
+_FRAME: Final = 32  # most octets of an entry without its key
 
 
 class MetricFile(MmapedDict):
-    """Values of one kind of metrics of one process; not thread-safe, as its base class."""
+    """Values of a kind of metrics in a process; not thread-safe, as its base class."""
 
     _f: Any  # a file or None; prometheus_client only knows files
     without_file: ClassVar[set["MetricFile"]] = set()  # this process's files that are in memory

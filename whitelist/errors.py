@@ -1,4 +1,4 @@
-"""Errors of this package: a refused white list, trust file, CRL, OCSP response or name; no fetch.
+"""Errors: refused white lists, trust files, CRLs, OCSP responses and names; failed fetches.
 
 Each refusal has a machine-readable reason, on which the command line, the metrics and the tests
 rely, and a line of text that says what is wrong, where, and what to do.
@@ -73,7 +73,7 @@ class FetchFailed(Exception):
 
 
 class ArchiveError(Exception):
-    """Archived lists cannot be read or written, or none fits; says which, why and the fix."""
+    """Failure of the archive: unreadable, unwritable, or no matching list; with cause and fix."""
 
 
 class NothingAdopted(ArchiveError):

@@ -218,7 +218,7 @@ class Journal:
             self._told, self._told_at = lost, time.monotonic()
 
     def _spared(self, batch: Sequence[Line]) -> Sequence[Line] | None:
-        """Return the lines that fit beside the space reserved for mail; None: write nothing.
+        """Return the lines that leave the space reserved for mail; None: write nothing.
 
         The other lines are counted as lost.
         """

@@ -1,4 +1,4 @@
-"""Maintenance of the blob store beside a running daemon: garbage collection and rewriting.
+"""Maintenance of the blob store under a running daemon: garbage collection and rewriting.
 
 Collection is safe at any time. A blob is freed if, at a time after the run began, no message
 referred to it, and if it was neither stored nor referenced since `before`, a grace period earlier.

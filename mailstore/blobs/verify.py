@@ -1,4 +1,4 @@
-"""Verification of all blobs and rows against each other, beside a running daemon.
+"""Verification of all blobs and rows against each other, under a running daemon.
 
 Each blob is read to its end, which verifies encryption, hash and size. Changes during the check are
 no findings: a blob without a message counts only beyond the grace period, and missing and

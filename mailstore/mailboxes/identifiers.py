@@ -1,9 +1,9 @@
 """National identifiers of persons and structures: forms and check digits.
 
 Pure validation after DOMAIN §1.5. An `Identifier` always has the form of its kind. The parsing
-functions do the Luhn check, which can be switched off for each kind: it was measured on real data
-(for the RPPS: inferred), not read in a national text, and illustrative values fail it. SIRET
-numbers of La Poste do not follow Luhn: switch the check off to register one.
+functions do the Luhn check, which can be switched off for each kind: this check was measured on
+real data (for the RPPS: inferred), not read in a national text, and illustrative values fail it.
+SIRET numbers of La Poste do not follow Luhn: switch the check off to register one.
 """
 
 import re

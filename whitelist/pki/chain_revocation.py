@@ -3,7 +3,7 @@
 All lists of a certificate's issuer are searched for its serial number (RFC 5280 §6.3). A
 certificate on any list is revoked, whatever the list's scope, even if the list is out of date. A
 certificate is cleared only if lists in date cover it, together for all reasons of revocation.
-Missing lists are reported beside that; the policy decides what follows (DOMAIN §9.62). Signatures
+Missing lists are reported separately; the policy decides about them (DOMAIN §9.62). Signatures
 and scopes were checked when the lists were read.
 """
 
