@@ -45,7 +45,7 @@ _PARAMETERS: Final[Mapping[str, Any]] = {
     "keepalives_count": 3,
     "application_name": "mssante",
 }
-# Not overridable: in the encoding of a database, role or URL, most addresses may be impossible.
+# Always UTF-8: a database, a role or a URL may set an encoding that lacks most characters.
 _OURS: Final[Mapping[str, Any]] = {"client_encoding": "utf8"}
 
 # Settings of each session, by SET: connection poolers drop start-up options. They override settings

@@ -3,7 +3,7 @@
 `Auditor` gets the octets sent and received by the client, in order. It parses the client's octets
 as RFC 5321 §4.1, RFC 2920 and RFC 3030 require of a server, and matches each command with its
 reply. It raises AssertionError as soon as a reply shows that the server parsed differently,
-accepted a forbidden message, refused a valid one, or sent malformed text.
+accepted a forbidden message, refused a valid message, or sent malformed text.
 """
 
 import re

@@ -1,9 +1,9 @@
-"""The network fuzzer: whole conversations over real TCP and TLS with a real listener (`make fuzz`).
+"""Network fuzzer: whole sessions over real TCP and TLS with a real listener (`make fuzz`).
 
-The invariant: any octets end in a reply or a closed connection, never in a traceback, a hang or a
-message accepted that was not legitimately sent; and afterwards nothing is left of the connection.
-`python -m tests.fuzz.network SECONDS` searches for so long, with another seed each time; the short
-form is tests/relay/test_fuzz_network.py.
+Invariant: any octets end in a reply or a closed connection, never in a traceback, a hang or an
+illegitimate accepted message; no task or socket of the connection remains.
+`python -m tests.fuzz.network SECONDS` runs for that time, with a new seed each time; the short form
+is tests/relay/test_fuzz_network.py.
 """
 
 import argparse

@@ -34,4 +34,4 @@ def check_whole(archive: Archive) -> list[str]:
     return [version.digest for version in versions]
 
 
-# What is kept
+# Kept content
