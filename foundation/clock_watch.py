@@ -41,7 +41,7 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """State of a clock watch: begin, last comparison, jumps of the last day (`DOUBT`).
+    """State of a clock watch: start, last comparison, jumps of the last day (`DOUBT`).
 
     `began` and `running` are seconds of the running clock. Each jump comes with the running clock's
     seconds at which it was seen.

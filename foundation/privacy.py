@@ -161,7 +161,7 @@ def _without_local_parts(text: str) -> str:
 
 
 def _local_part(text: str, floor: int, end: int) -> int:
-    """Return the begin of the local part that ends at `end`, not before `floor`."""
+    """Return the start of the local part that ends at `end`, not before `floor`."""
     line = max(floor, text.rfind("\n", floor, end) + 1, text.rfind("\r", floor, end) + 1)
     quote = text.find('"', line, end)
     bracket = text.rfind("<", line, end)

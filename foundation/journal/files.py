@@ -24,7 +24,7 @@ def hour_file(folder: Path, at: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """A file of the journal, with the begin of its hour."""
+    """A file of the journal, with the start of its hour."""
 
     begins: datetime
     path: Path

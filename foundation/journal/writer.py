@@ -94,7 +94,7 @@ class Journal:
         self._told = Dropped()  # lost events already reported by an event
         self._told_at = -GAP_SECONDS  # monotonic
         self._failing = False
-        self._began: float | None = None  # begin of the current write
+        self._began: float | None = None  # start of the current write
         self._closed = False
         self._writer = threading.Thread(target=self._run, name="journal", daemon=True)
         self._writer.start()

@@ -55,7 +55,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Run a write transaction: durable at its end, rolled back by any exception.
 
-        On SQLite it is the only writer from its begin (BEGIN IMMEDIATE), and waits up to 30 seconds
+        On SQLite it is the only writer from its start (BEGIN IMMEDIATE), and waits up to 30 seconds
         for the write lock. Raises StoreUnavailable, also for a commit in doubt.
         """
         with (

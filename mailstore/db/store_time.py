@@ -20,7 +20,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class store_time(FunctionElement[datetime]):  # noqa: N801 - as SQLAlchemy's own functions
-    """Microseconds since 1970 at the statement's begin; `store_time(now)` is `now` on SQLite."""
+    """Microseconds since 1970 at the statement's start; `store_time(now)` is `now` on SQLite."""
 
     type = UtcTime()
     inherit_cache = True

@@ -68,7 +68,7 @@ class Checkpoints:
         self._turn = turn
         self._panic = panic
         self._left = EVERY
-        self._rows = 0  # rows changed by the process at the begin of the last checkpoint
+        self._rows = 0  # rows changed by the process at the start of the last checkpoint
         self._thread: ThreadPoolExecutor | None = None
         self._running: Future[None] | None = None
 

@@ -59,7 +59,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Timeouts in seconds: connection, request, begin of retries; and the number of retries."""
+    """Timeouts in seconds: connection, request, start of retries; and the number of retries."""
 
     connect: float = 5.0
     request: float = 30.0
@@ -69,7 +69,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object: key below the prefix, octets, begin of its upload (store's clock)."""
+    """An object: key below the prefix, octets, start of its upload (store's clock)."""
 
     key: str
     size: int

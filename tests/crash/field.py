@@ -258,7 +258,7 @@ class Field:
     def _let_time_pass(self) -> None:
         """Half an hour, in which orphaned leases on a new primary expire.
 
-        Their deliveries were made, and recorded only on the old primary after the lag.
+        Their deliveries were made, but recorded only on the old primary, beyond the new one's state.
         """
         d = deliveries.c
         with self._ours.daemon.store() as store:

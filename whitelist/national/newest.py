@@ -33,7 +33,7 @@ class Dated(Protocol):
 class Confirmed:
     """Last check by which this machine found the list `digest` at its source.
 
-    `at` is the begin of the check, which may have missed any later change of the source.
+    `at` is the start of the check, which may have missed any later change of the source.
     """
 
     digest: str

@@ -1,7 +1,7 @@
 """Cache of verdicts on peers' certificates, so that a session costs microseconds.
 
 The key is the certificate's SHA-256. A cached verdict is used while a new one could not differ:
-same authorities, lists and policy (the store's generation), and no begin or end of a certificate,
+same authorities, lists and policy (the store's generation), and no start or end of a certificate,
 authority or list in between (`TrustStore.steady`). The verdict's text names the instant of the
 judgement.
 """
