@@ -258,7 +258,7 @@ class Field:
     def _let_time_pass(self) -> None:
         """Half an hour, in which orphaned leases on a new primary expire.
 
-        Their deliveries were made, but recorded only on the old primary, beyond the new one's state.
+        Their deliveries were made, but the new primary lacks the record of them.
         """
         d = deliveries.c
         with self._ours.daemon.store() as store:
