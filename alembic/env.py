@@ -1,7 +1,7 @@
-"""Alembic's entry: runs the migrations on the connection that `migrations` made.
+"""Alembic's entry point: runs the migrations on the connection of `migrations`.
 
-There is no alembic.ini and no other way in: the caller has opened the connection with its time-outs
-and holds the lock of the run.
+No alembic.ini and no other entry exist: the caller has opened the connection with its timeouts and
+holds the lock of the run.
 """
 
 from alembic import context
@@ -10,7 +10,7 @@ from mailstore.db.schema import metadata
 from relay.machines import schema as machine_schema
 from relay.queue import schema as queue_schema
 
-# The metadata has the relay's tables too, once their modules are imported.
+# The import of these modules adds the relay's tables to the metadata.
 assert queue_schema.deliveries.metadata is metadata  # noqa: S101
 assert machine_schema.machines.metadata is metadata  # noqa: S101
 
@@ -19,7 +19,7 @@ connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
     target_metadata=metadata,
-    # On SQLite the caller's one transaction is around them all instead.
+    # On SQLite, the caller's single transaction contains all migrations instead.
     transaction_per_migration=True,
 )
 with context.begin_transaction():

@@ -1,1 +1,1 @@
-"""What the other packages stand on: no mail, no list, no SQL, no HTTP."""
+"""Base of all other packages: no mail, no list, no SQL, no HTTP."""

@@ -1,7 +1,7 @@
-"""Files that are either whole or not there, also after a power failure.
+"""Atomic files: after a power failure, a file has its old content or its new content, whole.
 
-POSIX rename is atomic, but only what was synced survives: first the content, then the name, which
-is a change of the folder.
+POSIX rename is atomic, but only synced data survives a power failure. So the content is synced
+first, then the folder, because a new name is a change of the folder.
 """
 
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def replace_file(path: Path, octets: bytes) -> None:
-    """Give `path` this content, on disk at return; a reader meets the old content or the new.
+    """Replace the content of `path`, on disk at return; a reader sees the old content or the new.
 
-    Its writers must exclude each other: the temporary name is fixed, so that what a failure leaves
-    is overwritten by the next writer. Raises OSError.
+    Writers of a path must exclude each other: the temporary name is fixed, so that the next writer
+    overwrites the remains of a failed write. Raises OSError.
     """
     draft = path.with_name(f".{path.name}.tmp")
     with draft.open("wb") as file:
@@ -24,7 +24,7 @@ def replace_file(path: Path, octets: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, on disk at return, unless it is there. Raises OSError."""
+    """Make a missing folder and its parents, on disk at return. Raises OSError."""
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(path.parent)

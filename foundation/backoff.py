@@ -1,10 +1,10 @@
-"""How long to wait after failures in a row. Pure."""
+"""Backoff: waiting time after failures in a row. Pure."""
 
 
 def backoff(failures: int, first: float, longest: float) -> float:
-    """Give the seconds to wait after `failures` in a row (one or more).
+    """Return the seconds to wait after `failures` in a row (at least 1).
 
-    `first` after one failure, then twice as long each time, never more than `longest`.
+    `first` seconds after the first failure, doubled after each further failure, at most `longest`.
     """
-    doublings = max(0, min(failures - 1, 30))  # no number grows without end
+    doublings = max(0, min(failures - 1, 30))  # bounds the shift
     return min(first * (1 << doublings), longest)

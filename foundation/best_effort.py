@@ -1,7 +1,7 @@
-"""What only informs - a log line, a metric, an event - must never change what is done.
+"""Best effort: an error in a log line, a metric or a journal event never stops the work itself.
 
-Mail that is committed is answered, and a recorded ending is followed by the next delivery, whatever
-becomes of the telling in between.
+Committed mail is answered, and a recorded result is followed by the next delivery, even if the
+information about them is lost.
 """
 
 from contextlib import suppress
@@ -14,7 +14,7 @@ _log = structlog.get_logger(__name__)
 
 
 class _BestEffort:
-    """Lets no error out of what is done under it, and logs it; cancellation passes."""
+    """Logs every error of its block and suppresses it; cancellation passes."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class _BestEffort:
     ) -> bool:
         if not isinstance(error, Exception):
             return False
-        with suppress(Exception):  # whatever the log is made of
+        with suppress(Exception):  # the log itself may fail
             _log.error("information.error", exc_info=error)
         return True
 

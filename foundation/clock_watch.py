@@ -1,8 +1,8 @@
-"""Notices that the clock of this machine jumped, and how far; keeps a steady clock for deadlines.
+"""Clock watch: finds jumps of this machine's clock; gives a steady clock for deadlines.
 
-Two clocks run side by side: the one of the day, which anybody can set forwards or back, and the one
-since the machine started, which runs on whatever happens.  Their distance changes in a step when
-the first is set, and hardly at all while NTP slews it.  No I/O: both clocks are passed in.
+Two clocks are compared: the wall clock, which can be set forwards or back, and the running clock
+(seconds since boot), which cannot. A setting of the wall clock changes their distance in one step;
+slewing by NTP hardly changes it. No I/O: both clocks are parameters.
 """
 
 import threading
@@ -12,27 +12,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-JUMP: Final = timedelta(seconds=10)  # a step from which on it is one; NTP corrects less by itself
+JUMP: Final = timedelta(seconds=10)  # smallest step that is a jump; NTP slews smaller errors
 DOUBT: Final = timedelta(
     days=1
-)  # for which a clock that jumped is not trusted to delete or give up
-SLACK: Final = timedelta(minutes=5)  # by which the clocks of machines that share a store may differ
+)  # time after a jump in which nothing is deleted or expired by this clock
+SLACK: Final = timedelta(minutes=5)  # allowed difference of clocks between machines of a store
 
 
 def since_boot() -> float:
-    """Seconds since the machine started, time asleep included where the system counts it."""
+    """Seconds since boot; time asleep is included where the system counts it."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A step of the clock: `to` is what it said after it, `by` how far, negative if set back."""
+    """A jump of the clock: `to` is the time after it, `by` the distance (negative: set back)."""
 
     to: datetime
     by: timedelta
 
     def __str__(self) -> str:
-        """Say it for people: from when to when, and the distance."""
+        """Format for people: distance, time before, time after."""
         way = "ahead" if self.by > timedelta(0) else "back"
         before, after = (f"{at:%Y-%m-%d %H:%M:%S} UTC" for at in (self.to - self.by, self.to))
         seconds = timedelta(seconds=round(abs(self.by).total_seconds()))
@@ -41,9 +41,10 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the watch over a clock knows: since when, the last comparison, the jumps of a day.
+    """State of a clock watch: start, last comparison, jumps of the last day (`DOUBT`).
 
-    Seconds are those of the running clock; of each jump, when it was seen.
+    `began` and `running` are seconds of the running clock. Each jump comes with the running clock's
+    seconds at which it was seen.
     """
 
     began: float
@@ -53,9 +54,10 @@ class Memory:
 
 
 class ClockWatch:
-    """Compares `wall`, aware, with `running`, in seconds; may be used by several threads.
+    """Compares `wall` (aware datetimes) with `running` (seconds). Thread-safe.
 
-    With the `memory` of a watch on the same `running` clock it goes on where that one was.
+    `memory` is the state of an earlier watch on the same `running` clock, which this watch
+    continues.
     """
 
     def __init__(
@@ -72,14 +74,15 @@ class ClockWatch:
             memory = Memory(began, began, wall())
         self._began = memory.began
         self._last = memory.running, memory.wall
-        self._seen = list(memory.jumps)  # of the last `DOUBT`
+        self._seen = list(memory.jumps)  # jumps within the last `DOUBT`
         self._untold: list[Jump] = []
 
     def look(self) -> datetime:
-        """Compare the clocks now; the time of the day."""
+        """Compare the clocks now; return the wall clock's time."""
         with self._lock:
             running, wall, after = self._running(), self._wall(), self._running()
-            # Where this thread was kept waiting in between, the distance says nothing: next time.
+            # If this thread was suspended between the readings, their distance is worthless: skip
+            # this round.
             if after - running < JUMP.total_seconds() / 2:
                 before, self._last = self._last, (running, wall)
                 by = wall - before[1] - timedelta(seconds=running - before[0])
@@ -90,7 +93,7 @@ class ClockWatch:
             return wall
 
     def news(self) -> list[Jump]:
-        """Look, and give each jump that was not given before."""
+        """Compare the clocks; return each jump that was not returned before."""
         self.look()
         with self._lock:
             found, self._untold = self._untold, []
@@ -98,32 +101,32 @@ class ClockWatch:
 
     @property
     def jumps(self) -> tuple[Jump, ...]:
-        """The jumps of the last day, the oldest first."""
+        """The jumps of the last day, oldest first."""
         return tuple(jump for _, jump in self._seen)
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the clock jumped within the last day: nothing is to be deleted by it."""
+        """True if the clock jumped within the last day: nothing may be deleted by it."""
         self.look()
         return bool(self._seen)
 
     @property
     def proven(self) -> bool:
-        """Whether the clock was watched for a day, and did not jump in it."""
+        """True if the clock was watched for a whole day without a jump."""
         return not self.in_doubt and self._running() - self._began >= DOUBT.total_seconds()
 
     @property
     def memory(self) -> Memory:
-        """What another watch needs to go on where this one is."""
+        """State to continue this watch in another object."""
         with self._lock:
             return Memory(self._began, *self._last, tuple(self._seen))
 
     def steady(self) -> datetime:
-        """The time by which mail grows old: without what the clock jumped ahead of late.
+        """The time by which mail grows old: the wall clock less all forward jumps of the last day.
 
-        A clock set ahead by mistake would make all that waits too old at once.  One set back is
-        believed: mail is then tried for longer.  The two do not cancel out: which of them was the
-        mistake, nobody knows, and mail may have been written in between.
+        A clock set ahead by mistake would expire all waiting mail at once. A clock set back is
+        believed: mail is then tried for longer. Forward and backward jumps do not cancel out:
+        either may be the mistake, and mail may have been written between them.
         """
         wall = self.look()
         with self._lock:

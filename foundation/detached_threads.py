@@ -1,7 +1,7 @@
-"""Work that may hang is done aside: in a thread that nobody waits for at the end.
+"""Detached threads: work that may hang runs in a thread that nothing joins at exit.
 
-Threads of an executor are waited for when a process ends, those of the interpreter's own too; one
-that asks a server which has vanished would hold the end up.
+Python joins the threads of executors, and all non-daemon threads, when a process ends. A thread
+that waits for a vanished server would block that end.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def aside(work: Callable[[], _T], name: str = "aside") -> asyncio.Future[_T]:
-    """The result or error of `work`, once there is one; a caller may stop waiting for it."""
+    """Run `work` in a detached thread; the future, which may be dropped, gets its result."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[_T] = loop.create_future()
 
@@ -22,18 +22,18 @@ def aside(work: Callable[[], _T], name: str = "aside") -> asyncio.Future[_T]:
         if found.done():  # cancelled
             return
         if error is None:
-            found.set_result(result)  # type: ignore[arg-type]  # one of both
+            found.set_result(result)  # type: ignore[arg-type]  # exactly one of the two is set
         else:
             found.set_exception(error)
-            found.exception()  # it is seen, whether somebody still waits or not
+            found.exception()  # marks the error as retrieved, also for an abandoned future
 
     def run() -> None:
         result, failed = None, None
         try:
             result = work()
-        except BaseException as error:  # handed on
+        except BaseException as error:  # passed to the future
             failed = error
-        with suppress(RuntimeError):  # the loop has ended before it
+        with suppress(RuntimeError):  # the loop is closed already
             loop.call_soon_threadsafe(say, result, failed)
 
     threading.Thread(target=run, name=name, daemon=True).start()
@@ -41,7 +41,7 @@ def aside(work: Callable[[], _T], name: str = "aside") -> asyncio.Future[_T]:
 
 
 async def within(seconds: float, found: asyncio.Future[_T]) -> _T:
-    """The result of work aside.  Raises TimeoutError after so long, and leaves it to itself."""
+    """Return the result of detached work. Raises TimeoutError after `seconds`; the work goes on."""
     await asyncio.wait({found}, timeout=seconds)
     if not found.done():
         raise TimeoutError

@@ -1,12 +1,14 @@
-"""Named steps of mail on its way in and on its way out, at which a test has the process killed.
+"""Failpoints: named steps of inbound and outbound mail at which a test kills the process.
 
-Crash safety is a matter of what is between two steps (docs/durability.md): a kill must be able to
-fall on each.  Unless the environment variable MSSANTE_CRASH_AT is set as the process starts,
-`reached` is a function that does nothing.  Its form is `[daemon@|stop@|hang@]STEP[:N]`: every N-th
-time (every time, where it is left out) that this process reaches the step, SIGKILL is sent to it,
-or with `daemon@` to its whole process group, which is the supervisor's; with `stop@` it is SIGSTOP
-to itself, so that a test can kill something else at this step, and let it go on; with `hang@` no
-signal is sent, and the thread never returns from the step.
+Crash safety depends on the state between two steps (docs/durability.md), so a kill must be possible
+at each step. `reached` does nothing unless the environment variable MSSANTE_CRASH_AT is set when
+the process starts. Its form is `[daemon@|stop@|hang@]STEP[:N]`; the strike falls every N-th time
+that this process reaches STEP (default: every time):
+
+- no prefix: SIGKILL to this process;
+- `daemon@`: SIGKILL to its process group, which is the supervisor's;
+- `stop@`: SIGSTOP to this process, so that a test can kill something else and let it continue;
+- `hang@`: no signal; the thread never returns from the step.
 """
 
 import os
@@ -20,37 +22,37 @@ VARIABLE: Final = "MSSANTE_CRASH_AT"
 _HOUR: Final = 3600.0  # seconds
 
 STEPS: Final = (
-    "draft.spilled",  # some of a large body is in its temporary file, in the middle of DATA
-    "message.whole",  # the end of DATA is here, and all of the body in its draft
-    "message.judged",  # admitted, and its draft the intake's
-    "blobs.sealing",  # the group is made, and nothing of it written on purpose
-    "blobs.written",  # its drafts are in their temporary files
-    "blobs.synced",  # and on disk
-    "blobs.placing",  # one more of them has its name
-    "blobs.placed",  # all of them have
-    "blobs.anchored",  # and the directories are on disk
+    "draft.spilled",  # a part of a large body is in its temporary file, in the middle of DATA
+    "message.whole",  # the end of DATA is here; the whole body is in its draft
+    "message.judged",  # the message is admitted; group commit owns its draft
+    "blobs.sealing",  # the group is formed; nothing of it is written yet
+    "blobs.written",  # the group's drafts are in their temporary files
+    "blobs.synced",  # the drafts are synced
+    "blobs.placing",  # the next blob of the group has its name
+    "blobs.placed",  # all blobs have their names
+    "blobs.anchored",  # the directories are synced
     "rows.begun",  # the transaction has begun
     "rows.inserted",  # all rows are inserted
-    "rows.committed",  # and committed
-    "answer.due",  # the session is about to write its answer
-    "answer.written",  # and has given it to the transport
+    "rows.committed",  # the transaction is committed
+    "answer.due",  # the session is about to write its reply
+    "answer.written",  # the transport has the reply
 )
 
-# On the way out, for one delivery in this order.
+# Outbound, in the order of one delivery.
 DELIVERY_STEPS: Final = (
-    "delivery.claimed",  # its lease is committed, and the attempt about to begin
-    "delivery.secured",  # a connection is made and under TLS, the peer not judged
-    "delivery.greeted",  # the peer is judged, and has answered EHLO
-    "delivery.mail",  # it has answered MAIL
-    "delivery.rcpt",  # and taken a recipient
-    "delivery.data",  # and is ready for the message
-    "delivery.half",  # one more piece of the message is sent or about to be
+    "delivery.claimed",  # the lease is committed, the attempt about to begin
+    "delivery.secured",  # the connection is under TLS, the peer not yet judged
+    "delivery.greeted",  # the peer is accepted and has answered EHLO
+    "delivery.mail",  # the peer has answered MAIL
+    "delivery.rcpt",  # the peer has accepted a recipient
+    "delivery.data",  # the peer is ready for the message
+    "delivery.half",  # the next piece of the message is sent or about to be
     "delivery.sent",  # the end of the message is sent
-    "delivery.answered",  # and the peer's answer to it read
-    "delivery.settling",  # the transaction has begun that records outcomes and takes leases
+    "delivery.answered",  # the peer's final reply is read
+    "delivery.settling",  # the transaction for results and leases has begun
     "delivery.reported",  # a report to a sender is inserted
     "delivery.settled",  # all rows are written
-    "delivery.committed",  # and committed
+    "delivery.committed",  # the transaction is committed
 )
 _KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS))
 
@@ -60,11 +62,11 @@ _FORM: Final = re.compile(
 
 
 def _nothing(_step: str, /) -> None:
-    """Go on."""
+    """Do nothing."""
 
 
 def armed(environment: Mapping[str, str]) -> Callable[[str], None]:
-    """What `reached` is to be in a process with this environment.  Raises ValueError."""
+    """Return the function `reached` for a process with this environment. Raises ValueError."""
     wanted = environment.get(VARIABLE)
     if not wanted:
         return _nothing

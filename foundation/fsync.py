@@ -1,8 +1,8 @@
-"""Making a group of files durable at the cost of one.
+"""Fsync of a group of files for the price of one.
 
-`syncfs` writes out a whole file system: for a group of new files that is one commit of its journal
-where syncing each file, and then each directory, costs one after the other.  Linux reports its
-errors from 5.8 on; elsewhere there is no such call, and files are synced one by one.
+`syncfs` writes out a whole file system. For a group of new files this is a single commit of its
+journal, while fsync of each file and each directory costs one commit each. Linux reports errors of
+`syncfs` since 5.8. Other systems have no such call: files are synced one by one.
 """
 
 import ctypes
@@ -31,10 +31,10 @@ AVAILABLE: Final = _syncfs is not None
 
 
 def sync_filesystem(descriptor: int) -> None:
-    """Wait until all of the file system of an open file is on disk.  Raises OSError.
+    """Sync the file system of an open file (its descriptor). Raises OSError.
 
-    An error since the file was opened, or since the last call with it, is reported once; that of a
-    single file is also reported by syncing that file.
+    An error since the file was opened, or since the last call with it, is reported once. An fsync
+    of the single file reports its own error too.
     """
     if _syncfs is None:
         raise OSError("syncfs is not available")
@@ -44,7 +44,7 @@ def sync_filesystem(descriptor: int) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Wait until the names in a directory are on disk.  Raises OSError."""
+    """Wait until the names in a directory are on disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

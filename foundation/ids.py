@@ -1,4 +1,4 @@
-"""Identifiers of sessions and messages: UUIDs of version 7, which sort by time (RFC 9562 §5.7)."""
+"""Identifiers of sessions and messages: UUID version 7, sortable by time (RFC 9562 §5.7)."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Final
 
 RANDOM_OCTETS: Final = 10
 
-# As people paste it: out of a reply, a Received field or a ticket, or as others write UUIDs.
+# Identifiers as people paste them: from a reply, a Received field, a ticket, or with dashes.
 _PASTED: Final = re.compile(
     r"[\s\[<(\"']*(?:(?:session|message)\s*:?\s+)?"
     r"([0-9a-f]{8}-?[0-9a-f]{4}-?7[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12})[\s\]>)\"'.,;]*",
@@ -17,7 +17,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def new_id(now: datetime, randomness: bytes) -> str:
-    """A UUIDv7 as 32 lower-case hex digits, from an aware time and ten random octets."""
+    """Return a UUIDv7 (32 lower-case hex digits) from an aware time and ten random octets."""
     milliseconds = (now - _EPOCH) // _MILLISECOND
     value = milliseconds << 80 | int.from_bytes(randomness[:RANDOM_OCTETS], "big")
     value = value & ~(0xF << 76) | 0x7 << 76
@@ -26,7 +26,7 @@ def new_id(now: datetime, randomness: bytes) -> str:
 
 
 def parse_id(text: str) -> str:
-    """An identifier as `new_id` writes it, from what somebody typed.  Raises ValueError."""
+    """Return a pasted identifier in the form of `new_id`. Raises ValueError."""
     match = _PASTED.fullmatch(text)
     if match is None:
         raise ValueError(f"not an identifier of a session or message: {text}")
@@ -36,7 +36,7 @@ def parse_id(text: str) -> str:
 
 
 def time_of(identifier: str) -> datetime:
-    """When an identifier was made, to the millisecond.  Raises ValueError if that is no time."""
+    """The time in an identifier, to the millisecond. Raises ValueError after the year 9999."""
     try:
         return _EPOCH + timedelta(milliseconds=int(identifier[:12], 16))
     except OverflowError as error:

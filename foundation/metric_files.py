@@ -1,9 +1,9 @@
-"""Metrics in files that no full or broken disk turns into an error, or into the end of a process.
+"""Metrics files for which a full or broken disk is no error and does not end the process.
 
-prometheus_client keeps a file for each process in memory (mmap) and lets it grow without taking
-room for it: on a full disk the kernel then kills the process that writes there (SIGBUS), and where
-no file can be made each new metric raises.  Here room is taken first.  Where there is none, the
-process counts in memory, and moves to a file as soon as there is room again
+prometheus_client maps a file for each process into memory (mmap) and grows it without allocating
+disk space: on a full disk the kernel kills the writing process (SIGBUS). Where no file can be made,
+each new metric raises. This module allocates the space first. Without space, the process counts in
+memory and moves to a file as soon as there is space
 (docs/decisions/0032-information-is-best-effort.md).
 """
 
@@ -18,16 +18,16 @@ from typing import IO, Any, ClassVar, Final
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
 
-AGAIN_SECONDS: Final = 5.0  # between two attempts to have a file
-FIRST_OCTETS: Final = 1 << 16  # of a file, as prometheus_client has it
-_FRAME: Final = 32  # octets of an entry beside its key, at most
+AGAIN_SECONDS: Final = 5.0  # between two attempts to get a file
+FIRST_OCTETS: Final = 1 << 16  # first size of a file, as in prometheus_client
+_FRAME: Final = 32  # most octets of an entry without its key
 
 
 class MetricFile(MmapedDict):
-    """The values of one kind of metrics of one process; not thread safe, as its base."""
+    """Values of a kind of metrics in a process; not thread-safe, as its base class."""
 
-    _f: Any  # a file, or None: prometheus_client knows only of files
-    without_file: ClassVar[set["MetricFile"]] = set()  # those of this process
+    _f: Any  # a file or None; prometheus_client only knows files
+    without_file: ClassVar[set["MetricFile"]] = set()  # this process's files that are in memory
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:  # noqa: FBT001, FBT002 - its base's
         self._path = Path(filename)
@@ -52,7 +52,7 @@ class MetricFile(MmapedDict):
         super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]  # prometheus_client
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.without_file.discard(self)
         if self._f is None and self._m is not None:
             self._m.close()
@@ -92,7 +92,7 @@ class MetricFile(MmapedDict):
         self.without_file.discard(self)
 
     def _go_on(self, file: IO[bytes] | None, size: int) -> None:
-        """Go on in a file that has room for so many octets, or in memory."""
+        """Move the values to `file`, which has `size` octets allocated, or to memory (None)."""
         octets = self._m[: self._used]
         self._m.close()
         if self._f is not None and self._f is not file:
@@ -103,18 +103,18 @@ class MetricFile(MmapedDict):
 
 
 def _allocated(path: Path, size: int) -> int:
-    """A descriptor of a file that has its room on the disk.  Raises OSError, and leaves none."""
+    """Open a file with its space allocated; return the descriptor. OSError: no file is left."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError:
         os.close(descriptor)
         with suppress(OSError):
-            path.unlink()  # one without room would not be read either
+            path.unlink()  # a file without space could not be read either
         raise
     return descriptor
 
 
 def install() -> None:
-    """Have prometheus_client use such files, in this process and those forked from it."""
-    values.MmapedDict = MetricFile  # type: ignore[attr-defined]  # the name that it looks up for each file
+    """Make prometheus_client use `MetricFile`, in this process and its forks."""
+    values.MmapedDict = MetricFile  # type: ignore[attr-defined]  # looked up for each file

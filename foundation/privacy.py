@@ -1,11 +1,11 @@
-r"""Patients' identifiers out of every text that logs, journal, listings and errors show.
+"""Mask for patients' identifiers in all texts of logs, journal, listings and errors.
 
-Pure.  A patient's address is made of the INS, which is health data (DOMAIN §1.5).  Taken
-out are the local part of an address at the patients' domain, and whatever has the form of an INS
-with a right key, wherever it comes from: a peer's reply, a reason that somebody typed, a header, an
-error.  Known forms: bare or quoted, in groups with blanks, dots or dashes between them, with the
-word `clé` before the key, in Corsica, as xtext (RFC 3461 §4, RFC 6533 §3), percent-encoded, quoted-
-printable, as HTML entities and in encoded words (RFC 2047).  Rather too much than too little.
+Pure. A patient's address contains the INS, which is health data (DOMAIN §1.5). Masked are the local
+part of an address at the patients' domain, and every text that has the form of an INS with a right
+key, whatever its source: a peer's reply, a typed reason, a header, an error. Known forms: bare or
+quoted; in groups with blanks, dots or dashes; with the word `clé` before the key; Corsican; xtext
+(RFC 3461 §4, RFC 6533 §3); percent-encoded; quoted-printable; HTML entities; encoded words (RFC
+2047). In doubt, the text is masked.
 """
 
 import binascii
@@ -20,11 +20,11 @@ from foundation.ins import PATIENT_DOMAIN, is_ins
 MASK: Final = "***"
 
 INS_LENGTH: Final = 15
-_ENOUGH_DIGITS: Final = INS_LENGTH - 1  # a letter in Corsica
-_KNOWN_LOCAL: Final = 6  # characters from which on a local part is looked for by itself
+_ENOUGH_DIGITS: Final = INS_LENGTH - 1  # Corsican INS have a letter
+_KNOWN_LOCAL: Final = 6  # shortest local part that is masked without its domain, in characters
 
-# What stands between a local part and the domain: also as xtext (RFC 3461 §4, RFC 6533 §3), as in
-# a URL, and as list servers write it into a local part of their own.
+# Separators between local part and domain: plain, xtext (RFC 3461 §4, RFC 6533 §3), URL, and the
+# forms of list servers, which put an address into a local part of their own.
 _AT_PATIENT: Final = re.compile(
     r"(?:[ \t]{0,9}(?:@|\+40|%40|\\x\{40\}|&#64;|&commat;)[ \t]{0,9}|[=%!])"
     + re.escape(PATIENT_DOMAIN),
@@ -32,7 +32,7 @@ _AT_PATIENT: Final = re.compile(
 )
 _KEYWORD: Final = re.compile(r"(?:[A-Za-z]+=)?[A-Za-z][A-Za-z0-9-]*[:;]")  # TO:, ORCPT=rfc822;
 
-# A digit, one that may be a letter in Corsica, and what people and encodings put between them.
+# A digit, a digit that may be a letter in Corsica, and the separators of people and encodings.
 _DIGIT: Final = r"(?:\d|[+%=]3\d|\\x\{3\d\}|&\#(?:4[89]|5[0-7]|x3\d);)"
 _LETTER: Final = (
     rf"(?:{_DIGIT}|[ABab]|[+%=][46][12]|\\x\{{[46][12]\}}|&\#(?:6[56]|9[78]|x[46][12]);)"
@@ -61,10 +61,11 @@ _NOT_PLAIN: Final = re.compile(r"[^0-9a-z]+")
 
 
 def mask(text: str) -> str:
-    """The text without the local part of any patient's address, and without any INS.
+    """Return the text without the local parts of patients' addresses and without any INS.
 
-    Where a quoted string or an angle bracket begins before the patients' domain, on its line, all
-    from there on goes.  Identifiers of messages and sessions stay, whatever digits they have.
+    If a quoted string or an angle bracket begins before the patients' domain on its line, all text
+    from there to the domain goes. Identifiers of messages and sessions stay, whatever digits they
+    have.
     """
     if not suspicious(text):
         return text
@@ -73,10 +74,10 @@ def mask(text: str) -> str:
 
 
 def mask_of(text: str, addresses: Iterable[str]) -> str:
-    """The same, and without the local parts of those of `addresses` that are patients' own.
+    """Mask a text, and also the local parts of those `addresses` that are patients'.
 
-    A peer may name its recipient without the domain, and some local parts are no INS with a right
-    key (DOMAIN §1.5): who has the message at hand knows them.
+    A peer may name its recipient without the domain, and some local parts are not an INS with a
+    right key (DOMAIN §1.5): the caller, which has the message at hand, knows them.
     """
     if not text:
         return text
@@ -89,7 +90,7 @@ def mask_of(text: str, addresses: Iterable[str]) -> str:
 
 
 def suspicious(text: str) -> bool:
-    """Whether there may be a patient in a text: quickly, for all that is logged passes here."""
+    """True if a text may contain a patient's identifier; fast: every log line passes here."""
     size = len(text)
     if size < INS_LENGTH or (size in _ID_LENGTHS and _IDENTIFIER.fullmatch(text)):
         return False
@@ -108,12 +109,12 @@ def _without_numbers(text: str) -> str:
         if not _in_identifier(text, begin, end) and _is_ins(found[1]):
             if begin >= done:
                 pieces += [text[done:begin], MASK]
-            done = max(done, end)  # of two that overlap nobody knows which is a patient's
+            done = max(done, end)  # overlapping candidates: either may be a patient's, so both go
     return "".join([*pieces, text[done:]]) if pieces else text
 
 
 def _decoded_word(found: re.Match[str]) -> str:
-    """An encoded word as it was, if no patient is in it."""
+    """Return an encoded word unchanged if it contains no patient's identifier, else the mask."""
     octets = found[2].encode("ascii", "replace")
     try:
         plain = b64decode(octets) if found[1] in "Bb" else decodestring(octets, header=True)
@@ -125,7 +126,7 @@ def _decoded_word(found: re.Match[str]) -> str:
 
 def _is_ins(candidate: str) -> bool:
     plain = _NOISE.sub("", _CODED.sub(_code, _ENTITY.sub(_entity, candidate)))
-    # Digits of any script: `\d` is as generous as a reader.
+    # Decimal digits of every script, as in `\d`.
     return is_ins("".join(str(int(one)) if one.isdecimal() else one for one in plain))
 
 
@@ -138,9 +139,9 @@ def _entity(found: re.Match[str]) -> str:
 
 
 def _in_identifier(text: str, begin: int, end: int) -> bool:
-    """Whether it is part of a run of hexadecimal digits that is an identifier or a digest.
+    """True within a run of hexadecimal digits that is an identifier or a digest.
 
-    No other run hides a patient, and none is walked further than it may be long.
+    No other run hides a patient. The search stops at the longest length, so runs cost little.
     """
     most = _ID_LENGTHS[-1]
     while begin and end - begin <= most and text[begin - 1] in _HEX:
@@ -160,7 +161,7 @@ def _without_local_parts(text: str) -> str:
 
 
 def _local_part(text: str, floor: int, end: int) -> int:
-    """Where the local part that stops at `end` begins, not before `floor`."""
+    """Return the start of the local part that ends at `end`, not before `floor`."""
     line = max(floor, text.rfind("\n", floor, end) + 1, text.rfind("\r", floor, end) + 1)
     quote = text.find('"', line, end)
     bracket = text.rfind("<", line, end)
@@ -170,20 +171,20 @@ def _local_part(text: str, floor: int, end: int) -> int:
     if begins:
         return min(begins)
     begin = end
-    # Other blanks than these may be part of it (RFC 6531 §3.3).
+    # Other blanks than these may be part of a local part (RFC 6531 §3.3).
     while begin > line and text[begin - 1] not in " \t\v\f<>":
         begin -= 1
     keyword = _KEYWORD.match(text, begin, end)
     begin = keyword.end() if keyword else begin
     masked = text.rfind(MASK, begin, end)
-    # What was masked before may have a word before it: `recipient=***@…`.
+    # A text masked before may have a word before it: `recipient=***@…`.
     if masked == end - len(MASK) and not _SOME_DIGIT.search(text, begin, masked):
         return masked
     return begin
 
 
 def _without(text: str, local: str) -> str:
-    """The text without a local part, with or without blanks and encodings."""
+    """Remove a local part from the text, also with blanks or encodings in it."""
     plain = _NOT_PLAIN.sub("", local.lower())
     if len(plain) < _KNOWN_LOCAL or plain not in _plain(text):
         return text
@@ -192,5 +193,5 @@ def _without(text: str, local: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Letters and digits alone, in lower case, encodings undone."""
+    """Letters and digits alone, in lower case, decoded."""
     return _NOT_PLAIN.sub("", _CODED.sub(_code, text.lower()))

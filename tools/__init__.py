@@ -1,1 +1,1 @@
-"""What developers run: generation of pages, set-up of environments."""
+"""Developers' tools: generated pages, set-up of environments, past versions."""

@@ -1,5 +1,5 @@
 #!/bin/sh
-# check-python.sh PYTHON: refuse in one line a Python that is outside pyproject.toml's requires-python.
+# check-python.sh PYTHON: refuse in one line a Python outside pyproject.toml's requires-python.
 set -eu
 bounds=$(sed -n 's/^requires-python = ">=3\.\([0-9]*\),<3\.\([0-9]*\)"$/\1 \2/p' "$(dirname "$0")/../pyproject.toml")
 first=${bounds% *} beyond=${bounds#* }

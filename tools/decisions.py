@@ -1,4 +1,4 @@
-"""The index of docs/decisions: number, title, status and date of each page, read from its head."""
+"""Index of docs/decisions: number, title, status and date, read from the head of each page."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "decisions"
 
-# Each number that no page has, with its reason: nobody is to look for a lost page.
+# Numbers without a page, with the reason, so that nobody looks for a lost page.
 _SET_ASIDE = "the number was not used"
 NOT_USED = dict.fromkeys((23, 24, 28, 46, 63), _SET_ASIDE)
 
@@ -32,7 +32,7 @@ the pages by `make docs`.
 
 @dataclass(frozen=True)
 class Decision:
-    """The head of one page."""
+    """The head of a page."""
 
     number: int
     title: str
@@ -41,12 +41,12 @@ class Decision:
     file: str
 
     def row(self) -> str:
-        """Its line in the index."""
+        """The decision's row in the index."""
         return f"| {self.number} | [{self.title}]({self.file}) | {self.status} | {self.date} |"
 
 
 def read(page: Path) -> Decision:
-    """Read the head of a page; ValueError if its form is another, or its number not its file's."""
+    """Parse the head of a page; ValueError for a wrong form, or another number than the file's."""
     found = _HEAD.match(page.read_text(encoding="utf-8"))
     if not found:
         raise ValueError(
@@ -59,7 +59,7 @@ def read(page: Path) -> Decision:
 
 
 def index(decisions: Iterable[Decision], not_used: dict[int, str]) -> str:
-    """The index as a page; ValueError if a number is used twice, or missing without a reason."""
+    """The index page; ValueError for a number used twice, or missing without a reason."""
     rows: dict[int, str] = {}
     for decision in decisions:
         if decision.number in rows:
@@ -75,5 +75,5 @@ def index(decisions: Iterable[Decision], not_used: dict[int, str]) -> str:
 
 
 def page() -> str:
-    """The index of the pages that are there."""
+    """The index of the existing pages."""
     return index(map(read, sorted(FOLDER.glob("[0-9]*.md"))), NOT_USED)

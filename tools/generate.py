@@ -1,4 +1,4 @@
-"""Writes what is generated: annotated configuration, command reference, index of decisions."""
+"""Writes generated files: annotated configuration, command reference, index of decisions."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def commands() -> str:
-    """Every command's own help, as a page."""
+    """Help texts of all commands, as a page."""
     parts = ["# Commands", "", "Generated from the program by `make docs`.", ""]
 
     def add(command: click.Command, path: tuple[str, ...]) -> None:
@@ -30,7 +30,7 @@ def commands() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Path of each generated file and what belongs in it."""
+    """Paths of the generated files, with their content."""
     return {
         ROOT / "config" / "mssante.example.toml": reference(),
         ROOT / "docs" / "commands.md": commands(),

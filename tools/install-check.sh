@@ -1,12 +1,12 @@
 #!/bin/sh
-# install-check.sh [CODENAME...]: the README's two commands on machines as users have them. For each Debian (bookworm
-# and trixie if none is named) a root is made by debootstrap with python3, make, git and ca-certificates alone, and in a
-# copy of it, as an ordinary user and as root: `make run` until it listens, the message that it says how to send,
-# `/readyz`, and `make test`. Ends with 1 if anything is not as the README says.
-#   ARGS       for `make test`, to run a part: ARGS="tests/relay -n 1"
-#   STEPS      "run test" if not set
-#   MIRROR     of Debian, as debootstrap takes it
-#   WORK       where the roots are made: 3 GB for each (/var/tmp/mssante-install-check); pristine ones are used again
+# install-check.sh [CODENAME...]: run the README's two commands on fresh Debian systems (default: bookworm and
+# trixie). For each, debootstrap makes a root with only python3, make, git and ca-certificates. In copies of it, as
+# an ordinary user and as root: `make run` until it listens, the sending of a message as it tells, `/readyz`, and
+# `make test`. Exit code 1 if a result differs from the README.
+#   ARGS       options of `make test`, to run a part: ARGS="tests/relay -n 1"
+#   STEPS      default: "run test"
+#   MIRROR     Debian mirror, as for debootstrap
+#   WORK       folder of the roots: 3 GB each (/var/tmp/mssante-install-check); fresh roots are reused
 set -eu
 [ "$(id -u)" = 0 ] || { echo "install-check.sh: it needs root: roots are made and entered; as root: make install-check" >&2; exit 1; }
 command -v debootstrap >/dev/null || { echo "install-check.sh: it needs debootstrap; as root: apt-get install debootstrap" >&2; exit 1; }
@@ -21,24 +21,24 @@ say() { printf '== %s\n' "$*"; }
 fail() { printf '== FAILED %s\n' "$*"; failed="$failed
   $*"; }
 
-# pristine CODENAME: a root that nothing has happened in.
+# pristine CODENAME: make a fresh root.
 pristine() {
   [ -f "$work/$1.made" ] && return
   rm -rf "$work/$1"
   # shellcheck disable=SC2086 # no word where MIRROR is not set
   debootstrap --variant=minbase --include=python3,make,git,ca-certificates "$1" "$work/$1" ${MIRROR:-} >"$work/$1.log" 2>&1
-  # This machine's own ways to the registries: certificates, and the settings of pip and apt.
+  # This machine's access to registries: certificates, settings of pip and apt.
   for path in /etc/pip.conf /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt; do
     [ ! -f "$path" ] || cp -L "$path" "$work/$1$path"
   done
-  # The mirror's other suites, as an installed system has them.
+  # The mirror's other suites, as on an installed system.
   mirror=$(awk '$1 == "deb" { print $2; exit }' "$work/$1/etc/apt/sources.list")
   echo "deb $mirror $1-updates main" >>"$work/$1/etc/apt/sources.list"
   chroot "$work/$1" useradd --uid "$user" --create-home tester
   touch "$work/$1.made"
 }
 
-# inside ROOT USER COMMAND: by sh, in the user's folder, with namespaces of its own that take all processes with them.
+# inside ROOT USER COMMAND: run by sh in the user's folder, in namespaces whose end kills all processes.
 inside() {
   owner=$2 home=/root
   [ "$2" = 0 ] || home=/home/tester
@@ -53,7 +53,7 @@ inside() {
     inside "$1" "$owner" "$3"
 }
 
-# try_run ROOT USER: `make run`, what it says how to send, and whether it is ready.
+# try_run ROOT USER: `make run`, its command to send a message, and `/readyz`.
 try_run() {
   # shellcheck disable=SC2016 # for the shell within
   inside "$1" "$2" '
@@ -71,7 +71,7 @@ try_run() {
     kill $made; wait $made || true'
 }
 
-# check CODENAME USER: the two commands of the README.
+# check CODENAME USER: run both commands of the README.
 check() {
   who=root
   [ "$2" = 0 ] || who="an ordinary user"
@@ -84,7 +84,7 @@ check() {
   git clone -q "$project" "$home/mssante"
   chown -R "$2:$2" "$home/mssante"
   if [ "$2" != 0 ]; then
-    # What only root can bring is asked for by name, in one line.
+    # A package that only root can install must be named in a line.
     said=$(inside "$root" "$2" "make run" 2>&1 || true)
     package=$(printf '%s\n' "$said" | sed -n 's/.*run as root: apt-get install \(python3[^ ]*-venv\)$/\1/p')
     if [ -n "$package" ]; then
@@ -98,7 +98,7 @@ check() {
   case $steps in *run*) try_run "$root" "$2" || fail "$1 as $who: make run" ;; esac
   # shellcheck disable=SC2016 # for the shell within
   case $steps in *test*) inside "$root" "$2" 'make test ARGS="$ARGS"' || fail "$1 as $who: make test" ;; esac
-  [ -n "$failed" ] || rm -rf "$root" # kept to look at where something failed
+  [ -n "$failed" ] || rm -rf "$root"  # kept for inspection after a failure
 }
 
 for codename in ${*:-bookworm trixie}; do

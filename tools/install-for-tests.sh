@@ -1,6 +1,6 @@
 #!/bin/sh
-# install-for-tests.sh VENV: all that tests need beside Python's packages. Ends with 3 while something cannot
-# be installed: a note says what, the tests concerned are skipped, and the next set-up tries again.
+# install-for-tests.sh VENV: install the programs that tests need, beside Python packages. Exit code 3 if some
+# cannot be installed: notes name them, their tests are skipped, and the next set-up tries again.
 set -eu
 tools=$(dirname "$0")
 . "$tools/lacking.sh"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# install-peers.sh BIN: what the tests use as peers: swaks, Postfix and promtool from Debian's packages;
-# and a C compiler, for the libraries by which the disk fails in them (tests/support/faults), with OpenSSL's
-# headers, for the peer that takes mail in the bench (tests/bench_sink.c).
+# install-peers.sh BIN: peers for the tests: swaks, Postfix and promtool, from Debian packages; a C compiler, for
+# the libraries that simulate disk failures (tests/support/faults); OpenSSL headers, for the receiving peer of the
+# bench (tests/bench_sink.c).
 set -eu
 . "$(dirname "$0")/lacking.sh"
 bin=$(cd "$1" && pwd)
@@ -15,20 +15,20 @@ promtool=""
 command -v promtool >/dev/null || [ -x "$bin/promtool" ] || promtool=promtool
 [ -n "$missing$promtool" ] || finish
 
-# A package of its own since Debian 13.
+# A separate package since Debian 13.
 apt-cache show promtool >/dev/null 2>&1 || promtool=${promtool:+prometheus}
 can_install "$missing${promtool:+${missing:+ }$promtool}" || finish
 apt-get update -qq || { lack "$missing $promtool" "apt has no package lists"; finish; }
 apt-cache show promtool >/dev/null 2>&1 && promtool=${promtool:+promtool}
 if [ -n "$missing" ]; then
-  # "No configuration" leaves Postfix stopped: the tests run it from a folder of their own.
+  # "No configuration" leaves Postfix stopped: the tests run it from their own folder.
   echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
   # shellcheck disable=SC2086 # a list of words
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
     lack "$missing" "apt-get cannot install them"
 fi
 if [ -n "$promtool" ]; then
-  # Only the tool is wanted from the package, not a Prometheus that runs.
+  # Only promtool is taken from the package: no Prometheus may start.
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   chmod 755 "$work"

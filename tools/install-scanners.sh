@@ -1,6 +1,6 @@
 #!/bin/sh
-# install-scanners.sh DIR: clamd and rspamd for the tests, unpacked from Debian's packages into DIR.
-# Nothing is installed in the system, no service is made or started, no virus database is fetched.
+# install-scanners.sh DIR: clamd and rspamd for the tests, unpacked from Debian packages into DIR. The system gets
+# no package and no service; no virus database is fetched.
 set -eu
 . "$(dirname "$0")/lacking.sh"
 mkdir -p "$1"
@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 apt-get update -qq || { lack "$missing" "apt has no package lists"; finish; }
 for package in $missing; do
-  # With what it depends on and the system lacks: apt knows, and only downloads.
+  # apt downloads the package with the dependencies that the system lacks.
   mkdir -p "$work/$package/partial"
   if apt-get install -qq -y --no-install-recommends --download-only \
       -o Dir::Cache::archives="$work/$package" "$package" >/dev/null; then

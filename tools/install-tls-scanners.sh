@@ -1,7 +1,7 @@
 #!/bin/sh
-# install-tls-scanners.sh DIR PYTHON: what tests/operator/test_tls_scanners.py looks at our
-# port with, in DIR: testssl.sh, unpacked from Debian's package, and sslyze in a virtual environment of its
-# own, as it needs an older cryptography than we do.
+# install-tls-scanners.sh DIR PYTHON: TLS scanners for tests/operator/test_tls_scanners.py, in DIR: testssl.sh,
+# unpacked from Debian's package, and sslyze in its own virtual environment, because it needs an older cryptography
+# than we do.
 set -eu
 tools=$(dirname "$0")
 . "$tools/lacking.sh"
@@ -12,7 +12,7 @@ sslyze=$1/sslyze
 [ "$("$sslyze/bin/pip" show sslyze 2>/dev/null | sed -n 's/^Version: //p')" = "$wanted" ] && finish
 rm -rf "$sslyze"
 "$tools/make-venv.sh" "$2" "$sslyze"
-# It comes as source: what builds it is locked too, and goes first.
+# sslyze comes as source: its build packages are locked too, and installed first.
 sed -n '/^setuptools==/,/[^\\]$/p' "$locked" >"$sslyze/build.txt"
 for file in "$sslyze/build.txt" "$locked"; do
   "$sslyze/bin/pip" install --quiet --disable-pip-version-check --require-hashes \

@@ -1,5 +1,5 @@
-# lacking.sh: read by the install scripts. Nothing that only tests need may end a set-up: a note says what is
-# lacking, the tests concerned skip, and the script ends with 3, so that the next set-up tries again.
+# lacking.sh: functions of the install scripts. A program that only tests need must not stop a set-up: a note names
+# it, its tests are skipped, and the script ends with 3, so that the next set-up tries again.
 lacking=""
 
 # lack WHAT WHY: note that tests which need WHAT are skipped.
@@ -8,7 +8,7 @@ lack() {
   lacking=yes
 }
 
-# can_install PACKAGES: whether apt may be used; where not, note it with the command for root.
+# can_install PACKAGES [COMMAND]: true if apt may be used; otherwise note it, with root's command.
 can_install() {
   if ! command -v apt-get >/dev/null; then
     lack "$1" "there is no apt-get"
@@ -20,7 +20,7 @@ can_install() {
   return 1
 }
 
-# finish: end with 3 if something is lacking.
+# finish: exit with 3 if something is lacking, else with 0.
 finish() {
   [ -z "$lacking" ] || exit 3
   exit 0

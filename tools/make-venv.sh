@@ -1,5 +1,5 @@
 #!/bin/sh
-# make-venv.sh PYTHON DIR: a virtual environment, with Debian's venv package brought where it is missing.
+# make-venv.sh PYTHON DIR: make a virtual environment; install Debian's venv package if missing.
 set -eu
 python=$1 folder=$2
 "$(dirname "$0")/check-python.sh" "$python"

@@ -1,8 +1,8 @@
-"""Fills an operator of version 0.1.0; `tools/past_version.py` runs it with that version's code.
+"""Content of an operator of version 0.1.0; `tools/past_version.py` runs it with that code.
 
-Two mailboxes get bodies small and large, under two keys.  The queue gets mail for another operator
-that was tried in vain, that somebody holds, and that was not tried yet.  The file `expected.json`
-says what each message is, and how the queue stands.
+Two mailboxes get small and large bodies, under two keys. The queue gets mail for another operator:
+tried in vain, held, and not yet tried. The file `expected.json` has the expected messages and
+queue.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import relay
 
-# Its modules lay elsewhere than those of today.
+# Version 0.1.0 had its modules elsewhere.
 main = import_module("mssante_operator.cli").main
 
 MAILBOXES: Final = ("cardiologie@a.mssante.fr", "claire.martin@a.mssante.fr")
@@ -33,7 +33,7 @@ _TRIED_SECONDS: Final = 60
 
 
 def run(*words: str) -> bytes:
-    """Run a command of `mssante` in this process; returns its standard output."""
+    """Run a command of `mssante` in this process; return its standard output."""
     out = io.BytesIO()
     with redirect_stdout(io.TextIOWrapper(out, encoding="utf-8", write_through=True)):
         try:
@@ -45,7 +45,7 @@ def run(*words: str) -> bytes:
 
 
 def letter(number: int, size: int) -> bytes:
-    """A message of about `size` octets."""
+    """Return a message of about `size` octets."""
     line = f"Compte rendu {number}, é à ü. ".encode() + b"x" * 40 + b"\r\n"
     return (
         f"From: Dr Martin <{SENDER}>\r\nTo: Cardiologie <{MAILBOXES[0]}>\r\n"
@@ -56,7 +56,7 @@ def letter(number: int, size: int) -> bytes:
 
 
 class Filling:
-    """One operator in the making."""
+    """An operator that is being filled."""
 
     def __init__(self, folder: Path, database: str) -> None:
         self.config = folder / "mssante.toml"
@@ -65,11 +65,11 @@ class Filling:
         self.letters = 0
 
     def mssante(self, *words: str) -> bytes:
-        """Run one of its commands."""
+        """Run a command of the operator."""
         return run("--config", str(self.config), *words)
 
     def install(self) -> None:
-        """Make it, with a peer that nobody answers for."""
+        """Create the operator, with a peer whose port nobody listens on."""
         inbound, admin, nobody = _free_endpoints(3)
         run("init", str(self.folder), "--listen", inbound, "--admin", admin)
         text = self.config.read_text(encoding="utf-8")
@@ -90,7 +90,7 @@ class Filling:
                 self.mssante("mailbox", "add", address, *kind)
 
     def send(self, *recipients: str, sizes: Sequence[int] = SIZES) -> None:
-        """Send a letter of each size."""
+        """Send a message of each size."""
         for size in sizes:
             self.letters += 1
             path = self.folder / "letter.eml"
@@ -99,11 +99,11 @@ class Filling:
             self.mssante("message", "send", str(path), "--from", SENDER, *to)
 
     def queue(self) -> list[dict[str, Any]]:
-        """The queue, row by row."""
+        """The rows of the queue."""
         return list(json.loads(self.mssante("queue", "list", "--json")))
 
     def try_in_vain(self) -> None:
-        """Let the daemon try all that waits, once."""
+        """Let the daemon try all waiting mail once."""
         program = [sys.executable, "-m", "mssante_operator.cli", "--config", str(self.config)]
         with (self.folder / "serve.log").open("wb") as log:
             daemon = subprocess.Popen([*program, "serve"], stdout=log, stderr=log)
@@ -118,7 +118,7 @@ class Filling:
         daemon.wait(30)
 
     def digests(self) -> dict[str, dict[str, str]]:
-        """By mailbox and message: the SHA-256 of the message as a reader gets it."""
+        """SHA-256 of each message as a reader gets it, by mailbox and message."""
         found: dict[str, dict[str, str]] = {}
         for address in MAILBOXES:
             held = json.loads(self.mssante("message", "list", address, "--json"))
@@ -132,7 +132,7 @@ class Filling:
 
 
 def fill(folder: Path, database: str) -> None:
-    """Make and fill the operator."""
+    """Create and fill the operator."""
     if Path.cwd() not in Path(relay.__file__).parents:
         sys.exit(f"not the past version: {relay.__file__}; run tools.past_version")
     filling = Filling(folder, database)

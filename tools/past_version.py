@@ -1,8 +1,8 @@
-"""Makes a data folder as version 0.1.0 left it, for the tests of upgrades.
+"""Data folder as left by version 0.1.0, for the tests of upgrades.
 
-The code of that version comes from the history of this checkout and runs with the libraries at
-hand, in processes of its own.  `tools/past_content.py` says what the folder holds, and writes
-`expected.json` into it: all that an upgrade must keep.
+The code of that version comes from the history of this checkout and runs with the present
+libraries, in separate processes. `tools/past_content.py` makes the content, and `expected.json`:
+all data that an upgrade must keep.
 """
 
 import argparse
@@ -19,7 +19,7 @@ VERSION: Final = "0.1.0"
 COMMIT: Final = "daa9bb3c420c55e98fa4785d1f82ceeaf24c1780"
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-# Where setuptools installs each folder (pyproject.toml, decision 1).
+# Names under which setuptools installs the folders (pyproject.toml, decision 1).
 _INSTALLED_AS: Final = {
     "operator": "mssante_operator",
     "alembic": "mssante_operator/migrations",
@@ -31,13 +31,13 @@ _INSTALLED_AS: Final = {
 
 
 class PastVersionError(Exception):
-    """The code of the past version cannot be had, or it failed."""
+    """The code of the past version is missing, or failed."""
 
 
 def unpack(folder: Path, commit: str = COMMIT) -> None:
-    """Lay the packages of a commit out in `folder`, to be put on PYTHONPATH.
+    """Write the packages of a commit to `folder`, for PYTHONPATH.
 
-    Raises PastVersionError without git or where the history lacks the commit.
+    Raises PastVersionError without git, or if the history lacks the commit.
     """
     try:
         done = subprocess.run(
@@ -61,14 +61,14 @@ def unpack(folder: Path, commit: str = COMMIT) -> None:
 
 
 def make(folder: Path, database: str = "") -> None:
-    """Make `folder` an operator of version 0.1.0, filled; `database` is a URL for PostgreSQL.
+    """Make in `folder` an operator of version 0.1.0, filled; `database` is a PostgreSQL URL.
 
     Raises PastVersionError.
     """
     with TemporaryDirectory(prefix="mssante-past-") as code:
         unpack(Path(code))
         program = ROOT / "tools" / "past_content.py"
-        # Before everything that is installed: the same names mean the present version there.
+        # Before all installed packages, whose same names are the present version.
         environment = {**os.environ, "PYTHONPATH": code}
         done = subprocess.run(
             [sys.executable, str(program), str(folder), database],
@@ -84,7 +84,7 @@ def make(folder: Path, database: str = "") -> None:
 
 
 def main() -> None:
-    """Make the folder that the command line names."""
+    """Make the folder named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.past_version", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder to make; must not exist")
     parser.add_argument("--database", default="", help="URL of an empty PostgreSQL database")

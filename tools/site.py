@@ -1,6 +1,6 @@
-"""Builds the pages of docs/ into a site to read from the disk: `python -m tools.site FOLDER`.
+"""Builds docs/ into a site that can be read from disk: `python -m tools.site FOLDER`.
 
-Any warning ends it with 1: a link that leads nowhere, a page that no index lists.
+Exit code 1 after any warning: a dead link, a page that no index lists.
 """
 
 import re
@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).resolve().parent.parent
 INDEX = "docs/index"
 
-# A page with links to others is their parent in the navigation: it stays plain Markdown.
+# A page of links is the parent of these pages in the navigation; it stays plain Markdown.
 _INDEXES = (INDEX, "docs/decisions/README")
 _LINK = re.compile(r"\]\(([\w./-]+)\.md\)")
 _LINK_TO_FOLDER = re.compile(r"\]\(([\w./-]+)/\)")
@@ -22,11 +22,11 @@ _SETTINGS = {
     "project": "mssante",
     "extensions": ["myst_parser"],
     "root_doc": INDEX,
-    # The root of the checkout, so that links lead where they lead in the repository.
+    # Root of the checkout, so that links work as in the repository.
     "include_patterns": ["*.md", "docs/**"],
     "exclude_patterns": [".*", "run", "build", "dist"],
     "myst_heading_anchors": 4,
-    # Colours only: a psql command in a block of SQL.
+    # Affects colours only: a psql command in a block of SQL.
     "suppress_warnings": ["misc.highlighting_failure"],
     "html_title": "mssante",
     "html_theme": "alabaster",
@@ -43,7 +43,7 @@ _TO_INDEX = f'<!doctype html>\n<meta http-equiv="refresh" content="0; url={INDEX
 
 
 def _prepare(_app: Sphinx, name: str, source: list[str]) -> None:
-    """Let a link to a folder lead to its README, and make the pages of an index its children."""
+    """Point links to folders at their README, and make the pages of an index its children."""
     source[0] = _LINK_TO_FOLDER.sub(r"](\1/README.md)", source[0])
     if name in _INDEXES:
         pages = "\n".join(dict.fromkeys(_LINK.findall(source[0])))
@@ -53,7 +53,7 @@ def _prepare(_app: Sphinx, name: str, source: list[str]) -> None:
 def build(folder: Path, root: Path = ROOT, said: TextIO = sys.stderr) -> bool:
     """Build the site of the pages below `root` into `folder`; `said` gets the warnings.
 
-    Returns whether there was none.
+    Returns True without any warning.
     """
     app = Sphinx(
         root,

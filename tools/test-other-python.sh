@@ -1,6 +1,6 @@
 #!/bin/sh
-# test-other-python.sh VENV [PYTEST OPTION...]: the tests that depend on Python (sockets, event loops, finalizers,
-# processes) on another of the promised Pythons than VENV's, in VENV/other. Where there is none, it says so.
+# test-other-python.sh VENV [PYTEST OPTION...]: run the tests that depend on Python (sockets, event loops,
+# finalizers, processes) on another supported Python than VENV's, in VENV/other. A note says so if there is none.
 set -eu
 tools=$(dirname "$0") venv=$1
 shift
@@ -21,7 +21,7 @@ bin=$venv/other/bin
 "$bin/python" -c "import sys; sys.exit(f'Python {sys.version.split()[0]}' != '$version')" 2>/dev/null ||
   { rm -rf "$venv/other" && "$tools/make-venv.sh" "$other" "$venv/other"; }
 cmp -s requirements-dev.txt "$venv/other/requirements" || {
-  # The build backend first: what comes as its source is built by it, and nothing else is fetched.
+  # Build backend first: it builds the source packages, and nothing else is fetched.
   "$bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
   "$bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --require-hashes -r requirements-dev.txt
   "$bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

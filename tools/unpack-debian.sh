@@ -1,8 +1,8 @@
 #!/bin/sh
-# unpack-debian.sh DIR PACKAGE...: Debian's packages, each with what it needs and the system lacks, in
-# DIR/PACKAGE: for tests that run a program which cannot be installed here, as it conflicts with another
-# (one mail server for a system) or would start a service. The system's own packages are not touched.
-# PACKAGE/backports is the newer one of that suite, from the mirror that the system has its packages of.
+# unpack-debian.sh DIR PACKAGE...: unpack Debian packages into DIR/PACKAGE, each with the dependencies that the
+# system lacks. For tests of programs that cannot be installed: they conflict with another package (a single mail
+# server for a system) or would start a service. The system's own packages stay untouched. PACKAGE/backports is the
+# newer package of that suite, from the system's mirror.
 set -eu
 . "$(dirname "$0")/lacking.sh"
 command="$0 $*"
@@ -18,7 +18,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work" "$dir"/*.unpacking' EXIT
 chmod 755 "$work"
 
-# Sources of our own are read in folders of their own; the system's lists stay as they are.
+# Our package sources have their own lists; the system's lists stay unchanged.
 sources="-o Dir::Etc::sourcelist=$work/sources.list -o Dir::Etc::sourceparts=/dev/null"
 sources="$sources -o Dir::State::lists=$work/lists"
 codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
@@ -31,13 +31,13 @@ for wanted in $missing; do
   package=${wanted%/*}
   options=""
   [ "$package" = "$wanted" ] || options="$sources -t $codename-backports"
-  # apt may reckon with the removal of what conflicts; it only downloads.
+  # apt may plan to remove conflicting packages, but only downloads.
   mkdir -p "$work/lists/partial" "$work/$package/partial" "$dir/$package.unpacking"
   # shellcheck disable=SC2086 # lists of words
   if apt-get $options update -qq && apt-get $options install -qq -y --no-install-recommends \
       --download-only -o Dir::Cache::archives="$work/$package" "$package" >/dev/null; then
     for file in "$work/$package"/*.deb; do dpkg -x "$file" "$dir/$package.unpacking"; done
-    # Nothing here is to have more rights than whoever starts it.
+    # No program may have more rights than its caller.
     find "$dir/$package.unpacking" -type f -perm /6000 -exec chmod ug-s {} +
     mv "$dir/$package.unpacking" "$dir/$package"
   else

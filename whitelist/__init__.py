@@ -1,7 +1,8 @@
-"""The national white list of MSSanté: which certificate names may speak for which mail domains.
+"""The national white list of MSSanté: the certificate names that may speak for each mail domain.
 
 Start at `whitelist.national.reader` (from a file to a verified list) and
-`whitelist.national.lookup` (questions to it). Below them: `shape` and `signature` (what is
-accepted, and who signed), `document` (content), `names` over `rfc4514` (distinguished names),
-`trust` over `authorities` (IGC-Santé chains), and `errors` (why something is refused).
+`whitelist.national.lookup` (queries). Below them: `whitelist.national.signed_file`, `signature` and
+`signer` (accepted shape, accepted signer), `document` (content), `whitelist.pki.distinguished_name`
+over `rfc4514` (names), `trust_store` over `authorities` (IGC-Santé chains), and `whitelist.errors`
+(reasons of refusals).
 """

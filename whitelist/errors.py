@@ -1,7 +1,7 @@
-"""Why a white list, a trust file or a name is refused, or nothing could be fetched.
+"""Errors: refused white lists, trust files, CRLs, OCSP responses and names; failed fetches.
 
-Every refusal has one machine-readable reason, which the command line, the metrics and the tests
-rely on, and one line that says what is wrong, where, and what to do about it.
+Each refusal has a machine-readable reason, on which the command line, the metrics and the tests
+rely, and a line of text that says what is wrong, where, and what to do.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Reason(StrEnum):
-    """Why a white list was refused; one value per distinct failure (DOMAIN §9.1-9.6, §9.12)."""
+    """Reason why a white list was refused, a value for each failure (DOMAIN §9.1-9.6, §9.12)."""
 
     UNREADABLE = "unreadable"
     TOO_LARGE = "too-large"
@@ -47,41 +47,41 @@ MAX_DETAIL = 2000
 
 
 class ListRefused(Exception):
-    """A white list that must not be used; the previous one stays in force (DOMAIN §2.6).
+    """A white list that must not be used; the list in force stays in force (DOMAIN §2.6).
 
-    `reason` is for machines, `detail` is one line for the person who has to act.
+    `reason` is for machines, `detail` is a line for the person who has to act.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.reason = reason
-        # What libraries and files say may have line ends, and be of any length.
+        # Messages of libraries and texts of files may have line ends and any length.
         self.detail = " ".join(detail.split())[:MAX_DETAIL]
         super().__init__(f"{self.reason}: {self.detail}")
 
 
 class FetchFailed(Exception):
-    """Octets that could not be fetched: no answer, no usable one, or (`too_large`) too many octets.
+    """Octets that could not be fetched: no answer, a useless answer, or too many (`too_large`).
 
-    `detail` is one line that names URL and cause, for the person who has to act.
+    `detail` is a line with URL and cause, for the person who has to act.
     """
 
     def __init__(self, detail: str, *, too_large: bool = False) -> None:
-        # Servers and libraries may say lines, and any number of them.
+        # Messages of servers and libraries may have several lines and any length.
         self.detail = " ".join(detail.split())[:MAX_DETAIL]
         self.too_large = too_large
         super().__init__(self.detail)
 
 
 class ArchiveError(Exception):
-    """The kept lists cannot be read or written, or none is meant; says which, why and the fix."""
+    """Failure of the archive: unreadable, unwritable, or no matching list; with cause and fix."""
 
 
 class NothingAdopted(ArchiveError):
-    """No list was ever adopted: so it is with every new store, until its first check."""
+    """No list was ever adopted: the state of each new store until its first check."""
 
 
 class TrustFileError(Exception):
-    """A certificate or key file that cannot serve; the message names the file and the fix."""
+    """A certificate or key file that cannot be used; the message names the file and the fix."""
 
     def __init__(self, path: Path, problem: str, fix: str) -> None:
         super().__init__(f"{path}: {problem}; {fix}")
@@ -89,7 +89,7 @@ class TrustFileError(Exception):
 
 
 class CrlReason(StrEnum):
-    """Why a certificate revocation list was refused (DOMAIN §9.62)."""
+    """Reason why a certificate revocation list was refused (DOMAIN §9.62)."""
 
     UNREADABLE = "unreadable"
     DELTA_OR_PARTIAL = "delta-or-partial"
@@ -101,9 +101,9 @@ class CrlReason(StrEnum):
 
 
 class CrlRefused(Exception):
-    """A revocation list that must not be used; the one kept before stays in force.
+    """A revocation list that must not be used; the list kept before stays in force.
 
-    `reason` is for machines, `detail` is one line for the person who has to act.
+    `reason` is for machines, `detail` is a line for the person who has to act.
     """
 
     def __init__(self, reason: CrlReason, detail: str) -> None:
@@ -113,7 +113,7 @@ class CrlRefused(Exception):
 
 
 class OcspReason(StrEnum):
-    """Why an OCSP response says nothing about the certificate asked for (RFC 6960 §3.2)."""
+    """Reason why an OCSP response proves nothing about the certificate (RFC 6960 §3.2)."""
 
     UNREADABLE = "unreadable"
     UNSUCCESSFUL = "unsuccessful"

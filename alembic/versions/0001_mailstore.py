@@ -1,8 +1,8 @@
-"""Domains, mailboxes, messages and entries: the first tables of the mailstore.
+"""First tables of the mailstore: domains, mailboxes, messages, entries.
 
-Address and type of a mailbox are immutable (DOMAIN §9.33): a trigger refuses to change them. A
-later migration that rebuilds `mailboxes` on SQLite must make the trigger anew, since it goes with
-the table.
+Address and type of a mailbox are immutable (DOMAIN §9.33): a trigger refuses a change. A later
+migration that rebuilds `mailboxes` on SQLite must create the trigger again, because it is dropped
+with the table.
 """
 
 import sqlalchemy as sa
@@ -95,7 +95,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables, with all that is in them, and the trigger."""
+    """Drop the tables, with all their rows, and the trigger."""
     for table in ("entries", "messages", "mailboxes", "domains"):
         op.drop_table(table)
     if op.get_context().dialect.name == "postgresql":

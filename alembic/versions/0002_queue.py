@@ -61,6 +61,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables, with whatever waits in them."""
+    """Drop the tables, with the waiting mail in them."""
     op.drop_table("delivery_recipients")
     op.drop_table("deliveries")

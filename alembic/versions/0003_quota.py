@@ -12,8 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column, without a quota for any mailbox."""
-    # Alembic would add the constraint by a statement that SQLite does not have.
+    """Add the column; no mailbox has a quota."""
+    # SQLite lacks the statement by which Alembic would add the constraint.
     op.execute(
         "ALTER TABLE mailboxes ADD COLUMN quota BIGINT"
         " CONSTRAINT ck_mailboxes_quota_not_negative CHECK (quota >= 0)"

@@ -1,6 +1,6 @@
-"""Small bodies beside their messages, and a number that changes with the mailboxes.
+"""Small bodies beside their messages, and a change counter of mailboxes.
 
-On PostgreSQL bodies are never compressed: they are encrypted, so that it would be in vain.
+On PostgreSQL bodies are stored without compression, which is useless on encrypted data.
 """
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Create both tables, the second with its one row."""
+    """Create both tables, the second with its single row."""
     op.create_table(
         "bodies",
         sa.Column("blob", sa.LargeBinary(32), nullable=False),
@@ -37,7 +37,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop both tables. Bodies in the first one are lost, so one that holds any stays."""
+    """Drop both tables, unless bodies would be lost. Raises RuntimeError."""
     if op.get_bind().scalar(sa.text("SELECT 1 FROM bodies LIMIT 1")):
         raise RuntimeError("bodies of messages are in the table `bodies`; it is not dropped")
     op.drop_table("mailbox_changes")

@@ -1,7 +1,7 @@
-"""The queue knows senders, kinds of traffic, holds and what reports were asked for.
+"""Queue columns for sender, traffic class, hold and requested reports; destinations; hold rules.
 
-Columns are added in place: a table rebuilt on SQLite would lose AUTOINCREMENT, and could not be
-rebuilt at all while recipients refer to its rows.
+Columns are added in place: a table rebuilt on SQLite would lose AUTOINCREMENT, and cannot be
+rebuilt while recipients refer to its rows.
 """
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ _LANES = "ix_deliveries_traffic_domain_sender_due_id"
 
 
 def upgrade() -> None:
-    """Add the columns, with the senders of what waits already, and the tables."""
+    """Add the columns, with the senders of waiting mail, and the tables."""
     for column in (
         sa.Column("sender", sa.Text(), nullable=False, server_default=""),
         sa.Column("mailbox_type", sa.String(3), nullable=True),
@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("delay_told", sa.Boolean(), nullable=False, server_default=sa.false()),
     ):
         op.add_column("deliveries", column)
-    # Alembic would add the constraint by a statement that SQLite does not have.
+    # SQLite lacks the statement by which Alembic would add the constraint.
     op.execute(
         "ALTER TABLE deliveries ADD COLUMN traffic VARCHAR(6) DEFAULT 'person' NOT NULL"
         " CONSTRAINT ck_deliveries_traffic_known CHECK (traffic IN ('person', 'bulk'))"
@@ -73,7 +73,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop what was added."""
+    """Drop the added tables and columns."""
     op.drop_table("hold_rules")
     op.drop_table("destinations")
     op.drop_column("delivery_recipients", "orcpt")

@@ -1,4 +1,4 @@
-"""The queue counts how often a message was sent to its end without a usable answer."""
+"""Queue column: number of attempts sent to the end of the message without a usable answer."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,5 +18,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it."""
+    """Drop the column."""
     op.drop_column("deliveries", "unknown_outcomes")

@@ -1,4 +1,4 @@
-"""Several machines: tokens of leases, unreadable bodies, and the tables that machines share."""
+"""Several machines: lease tokens, unreadable bodies, tables shared by machines."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -49,7 +49,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop the added tables and columns."""
     op.drop_table("store_mark")
     op.drop_table("shared_list")
     op.drop_table("machines")

@@ -1,1 +1,1 @@
-"""The journal of events: written, kept in hourly files, searched."""
+"""Trace journal: writer, hourly files, search."""

@@ -1,7 +1,7 @@
-"""Where the trace journal lies: a folder for each day, in it a file of JSON lines for each hour.
+"""Files of the trace journal: a folder for each day, a file of JSON lines for each hour.
 
-`trace/2026-11-23/14.jsonl`, days and hours of UTC.  What is older than it must be kept (DOMAIN
-§9.60) is pruned by the day; nothing that is not of this naming is ever touched.
+`trace/2026-11-23/14.jsonl`, days and hours of UTC. Days beyond their retention (DOMAIN §9.60) are
+pruned. Files and folders with other names are never touched.
 """
 
 import re
@@ -11,27 +11,27 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
-NAME: Final = "trace"  # of the journal's folder, in the storage folder
+NAME: Final = "trace"  # the journal's folder, in the storage folder
 
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _HOUR: Final = re.compile(r"([01]\d|2[0-3])\.jsonl", re.ASCII)
 
 
 def hour_file(folder: Path, at: str) -> Path:
-    """The file of the hour of a time in UTC that is written as ISO 8601 has it."""
+    """Path of the file for the hour of `at`, a time in UTC in ISO 8601."""
     return folder / at[:10] / f"{at[11:13]}.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """One file of the journal and the hour whose events it holds."""
+    """A file of the journal, with the start of its hour."""
 
     begins: datetime
     path: Path
 
 
 def hours(folder: Path) -> list[Hour]:
-    """Every file of the journal, the oldest first; none without a journal.  Raises OSError."""
+    """List the files of the journal, oldest first; empty without a journal. Raises OSError."""
     found = [
         Hour(datetime(day.year, day.month, day.day, int(file.name[:2]), tzinfo=UTC), file)
         for day, path in _days(folder)
@@ -42,14 +42,14 @@ def hours(folder: Path) -> list[Hour]:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What pruning came to: days removed, and why others could not be."""
+    """Result of pruning: number of days removed, and errors of days that could not be."""
 
     days: int
     problems: tuple[str, ...]
 
 
 def prune(folder: Path, oldest: date) -> Pruned:
-    """Remove the days before `oldest`.  Raises OSError if the folder cannot be read."""
+    """Remove the days before `oldest`. Raises OSError if the folder cannot be read."""
     removed, problems = 0, []
     for day, path in _days(folder):
         if day >= oldest:

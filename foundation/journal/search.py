@@ -1,10 +1,10 @@
-"""Finding a session or message in the trace journal (DOMAIN §9.59).
+"""Search of the trace journal for a session or message (DOMAIN §9.59).
 
-An identifier tells when it was made (RFC 9562 §5.7), so only the hours that can speak of it are
-read; they are searched as octets, and only lines that hold an identifier are parsed.  Where those
-hours say nothing (pruned, or in the journal of another machine), the later ones are read to the
-end; for an identifier of a time to come, made by a clock that was ahead, all are.  What is no whole
-event, such as the line that a killed process was writing, is passed over.
+An identifier contains its time (RFC 9562 §5.7), so only the hours that may mention it are read.
+They are searched as octets; only lines with an identifier are parsed. Where those hours say nothing
+(pruned, or on another machine), all later hours are read. An identifier from the future was made by
+a clock that was ahead: all hours are read. An incomplete event, such as the last line of a killed
+process, is skipped.
 """
 
 import json
@@ -19,10 +19,10 @@ from typing import Any, Final
 from foundation.ids import parse_id, time_of
 from foundation.journal.files import hours
 
-SESSION_LIFE: Final = timedelta(hours=25)  # no session is longer
-CLOCKS: Final = timedelta(minutes=10)  # by which the times of two events may be out of order
+SESSION_LIFE: Final = timedelta(hours=25)  # longest life of a session
+CLOCKS: Final = timedelta(minutes=10)  # tolerance: two events may be out of order by this much
 _HOUR: Final = timedelta(hours=1)
-_STEP: Final = timedelta(days=7)  # searched at once for what came of a message after its life
+_STEP: Final = timedelta(days=7)  # length of each further search for a message older than its life
 _FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 _ENDS: Final = frozenset({"queue.dropped", "queue.forgotten"})
@@ -30,7 +30,7 @@ _ENDS: Final = frozenset({"queue.dropped", "queue.forgotten"})
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of the journal; `facts` are the rest of its line."""
+    """An event of the journal; `facts` are the other members of its line."""
 
     at: datetime
     name: str
@@ -38,30 +38,30 @@ class Event:
 
     @property
     def session(self) -> str:
-        """The session that it belongs to, '' if none."""
+        """The event's session, '' if none."""
         return _identifier(self.facts.get("session"))
 
     @property
     def messages(self) -> frozenset[str]:
-        """The messages that it is about: one that came, a receipt or report that we wrote on it."""
+        """The event's messages: the received message, and receipts and reports about it."""
         about = (_identifier(self.facts.get(name)) for name in ("message", "receipt", "report"))
         return frozenset(filter(None, about))
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What the journal knows: events by time, and from when to when it was searched, if at all."""
+    """Result of a search: events by time, and the range of time that was searched, None if none."""
 
     events: tuple[Event, ...]
     searched: tuple[datetime, datetime] | None
 
 
 def find(folder: Path, identifier: str, now: datetime, life: timedelta) -> Trace:
-    """Everything of a session and of the messages in it, or of a message and of its session.
+    """Find all events of a session and its messages, or of a message and its session.
 
-    `life` is how long a message may stay in the queue; one of which nothing is found by then, or
-    whose deliveries have not ended, for they were held, or failed and may be tried anew, is
-    followed further.  Raises OSError.
+    `life` is the longest stay of a message in the queue. The search goes on beyond it if nothing is
+    found, or if a delivery has not ended: a held delivery, or a failed delivery that may be
+    retried. Raises OSError.
     """
     search = _Search(folder, now)
     since = time_of(identifier)
@@ -71,7 +71,7 @@ def find(folder: Path, identifier: str, now: datetime, life: timedelta) -> Trace
         since += _STEP
     if any(identifier in event.messages for event in direct):
         for session in sorted({event.session for event in direct} - {"", identifier}):
-            # The other messages of its session are no concern of this one.
+            # Other messages of the session do not belong to the result.
             search.collect(
                 {session},
                 time_of(session),
@@ -85,7 +85,7 @@ def find(folder: Path, identifier: str, now: datetime, life: timedelta) -> Trace
 
 
 def _unended(events: Collection[Event]) -> bool:
-    """Whether any delivery that is told of is neither delivered nor out of the queue."""
+    """True if any delivery in the events is neither delivered nor out of the queue."""
     seen = {event.facts.get("delivery") for event in events}
     ended = {
         event.facts.get("delivery")
@@ -109,10 +109,11 @@ class _Search:
         span: timedelta,
         fits: Callable[[Event], bool] = lambda _: True,
     ) -> list[Event]:
-        """Find the events of sessions or messages in a span of time; a session's end ends it."""
-        # Of one session or one day the identifiers begin alike, which makes the search fast.
+        """Find the events of sessions or messages in a span; a session's end ends the search."""
+        # Identifiers of a session or a day have a common prefix, which makes the search fast.
         pattern = re.compile(b"|".join(key.encode() for key in sorted(wanted)))
-        # Where the clock was ahead when it was made, it may have been set right at any time since.
+        # The clock was ahead when the identifier was made and may have been corrected at any time
+        # since.
         ahead = since > self._now + CLOCKS
         begin = _FIRST if ahead else since - CLOCKS
         until = _LAST if ahead else min(since + span, self._now) + CLOCKS
@@ -142,7 +143,7 @@ class _Search:
 
 
 def _lines(path: Path, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that match, with their offsets; none if it was pruned by now."""
+    """Yield the matching lines of a file with their offsets; none if the file was pruned."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -160,7 +161,7 @@ def _lines(path: Path, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]
 
 
 def _event(line: bytes) -> Event | None:
-    """Read a line; None if it is not an event."""
+    """Parse a line; None if it is not an event."""
     try:
         facts = json.loads(line)
         at, name = datetime.fromisoformat(facts.pop("at")), facts.pop("event")

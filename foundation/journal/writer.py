@@ -1,14 +1,15 @@
-"""The trace journal: every session and decision, who, when, what, reply, failure (DOMAIN §9.59).
+"""Trace journal: all sessions and decisions: who, when, what, reply, failure (DOMAIN §9.59).
 
-Promises: `record` costs microseconds, never waits for the disk and never raises; memory is bounded.
-One thread adds what was recorded to the file of the hour, whole lines by one write to a file opened
-with O_APPEND, so that processes share a file and no line is torn by another.  A disk in trouble
-costs events, never mail: how many is counted, and recorded once writing works again.  It stops
-before the room is gone that mail needs.  Events of strangers give way to all others.  Whatever is
-recorded, no patient's identifier gets in (`foundation.privacy`): an INS is health data (DOMAIN
-§1.5).
+- `record` costs microseconds, never waits for the disk and never raises. Memory is bounded.
+- A single thread appends to the file of the hour: whole lines, a single write, O_APPEND. So
+  processes share a file, and no process tears the lines of another.
+- A failing disk costs events, never mail. Lost events are counted; the count is recorded when
+  writing works again. Writing stops while the remaining disk space is needed for mail.
+- Strangers' events are dropped before all others.
+- Patients' identifiers are masked in all events (`foundation.privacy`): an INS is health data
+  (DOMAIN §1.5).
 
-A process that is killed loses what it recorded in the last half second.
+A killed process loses the events of its last half second.
 """
 
 import json
@@ -29,40 +30,40 @@ from foundation.privacy import INS_LENGTH, mask, suspicious
 
 _log = structlog.get_logger(__name__)
 
-PAUSE: Final = 0.5  # seconds between two writes, unless much comes
-GAP_SECONDS: Final = 60.0  # between two events that tell of lost ones, while writing works
-RETRY_SECONDS: Final = 5.0  # after which writing is tried again though nothing comes
-BATCH: Final = 256 * 1024  # octets recorded that are written at once
-MAX_PENDING: Final = 8 * 1024 * 1024  # octets that may wait for a slow disk; then events are lost
-MAX_STRANGERS: Final = 2 * 1024 * 1024  # of these, octets of events of strangers
-STALL_SECONDS: Final = 10.0  # for which one write may take, before readiness tells of it
+PAUSE: Final = 0.5  # seconds between two writes, unless a batch is full
+GAP_SECONDS: Final = 60.0  # between two `journal.dropped` events, while writing works
+RETRY_SECONDS: Final = 5.0  # pause of a failing writer before the next try, even without new events
+BATCH: Final = 256 * 1024  # pending octets that start a write at once
+MAX_PENDING: Final = 8 * 1024 * 1024  # most octets waiting for a slow disk; further events are lost
+MAX_STRANGERS: Final = 2 * 1024 * 1024  # octets of MAX_PENDING for strangers' events
+STALL_SECONDS: Final = 10.0  # longest write before `failing` is true
 MAX_LINE: Final = 16 * 1024  # octets of an event; longer texts are cut
-CLOSE_SECONDS: Final = 5.0  # that `close` waits for a disk that does not answer
-CUT: Final = "…[cut]"  # the mark of a text that was longer
+CLOSE_SECONDS: Final = 5.0  # longest wait of `close` for the disk
+CUT: Final = "…[cut]"  # mark at the end of a text that was cut
 
-# Octets of a text, or of a list's texts together, that are tried in turn on an event too long.
+# Limits in octets of a text, or of the texts of a list together; tried in turn on a long event.
 _CUTS: Final = (12_000, 2_000, 300, 40)
 
-_IDENTIFIERS: Final = frozenset({"session", "message"})  # facts that are ids of ours, as promised
+_IDENTIFIERS: Final = frozenset({"session", "message"})  # facts that hold our identifiers
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """How many events were lost, by peers or ourselves and by strangers."""
+    """Number of lost events, of others (peers and ourselves) and of strangers."""
 
     others: int = 0
     strangers: int = 0
 
     @property
     def all(self) -> int:
-        """Both."""
+        """Sum of both."""
         return self.others + self.strangers
 
 
 class Line(NamedTuple):
-    """An event as it is written, with its hour; `stranger` if it gives way to others."""
+    """An encoded event with its hour; `stranger`: dropped before others."""
 
     hour: str
     text: str
@@ -70,11 +71,11 @@ class Line(NamedTuple):
 
 
 class Journal:
-    """Writes events below `folder`; one for each process, `process` its name in every event.
+    """Writes events below `folder`, once per process; `process` is its name in every event.
 
-    Nothing is written where fewer than `floor` octets, and a quarter more, would stay free; of
-    strangers nothing where it would be less than half more.  `lost` and `strangers_lost` count the
-    events that were not written, by others and by strangers.
+    Free disk space, in octets: nothing is written below 1.25 times `floor`, no strangers' events
+    below 1.5 times `floor`. `lost` and `strangers_lost` count the unwritten events of others and of
+    strangers.
     """
 
     def __init__(
@@ -90,36 +91,36 @@ class Journal:
         self._pending: list[Line] = []
         self._size = 0
         self._strangers_size = 0
-        self._told = Dropped()  # the lost events that an event tells of
+        self._told = Dropped()  # lost events already reported by an event
         self._told_at = -GAP_SECONDS  # monotonic
         self._failing = False
-        self._began: float | None = None  # when the write under way did
+        self._began: float | None = None  # start of the current write
         self._closed = False
         self._writer = threading.Thread(target=self._run, name="journal", daemon=True)
         self._writer.start()
 
     @property
     def failing(self) -> bool:
-        """Whether events are lost now, or wait for the disk for too long."""
+        """True if events are lost now, or wait too long for the disk."""
         began = self._began
         return self._failing or (began is not None and time.monotonic() - began > STALL_SECONDS)
 
     def record(self, event: str, /, **facts: object) -> None:
-        """Note an event of now: texts, numbers, lists of texts; empty ones are left out.
+        """Record an event: texts, numbers, lists of texts; empty facts are left out.
 
-        Sessions and messages are found by the facts `session` and `message`, each an id.
+        Sessions and messages are found by the facts `session` and `message`, each an identifier.
         """
         self._take(event, facts, stranger=False)
 
     def record_stranger(self, event: str, /, **facts: object) -> None:
-        """The same for an event by somebody unknown, which is dropped before any other."""
+        """Record an event of a stranger, which is dropped before any other."""
         self._take(event, facts, stranger=True)
 
     def _take(self, event: str, facts: Mapping[str, object], *, stranger: bool) -> None:
         try:
             at = self._now()
             text = _compose(at, event, self._process, facts)
-        except Exception:  # whatever it was given: mail goes on
+        except Exception:  # invalid facts must not stop mail
             at = text = ""
         with self._lock:
             if self._closed:
@@ -135,7 +136,7 @@ class Journal:
                 self._changed.notify()
 
     def _make_room(self, octets: int, *, stranger: bool) -> bool:
-        """Whether so much more may wait; strangers' events go where that makes the room."""
+        """True if `octets` more may wait; pending strangers' events are dropped to make room."""
         if stranger and self._strangers_size + octets > MAX_STRANGERS:
             return False
         if self._size + octets <= MAX_PENDING:
@@ -155,7 +156,7 @@ class Journal:
             self.lost += 1
 
     def close(self) -> None:
-        """Write out what is pending; what is recorded later is ignored."""
+        """Write the pending events and stop; later events are ignored."""
         with self._lock:
             self._closed = True
             self._changed.notify()
@@ -165,7 +166,7 @@ class Journal:
         closed = False
         while not closed:
             with self._lock:
-                # A process that has nothing to record must not stay in trouble for ever.
+                # A process without new events must leave the failing state too.
                 patience = RETRY_SECONDS if self._failing or self._lost != self._told else None
                 self._changed.wait_for(lambda: self._pending or self._closed, patience)
                 self._changed.wait_for(lambda: self._size >= BATCH or self._closed, PAUSE)
@@ -175,7 +176,7 @@ class Journal:
             try:
                 self._write_out(batch)
             except Exception:
-                # Whatever it was, the next batch must be tried.
+                # Any error: the next batch must still be tried.
                 _log.exception("journal.error")
                 self._count(batch)
             self._began = None
@@ -187,7 +188,7 @@ class Journal:
             self.lost += len(batch) - strangers
 
     def _write_out(self, batch: Sequence[Line]) -> None:
-        """Write a batch, after an event that tells of those that were lost before."""
+        """Write a batch, preceded by the count of events lost before."""
         spared = self._spared(batch)
         if spared is None:
             return
@@ -195,7 +196,7 @@ class Journal:
         if self._lost != self._told and due:
             self._tell_lost(self._lost)
         elif self._failing:
-            self._append(self._now(), [])  # the end of a line, which tells whether writing works
+            self._append(self._now(), [])  # an empty line, to find out if writing works
         for hour, lines in groupby(spared, key=lambda line: line.hour):
             self._count(self._append(hour, list(lines)))
 
@@ -217,15 +218,15 @@ class Journal:
             self._told, self._told_at = lost, time.monotonic()
 
     def _spared(self, batch: Sequence[Line]) -> Sequence[Line] | None:
-        """The lines for which there is room beside what mail needs, None where nothing may be.
+        """Return the lines that leave the space reserved for mail; None: write nothing.
 
-        All others are counted.
+        The other lines are counted as lost.
         """
         if not self._floor:
             return batch
         try:
             disk = os.statvfs(self._folder.parent)
-        except OSError:  # the write will tell
+        except OSError:  # the write will report it
             return batch
         free = disk.f_bavail * disk.f_frsize - sum(len(line.text) for line in batch)
         if free < self._floor + self._floor // 4:
@@ -238,8 +239,8 @@ class Journal:
         return [line for line in batch if not line.stranger]
 
     def _append(self, hour: str, lines: Sequence[Line]) -> Sequence[Line]:
-        """Add whole lines to the file of an hour; returns those that were lost."""
-        # Ends the line that a process killed in the middle of a write may have left.
+        """Append whole lines to the file of an hour; return the lost lines."""
+        # The leading line end closes a line that a killed process left unfinished.
         rest = b"\n" + "".join(line.text for line in lines).encode("ascii")
         try:
             descriptor = _open(hour_file(self._folder, hour))
@@ -273,15 +274,15 @@ def _open(path: Path) -> int:
 
 
 def _left(octets: bytes, done: int) -> bytes:
-    """What is still to be written after `done` octets: whole lines, on a line of their own."""
+    """Octets still to be written after `done`: whole lines, with a leading line end."""
     if done == len(octets):
         return b""
-    # The line that was cut is given up where it stands and written anew.
+    # The line that was cut stays unfinished in the file and is written again.
     return octets[octets.rindex(b"\n", 0, done + 1) :]
 
 
 def _compose(at: str, event: str, process: str, facts: Mapping[str, object]) -> str:
-    """The line of an event, in ASCII.  Raises what facts that are no facts raise."""
+    """Encode an event as an ASCII line. Raises any error of an invalid fact."""
     found = {
         "at": at,
         "event": event,
@@ -291,7 +292,7 @@ def _compose(at: str, event: str, process: str, facts: Mapping[str, object]) -> 
     found["at"], found["event"] = at, event
     kept = {key: value for key, value in found.items() if value or value == 0}
     line = _encode(kept)
-    # A patient's identifier, or what is no character: Python's sign for octets that are not UTF-8.
+    # A patient's identifier, or a lone surrogate, Python's sign for octets that are not UTF-8.
     if r"\ud" in line or _suspicious(facts):
         line = _encode(_cleaned(json.loads(line)))
     if len(line) >= MAX_LINE:
@@ -300,7 +301,7 @@ def _compose(at: str, event: str, process: str, facts: Mapping[str, object]) -> 
 
 
 def _suspicious(facts: Mapping[str, object]) -> bool:
-    """Whether a fact may name a patient: told in a moment, for every event pays for it."""
+    """True if a fact may contain a patient's identifier; fast, because every event pays for it."""
     for key, value in facts.items():
         if suspicious(key):
             return True
@@ -331,13 +332,13 @@ def _shortened(facts: dict[str, Any]) -> str:
         line = _encode({key: _cut(value, limit) for key, value in facts.items()})
         if len(line) < MAX_LINE:
             return line
-    # So many facts that they are no event of ours.
+    # Not even short texts fit: too many facts. Keep the main facts.
     names = ("at", "event", "session", "message")
     return _encode({name: _cut(facts.get(name), _CUTS[-1]) for name in names} | {"cut": CUT})
 
 
 def _cut(value: Any, limit: int) -> Any:
-    """A text or a list of texts, at most `limit` octets of it; a list loses its middle."""
+    """Cut a text, or a list of texts, to `limit` octets; a list loses its middle."""
     if isinstance(value, str):
         return value if len(value) <= limit else value[:limit] + CUT
     if not isinstance(value, list):
@@ -351,7 +352,7 @@ def _cut(value: Any, limit: int) -> Any:
 
 
 def _fitting(texts: list[str], limit: int) -> int:
-    """How many of the first texts fit into `limit`."""
+    """Number of leading texts that fit into `limit`."""
     total = 0
     for number, text in enumerate(texts):
         total += len(text)

@@ -1,1 +1,1 @@
-"""Bodies at rest: in files or in the database, referenced, verified, collected."""
+"""Bodies at rest: in files, bucket or database; references, verification, collection."""

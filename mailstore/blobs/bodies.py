@@ -1,8 +1,8 @@
-"""All bodies of messages: small ones in the database, larger ones in a blob store.
+"""All bodies of messages: small bodies in the database, larger bodies in a blob store.
 
-A body is small if it has no more octets than the limit; where the limit was another one when it
-came, it is found all the same.  What is small becomes durable in the transaction of its message:
-`prepare` makes the others durable before, and `keep` puts the small ones into that transaction.
+A body is small if it has at most `limit` octets; bodies stored under another limit are found all
+the same. `prepare` makes larger bodies durable. Small bodies become durable in the transaction of
+their message: `keep` inserts them there.
 """
 
 import heapq
@@ -22,21 +22,21 @@ from mailstore.errors import BlobDamaged, NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import SEGMENT, Form, Header
 from mailstore.sealed.draft import Draft
 
-SMALL: Final = SEGMENT  # octets up to which a body is small, unless told otherwise
+SMALL: Final = SEGMENT  # default limit of small bodies, in octets
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A body's name; and its sealed octets, if they are still to be kept in the database."""
+    """Name of a body; its sealed octets if it must still go into the database."""
 
     blob: str
     sealed: bytes | None = None
 
 
 class Bodies:
-    """Bodies of one mailstore; a `BlobStore` to those who need not know where they are.
+    """Bodies of a mailstore; a `BlobStore` for callers that need not know their place.
 
-    `clock` gives aware instants: when a small body was last used.
+    `clock` gives aware instants: the time of last use of small bodies.
     """
 
     def __init__(
@@ -54,48 +54,48 @@ class Bodies:
 
     @property
     def form(self) -> Form:
-        """How new bodies are stored, here and there."""
+        """Form of new bodies, in both places."""
         return self.blobs.form
 
     @property
     def place(self) -> str:
-        """Where the blob store is, in words for an administrator."""
+        """Place of the blob store, described for an administrator."""
         return self.blobs.place
 
     def place_mark(self) -> str | None:
-        """As `BlobStore.place_mark`."""
+        """See `BlobStore.place_mark`."""
         return self.blobs.place_mark()
 
     def put_place_mark(self, store: str) -> None:
-        """As `BlobStore.put_place_mark`."""
+        """See `BlobStore.put_place_mark`."""
         self.blobs.put_place_mark(store)
 
     def close(self) -> None:
-        """Close the blob store; the database is its opener's."""
+        """Close the blob store; the caller closes the database."""
         self.blobs.close()
 
     def draft(self) -> Draft:
-        """Begin a new body, in memory as long as it is small."""
+        """Begin a new body, in memory while it is small."""
         return self.blobs.draft()
 
     def probe(self) -> None:
-        """Find out whether the blob store can be written to now. Raises StoreUnavailable."""
+        """Check that the blob store can be written to now. Raises StoreUnavailable."""
         self.blobs.probe()
 
     def look(self) -> None:
-        """Find out whether the blob store answers; writes nothing. Raises StoreUnavailable."""
+        """Check that the blob store answers; writes nothing. Raises StoreUnavailable."""
         self.blobs.look()
 
     def sweep(self, older_than: datetime) -> int:
-        """Remove what processes that died have left half-way, before a time; how many."""
+        """Remove leftovers of dead processes from before a time; return their number."""
         return self.blobs.sweep(older_than)
 
     def prepare(
         self, drafts: Sequence[Draft], *, anew: bool = False
     ) -> list[Prepared | StoreUnavailable]:
-        """Make larger bodies durable and seal small ones; all drafts have ended by then.
+        """Make larger bodies durable and seal small bodies; all drafts have ended at return.
 
-        In place of a draft that failed stands why; its neighbours are not touched by it.
+        A failed draft has its error in the result; the other drafts are not affected.
         """
         if self.form.keys is not None:
             self.form.keys.refresh()
@@ -107,13 +107,13 @@ class Bodies:
     def keep(
         self, conn: Connection, prepared: Sequence[Prepared], *, now: datetime, anew: bool = False
     ) -> None:
-        """Put what is small into a transaction, which makes it durable."""
+        """Insert the small bodies in a transaction, whose commit makes them durable."""
         rows = [(one.blob, one.sealed) for one in prepared if one.sealed is not None]
         if rows:
             db_store.keep(conn, rows, now=now, anew=anew)
 
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
-        """Make a group of drafts durable without a message, as `BlobStore.seal`."""
+        """Make a group of drafts durable without a message; see `BlobStore.seal`."""
         found = self.prepare(drafts, anew=anew)
         prepared = [one for one in found if isinstance(one, Prepared)]
         try:
@@ -124,10 +124,10 @@ class Bodies:
         return [one.blob if isinstance(one, Prepared) else one for one in found]
 
     def open(self, blob: str, size: int = 0) -> BinaryIO:
-        """Open the content of a body for reading, verified as it is read.
+        """Open the content of a body for reading, verified while it is read.
 
-        It is looked for first where one of so many octets would be kept now.  Raises NotFound, and
-        as its reading does BlobDamaged, KeyMissing and StoreUnavailable.
+        The place that fits `size` is searched first. Raises NotFound; the reading also raises
+        BlobDamaged, KeyMissing and StoreUnavailable.
         """
         first, second = self._small.open, self.blobs.open
         if size > self._limit:
@@ -140,30 +140,30 @@ class Bodies:
             raise NotFound(f"the body {blob} is in no place where bodies are: {error}") from error
 
     def sealed(self, blobs: Collection[str]) -> dict[str, bytes]:
-        """Those that are small, as they are kept, by one query; to be opened by `unseal`."""
+        """Return the sealed octets of the small bodies among `blobs`, by a single query."""
         return self._small.sealed(blobs)
 
     def unseal(self, blob: str, sealed: bytes) -> BinaryIO:
-        """The content of a small body that was fetched; as `open`, but never waits for anything."""
+        """Open the content of a small body from `sealed`; as `open`, but without I/O."""
         return self._small.unseal(blob, sealed)
 
     def header(self, blob: str) -> Header | None:
-        """What a body's stored form says of itself, unverified; as `open` otherwise."""
+        """Header of a body's stored form, unverified; None without a header. Errors as `open`."""
         with suppress(NotFound):
             return self._small.header(blob)
         return self.blobs.header(blob)
 
     def exists(self, blob: str) -> bool:
-        """Tell whether a body is here."""
+        """True if the body is stored."""
         return self._small.exists(blob) or self.blobs.exists(blob)
 
     def names(self) -> Iterator[str]:
-        """The names of all bodies, in order; those that come or go meanwhile may lack."""
+        """The names of all bodies, sorted; bodies stored or freed meanwhile may be missing."""
         merged = heapq.merge(self._small.names(), self.blobs.names())
         return (name for name, _ in groupby(merged))
 
     def keys_used(self, limit: int) -> set[bytes]:
-        """The names of the keys of so many bodies of each kind, for a look at the start."""
+        """Key identifiers of up to `limit` bodies of each kind, for the check at start."""
         found = self.blobs.keys_used(limit)
         for name in self._small.sample(limit):
             with suppress(BlobDamaged, NotFound):
@@ -173,11 +173,11 @@ class Bodies:
         return found
 
     def unused_since(self, blob: str, time: datetime) -> bool:
-        """Whether a body is here and was neither stored nor counted on since a time."""
+        """True if a body is stored, and was neither stored nor referenced since a time."""
         return self._small.unused_since(blob, time) or self.blobs.unused_since(blob, time)
 
     def free(self, blob: str, unused_since: datetime) -> int | None:
-        """Remove a body wherever it was not used since; its octets if it was removed."""
+        """Remove a body from each place where it was not used since; return the octets, or None."""
         freed = [self._small.free(blob, unused_since), self.blobs.free(blob, unused_since)]
         octets = [one for one in freed if one is not None]
         return sum(octets) if octets else None
@@ -196,7 +196,7 @@ def _sealed(draft: Draft) -> Prepared | StoreUnavailable:
 
 
 def _failed(one: Prepared | StoreUnavailable, error: StoreUnavailable) -> str | StoreUnavailable:
-    """What became of a body when the small ones were lost by an error."""
+    """Outcome of a body after the transaction of the small bodies failed."""
     if isinstance(one, StoreUnavailable):
         return one
     return one.blob if one.sealed is None else error

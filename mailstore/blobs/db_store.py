@@ -1,11 +1,12 @@
-"""Small bodies in the database, each once, in the form that blobs have.
+"""Small bodies in the database, each stored once, in the form of blobs.
 
-A file for each small body costs more than its octets: making it, naming it and syncing both.  In
-the database it shares the commit of the message that names it, so that neither is ever without the
-other.  Each row says when a message last came to count on it; one is freed only if that was long
-ago, by a single statement, which PostgreSQL looks at anew after whoever was changing the row.
-It says so by PostgreSQL's clock, or a later one: a machine whose own is a day behind would mark
-what it has just stored as long unused, and another one free it.
+A file for a small body costs more than its octets: creation, rename and fsync of both. In the
+database, a body shares the commit of its message, so that neither exists without the other.
+
+Each row has the time of its last use by a message. A body is freed only if that is long ago, by a
+single statement, which PostgreSQL evaluates again after a concurrent change of the row. The time of
+use is PostgreSQL's clock or the machine's, whichever is later: a machine a day behind would mark
+new bodies as long unused, and another machine would free them.
 """
 
 import io
@@ -23,7 +24,7 @@ from mailstore.sealed.blob_format import HEADER, Header
 from mailstore.sealed.blob_reader import open_content, read_header
 from mailstore.sealed.keyring import Keyring
 
-_PAGE: Final = 1000  # names fetched at a time
+_PAGE: Final = 1000  # names per query
 
 _COLUMNS: Final = ("blob", "used_at", "sealed")
 _USE: Final = Inserter(
@@ -43,9 +44,8 @@ _SEALED: Final = select(bodies.c.blob, bodies.c.sealed).where(
 def keep(
     conn: Connection, new: Sequence[tuple[str, bytes]], *, now: datetime, anew: bool = False
 ) -> None:
-    """Insert bodies by name; those that are here are marked as used, or with `anew` replaced."""
-    # A name twice in one statement is an error to PostgreSQL, and locks in the order of names never
-    # wait for each other in a circle.
+    """Insert bodies by name; an existing body is marked as used, or replaced if `anew`."""
+    # PostgreSQL refuses a name twice in a statement. Sorted names prevent deadlocks.
     rows = [
         (bytes.fromhex(name), microseconds(now), sealed)
         for name, sealed in sorted(dict(new).items())
@@ -54,39 +54,39 @@ def keep(
 
 
 class SmallBodies:
-    """The bodies in a database; `keys` open them. Raises StoreUnavailable throughout."""
+    """The small bodies in a database; `keys` open them. All methods raise StoreUnavailable."""
 
     def __init__(self, database: Database, keys: Keyring | None) -> None:
         self._database = database
         self._keys = keys
 
     def open(self, blob: str) -> BinaryIO:
-        """The content of a body, as `BlobStore.open`."""
+        """Open the content of a body; see `BlobStore.open`."""
         return self.unseal(blob, self._read(blob))
 
     def sealed(self, blobs: Collection[str]) -> dict[str, bytes]:
-        """Bodies in the form in which they are kept, by name; those that are not here lack."""
+        """Return the sealed octets of bodies by name; unknown names are missing."""
         names = [bytes.fromhex(blob) for blob in blobs]
         with self._database.read() as conn:
             found = conn.execute(_SEALED, {"names": names})
             return {bytes(name).hex(): bytes(sealed) for name, sealed in found}
 
     def unseal(self, blob: str, sealed: bytes) -> BinaryIO:
-        """The content of a body in that form, as `BlobStore.open`."""
+        """Open the content of a sealed body; see `BlobStore.open`."""
         return open_content(io.BytesIO(sealed), blob, self._keys)
 
     def header(self, blob: str) -> Header | None:
-        """What a body says of itself, unverified. Raises NotFound and BlobDamaged."""
+        """Header of a body, unverified. Raises NotFound and BlobDamaged."""
         return read_header(io.BytesIO(self._read(blob, HEADER)))
 
     def exists(self, blob: str) -> bool:
-        """Tell whether a body is here."""
+        """True if the body is stored."""
         query = select(bodies.c.used_at).where(bodies.c.blob == bytes.fromhex(blob))
         with self._database.read() as conn:
             return conn.scalar(query) is not None
 
     def names(self) -> Iterator[str]:
-        """The names of all bodies, in order; no transaction is held meanwhile."""
+        """The names of all bodies, sorted; no transaction is held in between."""
         query = select(bodies.c.blob).order_by(bodies.c.blob).limit(_PAGE)
         last = b""
         while True:
@@ -98,21 +98,21 @@ class SmallBodies:
             last = found[-1]
 
     def unused_since(self, blob: str, time: datetime) -> bool:
-        """Whether a body is here that nobody came to count on since a time."""
+        """True if a body is stored and was not used since a time."""
         query = select(bodies.c.used_at).where(bodies.c.blob == bytes.fromhex(blob))
         with self._database.read() as conn:
             used_at = conn.scalar(query)
         return used_at is not None and used_at < time
 
     def free(self, blob: str, unused_since: datetime) -> int | None:
-        """Remove a body unless it was used since; its octets if it was removed."""
+        """Remove a body unless it was used since a time; return its octets, or None."""
         unused = (bodies.c.blob == bytes.fromhex(blob)) & (bodies.c.used_at < unused_since)
         statement = delete(bodies).where(unused).returning(func.length(bodies.c.sealed))
         with self._database.write() as conn:
             return conn.scalar(statement)
 
     def sample(self, limit: int) -> list[str]:
-        """So many names, for a look at them."""
+        """Return up to `limit` names, in no order."""
         with self._database.read() as conn:
             return [bytes(name).hex() for name in conn.scalars(select(bodies.c.blob).limit(limit))]
 

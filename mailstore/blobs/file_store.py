@@ -1,12 +1,14 @@
-"""Message bodies on disk, each stored once under the SHA-256 of its bytes.
+"""Message bodies on disk, each stored once under the SHA-256 of its content.
 
-Layout: `ROOT/ab/<64 hexadecimal digits>`, drafts in `ROOT/tmp/`. Promises: a visible blob is whole
-and hashes to its name, whenever the process is killed; when `seal` returns a name, that blob
-survives a power cut. For it a draft is synced (fdatasync) before it is renamed into place, and
-every directory that names it (the fan-out, and above it the root) is synced after; and it is not
-freed within a grace period of that. Files have the form of `mailstore.sealed.blob_format`,
-directories mode 0700, and a blob mode 0600 until its name is on disk, 0400 from then on: no process
-counts on one that another has not vouched for by that.
+Layout: `ROOT/ab/<64 hexadecimal digits>`, drafts in `ROOT/tmp/`. Files have the form of
+`mailstore.sealed.blob_format`; directories have mode 0700. Promises:
+
+- A visible blob is whole and its content hashes to its name, even after a kill.
+- Once `seal` has returned a name, its blob survives a power cut: the draft is synced (fdatasync)
+  before its rename, and each directory above it (fan-out, root) after.
+- The blob is not freed within the grace period after that.
+- Mode 0600: the directory entry is not yet synced; other processes must not reference the blob.
+  Mode 0400: durable; any process may reference it.
 """
 
 import io
@@ -35,16 +37,15 @@ from mailstore.sealed.keyring import open_private
 __all__ = ["Draft", "FileBlobStore"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
-_MARK = "store"  # the file of the name of the store whose blobs these are
+_MARK = "store"  # file with the name of the store that owns these blobs
 
 
 class FileBlobStore:
-    """The blobs under one directory, which is made where only its parent exists.
+    """The blobs under a directory, which is made if its parent exists.
 
-    `form` says how new blobs are stored; what is here is read whatever its form. Drafts have `room`
-    bytes in memory beyond what each may have (`mailstore.sealed.draft.Room`). Shared freely
-    between threads, and between processes that each make their own. Raises StoreUnavailable where
-    the directory cannot be made.
+    `form` is the form of new blobs; blobs of other forms are read too. `room` is the shared memory
+    for drafts, in octets (`mailstore.sealed.draft.Room`). Thread-safe; each process makes its own
+    object. Raises StoreUnavailable if the directory cannot be made.
     """
 
     def __init__(self, root: Path, form: Form = Form(), room: int = 0) -> None:  # noqa: B008 - frozen
@@ -56,7 +57,7 @@ class FileBlobStore:
         try:
             for directory in (root, self._drafts):
                 if not directory.is_dir():
-                    with suppress(FileExistsError):  # by another process, meanwhile
+                    with suppress(FileExistsError):  # made by another process meanwhile
                         make_private_folder(directory)
                 sync_directory(directory.parent)
             self._make_fanouts()
@@ -68,16 +69,16 @@ class FileBlobStore:
             ) from error
 
     def close(self) -> None:
-        """End the syncing threads, once they are done."""
+        """Stop the sync threads once they are done."""
         self._syncer.close()
         self._guard.close()
 
     def draft(self) -> Draft:
-        """Begin a new blob, in memory as long as it is small."""
+        """Begin a new blob, in memory while it is small."""
         return Draft(self._drafts, self.form, self._room)
 
     def probe(self) -> None:
-        """Find out whether a draft can be written and synced now. Raises StoreUnavailable."""
+        """Check that a draft can be written and synced now. Raises StoreUnavailable."""
         draft = self.draft()
         try:
             draft.write(b"probe")
@@ -87,18 +88,17 @@ class FileBlobStore:
             draft.discard()
 
     def look(self) -> None:
-        """Find out whether the folder is there. Raises StoreUnavailable."""
+        """Check that the folder exists. Raises StoreUnavailable."""
         try:
             self.root.stat()
         except OSError as error:
             raise StoreUnavailable(f"cannot reach {self.root}: {error.strerror}") from error
 
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
-        """Make a group of drafts durable, side by side, and give their blobs' names in order.
+        """Make a group of drafts durable in parallel; return their blobs' names in order.
 
-        In place of a draft that failed stands the StoreUnavailable that says why; its neighbours
-        are not touched by it. All drafts have ended by then. Blobs that are here already are kept
-        and marked as used, or with `anew` replaced.
+        A failed draft has its StoreUnavailable in the result; the other drafts are not affected.
+        All drafts have ended at return. Existing blobs are marked as used, or replaced if `anew`.
         """
         if self.form.keys is not None:
             self.form.keys.refresh()
@@ -133,19 +133,19 @@ class FileBlobStore:
         ]
 
     def path(self, blob: str) -> Path:
-        """Tell where a blob is, or would be. Raises NotFound for what cannot be a blob's name."""
+        """Path of a blob, stored or not. Raises NotFound for an invalid name."""
         if not _NAME.fullmatch(blob):
             raise NotFound(f"{blob!r} is not the name of a blob")
         return self._fanout(blob) / blob
 
     def exists(self, blob: str) -> bool:
-        """Tell whether a blob is here."""
+        """True if the blob is stored."""
         return self.path(blob).is_file()
 
     def open(self, blob: str) -> BinaryIO:
-        """Open the content of a blob for reading, verified as it is read.
+        """Open the content of a blob for reading, verified while it is read.
 
-        Raises NotFound, and as its reading does BlobDamaged, KeyMissing and StoreUnavailable.
+        Raises NotFound; the reading also raises BlobDamaged, KeyMissing and StoreUnavailable.
         """
         try:
             return open_content(io.FileIO(self.path(blob)), blob, self.form.keys)
@@ -157,7 +157,7 @@ class FileBlobStore:
             raise StoreUnavailable(f"cannot read the blob {blob}: {error.strerror}") from error
 
     def header(self, blob: str) -> Header | None:
-        """What a blob's file says of itself, unverified; as `open` otherwise."""
+        """Header of a blob's file, unverified; None without a header. Errors as `open`."""
         try:
             with io.FileIO(self.path(blob)) as file:
                 return read_header(file)
@@ -167,9 +167,9 @@ class FileBlobStore:
             raise StoreUnavailable(f"cannot read the blob {blob}: {error.strerror}") from error
 
     def names(self) -> Iterator[str]:
-        """The names of all blobs, in order; those that come or go meanwhile may lack.
+        """The names of all blobs, sorted; blobs stored or freed meanwhile may be missing.
 
-        Memory is that of one fan-out directory. Raises StoreUnavailable.
+        Memory: the names of a single fan-out directory. Raises StoreUnavailable.
         """
         for fanout in self._fanouts.values():
             try:
@@ -181,7 +181,7 @@ class FileBlobStore:
             yield from found
 
     def keys_used(self, limit: int) -> set[bytes]:
-        """The names of the keys of so many blobs, from different fan-outs, for a look at the start.
+        """Key identifiers of up to `limit` blobs, of different fan-outs, for the check at start.
 
         Raises StoreUnavailable.
         """
@@ -195,16 +195,16 @@ class FileBlobStore:
         return found
 
     def unused_since(self, blob: str, time: datetime) -> bool:
-        """Whether a blob is here and was neither stored nor counted on since a time."""
+        """True if a blob is stored, and was neither stored nor referenced since a time."""
         try:
             return self.path(blob).stat().st_mtime < time.timestamp()
         except OSError:
             return False
 
     def free(self, blob: str, unused_since: datetime) -> int | None:
-        """Remove a blob unless it was used since; its octets on disk if it was removed.
+        """Remove a blob unless it was used since a time; return its octets on disk, or None.
 
-        The caller knows that at that time nothing was to refer to it. Raises StoreUnavailable.
+        The caller knows that no message referred to it at that time. Raises StoreUnavailable.
         """
         path = self.path(blob)
         with self._guard.alone():
@@ -220,7 +220,7 @@ class FileBlobStore:
         return found.st_size
 
     def sweep(self, older_than: datetime) -> int:
-        """Remove temporary files last written before a time, left by processes that died.
+        """Remove temporary files of dead processes, last written before a time.
 
         Returns their number. Raises StoreUnavailable.
         """
@@ -228,11 +228,11 @@ class FileBlobStore:
 
     @property
     def place(self) -> str:
-        """As `BlobStore.place`."""
+        """See `BlobStore.place`."""
         return f"the folder {self.root}"
 
     def place_mark(self) -> str | None:
-        """As `BlobStore.place_mark`."""
+        """See `BlobStore.place_mark`."""
         try:
             return (self.root / _MARK).read_text("ascii", "replace").strip()
         except FileNotFoundError:
@@ -241,7 +241,7 @@ class FileBlobStore:
             raise failure(f"cannot read {self.root / _MARK}", error) from error
 
     def put_place_mark(self, store: str) -> None:
-        """As `BlobStore.put_place_mark`."""
+        """See `BlobStore.put_place_mark`."""
         draft = self._drafts / f"mark-{uuid4().hex}"
         try:
             with open_private(draft) as file:
@@ -253,32 +253,32 @@ class FileBlobStore:
             raise failure(f"cannot write {self.root / _MARK}", error) from error
 
     def _make_fanouts(self) -> None:
-        """Make the folders of blobs where they are missing, on disk before anything is in them."""
+        """Make missing fan-out folders, on disk before any blob is in them."""
         made = []
         try:
             for folder in self._fanouts.values():
                 try:
                     make_private_folder(folder)
                 except FileExistsError:
-                    if not folder.is_dir():  # no body could ever be written there
+                    if not folder.is_dir():  # no body could be written there
                         raise
                 else:
                     made.append(folder)
             sync_directory(self.root)
         except OSError:
-            # A second sync would say success: what may not be on disk is made anew.
+            # A second sync would report success, so folders that may not be on disk are removed.
             for folder in made:
                 with suppress(OSError):
                     folder.rmdir()
             raise
 
     def _vouch(self, blob: str) -> None:
-        """Let every process count on a blob whose name is on disk."""
-        with suppress(OSError):  # or else it is written anew when it comes again
+        """Mark a blob as durable, for every process."""
+        with suppress(OSError):  # else the blob is written again at its next use
             self.path(blob).chmod(0o400)
 
     def _missing(self, blob: str) -> NotFound | StoreUnavailable:
-        """A blob is gone only where its folder is here: a disk may have been taken away."""
+        """NotFound only if the blob's folder exists: a disk may be unmounted."""
         if self._fanout(blob).is_dir():
             return NotFound(f"the blob {blob} is missing from {self.root}")
         return StoreUnavailable(f"the folder {self._fanout(blob)} is missing: is its disk mounted?")
@@ -287,7 +287,7 @@ class FileBlobStore:
         return self._fanouts[blob[:2]]
 
     def _write(self, draft: Draft, *, anew: bool) -> str | StoreUnavailable:
-        """Write a draft out, or discard it where its blob is here already."""
+        """Write a draft to its file, or discard it if its blob is stored already."""
         blob = draft.blob
         try:
             if not anew and not draft.ended and self._counts_on(blob, draft.size):
@@ -299,10 +299,10 @@ class FileBlobStore:
         return blob
 
     def _counts_on(self, blob: str, size: int) -> bool:
-        """Mark a blob as used, if it is here; whatever is doubtful is written anew."""
+        """Mark a blob as used if it is stored and durable; False: write it again."""
         path = self.path(blob)
-        # Only whole, synced files ever have such a name; one of another size was damaged since, and
-        # one that may be written to has a name that may not be on disk, whatever a sync now says.
+        # Only whole, synced files get such a name. A file of another size was damaged since. The
+        # name of a file with write permission may not be on disk, whatever a sync reports now.
         try:
             status = path.stat()
             found = status.st_size
@@ -320,7 +320,7 @@ class FileBlobStore:
         return header is not None and (header.stored, header.size) == (found, size)
 
     def _place(self, draft: Draft, failure: StoreUnavailable | None) -> str | StoreUnavailable:
-        """Give a synced draft its name, or with a failure none of its group."""
+        """Rename a synced draft to its blob; after a `failure` of the group, discard it."""
         if failure is not None:
             draft.discard()
             return failure
@@ -328,7 +328,7 @@ class FileBlobStore:
         try:
             draft.place(target)
         except StoreUnavailable as error:
-            # Should someone have removed the directory, the next attempt finds it again.
+            # If the directory was removed, the next attempt finds it again.
             if not target.parent.exists():
                 with suppress(OSError):
                     self._make_fanouts()

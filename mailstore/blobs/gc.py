@@ -1,11 +1,11 @@
-"""Upkeep of the blob store, beside a running daemon: free what nobody needs, encrypt anew.
+"""Maintenance of the blob store under a running daemon: garbage collection and rewriting.
 
-Freeing is safe whatever happens at the same moment. A blob is freed if no message referred to it at
-a time after the run began, and it was neither stored nor counted on since `before`, a grace period
-ahead of that. Whoever counts on a blob marks it first (`BlobStore.seal`), and commits the
-message that names it within the grace: so if the mark is older, the message was there to be seen.
-Files are looked at and removed while nobody can mark them (`mailstore.blobs.gc_lock`); an object
-that is old enough to be removed is one that nobody counts on any more (`mailstore.s3.store`).
+Collection is safe at any time. A blob is freed if, at a time after the run began, no message
+referred to it, and if it was neither stored nor referenced since `before`, a grace period earlier.
+A process that references a blob marks it first (`BlobStore.seal`) and commits its message within
+the grace period: so with an older mark, that message was already visible. Files are checked and
+removed under a lock that excludes marking (`mailstore.blobs.gc_lock`). An object in a bucket is
+removed only at an age at which no process references it any more (`mailstore.s3.store`).
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.sealed.draft import Draft
 
-# Far longer than any message takes from its body's being stored to its rows' commit.
+# Far longer than the time from the storing of a body to the commit of its message.
 GRACE: Final = timedelta(hours=24)
 
 _CHUNK = 256 * 1024
@@ -28,7 +28,7 @@ _GROUP = 16  # blobs made durable together
 
 @dataclass(frozen=True, slots=True)
 class Freed:
-    """What was freed: rows of messages, blobs, and their octets on disk."""
+    """Number of freed messages (rows) and blobs, and their octets on disk."""
 
     messages: int
     blobs: int
@@ -43,8 +43,8 @@ def collect(
 ) -> Freed:
     """Free messages that nothing holds, then blobs without a message, unused since `before`.
 
-    That must be longer ago than any acceptance takes. It ends early once `goes_on()` is false: what
-    is left is for the next time. Several may run at once. Raises StoreUnavailable.
+    `before` must be longer ago than any acceptance takes. The run ends early when `goes_on()` is
+    false; the next run does the rest. Several runs may be active at once. Raises StoreUnavailable.
     """
     dropped = drop_unneeded(database, before)
     count = octets = 0
@@ -60,17 +60,17 @@ def collect(
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """How many blobs were written anew, and why some could not be."""
+    """Number of rewritten blobs, and errors of the others."""
 
     blobs: int
     problems: tuple[str, ...]
 
 
 def rewrite(blobs: BlobStore, progress: Callable[[int], None] = lambda _: None) -> Rewritten:
-    """Write every blob anew that has not the form, or the key, that new ones have.
+    """Rewrite each blob whose form or key differs from new blobs.
 
-    Each is replaced whole and synced, or stays as it was: after a crash, begin again and what is
-    done is passed over. `progress` is told how many were done. Raises StoreUnavailable.
+    Each blob is replaced whole and synced, or stays as it was. After a crash, start again: finished
+    blobs are skipped. `progress` gets the number done. Raises StoreUnavailable.
     """
     if blobs.form.keys is not None:
         blobs.form.keys.refresh()
@@ -96,7 +96,7 @@ def _differs(blobs: BlobStore) -> Callable[[str], bool]:
         except NotFound:
             return False  # freed meanwhile
         except BlobDamaged:
-            return True  # reading it says what is wrong
+            return True  # its reading reports the damage
         return header is None or (header.key_id, header.compressed) != wanted
 
     return differs

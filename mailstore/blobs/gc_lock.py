@@ -1,9 +1,9 @@
-"""Keeps the freeing of blobs apart from their being given out anew, between all processes.
+"""Lock between the marking and the freeing of blobs, across all processes.
 
-A blob that is here already is not written again: the one who counts on it marks it as used (its
-mtime). Freeing looks at that mark and removes the file. Under this lock neither happens in the
-middle of the other. It is flock(2) on the store's folder: shared to mark or place, alone to free,
-each for moments only; the kernel takes it back from a process that dies.
+A stored blob is not written again: a new reference marks it as used (its mtime). Freeing checks the
+mark and removes the file. This lock keeps one from happening in the middle of the other. It is
+flock(2) on the store's folder, shared to mark or place, exclusive to free, each for moments only;
+the kernel releases it for a dead process.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 class Guard:
-    """The lock of one folder. `with guard:` shares it among threads and processes."""
+    """The lock of a folder. `with guard:` shares it among threads and processes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -24,7 +24,7 @@ class Guard:
         self._holders = 0
 
     def __enter__(self) -> None:
-        # A descriptor has one lock, whatever the number of threads that hold it.
+        # A descriptor has a single lock, shared by all threads.
         with self._lock:
             if not self._holders:
                 fcntl.flock(self._descriptor, fcntl.LOCK_SH)
@@ -38,7 +38,7 @@ class Guard:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep everybody else out, threads of this process included."""
+        """Hold the lock exclusively, against threads of this process too."""
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -47,5 +47,5 @@ class Guard:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self._descriptor)

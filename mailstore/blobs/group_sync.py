@@ -1,13 +1,13 @@
-"""Making files and their names durable, and never trusting what failed to be.
+"""Group sync of files and their names; a failed sync is never trusted.
 
-Linux reports that octets could not be written once for each open descriptor; the next sync of the
-same file says success, though the octets may be gone.  So a sync that failed is never done again
-as if that could mend it: the draft is given up, and a blob whose directory could not be synced is
-never vouched for (`mailstore.blobs.file_store`).
+Linux reports a lost write once for each open descriptor. The next sync of the same file reports
+success, though the octets may be lost. So a failed sync is never repeated: the draft is discarded,
+and a blob whose directory could not be synced is never marked durable
+(`mailstore.blobs.file_store`).
 
-A group of new files is synced as one (`foundation.fsync`).  A file begun before its group may have
-lost octets in the meantime, which is reported to its own descriptor alone: it is synced by that,
-whatever else is.
+A group of new files is synced by a single call (`foundation.fsync`). A file begun before its group
+may have lost octets earlier, which only its own descriptor reports: it is always synced by that
+too.
 """
 
 import errno
@@ -23,13 +23,13 @@ from foundation.fsync import AVAILABLE, sync_directory, sync_filesystem
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
 
-_TOGETHER: Final = 3  # files from which on syncing the whole file system is cheaper than one by one
-_THREADS: Final = 8  # files and directories that one process syncs side by side
+_TOGETHER: Final = 3  # files from which syncing the whole file system is cheaper
+_THREADS: Final = 8  # files and directories synced in parallel by a process
 _NO_SUCH_CALL: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP})
 
 
 class Syncer:
-    """Syncs what is below the folder `root`.  Shared freely between threads.  Raises OSError."""
+    """Syncs files and directories below the folder `root`. Thread-safe. Raises OSError."""
 
     def __init__(self, root: Path) -> None:
         self._descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -39,7 +39,7 @@ class Syncer:
         self.failures = 0
 
     def close(self) -> None:
-        """End the threads, once they are done."""
+        """Stop the threads once they are done."""
         self._pool.shutdown()
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -48,10 +48,10 @@ class Syncer:
     def contents(
         self, fresh: Sequence[Draft], begun: Sequence[Draft], since: int
     ) -> StoreUnavailable | None:
-        """Sync drafts that have been written out; those that could not be are discarded.
+        """Sync written drafts; a draft that cannot be synced is discarded.
 
-        `begun` are those that were in their files before; `since` is what `failures` said then.
-        Returns why none of them may be trusted, if none may.
+        `begun` are the drafts that had a file before the group; `since` is the value of `failures`
+        at that time. Returns the error if none of the drafts can be trusted, else None.
         """
         alone = [*begun, *fresh]
         if len(fresh) >= _TOGETHER and self._as_one:
@@ -60,13 +60,13 @@ class Syncer:
                 return failure
             if self._as_one:
                 alone = list(begun)
-        # Only the waiting for the disk is spread over threads: the rest is quick, and threads that
-        # contend for the interpreter would slow it down.
+        # Threads are only for the wait for the disk. The rest is quick, and threads that compete
+        # for the interpreter would slow it down.
         list(self._pool.map(_sync_draft, alone))
         return None
 
     def names(self, fanouts: set[Path], since: int) -> dict[Path, StoreUnavailable]:
-        """Sync directories in which blobs have been named; why those that could not be, by path."""
+        """Sync directories with new names of blobs; return the errors by directory."""
         if len(fanouts) >= _TOGETHER and self._as_one:
             failure = self._everything(since)
             if self._as_one:
@@ -76,7 +76,7 @@ class Syncer:
         return {path: failure for path, failure in outcomes if failure is not None}
 
     def _everything(self, since: int) -> StoreUnavailable | None:
-        """Sync the whole file system; why nothing written since may be trusted, if it may not."""
+        """Sync the whole file system; return the error if recent writes cannot be trusted."""
         try:
             sync_filesystem(self._descriptor)
         except OSError as error:
@@ -85,7 +85,7 @@ class Syncer:
                 return None
             self._count_failure()
             return failure("cannot sync the blob store", error)
-        # The kernel told of a failure once: perhaps to another thread, and it was about our files.
+        # The kernel reports a failure once: perhaps to another thread, and about our files.
         if self.failures != since:
             return StoreUnavailable("cannot sync the blob store: it failed a moment ago")
         return None
@@ -96,7 +96,7 @@ class Syncer:
 
 
 def _sync_draft(draft: Draft) -> None:
-    with suppress(StoreUnavailable):  # it has ended by that, and says why itself
+    with suppress(StoreUnavailable):  # the draft has ended and reports its own error
         draft.sync()
 
 
@@ -109,7 +109,7 @@ def _sync_folder(path: Path) -> StoreUnavailable | None:
 
 
 def failure(what: str, error: OSError) -> StoreUnavailable:
-    """The error to raise, or to give a draft, where a call of the file system failed."""
+    """The error to raise, or to give a draft, after a failed call of the file system."""
     unavailable = StoreUnavailable(f"{what}: {error.strerror}")
     unavailable.__cause__ = error
     return unavailable

@@ -1,8 +1,8 @@
-"""What a store of blobs promises, wherever it keeps them: in files, or in an S3 bucket.
+"""Interface of a blob store, in files or in an S3 bucket.
 
-A blob is whole or absent under the SHA-256 of its content. When `seal` has given its name it is
-durable, and it is not freed within a grace period of that; so whoever commits what names it within
-that time may count on it (`mailstore.blobs.gc`).
+A blob is whole or absent under the SHA-256 of its content. Once `seal` has returned its name, it is
+durable, and not freed within the grace period: a message committed within that time may reference
+it (`mailstore.blobs.gc`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,70 +15,70 @@ from mailstore.sealed.draft import Draft
 
 
 class BlobStore(Protocol):
-    """A store of blobs. All of it may raise StoreUnavailable; calls block."""
+    """A store of blobs. All methods may raise StoreUnavailable; calls block."""
 
     @property
     def form(self) -> Form:
-        """How new blobs are stored; what is there is read whatever its form."""
+        """Form of new blobs; blobs of other forms are read too."""
 
     def draft(self) -> Draft:
-        """Begin a new blob, in memory as long as it is small."""
+        """Begin a new blob, in memory while it is small."""
 
     def probe(self) -> None:
-        """Find out whether a blob can be stored now."""
+        """Check that a blob can be stored now."""
 
     def look(self) -> None:
-        """Find out whether the store answers; cheap, and writes nothing."""
+        """Check that the store answers; cheap, and writes nothing."""
 
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
-        """Make a group of drafts durable, side by side, and give their blobs' names in order.
+        """Make a group of drafts durable in parallel; return their blobs' names in order.
 
-        In place of a draft that failed stands why; its neighbours are not touched by it. All drafts
-        have ended by then. Blobs that are there already are counted on, or with `anew` replaced.
+        A failed draft has its error in the result; the other drafts are not affected. All drafts
+        have ended at return. Existing blobs are marked as used, or replaced if `anew`.
         """
 
     def open(self, blob: str) -> BinaryIO:
-        """Open the content of a blob for reading, verified as it is read.
+        """Open the content of a blob for reading, verified while it is read.
 
-        Raises NotFound, and as its reading does BlobDamaged, KeyMissing and StoreUnavailable.
+        Raises NotFound; the reading also raises BlobDamaged, KeyMissing and StoreUnavailable.
         """
 
     def header(self, blob: str) -> Header | None:
-        """What a blob says of itself, unverified; as `open` otherwise."""
+        """Header of a blob, unverified; None without a header. Errors as `open`."""
 
     def exists(self, blob: str) -> bool:
-        """Tell whether a blob is here."""
+        """True if the blob is stored."""
 
     def names(self) -> Iterator[str]:
-        """The names of all blobs, in order; those that come or go meanwhile may lack."""
+        """The names of all blobs, sorted; blobs stored or freed meanwhile may be missing."""
 
     def keys_used(self, limit: int) -> set[bytes]:
-        """The names of the keys of so many blobs, for a look at the start."""
+        """Key identifiers of up to `limit` blobs, for the check at start."""
 
     def unused_since(self, blob: str, time: datetime) -> bool:
-        """Whether a blob is here and was neither stored nor counted on since a time."""
+        """True if a blob is stored, and was neither stored nor referenced since a time."""
 
     def free(self, blob: str, unused_since: datetime) -> int | None:
-        """Remove a blob unless it was used since; its octets as stored if it was removed.
+        """Remove a blob unless it was used since a time; return its stored octets, or None.
 
-        The caller knows that at that time nothing was to refer to it.
+        The caller knows that no message referred to it at that time.
         """
 
     def sweep(self, older_than: datetime) -> int:
-        """Remove what is left over from before a time: of processes that died, of replacement.
+        """Remove leftovers from before a time, of dead processes and of replacements.
 
         Returns the number of files or objects.
         """
 
     @property
     def place(self) -> str:
-        """Where it is, in words for an administrator."""
+        """Place of the store, described for an administrator."""
 
     def place_mark(self) -> str | None:
-        """The name of the store whose blobs are in this place, None if it says none."""
+        """Name of the store whose blobs are in this place, None without a mark."""
 
     def put_place_mark(self, store: str) -> None:
-        """Say whose blobs are in this place."""
+        """Write the name of the store whose blobs are in this place."""
 
     def close(self) -> None:
-        """End its threads, once they are done."""
+        """Stop the store's threads once they are done."""

@@ -1,9 +1,9 @@
-"""Which blobs are needed: those that a message names; which messages are: those that a row holds.
+"""References: blobs that messages name, and messages that rows hold.
 
-No counters are kept: nothing has to be changed when mail arrives, and nothing can be wrong by one.
-All references are taken in one sorted query (blob names have no index: it would cost each message
-that arrives, for the sake of one look a day), put into an unnamed temporary file, and compared with
-the sorted walk of the store. Memory is constant, and no transaction is held during the walk.
+No reference counters: arriving mail changes nothing, and no counter can be wrong. A single sorted
+query reads all references (blob names have no index: it would cost each arriving message, for a
+daily query). They go to an unnamed temporary file and are compared with the sorted names of the
+store. Memory is constant; no transaction is held during the comparison.
 """
 
 import struct
@@ -21,12 +21,12 @@ from mailstore.db.dialect import take_your_time
 from mailstore.db.schema import messages, metadata
 
 _RECORD = struct.Struct(">32sQ")
-_PAGE = 10_000  # rows fetched at a time
-_GROUP = 500  # messages deleted in one transaction
+_PAGE = 10_000  # rows per fetch
+_GROUP = 500  # messages deleted per transaction
 
 
 class References:
-    """The names that messages refer to with the sizes they state, sorted, as of one moment."""
+    """Blobs that messages refer to, with the stated sizes, sorted, at a single moment."""
 
     def __init__(self, database: Database) -> None:
         query = select(messages.c.blob, messages.c.size).order_by(messages.c.blob, messages.c.size)
@@ -55,7 +55,7 @@ class References:
 def compare(
     stored: Iterator[str], referred: Iterator[tuple[str, int]]
 ) -> Iterator[tuple[str, bool, list[int]]]:
-    """Merge sorted names: each with whether it is stored, and the sizes that messages state."""
+    """Merge sorted names; yield each with "is stored" and the sizes that messages state."""
     name, reference = next(stored, None), next(referred, None)
     while name is not None or reference is not None:
         blob = min(one for one in (name, reference and reference[0]) if one is not None)
@@ -69,7 +69,7 @@ def compare(
 
 
 def referred_now(database: Database, blobs: Sequence[str]) -> set[str]:
-    """Those of the names that a message refers to; walks the table once for all of them."""
+    """Return those of the names that a message refers to, by a single scan of the table."""
     query = select(messages.c.blob).where(messages.c.blob.in_(blobs)).distinct()
     with database.read() as conn:
         take_your_time(conn)
@@ -77,9 +77,9 @@ def referred_now(database: Database, blobs: Sequence[str]) -> set[str]:
 
 
 def drop_unneeded(database: Database, before: datetime) -> int:
-    """Delete messages received before a time that nothing holds any more; their number.
+    """Delete messages received before a time that no row holds; return their number.
 
-    What holds a message is any row that refers to it: a mailbox's entry, a delivery in the queue.
+    Holders are rows that refer to the message: mailbox entries, deliveries in the queue.
     """
     needless = [messages.c.received_at < before, *map(_no_row_in, _holders())]
     query = select(messages.c.id).where(*needless).order_by(messages.c.id)
@@ -91,8 +91,8 @@ def drop_unneeded(database: Database, before: datetime) -> int:
         if not found:
             return dropped
         with database.write() as conn:
-            # What has come to hold one of them meanwhile is seen by the condition, or refused by
-            # the foreign key.
+            # A row that refers to such a message by now is seen by the condition or by the foreign
+            # key.
             dropped += _delete(conn, found, needless)
         after = found[-1]
 
@@ -115,6 +115,6 @@ def _no_row_in(column: ColumnElement[str]) -> ColumnElement[bool]:
 
 
 def grouped(items: Iterator[str], size: int) -> Iterator[list[str]]:
-    """Cut into lists of that many, the last one shorter."""
+    """Split into lists of `size`; the last list may be shorter."""
     while group := list(islice(items, size)):
         yield group

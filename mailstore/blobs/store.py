@@ -1,4 +1,4 @@
-"""A mailstore as a whole: its bodies and its database."""
+"""A mailstore as a whole: bodies and database."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from mailstore.db.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where messages are kept: bodies in `blobs`, everything else in `database`."""
+    """The place of messages: bodies in `blobs`, the rest in `database`."""
 
     blobs: Bodies
     database: Database
 
     def close(self) -> None:
-        """Close the database's connections and end the store's threads."""
+        """Close the database's connections and stop the store's threads."""
         self.blobs.close()
         self.database.close()

@@ -1,8 +1,8 @@
-"""Verifying every blob and every row against each other, beside a running daemon.
+"""Verification of all blobs and rows against each other, under a running daemon.
 
-Each blob is read to its end, so that its encryption, its hash and its size are verified. What
-changes while the check runs is not a finding: a blob that lacks its message is one only if it is
-older than the grace period, and both kinds of lack are looked at again before they are told.
+Each blob is read to its end, which verifies encryption, hash and size. Changes during the check are
+no findings: a blob without a message counts only beyond the grace period, and missing and
+unreferenced blobs are checked again before they are reported.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 
 _CHUNK = 256 * 1024
-_GROUP = 500  # candidates that are looked up again in one query
-_STEP = 1000  # blobs between two reports of progress
+_GROUP = 500  # candidates per query of the second check
+_STEP = 1000  # blobs between two calls of `progress`
 
 
 class Fault(StrEnum):
-    """What is wrong with a blob."""
+    """Fault of a blob."""
 
     MISSING = "missing"
     DAMAGED = "damaged"
@@ -34,7 +34,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault of one blob, with what to know of it."""
+    """A fault of a blob, with its details."""
 
     fault: Fault
     blob: str
@@ -47,9 +47,9 @@ def check(
     before: datetime,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Finding]:
-    """Find every fault; `progress` is told now and then, and at the end, how many blobs were seen.
+    """Yield all faults; `progress` gets the number of checked blobs, now and then and at the end.
 
-    Blobs without a message count from `before` on back. Raises StoreUnavailable.
+    Blobs without a message count only if unused since `before`. Raises StoreUnavailable.
     """
     doubtful: dict[str, Finding] = {}
     seen = 0

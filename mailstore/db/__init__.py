@@ -1,1 +1,1 @@
-"""The database: SQLite and PostgreSQL behind one interface."""
+"""The database: SQLite and PostgreSQL behind a common interface."""

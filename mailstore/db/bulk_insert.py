@@ -1,8 +1,8 @@
-"""Inserting many rows by few statements, for the group commit.
+"""Bulk insert of rows by few statements, for the group commit.
 
-One statement for each row costs a round trip on PostgreSQL, and on SQLite a release of the
-interpreter that other threads are quick to take.  Rows go in by statements of 512, 256 … 32, 16, 15
-… 1 rows: a statement's text depends on their number, and so few texts stay prepared.
+A statement for each row costs a round trip on PostgreSQL, and on SQLite a release of the GIL, which
+other threads grab. Statements have 512, 256 … 32, 16, 15 … 1 rows: the number of rows is part of a
+statement's text, and so few texts stay prepared.
 """
 
 from collections.abc import Sequence
@@ -17,26 +17,26 @@ _SIZES: Final = (512, 256, 128, 64, 32, *range(16, 0, -1))
 
 
 class Inserter:
-    """`INSERT INTO table (columns) VALUES …`; `also` ends it, an ON CONFLICT clause for instance.
+    """`INSERT INTO table (columns) VALUES …`, ended by `also`, for example an ON CONFLICT clause.
 
-    Values are those of the driver: whole microseconds for a time
-    (`mailstore.db.schema.microseconds`). That of the column `used` becomes the time by the store's
-    own clock, where it has one and that is later (`mailstore.db.store_time`).
+    Values are the driver's: whole microseconds for a time (`mailstore.db.schema.microseconds`). The
+    value of the column `used` is raised to the time of the store's own clock if there is one
+    (`mailstore.db.store_time`).
     """
 
     def __init__(
         self, table: Table, columns: Sequence[str], also: str = "", *, used: str = ""
     ) -> None:
-        # KeyError for what is no column of it.
+        # KeyError for an unknown column.
         self._octets = [isinstance(table.c[name].type, LargeBinary) for name in columns]
-        # Names of the schema alone; values never are part of the text.
+        # Only names of the schema; values are never part of the text.
         self._head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608
         self._also = f" {also}" if also else ""
         self._used = columns.index(used) if used else None
         self._texts: dict[tuple[str, int], str] = {}
 
     def insert(self, conn: Connection, rows: Sequence[tuple[object, ...]]) -> None:
-        """Insert the rows in their order, each with a value for every column."""
+        """Insert the rows in order, each with a value for every column."""
         begin = 0
         for size in _SIZES:
             while len(rows) - begin >= size:

@@ -1,8 +1,8 @@
-"""Commits that PostgreSQL reports as done, and warns of: whether they last is not known.
+"""Commits in doubt: PostgreSQL reports success with a warning.
 
-With a synchronous standby a commit waits until that has it.  Whoever cancels the wait
-(`pg_cancel_backend`) makes it end as though all were well, with no more than a warning (PostgreSQL,
-src/backend/replication/syncrep.c): this server has the transaction, its standby may not have it.
+With a synchronous standby, a commit waits until the standby has it. A cancel of this wait
+(`pg_cancel_backend`) ends it as a success with only a warning (PostgreSQL,
+src/backend/replication/syncrep.c): this server has the transaction, its standby may not.
 """
 
 from collections import deque
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 HEARD: Final = "warnings of the server"
-_MOST: Final = 16  # kept of those that came while nobody committed
-# The queue of NOTIFY fills: said while a transaction is committed, and no doubt about it.
+_MOST: Final = 16  # warnings kept between two commits
+# Warning of a filling NOTIFY queue: comes during a commit, which is certain all the same.
 _HARMLESS: Final = frozenset({"async.c"})
 
-HANGS_SECONDS: Final = 10.0  # of a commit, after which mail is put off rather than committed
-# Sessions of our role, on whatever machine; of those a role sees all.
+HANGS_SECONDS: Final = 10.0  # longest commit in progress; beyond it, mail is deferred
+# Sessions of our role on any machine; a role sees all of its own sessions.
 _HANGING: Final = text("""
 SELECT current_setting('synchronous_standby_names')
 FROM pg_stat_activity
@@ -35,7 +35,7 @@ LIMIT 1
 
 
 class Warned(NamedTuple):
-    """A warning of the server: the file of its source, the code, the text."""
+    """A warning of the server: source file, code, text."""
 
     source_file: str | None
     sqlstate: str | None
@@ -43,14 +43,14 @@ class Warned(NamedTuple):
 
 
 def hear_warnings(connection: "DBAPIConnection", record: "ConnectionPoolEntry") -> None:
-    """Keep what PostgreSQL warns of on a new connection, for `doubtless`."""
+    """Collect PostgreSQL's warnings on a new connection, for `doubtless`."""
     heard: deque[Warned] = deque(maxlen=_MOST)
     record.info[HEARD] = heard
 
     def note(diagnostic: Any) -> None:
-        # Texts are in the server's language, the word for how severe it is as well.
+        # Texts are in the server's language, and so is the localised severity.
         if diagnostic.severity_nonlocalized == "WARNING":
-            # Copied: it lasts no longer than its call.
+            # Copied, because the diagnostic is valid only during this call.
             heard.append(
                 Warned(diagnostic.source_file, diagnostic.sqlstate, diagnostic.message_primary)
             )
@@ -60,9 +60,9 @@ def hear_warnings(connection: "DBAPIConnection", record: "ConnectionPoolEntry") 
 
 @contextmanager
 def doubtless(connection: Connection) -> Iterator[None]:
-    """Run a transaction on a connection; its end without an error is a commit that lasts.
+    """Run a transaction on a connection; an end without an error is a certain commit.
 
-    Raises StoreUnavailable where the server has warned of the commit.
+    Raises StoreUnavailable if the server has warned about the commit.
     """
     heard: deque[Warned] = connection.info.get(HEARD, deque())
     with connection.begin():
@@ -79,9 +79,9 @@ def doubtless(connection: Connection) -> Iterator[None]:
 
 
 def check_standby(connection: Connection) -> None:
-    """Refuse a PostgreSQL whose commits wait for a standby that does not come.
+    """Refuse a PostgreSQL whose commits wait for a missing standby.
 
-    Each commit more would stay on the primary, and its sender would send again.  Raises
+    Each further commit would stay on the primary only, and its sender would send again. Raises
     StoreUnavailable.
     """
     names = connection.scalar(_HANGING, {"seconds": HANGS_SECONDS})

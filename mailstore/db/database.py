@@ -1,8 +1,8 @@
-"""A database, SQLite or PostgreSQL, and transactions in it.
+"""A database, SQLite or PostgreSQL, and its transactions.
 
-Promises: when `write()` ends without an error, its transaction is on disk; an error that means the
-database is unwell is always StoreUnavailable; a second writer waits. Calls block: asynchronous
-callers make them in a thread. Shared freely between threads, not between processes.
+Promises: at the end of `write()` without an error, the transaction is on disk. An error of the
+database itself is always StoreUnavailable. A second writer waits. Calls block: asynchronous callers
+use a thread. Thread-safe; not shared between processes.
 """
 
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ from mailstore.db.dialect import (
 from mailstore.db.driver_errors import unavailable_if_unwell
 from mailstore.db.schema import messages
 
-PROBE_SECONDS = 4.0  # twice this is less than the spool guard gives a store to answer
+PROBE_SECONDS = 4.0  # twice this must be less than the disk guard's timeout for the store
 
 
 class Database:
-    """One database: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`; a Path is SQLite's.
+    """A database: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`; a Path means SQLite.
 
-    `pool_size` bounds the connections of this process, and so the threads that are in a transaction
-    at once (SQLite: that read at once; one writes). A missing SQLite file is created, readable by
-    its owner alone. Raises InvalidDatabaseUrl, and StoreUnavailable for a file it cannot open.
+    `pool_size` limits the connections of this process, and so its concurrent transactions (SQLite:
+    of readers; a single one writes). A missing SQLite file is created, readable by its owner alone.
+    Raises InvalidDatabaseUrl, and StoreUnavailable for a file that cannot be opened.
     """
 
     def __init__(self, url: str | Path, *, pool_size: int = 8) -> None:
@@ -42,21 +42,21 @@ class Database:
 
     @property
     def several(self) -> bool:
-        """Whether machines may share it; a SQLite file has one."""
+        """True if several machines may share the database; SQLite is for one machine."""
         return self.url.get_backend_name() != "sqlite"
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Run a transaction that only reads; a write in it is refused. Raises StoreUnavailable."""
+        """Run a read-only transaction; a write in it is refused. Raises StoreUnavailable."""
         with unavailable_if_unwell(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Run a transaction that writes: durable at its end, undone by any exception.
+        """Run a write transaction: durable at its end, rolled back by any exception.
 
-        On SQLite it is the only writer from its first moment (BEGIN IMMEDIATE), and waits up to 30
-        seconds for the one before it. Raises StoreUnavailable, also where a commit is in doubt.
+        On SQLite it is the only writer from its start (BEGIN IMMEDIATE), and waits up to 30 seconds
+        for the write lock. Raises StoreUnavailable, also for a commit in doubt.
         """
         with (
             self._turn.taken(),
@@ -70,28 +70,28 @@ class Database:
             self._checkpoints.written(rows)
 
     def probe(self, patience: float = PROBE_SECONDS) -> None:
-        """Find out whether a transaction that writes can begin now; nothing is written.
+        """Check that a write transaction can begin now; nothing is written.
 
-        Waits up to `patience` seconds, twice where another process of ours is writing. Raises
+        Waits up to `patience` seconds, twice that if another process of ours is writing. Raises
         StoreUnavailable.
         """
         with self._turn.taken(patience), unavailable_if_unwell():
             probe_writing(self._writer, messages, patience)
 
     def check_commits(self) -> None:
-        """Find out whether a commit would end; SQLite's do.  Raises StoreUnavailable."""
+        """Check that a commit would end; on SQLite it always does. Raises StoreUnavailable."""
         if self.several:
             with self.read() as connection:
                 check_standby(connection)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """Lend a writing connection without a transaction, for the schema's migrations."""
+        """Lend a writing connection without a transaction, for schema migrations."""
         with unavailable_if_unwell(), self._writer.connect() as connection:
             yield connection
 
     def schema_revision(self) -> str | None:
-        """Tell the Alembic revision of the schema, None where there is none yet."""
+        """Alembic revision of the schema, None without a schema."""
         with self.read() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
@@ -101,7 +101,7 @@ class Database:
             return revision
 
     def close(self) -> None:
-        """Close the pooled connections; the last one of a SQLite file empties its WAL into it."""
+        """Close the pooled connections; the last close of a SQLite file empties its WAL into it."""
         if self._checkpoints is not None:
             self._checkpoints.close()
         self._reader.dispose()

@@ -1,4 +1,4 @@
-"""The URL of a database, read without repeating the password in it."""
+"""Parser of the database URL; errors never repeat its password."""
 
 from pathlib import Path
 from typing import Final
@@ -8,14 +8,14 @@ from sqlalchemy.exc import ArgumentError
 
 from mailstore.errors import InvalidDatabaseUrl
 
-_MISREAD: Final = frozenset("@/?#")  # in front of the @ that ends user and password
+_MISREAD: Final = frozenset("@/?#")  # must not occur before the @ that ends user and password
 
 
 def parse_url(url: str | Path) -> URL:
-    """Read a database URL, or the path of a SQLite file, with the driver filled in.
+    """Parse a database URL, or the path of a SQLite file; return it with the driver.
 
-    A path is never pasted into a URL: in one, `?`, `#` and `%41` mean something.
-    Raises InvalidDatabaseUrl.
+    A path is never put into a URL, where `?`, `#` and `%41` have a meaning. Raises
+    InvalidDatabaseUrl.
     """
     if isinstance(url, Path):
         return URL.create("sqlite+pysqlite", database=str(url.absolute()))
@@ -23,7 +23,7 @@ def parse_url(url: str | Path) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        # The text itself may hold a password, and is not repeated.
+        # The text may contain a password and is not repeated.
         raise InvalidDatabaseUrl(f"the database URL cannot be read: {expected}") from None
     match parsed.drivername:
         case "sqlite" | "sqlite+pysqlite":
@@ -37,7 +37,7 @@ def parse_url(url: str | Path) -> URL:
             return parsed.set(drivername="sqlite+pysqlite")
         case "postgresql" | "postgresql+psycopg":
             if not _MISREAD.isdisjoint(url.partition("://")[2].rpartition("@")[0]):
-                # Else a part of the password would be taken for the host, and told as such.
+                # Else a part of the password would be parsed, and reported, as the host.
                 raise InvalidDatabaseUrl(
                     "the database URL cannot be read: write @ as %40, / as %2F, ? as %3F and # as "
                     "%23 in the user and the password"

@@ -1,8 +1,8 @@
-"""Everything in which SQLite and PostgreSQL differ, and nothing else.
+"""All differences between SQLite and PostgreSQL, and nothing else.
 
 Durability is the same on both: a commit returns when its transaction is on disk. SQLite runs in WAL
-mode with synchronous=FULL, which syncs the log at each commit; PostgreSQL's synchronous_commit is
-used as the server has it, except that `off` is overridden for our sessions.
+mode with synchronous=FULL, which syncs the log at each commit. PostgreSQL's synchronous_commit
+stays as the server has it, except that `off` is overridden for our sessions.
 """
 
 import contextlib
@@ -43,18 +43,18 @@ if TYPE_CHECKING:
 
 _Select = TypeVar("_Select", bound=Select[Any])
 
-# SQLite counts rows by itself in a column of type INTEGER only.
+# SQLite assigns row numbers by itself only in a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
-BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one, or for a free connection
-MIGRATION_LOCK_TIMEOUT = 4.0  # seconds that a migration may hold up the mail queued behind it
+BUSY_TIMEOUT = 30.0  # seconds; wait of a writer for another writer, or for a free connection
+MIGRATION_LOCK_TIMEOUT = 4.0  # seconds; wait of a migration for a table lock, mail behind it
 
-# "MSSante" in ASCII: any number, as long as every migration run takes the same one.
+# "MSSante" in ASCII: any number that is the same for all migration runs.
 _MIGRATION_LOCK = 0x4D5353616E7465
 
 
 def server_clock(connection: Connection) -> datetime | None:
-    """The time by the database's own machine, aware; None for SQLite, which has no other."""
+    """Time of the database's machine, aware; None for SQLite, which has no other machine."""
     if connection.dialect.name == "sqlite":
         return None
     found: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
@@ -65,32 +65,32 @@ def create_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     """Make the engines for writing and for reading; no connection is made yet.
 
     `pool_size` is the number of connections of this process (SQLite: of its readers). Raises
-    StoreUnavailable where SQLite's file can be neither opened nor created, InvalidDatabaseUrl for
-    options of a URL that PostgreSQL does not take.
+    StoreUnavailable if SQLite's file can be neither opened nor created, InvalidDatabaseUrl for URL
+    options unknown to PostgreSQL.
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite_engines(url, pool_size)
-    # Imported where it is used: psycopg would cost every process that uses SQLite.
+    # Imported here: psycopg would cost start-up time in every process that uses SQLite.
     from mailstore.db import postgresql  # noqa: PLC0415 - see above
 
     return postgresql.create_engines(url, pool_size, BUSY_TIMEOUT)
 
 
 def turn_of(url: URL) -> Turn | NoTurn:
-    """What the writers of a database wait for."""
+    """Return the write lock of a database."""
     if url.get_backend_name() == "sqlite":
         return Turn(Path(f"{url.database}-turn"), BUSY_TIMEOUT)
     return NoTurn()
 
 
 def checkpoints_of(url: URL, reader: Engine, turn: Turn | NoTurn) -> Checkpoints | None:
-    """The checkpoints that a process makes of a database, None where it makes them itself."""
+    """Return the process's checkpoints of a SQLite database; None for PostgreSQL."""
     if url.get_backend_name() != "sqlite":
         return None
 
     @contextlib.contextmanager
     def lend() -> Iterator[sqlite3.Connection]:
-        # That it may only query does not keep it from this.
+        # query_only does not prevent checkpoints.
         with contextlib.closing(reader.raw_connection()) as pooled:
             yield cast("sqlite3.Connection", pooled.driver_connection)
 
@@ -98,7 +98,7 @@ def checkpoints_of(url: URL, reader: Engine, turn: Turn | NoTurn) -> Checkpoints
 
 
 def rows_changed(connection: Connection) -> int:
-    """How many rows the connection has changed since it was made, where SQLite counts them."""
+    """Rows changed by the connection since it was made, if SQLite; else 0."""
     driver = connection.connection.driver_connection
     return driver.total_changes if isinstance(driver, sqlite3.Connection) else 0
 
@@ -109,21 +109,21 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     def engine(size: int) -> Engine:
         return create_engine(
             url,
-            hide_parameters=True,  # errors get into logs: they quote no address and no body
+            hide_parameters=True,  # errors go to logs and must quote no address or body
             connect_args={"timeout": BUSY_TIMEOUT},
             pool_size=size,
             max_overflow=0,
             pool_timeout=BUSY_TIMEOUT,
         )
 
-    # One writing connection: threads of one process then queue for it and are woken in turn, where
-    # SQLite's own busy handler would have them sleep and poll.
+    # A single writing connection: threads of the process queue for it and are woken in turn, while
+    # SQLite's own busy handler would sleep and poll.
     writer, reader = engine(1), engine(pool_size)
 
     @event.listens_for(writer, "connect")
     @event.listens_for(reader, "connect")
     def prepare(connection: "DBAPIConnection", _record: "ConnectionPoolEntry") -> None:
-        # None hands BEGIN to us: the sqlite3 module would issue it late, and for some statements.
+        # None leaves BEGIN to us: the sqlite3 module begins late, and only for some statements.
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
@@ -132,7 +132,7 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
 
     @event.listens_for(reader, "connect")
     def forbid_writing(connection: "DBAPIConnection", _record: "ConnectionPoolEntry") -> None:
-        # A read that turns into a write half-way fails at once when another writer was faster.
+        # A read transaction that starts to write fails at once if another writer was faster.
         connection.execute("PRAGMA query_only=ON")
 
     @event.listens_for(writer, "begin")
@@ -147,10 +147,10 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
 
 
 def _create_private_file(path: Path) -> None:
-    # SQLite would make it readable by all; its WAL and shared memory take the rights of this file.
-    # One that exists is not opened: to close it again would drop the locks that SQLite holds on it
-    # for this process's other connections, and another process that is the last to close would then
-    # remove the WAL under them (https://www.sqlite.org/howtocorrupt.html §2.2).
+    # SQLite would make the file readable by all; WAL and shared memory take its mode. An existing
+    # file is not opened: closing it would drop SQLite's locks for the process's other connections,
+    # and another process that closes last would remove the WAL under them
+    # (https://www.sqlite.org/howtocorrupt.html §2.2).
     problem = None
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -166,14 +166,14 @@ def _create_private_file(path: Path) -> None:
 
 
 def probe_writing(writer: Engine, table: Table, patience: float) -> None:
-    """Take the lock that a write to `table` needs, and give it back. Raises StoreUnavailable.
+    """Acquire the lock for a write to `table`, and release it. Raises StoreUnavailable.
 
-    SQLite: by a connection of its own, since a writer of this process may have the one of the pool.
+    SQLite: on a separate connection, since a writer of this process may have the pool's.
     """
     if writer.dialect.name != "sqlite":
         name = writer.dialect.identifier_preparer.format_table(table)
         with writer.begin() as connection:
-            # The lock alone is given to those who may not write, too.
+            # A role without write access gets this lock too, so read-only is checked first.
             reads_only = connection.scalar(
                 text(
                     "SELECT current_setting('transaction_read_only')::bool"
@@ -187,7 +187,7 @@ def probe_writing(writer: Engine, table: Table, patience: float) -> None:
             connection.execute(text(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE"))
         return
     path = str(writer.url.database)
-    # A file that has gone is not made anew: an empty database in its place would hide the loss.
+    # A missing file is not created: an empty database would hide the loss.
     existing = f"file:{quote(path)}?mode=rw"
     try:
         with contextlib.closing(
@@ -205,14 +205,14 @@ def probe_writing(writer: Engine, table: Table, patience: float) -> None:
 
 
 def placeholder(connection: Connection, *, octets: bool) -> str:
-    """What stands for a value, or for one of octets, in SQL handed to the driver as it is."""
+    """Placeholder of a value (`octets`: of octets) in SQL for the driver."""
     if connection.dialect.name == "sqlite":
         return "?"
-    return "%b" if octets else "%s"  # psycopg sends octets as twice as many digits unless told
+    return "%b" if octets else "%s"  # psycopg would send octets as text of twice the length
 
 
 def insert_or_ignore(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":
-    """Start an INSERT that leaves a row alone which exists already, whatever the constraint.
+    """Start an INSERT that leaves an existing row unchanged, whatever the constraint.
 
     Unlike a caught violation, it does not abort the transaction on PostgreSQL.
     """
@@ -222,24 +222,24 @@ def insert_or_ignore(connection: Connection, table: Table) -> "postgresql.Insert
 
 
 def skip_locked(statement: _Select) -> _Select:
-    """Lock the selected rows until the transaction ends, passing over those locked by others.
+    """Lock the selected rows until the transaction ends; skip rows locked by others.
 
-    On SQLite SQLAlchemy writes nothing for it, rightly: the one writer holds all rows.
+    SQLAlchemy omits this on SQLite, where the only writer holds all rows.
     """
     return statement.with_for_update(skip_locked=True)
 
 
 def not_by_index(column: ColumnElement[str]) -> ColumnElement[str]:
-    """The value of a column, so written that no index is used to look for it.
+    """The value of a column, written so that no index on it is used.
 
-    For conditions on rows that are named by their keys: SQLite, which does not know how many rows
-    share a value, may read all of those instead.
+    For conditions on rows selected by key: SQLite does not know how many rows share a value and may
+    read all of them instead.
     """
     return column.concat("")
 
 
 def take_your_time(connection: Connection) -> None:
-    """Let the statements of this transaction take as long as they need: it walks whole tables."""
+    """Disable the statement timeout for this transaction, which scans whole tables."""
     if connection.dialect.name == "postgresql":
         _be_patient(connection)
         connection.execute(text("SET LOCAL statement_timeout = 0"))
@@ -253,11 +253,11 @@ def _be_patient(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def exclusive_migration(connection: Connection) -> Iterator[None]:
-    """Let one migration run at a time, others waiting up to a minute.
+    """Run a single migration at a time; others wait up to a minute.
 
-    SQLite: the whole run is one write transaction. PostgreSQL: an advisory lock is held around the
-    run, each migration is a transaction of its own, and one that would wait longer for the lock of
-    a table than MIGRATION_LOCK_TIMEOUT fails, since whatever comes after it would wait as well.
+    SQLite: the whole run is a write transaction. PostgreSQL: an advisory lock is held around the
+    run, and each migration is its own transaction. A migration that waits longer than
+    MIGRATION_LOCK_TIMEOUT for a table lock fails, since all later statements would wait behind it.
     """
     if connection.dialect.name == "sqlite":
         with connection.begin():

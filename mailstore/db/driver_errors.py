@@ -1,7 +1,7 @@
-"""Which errors of a driver mean that the database is unwell, and how they are told.
+"""Driver errors that mean a faulty database, and their texts.
 
-An error that the data of one message brings about (a value too long, a character that the database
-has not, a violated constraint) is not among them: it is that message's own.
+An error caused by a message's data (a value too long, a character that the database lacks, a
+violated constraint) is not such an error: it belongs to the message.
 """
 
 import sqlite3
@@ -31,24 +31,24 @@ STANDBY: Final = (
 _SQLITE_UNWELL = frozenset({3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26})
 
 # PostgreSQL appendix A: read-only (a standby), idle in transaction, a statement prepared before its
-# table changed, internal error; the class of operational errors (connection, resources, shutdown,
-# locks) is recognised by its Python type.
+# table changed, internal error. Operational errors (connection, resources, shutdown, locks) are
+# recognised by their Python class.
 _SQLSTATE_UNWELL = frozenset({"25006", "25P03", "0A000", "XX000", "XX001", "XX002"})
-# What no data of a message bring about, but a schema that lacks or was changed: a table, column,
-# function or schema that is not there, a type or a key that is another.
+# Caused by a missing or changed schema, never by data: unknown table, column, function or schema;
+# another type or key.
 _SQLSTATE_CHANGED = frozenset(
     {"42P01", "42703", "42883", "3F000", "42804", "42846", "42P10", "42809"}
 )
 _SQLSTATE_NO_RIGHT = "42501"
-# A prepared statement that is not there, or there already: of another session than before.
+# A prepared statement that is missing, or exists already: the session has changed.
 _SQLSTATE_SHARED = frozenset({"26000", "42P05"})
 
 
 @contextmanager
 def unavailable_if_unwell() -> Iterator[None]:
-    """Turn a driver error that means "the database is unwell" into StoreUnavailable.
+    """Convert driver errors that mean a faulty database into StoreUnavailable.
 
-    Others, such as a violated constraint, pass as they are.
+    Other errors, such as a violated constraint, pass unchanged.
     """
     try:
         yield
@@ -71,7 +71,8 @@ def _unwell_reason(error: SQLAlchemyError) -> str | None:
             return first_line
         outdated = first_line.startswith(("no such table", "no such column"))
     else:
-        # psycopg's, told by its code: importing it here would cost every process that uses SQLite.
+        # psycopg errors are recognised by code: its import would cost each process that uses
+        # SQLite.
         sqlstate = getattr(cause, "sqlstate", None) or ""
         if sqlstate in _SQLSTATE_SHARED:
             return f"{first_line}; {SHARED_BY_TRANSACTIONS}"
@@ -84,7 +85,7 @@ def _unwell_reason(error: SQLAlchemyError) -> str | None:
 
 
 def read_only(connection: Connection) -> str:
-    """Why the transactions of a PostgreSQL that is no standby only read, for an administrator."""
+    """Reason, for an administrator, why transactions of a PostgreSQL primary are read-only."""
     database = connection.scalar(text("SELECT current_database()"))
     return (
         "the database takes no writes by default_transaction_read_only; once they are meant to go "

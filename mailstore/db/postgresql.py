@@ -1,9 +1,9 @@
-"""Connections to PostgreSQL: how they are made, set up, and given up where no answer comes.
+"""PostgreSQL connections: opening, settings, timeouts.
 
-A host that vanishes without a word is noticed by keepalives and `tcp_user_timeout`.  One that is
-frozen, and whose kernel still acknowledges, only by a time for each answer: the server's own
-`statement_timeout` is frozen with it.  Imported where PostgreSQL is used, and nowhere else: psycopg
-would cost every process that uses SQLite.
+Keepalives and `tcp_user_timeout` detect a host that vanishes. A frozen host, whose kernel still
+acknowledges, is only detected by our own timeout for each answer: the server's `statement_timeout`
+is frozen too. Imported only where PostgreSQL is used: psycopg would cost each process that uses
+SQLite.
 """
 
 import time
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-REST: Final = 5.0  # seconds unused after which a connection is tried before it is lent
-CONNECT_SECONDS: Final = 10.0  # for the server to take a connection
-TRIAL_SECONDS: Final = 5.0  # for an answer to what costs the server nothing
-MARGIN_SECONDS: Final = 5.0  # after which an answer is late that the server owes by its own time
+REST: Final = 5.0  # seconds of disuse after which a connection is tested before it is lent
+CONNECT_SECONDS: Final = 10.0  # timeout for a new connection
+TRIAL_SECONDS: Final = 5.0  # timeout for answers that cost the server nothing
+MARGIN_SECONDS: Final = 5.0  # added to the server's own timeout
 
-# What a URL says of these wins.  The keepalives notice within 25 seconds that the other side of a
-# silent connection has gone, `tcp_user_timeout` (milliseconds) that what was sent has not arrived.
+# Defaults; the URL may override them. Keepalives detect within 25 seconds that the peer of a silent
+# connection is gone, `tcp_user_timeout` (milliseconds) that sent data has not arrived.
 _PARAMETERS: Final[Mapping[str, Any]] = {
     "connect_timeout": round(CONNECT_SECONDS),
     "tcp_user_timeout": 20_000,
@@ -45,12 +45,12 @@ _PARAMETERS: Final[Mapping[str, Any]] = {
     "keepalives_count": 3,
     "application_name": "mssante",
 }
-# Else a database, a role or a URL may have another, in which most addresses cannot even be sent.
+# Always UTF-8: a database, a role or a URL may set an encoding that lacks most characters.
 _OURS: Final[Mapping[str, Any]] = {"client_encoding": "utf8"}
 
-# Settings of every session, by SET rather than by start-up options, which connection poolers drop.
-# What is set for a database or a role does not hold; what the URL sets (`options=-c …`) wins, but
-# for the first group, on which our statements rely.  A server that is too old for one lacks it.
+# Settings of each session, by SET: connection poolers drop start-up options. They override settings
+# of the database or the role. The URL's settings (`options=-c …`) win, except over the first group,
+# on which our statements rely. Settings unknown to an old server are skipped.
 _SESSION: Final = """
 SELECT set_config(s.name, w.value, false)
 FROM (VALUES
@@ -74,10 +74,10 @@ _STATE: Final = (
 
 
 def connect_parameters(url: URL) -> dict[str, Any]:
-    """Parameters of libpq for a URL, by its names; the same for the pool and for LISTEN.
+    """Return libpq parameters for a URL, by libpq's names; for the pool and for LISTEN.
 
-    As parameters of their own, never as one text: a password may hold whatever it likes.  Raises
-    InvalidDatabaseUrl for those that libpq does not know.
+    Separate parameters, never a single text: a password may contain any character. Raises
+    InvalidDatabaseUrl for unknown parameters.
     """
     try:
         _, given = url.get_dialect()().create_connect_args(url)
@@ -89,22 +89,22 @@ def connect_parameters(url: URL) -> dict[str, Any]:
 
 
 class Link(psycopg.Connection[TupleRow]):
-    """A connection on which no answer is waited for longer than `answer_seconds`, None for ever.
+    """A connection with a timeout of `answer_seconds` for each answer (None: no timeout).
 
-    One that is late ends the connection, with the OperationalError that a lost one raises.  Where
-    `patient`, a late answer is waited for as long as the server takes another connection meanwhile.
-    Errors say their first line alone: the others quote rows, and so addresses.
+    A late answer closes the connection and raises the OperationalError of a lost connection. If
+    `patient`, a late answer is awaited as long as the server accepts another connection. Errors
+    have only their first line: other lines quote rows, and so addresses.
     """
 
-    answer_seconds: float | None = CONNECT_SECONDS  # until it is set up
+    answer_seconds: float | None = CONNECT_SECONDS  # until `set_up`
     patient: bool = False
-    server_session: int | None = None  # the process of the server that has answered first
-    parameters: Mapping[str, Any] = MappingProxyType({})  # that it was made with
+    server_session: int | None = None  # process of the server at set-up
+    parameters: Mapping[str, Any] = MappingProxyType({})  # libpq parameters of this connection
 
     def wait(
         self, gen: "PQGen[_Result]", interval: float = 0.1, timeout: float | None = None
     ) -> _Result:
-        """Wait for the server.  Raises psycopg.Error, an OperationalError if it is late."""
+        """Wait for the server. Raises psycopg.Error; OperationalError for a late answer."""
         limit = self.answer_seconds if timeout is None else None
         while True:
             try:
@@ -124,16 +124,16 @@ class Link(psycopg.Connection[TupleRow]):
                 raise
 
     def set_up(self) -> None:
-        """Give the session its settings and its time for answers.
+        """Apply the session's settings and its timeout for answers.
 
-        Raises psycopg.Error, also for a server that is a standby.
+        Raises psycopg.Error, also for a standby server.
         """
         self.autocommit = True
         self.execute(_SESSION)
         limit, is_standby = self.execute(_STATE).fetchone() or (0, False)
         if is_standby:
-            # Not read from either: by a state of days ago good mail would be refused, and bodies
-            # freed that messages of since then need.
+            # No reads from a standby either: by a state of days ago, good mail would be refused,
+            # and bodies of newer messages freed.
             raise psycopg.OperationalError(STANDBY)
         self.server_session = self.session()
         self.autocommit = False
@@ -141,9 +141,9 @@ class Link(psycopg.Connection[TupleRow]):
         self.answer_seconds = limit + MARGIN_SECONDS if limit else None
 
     def try_out(self) -> bool:
-        """Whether it is the same session of the server that answers, and soon.
+        """True if the same session of the server answers, and soon.
 
-        Outside of a transaction.  Raises psycopg.Error if nothing does.
+        Outside a transaction. Raises psycopg.Error without an answer.
         """
         usual, self.answer_seconds = self.answer_seconds, TRIAL_SECONDS
         try:
@@ -155,15 +155,15 @@ class Link(psycopg.Connection[TupleRow]):
         return same
 
     def session(self) -> int:
-        """The server process that answers.  Raises psycopg.Error."""
+        """Process of the server that answers. Raises psycopg.Error."""
         row = self.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None  # noqa: S101 - a SELECT without FROM
         return int(row[0])
 
     def _server_answers(self) -> bool:
-        """Whether it takes a connection and answers on it: it is busy, and does not hang."""
+        """True if the server accepts a connection and answers: it is busy, and does not hang."""
         try:
-            # At the same address: another server of the URL may well answer.
+            # Same address: another server of the URL might answer.
             here = {"host": self.info.host, "port": self.info.port}
             with open_link({**self.parameters, **here}) as other:
                 other.execute("SELECT 1")
@@ -173,12 +173,12 @@ class Link(psycopg.Connection[TupleRow]):
 
 
 def first_line(error: Exception) -> str:
-    """The text of an error without the lines that quote rows, or its kind if it has none."""
+    """First line of an error, without the lines that quote rows; its class if empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def open_link(parameters: Mapping[str, Any], context: "AdaptContext | None" = None) -> Link:
-    """Connect.  Raises psycopg.Error, at the latest after `connect_timeout` for each address."""
+    """Connect. Raises psycopg.Error, at the latest after `connect_timeout` per address."""
     link = Link.connect(make_conninfo("", **parameters), context=context)
     link.parameters = parameters
     return link
@@ -187,7 +187,7 @@ def open_link(parameters: Mapping[str, Any], context: "AdaptContext | None" = No
 def create_engines(url: URL, pool_size: int, patience: float) -> tuple[Engine, Engine]:
     """Make the engines for writing and for reading; no connection is made yet.
 
-    Who finds all of the pool lent waits `patience` seconds.  Raises InvalidDatabaseUrl.
+    `patience` is the longest wait for a free connection, in seconds. Raises InvalidDatabaseUrl.
     """
     parameters = connect_parameters(url)
     writer = create_engine(
@@ -210,7 +210,7 @@ def create_engines(url: URL, pool_size: int, patience: float) -> tuple[Engine, E
 
     @event.listens_for(writer, "handle_error")
     def drop(context: ExceptionContext) -> None:
-        # Of a statement that was prepared before its table changed: a new connection prepares anew.
+        # A statement prepared before its table changed: a new connection prepares it again.
         if getattr(context.original_exception, "sqlstate", None) == "0A000":
             context.is_disconnect = True
             context.invalidate_pool_on_disconnect = False
@@ -221,9 +221,9 @@ def create_engines(url: URL, pool_size: int, patience: float) -> tuple[Engine, E
 
 
 def _try_after_rest(engine: Engine) -> None:
-    """Try a connection that has rested before it is lent: whatever is between may have cut it.
+    """Test a connection after disuse before it is lent: a firewall may have cut it.
 
-    One in use is known to be well, and is spared the round trip that each loan would cost.
+    A connection in steady use is known to work; it is spared the round trip.
     """
 
     @event.listens_for(engine, "checkin")
@@ -241,11 +241,11 @@ def _try_after_rest(engine: Engine) -> None:
             try:
                 same = cast("Link", connection).try_out()
             except psycopg.Error as error:
-                raise InvalidatePoolError from error  # another one is made, as for its kin
+                raise InvalidatePoolError from error  # the whole old pool is replaced
             if not same:
                 raise StoreUnavailable(f"the database is unavailable: {SHARED_BY_TRANSACTIONS}")
 
 
 def be_patient(connection: Connection) -> None:
-    """Let late answers be late until the connection is given back to the pool."""
+    """Await late answers until the connection returns to the pool."""
     cast("Link", connection.connection.driver_connection).patient = True

@@ -1,9 +1,8 @@
-"""The tables of the mailstore, on the one metadata that all of the operator's tables share.
+"""Tables of the mailstore, in the metadata shared by all of the operator's tables.
 
-The upper layer adds its queue tables to this same `metadata`, so that a message, its mailbox
-entries and its queue rows are committed in one transaction. Rows are narrow: bodies live in the
-blob store, small ones in a table of their own. What changes here needs a migration; a test compares
-the two.
+The upper layer adds its queue tables to this `metadata`, so that a message, its mailbox entries and
+its queue rows are committed in a single transaction. Rows are narrow: bodies are in the blob store,
+small bodies in their own table. A change here needs a migration; a test compares both.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -32,26 +31,26 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware datetime, kept as whole microseconds since 1970 in UTC.
+    """An aware datetime, stored as whole microseconds since 1970 in UTC.
 
-    SQLite has no type for an instant: an integer is exact, and sorts and indexes alike on both
-    dialects. A naive datetime is refused with ValueError, since its instant is unknown.
+    SQLite has no type for an instant; an integer is exact, and sorts and indexes alike on both
+    databases. A naive datetime raises ValueError, since its instant is unknown.
     """
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Turn an aware datetime of any zone into microseconds."""
+        """Convert an aware datetime of any zone to microseconds."""
         return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Turn microseconds into a datetime in UTC."""
+        """Convert microseconds to a datetime in UTC."""
         return None if value is None else _EPOCH + value * _MICROSECOND
 
 
 def microseconds(value: datetime) -> int:
-    """Whole microseconds since 1970 in UTC, as tables hold a time. ValueError for a naive one."""
+    """Microseconds since 1970 in UTC, as stored in tables. ValueError for a naive datetime."""
     if value.tzinfo is None:
         raise ValueError(f"a time with its zone is needed, not the naive {value.isoformat()}")
     return (value - _EPOCH) // _MICROSECOND
@@ -81,7 +80,7 @@ mailboxes = Table(
     metadata,
     Column("id", BigId, Identity(), primary_key=True),
     Column("domain_id", BigId, ForeignKey("domains.id"), nullable=False, index=True),
-    # As given by the administrator, for display; `address` is what is compared.
+    # As given by the administrator, for display; comparisons use `address`.
     Column("local_part", String(64), nullable=False),
     Column("address", String(320), nullable=False, unique=True),
     Column("type", String(3), nullable=False),
@@ -90,7 +89,7 @@ mailboxes = Table(
     Column("identifier_value", String(14), nullable=False),
     Column("description", Text, nullable=True),
     Column("created_at", UtcTime, nullable=False),
-    # Octets that its messages may have in all; null is no limit.
+    # Most octets of all messages together; null: no limit.
     Column("quota", BigInteger, nullable=True),
     CheckConstraint("type IN ('PER', 'ORG', 'APP', 'CAB')", name="type_known"),
     CheckConstraint("state IN ('active', 'suspended', 'closed')", name="state_known"),
@@ -104,14 +103,14 @@ mailboxes = Table(
 messages = Table(
     "messages",
     metadata,
-    # 32 hexadecimal digits that sort by time (UUIDv7-like), made by the caller.
+    # 32 hexadecimal digits that sort by time (like UUIDv7), made by the caller.
     Column("id", String(32), primary_key=True),
     # The envelope sender; empty for the null sender of reports (RFC 5321 §4.5.5).
     Column("sender", Text, nullable=False),
     Column("blob", String(64), nullable=False),
     Column("size", BigInteger, nullable=False),
-    # Header fields prepended on arrival, with CRLF. Kept out of the blob so that equal bodies are
-    # stored once.
+    # Header fields added on arrival, with CRLF. Not in the blob, so that equal bodies are stored
+    # once.
     Column("trace", Text, nullable=False),
     # The distinguished name of the peer's certificate, or 'local'.
     Column("peer", Text, nullable=False),
@@ -128,28 +127,28 @@ entries = Table(
     Column("id", BigId, Identity(), primary_key=True),
     Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), nullable=False),
     Column("message_id", String(32), ForeignKey("messages.id"), nullable=False, index=True),
-    # The recipient address as the peer gave it in RCPT.
+    # The recipient address as in the peer's RCPT.
     Column("recipient", Text, nullable=False),
     Column("delivered_at", UtcTime, nullable=False),
     Index(None, "mailbox_id", "id"),
-    # A number, once given, is never given again, even after the last entry was deleted.
+    # A number is never reused, even after the last entry was deleted.
     sqlite_autoincrement=True,
 )
 
-# Small bodies, in the form that `mailstore.sealed.blob_format` gives blobs. Not a column of
-# `messages`: equal bodies are stored once, and what lists messages need not read past them.
+# Small bodies, in the form of `mailstore.sealed.blob_format`. Not a column of `messages`: equal
+# bodies are stored once, and listings of messages need not read them.
 bodies = Table(
     "bodies",
     metadata,
-    # The SHA-256 of the content.
+    # SHA-256 of the content.
     Column("blob", LargeBinary(32), primary_key=True),
-    # When a message last came to count on it; as a file's time of modification, for its freeing.
+    # Last use by a message, like the mtime of a file; for garbage collection.
     Column("used_at", UtcTime, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     CheckConstraint("length(blob) = 32", name="blob_length"),
 )
 
-# One row by which a key file is known to be the store's, also before it holds any message.
+# A single row that recognises a wrong key file, even in an empty store.
 store_mark = Table(
     "store_mark",
     metadata,
@@ -159,8 +158,8 @@ store_mark = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
-# One row, whose number changes whenever a mailbox does: what is remembered of mailboxes holds as
-# long as it stays.
+# A single row whose number changes with each change of a mailbox: cached mailboxes stay valid while
+# the number is unchanged.
 mailbox_changes = Table(
     "mailbox_changes",
     metadata,

@@ -1,7 +1,7 @@
-"""The time by the store's own clock, in SQL: one for all machines that share a database.
+"""Time by the store's own clock, in SQL: the same for all machines that share a database.
 
-PostgreSQL has a clock; SQLite has only that of its one machine, which the caller gives.  It is part
-of the statement that needs it, and so costs no round trip.
+PostgreSQL has a clock. SQLite has only its machine's clock, passed by the caller. The time is part
+of the statement, and so costs no round trip.
 """
 
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class store_time(FunctionElement[datetime]):  # noqa: N801 - as SQLAlchemy's own functions
-    """Microseconds since 1970 when the statement began; `store_time(now)` is `now` on SQLite."""
+    """Microseconds since 1970 at the statement's start; `store_time(now)` is `now` on SQLite."""
 
     type = UtcTime()
     inherit_cache = True
@@ -28,21 +28,21 @@ class store_time(FunctionElement[datetime]):  # noqa: N801 - as SQLAlchemy's own
 
 @compiles(store_time)
 def by_caller(element: store_time, compiler: SQLCompiler, **options: Any) -> str:
-    """The instant that the caller gave."""
+    """The caller's instant."""
     return compiler.process(element.clauses, **options)
 
 
 @compiles(store_time, "postgresql")
 def by_server(_element: store_time, _compiler: SQLCompiler, **_options: Any) -> str:
-    """The database's clock, which stands still while a statement runs."""
+    """The database's clock, constant during a statement."""
     return SERVER_TIME
 
 
 def store_now(now: datetime) -> ColumnElement[datetime]:
-    """The store's time, by a caller whose own is `now`."""
+    """The store's time; `now` is the caller's."""
     return store_time(literal(now, UtcTime()))
 
 
 def store_later(now: datetime, by: timedelta) -> ColumnElement[int]:
-    """An instant so much after it, as tables hold a time."""
+    """The instant `by` after the store's time, as stored in tables."""
     return type_coerce(store_now(now), BigInteger) + by // _MICROSECOND

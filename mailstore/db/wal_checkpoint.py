@@ -1,19 +1,18 @@
-"""Moving SQLite's log into its database file; and the end of everybody when the disk refuses that.
+"""Checkpoints of SQLite: copying its log (WAL) into the database file, safe against a failed fsync.
 
-A checkpoint that a reader cuts short copies pages and counts them as done without syncing them; the
-one that completes it syncs the file.  If that sync fails, the kernel may have dropped the pages of
-both, and the next sync says success (https://lwn.net/Articles/752063/): SQLite would then begin
-its log anew, and with it goes the last copy.  The log still has all of them, and it is read from
-its beginning where the index over it, memory that all processes share, is gone.  So after such an
-error every process that has this index is killed, before it can do anything more with it; who opens
-the database next reads the log.
+A checkpoint that a reader cuts short copies pages and counts them as done without a sync; the
+checkpoint that completes it syncs the file. If that sync fails, the kernel may have dropped the
+pages of both, and the next sync reports success (https://lwn.net/Articles/752063/). SQLite would
+then restart its log and lose the last copy. Until then the log has all pages, and is read from its
+beginning once the index over it (shared memory of all processes) is gone. So after such an error,
+each process that has this index is killed before it can use it again; the next process to open the
+database reads the log.
 
-SQLite by itself checkpoints as part of some commits, and tells nobody what came of it; that is
-turned off.
+SQLite's own checkpoints run in some commits and do not report errors; they are turned off.
 
-A checkpoint writes and syncs tens of megabytes, and nobody's mail waits for that: it runs in a
-thread of its own, beside the writers.  What they have added meanwhile is little, and is copied in a
-turn to write, after which the log can begin anew.
+A checkpoint writes and syncs tens of megabytes. Mail must not wait for that: it runs in its own
+thread, beside the writers. The pages added meanwhile are few, and are copied under the write lock,
+after which the log can restart.
 """
 
 import os
@@ -28,15 +27,15 @@ from typing import Final
 
 from mailstore.db.write_lock import NoTurn, Turn
 
-EVERY: Final = 64  # write transactions of a process between two checkpoints, at most
-ROWS: Final = 8_000  # rows that these may have changed: a few may fill the log as well as many
+EVERY: Final = 64  # most write transactions of a process between two checkpoints
+ROWS: Final = 8_000  # most changed rows in between: few transactions may fill the log too
 
 _SQLITE_IOERR_FSYNC: Final = 1034  # https://www.sqlite.org/rescode.html
 _SQLITE_IOERR_DIR_FSYNC: Final = 1290
 
 
 def end_all(database: Path, reason: str) -> None:
-    """Kill every process that shares the index of this database's log, this one last."""
+    """Kill each process that shares the index of this database's log, this process last."""
     sys.stderr.write(f"{database}: {reason}: every process that uses it is killed; start again\n")
     sys.stderr.flush()
     index = os.fsencode(f"{database.resolve()}-shm\n")
@@ -52,9 +51,9 @@ def end_all(database: Path, reason: str) -> None:
 
 
 class Checkpoints:
-    """The checkpoints that one process makes of one database.
+    """The checkpoints of a process for a database.
 
-    `lend` gives a connection, for a thread of its own.
+    `lend` gives a connection for the checkpoint thread.
     """
 
     def __init__(
@@ -69,14 +68,14 @@ class Checkpoints:
         self._turn = turn
         self._panic = panic
         self._left = EVERY
-        self._rows = 0  # changed by the process when the last one was begun
+        self._rows = 0  # rows changed by the process at the start of the last checkpoint
         self._thread: ThreadPoolExecutor | None = None
         self._running: Future[None] | None = None
 
     def written(self, rows: int) -> None:
-        """Note a write transaction, and begin a checkpoint where it is time and none is made.
+        """Count a write transaction; begin a checkpoint if one is due and none is running.
 
-        `rows` is how many the process has changed in all.
+        `rows` is the total of rows changed by the process.
         """
         self._left -= 1
         due = self._left <= 0 or rows - self._rows >= ROWS
@@ -88,12 +87,12 @@ class Checkpoints:
         self._running = self._thread.submit(self._make)
 
     def close(self) -> None:
-        """Wait for the one that is being made."""
+        """Wait for the running checkpoint."""
         if self._thread is not None:
             self._thread.shutdown()
 
     def _make(self) -> None:
-        # What it raises is nobody's concern: the log stays as it is, for the next time.
+        # Its errors are ignored: the log stays as it is, for the next time.
         with self._lend() as connection:
             self.run(connection)
             self._sync()
@@ -101,7 +100,7 @@ class Checkpoints:
                 self.run(connection)
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Copy what no reader holds up; does not return where the disk has refused to sync it.
+        """Copy the pages that no reader blocks; never returns after a failed sync.
 
         Other errors leave the log as it is, for the next time.
         """
@@ -113,7 +112,7 @@ class Checkpoints:
                 self._panic(self._database, f"a checkpoint was not synced: {error}")
 
     def _sync(self) -> None:
-        """Sync what was copied while others wrote; SQLite does where nobody has."""
+        """Sync the pages copied beside writers; SQLite itself syncs only without them."""
         try:
             os.fdatasync(_descriptor(self._database))
         except OSError as error:
@@ -124,9 +123,9 @@ _descriptors: Final[dict[Path, int]] = {}
 
 
 def _descriptor(database: Path) -> int:
-    """An open file of the database that is never closed.
+    """A descriptor of the database that is never closed.
 
-    To close it would drop the locks that SQLite holds on the database for this process
+    Closing it would drop the locks that SQLite holds on the database for this process
     (https://www.sqlite.org/howtocorrupt.html §2.2).
     """
     path = database.resolve()

@@ -1,8 +1,8 @@
-"""The turn to write to a SQLite database, taken by the processes of a node one after the other.
+"""Write lock of a SQLite database, taken in turn by the processes of a machine.
 
-SQLite has one writer at a time, and lets the others sleep and try again, ever longer.  Here they
-wait for a lock on a file beside the database, which the kernel hands on at once.  It only saves
-time: that there is one writer is still SQLite's to say, and the lock ends with its process.
+SQLite allows a single writer; others sleep and retry, ever longer. Here they wait for a lock on a
+file beside the database, which the kernel passes on at once. This lock only saves time: SQLite
+still enforces the single writer. The lock ends with its process.
 """
 
 import fcntl
@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-_PAUSE: Final = 0.0005  # seconds between two looks at the lock
+_PAUSE: Final = 0.0005  # seconds between two attempts to lock
 
 
 class NoTurn:
-    """For a database that has its own way with many writers."""
+    """For a database with its own handling of several writers."""
 
     @contextmanager
     def taken(self, patience: float | None = None) -> Iterator[None]:  # noqa: ARG002 - as Turn's
-        """Go ahead."""
+        """Do nothing."""
         yield
 
     def close(self) -> None:
@@ -30,9 +30,9 @@ class NoTurn:
 
 
 class Turn:
-    """The turn of one process, whose threads take it one after the other; `patience` in seconds.
+    """The write lock in a process, whose threads take it in turn; `patience` in seconds.
 
-    Who has waited in vain goes on without it: SQLite's own lock then says what is wrong.
+    After the timeout a writer continues without the lock: then SQLite's own lock reports the error.
     """
 
     def __init__(self, path: Path, patience: float) -> None:
@@ -43,7 +43,7 @@ class Turn:
 
     @contextmanager
     def taken(self, patience: float | None = None) -> Iterator[None]:
-        """Wait for the turn, have it, and hand it on; `patience` instead of the usual one."""
+        """Hold the lock for the block; `patience` overrides the usual timeout."""
         deadline = time.monotonic() + (self._patience if patience is None else patience)
         if not self._mine.acquire(timeout=max(deadline - time.monotonic(), 0)):
             yield
@@ -59,7 +59,7 @@ class Turn:
             self._mine.release()
 
     def close(self) -> None:
-        """Close the file, once no thread writes any more."""
+        """Close the file once no thread writes any more."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -77,5 +77,5 @@ class Turn:
                 else:
                     return True
         except OSError:
-            return False  # no room for an empty file: SQLite will say so
+            return False  # no space for an empty file: SQLite will report it
         return False

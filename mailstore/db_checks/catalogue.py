@@ -1,4 +1,4 @@
-"""Queries of PostgreSQL's catalogue: the session, tables and columns of some names."""
+"""Queries of PostgreSQL's catalogue: session, tables and columns by name."""
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects import postgresql
@@ -35,5 +35,5 @@ ORDER BY c.relname, a.attnum
 
 
 def quoted(name: str) -> str:
-    """A name as it stands in SQL."""
+    """Quote a name for SQL."""
     return postgresql.dialect().identifier_preparer.quote(name)  # type: ignore[no-untyped-call]  # SQLAlchemy's

@@ -1,7 +1,7 @@
-"""Requirements of a PostgreSQL that keeps mail: checked before anything relies on it.
+"""Requirements of a PostgreSQL that keeps mail, checked before use.
 
-What a database administrator changes beside us would else be met by messages, one after the other.
-Each finding is one line that says what to run.  Of SQLite there is nothing to say.
+Otherwise messages would meet a database administrator's changes, one after the other. Each finding
+is a line that says the command to run. SQLite has no findings.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,15 +14,15 @@ from mailstore.db.driver_errors import read_only
 from mailstore.db_checks.catalogue import SESSION, TABLES, quoted
 from mailstore.errors import StoreUnavailable, UnfitDatabase
 
-# By these a schema is known to be ours, of whatever revision.
+# Tables by which a schema of any revision is recognised as ours.
 _CORE = {"domains", "mailboxes", "messages", "entries"}
 
 
 def check_database(database: Database, tables: Sequence[Table]) -> None:
-    """Refuse a database that cannot be used, with or without the schema.
+    """Refuse an unusable database, with or without the schema.
 
-    Raises UnfitDatabase; StoreUnavailable for what may pass by itself: a standby, one that takes no
-    writes.
+    Raises UnfitDatabase; StoreUnavailable for a state that may pass by itself: a standby, a
+    read-only database.
     """
     if database.url.get_backend_name() == "sqlite":
         return
@@ -58,7 +58,7 @@ def _hidden(session: Row[Any], table: Row[Any]) -> str:
 
 
 def _sharing(database: Database) -> str:
-    # Imported here, where it is PostgreSQL: psycopg would cost every process that uses SQLite.
+    # Imported only for PostgreSQL: psycopg would cost each process that uses SQLite.
     from mailstore.db_checks import pooler  # noqa: PLC0415 - see above
 
     with database.connect() as connection:
@@ -68,7 +68,7 @@ def _sharing(database: Database) -> str:
 
 
 def check_migrating(database: Database, tables: Iterable[Table]) -> None:
-    """Refuse a role that cannot change the schema.  Raises UnfitDatabase, StoreUnavailable."""
+    """Refuse a role that cannot change the schema. Raises UnfitDatabase, StoreUnavailable."""
     if database.url.get_backend_name() == "sqlite":
         return
     with database.read() as connection:

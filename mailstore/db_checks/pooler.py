@@ -1,8 +1,8 @@
-"""Whether a connection pooler shares a server's sessions among our transactions.
+"""Detection of a connection pooler that shares server sessions among transactions.
 
-Settings made by SET and LISTEN belong to a session of the server.  A pooler that gives each
-transaction another one (PgBouncer's `pool_mode = transaction`) loses the first and never passes on
-the second; one that keeps a session for each connection (`session`) does no harm.
+Settings by SET, and LISTEN, belong to a session of the server. A pooler that gives each transaction
+another session (PgBouncer's `pool_mode = transaction`) loses the settings and never passes
+notifications on. A pooler that keeps a session for each connection (`session`) is harmless.
 """
 
 from contextlib import ExitStack
@@ -15,21 +15,22 @@ from mailstore.db.driver_errors import SHARED_BY_TRANSACTIONS
 from mailstore.db.postgresql import Link, connect_parameters, first_line, open_link
 from mailstore.errors import StoreUnavailable
 
-_MOST: Final = 4  # further connections that are made at once to find out
+_MOST: Final = 4  # most further connections opened at once for the test
 
 
 def pooled(connection: Connection) -> bool:
-    """Whether a program stands between, which tells the number of no process of the server."""
+    """True behind a pooler, which never reports the number of the server process."""
     link = connection.connection.driver_connection
     return isinstance(link, Link) and link.server_session != link.info.backend_pid
 
 
 def shared_by_transactions(url: URL) -> str:
-    """Why the way to a PostgreSQL cannot be used, empty if it can.  Raises StoreUnavailable.
+    """Return the reason why a PostgreSQL is unusable behind its pooler; '' if usable.
 
-    Without a pooler a connection is told the number of its own server process.  With one, what two
-    connections see tells: a process that both of them had, or two that the first had, are shared.
-    While the first rests, its process is there to be given; each further connection keeps its own.
+    Raises StoreUnavailable. Without a pooler, a connection reports the number of its own server
+    process. With a pooler, two connections are compared: sessions are shared if both had the same
+    process, or if the first connection had two. While the first connection rests, its process is
+    free for others; each further connection keeps its own.
     """
     parameters = connect_parameters(url)
     with ExitStack() as stack:
@@ -46,11 +47,11 @@ def shared_by_transactions(url: URL) -> str:
                     return SHARED_BY_TRANSACTIONS
                 first.commit()
         except psycopg.Error as error:
-            if "statement pooling" in str(error):  # where there are no transactions at all
+            if "statement pooling" in str(error):  # statement pooling has no transactions at all
                 return SHARED_BY_TRANSACTIONS
             if first is None or first.closed:
                 raise StoreUnavailable(
                     f"the database is unavailable: {first_line(error)}"
                 ) from None
-            # The pooler has no more sessions to give: it may well be one that keeps them.
+            # The pooler is out of sessions, so it may be one that keeps them.
     return ""

@@ -1,4 +1,4 @@
-"""Promises of docs/durability.md that a PostgreSQL does not keep, in one line each."""
+"""Promises of docs/durability.md that a PostgreSQL does not keep, a line each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from mailstore.db.database import Database
 from mailstore.db_checks.catalogue import SESSION, quoted
 
-# Each with what is lost.
+# Safe value of each setting, and the loss without it.
 _SAFE = {
     "fsync": ("on", "a power cut or a crash of its system can lose every message"),
     "full_page_writes": ("on", "a power cut can leave pages half-written, and messages with them"),
@@ -16,14 +16,14 @@ _SAFE = {
 }
 _SETTINGS = text("SELECT name, setting FROM pg_settings WHERE name = ANY (:names)")
 
-# A role without pg_monitor sees how many there are, and nothing of their state.
+# A role without pg_monitor sees the number of standbys, but not their state.
 _STANDBYS = text(
     "SELECT count(*) AS there, count(sync_state) AS seen,"
     " count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) AS synchronous"
     " FROM pg_stat_replication"
 )
 
-# `mailstore.db.postgresql` sets these itself.
+# Settings made by `mailstore.db.postgresql` for each session.
 _OURS = (
     "client_encoding",
     "datestyle",
@@ -47,17 +47,17 @@ ORDER BY one
 
 @dataclass(frozen=True, slots=True)
 class Promises:
-    """`doubts` may not be meant, each with what is lost and what to do; `standby` says what is."""
+    """`doubts`: likely mistakes, each with loss and fix; `standby`: the state of replication."""
 
     doubts: tuple[str, ...] = ()
     standby: str = ""
 
 
 def promises(database: Database, *, alone: bool) -> Promises:
-    """Look at a PostgreSQL; of SQLite nothing is said.  Raises StoreUnavailable.
+    """Examine a PostgreSQL; SQLite has no findings. Raises StoreUnavailable.
 
-    `alone`: one machine relies on it, and keeps bodies on its own disk.  Without a standby it loses
-    no more than with a database in a file, so that this is no doubt.
+    `alone`: a single machine uses it and keeps bodies on its own disk. Without a standby it loses
+    no more than with a database file, so this is no doubt.
     """
     if database.url.get_backend_name() == "sqlite":
         return Promises()
@@ -78,7 +78,7 @@ def _unsafe(connection: Connection) -> Iterator[str]:
 
 
 def _replication(connection: Connection, *, alone: bool) -> tuple[str, bool]:
-    """The line about standbys, and whether it is a doubt."""
+    """Return the line about standbys, and whether it is a doubt."""
     names = connection.scalar(text("SHOW synchronous_standby_names"))
     commit = connection.scalar(text("SHOW synchronous_commit"))
     found = connection.execute(_STANDBYS).one()

@@ -1,4 +1,4 @@
-"""Whether a PostgreSQL has the tables that the migrations made, and the role its rights on them."""
+"""Checks that a PostgreSQL has the migrations' tables, and the role its rights on them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ _PUT_BACK = "put the database back from its last backup, or the table from it"
 
 
 def check_schema(database: Database, tables: Sequence[Table]) -> None:
-    """Refuse a schema that is not what the migrations made.
+    """Refuse a schema that differs from the migrations' result.
 
-    The first finding is told.  Raises UnfitDatabase, StoreUnavailable.
+    Reports the first finding. Raises UnfitDatabase, StoreUnavailable.
     """
     if database.url.get_backend_name() == "sqlite":
         return
@@ -27,7 +27,7 @@ def check_schema(database: Database, tables: Sequence[Table]) -> None:
 
 
 def check_rights(database: Database, tables: Iterable[Table]) -> None:
-    """Refuse a role that may not read and write the tables that are there.
+    """Refuse a role that may not read and write the existing tables.
 
     Raises UnfitDatabase, StoreUnavailable.
     """
@@ -81,13 +81,13 @@ def _changed(table: Table, columns: Sequence[Row[Any]]) -> Iterator[str]:
 
 
 def _type(column: Column[Any]) -> str:
-    """The type of a column as PostgreSQL's catalogue writes it."""
+    """The type of a column, as written in PostgreSQL's catalogue."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
     return column.type.compile(dialect).lower().replace("varchar", "character varying")
 
 
 def _holds(wanted: str, there: str) -> bool:
-    """Whether a column of a type holds all values of another."""
+    """True if a column of type `there` holds all values of type `wanted`."""
     if wanted == there or (wanted, there) == ("integer", "bigint"):
         return True
     size = there.removeprefix("character varying").strip("()")

@@ -1,8 +1,8 @@
-"""Addresses of mailboxes: which ones may exist, and when two spellings are the same mailbox.
+"""Addresses of mailboxes: allowed forms, and equality of spellings.
 
-Ours are dot-atoms (RFC 5321 §4.1.2), in UTF-8 where wanted (RFC 6531 §3.3), on an ASCII domain.
-Case is never significant, in the local part neither: RFC 5321 §2.4 leaves that to the host that
-owns the mailbox, and no two BAL may differ by case alone.
+Our addresses are dot-atoms (RFC 5321 §4.1.2), optionally UTF-8 (RFC 6531 §3.3), on an ASCII domain.
+Case is never significant, not even in the local part: RFC 5321 §2.4 leaves this to the host of the
+mailbox, and no two BAL may differ by case alone.
 """
 
 import re
@@ -13,8 +13,8 @@ from mailstore.errors import InvalidAddress
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-# atext of RFC 5322 §3.2.3, and the UTF8-non-ascii of RFC 6531 §3.3 without the C1 controls, the
-# spaces beyond ASCII and the surrogates, which no one could type or see.
+# atext of RFC 5322 §3.2.3, and UTF8-non-ascii of RFC 6531 §3.3 without the C1 controls, the spaces
+# beyond ASCII and the surrogates, which people can neither type nor see.
 _INVISIBLE = r"\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ud800-\udfff"
 _ATOM = rf"(?:[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]|[^\x00-\xa0{_INVISIBLE}])+"
 _DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
@@ -32,14 +32,14 @@ class Address:
 
     @property
     def key(self) -> str:
-        """The one spelling under which equal addresses are equal: NFC, lower case."""
+        """The spelling that is the same for equal addresses: NFC, lower case."""
         return address_key(str(self))
 
 
 def address_key(address: str) -> str:
-    """Fold an address, well-formed or not, to the spelling under which mailboxes are looked up.
+    """Fold any address, well-formed or not, to the spelling used for mailbox lookup.
 
-    A quoted local part that needs no quotes is the same as without them (RFC 5321 §4.1.2).
+    Needless quotes around a local part are removed (RFC 5321 §4.1.2).
     """
     local_part, _, domain = address.rpartition("@")
     if len(local_part) > 2 and local_part[0] == local_part[-1] == '"':
@@ -49,7 +49,7 @@ def address_key(address: str) -> str:
 
 
 def parse_domain(text: str) -> str:
-    """Give the domain in lower case. Raises InvalidAddress for what is not an ASCII DNS name."""
+    """Return the domain in lower case. Raises InvalidAddress unless it is an ASCII DNS name."""
     domain = text.strip().lower()
     if len(domain) > 253 or not _DOMAIN.fullmatch(domain):
         raise InvalidAddress(
@@ -60,7 +60,7 @@ def parse_domain(text: str) -> str:
 
 
 def parse_address(text: str) -> Address:
-    """Read the address of a mailbox to be. Raises InvalidAddress, saying which part is wrong.
+    """Parse the address of a new mailbox. Raises InvalidAddress, naming the wrong part.
 
     Lengths are those of RFC 5321 §4.5.3.1: 64 octets of local part, 254 in all.
     """

@@ -1,9 +1,9 @@
-"""National identifiers of persons, structures and patients: their forms and check digits.
+"""National identifiers of persons and structures: forms and check digits.
 
-Pure validation after DOMAIN §1.5. An `Identifier` always has the form of its kind; the Luhn check
-is done by the parsing functions and can be switched off per kind, since it was measured on real
-data (or, for the RPPS, inferred) rather than read in a national text, and illustrative values fail
-it. SIRET numbers of La Poste do not follow Luhn: switch the check off to register one.
+Pure validation after DOMAIN §1.5. An `Identifier` always has the form of its kind. The parsing
+functions do the Luhn check, which can be switched off for each kind: this check was measured on
+real data (for the RPPS: inferred), not read in a national text, and illustrative values fail it.
+SIRET numbers of La Poste do not follow Luhn: switch the check off to register one.
 """
 
 import re
@@ -14,7 +14,7 @@ from mailstore.errors import InvalidIdentifier
 
 
 class IdentifierKind(StrEnum):
-    """What an identifier numbers: a person (RPPS, ADELI) or a structure (the others)."""
+    """Kind of identifier, of a person (RPPS, ADELI) or a structure (the others)."""
 
     RPPS = "RPPS"
     ADELI = "ADELI"
@@ -33,7 +33,7 @@ class MailboxType(StrEnum):
     CAB = "CAB"
 
 
-_RPPS_RANG_LENGTH = 14  # an RPPS, 2 digits of order and a key
+_RPPS_RANG_LENGTH = 14  # an RPPS, an order of 2 digits and a key
 
 _FORMS = {
     IdentifierKind.RPPS: (re.compile(r"[0-9]{11}"), "11 digits"),
@@ -57,7 +57,7 @@ _STRUCTURES = frozenset(
     }
 )
 
-# ORG mailboxes hang on an RPPS too since 2025, for practices without a structure number.
+# Since 2025, ORG mailboxes of practices without a structure number may have an RPPS.
 ATTACHMENTS: dict[MailboxType, frozenset[IdentifierKind]] = {
     MailboxType.PER: frozenset({IdentifierKind.RPPS, IdentifierKind.ADELI}),
     MailboxType.ORG: _STRUCTURES | {IdentifierKind.RPPS},
@@ -74,7 +74,7 @@ _ID_NAT_STRUCT = {
     "4": IdentifierKind.RPPS_RANG,
 }
 
-# Kinds with a Luhn key. ADELI has none documented, so none is enforced (DOMAIN §1.5).
+# Kinds with a Luhn key. No key is documented for ADELI, so none is checked (DOMAIN §1.5).
 LUHN_KINDS = frozenset(IdentifierKind) - {IdentifierKind.ADELI}
 
 
@@ -82,7 +82,7 @@ LUHN_KINDS = frozenset(IdentifierKind) - {IdentifierKind.ADELI}
 class Identifier:
     """A national identifier: its kind, and its value without the idNat type digit.
 
-    Raises InvalidIdentifier when the value does not have the form of the kind.
+    Raises InvalidIdentifier if the value does not have the form of the kind.
     """
 
     kind: IdentifierKind
@@ -98,23 +98,23 @@ class Identifier:
 
 
 def stored_kind(identifier: Identifier) -> str:
-    """The kind as the database has it: an RPPS-rang is an RPPS of 14 digits there.
+    """Kind as stored in the database, where an RPPS-rang is an RPPS of 14 digits.
 
     The schema's list of kinds is older, and SQLite cannot change it while messages refer to
-    mailboxes; the length tells the two apart.
+    mailboxes; the length distinguishes the two.
     """
     rang = identifier.kind is IdentifierKind.RPPS_RANG
     return (IdentifierKind.RPPS if rang else identifier.kind).value
 
 
 def read_stored(kind: str, value: str) -> Identifier:
-    """The identifier of a row that `stored_kind` wrote. Raises InvalidIdentifier."""
+    """Return the identifier of a stored row (see `stored_kind`). Raises InvalidIdentifier."""
     rang = kind == IdentifierKind.RPPS and len(value) == _RPPS_RANG_LENGTH
     return Identifier(IdentifierKind.RPPS_RANG if rang else IdentifierKind(kind), value)
 
 
 def luhn_valid(digits: str) -> bool:
-    """Whether ASCII digits, key included, satisfy Luhn's check (ISO/IEC 7812-1 annex B)."""
+    """True if ASCII digits, key included, satisfy Luhn's check (ISO/IEC 7812-1 annex B)."""
     total = 0
     for place, character in enumerate(reversed(digits)):
         weighted = int(character) * (1 + place % 2)
@@ -125,7 +125,7 @@ def luhn_valid(digits: str) -> bool:
 def parse_identifier(
     kind: IdentifierKind, value: str, *, luhn: frozenset[IdentifierKind] = LUHN_KINDS
 ) -> Identifier:
-    """Read a bare identifier, white space around it dropped; `luhn` names the kinds to check.
+    """Parse a bare identifier, stripped of white space; `luhn` names the kinds to check.
 
     Raises InvalidIdentifier (DOMAIN §1.5, §9.35). A Corsican FINESS has letters and no usable key.
     """
@@ -137,12 +137,12 @@ def parse_identifier(
 
 
 def parse_id_nat_ps(value: str, *, luhn: frozenset[IdentifierKind] = LUHN_KINDS) -> Identifier:
-    """Read an idNat_PS: `0` and an ADELI, or `8` and an RPPS number. Raises InvalidIdentifier."""
+    """Parse an idNat_PS: `0` and an ADELI, or `8` and an RPPS. Raises InvalidIdentifier."""
     return _parse_prefixed("idNat_PS", _ID_NAT_PS, value, luhn)
 
 
 def parse_id_nat_struct(value: str, *, luhn: frozenset[IdentifierKind] = LUHN_KINDS) -> Identifier:
-    """Read an idNat_Struct, which is also the OU of an IGC-Santé certificate (DOMAIN §1.5).
+    """Parse an idNat_Struct, which is also the OU of an IGC-Santé certificate (DOMAIN §1.5).
 
     `0` ADELI, `1` FINESS, `2` SIREN, `3` SIRET, `4` RPPS-rang. Raises InvalidIdentifier.
     """
@@ -150,17 +150,17 @@ def parse_id_nat_struct(value: str, *, luhn: frozenset[IdentifierKind] = LUHN_KI
 
 
 def id_nat_ps(identifier: Identifier) -> str:
-    """Write a person's identifier as idNat_PS. Raises InvalidIdentifier for that of a structure."""
+    """Format a person's identifier as idNat_PS. Raises InvalidIdentifier for a structure's."""
     return _prefixed("idNat_PS", _ID_NAT_PS, identifier)
 
 
 def id_nat_struct(identifier: Identifier) -> str:
-    """Write an identifier as idNat_Struct. Raises InvalidIdentifier for a bare RPPS."""
+    """Format an identifier as idNat_Struct. Raises InvalidIdentifier for a bare RPPS."""
     return _prefixed("idNat_Struct", _ID_NAT_STRUCT, identifier)
 
 
 def check_attachment(mailbox_type: MailboxType, identifier: Identifier) -> None:
-    """Raise InvalidIdentifier unless a BAL of this type may hang on this kind (DOMAIN §1.3)."""
+    """Raise InvalidIdentifier unless a BAL of this type may have this kind (DOMAIN §1.3)."""
     kinds = ATTACHMENTS[mailbox_type]
     if identifier.kind not in kinds:
         raise InvalidIdentifier(

@@ -1,9 +1,9 @@
 """Domains and mailboxes (BAL): adding, listing, finding, suspending, limiting.
 
-Rules: a BAL is of type PER, ORG, APP or CAB and hangs on a national identifier that its type admits
-(DOMAIN §1.3, §9.32); address and type never change (§9.33), for which there is no function and
-which the database refuses; the address is unique (§9.34). Functions take a connection in a
-transaction; those that write need `Database.write()`.
+Rules: a BAL is of type PER, ORG, APP or CAB and has a national identifier that its type allows
+(DOMAIN §1.3, §9.32). Address and type never change (§9.33): there is no function for it, and the
+database refuses it. The address is unique (§9.34). Functions take a connection in a transaction;
+functions that write need `Database.write()`.
 """
 
 import secrets
@@ -49,7 +49,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A BAL; the local part is written as it was given, the quota in octets, None for no limit."""
+    """A BAL; local part as given; quota in octets, None for no limit."""
 
     id: int
     local_part: str
@@ -63,12 +63,12 @@ class Mailbox:
 
     @property
     def address(self) -> str:
-        """The address as it is shown; compare addresses by `address_key`."""
+        """The address for display; compare addresses by `address_key`."""
         return f"{self.local_part}@{self.domain}"
 
 
 def add_domain(conn: Connection, name: str, *, now: datetime) -> Domain:
-    """Add a domain to host. Raises InvalidAddress, and Conflict where it is hosted already."""
+    """Add a domain to host. Raises InvalidAddress; Conflict for a hosted domain."""
     domain = parse_domain(name)
     row = conn.execute(
         insert_or_ignore(conn, domains)
@@ -87,12 +87,12 @@ def list_domains(conn: Connection) -> list[Domain]:
 
 
 def local_domains(conn: Connection) -> frozenset[str]:
-    """Give the names of the hosted domains, in lower case."""
+    """Return the names of the hosted domains, in lower case."""
     return frozenset(conn.scalars(select(domains.c.name)))
 
 
 def is_local_domain(conn: Connection, name: str) -> bool:
-    """Tell whether we host a domain, in whatever case it is written."""
+    """True if we host the domain, in any letter case."""
     return _domain_id(conn, name.lower()) is not None
 
 
@@ -106,11 +106,11 @@ def add_mailbox(
     quota: int | None = None,
     now: datetime,
 ) -> Mailbox:
-    """Open a mailbox, active at once, on a domain added before.
+    """Open a mailbox, active at once, on a hosted domain.
 
-    Raises InvalidAddress; InvalidIdentifier for a kind that the type does not admit; NotFound for a
-    domain that is not hosted; Conflict for an address in use, be it by a closed mailbox: the mail
-    of one holder must never reach another.
+    Raises InvalidAddress; InvalidIdentifier for a kind that the type does not allow; NotFound for a
+    domain that is not hosted; Conflict for an address in use, even by a closed mailbox: the mail of
+    a holder must never reach another.
     """
     parsed = parse_address(address)
     check_attachment(mailbox_type, identifier)
@@ -135,18 +135,18 @@ def add_mailbox(
     )
     if added is None:
         raise Conflict(f"the mailbox {parsed} exists already")
-    _note_change(conn)  # its number may have been that of a mailbox that a fail-over has lost
+    _note_change(conn)  # its number may have been a mailbox's that a fail-over lost
     return get_mailbox(conn, str(parsed))
 
 
 def list_mailboxes(conn: Connection, domain: str | None = None) -> list[Mailbox]:
-    """List all mailboxes, or those of one domain, by address. Raises NotFound for the domain."""
+    """List all mailboxes, or those of a domain, by address. Raises NotFound for the domain."""
     query = _of_domain(conn, _mailboxes(), domain).order_by(mailboxes.c.address)
     return [_mailbox(row) for row in conn.execute(query)]
 
 
 def get_mailbox(conn: Connection, address: str) -> Mailbox:
-    """Find one mailbox, whatever its state. Raises NotFound."""
+    """Find a mailbox in any state. Raises NotFound."""
     found = resolve(conn, [address]).get(address)
     if found is None:
         raise NotFound(f"there is no mailbox {address}")
@@ -154,10 +154,9 @@ def get_mailbox(conn: Connection, address: str) -> Mailbox:
 
 
 def resolve(conn: Connection, addresses: Iterable[str]) -> dict[str, Mailbox]:
-    """Find the mailboxes of many recipients in one query, whatever their states.
+    """Find the mailboxes of many recipients by a single query, in any state.
 
-    Keys are the addresses as given; those without a mailbox are absent. Anything may be given, well
-    formed or not.
+    Keys are the addresses as given, well-formed or not; addresses without a mailbox are absent.
     """
     keys = {address: address_key(address) for address in addresses}
     if not keys:
@@ -168,7 +167,7 @@ def resolve(conn: Connection, addresses: Iterable[str]) -> dict[str, Mailbox]:
 
 
 def set_state(conn: Connection, address: str, state: MailboxState) -> Mailbox:
-    """Suspend, resume or close a mailbox; the state it has already is no error.
+    """Suspend, resume or close a mailbox; no error if it has this state already.
 
     Raises NotFound, and InvalidState for a closed mailbox, which stays closed.
     """
@@ -186,9 +185,9 @@ def set_state(conn: Connection, address: str, state: MailboxState) -> Mailbox:
 
 
 def set_quota(conn: Connection, address: str, quota: int | None) -> Mailbox:
-    """Limit what a mailbox may hold, in octets, or with None no more. Raises NotFound.
+    """Set the quota of a mailbox, in octets (None: no limit). Raises NotFound.
 
-    What it holds stays, be it more.
+    Present messages stay, even beyond the quota.
     """
     mailbox = get_mailbox(conn, address)
     conn.execute(update(mailboxes).where(mailboxes.c.id == mailbox.id).values(quota=quota))
@@ -197,26 +196,26 @@ def set_quota(conn: Connection, address: str, quota: int | None) -> Mailbox:
 
 
 def change_number(conn: Connection) -> int:
-    """A number that is another one after a mailbox was changed (not: added)."""
+    """A number that changes with each change (not addition) of a mailbox."""
     return int(conn.scalar(_CHANGE_NUMBER) or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Octets of the messages that a mailbox holds, up to and with the entry `last`."""
+    """Octets of a mailbox's messages, up to and including the entry `last`."""
 
     octets: int = 0
     last: int = 0
 
 
 def used_octets(conn: Connection, mailbox_id: int, known: Usage = Usage()) -> Usage:
-    """Sum the sizes of the messages that a mailbox holds; only of those that came after `known`."""
+    """Sum the sizes of a mailbox's messages; only those after `known` are read."""
     octets, last = conn.execute(_USED_SINCE, {"mailbox": mailbox_id, "after": known.last}).one()
     return Usage(known.octets + int(octets or 0), last or known.last)
 
 
 def used_by_mailbox(conn: Connection, domain: str | None = None) -> dict[int, int]:
-    """Sum the same by the id of each mailbox that holds any. Raises NotFound for the domain."""
+    """Sum sizes by mailbox id, for mailboxes with messages. Raises NotFound for the domain."""
     query = select(entries.c.mailbox_id, _USED).join_from(entries, messages)
     if domain is not None:
         query = _of_domain(conn, query.join(mailboxes), domain)
@@ -224,14 +223,14 @@ def used_by_mailbox(conn: Connection, domain: str | None = None) -> dict[int, in
 
 
 def _note_change(conn: Connection) -> None:
-    # By a random step: after a fail-over to a standby that lagged, another change than the one that
-    # is lost gives another number, and nobody goes on by mailboxes that are lost.
+    # A random step: after a fail-over to a lagging standby, a new change gives another number than
+    # the lost change, and no process continues with lost mailboxes in its cache.
     step = 1 + secrets.randbelow(_LONGEST_STEP)
     conn.execute(update(mailbox_changes).values(number=mailbox_changes.c.number + step))
 
 
 def _of_domain(conn: Connection, query: Select[Any], name: str | None) -> Select[Any]:
-    """Keep the mailboxes of one domain, or all of them for None. Raises NotFound."""
+    """Restrict to the mailboxes of a domain; None: all. Raises NotFound."""
     if name is None:
         return query
     domain_id = _domain_id(conn, name.lower())
@@ -248,8 +247,8 @@ def _mailboxes() -> Select[Any]:
     return select(mailboxes, domains.c.name.label("domain")).join_from(mailboxes, domains)
 
 
-_LONGEST_STEP: Final = 2**32  # two thousand million of them fit into the column
-# Made once: what SQLAlchemy does for a statement before it is run takes longer than running these.
+_LONGEST_STEP: Final = 2**32  # the column holds two thousand million of these
+# Built once: SQLAlchemy's preparation of a statement takes longer than its execution.
 _CHANGE_NUMBER = select(mailbox_changes.c.number)
 _DOMAIN_ID = select(domains.c.id).where(domains.c.name == bindparam("name"))
 _USED_SINCE = (

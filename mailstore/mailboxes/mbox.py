@@ -1,13 +1,13 @@
-"""A mailbox as one mbox file, in the mboxrd dialect (RFC 4155 and its appendix A).
+"""Export of a mailbox as an mbox file, in the mboxrd dialect (RFC 4155 and its appendix A).
 
 Each message: a `From ` line with the envelope sender and the UTC time of arrival, `Return-Path`
-(RFC 5321 §4.4), the trace fields, the body. Lines end in LF; a line of `>` and `From ` gets one
-more `>`, so that removing one from each such line restores the message exactly. Nothing else is
-changed. The standard library's `mailbox.mbox` quotes in a way that cannot be undone, and holds
-whole messages in memory: here they stream.
+(RFC 5321 §4.4), the trace fields, the body. Lines end in LF. A line of any number of `>` and `From
+` gets another `>`; removing it restores the message exactly. Nothing else is changed. The standard
+library's `mailbox.mbox` quotes irreversibly and holds whole messages in memory; here messages
+stream.
 
-A body that cannot be read does not keep the sound ones out: each is read to its end, which verifies
-it, before any octet of it is written; a message whose body fails is left out and named.
+An unreadable body does not stop the export: each body is read to its end, which verifies it, before
+any octet is written. A message whose body fails is left out and reported.
 """
 
 import re
@@ -21,15 +21,15 @@ from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes.messages import Entry, Message, list_entries
 
-_CHUNK = 256 * 1024  # bytes of a body in memory at once
+_CHUNK = 256 * 1024  # octets of a body in memory at once
 _PAGE = 200  # entries read per transaction
-_GIVE_UP = 3  # bodies in a row that the store did not hand out, not known to be damaged
+_GIVE_UP = 3  # failures of the store in a row (damaged bodies not counted) that end the export
 _FROM_LINE = re.compile(rb"^(?=>*From )", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A message that is not in an export, and why, in one line."""
+    """A message left out of an export, with the reason in a line."""
 
     message: str
     reason: str
@@ -37,7 +37,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The number of messages written whole, and the messages left out."""
+    """Number of messages written whole, and the messages left out."""
 
     count: int
     left_out: tuple[LeftOut, ...] = ()
@@ -48,14 +48,14 @@ def export_mailbox(
 ) -> Exported:
     """Write all messages of a mailbox to a binary stream, oldest first.
 
-    No transaction is held while bodies are copied. Raises StoreUnavailable where the store as a
-    whole does not answer, and OSError for the output; what was written until then is whole.
+    No transaction is held while bodies are copied. Raises StoreUnavailable if the whole store does
+    not answer, and OSError for the output; output written by then is whole.
     """
     return write_mbox(_all_entries(database, mailbox_id), blobs, output)
 
 
 def write_mbox(held: Iterable[Entry], blobs: BlobStore, output: BinaryIO) -> Exported:
-    """Write the messages of these entries in their order; as `export_mailbox` otherwise."""
+    """Write the messages of these entries, in order; errors as `export_mailbox`."""
     count = in_a_row = 0
     left_out: list[LeftOut] = []
     for entry in held:
@@ -74,7 +74,7 @@ def write_mbox(held: Iterable[Entry], blobs: BlobStore, output: BinaryIO) -> Exp
 
 
 class _Unreadable(Exception):
-    """A body that cannot be read; `of_body` unless the store as a whole may be the reason."""
+    """An unreadable body; `of_body` is False if the whole store may be the cause."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -83,7 +83,7 @@ class _Unreadable(Exception):
 
 
 class _Body:
-    """A body, whose errors of reading are `_Unreadable`, unlike those of the output."""
+    """A body whose read errors are `_Unreadable`, to distinguish them from the output's."""
 
     def __init__(self, blobs: BlobStore, blob: str) -> None:
         try:
@@ -92,7 +92,7 @@ class _Body:
             raise _Unreadable(error) from error
 
     def read(self, size: int) -> bytes:
-        """Up to `size` octets, none at the end."""
+        """Return up to `size` octets, none at the end."""
         try:
             return self._file.read(size)
         except (StoreUnavailable, OSError) as error:
@@ -106,7 +106,7 @@ class _Body:
 
 
 def _verified(blobs: BlobStore, blob: str) -> _Body:
-    """A body whose octets were all read once. Raises _Unreadable."""
+    """Open a body after a first complete reading, which verifies it. Raises _Unreadable."""
     with _Body(blobs, blob) as body:
         while body.read(_CHUNK):
             pass
@@ -114,7 +114,7 @@ def _verified(blobs: BlobStore, blob: str) -> _Body:
 
 
 def _write(message: Message, body: _Body, output: BinaryIO) -> None:
-    """Write one message. Raises _Unreadable where its body fails in spite of the first reading."""
+    """Write a message. Raises _Unreadable if its body fails in the second reading."""
     output.write(_from_line(message.sender, message.received_at))
     head = f"Return-Path: <{message.sender}>\n{message.trace}".encode()
     output.write(_quote(head))
@@ -140,13 +140,13 @@ def _all_entries(database: Database, mailbox_id: int) -> Iterator[Entry]:
 
 
 def _from_line(sender: str, received_at: datetime) -> bytes:
-    # Readers split the line at spaces; a quoted local part may hold some. Return-Path is exact.
+    # Readers split the line at spaces, which a quoted local part may contain. Return-Path is exact.
     name = "".join(sender.split()) or "MAILER-DAEMON"
     return f"From {name} {received_at.astimezone(UTC).ctime()}\n".encode()
 
 
 def _blocks(body: _Body) -> Iterator[bytes]:
-    """Cut a body into whole lines, many at a time; the last one may lack its end."""
+    """Split a body into blocks of whole lines; the last line may lack its end."""
     rest = b""
     while chunk := body.read(_CHUNK):
         cut = chunk.rfind(b"\n") + 1

@@ -1,8 +1,8 @@
-"""Messages and the mailbox entries that hold them.
+"""Messages, and the mailbox entries that hold them.
 
-A message is stored once; each mailbox that received it has an entry. Many messages are stored in
-few statements, for the group commit of the acceptance path: the caller commits, and only then are
-they promised to anyone. Functions take a connection in a transaction.
+A message is stored once; each receiving mailbox has an entry. Many messages are stored by few
+statements, for the group commit of the acceptance path: the caller commits, and promises them only
+then. Functions take a connection in a transaction.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ _ENTRIES = Inserter(entries, ("mailbox_id", "message_id", "recipient", "delivere
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A stored message: what the envelope and the session said, and where its bytes are.
+    """A stored message: facts of envelope and session, and the name of its body.
 
     `id` is 32 hexadecimal digits that sort by time, made by the caller. `sender` is the envelope
-    sender, '' for the null sender. `blob` names `size` bytes in the blob store; `trace` is the
-    header fields to prepend to them, with CRLF. `peer` is the DN of the peer, or 'local'.
+    sender, '' for the null sender. `blob` names `size` octets in the blob store; `trace` is the
+    header fields to put in front of them, with CRLF. `peer` is the DN of the peer, or 'local'.
     """
 
     id: str
@@ -39,8 +39,8 @@ class Message:
     received_at: datetime
 
 
-class Delivery(NamedTuple):  # a third of a dataclass's time, for each of hundreds
-    """One copy to be: the mailbox, and the recipient address as the peer gave it."""
+class Delivery(NamedTuple):  # takes a third of a dataclass's time, for each of hundreds
+    """A copy to deliver: mailbox, and recipient address as given by the peer."""
 
     mailbox_id: int
     recipient: str
@@ -48,7 +48,7 @@ class Delivery(NamedTuple):  # a third of a dataclass's time, for each of hundre
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to store, with its local deliveries; none, if it only goes out."""
+    """A message to store, with its local deliveries (none if it only goes out)."""
 
     message: Message
     deliveries: tuple[Delivery, ...] = ()
@@ -56,7 +56,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message in a mailbox. Entry ids rise with time within one mailbox."""
+    """A message in a mailbox. Entry ids rise with time within a mailbox."""
 
     id: int
     mailbox_id: int
@@ -74,10 +74,10 @@ class StoredMessage:
 
 
 def store_messages(conn: Connection, new: Sequence[NewMessage], *, now: datetime) -> None:
-    """Insert messages and their entries, delivered at `now`, in few statements (`bulk_insert`).
+    """Insert messages and their entries, delivered at `now`, by few statements (`bulk_insert`).
 
-    Messages keep their order within each mailbox. Violated constraints (an id used twice, a mailbox
-    that is gone) pass as sqlalchemy.exc.IntegrityError: the group as a whole is not stored.
+    Messages keep their order within each mailbox. Violated constraints (a repeated id, a missing
+    mailbox) pass as sqlalchemy.exc.IntegrityError: the whole group is not stored.
     """
     _MESSAGES.insert(conn, [_values(item.message) for item in new])
     at = microseconds(now)
@@ -107,7 +107,7 @@ def _values(message: Message) -> tuple[object, ...]:
 def list_entries(
     conn: Connection, mailbox_id: int, *, after: int = 0, limit: int = 100
 ) -> list[Entry]:
-    """List up to `limit` entries of a mailbox by id, from the first one after the id `after`."""
+    """List up to `limit` entries of a mailbox by id, from the first after the id `after`."""
     query = (
         _entries()
         .where(entries.c.mailbox_id == mailbox_id, entries.c.id > after)
@@ -120,7 +120,7 @@ def list_entries(
 def newest_entries(
     conn: Connection, mailbox_id: int, *, after: int = 0, before: int | None = None, limit: int
 ) -> list[Entry]:
-    """List up to `limit` entries of a mailbox, the newest first, between two ids exclusive."""
+    """List up to `limit` entries of a mailbox, newest first, between two ids, exclusive."""
     query = _entries().where(entries.c.mailbox_id == mailbox_id, entries.c.id > after)
     if before is not None:
         query = query.where(entries.c.id < before)
@@ -129,7 +129,7 @@ def newest_entries(
 
 
 def count_entries(conn: Connection, mailbox_id: int, after: int, before: int) -> int:
-    """The number of entries of a mailbox between two ids, both exclusive."""
+    """Number of entries of a mailbox between two ids, exclusive."""
     query = select(func.count()).where(
         entries.c.mailbox_id == mailbox_id, entries.c.id > after, entries.c.id < before
     )

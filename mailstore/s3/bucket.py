@@ -1,9 +1,9 @@
-"""A bucket of an S3-compatible store, asked by `obstore`: put, list, read a range, delete.
+"""A bucket of an S3-compatible store, by `obstore`: put, list, read a range, delete.
 
-Only what every such store has is used, and no object is ever overwritten. An object is there
-whole, once the store has answered that it is, or not at all; a multipart upload that fails is
-aborted. Every request has a deadline and few retries, so that a store that is away is soon told as
-StoreUnavailable. What the store answers is not repeated but for its code: it may quote credentials.
+Only calls that every such store has are used, and no object is ever overwritten. An object exists
+whole, once the store has confirmed it, or not at all; a failed multipart upload is aborted. Each
+request has a deadline and few retries, so that an unreachable store soon raises StoreUnavailable.
+Error texts of the store may quote credentials: only their code is repeated.
 """
 
 import re
@@ -23,27 +23,26 @@ from mailstore.errors import NotFound, StoreRefuses, StoreUnavailable
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
-PART: Final = 5 * 1024 * 1024  # octets; beyond that an upload has parts of this size, S3's least
-_PARTS_AT_ONCE: Final = 2  # of one upload; each is in memory meanwhile
-_PAGE: Final = 1000  # objects that S3 lists in one answer
+PART: Final = 5 * 1024 * 1024  # octets; larger uploads have parts of this size, S3's minimum
+_PARTS_AT_ONCE: Final = 2  # of an upload; each is in memory meanwhile
+_PAGE: Final = 1000  # objects per answer of S3's list
 
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
-# S3's ways to say so, and those of the library where there is nothing to follow.
+# S3's codes for a wrong region, and the library's texts where there is no redirection to follow.
 _REGION = re.compile(
     "AuthorizationHeaderMalformed|PermanentRedirect|incorrectly configured region|without LOCATION"
 )
-_MACHINE = re.compile(r"/latest/(api/token|meta-data/iam)")  # where a machine has its credentials
+_MACHINE = re.compile(r"/latest/(api/token|meta-data/iam)")  # source of a machine's own credentials
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a bucket is, and how to be let in.
+    """Location of a bucket, and the credentials for it.
 
-    `endpoint` is a URL, empty for AWS's own in the region; `prefix` a folder in the bucket, empty
-    for all of it. Without keys the environment's or the machine's own credentials serve, as
-    `obstore` finds them. `authorities` are certificates in PEM that are believed besides the
-    system's.
+    `endpoint` is a URL, '' for AWS's own in the region; `prefix` is a folder in the bucket, '' for
+    all of it. Without keys, `obstore` uses the credentials of the environment or the machine.
+    `authorities` are trusted certificates in PEM, besides the system's.
     """
 
     bucket: str
@@ -60,7 +59,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds to wait: to be connected, for one request, and for retries to begin; their number."""
+    """Timeouts in seconds: connection, request, start of retries; and the number of retries."""
 
     connect: float = 5.0
     request: float = 30.0
@@ -70,7 +69,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object: its key below the prefix, its octets, when its upload began (store's clock)."""
+    """An object: key below the prefix, octets, start of its upload (store's clock)."""
 
     key: str
     size: int
@@ -78,7 +77,7 @@ class Found:
 
 
 class Bucket:
-    """One bucket. Shared freely between threads; nothing is asked before the first call."""
+    """A bucket. Thread-safe; no request is made before the first call."""
 
     def __init__(self, place: Place, patience: Patience = Patience()) -> None:
         self.place = place
@@ -90,7 +89,7 @@ class Bucket:
         )
 
     def put(self, key: str, data: bytes | Path) -> None:
-        """Store octets, or those of a file, under a key that is new. Raises StoreUnavailable."""
+        """Store octets, or a file's, under a new key. Raises StoreUnavailable."""
         with self._asked("write to"):
             parts = isinstance(data, Path) and data.stat().st_size > PART
             try:
@@ -102,11 +101,11 @@ class Bucket:
                     chunk_size=PART,
                     max_concurrency=_PARTS_AT_ONCE,
                 )
-            except FileNotFoundError as error:  # not the object: the bucket
+            except FileNotFoundError as error:  # the bucket is missing, not the object
                 raise OSError(str(error)) from None
 
     def list(self, folder: str = "", after: str = "") -> Iterator[Found]:
-        """All objects of a folder, or of the bucket, from the first key after one on, in order.
+        """All objects of a folder or of the bucket, in order, from the first key after `after`.
 
         Raises StoreUnavailable.
         """
@@ -120,7 +119,7 @@ class Bucket:
             for item in page:
                 key = item["path"]
                 if key < last:
-                    # What merges it with other sorted names would be led astray.
+                    # Wrong order would break the merge with other sorted names.
                     raise StoreUnavailable(f"{self.place} does not list its objects in order")
                 last = key
                 yield Found(key, item["size"], item["last_modified"])
@@ -134,7 +133,7 @@ class Bucket:
             return memoryview(obstore.get_range(self._store, key, start=start, end=end))
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is gone already is no error. Raises StoreUnavailable."""
+        """Remove an object; no error if it is missing. Raises StoreUnavailable."""
         with self._asked("delete from"):
             try:
                 obstore.delete(self._store, key)
@@ -157,7 +156,7 @@ def _config(place: Place) -> "S3Config":
     config: S3Config = {
         "bucket": place.bucket,
         "region": place.region,
-        # The request to delete many at once is not everywhere.
+        # Not every store has the request to delete many objects at once.
         "disable_bulk_delete": True,
     }
     if place.endpoint:
@@ -172,7 +171,7 @@ def _client(place: Place, patience: Patience) -> "ClientConfig":
     client: ClientConfig = {
         "connect_timeout": timedelta(seconds=patience.connect),
         "timeout": timedelta(seconds=patience.request),
-        # Whether it may be is the configuration's to say.
+        # The configuration decides whether http is allowed.
         "allow_http": place.endpoint.startswith("http://"),
     }
     if place.authorities:
@@ -193,9 +192,9 @@ def _retries(patience: Patience) -> "RetryConfig":
 
 
 def _reason(error: Exception) -> str:
-    """Why a request failed, in words that hold no credential."""
+    """Reason of a failed request, without credentials."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror  # of a file here
+        return error.strerror  # of a local file
     text = str(error)
     if _MACHINE.search(text):
         return "no credentials are given, nor found in the environment or of the machine"
@@ -212,7 +211,7 @@ def _reason(error: Exception) -> str:
 
 
 def reason_of(text: str) -> str:
-    """The status and S3's code in the text of an error, empty if there is no status in it."""
+    """HTTP status and S3 code in the text of an error; '' without a status."""
     status, code = _STATUS.search(text), _CODE.search(text)
     if status is None:
         return ""

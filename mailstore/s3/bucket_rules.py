@@ -1,7 +1,7 @@
-"""Effects of a bucket's own rules on bodies: versions, object lock, lifecycle rules.  Pure.
+"""Effects of a bucket's own rules on bodies: versions, object lock, lifecycle rules. Pure.
 
-Reads the answers of S3 (GetBucketVersioning, GetObjectLockConfiguration and
-GetBucketLifecycleConfiguration), whose elements have a namespace or none.
+Parses the answers of S3 (GetBucketVersioning, GetObjectLockConfiguration and
+GetBucketLifecycleConfiguration), whose elements may have a namespace.
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from typing import Final
 
 from lxml import etree
 
-# Objects there must be restored, for hours, before they can be read.
+# Objects there can be read only after a restoration of hours.
 _ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Rules that lose mail, and rules that cost room or may not be meant, a line each."""
+    """Rules that lose mail, and rules that cost space or may be unintended, a line each."""
 
     losses: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ def judge(
     lock: bytes | None = None,
     lifecycle: bytes | None = None,
 ) -> Verdict:
-    """Judge the answers, None for what the bucket has not.  Raises ValueError for no such XML."""
+    """Judge the answers, None for absent settings. Raises ValueError for invalid XML."""
     folder = f"{prefix}/" if prefix else ""
     losses, ends_versions = [], False
     for rule in _all(lifecycle, "Rule"):
@@ -68,12 +68,12 @@ def judge(
 
 
 def upload_of(begun: bytes) -> str:
-    """The identifier of an upload in parts that was begun; empty if it has none."""
+    """Identifier of a started multipart upload; '' if absent."""
     return _text_of(begun, "UploadId")
 
 
 def _meets(rule: etree._Element, folder: str) -> bool:
-    """Whether a rule looks at objects of a folder; ours have no tags."""
+    """True if a rule applies to objects of a folder; our objects have no tags."""
     if _first(rule, "Tag") is not None:
         return False
     found = _text(rule, "Prefix")

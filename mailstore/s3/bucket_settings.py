@@ -1,6 +1,6 @@
-"""Asks an S3 store for what its library has no call for: the settings of a bucket, by plain HTTP.
+"""Requests to an S3 store that its library lacks: the settings of a bucket, by plain HTTP.
 
-An answer is short, and is asked for once, with a deadline; redirections are not followed.
+Answers are short; a request is made once, with a deadline; redirects are not followed.
 """
 
 import http.client
@@ -18,25 +18,25 @@ from mailstore.s3.bucket import Place, reason_of
 from mailstore.s3.signing import Credentials, signed, target
 
 _MOST: Final = 1024 * 1024  # octets of an answer
-_SECONDS: Final = 10.0  # for the connection, and for each piece of an answer
+_SECONDS: Final = 10.0  # timeout for the connection, and for each piece of an answer
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The status of an answer and its body, which is S3's XML."""
+    """The status of an answer and its body, in S3's XML."""
 
     status: int
     body: bytes
 
     @property
     def problem(self) -> str:
-        """Status and S3's code of an error, which hold no credential."""
+        """Status and S3 code of an error, without credentials."""
         text = f"status code: {self.status} {self.body[:2000].decode('utf-8', 'replace')}"
         return reason_of(text) or f"HTTP {self.status}"
 
 
 def credentials_of(place: Place) -> Credentials | None:
-    """Credentials of the place or of the environment; None where the machine has its own."""
+    """Credentials of the place or of the environment; None if the machine has its own."""
     if place.access_key:
         return Credentials(place.access_key, place.secret_key)
     access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
@@ -54,7 +54,7 @@ def ask(
     method: str = "GET",
     key: str = "",
 ) -> Answer:
-    """Ask for something of the bucket, or with `key` of an object.  Raises StoreUnavailable."""
+    """Make a request about the bucket, or with `key` an object. Raises StoreUnavailable."""
     url = urlsplit(place.endpoint or f"https://s3.{place.region}.amazonaws.com")
     folder = "".join(f"/{part}" for part in (place.prefix, key) if part) if key else ""
     path = f"/{place.bucket}{folder}"

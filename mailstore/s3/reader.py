@@ -1,7 +1,7 @@
-"""Reading a blob from a bucket: its object as a file, block by block, and what outlasts the object.
+"""Reader of a blob in a bucket: its object as a file, in blocks, even if it is replaced.
 
-An object never changes, but a newer one of the same content may take its place while it is read;
-then the reading goes on in that one.
+An object never changes, but a newer object of the same content may replace it during the reading;
+the reading then continues in the newer object.
 """
 
 import io
@@ -12,12 +12,12 @@ from typing import Any, BinaryIO, Final
 from mailstore.errors import NotFound
 from mailstore.s3.bucket import Bucket, Found
 
-BLOCK: Final = 1024 * 1024  # octets asked for at a time
-_SKIPPED: Final = 64 * 1024  # octets passed over at a time
+BLOCK: Final = 1024 * 1024  # octets per request
+_SKIPPED: Final = 64 * 1024  # octets skipped at a time
 
 
 class ObjectFile(io.RawIOBase):
-    """An object as a file that is read; of its octets one block is in memory.
+    """An object as a readable file; a single block of it is in memory.
 
     Reading raises NotFound once the object is gone, and StoreUnavailable.
     """
@@ -27,18 +27,18 @@ class ObjectFile(io.RawIOBase):
         self._found = found
         self._position = 0
         self._block = memoryview(b"")
-        self._begins = 0  # where the block does
+        self._begins = 0  # position of the block
 
     def readable(self) -> bool:
-        """It is there to be read."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """In any order."""
+        """Always true."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a place; nothing is asked of the store."""
+        """Set the position; makes no request."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._found.size}
         self._position = base[whence] + offset
         return self._position
@@ -50,11 +50,11 @@ class ObjectFile(io.RawIOBase):
         while done < wanted:
             block = self._block_at(self._position + done)
             if not block:
-                break  # shorter than it was listed: whoever reads it knows what it should be
+                break  # shorter than listed: the caller knows the expected content
             taken = min(len(block), wanted - done)
             buffer[done : done + taken] = block[:taken]
             done += taken
-        # Not before all is here: after an error the same octets can be asked for again.
+        # Only after all octets are here: after an error the same octets can be requested again.
         self._position += done
         return done
 
@@ -68,10 +68,10 @@ class ObjectFile(io.RawIOBase):
 
 
 class LastingContent(io.RawIOBase):
-    """The content of a blob, read on in another of its objects when the one it was in is gone.
+    """The content of a blob; continued in another of its objects when an object is gone.
 
-    `content` is open at its beginning. `opened` opens it once more, and raises NotFound where there
-    is none.
+    `content` is open at its beginning. `opened` opens the content again, and raises NotFound if the
+    blob has no object.
     """
 
     def __init__(self, content: BinaryIO, opened: Callable[[], BinaryIO]) -> None:
@@ -80,11 +80,11 @@ class LastingContent(io.RawIOBase):
         self._given = 0
 
     def readable(self) -> bool:
-        """It is there to be read."""
+        """Always true."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read some octets of the content, 0 at its end; as `BlobStore.open`."""
+        """Read some octets of the content, 0 at its end; errors as `BlobStore.open`."""
         try:
             data = self._content.read(len(buffer))
         except NotFound:

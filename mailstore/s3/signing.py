@@ -1,7 +1,7 @@
-"""Signs requests to an S3 store that its library cannot make: AWS Signature Version 4.  Pure.
+"""Signatures of S3 requests that the library lacks: AWS Signature Version 4. Pure.
 
-As the documentation of Amazon S3 has it, "Authenticating Requests: Using the Authorization Header",
-for requests without a body.
+After the documentation of Amazon S3, "Authenticating Requests: Using the Authorization Header", for
+requests without a body.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _SAFE: Final = "-_.~"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An access key, its secret, and the token of temporary ones."""
+    """An access key, its secret, and the token of temporary credentials."""
 
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
@@ -26,7 +26,7 @@ class Credentials:
 
 
 def target(path: str, query: Mapping[str, str]) -> str:
-    """The path with its query as it is signed, and to be sent."""
+    """Path with query, percent-encoded, as signed and sent."""
     return f"{quote(path, safe=f'/{_SAFE}')}?{_query(query)}"
 
 
@@ -39,7 +39,7 @@ def signed(
     credentials: Credentials,
     now: datetime,
 ) -> dict[str, str]:
-    """The header fields of a request; `host` with its port if that is not the scheme's, `now` UTC.
+    """Header fields of a request; `host` has the port unless default; `now` is UTC.
 
     `path` and `query` are not percent-encoded; see `target`.
     """

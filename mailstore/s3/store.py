@@ -1,14 +1,14 @@
-"""Message bodies in an S3-compatible store, each under the SHA-256 of its bytes.
+"""Message bodies in an S3-compatible store, each under the SHA-256 of its content.
 
 Keys are `<64 hexadecimal digits>/<32 of an upload>` below the bucket's prefix. Promises: a blob is
-whole or absent, since an object is; when `seal` returns a name, the store has answered that its
-object is there, which is its durability; and it is not freed within a grace period of that.
+whole or absent, as every object is. When `seal` returns a name, the store has confirmed its object,
+which makes it durable. The blob is not freed within a grace period after that.
 
-Every upload has a key of its own, so that no object ever changes and no late request can harm a
-newer one. A blob that is here is counted on while its newest object is young (`FRESH`); otherwise
-it is uploaded again, and then the objects before it are removed. What is freed was uploaded longer
-ago than `LEAST_GRACE`. So what one machine counts on is never what another one frees, without a
-lock between them (docs/decisions/0017-bodies-in-an-s3-store.md).
+Each upload has its own key, so that no object ever changes and no late request can harm a newer
+object. A stored blob is referenced while its newest object is young (`FRESH`). Later it is uploaded
+again, and its older objects are removed. A blob is freed only if its last upload is older than
+`LEAST_GRACE`. So no machine frees a blob that another machine references, without a lock between
+them (docs/decisions/0017-bodies-in-an-s3-store.md).
 """
 
 import io
@@ -32,16 +32,16 @@ from mailstore.sealed.blob_reader import open_content
 from mailstore.sealed.draft import Draft, Room
 from mailstore.sealed.draft_folder import make_drafts_folder, sweep_drafts
 
-FRESH: Final = timedelta(minutes=30)  # for so long an upload is counted on
-# What lies between is for the clocks to differ, and for a message to be committed.
+FRESH: Final = timedelta(minutes=30)  # time after an upload in which new messages may reference it
+# The difference of the two allows for clock differences and the commit of a message.
 LEAST_GRACE: Final = timedelta(hours=2)
-_UPLOADS: Final = 16  # of a process, side by side
-_LARGE_UPLOADS: Final = 2  # of them from files: each may take 25 MB of memory
-_ATTEMPTS: Final = 3  # to find an object that is not replaced at that moment
+_UPLOADS: Final = 16  # parallel uploads of a process
+_LARGE_UPLOADS: Final = 2  # parallel uploads from files: each may take 25 MB of memory
+_ATTEMPTS: Final = 3  # to find an object that is not being replaced
 _PROBE: Final = "probe"
-_MARK: Final = "store"  # the key of the name of the store whose bodies these are
-_MARK_OCTETS: Final = 100  # no name is longer
-_NOBODY: Final = "0" * 64  # the name of no blob
+_MARK: Final = "store"  # the key of the name of the store that owns these bodies
+_MARK_OCTETS: Final = 100  # more than the longest name
+_NOBODY: Final = "0" * 64  # a name that no blob has
 _HURRY: Final = Patience(connect=3.0, request=5.0, retry=5.0, retries=1)
 _KEY = re.compile(r"([0-9a-f]{64})/[0-9a-f]{32}")
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -49,11 +49,11 @@ _T = TypeVar("_T")
 
 
 class ObjectBlobStore:
-    """The blobs of one bucket; drafts are spilled to a local folder, made if its parent exists.
+    """The blobs of a bucket; drafts spill to a local folder, made if its parent exists.
 
-    Shared freely between threads, and between processes and machines that each make their own.
-    `clock` tells the time in UTC; drafts have `room` bytes in memory beyond what each may have
-    (`mailstore.sealed.draft.Room`). Raises StoreUnavailable where the folder cannot be made.
+    Thread-safe; each process and machine makes its own object. `clock` gives the time in UTC;
+    `room` is the shared memory for drafts, in octets (`mailstore.sealed.draft.Room`). Raises
+    StoreUnavailable if the folder cannot be made.
     """
 
     def __init__(
@@ -76,16 +76,16 @@ class ObjectBlobStore:
         self._closed = False
 
     def close(self) -> None:
-        """End the uploading threads, once they are done, and walks through the bucket."""
+        """Stop the upload threads once they are done, and listings of the bucket."""
         self._closed = True
         self._pool.shutdown()
 
     def draft(self) -> Draft:
-        """Begin a new blob, in memory as long as it is small."""
+        """Begin a new blob, in memory while it is small."""
         return Draft(self._drafts, self.form, self._room)
 
     def probe(self) -> None:
-        """Find out whether a draft can be spilled and uploaded now. Raises StoreUnavailable."""
+        """Check that a draft can be spilled and uploaded now. Raises StoreUnavailable."""
         draft = self.draft()
         draft.write(b"probe")
         draft.spill()
@@ -93,7 +93,7 @@ class ObjectBlobStore:
             self._bucket.put(_PROBE, data)
 
     def look(self) -> None:
-        """Find out by a request or two, in seconds, whether the bucket answers.
+        """Check within seconds, by a request or two, that the bucket answers.
 
         Raises StoreUnavailable.
         """
@@ -102,7 +102,7 @@ class ObjectBlobStore:
         next(self._hurried.list(_NOBODY), None)
 
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
-        """Upload a group of drafts side by side; as `BlobStore.seal`."""
+        """Upload a group of drafts in parallel; see `BlobStore.seal`."""
         if self.form.keys is not None:
             self.form.keys.refresh()
         reached("blobs.sealing")
@@ -122,11 +122,11 @@ class ObjectBlobStore:
         return [outcomes[i] for i in range(len(drafts))]
 
     def exists(self, blob: str) -> bool:
-        """Tell whether a blob is here. Raises StoreUnavailable."""
+        """True if the blob is stored. Raises StoreUnavailable."""
         return bool(self._objects(blob))
 
     def open(self, blob: str) -> BinaryIO:
-        """Open the content of a blob for reading; as `BlobStore.open`."""
+        """Open the content of a blob for reading; see `BlobStore.open`."""
 
         def of(newest: Found) -> BinaryIO:
             return open_content(ObjectFile(self._bucket, newest), blob, self.form.keys)
@@ -140,31 +140,31 @@ class ObjectBlobStore:
             raise type(error)(f"cannot read the blob {blob}: {error}") from error
 
     def header(self, blob: str) -> Header | None:
-        """What a blob's object says of itself, unverified; as `open` otherwise."""
+        """Header of a blob's object, unverified; None without a header. Errors as `open`."""
         return self._of_newest(blob, self._header)
 
     def names(self) -> Iterator[str]:
-        """The names of all blobs, in order. Raises StoreUnavailable."""
+        """The names of all blobs, sorted. Raises StoreUnavailable."""
         return (name for name, _ in self._walk())
 
     def keys_used(self, limit: int) -> set[bytes]:
-        """The names of the keys of so many blobs, from all over the bucket.
+        """Key identifiers of up to `limit` blobs, spread over the bucket.
 
-        Raises StoreUnavailable, soon where the bucket does not answer.
+        Raises StoreUnavailable, soon if the bucket does not answer.
         """
         self.look()
         starts = [f"{16**4 * i // limit:04x}" for i in range(limit)]
         return {key for key in self._pool.map(self._key_after, starts) if key is not None}
 
     def unused_since(self, blob: str, time: datetime) -> bool:
-        """Whether a blob is here and was not uploaded since a time. Raises StoreUnavailable."""
+        """True if a blob is stored and was not uploaded since a time. Raises StoreUnavailable."""
         found = self._objects(blob)
         return bool(found) and _newest(found).uploaded < time
 
     def free(self, blob: str, unused_since: datetime) -> int | None:
-        """Remove a blob unless it was uploaded since; its octets in the store if it was removed.
+        """Remove a blob unless it was uploaded since a time; return its stored octets, or None.
 
-        Nothing younger than LEAST_GRACE is removed. As `BlobStore.free`.
+        No blob younger than LEAST_GRACE is removed. See `BlobStore.free`.
         """
         limit = min(unused_since, self._clock() - LEAST_GRACE)
         found = self._objects(blob)
@@ -175,9 +175,9 @@ class ObjectBlobStore:
         return sum(one.size for one in found)
 
     def sweep(self, older_than: datetime) -> int:
-        """Remove drafts of processes that died, and objects that a newer one has long replaced.
+        """Remove drafts of dead processes, and objects that were replaced long ago.
 
-        As `BlobStore.sweep`.
+        See `BlobStore.sweep`.
         """
         removed = sweep_drafts(self._drafts, older_than)
         for _, found in self._walk():
@@ -190,12 +190,12 @@ class ObjectBlobStore:
 
     @property
     def place(self) -> str:
-        """As `BlobStore.place`."""
+        """See `BlobStore.place`."""
         prefix = self._bucket.place.prefix
         return f"{self._bucket.place}, prefix {prefix}" if prefix else str(self._bucket.place)
 
     def place_mark(self) -> str | None:
-        """As `BlobStore.place_mark`."""
+        """See `BlobStore.place_mark`."""
         try:
             octets = bytes(self._bucket.read(_MARK, 0, _MARK_OCTETS))
         except NotFound:
@@ -203,11 +203,11 @@ class ObjectBlobStore:
         return octets.decode("ascii", "replace").strip()
 
     def put_place_mark(self, store: str) -> None:
-        """As `BlobStore.put_place_mark`."""
+        """See `BlobStore.put_place_mark`."""
         self._bucket.put(_MARK, f"{store}\n".encode("ascii"))
 
     def _walk(self, after: str = "") -> Iterator[tuple[str, list[Found]]]:
-        """Every blob after a key with its objects, by name."""
+        """Each blob after a key, with its objects, sorted by name."""
         keyed = ((_KEY.fullmatch(found.key), found) for found in self._bucket.list(after=after))
         blobs = ((match[1], found) for match, found in keyed if match is not None)
         for name, group in groupby(blobs, key=lambda one: one[0]):
@@ -221,7 +221,7 @@ class ObjectBlobStore:
         return [found for found in self._bucket.list(blob) if _KEY.fullmatch(found.key)]
 
     def _of_newest(self, blob: str, use: Callable[[Found], _T]) -> _T:
-        """Use the newest object of a blob, which may be replaced meanwhile. Raises NotFound."""
+        """Call `use` with the newest object of a blob, which may be replaced. Raises NotFound."""
         for _ in range(_ATTEMPTS):
             found = self._objects(blob)
             if not found:
@@ -242,7 +242,7 @@ class ObjectBlobStore:
         return None
 
     def _store(self, drafts: Sequence[Draft], *, anew: bool) -> list[str | StoreUnavailable]:
-        """Store drafts of equal content, of which one that can be is uploaded."""
+        """Store drafts of equal content; a single draft is uploaded."""
         outcomes: list[str | StoreUnavailable] = []
         here = False
         for draft in drafts:
@@ -266,13 +266,13 @@ class ObjectBlobStore:
             return
         with self._whole(draft) as data:
             self._bucket.put(f"{blob}/{uuid4().hex}", data)
-        # The blob is here: these are no more than a waste, which `sweep` ends if this does not.
+        # The blob is stored; these objects only waste space, and `sweep` removes any that stay.
         with suppress(StoreUnavailable):
             for one in before:
                 self._bucket.delete(one.key)
 
     def _counts_on(self, found: list[Found], size: int) -> bool:
-        """Whether a blob need not be uploaded; whatever is doubtful is."""
+        """True if the blob need not be uploaded; in doubt, False."""
         if not found or abs(self._clock() - _newest(found).uploaded) > FRESH:
             return False
         newest = _newest(found)
@@ -285,7 +285,7 @@ class ObjectBlobStore:
 
     @contextmanager
     def _whole(self, draft: Draft) -> Iterator[bytes | Path]:
-        """A draft in the form of a blob: its octets, or a file of them."""
+        """The octets of a draft in the form of a blob, or a file of them."""
         if not draft.spilled:
             yield draft.sealed()
             return

@@ -1,1 +1,1 @@
-"""Encrypted bodies: keys, format, drafts, reading."""
+"""Encrypted bodies: keys, format, drafts, reader."""

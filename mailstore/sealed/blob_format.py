@@ -1,17 +1,17 @@
-"""The form of a blob on disk: a header, then the content in sealed segments. Pure.
+"""Format of a blob: a header, then the content in sealed segments. Pure.
 
 Segments of 64 kB are sealed by STREAM (Hoang, Reyhanitabar, Rogaway, Vizár: "Online
-Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance", 2015) over AES-256-GCM, as age and
-Tink do: the nonce is the segment's number and whether it is the last one, so that none can be left
-out, moved or added. Each blob has a key of its own, derived (HKDF, RFC 5869) from a key of the
+Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance", 2015) over AES-256-GCM, as in age
+and Tink: the nonce is the segment's number and a flag for the last segment, so that no segment can
+be removed, moved or added. Each blob has its own key, derived (HKDF, RFC 5869) from a key of the
 store and 32 random octets, so that nonces never repeat. A tag in the header binds the blob's name
-and both sizes, so that another blob's file, or a part of one, is known before anything is read.
+and both sizes, so that another blob's file, or a part of a file, is recognised before any reading.
 
     header   magic (8), version (2), algorithm (1), compression (1), key name (8), salt (32),
              octets of the file (8), octets of the content (8), tag (16); integers big-endian
     segment  up to 64 kB, each with its tag (16); if compressed, its stored octets (4) come first
 
-Without encryption the segments are bare; the hash of the content, its name, is what it is held to.
+Without encryption the segments are plain, and the content is verified by its hash, the blob's name.
 """
 
 import os
@@ -36,25 +36,25 @@ _HEAD: Final = struct.Struct(">8sHBB8s32s")  # known when the first segment is s
 _SIZES: Final = struct.Struct(">QQ")
 HEADER: Final = _HEAD.size + _SIZES.size + TAG
 FRAME: Final = struct.Struct(">I")
-# More than zstd ever adds to what it cannot make smaller.
+# More than zstd ever adds to incompressible data.
 LONGEST: Final = SEGMENT + 1024 + TAG
 _NO_KEY: Final = bytes(8)
 _HEADER_NONCE: Final = b"\xff" * 12  # never that of a segment, which ends in 0 or 1
 
 
 class Codec(Protocol):
-    """A compression of segments, each alone."""
+    """A compression of single segments."""
 
     def compress(self, data: bytes | bytearray | memoryview, /) -> bytes:
         """Compress a segment."""
 
     def decompress(self, data: bytes, limit: int, /) -> bytes:
-        """Undo it. Raises ValueError for what is no such data, or more than `limit` octets."""
+        """Decompress a segment. Raises ValueError for invalid data, or more than `limit` octets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a blob's file says of itself; None for `key_id` if it is not encrypted."""
+    """Header of a blob's file; `key_id` is None if it is not encrypted."""
 
     key_id: bytes | None
     compressed: bool
@@ -65,12 +65,12 @@ class Header:
 
     @property
     def head(self) -> bytes:
-        """The part of it that every segment is bound to."""
+        """The part of the header to which each segment is bound."""
         return _head(self.key_id, self.salt, compressed=self.compressed)
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
-        """Read a header; None for the content as such, as it was stored before there were any.
+        """Parse a header; None for plain content, as stored before headers existed.
 
         Raises BlobDamaged.
         """
@@ -91,7 +91,7 @@ def _head(key_id: bytes | None, salt: bytes, *, compressed: bool) -> bytes:
 
 
 class _Bound:
-    """What both directions share: the blob's own key, and what is bound to it."""
+    """Common part of both directions: the blob's own key, and the data bound to it."""
 
     def __init__(self, key: Key | None, salt: bytes, head: bytes) -> None:
         self._head = head
@@ -99,7 +99,7 @@ class _Bound:
 
 
 class Opener(_Bound):
-    """Opens the segments of one blob in their order."""
+    """Opens the segments of a blob in order."""
 
     def __init__(self, key: Key | None, header: Header, codec: Codec | None) -> None:
         super().__init__(key, header.salt, header.head)
@@ -108,7 +108,7 @@ class Opener(_Bound):
         self._number = 0
 
     def check(self, name: str, stored: int) -> None:
-        """Hold the header to the name and the size of the file. Raises BlobDamaged."""
+        """Check the header against the name and the size of the file. Raises BlobDamaged."""
         header = self._header
         if stored != header.stored:
             raise BlobDamaged(f"its file has {stored} octets, not {header.stored}")
@@ -133,16 +133,16 @@ class Opener(_Bound):
         return data
 
     def rewind(self) -> None:
-        """Begin with the first segment again."""
+        """Start again with the first segment."""
         self._number = 0
 
     def longest(self) -> int:
-        """Octets of a whole segment on disk, where it is not compressed."""
+        """Octets of a full stored segment, without compression."""
         return SEGMENT + (TAG if self._aead is not None else 0)
 
 
 class Sealer(_Bound):
-    """Seals one blob, from its first segment to its header, which comes last."""
+    """Seals a blob, from its first segment to its header, which comes last."""
 
     def __init__(self, key: Key | None, codec: Codec | None) -> None:
         self._key, self._codec, self._salt = key, codec, os.urandom(32)
@@ -152,12 +152,12 @@ class Sealer(_Bound):
         self._stored = HEADER
 
     def segments(self, data: memoryview, *, last: bool) -> list[bytes | memoryview]:
-        """Seal what comes next: whole segments, or the last of all, which alone may be short."""
+        """Seal the next segments; all are full, except the last of the blob."""
         sealed: list[bytes | memoryview] = []
         if self._aead is None and self._codec is None:
             sealed.append(data)
         else:
-            # Content without octets has one segment too.
+            # Empty content has a segment too.
             for start in range(0, max(len(data), last), SEGMENT):
                 ends = last and start + SEGMENT >= len(data)
                 sealed.append(self._segment(data[start : start + SEGMENT], ends=ends))
@@ -165,14 +165,14 @@ class Sealer(_Bound):
         return sealed
 
     def header(self, name: str, size: int) -> bytes:
-        """The header, once the last segment is sealed and the blob's name known."""
+        """The header, once the last segment is sealed and the blob's name is known."""
         fields = self._head + _SIZES.pack(self._stored, size)
         if self._aead is None:
             return fields + bytes(TAG)
         return fields + self._aead.encrypt(_HEADER_NONCE, b"", fields + bytes.fromhex(name))
 
     def so_far(self) -> tuple[Header, Opener]:
-        """What the segments sealed until now can be opened with."""
+        """Header and opener for the segments sealed so far."""
         header = Header(
             key_id=None if self._key is None else self._key.id,
             compressed=self._codec is not None,
@@ -194,9 +194,9 @@ class Sealer(_Bound):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How new blobs are stored; `keys` also open those that are here.
+    """Form of new blobs; `keys` also open existing blobs.
 
-    They are encrypted with the newest key, if there are keys and `encrypt` is not off, and
+    New blobs are encrypted with the newest key, if there are keys and `encrypt` is on, and
     compressed by `codec`, if any.
     """
 
@@ -206,7 +206,7 @@ class Form:
 
     @property
     def key(self) -> Key | None:
-        """The key to encrypt with now."""
+        """The key for new blobs."""
         return self.keys.newest if self.encrypt and self.keys is not None else None
 
     def sealer(self) -> Sealer:
@@ -215,8 +215,8 @@ class Form:
 
 
 def lengths(size: int) -> Iterator[int]:
-    """Octets that the file of such content may have, without compression."""
-    yield size  # before there were headers
+    """Possible octets of the file for content of this size, without compression."""
+    yield size  # from before headers existed
     yield HEADER + size
     yield HEADER + size + TAG * max(1, -(-size // SEGMENT))
 

@@ -1,7 +1,7 @@
-"""Reading a blob: its content as it was, each segment verified before any octet of it is given out.
+"""Reader of a blob: each segment is verified before any octet of it is returned.
 
-What is encrypted is verified as it is read: name and sizes at once, then segment by segment. What
-is not is hashed to its end first, since only its name says what it was.
+Encrypted content is verified while it is read: name and sizes first, then each segment. Plain
+content is hashed to its end first, since only its name proves it.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from mailstore.sealed.blob_format import FRAME, HEADER, LONGEST, SEGMENT, Header
 from mailstore.sealed.compression import Zstd
 from mailstore.sealed.keyring import Key, Keyring
 
-Stored = io.RawIOBase | io.BytesIO  # a blob in its form; it can be sought in
+Stored = io.RawIOBase | io.BytesIO  # a seekable blob in its stored form
 
 
 def open_content(file: Stored, name: str, keys: Keyring | None) -> BinaryIO:
-    """The content of the blob `name`, from its file, which is closed with it or by an error.
+    """Open the content of the blob `name`; its file is closed with it, or by an error.
 
-    Raises BlobDamaged, KeyMissing, StoreUnavailable, OSError; so may each reading afterwards.
+    Raises BlobDamaged, KeyMissing, StoreUnavailable, OSError; so may each later reading.
     """
     try:
         header = read_header(file)
@@ -43,13 +43,13 @@ def open_content(file: Stored, name: str, keys: Keyring | None) -> BinaryIO:
 
 
 def read_header(file: Stored) -> Header | None:
-    """The header of a blob's file, None for one without. Raises BlobDamaged and OSError."""
+    """Header of a blob's file, None without a header. Raises BlobDamaged and OSError."""
     file.seek(0)
     return Header.parse(file.read(HEADER) or b"")
 
 
 def _hold_to(name: str, content: Stored) -> None:
-    """Hold content to its hash."""
+    """Check content against its hash."""
     digest, buffer = hashlib.sha256(), bytearray(SEGMENT)
     while octets := content.readinto(buffer):
         digest.update(memoryview(buffer)[:octets])
@@ -64,7 +64,7 @@ def _key(keys: Keyring | None, key_id: bytes) -> Key:
 
 
 class Content(io.RawIOBase):
-    """The content behind a header, of a file that is finished or still being written."""
+    """Content after a header, of a finished file or a file still being written."""
 
     def __init__(
         self,
@@ -83,14 +83,14 @@ class Content(io.RawIOBase):
         self.rewind()
 
     def rewind(self) -> None:
-        """Begin again."""
+        """Start again."""
         self._opener.rewind()
         self._left = self._header.stored - HEADER
         self._ready = memoryview(b"")
         self._file.seek(HEADER)
 
     def readable(self) -> bool:
-        """It is there to be read."""
+        """Always true."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
@@ -106,7 +106,7 @@ class Content(io.RawIOBase):
         return taken
 
     def readall(self) -> bytes:
-        """The rest of the content, without a copy of each piece. Raises as `readinto`."""
+        """Return the rest of the content, without a copy of each piece. Errors as `readinto`."""
         pieces = [bytes(self._ready)]
         self._ready = memoryview(b"")
         try:
@@ -134,7 +134,7 @@ class Content(io.RawIOBase):
         data = self._file.read(octets) or b""
         self._left -= len(data)
         if len(data) < octets:
-            # Nothing after this is what it was: whoever reads on is told the same.
+            # All further octets are wrong: each later reading raises the same error.
             self._left += len(data)
             raise BlobDamaged("its file is cut short")
         return data

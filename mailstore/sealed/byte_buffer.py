@@ -1,14 +1,15 @@
-"""Octets gathered in memory as they come, without copying what comes in large pieces."""
+"""Byte buffer: collects octets in memory, without copying large pieces."""
 
 from typing import Final
 
-_LARGE: Final = 16 * 1024  # octets from which on a piece is kept as it is
+_LARGE: Final = 16 * 1024  # smallest piece, in octets, that is kept as it is
 
 
 class Gathered:
-    """Some octets, in the order that they came.
+    """Octets, in order of arrival.
 
-    Small pieces grow into one buffer, so that memory is that of the octets, however they are cut.
+    Small pieces are merged into a single buffer, so that memory use is that of the octets, however
+    they are cut.
     """
 
     def __init__(self) -> None:
@@ -19,7 +20,7 @@ class Gathered:
         return self._size
 
     def add(self, piece: bytes | bytearray | memoryview) -> None:
-        """Append a piece, which may change afterwards if it is not of bytes."""
+        """Append a piece; it may change afterwards unless it is bytes."""
         self._size += len(piece)
         if len(piece) >= _LARGE:
             self._parts.append(bytes(piece))
@@ -29,7 +30,7 @@ class Gathered:
             self._parts.append(bytearray(piece))
 
     def whole(self) -> bytes:
-        """All of them, copied together at most once."""
+        """All octets as bytes, copied at most once."""
         if len(self._parts) == 1 and isinstance(self._parts[0], bytes):
             return self._parts[0]
         whole = b"".join(self._parts)
@@ -37,7 +38,7 @@ class Gathered:
         return whole
 
     def take(self, octets: int) -> memoryview:
-        """Remove so many from the beginning, which are there."""
+        """Remove `octets` from the beginning; they must be there."""
         whole = self.whole()
         self._parts, self._size = [], 0
         if octets < len(whole):

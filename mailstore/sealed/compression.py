@@ -1,6 +1,6 @@
 """Optional compression of blobs by Zstandard (RFC 8878), segment by segment.
 
-The library is part of Python 3.14; before, `backports-zstd` has it, which is an extra dependency.
+Python 3.14 has the library; for earlier versions it is `backports-zstd`, an extra dependency.
 """
 
 import importlib
@@ -10,18 +10,18 @@ from mailstore.errors import StoreUnavailable
 
 
 class Zstd:
-    """Compression at the level that costs little. Raises StoreUnavailable without the library."""
+    """Compression at a cheap level. Raises StoreUnavailable without the library."""
 
     def __init__(self) -> None:
         self._library = _library()
 
     def compress(self, data: bytes | bytearray | memoryview, /) -> bytes:
-        """Compress a segment into one frame, its checksum left to the encryption or the hash."""
+        """Compress a segment into a frame without checksum: encryption or hash protect it."""
         packed: bytes = self._library.compress(data)
         return packed
 
     def decompress(self, data: bytes, limit: int, /) -> bytes:
-        """Undo it. Raises ValueError for what is not one frame, or holds more than `limit`."""
+        """Decompress a frame. Raises ValueError for other data, or more than `limit` octets."""
         decompressor = self._library.ZstdDecompressor()
         try:
             content: bytes = decompressor.decompress(data, max_length=limit)

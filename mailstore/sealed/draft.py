@@ -1,9 +1,9 @@
-"""A draft: the bytes of a message on their way in, before the blob store has made them durable.
+"""Draft: the octets of an arriving message, before the blob store has made them durable.
 
-It hashes and counts as it is written. Up to `MEMORY_LIMIT` it stays in memory, up to `MOST` while
-there is room among the drafts of the process, and beyond that it goes to a temporary file, so that
-memory does not depend on the sizes of messages. The file has the form of the blob from the start:
-what is encrypted at rest is never on disk in clear.
+The draft is hashed and counted while it is written. It stays in memory up to `MEMORY_LIMIT`, and up
+to `MOST` while the process has room for drafts. Beyond that it goes to a temporary file, so that
+memory does not depend on message sizes. The file has the blob's form from the start: content that
+is encrypted at rest is never on disk in clear.
 """
 
 import hashlib
@@ -24,17 +24,17 @@ from mailstore.sealed.blob_reader import Content
 from mailstore.sealed.byte_buffer import Gathered
 from mailstore.sealed.keyring import open_private
 
-MEMORY_LIMIT = 256 * 1024  # bytes of a draft that never touches the disk before it is sealed
-MOST = 2 * 1024 * 1024  # bytes of one that there is room for
-_CHUNK_SIZE = 128 * 1024  # bytes read back at a time
-_AT_ONCE = 64  # segments in one write; the system takes 1024
+MEMORY_LIMIT = 256 * 1024  # octets of a draft that stays in memory
+MOST = 2 * 1024 * 1024  # octets of a draft that got extra room
+_CHUNK_SIZE = 128 * 1024  # octets read back at a time
+_AT_ONCE = 64  # segments per write; the system allows 1024
 
 
 class Room:
-    """Bytes that all drafts of a process together may have in memory beyond `MEMORY_LIMIT` each.
+    """Memory of all drafts of a process together, in octets, beyond `MEMORY_LIMIT` each.
 
-    A message that stays in memory to its end costs one write in place of many, each of which has to
-    wait for a thread.
+    A message that stays in memory to its end costs a single write instead of many, each of which
+    has to wait for a thread.
     """
 
     def __init__(self, octets: int = 0) -> None:
@@ -42,7 +42,7 @@ class Room:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Take `MEMORY_LIMIT` bytes, if they are left."""
+        """Reserve `MEMORY_LIMIT` octets; False if they are not left."""
         with self._lock:
             if self._left < MEMORY_LIMIT:
                 return False
@@ -50,7 +50,7 @@ class Room:
             return True
 
     def give_back(self, octets: int) -> None:
-        """Give back what was taken."""
+        """Release reserved octets."""
         with self._lock:
             self._left += octets
 
@@ -59,9 +59,9 @@ _NO_ROOM = Room()
 
 
 class Draft:
-    """One message body being received, of one owner at a time; made by `FileBlobStore.draft()`.
+    """A message body being received, with a single owner at a time; made by `BlobStore.draft()`.
 
-    It ends by `discard()`, or by `FileBlobStore.seal()` whatever its outcome.
+    It ends by `discard()`, or by `BlobStore.seal()` with any outcome.
     """
 
     def __init__(
@@ -85,15 +85,15 @@ class Draft:
 
     @property
     def blob(self) -> str:
-        """The name of the blob that this would be: SHA-256 in 64 lower-case hexadecimal digits."""
+        """The name of the future blob: SHA-256 in 64 lower-case hexadecimal digits."""
         return self._hash.hexdigest()
 
     def would_block(self, octets: int) -> bool:
-        """Whether writing this many bytes more may touch the disk; makes room if it can."""
+        """True if writing `octets` more may touch the disk; reserves room if possible."""
         return not self._fits(len(self._buffer) + octets)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes. Raises StoreUnavailable, after which the draft is discarded."""
+        """Append octets. Raises StoreUnavailable; the draft is then discarded."""
         self._check_open()
         self._hash.update(data)
         self._buffer.add(data)
@@ -107,22 +107,21 @@ class Draft:
 
     @property
     def spilled(self) -> bool:
-        """Whether some of it is in its file, so that reading it back touches the disk."""
+        """True if a part is in the temporary file, so that reading back touches the disk."""
         return self._file is not None
 
     def chunks(self, size: int = _CHUNK_SIZE) -> Generator[bytes, None, None]:
-        """Give what is written by the first step, `size` bytes at a time, the last ones fewer.
+        """Yield the octets written before the first step, `size` at a time.
 
-        What happens to the draft between two steps, its end included, does not show in the bytes.
-        Close the iterator where it is not used up. Raises StoreUnavailable, after which the draft
-        is discarded.
+        Later changes of the draft, its end included, do not affect the result. Close an iterator
+        that is not exhausted. Raises StoreUnavailable; the draft is then discarded.
         """
         self._check_open()
         rest = memoryview(self._buffer.whole())
         if self._sealer is not None:
             header, opener = self._sealer.so_far()
             try:
-                # A descriptor of its own: that of the draft may be closed, and its number given to
+                # A separate descriptor: the draft's own may be closed, and its number reused for
                 # another file, while another thread reads.
                 file = self._path.open("rb", buffering=0)
                 raw = Content(file, header, opener, finished=self._sealed)
@@ -135,16 +134,16 @@ class Draft:
             yield bytes(rest[start : start + size])
 
     def discard(self) -> None:
-        """Forget it, with its temporary file. May be called again, and after `seal`."""
+        """End the draft and remove its temporary file. May be called again, and after `seal`."""
         self._end("the draft was discarded")
 
     @property
     def ended(self) -> bool:
-        """Whether it was discarded or placed, or failed."""
+        """True if the draft was discarded or placed, or has failed."""
         return self._ended is not None
 
     def sealed(self) -> bytes:
-        """All of it in the form of a blob, for one that has not spilled; ends it."""
+        """Return the blob's octets, for a draft that has not spilled; ends the draft."""
         self._check_open()
         sealer = self._form.sealer()
         parts = sealer.segments(memoryview(self._buffer.whole()), last=True)
@@ -152,12 +151,12 @@ class Draft:
         self._end("the draft was sealed")
         return whole
 
-    # What follows is for the blob store alone, in this order: each step is a group's, and the
-    # syncing of a group takes place side by side. Each raises StoreUnavailable, and then the draft
-    # is discarded.
+    # The following steps are for the blob store alone, in this order. Each step is done for a whole
+    # group, and the syncs of a group run in parallel. Each raises StoreUnavailable; the draft is
+    # then discarded.
 
     def spill(self) -> None:
-        """Write all of it to the temporary file, in the form that it is to have."""
+        """Write the whole draft to the temporary file, in its final form."""
         self._check_open()
         if self._sealed:
             return
@@ -167,7 +166,7 @@ class Draft:
             self._fail(error)
 
     def sync(self) -> None:
-        """Wait until the bytes are on disk."""
+        """Wait until the octets are on disk."""
         self._check_open()
         try:
             os.fdatasync(self._opened()[0].fileno())
@@ -175,7 +174,7 @@ class Draft:
             self._fail(error)
 
     def place(self, target: Path) -> None:
-        """Give it its name, which its bytes on disk deserve now; the directory is not synced."""
+        """Rename the synced file to its blob name; the directory is not synced."""
         self._check_open()
         try:
             self._opened()[0].close()
@@ -187,7 +186,8 @@ class Draft:
 
     @cached_property
     def _path(self) -> Path:
-        # Most never need one.  Processes that share the folder never meet.
+        # Computed on demand: most drafts never need it. Unique among processes that share the
+        # folder.
         return self._directory / f"draft-{uuid4().hex}"
 
     def _fits(self, octets: int) -> bool:
@@ -218,7 +218,7 @@ class Draft:
     def _flush(self, *, last: bool = False) -> None:
         begun = self._file is not None
         file, sealer = self._opened()
-        # Only the last segment may be short, and it has to be known for the last.
+        # Only the last segment may be short, and must be known as the last.
         octets = len(self._buffer) if last else (len(self._buffer) - 1) // SEGMENT * SEGMENT
         parts = sealer.segments(self._buffer.take(octets), last=last)
         header = sealer.header(self.blob, self.size) if last else bytes(HEADER)
@@ -239,7 +239,7 @@ class Draft:
         self._buffer = Gathered()
         self._leave_room()
         if self._file is not None:
-            # What cannot be closed or removed now is left to FileBlobStore.sweep.
+            # Files that cannot be closed or removed now are left to `FileBlobStore.sweep`.
             with suppress(OSError):
                 self._file.close()
             with suppress(OSError):
@@ -251,7 +251,7 @@ def _write(file: io.FileIO, parts: Sequence[bytes | memoryview]) -> None:
     for start in range(0, len(parts), _AT_ONCE):
         group = parts[start : start + _AT_ONCE]
         written = os.writev(file.fileno(), group)
-        if written < sum(map(len, group)):  # the disk is full, say, which the next attempt tells
+        if written < sum(map(len, group)):  # for example a full disk; the next write reports it
             rest = memoryview(b"".join(group))
             while written < len(rest):
                 written += file.write(rest[written:])

@@ -1,9 +1,9 @@
-"""The keys of the blob store: a file of a line for each, of which the last one writes.
+"""Keys of the blob store: a file with a line for each key; the last key is for new blobs.
 
-Promises: a key that a blob was sealed with is on disk before it (a file noticed is synced before
-its keys are used), a rotation is there whole or not at all, and a running process notices one at
-its next blob. Keys are 256 random bits; a key's name is the beginning of its hash, so that a line
-that was altered is noticed. The secrets never appear in messages or representations.
+Promises: a key is on disk before any blob sealed with it (a new file is synced before its keys are
+used); a rotation is complete or absent; a running process uses the new key from its next blob on.
+Keys are 256 random bits. A key's name is the beginning of its hash, so that an altered line is
+detected. Secrets never appear in messages or representations.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from mailstore.errors import InvalidKeys, KeyMissing
 
 KEY_OCTETS = 32
 ID_OCTETS = 8
-FAILED_SECONDS = 1.0  # until a key file that could not be used is read again
+FAILED_SECONDS = 1.0  # before an unusable key file is read again
 _HEAD = """\
 # Keys of the mssante blob store, the newest last: NAME  MADE  KEY.
 # Keep a copy apart from the blobs and their backups: without it no message can be read again.
@@ -33,7 +33,7 @@ _HEAD = """\
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key, the time at which it was made, and its name: 8 octets of a hash of it."""
+    """A key, its time of creation, and its name: 8 octets of its hash."""
 
     made: datetime
     secret: bytes = field(repr=False)
@@ -45,10 +45,10 @@ class Key:
 
 
 class Keyring:
-    """The keys of one file, followed as it changes. Shared freely between threads.
+    """The keys of a file, reloaded when it changes. Thread-safe.
 
-    `newest` is the key to write with, as of the last `refresh`. Raises InvalidKeys for a file that
-    cannot be used at first; a later one that cannot leaves the keys as they were.
+    `newest` is the key for new blobs, as of the last `refresh`. Raises InvalidKeys for an unusable
+    file at construction; later, an unusable file leaves the keys unchanged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,10 +58,10 @@ class Keyring:
         self._adopt(read_keys(path))
 
     def refresh(self) -> None:
-        """Look whether the file has changed, at the cost of stat.
+        """Reload the file if it has changed; costs a stat.
 
-        Only what was taken counts as seen: a file that could not be used is read again once it has
-        changed, or after a second, since the disk may have been unwell for a moment.
+        Only a file that was loaded counts as seen. An unusable file is read again once it has
+        changed, or after a second, since the disk may have failed for a moment.
         """
         stamp = _stamp(self.path)
         failed, again = self._failed
@@ -75,7 +75,7 @@ class Keyring:
             self._seen = stamp
 
     def get(self, key_id: bytes) -> Key:
-        """The key of this name. Raises KeyMissing."""
+        """Return the key of this name. Raises KeyMissing."""
         if key_id not in self._keys:
             self.refresh()
         try:
@@ -91,7 +91,7 @@ class Keyring:
         return set(self._keys)
 
     def _adopt(self, keys: tuple[Key, ...]) -> None:
-        # Whoever renamed the file into place may not have synced its name yet.
+        # The process that renamed the file may not have synced its name yet.
         try:
             sync_directory(self.path.parent)
         except OSError as error:
@@ -101,7 +101,7 @@ class Keyring:
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """All keys of a file, the newest last, at least one. Raises InvalidKeys."""
+    """Return all keys of a file, newest last, at least one. Raises InvalidKeys."""
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:
@@ -123,7 +123,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 
 
 def make_first(path: Path, now: datetime) -> bool:
-    """Make a file with one key where there is no file; tells whether it did. Raises InvalidKeys."""
+    """Make a missing file, with a single key; return True if made. Raises InvalidKeys."""
     with _alone(path):
         if path.exists():
             return False
@@ -132,7 +132,7 @@ def make_first(path: Path, now: datetime) -> bool:
 
 
 def rotate(path: Path, now: datetime) -> Key:
-    """Add a key, which writes from now on. Raises InvalidKeys."""
+    """Add a key, for all new blobs from now on. Raises InvalidKeys."""
     with _alone(path):
         key = _new(now)
         _write(path, (*read_keys(path), key))
@@ -148,7 +148,7 @@ def _parse(path: Path, number: int, line: str) -> Key:
         key_id, made, secret = line.split()
         key = Key(datetime.fromisoformat(made), bytes.fromhex(secret))
     except ValueError:
-        # The line is a secret: it is not shown, nor is the error that may quote it.
+        # The line is a secret: neither it nor the error that may quote it is shown.
         raise InvalidKeys(f"{path}: line {number} is not: NAME  MADE  KEY") from None
     if len(key.secret) != KEY_OCTETS or key.id.hex() != key_id:
         raise InvalidKeys(f"{path}: line {number}: the key is not the one of its name")
@@ -159,10 +159,10 @@ def _write(path: Path, keys: tuple[Key, ...]) -> None:
     lines = (f"{key.id.hex()}  {key.made.isoformat()}  {key.secret.hex()}\n" for key in keys)
     temporary = path.with_name(f"{path.name}.new")
     try:
-        temporary.unlink(missing_ok=True)  # of a rotation that was killed
+        temporary.unlink(missing_ok=True)  # left by a killed rotation
         with open_private(temporary) as file:
             file.write((_HEAD + "".join(lines)).encode("ascii"))
-            # Whoever may read the folder's files is to read this one: root may be rotating.
+            # Same owner as the old file or the folder: root may be rotating.
             owner = (path if path.exists() else path.parent).stat()
             if owner.st_uid != os.geteuid():
                 os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
@@ -177,7 +177,7 @@ def _write(path: Path, keys: tuple[Key, ...]) -> None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Keep other writers of the file away. Raises InvalidKeys."""
+    """Lock out other writers of the file. Raises InvalidKeys."""
     try:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -190,12 +190,12 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def open_private(path: Path) -> io.FileIO:
-    """Make a file that its owner alone can read. Raises OSError."""
+    """Create a file that only its owner can read. Raises OSError."""
     return io.FileIO(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when the file does."""
+    """Stamp of the file, which changes with it."""
     with suppress(OSError):
         found = path.stat()
         return found.st_mtime_ns, found.st_ino, found.st_size

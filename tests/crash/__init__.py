@@ -1,4 +1,4 @@
-"""Crash safety of the way in: kills, power cuts, and what must be found after them.
+"""Crash safety of inbound and outbound mail: kills, power cuts, and the checks after them.
 
-`python -m tests.crash` is `make crash`; the tests use its parts in short.
+`python -m tests.crash` is `make crash`; the tests use its parts in short form.
 """

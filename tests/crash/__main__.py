@@ -1,13 +1,13 @@
-"""`make crash`: kill the daemon, its workers and PostgreSQL, and cut the power, many times.
+"""`make crash`: kills the daemon, its workers and PostgreSQL, and cuts the power, many times.
 
-Parts: sqlite and postgresql, mail on its way in; delivery, on its way out; machines, two of them
-with the database failed over in the middle; failover, that alone, fenced and not, with a standby
-that is synchronous and with one that is not; outages, of PostgreSQL and of S3 for one of the two;
-power and failures, power cuts, also after syncs that failed.  The three of two machines are run on
-each PostgreSQL that is here, of Debian and of the wheel.
+Parts: sqlite and postgresql (inbound mail); delivery (outbound mail); machines (two machines, with
+a database fail-over in the middle); failover (only fail-overs, fenced and not, with a synchronous
+and an asynchronous standby); outages (PostgreSQL or S3 away for one of two machines); power and
+failures (power cuts, also after failed syncs). The three parts with two machines run on each
+PostgreSQL present, of Debian and of the wheel.
 
-Prints its seed, by which the same messages and the same kills come again (their moments are up to
-the machine), then what was found after each kind of kill; exit code 1 with problems.
+Prints its seed, which repeats the same messages and kills (their moments depend on the machine),
+then the findings of each kind of kill. Exit code 1 with problems.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def _on_each(
     folder: Path,
     scale: Scale,
 ) -> Iterator[Row]:
-    """A part of two machines on each PostgreSQL, whose name is put before its rows."""
+    """Rows of a part with two machines on each PostgreSQL, with its name in front."""
     for build in builds():
         if build.name in given.build:
             for row in part(folder / build.name, given.seed, scale, build):
@@ -80,7 +80,7 @@ def _on_each(
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run the parts named on the command line."""
     given = _options()
     scale = Scale().times(given.times)
     folder = Path(tempfile.mkdtemp(prefix="mssante-crash-"))
@@ -103,13 +103,13 @@ def main() -> int:
             print(f"no power cuts: {missing()}")
             continue
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-        # Commands in this process set the logs back, so again for each part; and what is logged in
-        # between is no result.
+        # Commands in this process reset the logs, so this is done for each part; logs in between
+        # are no result.
         with redirect_stdout(sys.stderr):
             for row in parts[name]():
                 rows.append(row)
                 print(f"{time.monotonic() - begun:6.0f} s")
-                print("\n".join(lines([row])), flush=True)  # all that is left of a broken-off run
+                print("\n".join(lines([row])), flush=True)  # the output of an interrupted run
     shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(lines(rows)))
     killed = sum(row.kills for row in rows if row.kind not in {"nothing", "power cut"})

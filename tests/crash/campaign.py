@@ -1,4 +1,4 @@
-"""Which kills and power cuts there are, how often each, and the table of what was found."""
+"""Campaigns: the kinds of kills and power cuts, their numbers, and the table of findings."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ _HEADER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How many kills of each kind: at random, and at each of the steps."""
+    """Number of kills of each kind: at random, and at each of the steps."""
 
     daemon: int = 30
     worker: int = 30
@@ -46,12 +46,12 @@ class Scale:
     fail_over: int = 4
 
     def times(self, count: int) -> "Scale":
-        """So many times as many."""
+        """Multiply all numbers."""
         return Scale(**{one.name: getattr(self, one.name) * count for one in fields(self)})
 
 
 def on_sqlite(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
-    """The whole daemon, and one worker; what is left must be in order at the end."""
+    """The whole daemon, and a single worker; the final state must be in order."""
     with site(folder, f"{seed} sqlite") as here:
         yield kills.daemon_at_random(here, scale.daemon)
         yield kills.worker_at_random(here, scale.worker)
@@ -62,7 +62,7 @@ def on_sqlite(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
 
 
 def on_postgresql(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
-    """PostgreSQL, under a daemon that is not started again."""
+    """PostgreSQL, under a daemon that is not restarted."""
     with postgres() as database, site(folder, f"{seed} pg", database=database.url) as here:
         yield kills.postgres_at_random(here, database, scale.postgres)
         for step in STEPS:
@@ -71,7 +71,7 @@ def on_postgresql(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
 
 
 def delivery(folder: Path, seed: str, scale: Scale) -> Iterator[Row]:
-    """What delivers, on SQLite and PostgreSQL, and on two machines."""
+    """The courier, on SQLite and PostgreSQL, and on two machines."""
     with couriers.sender(folder / "sqlite", f"{seed} out") as box:
         yield couriers.courier_at_random(box, scale.courier)
         yield couriers.daemon_at_random(box, scale.sender)
@@ -102,16 +102,16 @@ def _field(folder: Path, seed: str, build: Build) -> Iterator[Field]:
 
 
 def both(folder: Path, seed: str, scale: Scale, build: Build) -> Iterator[Row]:
-    """Kills over two machines, with the database failed over in the middle: with a lag, without."""
+    """Kills over two machines, with a database fail-over in the middle, with and without lag."""
     for name, synchronous in (("synchronous", True), ("asynchronous", False)):
         with _field(folder / name, seed, build) as field:
             yield machines.kills(field, scale.both, synchronous=synchronous)
 
 
 def fail_overs(folder: Path, seed: str, scale: Scale, build: Build) -> Iterator[Row]:
-    """Fail-overs one after the other, fenced and not, and without a fence only where none is lost.
+    """Fail-overs in a row; without a fence only if the standby is synchronous.
 
-    The last row has neither fence nor synchronous standby: it says how much that may cost.
+    The last row has neither fence nor synchronous standby: it shows the possible loss.
     """
     for synchronous, fencing in ((True, True), (True, False), (False, True), (False, False)):
         name = f"{'sync' if synchronous else 'async'}-{'fenced' if fencing else 'unfenced'}"
@@ -139,7 +139,7 @@ def _no_log(event: Event) -> bool:
     return event.how != "s" and not event.path.endswith("-wal")
 
 
-# Without one kind of sync the same run must lose what it acknowledged, or nothing would be proved.
+# Control: without one kind of sync, the same run must lose acknowledged mail.
 WITHOUT: Final[dict[str, Callable[[Event], bool]]] = {
     "the bodies' syncs": _no_bodies,
     "the folders' syncs": _no_folders,
@@ -147,7 +147,7 @@ WITHOUT: Final[dict[str, Callable[[Event], bool]]] = {
 }
 
 
-# One sync of each kind that fails, and what it was to write or to name is gone.
+# A failed sync of each kind; the octets or names that it covered are lost.
 FAILING: Final = (
     "fdatasync */blobs/tmp/* once keep",
     "any *.db-wal once keep",
@@ -157,7 +157,7 @@ FAILING: Final = (
 
 
 def power(folder: Path, seed: str, acknowledgements: int, moments: int) -> Iterator[Row]:
-    """Cut the power at so many moments of one run, each in three ways; then prove the checker."""
+    """Cut the power at many moments of a run, each in three ways; then check the checker."""
     folder.mkdir()
     recorded = record(folder, seed, acknowledgements, (everything, *WITHOUT.values()))
     chance = random.Random(seed)
@@ -175,7 +175,7 @@ def power(folder: Path, seed: str, acknowledgements: int, moments: int) -> Itera
 def power_after_failures(
     folder: Path, seed: str, acknowledgements: int, moments: int
 ) -> Iterator[Row]:
-    """The same where syncs have failed before, with what they were to write lost for good."""
+    """The same after failed syncs, whose octets and names are lost for good."""
     folder.mkdir()
     recorded = record(folder, seed, acknowledgements, failing=FAILING)
     row = Row("power cut", "after syncs that failed")
@@ -186,7 +186,7 @@ def power_after_failures(
 
 
 def _distrust(recorded: Recorded, chance: random.Random, moments: int) -> Iterator[Row]:
-    """Leave out one kind of sync: this must be noticed."""
+    """Leave out one kind of sync: the checker must notice."""
     for name, disk in zip(WITHOUT, recorded.disks[1:], strict=True):
         verdicts = [one for *_, one in cut(recorded, disk, chance, max(2, moments // 10))]
         row = Row("power cut", f"without {name}", len(verdicts))
@@ -198,7 +198,7 @@ def _distrust(recorded: Recorded, chance: random.Random, moments: int) -> Iterat
 
 
 def lines(rows: Sequence[Row]) -> Iterator[str]:
-    """The table, and below it every problem."""
+    """The table, and below it all problems."""
     table: list[tuple[str, ...]] = [_HEADER]
     for row in rows:
         found = row.verdict

@@ -1,7 +1,7 @@
-"""SIGKILL to what delivers: the courier, its daemon, one of two machines, the database below it.
+"""SIGKILL to delivery: the courier, its daemon, one of two machines, the database below.
 
-Each function kills that often, at random or at a named step of delivery (`foundation.failpoints`),
-has what is left delivered, and gives a row for the table.
+Each function kills a number of times, at random or at a named step of delivery
+(`foundation.failpoints`), has the rest delivered, and returns a row of the table.
 """
 
 import os
@@ -29,10 +29,10 @@ from tests.support.object_server import ObjectServer
 from tests.support.processes import state_of
 from tests.support.waiting import until_now
 
-BATCH: Final = 12  # messages that are queued for one kill
+BATCH: Final = 12  # messages queued for a kill
 
-# Where the peer may have said its `250` and it is not committed: only a kill there may double, if
-# deliveries are made one after the other.
+# Steps between the peer's `250` and our commit: if deliveries are made one at a time, only a kill
+# here may send a message twice.
 WINDOW: Final = (
     "delivery.sent",
     "delivery.answered",
@@ -54,11 +54,11 @@ def _end(daemon: Daemon) -> None:
 
 def _any_moment(box: Outbox) -> None:
     box.arrivals(box.chance.randrange(BATCH))
-    time.sleep(box.chance.uniform(0, JITTER))  # what is awaited is any moment at all
+    time.sleep(box.chance.uniform(0, JITTER))  # the kill may fall at any moment
 
 
 def _leave(box: Outbox, row: Row) -> Row:
-    """Have the rest delivered by a daemon that nobody kills, and say what came of it all."""
+    """Deliver the rest by a daemon without kills; return the result."""
     if box.daemon.process is None:
         _begin(box.daemon)
     box.drained()
@@ -82,7 +82,7 @@ def courier_at_random(box: Outbox, kills: int) -> Row:
 
 
 def courier_at_step(box: Outbox, step: str, kills: int) -> Row:
-    """Let every courier die at the step, so many of them; it makes one delivery at a time."""
+    """Kill each courier at the step, a number of times; it makes one delivery at a time."""
     row = Row("courier", step)
     _begin(box.daemon, f"{step}:{_times(box, step)}")
     while row.kills < kills:
@@ -96,25 +96,25 @@ def courier_at_step(box: Outbox, step: str, kills: int) -> Row:
 
 
 def _times(box: Outbox, step: str) -> int:
-    """The how manieth time of a step is to be struck: some are rare."""
-    once = {"delivery.secured", "delivery.greeted"}  # for each connection, which are kept
+    """Number of passes of the step before the kill: some steps are rare."""
+    once = {"delivery.secured", "delivery.greeted"}  # per connection; connections are reused
     return 1 if step in once else box.chance.randrange(1, 3 if step == "delivery.reported" else 6)
 
 
 def _couriers(daemon: Daemon) -> set[int]:
-    """The courier, once it is there."""
+    """The courier, once it runs."""
     until_now(lambda: len(daemon.processes("courier")) == 1, PATIENCE)
     return daemon.processes("courier")
 
 
 def _is_replaced(box: Outbox, courier: int) -> None:
-    """Note what it left, before its successor, which comes after a second, does anything."""
+    """Note the state after the kill, before the successor, which starts a second later, acts."""
     until_now(lambda: not state_of(courier), PATIENCE)
     box.killed()
 
 
 def daemon_at_random(box: Outbox, kills: int) -> Row:
-    """Kill all processes at once, again and again."""
+    """Kill all processes at once, repeatedly."""
     row = Row("daemon, sending", RANDOM)
     for _ in range(kills):
         box.post(BATCH)
@@ -127,11 +127,11 @@ def daemon_at_random(box: Outbox, kills: int) -> Row:
 
 
 def daemon_at_step(box: Outbox, step: str, kills: int) -> Row:
-    """Kill all processes at once when the courier reaches the step, by one delivery at a time."""
+    """Kill all processes at once when the courier reaches the step; one delivery at a time."""
     row = Row("daemon, sending", step)
     for _ in range(kills):
         box.post(BATCH)
-        with suppress(AssertionError):  # it may die before it has said that it listens
+        with suppress(AssertionError):  # it may die before it reports that it listens
             _begin(box.daemon, f"daemon@{step}:{_times(box, step)}")
         assert box.daemon.process is not None
         supervisor = box.daemon.process.pid
@@ -143,21 +143,21 @@ def daemon_at_step(box: Outbox, step: str, kills: int) -> Row:
 
 
 def _within_the_window(row: Row) -> Row:
-    """Nothing may be doubled by kills at other steps."""
+    """No message may be doubled by kills at other steps."""
     if row.step not in WINDOW and row.verdict.doubled:
         row.verdict.problems.append(f"{row.verdict.doubled} doubled without need")
     return row
 
 
 def postgres_at_random(box: Outbox, database: Postgres, kills: int) -> Row:
-    """Kill all processes of the database under a courier that goes on, and gives nothing twice."""
+    """Kill all processes of the database; the courier continues and sends nothing twice."""
     row = Row("PostgreSQL, sending", RANDOM)
     _begin(box.daemon)
     for _ in range(kills):
         box.post(BATCH)
         _any_moment(box)
         database.kill()
-        time.sleep(box.chance.uniform(0, JITTER))  # peers may have answered, or not yet
+        time.sleep(box.chance.uniform(0, JITTER))  # peers may have answered or not
         database.restart()
         row.kills += 1
     return _within_the_window(_leave(box, row))
@@ -184,7 +184,7 @@ def _stopped(daemon: Daemon) -> list[int]:
 
 
 def _keep_going(daemon: Daemon, store: Store) -> bool:
-    """Let the courier go on where it has stopped; whether nothing waits any more."""
+    """Continue a courier that stopped; True if no mail waits any more."""
     _go_on(daemon)
     return not waiting(store)
 
@@ -195,7 +195,7 @@ def _go_on(daemon: Daemon) -> None:
 
 
 def one_machine_of_two(box: Outbox, other: Daemon, kills: int) -> Row:
-    """Kill one machine amid its deliveries; the other has them, once the leases have lapsed."""
+    """Kill one machine during its deliveries; the other takes them after the leases expire."""
     row = Row("one machine of two", RANDOM)
     pair = [box.daemon, other]
     for one in pair:
@@ -217,7 +217,7 @@ def one_machine_of_two(box: Outbox, other: Daemon, kills: int) -> Row:
 
 
 def _let_time_pass(box: Outbox, victim: Daemon) -> None:
-    """Half an hour, in which the leases of the dead lapse and what it tried is due again."""
+    """Half an hour, in which the leases of the dead expire and their deliveries are due again."""
     d, now = deliveries.c, system_clock()
     node = (victim.folder / "data" / "node").read_text().strip()
     with box.submitter.store.database.write() as connection:
@@ -243,7 +243,7 @@ def _configure(daemon: Daemon, concurrency: int = 8) -> None:
 def sender(
     folder: Path, seed: str, database: Postgres | None = None, *, concurrency: int = 8
 ) -> Iterator[Outbox]:
-    """Operator a with two peers, on SQLite or on a PostgreSQL; its daemon is not started yet."""
+    """Operator a with two peers, on SQLite or PostgreSQL; the daemon is not started."""
     with _receivers(folder / "peers") as peers:
         daemon = lay_out(folder / "a", "a", {one.domain: one.endpoint for one in peers}, workers=1)
         _configure(daemon, concurrency)
@@ -260,7 +260,7 @@ def sender(
 def senders(
     folder: Path, seed: str, database: Postgres, bucket: ObjectServer
 ) -> Iterator[tuple[Outbox, Daemon]]:
-    """Operator a on two machines, one PostgreSQL and one S3 store, with two peers."""
+    """Operator a on two machines, with one PostgreSQL, one S3 store and two peers."""
     with _receivers(folder / "peers") as peers:
         migrations.upgrade(database.url)
         routes = {one.domain: one.endpoint for one in peers}

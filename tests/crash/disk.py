@@ -1,11 +1,11 @@
-"""A folder as its disk may have it after a power cut (the model of ALICE, Pillai et al. 2014).
+"""Model of a disk: the states of a folder after a power cut (ALICE, Pillai et al. 2014).
 
-Certain is only what a sync covered that had ended: the octets of a file by its own fsync or
-fdatasync, the names in a folder by that folder's, everything by syncfs.  Of what came after, each
-write and each name is there or not, independently of the others: a write in part, a file with its
-length but zeros in it, a name before its content, a later change without an earlier one.  Stricter
-than any file system in use, on which syncing a new file keeps its name as well.  What a sync that
-failed was to write is lost for good, as Linux drops such pages: no later sync brings it back.
+Certain is only the effect of a finished sync: octets of a file by its own fsync or fdatasync, names
+in a folder by the folder's fsync, everything by syncfs. Each later write and name is present or
+absent, independently: a partial write, a file with its length but zeros in it, a name before its
+content, a later change without an earlier change. This is stricter than any real file system, where
+a sync of a new file keeps its name as well. Octets under a failed sync are lost for good, as Linux
+drops such pages: no later sync brings them back.
 """
 
 import random
@@ -16,14 +16,14 @@ from typing import Final, Generic, TypeVar
 
 from tests.crash.recording import Event
 
-_SECTOR: Final = 512  # octets that reach the disk as one
+_SECTOR: Final = 512  # octets that reach the disk together
 
 _Change = TypeVar("_Change")
 
 
 @dataclass(slots=True, eq=False)
 class _Pending(Generic[_Change]):
-    """Changes in order, of which the first `certain` ever made are on disk."""
+    """Changes in order; the first `certain` changes ever made are on disk."""
 
     pending: list[_Change] = field(default_factory=list)
     certain: int = 0
@@ -33,7 +33,7 @@ class _Pending(Generic[_Change]):
         return self.certain + len(self.pending)
 
     def take_certain(self, count: int) -> list[_Change]:
-        """Take away the changes whose fate is certain where that of the first `count` made is."""
+        """Remove and return the changes that are certain once the first `count` are."""
         step = max(0, count - self.certain)
         taken, self.pending = self.pending[:step], self.pending[step:]
         self.certain += step
@@ -44,7 +44,7 @@ class _Pending(Generic[_Change]):
 class File(_Pending[tuple[int, bytes | None]]):
     """A file: writes as (offset, octets), truncations as (size, None).
 
-    `copy` is where the certain content has been written out already.
+    `copy` is a file that already holds the certain content.
     """
 
     content: bytearray = field(default_factory=bytearray)
@@ -58,7 +58,7 @@ class File(_Pending[tuple[int, bytes | None]]):
 
 @dataclass(slots=True, eq=False)
 class Folder(_Pending[tuple[str, "Node | None"]]):
-    """A folder: names given as (name, node), names taken as (name, None)."""
+    """A folder: added names as (name, node), removed names as (name, None)."""
 
     names: dict[str, "Node"] = field(default_factory=dict)
     now: dict[str, "Node"] = field(default_factory=dict)  # as the processes see it
@@ -94,7 +94,7 @@ def _name(names: dict[str, Node], name: str, node: Node | None) -> None:
 
 
 def _load(folder: Path) -> Folder:
-    """A folder with all below it, taken to be on disk."""
+    """A folder with all below it, assumed to be on disk."""
     made = Folder()
     for path in folder.iterdir():
         node: Node = _load(path) if path.is_dir() else File(content=bytearray(path.read_bytes()))
@@ -103,9 +103,9 @@ def _load(folder: Path) -> Folder:
 
 
 class Disk:
-    """The folder `root`, from its state now on as the events of a log change it.
+    """The folder `root`, from its present state on, changed by the events of a log.
 
-    `heeds` says which syncs count: without some of them, losses must be found.
+    `heeds` selects the syncs that count: without some of them, losses must be found.
     """
 
     def __init__(self, root: Path, heeds: Callable[[Event], bool] = lambda _: True) -> None:
@@ -118,7 +118,7 @@ class Disk:
         self._begun: dict[int, list[tuple[Node, int]]] = {}
 
     def feed(self, event: Event) -> None:
-        """Take the next record of the log."""
+        """Apply the next record of the log."""
         match event.kind:
             case "o":
                 folder, name = self._place(event.path)
@@ -178,7 +178,7 @@ class Disk:
         return node
 
     def _place(self, path: str) -> tuple[Folder, str]:
-        # A process may use a folder before the one that made it has recorded that.
+        # A process may use a folder before its maker has recorded it.
         *above, name = self._parts(path)
         folder = self._top
         for part in above:
@@ -187,7 +187,7 @@ class Disk:
 
     @staticmethod
     def _folder(above: Folder, name: str) -> Folder:
-        """The folder of that name, made if it is not there."""
+        """The folder of that name, made if missing."""
         found = above.now.get(name)
         if found is None:
             found = Folder()
@@ -196,26 +196,26 @@ class Disk:
         return found
 
     def materialise(self, target: Path, cut: "Cut", cache: Path) -> None:
-        """Write the folder as a cut now may leave it; equal files are links to one in `cache`."""
+        """Write the folder as a cut now may leave it; equal files are links into `cache`."""
         _write_folder(self._top, target, cut, cache)
 
 
 @dataclass(slots=True)
 class Cut:
-    """What one power cut keeps of what is not certain: each change with probability `keeps`.
+    """Choice of a power cut: each uncertain change is kept with probability `keeps`.
 
-    0 keeps nothing and 1 everything; in between chance decides, also how much of it.
+    0 keeps nothing and 1 everything; in between, chance also decides the kept part.
     """
 
     chance: random.Random
     keeps: float
 
     def kept(self) -> bool:
-        """Whether one change is on disk."""
+        """True if a change is on disk."""
         return self.chance.random() < self.keeps
 
     def of_write(self, octets: bytes) -> bytes:
-        """So much of a write: all, a part up to a border of sectors, or zeros of its length."""
+        """The kept part of a write: all, up to a border of sectors, or zeros of its length."""
         if self.kept():
             return octets
         lot = self.chance.random() if self.keeps else 1.0
@@ -234,7 +234,7 @@ class Cut:
             left = self.of_write(octets)
             if left.strip(b"\0"):
                 _apply(content, (at, left))
-            elif left and at + len(left) > len(content):  # its length is there, and no more
+            elif left and at + len(left) > len(content):  # only its length is on disk
                 content.extend(bytes(at + len(left) - len(content)))
         return bytes(content)
 
@@ -247,7 +247,7 @@ def _write_folder(folder: Folder, target: Path, cut: Cut, cache: Path) -> None:
             _name(names, *change)
     for name, node in names.items():
         if name.endswith("-shm"):
-            continue  # shared memory: SQLite makes it anew from the log
+            continue  # shared memory: SQLite rebuilds it from the log
         if isinstance(node, Folder):
             _write_folder(node, target / name, cut, cache)
         elif node.pending or not _is_blob(name):
@@ -269,7 +269,7 @@ def _is_blob(name: str) -> bool:
 
 
 def _all(folder: Folder) -> Iterator[Node]:
-    """Every node that has a name, now or on disk."""
+    """All nodes with a name, now or on disk."""
     yield folder
     for node in {id(one): one for one in (*folder.now.values(), *folder.names.values())}.values():
         if isinstance(node, Folder):

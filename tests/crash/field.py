@@ -1,8 +1,9 @@
-"""Operator a on two machines with two peers, each with ways of its own to PostgreSQL and to S3.
+"""Field: operator a on two machines, each with its own proxies to PostgreSQL and S3; two peers.
 
-The ways are proxies, so that one machine or both lose the database or the bucket, and the database
-is failed over.  A third installation is never started: the tests queue and look by it, and its ways
-are good.  Mail comes in by `load`, goes out by `box`, and `judge` balances all of it.
+The proxies cut a machine, or both, off from the database or the bucket, and allow a fail-over of
+the database. A third installation, with good connections, is never started: the tests queue and
+inspect through it. Inbound mail comes by `load`, outbound mail goes by `box`, and `judge` balances
+all of it.
 """
 
 import os
@@ -31,13 +32,13 @@ from tests.support.proxy import Proxy, proxying
 from tests.support.replicas import Pair
 from tests.support.waiting import until_now
 
-_AT_ONCE: Final = 10.0  # seconds for what waits for nothing
-SIZES: Final = (2_000, 2_000, 20_000, 90_000)  # of mail that comes in
+_AT_ONCE: Final = 10.0  # seconds for an action that waits for nothing
+SIZES: Final = (2_000, 2_000, 20_000, 90_000)  # sizes of inbound mail, in octets
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One daemon, and what it reaches the database and the bucket by."""
+    """A daemon, with its proxies to the database and the bucket."""
 
     daemon: Daemon
     database: Proxy
@@ -46,7 +47,7 @@ class Machine:
 
     @property
     def ready(self) -> int:
-        """The status of its `/readyz`, 0 where nobody answers."""
+        """The status of `/readyz`, 0 without an answer."""
         try:
             return get(self.daemon, "/readyz")[0]
         except OSError:
@@ -54,13 +55,13 @@ class Machine:
 
     @property
     def lives(self) -> bool:
-        """Whether its daemon runs."""
+        """True if the daemon runs."""
         return self.daemon.process is not None and self.daemon.process.poll() is None
 
 
 @dataclass(eq=False)
 class Field:
-    """See above; `lagged` are messages acknowledged to peers that went with an old primary."""
+    """See the module; `lagged` are acknowledged messages that were lost with an old primary."""
 
     machines: Sequence[Machine]
     box: Outbox
@@ -81,38 +82,38 @@ class Field:
 
     @contextmanager
     def starting(self, one: Machine) -> Iterator[Future[None]]:
-        """Start a daemon that may not be ready before the end, which waits for it."""
+        """Start a daemon that may be ready only at the end of the block, which waits for it."""
         with ThreadPoolExecutor(1) as pool:
             started = pool.submit(one.daemon.start)
             until_now(lambda: one.daemon.process is not None or started.done(), PATIENCE)
             try:
                 yield started
             finally:
-                one.database.mend()  # or it would not end
+                one.database.mend()  # otherwise the start would not end
 
     def restart(self, one: Machine) -> None:
-        """Start a daemon that was killed, or has ended by itself."""
+        """Start a daemon that was killed or has ended by itself."""
         self._broken_off(one)
         if one.daemon.process is not None:
             one.daemon.kill()
         one.daemon.start()
 
     def terminate(self, one: Machine) -> None:
-        """SIGTERM, while its database may be away: what it cannot write down then is sent again."""
+        """SIGTERM, maybe while its database is away: unrecorded results are sent again."""
         self._broken_off(one)
         one.daemon.stop()
 
     def _broken_off(self, one: Machine) -> None:
-        """Note what its courier has under way: a peer may have answered, or may yet."""
+        """Note the courier's current deliveries: a peer may have answered, or may still answer."""
         node = one.daemon.folder / "data" / "node"
-        if node.exists():  # it has begun once
+        if node.exists():  # the machine was started before
             with self._ours.daemon.store() as store:
                 self.box.interrupted(leased(store, f"{node.read_text().strip()}:"))
 
     def kill(self, one: Machine, *roles: str) -> set[int]:
-        """SIGKILL to its processes of these roles, or to all of it; gives their numbers.
+        """SIGKILL to processes of these roles (default: all); return their process ids.
 
-        What its courier had under way is noted.
+        The courier's current deliveries are noted.
         """
         assert one.daemon.process is not None
         first = one.daemon.process.pid
@@ -130,12 +131,12 @@ class Field:
         return dying
 
     def hang_commits(self) -> None:
-        """Let the database answer, and end no commit: as with a disk that hangs."""
+        """Let the database answer, but end no commit: like a hanging disk."""
         self.pair.wait_for_standby(on=True)
         self.pair.lag()
 
     def mend(self) -> None:
-        """Let nothing be in anybody's way."""
+        """Remove all obstacles."""
         self.pair.primary.melt()
         self.pair.caught_up()
         if self.pair.synchronous:
@@ -145,13 +146,13 @@ class Field:
             one.bucket.mend()
 
     def end(self) -> None:
-        """Kill those that run."""
+        """Kill the running daemons."""
         for one in self.machines:
             if one.daemon.process is not None:
                 one.daemon.kill()
 
     def forget(self) -> None:
-        """Begin anew with an empty queue, whatever a test has left; no daemon runs."""
+        """Start over with an empty queue, whatever a test left; no daemon runs."""
         with self._ours.daemon.store() as store, store.database.write() as connection:
             for table in (delivery_recipients, deliveries, destinations):
                 connection.execute(delete(table))
@@ -159,7 +160,7 @@ class Field:
 
     @contextmanager
     def load(self, *machines: Machine, clients: int = 1) -> Iterator[None]:
-        """Peers that send to these machines, or to both, one message after the other."""
+        """Peers that send to these machines (default: both), one message after the other."""
         with ExitStack() as stack:
             for one in machines or self.machines:
                 self._loads += 1
@@ -170,30 +171,29 @@ class Field:
             yield
 
     def acknowledgements(self, count: int, *machines: Machine) -> None:
-        """Wait until each of these machines, or of both, has acknowledged so many more."""
+        """Wait for `count` more acknowledgements of each of these machines (default: both)."""
         goals = [(one.ledger, one.ledger.acknowledged + count) for one in machines or self.machines]
         until_now(lambda: all(known.acknowledged >= goal for known, goal in goals), PATIENCE)
 
     def hold(self) -> None:
-        """Have peers keep back the answer to the end of each message."""
+        """Make peers delay the reply to the end of each message."""
         for peer in self.box.receivers:
             peer.holding = True
 
     @property
     def held(self) -> int:
-        """How many answers are kept back."""
+        """Number of delayed replies."""
         return sum(peer.held for peer in self.box.receivers)
 
     def release(self) -> None:
-        """Have them answer."""
+        """Let the peers reply."""
         for peer in self.box.receivers:
             peer.holding = False
 
     def fail_over(self, *, kill: bool = False, fencing: bool = True) -> None:
-        """Promote the standby and lead everybody there; `kill` ends the old primary before.
+        """Promote the standby and redirect all machines to it; `kill` ends the old primary before.
 
-        With `fencing` nobody speaks to the old one any more.  Without, connections to it live on,
-        until `fence`.
+        With `fencing`, connections to the old primary end. Without it they live on until `fence`.
         """
         ways = [one.database for one in self.machines]
         if fencing:
@@ -207,7 +207,7 @@ class Field:
             under_way |= self._leased()
         self._ours.database.point(self.pair.primary.address, fencing=True)
         if not fencing and not self.pair.synchronous:
-            # Two primaries: either may have any of it delivered, and neither hears of the other.
+            # Two primaries: each may have any mail delivered, without the knowledge of the other.
             with self._ours.daemon.store() as store:
                 under_way |= queued(store)
         self._note(under_way)
@@ -217,7 +217,7 @@ class Field:
                 way.mend()
 
     def fence(self) -> None:
-        """End the connections to an old primary that lived on, and note what it had."""
+        """End the remaining connections to an old primary, and note its mail."""
         for one in self.machines:
             one.database.blink()
         self.pair.standby.kill()
@@ -241,9 +241,9 @@ class Field:
         return [sending for one in self.machines for sending in one.ledger.sendings]
 
     def judge(self) -> Verdict:
-        """Balance all that was acknowledged, in and out, once nothing waits any more.
+        """Balance all acknowledged mail, in and out, once no mail waits any more.
 
-        Nobody sends.
+        No peer may be sending.
         """
         try:
             self.box.drained(_AT_ONCE)
@@ -256,9 +256,9 @@ class Field:
         return found
 
     def _let_time_pass(self) -> None:
-        """Half an hour, in which leases lapse that a new primary showed and nobody has any more.
+        """Half an hour, in which orphaned leases on a new primary expire.
 
-        Their deliveries were made, and that was written down, after what it had of the old one.
+        Their deliveries were made, but the new primary lacks the record of them.
         """
         d = deliveries.c
         with self._ours.daemon.store() as store:
@@ -280,7 +280,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 def two_machines(
     folder: Path, seed: str, pair: Pair, objects: ObjectServer, **outbound: float
 ) -> Iterator[Field]:
-    """Lay it out on a database of its own; no daemon runs yet.  More keys of [outbound]."""
+    """Lay the field out on its own database; no daemon runs yet. More keys of [outbound]."""
     folder.mkdir(parents=True, exist_ok=True)
     name, place = pair.database(), objects.place(prefix="a")
     with ExitStack() as stack:

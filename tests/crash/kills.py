@@ -1,6 +1,6 @@
-"""SIGKILL to the whole daemon, to one worker, or to PostgreSQL: at random, and at every named step.
+"""SIGKILL to the whole daemon, to a worker, or to PostgreSQL: at random, and at each named step.
 
-Each function kills that often, judges what is there, and gives a row for the table.
+Each function kills a number of times, judges the result, and returns a row of the table.
 """
 
 import os
@@ -18,17 +18,17 @@ from tests.support.processes import state_of
 from tests.support.waiting import until_now
 
 RANDOM: Final = "at random"
-JITTER: Final = 0.05  # seconds within which a random kill falls: several group commits
-LARGE: Final = (70_000, 300_000, 1_000_000)  # octets; what is kept as files
-SPILLING: Final = (3_000_000,)  # and what never is in memory as a whole
+JITTER: Final = 0.05  # a random kill falls within these seconds: several group commits
+LARGE: Final = (70_000, 300_000, 1_000_000)  # octets; bodies kept as files
+SPILLING: Final = (3_000_000,)  # octets; bodies never in memory as a whole
 
-# What may be said while PostgreSQL is dead: come again later.
+# Allowed replies while PostgreSQL is dead: try again later.
 TEMPORARY: Final = {"451 4.3.0", "421 4.3.0"}
 
 
 @dataclass(slots=True)
 class Row:
-    """The kills of one kind at one step, and what was found after them."""
+    """The kills of one kind at one step, and the findings after them."""
 
     kind: str
     step: str
@@ -36,13 +36,13 @@ class Row:
     verdict: Verdict = field(default_factory=Verdict)
 
     def judged(self, site: Site, kills: int) -> None:
-        """Add kills, and what is found now."""
+        """Add kills, and the present findings."""
         self.kills += kills
         self.verdict.add(site.judge())
 
 
 def _sizes(step: str) -> Sequence[int]:
-    """Bodies that come by a step: those of small messages never are files."""
+    """Body sizes that pass a step: bodies of small messages are never files."""
     if step.startswith("draft."):
         return SPILLING
     return LARGE if step.startswith("blobs.") else (2_000, 2_000, 20_000, *LARGE)
@@ -50,11 +50,11 @@ def _sizes(step: str) -> Sequence[int]:
 
 def _any_moment(site: Site) -> None:
     site.acknowledgements(site.chance.randrange(1, 30))
-    time.sleep(site.chance.uniform(0, JITTER))  # what is awaited is any moment at all
+    time.sleep(site.chance.uniform(0, JITTER))  # the kill may fall at any moment
 
 
 def daemon_at_random(site: Site, kills: int) -> Row:
-    """Kill all processes at once, again and again."""
+    """Kill all processes at once, repeatedly."""
     row = Row("daemon", RANDOM)
     for _ in range(kills):
         site.start()
@@ -66,7 +66,7 @@ def daemon_at_random(site: Site, kills: int) -> Row:
 
 
 def daemon_at_step(site: Site, step: str, kills: int) -> Row:
-    """Kill all processes at once when one of them reaches the step."""
+    """Kill all processes at once when any of them reaches the step."""
     row = Row("daemon", step)
     for _ in range(kills):
         site.start(f"daemon@{step}:{site.chance.randrange(1, 12)}")
@@ -79,7 +79,7 @@ def daemon_at_step(site: Site, step: str, kills: int) -> Row:
 
 
 class _Dead:
-    """Counts the workers that have died."""
+    """Counts dead workers."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -93,7 +93,7 @@ class _Dead:
 
 
 def _at_work(site: Site) -> list[int]:
-    """The workers that have accepted mail: one that dies as it starts stops the daemon."""
+    """Workers that have accepted mail: a worker that dies at its start stops the daemon."""
     log = site.daemon.log()
     return sorted(pid for pid in site.daemon.processes("worker") if f"worker:{pid} " in log)
 
@@ -115,7 +115,7 @@ def worker_at_random(site: Site, kills: int) -> Row:
 
 
 def worker_at_step(site: Site, step: str, kills: int) -> Row:
-    """Let every worker die at the step, so many of them."""
+    """Kill each worker at the step, a number of times."""
     row = Row("worker", step)
     site.start(f"{step}:{site.chance.randrange(1, 9)}")
     dead = _Dead(site)
@@ -127,9 +127,9 @@ def worker_at_step(site: Site, step: str, kills: int) -> Row:
 
 
 def _revive(site: Site, database: Postgres, load: Load) -> None:
-    """Start the database again; the daemon, not started again, goes on by itself."""
+    """Start the database again; the daemon, not restarted, continues by itself."""
     said = site.ledger.refusals
-    if site.chance.random() < 0.5:  # or before anybody had the time to ask it
+    if site.chance.random() < 0.5:  # or before any session has asked the database
         before = said.total()
         until_now(lambda: said.total() > before or load.stopping.is_set(), PATIENCE)
     database.restart()
@@ -137,7 +137,7 @@ def _revive(site: Site, database: Postgres, load: Load) -> None:
 
 
 def postgres_at_random(site: Site, database: Postgres, kills: int) -> Row:
-    """Kill all processes of the database under a daemon that goes on."""
+    """Kill all processes of the database under a running daemon."""
     row = Row("PostgreSQL", RANDOM)
     site.start()
     with site.load() as load:
@@ -179,7 +179,7 @@ def _go_on(site: Site) -> None:
 
 
 def _revive_stopping(site: Site, database: Postgres, load: Load) -> None:
-    """As `_revive`, while workers stop at each step and are told to go on."""
+    """As `_revive`, while workers stop at each step and are continued."""
     database.restart()
     goal = site.ledger.acknowledged + 8
 
@@ -191,7 +191,7 @@ def _revive_stopping(site: Site, database: Postgres, load: Load) -> None:
 
 
 def _keep_going(site: Site, load: Load) -> None:
-    """Let workers that stop go on until the last client has its answer."""
+    """Continue stopped workers until the last client has its reply."""
 
     def over() -> bool:
         _go_on(site)

@@ -1,8 +1,8 @@
-"""A load of real SMTP sessions that outlives whatever is done to the daemon, and its ledger.
+"""Load of real SMTP sessions that survives any kill of the daemon, with its ledger.
 
-Each client sends one message after the other under TLS with its certificate, by DATA or by BDAT, to
-one mailbox or several, of 2 kB to 1 MB, some with a body that was sent before.  When the connection
-breaks it notes that the sending had no answer, and connects anew.
+Each client sends one message after the other, under TLS with its certificate, by DATA or BDAT, to
+one mailbox or several, of 2 kB to 1 MB, some with the body of an earlier message. When the
+connection breaks, the client notes that the message got no reply, and connects again.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from tests.support.daemon import Daemon, federation
 SENDER: Final = "durand@b.mssante.fr"
 MAILBOXES: Final = ("claire.martin", "cardiologie", "noreply-biologie", "cabinet.durand")
 SIZES: Final = (2_000, 2_000, 2_000, 2_000, 20_000, 20_000, 60_000, 300_000, 1_000_000)
-_EQUAL: Final = 0.15  # of the messages have a body that was sent before
-_PIECE: Final = 64 * 1024  # octets of a body that are given to the connection at once
+_EQUAL: Final = 0.15  # share of messages with the body of an earlier message
+_PIECE: Final = 64 * 1024  # octets of a body per write
 _PAUSE: Final = 0.1  # seconds before a client tries again
-_PATIENCE: Final = 60.0  # seconds for any answer
+_PATIENCE: Final = 60.0  # seconds for any reply
 _LINE: Final = b"0123456789" * 7 + b"abcdef\r\n"
 
 
 @dataclass(slots=True, eq=False)
 class Sending:
-    """One message on its way in, once; `reply` is the answer to its end, empty where none came.
+    """A message sent once; `reply` is the reply to its end, '' without a reply.
 
-    `blob` is the SHA-256 of its octets, `position` what `mark` gave when the answer was here.
+    `blob` is the SHA-256 of its octets, `position` the value of `mark` when the reply came.
     """
 
     blob: str
@@ -44,13 +44,13 @@ class Sending:
 
     @property
     def accepted(self) -> str:
-        """The id under which it was acknowledged, or empty."""
+        """The id of the acknowledged message, or ''."""
         return self.reply.rpartition(" ")[2] if self.reply.startswith("250 2.0.0 Accepted") else ""
 
 
 @dataclass(slots=True)
 class Ledger:
-    """What the clients know.  `refusals` counts the codes that were said to any command."""
+    """Results of the clients. `refusals` counts the codes of refusals to any command."""
 
     sendings: list[Sending] = field(default_factory=list)
     refusals: Counter[str] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ class Ledger:
 
 
 class _Refused(Exception):
-    """The server will not take it now."""
+    """The server refuses for now."""
 
 
 def _letter(randomness: random.Random, sizes: Sequence[int]) -> bytes:
@@ -169,7 +169,7 @@ class _Client:
 
 
 class Load:
-    """So many clients in a thread of their own, from `with` to its end."""
+    """A number of clients in a thread, from `with` to its end."""
 
     def __init__(
         self,
@@ -203,11 +203,11 @@ class Load:
 
     @property
     def ended(self) -> bool:
-        """Whether every client is done, once they were told to stop."""
+        """True if all clients are done after they were told to stop."""
         return not self._thread.is_alive()
 
     async def _run(self) -> None:
-        # A connection that is cut in the middle of its handshake is nobody's error here.
+        # A connection cut during its handshake is no error here.
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _facts: None)
         try:
             await asyncio.gather(*(_Client(self, seed).run() for seed in self._clients))

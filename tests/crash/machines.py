@@ -1,6 +1,6 @@
-"""Two machines under load, killed and cut off, with PostgreSQL failed over amid it all.
+"""Two machines under load, killed and cut off, with a PostgreSQL fail-over in the middle.
 
-Each function gives rows for the table: `make crash ARGS="--only machines"` and its siblings.
+Each function gives rows of the table: `make crash ARGS="--only machines"` and its siblings.
 """
 
 import time
@@ -13,16 +13,16 @@ from tests.crash.site import PATIENCE
 from tests.support.waiting import until_now
 
 ROLES: Final = ("worker", "courier", "maintenance")
-BATCH: Final = 6  # messages that are queued for one kill
-HELD: Final = 15.0  # seconds for which something is away: longer than it takes to connect
+BATCH: Final = 6  # messages queued for a kill
+HELD: Final = 15.0  # seconds of an outage: longer than a connection takes
 
 
 def _any_moment(field: Field) -> None:
-    time.sleep(field.box.chance.uniform(0, 20 * JITTER))  # what is awaited is any moment at all
+    time.sleep(field.box.chance.uniform(0, 20 * JITTER))  # the kill may fall at any moment
 
 
 def kills(field: Field, times: int, *, synchronous: bool) -> Row:
-    """Kill processes and whole daemons of both, and fail the database over in the middle."""
+    """Kill processes and whole daemons of both machines; fail the database over in the middle."""
     name = "synchronous" if synchronous else "asynchronous"
     row = Row("either of two machines", f"{RANDOM}, {name} fail-over")
     field.pair.wait_for_standby(on=synchronous)
@@ -49,7 +49,7 @@ def kills(field: Field, times: int, *, synchronous: bool) -> Row:
 
 
 def _revived(field: Field, one: Machine) -> list[str]:
-    """What there is to say of a daemon that has ended by itself; it runs again."""
+    """Report and restart a daemon that has ended by itself."""
     if one.lives:
         return []
     told = f"the daemon ended: {one.daemon.log()[-500:]}"
@@ -58,20 +58,20 @@ def _revived(field: Field, one: Machine) -> list[str]:
 
 
 def _kill(field: Field, one: Machine, role: str) -> None:
-    """Kill one of them, or the whole daemon, which is started again."""
+    """Kill a process of the role, or the whole daemon, which is restarted."""
     if role == "daemon":
         field.kill(one)
         one.daemon.start()
     else:
-        # One that is about to be replaced is not there to be killed.
+        # A process that is being replaced is not there to be killed.
         until_now(lambda: not one.lives or bool(one.daemon.processes(role)), PATIENCE)
         if not one.lives:
-            return  # which is told of when its turn comes again
+            return  # reported at its next kill
         field.kill(one, role)
 
 
 def fail_overs(field: Field, times: int, *, synchronous: bool, fencing: bool) -> Row:
-    """Fail the database over, again and again, under load; its old primary lives or is killed."""
+    """Fail the database over, repeatedly, under load; its old primary lives or is killed."""
     name = "synchronous" if synchronous else "asynchronous"
     row = Row("PostgreSQL's primary", f"{name}, {'fenced' if fencing else 'not fenced'}")
     field.start()
@@ -115,7 +115,7 @@ _AWAY: Final[dict[str, Callable[[Field, Machine], None]]] = {
 
 
 def outages(field: Field, seconds: float = HELD) -> Iterator[Row]:
-    """Kill each role of one machine as something goes away for it, and see that it heals."""
+    """Kill each role of a machine during an outage of its own; check that it recovers."""
     field.start()
     for fault, begin in _AWAY.items():
         for role in ROLES:
@@ -132,8 +132,8 @@ def _outage(
         field.box.post(BATCH)
         field.acknowledgements(1)
         field.kill(one, role)
-        begin(field, one)  # it is replaced after a second, and then finds that
-        time.sleep(seconds)  # what is awaited is that nothing ends
+        begin(field, one)  # replaced after a second, within the outage
+        time.sleep(seconds)  # to see that nothing ends
         field.mend()
         mended = time.monotonic()
         row.verdict.problems += _revived(field, one)

@@ -1,8 +1,8 @@
-"""Mail of operator a on its way out while things are killed, held against what its peers have.
+"""Outbound mail of operator a under kills, compared with the mail of its peers.
 
-Every message queued reaches all its recipients, with its octets and under its ids.  A peer has a
-second copy of one only where a kill came between its `250` and our commit, which is what `killed`
-looks for after each.  Who asked to be told is told once of each recipient.
+Each queued message reaches all its recipients, with its octets and under its ids. A peer has a
+second copy only if a kill came between its `250` and our commit; `killed` finds these cases after
+each kill. A sender that asked for a report gets exactly one for each recipient.
 """
 
 import hashlib
@@ -36,22 +36,22 @@ PERSON: Final = "claire.martin@a.mssante.fr"
 PROGRAM: Final = "noreply-biologie@a.mssante.fr"
 SIZES: Final = (2_000, 2_000, 20_000, 90_000, 400_000)
 _LINE: Final = b"0123456789" * 7 + b"abcdef\r\n"
-_Delivery = tuple[str, str]  # a message's id and the domain it goes to
+_Delivery = tuple[str, str]  # message id and destination domain
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A message that was queued, as its peers must have it."""
+    """A queued message, as its peers must have it."""
 
     id: str
     blob: str
-    recipients: Mapping[str, tuple[str, ...]]  # who takes it, by domain
-    told: frozenset[str]  # recipients of whom its sender hears
+    recipients: Mapping[str, tuple[str, ...]]  # recipients by domain
+    told: frozenset[str]  # recipients for whom the sender gets a report
 
 
 @dataclass
 class Outbox:
-    """What was queued; copies that a peer had before our commit; what went with an old primary."""
+    """Queued mail; copies that a peer had before our commit; mail lost with an old primary."""
 
     daemon: Daemon
     receivers: Sequence[Receiver]
@@ -60,19 +60,19 @@ class Outbox:
     posted: list[Posted] = field(default_factory=list)
     uncommitted: dict[_Delivery, int] = field(default_factory=dict)
     lagged: set[str] = field(default_factory=set)
-    past: list[str] = field(default_factory=list)  # reports of before, if there are any
+    past: list[str] = field(default_factory=list)  # earlier reports
     found: Verdict = field(default_factory=Verdict)
 
     def post(self, count: int) -> None:
-        """Queue so many messages, of people and programs, to one operator or several."""
+        """Queue `count` messages, interactive and bulk, to one operator or several."""
         goal = len(self.posted) + count
         while len(self.posted) < goal:
-            # A database that was killed has ended our connections, too: they are made anew.
+            # A killed database has ended our connections too: they are made again.
             with suppress(StoreDeferred):
                 self.post_once()
 
     def post_once(self, size: int = 0) -> None:
-        """Queue one message, of about so many octets if they are given.  Raises StoreDeferred."""
+        """Queue a message, of about `size` octets if given. Raises StoreDeferred."""
         self.posted.append(self._post(size))
 
     def _post(self, size: int) -> Posted:
@@ -110,19 +110,19 @@ class Outbox:
         )
 
     def copies(self) -> Counter[_Delivery]:
-        """How often each message was acknowledged by each domain's peer."""
+        """Number of acknowledgements of each message by each domain's peer."""
         return Counter(
             (receipt.queue_id, one.domain) for one in self.receivers for receipt in one.receipts
         )
 
     def arrivals(self, count: int) -> None:
-        """Wait for so many more acknowledgements, or until nothing is left to send."""
+        """Wait for `count` more acknowledgements, or until no mail is left to send."""
         goal = self.copies().total() + count
         with self.daemon.store() as store:
             until_now(lambda: self.copies().total() >= goal or not waiting(store), PATIENCE)
 
     def killed(self) -> None:
-        """Note which deliveries a peer has and the queue still has, once the killed are dead."""
+        """Note deliveries that a peer and the queue both have; the killed processes are dead."""
         for one in self.receivers:
             one.quiet()
         copies = self.copies()
@@ -132,15 +132,16 @@ class Outbox:
                     self.uncommitted[delivery] = copies[delivery]
 
     def interrupted(self, under_way: Collection[_Delivery]) -> None:
-        """Note attempts that were broken off, while others go on: their peers may answer yet."""
+        """Note attempts that were interrupted while others go on: their peers may still answer."""
         copies = self.copies()
         for delivery in under_way:
             self.uncommitted[delivery] = copies[delivery] + 1
 
     def failed_over(self, under_way: Collection[_Delivery]) -> None:
-        """Note what a new primary has not, and what it has as waiting though a peer has it.
+        """Note mail that a new primary lacks, and mail that it has as waiting though a peer has it.
 
-        `under_way` had a lease on the old one, and a courier that lives.  Nobody else writes yet.
+        `under_way` had a lease on the old primary and a living courier. No other process writes
+        yet.
         """
         copies = self.copies()
         with self.daemon.store() as store:
@@ -150,7 +151,7 @@ class Outbox:
         self.lagged |= {one.id for one in self.posted} - known
 
     def forget(self) -> None:
-        """Begin anew: what was posted so far counts no more, and the queue is empty."""
+        """Start over: earlier mail counts no more, and the queue is empty."""
         self.uncommitted.clear()
         self.lagged.clear()
         self.past += [mark for one in self.posted for mark in one.told]
@@ -159,17 +160,17 @@ class Outbox:
             del peer.receipts[:]
 
     def drained(self, patience: float = PATIENCE) -> None:
-        """Wait until nothing waits any more."""
+        """Wait until no mail waits any more."""
         with self.daemon.store() as store:
             until_now(lambda: not waiting(store), patience)
 
     def judge(self) -> Verdict:
-        """What there is to say beyond what was said before; nothing waits any more."""
+        """New problems since the last judgement; no mail waits any more."""
         before, self.found = self.found, self._judge()
         return self.found.beyond(before)
 
     def _judge(self) -> Verdict:
-        """Hold all that was posted against all that came."""
+        """Compare all queued mail with all received mail."""
         verdict, copies = Verdict(), self.copies()
         right = {
             (one.id, domain, one.blob, tuple(sorted(who)))
@@ -199,11 +200,11 @@ class Outbox:
         return verdict
 
     def _unreported(self) -> Iterator[str]:
-        """Recipients of whom their senders were not told once."""
+        """Recipients for whom the sender did not get exactly one report."""
         told: Counter[str] = Counter()
         for entry in self.daemon.entries(PERSON) + self.daemon.entries(PROGRAM):
             if entry.message.sender:
-                continue  # mail that came in
+                continue  # inbound mail
             report = read_report(self.daemon.body(entry))
             mark = report.message["Original-Envelope-Id"]
             told.update(
@@ -211,7 +212,7 @@ class Outbox:
                 for one in report.recipients
             )
         unknown = [one for posted in self.posted if posted.id in self.lagged for one in posted.told]
-        for one in (*self.past, *unknown):  # nobody need know of those any more
+        for one in (*self.past, *unknown):  # no report needed any more
             del told[one]
         due = Counter(
             one for posted in self.posted if posted.id not in self.lagged for one in posted.told
@@ -221,7 +222,7 @@ class Outbox:
 
 
 def queued(store: Store) -> set[_Delivery]:
-    """What waits in the queue."""
+    """Waiting deliveries of the queue."""
     d = deliveries.c
     with store.database.read() as connection:
         found = connection.execute(select(d.message_id, d.domain).where(d.state == "waiting"))
@@ -229,7 +230,7 @@ def queued(store: Store) -> set[_Delivery]:
 
 
 def leased(store: Store, node: str = "") -> set[_Delivery]:
-    """What somebody works on, or one machine does."""
+    """Deliveries under a lease, of any machine or of `node`."""
     d = deliveries.c
     with store.database.read() as connection:
         held = select(d.message_id, d.domain).where(d.lease_owner.startswith(node))
@@ -243,12 +244,12 @@ def stored(store: Store) -> set[str]:
 
 
 def waiting(store: Store) -> int:
-    """How many deliveries wait."""
+    """Number of waiting deliveries."""
     return len(queued(store))
 
 
 def leases(store: Store) -> list[str]:
-    """Deliveries that somebody still has."""
+    """Deliveries still under a lease."""
     d = deliveries.c
     with store.database.read() as connection:
         held = connection.scalar(select(func.count()).where(d.lease_owner.is_not(None)))
@@ -258,6 +259,6 @@ def leases(store: Store) -> list[str]:
 
 @contextmanager
 def outbox(daemon: Daemon, receivers: Sequence[Receiver], seed: str) -> Iterator[Outbox]:
-    """The outbox of an operator that is laid out, and its database ready."""
+    """The outbox of an operator whose files and database are ready."""
     with open_submitter(load(daemon.config)) as submitter:
         yield Outbox(daemon, receivers, submitter, random.Random(seed))

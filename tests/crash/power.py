@@ -1,9 +1,9 @@
-"""Power cuts: what the daemon did to its disk is recorded, and cut off at many moments.
+"""Power cuts: the daemon's changes of its disk are recorded, and cut off at many moments.
 
-A real daemon runs under load with every change of its data folder recorded in one order
-(tests/support/faults/record.c).  For a moment of the record the folder is rebuilt as the disk may
-have it then (`tests.crash.disk`), and opened as after a restart: the database recovers, every body
-is read, and all that was acknowledged before that moment must be there.
+A real daemon runs under load; each change of its data folder is recorded in order
+(tests/support/faults/record.c). For a moment of the record, the folder is rebuilt in a possible
+state of the disk (`tests.crash.disk`), and opened as after a restart: the database recovers, all
+bodies are read, and all mail acknowledged before that moment must be there.
 """
 
 import random
@@ -28,12 +28,12 @@ from tests.support.faults import library
 from tests.support.waiting import until_now
 
 SIZES: Final = (2_000, 2_000, 20_000, 70_000, 70_000, 300_000)
-KEEPS: Final = (0.0, 1.0, 0.5)  # of what is not synced: nothing, everything, whatever comes
+KEEPS: Final = (0.0, 1.0, 0.5)  # kept share of unsynced changes: nothing, everything, random
 SMALLER: Final = (2_000, 2_000, 2_000, 60_000, 70_000)
 _CLIENTS: Final = 6
 _PATIENCE: Final = 300.0  # seconds for a run
-_CHECKPOINT: Final = "*.db "  # in rules for the database file itself
-_CUT_SHORT: Final = 200  # messages, by which every worker has tried to move the log
+_CHECKPOINT: Final = "*.db "  # the database file in rules
+_CUT_SHORT: Final = 200  # messages after which each worker has tried a checkpoint
 _READER: Final = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -58,7 +58,7 @@ Heeds = Callable[[Event], bool]
 
 
 def everything(_: Event) -> bool:
-    """Every sync counts, as it does."""
+    """All syncs count."""
     return True
 
 
@@ -69,10 +69,10 @@ def record(
     heeds: Sequence[Heeds] = (everything,),
     failing: Sequence[str] = (),
 ) -> Recorded:
-    """Run a daemon of two workers until so many messages were acknowledged, and kill it.
+    """Run a daemon with two workers until so many `acknowledgements`; then kill it.
 
-    `failing` are rules of tests/support/faults/fail.c, each for one sync amid the run; before that
-    of a checkpoint, a reader has cut others short.
+    `failing` are rules of tests/support/faults/fail.c, each for one sync during the run; before a
+    checkpoint's, a reader has cut earlier checkpoints short.
     """
     daemon = lay_out(folder / "a", "a", workers=2)
     data, log, control = daemon.folder / "data", folder / "log", folder / "control"
@@ -97,7 +97,7 @@ def record(
                 if _CHECKPOINT in rule:
                     with _held_back(data / "mssante.db"):
                         _reach(ledger, _CUT_SHORT)
-                        control.write_text(rule)  # no checkpoint must succeed before it
+                        control.write_text(rule)  # no checkpoint may succeed before it
                 else:
                     control.write_text(rule)
                 until_now(lambda: not control.exists(), _PATIENCE)
@@ -114,9 +114,9 @@ def _reach(ledger: Ledger, more: int) -> None:
 
 @contextmanager
 def _held_back(database: Path) -> Iterator[None]:
-    """Read the database all the time: what was written since cannot be moved out of its log.
+    """Read the database all the time, so that later writes stay in its log.
 
-    By a process of its own: where a checkpoint fails, whoever uses the database is killed.
+    In a separate process: after a failed checkpoint, all users of the database are killed.
     """
     reader = [sys.executable, "-c", _READER, str(database)]
     pipe = subprocess.PIPE
@@ -127,7 +127,7 @@ def _held_back(database: Path) -> Iterator[None]:
 
 
 def moments(recorded: Recorded, chance: random.Random, count: int) -> list[int]:
-    """Positions in the log: its end, half of them just as an answer came, half at any record."""
+    """Positions in the log: its end; half of them at a reply, half at any record."""
     answers = {one.position for one in recorded.sendings if one.accepted}
     *ends, last = (event.end for event in events(recorded.log))
     answers.discard(last)
@@ -140,7 +140,7 @@ def moments(recorded: Recorded, chance: random.Random, count: int) -> list[int]:
 def cut(
     recorded: Recorded, disk: Disk, chance: random.Random, count: int
 ) -> Iterator[tuple[int, float, Verdict]]:
-    """Cut the power so often; each time the position, what was kept, and what was found."""
+    """Cut the power `count` times; yield position, kept share and findings."""
     work = recorded.log.parent / "cuts"
     (work / "cache").mkdir(parents=True)
     try:
@@ -170,7 +170,7 @@ def _look(recorded: Recorded, disk: Disk, kept: Cut, position: int) -> Verdict:
     ]
     try:
         return _judge(restarted, known)
-    except Exception as error:  # whatever keeps it from being opened is a loss of everything
+    except Exception as error:  # a store that cannot be opened has lost everything
         return Verdict(problems=[f"cannot be opened: {error}"])
     finally:
         shutil.rmtree(data)

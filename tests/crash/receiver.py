@@ -1,6 +1,6 @@
-"""A peer operator that takes what comes, and keeps a record of every message it acknowledged.
+"""Peer operator that accepts all mail, and records each message that it acknowledged.
 
-It runs beside whatever is killed, in a thread: what it knows, nobody can lose.
+Runs in a thread beside the killed processes: its record is never lost.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from mssante_operator.setup.install import write_identity
 from tests.support.daemon import federation, free_endpoint
 from tests.support.waiting import until_now
 
-NOBODY: Final = "nobody@"  # whom no peer has
-_PAUSE: Final = 0.01  # seconds between two looks
+NOBODY: Final = "nobody@"  # a recipient that no peer has
+_PAUSE: Final = 0.01  # seconds between two checks
 _QUEUE_ID: Final = re.compile(rb"\sid ([0-9a-f]{32})\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A message whose `250` went out, or was about to; `blob` is the SHA-256 of its octets."""
+    """A message whose `250` was sent or about to be; `blob` is the SHA-256 of its octets."""
 
     queue_id: str
     blob: str
@@ -37,20 +37,20 @@ class Receipt:
 
 @dataclass
 class Receiver:
-    """What one operator has received, and who speaks to it now."""
+    """The mail received by an operator, and its present connections."""
 
     domain: str
     endpoint: str = field(default_factory=free_endpoint)
     receipts: list[Receipt] = field(default_factory=list)
     conversations: int = 0
-    holding: bool = False  # whether whole messages have to wait for their answer
-    held: int = 0  # those that do
-    put_off: set[str] = field(default_factory=set)  # ids of messages to be answered 451, once each
+    holding: bool = False  # True: replies to whole messages are delayed
+    held: int = 0  # number of delayed replies
+    put_off: set[str] = field(default_factory=set)  # ids of messages to answer 451, once each
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _: list[str]
     ) -> str:
-        """Take everybody but one."""
+        """Accept all recipients but NOBODY."""
         if address.startswith(NOBODY):
             return "550 5.1.1 no such mailbox"
         envelope.rcpt_tos.append(address)
@@ -59,7 +59,7 @@ class Receiver:
     async def handle_DATA(  # noqa: N802 - aiosmtpd's
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
-        """Note it, then acknowledge."""
+        """Record the message, then acknowledge."""
         self.held += 1
         try:
             while self.holding:  # noqa: ASYNC110 - another thread says when
@@ -77,12 +77,12 @@ class Receiver:
         return "250 2.0.0 taken"
 
     def quiet(self) -> None:
-        """Wait until nobody speaks to it, and all that was sent in full is noted."""
+        """Wait until no connection is open, and all complete messages are recorded."""
         until_now(lambda: self.conversations == 0)
 
 
 class _Conversation(SMTP):
-    """Counts itself with its receiver."""
+    """Counts its connections at its receiver."""
 
     def connection_made(self, transport: object) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # of two kinds, by STARTTLS
@@ -98,7 +98,7 @@ class _Conversation(SMTP):
 
 
 class _Server(Controller):
-    """Serves conversations under TLS with a client's certificate."""
+    """Serves sessions under TLS with a client certificate."""
 
     tls: ssl.SSLContext
 
@@ -117,7 +117,7 @@ def receiver(folder: Path, name: str) -> Iterator[Receiver]:
     tls.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
     tls.load_verify_locations(cadata=space.hierarchy.root.certificate_pem.decode("ascii"))
     tls.verify_mode = ssl.CERT_REQUIRED
-    logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # what is cut off is no news
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # interruptions are expected
     made = Receiver(f"{name}.mssante.fr")
     host, _, port = made.endpoint.rpartition(":")
     server = _Server(made, hostname=host, port=int(port), ready_timeout=20)

@@ -1,4 +1,4 @@
-"""The log of tests/support/faults/record.c, read as a sequence of changes and syncs."""
+"""Reader of the log of tests/support/faults/record.c: a sequence of changes and syncs."""
 
 import struct
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _HEAD: Final = struct.Struct("<IBBHQQI")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One record.  `end` is where it ends in the log, in octets: the clock of all that happens.
+    """A record. `end` is the octet position of its end in the log: the clock of all events.
 
     `kind` is that of the C source: o(pen) w(rite) t(runcate) r(ename) l(ink) u(nlink) m(kdir), and
     b(egun), d(one) or x (failed) of a sync, with `how` f(sync), d(atasync) or s(yncfs).
@@ -27,12 +27,12 @@ class Event:
 
     @property
     def second(self) -> str:
-        """The second path of a renaming or a link."""
+        """The second path of a rename or a link."""
         return self.data.decode()
 
 
 def events(log: Path) -> Iterator[Event]:
-    """All records in order; what was cut short by a kill at the end is left out."""
+    """All records in order; a last record cut off by a kill is skipped."""
     with log.open("rb") as file:
         end = 0
         while len(head := file.read(_HEAD.size)) == _HEAD.size:

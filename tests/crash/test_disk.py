@@ -1,4 +1,4 @@
-"""The model of a disk knows no mercy: what was not synced may be missing, in every way."""
+"""Model of a disk: unsynced changes may be missing, in every way."""
 
 import os
 import random
@@ -26,7 +26,7 @@ _SYNC_ALL = "import ctypes; d = os.open('.', os.O_RDONLY); ctypes.CDLL(None).syn
 
 
 def recorded(folder: Path, program: str, libraries: Sequence[str] = ("record",)) -> Disk:
-    """The disk after a program has run in a folder with one old file."""
+    """The disk after a program ran in a folder with an old file."""
     data, log = folder / "data", folder / "log"
     data.mkdir()
     (data / "old").write_bytes(b"before")
@@ -76,7 +76,7 @@ def test_a_name_is_certain_only_after_its_folder_was_synced(tmp_path: Path, prog
     [
         (_WRITE + _SYNC + _RENAME + _SYNC_FOLDER, b"a" * 600),
         (_WRITE + _RENAME + _SYNC_ALL, b"a" * 600),
-        (_WRITE + _RENAME + _SYNC_FOLDER, b""),  # the name, and nothing in it
+        (_WRITE + _RENAME + _SYNC_FOLDER, b""),  # a name without content
         (_WRITE + _SYNC + "f.write(b'b');" + _RENAME + _SYNC_FOLDER, b"a" * 600),
         (_WRITE + _SYNC + _RENAME + _SYNC_FOLDER + "f.truncate(3);", b"a" * 600),
         (_WRITE + _SYNC + _RENAME + _SYNC_FOLDER + "os.unlink('name');", b"a" * 600),
@@ -110,7 +110,7 @@ def test_what_a_folder_holds_needs_its_folders_too(tmp_path: Path) -> None:
 
 
 def test_a_folder_may_be_used_before_its_making_is_recorded(tmp_path: Path) -> None:
-    # By another process, which found it there already.
+    # Another process found the folder already there.
     data = tmp_path / "data"
     data.mkdir()
     disk = Disk(data)
@@ -138,7 +138,7 @@ def test_positions_and_appends_are_those_of_the_file(tmp_path: Path) -> None:
 
 
 def test_what_a_failed_sync_was_to_write_does_not_come_back(tmp_path: Path) -> None:
-    # Linux reports it once, and says success from then on.
+    # Linux reports the error once, and success from then on.
     (tmp_path / "faults").write_text("fdatasync */new once keep")
     program = _WRITE + (
         "import contextlib\n"

@@ -1,4 +1,4 @@
-"""The proxy does to connections what it says: these tests are of the harness, not of the daemon."""
+"""Tests of the harness: the proxy's effects on connections."""
 
 import socket
 import socketserver
@@ -14,7 +14,7 @@ from tests.support.waiting import until_now
 
 
 class _Echo(socketserver.BaseRequestHandler):
-    """Sends back what it gets, after its server's name."""
+    """Sends received octets back, after its server's name."""
 
     def handle(self) -> None:
         try:
@@ -26,10 +26,10 @@ class _Echo(socketserver.BaseRequestHandler):
 
 @contextmanager
 def echo(name: bytes) -> Iterator[Address]:
-    """A server on loopback, which answers with its name first."""
+    """A server on loopback whose answers begin with its name."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Echo) as server:
         server.daemon_threads = True
-        server.name = name  # type: ignore[attr-defined]  # ours
+        server.name = name  # type: ignore[attr-defined]  # our attribute
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -56,7 +56,7 @@ def ask(one: socket.socket, said: bytes = b"hello") -> bytes:
 
 def talk(proxy: Proxy) -> None:
     with dial(proxy) as one:
-        for _ in range(3):  # a reset may be heard of at any of them
+        for _ in range(3):  # a reset may surface at any of them
             ask(one)
 
 
@@ -100,7 +100,7 @@ def test_it_vanishes_and_no_packet_is_acknowledged(proxy: Proxy) -> None:
         proxy.vanish()
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
         begun = time.monotonic()
-        with pytest.raises(TimeoutError, match="timed out"):  # ETIMEDOUT, the kernel's own
+        with pytest.raises(TimeoutError, match="timed out"):  # ETIMEDOUT of the kernel
             ask(one)
         assert time.monotonic() - begun < 15
         with pytest.raises(TimeoutError):

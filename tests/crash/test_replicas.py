@@ -1,4 +1,4 @@
-"""The pair of servers fails over, lags and waits as it says, with each build that is here."""
+"""Pair of PostgreSQL servers: fail-over, lag and waits, with each build present."""
 
 import threading
 

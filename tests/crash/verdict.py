@@ -1,7 +1,7 @@
-"""What a store holds, against what the clients know.
+"""Comparison of a store with the ledger of the clients.
 
-Every acknowledged message is there once, under the id that was said, for all its recipients and
-with its octets; what was not acknowledged is there whole, at most once a sending, or not at all.
+Each acknowledged message is stored once, under the id of its reply, for all its recipients and with
+its octets. An unacknowledged message is stored whole, at most once per sending, or not at all.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ _Key = tuple[str, tuple[str, ...]]  # blob and recipients
 
 @dataclass(slots=True)
 class Verdict:
-    """What was compared, in messages; `problems` says in words what must not be."""
+    """Number of compared messages; `problems` describes each fault."""
 
     acknowledged: int = 0
     found: int = 0
     lost: int = 0
     doubled: int = 0
-    unanswered: int = 0  # there, though their senders have no answer
-    lagged: int = 0  # gone with what a standby had not when it took over
+    unanswered: int = 0  # stored, though their senders got no reply
+    lagged: int = 0  # lost with a primary whose standby lagged
     problems: list[str] = field(default_factory=list)
 
     def add(self, other: "Verdict") -> None:
-        """Sum up."""
+        """Add another verdict."""
         self.acknowledged += other.acknowledged
         self.found += other.found
         self.lost += other.lost
@@ -42,7 +42,7 @@ class Verdict:
         self.problems += other.problems
 
     def beyond(self, before: "Verdict") -> "Verdict":
-        """What it says that one before it did not."""
+        """The findings that are not in an earlier verdict."""
         return Verdict(
             self.acknowledged - before.acknowledged,
             self.found - before.found,
@@ -55,7 +55,7 @@ class Verdict:
 
 
 def _rows(store: Store) -> dict[str, _Key]:
-    """Blob and recipients of every message of the load, by id."""
+    """Blob and recipients of each message of the load, by id."""
     recipients: dict[str, list[str]] = {}
     blobs: dict[str, str] = {}
     with store.database.read() as connection:
@@ -73,9 +73,9 @@ def _rows(store: Store) -> dict[str, _Key]:
 def judge(
     store: Store, sendings: Sequence[Sending], whole: set[str], lagged: Container[str] = ()
 ) -> Verdict:
-    """Compare; blobs in `whole` were read before, and those that are read now join them.
+    """Compare; blobs in `whole` were read before, and newly read blobs are added.
 
-    Messages with an id in `lagged` may be gone, with the primary that had them.
+    Messages with an id in `lagged` may be missing, lost with their primary.
     """
     verdict, rows = Verdict(), _rows(store)
     open_ends: Counter[_Key] = Counter()

@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing by atheris of what strangers' octets reach first (`make fuzz`)."""
+"""Coverage-guided fuzzing (atheris) of code that strangers' octets reach first (`make fuzz`)."""

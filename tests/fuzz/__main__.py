@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz TARGET [SECONDS]`: fuzz one target; a finding ends it, its octets kept."""
+"""`python -m tests.fuzz TARGET [SECONDS]`: fuzz a target; a finding ends the run and is kept."""
 
 import sys
 import tempfile
@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["whitelist", "relay"]):
 
 
 def main() -> None:
-    """Run libFuzzer on a target for so many seconds (default 60)."""
+    """Run libFuzzer on a target for a number of seconds (default 60)."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     seconds = sys.argv[2] if len(sys.argv) > 2 else "60"
     if name not in TARGETS:

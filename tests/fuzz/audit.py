@@ -1,9 +1,9 @@
-"""The judge of a fuzzed conversation: reads along on both sides, and uses no code of the relay.
+"""Auditor of a fuzzed session: reads both sides, without any code of the relay.
 
-`Auditor` is told what the client has sent and heard, in order.  It reads the client's octets as
-RFC 5321 §4.1, RFC 2920 and RFC 3030 say a server must, gives each command its reply, and raises
-AssertionError as soon as the replies show that the server has read them differently, has accepted
-what it must not, refused what it must take, or said something malformed.
+`Auditor` gets the octets sent and received by the client, in order. It parses the client's octets
+as RFC 5321 §4.1, RFC 2920 and RFC 3030 require of a server, and matches each command with its
+reply. It raises AssertionError as soon as a reply shows that the server parsed differently,
+accepted a forbidden message, refused a valid message, or sent malformed text.
 """
 
 import re
@@ -31,7 +31,7 @@ _Said = tuple[int, bytes]  # code and text of a reply
 
 
 class Mode(Enum):
-    """What the server reads next."""
+    """The server's next expected input."""
 
     GREETING = auto()
     COMMANDS = auto()
@@ -42,7 +42,7 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that the server has acknowledged (by this id), or may have taken unheard."""
+    """An acknowledged message (with this id), or a message maybe accepted without a seen reply."""
 
     id: str
     body: bytes
@@ -53,12 +53,12 @@ class Message:
 class _Transaction:
     recipients: set[str] = field(default_factory=set)
     chunks: bytearray | None = None
-    most: int = LIMIT  # octets of its message: with the null reverse-path it is a report
-    lost: bool = False  # a chunk was refused: RFC 3030 §2 leaves only RSET
+    most: int = LIMIT  # octet limit: with the null reverse-path it is a report
+    lost: bool = False  # a chunk was refused: only RSET is allowed (RFC 3030 §2)
 
 
 def faults(body: bytes, most: int = LIMIT) -> Codes:
-    """The codes with which a whole message must be refused; none if it must be accepted."""
+    """Codes with which a whole message must be refused; empty if it must be accepted."""
     found = set[int]()
     if _STRAY.search(body) or any(len(one) > 998 for one in body.split(b"\r\n")):
         found.add(550)
@@ -71,20 +71,20 @@ def faults(body: bytes, most: int = LIMIT) -> Codes:
 
 
 def unstuffed(data: bytes) -> bytes:
-    """What DATA carried, without the final dot (RFC 5321 §4.5.2)."""
+    """Content of DATA without dot-stuffing and final dot (RFC 5321 §4.5.2)."""
     lines = data.split(b"\r\n")
     return b"\r\n".join(line[1:] if line.startswith(b".") else line for line in lines)
 
 
 class Auditor:
-    """Judges one phase of a connection: before TLS, or under TLS with a certificate."""
+    """Audits a phase of a connection: before TLS, or under TLS with a certificate."""
 
     def __init__(
         self, *, peer: str | None, secure: bool, errors: int = 0, greeted: bool = False
     ) -> None:
         self.mode = Mode.COMMANDS if secure else Mode.GREETING
-        self.owing = not secure  # whether the server has to reply before anything else
-        self.errors = errors  # refusals since the last message accepted, STARTTLS or not
+        self.owing = not secure  # the server must reply before any further command
+        self.errors = errors  # refusals since the last accepted message, across STARTTLS
         self.replies = 0
         self.may_close = False
         self.accepted: list[Message] = []
@@ -93,18 +93,18 @@ class Auditor:
         self._sent, self._heard = bytearray(), bytearray()
         self._replies: list[_Said] = []
         self._reply_lines: list[_Said] = []
-        self.greeted = greeted  # before STARTTLS counts too (RFC 3207 §4.2)
+        self.greeted = greeted  # a greeting before STARTTLS counts too (RFC 3207 §4.2)
         self._transaction: _Transaction | None = None
-        self._missing = 0  # octets of a chunk under way
-        self._likely: _Said = (220, b"")  # the first reply that is due, while one is owing
+        self._missing = 0  # missing octets of the current chunk
+        self._likely: _Said = (220, b"")  # the first due reply, while one is owed
 
     def said(self, octets: bytes) -> None:
-        """The client sent this."""
+        """The client sent these octets."""
         self._sent += octets
         self._advance()
 
     def heard(self, octets: bytes) -> None:
-        """The server sent this."""
+        """The server sent these octets."""
         self._heard += octets
         while (end := self._heard.find(b"\n")) >= 0:
             line = bytes(self._heard[: end + 1])
@@ -113,7 +113,7 @@ class Auditor:
         self._advance()
 
     def ended(self, *, by_us: bool) -> None:
-        """The server sends no more; only a goodbye of its own or of ours explains that."""
+        """The server has closed; only QUIT or a closing reply justifies that."""
         assert not self._heard, f"half a reply: {bytes(self._heard)!r}"
         assert not self._reply_lines, f"half a reply: {self._reply_lines!r}"
         assert not self._replies, f"replies to nothing: {self._replies!r}"
@@ -122,13 +122,13 @@ class Auditor:
 
     @property
     def state(self) -> str:
-        """Where the conversation stands, for people."""
+        """State of the session, for people."""
         unread = bytes(self._sent[:200])
         return f"{self.mode.name}, {'a reply is due to' if self.owing else 'unread'} {unread!r}"
 
     @property
     def completion(self) -> bytes | None:
-        """What brings the server back to reading commands; None if that is too much."""
+        """Octets that return the server to command mode; None if too many."""
         if self.mode is Mode.DATA:
             return b"\r\n.\r\n"
         if self._missing:
@@ -136,9 +136,9 @@ class Auditor:
         return b"\r\n" if self._sent else b""
 
     def unheard(self) -> list[Message]:
-        """Messages among what was sent that the server may have taken before we could hear so.
+        """Sent messages that the server may have accepted before we could see the reply.
 
-        The replies that were lost are supposed to be the first that the tables allow.
+        Lost replies are assumed to be the first that the tables allow.
         """
         heard, self.accepted = self.accepted, []
         while self.owing:
@@ -170,7 +170,7 @@ class Auditor:
             pass
 
     def _step(self) -> bool:
-        """Give the next thing that was sent its reply, if both are there."""
+        """Match the next sent item with its reply, if both are there."""
         self.owing = False
         if self.mode in {Mode.TLS, Mode.OVER}:
             return False
@@ -217,7 +217,7 @@ class Auditor:
         return True
 
     def _cut_off(self, verb: str) -> bool:
-        """A reply in the middle of a message: it is far too big, or BDAT one error too many."""
+        """A reply during a message: the message is far too big, or BDAT has one error too many."""
         if self._replies:
             code, text = self._next_reply()
             enough = code == 421 and verb == "BDAT" and self.errors > _ERRORS_ALLOWED
@@ -232,7 +232,7 @@ class Auditor:
         return code, text
 
     def _far_too_big(self, code: int, body: bytes) -> None:
-        """A server need not read on after a message that is far beyond the limit."""
+        """A server need not read on after a message far beyond the limit."""
         self.may_close = code == 552 and len(body) > LIMIT
 
     def _over(self) -> None:
@@ -243,7 +243,7 @@ class Auditor:
         self.mode = Mode.COMMANDS
 
     def _on_data(self, end: int, body: bytes, code: int, text: bytes) -> None:
-        del self._sent[: end + 3]  # the CRLF before the dot is the body's own
+        del self._sent[: end + 3]  # the CRLF before the dot belongs to the body
         self.mode = Mode.COMMANDS
         self._on_message(body, code, text)
         self._far_too_big(code, body)
@@ -297,7 +297,7 @@ class Auditor:
         assert code in due, f"{code} {text!r} to {line[:200]!r}, one of {sorted(due)} is due"
         assert not _ACCEPTED.match(text), f"a message accepted by {line[:200]!r}"
         if code >= 400:
-            if verb == b"BDAT":  # nobody knows how long the chunk is (RFC 3030 §2)
+            if verb == b"BDAT":  # the length of the chunk is unknown (RFC 3030 §2)
                 self._over()
             return
         match verb:
@@ -321,7 +321,7 @@ class Auditor:
                 self._over()
 
     def due(self, line: bytes) -> Codes:
-        """The codes that a command line may be given here."""
+        """The codes allowed for a command line here."""
         command = line.removesuffix(b"\r\n")
         verb, _, argument = command.partition(b" ")
         verb, argument = verb.upper(), argument.strip(b" \t")
@@ -386,6 +386,6 @@ def _is_utf8(octets: bytes) -> bool:
 
 
 def _outcome(body: bytes, most: int) -> _Said:
-    """The reply that a whole message deserves."""
+    """The reply that a whole message should get."""
     due = faults(body, most)
     return (min(due), b"") if due else (250, b"2.0.0 Accepted as unheard")

@@ -1,8 +1,8 @@
-"""What a fuzzed conversation is made of, and the codes that its well-known commands must be given.
+"""Grammar of fuzzed sessions, and the allowed codes of well-known commands.
 
-Each strategy gives lists of moves; a move is octets that leave together.  Commands whose answer is
-beyond doubt stand in tables with the codes allowed (DOMAIN §3.2); the rest is damaged or plain
-garbage, of which only the invariants of `tests.fuzz.audit` are known.
+Each strategy gives lists of moves; a move is octets sent together. Commands with a certain reply
+are in tables with the allowed codes (DOMAIN §3.2). All other moves are damaged commands or garbage,
+for which only the invariants of `tests.fuzz.audit` hold.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.cutting import made_of
 from tests.support.operators import ACTIVE, CLOSED, OURS, SUSPENDED
 
-LIMIT: Final = 20_000  # octets of a message that the fuzzed listener takes
+LIMIT: Final = 20_000  # octet limit of the fuzzed listener
 SECOND: Final = f"cardiologie@{OURS}"
 
 Codes = frozenset[int]
@@ -27,7 +27,7 @@ def _codes(*codes: int) -> Codes:
 
 _SYNTAX: Final = _codes(501, 553, 555)
 
-# By the argument: the codes for operator B, under TLS, greeted, where the command has its place.
+# Allowed codes by argument: for operator B, under TLS, greeted, in the right state.
 SENDERS: Final[Mapping[bytes, Codes]] = MappingProxyType(
     {
         b"FROM:<dr@b.mssante.fr>": _codes(250),
@@ -105,7 +105,7 @@ _SENDER_LINES: Final = [line(b"MAIL", argument) for argument in SENDERS]
 _RECIPIENT_LINES: Final = [line(b"RCPT", argument) for argument in RECIPIENTS]
 _OTHER_LINES: Final = [other + b"\r\n" for other in OTHERS]
 
-# Ends of a message to every reader but ours, and beginnings of them (CVE-2023-51764).
+# Ends of a message to other readers than ours, and parts of them (CVE-2023-51764).
 _BREAKS: Final = (b"\n", b"\r", b"\r\n", b"\r\r\n", b"\n\n", b"\r\n\0", b"\0\r\n")
 SMUGGLING: Final = [
     before + b"." + after
@@ -141,13 +141,13 @@ _T = TypeVar("_T")
 
 
 def _mixed(*shares: tuple[int, st.SearchStrategy[_T]]) -> st.SearchStrategy[_T]:
-    """One of these, each as often as its share says (`one_of` has no weights)."""
+    """A choice weighted by share (`one_of` has no weights)."""
     each = [one for share, one in shares for _ in range(share)]
     return st.integers(0, len(each) - 1).flatmap(lambda n: each[n])
 
 
 def bodies() -> st.SearchStrategy[bytes]:
-    """Octets for a message, mostly harmless; some end one by themselves."""
+    """Octets of a message, mostly harmless; some end a message by themselves."""
     pieces = st.one_of(st.sampled_from(_PIECES), st.sampled_from(SMUGGLING))
     tame = made_of(*_PIECES[:7], max_size=8)
     return _mixed((2, tame), (1, st.lists(pieces, max_size=6).map(b"".join)))
@@ -164,7 +164,7 @@ def by_data(draw: st.DrawFn) -> Moves:
 
 @st.composite
 def by_chunks(draw: st.DrawFn) -> Moves:
-    """A message by BDAT (RFC 3030), the sizes right or a little wrong."""
+    """A message by BDAT (RFC 3030), with right or slightly wrong sizes."""
     chunks = draw(st.lists(bodies(), min_size=1, max_size=3))
     moves = []
     for number, chunk in enumerate(chunks, 1):
@@ -190,7 +190,7 @@ ODD_CHUNKS: Final = [
 
 @st.composite
 def transactions(draw: st.DrawFn) -> Moves:
-    """A message with its envelope, in lock step or as one group (RFC 2920)."""
+    """A message with its envelope, one command at a time or as a group (RFC 2920)."""
     envelope = draw(
         _mixed(
             (2, st.just([_OPENING])),
@@ -209,7 +209,7 @@ def transactions(draw: st.DrawFn) -> Moves:
 
 @st.composite
 def _nearly(draw: st.DrawFn) -> Moves:
-    """A command with another end, or with octets put into it."""
+    """A command with a changed end or inserted octets."""
     command = draw(st.sampled_from(_SENDER_LINES + _RECIPIENT_LINES + _OTHER_LINES))
     stem = command[:-2]
     end = draw(st.sampled_from([b"\r\n", b"\n", b"\r\r\n", b"\0\r\n", b" \r\n", b"\t\r\n", b"\r"]))
@@ -219,7 +219,7 @@ def _nearly(draw: st.DrawFn) -> Moves:
 
 
 def garbage() -> st.SearchStrategy[Moves]:
-    """Octets without sense, and lines without end."""
+    """Senseless octets, and endless lines."""
     huge = st.sampled_from([4090, 4095, 4096, 4097, 9000]).flatmap(
         lambda size: st.sampled_from([b"NOOP ", b"\xff", b"MAIL FROM:<"]).flatmap(
             lambda head: st.sampled_from([b"\r\n", b"\n", b"\r\r\n", b""]).map(
@@ -232,7 +232,7 @@ def garbage() -> st.SearchStrategy[Moves]:
 
 
 def secure_moves() -> st.SearchStrategy[Moves]:
-    """What is said under TLS."""
+    """Moves under TLS."""
     single = st.one_of(
         st.sampled_from(_OTHER_LINES),
         st.sampled_from(_SENDER_LINES),
@@ -247,7 +247,7 @@ def secure_moves() -> st.SearchStrategy[Moves]:
 
 
 def plain_moves() -> st.SearchStrategy[Moves]:
-    """What is said before TLS, now and then what must wait for it."""
+    """Moves before TLS; sometimes moves that are allowed only under TLS."""
     injected = [b"STARTTLS\r\n" + GREETING, b"STARTTLS\r\n" + _OPENING, b"STARTTLS\r\n"]
     lines = st.sampled_from([*_OTHER_LINES, *injected]).map(lambda move: [move])
     group = _mixed((3, lines), (1, _nearly()), (1, garbage()), (1, transactions()))
@@ -256,7 +256,7 @@ def plain_moves() -> st.SearchStrategy[Moves]:
 
 
 def tails() -> st.SearchStrategy[bytes]:
-    """A good message, broken off anywhere or whole: what is under way when the peer goes."""
+    """A valid message, whole or broken off: the transfer at the end of the connection."""
     body = (b"x" * 70 + b"\r\n") * 100
     whole = [
         _OPENING + b"DATA\r\n" + body + b".\r\n",

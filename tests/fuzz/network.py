@@ -1,9 +1,9 @@
-"""The network fuzzer: whole conversations over real TCP and TLS with a real listener (`make fuzz`).
+"""Network fuzzer: whole sessions over real TCP and TLS with a real listener (`make fuzz`).
 
-The invariant: any octets end in a reply or a closed connection, never in a traceback, a hang or a
-message accepted that was not legitimately sent; and afterwards nothing is left of the connection.
-`python -m tests.fuzz.network SECONDS` searches for so long, with another seed each time; the short
-form is tests/relay/test_fuzz_network.py.
+Invariant: any octets end in a reply or a closed connection, never in a traceback, a hang or an
+illegitimate accepted message; no task or socket of the connection remains.
+`python -m tests.fuzz.network SECONDS` runs for that time, with a new seed each time; the short form
+is tests/relay/test_fuzz_network.py.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-import tests.support.profiles  # noqa: F401  # the patience of hypothesis
+import tests.support.profiles  # noqa: F401  # the timeouts of hypothesis
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import Entry, list_entries
 from relay.connection.limits import Limits
@@ -38,7 +38,7 @@ from tests.support.cutting import sizes
 from tests.support.operators import ACTIVE, CLOSED, HOST, SUSPENDED, Inbound, inbound
 from tests.support.waiting import until
 
-DEADLINE: Final = 5.0  # seconds for a conversation that takes some milliseconds; a hang beyond
+DEADLINE: Final = 5.0  # seconds for a session of some milliseconds; beyond, it hangs
 LOOPS: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {
     "uvloop": uvloop.new_event_loop,
     "asyncio": asyncio.new_event_loop,
@@ -57,7 +57,7 @@ _BROKEN: Final = st.builds(
 def conversations(
     handshakes: st.SearchStrategy[BrokenHandshake | None] = st.none(),  # noqa: B008 - stateless
 ) -> st.SearchStrategy[Conversation]:
-    """Conversations, of which some are what a peer operator would say."""
+    """Sessions, some of them as a peer operator's."""
     return st.builds(
         Conversation,
         peer=st.sampled_from([*["b"] * 12, None, "intruder", "revoked", "foreign_b"]),
@@ -74,14 +74,14 @@ def conversations(
 
 
 def broken_handshakes() -> st.SearchStrategy[Conversation]:
-    """Conversations that end in their handshake."""
+    """Sessions that end in the handshake."""
     return conversations(_BROKEN)
 
 
 class World:
-    """A listening operator A on a loop of its own, what it holds, and what must not happen in it.
+    """A listening operator A on its own loop, with its state, and checks of it.
 
-    `totals` counts what the conversations so far consisted of.
+    `totals` counts the parts of all sessions so far.
     """
 
     def __init__(self, server: Inbound, runner: asyncio.Runner) -> None:
@@ -97,7 +97,7 @@ class World:
         self.context = lru_cache(self._context)
 
     def hold(self, conversation: Conversation) -> None:
-        """Hold a conversation and judge all of it.  Raises AssertionError."""
+        """Run a session and check all of it. Raises AssertionError."""
         with capture_logs() as events:
             try:
                 self._runner.run(self._hold(conversation))
@@ -148,7 +148,7 @@ class World:
         )
 
     async def _at_rest(self) -> None:
-        """Nothing may be left of a conversation, nor may anything have gone wrong unseen."""
+        """No task, connection or error of a session may remain."""
         server = self._server
 
         def over() -> bool:
@@ -173,7 +173,7 @@ class World:
                 f"{list((folder(server.store.blobs) / 'tmp').iterdir())}"
             ) from None
         for task in self._tasks:
-            # What asyncio would log once the task is forgotten.
+            # asyncio would log this error when the task is deleted.
             if task.done() and not task.cancelled() and getattr(task, "_log_traceback", False):
                 self._troubles.append(f"{task!r}: {task.exception()!r}")
         self._tasks.clear()
@@ -190,7 +190,7 @@ class World:
         return found
 
     def _match(self, new: list[Entry], accepted: list[Message], unheard: list[Message]) -> None:
-        """What is in the mailboxes is what was acknowledged, or may have been in vain."""
+        """The mailboxes hold the acknowledged messages, and maybe those without a seen reply."""
         held: dict[str, Message] = {}
         for entry in new:
             one = entry.message
@@ -207,7 +207,7 @@ class World:
 
 @contextmanager
 def world(folder: Path, loop: str) -> Iterator[World]:
-    """Listen as operator A in a folder on a loop of this kind."""
+    """Listen as operator A in a folder, on a loop of this kind."""
     limits = Limits(handshake_seconds=3)
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         listening = inbound(folder, limits=limits, policy=Policy(LIMIT))
@@ -219,7 +219,7 @@ def world(folder: Path, loop: str) -> Iterator[World]:
 
 
 def main() -> None:
-    """Search for as long as the command line says, and tell how much was tried."""
+    """Search for the time given on the command line, and print the totals."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.network", description=__doc__)
     parser.add_argument("seconds", type=float)
     parser.add_argument("--loop", choices=LOOPS, default="uvloop")

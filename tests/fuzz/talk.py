@@ -1,4 +1,4 @@
-"""One fuzzed conversation: all that a client does, as a value, and the doing of it."""
+"""Fuzzed session: all actions of a client as a value, and their execution."""
 
 import ssl
 from collections.abc import Callable
@@ -10,29 +10,29 @@ from tests.fuzz.wire import Damage, Wire
 
 
 class Ending(Enum):
-    """How the client goes."""
+    """The client's way to close."""
 
     QUIT = auto()
     FIN = auto()
     GOODBYE = auto()  # TLS's close_notify, then FIN
     RESET = auto()
-    DAMAGED = auto()  # the last record is cut off or one octet of it changed, then FIN
+    DAMAGED = auto()  # the last record is cut off or has a changed octet, then FIN
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenHandshake:
-    """A handshake that the client spoils in its first (0) or second flight."""
+    """A handshake that the client damages in its first (0) or second flight."""
 
     flight: int
     damage: Damage
-    instead: bytes = b""  # sent in place of any flight
+    instead: bytes = b""  # sent instead of any flight
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """All that a client does: moves before and under TLS, its certificate, and how it goes.
+    """All actions of a client: moves before and under TLS, certificate, close.
 
-    `tail` is said last and its replies are not waited for.  `cuts` are the sizes of TCP segments.
+    `tail` is sent last, without waiting for replies. `cuts` are the sizes of TCP segments.
     """
 
     peer: str | None
@@ -48,7 +48,7 @@ class Conversation:
 
 
 class Talk:
-    """One conversation on its way."""
+    """A running session."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Talk:
         return self._plain_replies + self.auditor.replies
 
     async def whole(self) -> None:
-        """From the connection to its end."""
+        """Run from connection to close."""
         await self._settle()
         await self._moves(self._all.plain)
         if self.auditor.mode is not Mode.TLS and await self._complete():
@@ -97,7 +97,7 @@ class Talk:
                 await self._wire.drain()
             return
         if not await self._wire.start_tls(context, self._all.cuts):
-            # What was said after STARTTLS was in the way.
+            # The octets after STARTTLS disturbed the handshake.
             await self._wire.drain()
             return
         self.secured = True
@@ -142,12 +142,12 @@ class Talk:
         await self._wire.send(octets, self._all.cuts)
 
     async def _settle(self) -> None:
-        """Wait for the replies that are due."""
+        """Wait for the due replies."""
         while self.auditor.owing and not self._wire.ended:
             self.auditor.heard(await self._wire.hear())
 
     async def _complete(self) -> bool:
-        """Bring the server back to reading commands; False if it cannot be."""
+        """Return the server to command mode; False if impossible."""
         while self.auditor.mode is not Mode.OVER and not self._wire.ended:
             missing = self.auditor.completion
             if not missing:

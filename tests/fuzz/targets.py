@@ -1,7 +1,7 @@
-"""What is fuzzed: each target takes any octets and may raise nothing.
+"""Fuzz targets: each takes any octets and must not raise.
 
-The one invariant: hostile input ends in a value or in the error that the module documents, never in
-another exception, a hang or an acceptance.
+Invariant: hostile input ends in a value or in the module's documented error, never in another
+exception, a hang or an acceptance.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ GOOD_LIST = signed_list([listed("b.mssante.fr", DN)])
 
 
 def names(data: bytes) -> None:
-    """A name from the list: parsed or refused; what is parsed survives being written."""
+    """A name from the list: parsed or refused; a parsed name can be formatted and parsed again."""
     with suppress(InvalidName):
         name = DistinguishedName.parse(data.decode("utf-8", "replace"))
         assert DistinguishedName.parse(str(name)) == name
@@ -55,7 +55,7 @@ def lists(data: bytes) -> None:
 
 
 def documents(data: bytes) -> None:
-    """The content below a signature that held."""
+    """The content below a valid signature."""
     try:
         root = etree.fromstring(data, parser())
     except (etree.XMLSyntaxError, ValueError):
@@ -65,13 +65,13 @@ def documents(data: bytes) -> None:
 
 
 def certificates(data: bytes) -> None:
-    """A certificate as TLS hands it over."""
+    """A certificate as TLS passes it."""
     with suppress(ValueError):
         CertificateFacts.from_certificate(read_der(data))
 
 
 def commands(data: bytes) -> None:
-    """Arguments of MAIL, RCPT and BDAT; what they keep verbatim can be decoded for reports."""
+    """Arguments of MAIL, RCPT and BDAT; texts kept verbatim can be decoded for reports."""
     text = data.decode("utf-8", "surrogateescape")
     with suppress(SyntaxRefused):
         parse_address(text)
@@ -92,7 +92,7 @@ def commands(data: bytes) -> None:
 
 
 def reported(text: str) -> tuple[str | None, str | None]:
-    """ENVID and ORCPT, each where these are good parameters of its command."""
+    """ENVID and ORCPT, if these are valid parameters of their commands."""
     envid = orcpt = None
     with suppress(SyntaxRefused):
         envid = parse_mail_parameters(text).envid
@@ -102,7 +102,7 @@ def reported(text: str) -> tuple[str | None, str | None]:
 
 
 def chunks(data: bytes) -> None:
-    """Content of BDAT, whole and cut: the same octets, and the faults that any message has."""
+    """Content of BDAT, whole and cut: same octets, and the faults of any message."""
     lines = LineChecker()
     lines.check(data)
     for pieces in ([data], cut(data, [7] * (len(data) // 7))):
@@ -140,7 +140,7 @@ def reports(data: bytes) -> None:
 
 
 def messages(data: bytes) -> None:
-    """Octets after 354, whole and cut: the same end and the same payload."""
+    """Octets after 354, whole and cut: same end and same payload."""
     whole = DataDecoder()
     first = whole.feed(data)
     cut, payload, rest, ended = DataDecoder(), b"", b"", False
@@ -189,4 +189,4 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = Mappi
         "messages": (messages, (b"From: a@b.fr\r\n\r\n..x\r\n.\r\nMAIL", b"\r\n\n.\n")),
     }
 )
-"""By name: the target and the seeds of its corpus."""
+"""Target and seeds of its corpus, by name."""

@@ -1,4 +1,4 @@
-"""The short form of `make fuzz`: every target takes its seeds, whole and damaged in many places."""
+"""Short form of `make fuzz`: each target gets its seeds, whole and damaged in many places."""
 
 import random
 
@@ -8,7 +8,7 @@ from tests.fuzz.targets import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.filterwarnings("ignore")  # cryptography warns of odd certificates, rightly
+@pytest.mark.filterwarnings("ignore")  # cryptography warns about odd certificates
 def test_damaged_seeds(name: str) -> None:
     target, seeds = TARGETS[name]
     chance = random.Random(name)

@@ -1,8 +1,8 @@
-"""An SMTP client at the level of TCP segments and TLS records, so that it can cut and break them.
+"""SMTP client at the level of TCP segments and TLS records, to cut and break them.
 
-It keeps TLS in memory (`ssl.MemoryBIO`) beside a bare socket: what a well-behaved library never
-sends, half a record, a record with one octet changed, a reset in the middle of a handshake, is one
-call here.  That the server has closed or reset the connection is no error but `ended`.
+It keeps TLS in memory (`ssl.MemoryBIO`) beside a bare socket. So half a record, a record with a
+changed octet, or a reset during a handshake, which a library never sends, is a single call here. A
+connection closed or reset by the server is no error: `ended` is set.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ _READ = 65536
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """One octet of a flight or record changed (`at` counts round), or all after it left out."""
+    """A changed octet of a flight or record (`at` wraps around), or all octets after it cut off."""
 
     at: int
-    change: int = 0  # exclusive or; 0: cut off there
+    change: int = 0  # exclusive or; 0: cut off here
 
     def apply(self, octets: bytes) -> bytes:
         """The damaged octets."""
@@ -35,7 +35,7 @@ class Damage:
 
 
 class Wire:
-    """One connection to a server on loopback."""
+    """A connection to a server on loopback."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
@@ -46,7 +46,7 @@ class Wire:
 
     @classmethod
     async def connect(cls, host: str, port: int) -> Self:
-        """Open a connection whose segments leave as they are written."""
+        """Open a connection whose segments are sent as written."""
         connection = socket.socket()
         connection.setblocking(False)
         try:
@@ -58,19 +58,19 @@ class Wire:
         return cls(connection)
 
     async def send(self, octets: bytes, sizes: Sequence[int] = ()) -> None:
-        """Send, under TLS if it is on, in segments of these sizes and the rest in one."""
+        """Send, under TLS if active, in segments of these sizes and a last one."""
         await self.send_raw(self.record(octets), sizes)
 
     async def send_raw(self, octets: bytes, sizes: Sequence[int] = ()) -> None:
         """Send octets as they are."""
         for piece in filter(None, cut(octets, sizes)):
-            # A server that has closed answers with RST; what it said before is read all the same.
+            # A closed server answers RST; its earlier octets are still read.
             with suppress(OSError):
                 await self._loop.sock_sendall(self._socket, piece)
-            await asyncio.sleep(0)  # the server in this loop reads it by itself
+            await asyncio.sleep(0)  # lets the server in this loop read the segment by itself
 
     def record(self, octets: bytes) -> bytes:
-        """What TLS makes of octets (one record up to 16 kB); themselves without TLS."""
+        """Encrypt octets by TLS (a record up to 16 kB); unchanged without TLS."""
         if self._tls is None or not octets:
             return octets
         view = memoryview(octets)
@@ -89,14 +89,14 @@ class Wire:
                 if arrived := await self._receive():
                     self._incoming.write(arrived)
             except ssl.SSLError:
-                self.ended = True  # an alert: the server will say no more
+                self.ended = True  # an alert: the server sends no more
             else:
                 self.ended = not heard
                 return heard
         return b""
 
     async def start_tls(self, context: ssl.SSLContext, sizes: Sequence[int] = ()) -> bool:
-        """Shake hands; the flights leave in segments of these sizes.  Tells whether it worked.
+        """Shake hands; the flights have segments of these sizes. Returns True on success.
 
         Under TLS 1.3 a server may refuse the client's certificate afterwards.
         """
@@ -112,7 +112,7 @@ class Wire:
             else:
                 await self.send_raw(self._outgoing.read(), sizes)
                 return True
-        await self.send_raw(self._outgoing.read())  # an alert of ours
+        await self.send_raw(self._outgoing.read())  # our alert
         return False
 
     async def break_handshake(
@@ -142,7 +142,7 @@ class Wire:
     async def say_goodbye(self) -> None:
         """Send TLS's close_notify."""
         if self._tls is not None:
-            with suppress(ssl.SSLError):  # the server's own has not come yet, or never will
+            with suppress(ssl.SSLError):  # the server's close_notify may never come
                 self._tls.unwrap()
             await self.send_raw(self._outgoing.read())
 
@@ -152,7 +152,7 @@ class Wire:
             self._socket.shutdown(socket.SHUT_WR)
 
     async def drain(self) -> None:
-        """Read on, whatever it is, until the server has ended."""
+        """Read until the server has ended."""
         while not self.ended:
             await self._receive()
 

@@ -1,9 +1,8 @@
-"""A child process for the tests of the blob store: it seals drafts until it is done or killed.
+"""Child process for the tests of the blob store: seals drafts until it is done or killed.
 
 `python -m tests.mailstore.blob_writer ROOT SEED` seals groups of drafts for ever, and prints the
-name of each blob on a line once it is promised to be durable. With a third argument, the greatest
-file size in bytes, it seals one group of which the second draft is beyond that size, and prints the
-outcomes.
+name of each durable blob on a line. With a third argument, the largest file size in octets, it
+seals a single group whose second draft exceeds that size, and prints the outcomes.
 """
 
 import random
@@ -22,7 +21,7 @@ def write_for_ever(store: FileBlobStore, chance: random.Random) -> None:
         drafts = []
         for _ in range(chance.randint(1, 12)):
             draft = store.draft()
-            # A third of them goes to a file while it is written, the others when they are sealed.
+            # A third of them go to a file while written, the others when sealed.
             size = chance.choice((200, 20_000, MEMORY_LIMIT * 2)) + chance.randint(0, 1000)
             while draft.size < size:
                 draft.write(chance.randbytes(min(50_000, size - draft.size)))

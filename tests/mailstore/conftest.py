@@ -1,4 +1,4 @@
-"""A PostgreSQL with a standby, for the tests that need one."""
+"""A PostgreSQL with a standby, for tests that need both."""
 
 from tests.support.replicas import kept_pair, pair
 

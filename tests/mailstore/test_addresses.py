@@ -1,4 +1,4 @@
-"""Addresses of mailboxes: form, and which spellings are the same."""
+"""Addresses of mailboxes: form, and equality of spellings."""
 
 import pytest
 from hypothesis import given
@@ -72,7 +72,7 @@ def test_domains() -> None:
         ("HÉLÈNE@chu.mssante.fr", "hélène@chu.mssante.fr"),
         # é as one code point, and as e and an accent.
         ("h\u00e9l@chu.mssante.fr", "he\u0301l@chu.mssante.fr"),
-        # RFC 5321 §4.1.2: quotes that are not needed mean nothing.
+        # RFC 5321 §4.1.2: needless quotes mean nothing.
         ('"jean.d"@chu.mssante.fr', "jean.d@chu.mssante.fr"),
         ('"je\\an"@chu.mssante.fr', "jean@chu.mssante.fr"),
     ],
@@ -88,7 +88,7 @@ def test_spellings_of_the_same_mailbox(one: str, other: str) -> None:
         ("jean@chu.mssante.fr", "jéan@chu.mssante.fr"),
         ('"je an"@chu.mssante.fr', "jean@chu.mssante.fr"),
         ('"je an"@chu.mssante.fr', "je an@chu.mssante.fr"),
-        # casefold() would make these one.
+        # casefold() would make these equal.
         ("weiß@chu.mssante.fr", "weiss@chu.mssante.fr"),
     ],
 )

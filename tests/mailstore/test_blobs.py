@@ -1,4 +1,4 @@
-"""The blob store: durable, whole or absent, each failure alone (docs/durability.md)."""
+"""Blob store: durable, whole or absent, independent failures (docs/durability.md)."""
 
 import hashlib
 import os
@@ -90,7 +90,7 @@ def test_a_blob_that_cannot_be_looked_at_is_written_anew(
     def refused(_: Path) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "utime", refused)  # as for a file that root has put back
+    monkeypatch.setattr(os, "utime", refused)  # as for a file that root has restored
     assert store.seal([draft(store, b"body")]) == [blob]
     assert store.path(str(blob)).stat().st_ino != before
     assert content(store, blob) == b"body"
@@ -101,7 +101,7 @@ def opened(descriptor: int) -> Path:
 
 
 class Syscalls:
-    """Notes the calls that durability hangs on, and makes them."""
+    """Records the calls that matter for durability, and makes them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, Path]] = []
@@ -123,7 +123,7 @@ class Syscalls:
         return noted
 
     def place(self, call: str, path: Path) -> int:
-        """Tell when a call was made last."""
+        """Position of the last such call."""
         return max(i for i, made in enumerate(self.calls) if made == (call, path))
 
 
@@ -134,7 +134,7 @@ def test_data_is_synced_before_it_is_named_and_names_before_they_are_promised(
     root = tmp_path / "blobs"
     bodies = [b"small", b"x" * (MEMORY_LIMIT + 1)]
     if again:
-        # Another process made the blobs, and was killed before it could sync their directories.
+        # Another process made the blobs, and was killed before it synced their directories.
         other = FileBlobStore(root)
         other.seal([draft(other, body) for body in bodies])
         other.close()
@@ -199,7 +199,7 @@ def test_a_directory_that_was_removed_is_made_again_at_the_next_attempt(
 
 
 def failing_once(monkeypatch: pytest.MonkeyPatch, culprit: Path) -> None:
-    """Let the next sync of a directory fail; those after it say success, as Linux does."""
+    """Let the next sync of a directory fail; later syncs report success, as on Linux."""
     real, failed = os.fsync, list[bool]()
 
     def fsync(descriptor: int) -> None:
@@ -222,7 +222,7 @@ def test_no_process_counts_on_what_another_could_not_sync(
     assert old == name(b"old")
     assert isinstance(new, StoreUnavailable)
     assert "Input/output error" in str(new)
-    # It has its name, which may be gone with the power, whatever a second sync says.
+    # The name exists, but may be lost in a power cut, whatever a second sync reports.
     inode = path.stat().st_ino
     other = FileBlobStore(store.root, store.form)
     syscalls = Syscalls(monkeypatch)
@@ -272,7 +272,7 @@ def test_kill_9_leaves_whole_blobs_and_all_that_were_promised(tmp_path: Path, se
         [*WRITER, root, str(seed)], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
-        # The child is killed while it works on a later group, at a moment of the machine's choice.
+        # The child is killed during a later group, at a random moment.
         number = random.Random(seed).randint(1, 60)
         promised = [child.stdout.readline().strip() for _ in range(number)]
         child.kill()
@@ -281,7 +281,7 @@ def test_kill_9_leaves_whole_blobs_and_all_that_were_promised(tmp_path: Path, se
     for blob in store.names():
         assert name(content(store, blob)) == blob
     assert [blob for blob in promised if not store.exists(blob)] == []
-    # A new process clears up behind it.
+    # A new process cleans up after it.
     store.sweep(datetime(9999, 1, 1, tzinfo=UTC))
     assert list((root / "tmp").iterdir()) == []
     store.close()

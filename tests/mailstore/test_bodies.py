@@ -1,4 +1,4 @@
-"""Small bodies in the database, larger ones in the blob store, and nobody need know which."""
+"""Small bodies in the database, larger bodies in the blob store, behind one interface."""
 
 import hashlib
 import threading
@@ -26,7 +26,7 @@ from mailstore.sealed.keyring import rotate
 from tests.support.blobs import FORMS, content, form
 from tests.support.clock import NOW
 
-LIMIT = 100  # octets up to which a body is small here
+LIMIT = 100  # limit of small bodies here, in octets
 TINY, EDGE, OVER = b"tiny\r\n", b"e" * LIMIT, b"o" * (LIMIT + 1)
 LONG_AGO = NOW - timedelta(days=3)
 BEFORE = NOW - timedelta(days=1)
@@ -114,13 +114,13 @@ def test_the_limit_may_change(store: Bodies, blobs: FileBlobStore, database: Dat
         assert content(other, name(OVER)) == OVER
     put(none, TINY)
     put(all_, OVER)
-    assert list(store.names()) == sorted([name(TINY), name(OVER)])  # each named once
+    assert list(store.names()) == sorted([name(TINY), name(OVER)])  # each only once
 
 
 def keep_and_fail(store: Bodies, database: Database, prepared: Sequence[object]) -> None:
     with database.write() as conn:
         store.keep(conn, [one for one in prepared if isinstance(one, Prepared)], now=NOW)
-        conn.execute(update(mailbox_changes).values(id=2))  # what the table refuses
+        conn.execute(update(mailbox_changes).values(id=2))  # refused by the table
 
 
 def test_a_small_body_is_there_with_its_message_or_not_at_all(
@@ -218,7 +218,7 @@ def test_gc_frees_what_no_message_needs(store: Bodies, database: Database) -> No
 def test_what_is_counted_on_at_that_moment_is_not_freed(
     store: Bodies, database: Database, dialect: str
 ) -> None:
-    """The transaction of an equal message is under way when it is to be freed."""
+    """The transaction of an equal message is open when the body is to be freed."""
     (blob,) = put(store, TINY)
     age(database, blob)
     (prepared,) = store.prepare([draft(store, TINY)])
@@ -228,7 +228,7 @@ def test_what_is_counted_on_at_that_moment_is_not_freed(
     with database.write() as conn:
         store.keep(conn, [prepared], now=NOW)
         freeing.start()
-        freeing.join(0.3)  # it waits for us, whichever database it is
+        freeing.join(0.3)  # waits for us, on either database
         assert freeing.is_alive(), dialect
     freeing.join(10)
     assert freed == [None]
@@ -236,7 +236,7 @@ def test_what_is_counted_on_at_that_moment_is_not_freed(
 
 
 def test_what_is_freed_at_that_moment_is_kept_anew(store: Bodies, database: Database) -> None:
-    """The other way round: it is being freed when an equal message comes."""
+    """The reverse: the body is being freed when an equal message comes."""
     (blob,) = put(store, TINY)
     (prepared,) = store.prepare([draft(store, TINY)])
     assert isinstance(prepared, Prepared)
@@ -306,7 +306,7 @@ def test_a_body_is_found_wherever_its_size_says_to_look_first(store: Bodies, siz
 def test_what_a_machine_days_behind_has_stored_is_not_freed_by_another(
     store: Bodies, database: Database, *, here: bool
 ) -> None:
-    # Another machine has looked for messages, and looks at bodies now.
+    # Another machine has read the messages, and reads the bodies now.
     (prepared,) = store.prepare([draft(store, TINY)])
     assert isinstance(prepared, Prepared)
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""What a bucket's rules do to bodies: which lose them, which keep what is freed, and which not."""
+"""Effects of a bucket's rules on bodies: loss, waste of space, none."""
 
 import pytest
 

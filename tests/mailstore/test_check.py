@@ -1,4 +1,4 @@
-"""`store check`: every fault is found, named once, and nothing else is."""
+"""`store check`: every fault is found, once, and nothing else."""
 
 import random
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def test_what_happens_meanwhile_is_no_finding(
     stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = stored.blobs
-    # After the references were taken: a message arrives, and one goes with its body.
+    # After the references were read: a message arrives, and another goes with its body.
     gone = stored.put(b"gone")
     stored.message(gone, 4, held=False)
     come = stored.put(b"come")

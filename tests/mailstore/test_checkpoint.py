@@ -1,4 +1,4 @@
-"""Checkpoints of SQLite's log: made by us, and never made again after one that was not synced."""
+"""Checkpoints of SQLite's log: made by us, never repeated after a failed sync."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from tests.support.clock import NOW
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
-# Uses the database of its argument until it is killed.
+# Uses the database of its argument until killed.
 _USER = """
 import sys
 from mailstore.db.database import Database
@@ -57,7 +57,7 @@ def checkpoints_of(database: Database) -> Checkpoints:
 
 
 def made(database: Database) -> None:
-    """Wait for the checkpoint that is under way."""
+    """Wait for the running checkpoint."""
     running = checkpoints_of(database)._running
     assert running is not None
     running.result(10)
@@ -88,7 +88,7 @@ def test_one_is_made_every_so_many_transactions(
             with database.write() as connection:
                 add_domain(connection, f"more{n}-{m}.fr", now=NOW)
         made(database)
-        # The bulk, and what came meanwhile: here nothing.
+        # The bulk, and the pages added meanwhile: none here.
         assert counts == [EVERY * k for k in range(1, n + 1) for _ in range(2)]
 
 
@@ -106,7 +106,7 @@ def test_a_few_transactions_that_change_much_are_enough(database: Database) -> N
 def test_nobody_waits_for_one_and_it_does_not_hold_a_turn(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A disk that takes its time to sync what was copied.
+    # A disk that is slow to sync the copied pages.
     syncing, go_on = threading.Event(), threading.Event()
 
     def sync(_: Checkpoints) -> None:
@@ -118,7 +118,7 @@ def test_nobody_waits_for_one_and_it_does_not_hold_a_turn(
     assert syncing.wait(10)
     log = Path(f"{path(database)}-wal")
     size = log.stat().st_size
-    for n in range(2 * EVERY):  # more than until the next one would be due
+    for n in range(2 * EVERY):  # more than until the next checkpoint is due
         with database.write() as connection:
             add_domain(connection, f"more{n}.fr", now=NOW)
     assert log.stat().st_size > 2 * size
@@ -127,7 +127,7 @@ def test_nobody_waits_for_one_and_it_does_not_hold_a_turn(
     assert not running.done()
     go_on.set()
     running.result(10)
-    # All that came meanwhile was copied, so that the log begins anew.
+    # All later pages were copied too, so the log restarts.
     full = log.stat().st_size
     with database.write() as connection:
         add_domain(connection, "last.fr", now=NOW)
@@ -198,7 +198,7 @@ def test_what_was_not_synced_ends_everybody(
     panics: list[str] = []
     checkpoints = checkpoints_of(database)
     monkeypatch.setattr(checkpoints, "_panic", lambda _, reason: panics.append(reason))
-    checkpoints.run(Refusing(code))  # type: ignore[arg-type]  # what cannot be had from a real one
+    checkpoints.run(Refusing(code))  # type: ignore[arg-type]  # unlike a real one, it fails
     assert bool(panics) == ends
 
 
@@ -221,7 +221,7 @@ def test_all_that_share_the_index_and_nobody_else(database: Database, tmp_path: 
     for user in users:
         assert user.stdout is not None
         assert user.stdout.readline() == b"reading\n"
-    # This process has it open as well, and is spared by closing it.
+    # This process also has the database open, and survives only if it closes it.
     database.close()
     ended = subprocess.run(
         [sys.executable, "-c", _PANICKING, str(path(database))], capture_output=True, check=False

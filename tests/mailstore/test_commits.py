@@ -1,6 +1,6 @@
-"""A commit whose wait for a synchronous standby was cancelled is no commit to build on.
+"""A commit whose wait for a synchronous standby was cancelled must not be relied on.
 
-A real PostgreSQL waits for a standby that never comes; whoever waits is cancelled or ended.
+A real PostgreSQL waits for a standby that never comes; the waiting session is cancelled or ended.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 
 @pytest.fixture
 def lonely(postgres_server: PostgresServer, database: Database) -> Iterator[PostgresServer]:
-    """The server, which waits for a standby; a connection is there already."""
+    """The server, waiting for a standby; a connection exists already."""
     with suppress(StoreUnavailable):
         database.probe()
     with nobody_follows(postgres_server):
@@ -55,7 +55,7 @@ def test_a_commit_that_was_cancelled_has_no_known_outcome(
         assert "outcome is unknown" in str(caught.value)
         assert "01000" in str(caught.value)
         assert "\n" not in str(caught.value)
-    # It is here, and may be nowhere else: nobody is told that it is.
+    # The row is here, and maybe nowhere else: success must not be reported.
     assert names(database) == ["a.mssante.fr"]
 
 
@@ -65,7 +65,7 @@ def test_what_follows_is_not_in_doubt(lonely: PostgresServer, database: Database
         cancel_waiting(lonely, str(database.url.database))
         assert isinstance(adding.exception(), StoreUnavailable)
         following = pool.submit(add, database, "b.mssante.fr")
-        # The standby is given up by an administrator who knows what that means.
+        # An administrator gives the standby up on purpose.
         lonely.execute("ALTER SYSTEM RESET synchronous_standby_names")
         lonely.execute("SELECT pg_reload_conf()")
         following.result()
@@ -78,18 +78,18 @@ def test_mail_is_put_off_while_commits_wait(
     monkeypatch.setattr(commits, "HANGS_SECONDS", 0.2)
     with ThreadPoolExecutor(1) as pool:
         with nobody_follows(postgres_server):
-            database.probe()  # nobody waits
+            database.probe()  # no commit waits
             adding = pool.submit(add, database, "a.mssante.fr")
             until_now(lambda: says(database.probe))
             assert says(database.check_commits)
-        adding.result()  # the standby was given up: the commit lasts as far as anybody wants
+        adding.result()  # the standby was given up: the commit counts
     database.probe()
     database.check_commits()
     assert names(database) == ["a.mssante.fr"]
 
 
 def says(look: Callable[[], None]) -> bool:
-    """Whether a look says that commits wait, and for whom."""
+    """True if the check reports waiting commits, and the standby's name."""
     try:
         look()
     except StoreUnavailable as error:
@@ -105,7 +105,7 @@ def test_a_warning_before_the_commit_is_none_of_it(database: Database) -> None:
 
 
 def test_any_other_warning_of_a_commit_is_doubt(database: Database) -> None:
-    # A trigger that looks at the end of the transaction warns amid the commit.
+    # A deferred trigger warns during the commit.
     with database.write() as connection:
         connection.exec_driver_sql(
             "CREATE FUNCTION warn() RETURNS trigger AS "
@@ -123,7 +123,7 @@ def test_any_other_warning_of_a_commit_is_doubt(database: Database) -> None:
 def test_that_the_queue_of_notifications_fills_is_no_doubt(
     database: Database, source: str, *, doubted: bool
 ) -> None:
-    # It has 8 GB before it fills: what the driver would hand over then is put in its place.
+    # The real queue holds 8 GB before it fills; the driver's warning is simulated.
     with pytest.raises(StoreUnavailable) if doubted else nullcontext():  # noqa: SIM117
         with database.write() as connection:
             connection.execute(insert(domains).values(name="a.mssante.fr", created_at=NOW))

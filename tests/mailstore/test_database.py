@@ -1,4 +1,4 @@
-"""Transactions, durability settings, waiting writers, and errors of an unwell database."""
+"""Transactions, durability settings, waiting writers, and errors of a faulty database."""
 
 import stat
 import subprocess
@@ -31,13 +31,13 @@ def names(database: Database) -> list[str]:
 
 
 def in_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
-    """Start work, catching what it raises."""
+    """Start work in a thread, and collect its errors."""
     raised: list[BaseException] = []
 
     def run() -> None:
         try:
             work()
-        except BaseException as error:  # for the test to look at
+        except BaseException as error:  # for the test to inspect
             raised.append(error)
 
     thread = threading.Thread(target=run)
@@ -105,8 +105,8 @@ def test_a_new_sqlite_file_is_private(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_opening_a_sqlite_file_again_keeps_the_wal_of_the_first(tmp_path: Path) -> None:
-    # https://www.sqlite.org/howtocorrupt.html §2.2: what closes the file drops our own locks on it,
-    # and the next process that is done removes the WAL that we still write to.
+    # https://www.sqlite.org/howtocorrupt.html §2.2: closing the file drops our own locks on it, and
+    # the next process that finishes removes the WAL that we still write to.
     path = tmp_path / "store.db"
     first = Database(f"sqlite:///{path}")
     with first.write() as conn:
@@ -142,7 +142,7 @@ def test_a_transaction_is_all_or_nothing(database: Database) -> None:
 
 @sqlite_only
 def test_schema_changes_are_undone_too(database: Database) -> None:
-    # The sqlite3 module left to itself commits before DDL.
+    # On its own, the sqlite3 module commits before DDL.
     with pytest.raises(ZeroDivisionError), database.write() as conn:  # noqa: PT012 - as above
         conn.execute(text("CREATE TABLE t (x)"))
         raise ZeroDivisionError
@@ -170,7 +170,7 @@ def test_writing_in_a_read_is_refused(database: Database) -> None:
 def test_a_second_writer_waits_for_the_first(database: Database, database_url: str) -> None:
     with database.write() as conn:
         add_domain(conn, "chu.mssante.fr", now=NOW)
-    # Another Database stands for another process: it shares no pool and no lock of ours.
+    # Another Database is like another process: it shares no pool and no lock with ours.
     other = Database(database_url)
     later = NOW + timedelta(days=1)
     started, ended = threading.Event(), threading.Event()
@@ -281,7 +281,7 @@ def test_connections_that_died_while_they_rested_are_replaced_unseen(
             )
         ).all()
     assert killed == [True]
-    if rest:  # not tried: known to be well a moment ago
+    if rest:  # not tested: known to work a moment ago
         with pytest.raises(StoreUnavailable):
             two_at_once()
     two_at_once()
@@ -360,7 +360,7 @@ def test_a_time_without_its_zone_is_refused(database: Database) -> None:
 
 
 def test_errors_do_not_quote_what_was_to_be_stored(database: Database) -> None:
-    # They get into logs; parameters are addresses, and bodies of messages.
+    # Errors go to logs; parameters are addresses and bodies of messages.
     statement = text("SELECT * FROM nowhere WHERE x = :secret")
     with pytest.raises(Exception, match="nowhere") as error, database.read() as connection:
         connection.execute(statement, {"secret": "claire-and-her-body"})

@@ -1,4 +1,4 @@
-"""The probe of the database: another program that keeps its write lock is seen."""
+"""Probe of the database: detects another program that keeps the write lock."""
 
 import sqlite3
 import time
@@ -15,7 +15,7 @@ from mailstore.errors import StoreUnavailable
 
 @contextmanager
 def _lock_held(database: Database) -> Iterator[None]:
-    """Another program that keeps all others from writing: a shell, a backup, a migration."""
+    """Another program that blocks all writers: a shell, a backup, a migration."""
     if database.url.get_backend_name() == "sqlite":
         holder = sqlite3.connect(str(database.url.database), isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
@@ -39,7 +39,7 @@ def test_the_probe_tells_of_a_write_lock_held_by_another_program(database: Datab
         begun = time.monotonic()
         with pytest.raises(StoreUnavailable, match="lock"):
             database.probe(0.2)
-        assert time.monotonic() - begun < 10  # not the 30 seconds of a writer
+        assert time.monotonic() - begun < 10  # a writer would wait 30 seconds
     database.probe(0.2)
 
 
@@ -53,7 +53,7 @@ def test_the_probe_goes_beside_readers_and_after_writers(database: Database) -> 
 
 
 def test_the_probe_makes_no_database_where_the_file_has_gone(tmp_path: Path) -> None:
-    # An empty one in its place would pass for a store that has lost all its mail.
+    # An empty database in its place would look like a store that has lost all its mail.
     path = tmp_path / "50% ?a#b.db"
     database = Database(path)
     try:

@@ -1,4 +1,4 @@
-"""Drafts: bytes on their way in."""
+"""Drafts: octets on their way in."""
 
 import hashlib
 import io
@@ -45,7 +45,7 @@ def test_all_bytes_arrive_counted_and_hashed(
 def test_a_write_that_the_system_cuts_short_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, *, begun: bool
 ) -> None:
-    # More segments than the system takes in one write, of which it takes a part only.
+    # More segments than the system takes in a write, of which it takes only a part.
     data = random.Random(1).randbytes(5 * 1024 * 1024)
     writev = os.writev
 
@@ -97,7 +97,7 @@ def test_a_failed_write_ends_the_draft(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="blob store: No such file or directory"):
         draft.write(b"x" * (MEMORY_LIMIT + 1))
     (tmp_path / "none").mkdir()
-    # What was lost must not be sealed as if it were whole.
+    # A draft with lost octets must not be sealed as if it were whole.
     with pytest.raises(StoreUnavailable, match="No such file"):
         draft.write(b"x")
     with pytest.raises(StoreUnavailable, match="No such file"):
@@ -130,7 +130,7 @@ def test_what_is_written_so_far_can_be_read_back(
         read = list(draft.chunks(chunk))
         assert b"".join(read) == data
         assert all(0 < len(piece) <= chunk for piece in read)
-    # Reading changes nothing: it goes on, and is placed whole.
+    # Reading changes nothing: the draft continues, and is placed whole.
     draft.write(b"and more")
     assert b"".join(draft.chunks()) == data + b"and more"
     assert draft.blob == hashlib.sha256(data + b"and more").hexdigest()
@@ -164,7 +164,7 @@ def test_a_reader_under_way_is_not_disturbed(tmp_path: Path, size: int) -> None:
     draft.write(b"x" * MEMORY_LIMIT)
     read += [next(reading), next(reading)]
     draft.discard()
-    # The number of the descriptor that was closed now belongs to other bytes.
+    # The number of the closed descriptor now belongs to other octets.
     other = Draft(tmp_path)
     other.write(b"y" * size * 2)
     assert b"".join([*read, *reading]) == data
@@ -208,11 +208,11 @@ def test_what_there_is_room_for_stays_in_memory(tmp_path: Path) -> None:
     assert not one.would_block(2 * MEMORY_LIMIT)
     one.write(b"x" * 2 * MEMORY_LIMIT)
     assert not one.spilled
-    # One part is left, and two would be needed.
+    # One share is left, and two would be needed.
     assert other.would_block(MEMORY_LIMIT + 1)
     other.write(b"x" * (MEMORY_LIMIT + 1))
     assert other.spilled
-    # What was taken is there again: by one that has gone to its file as by one that has ended.
+    # Room is released by a draft that spilled, and by a draft that ended.
     other.discard()
     one.discard()
     assert [room.take() for _ in range(4)] == [True, True, True, False]

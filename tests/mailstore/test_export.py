@@ -128,7 +128,7 @@ def test_any_body_cut_anywhere_reads_back_exactly(
 def test_the_envelope_is_on_top(
     store: FileBlobStore, sender: str, from_line: bytes, return_path: bytes
 ) -> None:
-    # 00:11:12 on Monday in Paris is Sunday still in UTC.
+    # 00:11:12 on Monday in Paris is still Sunday in UTC.
     paris = timezone(timedelta(hours=1))
     at = datetime(2026, 11, 23, 0, 11, 12, tzinfo=paris)
     output = io.BytesIO()
@@ -157,7 +157,7 @@ def test_a_mailbox_is_exported_whole_in_its_order(
             for local in "ab"
         )
         new = [
-            # The ids fall: the order is that of delivery.
+            # Falling ids: the order is that of delivery.
             NewMessage(message(store, body, number=99 - i), (Delivery(box.id, "x"),))
             for i, (body, box) in enumerate(itertools.product(bodies, (a, b)))
         ]
@@ -177,14 +177,14 @@ def _cut(path: Path) -> None:
 
 
 def _alter(path: Path) -> None:
-    """Change the last segment alone: all that is before it reads well."""
+    """Change only the last segment: all segments before it are readable."""
     octets = bytearray(path.read_bytes())
     octets[-1] ^= 1
     path.write_bytes(octets)
 
 
 def _unreadable(path: Path) -> None:
-    """What a bad sector does, or a folder in the place of the file: the system says no."""
+    """Like a bad sector, or a folder in the place of the file: a system error."""
     path.unlink()
     path.mkdir()
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL in each state that a database administrator may leave it in: refused in one line."""
+"""PostgreSQL in each state that a database administrator may leave: refused in one line."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,7 +28,7 @@ def revision(url: str) -> str | None:
 
 
 def refused(url: str) -> str:
-    """Why, in one line."""
+    """The reason, a single line."""
     with pytest.raises((UnfitDatabase, StoreUnavailable)) as error:
         revision(url)
     said = str(error.value)
@@ -44,7 +44,7 @@ def upgrade_refused(url: str) -> str:
 
 @pytest.fixture
 def role(own_server: Server, own_database: str) -> str:
-    """A role with the rights that docs/operate.md gives, and none more."""
+    """A role with exactly the rights of docs/operate.md."""
     made = make_role(own_server)
     for statement in (
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {made}",
@@ -69,9 +69,9 @@ def test_a_role_with_its_rights_alone_does(
 ) -> None:
     url = url_of(own_server, role, own_database)
     assert revision(url) == REVISION
-    migrations.upgrade(url)  # nothing to do, and so no right that lacks
+    migrations.upgrade(url)  # nothing to do, so no right is missing
     with closing(Database(url)) as database, database.write() as connection:
-        name = add_domain(connection, "chu.mssante.fr", now=NOW).name  # counted up by no sequence
+        name = add_domain(connection, "chu.mssante.fr", now=NOW).name  # numbered without a sequence
         assert [one.name for one in list_domains(connection)] == [name]
 
 
@@ -206,7 +206,7 @@ def test_a_database_that_takes_no_writes_is_unavailable(
     with closing(Database(url)) as database:
         with pytest.raises(StoreUnavailable, match="default_transaction_read_only"):
             fit_revision(database)
-        # Else mail would be taken again after each message that could not be stored.
+        # Otherwise mail would be accepted again after each message that could not be stored.
         with pytest.raises(StoreUnavailable, match="default_transaction_read_only"):
             database.probe()
     own_server.ask(f"ALTER {whose} {name} RESET default_transaction_read_only")
@@ -275,6 +275,6 @@ def test_roles_and_rights_as_documented_do(own_server: Server) -> None:
 
 
 def upgrade_refused_at(older: str, server: Server, owner: str, daemon: str, database: str) -> str:
-    """Why the daemon's role cannot migrate a schema that is older."""
+    """Reason why the daemon's role cannot migrate an older schema."""
     migrations.downgrade(url_of(server, owner, database), older)
     return upgrade_refused(url_of(server, daemon, database))

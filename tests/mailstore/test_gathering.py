@@ -1,4 +1,4 @@
-"""Octets gathered as they come, however they are cut."""
+"""Byte buffer: octets collected, however they are cut."""
 
 import tracemalloc
 
@@ -23,7 +23,7 @@ def test_what_is_taken_is_what_came(
         gathered.add(piece)
         expected += piece
         if isinstance(piece, bytearray):
-            piece[:] = b"?" * size  # a buffer that is used again
+            piece[:] = b"?" * size  # the buffer is reused
     for share in shares:
         assert gathered.whole() == expected
         assert len(gathered) == len(expected)
@@ -43,7 +43,7 @@ def test_a_large_piece_is_not_copied() -> None:
 
 
 def test_single_octets_take_no_more_memory_than_large_pieces() -> None:
-    # A peer that sends a record of TLS for each octet must not make an object of each.
+    # A peer that sends a TLS record per octet must not create an object for each.
     octets = [bytes([n % 256, n // 256 % 256]) for n in range(65_536)]
     tracemalloc.start()
     try:

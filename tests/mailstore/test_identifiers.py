@@ -28,7 +28,7 @@ NO_LUHN: frozenset[IdentifierKind] = frozenset()
 
 
 def with_luhn_key(digits: str) -> str:
-    """Append a key, computed otherwise than the code under test does: by trying all ten."""
+    """Append a key, computed differently from the code under test: by trying all ten."""
     doubled = {c: sum(map(int, str(2 * int(c)))) for c in "0123456789"}
     total = sum(doubled[c] if i % 2 == 0 else int(c) for i, c in enumerate(reversed(digits)))
     return digits + str(-total % 10)
@@ -68,7 +68,7 @@ def test_corsican_finess_has_letters_and_no_key() -> None:
         (K.RPPS, ""),
         (K.RPPS, "1000000191A"),
         (K.RPPS, "1000000 916"),
-        # Digits in the sense of Unicode, not of the registers.
+        # Digits of Unicode, but not of the registers.
         (K.RPPS, "١٠٠٠٠٠٠١٩١٦"),
         (K.RPPS, "10000001916\n0"),
         (K.ADELI, "01280759"),
@@ -234,7 +234,7 @@ def test_ins_form_is_checked_in_any_mode(text: str, *, key: bool) -> None:
 
 @pytest.mark.parametrize("kind", IdentifierKind)
 def test_what_a_row_holds_comes_back(kind: K) -> None:
-    # DOMAIN U1.4: an RPPS-rang beside an RPPS, in a schema that knows one name for both.
+    # DOMAIN U1.4: RPPS-rang and RPPS, in a schema with one name for both.
     identifier = Identifier(kind, SAMPLES[kind])
     assert stored_kind(identifier) in {"RPPS", "ADELI", "FINESS", "SIREN", "SIRET"}
     assert read_stored(stored_kind(identifier), identifier.value) == identifier

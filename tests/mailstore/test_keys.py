@@ -1,4 +1,4 @@
-"""The key file: private, whole or as it was, told of without its secrets."""
+"""Key file: private, replaced whole, never quoted in errors."""
 
 import os
 import threading
@@ -70,7 +70,7 @@ def test_a_key_noticed_is_on_disk_before_it_is_used(
 def test_a_fault_of_the_disk_of_a_moment_loses_no_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The file does not change again: only what was taken counts as seen.
+    # The file does not change again: only a loaded file counts as seen.
     ring = keyring(tmp_path)
     second = rotate(ring.path, MADE)
 
@@ -121,7 +121,7 @@ def test_a_file_spoilt_later_leaves_the_keys_in_force(tmp_path: Path) -> None:
 
 
 def altered(text: str) -> str:
-    """The file with the last digit of the last key another one."""
+    """The file with another last digit of the last key."""
     digit = text[-2]
     return f"{text[:-2]}{'0' if digit != '0' else '1'}\n"
 

@@ -168,7 +168,7 @@ def test_life_of_a_mailbox_domain_9_39(hosted: Database) -> None:
 
 
 def test_a_change_that_was_lost_and_the_next_one_are_told_apart(hosted: Database) -> None:
-    # As after a fail-over to a standby that lagged: sessions remember mailboxes by the number.
+    # As after a fail-over to a lagging standby: sessions cache mailboxes by the number.
     with hosted.write() as conn:
         before = change_number(conn)
         add(conn, "one@chu.mssante.fr")

@@ -1,4 +1,4 @@
-"""Quotas of mailboxes, and what mailboxes hold."""
+"""Quotas of mailboxes, and sizes of their messages."""
 
 import pytest
 from sqlalchemy import Connection, text
@@ -37,7 +37,7 @@ def message(number: int, size: int) -> Message:
 
 @pytest.fixture
 def boxes(database: Database) -> tuple[Mailbox, Mailbox, Mailbox]:
-    """One with a quota and two without, the last one elsewhere."""
+    """A mailbox with a quota and two without, the last on another domain."""
     with database.write() as conn:
         for domain in ("a.mssante.fr", "b.mssante.fr"):
             add_domain(conn, domain, now=NOW)
@@ -87,7 +87,7 @@ def test_what_mailboxes_hold(database: Database, boxes: tuple[Mailbox, ...]) -> 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_what_one_mailbox_holds_is_found_by_indexes(database: Database) -> None:
-    """The sum costs what the mailbox holds, whatever the store does."""
+    """The cost of the sum depends only on the mailbox, not on the store."""
     statement = (
         "EXPLAIN QUERY PLAN SELECT sum(messages.size) FROM entries"
         " JOIN messages ON messages.id = entries.message_id WHERE entries.mailbox_id = 1"

@@ -1,4 +1,4 @@
-"""The store in a bucket: what is asked of the server, and what happens when the server fails."""
+"""Store in a bucket: requests to the server, and failures of the server."""
 
 import hashlib
 import os
@@ -166,7 +166,7 @@ class TestFailures:
     ) -> None:
         for variable in [one for one in os.environ if one.startswith("AWS_")]:
             monkeypatch.delenv(variable)
-        monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")  # of the machine
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")  # the machine's own
         place = Place("some", object_server.endpoint)
         store = ObjectBlobStore(Bucket(place, HASTE), tmp_path / "drafts", Form(), now)
         with pytest.raises(StoreUnavailable, match="no credentials are given, nor found"):
@@ -176,7 +176,7 @@ class TestFailures:
     def test_a_listing_out_of_order_is_not_believed(
         self, kept: KeptInBucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What merges it with the sorted references would free what they name."""
+        """Wrong order would break the merge with the sorted references, and free needed blobs."""
         put(kept, b"one")
         put(kept, b"two")
         found = [
@@ -218,7 +218,7 @@ class TestFailures:
 
 
 class TestCountingOn:
-    """Whoever counts on a blob, or is uploading it, never loses it to whoever frees it."""
+    """A process that references or uploads a blob never loses it to a process that frees."""
 
     def test_it_is_counted_on_for_less_long_than_it_is_kept(self) -> None:
         assert FRESH * 2 < LEAST_GRACE
@@ -244,7 +244,7 @@ class TestCountingOn:
     def test_freed_in_the_middle_of_another_machines_upload(
         self, kept: KeptInBucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The upload has seen the old object, which is freed before the new one is there."""
+        """The upload has seen the old object, which is freed before the new object exists."""
         blob = put(kept, b"body")
         kept.age(blob, DAY)
         store = Bucket.put
@@ -261,7 +261,7 @@ class TestCountingOn:
     def test_uploaded_in_the_middle_of_another_machines_freeing(
         self, kept: KeptInBucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The freeing has judged the old object, and removes it when the new one is there."""
+        """The freeing has judged the old object, and removes it when the new object exists."""
         blob = put(kept, b"body")
         kept.age(blob, DAY)
         delete = Bucket.delete
@@ -279,7 +279,7 @@ class TestCountingOn:
     def test_two_machines_at_the_same_moment(
         self, kept: KeptInBucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Neither sees the other's object: there are two for a while, and then one."""
+        """Neither sees the other's object: for a while there are two, then one."""
         both = threading.Barrier(2, timeout=20)
         store = Bucket.put
 

@@ -1,4 +1,4 @@
-"""A real PgBouncer: one that shares sessions among transactions is found out."""
+"""Real PgBouncer: sharing of sessions among transactions is detected."""
 
 from contextlib import closing
 
@@ -37,7 +37,7 @@ def test_transaction_pooling_is_found_out(
                 Database(f"postgresql://postgres@127.0.0.1:{port}/{own_database}", pool_size=1)
                 for _ in range(busy)
             ]
-            for database in databases:  # so that there are sessions to be given
+            for database in databases:  # to have sessions in the pool
                 with database.read() as connection:
                     connection.execute(text("SELECT 1"))
             assert "pool_mode = session" in found(port, own_database)
@@ -76,6 +76,6 @@ def test_a_pooler_that_begins_to_share_is_told_of(
             with database.read() as connection:
                 connection.execute(text("SELECT 1"))
             with another.read() as connection:
-                connection.execute(text("SELECT 1"))  # in the session that the first had
+                connection.execute(text("SELECT 1"))  # in the first connection's session
                 with pytest.raises(StoreUnavailable, match="pool_mode = session"), database.read():
                     pass

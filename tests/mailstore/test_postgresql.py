@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: hosts that vanish or hang, settings of roles, secrets in errors."""
+"""Connections to PostgreSQL: vanished or hanging hosts, settings of roles, secrets in errors."""
 
 import socket
 import threading
@@ -21,8 +21,8 @@ from tests.support.own_server import make_role
 from tests.support.postgresql import Server
 from tests.support.proxy import proxying
 
-SHORT = "options=-c%20statement_timeout=500"  # and MARGIN_SECONDS as much again
-SOON = 10.0  # seconds that are long enough on a loaded machine, and far from those of the defaults
+SHORT = "options=-c%20statement_timeout=500"  # MARGIN_SECONDS is set to the same
+SOON = 10.0  # seconds: enough on a loaded machine, far from the defaults
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def test_a_commit_of_a_frozen_server_is_given_up(own_server: Server, own_databas
         add_domain(connection, "chu.mssante.fr", now=NOW)
         with own_server.frozen(), pytest.raises(StoreUnavailable, match="not answered"):
             writing.__exit__(None, None, None)
-        # Nobody can tell whether it took place: the server thaws with it in its hands.
+        # The outcome is unknown: the frozen server still has the transaction.
         with database.read() as connection:
             assert len(list_domains(connection)) <= 1
 
@@ -171,7 +171,7 @@ def test_a_long_statement_is_waited_for_while_its_server_lives(
             take_your_time(connection)
             with own_server.frozen():
                 connection.execute(text("SELECT 1"))
-        # The patience ends with the transaction.
+        # `patient` ends with the transaction.
         with (
             pytest.raises(StoreUnavailable, match="statement timeout"),
             database.read() as connection,

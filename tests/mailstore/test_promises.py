@@ -1,4 +1,4 @@
-"""What of the promises a PostgreSQL does not keep: each state has its line, the good one none."""
+"""Promises that a PostgreSQL does not keep: a line for each bad state, none for the good state."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +15,7 @@ from tests.support.replicas import Pair, replicating
 
 @pytest.fixture(scope="module")
 def synced_pair() -> Iterator[Pair]:
-    """A pair of servers with the settings of a site: what others set is faster, and unsafe."""
+    """A pair of servers with a site's settings: those of other tests are faster and unsafe."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(postgresql._OPTIONS, "fsync")
         with replicating(builds()[0]) as pair:
@@ -101,7 +101,7 @@ def test_settings_that_are_set_in_vain_are_told(pair: Pair) -> None:
     url = pair.primary.url(name).replace("postgres@", f"{role}@")
     pair.primary.ask(f"ALTER ROLE {role} SET statement_timeout = '5s'")
     pair.primary.ask(f"ALTER DATABASE {name} SET lock_timeout = '1s'")
-    pair.primary.ask(f"ALTER ROLE {role} SET work_mem = '8MB'")  # none of ours
+    pair.primary.ask(f"ALTER ROLE {role} SET work_mem = '8MB'")  # not one of our settings
     lock, statement = looked_at(url).doubts
     assert f"ALTER DATABASE {name} SET lock_timeout=1s has no effect" in lock
     assert f"run: ALTER ROLE {role} RESET statement_timeout" in statement

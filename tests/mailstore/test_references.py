@@ -1,4 +1,4 @@
-"""The walks over all messages, daily and at the operator's word, have no deadline but their own."""
+"""Scans of all messages, daily or by an operator's command, have no statement timeout."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ NOW = datetime.now(UTC)
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
 def test_no_walk_is_cut_short(database: Database) -> None:
-    """Messages of a nation are sorted for longer than a statement may take while mail waits."""
+    """Sorting a nation's messages takes longer than a statement may take while mail waits."""
     deadlines: list[str] = []
 
     @event.listens_for(database._writer, "commit")

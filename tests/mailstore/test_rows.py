@@ -1,4 +1,4 @@
-"""Many rows in few statements, on both databases."""
+"""Many rows by few statements, on both databases."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def test_rows_arrive_in_their_order(database: Database, rows: int, statements: i
 
 
 def test_few_texts_are_ever_sent(database: Database) -> None:
-    # So that the database has them prepared.
+    # So that the database keeps them prepared.
     texts: set[str] = set()
     done = 0
     for rows in range(1, 80):

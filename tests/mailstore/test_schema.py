@@ -1,4 +1,4 @@
-"""What the tables themselves refuse, whoever writes to them."""
+"""Rows that the tables themselves refuse, from any writer."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def filled(database: Database) -> Database:
 
 
 def complete(conn: Connection, table: Table, row: dict[str, Any]) -> dict[str, Any]:
-    """Add the references that a valid row of the table has, unless the row has its own."""
+    """Add the references of a valid row of the table, unless the row has them."""
     references = {
         mailboxes: {"domain_id": conn.scalar(select(domains.c.id))},
         entries: {"mailbox_id": conn.scalar(select(mailboxes.c.id)), "message_id": MESSAGE["id"]},

@@ -1,4 +1,4 @@
-"""The form of a blob on disk: what was altered in any way is known before it is given out.
+"""Format of a blob on disk: any change is detected before an octet is returned.
 
 DOMAIN §9.63; the construction is STREAM (Hoang, Reyhanitabar, Rogaway, Vizár 2015).
 """
@@ -38,7 +38,7 @@ def octets(size: int) -> bytes:
 
 
 def given_out(store: FileBlobStore, blob: str) -> tuple[bytes, str]:
-    """What a reader gets of a blob until it is told of an error, and the error."""
+    """Octets that a reader gets before an error, and the error."""
     got = b""
     try:
         with store.open(blob) as file:
@@ -90,7 +90,7 @@ def test_no_octet_can_be_altered(tmp_path: Path, kind: str, size: int) -> None:
             got = content(store, blob)
         except (BlobDamaged, KeyMissing):
             continue
-        # Without encryption the header's unused fields decide nothing: the content is right.
+        # Without encryption, the header's unused fields have no effect: the content is right.
         assert not kind.startswith("encrypted"), place
         assert got == octets(size)
     store.close()
@@ -147,10 +147,10 @@ def test_what_was_stored_before_encryption_is_read_and_held_to_its_name(
 ) -> None:
     data = octets(2 * SEGMENT)
     blob = put(store, data)
-    overwrite(store.path(blob), data)  # as earlier versions stored it
+    overwrite(store.path(blob), data)  # as stored by earlier versions
     assert content(store, blob) == data
     assert put(store, data) == blob
-    assert store.path(blob).read_bytes() == data  # counted on, not written again
+    assert store.path(blob).read_bytes() == data  # referenced, not written again
     plain = FileBlobStore(tmp_path / "blobs")
     assert content(plain, blob) == data
     plain.close()

@@ -1,4 +1,4 @@
-"""Requests are signed as S3 wants it: by the example of its own documentation."""
+"""Signatures of S3 requests: the example of S3's documentation."""
 
 from datetime import UTC, datetime
 

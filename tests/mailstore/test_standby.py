@@ -1,4 +1,4 @@
-"""A standby is not read: it may be days behind, and nothing of its answers says so."""
+"""A standby is never read: it may be days behind, and its answers do not show it."""
 
 import os
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def blobs(tmp_path: Path) -> Iterator[FileBlobStore]:
 def test_a_standby_that_is_behind_frees_nothing_and_knows_nobody(
     pair: Pair, blobs: FileBlobStore
 ) -> None:
-    # The URL leads there: two hosts in it, and the old primary has come back as a standby.
+    # The URL leads there: it has two hosts, and the old primary has returned as a standby.
     name = pair.database()
     draft = blobs.draft()
     draft.write(b"kept in a mailbox for days")

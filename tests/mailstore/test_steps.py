@@ -1,4 +1,4 @@
-"""The named steps at which a process can be killed: off unless asked for, each where it says."""
+"""Failpoints: off by default, each at its place."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tests.support.waiting import until_now
 
 ROOT = Path(__file__).parents[2]
 
-# Reaches a step three times, and another one first.
+# Reaches a step three times, after another step.
 _CHILD = """
 from foundation.failpoints import reached
 reached("rows.begun")

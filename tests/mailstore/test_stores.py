@@ -1,4 +1,4 @@
-"""What every store of blobs promises, files and bucket alike (docs/durability.md)."""
+"""Promises of each blob store, files and bucket alike (docs/durability.md)."""
 
 import hashlib
 import random
@@ -17,7 +17,7 @@ from tests.support.stores import Kept, draft, kept_in, now
 
 DAY = timedelta(days=1)
 KINDS = ("files", "bucket")
-# What a form does to a blob is the same in both; a server costs more time.
+# A form's effects are the same in both; a server costs more time.
 STORES = [*(("files", name) for name in FORMS), ("bucket", FORMS[0]), ("bucket", FORMS[-1])]
 
 

@@ -1,4 +1,4 @@
-"""Syncing a group as one: in the right order, and never trusted where that failed."""
+"""Group sync: right order, and no trust after a failure."""
 
 import errno
 import os
@@ -53,12 +53,12 @@ def test_a_group_is_synced_before_and_after_it_gets_its_names(
     monkeypatch.setattr(module, "sync_filesystem", watched)
     sealed = store.seal(drafts(store, count))
     assert all(isinstance(name, str) and store.exists(name) for name in sealed)
-    # A power cut must never show a name whose content is not on disk.
+    # A power cut must never leave a name without its content on disk.
     assert named == [0, count][:syncs]
 
 
 class Disk:
-    """Counts what is synced, and fails each call whose number among its kind is in `failing`."""
+    """Counts syncs, and fails the calls whose number within their kind is in `failing`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: dict[str, set[int]]) -> None:
         self.calls: list[str] = []
@@ -86,7 +86,7 @@ class Disk:
 def test_where_it_fails_nothing_of_the_group_is_trusted(
     store: FileBlobStore, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    # The error was told by now: each file, synced by itself, would have none to tell.
+    # The error is already reported: a sync of each file would report success.
     disk = Disk(monkeypatch, {"all": {failing}})
     sealed = store.seal(drafts(store, 20))
     assert [type(one) for one in sealed] == [StoreUnavailable] * 20
@@ -108,7 +108,7 @@ def test_what_was_not_synced_is_written_anew_when_it_comes_again(
     after = {path.name: path.stat().st_ino for path in store.root.glob("??/*")}
     assert set(after) == set(names)
     assert not any(after[name] == inode for name, inode in before.items())
-    # From then on they are counted on again.
+    # From then on they are referenced again.
     store.seal(drafts(store, 20))
     assert {path.name: path.stat().st_ino for path in store.root.glob("??/*")} == after
 
@@ -116,7 +116,7 @@ def test_what_was_not_synced_is_written_anew_when_it_comes_again(
 def test_a_directory_that_was_not_synced_is_no_proof(
     store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.seal(drafts(store, 1))  # so that its fan-out is known to be on disk
+    store.seal(drafts(store, 1))  # its fan-out is now known to be on disk
     (path,) = store.root.glob("??/*")
     path.unlink()
     disk = Disk(monkeypatch, {"directory": {1}})
@@ -134,7 +134,7 @@ def test_a_directory_that_was_not_synced_is_no_proof(
 def test_a_body_that_was_in_its_file_before_is_asked_itself(
     store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What went wrong with it before the group was made is told to its own descriptor alone.
+    # A write error from before the group is reported only to the draft's own descriptor.
     early = store.draft()
     early.write(b"x" * 300_000)
     assert early.spilled
@@ -180,7 +180,7 @@ def test_where_there_is_no_such_call_each_is_synced_by_itself(
     for count in (5, 6):
         assert all(isinstance(name, str) for name in store.seal(drafts(store, count)))
     assert disk.calls.count("all") == 1
-    assert disk.calls.count("body") == 6  # five of the second group are here already
+    assert disk.calls.count("body") == 6  # the second group has five stored bodies
 
 
 def test_without_it_everything_is_synced_one_by_one(

@@ -1,4 +1,4 @@
-"""The turn to write: one process after the other, and nobody's death or laziness in the way."""
+"""Write lock of SQLite: one process after the other, even if a holder dies or stops."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ with Turn(Path(sys.argv[1]), 10).taken():
 
 
 def holder(path: Path) -> subprocess.Popen[bytes]:
-    """Another process that has the turn until its input ends."""
+    """Another process that holds the lock until its input ends."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -71,14 +71,14 @@ def test_a_process_that_is_killed_hands_it_on(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_who_waited_in_vain_goes_on(tmp_path: Path) -> None:
-    # A process that is stopped in the middle of its turn: SQLite's own lock decides then.
+    # A process stopped while it holds the lock: SQLite's own lock decides then.
     path = tmp_path / "turn"
     other = holder(path)
     turn = Turn(path, 0.05)
     with turn.taken():
         pass
     end(other)
-    with turn.taken():  # and takes no turn from anybody when it is over
+    with turn.taken():  # and does not release another holder's lock at its end
         again = holder_would_wait(path)
     assert again
     turn.close()
@@ -122,7 +122,7 @@ def test_it_is_given_back_whatever_happens(tmp_path: Path) -> None:
 def test_where_no_file_can_be_made_there_is_no_turn_and_no_error(tmp_path: Path) -> None:
     turn, other = (Turn(tmp_path / "missing" / "turn", 600) for _ in range(2))
     done = []
-    with turn.taken(), other.taken():  # which with a turn would wait for ten minutes
+    with turn.taken(), other.taken():  # with the lock this would wait for ten minutes
         done.append("both")
     assert done == ["both"]
     assert not (tmp_path / "missing").exists()

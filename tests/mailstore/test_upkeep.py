@@ -1,4 +1,4 @@
-"""Freeing and rewriting: what a message may still need is never gone, whenever they run."""
+"""Freeing and rewriting at any time: a body that a message may need is never lost."""
 
 import os
 import random
@@ -33,7 +33,7 @@ BEFORE = NOW - GRACE
 
 @dataclass
 class Stored:
-    """A database with one mailbox, and a blob store."""
+    """A database with a mailbox, and a blob store."""
 
     database: Database
     blobs: FileBlobStore
@@ -55,7 +55,7 @@ class Stored:
     def message(
         self, blob: str, size: int, *, held: bool = True, queued: bool = False, at: datetime = OLD
     ) -> str:
-        """A message of that blob, in the mailbox, in the queue, in both or in neither."""
+        """A message with that blob, in the mailbox, in the queue, in both or in neither."""
         self.count += 1
         message = Message(f"{self.count:032x}", "", blob, size, "", "local", "s", at)
         to = (Delivery(self.box, "x@a.mssante.fr"),) if held else ()
@@ -86,7 +86,7 @@ def test_what_a_message_needs_is_kept_and_the_rest_is_freed(stored: Stored) -> N
     stored.message(held, 4)
     stored.message(held, 4)
     stored.message(queued, 5, held=False, queued=True)
-    os.utime(stored.blobs.path(fresh))  # sealed this moment, its row not committed yet
+    os.utime(stored.blobs.path(fresh))  # sealed just now, its row not committed yet
     size = stored.blobs.path(orphan).stat().st_size
     assert stored.collect() == Freed(0, 1, size)
     assert set(stored.blobs.names()) == {held, queued, fresh}
@@ -113,7 +113,7 @@ def test_a_message_that_nothing_holds_goes_with_its_body_after_the_grace(stored:
 
 def test_an_old_blob_counted_on_again_is_not_freed_before_its_row_is_there(stored: Stored) -> None:
     blob = stored.put(b"again")
-    stored.put(b"again", old=False)  # found here already: its row is still to come
+    stored.put(b"again", old=False)  # stored already: its row is still to come
     assert stored.collect().blobs == 0
     assert content(stored.blobs, blob) == b"again"
 
@@ -128,14 +128,14 @@ def test_more_messages_than_one_group_are_dropped(stored: Stored) -> None:
 
 
 def test_freeing_and_counting_on_the_same_blobs_at_once_loses_none(stored: Stored) -> None:
-    """Every blob is old and without a message when it is sealed again amid the freeing of it."""
+    """Each blob is old and without a message when it is sealed again during its freeing."""
     bodies = [f"body {i}".encode() for i in range(40)]
     names = [stored.put(body) for body in bodies]
     over = threading.Event()
     freed: list[str] = []
 
     def free() -> None:
-        # As another process would: with a store, and so a lock, of its own.
+        # Like another process: with its own store, and so its own lock.
         other = FileBlobStore(stored.blobs.root, stored.blobs.form)
         while not over.is_set():
             freed.extend(name for name in names if other.free(name, BEFORE) is not None)
@@ -148,7 +148,7 @@ def test_freeing_and_counting_on_the_same_blobs_at_once_loses_none(stored: Store
         for _ in range(400):
             body = chance.choice(bodies)
             blob = stored.put(body, old=False)
-            # It was promised within the grace, so it is there, whatever the other did.
+            # The reference is within the grace period, so the blob exists, whatever the other did.
             assert content(stored.blobs, blob) == body
             stored.age(blob)
     finally:
@@ -166,7 +166,7 @@ def test_nobody_frees_between_the_finding_of_a_blob_and_its_marking(
     mark = os.utime
 
     def utime(path: Path) -> None:
-        # The worst moment: the blob was found, it is old still, and somebody is to free it.
+        # The worst moment: the blob was found, is still old, and is about to be freed.
         thread = threading.Thread(target=lambda: freed.append(stored.blobs.free(blob, BEFORE)))
         thread.start()
         threads.append(thread)
@@ -185,7 +185,7 @@ def test_rewriting_brings_every_blob_to_the_newest_key(stored: Stored, tmp_path:
     bodies = [random.Random(i).randbytes(i * 9_000) for i in range(40)]
     names = [stored.put(body) for body in bodies]
     plain = stored.blobs.path(names[3])
-    overwrite(plain, bodies[3])  # as it was stored before encryption
+    overwrite(plain, bodies[3])  # as stored before encryption
     key = rotate(tmp_path / "keys", MADE)
     told: list[int] = []
     done = rewrite(stored.blobs, told.append)
@@ -197,7 +197,7 @@ def test_rewriting_brings_every_blob_to_the_newest_key(stored: Stored, tmp_path:
         assert header.key_id == key.id
         assert content(stored.blobs, name) == body
     assert rewrite(stored.blobs).blobs == 0
-    # And back, once encryption is off.
+    # And back, with encryption off.
     off = FileBlobStore(stored.blobs.root, Form(stored.blobs.form.keys, encrypt=False))
     assert rewrite(off).blobs == 40
     assert [content(off, name) for name in names] == bodies

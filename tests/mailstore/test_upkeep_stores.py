@@ -1,4 +1,4 @@
-"""The daily freeing on both databases and stores: nothing needed goes, nothing needless stays."""
+"""Daily garbage collection on both databases and stores: frees needless bodies, and no others."""
 
 import random
 import threading
@@ -40,7 +40,7 @@ class Mail:
     numbers: Iterator[int]
 
     def arrive(self, body: bytes) -> tuple[str, str]:
-        """A message comes, in the order of acceptance: its body, then its rows."""
+        """A message arrives, in the order of acceptance: body, then rows."""
         (blob,) = self.kept.store.seal([draft(self.kept.store, body)])
         message = f"{next(self.numbers):032x}"
         row = Message(message, "", str(blob), len(body), "", "local", "s", NOW)
@@ -50,12 +50,12 @@ class Mail:
         return message, str(blob)
 
     def drop(self, message: str) -> None:
-        """It is deleted from its mailbox."""
+        """The message is deleted from its mailbox."""
         with self.database.write() as conn:
             conn.execute(delete(entries).where(entries.c.message_id == message))
 
     def age(self, message: str, blob: str, by: timedelta = LONG) -> None:
-        """Both have been there for longer."""
+        """Make message and blob older."""
         with self.database.write() as conn:
             conn.execute(
                 update(messages).where(messages.c.id == message).values(received_at=NOW - by)
@@ -115,7 +115,7 @@ def test_it_ends_early_when_told_to(mail: Mail) -> None:
 
 
 def test_two_freeing_while_equal_messages_arrive(mail: Mail) -> None:
-    """Each body is old and without a message whenever it arrives again, amid its being freed."""
+    """Each body is old and without a message when it arrives again during its freeing."""
     bodies = [f"body {i}".encode() for i in range(4)]
     over = threading.Event()
     freed: list[int] = []
@@ -144,7 +144,7 @@ def test_two_freeing_while_equal_messages_arrive(mail: Mail) -> None:
             body = chance.choice(bodies)
             message, blob = mail.arrive(body)
             assert content(mail.kept.store, blob) == body
-            # What it is from now on: needless, and old enough.
+            # From now on: needless, and old enough.
             mail.drop(message)
             mail.age(message, blob)
     finally:

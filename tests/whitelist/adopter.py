@@ -1,10 +1,11 @@
-"""A child process for the tests of the archive: it adopts lists until it is done or killed.
+"""Child process for the tests of the archive: adopts lists until it is done or killed.
 
-`python -m tests.whitelist.adopter for-ever FOLDER FIRST` adopts list FIRST, the next, and so on,
-and prints each number once its list is promised to be in force. `race FOLDER FIRST` says so when it
-is ready, waits for a line, adopts every other of forty lists, and prints how many were too old.
-`each-line FOLDER` adopts list 2 over list 1, in a folder of its own for each line of the archive's
-code that this runs through, killed when it comes to that line; it prints how many there are.
+- `python -m tests.whitelist.adopter for-ever FOLDER FIRST` adopts list FIRST, the next, and so on,
+  and prints each number once its list is in force durably.
+- `race FOLDER FIRST` prints a line when ready, waits for a line, adopts every other of forty lists,
+  and prints the number of lists that were too old.
+- `each-line FOLDER` adopts list 2 over list 1, in a new folder for each executed line of the
+  archive's code, killed at that line; it prints the number of lines.
 """
 
 import os
@@ -33,7 +34,7 @@ def numbered(number: int, size: int = 300_000) -> tuple[bytes, WhiteList]:
 
 
 def adopt(archive: Archive, number: int, size: int = 300_000) -> bool:
-    """Adopt a numbered list, at the moment it was generated."""
+    """Adopt a numbered list, at its time of generation."""
     data, white_list = numbered(number, size)
     return archive.adopt(
         data, white_list, white_list.generated_at, Source.URL, accepted_shrink=False
@@ -62,7 +63,7 @@ def race(archive: Archive, first: int) -> None:
 
 
 def kill_at_line(wanted: int) -> None:
-    """End this process, without any notice, when it comes to this line of the archive's code."""
+    """End this process abruptly at this line of the archive's code."""
     passed = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:

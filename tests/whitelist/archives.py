@@ -1,4 +1,4 @@
-"""Archives in tests: putting lists in force, and what must hold of a folder after a crash."""
+"""Archives in tests: adoption of lists, and invariants of a folder after a crash."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ def digests(archive: Archive) -> list[str]:
 
 
 def check_whole(archive: Archive) -> list[str]:
-    """Check all promises about what is in the folder; give the digests in the history."""
+    """Check all promises about the folder's content; return the digests in the history."""
     versions = archive.versions()
     for version in versions:
         octets = (archive.folder / version.file_name).read_bytes()
@@ -34,4 +34,4 @@ def check_whole(archive: Archive) -> list[str]:
     return [version.digest for version in versions]
 
 
-# What is kept
+# Kept content

@@ -1,7 +1,7 @@
-"""Forged lists: signatures that are cryptographically sound but of another make.
+"""Forged lists: signatures that are cryptographically valid but of another form.
 
-Signed by hand, so that a refusal can only come from the rule under test and never from a signature
-that would not verify anyway.
+Signed by hand, so that a refusal can only come from the rule under test, never from an invalid
+signature.
 """
 
 import base64
@@ -40,7 +40,7 @@ def reference(
     *,
     body: bytes = BODY,
 ) -> str:
-    """A Reference with the digest of `body`, as its transforms would give it."""
+    """A Reference with the digest of `body` after its transforms."""
     octets = etree.tostring(etree.fromstring(body), method="c14n", exclusive=True)
     digest = hashlib.sha1 if digest_method.endswith("#sha1") else hashlib.sha256
     value = base64.b64encode(digest(octets).digest()).decode()
@@ -77,7 +77,7 @@ def signature(
     extra: str = "",
     opening: str = f'<Signature xmlns="{DS}">',
 ) -> str:
-    """A Signature element whose value is right for `info`, by the key of `signer`."""
+    """A Signature element with a valid value for `info`, by the key of `signer`."""
     signer = signer or list_signer()
     info = info or signed_info()
     exclusive = f'"{C14N}"' not in info

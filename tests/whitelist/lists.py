@@ -1,4 +1,4 @@
-"""White lists made by hand, without a signature, for what comes after its verification."""
+"""White lists made by hand, unsigned, for tests of the steps after verification."""
 
 import hashlib
 from collections.abc import Iterable
@@ -28,12 +28,12 @@ def made(
     generated_at: datetime = NOW,
     description: str = "Domaine de test",
 ) -> tuple[bytes, WhiteList]:
-    """Give the octets of a list of (domain, name) pairs, and the list read from them."""
+    """Return the octets of a list of (domain, name) pairs, and the parsed list."""
     data = unsigned_list((listed(*pair, description) for pair in pairs), generated_at)
     document = read_document(etree.fromstring(data))
     return data, WhiteList.build(document, SIGNER, hashlib.sha256(data).hexdigest())
 
 
 def of_size(domains: int, generated_at: datetime = NOW) -> tuple[bytes, WhiteList]:
-    """The same with this many domains, each with one name."""
+    """The same with `domains` domains, each with a name."""
     return made(((f"d{n}.mssante.fr", f"CN=s{n}.fr,C=FR") for n in range(domains)), generated_at)

@@ -1,6 +1,6 @@
-"""The real national list and the real IGC-Santé authorities, where they are at hand.
+"""The real national list and the real IGC-Santé authorities, if present.
 
-They lie beside the checkout, never in it; tests that need them skip elsewhere.
+They lie next to the checkout, never in it; without them, tests skip.
 """
 
 from functools import cache
@@ -43,7 +43,7 @@ def real_test_trust() -> TrustStore:
 
 
 def real_test_crls() -> tuple[RevocationList, RevocationList]:
-    """The lists of its root and of its intermediate, of June 2019."""
+    """The lists of its root and its intermediate, of June 2019."""
     root, intermediate = (RevocationList.read(path.read_bytes()) for path in _TEST_CRLS)
     return root, intermediate
 

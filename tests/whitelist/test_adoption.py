@@ -1,4 +1,4 @@
-"""Which verified lists are adopted, at the exact limits (DOMAIN §2.6, §9.6, §9.12)."""
+"""Adoption of verified lists, at the exact limits (DOMAIN §2.6, §9.6, §9.12)."""
 
 from datetime import timedelta, timezone
 
@@ -17,7 +17,7 @@ SHRINK = 0.2
 
 
 def refusal(active: int | None, candidate: int, max_shrink: float = SHRINK) -> Reason | None:
-    """Decide on a later list of this many domains, without anybody's consent."""
+    """Reason of the refusal of a later list with `candidate` domains, without consent."""
     before = of_size(active)[1] if active is not None else None
     try:
         decide(before, of_size(candidate, NOW + SECOND)[1], max_shrink, accept_shrink=False)
@@ -80,7 +80,7 @@ def test_entries_that_vanish_from_a_domain_do_not_count_as_domains() -> None:
 
 
 def moved(domains: int, changed: int, lost: int = 0) -> WhiteList:
-    """The list `of_size(domains)`, later, of which so many have another name or are gone."""
+    """The list `of_size(domains)`, later, with `changed` other names and `lost` missing domains."""
     return made(
         [
             (f"d{n}.mssante.fr", f"CN={'other' if n < changed else f's{n}'}.fr,C=FR")
@@ -133,7 +133,7 @@ def test_names_that_are_added_count_as_a_change_and_new_domains_do_not() -> None
 def test_as_many_new_domains_do_not_hide_those_that_vanished() -> None:
     before = of_size(10)[1]
     after = made([(f"n{n}.mssante.fr", "CN=x.fr,C=FR") for n in range(10)], NOW + SECOND)[1]
-    decide(before, after, SHRINK, accept_shrink=False)  # by the numbers alone
+    decide(before, after, SHRINK, accept_shrink=False)  # compared by numbers alone
     with pytest.raises(ListRefused, match="shrunk"):
         decide(before, after, SHRINK, accept_shrink=False, found=compare(before, after))
 

@@ -1,4 +1,4 @@
-"""Files of authorities: every mistake is named with its file and its fix."""
+"""Files of authorities: each error names the file and the fix."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pauses after failures in a row."""
+"""Backoff after failures in a row."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Hostile lists cost little, whoever signed them, and are refused before their content is read."""
+"""Hostile lists cost little, by any signer, and are refused before their content is read."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from whitelist.national.reading_time import Patience
 from whitelist.national.signature import verify_signature
 from whitelist.national.signed_file import MAX_LIST_BYTES, MAX_MARKS
 
-MARKS = "\u0316\u0301"  # NFC puts runs of these in order, one by one
+MARKS = "\u0316\u0301"  # NFC sorts runs of these, character by character
 GROWTH = """
 import resource, sys
 from tests.whitelist.test_bounds import HOSTILE, refused
@@ -87,8 +87,8 @@ def test_a_strangers_name_costs_nothing() -> None:
 
 
 def test_content_is_not_read_before_its_signer_is_known() -> None:
-    # An unsigned list whose names cost the square of their length, put under the signer's own,
-    # public certificate: only the signature is missing.
+    # An unsigned list, whose names cost the square of their length, with the signer's own public
+    # certificate: only the signature is missing.
     entries = [listed(f"d{n}.mssante.fr", f"CN={MARKS * 10_000}{n},C=FR") for n in range(20)]
     genuine = signed_list([listed("a.mssante.fr", "CN=a,C=FR")])
     signature = genuine[genuine.index(b"<Signature") : genuine.index(b"</ListeBlanche")]

@@ -1,4 +1,4 @@
-"""Reading certificates: one kind of error for whatever octets come."""
+"""Reading certificates: one kind of error for any octets."""
 
 import base64
 import subprocess

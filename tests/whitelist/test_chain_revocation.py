@@ -1,4 +1,4 @@
-"""Revocation over the whole chain, under each policy (RFC 5280 §6.3; DOMAIN §9.15, §9.62)."""
+"""Revocation over the whole chain, by policy (RFC 5280 §6.3; DOMAIN §9.15, §9.62)."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -74,7 +74,7 @@ def test_a_revoked_certificate_is_refused(policy: RevocationPolicy) -> None:
 def test_a_revoked_intermediate_takes_all_below_with_it(
     policy: RevocationPolicy, below: list[bytes]
 ) -> None:
-    """Also if the list of the intermediate itself, which OpenSSL asks first, is missing or over."""
+    """Even if the intermediate's own list, which OpenSSL checks first, is missing or expired."""
     verdict = checking(policy, crl(ROOT, [INTERMEDIATE]), *below).verify(PEER.certificate, NOW)
     assert verdict.status is ChainStatus.REVOKED
     assert "CN=TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS" in verdict.detail
@@ -103,7 +103,7 @@ def test_a_revoked_certificate_is_refused_even_by_a_list_that_is_over(
     ids=["none", "no-own", "no-root", "expired", "root-expired", "future"],
 )
 def test_missing_and_expired_lists_refuse_or_raise_an_alarm(octets: list[bytes], part: str) -> None:
-    """DOMAIN §9.62: which of the two is configurable."""
+    """DOMAIN §9.62: the choice between both is configurable."""
     refused = checking(RevocationPolicy.REFUSE, *octets).verify(PEER.certificate, NOW)
     assert refused.status is ChainStatus.NO_CRL
     assert not refused.trusted
@@ -159,7 +159,7 @@ def test_a_forged_list_never_enters_a_store() -> None:
 
 
 def test_of_several_lists_of_an_authority_the_newest_counts() -> None:
-    old = crl(INTERMEDIATE, [PEER], number=1, issued=NOW - 2 * DAY)  # on hold, say
+    old = crl(INTERMEDIATE, [PEER], number=1, issued=NOW - 2 * DAY)  # for example on hold
     new = crl(INTERMEDIATE, number=2)
     for octets in ([old, new], [new, old]):
         store = checking(RevocationPolicy.REFUSE, crl(ROOT), *octets)
@@ -210,7 +210,7 @@ def test_a_list_of_another_scope_does_not_clear_a_certificate(said: str) -> None
 def test_who_is_on_a_list_is_revoked_whatever_its_scope(
     policy: RevocationPolicy, said: str
 ) -> None:
-    """What a list says of a certificate of its authority is true, and never passed over."""
+    """A list's statement about a certificate of its authority is true, and never ignored."""
     partial = crl(INTERMEDIATE, [PEER], extensions=OUT_OF_SCOPE[said])
     for others in ([], [crl(INTERMEDIATE, number=2)]):
         store = checking(policy, crl(ROOT), partial, *others)
@@ -219,7 +219,7 @@ def test_who_is_on_a_list_is_revoked_whatever_its_scope(
 
 @pytest.mark.parametrize("policy", CHECKING)
 def test_lists_by_scope_serve_together(policy: RevocationPolicy) -> None:
-    """One of users, one of authorities; one of a reason, one of the others."""
+    """Lists of users and of authorities; lists of a reason and of the other reasons."""
     root = crl(ROOT, extensions=scope(authorities=True))
     some = crl(INTERMEDIATE, extensions=scope(users=True, reasons=COMPROMISED))
     rest = crl(INTERMEDIATE, extensions=scope(users=True, reasons=EVERY_REASON - COMPROMISED))
@@ -255,11 +255,11 @@ def test_a_list_of_the_distribution_point_that_a_certificate_names(
     assert store.verify(here, NOW).trusted
     verdict = store.verify(there, NOW)
     assert verdict.alarm or verdict.status is ChainStatus.NO_CRL
-    assert store.lacking(NOW) == ()  # which points peers name is not known before they come
+    assert store.lacking(NOW) == ()  # the distribution points of peers are unknown before they come
 
 
 def test_a_list_that_ran_out_is_history_once_newer_ones_cover_all() -> None:
-    """An authority that cuts its lists anew ends the old one; who was on hold there is free."""
+    """An authority that changes its scopes ends the old list; its certificates on hold are free."""
     old = crl(INTERMEDIATE, [PEER], issued=NOW - 9 * DAY)
     users = crl(INTERMEDIATE, extensions=scope(users=True))
     some = crl(INTERMEDIATE, extensions=scope(users=True, reasons=COMPROMISED))

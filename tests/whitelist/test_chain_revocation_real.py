@@ -1,4 +1,4 @@
-"""Revocation in the real hierarchies of IGC-Santé, where their files are at hand."""
+"""Revocation in the real hierarchies of IGC-Santé, if their files are present."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

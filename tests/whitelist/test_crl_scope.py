@@ -1,4 +1,4 @@
-"""Which certificates a list of a part speaks for (RFC 5280 §5.2.5, §6.3.3)."""
+"""Certificates covered by a partial list (RFC 5280 §5.2.5, §6.3.3)."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ def uri(*urls: str) -> list[x509.GeneralName]:
 
 
 def bearing(*points: x509.DistributionPoint) -> x509.Certificate:
-    """A certificate of a server that names these distribution points."""
+    """A server certificate with these distribution points."""
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
@@ -119,7 +119,7 @@ def test_a_point_relative_to_the_issuer() -> None:
 
 
 def test_every_reason_is_what_a_list_may_be_cut_by() -> None:
-    # RFC 5280 §4.2.1.13: ReasonFlags has eight that are used.
+    # RFC 5280 §4.2.1.13: ReasonFlags has eight used flags.
     assert len(EVERY_REASON) == 8
     assert x509.ReasonFlags.key_compromise in EVERY_REASON
     assert x509.ReasonFlags.unspecified not in EVERY_REASON

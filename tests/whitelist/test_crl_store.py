@@ -71,7 +71,7 @@ def test_lists_survive_a_restart(tmp_path: Path) -> None:
     again = opened(tmp_path)
     assert digests(again) == digests(store) == {digest(FIRST), digest(crl(ROOT))}
     assert again.problems == ()
-    assert len(list(tmp_path.iterdir())) == 2  # nothing temporary stays
+    assert len(list(tmp_path.iterdir())) == 2  # no temporary file stays
 
 
 def test_a_newer_list_replaces_the_older_and_never_the_reverse(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_memory_bridges_a_damaged_or_missing_file(tmp_path: Path) -> None:
 
 
 def test_the_folder_decides_where_it_can_be_read(tmp_path: Path) -> None:
-    """An older list that a person puts there serves: no process needs a restart for it."""
+    """An older list that a person puts there is used: no process needs a restart."""
     store = opened(tmp_path)
     store.offer(SECOND, NOW)
     only_file(tmp_path).write_bytes(FIRST)
@@ -168,13 +168,14 @@ def test_the_folder_decides_where_it_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_list_whose_file_was_removed_keeps_no_older_one_out(tmp_path: Path) -> None:
-    # Going back on purpose, without a restart: in the writer and in those that follow.
+    # Going back on purpose, without a restart: in the writer and in the followers.
     writer, reader = opened(tmp_path), opened(tmp_path)
     writer.offer(SECOND, NOW)
     reader.poll()
     refusal(writer, FIRST)
     shutil.rmtree(tmp_path)
-    assert digests(reader) == digests(writer) == {digest(SECOND)}  # nobody is without meanwhile
+    # No process lacks a list in between.
+    assert digests(reader) == digests(writer) == {digest(SECOND)}
     writer.offer(FIRST, NOW)
     assert reader.poll()
     assert digests(reader) == digests(writer) == {digest(FIRST)}
@@ -184,7 +185,7 @@ def test_a_list_whose_file_was_removed_keeps_no_older_one_out(tmp_path: Path) ->
 def test_a_fault_of_the_disk_while_reading_loses_no_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
 ) -> None:
-    # Of a moment: the file itself never changes again, and is read all the same.
+    # A momentary fault: the file never changes again, and is still read.
     writer, reader = opened(tmp_path), opened(tmp_path)
     writer.offer(FIRST, NOW)
     reader.poll()
@@ -266,7 +267,7 @@ def test_what_a_killed_writer_leaves_is_ignored_and_overwritten(tmp_path: Path) 
 def test_a_list_is_synced_before_it_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order that a power failure needs: content, name, folder."""
+    """The order that a power failure requires: content, name, folder."""
     steps: list[str] = []
     fsync, rename = os.fsync, Path.replace
 
@@ -320,7 +321,7 @@ def test_others_see_a_change_by_the_stamp(tmp_path: Path) -> None:
     assert reader.poll()
     assert digests(reader) == {digest(FIRST)}
     assert not reader.poll()
-    writer.offer(FIRST, NOW)  # nothing new: nothing written
+    writer.offer(FIRST, NOW)  # nothing new, nothing written
     assert reader.stamp() == first
     writer.offer(SECOND, NOW)
     assert reader.stamp() != first

@@ -1,4 +1,4 @@
-"""What changed between two lists (DOMAIN §9.12, U7, 10: added, removed, re-certified)."""
+"""Differences between two lists (DOMAIN §9.12, U7, 10: added, removed, re-certified)."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,13 +90,13 @@ PAIRS = st.lists(
 
 
 def index(white_list: WhiteList) -> Index:
-    """The list as the questions to it show it."""
+    """The list as its queries show it."""
     domains = {entry.domain for entry in white_list.document.entries}
     return {domain: white_list.names_of(domain) for domain in domains}
 
 
 def applied(old: Index, difference: Difference, new: Index) -> Index:
-    """What the difference makes of the old list; names of new domains are not in it."""
+    """The old list with the difference applied, without names of new domains."""
     result = {domain: old[domain] for domain in old.keys() - set(difference.removed)}
     assert result.keys() & set(difference.added) == set()
     result |= {domain: new[domain] for domain in difference.added}

@@ -73,7 +73,7 @@ def test_dns_names(domain: str) -> None:
 @pytest.mark.parametrize(
     "domain",
     [
-        "sessad@ase.ditepbeziers.mssante.fr",  # DOMAIN §9.10: a real one
+        "sessad@ase.ditepbeziers.mssante.fr",  # DOMAIN §9.10: a real entry
         "",
         "mssante",
         "*.mssante.fr",

@@ -1,4 +1,4 @@
-"""Getting a list from a real HTTPS server, good or hostile, and from files (DOMAIN §2.1, §9.1)."""
+"""Fetching a list from a real HTTPS server, good or hostile, and from files (DOMAIN §2.1, §9.1)."""
 
 import socket
 import ssl
@@ -57,13 +57,13 @@ Serve = Callable[[Callable[[Handler], None]], HttpsServer]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Start a server, named as its certificate says; it ends with the test."""
+    """Start a server named as in its certificate; it ends with the test."""
     with ExitStack() as stack:
         yield lambda answer: stack.enter_context(serving(tmp_path, answer, host("localhost")))
 
 
 def refused(url: str, **options: float) -> FetchFailed:
-    """Ask, and expect to be told that the server cannot be used, and which."""
+    """Fetch, and expect a refusal that names the server."""
     with pytest.raises(FetchFailed) as caught:
         ask(url, **options)  # type: ignore[arg-type]  # seconds and octets alike
     assert not caught.value.too_large

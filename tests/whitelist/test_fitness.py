@@ -1,4 +1,4 @@
-"""Which keys, signatures and usages are good enough for mail between operators."""
+"""Keys, signatures and usages accepted for mail between operators."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -49,7 +49,7 @@ def made(
 @pytest.mark.parametrize(
     ("usages", "fit", "lacking"),
     [
-        ([SERVER, CLIENT], True, False),  # the real one of 2019 (DOMAIN U0)
+        ([SERVER, CLIENT], True, False),  # the real certificate of 2019 (DOMAIN U0)
         ([SERVER], True, True),
         ([CLIENT], True, False),
         ([ANY], True, False),
@@ -84,7 +84,7 @@ def test_the_key_must_be_allowed_to_sign() -> None:
         (ed25519.Ed25519PrivateKey.generate().public_key(), ""),
         (ec.generate_private_key(ec.SECP224R1()).public_key(), "its curve has 224 bits"),
         (
-            rsa.generate_private_key(65537, 1024).public_key(),  # noqa: S505 - it is to be weak
+            rsa.generate_private_key(65537, 1024).public_key(),  # noqa: S505  # weak on purpose
             "its RSA key has 1024 bits",
         ),
         (dsa.generate_private_key(2048).public_key(), "of a kind that is not accepted"),

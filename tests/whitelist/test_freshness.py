@@ -25,7 +25,7 @@ DAY, WEEK, TICK = timedelta(days=1), timedelta(days=7), timedelta(microseconds=1
 )
 @pytest.mark.parametrize("sign", [1, -1])
 def test_thresholds(age: timedelta, expected: Freshness, sign: int) -> None:
-    # A check from the future is as doubtful as one as far in the past.
+    # A check in the future is as doubtful as a check equally far in the past.
     assert judge(NOW - sign * age, NOW, DAY, WEEK) is expected
 
 
@@ -34,7 +34,7 @@ def test_without_any_check() -> None:
 
 
 def test_a_check_from_the_future_is_not_believed() -> None:
-    # Then the list was certainly current when it was made, and no later.
+    # Then the list was certainly current only when it was made.
     made, ahead = NOW - 3 * DAY, NOW + SLACK + TICK
     assert is_ahead(ahead, NOW)
     assert last_certain(ahead, made, NOW) == made

@@ -1,4 +1,4 @@
-"""The archive of adopted lists (DOMAIN §9.12): what it keeps, and what survives a crash."""
+"""Archive of adopted lists (DOMAIN §9.12): content, and survival of crashes."""
 
 import fcntl
 import os
@@ -114,7 +114,7 @@ def test_lists_of_one_date_may_take_turns(archive: Archive) -> None:
 
 
 def test_another_writer_was_faster_with_a_newer_list(archive: Archive) -> None:
-    # DOMAIN §9.6: whoever decided before that adoption must not undo it.
+    # DOMAIN §9.6: a decision from before that adoption must not undo it.
     put(archive, numbered(2, 10))
     with pytest.raises(ListRefused) as caught:
         put(archive, numbered(1, 10), NOW + SECOND)
@@ -314,12 +314,12 @@ def test_killed_at_each_line_of_the_code(tmp_path: Path) -> None:
         active = archive.active_path.read_bytes()
         assert active in (old[0], new[0])
         outcomes.add((active == new[0], len(recorded), archive.last_check()))
-        # The next refresh sets everything right, without recording the list twice.
+        # The next refresh repairs all, without recording the list twice.
         put(archive, new, NOW + 2 * SECOND)
         assert check_whole(archive) == [old[1].digest, new[1].digest]
         assert archive.active_path.read_bytes() == new[0]
         assert archive.last_check() == NOW + 2 * SECOND
-    # The kill did come before, between and after the steps.
+    # The kills did fall before, between and after the steps.
     assert outcomes == {
         (False, 1, NOW + SECOND),
         (False, 2, NOW + SECOND),
@@ -336,11 +336,11 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             assert process.stdout is not None
             for _ in range(randomness.randrange(1, 6)):
                 reached = int(process.stdout.readline())
-            time.sleep(randomness.uniform(0, 0.02))  # what is awaited is any moment at all
+            time.sleep(randomness.uniform(0, 0.02))  # the kill may fall at any moment
             process.kill()
             for line in process.stdout:
                 reached = int(line)
-        # What was promised is in force, or the one that was under way.
+        # The last confirmed list is in force, or the list being adopted.
         active = archive.active_path.read_bytes()
         assert active in (numbered(reached)[0], numbered(reached + 1)[0])
         recorded = check_whole(archive)

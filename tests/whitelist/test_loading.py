@@ -1,4 +1,4 @@
-"""From a file to a list (DOMAIN §9.3-9.5): what is read, and what is said when it cannot be."""
+"""From a file to a list (DOMAIN §9.3-9.5): content, and errors."""
 
 import hashlib
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Questions to a list (DOMAIN §9.7, §9.10, §9.11, §9.20)."""
+"""Queries to a list (DOMAIN §9.7, §9.10, §9.11, §9.20)."""
 
 import dataclasses
 from datetime import UTC, datetime
@@ -120,7 +120,7 @@ def test_the_real_list() -> None:
     assert (real.entries, real.domains, real.dn_strings, real.names) == (6494, 4944, 391, 383)
     assert real.generated_at == datetime(2025, 2, 28, 15, 42, 7, tzinfo=UTC)
     assert real.digest == "c14b71352b39cddce9b78b2eb1ce6cacb7e87b605ade40d95fae858797ad4761"
-    # DOMAIN §2.3: the two servers of Mon espace santé, and the biggest name
+    # DOMAIN §2.3: the two servers of Mon espace santé, and the largest name.
     assert {name.common_name for name in real.names_of("patient.mssante.fr")} == {
         "smtps1.ens.atos-infogerance.fr",
         "smtps2.ens.atos-infogerance.fr",
@@ -140,7 +140,7 @@ def test_the_real_list() -> None:
 
 
 def test_departments_are_compared_loosely_on_demand_only() -> None:
-    # DOMAIN §9.8: `Paris (75)` and `Paris(75)` stay different unless a switch says otherwise.
+    # DOMAIN §9.8: `Paris (75)` and `Paris(75)` differ unless configured otherwise.
     entry = "CN=smtp-1.sesan.santnet.com,OU=1750048886,O=GIP SESAN,ST=Paris (75),C=FR"
     data = signed_list([listed("b.mssante.fr", entry)])
     other = DistinguishedName.parse(entry.replace("Paris (75)", "Paris(75)"))
@@ -153,7 +153,7 @@ def test_departments_are_compared_loosely_on_demand_only() -> None:
     assert loose.domains_of(other) == {"b.mssante.fr"}
     assert loose.entry_for(other, "b.mssante.fr") is not None
     assert not loose.lists(DistinguishedName.parse(entry.replace("(75)", "(76)")))
-    # Nor is a certificate's spelling brought to that of a strict list.
+    # Nor is a certificate's spelling changed for a strict list.
     written = signed_list([listed("b.mssante.fr", str(other))])
     spelled = read_list(written, trust(), PUBLISHER, NOW)
     assert spelled.covers(other, "b.mssante.fr")

@@ -23,7 +23,7 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 def certificate(subject: x509.Name) -> x509.Certificate:
-    """A real certificate, encoded and read again, as a peer would present it."""
+    """A real certificate, encoded and parsed again, as presented by a peer."""
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -64,7 +64,7 @@ def test_spellings_of_one_name_are_equal(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("ST=Paris (75)", "ST=Paris(75)"),  # DOMAIN §9.8: operators list both themselves
+        ("ST=Paris (75)", "ST=Paris(75)"),  # DOMAIN §9.8: operators list both spellings
         ("ST=Meurthe-et-Moselle (54)", "ST=Meurthe et Moselle (54)"),
         ('O=CENTRE HOSPITALIER "FRANCK-JOLY"', "O=CENTRE HOSPITALIER FRANCK-JOLY"),
         ("CN=a,OU=b", "OU=b,CN=a"),
@@ -228,8 +228,8 @@ def test_the_391_real_spellings_are_383_names() -> None:
 
 @needs_real_data
 def test_the_real_twins_are_those_measured() -> None:
-    # DOMAIN §2.3: 15 common names in several spellings, 7 of them spelling variants that fall
-    # together, 8 that stay apart. The eighth merge is a name of one CN in three spellings.
+    # DOMAIN §2.3: 15 common names in several spellings; 7 of them become equal, 8 stay different.
+    # The eighth merge is a name with a single CN in three spellings.
     spellings: dict[str, list[str]] = {}
     for text in real_spellings():
         common_name = parse(text).common_name

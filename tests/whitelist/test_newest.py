@@ -1,4 +1,4 @@
-"""By which lists mail may fail for good: the rule, from every combination of facts."""
+"""Lists by which mail may fail for good: the rule, for every combination of facts."""
 
 from datetime import datetime, timedelta
 
@@ -61,7 +61,7 @@ def test_a_newer_list_elsewhere_ends_all_certainty(facts: Known, queued_at: date
 
 @given(instants, lists)
 def test_the_next_check_decides(queued_at: datetime, shared: Shared | None) -> None:
-    # The sender of a mistyped address hears of it: a check of either kind is enough.
+    # The sender of a mistyped address gets a DSN: a check of either kind is enough.
     if is_behind(LIST, shared):
         return
     at = queued_at + MARGIN + SECOND

@@ -1,4 +1,4 @@
-"""The files by which processes tell each other how current the list is."""
+"""Notes that tell all processes how current the list is."""
 
 from datetime import timedelta
 from itertools import pairwise
@@ -32,7 +32,7 @@ def test_what_is_noted_is_read_and_seen(archive: Archive) -> None:
     stamps.append(archive.stamp())
     assert archive.known() == Known(OWN, None)
     assert all(before != after for before, after in pairwise(stamps))
-    archive.note_shared(None)  # nothing is there to remove
+    archive.note_shared(None)  # no file to remove
 
 
 @pytest.mark.parametrize(

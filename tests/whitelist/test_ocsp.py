@@ -1,4 +1,4 @@
-"""What an OCSP answer is worth (RFC 6960 §3.2, §4.2.2.2; DOMAIN §9.62)."""
+"""Acceptance of OCSP responses (RFC 6960 §3.2, §4.2.2.2; DOMAIN §9.62)."""
 
 from datetime import datetime, timedelta
 
@@ -32,7 +32,7 @@ def responder(
     usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.OCSP_SIGNING,
     lifetime: Lifetime | None = None,
 ) -> Credential:
-    """A responder on the spare key, to which `issuer` gives the right to answer."""
+    """A responder with the spare key, authorised by `issuer`."""
     lifetime = lifetime or Lifetime.of_leaf(NOW)
     key = spare_key()
     certificate = (
@@ -152,7 +152,7 @@ def test_a_responder_brought_along_does_not_vouch_for_others() -> None:
 
 
 def test_an_answer_signed_with_sha1_is_not_believed() -> None:
-    # cryptography signs none, so the octets are altered and signed by hand.
+    # cryptography does not sign with SHA-1, so the octets are altered and signed by hand.
     signer = responder()
     octets = answer(signer)
     weak = hashes.SHA1()  # noqa: S303 # its weakness is the point
@@ -172,7 +172,7 @@ def test_an_answer_signed_with_sha1_is_not_believed() -> None:
 def test_an_answer_about_another_certificate_is_refused() -> None:
     other = server("relay.b.fr").certificate
     assert refusal(answer(about=other)) is OcspReason.OTHER_CERTIFICATE
-    # The same serial number, issued by another.
+    # The same serial number, of another issuer.
     about_root = answer(issuer=ROOT.certificate)
     assert refusal(about_root) is OcspReason.OTHER_CERTIFICATE
 
@@ -181,7 +181,7 @@ def test_an_answer_that_is_over_or_to_come_is_refused() -> None:
     response = answer()
     assert check(response, NOW + DAY - timedelta.resolution).status is OcspStatus.GOOD
     assert refusal(response, NOW + DAY) is OcspReason.EXPIRED
-    brief = timedelta(minutes=5)  # clocks differ
+    brief = timedelta(minutes=5)  # tolerated clock difference
     assert check(response, NOW - DAY - brief).status is OcspStatus.GOOD
     assert refusal(response, NOW - DAY - brief - timedelta(seconds=1)) is OcspReason.NOT_YET_VALID
 
@@ -223,4 +223,4 @@ def test_altered_octets_never_clear_a_revoked_certificate(data: st.DataObject) -
         found = check(bytes(octets))
     except OcspRefused:
         return
-    assert found.status is OcspStatus.REVOKED  # what was altered is not signed
+    assert found.status is OcspStatus.REVOKED  # the altered octets are not covered by the signature

@@ -1,4 +1,4 @@
-"""Which revocation lists count (RFC 5280 §5, §6.3; DOMAIN §9.62)."""
+"""Acceptance of revocation lists (RFC 5280 §5, §6.3; DOMAIN §9.62)."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -133,7 +133,7 @@ def test_altered_octets_are_refused_and_raise_nothing_else(data: st.DataObject) 
         accept(found, AUTHORITIES, NOW)
     except CrlRefused:
         return
-    # The octet that counts the unused bits of the signature is not signed, and changes nothing.
+    # The octet that counts the signature's unused bits is unsigned, and has no effect.
     assert found.crl.tbs_certlist_bytes == x509.load_der_x509_crl(OCTETS).tbs_certlist_bytes
 
 
@@ -191,7 +191,7 @@ def test_a_list_names_serial_numbers() -> None:
 def test_an_entry_that_says_something_critical_and_unknown_refuses_the_list(
     entry: x509.ExtensionType, *, taken: bool
 ) -> None:
-    # RFC 5280 §5.3: such a list must not be used to tell who is revoked.
+    # RFC 5280 §5.3: such a list must not be used for revocation.
     revoked = (
         x509.RevokedCertificateBuilder()
         .serial_number(5)
@@ -218,7 +218,7 @@ def test_an_entry_that_says_something_critical_and_unknown_refuses_the_list(
     "page", [b"<!DOCTYPE html><html>", b"\n<HTML><head>", b"<?xml version='1.0'?>"]
 )
 def test_a_web_page_is_called_so(page: bytes) -> None:
-    # DOMAIN U1.3: the national host answers too many questions with a page and status 200.
+    # DOMAIN U1.3: the national host answers too many requests with a page and status 200.
     with pytest.raises(CrlRefused, match=r"unreadable: a web page of \d+ octets instead"):
         RevocationList.read(page + b" " * 800)
 
@@ -232,7 +232,7 @@ def test_a_list_of_an_unknown_issuer_is_refused() -> None:
     with pytest.raises(CrlRefused, match="of no configured authority") as caught:
         accept(RevocationList.read(OCTETS), (ROOT.certificate,), NOW)
     assert caught.value.reason is CrlReason.UNKNOWN_ISSUER
-    # A server may not sign lists, though it is trusted and signs very well.
+    # A server may not sign lists, though it is trusted and signs correctly.
     assert refusal(crl(server("a.fr"))) is CrlReason.UNKNOWN_ISSUER
 
 
@@ -247,7 +247,7 @@ def test_a_list_whose_last_octet_is_changed_is_refused() -> None:
 
 
 def test_a_list_signed_with_sha1_is_refused() -> None:
-    # cryptography signs none, so the octets are altered and signed by hand.
+    # cryptography does not sign with SHA-1, so the octets are altered and signed by hand.
     sha256_with_rsa = bytes.fromhex("06092a864886f70d01010b")
     octets = OCTETS.replace(sha256_with_rsa, sha256_with_rsa[:-1] + b"\x05")
     signed = x509.load_der_x509_crl(octets).tbs_certlist_bytes
@@ -289,12 +289,12 @@ def test_dates_are_looked_at_when_a_list_is_accepted() -> None:
 
 
 def test_a_list_without_an_end_is_refused() -> None:
-    # cryptography makes none; the same list with its nextUpdate cut out, unsigned.
+    # cryptography cannot make such a list; nextUpdate is cut out of a list, unsigned.
     assert refusal(without_next_update(OCTETS)) is CrlReason.UNREADABLE
 
 
 def without_next_update(der: bytes) -> bytes:
-    """Take the second UTCTime (13 octets of text) out, and shorten what encloses it."""
+    """Cut out the second UTCTime (13 octets of text), and shorten the enclosing lengths."""
     first = der.index(b"\x17\x0d")
     second = der.index(b"\x17\x0d", first + 15)
     cut = bytearray(der[:second] + der[second + 15 :])
@@ -319,10 +319,10 @@ def test_a_list_older_by_number_or_date_than_the_one_kept_is_refused(
 
 
 def test_a_list_that_ran_out_keeps_no_later_one_out() -> None:
-    """An authority that was set up anew counts from one again."""
+    """A newly set up authority counts from 1 again."""
     kept = read(INTERMEDIATE, number=900, issued=NOW - 2 * DAY, days=1)
     accept(read(INTERMEDIATE, number=1, issued=NOW - DAY), AUTHORITIES, NOW, kept)
-    with pytest.raises(CrlRefused, match="older-than-kept"):  # nor does it let an older one in
+    with pytest.raises(CrlRefused, match="older-than-kept"):  # an older list is still refused
         accept(read(INTERMEDIATE, number=1, issued=NOW - 3 * DAY), AUTHORITIES, NOW, kept)
 
 

@@ -1,4 +1,4 @@
-"""The text form of names: RFC 4514, and the tolerance the list needs (DOMAIN §2.3)."""
+"""Text form of names: RFC 4514, with the deviations of the white list (DOMAIN §2.3)."""
 
 from contextlib import suppress
 

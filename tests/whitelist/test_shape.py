@@ -1,4 +1,4 @@
-"""The one shape accepted: each hostile or foreign file is refused for exactly one reason.
+"""The only accepted shape: each hostile or foreign file is refused for exactly one reason.
 
 Attacks of DOMAIN §9.2 and §9.3: signature wrapping, entities, weak algorithms, extra references.
 """
@@ -34,7 +34,7 @@ BOMB = (
     b'<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">'
     b'<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;"><!ENTITY d "&c;&c;&c;&c;&c;&c;&c;&c;">]>'
 )
-# The list as an object inside its signature, referred to by identifier.
+# The list as an object inside its signature, referenced by identifier.
 ENVELOPING = signature(
     signed_info(reference('URI="#list"')), extra=f'<Object Id="list">{forge.BODY.decode()}</Object>'
 ).encode()
@@ -61,7 +61,7 @@ def refused(data: bytes) -> Reason:
 def test_a_list_of_the_right_shape_gives_its_certificate() -> None:
     expected = list_signer().certificate.public_bytes(Encoding.DER)
     assert embedded_certificate(LIST) == expected
-    # The forging tools make acceptable lists unless told otherwise, else they would prove nothing.
+    # By default the forging tools make acceptable lists; otherwise they would prove nothing.
     assert embedded_certificate(placed(signature())) == expected
 
 
@@ -77,7 +77,7 @@ def test_the_real_list_has_the_right_shape() -> None:
         b"  \n",
         b"\x00" * 64,
         b"not XML at all",
-        b"<\x00",  # of which libxml2 complains in two lines
+        b"<\x00",  # libxml2 reports it in two lines
         b"<a>",
         b"<a></b>",
         b"<a>&unknown;</a>",

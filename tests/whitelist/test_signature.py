@@ -1,4 +1,4 @@
-"""Who signed, and what (DOMAIN §2.5, §9.3, §9.4); each hostile list has exactly one reason."""
+"""Signer and signed content (DOMAIN §2.5, §9.3, §9.4); each hostile list has exactly one reason."""
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
@@ -57,7 +57,7 @@ def signed_by(signer: Credential) -> bytes:
 
 
 def certified(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, usage: str) -> x509.Certificate:
-    """A certificate with the expected signer's name, on any key, for one key usage."""
+    """A certificate with the expected signer's name, for any key and a key usage."""
     issuer = hierarchy().intermediate
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     return (
@@ -81,7 +81,7 @@ def test_a_good_list_gives_its_signed_tree_and_signer() -> None:
     assert signed.root.find("{*}Signature") is None
     assert signed.signer.serial == list_signer().certificate.serial_number
     assert signed.signer.subject.common_name == "alb.mssante.fr"
-    # The tools that forge lists below make good ones when asked, so what they prove is real.
+    # The forging tools below can make valid lists too, so their refusals prove something.
     signed = verify_signature(forge.placed(forge.signature()), trust(), SIGNER, NOW)
     assert signed.root.findtext("l:DateDeGeneration", None, NS) == "2026-11-22T12:00:00Z"
 
@@ -109,7 +109,7 @@ def test_the_real_list_outside_its_signers_validity(at: datetime, reason: Reason
 
 @needs_real_data
 def test_the_real_list_with_one_byte_changed_is_refused() -> None:
-    # DOMAIN §9.3. Positions in the text of elements, spread over the whole signed part.
+    # DOMAIN §9.3. Positions in texts of elements, spread over the whole signed part.
     data = real_octets()
     for place in range(1000, data.index(b"<Signature") - 5000, 400_000):
         start = data.index(b"<Nom>", place) + 5
@@ -160,7 +160,7 @@ def test_text_after_the_signature_is_refused() -> None:
 
 
 def test_comments_are_not_signed_and_change_nothing() -> None:
-    # Canonicalisation drops comments; they must not cut a text in two, as they once did in SAML.
+    # Canonicalisation drops comments; they must not cut a text in two, as once in SAML.
     data = LIST.replace(b"a.mssante.fr</Nom>", b"a<!-- x -->.mssante.fr<!-- --></Nom>")
     assert data != LIST
     root = verify_signature(data, trust(), SIGNER, NOW).root
@@ -170,7 +170,7 @@ def test_comments_are_not_signed_and_change_nothing() -> None:
 
 
 def test_a_signature_moved_onto_a_wrapped_list() -> None:
-    # The genuine root inside a forged one, with the genuine signature where it must stand.
+    # The genuine root inside a forged root, with the genuine signature in its place.
     genuine = LIST[LIST.index(b"<Liste") :].replace(SIGNATURE, b"")
     forged = genuine.replace(b"relay.a.fr", b"relay.evil.fr")
     wrapped = forged.replace(b"</ListeDomaines>", b"</ListeDomaines>" + genuine + SIGNATURE)
@@ -212,7 +212,7 @@ def test_a_signer_without_subject() -> None:
 
 
 def test_any_other_certificate_of_the_same_authority_may_not_sign() -> None:
-    # DOMAIN §2.5: else every operator could publish a list.
+    # DOMAIN §2.5: otherwise every operator could publish a list.
     assert refused(signed_by(server("relay.evil.fr"))) is Reason.SIGNER_NOT_CONFIGURED
     assert refused(LIST, signer="other.mssante.fr") is Reason.SIGNER_NOT_CONFIGURED
 

@@ -1,4 +1,4 @@
-"""Who may sign the list: one end entity, by its very name, below the configured intermediate."""
+"""Signer of the list: an end entity, by its exact name, below the configured intermediate."""
 
 from datetime import timedelta
 
@@ -45,13 +45,13 @@ def refused(
 
 
 def named(common_name: str) -> Credential:
-    """A certificate of the issuing authority that bears this common name."""
+    """A certificate of the issuing authority with this common name."""
     subject = Subject(common_name, LIST_SIGNER.identifier, LIST_SIGNER.organization, "Paris (75)")
     return hierarchy().issue_list_signer(Lifetime.of_leaf(NOW), subject=subject, key=spare_key())
 
 
 def issued(by: Credential, *, authority: bool) -> Credential:
-    """The expected name on a certificate of another kind, or by another issuer."""
+    """The expected name in a certificate of another kind, or of another issuer."""
     key = spare_key()
     usages = ("digital_signature", "key_cert_sign") if authority else ("digital_signature",)
     certificate = (

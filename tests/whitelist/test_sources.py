@@ -50,7 +50,7 @@ def test_of_a_folder_the_list_that_was_modified_last(tmp_path: Path) -> None:
     ("age", "expected"), [(2.0, b"new"), (1.9, b"old"), (0, b"old"), (-1.9, b"old"), (-60, b"new")]
 )
 def test_a_list_still_being_written_waits(tmp_path: Path, age: float, expected: bytes) -> None:
-    # A file dated after now comes from a clock that is ahead: it must not wait for ever.
+    # A file dated in the future comes from a clock that is ahead: it must not wait for ever.
     write(tmp_path / "1.xml", b"old", 300)
     write(tmp_path / "2.xml", b"new", age)
     assert read_source(tmp_path, NOW, max_bytes=100).data == expected
@@ -119,7 +119,7 @@ def stamp(path: Path, seconds: float = 0) -> SourceStamp:
 
 
 def test_the_stamp_of_a_folder_changes_when_a_file_may_be_taken(tmp_path: Path) -> None:
-    # A look that comes too early must not count as the look at that file.
+    # An early check must not count as the check of that file.
     write(tmp_path / "1.xml", b"old", 300)
     before = stamp(tmp_path)
     write(tmp_path / "2.xml", b"new", 0)
@@ -138,6 +138,6 @@ def test_the_stamp_of_a_file(tmp_path: Path) -> None:
     assert stamp(path) == ()
     write(path, b"x", 0)
     found = stamp(path)
-    assert found  # a file that is named is read whatever its age
+    assert found  # a file given by name is read at any age
     write(path, b"xy", 0)
     assert stamp(path) != found

@@ -64,7 +64,7 @@ def test_facts_of_the_real_signer() -> None:
 
 
 def test_servers_and_the_signer_are_trusted() -> None:
-    # The signer has emailProtection only: no extended key usage is demanded (DOMAIN §9.4).
+    # The signer has only emailProtection: no extended key usage is required (DOMAIN §9.4).
     for certificate in (PEER.certificate, list_signer().certificate):
         verdict = trust().verify(certificate, NOW)
         assert verdict.trusted

@@ -1,4 +1,4 @@
-"""Verdicts are remembered exactly as long as they hold."""
+"""Cache of verdicts: a verdict is cached exactly as long as it is valid."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,7 +28,7 @@ def strict(*lists: RevocationList, accept: bool = False) -> TrustStore:
 
 
 def status(cache: VerdictCache, at: datetime, credential: Credential = PEER) -> ChainStatus:
-    """The verdict of the cache, which must be that of the store without it."""
+    """The cache's verdict, which must equal the store's."""
     facts, verdict = cache.judge(der(credential), at)
     fresh = cache.trust.verify(credential.certificate, at)
     assert facts == CertificateFacts.from_certificate(credential.certificate)
@@ -41,7 +41,7 @@ def status(cache: VerdictCache, at: datetime, credential: Credential = PEER) -> 
 
 
 def remembers(cache: VerdictCache, first: datetime, then: datetime) -> bool:
-    """Whether the verdict of one instant serves the other; each answer must be right."""
+    """True if the verdict of one instant is reused for the other; both must be right."""
     status(cache, first)
     before = cache.judge(der(PEER), first)
     status(cache, then)
@@ -71,7 +71,7 @@ def test_a_verdict_is_reached_once() -> None:
 def test_no_verdict_crosses_a_beginning_or_an_end(turn: datetime, accept: bool) -> None:
     cache = VerdictCache(strict(*crls(), accept=accept))
     assert not remembers(cache, turn - timedelta.resolution, turn)
-    assert not remembers(cache, turn, turn - timedelta.resolution)  # nor when the clock is set
+    assert not remembers(cache, turn, turn - timedelta.resolution)  # nor if the clock is set back
 
 
 def test_a_list_that_ends_first_ends_the_verdict() -> None:
@@ -145,7 +145,7 @@ def test_a_certificate_without_end_is_remembered() -> None:
     cache = VerdictCache(trust())
     assert status(cache, NOW, issued) is ChainStatus.TRUSTED
     last = datetime.max.replace(tzinfo=UTC)
-    assert status(cache, last, issued) is ChainStatus.EXPIRED  # its authorities are over
+    assert status(cache, last, issued) is ChainStatus.EXPIRED  # its authorities have expired
     assert status(cache, datetime(1970, 1, 1, tzinfo=UTC), issued) is ChainStatus.NOT_YET_VALID
 
 

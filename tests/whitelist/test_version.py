@@ -1,4 +1,4 @@
-"""The record of an adoption: what it says, and what is not one (DOMAIN §9.12)."""
+"""Record of an adoption: content, and invalid records (DOMAIN §9.12)."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -76,13 +76,13 @@ RECORD = json.loads(VERSION.to_line())
     ],
 )
 def test_what_is_no_record(line: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - whatever json says, too
+    with pytest.raises(ValueError):  # noqa: PT011  # or json's own error
         Version.from_line(line)
 
 
 @given(st.integers(min_value=0, max_value=len(VERSION.to_line()) - 2))
 def test_a_record_cut_off_is_no_record(end: int) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - whatever json says, too
+    with pytest.raises(ValueError):  # noqa: PT011  # or json's own error
         Version.from_line(VERSION.to_line()[:end])
 
 

@@ -1,8 +1,8 @@
-"""Writes what the outside sees of the project, or compares two such files.
+"""Writes an inventory of the project's outside, or compares two inventories.
 
     python -m tools.outside FILE              write the inventory of this checkout to FILE
-    python -m tools.outside --compare OLD NEW print what vanished, what is new and what moved
-    python -m tools.outside --compare OLD     the same, against this checkout as it is now
+    python -m tools.outside --compare OLD NEW print vanished, new and moved items
+    python -m tools.outside --compare OLD     the same, against this checkout
 
 Sections: tests (file names without folders), commands, help, configuration, metrics, alerts,
 alarms, events of the journal and of the log, the tables of their pages, replies, paths of the admin
@@ -10,7 +10,7 @@ HTTP, environment, dialogues, tables and migrations of the database, the wheel's
 new layout moves) and its other contents, generated files, verbs of the Makefile.
 `--only SECTION` (repeated) leaves out the rest.
 
-Exit codes: 0 nothing vanished, 1 something did, 2 wrong usage or a file that cannot be read.
+Exit codes: 0 no item vanished, 1 some vanished, 2 wrong usage or an unreadable file.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _Maker = Callable[[], frozenset[str]]
 
 
 def makers(root: Path) -> dict[str, _Maker]:
-    """Each section with the function that finds its items."""
+    """The function that finds the items, by section."""
 
     def of_sources(find: Callable[[Sequence[ast.Module]], frozenset[str]]) -> _Maker:
         return lambda: find(sources.trees(root))
@@ -61,12 +61,12 @@ def makers(root: Path) -> dict[str, _Maker]:
 
 
 def inventory(root: Path, only: Sequence[str] = ()) -> Inventory:
-    """The inventory of a checkout, or the named sections of it."""
+    """The inventory of a checkout, or only the named sections."""
     return {name: make() for name, make in makers(root).items() if not only or name in only}
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="tools.outside",
         description=__doc__,

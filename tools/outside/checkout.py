@@ -1,4 +1,4 @@
-"""What the checkout shows: identifiers of tests, dialogues, pages, and the wheel made of it."""
+"""Inventory of the checkout: identifiers of tests, dialogues, pages, and the wheel's contents."""
 
 import hashlib
 import re
@@ -16,11 +16,11 @@ _CELL: Final = re.compile(r"`([^`]+)`")
 
 
 class CheckoutError(Exception):
-    """A program that was started on the checkout failed; its output is the message."""
+    """A program that failed on the checkout; the message is its output."""
 
 
 def _run(*words: str, folder: Path) -> str:
-    # Ours alone: a name of a program and options.
+    # Only our own words: a program's name and options.
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise CheckoutError(
@@ -30,7 +30,7 @@ def _run(*words: str, folder: Path) -> str:
 
 
 def tests(root: Path) -> frozenset[str]:
-    """Identifiers of tests: the file's name without its folder, the test, its parameters."""
+    """Identifiers of tests: file name without folder, test, parameters."""
     told = _run(sys.executable, "-m", "pytest", "--collect-only", "-q", folder=root)
     found = [line for line in told.splitlines() if "::" in line]
     return frozenset(
@@ -46,13 +46,13 @@ def dialogues(root: Path) -> frozenset[str]:
 
 
 def migrations(root: Path) -> frozenset[str]:
-    """Migrations by name and content: one that has run somewhere must not change."""
+    """Migrations by name and content: a migration that ran anywhere must not change."""
     found = (root / "alembic" / "versions").glob("*.py")
     return frozenset(f"{path.name} sha256:{_digest(path.read_bytes())}" for path in found)
 
 
 def alerts(root: Path) -> frozenset[str]:
-    """Lines of the alert rules for Prometheus, with the alert before them."""
+    """Lines of the alert rules for Prometheus, with their alert."""
     found, alert = set(), ""
     for line in (root / "config" / "mssante.rules.yml").read_text(encoding="utf-8").splitlines():
         if match := re.search(r"- alert: (\w+)", line):
@@ -63,7 +63,7 @@ def alerts(root: Path) -> frozenset[str]:
 
 
 def page_rows(root: Path, page: str) -> frozenset[str]:
-    """Names in code style of a page's tables: the first cell's alone, and with each of the rest."""
+    """Names in code style in a page's tables: first cells, alone and with each name in the row."""
     found = set()
     for line in (root / "docs" / page).read_text(encoding="utf-8").splitlines():
         if not line.startswith("| `"):
@@ -85,16 +85,16 @@ def generated(root: Path) -> frozenset[str]:
 
 
 def make_targets(root: Path) -> frozenset[str]:
-    """Verbs of the Makefile."""
+    """Targets of the Makefile with a help text."""
     text = (root / "Makefile").read_text(encoding="utf-8")
     return frozenset(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
 
 
 @cache
 def wheel(root: Path) -> tuple[frozenset[str], frozenset[str]]:
-    """Modules of the wheel, and all else in it with its entry points and requirements.
+    """Modules of the wheel; other contents with entry points and requirements.
 
-    It is built from the files that git knows, away from the checkout.
+    The wheel is built from the files known to git, outside the checkout.
     """
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)

@@ -1,7 +1,7 @@
-"""The text of an inventory, and the comparison of two of them.  Pure.
+"""Text of an inventory, and comparison of two inventories. Pure.
 
-An inventory has sections, a section has items, an item is one line.  Order has no meaning: the
-text is sorted, so that two texts are the same exactly if the inventories are.
+An inventory has sections, a section has items, an item is a line. Order has no meaning: the text is
+sorted, so that equal texts mean equal inventories.
 """
 
 from collections import Counter
@@ -11,17 +11,17 @@ from typing import Final
 
 Inventory = Mapping[str, frozenset[str]]
 
-# A name of a file within these sections may change, as long as what follows it stays.
+# In these sections a file's name may change if the rest of the item stays.
 _MOVABLE: Final = {"tests": "::", "dialogues": " sha256:"}
 _SECTION: Final = "== "
 
 
 class InventoryError(Exception):
-    """A text that is no inventory, or an inventory with an empty section."""
+    """Invalid text, or an inventory with an empty section."""
 
 
 def written(inventory: Inventory) -> str:
-    """The text of an inventory.  Raises InventoryError if a section has no item."""
+    """Return the text of an inventory. Raises InventoryError for an empty section."""
     lines: list[str] = []
     for section, items in sorted(inventory.items()):
         if not items:
@@ -31,7 +31,7 @@ def written(inventory: Inventory) -> str:
 
 
 def parsed(text: str) -> Inventory:
-    """The inventory of a text.  Raises InventoryError where items stand before any section."""
+    """Parse the text of an inventory. Raises InventoryError for items before any section."""
     sections: dict[str, set[str]] = {}
     items: set[str] | None = None
     for line in text.splitlines():
@@ -51,9 +51,9 @@ def _line(item: str) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """Items of one section.  A moved item vanished under one name of a file and is new in another.
+    """Changed items of a section. A moved item has the same text under another file name.
 
-    `moved` has pairs (old, new); whatever is in it is in neither of the two others.
+    `moved` has pairs (old, new); these items are not in the other two fields.
     """
 
     vanished: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Difference:
 
 
 def compare(old: Inventory, new: Inventory) -> dict[str, Difference]:
-    """Differences by section; a section without any is left out."""
+    """Differences by section; sections without any are left out."""
     found = {
         section: _difference(
             old.get(section, frozenset()), new.get(section, frozenset()), _MOVABLE.get(section)
@@ -92,13 +92,13 @@ def _moved(vanished: Iterable[str], new: Iterable[str], separator: str) -> list[
     return [
         (item, places[rest])
         for item in vanished
-        # Where two tests share their name, a person must look.
+        # If two tests have the same name, a person must check.
         if left[rest := without_file(item)] == 1 == arrived[rest]
     ]
 
 
 def report(differences: Mapping[str, Difference]) -> str:
-    """The differences as a text for a person: vanished items first."""
+    """Format the differences for a person: vanished items first."""
     lines: list[str] = []
     for title, mark, chosen in (
         ("VANISHED", "-", {name: one.vanished for name, one in differences.items()}),

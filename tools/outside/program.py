@@ -1,4 +1,4 @@
-"""What the program itself shows: commands, configuration, alarms, and the database's tables."""
+"""Inventory of the program: commands, configuration, alarms, database tables."""
 
 import json
 import tempfile
@@ -19,14 +19,14 @@ from mssante_operator.settings.model import Settings
 
 
 def commands() -> frozenset[str]:
-    """Each command, and each parameter with its names, type, default and whether it must be."""
+    """Commands; and their parameters with names, type, default and whether required."""
     return frozenset(
         f"{' '.join(path)}{part}" for path, command in _walk() for part in ("", *_options(command))
     )
 
 
 def help_lines() -> frozenset[str]:
-    """Lines of `--help` of each command, with the command before them."""
+    """Lines of `--help` of each command, with their command."""
     return frozenset(
         f"{' '.join(path)} | {line}"
         for path, command in _walk()
@@ -73,7 +73,7 @@ def configuration() -> frozenset[str]:
 
 
 def _keys(section: type[Section], prefix: str) -> Iterator[str]:
-    # `origin` is a path, which JSON's schema takes for text; it is no key of the file.
+    # `origin` is a path, which JSON's schema takes for text; it is not a key of the file.
     schema = section.model_json_schema()
     for name, field in section.model_fields.items():
         nested = field.annotation
@@ -91,7 +91,7 @@ def _keys(section: type[Section], prefix: str) -> Iterator[str]:
 
 
 def _plain(schema: Any, named: dict[str, Any]) -> Any:
-    """A schema without words and without names of classes."""
+    """A schema without descriptions and names of classes."""
     if isinstance(schema, list):
         return [_plain(one, named) for one in schema]
     if not isinstance(schema, dict):
@@ -108,7 +108,7 @@ def alarms() -> frozenset[str]:
 
 
 def tables() -> frozenset[str]:
-    """Tables, columns, keys and indexes that the migrations make; on SQLite."""
+    """Tables, columns, keys and indexes made by the migrations, on SQLite."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "outside.db"
         upgrade(path)

@@ -1,6 +1,6 @@
-"""What the sources of the packages show: metrics, events, replies, variables of the environment.
+"""Inventory of the packages' sources: metrics, events, replies, environment variables.
 
-Found in the syntax trees, wherever in the packages a module lies.
+Found in the syntax trees, in any module of the packages.
 """
 
 import ast
@@ -29,13 +29,13 @@ _METRIC: Final = re.compile(r"mssante_[a-z0-9_]+")
 
 @cache
 def trees(root: Path) -> tuple[ast.Module, ...]:
-    """Syntax trees of every module of the packages."""
+    """Syntax trees of all modules of the packages."""
     paths = sorted(path for name in PACKAGES for path in (root / name).rglob("*.py"))
     return tuple(ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in paths)
 
 
 def metrics(modules: Sequence[ast.Module]) -> frozenset[str]:
-    """`name type labels…`, and the names alone of those that are made in a loop."""
+    """`name type labels…`; for metrics made in a loop only the names."""
     calls = [
         (name, call)
         for call in _calls(modules)
@@ -69,12 +69,12 @@ def _labels(call: ast.Call) -> Iterator[str]:
 
 
 def journal_events(modules: Sequence[ast.Module]) -> frozenset[str]:
-    """`event field`, once for each field, and `event` alone; `**` where fields come from a dict."""
+    """`event` and `event field` of each field; `**` for fields from a dict."""
     return _events(modules, _JOURNAL)
 
 
 def log_events(modules: Sequence[ast.Module]) -> frozenset[str]:
-    """The same of the log; the level is part of the item."""
+    """The same for the log, with the level."""
     return frozenset(
         f"{level} {item}" for level in _LOG for item in _events(modules, frozenset({level}))
     )
@@ -93,7 +93,7 @@ def _events(modules: Iterable[ast.Module], functions: frozenset[str]) -> frozens
 
 
 def replies(modules: Sequence[ast.Module]) -> frozenset[str]:
-    """`code enhanced text` of every reply that is made; `{}` where a value stands in the text."""
+    """`code enhanced text` of all replies; `{}` for values in the text."""
     return frozenset(
         f"{code} {enhanced} {_pattern(call.args[2])}"
         for call in _calls(modules)
@@ -105,7 +105,7 @@ def replies(modules: Sequence[ast.Module]) -> frozenset[str]:
 
 
 def variables(modules: Sequence[ast.Module]) -> frozenset[str]:
-    """Variables of the environment that the program reads or sets."""
+    """Environment variables that the program reads or sets."""
     return frozenset(
         node.value
         for module in modules
@@ -117,7 +117,7 @@ def variables(modules: Sequence[ast.Module]) -> frozenset[str]:
 
 
 def http_paths(modules: Sequence[ast.Module]) -> frozenset[str]:
-    """Paths that the admin HTTP answers."""
+    """Paths of the admin HTTP."""
     return frozenset(
         path
         for call in _calls(modules)
@@ -133,7 +133,7 @@ def _calls(modules: Iterable[ast.Module]) -> Iterator[ast.Call]:
 
 
 def _called(call: ast.Call) -> str:
-    """The last part of the name of what is called."""
+    """The last part of the called name."""
     match call.func:
         case ast.Name(name) | ast.Attribute(attr=name):
             return name

@@ -1,1 +1,1 @@
-"""Retrieval of lists, by HTTP and from files.  Nothing here is believed."""
+"""Retrieval of lists, by HTTP and from files. The octets are not verified here."""

@@ -1,10 +1,10 @@
-"""A bounded HTTP client: GET over HTTPS with given authorities alone, GET and POST over plain HTTP.
+"""Bounded HTTP client: GET over HTTPS with given authorities only, GET and POST over plain HTTP.
 
-Adapter; synchronous, for a thread.  The real host of the white list presents an IGC-Santé
-certificate, so TLS knows only the given anchors (DOMAIN §2.1, §9.1).  Plain HTTP is for answers
-that carry a signature of their own: CRLs and OCSP.  Whatever the server does, a request ends: every
-wait, the whole and the size are bounded.  Nothing is verified here but the server of HTTPS.  Every
-failure is a `FetchFailed`; each reader turns it into an error of its own.
+Adapter; synchronous, for a thread. The host of the white list presents an IGC-Santé certificate, so
+TLS trusts only the given anchors (DOMAIN §2.1, §9.1). Plain HTTP is for signed answers: CRLs and
+OCSP. Each wait, the whole request and the size are bounded, so that a request ends whatever the
+server does. Only the HTTPS server is verified here, never the content. Each failure is a
+`FetchFailed`; callers turn it into errors of their own.
 """
 
 import http.client
@@ -30,7 +30,7 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What a server said to recognise a version by (RFC 9110 §8.8), to be sent back as it came."""
+    """A version's validators (RFC 9110 §8.8), as the server sent them and gets them back."""
 
     etag: str | None = None
     last_modified: str | None = None
@@ -40,8 +40,8 @@ class Conditions:
 class Fetched:
     """The octets as served.
 
-    Use `conditions` for the next request only once the octets were taken: with the conditions of
-    octets that were refused, the server would answer "not modified" about those.
+    Use `conditions` for the next request only if the octets were accepted. With the conditions of
+    refused octets, the server would answer "not modified" about them.
     """
 
     data: bytes
@@ -50,14 +50,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """The server still has the version that the conditions stand for."""
+    """The server still has the version of the conditions."""
 
 
 def client_context(trust_pem: str) -> ssl.SSLContext:
-    """Make the TLS context that trusts the authorities in `trust_pem`, and no other.
+    """Make a TLS context that trusts the authorities in `trust_pem` and no others.
 
     TLS 1.2 or later, host name checked; `TrustStore.pem` gives the text. Raises ValueError or
-    ssl.SSLError where it holds no certificate.
+    ssl.SSLError if the text has no certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -76,11 +76,11 @@ def fetch(
 ) -> Fetched | NotModified:
     """GET an `https://` URL once, on condition that its content changed.
 
-    `timeout` bounds, in seconds, each wait (connection, handshake, next octets), `deadline` the
-    answer as a whole; looking up the host is bounded by the system's resolver. No proxy is used,
-    no redirect followed. Raises FetchFailed, naming URL and cause, for any answer but a whole 200
-    or an asked for 304, and beyond `max_bytes` octets (`too_large`); ValueError for a context that
-    does not check certificate and host name.
+    `timeout` bounds each wait (connection, handshake, next octets), `deadline` the whole answer,
+    both in seconds; the host's look-up is bounded by the system's resolver. No proxy is used, no
+    redirect followed. Raises FetchFailed, with URL and cause, for any answer but a whole 200 or a
+    requested 304, and beyond `max_bytes` octets (`too_large`); ValueError for a context that does
+    not check certificate and host name.
     """
     if tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname:
         raise ValueError("the TLS context must check the server's certificate and host name")
@@ -94,7 +94,7 @@ def fetch(
 
 
 def fetch_plain(url: str, *, timeout: float, deadline: float, max_bytes: int) -> bytes:
-    """GET an `http://` URL once, for octets with a signature of their own, such as a CRL.
+    """GET an `http://` URL once, for signed octets such as a CRL.
 
     Bounds and errors as for `fetch`.
     """
@@ -110,9 +110,9 @@ def post_plain(
     deadline: float,
     max_bytes: int,
 ) -> bytes:
-    """POST a body to an `http://` URL once, such as a question by OCSP (RFC 6960 appendix A).
+    """POST a body to an `http://` URL once, such as an OCSP request (RFC 6960 appendix A).
 
-    The answer carries a signature of its own. Bounds and errors as for `fetch`.
+    The answer must be signed. Bounds and errors as for `fetch`.
     """
     fields = {"Content-Type": content_type}
     return _ask_plain("POST", url, body, fields, _Bounds(timeout, deadline), max_bytes)
@@ -121,9 +121,9 @@ def post_plain(
 def retry_delays(
     attempts: int, first: float, longest: float, randomness: Callable[[], float]
 ) -> tuple[float, ...]:
-    """Give the seconds to wait before the second of `attempts` attempts, the third, and so on.
+    """Return the seconds to wait before attempt 2, attempt 3 and so on, of `attempts`.
 
-    They double from `first` up to `longest`; of each, `randomness()` in [0, 1) takes off up to a
+    Delays double from `first` up to `longest`. `randomness()` in [0, 1) shortens each by up to a
     half, so that operators that failed together do not come back together. Pure.
     """
     delays, delay = [], min(first, longest)
@@ -134,7 +134,7 @@ def retry_delays(
 
 
 class _Bounds:
-    """How long one wait may take, and the monotonic time at which all must be over."""
+    """Longest single wait, in seconds, and the monotonic time at which the request must end."""
 
     def __init__(self, timeout: float, deadline: float) -> None:
         self.timeout = timeout
@@ -143,7 +143,7 @@ class _Bounds:
 
     @property
     def wait(self) -> float:
-        """Seconds for the next wait.  Raises TimeoutError when all must be over."""
+        """Seconds for the next wait. Raises TimeoutError after the end."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -151,7 +151,7 @@ class _Bounds:
 
 
 class _Bounded(io.RawIOBase):
-    """What a socket receives, within bounds: a server that drips octets must not go on for ever."""
+    """Received octets of a socket, within bounds even for a server that drips them."""
 
     def __init__(self, raw: io.RawIOBase, sock: "socket.socket", bounds: _Bounds) -> None:
         self._raw = raw
@@ -171,7 +171,7 @@ class _Bounded(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is read within bounds, its status line and header fields included."""
+    """An answer read within bounds, including its status line and header fields."""
 
     def __init__(self, sock: "socket.socket", bounds: _Bounds, method: str) -> None:
         super().__init__(sock, method=method)
@@ -203,7 +203,7 @@ def _answer(
     body: bytes | None,
     headers: dict[str, str],
 ) -> Iterator[_Response]:
-    """Send a request, and give the answer, its body still to be read, until the block ends.
+    """Send a request; yield the answer, its body unread, until the block ends.
 
     Raises FetchFailed for each failure of server and network, also within the block.
     """
@@ -220,14 +220,14 @@ def _answer(
     except ssl.SSLCertVerificationError as error:
         cause = f"its certificate is not trusted ({error.verify_message}); check the anchors"
         raise _failed(url, cause) from error
-    except UnicodeError as error:  # its words differ from one Python to the next
+    except UnicodeError as error:  # its text differs between Python versions
         raise _failed(url, f"{server.host} cannot be a host name") from error
     except (OSError, http.client.HTTPException) as error:
         raise _failed(url, repr(error)) from error
 
 
 def _body(url: str, response: _Response, max_bytes: int) -> bytes:
-    """Read the body of a 200, whole."""
+    """Read the whole body of a 200."""
     match response.status:
         case 200:
             pass
@@ -263,7 +263,7 @@ def _headers(conditions: Conditions) -> dict[str, str]:
 
 
 def _conditions(response: _Response) -> Conditions:
-    """Take what may be sent back as it is: of any server, one short line of ASCII."""
+    """Return the validators that may be sent back: a short line of printable ASCII each."""
 
     def kept(name: str) -> str | None:
         value = response.getheader(name)
@@ -274,7 +274,7 @@ def _conditions(response: _Response) -> Conditions:
 
 
 def _address(url: str, scheme: str) -> tuple[str, int, str]:
-    """Take a URL apart into host, port and request target."""
+    """Split a URL into host, port and request target."""
     if not (url.isascii() and url.isprintable()) or " " in url:
         raise _failed(repr(url), "not a URL: it holds blanks or other characters to encode")
     try:

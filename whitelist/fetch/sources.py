@@ -1,7 +1,7 @@
-"""White lists that a site puts in place: one file, or a folder in which the newest counts.
+"""White lists that the site puts in place: a file, or the newest file of a folder.
 
-Adapter; synchronous. Nothing here is believed: `whitelist.national.reader` verifies the octets.
-Every failure is a `ListRefused`, and the list in force stays.
+Adapter; synchronous. The octets are not verified here: `whitelist.national.reader` does that. Each
+failure is a `ListRefused`, and the list in force stays.
 """
 
 import stat
@@ -14,14 +14,14 @@ from typing import Final
 from whitelist.errors import ListRefused, Reason
 
 SETTLE: Final = timedelta(seconds=2)
-"""How long a file in a folder must have been left alone: a younger one may still be growing."""
+"""Minimum age of a file in a folder: a younger file may still be growing."""
 
 SourceStamp = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file that may be a white list, and its octets."""
+    """A file that may be a white list, with its octets."""
 
     path: Path
     data: bytes
@@ -30,10 +30,10 @@ class SourceFile:
 def read_source(
     path: Path, now: datetime, *, max_bytes: int, settle: timedelta = SETTLE
 ) -> SourceFile:
-    """Read a file; of a folder, the `*.xml` in it that was modified last.
+    """Read a file; for a folder, its most recently modified `*.xml`.
 
-    In a folder, names that begin with a dot are passed over, and files modified less than `settle`
-    before `now` (aware), which may still be growing; `*.tmp` and `*.part` are not `*.xml`. Raises
+    In a folder, names with a leading dot are skipped, and files modified less than `settle` before
+    `now` (aware), which may still be growing; `*.tmp` and `*.part` are not `*.xml`. Raises
     ListRefused: unreadable, too-large.
     """
     try:
@@ -59,11 +59,10 @@ def read_source(
 
 
 def source_stamp(path: Path, now: datetime, *, settle: timedelta = SETTLE) -> SourceStamp:
-    """Give what changes when `read_source` would read something else, at the cost of stat.
+    """Return a stamp that changes when `read_source` would read another file; costs only stat.
 
-    A file in a folder that may still be growing is not in it; it is from the moment at which
-    `read_source` takes it, so that no look comes too early and none is missed. A file that cannot
-    be looked at now is not in it either, and is once it can.
+    A growing file is not in the stamp until `read_source` accepts it, so that no read comes too
+    early and none is missed. A file whose stat fails is left out until its stat works.
     """
     found = []
     with suppress(OSError):
@@ -85,9 +84,9 @@ def _newest(folder: Path, now: datetime, settle: timedelta) -> Path:
 
 
 def _settled(folder: Path, now: datetime, settle: timedelta) -> list[Path]:
-    """Give the files that are left alone, the newest last.
+    """Return the settled files, the newest last.
 
-    Files dated after now were not written just now either: the clock that dated them is ahead.
+    A file dated in the future was not written just now: the clock that dated it was ahead.
     """
     return [
         path
@@ -97,7 +96,7 @@ def _settled(folder: Path, now: datetime, settle: timedelta) -> list[Path]:
 
 
 def _dated(folder: Path) -> list[tuple[int, Path]]:
-    """Give the files that may be lists with the time of their change in ns, the newest last."""
+    """Return the files that may be lists with their modification time in ns, the newest last."""
     found = []
     for candidate in folder.glob("*.xml"):
         with suppress(FileNotFoundError):  # a dangling link, or a file just moved away

@@ -1,1 +1,1 @@
-"""The national white list: its document, signature, adoption and look-up."""
+"""The national white list: document, signature, adoption and lookup."""

@@ -1,9 +1,9 @@
-"""Whether a verified list may take the place of the one in force, and what it means for us.
+"""Adoption rules: may a verified list replace the list in force; alarms about our own domains.
 
-Pure. A list that passed every check of `whitelist.national.reader` is still refused if it is older
-than the active one (DOMAIN §9.6), or if so many domains vanished, or changed the names that speak
-for them, that a mistake of its publisher is likelier than the truth (DOMAIN §2.6, §9.12, U7); a
-person may overrule the latter, never the former.
+Pure. A list that passed all checks of `whitelist.national.reader` is still refused if it is older
+than the list in force (DOMAIN §9.6). The list is also refused if so many domains vanished, or
+changed their names, that a mistake of the publisher is likelier than the truth (DOMAIN §2.6, §9.12,
+U7). A person may overrule the second refusal, never the first.
 """
 
 from collections.abc import Iterable
@@ -20,19 +20,19 @@ from whitelist.pki.distinguished_name import DistinguishedName
 
 
 class Summary(Protocol):
-    """What the rules need of a list: a `WhiteList` has it, and so has a `history.Version`."""
+    """Facts of a list that the rules need: a `WhiteList` or an archive `Version` has them."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its file in hexadecimal."""
+        """SHA-256 of the file in hexadecimal."""
 
     @property
     def generated_at(self) -> datetime:
-        """Its `DateDeGeneration`, aware."""
+        """The list's `DateDeGeneration`, aware."""
 
     @property
     def domains(self) -> int:
-        """How many domains it lists."""
+        """Number of domains in the list."""
 
 
 def decide(
@@ -43,14 +43,14 @@ def decide(
     accept_shrink: bool,
     found: Difference | None = None,
 ) -> None:
-    """Return if `candidate` may be adopted while `active` is in force; None: none is.
+    """Return if `candidate` may be adopted while `active` (None: no list) is in force.
 
     `max_shrink` is the share of the active list's domains, 0 to 1, that may vanish or change their
-    names at once; `found` is what leads from one to the other, without which only the numbers of
-    domains are compared. The list in force itself always passes, as does one of the same date
-    (DOMAIN §9.6). Raises ListRefused(rollback) for an older one; unless `accept_shrink`,
-    ListRefused(shrunk) for one in which more than that share vanished, or that has no domain at
-    all, and ListRefused(recertified) for one in which more than that share vanished or changed.
+    names at once. `found` is the difference of the two lists; without it only the numbers of
+    domains are compared. The list in force itself always passes, and so does a list of the same
+    date (DOMAIN §9.6). Raises ListRefused(rollback) for an older list. Raises, unless
+    `accept_shrink`, ListRefused(shrunk) if more than that share vanished or the list has no domain,
+    and ListRefused(recertified) if more than that share vanished or changed names.
     """
     if active is not None and candidate.digest == active.digest:
         return
@@ -67,7 +67,7 @@ def decide(
     if active is None:
         return
     lost = len(found.removed) if found else active.domains - candidate.domains
-    # As a fraction of what was written: 0.29 * 100 in floating point is less than 29.
+    # Computed from the decimal text: 0.29 * 100 in floating point is less than 29.
     most = Fraction(str(max_shrink)) * active.domains
     if lost > most:
         raise _held_up(
@@ -93,7 +93,7 @@ def _held_up(reason: Reason, problem: str) -> ListRefused:
 
 
 class OwnDomainProblem(StrEnum):
-    """What is wrong with a domain that we host."""
+    """Problem of a domain that we host."""
 
     UNLISTED = "unlisted"
     OTHER_NAME = "other-name"
@@ -101,7 +101,7 @@ class OwnDomainProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OwnDomainAlarm:
-    """A domain of ours for which peers refuse us, or soon will; `detail` is one line."""
+    """A domain of ours for which peers refuse us, or soon will; `detail` is a line of text."""
 
     domain: str
     problem: OwnDomainProblem
@@ -111,10 +111,10 @@ class OwnDomainAlarm:
 def own_domains(
     white_list: WhiteList, our_domains: Iterable[str], our_name: DistinguishedName
 ) -> tuple[OwnDomainAlarm, ...]:
-    """Give the alarms, in order of the domain, for the domains we host under `our_name`.
+    """Return the alarms for the domains we host under `our_name`, sorted by domain.
 
-    `our_name` is the subject of the certificate that we show to peers. None means that `white_list`
-    lists each domain with it.
+    `our_name` is the subject of the certificate that we show to peers. No alarm: `white_list` lists
+    each domain with this name.
     """
     dated = f"the white list of {white_list.generated_at.isoformat()}"
     alarms = []

@@ -1,13 +1,13 @@
-"""The white lists that were adopted, kept in one folder, and which of them is in force.
+"""Archive of adopted white lists in a folder, with the list in force.
 
-`active.xml` is the list in force, `<generated at>-<digest>.xml` every one that ever was,
-`history.jsonl` a line for each adoption, `checked` the time of the last successful check, `lock`
-what writers hold; the files of `whitelist.national.notes` say how current the list is. Promises
-(DOMAIN §9.12): a version and its line are on disk, synced, before `active.xml` is replaced, by one
-rename; so whenever a process is killed or the power fails, the old list or the new one is in force,
-whole, and is in the history. Any number of processes may read while one writes. A line without its
-adoption, left by a crash, names a version that passed every check; the next adoption carries on
-from there.
+Files: `active.xml` is the list in force; `<generated at>-<digest>.xml` each list ever adopted;
+`history.jsonl` has a line for each adoption; `checked` the time of the last successful check;
+`lock` the writers' lock. The files of `whitelist.national.notes` say how current the list is.
+
+Promises (DOMAIN §9.12): a version and its line are synced before `active.xml` is replaced by a
+rename. So after a kill or a power failure the old list or the new list is in force, whole, and in
+the history. Any number of processes may read while another writes. A line without its adoption,
+left by a crash, names a version that passed all checks; the next adoption continues from there.
 """
 
 import fcntl
@@ -44,7 +44,7 @@ Stamp = tuple[FileStamp | None, ...]
 class Archive:
     """The lists kept in `folder`, which the first adoption makes.
 
-    Everything here raises ArchiveError where a file cannot be read or written.
+    All methods raise ArchiveError if a file cannot be read or written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,13 +64,13 @@ class Archive:
         found: Difference | None = None,
         checked: datetime | None = None,
     ) -> bool:
-        """Put the verified list in force, durably; tell whether that changed anything.
+        """Put the verified list in force, durably; return True if that changed anything.
 
-        `data` are the octets that `white_list` was read from (ValueError if not), `now` is aware,
-        `accepted_shrink` whether a person overruled `adoption.decide`, `found` what it changes,
-        `checked` when it was found to be current, by default now.
-        Adopting the list in force again only notes the check. Waits for another writer to end;
-        raises ListRefused(rollback) if that one adopted a newer list meanwhile (DOMAIN §9.6).
+        `data` are the octets of `white_list` (ValueError if not), `now` is aware, `accepted_shrink`
+        is True if a person overruled `adoption.decide`, `found` is the difference to the list
+        before, `checked` the time of the check (default: `now`). For the list in force, only the
+        check is noted. Waits for another writer; raises ListRefused(rollback) if that writer
+        adopted a newer list (DOMAIN §9.6).
         """
         version = Version.of(
             white_list, _utc(now), source, accepted_shrink=accepted_shrink, found=found
@@ -92,12 +92,12 @@ class Archive:
         return not recorded or in_force != version.digest
 
     def record_check(self, now: datetime) -> None:
-        """Note that the list in force was found, at the aware instant `now`, to be current."""
+        """Note that a check at the aware instant `now` found the list in force to be current."""
         with self._writing():
             self._note_check(now)
 
     def last_check(self) -> datetime | None:
-        """Give the time of the last successful check; None if none is noted, or not readably."""
+        """Return the time of the last successful check; None if absent or unreadable."""
         try:
             found = datetime.fromisoformat(_read(self._checked).decode().strip())
         except (FileNotFoundError, ValueError):
@@ -105,7 +105,7 @@ class Archive:
         return found if found.tzinfo is not None else None
 
     def stamp(self) -> Stamp:
-        """Give what changes when a list is adopted or anything noted, at the cost of stat.
+        """Return a stamp that changes when a list is adopted or anything noted; costs only stat.
 
         The first part changes only when a list is adopted.
         """
@@ -113,7 +113,7 @@ class Archive:
         return tuple(map(_file_stamp, (self.active_path, self._checked, *notes)))
 
     def known(self) -> Known:
-        """Give what is known of the newest list."""
+        """Return the notes about the newest list."""
         return read_known(self.folder)
 
     def note_confirmed(self, found: Confirmed) -> None:
@@ -122,41 +122,41 @@ class Archive:
             write_confirmed(self.folder, found)
 
     def note_shared(self, found: Shared | None) -> None:
-        """Note the newest list that another machine has; None: none is known."""
+        """Note the newest list of another machine; None: unknown."""
         with self._writing():
             write_shared(self.folder, found)
 
     def want_check(self) -> None:
-        """Ask whoever checks the list to do it soon: mail waits for it."""
+        """Ask for a check soon, because mail waits for it."""
         try:
             (self.folder / WANTED).touch()
         except OSError as error:
             raise _failed(self.folder / WANTED, "written", error) from error
 
     def wanted_stamp(self) -> FileStamp | None:
-        """Give what changes whenever a check is asked for."""
+        """Return a stamp that changes with each request for a check."""
         return _file_stamp(self.folder / WANTED)
 
     def versions(self) -> tuple[Version, ...]:
-        """Give one version for each adoption, oldest adoption first; bad lines: `problems`."""
+        """Return a version for each adoption, oldest first; `problems` has the unreadable lines."""
         return self._parse()[0]
 
     def problems(self) -> tuple[str, ...]:
-        """Say what in the history could not be read, such as a line cut off by a crash."""
+        """Return the unreadable lines of the history, such as a line cut off by a crash."""
         return self._parse()[1]
 
     def active(self) -> Version | None:
-        """Give the record of the list in force; None if there is no list, or no record of it."""
-        # The digest first: whatever is in force by then is in the history that is read after.
+        """Return the record of the list in force; None without a list or a record of it."""
+        # Digest first: a list that is in force now is in the history that is read afterwards.
         digest = self._active_digest()
         return _last(self.versions(), digest)
 
     def find(self, reference: str) -> Version:
-        """Give the version that `reference` means; of one adopted twice the last adoption.
+        """Return the version that `reference` means; for a list adopted twice, the last adoption.
 
-        A reference is `active`, `previous` (the one adopted before it), the first digits of a
-        digest (four or more), or a time of generation as ISO 8601: a date (UTC), or a date and
-        time, without time zone in UTC. Raises ArchiveError if it means none, or several.
+        A reference is `active`, `previous` (the list adopted before the active list), the first
+        digits of a digest (four or more), or a time of generation in ISO 8601: a date (UTC), or a
+        date and time, in UTC without a time zone. Raises ArchiveError for no match or several.
         """
         if reference in ("active", "previous"):
             return self._relative(reference)
@@ -177,9 +177,9 @@ class Archive:
         return found.popitem()[1]
 
     def load(self, reference: str) -> tuple[Version, bytes]:
-        """Give what `find` gives, and the octets of its file; also ArchiveError if they changed.
+        """Return the version of `find` and its file's octets; ArchiveError also if they changed.
 
-        Its signer may have expired since: verify as of `adopted_at` to read it again.
+        The signer may have expired since: verify as of `adopted_at` to read the list again.
         """
         version = self.find(reference)
         path = self.folder / version.file_name
@@ -240,7 +240,8 @@ class Archive:
         with self._history.open("a+b") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
-                # A line that a crash cut off stays, for people to see, and must not spoil this one.
+                # A line cut off by a crash stays for people to see, and must not spoil the next
+                # line.
                 lead = b"" if file.read(1) == b"\n" else b"\n"
             else:
                 lead = b""
@@ -257,7 +258,7 @@ class Archive:
         try:
             make_folder(self.folder)
             with (self.folder / "lock").open("ab") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the file, or with the process
+                fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, or with the process
                 yield
         except OSError as error:
             raise _failed(self.folder, "written", error) from error
@@ -296,7 +297,7 @@ def _file_stamp(path: Path) -> FileStamp | None:
 
 
 def _read(path: Path) -> bytes:
-    """Read a file; FileNotFoundError is left to those who know what a missing one means."""
+    """Read a file; callers handle FileNotFoundError, whose meaning depends on the file."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

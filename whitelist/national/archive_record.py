@@ -1,7 +1,7 @@
-"""The record of one adopted white list: a line of JSON in the history (DOMAIN §9.12).
+"""Record of an adoption: a line of JSON in the history of white lists (DOMAIN §9.12).
 
-Pure. It says what the list was, when and how it came, and whether a person overruled the guard
-against a sudden shrink.
+Pure. The record has the facts of the list, the time and way of its arrival, and whether a person
+overruled the guard against a sudden shrink.
 """
 
 import json
@@ -18,7 +18,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Source(StrEnum):
-    """How a list came."""
+    """Way by which a list came."""
 
     URL = "url"
     """Fetched from the publisher, or from a mirror."""
@@ -32,13 +32,12 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One adoption. Times are in UTC; counts are those of `WhiteList`.
+    """An adoption. Times are in UTC; counts are those of `WhiteList`.
 
-    `added`, `removed` and `recertified` count domains against the list before; None if nobody has
-    compared them.
-
-    `digest` is the SHA-256 of the file, `signer` the subject of who signed it and `signer_serial`
-    the serial number of that certificate, all numbers of certificates in lower-case hexadecimal.
+    `added`, `removed` and `recertified` count domains against the list before; None if the lists
+    were not compared. `digest` is the SHA-256 of the file, `signer` the subject of the signer's
+    certificate, `signer_serial` its serial number; digest and serial number are in lower-case
+    hexadecimal.
     """
 
     digest: str
@@ -66,7 +65,7 @@ class Version:
         accepted_shrink: bool,
         found: Difference | None = None,
     ) -> Self:
-        """Describe a list that is being adopted at the aware instant `adopted_at`."""
+        """Make the record of a list that is adopted at the aware instant `adopted_at`."""
         return cls(
             digest=white_list.digest,
             generated_at=white_list.generated_at.astimezone(UTC),
@@ -86,18 +85,18 @@ class Version:
 
     @property
     def file_name(self) -> str:
-        """The name of its file, by which a listing of the folder is in order of generation."""
+        """Name of the list's file; names sort by time of generation."""
         return f"{self.generated_at:%Y%m%dT%H%M%SZ}-{self.digest[:12]}.xml"
 
     def to_line(self) -> bytes:
-        """Write the record: one line of JSON, UTF-8, with its line end."""
+        """Return the record as a line of JSON, UTF-8, with its line end."""
         record = {key: value for key, value in asdict(self).items() if value is not None}
         text = json.dumps(record, default=datetime.isoformat, ensure_ascii=False)
         return f"{text}\n".encode()
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:
-        """Read what `to_line` wrote; fields it does not know are ignored. Raises ValueError."""
+        """Parse a line of `to_line`; unknown fields are ignored. Raises ValueError."""
         record = json.loads(line)
         try:
             return cls(

@@ -1,7 +1,7 @@
-"""What changed from one white list to another, in domains and in the names that speak for them.
+"""Difference of two white lists, in domains and in the names that may speak for them.
 
-Pure. Names are compared as parsed (DOMAIN §9.8), so that another spelling of the same name, or
-another order of the entries, is no change; contacts and descriptions play no part.
+Pure. Names are compared as parsed (DOMAIN §9.8): another spelling of a name, or another order of
+the entries, is no change. Contacts and descriptions are ignored.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Names = tuple[DistinguishedName, ...]
 
 @dataclass(frozen=True, slots=True)
 class Recertified:
-    """A domain that both lists have, with other names; both tuples in the order of their text."""
+    """A domain of both lists with other names; both tuples are in the order of their text."""
 
     domain: str
     added: Names
@@ -23,7 +23,7 @@ class Recertified:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Domains in one list alone, and domains whose names changed, each in order of the domain."""
+    """Domains of only the old or only the new list, and domains with other names; all sorted."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -31,7 +31,7 @@ class Difference:
 
 
 def compare(old: WhiteList, new: WhiteList) -> Difference:
-    """Say what leads from `old` to `new` (DOMAIN §9.12)."""
+    """Return the difference from `old` to `new` (DOMAIN §9.12)."""
     before, after = _domains(old), _domains(new)
     changed = [domain for domain in before & after if old.names_of(domain) != new.names_of(domain)]
     return Difference(
@@ -49,9 +49,10 @@ def compare(old: WhiteList, new: WhiteList) -> Difference:
 
 
 def summary(found: Difference, most: int = 3) -> str:
-    """Write which names took the place of which, the `most` common changes, for a person.
+    """Describe the `most` common changes of names, for a person.
 
-    Domains with the same change of names are one change, told by their number and one of them.
+    Domains with the same change of names count as a single change, shown with their number and an
+    example.
     """
     changes: dict[tuple[Names, Names], list[str]] = {}
     for one in found.recertified:

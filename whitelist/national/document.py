@@ -1,9 +1,9 @@
-"""The content of a white list: its entries, as the signed tree gives them.
+"""Content of a white list: its entries, read from the signed tree.
 
-The schema has no public XSD; this reads what the real list holds (DOMAIN §2.2): one generation
-time, and for each domain six children. Elements that are not known are ignored, so that the
-publisher may add some (DOMAIN §9.2). One entry with a bad domain or name does not cost the whole
-list: it is skipped and named in a warning (DOMAIN §9.10).
+The schema has no public XSD; this module reads the content of the real list (DOMAIN §2.2): a
+generation time, and six children for each domain. Unknown elements are ignored, so that the
+publisher may add some (DOMAIN §9.2). An entry with a bad domain or name does not cost the whole
+list: the entry is skipped with a warning (DOMAIN §9.10).
 """
 
 import re
@@ -21,24 +21,24 @@ NAMESPACE = "https://listeblanche.mssante.fr/schema"
 """XML namespace of every element of the list."""
 
 MAX_VALUE = 4096
-"""Longest value of an element, in characters; the longest real one has 156."""
+"""Longest value of an element, in characters; the longest real value has 156."""
 _CHECK_EVERY = 500  # entries
 
 _ROOT = "ListeBlancheMSSante"
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
 )  # fmt: skip
-_XML_BLANKS = " \t\r\n\xa0"  # the last is not XML's but the list's own
+_XML_BLANKS = " \t\r\n\xa0"  # the last is not a blank in XML, but occurs in the list
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+(?=.*[a-z])({_LABEL})")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: a domain and a certificate name that may speak for it.
+    """An entry: a domain and a certificate name that may speak for it.
 
-    `domain` is in lower case; `dn_text` is the name as the list spells it and `name` as parsed;
-    the rest is as in the list, without outer white space (`updated_at` is its `DateMAJ`).
+    `domain` is in lower case; `dn_text` is the name as spelled in the list, `name` as parsed; other
+    fields are as in the list, without outer white space (`updated_at` is `DateMAJ`).
     """
 
     domain: str
@@ -52,7 +52,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A white list as read: entries in the order of the file, and what was skipped."""
+    """A parsed white list: entries in the file's order, and a warning for each skipped entry."""
 
     generated_at: datetime
     entries: tuple[Entry, ...]
@@ -60,11 +60,11 @@ class Document:
 
 
 def read_document(root: etree._Element, patience: Patience | None = None) -> Document:
-    """Read the signed tree.
+    """Parse the signed tree.
 
-    Raises ListRefused(wrong-schema), naming the place, if the root, the generation time or one of
-    an entry's six children is missing, in another namespace, or there twice; and
-    ListRefused(too-slow) by `patience`.  Of what only informs, MAX_VALUE characters are kept.
+    Raises ListRefused(wrong-schema), naming the place, if the root, the generation time or any of
+    an entry's six children is missing, in another namespace, or repeated; ListRefused(too-slow) by
+    `patience`. Informative fields are cut to MAX_VALUE characters.
     """
     patience = patience or Patience()
     if root.tag != _tag(_ROOT):
@@ -85,11 +85,11 @@ def read_document(root: etree._Element, patience: Patience | None = None) -> Doc
 
 
 class _Skipped(Exception):
-    """An entry that cannot be used; the message names it and says why."""
+    """An unusable entry; the message names it and says why."""
 
 
 def _entry(element: etree._Element, where: str, names: dict[str, DistinguishedName]) -> Entry:
-    """Read one entry; `names` keeps parsed names, since some serve thousands of domains."""
+    """Parse an entry; `names` caches parsed names, since some serve thousands of domains."""
     domain, description, dn_text, responsible, support, updated_at = (
         _text(element, name, where)
         for name in (
@@ -103,7 +103,7 @@ def _entry(element: etree._Element, where: str, names: dict[str, DistinguishedNa
     )
     if max(len(domain), len(dn_text)) > MAX_VALUE:
         raise _Skipped(f"Nom or DNCertificatOperateur has more than {MAX_VALUE} characters")
-    # ASCII only, else lower() would turn look-alikes such as U+212A into letters of a domain.
+    # ASCII only: lower() would turn look-alikes such as U+212A into letters of a domain.
     if not (domain.isascii() and len(domain) <= 253 and _DOMAIN.fullmatch(domain.lower())):
         raise _Skipped(f"Nom {domain[:300]!r} is not a DNS name")
     if dn_text not in names:
@@ -134,9 +134,9 @@ def _text(parent: etree._Element, name: str, where: str) -> str:
     element = _child(parent, name, where)
     if len(element):
         raise _wrong(f"{name} of {where} holds markup instead of text")
-    # One more than is kept, so that a name that was cut can be told from one that was not.
+    # A character more than is kept, so that a cut name is recognised by its length.
     text = (element.text or "").strip(_XML_BLANKS)[: MAX_VALUE + 1]
-    # Thousands of entries share their contacts, names and dates: one copy of each is kept.
+    # Thousands of entries share their contacts, names and dates: each text is stored once.
     return sys.intern(text)
 
 
@@ -144,7 +144,7 @@ def _instant(text: str) -> datetime:
     try:
         if _DATE_TIME.fullmatch(text):
             return datetime.fromisoformat(text)
-    except ValueError:  # a well-written date that does not exist: as bad as one badly written
+    except ValueError:  # well-formed but no existing date
         pass
     raise _wrong(f"DateDeGeneration {text!r} is not a date and time with a time zone")
 

@@ -1,8 +1,8 @@
-"""Questions put to a verified white list, such as which names may speak for a domain.
+"""Queries to a verified white list, such as the names that may speak for a domain.
 
 Domains match exactly, in any letter case, never by suffix or wildcard (DOMAIN §9.11); names match
 as parsed (`whitelist.pki.distinguished_name`). A domain may have several names and a name thousands
-of domains (DOMAIN §9.7, §9.20). A list is immutable: a newer one replaces it as a whole.
+of domains (DOMAIN §9.7, §9.20). A list is immutable: a newer list replaces it as a whole.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _NOTHING: Mapping[DistinguishedName, Entry] = MappingProxyType({})
 class WhiteList:
     """A verified list, indexed both ways; `digest` is the SHA-256 of its file in hexadecimal.
 
-    With `loose_department`, names that differ by the blank in `Paris (75)` alone are one name.
+    With `loose_department`, names that differ only by the blank in `Paris (75)` are equal.
     """
 
     document: Document
@@ -41,7 +41,7 @@ class WhiteList:
         *,
         loose_department: bool = False,
     ) -> Self:
-        """Index a document; of entries that bind the same domain and name the first is kept."""
+        """Index a document; of entries with the same domain and name, the first is kept."""
         by_domain: dict[str, dict[DistinguishedName, Entry]] = {}
         by_name: dict[DistinguishedName, set[str]] = {}
         for entry in document.entries:
@@ -53,57 +53,57 @@ class WhiteList:
 
     @property
     def generated_at(self) -> datetime:
-        """When the publisher generated the list (aware)."""
+        """Time of generation by the publisher (aware)."""
         return self.document.generated_at
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was skipped in the file, a line each."""
+        """Skipped parts of the file, a line each."""
         return self.document.warnings
 
     @property
     def entries(self) -> int:
-        """How many entries are in use, repeated ones included."""
+        """Number of used entries, repeated entries included."""
         return len(self.document.entries)
 
     @property
     def domains(self) -> int:
-        """How many domains are listed."""
+        """Number of listed domains."""
         return len(self._by_domain)
 
     @property
     def dn_strings(self) -> int:
-        """How many spellings of certificate names the file has."""
+        """Number of different spellings of certificate names in the file."""
         return len({entry.dn_text for entry in self.document.entries})
 
     @property
     def names(self) -> int:
-        """How many certificate names are listed, spellings of one name counted once."""
+        """Number of listed certificate names; spellings of the same name count once."""
         return len(self._by_name)
 
     def names_of(self, domain: str) -> frozenset[DistinguishedName]:
-        """Give the certificate names that may speak for `domain`; none if it is not listed."""
+        """Return the certificate names that may speak for `domain`; empty if it is not listed."""
         return frozenset(self._entries_of(domain))
 
     def lists(self, name: DistinguishedName) -> bool:
-        """Whether `name` is listed for any domain at all."""
+        """True if `name` is listed for any domain."""
         return self._key(name) in self._by_name
 
     def covers(self, name: DistinguishedName, domain: str) -> bool:
-        """Whether `name` may speak for `domain`."""
+        """True if `name` may speak for `domain`."""
         return self._key(name) in self._entries_of(domain)
 
     def domains_of(self, name: DistinguishedName) -> frozenset[str]:
-        """Give the domains, in lower case, for which `name` may speak."""
+        """Return the domains, in lower case, for which `name` may speak."""
         return self._by_name.get(self._key(name), frozenset())
 
     def entry_for(self, name: DistinguishedName, domain: str) -> Entry | None:
-        """Give the entry by which `name` may speak for `domain`, as evidence; None if none."""
+        """Return the entry by which `name` may speak for `domain`, as evidence; None without."""
         return self._entries_of(domain).get(self._key(name))
 
     def _key(self, name: DistinguishedName) -> DistinguishedName:
         return name.with_loose_department() if self.loose_department else name
 
     def _entries_of(self, domain: str) -> Mapping[DistinguishedName, Entry]:
-        # lower() turns some look-alikes into ASCII letters (U+212A into k): those never match.
+        # lower() turns some look-alikes into ASCII letters (U+212A into k): these never match.
         return self._by_domain.get(domain.lower(), _NOTHING) if domain.isascii() else _NOTHING

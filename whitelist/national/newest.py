@@ -1,10 +1,10 @@
-"""Whether the list in force is the newest that anybody knows of: only then it refuses for good.
+"""Rule for refusals for good: the list in force must be the newest known list.
 
-Pure.  A domain that has just joined, or a peer with a new certificate, is unknown to the list of
-yesterday; what that list refuses for good comes back to its sender though nothing is wrong with it.
-So a refusal is final only by a list that is no older than the newest that a machine of this store
-has adopted, and that a check has found to be the newest: lately, for somebody who asks now; since
-it was queued, for mail that waits (docs/decisions/0059).
+Pure. A domain that has just joined, or a peer with a new certificate, is unknown to yesterday's
+list: a refusal for good by that list would bounce good mail. So a refusal is final only if no
+machine of this store has adopted a newer list, and if a check has confirmed the list in force as
+the newest: lately, for a session; after the mail was queued, for waiting mail
+(docs/decisions/0059).
 """
 
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ from typing import Final, Protocol
 from whitelist.national.freshness import is_ahead
 
 MARGIN: Final = timedelta(seconds=10)
-"""By how much a check must come later than mail: machines that work together differ by less."""
+"""Minimum time from mail to check; clocks of cooperating machines differ by less."""
 
 
 class Dated(Protocol):
-    """What is asked of a list: a `WhiteList` has it, and so has a `history.Version`."""
+    """Facts of a list that the rule needs: a `WhiteList` or an archive `Version` has them."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its file in hexadecimal."""
+        """SHA-256 of the file in hexadecimal."""
 
     @property
     def generated_at(self) -> datetime:
-        """Its `DateDeGeneration`, aware."""
+        """The list's `DateDeGeneration`, aware."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The last check by which this machine found the list `digest` at its source.
+    """Last check by which this machine found the list `digest` at its source.
 
-    `at` is when the check began: whatever the source took up later, it may not have seen.
+    `at` is the start of the check, which may have missed any later change of the source.
     """
 
     digest: str
@@ -42,9 +42,9 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The newest list that a machine of this store has adopted, as last seen in the database.
+    """Newest list adopted by a machine of this store, as last seen in the database.
 
-    `checked_at` is when a machine last found it to be the newest.
+    `checked_at` is the last time a machine confirmed it as the newest.
     """
 
     digest: str
@@ -54,24 +54,24 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the newest list: by this machine's own checks, and from the others."""
+    """Knowledge about the newest list: from this machine's own checks, and from the others."""
 
     own: Confirmed | None = None
     shared: Shared | None = None
 
 
 def is_behind(in_force: Dated | None, shared: Shared | None) -> bool:
-    """Whether another machine has a newer list than the one in force (None: none is)."""
+    """True if another machine has a newer list than the list in force (None: no list)."""
     if shared is None or in_force is None:
         return shared is not None
     return shared.digest != in_force.digest and shared.generated_at > in_force.generated_at
 
 
 def confirmed_at(in_force: Dated, known: Known, now: datetime) -> datetime | None:
-    """The latest instant at which the list in force was certainly the newest; None: none is known.
+    """Return the latest instant at which the list in force was certainly the newest; None: unknown.
 
-    That is when its publisher made it, or the last check of it by whatever machine.  An instant to
-    come is by a clock that was ahead, and says nothing.
+    Candidates are the publisher's date of the list and the last check of it by any machine. An
+    instant in the future comes from a clock that was ahead, and is ignored.
     """
     found = [in_force.generated_at]
     if known.own is not None and known.own.digest == in_force.digest:
@@ -82,6 +82,6 @@ def confirmed_at(in_force: Dated, known: Known, now: datetime) -> datetime | Non
 
 
 def may_fail(in_force: Dated, known: Known, queued_at: datetime, now: datetime) -> bool:
-    """Whether mail that was queued at `queued_at` may fail for good by the list in force."""
+    """True if mail queued at `queued_at` may fail for good by the list in force."""
     at = confirmed_at(in_force, known, now)
     return at is not None and at > queued_at + MARGIN and not is_behind(in_force, known.shared)

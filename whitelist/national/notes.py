@@ -1,8 +1,8 @@
-"""Small files beside the white list, by which processes tell each other how current it is.
+"""Notes beside the white list: small files that tell all processes how current the list is.
 
-`confirmed` is the last check that found the list at its source, `shared` the newest list that
-another machine has, as last seen in the database; `wanted` is touched when mail waits for a check.
-A file that cannot be read says nothing, and less is then refused for good.
+`confirmed`: last check that found the list at its source. `shared`: newest list of another machine,
+as last seen in the database. `wanted`: touched when mail waits for a check. An unreadable file
+counts as absent, so that less is refused for good.
 """
 
 import json
@@ -19,7 +19,7 @@ WANTED = "wanted"
 
 
 def read_known(folder: Path) -> Known:
-    """What the files say."""
+    """Return the content of the notes."""
     own, shared = _read(folder / CONFIRMED), _read(folder / SHARED)
     try:
         confirmed = Confirmed(str(own["digest"]), _instant(own["at"])) if own else None
@@ -41,12 +41,12 @@ def read_known(folder: Path) -> Known:
 
 
 def write_confirmed(folder: Path, found: Confirmed) -> None:
-    """Note a check.  Raises OSError."""
+    """Note a check. Raises OSError."""
     _write(folder / CONFIRMED, {"digest": found.digest, "at": _text(found.at)})
 
 
 def write_shared(folder: Path, found: Shared | None) -> None:
-    """Note what the database has; None: nothing.  Raises OSError."""
+    """Note the newest list in the database; None: no list. Raises OSError."""
     if found is None:
         (folder / SHARED).unlink(missing_ok=True)
         return

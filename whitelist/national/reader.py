@@ -1,6 +1,6 @@
-"""From octets or a file to a white list that may be used: signature, content, index.
+"""Reader: from octets or a file to a verified white list: signature, content, index.
 
-This is the only way in. Whatever is wrong is a `ListRefused`, and the list in force stays.
+There is no other way in. Each fault is a `ListRefused`, and the list in force stays.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ def read_list(
 ) -> WhiteList:
     """Verify and index the octets of a list file, as of the aware instant `at`.
 
-    `signer` is who must have signed, or the common name alone (`alb.mssante.fr` for the national
-    list).  Raises ListRefused with a reason for every list that must not be used.
+    `signer` is the expected signer, or only its common name (`alb.mssante.fr` for the national
+    list). Raises ListRefused with a reason for each list that must not be used.
     """
     patience = Patience()
     signed = verify_signature(data, trust, signer, at, patience)
@@ -45,7 +45,7 @@ def load_file(
     *,
     loose_department: bool = False,
 ) -> WhiteList:
-    """Read a list from a file; as `read_list`, and ListRefused(unreadable) names the file."""
+    """Read a list from a file; as `read_list`. ListRefused(unreadable) names the file."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_LIST_BYTES + 1)

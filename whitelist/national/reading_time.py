@@ -1,8 +1,8 @@
-"""How long the reading of one list may take, whatever is in it.
+"""CPU limit for reading a list.
 
-Sizes are bounded one by one (`whitelist.national.signed_file`, `whitelist.national.document`); this
-bounds their sum.  CPU time of the thread, not time by the clock: a busy machine or a suspended one
-is no fault of a list.
+Single sizes are bounded in `whitelist.national.signed_file` and `whitelist.national.document`; this
+limit bounds their sum. CPU time of the thread, not wall-clock time: a busy or suspended machine is
+no fault of the list.
 """
 
 import time
@@ -12,11 +12,11 @@ from typing import Final
 from whitelist.errors import ListRefused, Reason
 
 MAX_CPU_SECONDS: Final = 60.0
-"""The real list of 2025 takes one."""
+"""The real list of 2025 takes 1 s."""
 
 
 class Patience:
-    """Runs out after `seconds` by `clock`, from now on; asked between the steps of the work."""
+    """A CPU budget of `seconds` by `clock`, from now on; checked between the steps of the work."""
 
     def __init__(
         self, seconds: float = MAX_CPU_SECONDS, clock: Callable[[], float] = time.thread_time
@@ -26,7 +26,7 @@ class Patience:
         self._ends = clock() + seconds
 
     def check(self) -> None:
-        """Return while there is time left; raise ListRefused(too-slow) after it."""
+        """Return within the budget; raise ListRefused(too-slow) beyond it."""
         if self._clock() > self._ends:
             raise ListRefused(
                 Reason.TOO_SLOW,

@@ -1,10 +1,10 @@
-"""The signature of the white list: who signed it, and what exactly was signed.
+"""Signature check of the white list: the signer, and the exact octets that were signed.
 
 A file of the right shape (`whitelist.national.signed_file`) is accepted if its signer chains to the
-configured IGC-Santé authorities, is valid, and is the expected one (`whitelist.national.signer`);
-only then does signxml check signature and digest, and only after that is the content looked at.
-Only the tree that signxml rebuilds from the signed octets leaves this module: nothing an attacker
-wraps around or beside signed content is ever looked at.
+configured IGC-Santé authorities, is valid, and is the expected signer
+(`whitelist.national.signer`). Then signxml checks signature and digest. The content is read last.
+Only the tree that signxml rebuilds from the signed octets leaves this module: content that an
+attacker wraps around or beside it is never read.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _REASON_OF_CHAIN = {
 
 @dataclass(frozen=True, slots=True)
 class SignedTree:
-    """What was signed, and by whom; `root` is rebuilt from the signed octets alone."""
+    """The signed content and its signer; `root` is rebuilt from the signed octets alone."""
 
     root: etree._Element
     signer: CertificateFacts
@@ -50,9 +50,9 @@ def verify_signature(
 ) -> SignedTree:
     """Verify the file `data` as of the aware instant `at`; a text is the signer's common name.
 
-    Raises ListRefused, and nothing else whatever the octets, with the first reason met in this
-    order: those of `shape.embedded_certificate`, the signer (readable, trusted, valid, and those
-    of `signer.accept_signer`), the signature, the content; or too-slow, by `patience`.
+    Raises only ListRefused, for any octets, with the first reason in this order: the reasons of
+    `signed_file.embedded_certificate`, the signer (readable, trusted, valid, and the reasons of
+    `signer.accept_signer`), the signature, the content; or too-slow, by `patience`.
     """
     patience = patience or Patience()
     try:
@@ -93,7 +93,7 @@ def _signed_root(data: bytes, certificate: x509.Certificate, at: datetime) -> et
                 verification_time=at,
             ),
         )
-    except (InvalidDigest, etree.C14NError) as error:  # what was signed had a canonical form
+    except (InvalidDigest, etree.C14NError) as error:  # the signed content had a canonical form
         raise ListRefused(
             Reason.CONTENT_ALTERED, f"the content is not what was signed; {ADVICE}"
         ) from error

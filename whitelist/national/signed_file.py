@@ -1,10 +1,10 @@
-"""The one shape of signed file that is accepted as a white list.
+"""The only shape of signed file that is accepted as a white list.
 
-The list is UTF-8 XML without document type, with one enveloped signature of one known make as last
-child of its root (DOMAIN §2.2, §2.5). Everything else is refused here, before any certificate or
-signature is looked at: other references, transforms or algorithms, several signatures, a signature
-elsewhere, anything more or less in its `KeyInfo` (DOMAIN §9.2, §9.3). Entities, network and DTD
-loading are off, and libxml2 keeps its limits on depth and text.
+UTF-8 XML without document type; a single enveloped signature of a fixed form is the last child of
+the root (DOMAIN §2.2, §2.5). Any other file is refused before its certificate or signature is used:
+other references, transforms or algorithms, several signatures, a signature elsewhere, a `KeyInfo`
+with missing or additional content (DOMAIN §9.2, §9.3). Entities, network and DTD loading are off,
+and libxml2 keeps its limits on depth and text.
 """
 
 import base64
@@ -18,18 +18,18 @@ from lxml import etree
 from whitelist.errors import ListRefused, Reason
 
 MAX_LIST_BYTES = 32 * 1024 * 1024
-"""Largest list that is read, in octets; the real one had 3.7 MB in 2025 (DOMAIN §2.3)."""
+"""Largest list that is read, in octets; the real list had 3.7 MB in 2025 (DOMAIN §2.3)."""
 
 MAX_MARKS = 400_000
-"""Most `<` and most `=` in a list; the real one of 2025 has 91 000 and 32 000.
+"""Most `<` and most `=` in a list; the real list of 2025 has 91 000 and 32 000.
 
-Each element or attribute takes a hundred octets of memory and more, of however few it is made.
+Each element or attribute takes at least a hundred octets of memory, however short it is.
 """
 MAX_BASE64 = 16 * 1024
 """Longest value in the signature, in characters; a certificate of IGC-Santé has 3 000."""
 
 ADVICE = "keep the list in force and tell its publisher"
-"""What to do about a file that is a white list gone wrong, for the end of a message."""
+"""Advice at the end of a message about a faulty white list."""
 
 _DS = "http://www.w3.org/2000/09/xmldsig#"
 _ENVELOPED = f"{_DS}enveloped-signature"
@@ -38,7 +38,7 @@ _RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 _SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256"
 _NONE: Mapping[str, str] = MappingProxyType({})
 
-# The signature element by element, in the order of the document: (depth, name, attributes).
+# The signature's elements in the order of the document: (depth, name, attributes).
 _SHAPE: tuple[tuple[int, str, Mapping[str, str]], ...] = (
     (0, "Signature", _NONE),
     (1, "SignedInfo", _NONE),
@@ -60,7 +60,7 @@ _BASE64 = ("DigestValue", "SignatureValue", "X509Certificate")
 
 
 def parser() -> etree.XMLParser:
-    """Give a parser for hostile XML; its encoding is fixed so that nothing hides from searches."""
+    """Return a parser for hostile XML; a fixed encoding, so that text searches see everything."""
     return etree.XMLParser(
         encoding="utf-8",
         resolve_entities=False,
@@ -74,8 +74,8 @@ def parser() -> etree.XMLParser:
 def embedded_certificate(data: bytes) -> bytes:
     """Check the file and its signature's shape; return the DER octets of its `X509Certificate`.
 
-    Raises ListRefused with the first reason met in this order: size, document type,
-    well-formedness, number of signatures, place, shape and algorithms.
+    Raises ListRefused with the first reason in this order: size, document type, well-formedness,
+    number of signatures, place, shape and algorithms.
     """
     return _octets(_check_shape(_only_signature(_parse(data))))
 
@@ -90,7 +90,7 @@ def _parse(data: bytes) -> etree._Element:
             Reason.TOO_LARGE,
             f"the file has more than {MAX_MARKS} elements or attributes; is it the white list?",
         )
-    # Before any parser sees it. The list has no comment or CDATA that could hold these octets.
+    # Before any parsing. The list has no comment or CDATA that could contain these octets.
     if b"<!DOCTYPE" in data:
         raise ListRefused(
             Reason.DTD_FORBIDDEN,

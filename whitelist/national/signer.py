@@ -1,8 +1,8 @@
-"""Who may sign the white list, decided on the certificate alone.
+"""Rules for the white list's signer, decided on its certificate alone.
 
-Any IGC-Santé certificate could otherwise sign a list (DOMAIN §2.5, §9.4): the signer is an end
-entity below a configured intermediate, and bears the configured common name octet by octet; its
-whole name and its product are compared where the configuration has them.
+Otherwise any IGC-Santé certificate could sign a list (DOMAIN §2.5, §9.4). The signer is an end
+entity below a configured intermediate; its common name equals the configured name octet by octet;
+its whole name and its product are compared if the configuration has them.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _Value = TypeVar("_Value", bound=x509.ExtensionType)
 
 @dataclass(frozen=True, slots=True)
 class ExpectedSigner:
-    """Its common name, in ASCII; its whole name and a policy OID, if they are to be compared.
+    """Expected common name (ASCII); optionally the whole name and a policy OID to compare.
 
     The policy is IGC-Santé's product (`1.2.250.1.213.1.7.1.1.2.3.1` for SERV S/MIME, DOMAIN U0).
     """
@@ -34,14 +34,14 @@ class ExpectedSigner:
     policy: str = ""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the whole name has another common name."""
+        """Raise ValueError if the whole name has another common name."""
         if self.name is not None and self.name.common_name != self.common_name:
             named = self.name.common_name
             raise ValueError(f"signer_dn has CN={named}, but signer is {self.common_name}")
 
     @classmethod
     def of(cls, signer: "str | ExpectedSigner") -> "ExpectedSigner":
-        """Take a common name alone for what it says."""
+        """Accept a plain common name too."""
         return cls(signer) if isinstance(signer, str) else signer
 
 
@@ -51,9 +51,9 @@ def accept_signer(
     expected: ExpectedSigner,
     trust: TrustStore,
 ) -> None:
-    """Return if this certificate, whose chain holds and whose subject is `name`, may sign.
+    """Return if this certificate may sign; its chain is verified and its subject is `name`.
 
-    Raises ListRefused with the first reason met in this order: end entity, issuer, key usage, key,
+    Raises ListRefused with the first reason in this order: end entity, issuer, key usage, key,
     common name, whole name, product.
     """
     try:
@@ -86,7 +86,7 @@ def accept_signer(
 def _accept_name(
     certificate: x509.Certificate, name: DistinguishedName, expected: ExpectedSigner
 ) -> None:
-    # As it stands in the certificate: neither case, blanks nor Unicode make two names one here.
+    # Exact comparison: neither case, blanks nor Unicode forms are folded here.
     found = [one.value for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if found != [expected.common_name]:
         raise ListRefused(

@@ -1,1 +1,1 @@
-"""Certificates, names, trust and revocation of the IGC-Santé."""
+"""Certificates, names, trust and revocation of IGC-Santé."""

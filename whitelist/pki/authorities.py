@@ -1,8 +1,8 @@
-"""The PEM files of the authorities an operator trusts, checked when they are read.
+"""PEM files of the authorities that an operator trusts, checked when they are read.
 
-A wrong file here would show months later as peers refused without visible cause, so each file is
-judged at once: roots as anchors, every intermediate issued below one of them. Time plays no part;
-validity is judged with each chain (`whitelist.pki.trust_store`).
+A wrong file would show months later as refused peers without visible cause. So each file is checked
+at once: anchors are self-signed roots, each intermediate is issued below an anchor. Validity in
+time is judged later, with each chain (`whitelist.pki.trust_store`).
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ def read_authorities(
 ) -> tuple[Certificates, Certificates]:
     """Read PEM files, each of one or more certificates; return anchors and intermediates.
 
-    Raises TrustFileError, naming the file and the fix, for a file that is missing or no PEM, a
+    Raises TrustFileError, naming the file and the fix, for a file that is missing or not PEM, a
     certificate that is not an authority, an anchor that is not self-signed, and an intermediate
-    that no anchor leads to.
+    that leads to no anchor.
     """
     roots = [(path, certificate) for path in anchors for certificate in _load(path)]
     for path, certificate in roots:

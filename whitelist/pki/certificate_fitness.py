@@ -1,7 +1,7 @@
-"""What a certificate must be beyond its chain: strong enough, and made for mail between operators.
+"""Fitness of a certificate beyond its chain: strength, and use for mail between operators.
 
-Pure, and the only place where this is decided: TLS lets every certificate through, so that a peer
-is told in SMTP why it is refused, and `whitelist explain` says the same (docs/decisions/0041).
+Pure, and the only place for these rules. TLS accepts every certificate, so that SMTP can tell a
+peer the reason of its refusal, and `whitelist explain` says the same (docs/decisions/0041).
 """
 
 from collections.abc import Iterable
@@ -27,21 +27,21 @@ _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension)
 
 
 def weakness(certificate: x509.Certificate, *, anchor: bool = False) -> str:
-    """Say why a certificate is weak; empty if it is not.
+    """Return the reason why a certificate is weak; '' if it is not.
 
-    Keys are RSA from 2048 bits, curves from 256 bits, or Ed25519 and Ed448; signatures use SHA-256
-    or better (ANSSI-PA-079).  An anchor's own signature proves nothing and is not looked at.
+    Accepted keys: RSA from 2048 bits, curves from 256 bits, Ed25519 and Ed448. Accepted signatures:
+    SHA-256 or better (ANSSI-PA-079). An anchor's own signature proves nothing and is not checked.
     """
     found = _weak_key(certificate) or ("" if anchor else _weak_signature(certificate))
     return f"{label(certificate)}: {found}" if found else ""
 
 
 def unfitness(certificate: x509.Certificate) -> str:
-    """Say why a peer may not show this certificate for mail between operators; empty if it may.
+    """Return the reason why a certificate is unfit for mail between operators; '' if it is fit.
 
-    An extended key usage must name serverAuth or clientAuth, either: the product is SERV SSL, and
-    IGC-Santé may stop giving it clientAuth (DOMAIN U0).  A key usage must allow signatures, by
-    which TLS proves that the key is held.
+    An extended key usage must name serverAuth or clientAuth. Either is enough: the product is SERV
+    SSL, and IGC-Santé may stop giving it clientAuth (DOMAIN U0). A key usage must allow signatures,
+    by which TLS proves possession of the key.
     """
     try:
         extensions = certificate.extensions
@@ -57,7 +57,7 @@ def unfitness(certificate: x509.Certificate) -> str:
 
 
 def lacks_client_auth(certificate: x509.Certificate) -> bool:
-    """Whether an extended key usage names serverAuth alone: tolerated, and worth a word."""
+    """True if an extended key usage names serverAuth alone: tolerated, but logged."""
     try:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except (x509.ExtensionNotFound, *_UNREADABLE):

@@ -1,10 +1,10 @@
-"""Whether anyone in a verified chain is revoked, and which revocation lists that question lacks.
+"""Revocation of a verified chain: revoked certificates, and missing revocation lists.
 
-Every list of a certificate's issuer is asked for its serial number (RFC 5280 §6.3): whoever stands
-on a list is revoked, whatever the list's scope and be it out of date. To clear a certificate, lists
-in date must cover it, together for every reason of revocation; what is lacking is told beside that,
-and what follows from it is the policy's (DOMAIN §9.62). Signatures and scopes were judged when the
-lists were read.
+All lists of a certificate's issuer are searched for its serial number (RFC 5280 §6.3). A
+certificate on any list is revoked, whatever the list's scope, even if the list is out of date. A
+certificate is cleared only if lists in date cover it, together for all reasons of revocation.
+Missing lists are reported separately; the policy decides about them (DOMAIN §9.62). Signatures
+and scopes were checked when the lists were read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,10 +21,10 @@ from whitelist.pki.distinguished_name import label
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What lists say of a chain; texts are one line each, empty where there is nothing to say.
+    """Result for a chain; texts are a line each, '' without a finding.
 
-    `revoked` names who is revoked, `lacking` the lists without which nobody can tell; `until` is
-    the earliest `next_update` of the lists at hand for this chain, None without any.
+    `revoked` names the revoked certificate, `lacking` the lists that are missing for a decision;
+    `until` is the earliest `next_update` of this chain's lists, None without lists.
     """
 
     revoked: str
@@ -33,10 +33,10 @@ class Finding:
 
 
 class ChainRevocation:
-    """Judges chains below `anchors` by `crls`: the newest of each authority and scope count.
+    """Judges chains below `anchors` by the newest list in `crls` of each authority and scope.
 
-    `in_use` are those lists. Raises CrlRefused for a list that `revocation.signer_of` refuses.
-    Several threads may use it.
+    `in_use` are those newest lists. Raises CrlRefused for a list that `crl.signer_of` refuses.
+    Thread-safe.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ChainRevocation:
             if slot not in newest or newest[slot].issued_before(crl):
                 newest[slot] = crl
         self.in_use = tuple(newest.values())
-        self._crls_of = {  # a renewed authority has several certificates, and the same lists
+        self._crls_of = {  # a renewed authority has several certificates and the same lists
             authority: tuple(
                 crl for (signer, _), crl in newest.items() if _same_authority(authority, signer)
             )
@@ -65,13 +65,13 @@ class ChainRevocation:
 
     @property
     def issuing(self) -> tuple[x509.Certificate, ...]:
-        """The authorities that issue certificates of servers: those above no other."""
+        """The authorities that issue server certificates: those above no other authority."""
         return tuple(authority for authority, wards in self._wards_of.items() if not wards)
 
     def judge(self, chain: Sequence[x509.Certificate], at: datetime) -> Finding:
-        """Judge a chain that holds otherwise, from the leaf to its anchor, at the aware `at`.
+        """Judge a chain from the leaf to its anchor, valid otherwise, at the aware `at`.
 
-        An anchor needs no list, unless it is all of the chain; it may be named by its own.
+        An anchor needs no list, unless the chain is only the anchor; its own list may name it.
         """
         links = [
             (subject, issuer, self._crls_of.get(issuer, ()))
@@ -88,10 +88,10 @@ class ChainRevocation:
         )
 
     def lacking(self, at: datetime) -> dict[x509.Certificate, str]:
-        """Say by authority which lists are lacking at the aware `at`; empty if none is.
+        """Return the missing lists at the aware `at`, by authority; empty if none is missing.
 
-        An authority above others must cover them, one above none must cover users; of lists cut by
-        distribution point any will do, since peers are not known here.
+        An authority above others must have lists that cover these; other authorities must cover
+        users. Of lists cut by distribution point any is enough, since peers are not known here.
         """
         found = {}
         for authority, crls in self._crls_of.items():
@@ -116,10 +116,10 @@ def _covering(
 
 
 def _revoked(subject: x509.Certificate, crls: Sequence[RevocationList], at: datetime) -> str:
-    """Say by which list `subject` is revoked.
+    """Return the reason why `subject` is revoked, with its list; '' if it is not.
 
-    A list that has run out is passed over if lists in date that cover `subject` were all issued
-    after it: the authority cuts its lists anew, and what the old one says is history.
+    A list out of date is ignored if lists in date cover `subject` and were all issued after it:
+    then the authority has changed the scopes of its lists, and the old list is history.
     """
     naming = [crl for crl in crls if crl.names(subject)]
     if not naming:
@@ -150,7 +150,7 @@ def _uncovered(
     covering: Sequence[RevocationList],
     at: datetime,
 ) -> str:
-    """Say why lists at hand do not tell whether `who` is revoked; empty if they do."""
+    """Return the reason why the lists do not decide about `who`; '' if they do."""
     current = [crl for crl in covering if crl.in_date(at)]
     missing = _missing(current)
     if not missing:

@@ -1,10 +1,10 @@
-"""Certificate revocation lists: reading one, and whether it may be used.
+"""Certificate revocation lists: parser and acceptance rules.
 
 A list counts only if it is signed by a configured authority that may sign lists, in date, and not
-older than the one kept from the same authority for the same scope (RFC 5280 §5, §6.3; DOMAIN §3.2
-step 3, §9.62). Delta lists, indirect ones, and those that say something unknown are refused: they
-would leave gaps that look like "not revoked". Pure: octets and the instant are passed in; fetching
-and keeping are `whitelist.pki.crl_store`'s and its caller's.
+older than the kept list of the same authority and scope (RFC 5280 §5, §6.3; DOMAIN §3.2 step 3,
+§9.62). Delta lists, indirect lists and lists with unknown critical content are refused: they would
+leave gaps that look like "not revoked". Pure: octets and instant are parameters. Callers fetch
+lists; `whitelist.pki.crl_store` keeps them.
 """
 
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ from whitelist.pki.extensions import UNREADABLE, extension_of
 _ADVICE = "fetch the complete list from the authority's distribution point again"
 
 _CRITICAL = b"\x01\x01\xff"
-"""How DER writes that an extension is critical; found elsewhere too, by chance."""
+"""DER encoding of "critical" in an extension; may also occur by chance."""
 
 
 class RevocationPolicy(StrEnum):
-    """What a chain needs of revocation lists (DOMAIN §9.62).
+    """Revocation lists that a chain needs (DOMAIN §9.62).
 
-    `refuse`: each authority of the chain has a list in date. `accept`: one that is missing or out
-    of date raises an alarm instead. `off`: lists are not looked at. Except with `off`, a
-    certificate on any list at hand is refused, be that list out of date.
+    `refuse`: each authority of the chain has a list in date. `accept`: a list that is missing or
+    out of date only raises an alarm. `off`: lists are ignored. Except with `off`, a certificate on
+    any kept list is refused, even if that list is out of date.
     """
 
     REFUSE = "refuse"
@@ -45,11 +45,11 @@ class RevocationPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """A list as read by `read`; its signature is checked by `signer_of` and `accept`.
+    """A list as parsed by `read`; `signer_of` and `accept` check its signature.
 
-    Instants are aware; `number` is the CRL number, None without one; `serials` are the serial
-    numbers that it names, `scope` the certificates that it speaks for; `digest` is the SHA-256 of
-    the DER octets in lower-case hexadecimal, by which alone two lists are compared.
+    Instants are aware; `number` is the CRL number, None without; `serials` are the revoked serial
+    numbers; `scope` is the set of certificates that the list covers; `digest` is the SHA-256 of the
+    DER octets in lower-case hexadecimal; only the digest is compared.
     """
 
     crl: x509.CertificateRevocationList = field(repr=False, compare=False)
@@ -63,7 +63,7 @@ class RevocationList:
 
     @classmethod
     def read(cls, octets: bytes) -> Self:
-        """Read PEM or DER. Raises CrlRefused: `unreadable` or `delta-or-partial`."""
+        """Parse PEM or DER. Raises CrlRefused: `unreadable` or `delta-or-partial`."""
         try:
             load = x509.load_pem_x509_crl if b"-----BEGIN" in octets else x509.load_der_x509_crl
             crl = load(octets)
@@ -102,19 +102,19 @@ class RevocationList:
 
     @property
     def refresh_at(self) -> datetime:
-        """When to fetch the next one: with a quarter of the validity left."""
+        """Time to fetch the next list: with a quarter of the validity left."""
         return self.next_update - (self.next_update - self.this_update) / 4
 
     def in_date(self, at: datetime) -> bool:
-        """Whether the list holds at the aware instant `at`; `next_update` itself is too late."""
+        """True if the list is valid at the aware instant `at`; `next_update` itself is too late."""
         return self.this_update <= at < self.next_update
 
     def names(self, certificate: x509.Certificate) -> bool:
-        """Whether `certificate`, of the list's authority, is revoked by this list."""
+        """True if the list revokes `certificate`, which is of the list's authority."""
         return certificate.serial_number in self.serials
 
     def issued_before(self, other: Self) -> bool:
-        """Whether this was issued before `other`, by date and then by number."""
+        """True if this list was issued before `other`, by date and then by number."""
         return self._order < other._order
 
     @property
@@ -122,7 +122,7 @@ class RevocationList:
         return self.this_update, -1 if self.number is None else self.number
 
     def __str__(self) -> str:
-        """Name the list in a message: number, issuer and dates."""
+        """Format for a message: number, issuer and dates."""
         number = "" if self.number is None else f" number {self.number}"
         scope = str(self.scope)
         return (
@@ -133,9 +133,10 @@ class RevocationList:
 
 
 def signer_of(crl: RevocationList, authorities: Sequence[x509.Certificate]) -> x509.Certificate:
-    """Give the first of `authorities` that bears the issuer's name and whose key signed `crl`.
+    """Return the first of `authorities` with the issuer's name whose key signed `crl`.
 
-    Raises CrlRefused: `unknown-issuer` if none of that name may sign lists, `bad-signature`.
+    Raises CrlRefused: `unknown-issuer` if no authority of that name may sign lists,
+    `bad-signature`.
     """
     named = [one for one in authorities if _may_sign(one, crl.issuer)]
     if not named:
@@ -159,10 +160,10 @@ def accept(
     at: datetime,
     kept: RevocationList | None = None,
 ) -> x509.Certificate:
-    """Give the authority that signed `crl` if it may be used from the aware instant `at` on.
+    """Return the authority that signed `crl` if the list may be used at the aware `at`.
 
-    `kept` is the list in use from that authority for the same scope. Raises CrlRefused with the
-    first reason of `signer_of`, then as `require_current`.
+    `kept` is the list in use of that authority and scope. Raises CrlRefused with the first reason
+    of `signer_of`, then of `require_current`.
     """
     authority = signer_of(crl, authorities)
     require_current(crl, at, kept)
@@ -172,10 +173,10 @@ def accept(
 def require_current(crl: RevocationList, at: datetime, kept: RevocationList | None = None) -> None:
     """Raise CrlRefused unless `crl` is in date at the aware `at` and not older than `kept`.
 
-    The reasons are `not-yet-valid`, `expired`, `older-than-kept`. The kept list itself passes. One
-    kept from when a clock was ahead keeps nothing out. A list issued later with a smaller number
-    passes once the kept one has run out: an authority that was set up anew counts from one again
-    (RFC 5280 §5.2.3 knows no such case).
+    Reasons: `not-yet-valid`, `expired`, `older-than-kept`. The kept list itself passes. A kept list
+    dated in the future, from a clock that was ahead, keeps nothing out. A list issued later with a
+    smaller number passes once the kept list is out of date: a newly set up authority counts from 1
+    again (RFC 5280 §5.2.3 does not provide for this).
     """
     if at < crl.this_update:
         raise CrlRefused(
@@ -203,11 +204,11 @@ def _vetoed(crl: RevocationList, kept: RevocationList, at: datetime) -> bool:
 
 
 def distribution_points(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Give the http URLs of the lists that would name `certificate`, in its order.
+    """Return the http URLs of the lists for `certificate`, in its order.
 
     Other schemes (IGC-Santé also names ldap: DOMAIN §2.5) and points of another issuer are left
-    out; a certificate without usable points gives (). For our own certificate and the configured
-    authorities only: a peer must not choose whom we connect to.
+    out; () without usable points. Only for our own certificate and the configured authorities: a
+    peer must not choose whom we connect to.
     """
     try:
         points = extension_of(certificate.extensions, x509.CRLDistributionPoints)
@@ -224,14 +225,14 @@ def distribution_points(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _page(octets: bytes) -> str:
-    """Say that a server gave a web page instead of a list, which is how a busy host refuses."""
+    """Return a problem if the octets are a web page, as sent by busy hosts; else ''."""
     if octets[:1024].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
         return f"a web page of {len(octets)} octets instead of a revocation list"
     return ""
 
 
 def _require_usable(issuer: DistinguishedName, extensions: x509.Extensions) -> None:
-    """Refuse delta and indirect lists, and what is critical and unknown (RFC 5280 §5.2)."""
+    """Refuse delta and indirect lists, and unknown critical extensions (RFC 5280 §5.2)."""
     problem = ""
     for extension in extensions:
         value = extension.value
@@ -249,7 +250,7 @@ def _require_usable(issuer: DistinguishedName, extensions: x509.Extensions) -> N
 
 
 def _unusable(point: x509.IssuingDistributionPoint) -> str:
-    """Say why a list of this scope can serve no chain; others are kept by scope."""
+    """Return the reason why a list of this scope is useless for any chain; else ''."""
     if point.indirect_crl:
         return "certificates of other issuers (an indirect list, which is ignored)"
     if point.only_contains_attribute_certs:
@@ -260,10 +261,10 @@ def _unusable(point: x509.IssuingDistributionPoint) -> str:
 def _require_usable_entries(
     issuer: DistinguishedName, crl: x509.CertificateRevocationList, der: bytes, critical: int
 ) -> None:
-    """Refuse a list with an entry that says something critical: none is understood (RFC 5280 §5.3).
+    """Refuse a list with an unknown critical extension in an entry (RFC 5280 §5.3).
 
-    `critical` counts the critical extensions of the list itself. Entries are read one by one, at
-    microseconds each, only where the octets hold more marks than those.
+    `critical` counts the critical extensions of the list itself. Parsing an entry costs
+    microseconds, so entries are parsed only if the octets have more such marks.
     """
     if der.count(_CRITICAL) <= critical:
         return
@@ -295,7 +296,7 @@ def _may_sign(authority: x509.Certificate, issuer: DistinguishedName) -> bool:
 
 
 def _signed(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
-    """Say whether the authority's key signed the list; cryptography takes SHA-2 and SHA-3 only."""
+    """True if the authority's key signed the list; cryptography accepts SHA-2 and SHA-3 only."""
     try:
         key = authority.public_key()
     except (ValueError, UnsupportedAlgorithm):

@@ -1,9 +1,10 @@
-"""The scope of a revocation list: which certificates it speaks for, and for which reasons.
+"""Scope of a revocation list: the certificates and the reasons that it covers.
 
-An authority may cut its revocations into several lists: of end users only, of authorities only, of
-the certificates that name one distribution point, of some reasons only. The extension
-IssuingDistributionPoint says so (RFC 5280 §5.2.5); a list without it speaks for every certificate.
-Read once, with the list; a list out of scope never clears a certificate (RFC 5280 §6.3.3). Pure.
+An authority may split its revocations into several lists: of end users only, of authorities only,
+of certificates with a certain distribution point, of some reasons only. The extension
+IssuingDistributionPoint says so (RFC 5280 §5.2.5); a list without it covers all certificates. The
+scope is parsed once, with the list. A list out of scope never clears a certificate (RFC 5280
+§6.3.3). Pure.
 """
 
 from dataclasses import dataclass
@@ -17,14 +18,14 @@ EVERY_REASON: Final = frozenset(x509.ReasonFlags) - {
     x509.ReasonFlags.unspecified,
     x509.ReasonFlags.remove_from_crl,
 }
-"""The reasons that a list may be cut by; together they are all (RFC 5280 §5.2.5)."""
+"""The reasons by which lists may be split; together they are all (RFC 5280 §5.2.5)."""
 
 Point = x509.GeneralName | x509.RelativeDistinguishedName
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a list covers; `points` are names of distribution points, empty for all certificates."""
+    """Coverage of a list; `points` are distribution points, empty for all certificates."""
 
     users: bool = True
     authorities: bool = True
@@ -33,7 +34,7 @@ class Scope:
 
     @classmethod
     def of(cls, point: x509.IssuingDistributionPoint | None) -> "Scope":
-        """Read the extension of a list, None for a list without."""
+        """Parse the extension of a list, None for a list without."""
         if point is None:
             return COMPLETE
         names: set[Point] = set(point.full_name or ())
@@ -47,7 +48,7 @@ class Scope:
         )
 
     def covers(self, certificate: x509.Certificate) -> bool:
-        """Whether the list would name `certificate`, revoked for one of the list's reasons.
+        """True if the list would name `certificate`, if revoked for one of the list's reasons.
 
         `certificate` must be of the list's own authority.
         """
@@ -56,7 +57,7 @@ class Scope:
         return not self.points or not self.points.isdisjoint(_points_of(certificate))
 
     def __str__(self) -> str:
-        """Say the scope in a message, such as `users only`; empty for a complete list."""
+        """Format for a message, such as `users only`; '' for a complete list."""
         parts = []
         if not self.authorities:
             parts.append("users only")
@@ -73,7 +74,7 @@ COMPLETE: Final = Scope()
 
 
 def reason_names(reasons: frozenset[x509.ReasonFlags]) -> str:
-    """Name reasons in a message, in a fixed order."""
+    """Format reasons for a message, in a fixed order."""
     return ", ".join(sorted(reason.value for reason in reasons))
 
 

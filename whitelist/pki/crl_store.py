@@ -1,11 +1,11 @@
-"""The folder in which revocation lists are kept between fetches and across restarts.
+"""Folder of revocation lists, kept between fetches and across restarts.
 
-One DER file per authority and scope, replaced as a whole and synced before it counts, so that a
-reader, or a machine that fails half-way, sees the old list or the new one (DOMAIN §3.2 step 3,
-§9.62: the last unexpired list is kept). One process offers what it fetched, any number follow:
-`poll` costs a directory scan while nothing changes. The folder decides: what can be read there
-counts, older or not. Memory bridges faults: a list whose file is damaged, unreadable or gone goes
-on serving, and the file is looked at again with each `poll` until it was taken.
+A DER file for each authority and scope, replaced atomically and synced before use, so that readers,
+also after a crash, see the old list or the new list (DOMAIN §3.2 step 3, §9.62: the last unexpired
+list is kept). The fetching process calls `offer`; any number of other processes follow by `poll`,
+which costs a directory scan while nothing changes. The folder decides: its readable lists count,
+older or not. Memory bridges faults: a list whose file is damaged, unreadable or gone stays in use,
+and each `poll` tries the file again.
 """
 
 import fcntl
@@ -31,18 +31,18 @@ Stamp = tuple[tuple[str, FileStamp], ...]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A list as kept, and the name of its file, which is the same for its authority and scope."""
+    """A kept list with its file name, which is fixed for its authority and scope."""
 
     name: str
     crl: RevocationList
 
 
 class CrlStore:
-    """The lists of `authorities` kept in `folder`, which is made when the first list comes.
+    """The lists of `authorities` kept in `folder`, which the first list makes.
 
-    `problems` has one line for each file that could not be used when the folder was last read.
-    Not for several threads at once; any number of processes may share a folder. Raises OSError if
-    the folder is there and cannot be listed, as `poll` does.
+    `problems` has a line for each file that was unusable at the last read of the folder. Not
+    thread-safe; any number of processes may share a folder. Raises OSError, as `poll` does, if the
+    folder exists and cannot be listed.
     """
 
     def __init__(self, folder: Path, authorities: Sequence[x509.Certificate]) -> None:
@@ -54,19 +54,19 @@ class CrlStore:
         self._load(self.stamp())
 
     def current(self) -> tuple[RevocationList, ...]:
-        """The list of each authority and scope that has one, in date or not, in no set order."""
+        """The kept list of each authority and scope, in date or not, in no order."""
         return tuple(self._kept.values())
 
     def by_name(self) -> dict[str, RevocationList]:
-        """The lists of `current` by the names of their files."""
+        """The lists of `current` by file name."""
         return dict(self._kept)
 
     def offer(self, octets: bytes, at: datetime) -> Kept:
-        """Keep a list, PEM or DER, if it may be used from the aware instant `at` on.
+        """Keep a list, PEM or DER, if it may be used at the aware instant `at`.
 
-        Returns once it is safe on disk. Raises CrlRefused as `RevocationList.read` and
-        `revocation.accept` do, and OSError if it cannot be written; either leaves what was kept in
-        force. A list whose file is gone, removed by a person, keeps no older one out.
+        Returns once the list is synced. Raises CrlRefused as `RevocationList.read` and `crl.accept`
+        do, and OSError if it cannot be written; then the kept list stays in force. A list whose
+        file was removed by a person keeps no older list out.
         """
         crl = RevocationList.read(octets)
         name = _file_name(signer_of(crl, self._authorities), crl.scope)
@@ -81,16 +81,16 @@ class CrlStore:
         return Kept(name, crl)
 
     def missing(self) -> frozenset[str]:
-        """The names of lists in memory whose files were gone or of no use at the last look."""
+        """Names of lists in memory whose files were missing or useless at the last read."""
         return frozenset(self._kept.keys() - self._taken.keys())
 
     def restore(self) -> tuple[RevocationList, ...]:
-        """Write what is `missing` from memory; give those lists. Raises OSError."""
+        """Write the `missing` lists from memory; return them. Raises OSError."""
         restored = []
         if self.missing():
             make_folder(self.folder)
             with alone(self.folder):
-                self.poll()  # another process may have put something there
+                self.poll()  # another process may have written a file
                 for name in sorted(self.missing()):
                     replace_file(self.folder / name, self._kept[name].der)
                     restored.append(self._kept[name])
@@ -98,7 +98,7 @@ class CrlStore:
         return tuple(restored)
 
     def stamp(self) -> Stamp:
-        """What the folder holds now by name, inode, size and time; differs after any change."""
+        """The folder's content by name, inode, size and time; differs after any change."""
         found = []
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in entries:
@@ -109,7 +109,7 @@ class CrlStore:
         return tuple(sorted(found))
 
     def poll(self) -> bool:
-        """Read what changed, and what could not be used before; say whether `current` changed."""
+        """Read changed files, and retry unusable files; return True if `current` changed."""
         stamp = self.stamp()
         if dict(stamp) == self._taken:
             self.problems = ()
@@ -119,9 +119,10 @@ class CrlStore:
         return self._kept != before
 
     def _load(self, stamp: Stamp) -> None:
-        """Read each file of `stamp` that was not taken yet as it is; only what is taken is noted.
+        """Read each file of `stamp` that was not read yet in this state.
 
-        The stamp is older than the reading, so that a change meanwhile shows next time.
+        Only successful reads are noted. The stamp is taken before the reading, so that a change
+        meanwhile shows next time.
         """
         problems = []
         self._taken = {n: s for n, s in stamp if self._taken.get(n) == s}
@@ -152,7 +153,7 @@ def _holds(path: Path, crl: RevocationList) -> bool:
 
 
 def _file_name(authority: x509.Certificate, scope: Scope) -> str:
-    """Name the file by the authority's name and key, and by the scope unless it is complete.
+    """Return the file name: a digest of the authority's name and key, and of an incomplete scope.
 
     After a key change an authority has two lists.
     """
@@ -163,7 +164,7 @@ def _file_name(authority: x509.Certificate, scope: Scope) -> str:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder against other writers, so that none puts an older list over a newer one."""
+    """Lock the folder against other writers, so that no older list replaces a newer list."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

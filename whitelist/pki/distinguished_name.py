@@ -1,11 +1,10 @@
 """Distinguished names of certificates, compared as names and not as strings.
 
-The white list binds a domain to the certificate names of its operator, and the same operator is
-written in several ways: quoted or not, with double or no-break spaces, with spaces after commas.
-A name here is its parsed attributes in the order of RFC 4514 (the reverse of the certificate's),
-and two names are equal when types, order and folded values are (DOMAIN §9.8, §9.9,
-`whitelist.pki.name_folding`). Nothing fuzzy beyond that: `Paris (75)` and `Paris(75)` stay
-different.
+The white list binds a domain to the certificate names of its operator. It spells the same name in
+several ways: quoted or not, with double or no-break spaces, with spaces after commas. Here a name
+is its parsed attributes in the order of RFC 4514 (the reverse of the certificate's). Two names are
+equal if types, order and folded values are equal (DOMAIN §9.8, §9.9, `whitelist.pki.name_folding`).
+No further tolerance: `Paris (75)` and `Paris(75)` differ.
 """
 
 from collections.abc import Callable
@@ -19,8 +18,8 @@ from whitelist.pki import rfc4514
 from whitelist.pki.name_folding import fold, tidy
 from whitelist.pki.rfc4514 import Rdns
 
-# Types by OID: the nine of RFC 4514 §3, then those that certificates of persons and organisations
-# bear (RFC 4519 §2, X.520, RFC 2985); the first spelling is the one written.
+# Types by OID: the nine of RFC 4514 §3, then other types in certificates of persons and
+# organisations (RFC 4519 §2, X.520, RFC 2985); the first spelling is written.
 _TYPES: dict[str, tuple[str, ...]] = {
     "2.5.4.3": ("CN", "commonName"),
     "2.5.4.7": ("L", "localityName"),
@@ -48,23 +47,23 @@ _CANONICAL = {
 
 
 MAX_VALUE = 256
-"""Longest value of an attribute, in characters; RFC 5280 A.1 gives at most 255 to the common ones.
+"""Longest value of an attribute, in characters; RFC 5280 A.1 allows the common types 255.
 
-Comparison costs the square of a value's length where it is made of combining marks.
+A comparison of combining marks costs the square of the value's length.
 """
 MAX_ATTRIBUTES = 32
-"""Most attributes of a name; real ones have five."""
+"""Most attributes of a name; real names have five."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistinguishedName:
     """A distinguished name, usable as a dictionary key.
 
-    `rdns` holds its relative names in the order of RFC 4514 (CN first), each a tuple of
-    (type, value) pairs, of which there is one except in multi-valued names. Types are in their
-    usual short spelling, values tidied with their case kept. Raises InvalidName for a name without
-    any attribute, with an empty value, an attribute type that is not known, or more than
-    MAX_ATTRIBUTES attributes or MAX_VALUE characters in one.
+    `rdns` are the relative names in the order of RFC 4514 (CN first), each a tuple of (type, value)
+    pairs: a single pair, except in multi-valued names. Types are in their usual short spelling,
+    values tidied with their case kept. Raises InvalidName for a name without attributes, an empty
+    value, an unknown attribute type, more than MAX_ATTRIBUTES attributes, or more than MAX_VALUE
+    characters in a value.
     """
 
     rdns: Rdns = field(compare=False)
@@ -78,10 +77,10 @@ class DistinguishedName:
             raise InvalidName(f"a distinguished name has more than {MAX_ATTRIBUTES} attributes")
         rdns = tuple(tuple(_attribute(*pair) for pair in rdn) for rdn in self.rdns)
         object.__setattr__(self, "rdns", rdns)
-        # The pairs of a multi-valued name are a set (X.501 §9.3); the relative names a sequence.
+        # The pairs of a multi-valued name are a set (X.501 §9.3), the relative names a sequence.
         key = tuple(frozenset((kind, fold(value)) for kind, value in rdn) for rdn in rdns)
         object.__setattr__(self, "_key", key)
-        # Written once: a relay shows a peer's name many times for each message.
+        # Formatted once: a relay shows a peer's name many times for each message.
         text = ",".join(
             "+".join(f"{kind}={rfc4514.escape(value)}" for kind, value in rdn) for rdn in rdns
         )
@@ -89,15 +88,15 @@ class DistinguishedName:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text form (RFC 4514, and what the list adds to it: DOMAIN §2.3).
+        """Parse the text form (RFC 4514, with the white list's deviations: DOMAIN §2.3).
 
-        Raises InvalidName, saying what is wrong and where in the text.
+        Raises InvalidName, with the fault and its place in the text.
         """
         return cls(rfc4514.split(text))
 
     @classmethod
     def from_x509(cls, name: x509.Name) -> Self:
-        """Take a certificate's name, whatever its string types, in reverse order (DOMAIN §9.9)."""
+        """Convert a certificate's name, of any string types, in reverse order (DOMAIN §9.9)."""
         return cls(
             tuple(
                 tuple((attribute.oid.dotted_string, _text(attribute)) for attribute in rdn)
@@ -107,27 +106,27 @@ class DistinguishedName:
 
     @classmethod
     def from_certificate(cls, certificate: x509.Certificate) -> Self:
-        """Take a certificate's subject. Raises InvalidName, also if its ASN.1 is unreadable."""
+        """Read a certificate's subject. Raises InvalidName, also for unreadable ASN.1."""
         return cls.from_x509(_decoded(lambda: certificate.subject))
 
     @classmethod
     def of_issuer(cls, certificate: x509.Certificate) -> Self:
-        """Take the name of a certificate's issuer. Raises InvalidName, as from_certificate."""
+        """Read the name of a certificate's issuer. Raises InvalidName, as from_certificate."""
         return cls.from_x509(_decoded(lambda: certificate.issuer))
 
     @property
     def attributes(self) -> tuple[tuple[str, str], ...]:
-        """The (type, value) pairs in the order of RFC 4514, those of multi-valued names in line."""
+        """The (type, value) pairs in the order of RFC 4514, multi-valued names flattened."""
         return tuple(pair for rdn in self.rdns for pair in rdn)
 
     @property
     def common_name(self) -> str | None:
-        """The value of CN, or None where the name has none, or several to choose from."""
+        """The value of CN; None if the name has no CN or several."""
         values = [value for kind, value in self.attributes if kind == "CN"]
         return values[0] if len(values) == 1 else None
 
     def with_loose_department(self) -> Self:
-        """Give the name with `Paris (75)` in its ST written `Paris(75)` (DOMAIN §9.8)."""
+        """Return the name with `Paris (75)` in its ST written `Paris(75)` (DOMAIN §9.8)."""
         rdns = tuple(
             tuple(
                 (kind, value.replace(" (", "(") if kind == "ST" else value) for kind, value in rdn
@@ -137,12 +136,12 @@ class DistinguishedName:
         return type(self)(rdns)
 
     def __str__(self) -> str:
-        """Write the name per RFC 4514 §2; parsing that gives an equal name."""
+        """Format per RFC 4514 §2; the parsed result is an equal name."""
         return self._text
 
 
 def label(certificate: x509.Certificate) -> str:
-    """Name a certificate in a message, whatever its subject looks like."""
+    """Format a certificate's subject for a message; never fails."""
     try:
         return str(DistinguishedName.from_certificate(certificate))
     except InvalidName:
@@ -150,7 +149,7 @@ def label(certificate: x509.Certificate) -> str:
 
 
 def _attribute(kind: str, value: str) -> tuple[str, str]:
-    """Bring one pair to its canonical spelling; an unknown OID stays as it is."""
+    """Return a pair in canonical spelling; an unknown OID stays as it is."""
     canonical = _CANONICAL.get(kind.upper()) or (kind if kind[0].isdigit() else None)
     if canonical is None:
         raise InvalidName(
@@ -174,7 +173,7 @@ def _text(attribute: x509.NameAttribute[str | bytes]) -> str:
 
 
 def _decoded(read: Callable[[], x509.Name]) -> x509.Name:
-    """Read a name that the library decodes only when asked, and then fails in several ways."""
+    """Read a name that the library decodes only on access, with various errors."""
     try:
         return read()
     except (ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Extensions of certificates and revocation lists, and what reading them may raise."""
+"""Extensions of certificates and revocation lists, and errors of their parsing."""
 
 from typing import TypeVar
 
@@ -13,11 +13,11 @@ UNREADABLE: tuple[type[Exception], ...] = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-"""What cryptography raises for damage of various kinds; not all are ValueError."""
+"""Errors that cryptography raises for damaged input; not all are ValueError."""
 
 
 def extension_of(extensions: x509.Extensions, kind: type[_Extension]) -> _Extension | None:
-    """Give the value of the extension of a kind, None without."""
+    """Return the value of the extension of type `kind`, None without."""
     try:
         return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:

@@ -1,26 +1,26 @@
-"""How values of certificate names are brought to the form in which they are compared.
+"""Folding of values in certificate names to the form in which they are compared.
 
-Unicode NFC, simple case folding, runs of blanks as one space (DOMAIN §9.8, docs/decisions/0042).
-Nothing beyond ASCII ever becomes ASCII on the way: neither U+017F (folds to s), nor U+212A (the
-kelvin sign, K for NFC), nor two letters for one (ß is not ss).  A blank is a space of Unicode's
-category Zs; control characters and line ends are no blanks, and stay.
+Unicode NFC, simple case folding, runs of blanks as a single space (DOMAIN §9.8,
+docs/decisions/0042). No character beyond ASCII ever becomes ASCII: neither U+017F (folds to s), nor
+U+212A (the kelvin sign, K in NFC), nor a letter that folds to two (ß is not ss). A blank is a space
+of Unicode category Zs; control characters and line ends are not blanks, and stay.
 """
 
 import re
 import unicodedata
 
 _BLANKS = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
-# All characters for which NFC gives an ASCII character: ; ` K.
+# All characters that NFC turns into an ASCII character: ; ` K.
 _TWINS = re.compile("([\u037e\u1fef\u212a])")
 
 
 def tidy(value: str) -> str:
-    """Collapse runs of blanks (no-break spaces too) to one space, trim the ends, apply NFC."""
+    """Collapse runs of blanks (no-break spaces too) to a space, trim the ends, apply NFC."""
     return _BLANKS.sub(" ", _composed(value)).strip(" ")
 
 
 def fold(value: str) -> str:
-    """Give the form in which values are compared: tidy, and case folded."""
+    """Return the form in which values are compared: tidied, and case folded."""
     tidied = tidy(value)
     if tidied.isascii():
         return tidied.lower()
@@ -39,7 +39,7 @@ def _composed(value: str) -> str:
 
 
 def _folded(character: str) -> str:
-    """One character for one, ASCII for ASCII alone (CaseFolding.txt, statuses C and S)."""
+    """Fold a character to one character; only ASCII becomes ASCII (CaseFolding.txt, C and S)."""
     if character.isascii():
         return character.lower()
     for found in (character.casefold(), character.lower()):

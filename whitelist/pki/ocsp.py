@@ -1,9 +1,9 @@
-"""OCSP: the question whether one certificate is revoked, and what an answer is worth.
+"""OCSP: the request about a certificate, and the check of the response.
 
-An option beside revocation lists (RFC 6960; RFC 5019 for the request; DOMAIN §9.62). An answer
-counts if it is signed by the authority that issued the certificate, or by a responder to whom that
-authority gave the right (RFC 6960 §4.2.2.2), is about this certificate, and is in date. Pure:
-octets and the instant are passed in. Requests carry no nonce, as most responders sign in advance.
+An option beside revocation lists (RFC 6960; RFC 5019 for the request; DOMAIN §9.62). A response
+counts if it is signed by the issuer of the certificate or by a responder that the issuer authorised
+(RFC 6960 §4.2.2.2), is about this certificate, and is in date. Pure: octets and instant are
+parameters. Requests have no nonce, since most responders sign in advance.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,11 @@ from whitelist.pki.distinguished_name import label
 from whitelist.pki.extensions import UNREADABLE, extension_of
 
 _BRIEF = timedelta(minutes=5)
-"""How far clocks may differ, and how long an answer without nextUpdate counts."""
+"""Tolerated clock difference; also the validity of a response without nextUpdate."""
 
 
 class OcspStatus(StrEnum):
-    """What the responder says of the certificate; `unknown` is its word, not a failure."""
+    """The responder's statement about the certificate; `unknown` is no failure."""
 
     GOOD = "good"
     REVOKED = "revoked"
@@ -38,7 +38,7 @@ class OcspStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OcspVerdict:
-    """The answer of `check_ocsp`, which holds before the aware instant `until`."""
+    """The answer of `check_ocsp`, valid before the aware instant `until`."""
 
     status: OcspStatus
     until: datetime
@@ -53,8 +53,8 @@ _STATUS = {
 
 
 def ocsp_request(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
-    """Give the DER request to POST as `application/ocsp-request` (RFC 6960 appendix A)."""
-    # RFC 5019 §2.1.1 allows no other hash; it names the issuer and protects nothing.
+    """Return the DER request to POST as `application/ocsp-request` (RFC 6960 appendix A)."""
+    # RFC 5019 §2.1.1 allows no other hash; the hash names the issuer and protects nothing.
     return _asked(certificate, issuer, hashes.SHA1()).public_bytes(Encoding.DER)  # noqa: S303
 
 
@@ -65,13 +65,13 @@ def check_ocsp(
     authorities: Sequence[x509.Certificate],
     at: datetime,
 ) -> OcspVerdict:
-    """Say what the DER `response` says of `certificate`, issued by `issuer`, at the aware `at`.
+    """Check the DER `response` about `certificate`, issued by `issuer`, at the aware `at`.
 
-    `issuer` must be one of `authorities`, and have issued `certificate` (ValueError if not: that is
-    the caller's to know). Without nextUpdate, which means that newer answers are always there
-    (RFC 6960 §4.2.2.1), an answer holds for five minutes. Whether a delegated responder is itself
-    revoked is not asked. Raises OcspRefused with the first reason met: `unreadable`,
-    `unsuccessful`, `wrong-signer`, `other-certificate`, `not-yet-valid`, `expired`.
+    `issuer` must be in `authorities` and have issued `certificate`; else ValueError, a fault of the
+    caller. A response without nextUpdate (a newer response is always available, RFC 6960 §4.2.2.1)
+    is valid for five minutes. Revocation of a delegated responder is not checked. Raises
+    OcspRefused with the first reason: `unreadable`, `unsuccessful`, `wrong-signer`,
+    `other-certificate`, `not-yet-valid`, `expired`.
     """
     if issuer not in authorities or not issued_by(certificate, issuer):
         raise ValueError(f"{label(issuer)} is no configured issuer of {label(certificate)}")
@@ -128,7 +128,7 @@ def _brought(answer: ocsp.OCSPResponse) -> Iterator[x509.Certificate]:
 
 
 def _may_respond(responder: x509.Certificate, issuer: x509.Certificate, at: datetime) -> bool:
-    """Require the right to respond, given by the very issuer (RFC 6960 §4.2.2.2), in date."""
+    """True if the issuer itself authorised the responder (RFC 6960 §4.2.2.2), in date."""
     try:
         usages = extension_of(responder.extensions, x509.ExtendedKeyUsage)
         in_date = responder.not_valid_before_utc <= at <= responder.not_valid_after_utc

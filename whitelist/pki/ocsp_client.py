@@ -1,11 +1,10 @@
-"""Asking an OCSP responder where a revocation list is lacking (RFC 6960; DOMAIN §9.62; an option).
+"""OCSP client: asks a responder where a revocation list is missing (RFC 6960; DOMAIN §9.62).
 
-Only configured responders are asked, never where a peer's certificate says: a peer must not choose
-whom we connect to.  What lists say is never overruled: a responder is asked only about a chain that
-holds, of which a list in date is not at hand, and its word stands for the list of the certificate's
-issuer alone.  The issuer's own chain must be trusted by lists.  A session waits seconds at most:
-answers are kept until they are over, failures for a minute, and few questions are under way at a
-time.
+An option. Only configured responders are asked, never the URL in a peer's certificate: a peer must
+not choose whom we connect to. Lists are never overruled: a responder is asked only about a valid
+chain that lacks a list in date, and its answer replaces only the list of the certificate's issuer.
+The issuer's own chain must be trusted by lists. A session waits a few seconds at most: answers are
+cached until they expire, failures for a minute, and few requests run at a time.
 """
 
 import asyncio
@@ -29,13 +28,13 @@ from whitelist.pki.trust_store import ChainStatus, ChainVerdict, TrustStore
 _log = structlog.get_logger(__name__)
 
 FAILURE_HOLDS: Final = timedelta(seconds=60)
-_MAX_ANSWER: Final = 64 * 1024  # a response with its responder's certificate is some 2 kB
-_AT_A_TIME: Final = 2  # of the process's threads, which the store needs too
+_MAX_ANSWER: Final = 64 * 1024  # a response with its responder's certificate has some 2 kB
+_AT_A_TIME: Final = 2  # threads of the process, which the store needs too
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is held before `until`: GOOD, REVOKED, or nothing (None) and why."""
+    """Cached result, valid before `until`: GOOD, REVOKED, or None with the reason."""
 
     status: OcspStatus | None
     until: datetime
@@ -43,7 +42,7 @@ class _Known:
 
 
 class _Memory:
-    """The `size` newest pieces of knowledge, by a text."""
+    """Cache of the `size` newest results, by a text key."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -53,7 +52,7 @@ class _Memory:
         known = self._known.get(key)
         if known is None or now >= known.until:
             return None
-        # A failure held for longer than can be was noted by a clock that was ahead.
+        # A failure valid for longer than FAILURE_HOLDS was noted by a clock that was ahead.
         failed_ahead = known.status is None and known.until > now + FAILURE_HOLDS
         return None if failed_ahead else known
 
@@ -66,10 +65,10 @@ class _Memory:
 
 
 class OcspAsker:
-    """Asks the responders at `urls`, in this order, once at a time for each certificate.
+    """Asks the responders at `urls`, in order; a single request at a time for each certificate.
 
-    `clock` gives aware instants.  `patience` is in seconds: how long a caller waits in all, and how
-    long one responder may take.
+    `clock` gives aware instants. `patience` is the longest wait of a caller, and the timeout of
+    each responder, in seconds.
     """
 
     def __init__(
@@ -91,10 +90,10 @@ class OcspAsker:
         self._room = asyncio.Semaphore(_AT_A_TIME)
 
     async def weigh(self, der: bytes, verdict: ChainVerdict, trust: TrustStore) -> ChainVerdict:
-        """Give the verdict on a certificate with what OCSP adds to `verdict`, which is `trust`'s.
+        """Apply OCSP to `verdict`, which `trust` gave on the certificate `der`.
 
-        Good makes it trusted, revoked refused; anything else leaves it, with a word in `detail`.
-        A verdict that lacks no list comes back as it is.  Raises ValueError for unreadable octets.
+        Good makes it trusted, revoked refused; other answers only add to `detail`. A verdict that
+        lacks no list is returned unchanged. Raises ValueError for an unreadable certificate.
         """
         if verdict.status is not ChainStatus.NO_CRL and not verdict.alarm:
             return verdict
@@ -112,14 +111,14 @@ class OcspAsker:
         return replace(verdict, detail=f"{verdict.detail}; {known.detail}")
 
     def holds_until(self, der: bytes, at: datetime) -> datetime | None:
-        """Until when the last word on a certificate is held; None if that was over by `at`."""
+        """Expiry of the last result for a certificate; None if expired at `at`."""
         known = self._answers.get(sha256(der).hexdigest(), at)
         return None if known is None else known.until
 
     def _issuer(
         self, certificate: x509.Certificate, trust: TrustStore
     ) -> tuple[x509.Certificate | None, ChainVerdict]:
-        """Give the issuer with the verdict on it, None where no issuer is trusted."""
+        """Return the issuer and its verdict; None as issuer if none is trusted."""
         above = ChainVerdict(ChainStatus.UNTRUSTED, "no configured intermediate is its issuer")
         now = self._clock()
         for candidate in trust.intermediates:  # a renewed authority has several certificates
@@ -144,10 +143,10 @@ class OcspAsker:
             self._asking[key] = task
             task.add_done_callback(lambda _: self._asking.pop(key))
         try:
-            # A peer that hangs up must not take the answer from the others that wait for it.
+            # Shielded: a peer that hangs up must not cancel the request that others wait for.
             async with asyncio.timeout(self._patience):
                 return await asyncio.shield(task)
-        except TimeoutError:  # the question goes on, and its answer is for the next session
+        except TimeoutError:  # the request goes on; its answer serves the next session
             return self._answers.put(key, self._failed(f"no answer within {self._patience:g} s"))
 
     async def _ask(

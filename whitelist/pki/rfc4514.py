@@ -1,9 +1,9 @@
-"""The text form of distinguished names: RFC 4514, read tolerantly where the white list needs it.
+"""Text form of distinguished names: RFC 4514, with the deviations of the white list.
 
-Beyond RFC 4514 this reads what its predecessors allowed and the list really contains (DOMAIN
-§2.3): a value wholly in quotation marks (RFC 1779, RFC 2253 §4), spaces around separators, and
-unescaped quotation marks inside a value. Whatever else the grammar forbids is refused rather than
-guessed. Nothing here knows what an attribute type means or when two names are equal.
+Accepted beyond RFC 4514, as its predecessors allowed and the list really contains (DOMAIN §2.3): a
+value wholly in quotation marks (RFC 1779, RFC 2253 §4), spaces around separators, and unescaped
+quotation marks inside a value. Other violations of the grammar are refused, not guessed. Attribute
+types and equality of names are not known here.
 """
 
 import re
@@ -11,7 +11,7 @@ import unicodedata
 
 from whitelist.errors import InvalidName
 
-# ASCII, else U+017F would pass for the S of ST; the no-break space is the list's own.
+# ASCII only, else U+017F would pass for the S of ST; the list has no-break spaces.
 _TYPE = re.compile(
     r"[ \xa0]*(?:OID\.)?([A-Z][A-Z0-9-]*|[0-9]+(?:\.[0-9]+)+)[ \xa0]*=[ \xa0]*",
     re.IGNORECASE | re.ASCII,
@@ -24,19 +24,20 @@ _UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp"})
 _MUST_ESCAPE = '"+,;<>\\'
 
 MAX_TEXT = 16 * 1024
-"""Longest text of a name that is read, in characters; the longest real one has 140."""
+"""Longest text of a name that is read, in characters; the longest real name has 140."""
 
 Rdns = tuple[tuple[tuple[str, str], ...], ...]
 """Relative distinguished names in the order of the text; each holds (type, value) pairs."""
 
 
 def split(text: str) -> Rdns:
-    r"""Split `text` into relative distinguished names, escapes and quotation marks undone.
+    """Split `text` into relative distinguished names, escapes and quotation marks decoded.
 
-    `CN=a.fr,O="X  Y"` gives `((("CN", "a.fr"),), (("O", "X  Y"),))`; `+` joins the pairs of one
+    `CN=a.fr,O="X  Y"` gives `((("CN", "a.fr"),), (("O", "X  Y"),))`; `+` joins the pairs of a
     multi-valued name (RFC 4514 §2.2). Values keep their spaces, types their spelling. Raises
-    InvalidName, naming the place, for anything else: unknown escapes, an unescaped `;`, `<` or
-    `>`, text after a closing quotation mark, values in `#hexadecimal` form, over MAX_TEXT.
+    InvalidName, naming the place, for all other input: unknown escapes, an unescaped `;`, `<` or
+    `>`, text after a closing quotation mark, values in `#hexadecimal` form, more than MAX_TEXT
+    characters.
     """
     if len(text) > MAX_TEXT:
         raise _invalid(text, MAX_TEXT, f"longer than {MAX_TEXT} characters")
@@ -65,7 +66,7 @@ def split(text: str) -> Rdns:
 
 
 def _value(text: str, start: int) -> tuple[str, int]:
-    """Read one value from `start`; return it with the place of what follows it."""
+    """Parse a value from `start`; return it with the position after it."""
     if text.startswith("#", start):
         raise _invalid(text, start, "a value in #hexadecimal form cannot be compared")
     found = (_QUOTED if text.startswith('"', start) else _PLAIN).match(text, start)
@@ -90,10 +91,10 @@ def _unescape(text: str, start: int, raw: str) -> str:
 
 
 def escape(value: str) -> str:
-    """Write a value without outer spaces as RFC 4514 §2.4 wants it.
+    """Format a value, without outer spaces, as in RFC 4514 §2.4.
 
-    Control characters, line ends and marks of direction become octets too, so that a name can
-    never break a line of a log nor reorder it.
+    Control characters, line ends and direction marks become octets too, so that a name can neither
+    break nor reorder a line of a log.
     """
     written = "".join(map(_escaped, value))
     return f"\\{written}" if written.startswith("#") else written

@@ -1,12 +1,11 @@
-"""Trust in certificates: the IGC-Santé authorities of this operator, and what chains to them.
+"""Trust store: the operator's IGC-Santé authorities, and the verification of chains to them.
 
-One store serves both questions of the trust space: is this peer's certificate from IGC-Santé, and
-is that of the list's signer. A chain is built from the certificate through the *configured*
-intermediates to the configured anchors (RFC 5280 §6), at a given instant, with OpenSSL's strict
-checks; then no certificate in it may be on a revocation list, as the policy says (DOMAIN §9.62).
-What a peer sends along is never used, so that other IGC-Santé ranges do not pass (DOMAIN §3.2), and
-every key and signature in it must be strong (`whitelist.pki.certificate_fitness`); no extended key
-usage is demanded here (DOMAIN §9.4).
+The same store verifies peers' certificates and the certificate of the list's signer. A chain goes
+from the certificate through the *configured* intermediates to the configured anchors (RFC 5280 §6),
+at a given instant, with OpenSSL's strict checks. Then no certificate of the chain may be on a
+revocation list, as the policy says (DOMAIN §9.62). Intermediates that a peer sends are ignored, so
+that other IGC-Santé ranges do not pass (DOMAIN §3.2). All keys and signatures of the chain must be
+strong (`whitelist.pki.certificate_fitness`). No extended key usage is required here (DOMAIN §9.4).
 """
 
 from bisect import bisect_right
@@ -32,7 +31,7 @@ from whitelist.pki.distinguished_name import DistinguishedName, label
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """What the rules need of a certificate; `fingerprint` is SHA-256 in lower-case hexadecimal."""
+    """Facts of a certificate for the rules; `fingerprint` is its SHA-256 in lower-case hex."""
 
     subject: DistinguishedName
     issuer: DistinguishedName
@@ -55,7 +54,7 @@ class CertificateFacts:
 
 
 class ChainStatus(StrEnum):
-    """How a chain stands at an instant."""
+    """State of a chain at an instant."""
 
     TRUSTED = "trusted"
     UNTRUSTED = "untrusted"
@@ -69,11 +68,11 @@ class ChainStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChainVerdict:
-    """The answer of `TrustStore.verify`; `detail` is one line for logs and operators.
+    """The answer of `TrustStore.verify`; `detail` is a line for logs and operators.
 
-    `crl_until` is the earliest `next_update` of the lists at hand for the chain's authorities, None
-    if there is none or lists are not looked at. `alarm` says which list a trusted chain lacks.
-    `client_auth` is False for a peer whose extended key usage lacks clientAuth, which is tolerated.
+    `crl_until` is the earliest `next_update` of the lists of the chain's authorities, None without
+    lists or if lists are ignored. `alarm` names the list that a trusted chain lacks. `client_auth`
+    is False for a peer whose extended key usage lacks clientAuth, which is tolerated.
     """
 
     status: ChainStatus
@@ -84,7 +83,7 @@ class ChainVerdict:
 
     @property
     def trusted(self) -> bool:
-        """Whether the chain holds."""
+        """True if the chain is valid."""
         return self.status is ChainStatus.TRUSTED
 
 
@@ -100,14 +99,14 @@ _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 @dataclass(frozen=True, slots=True)
 class TrustStore:
-    """The authorities an operator trusts: root anchors, and intermediates that must chain to them.
+    """Authorities that an operator trusts: root anchors, and intermediates that chain to them.
 
-    `crls` are revocation lists of these authorities, in date or not; of several from one authority
-    for one scope the newest counts. Raises ValueError without any anchor, and CrlRefused for a
-    list that `revocation.signer_of` refuses. Files are checked by `from_files`, which is what the
-    daemon uses; the constructor serves certificates that are in memory already.
+    `crls` are revocation lists of these authorities, in date or not; only the newest of each
+    authority and scope counts. Raises ValueError without an anchor, and CrlRefused for a list that
+    `crl.signer_of` refuses. `from_files`, used by the daemon, also checks the files; the
+    constructor takes certificates in memory.
 
-    `generation` is a text that differs between stores of different authorities, lists or policy.
+    `generation` is a text that differs between stores with different authorities, lists or policy.
     """
 
     anchors: tuple[x509.Certificate, ...]
@@ -146,7 +145,7 @@ class TrustStore:
         intermediates: Sequence[Path],
         revocation: RevocationPolicy = RevocationPolicy.OFF,
     ) -> Self:
-        """Read PEM files, each of one or more certificates; lists are added by `with_crls`.
+        """Read PEM files, each of one or more certificates; `with_crls` adds lists.
 
         Raises TrustFileError as `authorities.read_authorities` does, and ValueError without any
         anchor file.
@@ -154,7 +153,7 @@ class TrustStore:
         return cls(*read_authorities(anchors, intermediates), revocation=revocation)
 
     def with_crls(self, crls: Iterable[RevocationList]) -> Self:
-        """Give a store of the same authorities and policy with these lists instead of its own.
+        """Return a store of the same authorities and policy with these lists instead.
 
         Raises CrlRefused as the constructor does.
         """
@@ -169,8 +168,8 @@ class TrustStore:
     def pem(self) -> str:
         """All authorities as PEM text, for `ssl.SSLContext.load_verify_locations(cadata=...)`.
 
-        A TLS handshake against these is a first sieve only, since it also accepts intermediates
-        that the peer brings along: `verify` decides.
+        A TLS handshake with these is only a first filter, since it also accepts intermediates that
+        the peer sends: `verify` decides.
         """
         return "".join(
             certificate.public_bytes(Encoding.PEM).decode("ascii")
@@ -178,13 +177,13 @@ class TrustStore:
         )
 
     def verify(self, certificate: x509.Certificate, at: datetime) -> ChainVerdict:
-        """Say whether `certificate` chains to an anchor, all of it valid at `at` and not revoked.
+        """Judge whether `certificate` chains to an anchor, all valid at `at` and not revoked.
 
         `at` must be aware (ValueError if not). Never raises for any certificate.
         """
         if at.tzinfo is None:
             raise ValueError(f"the instant of verification {at} has no time zone")
-        # A new store each time: pyOpenSSL sets the time of a store once, later calls do nothing.
+        # A new store each time: pyOpenSSL ignores all but the first set_time of a store.
         store = crypto.X509Store()
         for anchor in self._anchors:
             store.add_cert(anchor)
@@ -210,9 +209,9 @@ class TrustStore:
         return self._judge_revocation(certificate, chain[1:], at, held)
 
     def steady(self, certificate: CertificateFacts, at: datetime) -> tuple[datetime, datetime]:
-        """Give the span around the aware `at`, its end excluded, in which `verify` says the same.
+        """Return the span around the aware `at`, end excluded, in which `verify` cannot change.
 
-        Authorities and lists begin and end outside it, and so does the certificate.
+        No authority, list or certificate begins or ends within it.
         """
         own = (certificate.not_before, *_end(certificate.not_after))
         turns = sorted((*self._turns, *own, *_ALWAYS))
@@ -220,15 +219,15 @@ class TrustStore:
         return turns[after - 1], turns[after]
 
     def lacking(self, at: datetime) -> tuple[str, ...]:
-        """Say in a line for each authority which revocation lists are lacking at the aware `at`."""
+        """Return the missing revocation lists at the aware `at`, a line for each authority."""
         if self.revocation is RevocationPolicy.OFF:
             return ()
         return tuple(self._lists.lacking(at).values())
 
     def stalled(self, at: datetime, *, ocsp: bool = False) -> str:
-        """Say why every peer is put off at the aware `at` for want of lists; empty if none is.
+        """Return the reason why missing lists defer all peers at the aware `at`; else ''.
 
-        `ocsp` tells that responders may stand in for the list of a peer's own issuer.
+        `ocsp` is True if responders may replace the list of a peer's own issuer.
         """
         if self.revocation is not RevocationPolicy.REFUSE:
             return ""
@@ -240,7 +239,7 @@ class TrustStore:
         return "; ".join(lacking.values())
 
     def _weakness_above(self, chain: Sequence[crypto.X509]) -> str:
-        """Say which authority of a chain is weak, and why; it is configured all the same."""
+        """Return the weakness of a (configured) authority of the chain, with its name; or ''."""
         if not self._weak:
             return ""
         shown = (one.to_cryptography().fingerprint(hashes.SHA256()) for one in chain[1:])
@@ -249,7 +248,7 @@ class TrustStore:
     def _judge_revocation(
         self, certificate: x509.Certificate, above: list[crypto.X509], at: datetime, held: str
     ) -> ChainVerdict:
-        """Judge a chain that holds otherwise: first who is revoked, then what lists are lacking."""
+        """Judge a valid chain: revoked certificates first, then missing lists."""
         found = self._lists.judge([certificate, *(one.to_cryptography() for one in above)], at)
         if found.revoked:
             return ChainVerdict(ChainStatus.REVOKED, found.revoked, found.until)
@@ -270,7 +269,7 @@ class TrustStore:
 def _turns(
     authorities: Iterable[x509.Certificate], crls: Iterable[RevocationList]
 ) -> tuple[datetime, ...]:
-    """Give the instants at which any verdict may change by the passing of time alone."""
+    """Return the instants at which a verdict may change by the passing of time alone."""
     turns = [turn for crl in crls for turn in (crl.this_update, crl.next_update)]
     for authority in authorities:
         turns += (authority.not_valid_before_utc, *_end(authority.not_valid_after_utc))
@@ -278,5 +277,5 @@ def _turns(
 
 
 def _end(not_after: datetime) -> tuple[datetime, datetime]:
-    """Give the last second of a validity from both sides; OpenSSL counts whole seconds."""
+    """Return both sides of the last second of a validity; OpenSSL counts whole seconds."""
     return not_after, not_after + min(_SECOND, _ALWAYS[1] - not_after)

@@ -1,9 +1,9 @@
-"""Verdicts on peers' certificates, kept so that a session costs microseconds.
+"""Cache of verdicts on peers' certificates, so that a session costs microseconds.
 
-A verdict is kept by the certificate's SHA-256 for as long as asking again could say nothing else:
-the same authorities, lists and policy (the store's generation), and no beginning or end of a
-certificate, authority or list in between (`TrustStore.steady`). Its text names the instant at
-which it was reached.
+The key is the certificate's SHA-256. A cached verdict is used while a new one could not differ:
+same authorities, lists and policy (the store's generation), and no start or end of a certificate,
+authority or list in between (`TrustStore.steady`). The verdict's text names the instant of the
+judgement.
 """
 
 from collections import OrderedDict
@@ -29,10 +29,10 @@ class _Entry:
 
 
 class VerdictCache:
-    """What `trust` says of certificates, the `size` last used of them remembered.
+    """Cache of `trust`'s verdicts on the `size` most recently used certificates.
 
-    `trust` may be replaced at any time, by a store with newer lists say: verdicts of another
-    generation are not used. May be used by several threads.
+    `trust` may be replaced at any time, for example by a store with newer lists: verdicts of
+    another generation are not used. Thread-safe.
     """
 
     def __init__(self, trust: TrustStore, size: int = 4096) -> None:
@@ -43,13 +43,13 @@ class VerdictCache:
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
 
     def judge(self, der: bytes, at: datetime) -> Judged:
-        """Read a peer's certificate and judge chain and usage as of the aware instant `at`.
+        """Read a peer's certificate; judge chain and usage as of the aware instant `at`.
 
         Raises ValueError if it is unreadable.
         """
         trust = self.trust
         key = sha256(der).digest()
-        entry = self._entries.pop(key, None)  # put back last: the first is the least used
+        entry = self._entries.pop(key, None)  # put back last: the first is the least recently used
         if (
             entry is None
             or entry.generation != trust.generation
@@ -57,7 +57,8 @@ class VerdictCache:
         ):
             entry = _entry(trust, der, at)
         if entry.judged[1].status is ChainStatus.UNTRUSTED:
-            # Anybody can make any number of these, and would push out those of our peers.
+            # Not cached: anybody can make any number of these, and would push out our peers'
+            # verdicts.
             return entry.judged
         self._entries[key] = entry
         if len(self._entries) > self._size:
@@ -76,7 +77,7 @@ def _entry(trust: TrustStore, der: bytes, at: datetime) -> _Entry:
 
 
 def _for_a_peer(certificate: x509.Certificate, verdict: ChainVerdict) -> ChainVerdict:
-    """Add to the verdict on a chain what only counts for a peer: its certificate's usages."""
+    """Add the checks that count only for a peer: its certificate's usages."""
     if verdict.status not in {ChainStatus.TRUSTED, ChainStatus.NO_CRL}:
         return verdict
     if unfit := unfitness(certificate):
