@@ -99,7 +99,7 @@ async def test_one_that_could_not_be_forked_is_waited_for(monkeypatch: pytest.Mo
     monkeypatch.setattr("mssante_operator.daemon.fork_client.control_channel.receive", receive)
     ours, theirs = socket.socketpair()
     launcher = Launcher({}, _line=ours)
-    monkeypatch.setattr("mssante_operator.daemon.fork_client.forking.ask", lambda *_: None)
+    monkeypatch.setattr("mssante_operator.daemon.fork_client.fork_server.ask", lambda *_: None)
     one = Child(Plan("worker", None, Launch(), launcher), lambda: None)  # type: ignore[arg-type]
     with pytest.raises(CannotStart) as error:
         await one.start()
