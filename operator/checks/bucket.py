@@ -143,7 +143,7 @@ def _try_abort(place: "Place", credentials: "Credentials", look: Look) -> None:
 
     begun = ask(place, credentials, runtime.clock(), {"uploads": ""}, method="POST", key=_PROBE)
     if begun.status != 200:
-        return  # the right to put is checked elsewhere
+        return  # `_try_rights` has checked the right to put
     try:
         upload = {"uploadId": upload_of(begun.body)}
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Commands on the outbound queue: read it, and steer it (docs/queue.md)."""
+"""Commands on the outbound queue: views and actions (docs/queue.md)."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -76,7 +76,7 @@ def _state(row: Mapping[str, Any], now: datetime) -> str:
 
 
 def _age(seconds: int | None) -> str | None:
-    """A span of time in its two largest units."""
+    """Duration in its two largest units, such as `2h5m`; None without one."""
     if seconds is None:
         return None
     days, rest = divmod(seconds, 86400)
@@ -226,7 +226,7 @@ def _reports(number: int) -> str:
 
 
 def _tell(desk: Desk, tally: Tally, wanted: Filter, done: str, *, failed: str = "") -> None:
-    """Say what came of it.  Raises QueueRefused where nothing did."""
+    """Print the result of an action.  Raises QueueRefused if nothing changed."""
     left = (
         f"{_deliveries(tally.in_flight)} in flight left alone: being sent just now, try again"
         if tally.in_flight

@@ -1,4 +1,4 @@
-"""The tables of the configuration file, each key with its meaning, default and bounds.
+"""Tables of the configuration file: each key with its meaning, default and bounds.
 
 The descriptions are the documentation: `mssante config reference` prints them.
 """
@@ -150,7 +150,7 @@ class WhiteListSection(Section):
 
     @property
     def expected_signer(self) -> ExpectedSigner:
-        """Who must have signed."""
+        """Expected signer of the list.  Raises ValueError for an invalid DN."""
         name = DistinguishedName.parse(self.signer_dn) if self.signer_dn else None
         return ExpectedSigner(self.signer, name, self.signer_policy)
 

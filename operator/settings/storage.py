@@ -1,4 +1,4 @@
-"""The table [storage] of the configuration file, and [storage.s3] in it.
+"""Tables [storage] and [storage.s3] of the configuration file.
 
 The descriptions are the documentation, as in `sections`.
 """

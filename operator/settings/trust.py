@@ -1,4 +1,4 @@
-"""The table [trust] of the configuration file: authorities, and how revocation is learned.
+"""Table [trust] of the configuration file: authorities, and sources of revocation lists.
 
 The descriptions are the documentation: `mssante config reference` prints them.
 """
