@@ -46,7 +46,7 @@ def config() -> None:
 def check(given: Path | None, *, as_json: bool, strict: bool) -> None:
     """Check the configuration and everything it names; exit 1 if the daemon would not start.
 
-    NO is exactly what serve refuses. DOUBT is what would start, but may not be meant.
+    NO: serve refuses to start. DOUBT: it starts, but the setting may be a mistake.
     """
     findings = config_check.check(load(given))
     rows = [{"check": one.check, "ok": one.says, "detail": one.detail} for one in findings]

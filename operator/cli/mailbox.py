@@ -183,7 +183,7 @@ def mailbox_show(given: Path | None, address: str, *, as_json: bool) -> None:
 def mailbox_quota(given: Path | None, address: str, size: str) -> None:
     """Limit what ADDRESS may hold to SIZE (octets, or 500M, 2G), or with none no more.
 
-    Mail for a mailbox that is full is put off with 452 4.2.2.
+    Mail for a full mailbox is deferred with 452 4.2.2.
     """
     quota = None if size == "none" else _Size().convert(size, None, None)
     with acting(load(given)) as act:

@@ -135,8 +135,8 @@ def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
 def retry(given: Path | None, *, wanted: Filter, failed: bool, reason: str, actor: Actor) -> None:
     """Send it as soon as possible; take a destination that is dead for alive.
 
-    What is held or paused stays so. With --failed (or --state failed) also what failed, although
-    its sender was told that it would not arrive.
+    Held and paused deliveries stay so. With --failed (or --state failed), failed deliveries are
+    tried again too, although their senders already have a report of failure.
     """
     revive = failed or wanted.state is Standing.FAILED
     with open_desk(load(given), actor, reason) as desk:
@@ -186,9 +186,9 @@ def drop(
 ) -> None:
     """Delete it from the queue for good, whatever its state.
 
-    A sender who has not been told already that it failed gets a report of failure, in French and
-    English, in its mailbox at once or through the queue: unless it asked for none (NOTIFY), or what
-    is dropped is a report itself. For spam and floods: --no-report.
+    Senders get a report of failure in French and English, at once in a mailbox here or through the
+    queue. No report goes out if the sender has one already or asked for none (NOTIFY), or if the
+    dropped message is itself a report. For spam and floods: --no-report.
     """
     settings = load(given)
     with open_desk(settings, actor, reason) as desk:

@@ -45,7 +45,7 @@ def store() -> None:
 def check(given: Path | None, *, as_json: bool) -> None:
     """Verify every body and every message against each other; exit 1 with findings.
 
-    May run beside the daemon. Bodies without a message count after a day.
+    May run beside the daemon. A body without a message is a finding only after a day.
     """
     found = False
     with _opened(given) as opened:

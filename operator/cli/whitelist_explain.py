@@ -137,7 +137,7 @@ def peer(
 def server(given: Path | None, *, connect: str, domain: str, as_json: bool) -> None:
     """Tell whether mail for a domain may go to a server, rule by rule; exit 1 if not.
 
-    It is connected to as for delivery, as far as TLS.
+    The command connects to the server as for a delivery, up to TLS.
     """
     _explain_server(load(given), connect, domain, as_json=as_json)
 

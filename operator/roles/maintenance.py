@@ -282,9 +282,7 @@ async def _prune_traces(
     while True:
         try:
             oldest = (runtime.clock() - timedelta(days=keep_days)).date()
-            if (
-                in_doubt()
-            ):  # once more than it must be kept does no harm, too early cannot be undone
+            if in_doubt():  # remove nothing: a removal by a wrong clock cannot be undone
                 oldest = date.min
             pruned = await asyncio.to_thread(journal_folder.prune, folder, oldest)
             if pruned.days:

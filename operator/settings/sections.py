@@ -42,7 +42,7 @@ ScannerEndpoint = Annotated[str, AfterValidator(_check_scanner)]
 
 
 class Operator(Section):
-    """Who we are."""
+    """Identity of this operator."""
 
     hostname: str = Field(
         min_length=1,
@@ -336,7 +336,7 @@ class Process(Section):
 
 
 class Trace(Section):
-    """The journal of every session and decision, in which `mssante trace` looks."""
+    """Journal of every session and decision, searched by `mssante trace`."""
 
     keep_days: Count = Field(
         200,

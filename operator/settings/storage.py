@@ -67,7 +67,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 class Storage(Section):
-    """Where messages are kept."""
+    """Storage of messages."""
 
     directory: str = Field(
         description="Folder of bodies, of the default database and of run-time files.",

@@ -25,7 +25,7 @@ PlainUrl = Annotated[str, AfterValidator(_check_plain_url)]
 
 
 class Trust(Section):
-    """The authorities that peers and the list's signer must chain to; no others are believed."""
+    """Authorities that peers and the list's signer must chain to; no others are trusted."""
 
     anchors: list[str] = Field(
         min_length=1,
