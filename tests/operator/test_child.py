@@ -1,4 +1,4 @@
-"""A process that does not start is tried again, for as long as its daemon lives."""
+"""A process that does not start is started again, as long as its daemon lives."""
 
 import asyncio
 import errno
@@ -33,7 +33,7 @@ def test_memory_has_one_arena(daemon: Daemon) -> None:
 
 
 def test_one_that_is_killed_as_it_starts_is_replaced_again(daemon: Daemon) -> None:
-    # As a system short of memory does: the first that it kills, and the next before it is ready.
+    # As under memory pressure: the kernel kills the process, then its replacement during its start.
     with served(daemon):
         (worker,) = daemon.processes("worker")
         os.kill(worker, signal.SIGKILL)
@@ -64,7 +64,7 @@ async def test_it_is_tried_again_however_often_it_fails(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Child, "start", start)
     monkeypatch.setattr(child_module, "RESTART_PAUSE", 0.0)
-    # What it is to be plays no part: it never starts.
+    # The plan does not matter: the process never starts.
     one = Child(
         Plan("worker", None, Launch(), None),  # type: ignore[arg-type]
         lambda: told.append(one.waits),
