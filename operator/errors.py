@@ -6,4 +6,4 @@ class OperatorError(Exception):
 
 
 class Away(OperatorError):
-    """An outside service, such as the database, is unreachable for now; a retry may succeed."""
+    """Outside cause, such as an unreachable database or a full disk; a retry may succeed."""

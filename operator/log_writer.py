@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 STANDARD_INPUT, STANDARD_OUTPUT, STANDARD_ERROR = range(3)
 GATHER_SECONDS: Final = 0.01  # wait after the first line, so that one write takes several lines
 MAX_PENDING: Final = 1024 * 1024  # limit of the buffer, in characters
-STALL_SECONDS: Final = 5.0  # length of a write from which on it is reported as failing
+STALL_SECONDS: Final = 5.0  # a longer write is reported as failing
 CLOSE_SECONDS: Final = 2.0  # longest wait for the reader when the process exits
 
 

@@ -1,4 +1,4 @@
-"""Owner of the storage folder: commands that write there must not run as root instead of it."""
+"""Owner of the storage folder: no command may write there as root if the owner is another user."""
 
 import os
 import shlex
@@ -8,7 +8,7 @@ from . import runtime
 
 
 def check_user(settings: Settings) -> None:
-    """Refuse to run as root on another user's storage folder, or the reverse.
+    """Refuse to run as root if the storage folder belongs to another user.
 
     Raises SettingsError.
     """

@@ -118,7 +118,7 @@ def is_empty(bodies: Bodies) -> bool:
 
 
 def _of_before(database: Database, bodies: Bodies) -> str | None:
-    """Name on the place if it holds bodies of this database: an older backup was restored."""
+    """Name on the place if it holds bodies of this database: an old backup was restored."""
     name = bodies.place_mark()
     if name is None or not store_mark.is_name(name):
         return None

@@ -52,7 +52,7 @@ class Orders:
 
 
 async def brief(line: socket.socket, words: bytes) -> None:
-    """Supervisor: send settings and options, one line without its end, on a non-blocking socket."""
+    """Supervisor: send settings and options on a non-blocking socket.  `words`: without newline."""
     with suppress(ConnectionError):  # the child died; the next read of a report shows it
         await asyncio.get_running_loop().sock_sendall(line, words + b"\n")
 

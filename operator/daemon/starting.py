@@ -45,8 +45,8 @@ class Start:
     ) -> _T | None:
         """Call `make` in threads of its own until it succeeds.  None after `stop`.
 
-        `waits` is called with the reason of a failure, at each change.  Errors that a retry cannot
-        help with, such as a bug, are raised.
+        `waits`: called with the reason of a failure, at each change.  An unexpected exception is
+        raised.
         """
         failures = 0
         while not self.stop.is_set():

@@ -77,7 +77,7 @@ class Desk:
         return told if own in told else [own, *told]
 
     def collect(self) -> Iterable[Metric]:
-        """Counters of the supervisor, and all gauges; before the start only the alarm for that."""
+        """Counters of the supervisor, and all gauges; before the start only `process-waits`."""
         yield _silent(self.run_folder)
         if self.monitor is not None:
             yield from self.monitor.collect()

@@ -19,7 +19,7 @@ from mailstore.mailboxes.mailboxes import local_domains
 _log = structlog.get_logger(__name__)
 
 EVERY_SECONDS: Final = 2.0
-FRESH_SECONDS: Final = 10.0  # age from which on the last answer is not believed
+FRESH_SECONDS: Final = 10.0  # a longer probe is reported as no answer
 
 
 @dataclass(slots=True)

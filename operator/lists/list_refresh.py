@@ -73,7 +73,10 @@ class Refresher:
         return refreshed
 
     def obtain(self) -> tuple[bytes, Source, WhiteList]:
-        """Fetch and verify a list without adopting it.  Blocks.  Raises ListRefused."""
+        """Fetch and verify a list without adopting it; returns octets, source and list.
+
+        Blocks.  Raises ListRefused.
+        """
         data, source = self._obtain()
         return data, source, self.verified(data)
 

@@ -43,7 +43,7 @@ _log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 2.0  # between two looks at the shared row
 _FIRST: Final = 30.0  # backoff: seconds until a refused list is tried again, then doubled
 _LONGEST: Final = 1800.0
-_CHECK_STEP: Final = timedelta(minutes=1)  # a later check of another machine counts from this on
+_CHECK_STEP: Final = timedelta(minutes=1)  # another machine's check counts if so much later
 # Reasons that hold for every machine, with any trust and clock: no publisher has signed this.
 _NO_LIST: Final = frozenset(
     {

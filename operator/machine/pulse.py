@@ -23,7 +23,7 @@ from .record import Record, hold_name, rename
 
 _log = structlog.get_logger(__name__)
 
-# Age of the last beat from which on nothing is leased: another machine may soon count us as gone.
+# With an older last beat nothing is leased: another machine may soon count this machine as gone.
 STALE_SECONDS: Final = machine.WATCH_SECONDS - machine.BEAT_SECONDS
 
 

@@ -42,7 +42,7 @@ from .queue_gauges import queue_gauges
 _UNBELIEVED = frozenset({ChainStatus.UNTRUSTED, ChainStatus.REVOKED, ChainStatus.NOT_YET_VALID})
 TOLD_AS_COPY: Final = timedelta(days=1)  # duration of the alarm that this machine is a copy
 
-# Age of the last look at the list on disk from which on the list counts as unknown.
+# If the last look at the list on disk is older, the list counts as unknown.
 UNSEEN_SECONDS: Final = 30.0
 
 _log = structlog.get_logger(__name__)
