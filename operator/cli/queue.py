@@ -187,8 +187,8 @@ def drop(
     """Delete it from the queue for good, whatever its state.
 
     Senders get a report of failure in French and English, at once in a mailbox here or through the
-    queue. No report goes out if the sender has one already or asked for none (NOTIFY), or if the
-    dropped message is itself a report. For spam and floods: --no-report.
+    queue. No report goes out if the sender has one already, if it asked for none (NOTIFY), or if
+    the message is itself a report. For spam and floods: --no-report.
     """
     settings = load(given)
     with open_desk(settings, actor, reason) as desk:
