@@ -1,9 +1,9 @@
-"""Why a command cannot do what it was told, in one line that says what to do."""
+"""Errors of this package; each message is one line and says what to do."""
 
 
 class OperatorError(Exception):
-    """The root of this package's errors; `mssante` prints the message and ends with 1."""
+    """Base class. `mssante` prints the message and exits with code 1."""
 
 
 class Away(OperatorError):
-    """Something outside that is needed is away, such as the database: it may soon be back."""
+    """Outside cause, such as an unreachable database or a full disk; a retry may succeed."""

@@ -1,11 +1,11 @@
-"""Standard error of a process of the daemon: written by a thread, so that no reader is waited for.
+"""Standard error of a daemon process, written by a thread: a slow reader blocks nothing.
 
-`write` takes microseconds, never raises and never waits: the other end may be a pipe that nobody
-reads any more (EPIPE) or at the moment, or a file on a full or broken disk (ENOSPC, EIO).  Lines
-wait in memory up to a bound; lines beyond it are lost, counted, and told of by one line as soon as
-lines can be written again (docs/decisions/0032-information-is-best-effort.md).
+`write` takes microseconds, never raises and never blocks.  The other end may be a pipe without a
+reader (EPIPE), a pipe with a slow reader, or a file on a full or broken disk (ENOSPC, EIO).  Lines
+are buffered in memory up to a limit.  Lines beyond it are lost and counted; one log line reports
+the number as soon as writing works again (docs/decisions/0032-information-is-best-effort.md).
 
-A process that is killed loses the lines of its last hundredth of a second.
+A killed process loses the lines of its last hundredth of a second.
 """
 
 import atexit
@@ -23,25 +23,25 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 STANDARD_INPUT, STANDARD_OUTPUT, STANDARD_ERROR = range(3)
-GATHER_SECONDS: Final = 0.01  # from the first line to the write that takes all that came since
-MAX_PENDING: Final = 1024 * 1024  # characters that wait for a slow reader
-STALL_SECONDS: Final = 5.0  # for which one write may take, before readiness tells of it
-CLOSE_SECONDS: Final = 2.0  # that the end of the process waits for a reader
+GATHER_SECONDS: Final = 0.01  # wait after the first line, so that one write takes several lines
+MAX_PENDING: Final = 1024 * 1024  # limit of the buffer, in characters
+STALL_SECONDS: Final = 5.0  # a longer write is reported as failing
+CLOSE_SECONDS: Final = 2.0  # longest wait for the reader when the process exits
 
 
 class LogWriter(io.TextIOBase):
-    """A text file on a descriptor; `lost` is how many lines it did not take so far."""
+    """Text file on a descriptor. `lost`: number of lines lost so far."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self.lost = 0
         self._descriptor = descriptor
-        # A lock that its holder may take again: what is collected in the middle may write too.
+        # Re-entrant: the garbage collector may run in the middle, and a finalizer may log.
         self._changed = threading.Condition(threading.RLock())
         self._pending: list[str] = []
         self._size = 0
-        self._told = 0  # of the lost lines, those that a line tells of
-        self._began: float | None = None  # when the write under way did
+        self._told = 0  # lost lines already reported by a log line
+        self._began: float | None = None  # start of the write in progress, monotonic
         self._failing = False
         self._torn = False
         self._closing = False
@@ -49,16 +49,16 @@ class LogWriter(io.TextIOBase):
 
     @property
     def failing(self) -> bool:
-        """Whether lines are lost now, or wait for a reader for too long."""
+        """Whether lines are being lost, or the write in progress is longer than STALL_SECONDS."""
         began = self._began
         return self._failing or (began is not None and time.monotonic() - began > STALL_SECONDS)
 
     def writable(self) -> bool:
-        """As a text file has it."""
+        """Always True."""
         return True
 
     def isatty(self) -> bool:
-        """Whether somebody sits before it."""
+        """Whether the descriptor is a terminal."""
         try:
             return os.isatty(self._descriptor)
         except OSError:
@@ -69,9 +69,10 @@ class LogWriter(io.TextIOBase):
         return self._descriptor
 
     def write(self, text: str, /) -> int:
-        """Have a text written, or counted as lost.  Raises TypeError for octets.
+        """Buffer a text for the thread, or count it as lost.  Returns its length in characters.
 
-        Click tries with octets whether a file takes them, and would then write no more texts.
+        Raises TypeError for octets: Click writes octets as a test, and if they are accepted it
+        writes no text any more.
         """
         text = "" + text
         with self._changed:
@@ -85,10 +86,10 @@ class LogWriter(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: whoever writes is not to wait."""
+        """Do nothing: the caller must not block."""
 
     def finish(self) -> None:
-        """Wait until what was written so far is out, for CLOSE_SECONDS at most."""
+        """Wait until the buffer is written, for CLOSE_SECONDS at most."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -100,7 +101,7 @@ class LogWriter(io.TextIOBase):
             thread = threading.Thread(target=self._run, name="log", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # no more threads: the next line tries again
+            except RuntimeError:  # too many threads; the next line tries again
                 self._pending, self._size = [], 0
                 self._lose(1)
                 return
@@ -131,17 +132,17 @@ class LogWriter(io.TextIOBase):
                 self._failing = False
                 lost, self._told = self.lost - self._told, self.lost
             if lost:
-                with suppress(Exception):  # as logs.py has it, were it not set up (yet)
+                with suppress(Exception):  # like logs.py, which may not be set up yet
                     _log.warning("log.dropped", lines=lost)
 
     def _put(self, octets: bytes) -> bytes:
-        """Write octets; returns those that could not be."""
+        """Write octets.  Returns the octets that could not be written."""
         if self._torn:
             octets = b"\n" + octets
         while octets:
             try:
                 done = os.write(self._descriptor, octets)
-            except BlockingIOError:  # somebody has told the descriptor not to wait
+            except BlockingIOError:  # another process made the descriptor non-blocking
                 self._await_room()
                 continue
             except OSError:
@@ -157,9 +158,9 @@ class LogWriter(io.TextIOBase):
 
 
 def take_over() -> None:
-    """Have all that this process writes to standard error written so, up to its end.
+    """Replace `sys.stderr` by a LogWriter until the process exits.
 
-    Where somebody else has put another file into its place, all stays as it is.
+    No change if `sys.stderr` is not on descriptor 2 any more.
     """
     try:
         if sys.stderr.fileno() != STANDARD_ERROR:
@@ -172,15 +173,15 @@ def take_over() -> None:
 
 
 def hold_standard_descriptors() -> None:
-    """Open, to nowhere, those that our parent has closed.
+    """Open descriptors 0 to 2 on /dev/null where the parent process has closed them.
 
-    A file that is opened later would have such a number, were it the database, and get the log.
+    Otherwise a file opened later, even the database, would get such a number and receive the log.
     """
     for number in (STANDARD_INPUT, STANDARD_OUTPUT, STANDARD_ERROR):
         try:
             os.fstat(number)
         except OSError:
-            # It has the lowest free number; processes that are started are to have it too.
+            # The new descriptor has the lowest free number.  Child processes inherit it.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - os's own
     if sys.stdout is None:
         sys.stdout = os.fdopen(STANDARD_OUTPUT, "w", closefd=False)
@@ -189,7 +190,7 @@ def hold_standard_descriptors() -> None:
 
 
 def hush(stream: TextIO) -> None:
-    """Have what is still to be written to a stream that fails go nowhere."""
+    """Send the rest of a stream that fails to /dev/null."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

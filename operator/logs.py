@@ -1,7 +1,7 @@
-"""Logging: structured lines on standard error, JSON for machines or plain for eyes.
+"""Logging: structured lines on standard error, as JSON or as plain text.
 
-Whatever is logged, by us or by a library: no patient's identifier gets out (`foundation.privacy`),
-and nothing that acts on a terminal or forges a line.
+Every line, ours or a library's, is cleaned: no identifier of a patient (`foundation.privacy`), no
+control character that acts on a terminal or forges a line.
 """
 
 import json
@@ -16,7 +16,7 @@ import structlog
 from foundation.privacy import mask, suspicious
 from foundation.visible_text import safe, visible, visible_json
 
-# One encoder for all lines: json.dumps makes another for each.
+# One encoder for all lines: json.dumps would make a new one for each.
 _encode: Final = json.JSONEncoder(ensure_ascii=False, default=repr).encode
 
 
@@ -30,13 +30,13 @@ def _protected(
     for key, value in line.items():
         kind = type(value)
         if kind is int or (kind is str and value.isprintable() and not suspicious(value)):
-            continue  # nearly all that is logged, and every message pays for it
+            continue  # fast path for nearly all values: every message logs several lines
         line[key] = _safe(value, lines=key == "exception")
     return line
 
 
 def _safe(value: object, *, lines: bool = False) -> object:
-    """A fact of a line, without patients and controls; an exception has several lines."""
+    """Clean a value: INS masked, control characters escaped.  `lines`: keep line breaks."""
     if isinstance(value, str):
         return safe(value) if lines else visible(mask(value))
     if value is None or isinstance(value, int | float):
@@ -49,29 +49,33 @@ def _safe(value: object, *, lines: bool = False) -> object:
 
 
 class _LibraryLine(logging.Formatter):
-    """A line of a library's warning."""
+    """Line of a library's warning."""
 
     def format(self, record: logging.LogRecord) -> str:
         return safe(super().format(record))
 
 
 def _harmless(level: int) -> type[structlog.typing.FilteringBoundLogger]:
-    """Loggers from a level on, none of whose calls raises: a line is never worth what it tells of.
+    """Logger class for a level; its methods never raise, so that a log line never stops work.
 
-    In the daemon what cannot be written is counted by the writer (log_writer.py).
+    In the daemon log_writer.py counts the lines that cannot be written.
     """
     filtering: Any = structlog.make_filtering_bound_logger(level)
 
     class Harmless(filtering):  # type: ignore[misc]  # structlog makes the class for the level
         def _proxy_to_logger(self, *given: Any, **facts: Any) -> Any:
-            with suppress(Exception):  # whatever it is, of the disk or of the facts
+            with suppress(Exception):  # an error of the disk, or of a value's repr
                 return super()._proxy_to_logger(*given, **facts)
 
     return Harmless
 
 
 def configure(level: str, style: Literal["json", "console"], *, process: str = "") -> None:
-    """Set up logging, for good in a process that gives its name, to stand in each of its lines."""
+    """Set up logging.
+
+    `process`: name of a daemon process, added to each line; loggers are then cached, so this is
+    the last call in that process.
+    """
 
     def name(_logger: object, _method: str, line: structlog.typing.EventDict) -> Mapping[str, Any]:
         line["process"] = process
@@ -81,7 +85,7 @@ def configure(level: str, style: Literal["json", "console"], *, process: str = "
     if style == "json":
         renderer = structlog.processors.JSONRenderer(_as_json)
     else:
-        # Plain tracebacks: the fancy ones print local variables, which may be somebody's mail.
+        # Plain tracebacks: the rich format prints local variables, which may be a patient's mail.
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -90,16 +94,16 @@ def configure(level: str, style: Literal["json", "console"], *, process: str = "
         structlog.processors.add_log_level,
         structlog.processors.format_exc_info,
         _protected,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),  # so many digits need no second look
+        structlog.processors.TimeStamper(fmt="iso", utc=True),  # after _protected: needs no check
     ]
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=_harmless(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line and its end in one write
-        cache_logger_on_first_use=bool(process),  # a third of the time of each line
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # one write for line and newline
+        cache_logger_on_first_use=bool(process),  # saves a third of the time of each line
     )
-    # Libraries log through the standard library; only their warnings are of interest here.
+    # Libraries log through the standard library; only their warnings are shown.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LibraryLine("%(name)s: %(message)s"))
-    # By force: standard error may be another file than it was.
+    # `force`: standard error may be another file since the last call.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

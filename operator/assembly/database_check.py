@@ -1,7 +1,7 @@
-"""Whether the database does for mail: every process that starts looks, as do the commands.
+"""Check that the database is fit for mail, at the start of each process and in the commands.
 
-What it must be is in `mailstore.db_checks.fitness` and `mailstore.db_checks.schema_rights`; here
-are the tables.
+The conditions are in `mailstore.db_checks.fitness` and `mailstore.db_checks.schema_rights`; this
+module gives them the tables.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from ..settings.model import Settings
 from .findings import Finding, Says
 from .schema_revision import REVISION
 
-# The metadata has the relay's tables too, once their modules are imported.
+# The metadata has the relay's tables only after the import of their modules.
 assert queue_schema.deliveries.metadata is metadata  # noqa: S101
 assert machine_schema.machines.metadata is metadata  # noqa: S101
 
@@ -27,7 +27,7 @@ TABLES: Final = tuple(metadata.sorted_tables)
 
 
 def fit_revision(database: Database) -> str | None:
-    """The revision of the schema of a database that does for mail, None where it has none.
+    """Check the database; returns the revision of its schema, None if it has none.
 
     Raises UnfitDatabase, StoreUnavailable.
     """
@@ -40,7 +40,7 @@ def fit_revision(database: Database) -> str | None:
 
 
 def check_upgrade(database: Database) -> None:
-    """Refuse a migration that would end half-way, or in the wrong schema.
+    """Refuse a migration that would stop half-way, or run in the wrong schema.
 
     Raises UnfitDatabase, StoreUnavailable.
     """
@@ -50,12 +50,12 @@ def check_upgrade(database: Database) -> None:
 
 
 def doubts(settings: Settings, database: Database) -> list[str]:
-    """Promises that the database does not keep.  Raises StoreUnavailable."""
+    """Doubts about durability settings of the database.  Raises StoreUnavailable."""
     return [one.detail for one in look(settings, database) if one.says is Says.DOUBT]
 
 
 def look(settings: Settings, database: Database) -> Iterator[Finding]:
-    """Findings of `config check` on a PostgreSQL; none on SQLite.  Raises StoreUnavailable."""
+    """Findings about PostgreSQL for `config check`; none for SQLite.  Raises StoreUnavailable."""
     found = promises(database, alone=not settings.storage.s3.bucket)
     for one in found.doubts:
         yield Finding("database", Says.DOUBT, f"{settings.origin}: storage.database: {one}")

@@ -1,4 +1,4 @@
-"""Whose files the storage folder has: commands that write there must be that user's."""
+"""Owner of the storage folder: no command may write there as root if the owner is another user."""
 
 import os
 import shlex
@@ -8,8 +8,11 @@ from . import runtime
 
 
 def check_user(settings: Settings) -> None:
-    """Refuse to be root where the daemon is not.  Raises SettingsError."""
-    # Files that root makes here, of the journal or of SQLite, the daemon could not write to.
+    """Refuse to run as root if the storage folder belongs to another user.
+
+    Raises SettingsError.
+    """
+    # The daemon could not write to files made by root, such as those of the journal or of SQLite.
     folder = runtime.storage_folder(settings)
     owner = folder.stat().st_uid
     if os.geteuid() == 0 != owner:

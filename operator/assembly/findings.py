@@ -1,11 +1,11 @@
-"""What `mssante config check` finds: a verdict for each thing that was looked at."""
+"""Findings of `mssante config check`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Says(StrEnum):
-    """YES: in order.  NO: `mssante serve` refuses it.  DOUBT: it starts, meant or not."""
+    """YES: in order.  NO: `mssante serve` refuses to start.  DOUBT: it starts; maybe a mistake."""
 
     YES = "yes"
     NO = "NO"
@@ -14,7 +14,7 @@ class Says(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the check; `detail` names file, key and what to do, or what is in order."""
+    """One line of the check.  `detail`: file, key and remedy, or a confirmation."""
 
     check: str
     says: Says

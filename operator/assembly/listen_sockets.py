@@ -1,7 +1,7 @@
-"""The daemon's listening sockets, held by the supervisor as long as it runs.
+"""Listening sockets of the daemon, owned by the supervisor as long as it runs.
 
-Processes serve them by descriptors that they inherit, so a connection that waits in a socket's
-queue is lost with none of them (docs/decisions/0014).
+Processes inherit their descriptors.  So a connection in the accept queue survives the death of any
+process (docs/decisions/0014).
 """
 
 import errno
@@ -18,13 +18,13 @@ from ..settings.model import Settings, SettingsError
 INBOUND: Final = "inbound.listen"
 ADMIN: Final = "admin.listen"
 
-Held = Mapping[tuple[str, str], socket.socket]  # by key of the configuration and address in it
+Held = Mapping[tuple[str, str], socket.socket]  # (configuration key, address) to socket
 
 
 def open_sockets(settings: Settings, held: Held) -> dict[tuple[str, str], socket.socket]:
-    """A listening socket for each address of the configuration, from those held where possible.
+    """A listening socket for each address of the configuration; sockets in `held` are reused.
 
-    Raises SettingsError, with nothing left open that was not held.
+    Raises SettingsError; new sockets are then closed again.
     """
     named = [*((INBOUND, one) for one in settings.inbound.listen), (ADMIN, settings.admin.listen)]
     wanted: dict[tuple[str, str], socket.socket] = {}
@@ -44,7 +44,7 @@ def open_sockets(settings: Settings, held: Held) -> dict[tuple[str, str], socket
 def _listen(settings: Settings, key: str, endpoint: str) -> socket.socket:
     try:
         listening = bind(*split_endpoint(endpoint))
-        listening.listen(BACKLOG)  # from here on nobody is turned away
+        listening.listen(BACKLOG)  # from here on connections are queued, not refused
     except OSError as error:
         raise SettingsError(
             f"{settings.origin}: {key}: cannot listen on {endpoint}: {error.strerror}; "
@@ -55,7 +55,7 @@ def _listen(settings: Settings, key: str, endpoint: str) -> socket.socket:
 
 
 def remedy(error: OSError) -> str:
-    """What to do about an address that cannot be listened on."""
+    """Remedy for an address that cannot be bound."""
     if error.errno == errno.EACCES:
         return (
             "a port below 1024 needs CAP_NET_BIND_SERVICE: AmbientCapabilities= of the systemd "
@@ -70,6 +70,6 @@ def remedy(error: OSError) -> str:
 
 
 def address(listening: socket.socket) -> str:
-    """Where a socket listens, as the configuration would say it."""
+    """Address of a socket in the form of the configuration: `HOST:PORT` or `[IPV6]:PORT`."""
     host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,8 +1,8 @@
-"""The schema's migrations: what `mssante db upgrade` and `mssante db current` do.
+"""Migrations of the schema, for `mssante db upgrade` and `mssante db current`.
 
-Alembic is configured in code: the migrations are found inside the installed package, and there is
-no alembic.ini to lose. One run takes place at a time, whatever the number of machines; after a
-failure the schema is that of the last migration that ended (SQLite: that before the run).
+Alembic is configured in code: the migrations are in the installed package, without an alembic.ini.
+Only one run takes place at a time, over all machines.  After a failure the schema is at the last
+completed migration (SQLite: as before the run).
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ _DAMAGED = "the installation is damaged: its migrations are missing; install it 
 
 
 def upgrade(url: str | Path, revision: str = "head") -> None:
-    """Bring a database's schema up to a revision, the newest by default; its rows stay.
+    """Bring the schema up to a revision, by default the newest.  Rows are kept.
 
-    Raises InvalidDatabaseUrl; StoreUnavailable, also where another run or a busy table holds it up;
-    UnfitDatabase; MailstoreError for a schema newer than this software.
+    Raises InvalidDatabaseUrl; StoreUnavailable, also if another run or a busy table holds it up;
+    UnfitDatabase; MailstoreError if the schema is newer than this software.
     """
     with closing(Database(url, pool_size=1)) as database:
         check_upgrade(database)
@@ -36,12 +36,12 @@ def upgrade(url: str | Path, revision: str = "head") -> None:
 
 
 def downgrade(url: str | Path, revision: str) -> None:
-    """Take a schema back to a revision, 'base' for none; what newer tables held is lost."""
+    """Take the schema back to a revision, 'base' for none.  Data in newer tables is lost."""
     _run(url, lambda config: command.downgrade(config, revision))
 
 
 def current(url: str | Path) -> str | None:
-    """Tell the revision of a database's schema, None where there is none yet."""
+    """Revision of the schema; None if there is no schema yet."""
     database = Database(url, pool_size=1)
     try:
         return database.schema_revision()
@@ -66,8 +66,8 @@ def _run(url: str | Path, run: Callable[[Config], None]) -> None:
 
 
 def _config() -> Config:
-    # importlib.resources cannot read a namespace package that is installed editable: the path of
-    # one of its modules is known either way.
+    # importlib.resources cannot read a namespace package of an editable install.  The path of a
+    # module in it works in both cases.
     spec = find_spec(f"{_MIGRATIONS}.env")
     if spec is None or spec.origin is None:
         raise MailstoreError(_DAMAGED)

@@ -1,7 +1,7 @@
-"""Tells what is wrong outside from what is wrong here (docs/decisions/0056).
+"""Classification of errors: outside, or in this installation (docs/decisions/0056).
 
-Outside is whatever may mend without a change of ours: another server that is away or refuses, a
-disk that is full or unwell, a system short of memory.  All else is wrong in itself.
+Outside errors may pass without a change here: a server that is unreachable or refuses, a disk that
+is full or broken, a lack of memory.  All other errors need a change in this installation.
 """
 
 import errno
@@ -19,13 +19,13 @@ _ERRNOS: Final = frozenset(
         errno.ENFILE,
         errno.ENOMEM,
         errno.ENOSPC,
-        errno.EROFS,  # how Linux mounts a file system anew that is damaged
+        errno.EROFS,  # Linux remounts a damaged file system read-only
         errno.ESTALE,
     }
 )
-# Of S3: its code for a bucket that is none, and what we say of a region: both are for us to set.
+# S3 errors that the site must mend: bucket does not exist, wrong region.
 _OWN_S3: Final = ("NoSuchBucket", "storage.s3.region")
-# Of a file of SQLite, primary codes: its rights, its form, that it is not there.
+# SQLite errors that the site must mend, as primary codes: rights, format, missing file.
 _OWN_SQLITE: Final = frozenset(
     {
         sqlite3.SQLITE_PERM,
@@ -38,7 +38,7 @@ _OWN_SQLITE: Final = frozenset(
 
 
 def is_outside(error: BaseException) -> bool:
-    """Whether an error of the system, or of the mailstore, is about something outside."""
+    """Whether an OSError or a StoreUnavailable is an outside error; False for other errors."""
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
     if not isinstance(error, StoreUnavailable):

@@ -1,4 +1,4 @@
-"""Settings as the values by which the relay decides, retries and limits.  Pure."""
+"""Conversion of settings to the relay's policies and limits.  Pure."""
 
 from dataclasses import fields
 from datetime import timedelta
@@ -13,7 +13,7 @@ from ..settings.model import Settings
 
 
 def policy(settings: Settings) -> Policy:
-    """The settings that admission needs: keys of [inbound], of [outbound] those on patients."""
+    """Policy of admission: keys of [inbound], and the keys `patient_*` of [outbound]."""
     inbound, outbound = settings.inbound, settings.outbound
     given = {
         one.name: getattr(outbound if one.name.startswith("patient_") else inbound, one.name)
@@ -25,13 +25,13 @@ def policy(settings: Settings) -> Policy:
 
 
 def limits(settings: Settings) -> Limits:
-    """The settings that the listener needs: the keys of [inbound] with the same names."""
+    """Limits of the listener: the keys of [inbound] with the same names."""
     inbound = settings.inbound
     return Limits(**{one.name: getattr(inbound, one.name) for one in fields(Limits)})
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
-    """The settings of the queue's patience."""
+    """Backoff and life of deliveries."""
     outbound = settings.outbound
     return RetryPolicy(
         first=timedelta(seconds=outbound.retry_first_seconds),
@@ -43,7 +43,7 @@ def retry_policy(settings: Settings) -> RetryPolicy:
 
 
 def window_policy(settings: Settings) -> WindowPolicy:
-    """The settings of what a destination gets at once."""
+    """Window of a destination and its probing."""
     outbound = settings.outbound
     return WindowPolicy(
         first=outbound.destination_concurrency_first,

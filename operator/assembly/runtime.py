@@ -1,6 +1,6 @@
-"""Builds the parts of the operator from its settings, the same way for the daemon and the commands.
+"""Construction of the operator's parts from its settings, for the daemon and the commands alike.
 
-Here time and randomness enter: everything below takes them as arguments.
+Clock and randomness are read only here; all lower layers get them as arguments.
 """
 
 import os
@@ -57,14 +57,14 @@ from .schema_revision import REVISION
 
 
 class _Randomness:
-    """Random octets drawn from the system many at a time: each draw costs a call of it."""
+    """Random octets, read from the system in blocks to save system calls.  Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool = b""
 
     def take(self, octets: int) -> bytes:
-        """So many random octets, never given out twice."""
+        """Return so many random octets, none of them twice."""
         with self._lock:
             if len(self._pool) < octets:
                 self._pool = secrets.token_bytes(4096)
@@ -73,28 +73,28 @@ class _Randomness:
 
 
 _randomness = _Randomness()
-_DRAFTS_ROOM = 8 * 1024 * 1024  # octets of large messages on their way in that stay in memory
-_SAMPLE = 16  # blobs whose keys are looked for when the store is opened
+_DRAFTS_ROOM = 8 * 1024 * 1024  # octets of drafts kept in memory; more go to temporary files
+_SAMPLE = 16  # number of blobs whose keys are checked when the store is opened
 
 
 def clock() -> datetime:
-    """The time, in UTC."""
+    """Current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def make_id() -> str:
-    """A new identifier of a message or session."""
+    """New identifier of a message or session."""
     return new_id(clock(), _randomness.take(RANDOM_OCTETS))
 
 
 def _fault(settings: Settings, key: str, error: Exception) -> OperatorError:
-    """A SettingsError, or Away where the error is about something outside."""
+    """Away for an outside error, else SettingsError; with file and key."""
     kind = Away if is_outside(error) else SettingsError
     return kind(f"{settings.origin}: {key}: {error}")
 
 
 def open_trust(settings: Settings) -> TrustStore:
-    """The configured authorities, without revocation lists yet.  Raises SettingsError."""
+    """Configured authorities, without revocation lists.  Raises SettingsError."""
     try:
         return TrustStore.from_files(
             [settings.path(p) for p in settings.trust.anchors],
@@ -115,7 +115,10 @@ def open_tls(
     make: Callable[[tls.Identity, TrustStore, str], ssl.SSLContext],
     trust: TrustStore,
 ) -> tls.Renewing:
-    """TLS contexts by `tls.server_context` or `tls.client_context`.  Raises SettingsError."""
+    """TLS contexts, renewed when their files change.  Raises SettingsError.
+
+    `make`: `tls.server_context` or `tls.client_context`.
+    """
     suites = settings.tls.suites
     try:
         return tls.Renewing(lambda own, top: make(own, top, suites), identity(settings), trust)
@@ -124,12 +127,12 @@ def open_tls(
 
 
 def open_archive(settings: Settings) -> Archive:
-    """The lists adopted so far.  Raises SettingsError without a storage folder."""
+    """Archive of adopted white lists.  Raises SettingsError without a storage folder."""
     return Archive(storage_folder(settings) / "whitelist")
 
 
 def open_crls(settings: Settings, trust: TrustStore) -> CrlStore:
-    """The revocation lists kept so far.  Raises SettingsError."""
+    """Store of revocation lists.  Raises SettingsError, Away."""
     try:
         return CrlStore(storage_folder(settings) / "crl", trust.authorities)
     except OSError as error:
@@ -137,13 +140,13 @@ def open_crls(settings: Settings, trust: TrustStore) -> CrlStore:
 
 
 def ageing(settings: Settings) -> Ageing:
-    """The settings of the list's age."""
+    """Ages at which the white list is stale and expired."""
     section = settings.whitelist
     return Ageing(timedelta(hours=section.stale_hours), timedelta(hours=section.expired_hours))
 
 
 def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
-    """The perimeter with what is on disk taken over.  Raises SettingsError."""
+    """Perimeter, loaded from disk.  Raises SettingsError, Away."""
     perimeter = Perimeter(
         open_archive(settings),
         open_crls(settings, trust),
@@ -158,7 +161,7 @@ def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
 
 
 def storage_folder(settings: Settings) -> Path:
-    """The storage folder, which must exist.  Raises SettingsError."""
+    """Storage folder.  Raises SettingsError if it is missing or not accessible."""
     folder = settings.path(settings.storage.directory)
     if folder.is_dir() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise SettingsError(
@@ -174,25 +177,26 @@ def storage_folder(settings: Settings) -> Path:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database.  Raises SettingsError for an unusable URL or one that cannot be opened."""
+    """Database handle; no connection is made yet.  Raises SettingsError for an unusable URL."""
     if not settings.storage.database:
         storage_folder(settings)
     try:
         return Database(settings.database_url)
-    except MailstoreError as error:  # nobody is asked yet
+    except MailstoreError as error:  # no outside service is involved yet
         raise SettingsError(f"{settings.origin}: storage.database: {error}") from error
 
 
 def keys_file(settings: Settings) -> Path:
-    """The file of the blob store's keys, which need not exist."""
+    """Path of the key file, which need not exist."""
     storage = settings.storage
     return settings.path(storage.keys) if storage.keys else storage_folder(settings) / "keys"
 
 
 def make_keys(settings: Settings) -> Path | None:
-    """Make the key file where encryption is on and there is none; its path if it was made.
+    """Create the key file if encryption is on and the file is missing.
 
-    Raises SettingsError, also where blobs need keys that were there once, and Away.
+    Returns its path if it was created, else None.  Raises SettingsError, also if existing blobs
+    need the missing keys, and Away.
     """
     path = keys_file(settings)
     if not settings.storage.encryption or path.exists():
@@ -240,7 +244,7 @@ def _make_blobs(settings: Settings, form: Form) -> BlobStore:
 
 
 def _open_bodies(settings: Settings, database: Database, form: Form) -> Bodies:
-    """All bodies, if a sample of them has the keys that it needs."""
+    """Open the bodies; refuse if a key that a sample of them needs is missing."""
     with ExitStack() as opened:
         blobs = opened.enter_context(closing(_make_blobs(settings, form)))
         try:
@@ -260,9 +264,9 @@ def _open_bodies(settings: Settings, database: Database, form: Form) -> Bodies:
 
 
 def open_store(settings: Settings, *, mark: bool = False) -> Store:
-    """The mailstore, its schema up to date, with its own keys; with `mark` marked as such.
+    """Open the store; check schema, keys and mark.  `mark`: give a new store its mark.
 
-    Raises SettingsError, and Away.
+    Raises SettingsError and Away.
     """
     storage_folder(settings)
     with ExitStack() as opened:
@@ -270,7 +274,7 @@ def open_store(settings: Settings, *, mark: bool = False) -> Store:
         try:
             found = fit_revision(database)
         except StoreUnavailable as error:
-            # A fault of ours would be hidden by it, and end the daemon's start as it should.
+            # An error of this installation takes precedence: it must end the daemon's start.
             _make_blobs(settings, _open_form(settings)).close()
             raise _fault(settings, "storage", error) from error
         except UnfitDatabase as error:
@@ -293,13 +297,13 @@ def open_store(settings: Settings, *, mark: bool = False) -> Store:
 
 
 def compare_clocks(settings: Settings, database: Database) -> ClockComparison:
-    """The comparison of this machine's clock with the database's; nothing is asked yet."""
+    """Comparison of this machine's clock with the database's; no query is made yet."""
     most = timedelta(seconds=settings.storage.max_clock_difference_seconds)
     return ClockComparison(database, most, clock)
 
 
 def open_journal(settings: Settings, role: str) -> Journal:
-    """The journal of this process's sessions and decisions.  Raises SettingsError."""
+    """Journal of this process.  Raises SettingsError."""
     return Journal(
         storage_folder(settings) / journal_folder.NAME,
         clock,
@@ -309,7 +313,7 @@ def open_journal(settings: Settings, role: str) -> Journal:
 
 
 def open_scanning(settings: Settings) -> Scanning:
-    """The scanners that the configuration names."""
+    """Configured scanners."""
     section = settings.scan
     scanners: list[Scanner] = []
     if section.clamav:
@@ -320,7 +324,7 @@ def open_scanning(settings: Settings) -> Scanning:
 
 
 def postmaster(settings: Settings) -> Address | None:
-    """The mailbox of the postmaster.  Raises SettingsError."""
+    """Address of the postmaster's mailbox; None if not configured.  Raises SettingsError."""
     text = settings.operator.postmaster
     try:
         return parse_address(text) if text else None
@@ -329,9 +333,9 @@ def postmaster(settings: Settings) -> Address | None:
 
 
 def make_router(settings: Settings, perimeter: Perimeter | None = None) -> Router:
-    """The router with its resolver; operators' routes need the perimeter, whose list tells them.
+    """Router with its resolver.  Routes by operator need `perimeter`, for its white list.
 
-    Raises SettingsError where DNS servers cannot be found.
+    Raises SettingsError if no DNS server is found.
     """
     section = settings.outbound
     try:
@@ -359,7 +363,10 @@ def make_router(settings: Settings, perimeter: Perimeter | None = None) -> Route
 
 
 def open_operator_labels(settings: Settings, perimeter: Perimeter) -> OperatorLabels:
-    """The operators' labels in the metrics, by the list at hand, whatever its age."""
+    """Labels of operators in metrics, from the white list on disk, even an expired one.
+
+    Raises SettingsError.
+    """
 
     def names_of(domain: str) -> frozenset[DistinguishedName]:
         loaded = perimeter.snapshot.loaded

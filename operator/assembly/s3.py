@@ -1,4 +1,4 @@
-"""Opens the store of bodies in an S3 bucket, as [storage.s3] says."""
+"""Store of bodies in an S3 bucket, from [storage.s3]."""
 
 import shlex
 from collections.abc import Callable
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 def open_bucket(
     settings: Settings, drafts: Path, form: Form, clock: Callable[[], datetime], room: int
 ) -> BlobStore:
-    """The blobs of the configured bucket; drafts in a local folder, `room` octets in memory.
+    """Blob store in the configured bucket; no request is made yet.
 
-    Raises SettingsError for what the configuration names and cannot be used here, and
-    StoreUnavailable; the bucket itself is not asked yet.
+    `drafts`: local folder; `room`: octets of drafts in memory.  Raises SettingsError for unusable
+    settings, and StoreUnavailable.
     """
     place = place_of(settings)
-    from mailstore.s3.bucket import Bucket  # noqa: PLC0415 - it is there
+    from mailstore.s3.bucket import Bucket  # noqa: PLC0415 - installed, as `place_of` succeeded
     from mailstore.s3.store import ObjectBlobStore  # noqa: PLC0415
 
     return ObjectBlobStore(Bucket(place), drafts, form, clock, room)
 
 
 def place_of(settings: Settings) -> "Place":
-    """The configured bucket.  Raises SettingsError for what the configuration names."""
+    """Configured bucket with its credentials.  Raises SettingsError."""
     try:
-        # Only where it is configured: the library is an extra, and costs a process its import.
+        # Imported only if configured: the library is optional, and its import takes time.
         from mailstore.s3.bucket import Place  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
@@ -53,7 +53,7 @@ def place_of(settings: Settings) -> "Place":
 
 
 def _credential(settings: Settings, key: str, name: str) -> str:
-    """One line of a file that its owner alone can read; nothing for no name."""
+    """Content of a file with mode 0600 or less, one line of ASCII; '' for an empty name."""
     if not name:
         return ""
     path = settings.path(name)

@@ -1,7 +1,7 @@
-"""The revision of the schema that this version needs.
+"""Revision of the schema that this version needs.
 
-Stated here so that the daemon's processes need not load Alembic to compare it; a test holds it
-against the migrations.
+A constant, so that the daemon's processes need not load Alembic.  A test compares it with the
+migrations.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
-"""Holds keys and the place of bodies to the mark of the store, and marks a store that has none.
+"""Mark of the store: verifies the keys and the place of bodies, and marks a new store.
 
-Every opening of a store verifies; what begins to work on it (`db upgrade`, the start of the daemon)
-marks.  Of two machines that mark at once one is first, and the other is held to that mark
+The mark is verified whenever a store is opened.  Only `db upgrade` and the start of the daemon set
+it.  If two machines set it at once, the first mark is valid for both
 (docs/decisions/0061-the-mark-of-a-store.md).
 """
 
@@ -19,17 +19,18 @@ from ..settings.model import Settings, SettingsError
 def verify(
     settings: Settings, keys: Path, database: Database, bodies: Bodies, *, anew: bool = False
 ) -> None:
-    """Refuse keys, of that file, and a place of bodies, that are another store's.
+    """Refuse a key file or a place of bodies that belongs to another store.
 
-    With `anew` the store is marked where it is not.  Raises SettingsError and StoreUnavailable.
+    `keys`: path of the key file, for messages.  `anew`: set the mark if it is missing.
+    Raises SettingsError and StoreUnavailable.
     """
     with database.read() as connection:
         found = store_mark.read(connection)
         begun = store_mark.has_messages(connection)
     fresh = found is None
     if found is None:
-        # Keys of bodies that are here were looked for already.  Where messages have none at all,
-        # nothing says whose keys these are.
+        # The keys of existing bodies were checked before.  If there are messages but no bodies,
+        # nothing shows whether these keys are right: no mark is set.
         if not anew or (begun and is_empty(bodies)):
             return
         name = _of_before(database, bodies) or store_mark.new_name()
@@ -40,7 +41,7 @@ def verify(
     except KeyMissing:
         if bodies.form.encrypt:
             raise refusal(settings, keys) from None
-        return  # nothing is encrypted now: each body that needs the key says so
+        return  # encryption is off: an error comes only with a body that needs the key
     except BlobDamaged as error:
         raise SettingsError(
             f"{settings.origin}: storage.database: the mark of the store is damaged: {error}; "
@@ -50,11 +51,11 @@ def verify(
     _verify_place(settings, bodies, store, mark_it=anew and (fresh or not begun))
     if anew and not keyed and bodies.form.key is not None:
         store_mark.replace(database, found, store_mark.seal(store, bodies.form))
-        verify(settings, keys, database, bodies)  # somebody else may have been first
+        verify(settings, keys, database, bodies)  # another machine may have been first
 
 
 def refusal(settings: Settings, keys: Path) -> SettingsError:
-    """The refusal of keys that cannot open the mark."""
+    """Error for a key file that cannot unseal the mark."""
     problem = "not the key file of this store" if keys.exists() else "no such file"
     return SettingsError(
         f"{settings.origin}: storage.keys: {keys}: {problem}; put it back from a backup, "
@@ -63,14 +64,17 @@ def refusal(settings: Settings, keys: Path) -> SettingsError:
 
 
 def has_key(database: Database) -> bool:
-    """Whether the store is marked with a key, so that no other first one may be made."""
+    """Whether the mark is sealed with a key, so that no new first key may be made."""
     with database.read() as connection:
         found = store_mark.read(connection)
     return found is not None and store_mark.key_of(found) is not None
 
 
 def reseal(database: Database, bodies: Bodies) -> None:
-    """Seal the mark as new bodies are, once all of them are: older keys are not needed then."""
+    """Seal the mark with the present key.
+
+    Call it after all bodies were rewritten: the older keys are then not needed any more.
+    """
     with database.read() as connection:
         found = store_mark.read(connection)
     if found is not None:
@@ -79,21 +83,21 @@ def reseal(database: Database, bodies: Bodies) -> None:
         except KeyMissing:
             if bodies.form.encrypt:
                 raise
-            store = bodies.place_mark() or store_mark.new_name()  # the key is given up
+            store = bodies.place_mark() or store_mark.new_name()  # the key is abandoned
         store_mark.replace(database, found, store_mark.seal(store, bodies.form))
 
 
 def put_place(database: Database, bodies: Bodies) -> None:
-    """Mark the place of bodies where it is not marked: somebody says that it is the right one."""
+    """Mark an unmarked place of bodies: a person has confirmed that it is the right place."""
     with database.read() as connection:
         found = store_mark.read(connection)
     if found is not None and bodies.place_mark() is None:
-        with suppress(KeyMissing):  # nothing is encrypted now, and the key is given up
+        with suppress(KeyMissing):  # encryption is off and the key is abandoned
             bodies.put_place_mark(store_mark.unseal(found, bodies.form.keys))
 
 
 def doubts(settings: Settings, database: Database, bodies: Bodies) -> list[str]:
-    """Doubts, a line each: a place of bodies that is not the one of before."""
+    """Doubts, one line each: the place of bodies may be the wrong place."""
     with database.read() as connection:
         marked = store_mark.read(connection) is not None
         begun = store_mark.has_messages(connection)
@@ -109,12 +113,12 @@ def doubts(settings: Settings, database: Database, bodies: Bodies) -> list[str]:
 
 
 def is_empty(bodies: Bodies) -> bool:
-    """Whether no body at all is here, in the database or elsewhere."""
+    """Whether there is no body at all, in the database or outside."""
     return next(bodies.names(), None) is None
 
 
 def _of_before(database: Database, bodies: Bodies) -> str | None:
-    """The name of the place, if it has bodies of ours: the database is an older one, restored."""
+    """Name on the place if it holds bodies of this database: an old backup was restored."""
     name = bodies.place_mark()
     if name is None or not store_mark.is_name(name):
         return None

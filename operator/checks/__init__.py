@@ -1,1 +1,1 @@
-"""Checks of a site by `mssante config check`, and at start."""
+"""Checks of an installation, by `mssante config check` and at start."""

@@ -1,7 +1,8 @@
-"""Looks at a bucket before mail is trusted to it: rights, and rules of its own that lose bodies.
+"""Check of an S3 bucket: access rights, and bucket rules that would delete bodies.
 
-A loss is refused, at the start and by `config check`; what only costs room, or cannot be looked at,
-is a doubt.  What is tried is one object, `probe`, that the daemon itself writes at times.
+A rule that loses mail is refused, at start and by `config check`.  A rule that only wastes space,
+or that cannot be read, is a doubt.  The test object is `probe`, which the daemon also writes at
+times.
 """
 
 from dataclasses import dataclass, field
@@ -18,34 +19,37 @@ if TYPE_CHECKING:
     from mailstore.s3.signing import Credentials
 
 _PROBE: Final = "probe"
-# What is asked of a bucket, the right that it takes, and what judges it.
+# Configuration of the bucket that is read, and the right that is needed for it.
 _SETTINGS: Final = {
     "versioning": "s3:GetBucketVersioning",
     "object-lock": "s3:GetBucketObjectLockConfiguration",
     "lifecycle": "s3:GetLifecycleConfiguration",
 }
-_ABSENT: Final = frozenset({400, 404, 405, 501})  # not set, or nothing that this store has
+_ABSENT: Final = frozenset({400, 404, 405, 501})  # not set, or not supported by this store
 
 
 @dataclass(slots=True)
 class Look:
-    """Findings, a line each: losses, for which serve does not start, and doubts."""
+    """Findings, one line each.  `losses`: `serve` does not start; `doubts`: it does."""
 
     settings: Settings
     losses: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
     def loses(self, problem: str) -> None:
-        """Note what loses mail."""
+        """Add a finding that loses mail."""
         self.losses.append(f"{self.settings.origin}: storage.s3: {problem}")
 
     def doubt(self, problem: str) -> None:
-        """Note what may not be meant."""
+        """Add a finding that may be a mistake."""
         self.doubts.append(f"{self.settings.origin}: storage.s3: {problem}")
 
 
 def check(settings: Settings) -> list[str]:
-    """The doubts about the bucket, if there is one.  Raises SettingsError for what loses mail."""
+    """Doubts about the bucket; none without a bucket.  Raises SettingsError if mail would be lost.
+
+    Blocks.
+    """
     look = look_at(settings)
     for problem in look.losses:
         raise SettingsError(problem)
@@ -53,7 +57,7 @@ def check(settings: Settings) -> list[str]:
 
 
 def look_at(settings: Settings) -> Look:
-    """Look at the bucket; nothing is found without one.  Raises SettingsError; blocks."""
+    """Check the bucket; no findings without a bucket.  Blocks.  Raises SettingsError."""
     look = Look(settings)
     if settings.storage.s3.bucket:
         place = place_of(settings)
@@ -133,13 +137,13 @@ def _judge(place: "Place", answers: dict[str, bytes], look: Look) -> None:
 
 
 def _try_abort(place: "Place", credentials: "Credentials", look: Look) -> None:
-    """Begin an upload in parts, and end it, as one that fails is ended."""
+    """Start a multipart upload and abort it, as after a failed upload."""
     from mailstore.s3.bucket_rules import upload_of  # noqa: PLC0415 - as above
     from mailstore.s3.bucket_settings import ask  # noqa: PLC0415 - as above
 
     begun = ask(place, credentials, runtime.clock(), {"uploads": ""}, method="POST", key=_PROBE)
     if begun.status != 200:
-        return  # the right to put was tried
+        return  # `_try_rights` has checked the right to put
     try:
         upload = {"uploadId": upload_of(begun.body)}
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""Everything that a configuration names, looked at without changing anything.
+"""Check of everything that a configuration names, without changing anything.
 
-A finding is NO exactly where `mssante serve` refuses to start; what would start, and may not be
-meant, is a DOUBT, as is what it would wait for.
+NO: `mssante serve` refuses to start.  DOUBT: it starts, but the setting may be a mistake, or the
+daemon would wait for an outside service.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ from ..settings.model import Settings, SettingsError, user_name
 from . import bucket as bucket_check
 from . import file_modes, listening, own_certificate
 
-SCANNER_SECONDS: Final = 5.0  # for a scanner to answer
-_OWNERS: Final = 2000  # files of the storage folder whose owner is looked at
+SCANNER_SECONDS: Final = 5.0  # timeout of each scanner
+_OWNERS: Final = 2000  # limit of the files in the storage folder whose owner is checked
 
 
 def check(settings: Settings) -> list[Finding]:
-    """Look at everything; blocks, also for the list's URL and the scanners."""
+    """Run all checks.  Blocks, also for the list's URL and the scanners."""
     return [Finding("configuration", Says.YES, f"{settings.origin}: every key understood")] + [
         finding
         for look in (
@@ -92,9 +92,9 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
 
 
 def _with_crls(settings: Settings, trust: TrustStore) -> tuple[TrustStore, list[str]]:
-    """The authorities with the lists kept and those of the files named, and what is wrong there.
+    """Authorities with all revocation lists on disk, and the problems with `trust.crl_files`.
 
-    Lists of addresses are fetched by the daemon: that they are not here yet is no fault.
+    Lists of `trust.crl_urls` are fetched by the daemon: if they are missing, that is no problem.
     """
     problems: list[str] = []
     if settings.trust.revocation is RevocationPolicy.OFF:
@@ -129,7 +129,7 @@ def _white_list(settings: Settings) -> Iterator[Finding]:
         trust, _ = _with_crls(settings, runtime.open_trust(settings))
         _, _, found = Refresher(settings, runtime.open_archive(settings), trust).obtain()
     except SettingsError:
-        return  # told with the certificates or the storage
+        return  # reported with the certificates or the storage
     except (ArchiveError, ListRefused) as error:
         problem = f"{error}; until there is a list, mail is put off with 451"
         yield _doubt("white list", settings, "whitelist", problem)
@@ -137,7 +137,7 @@ def _white_list(settings: Settings) -> Iterator[Finding]:
     yield Finding("white list", Says.YES, "the source has a valid list")
     for text in consistency.doubts_of_list(settings, found):
         yield Finding("outbound", Says.DOUBT, text)
-    with suppress(OSError, ValueError, SettingsError, StoreUnavailable):  # told elsewhere
+    with suppress(OSError, ValueError, SettingsError, StoreUnavailable):  # reported elsewhere
         pem = runtime.identity(settings).certificate.read_bytes()
         own = DistinguishedName.from_certificate(read_pem(pem)[0])
         with (
@@ -159,7 +159,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         check_user(settings)
         RunFolder(runtime.storage_folder(settings) / "run").check()
         known_node_name(settings)
-        with suppress(SettingsError):  # told with the certificates
+        with suppress(SettingsError):  # reported with the certificates
             trust.append(runtime.open_trust(settings))
         for one in trust:
             runtime.open_crls(settings, one)
@@ -199,14 +199,14 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 
 
 def _of_others(folder: Path) -> list[Path]:
-    """The first few files in a folder that are another user's than the folder is."""
+    """Up to three files in a folder that belong to another user than the folder itself."""
     owner = folder.stat().st_uid
     found = []
     for path in islice(folder.rglob("*"), _OWNERS):
         with suppress(OSError):
             if path.lstat().st_uid != owner:
                 found.append(path)
-        if len(found) == 3:  # enough to see what it is about
+        if len(found) == 3:  # enough examples for the message
             break
     return found
 
@@ -216,14 +216,14 @@ def _listen(settings: Settings) -> Iterator[Finding]:
 
 
 def _held(settings: Settings) -> AbstractSet[tuple[str, str]] | None:
-    """The addresses, each with its key, of the daemon that runs on this store; None without one."""
+    """(key, address) that the daemon on this store listens on; None if no daemon runs."""
     run = settings.path(settings.storage.directory) / "run"
     if not _daemon_runs(run):
         return None
     noted = RunFolder(run).listening()
     if noted is not None:
         return noted
-    # It could not note them, or is of an older version: any may be its own.
+    # The file is missing (disk full, older version): each configured address may be the daemon's.
     return set(listening.named(settings))
 
 

@@ -1,8 +1,8 @@
-"""Who else may read secrets and mail on this machine: what `config check` says of file modes.
+"""File modes: doubts of `config check` about secrets and mail that other users can read.
 
-The keys of bodies and of S3 are not used at all where others can read them
-(`mailstore.sealed.keyring`, `bucket`); here is what would work, and should not be so.  A private
-key that a group may read is how many systems share it, and is left alone.
+Keys of bodies and of S3 are refused outright if others can read them (`mailstore.sealed.keyring`,
+`assembly.s3`); this module reports files that are used all the same.  A private key readable by a
+group is accepted: many systems share it that way.
 """
 
 import shlex
@@ -17,7 +17,7 @@ _ALL_BUT_OWNER: Final = 0o077
 
 
 def doubts(settings: Settings) -> list[str]:
-    """What others than its owner, or its group, can read, each with the command that ends it."""
+    """One line for each secret or folder that is too open, with the command that closes it."""
     found = [_open_to_others(settings.path(settings.tls.key), "our private key")]
     if _has_password(settings.storage.database):
         found.append(_open_to_others(settings.origin, "the database's password"))
@@ -40,7 +40,7 @@ def _open_to_others(path: Path, holds: str) -> str:
 
 
 def _mode(path: Path) -> int:
-    """The mode of a file, 0 if there is none to be seen: that is told elsewhere."""
+    """Mode of a file; 0 if it cannot be read, which other checks report."""
     try:
         return path.stat().st_mode
     except OSError:

@@ -1,4 +1,4 @@
-"""Whether the configured addresses can be listened on, and whether that is meant."""
+"""Check of the listening addresses: free, distinct, not public by mistake."""
 
 import errno
 import os
@@ -14,19 +14,19 @@ from ..assembly.listen_sockets import ADMIN, INBOUND, remedy
 from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings
 
-_ALL_4, _ALL_6 = "0.0.0.0", "::"  # noqa: S104 - looked for, not bound
+_ALL_4, _ALL_6 = "0.0.0.0", "::"  # noqa: S104 - compared, not bound
 
 
 def named(settings: Settings) -> list[tuple[str, str]]:
-    """Each address of the configuration after its key."""
+    """(key, address) of each listening address in the configuration."""
     inbound = [(INBOUND, one) for one in settings.inbound.listen]
     return [*inbound, (ADMIN, settings.admin.listen)]
 
 
 def look(settings: Settings, held: AbstractSet[tuple[str, str]] | None) -> Iterator[Finding]:
-    """What there is to say of [inbound] listen, [admin] listen and [process] workers.
+    """Findings about [inbound] listen, [admin] listen and [process] workers.
 
-    `held`: the addresses of the daemon that is at work on this store, None without one.
+    `held`: addresses of the daemon that runs on this store, None if no daemon runs.
     """
     wanted = named(settings)
     problems = [*_twice(wanted), *_overlaps(wanted)]
@@ -51,7 +51,7 @@ def _twice(named: list[tuple[str, str]]) -> Iterator[str]:
 
 
 def _overlaps(named: list[tuple[str, str]]) -> Iterator[str]:
-    """An address of all hosts beside another one with the same port."""
+    """Problems of a wildcard address beside another address with the same port."""
     split = [(key, endpoint, *split_endpoint(endpoint)) for key, endpoint in named]
     for key, endpoint, host, port in split:
         if host not in {_ALL_4, _ALL_6} or not port:
@@ -60,12 +60,12 @@ def _overlaps(named: list[tuple[str, str]]) -> Iterator[str]:
             covered = other_port == port and other_host != host
             if covered and (host == _ALL_6 or ":" not in other_host):
                 if (host, other_host) == (_ALL_4, _ALL_6):
-                    continue  # told from the other one's side
+                    continue  # reported for the address `::`
                 yield f"{key}: {endpoint} has {other} in it already; remove one"
 
 
 def _unbound(wanted: list[tuple[str, str]], held: AbstractSet[tuple[str, str]]) -> Iterator[str]:
-    """Why addresses cannot be listened on, all at a time; they are bound for a moment only."""
+    """Problems when all addresses are bound together, for a moment only."""
     taken: dict[tuple[str, int], str] = {}
     with ExitStack() as bound:
         for key, endpoint in wanted:

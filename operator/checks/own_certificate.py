@@ -1,4 +1,4 @@
-"""Whether peers will believe our certificate.  Pure: certificates and the instant come in."""
+"""Check whether peers will accept our certificate.  Pure: certificates and time are arguments."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -10,15 +10,16 @@ from cryptography.x509.oid import NameOID
 from whitelist.pki.certificates import issued_by
 from whitelist.pki.trust_store import ChainStatus, TrustStore
 
-EXPIRES_SOON: Final = timedelta(days=60)  # the first stage of the alarm
+EXPIRES_SOON: Final = timedelta(days=60)  # same as the first stage of the alarm
 
 
 def doubts(
     chain: Sequence[x509.Certificate], trust: TrustStore, hostname: str, now: datetime
 ) -> Iterator[str]:
-    """Why peers may refuse a certificate, followed in `chain` by those that its file brings along.
+    """Reasons why peers may refuse our certificate; none if it is in order.
 
-    Nothing where it is in order; lacking revocation lists are told by others.
+    `chain`: our certificate, then the other certificates of its file.  Missing revocation lists
+    are reported by another check.
     """
     own = chain[0]
     if own.issuer == own.subject:
@@ -41,7 +42,7 @@ def doubts(
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
-    """The hosts that a certificate is for: its alternative names, else its common name."""
+    """Host names of a certificate: its DNS alternative names, else its common name."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         found = extension.value.get_values_for_type(x509.DNSName)

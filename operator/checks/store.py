@@ -1,4 +1,4 @@
-"""A look at the store before anything depends on it: at a start and at a reload."""
+"""Check of the store at start and at reload."""
 
 from contextlib import closing
 
@@ -13,9 +13,9 @@ from . import bucket as bucket_check
 
 
 def look(settings: Settings) -> list[str]:
-    """Doubts about the store; a store without a mark is marked; blocks.
+    """Doubts about the store.  Blocks.  A new store gets its mark.
 
-    Raises SettingsError, and Away without the store.
+    Raises SettingsError, or Away if the store is unreachable.
     """
     with closing(runtime.open_store(settings, mark=True)) as store:
         try:

@@ -1,4 +1,4 @@
-"""Commands that set an operator up: init, config, db."""
+"""Commands to set up an operator: init, config, db."""
 
 import shutil
 import sys
@@ -28,7 +28,7 @@ from .output import show_rows, tell
 @click.option("--admin", default="127.0.0.1:9180", show_default=True, help="Admin HOST:PORT.")
 def init(folder: Path, domains: tuple[str, ...], listen: str, admin: str) -> None:
     """Make a complete working operator in FOLDER, with a test IGC-Santé hierarchy of its own."""
-    # In a checkout the command is not in the PATH: what is printed must work when it is pasted.
+    # In a checkout the command is not in PATH, but the printed commands must work when pasted.
     program = "mssante" if shutil.which("mssante") else str(Path(sys.argv[0]).absolute())
     hosted = domains or ("a.mssante.fr",)
     click.echo(bootstrap.init(folder, hosted, listen, admin, now=runtime.clock(), program=program))
@@ -46,7 +46,7 @@ def config() -> None:
 def check(given: Path | None, *, as_json: bool, strict: bool) -> None:
     """Check the configuration and everything it names; exit 1 if the daemon would not start.
 
-    NO is exactly what serve refuses. DOUBT is what would start, but may not be meant.
+    NO: serve refuses to start. DOUBT: it starts, but the setting may be a mistake.
     """
     findings = config_check.check(load(given))
     rows = [{"check": one.check, "ok": one.says, "detail": one.detail} for one in findings]

@@ -1,4 +1,4 @@
-"""`mssante demo`."""
+"""Command `mssante demo`."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""Commands on the keys that bodies are encrypted with."""
+"""Commands on the encryption keys of bodies."""
 
 from pathlib import Path
 

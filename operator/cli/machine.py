@@ -21,11 +21,11 @@ from ..services.acts import acting
 from ..settings.model import Settings, load
 from .output import show_rows, tell
 
-_LIVES: Final = timedelta(seconds=2 * WATCH_SECONDS)  # since its last beat
+_LIVES: Final = timedelta(seconds=2 * WATCH_SECONDS)  # a machine is alive this long after a beat
 
 
 class MachineRefused(OperatorError):
-    """There is no such machine, or it lives."""
+    """The machine does not exist, or is alive."""
 
 
 @click.group()

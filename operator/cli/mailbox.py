@@ -44,12 +44,12 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class _Size(click.ParamType[int]):
-    """A number of octets: plain, or followed by K, M, G or T, powers of 1024."""
+    """Option type: number of octets, plain or with K, M, G or T (powers of 1024)."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a size, within what the database's integers hold."""
+        """Parse a size; the limits fit the database's integers."""
         found = re.fullmatch(r"([0-9]{1,15})|([0-9]{1,6})([KMGT])", value.upper(), re.ASCII)
         if found is None:
             self.fail(f"{value!r} is not a size: octets, or 500M, 2G", param, ctx)
@@ -183,7 +183,7 @@ def mailbox_show(given: Path | None, address: str, *, as_json: bool) -> None:
 def mailbox_quota(given: Path | None, address: str, size: str) -> None:
     """Limit what ADDRESS may hold to SIZE (octets, or 500M, 2G), or with none no more.
 
-    Mail for a mailbox that is full is put off with 452 4.2.2.
+    Mail for a full mailbox is deferred with 452 4.2.2.
     """
     quota = None if size == "none" else _Size().convert(size, None, None)
     with acting(load(given)) as act:
@@ -376,7 +376,7 @@ def message_export(given: Path | None, address: str, output: Any) -> None:
             owner = get_mailbox(connection, address)
         act.record("mailbox.exported", mailbox=owner.address)
         done = export_mailbox(store.database, store.blobs, owner.id, output)
-        output.write(b"")  # without any message an earlier file is emptied, too
+        output.write(b"")  # empties an earlier file even if there is no message
         output.flush()
     click.echo(f"{done.count} messages exported", file=sys.stderr)
     for one in done.left_out:

@@ -1,7 +1,7 @@
-"""The `mssante` command (docs/commands.md). Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+"""Command `mssante` (docs/commands.md). Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
-A command's module is imported when that command is asked for: each needs other libraries, and what
-a command does not use takes longer to load than most of them take to run.
+Only the module of the given command is imported: loading all libraries takes longer than most
+commands take to run.
 """
 
 import io
@@ -36,10 +36,10 @@ _EXPECTED = (
     TrustFileError,
 )
 
-# Of an output that nobody reads, or without room; files of ours raise what says where they are.
+# Errors of standard output: no reader, disk full, I/O error.  Errors of our files have a file name.
 _OF_OUTPUT: Final = (EPIPE, ENOSPC, EIO)
 
-# The module that has each command, under its name.
+# Command to module; the module has the command under the same name.
 _MODULES: Final = {
     "config": "config",
     "db": "config",
@@ -59,14 +59,14 @@ _MODULES: Final = {
 
 
 class _Commands(click.Group):
-    """Finds commands where `_MODULES` says."""
+    """Click group that loads commands from `_MODULES` on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
-        """Their names, sorted."""
+        """Names of all commands, sorted."""
         return sorted(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, loaded; None if there is none."""
+        """Load and return a command; None if the name is unknown."""
         if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
         module = import_module(f".{_MODULES[cmd_name]}", __package__)
@@ -76,7 +76,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands)
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, readable=False),  # `settings.find` says whose it is
+    type=click.Path(path_type=Path, readable=False),  # `model.find` names the owner in its error
     help="Configuration file; default: ./mssante.toml, then /etc/mssante/mssante.toml.",
 )
 @click.version_option(package_name="mssante")
@@ -88,9 +88,9 @@ def cli(context: click.Context, config: Path | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line (default: the process's own); an expected error is one line.
+    """Run the command line, by default the process's own.  An expected error prints one line.
 
-    Whatever it or the daemon writes is for its user alone.
+    umask 077: files of the commands and the daemon are readable by their user only.
     """
     before = os.umask(0o077)
     hold_standard_descriptors()
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        with suppress(OSError):  # the exit code says it, too
+        with suppress(OSError):  # the exit code is enough
             click.echo(safe(shown.getvalue()), nl=False, err=True)
         sys.exit(2 if isinstance(error, click.UsageError) else 1)
     except click.Abort:
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except _EXPECTED as error:
         _complain(str(error))
     except UnicodeEncodeError as error:
-        # An argument in Latin-1, say, which no database, file or message of ours can hold.
+        # An argument in Latin-1, for example, fits in no database, file or message.
         _complain(f"{error.object!a} is not UTF-8; write it in UTF-8 or without accents")
     except OSError as error:
         _complain(_said(error))
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _said(error: OSError) -> str:
-    """What to say of a file, or of an output; nothing where nobody reads it."""
+    """Message for an error of a file or of the output; empty if the output has no reader."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if error.errno not in _OF_OUTPUT:
@@ -126,7 +126,7 @@ def _said(error: OSError) -> str:
 
 
 def _complain(text: str) -> NoReturn:
-    """End with 1, after a line that says why; without one where nobody reads, as in `… | head`."""
+    """Print an error line unless `text` is empty, as in `… | head`; exit with code 1."""
     if text:
         with suppress(OSError):
             click.echo(f"mssante: {safe(text)}", err=True)

@@ -1,6 +1,6 @@
-"""How commands print: tables for eyes, JSON for programs, always the same facts.
+"""Output of commands: tables for people, JSON for programs, with the same facts.
 
-No patient's identifier is printed (`foundation.privacy`), and nothing that acts on a terminal.
+Identifiers of patients are masked (`foundation.privacy`), control characters are escaped.
 """
 
 import json
@@ -31,7 +31,7 @@ def _plain(value: object) -> object:
 
 
 def tell(text: str, *, err: bool = False) -> None:
-    """Print a line that only informs: what is under way goes on if nobody can read it."""
+    """Print a line of information.  An unusable output is ignored: the command continues."""
     stream = sys.stderr if err else sys.stdout
     try:
         click.echo(safe(text), file=stream)
@@ -40,7 +40,10 @@ def tell(text: str, *, err: bool = False) -> None:
 
 
 def masked(value: Any, own: Sequence[str] = ()) -> Any:
-    """The same without patients' identifiers; `own` are the addresses that it is about."""
+    """Copy of a value with identifiers of patients masked.
+
+    `own`: addresses of the delivery; local parts at patient.mssante.fr are masked in any text.
+    """
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
@@ -53,7 +56,7 @@ def masked(value: Any, own: Sequence[str] = ()) -> Any:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print a line, or several, that may hold foreign text."""
+    """Print text that may come from peers, with control characters escaped."""
     click.echo(safe(text), err=err)
 
 
@@ -64,7 +67,7 @@ def show_json(value: object) -> None:
 
 
 def show_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print a listing: `columns` of each row, or all of the row as JSON."""
+    """Print a table of `columns`, or the complete rows as JSON."""
     listed = list(rows)
     if as_json:
         show_json(listed)
@@ -78,7 +81,7 @@ def show_rows(rows: Iterable[Row], columns: Sequence[str], *, as_json: bool) -> 
 
 
 def show_record(row: Row, *, as_json: bool) -> None:
-    """Print one thing, a line for each of its facts."""
+    """Print one record, one line for each key, or as JSON."""
     if as_json:
         show_json(row)
         return
@@ -92,5 +95,5 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, list | tuple):
         return ", ".join(map(_cell, value)) or "-"
-    # One line for each row, whatever a peer or a list put into a text.
+    # Line breaks in texts of a peer or a list must not break the table.
     return visible(" ".join(mask(str(_plain(value))).split())) or "-"

@@ -1,4 +1,4 @@
-"""Files that commands write what is in mailboxes to: for their owner alone."""
+"""Output files of commands for content of mailboxes: readable by their owner only."""
 
 import io
 import os
@@ -15,24 +15,24 @@ _OWNER_ALONE: Final = 0o600
 
 
 class PrivateWriter(io.RawIOBase):
-    """Writes a file anew; what is in it stays until the first write, be it of nothing.
+    """File that is emptied at the first write, even an empty write, not when it is opened.
 
-    The command may still be refused, and an earlier export be the only one.
+    The command may still be refused, and the file may hold the only earlier export.
     """
 
     _descriptor = -1
     _file: IO[bytes] | None = None
 
     def __init__(self, path: str) -> None:
-        """Open it, made where it lacks.  Raises OSError."""
+        """Open the file; create it if missing.  Raises OSError."""
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _OWNER_ALONE)
 
     def writable(self) -> bool:
-        """It is for nothing else."""
+        """Always True."""
         return True
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write all of it.  Raises OSError."""
+        """Write all octets; returns their number.  Raises OSError."""
         if self._file is None:
             self._empty()
             self._file = os.fdopen(self._descriptor, "wb", closefd=False)
@@ -41,17 +41,17 @@ class PrivateWriter(io.RawIOBase):
     def _empty(self) -> None:
         mode = os.fstat(self._descriptor).st_mode
         if stat.S_ISREG(mode):
-            if stat.S_IMODE(mode) != _OWNER_ALONE:  # others lose their rights before mail is in it
+            if stat.S_IMODE(mode) != _OWNER_ALONE:  # changed before any mail is written
                 os.fchmod(self._descriptor, _OWNER_ALONE)
             os.ftruncate(self._descriptor, 0)
 
     def flush(self) -> None:
-        """Hand all to the system.  Raises OSError."""
+        """Flush to the system.  Raises OSError."""
         if self._file is not None and not self._file.closed:
             self._file.flush()
 
     def close(self) -> None:
-        """Close it, for good."""
+        """Close the file.  Raises OSError."""
         if self.closed:
             return
         try:
@@ -64,14 +64,14 @@ class PrivateWriter(io.RawIOBase):
 
 
 class PrivateFile(click.ParamType[IO[bytes]]):
-    """A file to write, made where it lacks, for its owner alone; `-` is our output."""
+    """Option type: file to write, created with mode 0600; `-` is standard output."""
 
     name = "file"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> IO[bytes]:
-        """Open it; what is there already stays as it is until the first write."""
+        """Open the file; its content stays until the first write."""
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]  # click converts defaults a second time
         if value == "-":

@@ -1,4 +1,4 @@
-"""Commands on the outbound queue: read it, and steer it (docs/queue.md)."""
+"""Commands on the outbound queue: views and actions (docs/queue.md)."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -76,7 +76,7 @@ def _state(row: Mapping[str, Any], now: datetime) -> str:
 
 
 def _age(seconds: int | None) -> str | None:
-    """A span of time in its two largest units."""
+    """Duration in its two largest units, such as `2h5m`; None without one."""
     if seconds is None:
         return None
     days, rest = divmod(seconds, 86400)
@@ -135,8 +135,8 @@ def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
 def retry(given: Path | None, *, wanted: Filter, failed: bool, reason: str, actor: Actor) -> None:
     """Send it as soon as possible; take a destination that is dead for alive.
 
-    What is held or paused stays so. With --failed (or --state failed) also what failed, although
-    its sender was told that it would not arrive.
+    Held and paused deliveries stay so. With --failed (or --state failed), failed deliveries are
+    tried again too, although their senders already have a report of failure.
     """
     revive = failed or wanted.state is Standing.FAILED
     with open_desk(load(given), actor, reason) as desk:
@@ -186,9 +186,9 @@ def drop(
 ) -> None:
     """Delete it from the queue for good, whatever its state.
 
-    A sender who has not been told already that it failed gets a report of failure, in French and
-    English, in its mailbox at once or through the queue: unless it asked for none (NOTIFY), or what
-    is dropped is a report itself. For spam and floods: --no-report.
+    Senders get a report of failure in French and English, at once in a mailbox here or through the
+    queue. No report goes out if the sender has one already, if it asked for none (NOTIFY), or if
+    the message is itself a report. For spam and floods: --no-report.
     """
     settings = load(given)
     with open_desk(settings, actor, reason) as desk:
@@ -226,7 +226,7 @@ def _reports(number: int) -> str:
 
 
 def _tell(desk: Desk, tally: Tally, wanted: Filter, done: str, *, failed: str = "") -> None:
-    """Say what came of it.  Raises QueueRefused where nothing did."""
+    """Print the result of an action.  Raises QueueRefused if nothing changed."""
     left = (
         f"{_deliveries(tally.in_flight)} in flight left alone: being sent just now, try again"
         if tally.in_flight

@@ -1,4 +1,4 @@
-"""The options that all commands on the queue share: which deliveries, why, and who says so."""
+"""Common options of the queue commands: filters, reason, actor."""
 
 import os
 import re
@@ -23,14 +23,14 @@ _ALL_OR_SOME: Final = "say which: give a filter such as --domain, or --all"
 
 
 class Age(click.ParamType[timedelta]):
-    """A number with its unit: 90s, 30m, 2h, 5d."""
+    """Option type: number with unit, such as 90s, 30m, 2h, 5d."""
 
     name = "age"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Read an age."""
+        """Parse an age."""
         found = re.fullmatch(r"([0-9]{1,6})([smhd])", value, re.ASCII)
         if found is None:
             self.fail(f"{value!r} is not an age: 90s, 30m, 2h or 5d", param, ctx)
@@ -38,26 +38,26 @@ class Age(click.ParamType[timedelta]):
 
 
 class Pattern(click.ParamType[str]):
-    """A text with * and ?; an empty one is an unset variable of a script, and refused."""
+    """Option type: text with * and ?.  Empty text is refused: an unset variable of a script."""
 
     name = "pattern"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Take it as it is."""
+        """Return the text unchanged."""
         if not value.strip():
             self.fail("it is empty; leave the option out, or <> for the null sender", param, ctx)
         return str(value)
 
 
 class Number(click.ParamType["int | str"]):
-    """The number of a delivery, or the identifier of a message."""
+    """Option type: number of a delivery, or identifier of a message."""
 
     name = "id"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | str:
-        """Read either; an identifier has 32 digits, a number never so many."""
+        """Parse either.  An identifier has 32 digits, a number at most 18."""
         if re.fullmatch(r"[0-9]{1,18}", value, re.ASCII):
             return int(value)
         try:
@@ -102,9 +102,9 @@ def _check(found: object, nothing: object, *, everything: bool, needed: bool) ->
 
 
 def filtered(*, needed: bool) -> Callable[[Command], Command]:
-    """Give a command the filter options, as its argument `wanted`.
+    """Decorator: add the filter options; the command gets them as `wanted`.
 
-    Where it is `needed`, as for all that changes something, none at all is wrong usage.
+    `needed`: without any filter, and without --all, it is a usage error; for all actions.
     """
 
     def decorate(command: Command) -> Command:
@@ -132,7 +132,7 @@ def filtered(*, needed: bool) -> Callable[[Command], Command]:
 
 
 def scoped(command: Command) -> Command:
-    """Give a command the filter options that mail to come can be told by, as `patterns`."""
+    """Decorator: add the filter options that apply to future mail, as `patterns`."""
 
     @wraps(command)
     def run(*args: Any, everything: bool, **rest: Any) -> None:
@@ -153,7 +153,7 @@ def _actor(_ctx: click.Context, _param: click.Parameter, value: str | None) -> A
 acting: Final = click.option(
     "--as", "actor", metavar="NAME", callback=_actor, help="Who does it. [login name]"
 )
-"""Gives a command its `actor`, an Actor."""
+"""Decorator: option --as; the command gets an Actor as `actor`."""
 
 
 def _reason(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
@@ -163,7 +163,7 @@ def _reason(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 
 
 def reasoned(*, required: bool) -> Callable[[Command], Command]:
-    """Give a command its `reason`, '' where it need not have one."""
+    """Decorator: option --reason; the command gets it as `reason`, '' if not given."""
     return click.option(
         "--reason", required=required, callback=_reason, help="Why; kept in the trace journal."
     )

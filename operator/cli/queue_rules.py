@@ -1,4 +1,4 @@
-"""Commands on the rules that hold new mail."""
+"""Commands on hold rules."""
 
 from contextlib import closing
 from dataclasses import asdict

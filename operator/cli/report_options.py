@@ -1,4 +1,4 @@
-"""The options by which who sends says what reports are to come (RFC 3461 §4)."""
+"""Options of a sender about DSNs (RFC 3461 §4)."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -20,15 +20,15 @@ Command = Callable[..., None]
 
 
 class Notify(click.ParamType[RcptParameters]):
-    """What RCPT says after NOTIFY= (RFC 3461 §4.1), in any case."""
+    """Option type: value of NOTIFY= (RFC 3461 §4.1), case-insensitive."""
 
     name = "when"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> RcptParameters:
-        """Read the keywords."""
-        if " " in value:  # it would be another parameter
+        """Parse the keywords."""
+        if " " in value:  # a space would start another parameter
             self.fail(f"{value!r}: keywords are separated by commas alone", param, ctx)
         try:
             return parse_rcpt_parameters(f"NOTIFY={value}")
@@ -37,12 +37,12 @@ class Notify(click.ParamType[RcptParameters]):
 
 
 class Envid(click.ParamType[str]):
-    """What MAIL says after ENVID= (RFC 3461 §4.4), in plain text."""
+    """Option type: value of ENVID= (RFC 3461 §4.4), given as plain text."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Make xtext of it."""
+        """Encode as xtext."""
         try:
             encoded = encode_xtext(value)
             parse_mail_parameters(f"ENVID={encoded}")
@@ -67,7 +67,7 @@ _OPTIONS: Final = (
 
 
 def reporting(command: Command) -> Command:
-    """Give a command its `parameters`, of the message, and `asked`, of each recipient."""
+    """Decorator: the command gets `parameters` (of MAIL) and `asked` (of each RCPT)."""
 
     @wraps(command)
     def run(

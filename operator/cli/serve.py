@@ -1,4 +1,4 @@
-"""`mssante serve`."""
+"""Command `mssante serve`: runs the daemon."""
 
 import asyncio
 from collections.abc import Sequence

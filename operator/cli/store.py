@@ -1,4 +1,4 @@
-"""Commands on the blob store: check, gc, rewrite."""
+"""Commands on the store of bodies: check, gc, rewrite."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from .output import masked, say, tell
 
 
 class ClockApart(OperatorError):
-    """What is young may look old by this machine's clock."""
+    """Clock of this machine differs too much: young bodies may look old."""
 
 
 GRACE_HOURS = GRACE / timedelta(hours=1)
@@ -45,7 +45,7 @@ def store() -> None:
 def check(given: Path | None, *, as_json: bool) -> None:
     """Verify every body and every message against each other; exit 1 with findings.
 
-    May run beside the daemon. Bodies without a message count after a day.
+    May run beside the daemon. A body without a message is a finding only after a day.
     """
     found = False
     with _opened(given) as opened:
@@ -97,7 +97,7 @@ def rewrite_(given: Path | None) -> None:
 
 
 def rewrite_all(act: Acting) -> None:
-    """Rewrite and tell; exit 1 if some could not be."""
+    """Rewrite all bodies and print the result.  Raises SystemExit(1) if some failed."""
     done = rewrite(act.store.blobs, _progress("rewritten"))
     act.record("store.rewritten", bodies=done.blobs, problems=len(done.problems))
     if not done.problems:

@@ -1,7 +1,7 @@
-"""`mssante trace ID`: everything known of a message or session (DOMAIN §9.59).
+"""Command `mssante trace ID`: all records of a message or session (DOMAIN §9.59).
 
-Two sources, either of which may know it alone: the trace journal, kept for `trace.keep_days`, and
-the database.  While the database is away the journal still answers.
+Two sources, and each may be the only record: the trace journal, kept for `trace.keep_days`, and the
+database.  If the database is unreachable, the journal is still searched.
 """
 
 import json
@@ -27,16 +27,19 @@ from ..errors import OperatorError
 from ..settings.model import Settings, load
 from .output import masked, say, show_json
 
-_SLACK: Final = timedelta(days=1)  # for a queue that was held, beyond a message's life in it
+_SLACK: Final = timedelta(days=1)  # searched beyond a message's life: the queue may be held
 
 
 class TraceError(OperatorError):
-    """An identifier of which nothing is known, or a journal that cannot be read."""
+    """Unknown identifier, or unreadable journal."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What the database knows of a message: facts for printing, or why it could not be asked."""
+    """Records of a message in the database, for printing.
+
+    `database_problem`: reason why the database could not be read, else empty.
+    """
 
     database_problem: str = ""
     message: Mapping[str, Any] | None = None
@@ -137,7 +140,7 @@ def _print(key: str, found: Trace, stored: _Stored) -> None:
 
 
 def _lines(key: str, event: Event) -> list[str]:
-    """An event on a line, without the identifier that was asked for; a transcript below it."""
+    """Lines of an event, without the identifier `key`: one line, then its transcript if any."""
     facts = masked({name: value for name, value in event.facts.items() if value != key})
     process = facts.pop("process", "")
     transcript = facts.pop("lines", [])

@@ -52,7 +52,10 @@ def _facts(found: WhiteList) -> dict[str, Any]:
 
 
 def _trust(files: tuple[Path, ...]) -> TrustStore:
-    """Sort authorities from PEM files: self-signed ones are anchors, the others intermediates."""
+    """Trust store from PEM files: self-signed certificates are anchors, others intermediates.
+
+    Raises TrustFileError.
+    """
     anchors: list[x509.Certificate] = []
     intermediates: list[x509.Certificate] = []
     for path in files:

@@ -1,6 +1,6 @@
-"""`mssante whitelist explain`: the verdict on a peer or on a server, rule by rule.
+"""Command `mssante whitelist explain`: verdict on a peer or on a server, rule by rule.
 
-Each asks the functions that sessions and deliveries ask: the evidence is theirs.
+It calls the same functions as sessions and deliveries, so verdict and evidence are the same.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings, load
 from .output import say, show_rows
 
-_TLS = "tls"  # the rule on what only a session shows
+_TLS = "tls"  # rule on TLS version and cipher, which need a session
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _peer_options(*, required: bool) -> Callable[[_Command], _Command]:
-    """The options of `explain peer`; those that it needs are `required`, or not."""
+    """Options of `explain peer`.  `required`: whether the mandatory options are enforced."""
 
     def add(command: _Command) -> _Command:
         options = (
@@ -62,7 +62,7 @@ def _peer_options(*, required: bool) -> Callable[[_Command], _Command]:
 
 
 def _server_options(*, required: bool) -> Callable[[_Command], _Command]:
-    """The options of `explain server`, which needs both if they are `required`."""
+    """Options of `explain server`.  `required`: whether both are enforced."""
 
     def add(command: _Command) -> _Command:
         options = (
@@ -137,7 +137,7 @@ def peer(
 def server(given: Path | None, *, connect: str, domain: str, as_json: bool) -> None:
     """Tell whether mail for a domain may go to a server, rule by rule; exit 1 if not.
 
-    It is connected to as for delivery, as far as TLS.
+    The command connects to the server as for a delivery, up to TLS.
     """
     _explain_server(load(given), connect, domain, as_json=as_json)
 
@@ -152,7 +152,7 @@ def _explain_peer(
     as_json: bool,
 ) -> None:
     perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
-    # No session, so no version of TLS and no cipher: that rule is left out of the verdict.
+    # Without a session there is no TLS version and no cipher: that rule is left out.
     origin = asyncio.run(perimeter.identify_peer(_der(certificate), "", ""))
     attempt = Attempt(
         origin,
@@ -193,7 +193,7 @@ def _explain_peer(
 
 
 def _der(certificate: Path) -> bytes:
-    """The first certificate of a PEM file.  Raises TrustFileError."""
+    """First certificate of a PEM file, as DER.  Raises TrustFileError."""
     try:
         return read_pem(certificate.read_bytes())[0].public_bytes(Encoding.DER)
     except (OSError, ValueError) as error:
@@ -203,7 +203,7 @@ def _der(certificate: Path) -> bytes:
 
 
 def _with_author(settings: Settings, attempt: Attempt, header_from: str) -> Attempt:
-    """The attempt with the domain of its header From, and whether that is one of ours."""
+    """The attempt with the domain of its header From, and whether we host that domain."""
     author = parse_address(header_from).domain
     known = replace(attempt, header=HeaderFacts(frozenset({author})))
     with closing(runtime.open_store(settings)) as store, store.database.read() as connection:

@@ -1,1 +1,1 @@
-"""Processes of the daemon: start, supervision, end."""
+"""Processes of the daemon: start, supervision, exit."""

@@ -1,4 +1,4 @@
-"""A process of the daemon as its supervisor has it: started, kept up, dismissed, ended."""
+"""Child process as the supervisor sees it: started, restarted, dismissed, ended."""
 
 import asyncio
 import socket
@@ -30,16 +30,16 @@ from .subreaper import Process
 _log = structlog.get_logger(__name__)
 
 RESTART_PAUSE: Final = 1.0  # seconds before a dead process is replaced
-LONGEST_PAUSE: Final = 30.0  # the same where it did not become ready again and again
-READY_SECONDS: Final = 120.0  # for a process to say something, or it is taken not to start
-STUCK_SECONDS: Final = 5.0  # beyond its own deadline, after which a process is killed
+LONGEST_PAUSE: Final = 30.0  # limit of that backoff, in seconds, if it never becomes ready
+READY_SECONDS: Final = 120.0  # timeout of the first report; without it the start has failed
+STUCK_SECONDS: Final = 5.0  # after the process's own deadline to exit, until it is killed
 _ENDED: Final = "it ended before it was ready; its log above says why"
 
 
 class CannotStart(Exception):
-    """A process does not start; the message says which and why.
+    """Process that does not start; the message gives its role and the reason.
 
-    `own` if the reason is one of this installation, which another attempt would not change.
+    `own`: the reason lies in this installation, so that another attempt would not help.
     """
 
     def __init__(self, role: str, problem: str, *, own: bool) -> None:
@@ -49,7 +49,7 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a process is to be."""
+    """Plan of a process: role, settings, sockets, launcher."""
 
     role: str
     settings: Settings
@@ -59,11 +59,11 @@ class Plan:
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """One process, and those that take its place when it dies.
+    """Process of the daemon, restarted when it dies.
 
-    `waits` is why it is not at its work, None if it is, or is just being replaced; `changed` is
-    called whenever that is something else, once it is kept.  `killed` is told the role whenever the
-    process is killed since it did not answer.
+    `waits`: reason why it does not work; None while it works or is being replaced.
+    `changed`: called at each change of `waits`, after `keep`.
+    `killed`: called with the role whenever the process is killed because it did not answer.
     """
 
     plan: Plan
@@ -77,9 +77,9 @@ class Child:
     _ready: bool = False
 
     async def start(self) -> None:
-        """Start it, and wait until it is ready or says why it waits.
+        """Start the process; wait until it reports that it is ready, or why it waits.
 
-        Raises CannotStart; `end` it even so.
+        Raises CannotStart.  Call `end` in that case too.
         """
         role, launch = self.plan.role, self.plan.launch
         self._ready = False
@@ -103,13 +103,13 @@ class Child:
         self._attending.add_done_callback(partial(_close, self._line))
 
     async def start_ready(self) -> None:
-        """As `start`, where one that waits is of no use.  Raises CannotStart."""
+        """Like `start`, but raises CannotStart also if the process waits."""
         await self.start()
         if self.waits is not None:
             raise CannotStart(self.plan.role, self.waits.problem, own=self.waits.own)
 
     async def _last_words(self) -> CannotStart:
-        """Why it ended without a word; one that was killed may have more luck the next time."""
+        """Error for a process that exited without a report.  After a signal a retry may help."""
         assert self._process is not None  # noqa: S101 - it was started
         code = await self._process.wait()
         problem = f"signal {-code} killed it as it started" if code < 0 else _ENDED
@@ -117,11 +117,11 @@ class Child:
 
     @property
     def kept(self) -> bool:
-        """Whether it is replaced when it dies."""
+        """Whether the process is replaced when it dies."""
         return self._keeper is not None
 
     def keep(self) -> None:
-        """Replace it whenever it dies, until it is dismissed or ended."""
+        """Replace the process whenever it dies, until `dismiss` or `end`."""
         self._keeper = asyncio.create_task(self._keep())
 
     async def _keep(self) -> None:
@@ -137,13 +137,13 @@ class Child:
                 failures += 1
                 await self.clear(error)
             except Exception:
-                # Whatever it was, a process that is missing must be replaced.
+                # Any error: a missing process must be replaced.
                 _log.exception("process.fault", role=self.plan.role)
                 failures += 1
                 await asyncio.sleep(RESTART_PAUSE)
 
     async def _live(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the process has died, and log that."""
         process = self._process
         assert process is not None  # noqa: S101 - it lives
         code = await process.wait()
@@ -151,7 +151,7 @@ class Child:
         self._bury(process)
 
     async def _attend(self, process: Process, line: socket.socket, reports: Reports) -> None:
-        """Hear what it says, and ask whether it answers, also while it leaves."""
+        """Read its reports and run its heartbeat, also while it drains."""
         silence = Silence(self.plan.settings.process.silent_seconds)
         reports.answered = silence.answered
         beat = Heartbeat(
@@ -161,7 +161,7 @@ class Child:
         try:
             while (report := await reports.following()) is not None:
                 self._hear(report)
-            await asking  # one that has hung up, and does not end, does not answer either
+            await asking  # EOF but no exit: the process is stuck, so the heartbeat kills it
         finally:
             asking.cancel()
 
@@ -172,13 +172,13 @@ class Child:
             self.changed()
 
     async def clear(self, error: CannotStart) -> None:
-        """Note why it did not start, and end what is left of the attempt."""
+        """Note why the process did not start; end the rest of the attempt."""
         self._hear(error.report)
         self._hang_up()
         await self.gone()
 
     def dismiss(self) -> None:
-        """Tell it to take nothing new and end: a successor is at work."""
+        """Tell the process to take nothing new and to exit: its successor works."""
         self._let_be()
         if self._line is not None and self._ready:
             control_channel.dismiss(self._line)
@@ -186,17 +186,17 @@ class Child:
             self._hang_up()
 
     async def end(self) -> None:
-        """Tell it to end without losing time, and wait until it has."""
+        """Tell the process to exit at once, and wait until it has."""
         self._let_be()
         self._hang_up()
         await self.gone()
 
     async def gone(self) -> None:
-        """Wait until it has ended; it is killed where it does not within its time."""
+        """Wait until the process has exited; kill it if it is late."""
         process = self._process
         if process is None:
             return
-        # The process keeps its own deadline; this one is for a process that is stuck.
+        # The process has its own deadline; this later deadline is for a stuck process.
         late = self.plan.settings.process.stop_seconds + STUCK_SECONDS
         try:
             async with asyncio.timeout(late):
@@ -212,23 +212,23 @@ class Child:
             self._keeper.cancel()
 
     def _hang_up(self) -> None:
-        # It ends by its own deadline from here on, and cannot answer.
+        # From here on the process exits by its own deadline, and cannot answer the heartbeat.
         if self._attending is not None:
             self._attending.cancel()
-        # Closed when nobody reads it any more.
+        # The socket itself is closed when its reader has finished.
         if self._line is not None:
-            with suppress(OSError):  # the other end has
+            with suppress(OSError):  # the other end is closed
                 self._line.shutdown(socket.SHUT_RDWR)
 
     def _bury(self, process: Process) -> None:
-        if self._process is not process:  # somebody else who waited for it has
+        if self._process is not process:  # another waiter has done it
             return
         if self._attending is not None:
-            self._attending.cancel()  # its line is closed then
+            self._attending.cancel()  # this also closes the socket
         elif self._line is not None:
             self._line.close()
         self._line = self._attending = None
-        # What it measured of itself, such as its open sessions, is no more.
+        # Its live gauges, such as its open sessions, are dropped.
         with best_effort:
             mark_process_dead(  # type: ignore[no-untyped-call]  # prometheus_client
                 process.pid, self.plan.launcher.environment[METRICS]

@@ -1,11 +1,14 @@
-"""The line between the supervisor and a process of the daemon: one socket pair each.
+"""Control channel: a socket pair between the supervisor and each process of the daemon.
 
-The child says first which process it is.  The supervisor says what the child is to work by, and the
-child that it is ready, or why it waits, anew whenever that is something else, until it is ready.
-From then on the supervisor asks whether the child lives, and the child answers from its event loop
-(heartbeat.py); and the supervisor may say that a successor has taken over, so that the child should
-leave.  Either end closing means that the other is gone.  So a child never outlives its supervisor,
-even when that one was killed, and the supervisor never waits for a child that has died.
+Messages, one line each:
+  1. child: its pid;
+  2. supervisor: settings and options (start_args.py);
+  3. child: a report that it is ready, or why it waits; again at each change until it is ready;
+  4. supervisor, heartbeat (heartbeat.py): `alive?`, answered by `alive` from the event loop;
+  5. supervisor: `leave`, once a successor works: drain and exit.
+
+EOF means that the other process is gone.  So a child never outlives its supervisor, not even a
+killed supervisor, and the supervisor never waits for a dead child.
 """
 
 import asyncio
@@ -24,10 +27,10 @@ _ALIVE: Final = b"alive"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report of a child: which process it is, or why it waits, ready if `problem` is empty.
+    """Report of a child.  `pid`: set in the first report only.
 
-    `own` if the problem is one of configuration, keys, rights or schema, and not of something
-    outside that is away.
+    `problem`: reason why the child waits; empty if it is ready.
+    `own`: the reason is configuration, keys, rights or schema, not an outside service.
     """
 
     problem: str = ""
@@ -37,25 +40,28 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a child has been told: to take nothing new and end; and to lose no time over it."""
+    """Orders of the supervisor.  `stop`: take nothing new, exit.  `hurry`: exit at once."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     def end(self) -> None:
-        """The whole daemon stops."""
+        """Set both: the whole daemon stops."""
         self.stop.set()
         self.hurry.set()
 
 
 async def brief(line: socket.socket, words: bytes) -> None:
-    """Say on a non-blocking line what a child is to work by, one line, in the supervisor."""
-    with suppress(ConnectionError):  # it died; `receive` tells
+    """Supervisor: send settings and options on a non-blocking socket.  `words`: without newline."""
+    with suppress(ConnectionError):  # the child died; the next read of a report shows it
         await asyncio.get_running_loop().sock_sendall(line, words + b"\n")
 
 
 def hear(line: socket.socket) -> bytes:
-    """Wait for that on a blocking line, in the child.  Raises OSError if the supervisor is gone."""
+    """Child: wait for the line that `brief` sends, on a blocking socket.
+
+    Raises OSError if the supervisor is gone.
+    """
     said = b""
     while not said.endswith(b"\n"):
         more = line.recv(65_536)
@@ -66,25 +72,25 @@ def hear(line: socket.socket) -> bytes:
 
 
 def introduce(line: socket.socket) -> None:
-    """Tell the supervisor which process this is, from the child that begins."""
+    """Child: send the pid, as the first message."""
     _say(line, Report(pid=os.getpid()))
 
 
 def report(line: socket.socket, said: Report) -> None:
-    """Tell the supervisor, from the child."""
+    """Child: send a report."""
     _say(line, said)
 
 
 def _say(line: socket.socket, said: Report) -> None:
-    with suppress(ConnectionError):  # the supervisor is gone; `follow` tells
+    with suppress(ConnectionError):  # the supervisor is gone; `follow` reads EOF
         line.sendall(json.dumps(asdict(said)).encode() + b"\n")
 
 
 @dataclass(slots=True)
 class Reports:
-    """What a child says on a non-blocking line, one report after the other, in the supervisor.
+    """Supervisor: reader of a child's reports, on a non-blocking socket.
 
-    `answered` is called for each answer to `ask`.
+    `answered`: called for each answer to `ask`.
     """
 
     line: socket.socket
@@ -92,7 +98,7 @@ class Reports:
     _said: bytes = b""
 
     async def following(self) -> Report | None:
-        """Wait for the next one; None if the child has died."""
+        """Wait for the next report; None if the child has died."""
         while True:
             while b"\n" not in self._said:
                 more = await _more(self.line)
@@ -106,30 +112,30 @@ class Reports:
 
 
 async def receive(line: socket.socket) -> Report | None:
-    """Wait for the one report that is to come; None if the child died."""
+    """Supervisor: wait for a single report; None if the child died."""
     return await Reports(line).following()
 
 
 def dismiss(line: socket.socket) -> None:
-    """Tell a child that is ready to leave, from the supervisor."""
-    with suppress(ConnectionError):  # it died, so it has left
+    """Supervisor: send `leave` to a child that is ready."""
+    with suppress(ConnectionError):  # the child is dead already
         line.sendall(_LEAVE + b"\n")
 
 
 def ask(line: socket.socket) -> None:
-    """Ask a child whether its event loop runs, from the supervisor; once for each answer."""
-    with suppress(OSError):  # it has closed its end, so it will not answer
+    """Supervisor: send `alive?`.  Never twice without an answer in between."""
+    with suppress(OSError):  # the child has closed its end: there will be no answer
         line.sendall(_ASK + b"\n")
 
 
 async def follow(line: socket.socket, orders: Orders) -> None:
-    """Answer the supervisor, and pass its word on, until it is gone or hangs up, in the child."""
+    """Child: answer the heartbeat and set `orders` as told, until EOF, which ends everything."""
     said = b""
     while more := await _more(line):
         *words, said = (said + more).split(b"\n")
         for word in words:
             if word == _ASK:
-                with suppress(OSError):  # the supervisor is gone; the next `_more` tells
+                with suppress(OSError):  # the supervisor is gone; the next `_more` reads EOF
                     line.sendall(_ALIVE + b"\n")
             elif word == _LEAVE:
                 orders.stop.set()
@@ -137,7 +143,7 @@ async def follow(line: socket.socket, orders: Orders) -> None:
 
 
 async def _more(line: socket.socket) -> bytes:
-    """What is said next; empty at the end, which is a reset where the last word was not heard."""
+    """Next octets; empty at EOF.  A reset is EOF too: the peer died with unread data."""
     try:
         return await asyncio.get_running_loop().sock_recv(line, 4096)
     except ConnectionError:

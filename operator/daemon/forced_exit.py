@@ -1,7 +1,7 @@
-"""A process that is to end does, whatever its threads wait for.
+"""Forced exit: a process exits in time even if a thread of it hangs.
 
-Python waits at the end for the threads of executors.  One that asks a database or a store that has
-vanished without a word would hold the end up for as long as the system takes to notice.
+At exit Python waits for the threads of executors.  A thread that waits for a vanished database or
+store would delay the exit until TCP gives up.
 """
 
 import os
@@ -18,14 +18,14 @@ from ..log_writer import LogWriter
 
 _log = structlog.get_logger(__name__)
 
-LATE_SECONDS: Final = 3.0  # beyond its own deadline, for a process to take leave and end by itself
-THREADS_SECONDS: Final = 1.0  # for threads to end, once all is done
+LATE_SECONDS: Final = 3.0  # after the process's own deadline, until it is forced to exit
+THREADS_SECONDS: Final = 1.0  # timeout for threads to end, once all work is done
 
 
 def end_within(seconds: float, code: int) -> None:
-    """End this process with an exit code after so long, if it is still there.
+    """Force this process to exit with `code` after `seconds`, if it still runs.
 
-    What was acknowledged by then is on disk, as at a SIGKILL; log lines are written out before.
+    Nothing is lost: acknowledged mail is on disk, as with SIGKILL.  Log lines are written first.
     """
     threading.Thread(target=_end, args=(seconds, code), name="last resort", daemon=True).start()
 

@@ -1,9 +1,9 @@
-"""The launcher of a generation of processes, as the supervisor has it.
+"""Client of the fork server (the launcher), in the supervisor.
 
-It is a process that has imported what all of them need and is forked for each, which takes some
-milliseconds and shares the memory (docs/decisions/0018).  There is one for each generation, since
-some libraries read the environment when they are imported.  One that has died takes no process
-with it, and another takes its place when the next process is needed.
+The launcher has imported all code and forks each process: a fork takes milliseconds, and memory is
+shared (docs/decisions/0018).  Each generation has its own launcher, because some libraries read
+the environment on import.  If a launcher dies, its processes live on; a new launcher is started
+when the next process is needed.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ from .subreaper import Process
 
 _log = structlog.get_logger(__name__)
 
-STUCK_SECONDS: Final = 5.0  # for it to end once told, after which it is killed
-BEGIN_SECONDS: Final = 100.0  # for its first answer: it imports everything, on a host under load
+STUCK_SECONDS: Final = 5.0  # timeout of its exit, after which it is killed
+BEGIN_SECONDS: Final = 100.0  # timeout of its first answer: it imports all code, maybe under load
 
-Launched = tuple[Process, socket.socket]  # with our end of its lifeline, which does not block
+Launched = tuple[Process, socket.socket]  # our end of its control channel, non-blocking
 
 
 @dataclass(slots=True, eq=False)
 class Launcher:
     """Starts processes with an environment, until `end`.
 
-    A launcher that leaves a request unanswered for `silent_seconds` is killed, `killed` told of it.
+    If a request has no answer for `silent_seconds`, the launcher is killed and `killed` is called.
     """
 
     environment: Mapping[str, str]
@@ -50,15 +50,15 @@ class Launcher:
     _ended: bool = False
 
     async def launch(self, role: str, sockets: tuple[int, ...]) -> Launched:
-        """Start a process that serves these descriptors.
+        """Start a process of this role with these listening sockets (descriptors).
 
-        Raises OSError if that cannot be, and Away if the system is short of processes or memory.
+        Raises Away if the system lacks processes or memory, OSError if the start fails otherwise.
         """
         launching = asyncio.create_task(self._launch(role, sockets))
         try:
             return await asyncio.shield(launching)
         except asyncio.CancelledError:
-            # It may be forked already: whoever is born must be known, to be sent away.
+            # The process may be forked already: wait for it, and end it.
             task = asyncio.create_task(_send_away(launching))
             self._unwanted.add(task)
             task.add_done_callback(self._unwanted.discard)
@@ -72,7 +72,7 @@ class Launcher:
         return launched
 
     async def _try(self, role: str, sockets: tuple[int, ...]) -> Launched | None:
-        """None if the launcher did not live to do it, or the process to say so."""
+        """Start a process; None if the launcher, or the process, died before the first report."""
         if self._ended:
             return None
         if self._line is None:
@@ -93,11 +93,11 @@ class Launcher:
         reading.close()
         if report is not None:
             raise Away(report.problem)
-        self._hang_up()  # if it is not dead, it is of no use
+        self._hang_up()  # the launcher is dead or useless
         return None
 
     async def _introduction(self, ours: socket.socket) -> Report | None:
-        """The first report of the process, or the launcher's; None if there will be none."""
+        """First report: of the process, or of the launcher if fork failed; None without one."""
         assert self._process is not None  # noqa: S101 - it has begun
         limit = self.silent_seconds
         silence = Silence(limit if self._has_answered else max(limit, BEGIN_SECONDS))
@@ -116,7 +116,7 @@ class Launcher:
         return report
 
     def _begin(self) -> None:
-        """Execute the launcher; what is asked of it waits until it has imported everything."""
+        """Start the launcher.  Requests wait in the socket until it has imported all code."""
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         reading, writing = stack_dump.open_pipe()
         with theirs, writing:
@@ -135,7 +135,7 @@ class Launcher:
 
     async def _notice(self, process: Process, line: socket.socket) -> None:
         code = await process.wait()
-        if code:  # it ends well when we hang up, and never otherwise
+        if code:  # it exits with 0 only after EOF
             _log.error("process.died", role="launcher", pid=process.pid, code=code)
         if self._line is line:
             self._hang_up()
@@ -146,7 +146,7 @@ class Launcher:
             self._line = None
 
     async def end(self) -> None:
-        """Let it end, and whatever it has forked for nobody; killed where that takes too long."""
+        """End the launcher, and processes whose start was cancelled.  A late launcher is killed."""
         self._ended = True
         self._hang_up()
         if self._processes:

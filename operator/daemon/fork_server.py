@@ -1,10 +1,10 @@
-"""The launcher's work: fork a process for each request of the supervisor, and nothing else.
+"""Fork server (the launcher): forks a process for each request of the supervisor.
 
-A request is a packet on the launcher's line: the role, and with it the descriptors of a lifeline,
-of a pipe for stacks (stack_dump.py) and of the sockets to serve.  What the launcher has imported is
-shared by all processes until they write to it (fork(2)), so it must not have begun anything that a
-fork does not survive: no thread, no event loop, no connection.  The processes are left to the
-supervisor (reaping.py).
+A request is one packet on the launcher's socket: the role, with the descriptors of a control
+channel, of a pipe for stacks (stack_dump.py) and of the listening sockets.  Imported code is
+shared copy-on-write with all processes (fork(2)).  So the launcher must have nothing that does not
+survive a fork: no thread, no event loop, no connection.  The supervisor reaps the processes
+(subreaper.py).
 """
 
 import gc
@@ -17,16 +17,16 @@ from typing import Final
 from . import control_channel
 from .control_channel import Report
 
-MOST_DESCRIPTORS: Final = 253  # SCM_MAX_FD of Linux: what one packet may carry
-_MOST_OCTETS: Final = 64  # of a role's name
-_MOMENT: Final = 0.0005  # seconds between two looks whether the starter has ended
+MOST_DESCRIPTORS: Final = 253  # limit of one packet: SCM_MAX_FD of Linux
+_MOST_OCTETS: Final = 64  # limit of a role's name
+_MOMENT: Final = 0.0005  # seconds between two checks whether the intermediate process has exited
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a process is to play: a role, on its end of a lifeline, with listening sockets.
+    """Part of a new process: role, its end of the control channel, listening sockets.
 
-    `stack`: the descriptor of the pipe for its stacks.
+    `stack`: descriptor of the pipe for its stacks.
     """
 
     role: str
@@ -38,16 +38,16 @@ class Part:
 def ask(
     launcher: socket.socket, role: str, line: socket.socket, stack: int, sockets: tuple[int, ...]
 ) -> None:
-    """Request a process, from the supervisor.  Raises OSError, if the launcher is gone too."""
+    """Supervisor: request a process.  Raises OSError, also if the launcher is gone."""
     socket.send_fds(launcher, [role.encode()], [line.fileno(), stack, *sockets])
 
 
 def serve(supervisor: socket.socket) -> Part | None:
-    """Fork as requested on a blocking line until the supervisor closes it or is gone.
+    """Fork for each request on a blocking socket, until EOF.
 
-    Returns in each new process, with its part, and at last in the launcher, with None.
+    Returns in each new process, with its part, and at EOF in the launcher, with None.
     """
-    # Collected now, and never looked at again: looking at objects copies their pages.
+    # Frozen objects are not visited by the garbage collector: a visit copies their pages.
     gc.collect()
     gc.freeze()
     while True:
@@ -67,7 +67,7 @@ def serve(supervisor: socket.socket) -> Part | None:
 
 
 def _is_forked(line: socket.socket) -> bool:
-    """Fork a process that is an orphan; True in that one, False in the launcher."""
+    """Fork twice, so that the process is an orphan.  True in the process, False in the launcher."""
     try:
         starter = os.fork()
         if starter:
@@ -83,7 +83,7 @@ def _is_forked(line: socket.socket) -> bool:
     except OSError as error:
         control_channel.report(line, Report(str(error)))
         os._exit(1)
-    while os.getppid() == starter:  # until it is the supervisor's
+    while os.getppid() == starter:  # until the kernel has made it a child of the supervisor
         time.sleep(_MOMENT)
     control_channel.introduce(line)
     return True

@@ -1,9 +1,9 @@
-"""Heartbeat of one process: the supervisor asks, and kills the process that does not answer.
+"""Heartbeat: the supervisor asks each process regularly, and kills a process that is silent.
 
-The process answers from its event loop (lifeline.py), so that a loop that is blocked, deadlocked
-or stopped is found, though the process lives.  The supervisor logs the stack, counts the silence
-(`mssante_processes_silent_total`) and kills; replacing is the business of whoever waits for the
-end of the process (docs/decisions/0067).
+The process answers from its event loop (control_channel.py).  So a loop that is blocked,
+deadlocked or stopped is found, although the process lives.  The supervisor logs the stack, counts
+the case (`mssante_processes_silent_total`) and kills.  The replacement is done by the code that
+waits for the exit of the process: child.py, fork_client.py (docs/decisions/0067).
 """
 
 import asyncio
@@ -25,13 +25,13 @@ from .subreaper import Process
 
 _log = structlog.get_logger(__name__)
 
-_STOPPED: Final = "stopped"  # Linux's word for it
+_STOPPED: Final = "stopped"  # state in /proc/PID/status
 _REPLACED: Final = "it did not answer from its event loop; it is killed and replaced"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """What Linux says of a process: a word for its state; the pid of a debugger, 0 for none."""
+    """State of a process: Linux's word for it, and the pid of a debugger, 0 without one."""
 
     word: str = "unknown"
     tracer: int = 0
@@ -39,7 +39,7 @@ class ProcessState:
 
 @dataclass(slots=True, eq=False)
 class Heartbeat:
-    """Of a process with this role; `killed` is told the role when it is killed for its silence."""
+    """Heartbeat of a process.  `killed`: called with the role when the process is killed."""
 
     role: str
     process: Process
@@ -49,7 +49,7 @@ class Heartbeat:
     monotonic: Callable[[], float] = time.monotonic
 
     async def run(self) -> None:
-        """Ask again and again until cancelled; return once the process is killed."""
+        """Ask regularly until cancelled; return once the process is killed."""
         while True:
             verdict = self.silence.tick(self.monotonic())
             if verdict is Verdict.ASK:
@@ -59,7 +59,7 @@ class Heartbeat:
             await asyncio.sleep(self.silence.interval)
 
     async def _end(self) -> bool:
-        """Log and kill it; False where a debugger holds it, which is somebody's intention."""
+        """Log and kill the process; False if a debugger traces it, which is intended."""
         state, stacks = state_of(self.process.pid), Stacks()
         facts: dict[str, object] = {
             "role": self.role,

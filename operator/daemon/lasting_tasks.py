@@ -1,4 +1,4 @@
-"""The lasting tasks of a process: none ends unseen."""
+"""Background tasks of a process: an error is logged, and the task starts again."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,14 +8,14 @@ import structlog
 
 _log = structlog.get_logger(__name__)
 
-AGAIN_SECONDS: Final = 5.0  # until a task that ended by an error begins again
+AGAIN_SECONDS: Final = 5.0  # pause before a task that failed starts again
 
 
 def keep(work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-    """Run what `work` makes until it is cancelled, and again after an error, which is logged.
+    """Run the coroutine that `work` makes; after an error log it and run a new one.
 
-    Without the task, such as that which takes over the list or looks at the disk, the process would
-    seem well and judge by what is long past; to end the process would break its sessions off.
+    Without such a task (reload of the white list, disk guard) the process would seem healthy and
+    decide by old data.  Ending the process instead would break its sessions.
     """
     return asyncio.create_task(_keep(work))
 
@@ -25,7 +25,7 @@ async def _keep(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await work()
         except Exception:
-            # Whatever it was: an error that nobody awaits would be told of by nobody.
+            # Any error: nobody awaits the task, so the error would be lost.
             _log.exception("process.fault", again_seconds=AGAIN_SECONDS)
         else:
             return

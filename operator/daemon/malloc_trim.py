@@ -1,7 +1,7 @@
-"""Memory given back to the system.
+"""Return of freed memory to the system.
 
-The C library keeps what was freed in small pieces, such as the buffers of a thousand connections
-that have ended, for its own use: the process then looks as large as on its busiest day.
+The C library keeps small freed blocks, such as the buffers of a thousand closed connections.  The
+process would then stay as large as on its busiest day.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ TRIM_SECONDS: Final = 10.0
 
 
 async def keep_trimmed(interval: float = TRIM_SECONDS) -> None:
-    """Give freed memory back every `interval` seconds, until cancelled; nothing but on glibc."""
+    """Return freed memory every `interval` seconds until cancelled.  Only glibc can do it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while trim is not None:
         await asyncio.sleep(interval)

@@ -1,7 +1,7 @@
-"""What `ps` and `top` show of a process that was forked, not executed.
+"""Title of a forked process in `ps` and `top`.
 
-Its command line is that of its parent: Linux shows the memory that the arguments were put in, which
-may be written over as far as it goes (proc_pid_cmdline(5)).
+Without exec a process shows the command line of its parent.  Linux reads it from the memory of the
+arguments, which may be overwritten within its length (proc_pid_cmdline(5)).
 """
 
 import ctypes
@@ -9,19 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-_ARG_START: Final = 45  # of the fields behind the name in /proc/PID/stat (proc_pid_stat(5))
+_ARG_START: Final = 45  # index among the fields after the name in /proc/PID/stat (proc_pid_stat(5))
 
 
 def retitle(before: str, now: str) -> None:
-    """Show one argument, and nothing after it, as another; nothing where Linux does not allow it.
+    """Show the argument `now` in place of `before` and of all arguments after it.
 
-    There is as much room as the arguments take from there on.
+    `now` is cut to the length of those arguments.  No effect if Linux refuses.
     """
     with suppress(OSError):
         Path("/proc/self/comm").write_text(f"mssante-{now}", encoding="ascii")
         fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         begin, end = map(int, fields[_ARG_START : _ARG_START + 2])
-        if not begin:  # hidden from us
+        if not begin:  # hidden by the kernel
             return
         place = ctypes.string_at(begin, end - begin).rfind(f"\0{before}\0".encode())
         if place >= 0:

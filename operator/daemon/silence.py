@@ -1,29 +1,32 @@
-"""Silence of a process: for how long it has left a question of the supervisor unanswered.
+"""Silence of a process: time since a question of the supervisor that has no answer.
 
-Pure.  The time is counted in ticks of the supervisor.  A tick that comes late says that the
-supervisor itself was away: it was stopped, its machine was suspended, or the host is overloaded.
-Nobody can tell then whether the process was silent, so the count starts again at zero.
+Pure.  The time is counted in ticks of the supervisor.  A late tick means that the supervisor
+itself did not run: stopped, machine suspended, or overloaded.  The silence of the process is then
+unknown, so the count starts again at zero.
 """
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-TICKS: Final = 10  # within the time for which a process may be silent
-LATE: Final = 2.0  # intervals between two ticks, beyond which the supervisor itself was away
+TICKS: Final = 10  # ticks within the time that a process may be silent
+LATE: Final = 2.0  # a tick is late after this many intervals
 
 
 class Verdict(Enum):
-    """What the supervisor does at a tick."""
+    """Action of the supervisor at a tick."""
 
-    ASK = auto()  # the question before is answered, or there was none
-    WAIT = auto()
-    SILENT = auto()  # for too long
+    ASK = auto()  # no question is open
+    WAIT = auto()  # a question is open, within the limit
+    SILENT = auto()  # a question is open, beyond the limit
 
 
 @dataclass(slots=True)
 class Silence:
-    """Of one process; `limit` and `seconds` (since the question that is unanswered) in seconds."""
+    """Silence of one process.
+
+    `limit`: seconds that the process may be silent.  `seconds`: silence so far, 0 if it answered.
+    """
 
     limit: float
     seconds: float = field(default=0.0, init=False)
@@ -45,9 +48,9 @@ class Silence:
         return Verdict.SILENT if self.seconds >= self.limit else Verdict.WAIT
 
     def answered(self) -> None:
-        """Note that the process answered; it is asked again at the next tick."""
+        """Note an answer; the next tick asks again."""
         self._asked = False
 
     def start_over(self) -> None:
-        """Count from zero again, though nothing was answered."""
+        """Set the count to zero without an answer."""
         self.seconds = 0.0

@@ -1,9 +1,9 @@
-"""Stack of a process that hangs: it writes the stack itself, when the supervisor sends SIGUSR1.
+"""Stack of a process that hangs, written by the process when the supervisor sends SIGUSR1.
 
-The handler is C code of the standard library (`faulthandler`), which needs neither the event loop
-nor the interpreter's lock.  It writes to a pipe that the supervisor made for the process: names of
-files and functions and numbers of lines, never a value.  A full pipe loses the rest of the text,
-and does not hold the process up.
+The handler is C code of the standard library (`faulthandler`): it needs neither the event loop nor
+the interpreter's lock.  The text goes into a pipe made by the supervisor: names of files and
+functions, line numbers, never a value.  If the pipe is full, the rest of the text is lost and the
+process does not block.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from typing import Final
 from .subreaper import Process
 
 SIGNAL: Final = signal.SIGUSR1
-FIRST_SECONDS: Final = 2.0  # for the first octet; a process in a system call may give none
-QUIET_SECONDS: Final = 0.1  # without another octet, after which the text is complete
-MAX_OCTETS: Final = 64 * 1024  # of a text: what a pipe of Linux holds
-MAX_FRAMES, MAX_THREADS, MAX_THREAD_FRAMES = 50, 10, 10  # that are logged
+FIRST_SECONDS: Final = 2.0  # timeout of the first octet; a process in a system call may give none
+QUIET_SECONDS: Final = 0.1  # pause in the text that marks its end
+MAX_OCTETS: Final = 64 * 1024  # limit of a text: capacity of a pipe on Linux
+MAX_FRAMES, MAX_THREADS, MAX_THREAD_FRAMES = 50, 10, 10  # limits of a log line
 
 _THREAD: Final = re.compile(r"(Current thread|Thread|Stack) (0x|\().*most recent call first\):")
 _FRAME: Final = re.compile(r'  File "?(?P<file>.*?)"?, line (?P<line>\S+) in (?P<function>.*)')
@@ -33,12 +33,12 @@ _INSTALLED: Final = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Stacks:
-    """Frames as `package/folder/file.py:LINE function`, the innermost first.
+    """Stacks as frames `package/folder/file.py:LINE function`, the innermost first.
 
-    The path of a file that is not installed beside this package is its last folder and its name.
+    The path of a file outside the folder of the packages is its last folder and its name.
 
-    `loop`: of the main thread, which runs the event loop; `threads`: of the others, equal ones
-    together, as one text each with their number in front.
+    `loop`: frames of the main thread, which runs the event loop.
+    `threads`: one text `NUMBER x FRAMES` for each distinct stack of the other threads.
     """
 
     loop: tuple[str, ...] = ()
@@ -46,19 +46,19 @@ class Stacks:
 
 
 def open_pipe() -> tuple[FileIO, FileIO]:
-    """The ends of the pipe of one process, to read and to write; neither waits."""
+    """Pipe of one process: the read end and the write end, both non-blocking."""
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     return FileIO(reading), FileIO(writing, "w")
 
 
 def register(descriptor: int) -> None:
-    """Have this process write its stacks to a descriptor whenever SIGNAL comes."""
+    """Let this process write its stacks to a descriptor whenever SIGNAL arrives."""
     faulthandler.register(SIGNAL, file=descriptor, all_threads=True, chain=False)
 
 
 async def take(process: Process) -> Stacks:
-    """Ask a process that has registered for its stacks; empty where it gives none in time."""
-    _read(process)  # what somebody else asked for
+    """Get the stacks of a process that has called `register`; empty if none come in time."""
+    _read(process)  # drop a text that another sender of SIGNAL caused
     process.send(SIGNAL)
     text, waited = b"", 0.0
     while len(text) < MAX_OCTETS and waited < (QUIET_SECONDS if text else FIRST_SECONDS):
@@ -70,15 +70,15 @@ async def take(process: Process) -> Stacks:
 
 
 def _read(process: Process) -> bytes:
-    if process.stack is None or process.stack.closed:  # it has ended
+    if process.stack is None or process.stack.closed:  # the process has ended
         return b""
     return process.stack.read(MAX_OCTETS) or b""
 
 
 def parse(text: str, installed: Path = _INSTALLED) -> Stacks:
-    """Read the text of `faulthandler`, of Python 3.11 to 3.14, which may be cut.
+    """Parse the text of `faulthandler` (Python 3.11 to 3.14), which may be cut off.
 
-    `installed` is the folder of the packages, left out of paths.
+    installed: folder of the packages, left out of the paths.
     """
     loop: list[str] = []
     others: list[list[str]] = []

@@ -1,7 +1,7 @@
-"""The start of a process: what cannot be had yet is waited for, and nothing of it ends the daemon.
+"""Start of a process that waits for outside services; the daemon keeps running meanwhile.
 
-A process that finds the database or the store of bodies away, or a key file missing, tells the
-supervisor why it waits, and tries again by itself (docs/decisions/0056).
+If the database or the store of bodies is unreachable, or a key file is missing, the process
+reports to the supervisor why it waits, and retries by itself (docs/decisions/0056).
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from ..assembly.outside_errors import is_outside
 from ..errors import Away, OperatorError
 from .control_channel import Report
 
-FIRST_SECONDS: Final = 1.0  # until the second attempt, then twice as long each time
-LONGEST_SECONDS: Final = 10.0
-PATIENCE: Final = 5.0  # seconds after which an attempt is told of that has brought nothing yet
+FIRST_SECONDS: Final = 1.0  # backoff: pause before the second attempt, then doubled
+LONGEST_SECONDS: Final = 10.0  # limit of the backoff
+PATIENCE: Final = 5.0  # seconds after which an attempt in progress is reported as waiting
 
 _T = TypeVar("_T")
 _SILENT: Final = Report(f"the store has not answered for {PATIENCE:g} s")
@@ -30,22 +30,23 @@ _EXPECTED: Final = (ArchiveError, MailstoreError, OperatorError, OSError, TrustF
 
 @dataclass(slots=True)
 class Start:
-    """The start of one process; `say` tells the supervisor, `stop` ends the waiting."""
+    """Start of one process.  `say`: sends a report to the supervisor; `stop`: ends the wait."""
 
     say: Callable[[Report], None]
     stop: asyncio.Event
     _said: Report | None = None
 
     def ready(self) -> None:
-        """Tell that the process is at its work."""
+        """Report that the process works."""
         self._tell(Report())
 
     async def insist(
         self, make: Callable[[], _T], waits: Callable[[str], None] = lambda _: None
     ) -> _T | None:
-        """The result of `make`, tried aside until it succeeds; None if told to stop.
+        """Call `make` in threads of its own until it succeeds.  None after `stop`.
 
-        `waits` is told why it cannot, whenever that is something else.
+        `waits`: called with the reason of a failure, at each change.  An unexpected exception is
+        raised.
         """
         failures = 0
         while not self.stop.is_set():
@@ -55,7 +56,7 @@ class Start:
                     self._wait(_SILENT, waits)
                     await self._first(making, None)
                 if not making.done():
-                    break  # told to stop
+                    break  # `stop` is set
                 return making.result()
             except _EXPECTED as error:
                 self._wait(report_of(error), waits)
@@ -64,7 +65,7 @@ class Start:
         return None
 
     async def persist(self, begin: Callable[[], Awaitable[_T | None]]) -> _T | None:
-        """The result of `begin`, tried until it succeeds; None if told to stop."""
+        """Await `begin` until it succeeds.  None after `stop`."""
         failures = 0
         while not self.stop.is_set():
             try:
@@ -81,7 +82,7 @@ class Start:
             await asyncio.wait_for(self.stop.wait(), pause)
 
     async def _first(self, making: asyncio.Future[_T], seconds: float | None) -> bool:
-        """Wait until it is made or the process is to stop; False if neither is within the time."""
+        """Wait for the result or for `stop`; False after a timeout of `seconds`."""
         stopped = asyncio.ensure_future(self.stop.wait())
         both: set[asyncio.Future[object]] = {making, stopped}  # type: ignore[arg-type]  # invariant
         done, _ = await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -99,6 +100,6 @@ class Start:
 
 
 def report_of(error: Exception) -> Report:
-    """The report to the supervisor of an error at the start."""
+    """Report to the supervisor about an error at the start."""
     own = not (isinstance(error, Away) or is_outside(error))
     return Report(str(error) or type(error).__name__, own)

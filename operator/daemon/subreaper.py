@@ -1,9 +1,8 @@
-"""The end of a process of the daemon, as its supervisor learns of it.
+"""Reaping: how the supervisor learns of the exit of a process.
 
-The processes are forked by a launcher, which may itself die, and yet are the supervisor's own
-children: who starts them ends at once, and the kernel gives such orphans to the nearest ancestor
-that has asked for them (prctl(2), PR_SET_CHILD_SUBREAPER).  So only the supervisor waits for them,
-and it knows how each of them ended.
+The launcher forks each process through an intermediate process, which exits at once.  The kernel
+gives such orphans to the nearest ancestor that is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER):
+the supervisor.  So the processes survive the launcher, and the supervisor gets each exit code.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ _SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose parent ends.  Raises OSError beside Linux."""
+    """Make this process the parent of orphaned descendants.  Raises OSError except on Linux."""
     libc = ctypes.CDLL(None, use_errno=True)
     prctl = getattr(libc, "prctl", None)
     if prctl is None:
@@ -27,14 +26,14 @@ def adopt_orphans() -> None:
     if prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl: {os.strerror(number)}")
-    # Where whoever started us ignores it, children leave no word of their end.
+    # If the parent had set SIGCHLD to be ignored, exit codes of children would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 class Process:
-    """A child of this process, made in its event loop; reaped when it ends, awaited or not.
+    """Child process, reaped when it exits, awaited or not.  Create it in the event loop.
 
-    `stack`: the pipe for the stacks that it writes (stack_dump.py), closed when it has ended.
+    `stack`: read end of the pipe for its stacks (stack_dump.py), closed when it is reaped.
     """
 
     def __init__(self, pid: int, stack: FileIO | None = None) -> None:
@@ -42,30 +41,30 @@ class Process:
         self.stack = stack
         self._loop = asyncio.get_running_loop()
         self._code: asyncio.Future[int] = self._loop.create_future()
-        # A thread for each, as asyncio has it; pidfd_open would need none, but Linux 5.3.
+        # One thread for each process, like asyncio.  pidfd_open needs none, but needs Linux 5.3.
         Thread(target=self._watch, name=f"process-{pid}", daemon=True).start()
 
     @property
     def ended(self) -> bool:
-        """Whether it is no more."""
+        """Whether the process was reaped."""
         return self._code.done()
 
     async def wait(self) -> int:
-        """Wait until it has ended; its exit code, or the negative number of a signal."""
+        """Wait for the exit.  Returns the exit code, or a signal's number negated."""
         return await asyncio.shield(self._code)
 
     def kill(self) -> None:
-        """Send SIGKILL where it has not ended."""
+        """Send SIGKILL unless it has ended."""
         self.send(signal.SIGKILL)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal where it has not ended."""
-        if not self.ended:  # until then its number is nobody else's
+        """Send a signal unless it has ended."""
+        if not self.ended:  # the pid cannot be reused before it is reaped
             os.kill(self.pid, number)
 
     def _watch(self) -> None:
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        with suppress(RuntimeError):  # the loop has ended before it
+        with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(self._reap)
 
     def _reap(self) -> None:

@@ -1,10 +1,10 @@
-"""The supervisor: checks everything once, starts the processes of the daemon and keeps them up.
+"""Supervisor: checks the configuration, starts the processes of the daemon, restarts dead ones.
 
-A fault of its own, such as the configuration, a key or a port, is told in one line and ends
-the start.  Nothing else ends the daemon: a process that dies is replaced, again and again, and one
-that needs what is away waits for it (docs/decisions/0056).  SIGHUP reads the configuration again
-and replaces the processes one by one, the new one at work before the old one leaves; where that
-cannot be, all stays as it was.  The supervisor itself touches no mail.
+An error of this installation (configuration, key, port) ends the start with one line.  Nothing
+else ends the daemon: a dead process is always replaced, and a process that needs an unreachable
+service waits for it (docs/decisions/0056).  SIGHUP reloads the configuration and replaces the
+processes one by one; each new process works before the old process leaves.  If the reload fails,
+the old configuration stays in force.  The supervisor itself handles no mail.
 """
 
 import asyncio
@@ -45,13 +45,13 @@ from .subreaper import adopt_orphans
 
 _log = structlog.get_logger(__name__)
 
-SUPERVISOR: Final = "supervisor"  # as one that waits
+SUPERVISOR: Final = "supervisor"  # its role in events about waiting
 ROLES: Final = ("worker", "courier", "maintenance")  # in the order of their replacement
-START_PATIENCE: Final = 5.0  # seconds that the start waits for the store to answer
-RELOAD_PATIENCE: Final = 20.0  # the same for a reload, which is refused without
+START_PATIENCE: Final = 5.0  # timeout in seconds of the store check at start; then start anyway
+RELOAD_PATIENCE: Final = 20.0  # timeout in seconds of the store check at a reload; then refuse it
 _AS_BEFORE: Final = "the daemon goes on by the configuration before; reload again once it is back"
 
-# All other keys of [storage] say where mail is: two answers at once would divide it.
+# All other keys of [storage] say where mail is stored: a change would split the mail in two places.
 STORAGE_THAT_MAY_CHANGE: Final = {
     "compression",
     "encryption",
@@ -64,12 +64,12 @@ STORAGE_THAT_MAY_CHANGE: Final = {
 
 
 class DaemonError(OperatorError):
-    """The daemon cannot start or go on; the message says why and what to do."""
+    """The daemon cannot start or continue; the message says why and what to do."""
 
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs the daemon of one configuration; `announce` is told the addresses once all is ready."""
+    """Supervisor of one daemon.  `announce`: called with the inbound addresses once it runs."""
 
     settings: Settings
     announce: Callable[[Sequence[str]], None]
@@ -77,11 +77,11 @@ class Supervisor:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _reload: asyncio.Event = field(default_factory=asyncio.Event)
     _sockets: dict[tuple[str, str], socket.socket] = field(default_factory=dict)
-    _children: list[Child] = field(default_factory=list)  # those that are leaving included
+    _children: list[Child] = field(default_factory=list)  # including processes that drain
     _leaving: dict[asyncio.Task[None], Child] = field(default_factory=dict)
     _launchers: list[Launcher] = field(default_factory=list)  # one for each generation
-    _waiting: Mapping[tuple[str, str], bool] = field(default_factory=dict)  # role, why; whether own
-    _silent: Counter[str] = field(default_factory=Counter)  # processes killed for it, by role
+    _waiting: Mapping[tuple[str, str], bool] = field(default_factory=dict)  # (role, why): own
+    _silent: Counter[str] = field(default_factory=Counter)  # processes killed as silent, by role
     _generation: int = 0
 
     async def run(self) -> None:
@@ -117,7 +117,7 @@ class Supervisor:
         return RunFolder(runtime.storage_folder(self.settings) / "run")
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Do something, unless the daemon is told to stop first; whether it is done."""
+        """Run `work`; cancel it if the daemon is told to stop.  Returns whether it is complete."""
         working = asyncio.create_task(work)
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,7 +130,7 @@ class Supervisor:
         return True
 
     async def _insist(self, work: Callable[[], None]) -> None:
-        """Do something of ours again and again while the disk is full or unwell."""
+        """Call `work` until it succeeds; retry with backoff while it raises Away (disk full)."""
         told, failures = "", 0
         while True:
             try:
@@ -147,7 +147,7 @@ class Supervisor:
             await asyncio.sleep(backoff(failures, FIRST_SECONDS, LONGEST_SECONDS))
 
     def _take_folder(self, stack: ExitStack) -> None:
-        """Hold the run folder, empty.  Raises SettingsError, DaemonError, Away."""
+        """Lock and clear the run folder.  Raises SettingsError, DaemonError, Away."""
         lock = self._run_folder.lock()
         if lock is None:
             raise DaemonError(
@@ -167,13 +167,13 @@ class Supervisor:
             self._child(plan)
 
     async def _first_look(self) -> None:
-        """Refuse a store that does not fit.  Raises SettingsError; one that is away may be."""
+        """Refuse an unfit store.  Raises SettingsError.  An unreachable store is accepted."""
         _tell(outbound_doubts(self.settings))
-        with suppress(Away, TimeoutError):  # the processes tell of it, and wait
+        with suppress(Away, TimeoutError):  # the processes report it, and wait
             _tell(await within(START_PATIENCE, aside(partial(look, self.settings))))
 
     def _plans(self, settings: Settings) -> list[Plan]:
-        """Processes of one generation, in the order of ROLES.  Raises SettingsError, Away."""
+        """Plans of one generation, in the order of ROLES.  Raises SettingsError, Away."""
         self._generation += 1
         launcher = Launcher(
             self._run_folder.environment(self._generation, settings.tls.groups),
@@ -226,7 +226,7 @@ class Supervisor:
         _log.info("daemon.ready", listen=self._addresses(), processes=len(self._children))
 
     def _note_waiting(self) -> None:
-        """Tell what processes wait for, once for each role and reason, and when they do not."""
+        """Log begin and end of each wait, once for each role and reason."""
         waiting = {
             (child.plan.role, child.waits.problem): child.waits.own
             for child in self._children
@@ -262,7 +262,7 @@ class Supervisor:
     async def _obey_reloads(self) -> None:
         while True:
             await self._reload.wait()
-            self._reload.clear()  # one more that comes from here on waits for this one's end
+            self._reload.clear()  # a SIGHUP from here on starts another reload after this one
             try:
                 await self._replace_all()
             except Away as error:
@@ -270,15 +270,14 @@ class Supervisor:
             except (SettingsError, CannotStart, OSError) as error:
                 _log.error("reload.refused", why=str(error))
             except Exception:
-                # Whatever it was, the daemon that runs must go on.
+                # Any error: the daemon must keep running.
                 _log.exception("reload.error")
 
     async def _replace_all(self) -> None:
-        """Replace every process by one of the configuration's present text.
+        """Load the configuration and replace every process.
 
-        Raises SettingsError or Away, with nothing changed, or CannotStart or OSError where a new
-        process would not start: the one whose place it was to take, and those after it in turn,
-        go on.
+        Raises SettingsError or Away with nothing changed.  Raises CannotStart or OSError if a new
+        process does not start: its predecessor and all processes after it keep running.
         """
         settings = await aside(partial(load, self.settings.origin))
         _check_unmoved(self.settings, settings)
@@ -338,7 +337,7 @@ class Supervisor:
         self._note_waiting()
 
     async def _close_unused(self) -> None:
-        """End the launchers, close the sockets and remove the files that no process needs."""
+        """End the launchers, close the sockets and remove the files that no process uses."""
         needed = [child.plan.launcher for child in self._children]
         for launcher in list(self._launchers):
             if launcher not in needed:
@@ -365,7 +364,7 @@ class Supervisor:
 
 
 def _check(settings: Settings) -> None:
-    """Refuse what is wrong in itself, asking nobody.  Raises SettingsError."""
+    """Check the settings without asking any outside service.  Raises SettingsError."""
     trust = runtime.open_trust(settings)
     runtime.open_tls(settings, tls.server_context, trust)
     runtime.open_crls(settings, trust)
@@ -381,7 +380,7 @@ def _tell(doubts: Sequence[str]) -> None:
 
 
 def _check_unmoved(old: Settings, new: Settings) -> None:
-    """Refuse to leave the mail that the daemon has.  Raises SettingsError."""
+    """Refuse a change of the place where mail is stored.  Raises SettingsError."""
     for key in Storage.model_fields:
         if key not in STORAGE_THAT_MAY_CHANGE:
             before, now = getattr(old.storage, key), getattr(new.storage, key)

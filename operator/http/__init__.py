@@ -1,1 +1,1 @@
-"""The admin HTTP: health and metrics."""
+"""Admin HTTP: health and metrics."""

@@ -1,4 +1,4 @@
-"""Answers of the admin HTTP: by the monitor, or why there is none yet."""
+"""Answers of the admin HTTP: from the monitor, or the reason why it has not started yet."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -13,20 +13,20 @@ from ..machine.run_directory import RunFolder
 from ..monitoring.alarms import AlarmName
 from ..monitoring.collector import Monitor, waiting_problems
 
-PATIENCE: Final = 8.0  # seconds for an answer to be made: whoever probes us waits for ten or so
+PATIENCE: Final = 8.0  # timeout in seconds of an answer; clients usually wait ten
 
 _T = TypeVar("_T")
 
 
 @dataclass(slots=True)
 class Shared(Generic[_T]):
-    """An answer that all get who ask while it is made: many who ask cost no more than one."""
+    """Answer shared by all requests that come while it is made: many cost no more than one."""
 
     make: Callable[[], _T]
     _making: asyncio.Future[_T] | None = None
 
     async def get(self) -> _T:
-        """The answer.  Raises TimeoutError where it is not made in time."""
+        """The answer.  Raises TimeoutError after PATIENCE seconds."""
         if self._making is None or self._making.done():
             self._making = aside(self.make, "answer")
         return await within(PATIENCE, self._making)
@@ -34,7 +34,7 @@ class Shared(Generic[_T]):
 
 @dataclass(slots=True, eq=False)  # a registry keeps collectors by identity
 class Desk:
-    """Answers of known length in time; `collect` in the sense of prometheus_client."""
+    """Answers within a bounded time; also a collector for prometheus_client."""
 
     run_folder: RunFolder
     monitor: Monitor | None = None
@@ -45,11 +45,11 @@ class Desk:
         self._judged = Shared(self._judge)
 
     def wait(self, why: str) -> None:
-        """Note why the process waits."""
+        """Set the reason why the process waits."""
         self._why = why
 
     async def readiness(self) -> dict[str, Any]:
-        """The answer of /readyz, whatever hangs."""
+        """Body of /readyz; comes in time even if a check hangs."""
         try:
             problems, warnings = await self._judged.get()
         except TimeoutError:
@@ -63,7 +63,7 @@ class Desk:
 
     @property
     def freshness(self) -> str:
-        """The state of the white list, as far as it is known."""
+        """Freshness of the white list; `unknown` before the start."""
         return self.monitor.perimeter.snapshot.freshness.value if self.monitor else "unknown"
 
     def _judge(self) -> tuple[list[str], list[str]]:
@@ -77,7 +77,7 @@ class Desk:
         return told if own in told else [own, *told]
 
     def collect(self) -> Iterable[Metric]:
-        """What the supervisor counts; the gauges of the monitor or, without one, its alarm."""
+        """Counters of the supervisor, and all gauges; before the start only `process-waits`."""
         yield _silent(self.run_folder)
         if self.monitor is not None:
             yield from self.monitor.collect()
@@ -92,7 +92,7 @@ class Desk:
 
 
 def _silent(run_folder: RunFolder) -> Metric:
-    # By way of a file: the supervisor has no part in the files of prometheus_client.
+    # Read from a file: the supervisor writes no metric files of prometheus_client.
     family = CounterMetricFamily(
         "mssante_processes_silent",
         "Processes that did not answer the supervisor and were killed, by role",

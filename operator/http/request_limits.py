@@ -1,9 +1,9 @@
-"""Limits of the admin HTTP: whoever connects there costs the maintenance process little.
+"""Limits of the admin HTTP: clients cannot exhaust the maintenance process.
 
-uvicorn waits without end for a request to be finished and for its answer to be read, and takes any
-number of connections; each holds a descriptor of the process that fetches the lists.  Here a
-connection has its time and there are so many; beyond, the oldest that waits for its request is cut,
-so that a scrape or a probe is always answered.
+uvicorn has no timeout for an incomplete request or an unread answer, and no limit of connections;
+each connection takes a descriptor of the process that fetches the lists.  Here the life and the
+number of connections are limited.  Beyond the limit the oldest connection without a complete
+request is closed, so that a scrape or a probe always gets an answer.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ from typing import Final
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 MOST: Final = 32  # connections at once
-REQUEST_SECONDS: Final = 10.0  # for all requests of a connection; one being answered is let finish
-LAST_SECONDS: Final = 60.0  # after which it is cut whatever it does
+REQUEST_SECONDS: Final = 10.0  # life of a connection; an answer in progress may still finish
+LAST_SECONDS: Final = 60.0  # absolute limit of its life
 MAX_REQUEST: Final = 16 * 1024  # octets of a request line with its headers
 
 
 class GuardedHttp(H11Protocol):
-    """uvicorn's HTTP/1.1 with an end to patience."""
+    """uvicorn's HTTP/1.1 with limits of time and number."""
 
-    since = 0.0  # when it came
-    cut = False  # for another's sake, though it is lost only in the next turn of the loop
+    since = 0.0  # time of accept, by the loop's clock
+    cut = False  # aborted; `connection_lost` comes in the next iteration of the loop
     _clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Take a connection, at another's cost where there are too many."""
+        """Accept a connection; abort the oldest idle connection if there are too many."""
         super().connection_made(transport)
         self.since = self.loop.time()
         self._clock = self.loop.call_later(REQUEST_SECONDS, self._hurry)
@@ -37,14 +37,14 @@ class GuardedHttp(H11Protocol):
             oldest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """Cancel the timer."""
         if self._clock is not None:
             self._clock.cancel()
         super().connection_lost(exc)
 
     @property
     def answering(self) -> bool:
-        """Whether a request is here whole and its answer is not."""
+        """Whether a complete request has no complete answer yet."""
         cycle: RequestResponseCycle | None = self.cycle  # None until the first request
         return cycle is not None and not cycle.response_complete
 

@@ -1,4 +1,4 @@
-"""Admin HTTP: /healthz (the daemon lives), /readyz (it can do its work, else why not), /metrics."""
+"""Admin HTTP: /healthz (the daemon lives), /readyz (it can work, or why not), /metrics."""
 
 import asyncio
 import socket
@@ -18,13 +18,13 @@ from ..daemon.control_channel import Orders
 from .answers import PATIENCE, Desk, Shared
 from .request_limits import MAX_REQUEST, GuardedHttp
 
-SETTLE_SECONDS: Final = 2.0  # for which one that has been replaced answers its connections
+SETTLE_SECONDS: Final = 2.0  # a replaced process answers its open connections for so long
 
 
 def application(desk: Desk) -> Starlette:
-    """The endpoints; counters of all processes are summed from PROMETHEUS_MULTIPROC_DIR.
+    """The endpoints.  Counters of all processes are summed from PROMETHEUS_MULTIPROC_DIR.
 
-    Each answers within seconds, whatever hangs.
+    Each endpoint answers within seconds, even if a check hangs.
     """
 
     def collect() -> bytes:
@@ -58,7 +58,7 @@ def application(desk: Desk) -> Starlette:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process that hosts it has its own."""
+    """uvicorn without its signal handlers: the process has its own."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,7 +66,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(desk: Desk, listening: socket.socket, orders: Orders) -> None:
-    """Answer on a listening socket until told to stop, and what was taken by then."""
+    """Answer on a listening socket until told to stop; then finish accepted connections."""
     config = uvicorn.Config(
         application(desk),
         http=GuardedHttp,
@@ -79,9 +79,9 @@ async def serve(desk: Desk, listening: socket.socket, orders: Orders) -> None:
     server = _Server(config)
     serving = asyncio.create_task(server.serve([listening]))
     await orders.stop.wait()
-    for one in getattr(server, "servers", ()):  # none where it has not come so far
+    for one in getattr(server, "servers", ()):  # absent before start-up is complete
         one.close()
-    # uvicorn would close connections whose request is still on its way.
+    # uvicorn would close connections whose request has not arrived yet.
     with suppress(TimeoutError):
         await asyncio.wait_for(orders.hurry.wait(), SETTLE_SECONDS)
     server.should_exit = True

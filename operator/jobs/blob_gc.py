@@ -1,6 +1,6 @@
-"""The upkeep of the store beside the daemon: frees what nobody needs, sweeps what is left over.
+"""Garbage collection of the store: frees unreferenced bodies, removes abandoned drafts.
 
-Safe at any time, and on several machines at once (`mailstore.blobs.gc`).  An error is told and the
+Safe at any time, and on several machines at once (`mailstore.blobs.gc`).  An error is logged; the
 next round tries again.
 """
 
@@ -21,10 +21,10 @@ from ..assembly import runtime
 
 _log = structlog.get_logger(__name__)
 
-# Older than any message may take to arrive, so that no living draft is touched.
+# Longer than any message may take to arrive: a draft in use is never removed.
 ABANDONED: Final = timedelta(days=1)
 
-FIRST_SECONDS: Final = 300.0  # from the start to the first round: a restart is busy with other work
+FIRST_SECONDS: Final = 300.0  # from the start to the first round: a restart has other work
 
 ROUNDS: Final = Counter(
     "mssante_store_gc_rounds", "Rounds of freeing what no message needs: done, failed", ["outcome"]
@@ -36,9 +36,9 @@ FREED: Final = Counter(
 
 @dataclass(slots=True)
 class Tidying:
-    """Rounds through a store, of which the first one comes `first` seconds after the start.
+    """Rounds of garbage collection.  First round: `first` seconds after the start.
 
-    While the clock is `in_doubt` nothing is removed: what is young would look old.
+    While the clock is `in_doubt`, nothing is removed: young files would look old.
     """
 
     store: Store
@@ -48,9 +48,9 @@ class Tidying:
     _ending: bool = field(default=False, init=False)
 
     async def run(self) -> None:
-        """Sweep now, then free and sweep again and again; until cancelled."""
+        """Remove abandoned drafts now, then collect every `interval` seconds until cancelled."""
         for outcome in ("done", "failed"):
-            ROUNDS.labels(outcome)  # from 0 on: the first failure is to be seen as a rise
+            ROUNDS.labels(outcome)  # starts at 0, so that the first failure shows as an increase
         await self._sweep()
         if not self.interval:
             return
@@ -62,7 +62,7 @@ class Tidying:
                 await self._free()
                 await self._sweep()
         finally:
-            self._ending = True  # the thread may be in the middle of a round
+            self._ending = True  # stops the thread of a round in progress
 
     async def _sweep(self) -> None:
         before = runtime.clock() - ABANDONED
@@ -71,7 +71,7 @@ class Tidying:
         try:
             removed = await asyncio.to_thread(self.store.blobs.sweep, before)
         except Exception:
-            # Whatever it was, nothing depends on it: what is left over only takes room.
+            # Any error: abandoned files only take room, mail does not depend on them.
             _log.exception("store.unswept")
         else:
             if removed:
@@ -88,7 +88,7 @@ class Tidying:
         try:
             freed = await asyncio.to_thread(self._collect)
         except Exception:
-            # Whatever it was, the next round must come: without it the store only grows.
+            # Any error: the next round must run, or the store only grows.
             _log.exception("store.unfreed")
             ROUNDS.labels("failed").inc()
             return

@@ -1,7 +1,7 @@
-"""Lets mail go on that was held since its body could not be read, once that can be read again.
+"""Release of mail that was held because its body was unreadable, once the body can be read again.
 
-Whoever puts a body or a key back has done all that there is to do.  Nothing is read unless the last
-count of the queue found mail that is held for this, and then a few bodies in a round.
+A person who restores a body or a key has nothing else to do.  Bodies are read only if the last
+measurement of the queue found such mail, and only a few in each round.
 """
 
 import asyncio
@@ -26,22 +26,22 @@ from .queue_measurement import Measuring
 _log = structlog.get_logger(__name__)
 
 ROUND_SECONDS: Final = 60.0
-MOST: Final = 20  # bodies read in a round
+MOST: Final = 20  # bodies read in each round
 _PIECE: Final = 256 * 1024  # octets read at a time
 
 
 @dataclass(frozen=True, slots=True)
 class LetGo(Release):
-    """Release what is held for its body, and nothing that a person or a rule holds by now."""
+    """Release of deliveries held for their bodies; those of a person or a rule stay held."""
 
     def eligible(self) -> ColumnElement[bool]:
-        """Deliveries held for their bodies alone."""
+        """Deliveries held only for their bodies."""
         return and_(Standing.HELD.condition, deliveries.c.unreadable)
 
 
 @dataclass(slots=True)
 class Restoring:
-    """Rounds over what is held for its body; the journal says what was let go."""
+    """Rounds over the deliveries held for their bodies; each release is an event in the journal."""
 
     store: Store
     journal: Journal
@@ -50,7 +50,7 @@ class Restoring:
     _after: int = 0
 
     async def run(self) -> None:
-        """Look now, and again and again; until cancelled."""
+        """Run a round every `interval` seconds until cancelled."""
         while True:
             try:
                 depth = self.measuring.depth
@@ -59,12 +59,12 @@ class Restoring:
             except StoreUnavailable as error:
                 _log.warning("bodies.unread", detail=str(error))
             except Exception:
-                # Whatever it was, the next round must come: mail would stay held.
+                # Any error: the next round must run, or mail stays held.
                 _log.exception("bodies.unread")
             await asyncio.sleep(self.interval)
 
     def round(self) -> int:
-        """Look at the next few; how many were let go.  Raises StoreUnavailable."""
+        """Try the next MOST deliveries.  Returns the number released.  Raises StoreUnavailable."""
         d = deliveries.c
         query = (
             select(d.id, messages.c.blob, messages.c.size)
@@ -83,7 +83,7 @@ class Restoring:
         return released
 
     def _is_readable(self, blob: str, size: int) -> bool:
-        """To its end: what is damaged may be so anywhere.  Raises StoreUnavailable."""
+        """Read the whole body: damage may be anywhere.  Raises StoreUnavailable."""
         try:
             with self.store.blobs.open(blob, size) as body:
                 while body.read(_PIECE):

@@ -1,4 +1,4 @@
-"""Takes what failed long ago out of the queue, beside the daemon (`relay.queue_admin.expiry`)."""
+"""Removal of old failed deliveries from the queue (`relay.queue_admin.expiry`)."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,10 @@ ROUND_SECONDS: Final = 3600.0
 
 @dataclass(slots=True)
 class Forgetting:
-    """Rounds through a queue; what failed is forgotten after `keep`, by a clock not `in_doubt`."""
+    """Rounds over the queue.  Failed deliveries older than `keep` are removed.
+
+    While the clock is `in_doubt`, nothing is removed.
+    """
 
     database: Database
     journal: Journal
@@ -31,19 +34,19 @@ class Forgetting:
     _ending: bool = field(default=False, init=False)
 
     async def run(self) -> None:
-        """Forget now, and again and again; until cancelled."""
+        """Run a round every `interval` seconds until cancelled."""
         try:
             while True:
                 await self._round()
                 await asyncio.sleep(self.interval)
         finally:
-            self._ending = True  # the thread may be in the middle of a round
+            self._ending = True  # stops the thread of a round in progress
 
     async def _round(self) -> None:
         try:
             await asyncio.to_thread(self._forget)
         except Exception:
-            # Whatever it was, the next round must come: without it the queue only grows.
+            # Any error: the next round must run, or the queue only grows.
             _log.exception("queue.unforgotten")
 
     def _forget(self) -> None:

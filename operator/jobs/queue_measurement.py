@@ -1,4 +1,4 @@
-"""Measures the queue again and again beside the daemon, at a pace that its length sets."""
+"""Measurement of the queue for metrics, in slices; a longer queue is measured less often."""
 
 import asyncio
 import time
@@ -17,13 +17,13 @@ from relay.queue_admin.depth import SLICE, Depth, Tally
 
 _log = structlog.get_logger(__name__)
 
-ROUND_SECONDS: Final = 5.0  # at least, from the end of a round to the next one
-REST: Final = 19  # times what a slice took is rested after it: a twentieth of the time is work
+ROUND_SECONDS: Final = 5.0  # pause between two rounds
+REST: Final = 19  # pause after a slice, as a multiple of its time: work is 1/20 of the time
 
 
 @dataclass(slots=True)
 class Measuring:
-    """Rounds over a queue; `depth` is what the last whole one found, None before the first."""
+    """Rounds over the queue.  `depth`: result of the last complete round, None before the first."""
 
     database: Database
     operators: OperatorLabels
@@ -33,14 +33,14 @@ class Measuring:
     depth: Depth | None = None
 
     async def run(self) -> None:
-        """Measure now, and again and again; until cancelled."""
+        """Measure until cancelled, with a pause of `interval` seconds between two rounds."""
         while True:
             try:
                 await self._round()
             except StoreUnavailable as error:
                 _log.warning("queue.unmeasured", detail=str(error))
             except Exception:
-                # Whatever it was, the next round must come: the age of this one is watched.
+                # Any error: the next round must run; an alert watches the age of the result.
                 _log.exception("queue.unmeasured")
             await asyncio.sleep(self.interval)
 

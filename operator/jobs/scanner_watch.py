@@ -1,4 +1,4 @@
-"""Asks the scanners again and again whether they are there, before a message needs them."""
+"""Regular check that the scanners answer, before a message needs them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from relay.scan.scanner import Scanning
 _log = structlog.get_logger(__name__)
 
 EVERY_SECONDS: Final = 30.0
-ANSWER_SECONDS: Final = 10.0  # for one to answer
+ANSWER_SECONDS: Final = 10.0  # timeout of each scanner
 
 
 class ScannerWatch:
-    """What the last round found: `problems`, by the name of the scanner that did not answer."""
+    """Result of the last check.  `problems`: scanner's name to reason, if it did not answer."""
 
     def __init__(self, scanning: Scanning) -> None:
         self._scanning = scanning
@@ -23,15 +23,15 @@ class ScannerWatch:
 
     @property
     def defers(self) -> bool:
-        """Whether messages are put off while a scanner does not answer."""
+        """Whether messages are deferred while a scanner does not answer."""
         return self._scanning.defers
 
     async def run(self, every: float = EVERY_SECONDS, answer: float = ANSWER_SECONDS) -> None:
-        """Ask now, and again and again; until cancelled."""
+        """Check every `every` seconds until cancelled; `answer`: timeout in seconds."""
         while self._scanning.on:
             try:
                 self.problems = await self._scanning.probe(answer)
             except Exception:
-                # Whatever it was, the next round must come: nobody would hear of what happens then.
+                # Any error: the next check must run, or a failing scanner goes unnoticed.
                 _log.exception("maintenance.error")
             await asyncio.sleep(every)

@@ -1,6 +1,6 @@
-"""Readiness speaks SMTP to itself: each address that we listen on must greet.
+"""Self-check of readiness: each inbound address must send an SMTP banner to a connection of ours.
 
-A daemon whose processes all run may still take no mail: a worker hangs, or closes connections.
+All processes may run and yet take no mail: a worker may hang, or close its connections.
 """
 
 import socket
@@ -14,15 +14,15 @@ from relay.connection.own_port import OwnPort
 
 from ..settings.endpoints import split_endpoint
 
-CACHE_SECONDS: Final = 5.0  # for which an answer serves: asking is free for whoever asks often
-PATIENCE: Final = 5.0  # seconds for all addresses together
-_LONGEST: Final = 1024  # octets of a first line
+CACHE_SECONDS: Final = 5.0  # life of a cached answer: frequent requests to /readyz cost nothing
+PATIENCE: Final = 5.0  # timeout in seconds, for all addresses together
+_LONGEST: Final = 1024  # octets of a banner
 _WAITS: Final = "greets with '421"
-_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
 
 
 class SelfCheck:
-    """Asks our own addresses, no more often than every few seconds; from any thread."""
+    """Connects to our own addresses, at most every CACHE_SECONDS.  Thread-safe."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class SelfCheck:
         patience: float = PATIENCE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        # Which port the system chose for 0 is not known here.
+        # Port 0 is left out: the port that the system chose is not known here.
         self._endpoints = [one for one in endpoints if split_endpoint(one)[1]]
         self._port = port
         self._patience = patience
@@ -42,9 +42,9 @@ class SelfCheck:
         self._good_until = 0.0
 
     def problems(self) -> list[str]:
-        """Why one of our addresses takes no mail, by address; empty if each greets.
+        """One line for each address that takes no mail; empty if every address sends a banner.
 
-        While another thread asks, the last answer is given.
+        While another thread checks, the last answer is returned.
         """
         if self._found is not None and self._lock.locked():
             return self._found
@@ -57,7 +57,7 @@ class SelfCheck:
             return self._found
 
     def _ask(self, endpoint: str, patience: float) -> str:
-        """Why an address does not greet, empty if it does."""
+        """Reason why an address sends no banner; empty if it does.  `patience` in seconds."""
         host, port = split_endpoint(endpoint)
         try:
             family, kind, _, _, address = socket.getaddrinfo(
@@ -91,12 +91,12 @@ class SelfCheck:
         if not line.startswith(b"220"):
             said = line.split(b"\n")[0].strip().decode("ascii", "backslashreplace")
             return f"it greets with {said!r}"
-        with suppress(OSError):  # it has greeted, and that was the question
+        with suppress(OSError):  # the banner has come, so the check has passed
             asking.sendall(b"QUIT\r\n")
             asking.recv(_LONGEST)
         return ""
 
 
 def _fix(why: str) -> str:
-    """What to do about it; whoever says 421 waits for something and goes on by itself."""
+    """Advice for a reason.  After a 421 no restart: the worker waits and recovers by itself."""
     return "see the log" if _WAITS in why else "see the log, then restart the daemon"

@@ -1,4 +1,4 @@
-"""Opens the guard over the disk and the store of a process, by the settings."""
+"""Disk guard of a process, made from the settings."""
 
 import math
 import time
@@ -10,14 +10,15 @@ from relay.acceptance.disk_guard import Floor, Spool
 from ..assembly import runtime
 from ..settings.model import Settings
 
-TRIAL_SECONDS: Final = 60.0  # between two trials whether a body could be stored
+TRIAL_SECONDS: Final = 60.0  # between two test writes to the store of bodies
 
 
 def open_spool(settings: Settings, store: Store, *, bodies: bool = False) -> Spool:
-    """The guard over the disk that messages are kept on; with `bodies` it looks at their store too.
+    """Guard of the disk and the database; with `bodies` also of the store of bodies.
 
-    A worker does not: small messages need none of it.  What answers may still take nothing, such as
-    a bucket whose key lost the right to put: once a minute something is stored there.
+    Workers leave `bodies` out: small messages need only the database.  A store that answers may
+    still refuse writes, such as a bucket whose key lost the right to put: every TRIAL_SECONDS a
+    test object is written.
     """
     storage = settings.storage
     stored_at = -math.inf

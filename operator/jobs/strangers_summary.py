@@ -1,4 +1,4 @@
-"""Tells now and then how much strangers did that was not told of (`relay.connection.strangers`)."""
+"""Regular summary of strangers' events that were only counted (`relay.connection.strangers`)."""
 
 import asyncio
 from typing import Final
@@ -13,14 +13,14 @@ SUM_SECONDS: Final = 60.0
 
 
 async def sum_up_strangers(context: SessionContext) -> None:
-    """Tell every minute, if there was anything; until cancelled."""
+    """Record a summary every SUM_SECONDS, if there is anything to record, until cancelled."""
     while True:
         await asyncio.sleep(SUM_SECONDS)
         tell_of_strangers(context)
 
 
 def tell_of_strangers(context: SessionContext) -> None:
-    """Tell in journal and log what was only counted since the last time."""
+    """Record in journal and log the events counted since the last call."""
     for facts in context.strangers.sum_up():
         context.journal.record("strangers.more", **facts)
         _log.info("strangers.more", **facts)

@@ -1,1 +1,1 @@
-"""White list and revocation lists: refreshed, and shared among machines."""
+"""White list and revocation lists: refresh, and sharing among machines."""

@@ -1,8 +1,8 @@
-"""Keeping the revocation lists (CRL) current: from files of the site and from their addresses.
+"""Refresh of the revocation lists (CRL), from files of the site and from URLs.
 
-Each address is asked daily, each changed file read at once; the last list in date stays whatever
-comes (DOMAIN §9.62).  Only what was taken counts as seen.  The authorities' signatures protect
-lists, so plain HTTP is as good as any other way.
+Each URL is fetched daily, each changed file is read at once.  A failure never removes the last
+list in date (DOMAIN §9.62).  A file counts as read only if its list was accepted.  Lists are
+signed by their authorities, so plain HTTP is safe.
 """
 
 from collections.abc import Iterable
@@ -29,15 +29,15 @@ from .crl_schedule import Address, load_addresses, save_addresses
 _log = structlog.get_logger(__name__)
 
 MAX_CRL_BYTES: Final = 64 * 1024 * 1024
-_TIMEOUT: Final = 30.0  # seconds for each wait on a server
-_REFUSED_AGAIN: Final = timedelta(minutes=5)  # until a file that was refused is read again
+_TIMEOUT: Final = 30.0  # timeout in seconds of each wait for a server
+_REFUSED_AGAIN: Final = timedelta(minutes=5)  # pause before a refused file is read again
 
 _FileStamp = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class CrlRefresher:
-    """Offers lists to the store; `problems` has a line for each source that failed last time."""
+    """Offers lists to the store.  `problems`: source to reason, if its last attempt failed."""
 
     settings: Settings
     store: CrlStore
@@ -48,10 +48,11 @@ class CrlRefresher:
     _addresses: dict[str, Address] | None = None
 
     def check(self, at: datetime, *, by_hand: bool = False) -> None:
-        """Read changed files, ask the addresses that are due at the aware `at`; blocks.
+        """Read changed files, and fetch URLs that are due.  Blocks.
 
-        Where a list has gone from its folder, its sources are asked; where none gives it, it is
-        put back from memory.  `by_hand`: addresses that failed are asked again without a pause.
+        `at`: current time, aware.  `by_hand`: URLs that failed are fetched again without a pause.
+        If a list is missing from its folder, its sources are read again; if none of them provides
+        it, it is restored from memory.
         """
         if self.settings.trust.revocation is RevocationPolicy.OFF:
             return
@@ -62,7 +63,7 @@ class CrlRefresher:
         self._restore()
 
     def addresses(self) -> tuple[str, ...]:
-        """The configured addresses, and those that our certificate and its authorities name."""
+        """Configured URLs, and the CRL URLs in our certificate and its authorities."""
         certificates: list[x509.Certificate] = [*self.trust.intermediates, *self._own()]
         named = (url for c in certificates for url in distribution_points(c))
         return tuple(dict.fromkeys([*self.settings.trust.crl_urls, *named]))
@@ -71,10 +72,10 @@ class CrlRefresher:
         try:
             return read_pem(runtime.identity(self.settings).certificate.read_bytes())
         except (OSError, ValueError):
-            return ()  # the monitor says so
+            return ()  # the monitor reports it
 
     def _look(self) -> frozenset[str]:
-        """Look at the folder; give the names of lists that went from it, or became older."""
+        """Poll the folder; return the names of lists that vanished, or became older."""
         before = self.store.by_name()
         folder = str(self.store.folder)
         try:
@@ -101,7 +102,7 @@ class CrlRefresher:
             return
         try:
             kept = self._offer(str(path), octets, at)
-        except CrlRefused:  # it may pass later, by its own dates or by those of the list in use
+        except CrlRefused:  # it may be accepted later, because of dates
             self._refused[path] = stamp, at
         else:
             if kept is not None:
@@ -130,7 +131,7 @@ class CrlRefresher:
         except FetchFailed as failed:
             self._failed(url, failed.detail)
         else:
-            with suppress(CrlRefused):  # it is noted, and what is kept stays
+            with suppress(CrlRefused):  # the refusal is noted; the present list stays
                 if kept := self._offer(url, data, at):
                     return Address(at, 0, kept.name)
         return replace(address, asked=at, failures=address.failures + 1)
@@ -139,11 +140,14 @@ class CrlRefresher:
         try:
             save_addresses(self.store.folder, addresses)
         except OSError as error:
-            # A help only: after a restart the addresses are asked sooner than need be.
+            # Harmless: after a restart URLs are fetched sooner than necessary.
             _log.warning("crl.schedule_unsaved", why=error.strerror)
 
     def _offer(self, source: str, data: bytes, at: datetime) -> Kept | None:
-        """Offer a list; None if it cannot be written now.  Raises CrlRefused.  Notes either."""
+        """Offer a list to the store; None if it cannot be written.  Raises CrlRefused.
+
+        Both failures are noted in `problems`.
+        """
         try:
             kept = self.store.offer(data, at)
         except CrlRefused as refused:

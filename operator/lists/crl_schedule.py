@@ -1,9 +1,9 @@
-"""When the address of a revocation list (CRL) is asked, and the file that remembers it.
+"""Schedule of the fetches of each revocation list's URL, and its file.
 
-IGC-Santé publishes each morning, and its host answers too many questions with 403 or a web page
-(DOMAIN U1.3).  So each address is asked once a day, by itself; after a failure again soon, then
-less and less often.  What was asked when is kept beside the lists, so that a restart does not ask
-all over again; that file is a help only: without it, every address is due.
+IGC-Santé publishes each morning, and its host answers too many requests with 403 or a web page
+(DOMAIN U1.3).  So each URL is fetched once a day, on its own schedule; after a failure with
+backoff.  The schedule is kept in a file beside the lists, so that a restart does not fetch again.
+The file is not essential: without it every URL is due.
 """
 
 import json
@@ -18,18 +18,18 @@ from foundation.backoff import backoff
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.crl_store import alone
 
-FIRST_PAUSE: Final = 30.0  # seconds until an address that failed is asked again
-LONGEST_PAUSE: Final = 1800.0  # seconds: the longest such pause
+FIRST_PAUSE: Final = 30.0  # backoff: first pause in seconds after a failure
+LONGEST_PAUSE: Final = 1800.0  # limit of the backoff, in seconds
 
 _FILE: Final = "addresses.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How an address stands.
+    """State of one URL.
 
-    `asked` is the aware instant of the last question, None before the first; `failures` counts
-    those in a row since; `kept` is the file name of the list that it gave last.
+    `asked`: aware time of the last fetch, None before the first.  `failures`: consecutive
+    failures.  `kept`: file name of the last list from this URL.
     """
 
     asked: datetime | None = None
@@ -43,12 +43,12 @@ class Address:
         lists: Mapping[str, RevocationList],
         missing: frozenset[str] = frozenset(),
     ) -> bool:
-        """Whether to ask now, at the aware `at`.
+        """Whether a fetch is due.
 
-        `lists` are those at hand by file name, `missing` the names of files that are gone.  With a
-        quarter of the validity left, or less, an address is asked more often than each `interval`;
-        with its list gone at once.  A question from after `at`, by a clock that was ahead, does
-        not count.
+        `at`: current time, aware.  `interval`: normal time between two fetches.  `lists`: present
+        lists by file name.  `missing`: file names of vanished lists.  A vanished list is fetched at
+        once; a list with a quarter of its validity or less is fetched more often.  A last fetch in
+        the future (the clock was ahead) does not count.
         """
         if self.asked is None or self.asked > at:
             return True
@@ -64,7 +64,7 @@ class Address:
 
 
 def load_addresses(folder: Path) -> dict[str, Address]:
-    """Read how addresses stand; nothing where the file is missing, damaged or unreadable."""
+    """Read the schedule, URL to state; empty if the file is missing, damaged or unreadable."""
     try:
         document = json.loads((folder / _FILE).read_bytes())
         return {url: _address(found) for url, found in document.items()}
@@ -73,7 +73,7 @@ def load_addresses(folder: Path) -> dict[str, Address]:
 
 
 def save_addresses(folder: Path, addresses: Mapping[str, Address]) -> None:
-    """Write how addresses stand.  Raises OSError."""
+    """Write the schedule atomically.  Raises OSError."""
     document = {
         url: {
             "asked": None if one.asked is None else one.asked.isoformat(),

@@ -1,7 +1,8 @@
-"""Checks of the white list before their time, for which mail waits.  No I/O but that of `stamp`.
+"""Early checks of the white list, requested by waiting mail.  No I/O except `stamp`.
 
-Mail for a domain that is not on the list fails once a check has found the list to be the newest
-since it was queued: its sender, who may have mistyped it, should not wait an hour to hear of it.
+Mail for an unlisted domain fails only after a check, later than its arrival, that confirms the
+list as the newest.  The sender may have mistyped the domain, and should not wait an hour for the
+DSN.
 """
 
 from collections.abc import Callable
@@ -10,15 +11,15 @@ from typing import Final
 
 from whitelist.national.newest import MARGIN
 
-EARLY_SECONDS: Final = 120.0  # at least from a check to one before its time
+EARLY_SECONDS: Final = 120.0  # least time between any check and an early check
 
 
 @dataclass(slots=True)
 class EarlyCheck:
-    """When the list is checked before its time since mail waits for it; times are monotonic.
+    """Decides when an early check is due.  All times are monotonic, in seconds.
 
-    `stamp()` changes whenever mail asks.  A check that begins MARGIN later decides about that mail;
-    between two of them there are EARLY_SECONDS at least.
+    `stamp()` changes whenever mail requests a check.  A check counts for that mail if it starts
+    MARGIN or more after the request.  An early check comes EARLY_SECONDS or more after any check.
     """
 
     stamp: Callable[[], object]
@@ -27,11 +28,11 @@ class EarlyCheck:
     _last: float = float("-inf")
 
     def __post_init__(self) -> None:
-        """What was asked before is decided by the first check."""
+        """Ignore earlier requests: the first regular check serves them."""
         self._seen = self.stamp()
 
     def is_due(self, now: float) -> bool:
-        """Whether to check now."""
+        """Whether an early check is due."""
         stamp = self.stamp()
         if stamp != self._seen:
             self._seen = stamp
@@ -41,7 +42,7 @@ class EarlyCheck:
         return now >= max(self._asked + MARGIN.total_seconds() + 1, self._last + EARLY_SECONDS)
 
     def begun(self, now: float) -> None:
-        """Note that a check begins now."""
+        """Note the start of a check."""
         self._last = now
         if self._asked is not None and now > self._asked + MARGIN.total_seconds():
             self._asked = None

@@ -1,8 +1,7 @@
-"""Refreshing the white list: obtain it, check it in every way, adopt it.
+"""Refresh of the white list: fetch, verify, adopt.
 
-The one path by which a list comes into force, for the maintenance process, the command `mssante
-whitelist refresh` and `mssante init` alike (DOMAIN §2.6, §9.12).  Whatever fails leaves the list in
-force as it was.
+Every list comes into force through this module: from the maintenance process, `mssante whitelist
+refresh` and `mssante init` (DOMAIN §2.6, §9.12).  A failure leaves the list in force unchanged.
 """
 
 import hashlib
@@ -34,15 +33,15 @@ from ..settings.model import Settings
 _log = structlog.get_logger(__name__)
 
 _ATTEMPTS: Final = 3
-_FIRST_PAUSE: Final = 1.0  # seconds before the second attempt to fetch
+_FIRST_PAUSE: Final = 1.0  # backoff: seconds before the second attempt to fetch
 _LONGEST_PAUSE: Final = 10.0
-_AHEAD: Final = timedelta(days=1)  # how far a publisher's clock may be before ours
-_DEADLINE: Final = 5  # times the time-out of one wait, for the whole answer
+_AHEAD: Final = timedelta(days=1)  # how far the publisher's clock may be ahead of ours
+_DEADLINE: Final = 5  # deadline of the whole answer, in multiples of the timeout of one wait
 
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """A successful check: the list now in force, and whether it is another than before."""
+    """Successful check: the list now in force; `changed`: whether it is a new list."""
 
     white_list: WhiteList
     changed: bool
@@ -51,9 +50,9 @@ class Refreshed:
 
 @dataclass(slots=True)
 class Refresher:
-    """Checks the configured sources for one archive; `trust` has the revocation lists at hand.
+    """Checks the configured sources for one archive.  `trust`: with the current CRLs.
 
-    `problem` is why the last check failed, empty after one that succeeded.
+    `problem`: reason why the last check failed; empty after a success.
     """
 
     settings: Settings
@@ -61,25 +60,28 @@ class Refresher:
     trust: TrustStore
     problem: str = ""
     _conditions: Conditions = field(default_factory=Conditions)
-    _fetched: str = ""  # digest of the list that the conditions speak of
+    _fetched: str = ""  # digest of the list that `_conditions` belong to
 
     def check(self, *, accept_shrink: bool = False) -> Refreshed:
-        """Obtain, verify and adopt; blocks.  Raises ListRefused or ArchiveError."""
+        """Fetch, verify and adopt.  Blocks.  Raises ListRefused or ArchiveError."""
         try:
             refreshed = self._check(accept_shrink=accept_shrink)
-        except Exception as error:  # also one that nobody foresaw must show as an alarm
+        except Exception as error:  # an unexpected error must raise the alarm too
             self.problem = str(error)
             raise
         self.problem = ""
         return refreshed
 
     def obtain(self) -> tuple[bytes, Source, WhiteList]:
-        """Obtain and verify a list without adopting it; blocks.  Raises ListRefused."""
+        """Fetch and verify a list without adopting it; returns octets, source and list.
+
+        Blocks.  Raises ListRefused.
+        """
         data, source = self._obtain()
         return data, source, self.verified(data)
 
     def verified(self, data: bytes) -> WhiteList:
-        """Read a list that may come from anywhere, checked in every way.  Raises ListRefused."""
+        """Verify and parse a list from an untrusted source.  Raises ListRefused."""
         now = runtime.clock()
         section = self.settings.whitelist
         found = read_list(
@@ -101,7 +103,7 @@ class Refresher:
         began = runtime.clock()
         data, source, found = self.obtain()
         refreshed = self.adopt(data, found, source, accept_shrink=accept_shrink)
-        # That a file has it which stands in for the URL does not say that nothing newer is there.
+        # A file that stands in for the URL does not prove that the list is the newest.
         if source is Source.URL or not self.settings.whitelist.url:
             self.archive.note_confirmed(Confirmed(found.digest, began))
         return refreshed
@@ -115,9 +117,9 @@ class Refresher:
         accept_shrink: bool,
         checked: datetime | None = None,
     ) -> Refreshed:
-        """Bring a verified list into force, if it may follow the one that is; blocks.
+        """Bring a verified list into force if it may follow the present list.  Blocks.
 
-        `checked` is when it was found to be current, by default now.  Raises ListRefused,
+        `checked`: aware time at which it was found current, by default now.  Raises ListRefused,
         ArchiveError.
         """
         now, active = runtime.clock(), self.archive.active()
@@ -150,7 +152,7 @@ class Refresher:
         return Refreshed(found, changed, source)
 
     def _difference(self, active: Version | None, found: WhiteList) -> Difference | None:
-        """What leads from the list in force to another; None if it cannot be told."""
+        """Difference from the list in force; None if it is the same list, or not comparable."""
         if active is None or active.digest == found.digest:
             return None
         section = self.settings.whitelist
@@ -158,7 +160,7 @@ class Refresher:
             version, data = self.archive.load("active")
             before = read_list(
                 data,
-                # It passed every check when it was adopted; its signer may have expired since.
+                # Revocation was checked at adoption; the signer may be revoked or expired since.
                 replace(self.trust, crls=(), revocation=RevocationPolicy.OFF),
                 section.expected_signer,
                 version.adopted_at,
@@ -209,17 +211,17 @@ class Refresher:
         except FetchFailed as failed:
             raise _refused(failed) from failed
         if isinstance(answer, NotModified):
-            # The same octets are checked again: their signer may have expired meanwhile.
+            # The same octets are verified again: the signer may have expired meanwhile.
             return self.archive.load("active")[1]
         self._conditions = answer.conditions
         self._fetched = hashlib.sha256(answer.data).hexdigest()
         return answer.data
 
     def source_stamp(self) -> SourceStamp:
-        """What changes when a list in place may be taken, at the cost of stat.
+        """Stamp of the configured file or folder; it changes when a new list is ready to be read.
 
-        Of a folder, a file counts from the moment at which `read_source` takes it: one that may
-        still be growing changes the stamp when it is put there only by the next look after that.
+        Costs only stat calls.  In a folder a new file counts only when `read_source` would read it,
+        that is, when it does not grow any more.
         """
         if not self.settings.whitelist.file:
             return ()
@@ -227,7 +229,7 @@ class Refresher:
 
 
 def _refused(failed: FetchFailed) -> ListRefused:
-    """The refusal of a list that could not be fetched."""
+    """Refusal for a list that could not be fetched."""
     if failed.too_large:
         return ListRefused(Reason.TOO_LARGE, f"{failed.detail}; is it the white list?")
     return ListRefused(Reason.UNREACHABLE, failed.detail)

@@ -1,8 +1,8 @@
-"""Shares the newest white list with the other machines of the store, and takes theirs.
+"""Sharing of the newest white list among the machines of a store, through the database.
 
-The database only carries it: what comes out of it is verified as a list from anywhere, by this
-machine's own trust, and adopted as every list is.  Everything follows from what is in the archive
-and in the row, so that a crash between adopting and sharing leaves nothing undone.
+The database is not trusted: this machine verifies a shared list with its own trust store, and
+adopts it like any other list.  All decisions depend only on the archive and the shared row, so a
+crash between adoption and sharing loses nothing.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ from .list_refresh import Refresher
 
 _log = structlog.get_logger(__name__)
 
-LOOK_SECONDS: Final = 2.0  # how often is looked at what is shared
-_FIRST: Final = 30.0  # seconds until a list that was refused is tried again, then twice as long
+LOOK_SECONDS: Final = 2.0  # between two looks at the shared row
+_FIRST: Final = 30.0  # backoff: seconds until a refused list is tried again, then doubled
 _LONGEST: Final = 1800.0
-_CHECK_STEP: Final = timedelta(minutes=1)  # by which another machine's check must be later
-# By anybody's measure no list, whatever the trust and the clock: not what a publisher has signed.
+_CHECK_STEP: Final = timedelta(minutes=1)  # another machine's check counts if so much later
+# Reasons that hold for every machine, with any trust and clock: no publisher has signed this.
 _NO_LIST: Final = frozenset(
     {
         Reason.TOO_LARGE,
@@ -60,12 +60,16 @@ _NO_LIST: Final = frozenset(
 
 
 class _Damaged(Exception):
-    """The shared octets are no list at all; says why."""
+    """The shared octets are not a list; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a shared list was refused, by which trust, and when it is tried again (monotonic)."""
+    """Refusal of a shared list.
+
+    `trust`: trust store used.  `times`: refusals of this list so far.  `again`: time of the next
+    attempt, monotonic.  `damaged`: the octets are not a list.
+    """
 
     digest: str
     why: str
@@ -77,27 +81,24 @@ class _Refusal:
 
 @dataclass(slots=True)
 class ListSharing:
-    """Looks at what is shared, for the archive and the trust of a refresher.
-
-    `problem` is why the list of another machine is not believed here, empty if there is none.
-    """
+    """Exchange of the white list with the other machines, for the archive of a refresher."""
 
     database: Database
     refresher: Refresher
     _active: tuple[FileStamp | None, Version | None] | None = None
     _refusal: _Refusal | None = None
-    _told: Confirmed | None = None  # the last check that the others were told of
+    _told: Confirmed | None = None  # last check that was published to the others
     _known: Known | None = None
     _away: bool = False
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def problem(self) -> str:
-        """Why it is not believed."""
+        """Reason why the list of another machine is refused here; empty if none is."""
         return self._refusal.why if self._refusal is not None else ""
 
     async def run(self) -> None:
-        """Look now, and again and again; until cancelled."""
+        """Look every LOOK_SECONDS, and after an adoption, until cancelled."""
         while True:
             try:
                 await asyncio.to_thread(self.look)
@@ -109,14 +110,14 @@ class ListSharing:
             except ArchiveError as error:
                 _log.error("whitelist.not_shared", why=str(error))
             except Exception:
-                # Whatever it was, the next round must come: this machine would be left behind.
+                # Any error: the next look must run, or this machine falls behind.
                 _log.exception("maintenance.error")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._soon.wait(), LOOK_SECONDS)
             self._soon.clear()
 
     async def check(self) -> None:
-        """Check the source of this machine; a list that is adopted is shared at once.
+        """Check this machine's source; share an adopted list at once.
 
         Raises ListRefused, ArchiveError.
         """
@@ -124,7 +125,7 @@ class ListSharing:
             self._soon.set()
 
     def look(self) -> None:
-        """Take a newer list, share a newer one, note what is known; blocks.
+        """Adopt the shared list if newer, else share ours if newer; exchange check times.  Blocks.
 
         Raises StoreUnavailable, ArchiveError.
         """
@@ -148,7 +149,7 @@ class ListSharing:
             self._exchange_checks(head.shared)
 
     def _in_force(self) -> Version | None:
-        """The list in force; read again only when another is."""
+        """List in force; cached until the archive changes."""
         archive = self.refresher.archive
         stamp = archive.stamp()[0]
         if self._active is None or self._active[0] != stamp:
@@ -165,7 +166,7 @@ class ListSharing:
         return refusal.trust is not self.refresher.trust or time.monotonic() >= refusal.again
 
     def _is_damaged(self, head: Head, active: Version | None) -> bool:
-        """Whether what is shared is no list, so that one that is may take its place."""
+        """Whether the shared octets are not a list, so that a real list may replace them."""
         if active is not None and head.shared.digest == active.digest:
             return head.shared.generated_at != active.generated_at
         refusal = self._refusal
@@ -176,7 +177,7 @@ class ListSharing:
         return refused and (active is None or active.digest != head.shared.digest)
 
     def _take(self, head: Head) -> None:
-        """Verify and adopt what another machine shares, or remember why not."""
+        """Verify and adopt the shared list, or note why it is refused."""
         shared, trust = head.shared, self.refresher.trust
         try:
             self._adopt(head)
@@ -195,7 +196,7 @@ class ListSharing:
         except NotPacked as error:
             raise _Damaged(str(error)) from error
         if data is None:
-            return  # another one by now: the next look finds it
+            return  # replaced meanwhile: the next look finds the new list
         found = self.refresher.verified(data)
         if (found.digest, found.generated_at) != (shared.digest, shared.generated_at):
             raise _Damaged(
@@ -203,7 +204,7 @@ class ListSharing:
                 f"shared as {shared.digest[:12]} of {shared.generated_at.isoformat()}"
             )
         active = self._in_force()
-        # A person of this operator has let it pass, or one between it and the list in force here.
+        # On another machine a person let this list pass, or a list between it and ours.
         accepted = head.shrink_accepted is not None and (
             active is None or head.shrink_accepted > active.generated_at
         )
@@ -231,7 +232,7 @@ class ListSharing:
     def _publish(self, active: Version, instead_of: Shared | None) -> None:
         version, data = self.refresher.archive.load("active")
         if version.digest != active.digest:
-            return  # replaced this moment: the next look shares that one
+            return  # replaced meanwhile: the next look shares the new list
         own = self.refresher.archive.known().own
         offer = Offer(
             version.digest,
@@ -251,7 +252,7 @@ class ListSharing:
             )
 
     def _note(self, shared: Shared | None) -> None:
-        """Tell the processes of this machine what is shared."""
+        """Write into the archive which list is shared, for the processes of this machine."""
         archive = self.refresher.archive
         known = self._known or archive.known()
         if known.shared != shared:
@@ -259,7 +260,7 @@ class ListSharing:
         self._known = Known(None, shared)
 
     def _exchange_checks(self, shared: Shared) -> None:
-        """Tell the others of a check of ours, and believe theirs: the list is the same."""
+        """Publish our last check, and take over a later check of others: the list is the same."""
         archive = self.refresher.archive
         own = archive.known().own
         ago = _ago(own) if own is not None and own.digest == shared.digest else None
@@ -275,7 +276,10 @@ class ListSharing:
 
 
 def share_now(settings: Settings, refresher: Refresher) -> str:
-    """Share what a command has adopted, without waiting for a daemon; says why that failed."""
+    """Share the list that a command has adopted, at once.  Returns the reason of a failure, or ''.
+
+    Blocks.
+    """
     try:
         with closing(runtime.open_database(settings)) as database:
             if database.several:
@@ -286,15 +290,15 @@ def share_now(settings: Settings, refresher: Refresher) -> str:
 
 
 def _past(at: datetime | None) -> bool:
-    """Whether a check may be of this time: of one to come none is believed."""
+    """Whether a check has a time, and that is not in the future."""
     return at is not None and not is_ahead(at, runtime.clock())
 
 
 def _ago(own: Confirmed) -> timedelta | None:
-    """How long ago a check of this machine was; None if its clock says that it is yet to come."""
+    """Age of a check of this machine; None if it is dated in the future."""
     return runtime.clock() - own.at if _past(own.at) else None
 
 
 def _clock(connection: Connection) -> datetime:
-    """The time by the database's clock, or for SQLite by the only one."""
+    """Current time by the database's clock; for SQLite by this machine's clock."""
     return server_clock(connection) or runtime.clock()

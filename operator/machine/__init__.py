@@ -1,1 +1,1 @@
-"""The machine that a daemon runs on: its name, its clock, its run directory."""
+"""Machine of the daemon: its name, its clock, its run folder."""

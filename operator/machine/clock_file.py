@@ -1,8 +1,8 @@
-"""The clock of this machine over reloads and restarts of the daemon: a file in the run folder.
+"""File in the run folder with the state of the clock watch, kept over restarts of the daemon.
 
-It has what the watch of the maintenance process knows (`foundation.clock_watch`).  A process that
-starts goes on from it: jumps of the day are remembered, and one in between is seen.  It is of use
-until the machine starts again, as that clock does then; so it is written without a sync.
+The maintenance process writes the state of its watch (`foundation.clock_watch`).  A new process
+continues from it: it knows the jumps of the day, and detects a jump since the file was written.
+The file is valid until the machine reboots, so it is written without fsync.
 """
 
 import json
@@ -26,7 +26,7 @@ BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def this_boot() -> str:
-    """The identifier of the machine's start, '' where the system has none."""
+    """Boot identifier of the machine; '' if the system has none."""
     try:
         return BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
@@ -35,14 +35,14 @@ def this_boot() -> str:
 
 @dataclass(slots=True)
 class ClockFile:
-    """What was known of the clock, at `path`, in the machine's start `boot`.  Best effort."""
+    """State of the clock watch at `path`, valid for the boot identifier `boot`.  Best effort."""
 
     path: Path
     boot: str = field(default_factory=this_boot)
     _failing: bool = field(default=False, init=False)
 
     def read(self) -> Memory | None:
-        """What was kept since the machine started; None if there is nothing of use."""
+        """State written since the last boot; None if missing, unreadable or from another boot."""
         try:
             found = json.loads(self.path.read_text(encoding="ascii"))
             memory = _memory(found)
@@ -55,7 +55,7 @@ class ClockFile:
         return memory if same and memory.running <= since_boot() else None
 
     def keep(self, memory: Memory) -> None:
-        """Write it, whole or not at all; blocks.  A disk that takes nothing is told of once."""
+        """Write the state atomically; blocks.  A failing disk is logged once."""
         facts = {
             "boot": self.boot,
             "began": memory.began,
@@ -79,13 +79,13 @@ class ClockFile:
 
 
 def open_clock(settings: Settings) -> tuple[ClockWatch, ClockFile]:
-    """A watch that goes on where that of the processes before was, and its file."""
+    """Clock watch that continues from the file, and the file."""
     file = ClockFile(RunFolder(runtime.storage_folder(settings) / "run").clock)
     return ClockWatch(runtime.clock, memory=file.read()), file
 
 
 def _memory(found: Mapping[str, Any]) -> Memory:
-    """Raises ValueError, KeyError, TypeError or OverflowError."""
+    """Parse the file's JSON.  Raises ValueError, KeyError, TypeError or OverflowError."""
     return Memory(
         began=float(found["began"]),
         running=float(found["running"]),

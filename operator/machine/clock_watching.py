@@ -1,7 +1,4 @@
-"""Tells of a clock that jumped: in the log, in the journal, and to whoever has to act on it.
-
-And keeps the comparison with the database's clock up to date for what tells of it.
-"""
+"""Clock watching: jumps go to log, journal and a callback; comparison with the database's clock."""
 
 import asyncio
 import time
@@ -23,7 +20,7 @@ from ..settings.model import Settings
 _log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
-KEEP_SECONDS: Final = 60.0  # between two writings of what is known, besides each jump
+KEEP_SECONDS: Final = 60.0  # between two writes of the state; a jump is written at once
 COMPARE_SECONDS: Final = 5.0  # between two comparisons with the database's clock
 
 
@@ -33,7 +30,10 @@ async def watch_clock(
     then: Callable[[Jump], None] = lambda _: None,
     keep: Callable[[Memory], None] | None = None,
 ) -> None:
-    """Look at the clock again and again, until cancelled; `keep`, which may block, remembers."""
+    """Look at the clock every LOOK_SECONDS until cancelled.
+
+    `then`: called with each jump.  `keep`: writes the state; may block, runs in a thread.
+    """
     keep_due = float("-inf")
     while True:
         jumps = watch.news()
@@ -50,20 +50,23 @@ async def watch_clock(
 
 
 async def compare_once(clocks: ClockComparison) -> None:
-    """Compare with the database's clock, unless the database is away."""
+    """Compare with the database's clock; no effect if the database is unreachable."""
     with suppress(StoreUnavailable):
         await asyncio.to_thread(clocks.compare)
 
 
 async def keep_comparing(clocks: ClockComparison) -> None:
-    """Compare again and again, until cancelled."""
+    """Compare every COMPARE_SECONDS until cancelled."""
     while True:
         await compare_once(clocks)
         await asyncio.sleep(COMPARE_SECONDS)
 
 
 def clock_doubts(settings: Settings, database: Database) -> list[str]:
-    """Whether this machine would take no work for its clock, now.  Raises StoreUnavailable."""
+    """One doubt if the clock differs so much that the courier would stop, else none.
+
+    Raises StoreUnavailable.
+    """
     clocks = runtime.compare_clocks(settings, database)
     key = f"{settings.origin}: storage.max_clock_difference_seconds"
     return [f"{key}: {clocks.problem}"] if clocks.compare() else []

@@ -1,4 +1,4 @@
-"""The lasting name of this installation in the leases of the queue."""
+"""Machine's name: the permanent name of this installation in the leases of the queue."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from ..errors import Away
 from ..settings.model import Settings, SettingsError
 from .clock_file import this_boot
 
-_BEFORE: Final = "node.before"  # the name that this installation had as a copy, if it was one
+_BEFORE: Final = "node.before"  # file: former name, if this installation was a copy
 
 
 def _path(settings: Settings) -> Path:
@@ -23,7 +23,7 @@ def _path(settings: Settings) -> Path:
 
 
 def node_name(settings: Settings) -> str:
-    """The name, made at first use.  Raises SettingsError, and Away where the disk is full."""
+    """The name; created at first use.  Raises SettingsError, or Away if the disk is full."""
     known = known_node_name(settings)
     if known is not None:
         return known
@@ -33,9 +33,9 @@ def node_name(settings: Settings) -> str:
 
 
 def new_node_name(settings: Settings, before: str) -> str:
-    """Give this installation another name: `before` is that of the one it is a copy of.
+    """Give this installation a new name; `before` is the name of the original machine.
 
-    Raises SettingsError, with nothing changed.
+    Raises SettingsError or Away; the name is then unchanged.
     """
     path = _path(settings)
     _write(path.with_name(_BEFORE), before)
@@ -46,14 +46,14 @@ def new_node_name(settings: Settings, before: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """That this installation was a copy of the one named `before`, found out at `at`."""
+    """Record that this installation was a copy of machine `before`, found at `at` (UTC)."""
 
     before: str
     at: datetime
 
 
 def copied(settings: Settings) -> Copied | None:
-    """Whether it was found out to be a copy; None also where that cannot be read."""
+    """The record that this installation was a copy; None without one, or if unreadable."""
     path = _path(settings)
     with suppress(OSError, ValueError):
         file = path.with_name(_BEFORE)
@@ -64,20 +64,20 @@ def copied(settings: Settings) -> Copied | None:
 
 
 def proof(settings: Settings) -> str:
-    """The proof that no copy has while this installation lives: where its file is, in this boot.
+    """Proof of the name: digest of boot identifier, device and inode of the name's file.
 
-    A copy on another machine is in another start (boot_id), one beside it is another file.  The
-    same after a crash of the daemon; another one after a restart of the machine.
+    No copy has it: a copy on another machine has another boot identifier, a copy on this machine
+    has another inode.  Unchanged by a crash of the daemon, changed by a reboot.  Raises OSError.
     """
     status = _path(settings).stat()
-    # A system that does not tell its starts apart proves nothing: the name is watched each time.
+    # Without a boot identifier there is no proof: the name is then watched at each start.
     boot = this_boot() or secrets.token_hex(16)
     facts = f"{boot} {status.st_dev} {status.st_ino}"
     return hashlib.sha256(facts.encode("ascii")).hexdigest()
 
 
 def _write(path: Path, name: str) -> None:
-    """Whole or absent: two nodes of one empty name would free each other's leases."""
+    """Write atomically: two machines with the same empty name would free each other's leases."""
     draft = path.with_suffix(".tmp")
     try:
         with draft.open("w", encoding="ascii") as file:
@@ -99,7 +99,7 @@ def _write(path: Path, name: str) -> None:
 
 
 def known_node_name(settings: Settings) -> str | None:
-    """The name, None where it is yet to be made.  Raises SettingsError."""
+    """The name; None if it does not exist yet.  Raises SettingsError."""
     path = _path(settings)
     try:
         name = path.read_text(encoding="ascii").strip()

@@ -1,7 +1,7 @@
-"""Conditions of a courier's work: its machine's name is its own, and its clock is right.
+"""Pulse: the courier leases mail only while its machine's name and clock are right.
 
-Looked at every few seconds.  A database that is away changes nothing: no work can be taken from it
-anyway, and when it is back the first look comes before the first work.
+Both are checked every few seconds.  If the database is unreachable, nothing can be leased anyway;
+when it is back, the check comes before the first lease.
 """
 
 import asyncio
@@ -23,15 +23,16 @@ from .record import Record, hold_name, rename
 
 _log = structlog.get_logger(__name__)
 
-# After which a beat is too old to take work: before another machine may believe that we are gone.
+# With an older last beat nothing is leased: another machine may soon count this machine as gone.
 STALE_SECONDS: Final = machine.WATCH_SECONDS - machine.BEAT_SECONDS
 
 
 @dataclass(slots=True)
 class Pulse:
-    """Of the courier of machine `node`; `presence` is None where the database has one (SQLite).
+    """Pulse of the courier of machine `node`.
 
-    `lost` is awaited once, when another machine has the name.
+    `presence`: None if the database serves only one machine (SQLite).
+    `lost`: awaited once, if another machine has the name.
     """
 
     node: str
@@ -45,27 +46,27 @@ class Pulse:
     _now: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def takes_work(self) -> bool:
-        """Whether new work may be taken now; what is under way goes on in any case."""
+        """Whether deliveries may be leased now.  Attempts in flight continue in any case."""
         if self._is_lost or self.clocks.apart is not False:
             return False
         return self.presence is None or self.presence.since_count < STALE_SECONDS
 
     def look_now(self) -> None:
-        """Look without waiting, since the clock jumped."""
+        """Check at once: the clock jumped."""
         self._now.set()
 
     async def run(self) -> None:
-        """Look again and again, until cancelled or the name is lost."""
+        """Check every BEAT_SECONDS until cancelled or the name is lost."""
         while await self.look():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._now.wait(), machine.BEAT_SECONDS)
             self._now.clear()
 
     async def look(self) -> bool:
-        """Compare the clocks and count once; False if the name is lost."""
+        """Compare the clocks and write one beat; False if the name is lost."""
         try:
             await asyncio.to_thread(self.clocks.compare)
-            # Where none ends, each count more would hold a session of the server.
+            # If commits hang, each further beat would block one more database connection.
             await asyncio.to_thread(self.clocks.database.check_commits)
             if self.presence is not None and not await asyncio.to_thread(self.presence.count):
                 self._is_lost = True
@@ -81,7 +82,7 @@ class Pulse:
         return not self._is_lost
 
     def _tell(self) -> None:
-        """Tell of clocks that are apart when it begins, and of its end."""
+        """Log when the clocks begin to differ too much, and when they agree again."""
         apart, last = bool(self.clocks.apart), self.clocks.last
         if last is not None and apart != self._told_apart:
             facts = {
@@ -105,10 +106,10 @@ async def begin_pulse(
     stop: asyncio.Event,
     waits: Callable[[], None],
 ) -> Pulse | None:
-    """The pulse of a courier whose machine's name is proven, looked at once; `run` it.
+    """Secure the machine's name, check once, and return the pulse for the caller to `run`.
 
-    `waits` is told when the proof takes a while; None if told to stop meanwhile.  A name that is
-    lost later is replaced by another one, and the courier told to stop.  Raises SettingsError and
+    `waits`: called if the name must be watched first.  None if `stop` is set meanwhile.  If the
+    name is lost later, a new name is made and `stop` is set.  Raises SettingsError and
     StoreUnavailable.
     """
     presence = None

@@ -1,10 +1,10 @@
-"""The name of this machine among those that share a database: proven before its leases are freed.
+"""Ownership of this machine's name in a shared database, secured before its leases are freed.
 
-A copy of the folder has the name, too.  So the row of a name in table `machines` has a proof that
-no copy has (`node.proof`), and a beat that the living courier counts up
-(`relay.machines.presence`).  Where the proof is another's (the machine started again, moved, or
-this is a copy) the beat is watched: if it moves, whoever moves it lives, and this installation gets
-a name of its own.  SQLite has one machine.
+A copy of the folder has the same name.  So the row of a name in table `machines` has a proof that
+no copy has (`node_name.proof`), and a beat that the live courier counts up
+(`relay.machines.presence`).  If the proof differs, the machine rebooted or moved, or this is a
+copy.  Then the beat is watched: if it changes, another machine lives under this name, and this
+installation gets a new name.  SQLite has only one machine.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from .node_name import new_node_name, node_name, proof
 
 _log = structlog.get_logger(__name__)
 
-BEAT_SECONDS: Final = 3.0  # between two counts of a living machine
-WATCH_SECONDS: Final = 15.0  # for which a beat must not move before its machine counts as gone
-AGAIN_SECONDS: Final = 5.0  # until it is tried again to write a new name down
+BEAT_SECONDS: Final = 3.0  # between two beats of a live machine
+WATCH_SECONDS: Final = 15.0  # time without a beat after which a machine counts as gone
+AGAIN_SECONDS: Final = 5.0  # pause before the next attempt to write a new name
 
 Record = Callable[..., None]
 
@@ -42,10 +42,10 @@ async def hold_name(
     record: Record,
     waits: Callable[[], None] = lambda: None,
 ) -> Presence | None:
-    """Hold this machine's name, or a new one where another living machine has it.
+    """Take this machine's name, or a new name if another live machine has it.
 
-    `waits` is told when that takes a while.  None if told to stop meanwhile.  The caller holds the
-    lock of the node's courier.  Raises SettingsError and StoreUnavailable.
+    `waits`: called if the beat must be watched.  None if `stop` is set meanwhile.  The caller holds
+    the lock of this machine's courier.  Raises SettingsError and StoreUnavailable.
     """
     while True:
         name = node_name(settings)
@@ -64,7 +64,10 @@ async def hold_name(
 
 
 async def _moves(held: Presence, seen: Machine, stop: asyncio.Event) -> bool:
-    """Whether somebody counts on the row; not while the database is away, where nobody can."""
+    """Whether the beat changes within WATCH_SECONDS.
+
+    The time starts again whenever the database is unreachable: no machine could write a beat.
+    """
     end = time.monotonic() + WATCH_SECONDS
     while not stop.is_set() and time.monotonic() < end:
         with suppress(TimeoutError):
@@ -81,9 +84,10 @@ async def _moves(held: Presence, seen: Machine, stop: asyncio.Event) -> bool:
 
 
 async def rename(settings: Settings, name: str, stop: asyncio.Event, record: Record) -> None:
-    """Give this installation a name of its own; tried until it is on disk, or told to stop.
+    """Give this installation a new name; retry until it is on disk or `stop` is set.
 
-    What is under way ends by the tokens of its leases; nothing of the other machine is touched.
+    Attempts in flight finish under the tokens of their leases.  The other machine's leases are
+    not touched.
     """
     while True:
         try:

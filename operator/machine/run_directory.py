@@ -1,8 +1,8 @@
-"""The run folder: what a daemon keeps on disk for its processes and need not find again.
+"""Run folder: run-time files that the processes of a daemon share.
 
-Whoever holds its lock is the one daemon of a storage folder.  All else in it, but what is known of
-the clock, is made anew at each start, whatever stands in its place: a file, a folder, a link to
-nowhere.
+Its lock makes sure that a storage folder has only one daemon.  All other entries, except the state
+of the clock, are made new at each start, whatever is in their place: a file, a folder, a dangling
+link.
 """
 
 import errno
@@ -24,37 +24,37 @@ from ..errors import Away, OperatorError
 from ..settings.model import SettingsError
 
 OPENSSL: Final = "OPENSSL_CONF"
-# Threads mostly hold the interpreter while they allocate: an arena for each is memory for nothing.
+# One malloc arena: threads allocate under the interpreter's lock, so more arenas only cost memory.
 ARENAS: Final = "MALLOC_ARENA_MAX"
-METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"  # where processes keep what the endpoint sums
+METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"  # folder of metric files, summed by /metrics
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The folder `run` of a storage folder."""
+    """Folder `run` of a storage folder."""
 
     path: Path
 
     @property
     def seats(self) -> Path:
-        """Where workers tell each other how many sessions they have (`worker_load`)."""
+        """Folder in which workers share their numbers of sessions (`worker_load`)."""
         return self.path / "seats"
 
     @property
     def own_port(self) -> Path:
-        """Where workers find the port from which the daemon asks itself (`own_port`)."""
+        """File with the source port of the daemon's self-check (`own_port`)."""
         return self.path / "own-port"
 
     @property
     def clock(self) -> Path:
-        """What is known of this machine's clock (`clock_file`); outlives a daemon."""
+        """File with the state of the clock watch (`clock_file`); kept over restarts."""
         return self.path / "clock"
 
     def lock(self) -> IO[str] | None:
-        """Hold it, made where it is missing, while the file is open; None if another does.
+        """Lock the folder until the returned file is closed; None if another daemon holds it.
 
-        Raises SettingsError where the folder or the lock cannot be used, Away for want of room:
-        nothing is removed here, since a daemon may hold what stands in their place.
+        Folder and lock file are created if missing.  Raises SettingsError if they cannot be used,
+        Away if the disk is full.  Nothing is removed here: a running daemon may use it.
         """
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
@@ -69,7 +69,7 @@ class RunFolder:
         return handle
 
     def check(self) -> None:
-        """Raise SettingsError where `lock` would, or `clear` by another user's files."""
+        """Raise SettingsError if `lock` would, or if `clear` lacks the rights; change nothing."""
         path, error = self.path, None
         if not os.path.lexists(path):
             return
@@ -89,12 +89,15 @@ class RunFolder:
             raise _unusable(path, OSError(error, os.strerror(error), str(path)))
 
     def listens(self, named: Iterable[tuple[str, str]]) -> None:
-        """Note the addresses that the daemon holds, by key and as configured; best effort."""
+        """Write the addresses that the daemon listens on: (key, address as configured).
+
+        Best effort.
+        """
         with suppress(OSError):
             (self.path / "listen").write_text(json.dumps(sorted(named)), encoding="utf-8")
 
     def listening(self) -> set[tuple[str, str]] | None:
-        """What `listens` noted last, None where nothing can be read."""
+        """Addresses that `listens` wrote last; None if unreadable."""
         try:
             noted = json.loads((self.path / "listen").read_text(encoding="utf-8"))
             return {(key, endpoint) for key, endpoint in noted}
@@ -102,14 +105,14 @@ class RunFolder:
             return None
 
     def waits(self, reasons: Iterable[tuple[str, str]]) -> None:
-        """Note which processes, by role, wait and why; best effort."""
+        """Write the waiting processes as (role, reason).  Best effort."""
         draft = self.path / "waiting.new"
         with suppress(OSError):
             draft.write_text(json.dumps(sorted(reasons)), encoding="utf-8")
             draft.replace(self.path / "waiting")
 
     def waiting(self) -> list[tuple[str, str]]:
-        """What `waits` noted last, nothing where nothing can be read."""
+        """Processes that `waits` wrote last; empty if unreadable."""
         try:
             noted = json.loads((self.path / "waiting").read_text(encoding="utf-8"))
             return [(str(role), str(why)) for role, why in noted]
@@ -117,14 +120,14 @@ class RunFolder:
             return []
 
     def counts_silent(self, numbers: Mapping[str, int]) -> None:
-        """Note how many processes of each role were killed for their silence; best effort."""
+        """Write the number of processes killed as silent, by role.  Best effort."""
         draft = self.path / "silent.new"
         with suppress(OSError):
             draft.write_text(json.dumps(dict(numbers)), encoding="utf-8")
             draft.replace(self.path / "silent")
 
     def silent(self) -> dict[str, int]:
-        """What `counts_silent` noted last, nothing where nothing can be read."""
+        """Numbers that `counts_silent` wrote last; empty if unreadable."""
         try:
             noted = json.loads((self.path / "silent").read_text(encoding="utf-8"))
             return {str(role): int(number) for role, number in noted.items()}
@@ -132,7 +135,7 @@ class RunFolder:
             return {}
 
     def clear(self) -> None:
-        """Remove what the processes of an earlier daemon left.  Raises SettingsError, Away."""
+        """Remove the files of an earlier daemon.  Raises SettingsError, Away."""
         try:
             _remove(self.path / "metrics")
             (self.path / "metrics").mkdir(mode=0o700)
@@ -143,7 +146,7 @@ class RunFolder:
             _remove(self.path / "silent")
             _remove(self.own_port)
             own_port.lay_out(self.own_port)
-            # A lock that a courier left over may still hold; jumps of the clock that still count.
+            # Kept: the lock, which an old courier may still hold; the jumps of the clock.
             for left in (self.path / "courier", self.clock):
                 if left.is_symlink() or not left.is_file():
                     _remove(left)
@@ -152,10 +155,10 @@ class RunFolder:
             raise _unusable(Path(error.filename or self.path), error) from error
 
     def environment(self, generation: int, groups: Sequence[str]) -> dict[str, str]:
-        """What the processes of a generation are told by their environment.
+        """Environment variables of the processes of a generation.
 
-        Each generation has an OpenSSL configuration of its own: one of an older generation that is
-        started again goes by its own.  Raises SettingsError, Away.
+        Each generation has its own OpenSSL configuration, so that a restarted process of an older
+        generation keeps its settings.  Raises SettingsError, Away.
         """
         path = self.path / f"openssl-{generation}.cnf"
         try:
@@ -169,7 +172,7 @@ class RunFolder:
         }
 
     def keep(self, environments: Iterable[Mapping[str, str]]) -> None:
-        """Remove the OpenSSL configurations that none of these environments names."""
+        """Remove all OpenSSL configurations except those named in these environments."""
         needed = {environment[OPENSSL] for environment in environments}
         for path in self.path.glob("openssl*.cnf"):
             if str(path.absolute()) not in needed:
@@ -177,7 +180,7 @@ class RunFolder:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all in it, if it is there.  Raises OSError."""
+    """Remove a file, a link or a folder with its content, if it exists.  Raises OSError."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -185,7 +188,7 @@ def _remove(path: Path) -> None:
 
 
 def _unusable(path: Path, error: OSError) -> OperatorError:
-    """A SettingsError, or Away where the disk is full or unwell."""
+    """SettingsError, or Away if the disk is full or broken."""
     if is_outside(error):
         return Away(f"{path}: {error.strerror}")
     if path.is_symlink() and not path.exists():

@@ -1,7 +1,7 @@
-"""Alarms: what a person must look at before peers start refusing us, or we them.
+"""Alarms: conditions that a person must mend before mail is refused, in or out.
 
-Pure.  The names are few and fixed: each is a value of the metric `mssante_alarm` and a paragraph of
-docs/whitelist.md that says what to do.
+Pure.  The names are few and fixed: each is a value of the metric `mssante_alarm` and has a
+paragraph in docs/whitelist.md that says what to do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from whitelist.pki.trust_store import CertificateFacts, TrustStore
 
 
 class AlarmName(StrEnum):
-    """What an alarm is about."""
+    """Name of an alarm: label `name` of the metric `mssante_alarm`."""
 
     LIST_MISSING = "list-missing"
     LIST_STALE = "list-stale"
@@ -48,20 +48,20 @@ class AlarmName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One alarm; `detail` says in a line what is wrong and what to do."""
+    """An alarm.  `detail`: one line with the fault and its remedy."""
 
     name: AlarmName
     detail: str
 
 
-# Days before the end of a certificate at which its alarm is worded anew (and so logged again).
+# Days before a certificate expires at which the text of its alarm changes, so that it is logged.
 STAGES: Final = (60, 30, 7)
-_JUMPS: Final = 3  # of the clock, that its alarm names: the last ones
+_JUMPS: Final = 3  # number of clock jumps that the alarm names: the last ones
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the alarms are judged by; `own` is None if our certificate cannot be read."""
+    """Facts from which alarms are derived.  `own`: None if our certificate cannot be read."""
 
     now: datetime
     snapshot: Snapshot
@@ -69,22 +69,22 @@ class Facts:
     own: CertificateFacts | None
     own_chain_problem: str
     hosted: Sequence[str]
-    trust: TrustStore  # with the revocation lists at hand
+    trust: TrustStore  # with the revocation lists that are loaded
     crl_problems: Sequence[str]
     spool: SpoolState = SpoolState.WELL
-    jumps: Sequence[Jump] = ()  # of the clock, within the last day
-    clock_apart: str = ""  # from the database's
-    copied_from: str = ""  # the machine that this one was found to be a copy of within the last day
+    jumps: Sequence[Jump] = ()  # jumps of the clock within the last day
+    clock_apart: str = ""  # difference between this clock and the database's, empty if small
+    copied_from: str = ""  # machine of which this one was found to be a copy within the last day
     spool_trouble: str = ""
-    losses: Mapping[str, str] = field(default_factory=dict)  # log, journal, metrics, and why
-    scanner_problems: Mapping[str, str] = field(default_factory=dict)  # by the scanner's name
-    unreadable: bool = False  # whether deliveries are held since their bodies cannot be read
-    sharing_problem: str = ""  # why the list of another machine is not believed
-    waiting: Sequence[str] = ()  # processes that are not at their work, and why
+    losses: Mapping[str, str] = field(default_factory=dict)  # log, journal or metrics: reason
+    scanner_problems: Mapping[str, str] = field(default_factory=dict)  # scanner's name: reason
+    unreadable: bool = False  # whether deliveries are held because their bodies are unreadable
+    sharing_problem: str = ""  # reason why the list of another machine is refused
+    waiting: Sequence[str] = ()  # processes that wait, with the reason
 
 
 def alarms(facts: Facts) -> list[Alarm]:
-    """Every alarm that stands, in a fixed order."""
+    """All active alarms, in a fixed order."""
     found = [*_list_alarms(facts), *_own_alarms(facts), *_crl_alarms(facts)]
     if facts.spool is not SpoolState.WELL:
         detail = f"the disk of the mail store is {facts.spool}: mail is put off with 4xx"
@@ -108,7 +108,7 @@ def alarms(facts: Facts) -> list[Alarm]:
     for name, problem in sorted(facts.scanner_problems.items()):
         found.append(Alarm(AlarmName.SCANNER, f"scan.{name}: {problem}"))
     if facts.unreadable:
-        # No number in it: each that comes would be an alarm of its own.
+        # Without the number of messages: each new text would be logged as a new alarm.
         detail = (
             "messages are held since their bodies cannot be read: mssante queue list --state held "
             "has why; put the bodies, or the key, back from a backup, and they go on"

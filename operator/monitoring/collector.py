@@ -1,7 +1,7 @@
-"""Gauges of the operator: what is measured rather than counted, taken when Prometheus asks.
+"""Gauges of the operator, measured when Prometheus scrapes.
 
-Labels are few and bounded.  Certificates are read from their files, so that a renewed one shows at
-once; ages are seconds, dates are seconds since 1970.
+Labels are few and bounded.  Certificates are read from their files at each scrape, so that a
+renewal shows at once.  Ages are in seconds, dates in seconds since 1970.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,20 +38,19 @@ from .alarms import Alarm, AlarmName, Facts, alarms
 from .losses import Losses
 from .queue_gauges import queue_gauges
 
-# Of our own chain: no peer would speak to us.
+# States of our own certificate's chain in which no peer would speak to us.
 _UNBELIEVED = frozenset({ChainStatus.UNTRUSTED, ChainStatus.REVOKED, ChainStatus.NOT_YET_VALID})
-TOLD_AS_COPY: Final = timedelta(days=1)  # for which an alarm says that this was a copy
+TOLD_AS_COPY: Final = timedelta(days=1)  # duration of the alarm that this machine is a copy
 
-UNSEEN_SECONDS: Final = (
-    30.0  # without a look at the list on disk, after which nothing is known of it
-)
+# If the last look at the list on disk is older, the list counts as unknown.
+UNSEEN_SECONDS: Final = 30.0
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)  # a registry keeps collectors by identity
 class Monitor:
-    """Collects the gauges; a collector in the sense of prometheus_client."""
+    """Collector of the gauges, for a registry of prometheus_client."""
 
     settings: Settings
     perimeter: Perimeter
@@ -70,7 +69,7 @@ class Monitor:
     _logged: frozenset[Alarm] = frozenset()
 
     def collect(self) -> Iterable[Metric]:
-        """Every gauge now."""
+        """All gauges, measured now."""
         now = runtime.clock()
         yield from self._list_gauges(now)
         yield from self._queue_gauges(now)
@@ -93,7 +92,7 @@ class Monitor:
         yield alarm
 
     def alarms(self) -> list[Alarm]:
-        """Every alarm that stands; new and ended ones are logged."""
+        """All active alarms.  New and ended alarms are logged."""
         own = self._own()
         facts = Facts(
             now=runtime.clock(),
@@ -127,7 +126,7 @@ class Monitor:
         return found
 
     def problems(self) -> list[str]:
-        """Why the operator is not ready, empty if it is."""
+        """Reasons why the operator is not ready; empty if it is."""
         found = waiting_problems(self.waiting())
         if unlisted := self._unlisted():
             found.append(f"white list: {unlisted}")
@@ -150,10 +149,10 @@ class Monitor:
         if self.scanners.defers:
             found += [f"scan.{name}: {why}" for name, why in self.scanners.problems.items()]
         found += self.self_check.problems()
-        return list(dict.fromkeys(found))  # two watches may have met the same failure
+        return list(dict.fromkeys(found))  # two watches may report the same failure
 
     def warnings(self) -> list[str]:
-        """Problems for a person to mend, while the operator goes on with all of its work."""
+        """Problems that a person should mend although all mail still flows."""
         found = [f"{kind}: {text}" for kind, text in self.losses.standing().items()]
         if self.clocks.problem:
             found.append(f"clock: {self.clocks.problem}")
@@ -165,7 +164,7 @@ class Monitor:
         return was.before if was is not None and recent else ""
 
     def _unlisted(self) -> str:
-        """Why there is no white list to go by, empty if there is one."""
+        """Reason why no white list is in force; empty if one is."""
         unseen = self.perimeter.unseen_seconds
         if unseen > max(UNSEEN_SECONDS, 5 * self.settings.whitelist.check_seconds):
             return f"not looked at for {unseen:.0f} s; see the log"
@@ -173,16 +172,16 @@ class Monitor:
         return "" if snapshot.white_list is not None else self.refresher.problem or snapshot.problem
 
     def _stalled(self, own: Peer | None) -> str:
-        """Why all mail is put off for want of revocation lists; empty if it is not."""
+        """Reason why all mail is deferred for lack of revocation lists; empty if it is not."""
         ocsp = self.settings.trust.ocsp
         stalled = self.perimeter.trust.stalled(runtime.clock(), ocsp=ocsp)
         if not stalled and not ocsp and own is not None and own.chain is not None:
-            # Peers have certificates like ours, so that theirs lack the same list.
+            # Peers' certificates are of the same authority, so they lack the same list.
             return own.chain.detail if own.chain.status is ChainStatus.NO_CRL else ""
         return stalled
 
     def _own(self) -> Peer | None:
-        """Our own certificate as a peer would see it, None if its file cannot be read."""
+        """Our own certificate as a peer would see it; None if its file cannot be read."""
         try:
             pem = runtime.identity(self.settings).certificate.read_bytes()
             der = read_pem(pem)[0].public_bytes(Encoding.DER)
@@ -261,7 +260,7 @@ class Monitor:
         yield from self._list_changes()
 
     def _list_changes(self) -> Iterable[Metric]:
-        """What the last adoption changed, if it is on record."""
+        """Number of domains that the last adoption changed, if it is recorded."""
         try:
             active = self.refresher.archive.active()
         except ArchiveError:
@@ -287,12 +286,12 @@ class Monitor:
 
 
 def waiting_problems(waiting: Iterable[tuple[str, str]]) -> list[str]:
-    """A line for each role and reason of processes that wait."""
+    """One line `role: reason` for each pair."""
     return [f"{role}: {why}" for role, why in waiting]
 
 
 def _serve_until(crls: Iterable[RevocationList], now: datetime) -> dict[str, datetime]:
-    """Give by authority the end of the first of its lists in date, of the last if none is."""
+    """Authority's CN to `nextUpdate`: the first one in the future, else the last one."""
     ends: dict[str, list[datetime]] = {}
     for crl in crls:
         ends.setdefault(crl.issuer.common_name or "unnamed", []).append(crl.next_update)

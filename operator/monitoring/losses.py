@@ -1,8 +1,8 @@
-"""Information that was lost: each process tells of its own, the maintenance process sums up.
+"""Lost information: each process publishes its own losses, the maintenance process adds them up.
 
-What cannot be written, to the log, to the journal or to the files of the metrics, is counted where
-it happens, without a lock or a call that could fail.  Here the counts become metrics, and those of
-all processes an alarm and a part of /readyz.
+Writes that fail, to the log, the journal or the metric files, are counted on the spot, without a
+lock or a call that could fail.  This module makes metrics of the counts.  The sum over all
+processes is an alarm and a part of /readyz.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from foundation.metric_files import MetricFile
 from ..log_writer import LogWriter
 from ..machine.run_directory import METRICS
 
-PUBLISH_SECONDS: Final = 2.0  # between two looks at the counts of a process
-STANDS_SECONDS: Final = 3600.0  # for which a loss is told of after the last one
+PUBLISH_SECONDS: Final = 2.0  # between two updates of the metrics of a process
+STANDS_SECONDS: Final = 3600.0  # duration of the alarm after the last loss
 LOG, JOURNAL, METRIC_FILES = "log", "journal", "metrics"
 
 LOG_LOST: Final = Counter("mssante_log_lines_lost", "Lines that standard error did not take")
@@ -40,12 +40,12 @@ LOSING: Final = Gauge(
     ["kind"],
     multiprocess_mode="livemax",
 )
-_FILES: Final = ("counter_*.db", "gauge_livemax_*.db")  # that have these
+_FILES: Final = ("counter_*.db", "gauge_livemax_*.db")  # metric files that hold these metrics
 
 
 @dataclass(slots=True)
 class Publisher:
-    """Tells in the metrics what a process lost."""
+    """Publishes the losses of this process as metrics."""
 
     journal: Journal
     log: LogWriter | None = field(
@@ -56,16 +56,16 @@ class Publisher:
     _strangers: int = 0
 
     async def run(self) -> None:
-        """Tell now, and again and again; until cancelled."""
+        """Publish every PUBLISH_SECONDS until cancelled."""
         for of in ("peer", "stranger"):
-            JOURNAL_LOST.labels(of)  # from 0 on: the first loss is to be seen as a rise
+            JOURNAL_LOST.labels(of)  # starts at 0, so that the first loss shows as an increase
         while True:
             with best_effort:
                 self.publish()
             await asyncio.sleep(PUBLISH_SECONDS)
 
     def publish(self) -> None:
-        """Add what was lost since the last time."""
+        """Add the losses since the last call."""
         journal, log = self.journal, self.log
         events, strangers = journal.lost, journal.strangers_lost
         JOURNAL_LOST.labels("peer").inc(events - self._events)
@@ -91,18 +91,22 @@ _TEXTS: Final = {
 
 @dataclass(slots=True)
 class Losses:
-    """What is being lost in all processes of the daemon, by the files of their metrics."""
+    """Losses of all processes of the daemon, read from their metric files.  `clock` in seconds."""
 
     clock: Callable[[], float] = time.monotonic
     _totals: dict[str, float] = field(default_factory=dict)
     _until: dict[str, float] = field(default_factory=dict)  # when the alarm of a kind ends
 
     def standing(self) -> dict[str, str]:
-        """What is lost, or was within STANDS_SECONDS and since the first call, by kind; blocks."""
+        """Kind of information to the text of its alarm.  Blocks.
+
+        A kind is listed while it is lost and for STANDS_SECONDS afterwards.  Losses before the
+        first call do not count.
+        """
         now = self.clock()
         with best_effort:
             for kind, failing, total in _found():
-                # A process that has just begun does not know when all that was lost.
+                # At the first call the age of earlier losses is unknown, so they do not count.
                 if failing or total > self._totals.get(kind, total):
                     self._until[kind] = now + STANDS_SECONDS
                 self._totals[kind] = total
@@ -112,7 +116,7 @@ class Losses:
 
 
 def _found() -> Iterable[tuple[str, bool, float]]:
-    """Of each kind whether a process fails to write it, and how much all have lost."""
+    """For each kind: name, whether a process fails to write it now, total number lost."""
     failing, lost = dict.fromkeys(_TEXTS, False), dict.fromkeys(_TEXTS, 0.0)
     folder = os.environ.get(METRICS)
     if not folder:

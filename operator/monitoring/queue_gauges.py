@@ -1,4 +1,4 @@
-"""The gauges of the outbound queue, from its last measurement."""
+"""Gauges of the outbound queue, from its last measurement."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ from relay.queue_admin.depth import Depth
 
 
 def queue_gauges(depth: Depth, now: datetime) -> Iterable[Metric]:
-    """Every gauge."""
+    """All gauges of the queue.  `now`: current time, for ages."""
     size = GaugeMetricFamily(
         "mssante_queue_deliveries", "Outbound deliveries in the queue", labels=["state"]
     )
@@ -31,7 +31,7 @@ def queue_gauges(depth: Depth, now: datetime) -> Iterable[Metric]:
     for traffic in Traffic:
         oldest = depth.oldest.get(traffic)
         since = (now - oldest).total_seconds() if oldest else 0.0
-        age.add_metric([traffic.value], max(since, 0.0))  # born by a clock that was ahead
+        age.add_metric([traffic.value], max(since, 0.0))  # the clock was ahead at its arrival
     yield age
     yield GaugeMetricFamily(
         "mssante_queue_measured_timestamp_seconds",

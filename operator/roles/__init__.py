@@ -1,1 +1,1 @@
-"""Entry points of the processes: worker, delivery, maintenance."""
+"""Entry points of the processes: worker, courier, maintenance."""

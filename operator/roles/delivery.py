@@ -1,4 +1,4 @@
-"""The courier process: takes mail from the queue to other operators."""
+"""Courier process: delivers mail from the queue to other operators."""
 
 import asyncio
 import fcntl
@@ -40,11 +40,11 @@ from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 
-TURN_SECONDS: Final = 0.1  # how often is looked whether the courier before has ended
+TURN_SECONDS: Final = 0.1  # between two attempts to get the courier lock
 
 
 async def _come_round(turn: IO[str], stop: asyncio.Event) -> bool:
-    """Wait until the courier before this one has ended; False if told to stop first."""
+    """Wait for the lock that the previous courier holds; False if told to stop first."""
     while not _is_ours(turn):
         if stop.is_set():
             return False
@@ -54,7 +54,7 @@ async def _come_round(turn: IO[str], stop: asyncio.Event) -> bool:
 
 
 def _is_ours(turn: IO[str]) -> bool:
-    """Take the lock of the node's courier, which ends with the process that holds it."""
+    """Try to take the lock of this machine's courier; the exit of a process releases it."""
     try:
         fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -69,7 +69,7 @@ def _mender(
     node: str,
     clock: ClockWatch,
 ) -> Mender:
-    """Mends what a clock that was ahead has left in the queue."""
+    """Mender of times in the queue that were written while the clock was ahead."""
     probing = policies.window_policy(settings).probing
     waits = Waits.of(policies.retry_policy(settings), probing, PROBE, LEASE)
     return Mender(
@@ -85,10 +85,10 @@ def _mender(
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """Everything that a courier needs to begin.
+    """Parts that a courier needs to start.
 
-    `turn` is the file of the lock, which is given back by the end of the process alone: a thread
-    that frees leases may outlast all else.
+    `turn`: file of the courier lock.  It is released only by the exit of the process, because a
+    thread that frees leases may run until then.
     """
 
     client_tls: tls.Renewing
@@ -98,10 +98,10 @@ class _Opened:
 
 
 def _open(settings: Settings) -> _Opened:
-    """Raises SettingsError, Away, OSError."""
+    """Open all parts.  Raises SettingsError, Away, OSError."""
     trust = runtime.open_trust(settings)
     client_tls = runtime.open_tls(settings, tls.client_context, trust)
-    node_name(settings)  # one that cannot be read or made is told of before all else
+    node_name(settings)  # an error of the name's file is reported first
     with ExitStack() as opened:
         store = opened.enter_context(closing(runtime.open_store(settings)))
         perimeter = runtime.open_perimeter(settings, trust)
@@ -111,7 +111,10 @@ def _open(settings: Settings) -> _Opened:
 
 
 def _free(store: Store, node: str) -> int:
-    """Free the leases of the node's couriers before, which are orphans: this is the only one."""
+    """Free the leases of earlier couriers of this machine; the lock proves that none is left.
+
+    Returns the number of leases.  Raises StoreUnavailable.
+    """
     with store.database.write() as connection:
         return relay_queue.release(connection, node, runtime.clock())
 
@@ -119,7 +122,7 @@ def _free(store: Store, node: str) -> int:
 async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start: Start) -> None:
     """Deliver until told to stop.
 
-    One that replaces another is ready at once, and begins when that one has ended.
+    A courier that replaces another courier reports ready at once, and delivers after its exit.
     """
     opened = await start.insist(partial(_open, settings))
     if opened is None:
@@ -142,7 +145,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
         if freed is None:
             journal.close()
             return
-        beating = keep(pulse.run)  # to the end of what is under way
+        beating = keep(pulse.run)  # until the last attempt has ended
         _log.info("courier.started", machine=pulse.node, leases_freed=freed)
         operators = runtime.open_operator_labels(settings, perimeter)
         delivery_metrics.begin(operators.all)
@@ -189,7 +192,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
             keep(lambda: waking.run(check)),
         ]
         running = asyncio.create_task(courier.run(orders.stop))
-        # Should it end by itself, so does the process, to be replaced.
+        # If it ends by itself, the process exits, and the supervisor replaces it.
         running.add_done_callback(lambda _: orders.stop.set())
         start.ready()
         await orders.stop.wait()

@@ -1,6 +1,6 @@
-"""The processes of the daemon: `python -m mssante_operator.roles.main launcher`, by the supervisor.
+"""Entry point of the daemon's processes: `python -m mssante_operator.roles.main launcher`.
 
-What is executed is the launcher (docs/decisions/0018); all others are forked from it.
+The supervisor executes the launcher (docs/decisions/0018); all other processes are forked from it.
 """
 
 import argparse
@@ -38,13 +38,13 @@ ROLES: Final[dict[str, Role]] = {
     "courier": run_courier,
     "maintenance": run_maintenance,
 }
-# Whoever ends the daemon may tell the whole group.  The launcher ends when its line does.
+# Signals may be sent to the whole process group; the launcher ignores them and ends at EOF.
 _THE_SUPERVISORS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
-    """Launch until the supervisor closes the line; in a process launched, run its role."""
-    # A terminal's end reaches the whole group; it is the supervisor that reloads.
+    """Run the launcher until EOF; in a forked process run its role."""
+    # A hang-up of the terminal reaches the whole group; only the supervisor reloads.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in _THE_SUPERVISORS:
         signal.signal(number, signal.SIG_IGN)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _play(part: Part) -> None:
-    """Run a role until the supervisor closes the lifeline or sends SIGTERM."""
+    """Run a role until EOF on its control channel, or SIGTERM."""
     for number in _THE_SUPERVISORS:
         signal.signal(number, signal.SIG_DFL)
     retitle(LAUNCHER, part.role)
@@ -83,7 +83,7 @@ async def _run(role: Role, settings: Settings, launch: Launch, line: socket.sock
     loop = asyncio.get_running_loop()
     orders = Orders()
     loop.add_signal_handler(signal.SIGTERM, orders.end)
-    # Ctrl-C reaches the whole group; the supervisor decides what it means.
+    # Ctrl-C reaches the whole group; the supervisor handles it.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     line.settimeout(0)
     follower = loop.create_task(control_channel.follow(line, orders))
@@ -99,7 +99,7 @@ async def _run(role: Role, settings: Settings, launch: Launch, line: socket.sock
     except (SettingsError, OSError):
         raise
     except Exception:
-        # Told here: what the interpreter says of it comes after threads that may hang.
+        # Logged here: the interpreter would print it only after waiting for threads that may hang.
         _log.exception("process.error")
         sys.exit(1)
     finally:
@@ -109,7 +109,7 @@ async def _run(role: Role, settings: Settings, launch: Launch, line: socket.sock
 
 
 async def _deadline(settings: Settings, orders: Orders) -> None:
-    """Once it is told to stop, the process ends by its deadline, whatever hangs."""
+    """After an order to stop, force the exit at the deadline even if something hangs."""
     await orders.stop.wait()
     end_within(settings.process.stop_seconds + LATE_SECONDS, 1)
 

@@ -1,7 +1,7 @@
-"""The maintenance process: keeps white list and revocation lists current, answers admin HTTP.
+"""Maintenance process: refreshes white list and revocation lists, answers admin HTTP.
 
-It also prunes the traces that are older than they must be kept (DOMAIN §9.60), takes what failed
-long ago out of the queue, and frees what no message needs.
+It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, and frees
+unreferenced bodies.
 """
 
 import asyncio
@@ -56,19 +56,19 @@ from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 
-CRL_SECONDS: Final = 10.0  # how often is looked whether a revocation list is due
-FAILED_FILE_SECONDS: Final = 2.0  # until a list that could not be taken is looked at again
-FAILED_URL_SECONDS: Final = 30.0  # the same where a server is asked
-LONGEST_SECONDS: Final = 1800.0  # the longest such pause
-FIRST_LOOK_SECONDS: Final = 60.0  # for which alarms wait until the sources were looked at once
-ALARM_SECONDS: Final = 10.0  # how often alarms are judged where no scrape does it
-PRUNE_SECONDS: Final = 86_400.0  # how often old traces are removed
-AHEAD_SECONDS: Final = 30.0  # how often is looked whether the list's last check is yet to come
+CRL_SECONDS: Final = 10.0  # between two looks for a revocation list that is due
+FAILED_FILE_SECONDS: Final = 2.0  # backoff: first pause after a failed check of a file
+FAILED_URL_SECONDS: Final = 30.0  # the same for a URL
+LONGEST_SECONDS: Final = 1800.0  # limit of this backoff
+FIRST_LOOK_SECONDS: Final = 60.0  # longest wait of the alarms for the first check of all sources
+ALARM_SECONDS: Final = 10.0  # between two evaluations of the alarms without a scrape
+PRUNE_SECONDS: Final = 86_400.0  # between two removals of old traces
+AHEAD_SECONDS: Final = 30.0  # between two tests whether the list's last check is in the future
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """Everything that the process needs to begin."""
+    """Parts that the process needs to start."""
 
     store: Store
     store_watch: StoreWatch
@@ -79,7 +79,7 @@ class _Opened:
 
 
 def _open(settings: Settings) -> _Opened:
-    """Raises SettingsError, Away, OSError."""
+    """Open all parts.  Raises SettingsError, Away, OSError."""
     trust = runtime.open_trust(settings)
     crls = runtime.open_crls(settings, trust)
     with ExitStack() as opened:
@@ -93,11 +93,11 @@ def _open(settings: Settings) -> _Opened:
 
 
 async def run_maintenance(settings: Settings, launch: Launch, orders: Orders, start: Start) -> None:
-    """Serve until told to stop; until it can do more, the admin HTTP says why."""
+    """Serve until told to stop.  While the process waits, the admin HTTP gives the reason."""
     (listening,) = (socket.socket(fileno=number) for number in launch.sockets)
     desk = Desk(RunFolder(settings.path(settings.storage.directory) / "run"))
     serving = asyncio.ensure_future(admin.serve(desk, listening, orders))
-    # Should it end by itself, so does the process, to be replaced.
+    # If it ends by itself, the process exits, and the supervisor replaces it.
     serving.add_done_callback(lambda _: orders.stop.set())
     opened = await start.insist(partial(_open, settings), desk.wait)
     if opened is not None:
@@ -112,7 +112,7 @@ async def _maintain(
     start: Start,
     serving: asyncio.Future[None],
 ) -> None:
-    """Do the work of the process while the admin HTTP is served."""
+    """Run all jobs while the admin HTTP is served."""
     store, trust, perimeter, journal = (
         opened.store,
         opened.trust,
@@ -152,7 +152,7 @@ async def _maintain(
         clocks,
         desk.run_folder.waiting,
     )
-    await compare_once(clocks)  # before anything is deleted by this one
+    await compare_once(clocks)  # before any job deletes by this clock
     looked = asyncio.Event()
     tasks = [
         keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
@@ -194,12 +194,13 @@ async def _keep_current(
     jumped: asyncio.Event,
     looked: asyncio.Event,
 ) -> None:
-    """Revocation lists first, since the list's signer is judged by them, then the list.
+    """Refresh the revocation lists, then the white list, whose signer they may revoke.
 
-    After a jump of the clock both at once, as ages have changed; and the list as long as its last
-    check is dated in time to come.  A check of the list that failed comes again soon, whatever the
-    cause: a disk or a network may be unwell for a moment only.  Mail that waits to know whether the
-    list is the newest has a check before its time.
+    Besides the regular times:
+      - a jump of the clock: both at once, since ages have changed;
+      - last check dated in the future: the white list at once;
+      - failed check: the white list again with backoff, since a disk or network may recover soon;
+      - mail that waits for the newest list (`EarlyCheck`): the white list early.
     """
     section, refresher = settings.whitelist, sharing.refresher
     seen, known = None, None
@@ -229,7 +230,7 @@ async def _keep_current(
             known = at_hand
             wanted = not failures and early.is_due(now)
             if stamp != seen or now >= list_due or again or wanted:
-                failures += 1  # until it has succeeded
+                failures += 1  # set to 0 after success
                 early.begun(now)
                 seen, list_due = stamp, now + backoff(failures, first, longest)
                 await sharing.check()
@@ -237,7 +238,7 @@ async def _keep_current(
         except (ArchiveError, ListRefused) as error:
             _log.error("whitelist.refused", why=str(error))
         except Exception:
-            # Whatever it was, the next round must come: without checks the list expires.
+            # Any error: the next round must run, or the list expires.
             _log.exception("maintenance.error")
         looked.set()
         await asyncio.sleep(section.check_seconds)
@@ -258,10 +259,10 @@ def _checked_ahead(refresher: Refresher) -> bool:
 
 
 async def _begin_alarms(monitor: Monitor, looked: asyncio.Event) -> None:
-    # A new store has neither a list nor revocation lists before they were looked for.
+    # Alarms wait for the first check: a new store has no white list and no revocation lists yet.
     with suppress(TimeoutError):
         await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
-    await asyncio.sleep(2 * monitor.settings.whitelist.check_seconds)  # to take over what was found
+    await asyncio.sleep(2 * monitor.settings.whitelist.check_seconds)  # until the perimeter reloads
     await _watch_alarms(monitor)
 
 
@@ -270,7 +271,7 @@ async def _watch_alarms(monitor: Monitor) -> None:
         try:
             await asyncio.to_thread(monitor.alarms)
         except Exception:
-            # Whatever it was, the next round must come: nobody would hear of what happens then.
+            # Any error: the next round must run, or later alarms go unnoticed.
             _log.exception("maintenance.error")
         await asyncio.sleep(ALARM_SECONDS)
 
@@ -281,9 +282,7 @@ async def _prune_traces(
     while True:
         try:
             oldest = (runtime.clock() - timedelta(days=keep_days)).date()
-            if (
-                in_doubt()
-            ):  # once more than it must be kept does no harm, too early cannot be undone
+            if in_doubt():  # remove nothing: a removal by a wrong clock cannot be undone
                 oldest = date.min
             pruned = await asyncio.to_thread(journal_folder.prune, folder, oldest)
             if pruned.days:
@@ -291,6 +290,6 @@ async def _prune_traces(
             for problem in pruned.problems:
                 _log.error("trace.unpruned", why=problem)
         except Exception:
-            # Whatever it was, the next round must come: without it the disk fills.
+            # Any error: the next round must run, or the disk fills.
             _log.exception("maintenance.error")
         await asyncio.sleep(PRUNE_SECONDS)

@@ -1,7 +1,7 @@
-"""The reply of a worker that cannot begin its work yet: `421 4.3.0`, better than no answer.
+"""Reply `421 4.3.0` of a worker that waits for the store; better than no answer.
 
-A peer that is told so keeps its mail and tries again, or another of our machines (RFC 5321 §3.8).
-Where another worker of this machine is at its work, connections are left to that one.
+The peer keeps its mail and tries again, or tries another machine of ours (RFC 5321 §3.8).  If
+another worker of this machine works, the connections are left to it.
 """
 
 import asyncio
@@ -15,33 +15,36 @@ from relay.connection.limits import LINGER_SECONDS
 from relay.server.listener import BACKLOG
 from relay.smtp.errors import Reply
 
-LOOK_SECONDS: Final = 0.5  # between two looks whether somebody else is at work
-MOST: Final = 100  # connections that are told at once; more are cut
+LOOK_SECONDS: Final = 0.5  # between two looks for another worker that works
+MOST: Final = 100  # connections answered at the same time; further connections are aborted
 _AWAY: Final = Reply(421, "4.3.0", "Mail store unavailable, try again later")
 
 
 @dataclass(slots=True)
 class TurningAway:
-    """Answers on listening sockets, which stay open, while nobody else does."""
+    """Replies 421 on the listening sockets while no other worker serves them.
+
+    The sockets themselves stay open.
+    """
 
     sockets: Sequence[socket.socket]
-    others: Callable[[], bool]  # whether another worker is at its work
+    others: Callable[[], bool]  # whether another worker of this machine works
     _task: asyncio.Task[None] | None = None
     _told: set[asyncio.StreamWriter] = field(default_factory=set)
     _servers: list[asyncio.Server] = field(default_factory=list)
 
     @property
     def answers(self) -> bool:
-        """Whether it does now."""
+        """Whether it replies now."""
         return bool(self._servers)
 
     def begin(self) -> None:
-        """Answer from now on."""
+        """Start to reply."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def end(self) -> None:
-        """Answer no more; who was accepted is still told."""
+        """Stop.  Connections already accepted still get their reply."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -59,7 +62,7 @@ class TurningAway:
 
     async def _open(self) -> None:
         for one in self.sockets:
-            copy = one.dup()  # closed with its server, other than what it is a copy of
+            copy = one.dup()  # the server closes the copy; the original stays open
             server = await asyncio.start_server(self._tell, sock=copy, backlog=BACKLOG)
             self._servers.append(server)
 
@@ -73,7 +76,7 @@ class TurningAway:
             return
         self._told.add(writer)
         try:
-            # Closed at once with octets of the peer unread, TCP would throw our reply away.
+            # Read to EOF first: a close with unread octets makes TCP drop our reply.
             with suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(LINGER_SECONDS):
                     writer.write(f"{_AWAY}\r\n".encode())

@@ -1,4 +1,4 @@
-"""The worker process: listens for peers, admits their mail and makes it durable."""
+"""Worker process: accepts connections of peers, admits their mail and makes it durable."""
 
 import asyncio
 import socket
@@ -40,7 +40,7 @@ from .turning_away import TurningAway
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """Everything that a worker needs to begin."""
+    """Parts that a worker needs to start."""
 
     server_tls: tls.Renewing
     store: Store
@@ -50,7 +50,7 @@ class _Opened:
 
 
 def _open(settings: Settings) -> _Opened:
-    """Raises SettingsError, Away, OSError."""
+    """Open all parts.  Raises SettingsError, Away, OSError."""
     trust = runtime.open_trust(settings)
     server_tls = runtime.open_tls(settings, tls.server_context, trust)
     with ExitStack() as opened:
@@ -63,7 +63,7 @@ def _open(settings: Settings) -> _Opened:
 
 
 async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: Start) -> None:
-    """Serve until told to stop; until it can, peers are told to come back."""
+    """Serve until told to stop.  While the process waits, peers get 421."""
     sockets = [socket.socket(fileno=number) for number in launch.sockets]
     run_folder = RunFolder(settings.path(settings.storage.directory) / "run")
     turning_away = TurningAway(sockets, partial(worker_load.anybody, run_folder.seats))

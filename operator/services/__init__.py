@@ -1,1 +1,1 @@
-"""Actions for the command line, and later the API; each leaves an event."""
+"""Actions for the command line, and later the API; each records an event."""

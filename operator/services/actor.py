@@ -1,4 +1,4 @@
-"""Who does what a command or a request asks for: the name that events carry."""
+"""Actor: the person behind a command or a request, as named in events."""
 
 import pwd
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person: the name, and the account that it was given under if that is another one."""
+    """Person who acts.  `account`: login name if it differs from `name`, else empty."""
 
     name: str
     account: str = ""
 
 
 def account_name(environment: Mapping[str, str], uid: int) -> str:
-    """The login name behind a process: of who ran sudo, of its user, or the user's number."""
+    """Login name behind a process: SUDO_USER, else the name of `uid`, else `uid:NUMBER`."""
     if environment.get("SUDO_USER"):
         return environment["SUDO_USER"]
     try:

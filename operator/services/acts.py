@@ -1,8 +1,8 @@
-"""Acts of people on domains, mailboxes, keys and content, each with an event that says who did it.
+"""Actions of people on domains, mailboxes, keys and content, with an audit event each.
 
-An act that is done is recorded after its commit; content is given out after its event, whatever of
-it then arrives.  A journal that cannot be written stops nobody: the error log says so, and the
-event is counted as lost.
+A change is recorded after its commit.  Access to content is recorded before the content is output,
+even if the output then fails.  A journal that cannot be written stops no action: the log reports
+it, and the event is counted as lost.
 """
 
 import os
@@ -22,13 +22,16 @@ Record = Callable[..., None]
 
 
 def who() -> str:
-    """The login name of whoever runs this command."""
+    """Login name of the user who runs this command."""
     return account_name(os.environ, os.getuid())
 
 
 @contextmanager
 def recording(settings: Settings) -> Iterator[Record]:
-    """Gives what records an act; at the end its events are written.  Raises SettingsError."""
+    """Open the journal; yields `record(event, **facts)`, which adds the user's name.
+
+    At the end the events are written.  Raises SettingsError.
+    """
     check_user(settings)
     with closing(runtime.open_journal(settings, "command")) as journal:
         yield partial(journal.record, who=who())
@@ -36,7 +39,7 @@ def recording(settings: Settings) -> Iterator[Record]:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """What an act needs: the store, and `record(event, **facts)`."""
+    """Store and `record(event, **facts)` for an action."""
 
     store: Store
     record: Record
@@ -44,7 +47,7 @@ class Acting:
 
 @contextmanager
 def acting(settings: Settings) -> Iterator[Acting]:
-    """Open store and journal for an act.  Raises SettingsError."""
+    """Open store and journal for an action.  Raises SettingsError."""
     with (
         recording(settings) as record,
         closing(runtime.open_store(settings)) as store,

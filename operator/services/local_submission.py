@@ -1,4 +1,4 @@
-"""Local submission from the command line, with the journal that it needs."""
+"""Local submission from the command line, recorded in the journal."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,7 +16,7 @@ from .acts import who
 
 @contextmanager
 def open_submitter(settings: Settings) -> Iterator[Submitter]:
-    """What submits messages of local mailboxes.  Raises SettingsError."""
+    """Open a submitter of messages from local mailboxes.  Raises SettingsError."""
     check_user(settings)
     with (
         closing(runtime.open_store(settings)) as store,

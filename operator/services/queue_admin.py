@@ -1,8 +1,8 @@
-"""Acts on the queue with their audit: who did what, why, to what, in the trace journal.
+"""Actions on the queue with their audit in the trace journal: actor, action, reason, deliveries.
 
-An event for each delivery, by which `mssante trace MESSAGE` tells of it, is recorded as soon as
-its change is on disk, and one for the whole with filters and counts at the end, also if it is
-broken off in the middle.  All are written when the journal is closed, before a command returns.
+Each delivery gets an event as soon as its change is committed; `mssante trace MESSAGE` shows it.
+At the end, also after an interruption, one event gives filters and counts of the whole action.
+All events are written when the journal is closed, before the command returns.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,14 +28,14 @@ from .actor import Actor
 
 
 class QueueRefused(OperatorError):
-    """An act that changed nothing: nothing matched, or it needs a word more."""
+    """Action that changed nothing: no match, or an option is missing."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What an act came to: deliveries changed and left because in flight; their destinations.
+    """Result of an action: deliveries changed, deliveries skipped as in flight, destinations.
 
-    `reports` are those to the senders of what was dropped.
+    `reports`: DSNs to the senders of dropped deliveries.
     """
 
     changed: int = 0
@@ -46,7 +46,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """From where somebody steers; `reason` is '' where none was given."""
+    """Queue admin for one actor.  `reason`: as given by the actor, may be empty."""
 
     store: Store
     teller: Teller
@@ -56,12 +56,12 @@ class Desk:
     clock: Callable[[], datetime]
 
     def record(self, event: str, **facts: object) -> None:
-        """Note what was done, by whom and why."""
+        """Record an event with actor and reason."""
         actor = self.actor
         self.journal.record(event, **facts, who=actor.name, account=actor.account, why=self.reason)
 
     def perform(self, act: Act[Any], wanted: Filter) -> Tally:
-        """Do something to all that a filter matches.  Raises StoreUnavailable."""
+        """Apply an action to all deliveries that match.  Raises StoreUnavailable."""
         tally = Tally()
         database = self.store.database
         try:
@@ -95,7 +95,7 @@ class Desk:
         return tally
 
     def pause(self, domain: str) -> None:
-        """Send nothing to a destination from now on.  Raises StoreUnavailable."""
+        """Pause a destination.  Raises StoreUnavailable."""
         with self.store.database.write() as connection:
             pause(connection, domain, self.reason)
             announce(connection)
@@ -103,7 +103,7 @@ class Desk:
         self.record("destination.paused", domain=domain)
 
     def resume(self, domain: str) -> None:
-        """Send again.  Raises QueueRefused where nothing was paused, StoreUnavailable."""
+        """Resume a destination.  Raises QueueRefused if it is not paused, StoreUnavailable."""
         with self.store.database.write() as connection:
             ended = resume(connection, domain)
             announce(connection)
@@ -113,7 +113,7 @@ class Desk:
         self.record("destination.resumed", domain=domain)
 
     def add_rule(self, scope: Scope) -> int:
-        """Hold what comes and is covered; returns the rule's number.  Raises StoreUnavailable."""
+        """Add a hold rule for new mail; returns its number.  Raises StoreUnavailable."""
         with self.store.database.write() as connection:
             number = add_rule(
                 connection, scope, reason=self.reason, author=self.actor.name, now=self.clock()
@@ -122,7 +122,7 @@ class Desk:
         return number
 
     def remove_rule(self, number: int) -> Rule:
-        """Take a rule away.  Raises NotFound, StoreUnavailable."""
+        """Remove a hold rule; returns it.  Raises NotFound, StoreUnavailable."""
         with self.store.database.write() as connection:
             rule = remove_rule(connection, number)
         self.record("queue.rule_removed", rule=number, filters=scope_texts(rule.scope))
@@ -130,7 +130,7 @@ class Desk:
 
 
 def scope_texts(scope: Scope) -> list[str]:
-    """What a rule covers, for people and events: masked."""
+    """Filters of a hold rule as texts for people and events, identifiers masked."""
     return Filter(
         domain=scope.domain,
         sender=scope.sender,
@@ -141,7 +141,10 @@ def scope_texts(scope: Scope) -> list[str]:
 
 @contextmanager
 def open_desk(settings: Settings, actor: Actor, reason: str) -> Iterator[Desk]:
-    """Open store and journal; at the end the events are written.  Raises SettingsError."""
+    """Open store and journal; at the end the events are written.
+
+    Raises SettingsError.
+    """
     check_user(settings)
     with closing(runtime.open_store(settings)) as store:
         journal = runtime.open_journal(settings, "command")

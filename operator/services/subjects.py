@@ -1,4 +1,4 @@
-"""Subjects of messages for a listing, read from their bodies on request: they are kept nowhere."""
+"""Subjects of messages for a listing, read from the bodies on request and stored nowhere else."""
 
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
@@ -13,7 +13,7 @@ UNREADABLE: Final = "(body cannot be read)"
 
 
 def read_subject(blobs: BlobStore, message: Message) -> str:
-    """The subject of a message, empty if it has none; UNREADABLE for a body that is damaged."""
+    """Subject of a message; empty without one, UNREADABLE if the body cannot be read."""
     try:
         with blobs.open(message.blob) as body:
             return subject_of(body.read(MAX_HEADER))
@@ -22,7 +22,7 @@ def read_subject(blobs: BlobStore, message: Message) -> str:
 
 
 def subject_of(octets: bytes) -> str:
-    """The first Subject of a message that begins with these octets, decoded (RFC 2047)."""
+    """First Subject field in the header, decoded (RFC 2047).  `octets`: start of the message."""
     section = octets.partition(b"\r\n\r\n")[0]
     unfolded = section.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
     for field in unfolded.split(b"\r\n"):
@@ -39,5 +39,5 @@ def _decoded(text: str) -> str:
         HeaderParseError,
         ValueError,
         LookupError,
-    ):  # not what it says it is: shown as it stands
+    ):  # invalid encoded words: shown undecoded
         return text

@@ -1,1 +1,1 @@
-"""The configuration file: sections, types, bounds, error texts."""
+"""Configuration file: sections, types, bounds, error texts."""

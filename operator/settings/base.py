@@ -1,4 +1,4 @@
-"""What the tables of the configuration file have in common, and the numbers in them."""
+"""Base class of the tables of the configuration file, and their types of numbers."""
 
 from typing import Annotated
 
@@ -11,6 +11,6 @@ Amount = Annotated[int, Field(ge=0)]
 
 
 class Section(BaseModel):
-    """A table of the file: strict, frozen, closed."""
+    """Table of the file: strict types, frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

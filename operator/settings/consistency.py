@@ -1,7 +1,7 @@
-"""What of `[outbound]` cannot be meant: contradictions are refused, doubts are told.
+"""Consistency of `[outbound]`: contradictions are refused, doubts are reported.
 
-Two keys that contradict each other are refused where the file has both of them.  Where one is a
-default, nobody has said anything wrong: what then holds is told.
+Two keys that contradict each other are refused if the file has both.  If only one of them is in
+the file and the other is a default, the effect is reported as a doubt.
 """
 
 import difflib
@@ -22,7 +22,10 @@ from .model import Settings, SettingsError
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """A key that must not be above another one, and what is so if it is."""
+    """Rule that key `lower` must not exceed key `upper`.
+
+    `effect`: consequence of a violation.  `equal`: whether equal values are allowed.
+    """
 
     lower: str
     upper: str
@@ -54,18 +57,18 @@ _HOUR: Final = 3600
 
 
 def check_outbound(settings: Settings) -> None:
-    """Refuse what contradicts itself.  Raises SettingsError with file, key and fix."""
+    """Refuse contradictions.  Raises SettingsError with file, key and remedy."""
     for problem in contradictions(settings):
         raise SettingsError(problem)
 
 
 def contradictions(settings: Settings) -> list[str]:
-    """What the file says that cannot be meant, a line each with file, key and fix."""
+    """Contradictions in the file, one line each with file, key and remedy."""
     return _lines(settings, list(_contradictions(settings)))
 
 
 def doubts(settings: Settings) -> list[str]:
-    """What the file says that may not be meant, a line each with file, key and fix."""
+    """Doubts about the file, one line each with file, key and remedy."""
     section = settings.outbound
     found = [(one.lower, text) for one, text in _disorders(settings) if not _both(settings, one)]
     if section.stuck_seconds < ANSWER_SECONDS:
@@ -85,7 +88,7 @@ def doubts(settings: Settings) -> list[str]:
 
 
 def doubts_of_store(settings: Settings, connection: Connection) -> list[str]:
-    """The same of what the database says: our domains and mailboxes."""
+    """Doubts by comparison with our domains and mailboxes in the database."""
     here = local_domains(connection)
     found = [
         (
@@ -107,7 +110,7 @@ def doubts_of_store(settings: Settings, connection: Connection) -> list[str]:
 
 
 def doubts_of_list(settings: Settings, white_list: WhiteList) -> list[str]:
-    """The same of what the white list says: routes to whom it does not have."""
+    """Doubts by comparison with the white list: routes to domains or CNs that it does not have."""
     section = settings.outbound
     found = [
         (

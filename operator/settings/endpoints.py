@@ -1,4 +1,4 @@
-"""Hosts with ports in the configuration, and the routes made of them."""
+"""Types of the configuration: HOST:PORT, routes by domain, routes by CN."""
 
 import re
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def _check_domains(routes: _Routes) -> _Routes:
 
 
 def check_cn(cn: str) -> str:
-    """The CN as it is.  Raises ValueError for what cannot be a CN alone."""
+    """Return the CN unchanged.  Raises ValueError if it is empty or a whole DN."""
     if not cn.strip() or "=" in cn:
         raise ValueError(f"{cn!r} is no CN; give its value alone, as smtp.b.mssante.fr")
     return cn
@@ -63,7 +63,7 @@ def _check_operators(routes: _Routes) -> _Routes:
 
 
 def once(routes: dict[str, _Value], same: Callable[[str], str]) -> dict[str, _Value]:
-    """The table, if no two of its keys are the same.  Raises ValueError."""
+    """Return the table unchanged.  Raises ValueError if two keys are equal under `same`."""
     seen: dict[str, str] = {}
     for key in routes:
         other = seen.setdefault(same(key), key)

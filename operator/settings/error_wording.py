@@ -1,6 +1,6 @@
-"""Errors of the configuration in words that say what to write, whatever the library calls them.
+"""Error texts of the configuration: they say what to write, in place of pydantic's texts.
 
-Pure.  A typing error comes first: what seems to be missing may be the key that it hides.
+Pure.  An unknown key is reported first: a missing key is often the same key, misspelt.
 """
 
 import difflib
@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 _PASSWORD: Final = re.compile("://[^/]*@")  # in a URL
-_HIDDEN_KEYS: Final = frozenset({"origin"})  # fields of the model that are no keys of the file
-_LONGEST: Final = 80  # characters of a value that is shown
+_HIDDEN_KEYS: Final = frozenset({"origin"})  # fields of the model that are not keys of the file
+_LONGEST: Final = 80  # limit of a shown value, in characters
 
 _Context = dict[str, Any]
 
-# By the library's name of the fault; the context has its bounds.
+# pydantic's error type to our text; the context has the bounds.
 _WORDS: Final[Mapping[str, Callable[[_Context], str]]] = {
     "greater_than": lambda c: f"must be above {c['gt']:g}",
     "greater_than_equal": lambda c: f"must be {c['ge']:g} or more",
@@ -42,7 +42,7 @@ _WORDS: Final[Mapping[str, Callable[[_Context], str]]] = {
 
 
 def explain(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> str:
-    """One line for the first problem of a file of this model, beginning with its key."""
+    """One line about the first problem, starting with its key."""
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     location = first["loc"]
     key = ".".join(map(str, location))
@@ -56,12 +56,12 @@ def explain(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> str:
             form = _form(model, location) if kind == "string_pattern_mismatch" else ""
             context: _Context = first.get("ctx", {})
             said = f"{key}: {form or words(context)}"
-            # A fault of several keys together names them; the whole table would hide it.
+            # An error about a whole table names its keys; the table itself is not shown.
             return said if isinstance(first["input"], dict) else f"{said}; {_shown(first['input'])}"
 
 
 def _instead(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """What somebody may have meant by an unknown key."""
+    """Advice about an unknown key: a similar key, another table, or removal."""
     name = str(location[-1])
     near = difflib.get_close_matches(name, _keys(_table(model, location[:-1])), n=1)
     if near:
@@ -81,7 +81,7 @@ def _of_another_form(_: _Context) -> str:
 
 
 def _such(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """An example of a key that is missing."""
+    """Example for a missing key."""
     field = _table(model, location[:-1]).model_fields[location[-1]]
     if not field.examples:
         return " (mssante config reference shows every key)"
@@ -91,7 +91,7 @@ def _such(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
 def _table(model: type[BaseModel], location: tuple[int | str, ...]) -> Any:
     table: Any = model
     for part in location:
-        if get_origin(table) is dict:  # a table of tables, by names of the site's own
+        if get_origin(table) is dict:  # table of tables whose names the site chooses
             table = get_args(table)[1]
         else:
             table = table.model_fields[part].annotation
@@ -107,7 +107,7 @@ def _keys(table: Any) -> list[str]:
 
 
 def _form(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """The form of a text, as its key says, or by its example."""
+    """Expected form of a text: from its key's schema, else from its example."""
     field = _table(model, location[:-1]).model_fields[location[-1]]
     extra = field.json_schema_extra
     if isinstance(extra, dict) and "form" in extra:
@@ -116,7 +116,7 @@ def _form(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
 
 
 def _quoted(expected: str) -> str:
-    """The library's `'a', 'b' or 'c'` as the file writes it."""
+    """List `'a', 'b' or 'c'` of pydantic with the quotes of TOML."""
     return expected.replace("'", '"')
 
 

@@ -1,4 +1,4 @@
-"""The table [identifiers]: which national identifiers must have a right key."""
+"""Table [identifiers]: kinds of national identifiers whose check digit is verified."""
 
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -8,7 +8,7 @@ from mailstore.mailboxes.identifiers import IdentifierKind
 
 from .base import Section
 
-if TYPE_CHECKING:  # the settings are made of this table
+if TYPE_CHECKING:  # `model` imports this module
     from .model import Settings
 
 _Keyed = Literal["RPPS", "FINESS", "SIREN", "SIRET", "RPPS_RANG"]
@@ -16,7 +16,7 @@ _ALL: Final[tuple[_Keyed, ...]] = ("RPPS", "FINESS", "SIREN", "SIRET", "RPPS_RAN
 
 
 class Identifiers(Section):
-    """National identifiers of those who hold mailboxes."""
+    """National identifiers of the holders of mailboxes."""
 
     luhn: list[_Keyed] = Field(
         default_factory=lambda: list(_ALL),
@@ -26,5 +26,5 @@ class Identifiers(Section):
 
 
 def luhn_kinds(settings: "Settings") -> frozenset[IdentifierKind]:
-    """The kinds whose key is checked."""
+    """Kinds of identifiers whose check digit is verified."""
     return frozenset(map(IdentifierKind, settings.identifiers.luhn))

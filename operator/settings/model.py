@@ -1,8 +1,8 @@
-"""The configuration: one TOML file, read once into a frozen model.
+"""Configuration: one TOML file, read once into a frozen model.
 
-Unknown keys are refused, every error names file, key and fix, relative paths start from the file's
-own folder.  The descriptions in `sections` are the documentation: `mssante config reference` prints
-them, and config/mssante.example.toml is that very text.
+Unknown keys are refused.  Every error names file, key and remedy.  Relative paths start from the
+file's folder.  The descriptions in `sections` are the documentation: `mssante config reference`
+prints them, and config/mssante.example.toml is the same text.
 """
 
 import pwd
@@ -37,11 +37,11 @@ DEFAULT_FILES: Final = (Path("mssante.toml"), Path("/etc/mssante/mssante.toml"))
 
 
 class SettingsError(OperatorError):
-    """A configuration that cannot be used; the message names file, key and fix."""
+    """Unusable configuration; the message names file, key and remedy."""
 
 
 class Settings(Section):
-    """The whole file.  `origin` is its path; it is not a key."""
+    """The whole file.  `origin`: its path, which is not a key."""
 
     operator: Operator
     storage: Storage
@@ -59,17 +59,20 @@ class Settings(Section):
     origin: Path = Field(exclude=True)
 
     def path(self, text: str) -> Path:
-        """A path of the file, taken from the file's folder if relative."""
+        """Path from the configuration; a relative path starts from the file's folder."""
         return self.origin.parent / text
 
     @property
     def database_url(self) -> str | Path:
-        """The database's URL, or by default the path of SQLite's file."""
+        """URL of the database; by default the path of the SQLite file."""
         return self.storage.database or self.path(self.storage.directory) / "mssante.db"
 
 
 def find(given: Path | None) -> Path:
-    """The configuration file to use.  Raises SettingsError if there is none."""
+    """Find the configuration file: `given`, else the first of DEFAULT_FILES that exists.
+
+    Raises SettingsError if there is none.
+    """
     for candidate in (given,) if given is not None else DEFAULT_FILES:
         try:
             found = stat.S_ISREG(candidate.stat().st_mode)
@@ -94,7 +97,7 @@ def load(given: Path | None) -> Settings:
     except OSError as error:
         raise SettingsError(_unreadable(path, error)) from error
     try:
-        # Editors of Windows put a byte order mark in front of UTF-8.
+        # Windows editors put a byte order mark in front of UTF-8.
         document = tomllib.loads(octets.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = octets.count(b"\n", 0, error.start) + 1
@@ -113,7 +116,7 @@ def load(given: Path | None) -> Settings:
 
 
 def _utf8(path: Path) -> Path:
-    """The path, if its name can be written down.  Raises SettingsError."""
+    """Return the path unchanged.  Raises SettingsError if its name is not UTF-8."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -131,7 +134,7 @@ def _unreadable(path: Path, error: OSError) -> str:
 
 
 def owner_of(path: Path) -> str:
-    """The user whose a path is, or the first folder above it that can be seen, for a message."""
+    """Owner of a path for a message; if it is not visible, owner of the first visible parent."""
     for one in (path, *path.absolute().parents):
         try:
             return f"the user {user_name(one.stat().st_uid)}"
@@ -141,7 +144,7 @@ def owner_of(path: Path) -> str:
 
 
 def user_name(uid: int) -> str:
-    """The name of a user as sudo -u takes it."""
+    """Name of a user, or `#UID`, as `sudo -u` accepts it."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""What a peer may bring within an hour: the table [inbound.quotas], and the counters made of it."""
+"""Table [inbound.quotas]: limits of a peer in an hour, and the counters for them."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,14 +11,14 @@ from whitelist.pki.name_folding import fold
 from .base import Count, Section
 from .endpoints import check_cn, once
 
-if TYPE_CHECKING:  # the settings are made of this table
+if TYPE_CHECKING:  # `model` imports this module
     from .model import Settings
 
 _EVERYBODY: Final = "*"
 
 
 class PeerQuota(Section):
-    """The limits of one peer, or of every peer that has none of its own."""
+    """Limits of one peer in an hour, or of each peer that is not named; None: no limit."""
 
     messages: Count | None = None
     recipients: Count | None = None
@@ -34,7 +34,7 @@ def _check(given: dict[str, PeerQuota]) -> dict[str, PeerQuota]:
 PeerQuotas = Annotated[dict[str, PeerQuota], AfterValidator(_check)]
 
 
-# The key of [inbound].
+# Key `quotas` of [inbound].
 QUOTAS: Any = Field(
     default_factory=dict,
     description='What a peer may bring within an hour, by the CN of its certificate, "*" for each '
@@ -45,7 +45,7 @@ QUOTAS: Any = Field(
 
 
 def quotas(settings: "Settings") -> Quotas:
-    """The counters of a process."""
+    """Quota counters of a worker process."""
     given = {
         cn: Quota(one.messages, one.recipients, one.receipts)
         for cn, one in settings.inbound.quotas.items()

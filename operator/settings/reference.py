@@ -1,4 +1,4 @@
-"""The annotated configuration, generated from the model so that it can never fall behind it."""
+"""Annotated configuration, generated from the model so that it is always up to date."""
 
 import json
 import textwrap
@@ -14,12 +14,12 @@ Configuration of an MSSanté operator.  Relative paths start from this file's fo
 Keys that must be given stand free; all others are commented out, with their default, or with an
 example where the default is empty.
 """
-# Neither must be given, but one of the two must; the model's own check says so.
+# Shown uncommented: [whitelist] needs `url` or `file`, although neither is required alone.
 _ONE_OF_TWO: Final = frozenset({("whitelist", "file")})
 
 
 def reference() -> str:
-    """Every key with its description, as TOML that loads once the paths exist."""
+    """Every key with its description, as TOML.  It loads if the paths in it exist."""
     blocks = [_comment(_HEAD)]
     for name, field in Settings.model_fields.items():
         section = field.annotation
@@ -58,5 +58,5 @@ def _comment(text: str) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
-    # A JSON string, number or list of them is a TOML value too.
+    # JSON strings, numbers and lists of them are valid TOML.
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The tables of the configuration file, each key with its meaning, default and bounds.
+"""Tables of the configuration file: each key with its meaning, default and bounds.
 
 The descriptions are the documentation: `mssante config reference` prints them.
 """
@@ -42,7 +42,7 @@ ScannerEndpoint = Annotated[str, AfterValidator(_check_scanner)]
 
 
 class Operator(Section):
-    """Who we are."""
+    """Identity of this operator."""
 
     hostname: str = Field(
         min_length=1,
@@ -150,7 +150,7 @@ class WhiteListSection(Section):
 
     @property
     def expected_signer(self) -> ExpectedSigner:
-        """Who must have signed."""
+        """Expected signer of the list.  Raises ValueError for an invalid DN."""
         name = DistinguishedName.parse(self.signer_dn) if self.signer_dn else None
         return ExpectedSigner(self.signer, name, self.signer_policy)
 
@@ -336,7 +336,7 @@ class Process(Section):
 
 
 class Trace(Section):
-    """The journal of every session and decision, in which `mssante trace` looks."""
+    """Journal of every session and decision, searched by `mssante trace`."""
 
     keep_days: Count = Field(
         200,

@@ -1,4 +1,4 @@
-"""The table [storage] of the configuration file, and [storage.s3] in it.
+"""Tables [storage] and [storage.s3] of the configuration file.
 
 The descriptions are the documentation, as in `sections`.
 """
@@ -67,7 +67,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 class Storage(Section):
-    """Where messages are kept."""
+    """Storage of messages."""
 
     directory: str = Field(
         description="Folder of bodies, of the default database and of run-time files.",

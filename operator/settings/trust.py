@@ -1,4 +1,4 @@
-"""The table [trust] of the configuration file: authorities, and how revocation is learned.
+"""Table [trust] of the configuration file: authorities, and sources of revocation lists.
 
 The descriptions are the documentation: `mssante config reference` prints them.
 """
@@ -25,7 +25,7 @@ PlainUrl = Annotated[str, AfterValidator(_check_plain_url)]
 
 
 class Trust(Section):
-    """The authorities that peers and the list's signer must chain to; no others are believed."""
+    """Authorities that peers and the list's signer must chain to; no others are trusted."""
 
     anchors: list[str] = Field(
         min_length=1,

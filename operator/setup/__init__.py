@@ -1,1 +1,1 @@
-"""A new operator: `mssante init` and `mssante demo`."""
+"""Set-up of a new operator: `mssante init` and `mssante demo`."""

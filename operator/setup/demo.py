@@ -1,7 +1,7 @@
-"""`mssante demo`: two real operators on loopback exchange mail and turn intruders away.
+"""`mssante demo`: two operators on loopback exchange mail and refuse intruders.
 
-Two daemons as `mssante serve` runs them, in a temporary folder, under one signed white list; the
-intruders are plain SMTP clients with certificates of their own.  Each step is checked.
+Two real daemons (`mssante serve`) run in a temporary folder under one signed white list.  The
+intruders are SMTP clients with other certificates.  Each step is checked.
 """
 
 import smtplib
@@ -32,16 +32,16 @@ from ..settings.model import Settings, load
 from .install import Installation, TrustSpace, install, write_identity
 from .testbed.credential import Credential
 
-PATIENCE: Final = 30.0  # seconds for a step that takes a fraction of one
+PATIENCE: Final = 30.0  # timeout of a step in seconds; it normally takes less than one second
 
 
 class DemoFailed(OperatorError):
-    """A step did not end as it must; the message says which."""
+    """A step of the demo failed; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One operator of the demonstration."""
+    """One of the two operators."""
 
     name: str
     domain: str
@@ -50,7 +50,7 @@ class _Side:
 
 
 def run() -> None:
-    """Play the whole demonstration.  Raises DemoFailed."""
+    """Run the whole demo.  Raises DemoFailed."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mssante-demo-")))
         space = TrustSpace.create(runtime.clock())
@@ -118,7 +118,7 @@ def _show_list(side: _Side) -> None:
 def _served(side: _Side) -> Iterator[None]:
     log = side.settings.origin.parent / "serve.log"
     with log.open("wb") as errors:
-        daemon = subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
+        daemon = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
             [
                 sys.executable,
                 "-m",
@@ -131,7 +131,7 @@ def _served(side: _Side) -> Iterator[None]:
             stderr=errors,
         )
         try:
-            assert daemon.stdout is not None  # noqa: S101 - asked for above
+            assert daemon.stdout is not None  # noqa: S101 - PIPE is set above
             if not daemon.stdout.readline():
                 raise DemoFailed(f"operator {side.name} did not start:\n{log.read_text()}")
             yield

@@ -1,8 +1,9 @@
-"""`mssante init`: a complete working operator in a folder, in a test trust space of its own.
+"""`mssante init`: complete working operator in a folder, with its own test trust space.
 
-Everything is real but the authority: certificates with the names that IGC-Santé gives, a white list
-signed as the national one is, a migrated database and a mailbox of each type.  To join the real
-trust space, replace `pki/` and `whitelist/` by what IGC-Santé and ANS provide; the rest stays.
+Only the authority is not real: certificates have names like those of IGC-Santé, the white list is
+signed like the national list, the database is migrated, and there is a mailbox of each type.  To
+join the real trust space, replace `pki/` and `whitelist/` by the files of IGC-Santé and ANS; the
+rest stays.
 """
 
 import json
@@ -37,7 +38,7 @@ from .testbed.signed_list import ListedDomain, build_signed_list
 
 PEER_DOMAIN: Final = "pair.mssante.fr"
 
-# One mailbox of each type (DOMAIN §1.3).  The numbers are well-formed and nobody's.
+# One mailbox of each type (DOMAIN §1.3).  The numbers are well-formed and belong to no person.
 SAMPLES: Final = (
     ("claire.martin", MailboxType.PER, Identifier(IdentifierKind.RPPS, "10000001916"), "Dr Martin"),
     ("cardiologie", MailboxType.ORG, Identifier(IdentifierKind.FINESS, "750000002"), "Cardiologie"),
@@ -48,7 +49,7 @@ SAMPLES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TrustSpace:
-    """A test authority and its list signer, and the operators that it has enrolled so far."""
+    """Test authority with its list signer.  `now`: time from which lifetimes count."""
 
     hierarchy: Hierarchy
     signer: Credential
@@ -56,7 +57,7 @@ class TrustSpace:
 
     @classmethod
     def create(cls, now: datetime) -> Self:
-        """Make a new trust space."""
+        """Create a new trust space with new keys."""
         hierarchy = Hierarchy.create(now)
         return cls(hierarchy, hierarchy.issue_list_signer(Lifetime.of_leaf(now)), now)
 
@@ -67,13 +68,13 @@ class TrustSpace:
         return self.hierarchy.issue_server(subject, [common_name], lifetime)
 
     def crl(self, issuer: Credential, revoked: Iterable[Credential] = ()) -> bytes:
-        """The PEM revocation list of one of the authorities, good as long as a leaf."""
+        """PEM revocation list of `issuer`, valid as long as a leaf certificate."""
         serials = [one.certificate.serial_number for one in revoked]
         lifetime = Lifetime.of_leaf(self.now)
         return issue_crl(issuer, lifetime, len(serials) + 1, serials).public_bytes(Encoding.PEM)
 
     def sign_list(self, domains: Mapping[str, Credential]) -> bytes:
-        """A signed list that gives each domain to the operator with this certificate."""
+        """Signed list.  `domains`: domain to the certificate of its operator."""
         entries = [
             ListedDomain(
                 domain,
@@ -88,7 +89,7 @@ class TrustSpace:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What distinguishes one operator from another; endpoints as HOST:PORT."""
+    """Parameters of an operator.  `listen`, `admin` and routes as HOST:PORT; `routes` by domain."""
 
     folder: Path
     hostname: str
@@ -100,7 +101,10 @@ class Installation:
 
 
 def install(plan: Installation, space: TrustSpace, own: Credential, white_list: bytes) -> Path:
-    """Lay an operator out in its folder; returns the path of its configuration."""
+    """Create an operator in its folder; returns the path of its configuration.
+
+    Raises SettingsError, MailstoreError, ListRefused, ArchiveError, OSError.
+    """
     pki = plan.folder / "pki"
     for folder in (plan.folder, pki, plan.folder / "whitelist", plan.folder / "data"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -135,7 +139,7 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
 
 
 def _adopt_list(path: Path) -> None:
-    """Bring the list into force by the way that every list takes.  Raises ListRefused."""
+    """Adopt the list like any other list.  Raises ListRefused."""
     settings = load(path)
     trust = runtime.open_trust(settings)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
@@ -196,11 +200,11 @@ format = "console"
 def init(
     folder: Path, domains: Sequence[str], listen: str, admin: str, *, now: datetime, program: str
 ) -> str:
-    """Make an operator and a sample peer in FOLDER; returns what to do next, run as `program`.
+    """Create an operator and a sample peer in `folder`.  Raises SettingsError.
 
-    Raises SettingsError.
+    Returns the text of the next steps, with commands that start with `program`.
     """
-    folder = folder.absolute()  # what to do next holds wherever it is pasted
+    folder = folder.absolute()  # the printed commands work in any working directory
     configuration = folder / "mssante.toml"
     if os.path.lexists(configuration):
         raise SettingsError(f"{configuration}: exists already; choose another folder")
@@ -236,7 +240,7 @@ def init(
 
 
 def _check_place(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written to.  Raises SettingsError."""
+    """Refuse a folder that cannot be created or written.  Raises SettingsError."""
     try:
         str(folder.absolute()).encode()
     except UnicodeEncodeError:
@@ -247,7 +251,7 @@ def _check_place(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK | os.X_OK)
-        for one in made:  # should something else be refused, nothing is left behind
+        for one in made:  # removed again: a later refusal must leave nothing behind
             one.rmdir()
     except OSError as error:
         raise SettingsError(

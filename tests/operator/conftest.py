@@ -1,4 +1,4 @@
-"""Fixtures of the tests of commands."""
+"""Fixtures for the tests of commands."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def queue_installed(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 
 @pytest.fixture
 def operator_q(queue_installed: Daemon, database_url: str) -> Iterator[Daemon]:
-    """An operator with an empty queue and an empty journal, on a database of its own."""
+    """Operator with an empty queue and an empty journal, on its own database."""
     text = queue_installed.config.read_text()
     ours = f'database = "{database_url}"\n\n[tls]'
     queue_installed.config.write_text(text.replace("[tls]", ours, 1))

@@ -1,4 +1,4 @@
-"""Machines of operator A with archives of their own on one database, without their daemons."""
+"""Machines of operator A, each with its own archive, on one database, without daemons."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from whitelist.national.archive import Archive, Version
 
 @dataclass(frozen=True)
 class Machine:
-    """One of them: its files, its own source of lists, its dealings with the others."""
+    """One machine: its files, its source of lists, its `ListSharing`."""
 
     daemon: Daemon
     refresher: Refresher
@@ -29,23 +29,23 @@ class Machine:
 
     @property
     def active(self) -> Version:
-        """The list in force."""
+        """Version of the list in force."""
         found = self.archive.active()
         assert found is not None
         return found
 
     def adopt(self, data: bytes, *, accept_shrink: bool = False) -> None:
-        """Put a list where this machine's source is, and check it."""
+        """Put a list into this machine's source, and check the source."""
         put(self.daemon, data)
         self.refresher.check(accept_shrink=accept_shrink)
 
     def perimeter(self) -> Perimeter:
-        """What its processes go by."""
+        """Snapshot that the processes of this machine use."""
         return runtime.open_perimeter(self.refresher.settings, self.refresher.trust)
 
 
 def machine(folder: Path, database: Database, white_list: bytes | None = None) -> Machine:
-    """Install one in a folder, which adopts the federation's list or another; b"": none."""
+    """Install a machine in a folder, with the federation's list or `white_list`; b"": none."""
     daemon = lay_out(folder, "a", white_list=white_list or None)
     if white_list == b"":
         for path in (folder / "data" / "whitelist").iterdir():
@@ -55,7 +55,7 @@ def machine(folder: Path, database: Database, white_list: bytes | None = None) -
 
 
 def refresher_of(daemon: Daemon) -> Refresher:
-    """What checks its source, in this process."""
+    """Refresher of a machine's source, in this process."""
     settings = load(daemon.config)
     trust = runtime.open_trust(settings)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)

@@ -1,4 +1,4 @@
-"""Every act of a person on domains, mailboxes, keys and content leaves an event that says who."""
+"""Each action on domains, mailboxes, keys and content leaves an event with its actor."""
 
 import json
 import os
@@ -26,13 +26,13 @@ def operator_a(tmp_path: Path) -> Daemon:
 
 
 def events(daemon: Daemon) -> list[dict[str, Any]]:
-    """Every event of its journal."""
+    """All events of the operator's journal."""
     octets = b"".join(path.read_bytes() for path in journal_files(daemon))
     return [json.loads(line) for line in octets.split(b"\n") if line]
 
 
 def send(daemon: Daemon, *to: str) -> str:
-    """Send a letter; returns its id."""
+    """Send a message; returns its id."""
     letter = daemon.folder / "letter.eml"
     letter.write_bytes(LETTER)
     words = [word for address in to for word in ("--to", address)]
@@ -49,7 +49,7 @@ def test_each_act_leaves_its_event(operator_a: Daemon) -> None:
     run("mailbox", "resume", NEW)
     run("mailbox", "close", NEW, "--yes")
     message = send(operator_a, "cardiologie@a.mssante.fr", "dr@b.mssante.fr")
-    run("message", "show", message)  # facts alone are no content
+    run("message", "show", message)  # metadata is not content
     assert "SIDA" in run("message", "show", message, "--content")
     run("message", "export", MARTIN, "--output", str(operator_a.folder / "martin.mbox"))
     run("keys", "rotate", "--rewrite")
@@ -117,7 +117,7 @@ def test_root_leaves_no_files_in_the_store_of_another(operator_a: Daemon) -> Non
 
 
 def mssante(daemon: Daemon, *words: str, out: int) -> tuple[int, str]:
-    """Run a command with an output of its own; returns its exit code and what it complained of."""
+    """Run a command with a given output; returns exit code and error text."""
     ran = subprocess.run(
         [*MSSANTE, "--config", str(daemon.config), *words],
         stdout=out,
@@ -135,7 +135,7 @@ def test_an_output_that_nobody_reads_ends_no_work(operator_a: Daemon) -> None:
     try:
         for out in (full, gone):
             assert mssante(operator_a, "keys", "rotate", out=out) == (0, "")
-        # A listing is what was asked for, so its exit code says that it did not arrive.
+        # The listing is the result itself, so a lost output gives exit code 1.
         assert mssante(operator_a, "mailbox", "list", out=gone) == (1, "")
         code, said = mssante(operator_a, "mailbox", "list", out=full)
         assert (code, said.count("\n")) == (1, 1)

@@ -1,4 +1,4 @@
-"""The admin HTTP under hostile clients: half a request, hundreds of them, answers left unread."""
+"""Admin HTTP under hostile clients: half requests, hundreds of connections, unread answers."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ WHOLE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 
 @asynccontextmanager
 async def serving(desk: Desk | None = None) -> AsyncIterator[int]:
-    """The endpoints on a port; the one asked for here looks at no desk."""
+    """The endpoints on a port.  The tests use only an endpoint that needs no `Desk`."""
     bound, orders = bind(HOST, 0), Orders()
     bound.listen(512)
     bound.setblocking(False)
@@ -37,7 +37,7 @@ async def serving(desk: Desk | None = None) -> AsyncIterator[int]:
 
 
 async def healthz(port: int) -> bytes:
-    """The answer of a whole request, on a connection of its own."""
+    """Answer to a complete request on a new connection."""
     async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection(HOST, port)
         writer.write(WHOLE)
@@ -54,7 +54,7 @@ async def test_hundreds_of_unfinished_requests_keep_nobody_out() -> None:
             held[-1][1].write(HALF)
         for _ in range(3):
             assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")
-        # No more than so many are held; of the others the first came first.
+        # Only MOST connections are held; the oldest were closed.
         async with asyncio.timeout(20):
             for reader, _ in held[: 300 - request_limits.MOST]:
                 with suppress(ConnectionResetError):
@@ -64,7 +64,7 @@ async def test_hundreds_of_unfinished_requests_keep_nobody_out() -> None:
 
 
 def gone(client: socket.socket) -> bool:
-    """Whether the server has ended a connection on which it says nothing."""
+    """Whether the server has closed a connection without a word."""
     try:
         return client.recv(1) == b""
     except BlockingIOError:
@@ -84,7 +84,7 @@ async def test_hundreds_that_come_in_one_turn_of_the_loop_are_too_many_as_well()
             open_ones[:] = [client for client in open_ones if not gone(client)]
             return len(open_ones) <= request_limits.MOST
 
-        async with asyncio.timeout(request_limits.REQUEST_SECONDS / 2):  # before their time is over
+        async with asyncio.timeout(request_limits.REQUEST_SECONDS / 2):  # before their timeout
             await until(cut)
         assert len(open_ones) == request_limits.MOST
         assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")

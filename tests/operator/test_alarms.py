@@ -1,4 +1,4 @@
-"""Alarms, judged from facts alone: each stands when it must and not before."""
+"""Alarms, derived from facts alone: each is raised when it must be, and not before."""
 
 from dataclasses import replace
 from datetime import timedelta

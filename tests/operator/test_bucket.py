@@ -1,4 +1,4 @@
-"""[storage.s3]: what is refused and how it is said, and that every command works on a bucket."""
+"""[storage.s3]: refused settings with their messages; all commands work on a bucket."""
 
 import sys
 from pathlib import Path
@@ -74,7 +74,7 @@ def operator_a(tmp_path: Path, place: Place) -> Daemon:
 
 
 def submit(daemon: Daemon, octets: int = 300_000) -> bytes:
-    """Send a letter from one mailbox here to another; returns it as it is kept."""
+    """Send a message from one mailbox here to another; returns it as stored."""
     letter = (
         f"From: {CARDIO}\nDate: d\nMessage-ID: i\n\n{'Bonjour. ' * 8}\n".encode()
         + b"texte\n" * (octets // 6)

@@ -1,4 +1,4 @@
-"""A bucket that loses bodies is refused at start and by config check; other traits are doubts."""
+"""A bucket that loses bodies is refused at start and by `config check`; other traits are doubts."""
 
 from pathlib import Path
 

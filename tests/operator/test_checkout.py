@@ -1,6 +1,4 @@
-"""Promises of the checkout itself: its folders shadow nobody, its modules stay small, its
-requirements name no place of their own.
-"""
+"""Rules of the checkout: no folder shadows a library, modules stay small, no index is named."""
 
 import os
 import re
@@ -15,12 +13,12 @@ import pytest
 from tools.past_version import VERSION
 
 ROOT = Path(__file__).parents[2]
-# A project that is unpacked from an archive has nothing to list.
+# A checkout unpacked from an archive has no git listing.
 needs_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
 
 
 def run(*words: str | Path) -> tuple[int, str]:
-    """Run a command in the root of the checkout, as a shell without settings of Python would."""
+    """Run a command in the root of the checkout, without environment variables of Python."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHON"))}
     done = subprocess.run(
         words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110, check=False
@@ -30,14 +28,14 @@ def run(*words: str | Path) -> tuple[int, str]:
 
 @cache
 def tracked() -> tuple[Path, ...]:
-    """Every file that git has or would take."""
+    """All files that git tracks or would add."""
     code, listed = run("git", "ls-files", "-co", "--exclude-standard", "-z")
     assert code == 0, listed
     return tuple(path for name in listed.split("\0") if name and (path := ROOT / name).exists())
 
 
 # docs/decisions/0001: with an __init__.py, operator/ and alembic/ would shadow the standard
-# library's module and the library of these names for whatever is started in the checkout.
+# library's module and the library of the same names, for any program started in the checkout.
 
 
 @pytest.mark.parametrize("folder", ["operator", "alembic"])
@@ -67,7 +65,7 @@ def test_pytest_starts_in_the_checkout_as_a_command() -> None:
 
 @needs_git
 def test_no_module_outgrows_400_lines() -> None:
-    # A module holds one idea, and is read in one go.
+    # A module has one idea and is short enough to read at once.
     modules = [path for path in tracked() if path.suffix == ".py"]
     assert modules
     lengths = {str(path.relative_to(ROOT)): path.read_bytes().count(b"\n") for path in modules}
@@ -76,7 +74,7 @@ def test_no_module_outgrows_400_lines() -> None:
 
 @needs_git
 def test_requirements_name_no_index_and_no_place() -> None:
-    # Where packages come from is the matter of the machine that installs them.
+    # The package index is chosen by the machine that installs.
     requirements = [path for path in tracked() if re.fullmatch(r"requirements.*\.txt", path.name)]
     assert {path.name for path in requirements} >= {"requirements.txt", "requirements-dev.txt"}
     place = re.compile(
@@ -99,7 +97,7 @@ def test_no_file_names_the_index_of_the_machine_it_was_written_on() -> None:
 
 
 def test_the_version_is_that_of_the_changes() -> None:
-    # pip leaves an installed version alone where a wheel has the same one.
+    # pip does not reinstall a wheel with the version that is installed already.
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     heads = re.findall(r"^## (\S+)(?: \(.*\))?$", changes, re.MULTILINE)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][

@@ -1,4 +1,4 @@
-"""A process that does not start is tried again, for as long as its daemon lives."""
+"""A process that does not start is started again, as long as its daemon lives."""
 
 import asyncio
 import errno
@@ -14,6 +14,7 @@ from mssante_operator.daemon.child import CannotStart, Child, Plan
 from mssante_operator.daemon.control_channel import Report
 from mssante_operator.daemon.fork_client import Launcher
 from mssante_operator.daemon.start_args import Launch
+from mssante_operator.daemon.subreaper import Process
 from mssante_operator.machine.run_directory import METRICS
 from tests.support.daemon import Daemon, client, lay_out, served
 from tests.support.operators import ACTIVE
@@ -33,7 +34,7 @@ def test_memory_has_one_arena(daemon: Daemon) -> None:
 
 
 def test_one_that_is_killed_as_it_starts_is_replaced_again(daemon: Daemon) -> None:
-    # As a system short of memory does: the first that it kills, and the next before it is ready.
+    # As under memory pressure: the kernel kills the process, then its replacement during its start.
     with served(daemon):
         (worker,) = daemon.processes("worker")
         os.kill(worker, signal.SIGKILL)
@@ -64,7 +65,7 @@ async def test_it_is_tried_again_however_often_it_fails(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Child, "start", start)
     monkeypatch.setattr(child_module, "RESTART_PAUSE", 0.0)
-    # What it is to be plays no part: it never starts.
+    # The plan does not matter: the process never starts.
     one = Child(
         Plan("worker", None, Launch(), None),  # type: ignore[arg-type]
         lambda: told.append(one.waits),
@@ -98,11 +99,14 @@ async def test_one_that_could_not_be_forked_is_waited_for(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("mssante_operator.daemon.fork_client.control_channel.receive", receive)
     ours, theirs = socket.socketpair()
-    launcher = Launcher({}, _line=ours)
+    stand_in = Process(os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ))
+    launcher = Launcher({}, _line=ours, _process=stand_in)
     monkeypatch.setattr("mssante_operator.daemon.fork_client.fork_server.ask", lambda *_: None)
     one = Child(Plan("worker", None, Launch(), launcher), lambda: None)  # type: ignore[arg-type]
     with pytest.raises(CannotStart) as error:
         await one.start()
     assert error.value.report == Report("Cannot allocate memory", own=False)
     await launcher.end()
+    stand_in.kill()
+    await stand_in.wait()
     theirs.close()

@@ -1,4 +1,4 @@
-"""The command line itself: what it loads, and how it ends."""
+"""Command line: modules that it loads, exit codes."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from tests.support.daemon import command
 
 
 def loaded_by(module: str) -> set[str]:
-    """The modules that a new interpreter has after importing one."""
+    """Modules loaded in a new interpreter after the import of `module`."""
     script = f"import sys, {module}; print(*sys.modules)"
     out = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, timeout=60
@@ -21,7 +21,7 @@ def loaded_by(module: str) -> set[str]:
 
 
 def test_help_needs_no_database_and_serving_no_migrations() -> None:
-    # Each loads what it uses: the libraries take longer to load than most commands to run.
+    # Each command loads only its own libraries: loading takes longer than most commands run.
     assert not loaded_by("mssante_operator.cli.main") & {"sqlalchemy", "alembic", "dns", "pydantic"}
     serving = loaded_by("mssante_operator.cli.serve")
     assert "sqlalchemy" in serving

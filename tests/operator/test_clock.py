@@ -1,6 +1,6 @@
-"""The real daemon with a clock set 60 days ahead and set right again: nothing is lost by it.
+"""Real daemon whose clock is set 60 days ahead and then corrected: no mail is lost.
 
-A library in the place of the C library's calls moves the clock of all its processes at once.
+A preloaded library replaces the C library's calls and moves the clock of all processes at once.
 """
 
 import json
@@ -35,7 +35,7 @@ PATIENCE = 60.0  # the daemon looks at its clock once a second
 
 @dataclass(frozen=True)
 class Site:
-    """Operator A, whose clock moves, operator B, which does not run yet, and a file to send."""
+    """Operator A with a movable clock, operator B (not started), and a file to send."""
 
     a: Daemon
     b: Daemon
@@ -44,7 +44,7 @@ class Site:
 
     @property
     def moved(self) -> dict[str, str]:
-        """The environment of A's processes."""
+        """Environment of A's processes."""
         return {"LD_PRELOAD": str(library("clock")), "CLOCK_FILE": str(self.control)}
 
     def start(self) -> None:
@@ -52,13 +52,13 @@ class Site:
             self.a.start()
 
     def set(self, ahead: timedelta) -> None:
-        """Move the clock, whole or not at all."""
+        """Move the clock, atomically."""
         draft = self.control.with_suffix(".new")
         draft.write_text(f"{ahead // timedelta(seconds=1)}\n")
         draft.replace(self.control)
 
     def send(self, subject: str) -> str:
-        """Send a message of A's, by its clock."""
+        """Send a message from A, with A's clock."""
         file = self.a.folder / "letter.eml"
         file.write_text(f"From: {BOX}\nSubject: {subject}\n\nBonjour\n")
         words = ["message", "send", str(file), "--from", BOX, "--to", THERE]
@@ -75,7 +75,7 @@ class Site:
             return connection.scalar(select(destinations.c.dead_until))
 
     def attempts(self) -> list[tuple[str, int]]:
-        """The states and attempts of what is queued, the oldest first."""
+        """State and attempts of each queued delivery, the oldest first."""
         d = deliveries.c
         with self.database.read() as connection:
             query = select(d.state, d.attempts).order_by(d.id)
@@ -90,7 +90,7 @@ class Site:
         return sorted(body.partition("Subject: ")[2].partition("\r\n")[0] for body in bodies)
 
     def logged(self, event: str) -> list[str]:
-        """The lines of A's log with an event."""
+        """Lines of A's log with this event."""
         return [line for line in self.a.log().splitlines() if f"] {event} " in line]
 
     def jumps(self) -> int:
@@ -123,12 +123,12 @@ def test_a_clock_ahead_and_set_right(site: Site, *, restarted: bool) -> None:
     until_now(lambda: 'mssante_alarm{name="clock-jumped"} 1.0' in get(a, "/metrics")[1])
     for told in site.logged("clock.jumped"):
         assert "this machine's clock jumped ahead by 60 days" in told
-    # Checked again at once: the list had looked expired.
+    # Checked at once: the list had looked expired.
     until_now(lambda: site.checked() > runtime.clock() + SIXTY / 2, PATIENCE)
     key = site.send("while ahead")
     until_now(lambda: (site.dead_until() or site.checked()) > runtime.clock() + SIXTY / 2, PATIENCE)
     until_now(lambda: len(site.attempts()) == 2, PATIENCE)
-    # What waited has not grown 60 days older.
+    # The waiting message is not 60 days older.
     assert {state for state, _ in site.attempts()} == {"waiting"}
 
     with served(site.b):
@@ -146,7 +146,7 @@ def test_a_clock_ahead_and_set_right(site: Site, *, restarted: bool) -> None:
         assert get(a, "/readyz")[0] == 200
         with client(a, "b") as smtp:
             smtp.sendmail(THERE, [BOX], f"From: {THERE}\r\nSubject: x\r\n\r\nx\r\n")
-    # The peer's, and no report that anything was late or lost.
+    # Only the peer's message, no DSN about delay or failure.
     assert len(a.entries(BOX)) == 1
     assert "domains=['b.mssante.fr']" in "".join(site.logged("clock.was_ahead"))
     assert restarted == bool(site.logged("whitelist.checked_ahead"))
@@ -170,7 +170,7 @@ def test_a_jump_outlives_the_processes_that_saw_it(site: Site, *, stopped: bool)
     until_now(lambda: get(a, "/readyz")[0] == 200, PATIENCE)
     kept = a.folder / "data" / "run" / "clock"
     until_now(kept.exists, PATIENCE)
-    if stopped:  # nobody is there to see it
+    if stopped:  # no daemon runs to see it
         a.stop()
         site.set(SIXTY)
         site.start()
@@ -179,16 +179,16 @@ def test_a_jump_outlives_the_processes_that_saw_it(site: Site, *, stopped: bool)
         until_now(lambda: site.jumps() == 3, PATIENCE)
         a.hang_up()
         until_now(lambda: bool(site.logged("reload.done")), PATIENCE)
-    # Gone from 200 days on, and it looks 230 days old; a process prunes as it starts.
+    # Traces are removed after 200 days, and this one looks 230 days old; a process prunes at start.
     until_now(lambda: 'mssante_alarm{name="clock-jumped"} 1.0' in get(a, "/metrics")[1], PATIENCE)
-    until_now(lambda: site.jumps() >= 3, PATIENCE)  # each process tells of it when it has started
+    until_now(lambda: site.jumps() >= 3, PATIENCE)  # each process logs the jump after its start
     assert site.jumps() == 3  # and not again after a reload
     assert not site.logged("trace.pruned")
     assert old.exists()
 
 
 def test_the_clock_of_a_process_can_be_moved(tmp_path: Path) -> None:
-    """The library does to these tests what it says."""
+    """The preloaded library moves the clock as it promises."""
     program = (
         "import os, sys, time; from pathlib import Path; p = Path(sys.argv[1]); p.write_bytes(b'');"
         "print(int(time.time()), int(p.stat().st_mtime));"

@@ -1,4 +1,4 @@
-"""What is known of the clock is kept for the processes to come, as long as the machine runs."""
+"""State of the clock watch: kept for later processes until the machine reboots."""
 
 import json
 from datetime import timedelta
@@ -25,7 +25,7 @@ def test_what_was_kept_is_read_until_the_machine_starts_again(tmp_path: Path) ->
     assert ClockFile(path, BOOT).read() == MEMORY
     assert ClockFile(path, "another").read() is None
     ClockFile(path, "").keep(MEMORY)
-    assert ClockFile(path, "").read() is None  # a system that does not tell its starts apart
+    assert ClockFile(path, "").read() is None  # a system without a boot identifier
     ClockFile(path, BOOT).keep(Memory(0.125, 1e12, NOW))
     assert ClockFile(path, BOOT).read() is None
 

@@ -1,6 +1,6 @@
-"""Two real daemons on one PostgreSQL, where the folder of one is a copy of the other's.
+"""Two real daemons on one PostgreSQL; the folder of the second is a copy of the first's.
 
-What one has under way the other leaves alone: nothing is sent twice, and nothing is lost.
+Neither touches the other's attempts in flight: no message is sent twice, and none is lost.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ from tests.support.faults import missing as no_faults
 from tests.support.waiting import until_now
 
 FROM, TO = "claire.martin@a.mssante.fr", "dr.durand@b.mssante.fr"
-PATIENCE = 120.0  # a watch of 15 seconds is in it
+PATIENCE = 120.0  # includes a watch of 15 seconds
 
 
 @dataclass
 class Slow(Receiver):
-    """A peer that has the whole message, and answers when it is let."""
+    """Peer that receives the whole message, and answers only when released."""
 
     held: int = 0
     lets: bool = field(default=False)
@@ -38,7 +38,7 @@ class Slow(Receiver):
     async def handle_DATA(  # noqa: N802 - aiosmtpd's
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Answer when let."""
+        """Answer once released."""
         self.held += 1
         while not self.lets:  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.02)
@@ -47,7 +47,7 @@ class Slow(Receiver):
 
 @dataclass
 class Site:
-    """Operator a on one machine, to be copied; the peer that has its mail."""
+    """Operator a on one machine, which will be copied; the peer that receives its mail."""
 
     one: Daemon
     peer: Slow
@@ -58,7 +58,7 @@ class Site:
         self.running.append(daemon)
 
     def copy(self) -> Daemon:
-        """Another machine from the same folder, whose addresses alone were changed."""
+        """Second machine from a copy of the folder; only its addresses are changed."""
         folder = self.one.folder.with_name("two")
         shutil.copytree(self.one.folder, folder, ignore=_without_fifos)
         (folder / "serve.log").write_text("")
@@ -76,7 +76,7 @@ class Site:
         self.one.run("message", "send", str(file), "--from", FROM, "--to", TO)
 
     def copies(self) -> Counter[str]:
-        """How often the peer has acknowledged each message."""
+        """Number of acknowledgements of the peer for each message."""
         return Counter(one.queue_id for one in self.peer.receipts)
 
     def drained(self) -> None:
@@ -92,7 +92,7 @@ def name_of(daemon: Daemon) -> str:
 
 
 def machines(daemon: Daemon) -> dict[str, str]:
-    """Whether each machine that is known lives."""
+    """Name of each known machine to whether it is alive."""
     return {
         one["name"]: one["lives"] for one in json.loads(daemon.run("machine", "list", "--json"))
     }
@@ -145,7 +145,7 @@ def test_a_copy_of_a_living_machine_sends_nothing_twice(site: Site) -> None:
     until_now(lambda: 'mssante_alarm{name="machine-copy"} 1.0' in get(two, "/metrics")[1], PATIENCE)
     assert 'mssante_alarm{name="machine-copy"} 0.0' in get(one, "/metrics")[1]
     trace = two.folder / "data" / "trace"
-    until_now(  # it is written some moments later
+    until_now(  # written a moment later
         lambda: any("machine.copy" in path.read_text() for path in trace.rglob("*.jsonl")), PATIENCE
     )
 
@@ -172,7 +172,7 @@ def test_a_copy_of_a_dead_machine_goes_on_with_its_mail_and_keeps_the_name(site:
     site.start(one)
     site.send("under way")
     until_now(lambda: site.peer.held == 1, PATIENCE)
-    one.kill()  # amid the conversation: the peer has acknowledged nothing
+    one.kill()  # in mid-session: the peer has acknowledged nothing
     name = name_of(one)
     two = site.copy()
     site.start(two)
@@ -181,7 +181,7 @@ def test_a_copy_of_a_dead_machine_goes_on_with_its_mail_and_keeps_the_name(site:
     assert name_of(two) == name
     until_now(lambda: site.peer.held == 2, PATIENCE)
 
-    # The first one is back, while the other has its mail under way.
+    # The first machine is back while the other has its own mail in flight.
     site.start(one)
     until_now(lambda: len(one.events("courier.started")) == 2, PATIENCE)
     assert one.events("courier.started")[1]["leases_freed"] == 0
@@ -189,14 +189,14 @@ def test_a_copy_of_a_dead_machine_goes_on_with_its_mail_and_keeps_the_name(site:
     assert name_of(one) != name
     assert machines(one) == {name: "yes", name_of(one): "yes"}
     assert site.peer.held == 2
-    # What was cut off may be taken by the peer all the same; what lives is acknowledged once.
+    # The peer may accept a broken-off message all the same; other messages are acknowledged once.
     before = site.copies().total()
     site.peer.lets = True
     site.drained()
     assert site.copies().total() - before <= 2
     assert two.events("machine.copy") == []
 
-    # One that is gone for good is retired, by the other.
+    # A machine that is gone for good is retired on the other machine.
     two.kill()
     until_now(lambda: machines(one)[name] == "no", PATIENCE)
     assert "is retired; 0 leases freed" in one.run("machine", "retire", name)
@@ -248,7 +248,7 @@ def test_a_machine_whose_clock_is_apart_sends_nothing_until_it_is_right(site: Si
     assert [text for text in ready["warnings"] if text.startswith("clock: this machine's clock is")]
     until_now(lambda: bool(one.events("store.unfreed")), PATIENCE)
     assert one.events("store.freed") == []
-    # Mail is taken in all the while.
+    # Inbound mail is accepted all the time.
     (row,) = json.loads(one.run("queue", "list", "--json"))
     assert row["attempts"] == 0
     assert site.peer.held == 0

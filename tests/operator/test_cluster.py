@@ -1,6 +1,6 @@
-"""Two daemons with their own addresses on one PostgreSQL and one S3 store, and one of them killed.
+"""Two daemons, each with its own addresses, on one PostgreSQL and one S3 store; one is killed.
 
-docs/durability.md: the machines share one mail store; what either has acknowledged is there once.
+docs/durability.md: the machines share one store; each message acknowledged by either is there once.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ DAY = timedelta(days=1)
 
 
 def body(seed: int, octets: int = 300_000) -> bytes:
-    """A message like no other; its default size is too large for the database."""
+    """Unique message; its default size is too large for the database."""
     text = random.Random(seed).randbytes(octets // 2).hex()
     lines = "\r\n".join(text[i : i + 76] for i in range(0, len(text), 76))
     return f"From: <{DURAND}>\r\nSubject: [FIN]\r\n\r\n{lines}\r\n".encode()
@@ -48,7 +48,7 @@ def send(daemon: Daemon, message: bytes, to: Sequence[str] = (MARTIN,)) -> None:
 
 
 def bodies(machine: Daemon, address: str) -> list[bytes]:
-    """All that a mailbox holds, as the machine reads it."""
+    """Content of a mailbox, read by this machine."""
     with machine.store() as store:
         return [content(store.blobs, entry.message.blob) for entry in machine.entries(address)]
 
@@ -95,7 +95,7 @@ def test_one_of_two_is_killed_amid_its_load_and_nothing_is_lost(
                 each.result()
         check(two, *ledgers)
 
-        # The one that was killed is back, and both have the same mail from then on.
+        # The killed machine is back, and both have the same mail from then on.
         one.start()
         before = set(objects(place))
         large, small = body(1), b"From: <durand@b.mssante.fr>\r\n\r\nBonjour.\r\n"
@@ -105,7 +105,7 @@ def test_one_of_two_is_killed_amid_its_load_and_nothing_is_lost(
         assert one.entries(MARTIN) == two.entries(MARTIN)
         for machine in machines:
             assert bodies(machine, MARTIN)[-4:] == [large, small] * 2
-        # The same attachment through both is stored once.
+        # The same attachment through both machines is stored once.
         (new,) = set(objects(place)) - before
         assert new.startswith(hashlib.sha256(large).hexdigest())
         assert one.run("store", "check").startswith(SOUND)
@@ -113,14 +113,14 @@ def test_one_of_two_is_killed_amid_its_load_and_nothing_is_lost(
 
 @dataclass
 class Ledger:
-    """What one machine's clients know of their messages; shared by their threads."""
+    """Messages sent to one machine and acknowledged by it; shared by the client threads."""
 
     sent: set[bytes] = field(default_factory=set)
     acknowledged: set[bytes] = field(default_factory=set)
 
 
 def check(machine: Daemon, *ledgers: Ledger) -> None:
-    """What was acknowledged is there once for each recipient, to the octet, and nothing else."""
+    """Check: each acknowledged message is there once per recipient, unchanged, and no other."""
     acknowledged = set().union(*(ledger.acknowledged for ledger in ledgers))
     sent = set().union(*(ledger.sent for ledger in ledgers))
     for address in OURS:
@@ -132,7 +132,7 @@ def check(machine: Daemon, *ledgers: Ledger) -> None:
 def send_until(
     machine: Daemon, identity: Sequence[Path], ledger: Ledger, over: threading.Event, number: int
 ) -> None:
-    """Send one message after the other to both mailboxes, until told to end or cut off."""
+    """Send messages to both mailboxes, one after the other, until stopped or cut off."""
     randomness = random.Random(f"{machine.port} {number}")
     try:
         with dial(machine.port, *identity) as smtp:
@@ -171,7 +171,7 @@ def test_without_the_bucket_mail_is_put_off_until_it_is_back(tmp_path: Path) -> 
 
             until_now(taken)
             assert daemon.body(daemon.entries(MARTIN)[-1]) == body(3)
-            # The server keeps nothing when it dies; check says so, and nothing else.
+            # The S3 server loses all objects when it dies; `store check` reports only that.
             said = daemon.run("store", "check", code=1)
             assert said.count("missing  ") == 1
 

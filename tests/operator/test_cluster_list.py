@@ -1,4 +1,4 @@
-"""A list that one of two machines has adopted: no mail is returned by the other's older one."""
+"""New white list on one of two machines: the other's older list must not return mail."""
 
 import json
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ MANY = 20
 
 @dataclass(frozen=True)
 class Office:
-    """Operator A on two machines, and operator B, which serves the domain that is new."""
+    """Operator A on two machines; operator B, which serves the new domain."""
 
     one: Daemon
     two: Daemon
@@ -60,27 +60,27 @@ def office(
 
 
 def test_mail_for_a_domain_that_was_just_added_is_not_returned(office: Office) -> None:
-    # Issue: 17 of 20 messages failed for good on the machine that had the list before.
+    # The fault: 17 of 20 messages failed for good on the machine with the older list.
     one, two, b = office.one, office.two, office.b
     with served(b), served(two):
         until_now(lambda: get(two, "/readyz")[0] == 200)
-        # Machine one has adopted it this moment, and has not come to share it.
+        # Machine one has just adopted it and not shared it yet.
         put(one, signed(1, **FULL, d="b"))
         refresher_of(one).check()
         text = f"From: {MARTIN}\r\nSubject: x\r\n\r\nBonjour\r\n".encode()
         with open_submitter(load(one.config)) as submitter:
             for _ in range(MANY):
                 submitter.submit(BytesIO(text), parse_address(MARTIN), [parse_address(ACCUEIL)])
-        # The courier of machine two tries all, and returns none.
+        # The courier of machine two tries all messages and returns none.
         until_now(lambda: all(row.attempts and not row.in_flight for row in office.queue()))
         rows = office.queue()
         assert [row.state for row in rows] == ["waiting"] * MANY
         assert all(row.last_error.startswith(NOT_CERTAIN) for row in rows)
-        # Once it is shared, machine two believes it by itself, and what has waited leaves.
+        # Once it is shared, machine two adopts it by itself, and the waiting mail leaves.
         one.run("whitelist", "refresh")
         until_now(lambda: len(b.entries(ACCUEIL)) == MANY)
         until_now(lambda: office.queue() == [])
-        assert two.entries(MARTIN) == []  # no report to anybody
+        assert two.entries(MARTIN) == []  # no DSN to any sender
         adopted = json.loads(two.run("whitelist", "history", "--json"))[-1]
         status = json.loads(one.run("whitelist", "status", "--json"))
         assert (adopted["source"], adopted["digest"]) == ("shared", status["digest"])
@@ -88,7 +88,7 @@ def test_mail_for_a_domain_that_was_just_added_is_not_returned(office: Office) -
 
 
 def test_while_a_list_is_refused_nobody_is_turned_away_for_good(office: Office) -> None:
-    # Too many domains vanish for machine two, where machine one minds nothing.
+    # Too many domains vanish for machine two; machine one has no such limit.
     one, two = office.one, office.two
     text = one.config.read_text()
     one.config.write_text(text.replace("[whitelist]\n", "[whitelist]\nmax_shrink = 1.0\n"))
@@ -99,7 +99,7 @@ def test_while_a_list_is_refused_nobody_is_turned_away_for_good(office: Office) 
         until_now(lambda: 'mssante_alarm{name="list-behind"} 1.0' in get(two, "/metrics")[1])
         until_now(lambda: asked_by_a_stranger(two).startswith("451 4.7.1"))
         assert json.loads(two.run("whitelist", "status", "--json"))["behind"] is True
-        with client(two, "c") as smtp:  # whom the list in force knows
+        with client(two, "c") as smtp:  # a domain on the list in force
             smtp.sendmail("x@c.mssante.fr", [MARTIN], b"Subject: x\r\n\r\nBonjour\r\n")
 
 

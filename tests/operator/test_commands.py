@@ -1,4 +1,4 @@
-"""The command line as a sysadmin meets it: what it prints, its exit codes, its one-line errors."""
+"""Command line from the view of a sysadmin: output, exit codes, one-line errors."""
 
 import json
 import re
@@ -21,13 +21,13 @@ def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 
 
 def mssante(*words: str, cwd: Path) -> tuple[int, str, str]:
-    """Run the command in a folder, without a configuration given."""
+    """Run the command in a folder, without --config."""
     with chdir(cwd):
         return command(*words)
 
 
 def one_line(text: str) -> str:
-    """An expected error: one line, no traceback."""
+    """Check an expected error: one line, no traceback."""
     assert text.count("\n") == 1, text
     assert text.startswith("mssante: ")
     return text
@@ -149,7 +149,7 @@ class TestWhitelist:
 
     @needs_real_data
     def test_the_real_list_today(self, tmp_path: Path) -> None:
-        # The signer's certificate lapsed on 2026-08-23 (DOMAIN §2.5).
+        # The signer's certificate expired on 2026-08-23 (DOMAIN §2.5).
         trust = ("--trust", str(REAL_ROOT), "--trust", str(REAL_INTERMEDIATE))
         at = ("--at", "2026-11-22T00:00:00Z")
         code, out, _ = mssante("whitelist", "verify", str(REAL_LIST), *trust, *at, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""What PostgreSQL may have alone is never acknowledged: at the daemon, from the outside."""
+"""A commit that may exist only on the primary is never acknowledged; seen from outside."""
 
 import json
 import smtplib
@@ -34,7 +34,7 @@ def operator_a(
 
 
 def send(daemon: Daemon) -> int:
-    """Send one message; the code of the last answer."""
+    """Send one message; returns the code of the last reply."""
     with client(daemon, "b") as smtp:
         try:
             smtp.sendmail("dr@b.mssante.fr", [MARTIN], TEXT)
@@ -55,6 +55,6 @@ def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_451(
             assert sending.result() == 451
         assert "the outcome is unknown" in daemon.log()
         assert "synchronous_standby_names" in daemon.log()
-        # Once the administrator has settled it, mail is taken again; that one was there twice.
+        # After the administrator's action mail is accepted again; the message is there twice.
         until_now(lambda: send(daemon) == 250)
         assert len(daemon.entries(MARTIN)) >= 3

@@ -1,4 +1,4 @@
-"""`mssante config check`: NO exactly where `serve` refuses, DOUBT for what may not be meant."""
+"""`mssante config check`: NO exactly where `serve` refuses, DOUBT for a possible mistake."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def daemon(tmp_path: Path) -> Daemon:
 
 
 def findings(daemon: Daemon, code: int) -> list[tuple[str, str, str]]:
-    """The lines of the check; its exit code must be `code`."""
+    """Lines of the check, whose exit code must be `code`."""
     rows = json.loads(daemon.run("config", "check", "--json", code=code))
     return [(row["check"], row["ok"], row["detail"]) for row in rows]
 
@@ -61,7 +61,7 @@ def listen(*endpoints: str) -> Callable[[Daemon], None]:
 
 
 def occupy(daemon: Daemon) -> None:
-    """Another program listens there, until this process ends."""
+    """Let another program listen there until this process ends."""
     taken = socket.create_server(("127.0.0.1", daemon.port))
     os.dup(taken.fileno())
     taken.close()
@@ -122,7 +122,7 @@ def test_no_is_what_serve_refuses(daemon: Daemon, fault: str) -> None:
         "all hosts twice",
         "one of all hosts",
         "a name of another address",
-    }:  # of which the system says "in use"
+    }:  # the system says "in use" for it
         assert says in refused
 
 
@@ -249,7 +249,7 @@ def test_files_of_others_and_root_on_a_store_of_others(daemon: Daemon) -> None:
 
 
 class TestOwnCertificate:
-    """The judgement alone, at chosen instants."""
+    """Doubts about the own certificate at a given time."""
 
     NOW = runtime.clock()
 
@@ -300,7 +300,7 @@ def test_a_certificate_that_nobody_believes_is_not_ready(daemon: Daemon) -> None
 
 
 def test_a_scanner_that_never_answers_is_not_ready(daemon: Daemon) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and says nothing
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, and sends nothing
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         change(daemon, "[log]", f'[scan]\nclamav = "{address}"\n\n[log]')
         with served(daemon):
@@ -325,7 +325,7 @@ def test_the_reference_serves_in_the_folder_that_init_made(daemon: Daemon) -> No
     text = daemon.run("config", "reference")
     for default, free in (
         ('# listen = ["127.0.0.1:2525"]', f'listen = ["{daemon.endpoint}"]'),
-        ('# listen = "127.0.0.1:9180"', f'listen = "{daemon.admin}"'),  # others may have these
+        ('# listen = "127.0.0.1:9180"', f'listen = "{daemon.admin}"'),  # other tests may use these
     ):
         assert default in text
         text = text.replace(default, free)

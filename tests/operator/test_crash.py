@@ -1,8 +1,8 @@
-"""kill -9 on the way in: what was acknowledged is there, whole and once.
+"""kill -9 during reception: each acknowledged message is there, complete and once.
 
-This is the promise of acceptance (`250` only after the commit) as an operator would meet it; that
-of the queue is in test_crash_delivery.py.  `make crash` kills far more often.  A killed process
-leaves its pages to the kernel: test_power.py is about what was synced.
+This is the promise of acceptance (`250` only after the commit), seen from outside; the promise of
+the queue is in test_crash_delivery.py.  `make crash` kills far more often.  Pages of a killed
+process stay in the kernel: test_power.py tests the syncs.
 """
 
 import os
@@ -16,7 +16,7 @@ from tests.crash.campaign import lines
 from tests.crash.kills import Row
 from tests.crash.site import postgres, site
 
-# They start many processes, beside other tests.
+# Many processes, beside other tests.
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -28,7 +28,7 @@ def assert_nothing_lost(rows: Sequence[Row]) -> None:
 
 
 def test_a_daemon_of_which_nothing_is_left_can_be_killed(tmp_path: Path) -> None:
-    # As where each process is buried at once: in a PID namespace, with SIGCHLD ignored.
+    # As where each process is reaped at once: in a PID namespace, with SIGCHLD ignored.
     with site(tmp_path / "a", "short") as here:
         here.start()
         process = here.daemon.process

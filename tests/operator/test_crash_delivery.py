@@ -1,4 +1,4 @@
-"""kill -9 on the way out: nothing queued is lost, and nothing is sent twice outside of one window.
+"""kill -9 during delivery: no queued message is lost; a message is sent twice only in one window.
 
 `make crash` kills far more often (`ARGS="--only delivery"`), at every step of delivery.
 """
@@ -15,7 +15,7 @@ from tests.crash.kills import Row
 from tests.crash.site import postgres
 from tests.support.object_server import ObjectServer
 
-# They start many processes, beside other tests.
+# Many processes, beside other tests.
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -31,7 +31,7 @@ def test_every_step_is_named_once() -> None:
 
 
 def test_a_killed_courier_or_daemon_doubles_only_what_was_under_way(tmp_path: Path) -> None:
-    # RFC 5321 §6.1: nothing is lost; docs/durability.md says what may arrive twice.
+    # RFC 5321 §6.1: nothing is lost; docs/durability.md lists messages that may arrive twice.
     with couriers.sender(tmp_path, "short") as box:
         rows = [couriers.courier_at_random(box, 3), couriers.daemon_at_random(box, 1)]
         assert_all_arrived(rows)

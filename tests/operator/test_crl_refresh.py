@@ -1,4 +1,4 @@
-"""Revocation lists obtained: from files, from configured addresses, from distribution points."""
+"""Refresh of revocation lists: from files, from configured URLs, from distribution points."""
 
 import errno
 import shutil
@@ -32,7 +32,7 @@ Answers = dict[str, bytes | int]
 
 @contextmanager
 def http(answers: Answers) -> Iterator[tuple[str, list[str]]]:
-    """Serve octets, or a status, by path over HTTP; gives the address and the paths asked for."""
+    """Serve octets, or a status, by path over HTTP; yields the URL and the requested paths."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -46,7 +46,7 @@ def http(answers: Answers) -> Iterator[tuple[str, list[str]]]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -61,7 +61,7 @@ def http(answers: Answers) -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Daemon:
-    """An operator without revocation lists yet."""
+    """Operator without revocation lists."""
     made = lay_out(tmp_path / "a", "a")
     for path in (made.folder / "data" / "crl").iterdir():
         path.unlink()
@@ -79,7 +79,7 @@ def refresher(daemon: Daemon, trust_lines: str = FILES) -> CrlRefresher:
 
 
 def again(daemon: Daemon) -> CrlRefresher:
-    """Another process of the same operator, with nothing in memory."""
+    """Refresher of a new process of the same operator, with nothing in memory."""
     settings = load(daemon.config)
     trust = runtime.open_trust(settings)
     return CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
@@ -93,7 +93,7 @@ def authority(name: str) -> Credential:
 def issued(
     name: str = "int", number: int = 1, since: datetime = AT - HOUR, lasts: timedelta = 6 * DAY
 ) -> bytes:
-    """A list of one of the authorities, DER."""
+    """Revocation list of an authority, DER."""
     lifetime = Lifetime(since, since + lasts)
     return issue_crl(authority(name), lifetime, number).public_bytes(Encoding.DER)
 
@@ -118,13 +118,13 @@ def test_each_address_is_asked_daily_by_itself(daemon: Daemon) -> None:
         assert len(found.store.current()) == 2
         assert found.problems == {}
         del answers["/root.crl"]
-        found.check(AT + DAY - MINUTE)  # nothing is due: nobody is asked
+        found.check(AT + DAY - MINUTE)  # nothing is due: no request
         assert asked == ["/root.crl", "/int.crl"]
         answers["/int.crl"] = issued(number=2, since=AT)  # published daily, valid for days
         found.check(AT + DAY)
         assert asked[2:] == ["/root.crl", "/int.crl"]
         assert numbers(found) == [1, 2]
-        found.check(AT + DAY + HALF)  # only the one that is due
+        found.check(AT + DAY + HALF)  # only the URL that is due
         assert asked[4:] == ["/root.crl"]
         found.check(AT + DAY + HALF + MINUTE - timedelta(seconds=1))
         assert len(asked) == 5
@@ -146,9 +146,9 @@ def test_a_restart_does_not_ask_again(daemon: Daemon) -> None:
         again(daemon).check(AT + timedelta(seconds=29))
         assert asked == ["/int.crl", "/bad.crl"]
         again(daemon).check(AT + HALF)
-        again(daemon).check(AT + HALF + timedelta(seconds=59))  # failed twice by now
+        again(daemon).check(AT + HALF + timedelta(seconds=59))  # two failures so far
         assert asked[2:] == ["/bad.crl"]
-        again(daemon).check(AT + HALF, by_hand=True)  # but a person need not wait
+        again(daemon).check(AT + HALF, by_hand=True)  # by hand there is no pause
         assert asked[3:] == ["/bad.crl"]
         (daemon.folder / "data" / "crl" / "addresses.json").unlink()
         again(daemon).check(AT + HALF)
@@ -194,7 +194,7 @@ def test_a_bad_answer_leaves_the_list_and_is_followed_up(daemon: Daemon, said: s
 def test_an_address_that_fails_is_asked_less_and_less_often(daemon: Daemon) -> None:
     with http({}) as (address, asked):
         found = refresher(daemon, urls(address, "/gone.crl"))
-        for seconds in range(0, 6 * 3600, 10):  # as the maintenance process looks
+        for seconds in range(0, 6 * 3600, 10):  # at the interval of the maintenance process
             found.check(AT + timedelta(seconds=seconds))
     # After 30 s, 1, 2, 4, 8, 16 min, then each half hour.
     assert 16 <= len(asked) <= 19
@@ -210,7 +210,7 @@ def test_a_changed_file_is_read_again(daemon: Daemon) -> None:
     found.check(AT)
     (after,) = found.store.current()
     assert after.digest != before.digest
-    path.write_bytes(issued())  # an older one
+    path.write_bytes(issued())  # an older list
     found.check(AT)
     assert found.store.current() == (after,)
     assert "older" in next(iter(found.problems.values()))
@@ -219,7 +219,7 @@ def test_a_changed_file_is_read_again(daemon: Daemon) -> None:
 def test_a_fault_of_the_disk_of_seconds_loses_no_list(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The file does not change again: only what was taken counts as seen.
+    # The file does not change again: only an accepted file counts as read.
     path = daemon.folder / "pki" / "intermediate.crl"
     path.write_bytes(issued())
     found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
@@ -241,7 +241,7 @@ def test_a_fault_of_the_disk_of_seconds_loses_no_list(
 
 def test_a_file_that_was_refused_is_looked_at_again(daemon: Daemon) -> None:
     path = daemon.folder / "pki" / "intermediate.crl"
-    path.write_bytes(issued(since=AT + MINUTE))  # our clock is behind, say
+    path.write_bytes(issued(since=AT + MINUTE))  # for example, our clock is behind
     found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
     found.check(AT)
     assert "from after" in found.problems[str(path)]
@@ -274,7 +274,7 @@ def test_a_list_that_ran_out_keeps_its_successor_not_out(daemon: Daemon) -> None
     path.write_bytes(issued(number=900, lasts=DAY))
     found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
     found.check(AT)
-    path.write_bytes(issued(number=1, since=AT))  # an authority that was set up anew
+    path.write_bytes(issued(number=1, since=AT))  # an authority set up again: numbers restart at 1
     found.check(AT)
     assert numbers(found) == [900]
     found.check(AT + DAY)
@@ -282,7 +282,7 @@ def test_a_list_that_ran_out_keeps_its_successor_not_out(daemon: Daemon) -> None
 
 
 def test_what_is_removed_comes_back_by_itself(daemon: Daemon) -> None:
-    # Without a restart, and without a moment in which a list is lacking.
+    # Without a restart, and without a moment in which the list is missing.
     pki, folder = daemon.folder / "pki", daemon.folder / "data" / "crl"
     (pki / "intermediate.crl").write_bytes(issued(number=2))
     answers: Answers = {"/root.crl": issued("root", number=7)}
@@ -292,14 +292,14 @@ def test_what_is_removed_comes_back_by_itself(daemon: Daemon) -> None:
         found.check(AT)
         assert numbers(found) == [2, 7]
 
-        # Going back on purpose: what the sources give then serves, older or not.
+        # A removal on purpose: the sources' list is used, even an older list.
         (pki / "intermediate.crl").write_bytes(issued(number=1))
         answers["/root.crl"] = issued("root", number=6)
         shutil.rmtree(folder)
         found.check(AT + MINUTE)
         assert numbers(found) == numbers(again(daemon)) == [1, 6]
 
-        # By accident, with nobody to ask: from memory.
+        # A removal by accident, without a source: restored from memory.
         (pki / "intermediate.crl").unlink()
         answers["/root.crl"] = 403
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""When an address of a revocation list is asked, and what is remembered of it."""
+"""Schedule of a revocation list's URL, and its file."""
 
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -20,7 +20,7 @@ GOOD = Address(NOW, 0, "a.crl")
 
 
 def first_due(address: Address, interval: timedelta = DAY) -> timedelta:
-    """How long after NOW the address is due, to the second."""
+    """Time after NOW at which the URL is due, to the second."""
     low, high = 0, 40 * 86_400
     while low < high:
         middle = (low + high) // 2
@@ -62,7 +62,7 @@ def test_a_list_that_is_gone_is_asked_for_at_once() -> None:
 
 
 def test_a_clock_that_was_ahead_puts_nothing_off() -> None:
-    # DOMAIN §9.62: lists must come, whatever instant the last question bears.
+    # DOMAIN §9.62: lists must be fetched even if the last fetch is dated in the future.
     assert Address(NOW + 60 * DAY, 0, "a.crl").due(NOW, DAY, LISTS)
     assert Address(NOW + SECOND, 9, "a.crl").due(NOW, DAY, LISTS)
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL that does not do for mail: `config check`, `serve` and `db upgrade` say so alike."""
+"""Unfit PostgreSQL: `config check`, `serve` and `db upgrade` report it with the same words."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ SECRET = "Pfirsich"
 
 
 def on(url: str, folder: Path) -> Daemon:
-    """An operator whose mail is in a database."""
+    """Operator with the given database."""
     daemon = lay_out(folder / "a", "a")
     text = daemon.config.read_text()
     daemon.config.write_text(
@@ -42,7 +42,7 @@ def findings(daemon: Daemon, code: int = 0) -> list[tuple[str, str, str]]:
 
 
 def check_refused(daemon: Daemon, says: str) -> None:
-    """`config check` says NO and `serve` ends, with the same line."""
+    """Check: `config check` says NO and `serve` exits, with the same line."""
     (told,) = [detail for _, ok, detail in findings(daemon, 1) if ok == "NO"]
     assert says in told
     assert told.startswith(f"{daemon.config}: storage")
@@ -98,7 +98,7 @@ def test_no_is_what_serve_refuses(
 
 
 def check_doubted(daemon: Daemon, says: str) -> None:
-    """`config check` says DOUBT: `serve` starts, and waits until somebody has mended it."""
+    """Check: `config check` says DOUBT; `serve` starts, and waits until the fault is mended."""
     (told,) = [line for _, ok, line in findings(daemon, 0) if ok == "DOUBT" and says in line]
     assert "the daemon starts, and waits until it is back" in told
     assert SECRET not in told

@@ -1,4 +1,4 @@
-"""`mssante demo`, as a newcomer runs it."""
+"""`mssante demo` as a new user runs it."""
 
 import subprocess
 from pathlib import Path

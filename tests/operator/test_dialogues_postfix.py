@@ -1,7 +1,7 @@
-"""The dialogues of our listener, held with a real Postfix too: every difference is justified.
+"""Dialogues of our listener, played with a real Postfix too: every difference is justified.
 
-docs/postfix-differences.md lists them.  A difference that is not listed fails here, and so does one
-that is listed and no longer found.
+docs/postfix-differences.md lists the differences.  A difference that is not in the page fails here,
+and so does an entry of the page that is no longer found.
 """
 
 import re
@@ -18,7 +18,7 @@ from tests.support.operators import HOST, inbound
 from tests.support.postfix import COMMAND, missing
 from tests.support.postfix_rules import ruled
 
-# What the page is about; others answer otherwise here and there.
+# The version of the page; other versions differ in a few replies.
 VERSION = "3.7"
 
 PROJECT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ _ROW = re.compile(r"^\| (?P<dialogue>\w+) \| `(?P<step>.+)` \| (?P<ours>.+) \| (
 
 
 def unable() -> str:
-    """Why there is no such Postfix to compare with, empty if there is."""
+    """Reason why this Postfix is not available; empty if it is."""
     why = missing()
     if why or COMMAND is None:
         return why
@@ -41,7 +41,7 @@ def unable() -> str:
 
 
 def listed() -> Iterator[tuple[str, str, str, str]]:
-    """Dialogue, what was answered, our answer and Postfix's, of each row of the page."""
+    """For each row of the page: dialogue, command, our reply, Postfix's reply."""
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         row = _ROW.match(line)
         if row is not None:

@@ -1,8 +1,8 @@
-"""A disk that is full, or can only be read: mail is put off, and taken again without a restart.
+"""Full or read-only disk: mail is deferred, and accepted again later without a restart.
 
-The full disk is a real one, a small file system in memory (root only).  One that turns read-only
-under a running process is a library in the place of the C library's calls: a remount is refused as
-long as the database is open.
+The full disk is real: a small file system in memory (root only).  The disk that turns read-only
+under a running process is a preloaded library in place of the C library's calls, since a remount is
+refused while the database is open.
 """
 
 import json
@@ -28,7 +28,7 @@ MB = 1_000_000
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of 24 MB at a folder; skips the test where that is not allowed."""
+    """Mount a file system of 24 MB on a folder; skip the test if that is not allowed."""
     folder.mkdir(parents=True)
     mounting = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(folder)]
     if why := needs.root("a file system of its own"):
@@ -43,7 +43,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def on_small_disk(folder: Path, floor: int) -> Iterator[Peer]:
-    """A running operator whose data folder is a small disk, of which so many octets stay free."""
+    """Running operator whose data folder is a small disk with so many octets free."""
     with small_disk(folder / "data"):
         daemon = lay_out(folder, "a", workers=1)
         set_floor(daemon, floor)
@@ -59,7 +59,7 @@ def set_floor(daemon: Daemon, octets: int) -> None:
 
 
 def fill(path: Path, leave: int) -> None:
-    """Write a file until so many octets are left."""
+    """Write a file until so many octets are free."""
     free = os.statvfs(path.parent).f_bavail * os.statvfs(path.parent).f_frsize
     with path.open("wb", buffering=0) as file:
         os.posix_fallocate(file.fileno(), 0, max(1, free - leave))
@@ -99,11 +99,11 @@ def test_a_disk_that_is_full_keeps_nothing_by_halves(tmp_path: Path, leave: int,
         filler = peer.daemon.folder / "data" / "filler"
         fill(filler, leave)
         kept: list[bytes] = []
-        # What the log has room for already is still kept.
+        # Mail is still stored while the database's log has room in its file.
         while (answer := peer.send(body := letter(f"full {len(kept)}", size))) == ACCEPTED:
             kept.append(body)
             assert len(kept) < 5_000
-        assert answer in {UNWELL, FULL}  # FULL where free space was measured before it was tried
+        assert answer in {UNWELL, FULL}  # FULL if the free space was measured before the test write
         refused = [body]
         assert_nothing_half(peer, [taken, *kept], refused)
         filler.unlink()
@@ -113,11 +113,11 @@ def test_a_disk_that_is_full_keeps_nothing_by_halves(tmp_path: Path, leave: int,
 
 
 def test_a_disk_without_a_free_octet_ends_no_process(tmp_path: Path) -> None:
-    # The files of the metrics are mapped into memory: a page without room would be a SIGBUS.
+    # Metric files are mapped into memory: a page without disk space would give SIGBUS.
     with on_small_disk(tmp_path / "a", floor=0) as peer:
         daemon, filler = peer.daemon, peer.daemon.folder / "data" / "filler"
         assert peer.send(letter("taken", SMALL)) == ACCEPTED
-        while True:  # the daemon may take a page in between
+        while True:  # the daemon may use a page meanwhile
             with suppress(OSError):
                 fill(filler, leave=0)
                 break
@@ -126,10 +126,10 @@ def test_a_disk_without_a_free_octet_ends_no_process(tmp_path: Path) -> None:
         until_now(lambda: daemon.processes("worker") not in ({worker}, set()))
         processes = daemon.processes()
         while peer.send(letter("full", SMALL)) == ACCEPTED:
-            pass  # what the database has room for already is still kept
+            pass  # mail is still stored while the database has room in its file
         with client(daemon, "intruder") as smtp:
             smtp.ehlo()
-            for _ in range(8):  # refusals make metrics of their own
+            for _ in range(8):  # refusals add metrics
                 smtp.docmd("FLY")
                 smtp.mail("dr@b.mssante.fr")
         until_now(lambda: json.loads(get(daemon, "/readyz")[1])["warnings"] != [])

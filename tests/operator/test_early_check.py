@@ -1,4 +1,4 @@
-"""A check of the list before its time: for mail that asks, and not too often."""
+"""Early check of the white list: when mail requests it, and not too often."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ WAIT = MARGIN.total_seconds()
 
 @dataclass
 class Asked:
-    """The stamp of the file that mail touches."""
+    """Stamp of the file that mail touches to request a check."""
 
     number: int = 0
     check: EarlyCheck = field(init=False)
@@ -56,7 +56,7 @@ def test_checks_of_their_kind_keep_a_distance() -> None:
     asked.check.begun(1000)
     begun = []
     for now in range(1000, 2000):
-        asked.ask()  # as a queue full of mistyped domains would
+        asked.ask()  # like a queue full of mistyped domains
         if asked.check.is_due(now):
             asked.check.begun(now)
             begun.append(now)
@@ -70,7 +70,7 @@ def test_a_check_that_came_too_soon_is_followed_by_another() -> None:
     asked.check.begun(0)
     asked.ask()
     assert not asked.check.is_due(1000)
-    asked.check.begun(1001)  # the one of the hour: it may not have seen what the mail needs
+    asked.check.begun(1001)  # the regular check: it may have started before the mail's request
     assert not asked.check.is_due(1001 + WAIT)
     assert asked.check.is_due(1001 + EARLY_SECONDS)
 

@@ -1,4 +1,4 @@
-"""The SMTP edge of the real daemon: TLS as configured, transcripts, what monitoring sees of it."""
+"""SMTP edge of the real daemon: configured TLS, transcripts, metrics."""
 
 import json
 import os
@@ -21,7 +21,7 @@ MARTIN = "claire.martin@a.mssante.fr"
 
 
 def configure(daemon: Daemon, section: str, **keys: object) -> None:
-    """Set keys of a section that the configuration has already."""
+    """Set keys of an existing section of the configuration."""
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
     text = daemon.config.read_text()
     assert f"[{section}]\n" in text
@@ -31,7 +31,7 @@ def configure(daemon: Daemon, section: str, **keys: object) -> None:
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """An operator that offers one group and one suite of TLS 1.2 alone."""
+    """Operator that offers only one group and one TLS 1.2 suite."""
     daemon = lay_out(tmp_path_factory.mktemp("strict"), "a", workers=1)
     suites = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
     configure(daemon, "tls", groups=["secp384r1"], suites=suites)
@@ -40,7 +40,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def handshake(daemon: Daemon, *, group: str = "", suites: str = "") -> str:
-    """Begin TLS 1.2 with one group or certain suites; the suite agreed on, "" if there was none."""
+    """Handshake of TLS 1.2 with given group or suites; returns the suite, "" after a failure."""
     root = federation().space.hierarchy.root.certificate_pem
     context = ssl.create_default_context(cadata=root.decode("ascii"))
     context.check_hostname = False
@@ -94,7 +94,7 @@ def test_a_transcript_of_the_peer_asked_for(tmp_path: Path) -> None:
     with client(daemon, "b") as smtp:
         smtp.sendmail("dr@b.mssante.fr", [MARTIN], TEXT)
     message = daemon.entries(MARTIN)[0].message
-    assert daemon.stop() == 0  # by then the journal is written
+    assert daemon.stop() == 0  # the journal is written before the exit
     said = daemon.run("trace", message.id)
     # smtplib writes "to:" since Python 3.13.
     assert f"c: rcpt to:<{MARTIN}>" in said.lower()

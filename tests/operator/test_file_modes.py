@@ -1,4 +1,4 @@
-"""What daemon and commands write is for their user alone, and `config check` says if not."""
+"""Files of daemon and commands are readable by their user only; `config check` reports others."""
 
 import os
 import shlex
@@ -36,7 +36,7 @@ def test_a_new_operator_is_for_its_user_alone(tmp_path: Path) -> None:
     done = subprocess.run([*MSSANTE, "init", str(folder)], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert open_to_others(folder) == {}
-    assert os.umask(0) == 0  # ours is as it was
+    assert os.umask(0) == 0  # our umask is unchanged
     assert command("--config", str(folder / "mssante.toml"), "domain", "list")[0] == 0
     assert os.umask(0) == 0
 
@@ -102,14 +102,14 @@ def test_config_check_names_what_others_can_read(installed: Daemon) -> None:
     key, data = installed.folder / "pki" / "server.key", installed.folder / "data"
     assert doubted() == []
     key.chmod(0o640)
-    assert doubted() == []  # a group that shares it
+    assert doubted() == []  # a group may read it
     key.chmod(0o644)
     data.chmod(0o750)
     said = doubted()
     assert len(said) == 2
     assert f"{key}: everybody on this machine can read our private key" in said[0]
     assert f"{data}: others than its owner can look into the folder of all mail" in said[1]
-    for line in said:  # advice that is pasted works
+    for line in said:  # the printed command works
         subprocess.run(shlex.split(line.partition("run: ")[2]), check=True)
     assert doubted() == []
 
@@ -122,7 +122,7 @@ def test_a_password_of_the_database_is_a_secret(installed: Daemon) -> None:
         for url in ("postgresql://x:hush@127.0.0.1:1/none", "postgresql://x@/n?password=hush"):
             line = f'database = "{url}"\n\n[tls]'
             installed.config.write_text(text.replace("[tls]", line, 1))
-            said = installed.run("config", "check")  # away is a doubt
+            said = installed.run("config", "check")  # an unreachable database is a doubt
             assert "everybody on this machine can read the database's password" in said
             assert "hush" not in said
     finally:

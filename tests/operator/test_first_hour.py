@@ -1,4 +1,4 @@
-"""A new user's hands: whatever is typed, one line says what is wrong, and never a traceback."""
+"""Mistakes of a new user: one line says what is wrong, never a traceback."""
 
 import os
 import shlex
@@ -23,7 +23,7 @@ def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 
 
 def one_line(code: int, out: str, err: str) -> str:
-    """What was printed: a refusal in one line."""
+    """Check a refusal in one line; returns that line."""
     assert code in {1, 2}, out
     assert "Traceback" not in err
     if code == 1:
@@ -63,7 +63,7 @@ class TestInit:
                     lines = out.partition(step)[2].splitlines()
                     end = next(i for i, line in enumerate(lines) if not line.endswith("\\"))
                     line = "\n".join(lines[: end + 1]).strip()
-                    if "testbed.peer" not in line:  # its first word may be pytest's
+                    if "testbed.peer" not in line:  # the program's name may be pytest's
                         line = shlex.join(MSSANTE) + line[line.index(" --config") :]
                     done = subprocess.run(
                         ["sh", "-c", line], capture_output=True, text=True, check=False
@@ -86,7 +86,7 @@ class TestInit:
 
 @needs_root
 class TestAnotherUser:
-    """Not root, nor whose the files are."""
+    """User who is neither root nor the owner of the files."""
 
     def run(self, *words: str | Path, cwd: Path) -> str:
         done = subprocess.run(
@@ -102,14 +102,14 @@ class TestAnotherUser:
 
     @pytest.fixture
     def outside(self, tmp_path: Path) -> Path:
-        """A folder that everybody may enter, with an operator of root's in it."""
+        """Folder that everybody may enter, with an operator that belongs to root."""
         for folder in (tmp_path, *tmp_path.parents[:-2]):
             folder.chmod(0o755)
         lay_out(tmp_path / "a", "a")
         return tmp_path
 
     def test_a_configuration_that_may_not_be_read(self, outside: Path) -> None:
-        for mode in (0o700, 0o755):  # behind a closed folder, then itself
+        for mode in (0o700, 0o755):  # first in a closed folder, then itself unreadable
             (outside / "a").chmod(mode)
             (outside / "a" / "mssante.toml").chmod(0o600)
             for words in (("config", "check"), ("serve",), ("mailbox", "list")):
@@ -167,7 +167,7 @@ def test_no_argument_gives_a_traceback(operator_a: Daemon, words: tuple[str, ...
         env={**os.environ, "PYTHONUTF8": "1"},
     )
     assert b"Traceback" not in done.stderr
-    if "/dev/full" not in words:  # an empty mailbox is exported there well enough
+    if "/dev/full" not in words:  # the export of an empty mailbox to it succeeds
         assert done.returncode in {0, 1, 2}
         assert done.returncode or b"[]" not in done.stdout
 
@@ -195,7 +195,7 @@ def test_a_configuration_that_is_none(tmp_path: Path, spoil: Callable[[Daemon], 
 
 
 def test_make_clean_leaves_the_mail(tmp_path: Path) -> None:
-    # In a copy, whose environment may be removed.
+    # In a copy of the checkout, whose environment may be removed.
     (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "find-python.sh").symlink_to(ROOT / "tools" / "find-python.sh")

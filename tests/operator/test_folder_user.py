@@ -47,7 +47,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     "mailbox quota": (BOX, "1G"),
     "mailbox resume": (BOX,),
     "mailbox suspend": (BOX,),
-    "message export": (BOX,),  # its event
+    "message export": (BOX,),  # the event
     "message send": ("/dev/null", "--from", BOX, "--to", BOX),
     "queue drop": ("--all", "--reason", "x", "--yes"),
     "queue hold": ("--all", "--reason", "x"),
@@ -87,7 +87,7 @@ READS: dict[str, tuple[str, ...]] = {
     "whitelist status": (),
     "whitelist verify": ("whitelist/listeblanchemssante.xml",),
 }
-# Of a list, message, machine or server that is not there; a configuration that is of nobody here.
+# Commands that fail here: their list, message, machine or server is missing, or a check says NO.
 REFUSED = {
     "config check",
     "machine list",
@@ -97,11 +97,11 @@ REFUSED = {
     "whitelist diff",
     "whitelist explain server",
 }
-ELSEWHERE = {"demo", "init"}  # their folder is their own
+ELSEWHERE = {"demo", "init"}  # each makes its own folder
 
 
 def _commands(command: click.Command, name: str = "") -> Iterator[str]:
-    """The full name of each command."""
+    """Full name of each command."""
     if not isinstance(command, click.Group):
         yield name
         return
@@ -118,7 +118,7 @@ def test_each_command_is_looked_at_here() -> None:
 
 @pytest.fixture(scope="module")
 def of_another(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
-    """An operator whose storage folder is another user's, each file of it."""
+    """Operator whose storage folder, with all files, belongs to another user."""
     daemon = lay_out(tmp_path_factory.mktemp("of-another"), "a")
     for path in (daemon.folder / "data", *(daemon.folder / "data").rglob("*")):
         os.chown(path, 12345, 12345)

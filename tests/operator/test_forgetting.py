@@ -1,4 +1,4 @@
-"""What failed long ago is forgotten beside the daemon, is told of, and no error ends the rounds."""
+"""Removal of old failed deliveries: recorded in journal and log; no error ends the rounds."""
 
 import asyncio
 import json

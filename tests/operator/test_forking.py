@@ -1,4 +1,4 @@
-"""A fork shares memory, and nothing that must be a process's own (docs/decisions/0018)."""
+"""A fork shares memory, but nothing that each process must own (docs/decisions/0018)."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from mssante_operator.machine.run_directory import METRICS
 from tests.support.processes import state_of
 from tests.support.waiting import PATIENCE, until_now
 
-# All that the launcher imports; a process tells what it would be known by, in place of its role.
+# Imports all code of the launcher; the process prints its identifiers instead of running a role.
 SCRIPT = """
 import gc, json, os, random, secrets, socket, sys
 from pathlib import Path
@@ -50,7 +50,7 @@ if part is not None:
 
 @contextmanager
 def launcher(folder: Path, before: str = "") -> Iterator[tuple[socket.socket, int]]:
-    """A launcher's line, and its number; at the end it has ended well, when the line closed."""
+    """Control socket and pid of a launcher; at the end it must exit with 0 after EOF."""
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     with ours, theirs:
         process = subprocess.Popen(
@@ -64,7 +64,7 @@ def launcher(folder: Path, before: str = "") -> Iterator[tuple[socket.socket, in
             ours.close()
             assert process.wait(PATIENCE) == 0
         finally:
-            process.kill()  # nothing where it has ended
+            process.kill()  # empty if it has ended
             process.wait()
 
 
@@ -89,7 +89,7 @@ def test_no_two_processes_share_names_identifiers_or_randomness(tmp_path: Path) 
             lines.append(ours)
             pids.add(hear(ours)["pid"])
         assert len(pids | {pid}) == 5
-        for line in lines:  # side by side, so that none is told apart by its time
+        for line in lines:  # in parallel, so that the time cannot make identifiers differ
             line.sendall(b"go")
         for line in lines:
             with line:
@@ -105,11 +105,11 @@ def test_no_two_processes_share_names_identifiers_or_randomness(tmp_path: Path) 
     own = [word for one in told for word in one["own"]]
     assert len(own) == len(set(own)) == 4 * 7
     assert all(one["frozen"] for one in told)
-    until_now(lambda: all(state_of(one) in {"", "Z"} for one in pids))  # init may take its time
+    until_now(lambda: all(state_of(one) in {"", "Z"} for one in pids))  # init may be slow
 
 
 def test_a_system_that_cannot_fork_is_a_reason(tmp_path: Path) -> None:
-    # The second fork is the starter's, in a process of its own.
+    # The second fork happens in the intermediate process.
     before = """
 real, forks = os.fork, [0]
 def fork():

@@ -1,4 +1,4 @@
-"""What is generated from the code is as the code says now; `make docs` writes it anew."""
+"""Generated files are up to date with the code; `make docs` writes them."""
 
 import pytest
 

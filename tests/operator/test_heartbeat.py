@@ -1,4 +1,4 @@
-"""Heartbeat: a process that answers lives on, a silent one is logged, counted and killed."""
+"""Heartbeat: a process that answers lives on; a silent process is logged, counted and killed."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ async def test_one_that_a_debugger_holds_is_told_of_and_left(
     beat = Heartbeat("courier", process, Silence(SHORT), lambda: None, killed.append)
     with capture_logs() as logs:
         async with asyncio.timeout(60):
-            await beat.run()  # it goes: the debugger, and then the process
+            await beat.run()  # the debugger goes away, then the process is killed
     assert [one["event"] for one in logs] == ["process.traced"] * 2 + ["process.silent"]
     assert "process 77 traces it" in logs[0]["detail"]
     assert killed == ["courier"]
@@ -78,7 +78,7 @@ async def test_questions_are_answered_between_other_words() -> None:
             control_channel.ask(ours)
             await until(lambda number=number: len(answers) == number)  # type: ignore[misc]
         assert not orders.stop.is_set()
-        ours.sendall(b"ali")  # a word may come in pieces
+        ours.sendall(b"ali")  # a message may come in pieces
         await asyncio.sleep(0)
         ours.sendall(b"ve?\nleave\n")
         async with asyncio.timeout(60):
@@ -90,7 +90,7 @@ async def test_questions_are_answered_between_other_words() -> None:
         ours.shutdown(socket.SHUT_RDWR)
         await following
         assert orders.hurry.is_set()
-        control_channel.ask(ours)  # nobody is there, and nothing is raised
+        control_channel.ask(ours)  # the other end is closed, and nothing is raised
 
 
 def test_the_state_of_a_process() -> None:

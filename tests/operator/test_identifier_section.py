@@ -1,4 +1,4 @@
-"""Identifiers on the command line: RPPS-rang, and keys that a site leaves unchecked."""
+"""Identifiers on the command line: RPPS-rang, and check digits that a site does not verify."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.operator.test_settings import GOOD, write
 from tests.support.daemon import lay_out
 
 PRACTICE = "99700234190004"  # of the OU 499700234190004, DOMAIN U1.4
-EXAMPLE = "10001234567"  # an RPPS as ANS prints them, its key wrong (DOMAIN §1.5)
+EXAMPLE = "10001234567"  # an example RPPS of ANS with a wrong check digit (DOMAIN §1.5)
 
 
 def test_all_keys_are_checked_by_default(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""What only informs never changes what is done: a daemon whose log, journal or metrics have no way.
+"""Best-effort information: a daemon that cannot write log, journal or metrics still handles mail.
 
-Standard error is a pipe that nobody reads any more, or at the moment, or a device without room;
-the trace journal lies on a disk that refuses it.  Mail is answered once, kept once and delivered.
+Standard error is a closed pipe, a pipe with a stopped reader, or a full device; the trace journal
+is on a disk that refuses writes.  Mail is answered once, stored once and delivered.
 """
 
 import json
@@ -25,7 +25,7 @@ PEER = "dr@b.mssante.fr"
 
 
 def start(daemon: Daemon, errors: int, output: int = subprocess.PIPE) -> None:
-    """Start it with another standard error than a file, and wait until it is ready."""
+    """Start the daemon with a given standard error, and wait until it is ready."""
     daemon.process = subprocess.Popen(
         [*MSSANTE, "--config", str(daemon.config), "serve"],
         stdout=output,
@@ -45,7 +45,7 @@ def ready(daemon: Daemon) -> bool:
 
 
 def warnings(daemon: Daemon) -> list[str]:
-    """What /readyz warns of, while it says that the daemon does its work."""
+    """Warnings of /readyz, which must answer that the daemon is ready."""
     status, text = get(daemon, "/readyz")
     found = json.loads(text)
     assert (status, found["ready"]) == (200, True)
@@ -53,7 +53,7 @@ def warnings(daemon: Daemon) -> list[str]:
 
 
 def stop(daemon: Daemon) -> int:
-    """End it as a service manager does."""
+    """Stop the daemon as a service manager does."""
     process, daemon.process = daemon.process, None
     assert process is not None
     process.send_signal(signal.SIGTERM)
@@ -85,7 +85,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def take(daemon: Daemon, number: int) -> None:
-    """Have a peer send so many messages; each is answered, and kept once."""
+    """Send so many messages as a peer; each is acknowledged, and stored once."""
     before = len(daemon.entries(MARTIN))
     begun = time.monotonic()
     with client(daemon, "b") as smtp:
@@ -96,7 +96,7 @@ def take(daemon: Daemon, number: int) -> None:
 
 
 def attempt(daemon: Daemon) -> None:
-    """Have a delivery to a peer tried, which nobody answers: told of in log and journal."""
+    """Cause an attempt to a peer that does not answer: it is logged and journaled."""
     letter = daemon.folder / "letter.eml"
     letter.write_bytes(TEXT.replace(b"dr@b.mssante.fr", MARTIN.encode()))
     tried = 'mssante_deliveries_deferred_total{operator="smtp.b.mssante.fr",reason="connection"}'
@@ -149,7 +149,7 @@ def test_a_log_whose_reader_stalls_and_comes_back(operator_a: Daemon) -> None:
                 said += os.read(reader, 65_536)
             return said.count(b'"event": "accepted"') == 4
 
-        until_now(read, 20)  # nothing was lost: it only waited
+        until_now(read, 20)  # nothing was lost: lines were only buffered
         assert sample(operator_a, "mssante_log_lines_lost_total") == 0
         until_now(lambda: sample(operator_a, 'mssante_information_failing{kind="log"}') == 0, 20)
         assert stop(operator_a) == 0
@@ -168,7 +168,7 @@ def test_a_log_and_an_output_without_room(operator_a: Daemon) -> None:
 
 
 def test_without_any_standard_descriptors(operator_a: Daemon) -> None:
-    # What is opened later would have their numbers, and the log would be written into it.
+    # A file opened later would get such a number, and the log would be written into it.
     words = " ".join([*MSSANTE, "--config", str(operator_a.config), "serve"])
     operator_a.process = subprocess.Popen(
         ["/bin/sh", "-c", f"exec {words} <&- >&- 2>&-"], process_group=0
@@ -228,5 +228,5 @@ def test_metrics_without_a_folder(operator_a: Daemon) -> None:
         take(operator_a, 1)
         return sample(operator_a, "mssante_messages_accepted_total") >= 4
 
-    until_now(counted, 30)  # those of the time without a file too
+    until_now(counted, 30)  # including the time without a file
     assert stop(operator_a) == 0

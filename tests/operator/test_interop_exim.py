@@ -21,7 +21,7 @@ from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
-# `L` in a line of its log: commands were pipelined.  `K`: the message went by BDAT.
+# In a line of its log, `L`: pipelined commands; `K`: message by BDAT.
 _DELIVERED = re.compile(
     r" => claire\.martin@a\.mssante\.fr .* X=TLS1\.3:\S+ CV=yes "
     r"DN=\"[^\"]*CN=smtp\.a\.mssante\.fr\""

@@ -24,7 +24,7 @@ from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
-# Without these it adds its own to a message given to it.
+# OpenSMTPD adds these fields to a message without them.
 _LETTER = b"Date: Tue, 24 Nov 2026 12:00:00 +0100\r\nMessage-ID: <1@b.mssante.fr>\r\n" + UNTOUCHABLE
 
 

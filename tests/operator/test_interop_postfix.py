@@ -1,6 +1,6 @@
-"""Postfix as the other operator, both ways: it demands our certificate, and we judge its own.
+"""Postfix as the other operator, both ways: each side verifies the other's certificate.
 
-Its client pipelines; it has no BDAT (as Postfix's own BDAT_README says, only its server has).
+Its client pipelines, but has no BDAT (BDAT_README of Postfix: only the server has it).
 """
 
 import json
@@ -63,7 +63,7 @@ def test_a_postfix_with_the_certificate_of_another_operator_gets_nothing(tmp_pat
 
 
 def test_postfix_relays_to_us(tmp_path: Path) -> None:
-    # DOMAIN §9.14-§9.17; it verifies our certificate and its name on its own account.
+    # DOMAIN §9.14-§9.17; Postfix verifies our certificate and host name by itself.
     a = lay_out(tmp_path / "a", "a", workers=1)
     with served(a), postfix("b.mssante.fr", "b", {"a.mssante.fr": a.endpoint}) as peer:
         with dial(peer.port, *a.identity("b")) as smtp:

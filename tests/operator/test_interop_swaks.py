@@ -1,4 +1,4 @@
-"""swaks, the tool that mail administrators test servers with, against the running daemon."""
+"""swaks, a common test tool of mail administrators, against the running daemon."""
 
 import shutil
 import subprocess
@@ -16,7 +16,7 @@ SWAKS = shutil.which("swaks")
 
 
 def able() -> bool:
-    """Whether swaks is here, with the Perl module that its TLS needs."""
+    """Whether swaks is installed, with the Perl module for TLS."""
     probe = ["perl", "-e", "use Net::SSLeay"]
     return (
         SWAKS is not None
@@ -53,7 +53,7 @@ def swaks(daemon: Daemon, *words: str | Path) -> tuple[int, str]:
 
 
 def test_a_message_arrives_octet_for_octet(operator_a: Daemon, tmp_path: Path) -> None:
-    # Without its "fixup", swaks sends a file as it is: dots doubled, the last one alone.
+    # Without its "fixup", swaks sends the file unchanged: with doubled dots and the final dot.
     data = tmp_path / "data"
     data.write_bytes(UNTOUCHABLE.replace(b"\r\n.", b"\r\n..") + b".")
     certificate, key = operator_a.identity("b")
@@ -89,7 +89,7 @@ def test_it_can_verify_our_certificate(operator_a: Daemon, tmp_path: Path) -> No
     root = tmp_path / "root.pem"
     root.write_bytes(federation().space.hierarchy.root.certificate_pem)
     certificate, key = operator_a.identity("b")
-    # Debian 13's verifies the host too, and has an option for its name; Debian 12's has neither.
+    # swaks of Debian 13 verifies the host name and has an option for it; Debian 12's does not.
     assert SWAKS is not None
     knows = "--tls-verify-target" in Path(SWAKS).read_text(encoding="utf-8", errors="replace")
     name = ("--tls-verify-target", "smtp.a.mssante.fr") if knows else ()

@@ -1,4 +1,4 @@
-"""A process ends by its deadline though a thread of an executor hangs, and its log is written."""
+"""A process exits at its deadline although a thread hangs, and its log is written."""
 
 import subprocess
 import sys

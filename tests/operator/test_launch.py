@@ -1,4 +1,4 @@
-"""What a process is told at its start: all arrives as the supervisor checked it."""
+"""Settings and options of a new process arrive exactly as the supervisor checked them."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_settings_and_peers_survive_the_line_to_a_process(tmp_path: Path) -> Non
     settings = load(path)
     line = pack(settings, Launch((3, 4), PEERS))
     assert b"\n" not in line
-    # Descriptors have other numbers on the other side.
+    # Descriptors have other numbers in the other process.
     told, launch = unpack(line, (7, 8))
     assert told == settings
     assert told.origin == path

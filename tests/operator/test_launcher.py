@@ -1,6 +1,6 @@
-"""Processes forked from a launcher are kept up, told apart and ended as if each were executed.
+"""Processes forked from a launcher are restarted, named and ended like executed processes.
 
-docs/decisions/0018.  The daemon is the real one, and so are the kills.
+docs/decisions/0018.  The daemon and the kills are real.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ def only(pids: set[int]) -> int:
 
 
 def died(daemon: Daemon) -> list[tuple[str, int, int]]:
-    """What the log says of processes that died: role, number, code."""
+    """Processes that died, from the log: role, pid, code."""
     return [(one["role"], one["pid"], one["code"]) for one in daemon.events("process.died")]
 
 
 def counted(metrics: Path, files: str) -> set[int]:
-    """The processes whose metrics are in such files."""
+    """Pids in the names of these metric files."""
     return {int(path.stem.rpartition("_")[2]) for path in metrics.glob(files)}
 
 
@@ -55,7 +55,7 @@ def test_a_killed_launcher_takes_nobody_with_it_and_is_replaced(operator_a: Daem
             assert died(daemon) == [("launcher", first, -signal.SIGKILL)]
             load.goes_on()
             assert daemon.processes() == old
-        # They were forked by the dead one, and their own end is noticed even so.
+        # Their launcher is dead, and yet their exit is noticed.
         for number, role in enumerate(ROLES, 2):
             victim = min(daemon.processes(role))
             os.kill(victim, signal.SIGKILL)
@@ -73,7 +73,7 @@ def test_a_killed_launcher_takes_nobody_with_it_and_is_replaced(operator_a: Daem
 
 
 def test_launcher_and_worker_killed_at_once(operator_a: Daemon) -> None:
-    # As the kernel does it when a control group is out of memory.
+    # Like the kernel when a control group is out of memory.
     with served(operator_a) as daemon:
         for victim in (only(daemon.processes("launcher")), *daemon.processes("worker")):
             os.kill(victim, signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_what_is_stuck_is_killed(operator_a: Daemon) -> None:
 
 
 def test_a_role_that_cannot_start_says_why(operator_a: Daemon) -> None:
-    (operator_a.folder / "data" / "node").mkdir()  # the courier's name is kept there
+    (operator_a.folder / "data" / "node").mkdir()  # the courier's name is stored there
     said = operator_a.run("serve", code=1)
     assert "data/node: has no name of this node: Is a directory; remove it" in said
     assert "Traceback" not in said
@@ -149,7 +149,7 @@ def test_each_process_counts_for_itself_and_the_launcher_for_nobody(operator_a: 
         metrics = daemon.folder / "data" / "run" / "metrics"
         launcher = only(daemon.processes("launcher"))
         with under_load(daemon):
-            # Few connections stay together: the second worker gets one in its own time.
+            # A few connections stay on one worker; the second worker gets its first session later.
             until_now(lambda: daemon.processes("worker") <= counted(metrics, "counter_*.db"))
         counting = counted(metrics, "*.db")
         assert counting - {launcher} <= daemon.processes()
@@ -161,7 +161,7 @@ def test_each_process_counts_for_itself_and_the_launcher_for_nobody(operator_a: 
 
 @pytest.fixture
 def as_supervisor() -> Iterator[None]:
-    """Let this process be the parent of orphans, as a supervisor is, for a test."""
+    """Make this process a subreaper, like a supervisor, for one test."""
     before = signal.getsignal(signal.SIGCHLD)
     adopt_orphans()
     yield
@@ -183,10 +183,10 @@ async def test_a_process_nobody_waits_for_any_more_is_sent_away(tmp_path: Path) 
     launching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await launching
-    # The next request has its turn after that one, which was not lost on the way.
+    # The next request is served after the cancelled request, which was not lost.
     process, line = await one.launch("courier", ())
     line.close()
-    assert await process.wait() == 1  # its supervisor is gone
+    assert await process.wait() == 1  # the supervisor is gone
     await one.end()
     assert children() == before
 
@@ -199,7 +199,7 @@ async def test_a_launcher_that_dies_on_the_way_is_replaced_once(tmp_path: Path) 
     await until(lambda: bool(children() - before))
     os.kill(only(children() - before), signal.SIGKILL)
     process, line = await launching
-    await control_channel.brief(line, b"{}")  # not what a process can work by
+    await control_channel.brief(line, b"{}")  # not valid settings
     assert await control_channel.receive(line) is None
     assert await process.wait() == 1
     line.close()

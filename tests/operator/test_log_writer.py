@@ -1,4 +1,4 @@
-"""What a process writes to standard error: never waited for, never raised, bounded, counted."""
+"""Standard error of a process: writes never block, never raise, are bounded and counted."""
 
 import gc
 import os
@@ -27,7 +27,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def fill(writer: int) -> int:
-    """Write until a pipe has no more room; how many octets that took."""
+    """Write until a pipe is full; returns the number of octets."""
     os.set_blocking(writer, False)
     total = 0
     try:
@@ -52,7 +52,7 @@ def test_lines_come_whole_and_in_order(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         writer.finish()
-        print("still", file=writer)  # one that came late
+        print("still", file=writer)  # a late line
         writer.finish()
     lines = (tmp_path / "log").read_text().splitlines()
     for who in "abc":
@@ -93,7 +93,7 @@ def test_a_reader_that_stalls_costs_no_time_and_bounded_memory(
 def test_a_descriptor_that_does_not_wait_loses_nothing(
     pipe: tuple[int, int], blocking: bool
 ) -> None:
-    # Standard error may be shared with a program that has set O_NONBLOCK on it.
+    # Another program that shares standard error may have set O_NONBLOCK on it.
     reader, end = pipe
     os.set_blocking(end, blocking)
     writer = LogWriter(end)
@@ -124,7 +124,7 @@ def test_a_line_that_was_torn_is_ended_once_there_is_room(tmp_path: Path) -> Non
     script_file = tmp_path / "log"
     with script_file.open("wb", buffering=0) as file:
         writer = LogWriter(file.fileno())
-        writer._torn = True  # as a short write before an error leaves it
+        writer._torn = True  # as after a short write before an error
         writer.write("whole\n")
         writer.finish()
     assert script_file.read_text() == "\nwhole\n"
@@ -175,7 +175,7 @@ def test_no_call_of_a_logger_raises(pipe: tuple[int, int], monkeypatch: pytest.M
 def test_a_command_s_error_goes_through_it(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Click asks of a file whether it is one of octets, by writing some.
+    # Click tests whether a file takes octets by writing some.
     reader, end = pipe
     writer = LogWriter(end)
     monkeypatch.setattr(sys, "stderr", writer)

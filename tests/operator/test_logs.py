@@ -1,4 +1,4 @@
-"""Logs hold neither patients nor anything that acts on a terminal, whoever wrote the line."""
+"""Log lines, ours and libraries': no patient's identifier, no control character."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Losses of all processes, summed up by one that may begin long after them."""
+"""Losses of all processes, added up by a process that may start long after them."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from mssante_operator.monitoring.losses import LOG, STANDS_SECONDS, Losses
 
 
 def measure(folder: Path, act: str) -> None:
-    """Have a process of the daemon count something in the files of the metrics, and end."""
+    """Count losses in the metric files of a daemon process, which then exits."""
     script = f"from mssante_operator.monitoring.losses import *; {act}"
     environment = {**os.environ, METRICS: str(folder)}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
@@ -24,7 +24,7 @@ def test_losses_of_before_the_first_look_are_no_news(
     monkeypatch.setenv(METRICS, str(tmp_path))
     now = 0.0
     measure(tmp_path, "LOG_LOST.inc(5)")
-    losses = Losses(lambda: now)  # as after a reload: the maintenance process is a new one
+    losses = Losses(lambda: now)  # as after a reload: a new maintenance process
     assert losses.standing() == {}
     measure(tmp_path, "LOG_LOST.inc(1)")
     assert list(losses.standing()) == [LOG]

@@ -1,4 +1,4 @@
-"""A name is held by one living machine of those that share a database, whatever was copied."""
+"""Only one live machine holds a name, even after a folder was copied."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beats and watches in a fraction of a second."""
+    """Beat and watch within a fraction of a second."""
     monkeypatch.setattr(machine, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(machine, "WATCH_SECONDS", 1.0)
     monkeypatch.setattr(machine, "AGAIN_SECONDS", 0.05)
@@ -46,7 +46,7 @@ def original(tmp_path: Path, database_url: str) -> Iterator[Site]:
 
 @pytest.fixture
 def clone(original: Site, tmp_path: Path) -> Iterator[Site]:
-    """A copy of its folder, made once it has a name."""
+    """Copy of an installation's folder, which already has a name."""
     node_name.node_name(original.settings)
     shutil.copytree(original.settings.origin.parent, tmp_path / "two")
     with closing(Switched(original.database.url.render_as_string(hide_password=False))) as database:
@@ -124,7 +124,7 @@ async def test_a_copy_takes_the_place_of_a_dead_machine_that_then_comes_back(
         pass
     async with clone.living() as lives:
         assert (clone.name, clone.waited) == (name, 1)
-        # It comes back; the row has the other's proof by now.
+        # It comes back; the row has the other machine's proof now.
         async with original.living() as other:
             assert original.name != name
             assert (lives.takes_work(), other.takes_work()) == (True, True)
@@ -140,7 +140,7 @@ async def test_a_machine_that_restarted_has_its_name_after_a_while(original: Sit
     original.restarted_machine()
     async with original.living():
         assert (original.name, original.waited, original.events) == (name, 1, [])
-    async with original.living():  # its daemon alone
+    async with original.living():  # only its daemon
         assert (original.name, original.waited) == (name, 1)
 
 
@@ -171,7 +171,7 @@ async def test_whoever_loses_its_name_takes_no_work_and_gets_another(
     name = original.name
     async with original.living() as lives:
         assert lives.takes_work()
-        original.database.away = True  # for longer than others watch
+        original.database.away = True  # for longer than WATCH_SECONDS
         async with clone.living():
             assert clone.name == name
             original.database.away = False
@@ -200,7 +200,7 @@ async def test_a_database_that_is_away_is_no_other_machine(
 
 @SERVER
 async def test_a_watch_begins_again_when_the_database_was_away(original: Site, clone: Site) -> None:
-    # While nobody can count, nobody is gone.
+    # While no machine can write a beat, no machine counts as gone.
     async with original.living():
         for site in (original, clone):
             site.database.away = True
@@ -208,7 +208,7 @@ async def test_a_watch_begins_again_when_the_database_was_away(original: Site, c
         task = asyncio.create_task(clone.hold())
         await until(lambda: clone.waited == 1)
         clone.database.away = True
-        await asyncio.sleep(1.5 * machine.WATCH_SECONDS)  # which a watch would have taken
+        await asyncio.sleep(1.5 * machine.WATCH_SECONDS)  # less than a watch would take
         assert not task.done()
         original.database.away = clone.database.away = False
         held = await task
@@ -270,7 +270,7 @@ async def test_on_sqlite_there_is_one_machine(original: Site, clone: Site) -> No
 
 
 class TestClock:
-    """A clock apart from the database's takes no work until it is right."""
+    """A courier whose clock differs from the database's leases nothing until it is right."""
 
     @SERVER
     async def test_claims_stop_and_begin_again(self, original: Site) -> None:

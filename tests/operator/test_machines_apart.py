@@ -1,6 +1,6 @@
-"""Two machines that do not agree: a clock ahead, a copied folder, an older white list, a lost body.
+"""Two machines that disagree: a clock ahead, a copied folder, an older white list, a lost body.
 
-Whatever one of them believes, mail in flight is not sent twice and nothing is refused for good.
+In each case mail in flight is not sent twice, and nothing is refused for good.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from tests.support.object_server import ObjectServer
 from tests.support.replicas import Pair
 from tests.support.waiting import until_now
 
-pytestmark = pytest.mark.timeout(300)  # they start many processes, beside other tests
+pytestmark = pytest.mark.timeout(300)  # many processes, beside other tests
 
 AHEAD = 30 * 60  # seconds: as long as a lease
 LETTER = "From: claire.martin@a.mssante.fr\nSubject: x\n\nBonjour\n"
@@ -42,7 +42,7 @@ def kept_field(
 
 @pytest.fixture
 def field(kept_field: Field) -> Iterator[Field]:
-    """Two machines that do not run; those that do at the end are killed."""
+    """Two machines, not started; running machines are killed at the end."""
     yield kept_field
     kept_field.release()
     kept_field.end()
@@ -50,7 +50,7 @@ def field(kept_field: Field) -> Iterator[Field]:
 
 
 def under_way(field: Field) -> int:
-    """Begin deliveries on machine one, which wait for their answers; gives how many."""
+    """Start attempts on machine one that wait for a reply; returns their number."""
     before = len(field.box.posted)
     field.machines[0].daemon.start()
     field.hold()
@@ -61,7 +61,7 @@ def under_way(field: Field) -> int:
 
 
 def nothing_twice(field: Field, count: int) -> None:
-    time.sleep(1.0)  # what is awaited is that nothing happens: couriers look 5 times a second
+    time.sleep(1.0)  # a plain wait: nothing must happen, and couriers look 5 times a second
     assert field.held == count
     field.release()
     verdict = field.judge()
@@ -93,7 +93,7 @@ def test_a_copy_of_a_machine_s_folder_frees_none_of_its_leases(
     with ThreadPoolExecutor(1) as pool:
         started = pool.submit(ours.start)
         try:
-            # It works, it is refused, or it waits for the first to be gone.
+            # The copy works, is refused, or waits until the first machine is gone.
             with suppress(TimeoutError):
                 until_now(lambda: "courier.started" in ours.log() or refused(started), 20)
             nothing_twice(field, count)
@@ -123,7 +123,7 @@ def test_a_list_that_one_machine_has_adopted_is_believed_by_the_other(field: Fie
     newer = signed(1, **FULL, d="c")
     put(one, newer)
     until_now(lambda: _has_shared(one, newer))
-    one.stop()  # what follows is machine two's
+    one.stop()  # from here on machine two acts
     said = []
     for daemon, times in ((one, 3), (two, 3)):
         file = daemon.folder / "letter.eml"
@@ -138,13 +138,13 @@ def test_a_list_that_one_machine_has_adopted_is_believed_by_the_other(field: Fie
 
 
 def _has_shared(daemon: Daemon, data: bytes) -> bool:
-    """Whether the daemon has shared this very list: that of its start is shared too."""
+    """Whether the daemon has shared this list; the list of its start is shared too."""
     digest = hashlib.sha256(data).hexdigest()
     return any("whitelist.shared" in line and digest in line for line in daemon.log().splitlines())
 
 
 def states(field: Field, keys: Sequence[str], state: str = "") -> list[Row[tuple[str, str, str]]]:
-    """What the queue still has of these messages."""
+    """Deliveries of these messages that are still queued."""
     d = deliveries.c
     query = select(d.state, d.held, d.last_error).where(d.message_id.in_(keys))
     with field.box.daemon.store() as store, store.database.read() as connection:
@@ -161,7 +161,7 @@ def test_a_body_that_is_gone_from_the_bucket_ends_its_delivery(field: Field) -> 
         bucket.delete(key)
     one.daemon.start()
     with field.load(one):
-        field.acknowledgements(2, one)  # the others are not held up
+        field.acknowledgements(2, one)  # the other messages are not delayed
 
     def ended() -> bool:
         rows = states(field, [posted.id])

@@ -1,7 +1,8 @@
-"""Two machines whose PostgreSQL is failed over to its standby, with load before, during and after.
+"""Two machines whose PostgreSQL fails over to its standby, under load all the time.
 
-What was acknowledged is there once, but for the lag of a standby that is not synchronous; what may
-come twice was under way at that moment.  `make crash ARGS="--only failover"` is this at length.
+Each acknowledged message is there once, except for the lag of an asynchronous standby; only
+messages in flight at that moment may come twice.  `make crash ARGS="--only failover"` does it at
+length.
 """
 
 import smtplib
@@ -22,7 +23,7 @@ from tests.support.object_server import ObjectServer
 from tests.support.replicas import Pair
 from tests.support.waiting import until_now
 
-pytestmark = pytest.mark.timeout(300)  # they start many processes, beside other tests
+pytestmark = pytest.mark.timeout(300)  # many processes, beside other tests
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_a_synchronous_standby_loses_nothing(field: Field, *, fencing: bool) -> 
         field.acknowledgements(5)
         field.fail_over(kill=fencing, fencing=fencing)
         if not fencing:
-            # Nothing that the old one is told from now on is ever said to be done.
+            # From now on the old primary confirms nothing.
             field.box.post(5)
             field.fence()
         field.box.post(10)
@@ -60,7 +61,7 @@ def test_a_synchronous_standby_loses_nothing(field: Field, *, fencing: bool) -> 
 def test_a_standby_that_lags_loses_its_lag_and_nothing_that_came_after(
     tmp_path: Path, pair: Pair, object_server: ObjectServer
 ) -> None:
-    # The new primary gives out numbers again, and ends of attempts made under the old one come.
+    # The new primary reuses numbers, and results of attempts made under the old primary arrive.
     many = {
         "concurrency": 100,
         "destination_concurrency": 100,
@@ -76,14 +77,14 @@ def test_a_standby_that_lags_loses_its_lag_and_nothing_that_came_after(
             pair.caught_up()
             pair.lag()
             field.acknowledgements(3, one)
-            field.box.post(30)  # more than a sequence is ahead of its log by
+            field.box.post(30)  # more numbers than a sequence logs in advance
             field.box.drained()
             field.hold()
             field.box.post(15)
             until_now(lambda: field.held >= 10)
             field.fail_over()
             field.box.post(60)
-            # Their first attempts fail, so that whatever an old end took for its own is missed.
+            # Their first attempts fail: a delivery settled by an old result would be missed.
             for peer in field.box.receivers:
                 peer.put_off |= {posted.id for posted in field.box.posted[-60:]}
             until_now(lambda: field.held >= 60)
@@ -102,7 +103,7 @@ def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_no_250(field: Field
         answers = [pool.submit(send, one), pool.submit(submit, field)]
 
         def cancelled() -> bool:
-            """As a DBA does who sees sessions that wait: `pg_cancel_backend`."""
+            """Cancel waiting sessions, as a DBA would: `pg_cancel_backend`."""
             field.pair.primary.ask(
                 "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
             )
@@ -115,7 +116,7 @@ def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_no_250(field: Field
 
 
 def send(daemon: Daemon) -> str:
-    """Send a message to a mailbox here; what is said at its end."""
+    """Send a message to a mailbox here; returns the final reply."""
     with client(daemon, "b") as smtp:
         try:
             smtp.sendmail(
@@ -129,7 +130,7 @@ def send(daemon: Daemon) -> str:
 
 
 def submit(field: Field) -> str:
-    """Queue a message; `250` as a mail program would be told."""
+    """Queue a message; returns `250` like a reply to a mail program."""
     try:
         field.box.post_once()
     except StoreDeferred:

@@ -1,7 +1,7 @@
-"""Two machines whose PostgreSQL or S3 is away: cut, frozen, gone without a word, slow, corrupt.
+"""Two machines whose PostgreSQL or S3 fails: cut, frozen, vanished, slow, corrupt.
 
-Nothing needs a restart, no daemon ends, and what was acknowledged is there once.
-`make crash ARGS="--only outages"` is this at length.
+Nothing needs a restart, no daemon ends, and each acknowledged message is there once.
+`make crash ARGS="--only outages"` does it at length.
 """
 
 import time
@@ -17,10 +17,10 @@ from tests.support.object_server import ObjectServer
 from tests.support.replicas import Pair
 from tests.support.waiting import until_now
 
-pytestmark = pytest.mark.timeout(300)  # they start many processes, beside other tests
+pytestmark = pytest.mark.timeout(300)  # many processes, beside other tests
 
-NOTICED = 45.0  # seconds within which `/readyz` must say that the database is gone, at most
-HEALED = 45.0  # and within which all is well again
+NOTICED = 45.0  # seconds until `/readyz` must report the loss of the database
+HEALED = 45.0  # seconds until it must be ready again
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def kept_field(
 
 @pytest.fixture
 def field(kept_field: Field) -> Iterator[Field]:
-    """Two machines that run, with good ways."""
+    """Two running machines, with working proxies."""
     for one in kept_field.machines:
         if not one.lives:
             kept_field.restart(one)
@@ -66,7 +66,7 @@ def test_processes_that_die_while_something_is_away_come_back_with_it(
         field.acknowledgements(1)
         FAULTS[fault](one)
         dead = field.kill(one, *ROLES)
-        # Replaced after a second; then they find that nobody answers.
+        # The processes are replaced after a second, and then find no server.
         until_now(lambda: not one.lives or bool(one.daemon.processes() - dead))
         if fault == "database cut":
             before = one.database.taken
@@ -119,7 +119,7 @@ def test_a_daemon_ends_and_begins_while_the_database_is_gone(field: Field) -> No
 
 
 def test_commits_that_hang_hold_up_nobody_for_good(field: Field) -> None:
-    # As with a disk of the database's machine that hangs: it answers, and nothing is ever done.
+    # As when the disk of the database hangs: it answers, but no commit ends.
     one, two = field.machines
     with field.load():
         field.acknowledgements(1)

@@ -1,4 +1,4 @@
-"""The commands on mailboxes and messages: what is sent, listed, exported, and closed."""
+"""Commands on mailboxes and messages: send, list, export, close."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 
 
 def send(daemon: Daemon, text: bytes, to: str = BOX, code: int = 0) -> str:
-    """Send a message of Claire's; returns what was printed."""
+    """Send a message from Claire; returns the output."""
     letter = daemon.folder / "letter.eml"
     letter.write_bytes(text)
     return daemon.run("message", "send", str(letter), "--from", CLAIRE, "--to", to, code=code)

@@ -1,4 +1,4 @@
-"""The mark of a store: keys and places that are another store's are refused, before any message."""
+"""Mark of a store: keys and places of another store are refused, before any message."""
 
 import shutil
 import threading
@@ -43,7 +43,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 class Site:
-    """A database and a place of bodies, opened by machines that have keys of their own."""
+    """A database and a place of bodies, opened by machines with different keys."""
 
     def __init__(self, settings: Settings, database: Database, kept: Kept, folder: Path) -> None:
         self.settings, self.database, self.kept, self.folder = settings, database, kept, folder
@@ -72,12 +72,12 @@ class Site:
             return connection.scalar(select(store_mark.c.mark))
 
     def other(self, name: str = "other") -> Form:
-        """Keys made elsewhere."""
+        """Keys of another store."""
         make_first(self.folder / name, MADE)
         return Form(Keyring(self.folder / name))
 
     def put(self, body: bytes = b"From: x\r\n\r\nSIDA\r\n", *, lose: bool = False) -> None:
-        """A message, whose body is lost or not."""
+        """Store a message; optionally lose its body."""
         made = draft(self.kept.store, body)
         blob = made.blob
         if lose:
@@ -116,7 +116,7 @@ def test_of_machines_that_mark_at_once_one_is_first(site: Site) -> None:
 
 
 def race(site: Site, forms: list[Form], *, refused: int) -> None:
-    """Machines with keys of their own begin at once."""
+    """Start several machines, each with its own keys, at the same time."""
     start, said = threading.Barrier(len(forms)), []
 
     def begin(form: Form) -> None:
@@ -141,7 +141,7 @@ def test_rotated_keys_open_the_mark_and_a_rewrite_needs_the_old_ones_no_more(sit
     rotate(site.keys, MADE)
     both, old = Form(Keyring(site.keys)), Form(Keyring(site.folder / "copy"))
     site.verify(both, anew=True)
-    site.verify(old, anew=True)  # a machine that has not got the new key yet
+    site.verify(old, anew=True)  # a machine without the new key
     bodies = site.bodies(both)
     assert rewrite(bodies).problems == ()
     marking.reseal(site.database, bodies)
@@ -156,7 +156,7 @@ def test_rotated_keys_open_the_mark_and_a_rewrite_needs_the_old_ones_no_more(sit
 def test_a_store_that_is_encrypted_later_is_marked_with_its_key_then(site: Site) -> None:
     plain = Form(encrypt=False)
     site.verify(plain, anew=True)
-    site.verify(site.other("any"))  # nothing says whose keys they are
+    site.verify(site.other("any"))  # nothing shows which store the keys belong to
     race(site, [site.other(name) for name in ("one", "two", "three")], refused=2)
     site.verify(plain, anew=True)
     bodies = site.bodies(plain)
@@ -164,9 +164,9 @@ def test_a_store_that_is_encrypted_later_is_marked_with_its_key_then(site: Site)
     bodies.close()
     site.verify(anew=True)
     assert "not the key file" in site.refusal(site.other())
-    site.verify(plain)  # nothing is written with any key
+    site.verify(plain)  # no body is encrypted
     bodies = site.bodies(plain)
-    marking.reseal(site.database, bodies)  # all bodies are bare: the key may be given up
+    marking.reseal(site.database, bodies)  # no body is encrypted any more: the key may be abandoned
     bodies.close()
     site.verify(site.other())
 

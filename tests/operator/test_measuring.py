@@ -1,4 +1,4 @@
-"""The queue is measured beside the daemon, in rounds that no error ends; what the gauges say."""
+"""Measurement of the queue: no error ends the rounds; values of the gauges."""
 
 import asyncio
 import json
@@ -105,7 +105,7 @@ def test_neither_a_scrape_nor_readiness_looks_at_the_queue(
     with served(daemon):
         until_now(lambda: "mssante_queue_deliveries{" in get(daemon, "/metrics")[1])
         with database.connect() as connection:
-            # Whoever reads a row of it waits from here on.
+            # From here on a reader of its rows blocks.
             connection.execute(text("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE"))
             status, metrics = get(daemon, "/metrics")
             assert (status, get(daemon, "/readyz")[0]) == (200, 200)

@@ -1,4 +1,4 @@
-"""What /metrics says is what Prometheus and its conventions expect, judged by its own tool."""
+"""/metrics has the format and conventions of Prometheus, checked by promtool."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.support.daemon import client, free_endpoint, get, lay_out, served
 from tests.support.metrics_page import RULES, documented
 from tests.support.waiting import until_now
 
-# `make setup` puts it beside the interpreter where the machine has none.
+# `make setup` installs it beside the interpreter if the system has none.
 PROMTOOL = shutil.which(
     "promtool", path=os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
 )
@@ -29,7 +29,7 @@ MARTIN = "claire.martin@a.mssante.fr"
 
 
 def check_against_the_page(text: str) -> None:
-    """Families have the type and the labels that docs/metrics.md gives them."""
+    """Check that each family has the type and labels of docs/metrics.md."""
     page = documented()
     families = [f for f in text_string_to_metric_families(text) if f.name.startswith("mssante_")]
     assert len(families) > 25
@@ -56,7 +56,7 @@ def test_promtool_has_nothing_to_say_on_the_metrics(tmp_path: Path) -> None:
         status, text = get(a, "/metrics")
     assert status == 200
     check_against_the_page(text)
-    # By the operator, since the white list says whose domain it is; the domain itself is nowhere.
+    # Labelled by operator, from the white list; the domain itself never appears.
     assert 'mssante_delivery_attempts_total{operator="smtp.b.mssante.fr"}' in text
     assert '"b.mssante.fr"' not in text
     for family in ("messages_accepted", "refused", "commit_seconds", "queue_deliveries"):

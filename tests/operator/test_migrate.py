@@ -1,4 +1,4 @@
-"""Migrations: they make exactly the schema of the code, one run at a time."""
+"""Migrations make exactly the schema of the code, one run at a time."""
 
 import subprocess
 import sys
@@ -92,7 +92,7 @@ def test_mailboxes_keep_what_they_have_as_the_quota_comes_and_goes(database_url:
     for revision in (REVISION, "0002", REVISION):
         migrations.upgrade(database_url)
         migrations.downgrade(database_url, revision)
-        # DOMAIN §9.33: on SQLite the trigger would go with a table that is rebuilt.
+        # DOMAIN §9.33: on SQLite a rebuilt table loses its trigger.
         with pytest.raises(IntegrityError, match="never change"), database.write() as conn:
             conn.execute(text("UPDATE mailboxes SET type = 'ORG'"))
     with database.read() as conn:
@@ -104,7 +104,7 @@ def test_mailboxes_keep_what_they_have_as_the_quota_comes_and_goes(database_url:
 def test_a_failed_migration_leaves_nothing_behind(empty_database_url: str) -> None:
     database = Database(empty_database_url)
     with database.write() as conn:
-        # The last table of the first migration is in its way.
+        # A table of this name blocks the last step of the first migration.
         conn.execute(text("CREATE TABLE entries (id INTEGER)"))
     with pytest.raises(DBAPIError, match="entries"):
         migrations.upgrade(empty_database_url)
@@ -130,7 +130,7 @@ def test_several_machines_may_upgrade_at_once(empty_database_url: str, tmp_path:
     program = (
         "import sys; from mssante_operator.assembly.migrations import upgrade; upgrade(sys.argv[1])"
     )
-    # From another folder: nothing may hang on the checkout being the current one.
+    # From another folder: nothing may depend on the current folder.
     runs = [
         subprocess.Popen([sys.executable, "-c", program, empty_database_url], cwd=tmp_path)
         for _ in range(2)
@@ -167,7 +167,7 @@ def test_a_busy_table_holds_up_a_migration_for_seconds_only(
         conn.execute(text("LOCK TABLE entries"))
         with pytest.raises(StoreUnavailable, match="lock timeout"):
             migrations.downgrade(database_url, "base")
-    # Those above it, each a transaction of its own, had gone before.
+    # The revisions above it, each in its own transaction, were taken back before.
     assert database.schema_revision() == "0001"
     assert "entries" in table_names(database_url)
     database.close()
@@ -214,6 +214,6 @@ def test_the_queue_keeps_its_rows_and_numbers_as_its_columns_come_and_go(databas
         conn.execute(text("DELETE FROM delivery_recipients"))
         conn.execute(text("DELETE FROM deliveries"))
         conn.execute(queue_one)
-        # A number that was given is never given again.
+        # A number is never reused.
         assert conn.scalar(text("SELECT id FROM deliveries")) > number
     database.close()

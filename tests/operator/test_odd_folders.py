@@ -1,4 +1,4 @@
-"""A folder may have any name: its path is never pasted into a URL, nor read as a pattern."""
+"""A folder may have any name: its path is never put into a URL, nor read as a pattern."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""PostgreSQL or the S3 store away, before the daemon and under it, with every process killed.
+"""PostgreSQL or S3 unreachable, before and after the start of the daemon, with processes killed.
 
-One daemon for all of it, as it would be: it never ends, says why it waits, and is well by itself
-once what was away is back.
+One daemon for all cases: it never ends, reports why it waits, and recovers by itself once the
+service is back.
 """
 
 import json
@@ -30,7 +30,7 @@ STOP_SECONDS = 2.0
 
 @dataclass
 class Site:
-    """Operator A behind doors, operator B beside it."""
+    """Operator A, whose PostgreSQL and S3 are behind doors; operator B."""
 
     a: Daemon
     b: Daemon
@@ -46,7 +46,7 @@ class Site:
         self.bucket.mend()
 
     def problems(self) -> list[str]:
-        """Why it is not ready; the answer comes in time whatever hangs."""
+        """Problems in /readyz, which must answer in time even if a service hangs."""
         asked = time.monotonic()
         code, text = get(self.a, "/readyz")
         assert time.monotonic() - asked < 10
@@ -57,7 +57,7 @@ class Site:
         return list(answer["problems"])
 
     def says(self, *words: str) -> bool:
-        """Whether it is not ready for one reason that has all these words."""
+        """Whether one problem in /readyz has all these words."""
         return any(all(word in one for word in words) for one in self.problems())
 
     def kill_all(self) -> None:
@@ -66,7 +66,7 @@ class Site:
                 os.kill(pid, signal.SIGKILL)
 
     def is_well(self) -> None:
-        """It is ready in seconds, and mail goes in and out, small and large."""
+        """Check: ready within seconds, and mail goes in and out, small and large."""
         until_now(lambda: not self.problems())
         for octets in (500, 200_000):
             self.sent += 1
@@ -113,7 +113,7 @@ def site(
 
 @pytest.fixture
 def running(site: Site) -> Iterator[Site]:
-    """The site with A's daemon at work."""
+    """The site with A's daemon running."""
     site.mend()
     with served(site.a):
         site.is_well()
@@ -132,7 +132,7 @@ def test_all_processes_die_while_something_is_away(running: Site) -> None:
 
 
 def die_amid(site: Site, name: str, how: str) -> None:
-    """Have every process killed while one of both is away in one way."""
+    """Make one service fail in one way, and kill every process meanwhile."""
     a = site.a
     seen, ready = len(a.events("process.waits")), len(a.events("daemon.ready"))
     over = len(a.events("process.waited"))
@@ -157,7 +157,7 @@ def test_a_database_that_freezes_under_it(running: Site) -> None:
     running.database.freeze()
     until_now(lambda: running.says("store: ", "has not answered for"))
     assert get(running.a, "/metrics")[0] == 200
-    # A reload that cannot look at the store leaves all as it is.
+    # A reload that cannot reach the store changes nothing.
     running.a.hang_up()
     until_now(lambda: len(running.a.events("reload.refused")) == 1)
     (refused,) = running.a.events("reload.refused")
@@ -166,7 +166,7 @@ def test_a_database_that_freezes_under_it(running: Site) -> None:
     running.mend()
     running.is_well()
     assert running.a.processes() == seen
-    # Nor does it hold up the end.
+    # The stop is not delayed either.
     running.database.freeze()
     until_now(lambda: running.says("store: "))
     begun = time.monotonic()
@@ -179,7 +179,7 @@ def test_what_is_away_when_it_starts(site: Site) -> None:
     a = site.a
     site.database.refuse()
     site.bucket.freeze()
-    with served(a):  # it announces its addresses all the same
+    with served(a):  # it announces its addresses all the same, without the store
         assert site.says("worker: ", "database")
         assert greeting(a).startswith(b"421 4.3.0 ")
         site.database.mend()
@@ -188,7 +188,7 @@ def test_what_is_away_when_it_starts(site: Site) -> None:
         )
         site.bucket.mend()
         site.is_well()
-        # A key file that goes is no reason to end either, once it serves.
+        # The loss of the key file does not end a running daemon either.
         keys = a.folder / "data" / "keys"
         keys.rename(keys.with_name("away"))
         site.kill_all()

@@ -1,4 +1,4 @@
-"""Contradictions of [outbound] are refused by check, start and reload; doubts are told of."""
+"""Contradictions in [outbound] are refused by check, start and reload; doubts are reported."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def settings(folder: Path, outbound: str = "", head: str = GOOD) -> Settings:
 
 
 def without_place(lines: list[str], origin: Path, prefix: str = "outbound.") -> list[str]:
-    """The lines, each of which begins with file and table."""
+    """The lines without their beginning, which must be file and table."""
     assert all(line.startswith(f"{origin}: {prefix}") for line in lines), lines
     return [line.removeprefix(f"{origin}: {prefix}") for line in lines]
 

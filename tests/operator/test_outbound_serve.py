@@ -1,6 +1,6 @@
-"""Mail from one operator of ours to another, by the daemon, steered by commands while it runs.
+"""Mail between two operators of ours: the daemon delivers, commands act on its queue.
 
-The sender looks at its queue by itself so seldom that whatever leaves in time was woken.
+The sender polls its queue so rarely that mail which leaves in time was woken.
 """
 
 import json
@@ -30,7 +30,7 @@ MARTIN = "claire.martin@a.mssante.fr"
 CARDIOLOGY = "cardiologie@a.mssante.fr"
 THERE = "claire.martin@b.mssante.fr"
 CLINIC = "accueil@clinique.mssante.fr"
-CLOSED = "127.0.0.1:1"  # nobody listens there
+CLOSED = "127.0.0.1:1"  # no server listens there
 LISTED = {
     "a": "a",
     **dict.fromkeys(("b", "clinique", "dead", "gone"), "b"),
@@ -40,7 +40,7 @@ LISTED = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Operator A, which sends, operator B, a Postfix as C; a file for messages to send."""
+    """Operator A, which sends; operator B; a Postfix as C; a file for messages to send."""
 
     a: Daemon
     b: Daemon
@@ -48,23 +48,23 @@ class Pair:
     file: Path
 
     def send(self, *to: str, sender: str = MARTIN, subject: str = "x", code: int = 0) -> str:
-        """Send a message of A's."""
+        """Send a message from A."""
         self.file.write_text(f"From: {sender}\nSubject: {subject}\n\nBonjour\n")
         words = [word for one in to for word in ("--to", one)]
         return self.a.run("message", "send", str(self.file), "--from", sender, *words, code=code)
 
     def arrived(self, address: str, subject: str) -> bool:
-        """Whether a mailbox of B's has it."""
+        """Whether a mailbox of B has it."""
         found = [self.b.body(entry) for entry in self.b.entries(address)]
         return any(f"Subject: {subject}\r\n".encode() in body for body in found)
 
     def queued(self, *filters: str) -> list[dict[str, object]]:
-        """What A's queue has."""
+        """Deliveries in A's queue."""
         found: list[dict[str, object]] = json.loads(self.a.run("queue", "list", "--json", *filters))
         return found
 
     def report(self, about: str) -> ReadReport:
-        """The report to Martin that names a recipient, once it is there."""
+        """Wait for the report to Martin about a recipient, and return it."""
         found: list[bytes] = []
 
         def there() -> bool:
@@ -146,7 +146,7 @@ def test_what_waits_for_a_paused_destination_leaves_when_it_is_resumed(pair: Pai
 
 
 def test_a_success_that_was_asked_for_is_reported_by_the_other_operator(pair: Pair) -> None:
-    # MSSanté's accusé de réception (DOMAIN §3.3): A asks, B delivers and says so.
+    # Accusé de réception of MSSanté (DOMAIN §3.3): A asks, B delivers and reports success.
     _submit(pair.a, THERE, asked="NOTIFY=SUCCESS,FAILURE", envid="Q4711")
     report = pair.report("Q4711")
     assert report.message["Reporting-MTA"] == "dns; smtp.b.mssante.fr"
@@ -159,7 +159,7 @@ def test_a_success_that_was_asked_for_is_reported_by_the_other_operator(pair: Pa
 
 
 def _submit(daemon: Daemon, *to: str, asked: str, envid: str) -> None:
-    """Have Martin submit a message that asks for reports, as a client may say with RCPT."""
+    """Submit a message from Martin with report options, as a client gives them in RCPT."""
     addresses, now = tuple(map(parse_address, to)), runtime.clock()
     with daemon.store() as store:
         draft = store.blobs.draft()
@@ -220,13 +220,13 @@ def test_a_domain_that_leaves_the_list_is_reported_at_once(pair: Pair) -> None:
     refused = pair.send("x@gone.mssante.fr", code=1)
     assert "550 5.7.1" in refused
 
-    # A minute ago, so that the list has been checked since: before that nothing fails by it.
+    # A minute ago, so that the list was checked since; without that nothing fails by the list.
     with pair.a.store() as store, store.database.write() as connection:
         of_it = update(deliveries).where(deliveries.c.domain == "gone.mssante.fr")
         connection.execute(of_it.values(created_at=runtime.clock() - timedelta(minutes=1)))
 
     def failed() -> bool:
-        # The courier may not have read the new list yet, or have been quicker than this command.
+        # The courier may not have loaded the new list yet, or may be faster than this command.
         command("--config", str(pair.a.config), "queue", "retry", "--domain", "gone*")
         return bool(pair.queued("--state", "failed", "--domain", "gone*"))
 
@@ -249,6 +249,6 @@ def test_what_is_too_large_for_a_patient_is_refused_before_it_is_queued(pair: Pa
         "552 5.3.4 Message over the limit of 26214400 octets of content to patient.mssante.fr"
         in said
     )
-    # The same for somebody else is no question of size.
+    # For another recipient its size does not matter.
     assert "1 delivered here" in pair.a.run(*words[:-1], CARDIOLOGY)
     assert pair.queued("--domain", "patient.mssante.fr") == []

@@ -1,7 +1,7 @@
-"""A patient goes every way that mail and commands have, and stands in no output of ours.
+"""Patients' identifiers never appear in our output, on any path of mail and commands.
 
-Peers, senders and operators write the INS in every form; then all that the daemon logged, journaled
-and measured, and all that commands printed, is searched for it.
+Peers, senders and operators write the INS in every form; then log, journal and metrics of the
+daemon, and the output of all commands, are searched for it.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ FORMS = (
 
 
 def found_in(text: str) -> list[str]:
-    """Which of the patients somebody could read in a text."""
+    """Patients whose INS is readable in a text."""
     plain = re.sub(r"(?:[%+=]|\\x\{?|\\u00)([346][0-9])\}?", lambda m: chr(int(m[1], 16)), text)
     letters = re.sub(r"cl[eé]|[^0-9A-Za-z]", "", plain).upper()
     found = [ins for ins in (INS, CORSICAN, WRONG_KEY) if ins in letters]
@@ -57,18 +57,18 @@ def test_the_search_finds_what_it_looks_for(form: str) -> None:
 
 
 def context_of(daemon: Daemon, name: str) -> ssl.SSLContext:
-    """What a server shows that has the certificate of an operator."""
+    """TLS context of a server with the certificate of an operator."""
     trust = runtime.open_trust(load(daemon.config))
     return tls.server_context(tls.Identity(*daemon.identity(name)), trust)
 
 
 class Site:
-    """Operator A, whose peer speaks of patients; what was printed so far."""
+    """Operator A, whose peer names patients; output of all commands so far."""
 
     def __init__(self, folder: Path, style: str) -> None:
         self.daemon = lay_out(folder / "a", "a")
         text = self.daemon.config.read_text().replace('format = "console"', f'format = "{style}"')
-        # Two of the three domains of the federation change hands.
+        # Two of the three domains of the federation change their operator.
         self.daemon.config.write_text(
             text.replace("[whitelist]\n", "[whitelist]\nmax_shrink = 1\n")
         )
@@ -83,7 +83,7 @@ class Site:
             )
 
     def run(self, *words: str) -> str:
-        """Run a command, whatever its end."""
+        """Run a command, with any exit code."""
         _, out, err = command("--config", str(self.daemon.config), *words)
         self.printed += [out, err]
         return out
@@ -92,7 +92,7 @@ class Site:
         return await asyncio.to_thread(self.run, *words)
 
     def outputs(self) -> dict[str, str]:
-        """All that anybody may see of the daemon and of commands."""
+        """All output of the daemon and of commands."""
         journal = self.daemon.folder / "data" / "trace"
         return {
             "log": self.daemon.log(),
@@ -103,7 +103,7 @@ class Site:
 
 
 def speak_as_a_peer(daemon: Daemon) -> None:
-    """Sessions in which the peer's own words name patients; some are refused, one is accepted."""
+    """Hold sessions in which the peer names patients; some are refused, one is accepted."""
     for form in FORMS:
         with client(daemon, "b") as smtp:
             smtp.command_encoding = "utf-8"
@@ -209,5 +209,5 @@ async def test_no_output_names_a_patient(tmp_path: Path, style: str) -> None:
 
 
 def _about(text: str) -> str:
-    """The lines that tell, for whoever mends it."""
+    """Lines that show a patient, for the failure message."""
     return "\n".join(line for line in text.splitlines() if found_in(line))[:3000]

@@ -1,6 +1,7 @@
-"""The power is cut, at many moments of a real run: what was acknowledged before is there.
+"""Power cuts at many moments of a real run: mail acknowledged before is there.
 
-`make crash` does the same at length.  Without the syncs the same run loses mail, and this is seen.
+`make crash` does the same at length.  Without the syncs the same run loses mail, and the test
+detects it.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.support.faults import missing
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
-    pytest.mark.timeout(300),  # it starts many processes, beside other tests
+    pytest.mark.timeout(300),  # many processes, beside other tests
 ]
 
 
@@ -35,7 +36,7 @@ def test_what_was_acknowledged_survives_a_power_cut(tmp_path: Path) -> None:
 
 
 def test_what_a_failed_sync_lost_is_not_missed_after_a_power_cut(tmp_path: Path) -> None:
-    # Whoever trusted the next sync, which says success, would have acknowledged what is gone.
+    # The next sync reports success; a program that trusts it would acknowledge lost mail.
     assert_nothing_lost(
         list(power_after_failures(tmp_path / "power", "short", acknowledgements=200, moments=6))
     )

@@ -1,4 +1,4 @@
-"""Every act on the queue leaves a line with who and why, on both databases."""
+"""Each action on the queue leaves an event with actor and reason, on both databases."""
 
 import getpass
 

@@ -1,4 +1,4 @@
-"""`mssante queue …` as operators use it, on both databases: what it does and prints."""
+"""`mssante queue …` on both databases: effects and output."""
 
 import io
 import json
@@ -84,7 +84,9 @@ class TestActs:
         self, operator_q: Daemon, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         queue(Letter(), Letter(), database=database)
-        monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # a script's: nobody is asked
+        monkeypatch.setattr(
+            "sys.stdin", io.StringIO("y\n")
+        )  # standard input of a script: no question is asked
         said = operator_q.run("queue", "drop", "--all", *WHY, code=1)
         assert said == (
             "mssante: 2 deliveries would be dropped: look at them with queue list, then say --yes\n"
@@ -220,7 +222,7 @@ class TestFilters:
 
 
 class TestUsage:
-    """Whatever is refused so has not looked at the queue."""
+    """Usage errors come before any look at the queue."""
 
     @pytest.mark.parametrize(
         ("words", "says"),
@@ -362,6 +364,6 @@ def test_the_commands_of_the_documentation_exist() -> None:
     found = re.findall(r"mssante (queue [^`\n]+)", text)
     assert len(found) > 20
     for line in found:
-        # Asked for help, a command has looked at the names of all options before.
+        # With --help, click has checked the names of all options before.
         code, _, err = command(*shlex.split(line), "--help")
         assert (code, err) == (0, ""), line

@@ -1,4 +1,4 @@
-"""Quotas by the command line."""
+"""Quotas of mailboxes on the command line."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def operator_a(tmp_path: Path) -> Daemon:
 
 
 def shown(daemon: Daemon) -> tuple[int | None, int]:
-    """The quota of the mailbox and what it holds, the same in its listing."""
+    """Quota and used octets of the mailbox; the listing must show the same."""
     record = json.loads(daemon.run("mailbox", "show", BOX, "--json"))
     for words in ((), ("--domain", "a.mssante.fr")):
         rows = json.loads(daemon.run("mailbox", "list", "--json", *words))

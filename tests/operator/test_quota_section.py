@@ -1,4 +1,4 @@
-"""[inbound] on peers: what they may bring within an hour, and in whose name they may write."""
+"""[inbound] settings for single peers: quotas, and use of our domains in the header From."""
 
 from pathlib import Path
 

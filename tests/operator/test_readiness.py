@@ -1,4 +1,4 @@
-"""What readiness goes by has an age, and an answer comes whatever hangs."""
+"""Readiness: its facts have an age, and the answer comes even if a check hangs."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 
 class Unwell(Database):
-    """A database that does as it is told."""
+    """Database whose answers the test controls."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
@@ -64,7 +64,7 @@ async def test_an_answer_of_the_database_has_an_age(watch: StoreWatch) -> None:
 
 
 class Hanging(Monitor):
-    """A monitor that answers nothing; whoever asks is counted."""
+    """Monitor that never answers; calls are counted."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()

@@ -1,4 +1,4 @@
-"""The README as it is written: its first command listens and says how to send."""
+"""Commands of the README work: the first command listens and prints how to send."""
 
 import os
 import signal
@@ -16,13 +16,13 @@ MADE_BY_MAKE = Path(sys.prefix) == ROOT / ".venv"
 
 
 def commands() -> list[str]:
-    """The commands of the README's first block, without their comments."""
+    """Commands of the README's first block, without comments."""
     block = (ROOT / "README.md").read_text(encoding="utf-8").split("```")[1]
     return [line.partition("#")[0].strip() for line in block.splitlines()[1:]]
 
 
 def test_the_two_commands() -> None:
-    assert commands() == ["make run", "make test"]  # this suite is what the second one runs
+    assert commands() == ["make run", "make test"]  # the second command runs this very suite
 
 
 @pytest.mark.skipif(not MADE_BY_MAKE, reason="not in the environment that make sets up")

@@ -1,4 +1,4 @@
-"""How a process ended is what the supervisor learns, whoever started it."""
+"""The supervisor learns how each process ended, even if the launcher started it."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ async def test_the_exit_code(code: int) -> None:
     assert await process.wait() == code
     assert await process.wait() == code
     assert process.ended
-    process.kill()  # it is no longer there, and nobody else is hit
+    process.kill()  # it has ended, and no other process gets the signal
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
 
@@ -55,7 +55,7 @@ print(asyncio.run(wait()))
 
 
 def test_an_orphan_that_was_adopted() -> None:
-    # Also where whoever started the supervisor had said to ignore children's ends.
+    # Even if the supervisor's parent had set SIGCHLD to be ignored.
     done = subprocess.run(
         [sys.executable, "-c", ORPHAN], capture_output=True, text=True, timeout=60, check=False
     )

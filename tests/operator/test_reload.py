@@ -1,8 +1,7 @@
-"""SIGHUP: every process is replaced under load, and no peer, prober or message is the worse for it.
+"""SIGHUP: every process is replaced under load without harm to any peer, probe or message.
 
-docs/decisions/0014.  The daemon is the real one, the clients are real, and nothing is timed: a
-connection that is refused, reset or cut, an answer that is missing, a message that is lost or there
-twice fails the test whenever it happens.
+docs/decisions/0014.  Daemon and clients are real, and nothing depends on timing: a connection that
+is refused, reset or cut, a missing answer, a lost or doubled message fails the test at any time.
 """
 
 import os
@@ -30,12 +29,12 @@ from tests.support.waiting import until_now
 DURAND = "durand@b.mssante.fr"
 MARTIN = "claire.martin@a.mssante.fr"
 TEXT = b"From: <durand@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"
-CLIENTS = 3  # that come at once, each with a connection for each message
+CLIENTS = 3  # clients at the same time; each makes a connection for each message
 PATIENCE = 60.0
 
 
 def change(daemon: Daemon, section: str, **keys: str) -> None:
-    """Set keys of a section, in TOML's words, whether it has them or not."""
+    """Set keys of a section, given as TOML; keys may exist or not."""
     text = daemon.config.read_text()
     head, _, rest = text.partition(f"[{section}]\n")
     body, separator, tail = rest.partition("\n[")
@@ -48,7 +47,7 @@ def change(daemon: Daemon, section: str, **keys: str) -> None:
 def operator(
     folder: Path, name: str, routes: dict[str, str] | None = None, *, workers: int = 1
 ) -> Daemon:
-    """An operator whose log can be searched."""
+    """Operator with a JSON log."""
     daemon = lay_out(folder, name, routes, workers=workers)
     change(daemon, "log", format='"json"')
     return daemon
@@ -60,25 +59,25 @@ def operator_a(tmp_path: Path) -> Daemon:
 
 
 def wait(daemon: Daemon, event: str, times: int = 1) -> None:
-    """Return once the daemon has logged an event so many times."""
+    """Wait until the daemon has logged an event so many times."""
     until_now(lambda: len(daemon.events(event)) >= times, PATIENCE)
 
 
 def reload(daemon: Daemon) -> None:
-    """SIGHUP, to its good end."""
+    """Send SIGHUP, and wait for the successful end of the reload."""
     done = len(daemon.events("reload.done"))
     daemon.hang_up()
     wait(daemon, "reload.done", done + 1)
 
 
 def alive(pids: set[int]) -> set[int]:
-    """Those of some processes that have not ended."""
+    """The given processes that still run."""
     return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
 
 
 @dataclass
 class Load:
-    """Clients that come again and again, and what was acknowledged to them."""
+    """Clients in a loop, with the messages acknowledged to them."""
 
     daemon: Daemon
     identity: tuple[Path, Path]
@@ -87,7 +86,7 @@ class Load:
     probes: int = 0
 
     def send(self, number: int) -> None:
-        """One connection after the other, each with one message; the daemon has time to reload."""
+        """Send messages in a loop, one for each connection, with pauses for the reload."""
         count = 0
         while not self.enough.wait(0.2):
             message = TEXT + f"{number} {count}\r\n".encode()
@@ -97,7 +96,7 @@ class Load:
             self.acknowledged.append(name(message))
 
     def probe(self) -> None:
-        """Ask for health again and again, a connection each."""
+        """Ask for health in a loop, with a new connection each time."""
         while not self.enough.wait(0.1):
             with urllib.request.urlopen(
                 f"http://{self.daemon.admin}/healthz", timeout=10
@@ -106,14 +105,14 @@ class Load:
             self.probes += 1
 
     def goes_on(self) -> None:
-        """Return once more messages have been acknowledged."""
+        """Wait until more messages are acknowledged."""
         seen = len(self.acknowledged)
         until_now(lambda: len(self.acknowledged) >= seen + 2 * CLIENTS, PATIENCE)
 
 
 @contextmanager
 def under_load(daemon: Daemon, *, probed: bool = False) -> Iterator[Load]:
-    """Load for the time of the block; at its end all that was acknowledged is there, once."""
+    """Load during the block; at its end each acknowledged message must be there once."""
     load = Load(daemon, daemon.identity("b"))
     tasks: list[Callable[[], None]] = [partial(load.send, number) for number in range(CLIENTS)]
     if probed:
@@ -134,8 +133,8 @@ def under_load(daemon: Daemon, *, probed: bool = False) -> Iterator[Load]:
 
 
 def recipients_offered(daemon: Daemon) -> str:
-    """What EHLO says of the most recipients of a message (RFC 9422)."""
-    with client(daemon, "c") as smtp:  # the files of b's identity are the load's
+    """Limit RCPTMAX in the reply to EHLO (RFC 9422)."""
+    with client(daemon, "c") as smtp:  # the load uses the files of b's identity
         said = smtp.ehlo()[1].decode()
     found = re.search(r"RCPTMAX=(\d+)", said)
     assert found
@@ -143,7 +142,7 @@ def recipients_offered(daemon: Daemon) -> str:
 
 
 def test_reloads_under_load_harm_nobody(operator_a: Daemon) -> None:
-    # The number of workers goes up and down at that: 2, 3, 1.
+    # Meanwhile the number of workers goes up and down: 2, 3, 1.
     with served(operator_a) as daemon:
         seen = [daemon.processes()]
         with under_load(daemon, probed=True) as load:
@@ -165,13 +164,13 @@ def test_reloads_under_load_harm_nobody(operator_a: Daemon) -> None:
 
 
 def test_a_message_under_way_is_finished_by_the_worker_that_leaves(operator_a: Daemon) -> None:
-    # RFC 5321 §3.8: the transaction is brought to its end, then the peer is told with a 421.
+    # RFC 5321 §3.8: the transaction is completed, then the peer gets 421.
     with served(operator_a) as daemon:
         old = daemon.processes()
         with begun(daemon) as smtp:
             daemon.hang_up()
             until_now(lambda: len(daemon.processes("maintenance") - old) == 1, PATIENCE)
-            wait(daemon, "listener.stopped", 1)  # of the worker that has no session
+            wait(daemon, "listener.stopped", 1)  # the pid of the worker without a session
             assert daemon.events("reload.done") == []
             smtp.send(b"end\r\n.\r\n")
             assert smtp.getreply()[0] == 250
@@ -183,7 +182,7 @@ def test_a_message_under_way_is_finished_by_the_worker_that_leaves(operator_a: D
 
 @contextmanager
 def begun(daemon: Daemon) -> Iterator[smtplib.SMTP]:
-    """A session in the middle of its message."""
+    """Session in the middle of a message."""
     smtp = client(daemon, "b")
     try:
         smtp.ehlo()
@@ -236,7 +235,7 @@ def test_a_bad_configuration_changes_nothing(operator_a: Daemon) -> None:
             assert told["why"].startswith(f"{daemon.config}: {why}")
             assert daemon.processes() == old
         assert daemon.events("reload.begun") == []
-        # What dies meanwhile comes back as it was: by the configuration that is in force.
+        # A process that dies meanwhile is restarted with the configuration in force.
         os.kill(min(daemon.processes("worker")), signal.SIGKILL)
         until_now(lambda: len(daemon.processes("worker") & old) == 1, PATIENCE)
         until_now(lambda: len(daemon.processes("worker")) == 2, PATIENCE)
@@ -284,7 +283,7 @@ def test_what_openssl_reads_at_start_is_read_again(operator_a: Daemon) -> None:
 
 
 def test_a_connection_that_waits_outlives_its_worker(tmp_path: Path) -> None:
-    # Nobody accepts it at first, then the only one who could is killed.
+    # At first no worker accepts it, then the only worker that could is killed.
     with served(operator(tmp_path / "a", "a")) as daemon:
         (worker,) = daemon.processes("worker")
         os.kill(worker, signal.SIGSTOP)
@@ -327,7 +326,7 @@ def test_stopping_amid_a_reload(operator_a: Daemon) -> None:
     change(operator_a, "process", stop_seconds="0.5", workers="2")
     with served(operator_a) as daemon:
         seen = daemon.processes()
-        with begun(daemon):  # it holds its worker until that one's time is over
+        with begun(daemon):  # it keeps its worker running until the worker's deadline
             daemon.hang_up()
             until_now(lambda: len(daemon.processes("worker") - seen) == 1, PATIENCE)
             seen |= daemon.processes()
@@ -354,9 +353,9 @@ def test_signals_amid_a_reload_count_as_one(operator_a: Daemon) -> None:
 
 
 def test_couriers_never_work_side_by_side(tmp_path: Path) -> None:
-    # A lease that the one before still holds must not be freed: its message would be sent twice.
+    # A lease of the previous courier must not be freed: its message would be sent twice.
     b = operator(tmp_path / "b", "b")
-    change(b, "process", workers="1", silent_seconds="600")  # its worker is stopped for a while
+    change(b, "process", workers="1", silent_seconds="600")  # the worker is stopped for a while
     a = operator(tmp_path / "a", "a", {"b.mssante.fr": b.endpoint})
     recipient = "cardiologie@b.mssante.fr"
     letter = tmp_path / "letter.eml"

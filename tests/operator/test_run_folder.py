@@ -1,4 +1,4 @@
-"""The run folder: a daemon starts whatever stands in the place of its entries, or says why not."""
+"""Run folder: a daemon starts with any file in place of its entries, or says why not."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Readiness speaks SMTP to itself: a daemon that greets nobody is not ready."""
+"""Self-check of readiness: a daemon without an SMTP banner is not ready."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.support.waiting import until_now
 
 @contextmanager
 def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """An address of loopback where each connection is answered so; gives the address."""
+    """Server on loopback that answers each connection with `answer`; yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -143,7 +143,7 @@ def test_who_asks_meanwhile_does_not_wait() -> None:
         asking = threading.Thread(target=check.problems)
         asking.start()
         assert first.wait(20)
-        assert check.problems() == []  # the last answer, while the new one is on its way
+        assert check.problems() == []  # the last answer, while the new check is in progress
         go_on.set()
         asking.join()
 
@@ -174,5 +174,5 @@ def test_a_daemon_whose_workers_hang_is_not_ready(tmp_path: Path) -> None:
         until_now(lambda: ready(daemon) == (200, []), patience=40)
         traced = "".join(path.read_text() for path in daemon.folder.rglob("*.jsonl"))
     assert daemon.events("session.cut") == []
-    # None but, on a slow machine, those that were given up before the worker took them.
+    # None, except on a slow machine: connections given up before the worker accepted them.
     assert traced.count('"session.opened"') <= traced.count('"session.closed"') <= 4

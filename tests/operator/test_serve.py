@@ -1,4 +1,4 @@
-"""The daemon as a whole: it starts, serves, is watched, stops, and comes back with all it had."""
+"""Whole daemon: start, service, monitoring, stop, and restart without loss."""
 
 import json
 import os
@@ -16,7 +16,7 @@ TEXT = b"From: <dr@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"
 
 
 def sample(daemon: Daemon, name: str) -> float:
-    """The value of a metric, its labels included in the name."""
+    """Value of a metric; `name` includes its labels."""
     _, text = get(daemon, "/metrics")
     line = next(line for line in text.splitlines() if line.startswith(f"{name} "))
     return float(line.rpartition(" ")[2])
@@ -58,7 +58,7 @@ def test_a_message_in_and_the_metrics_of_all_workers(operator_a: Daemon) -> None
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_on_postgresql(operator_a: Daemon, empty_database_url: str) -> None:
-    # The same daemon past one machine (docs/operate.md): only the URL differs.
+    # The same daemon with PostgreSQL (docs/operate.md): only the URL differs.
     config = operator_a.config.read_text()
     operator_a.config.write_text(
         config.replace("[tls]", f"database = {json.dumps(empty_database_url)}\n\n[tls]")
@@ -76,7 +76,7 @@ def test_on_postgresql(operator_a: Daemon, empty_database_url: str) -> None:
 
 
 def test_without_a_list_it_runs_defers_and_says_why(operator_a: Daemon) -> None:
-    # DOMAIN §9.13; a list that comes later is taken over without a restart (§9.12).
+    # DOMAIN §9.13; a list that comes later is loaded without a restart (§9.12).
     path = operator_a.folder / "whitelist" / "listeblanchemssante.xml"
     good = path.read_bytes()
     path.unlink()
@@ -86,7 +86,7 @@ def test_without_a_list_it_runs_defers_and_says_why(operator_a: Daemon) -> None:
             smtp.ehlo()
             code, text = smtp.mail("dr@b.mssante.fr")
             assert (code, text[:5]) == (451, b"4.7.1")
-        # Until the first attempt to fetch one has failed, it is said only that there is none.
+        # Before the first failed fetch the message says only that there is no list.
         until_now(lambda: "listeblanchemssante.xml" in get(daemon, "/readyz")[1])
         status, text_ready = get(daemon, "/readyz")
         assert status == 503

@@ -1,4 +1,4 @@
-"""The configuration: every error names file, key and fix; nothing unknown passes."""
+"""Configuration: every error names file, key and remedy; unknown keys are refused."""
 
 import os
 import tomllib
@@ -36,7 +36,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def refusal(folder: Path, text: str) -> str:
-    """The message for a bad file, without the file's name, which must come first."""
+    """Error message for a bad file, without the file's name, which must come first."""
     path = write(folder, text)
     with pytest.raises(SettingsError) as refused:
         load(path)
@@ -112,7 +112,7 @@ def test_it_is_frozen(tmp_path: Path) -> None:
         ('[scan]\non_failure = "ignore"', 'scan.on_failure: expected "defer" or "accept"'),
         ("[trace]\nkeep_days = 0", "trace.keep_days: must be above 0"),
         ("[[[", "not valid TOML: "),
-        # A typing error comes before what seems to be missing, and before other faults.
+        # An unknown key is reported before a missing key, and before other errors.
         ("[inbound]\nmax_recipients = 0\nmax_mesages = 1", "inbound.max_mesages: unknown key; did"),
         (
             "[outbound]\nmax_recipients = 1",
@@ -189,7 +189,7 @@ ROUTES = """\
 
 
 async def test_routes_lead_where_they_say(tmp_path: Path) -> None:
-    # The operator of c.mssante.fr is known by the white list alone.
+    # Only the white list names the operator of c.mssante.fr.
     space = trust_space()
     settings = load(write(tmp_path, GOOD + ROUTES))
     follower = perimeter(tmp_path, space.white_list, space.trust, runtime.clock, crls=space.crls)
@@ -222,7 +222,7 @@ def test_a_missing_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("right", "wrong", "message"),
     [
-        # With this key the one that is meant lacks too.
+        # The intended key is missing at the same time.
         ("hostname =", "hostnam =", "operator.hostnam: unknown key; did you mean hostname?"),
         ("[trust]", "[trusts]", "trusts: unknown key; did you mean trust?"),
         (
@@ -278,7 +278,7 @@ def test_a_path_that_is_not_utf_8(tmp_path: Path) -> None:
     folder.mkdir()
     with pytest.raises(SettingsError, match="the name of this path is not UTF-8") as refused:
         load(write(folder, GOOD))
-    str(refused.value).encode()  # it can be printed
+    str(refused.value).encode()  # the message can be printed
 
 
 def test_a_folder_is_not_the_file(tmp_path: Path) -> None:
@@ -336,11 +336,11 @@ def test_the_reference_works_as_it_is_printed(tmp_path: Path) -> None:
         for key, info in type(getattr(settings, table)).model_fields.items()
         if info.is_required()
     }
-    assert free == required | {"whitelist.file"}  # of url and file one must be given
+    assert free == required | {"whitelist.file"}  # url or file must be given
 
 
 def test_the_reference_is_a_configuration_with_every_key(tmp_path: Path) -> None:
-    # Uncommented, it must load: so every default it states is one that is accepted.
+    # Uncommented, the text must load: so every default in it is valid.
     lines = []
     for line in reference().splitlines():
         bare = line.removeprefix("# ")

@@ -1,4 +1,4 @@
-"""The list that one machine adopts is believed by all, after their own verification alone."""
+"""A list adopted by one machine is adopted by all, each after its own verification."""
 
 import asyncio
 import hashlib
@@ -33,7 +33,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def machines(tmp_path: Path, database: Database) -> Sequence[Machine]:
-    """Two with the same list, which is shared."""
+    """Two machines with the same list, which is shared."""
     found = [machine(tmp_path / name, database) for name in ("one", "two")]
     for one in found:
         one.sharing.look()
@@ -48,9 +48,9 @@ def head(database: Database) -> Head:
 
 
 def share(database: Database, data: bytes, hours: float, *, packed: bytes | None = None) -> str:
-    """Put octets into the database, as a list generated so many hours from now, whatever they are.
+    """Put any octets into the database as a list generated so many hours from now.
 
-    As who may write there can, or a disk that returns something else.
+    Like an intruder with write access, or a corrupting disk.
     """
     digest = hashlib.sha256(data).hexdigest()
     at = federation().space.now.replace(microsecond=0) + timedelta(hours=hours)
@@ -80,7 +80,7 @@ def test_a_list_adopted_by_one_is_believed_by_the_other(
     white_list = perimeter.snapshot.white_list
     assert white_list is not None
     assert white_list.names_of("d.mssante.fr")
-    # Whoever has an older list of its own from then on keeps the newer.
+    # A machine whose own source has an older list keeps the newer list.
     assert not two.sharing.problem
     two.sharing.look()
     assert len(two.archive.versions()) == 2
@@ -94,7 +94,7 @@ def test_an_older_list_is_never_taken_nor_shared(
     two.adopt(signed(1, **FULL))
     one.sharing.look()
     newest = one.active.digest
-    with database.write() as connection:  # as if the one that is behind had written this moment
+    with database.write() as connection:  # as if the machine with the older list had just written
         older = Offer("0" * 64, two.active.generated_at - HOUR, b"x")
         assert not publish(connection, older, runtime.clock())
     one.sharing.look()
@@ -106,7 +106,7 @@ def test_an_older_list_is_never_taken_nor_shared(
 def test_until_a_list_is_believed_nothing_is_refused_for_good(
     machines: Sequence[Machine], database: Database
 ) -> None:
-    # A guard that holds it up, and no person has let it pass: what is newer is known all the same.
+    # The shrink guard stops it and no person let it pass; yet the newer list is known.
     two = machines[1]
     data = signed(1, a="a", b="b")
     digest = share(database, data, 1)
@@ -119,7 +119,7 @@ def test_until_a_list_is_believed_nothing_is_refused_for_good(
     assert not perimeter.snapshot.final
     long_ago = runtime.clock() - HOUR
     assert not may_fail(before, perimeter.known, long_ago, runtime.clock())
-    # Its own source has the list, and a person here lets it pass.
+    # Its own source has the list, and a person lets it pass here.
     two.adopt(data, accept_shrink=True)
     two.sharing.look()
     assert (two.active.digest, two.sharing.problem) == (digest, "")
@@ -140,7 +140,7 @@ def test_what_a_person_let_pass_on_one_machine_passes_on_all(
     two.sharing.look()
     assert two.active.digest == one.active.digest
     assert (two.active.source, two.active.accepted_shrink) == (Source.SHARED, True)
-    # It was let pass for the list before it; the guard is on again for the next.
+    # A person let the list before it pass; the guard is active again for this list.
     share(database, signed(4, a="a"), 4)
     two.sharing.look()
     assert two.active.digest == one.active.digest
@@ -164,7 +164,7 @@ def test_a_list_that_is_not_believed_leaves_all_as_it_was(
     assert two.sharing.problem == refused["why"]
     assert (two.active, two.archive.last_check()) == (before, checked)
     assert two.perimeter().snapshot.white_list is not None
-    # It may be that only this machine does not know its signer: nothing is final until it is told.
+    # Maybe only this machine does not know the signer: no refusal for good until that is clear.
     assert not two.perimeter().snapshot.final
     assert head(database).shared.digest == digest
 
@@ -246,7 +246,7 @@ def test_a_check_by_one_counts_for_all(tmp_path: Path, database: Database) -> No
     assert head(database).shared.checked_at > queued_at + MARGIN
     two.sharing.look()
     assert may_fail(two.active, two.archive.known(), queued_at, runtime.clock())
-    # So that a machine whose own source is away goes on with what another has confirmed.
+    # So a machine whose own source is unreachable uses another machine's check.
     checked = two.archive.last_check()
     assert checked is not None
     assert checked > queued_at
@@ -305,7 +305,7 @@ def test_a_crash_between_adopting_and_sharing_leaves_nothing_undone(
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    assert one.active.domains == 4  # adopted, and not shared
+    assert one.active.domains == 4  # adopted, not shared
     assert head(database).shared.digest == two.active.digest
     one.sharing.look()
     two.sharing.look()
@@ -343,7 +343,7 @@ def test_a_store_that_is_away_ends_nothing(
 
 def test_the_command_shares_at_once(machines: Sequence[Machine], database: Database) -> None:
     if not database.several:
-        return  # a SQLite file has one machine
+        return  # SQLite has only one machine
     one = machines[0]
     text = one.daemon.config.read_text()
     url = database.url.render_as_string(hide_password=False)

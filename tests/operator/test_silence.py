@@ -12,7 +12,7 @@ def tick(silence: Silence, *times: float) -> list[Verdict]:
 
 
 def seconds(begin: int, end: int) -> range:
-    """Ticks in time, of a silence of ten seconds."""
+    """Punctual ticks, with a limit of ten seconds."""
     return range(begin, end + 1)
 
 
@@ -32,7 +32,7 @@ def test_there_is_never_a_second_question_before_the_answer() -> None:
 
 
 def test_silence_begins_with_the_question_that_is_unanswered() -> None:
-    # A loop that is blocked for less than the limit is never silent, whenever that began.
+    # A loop blocked for less than the limit is never silent, at any phase of the ticks.
     silence = Silence(10)
     tick(silence, *seconds(1, 5))
     silence.answered()
@@ -53,7 +53,7 @@ def test_an_answer_in_the_last_moment_counts() -> None:
 
 @pytest.mark.parametrize("away", [2.1, 9, 11, 3600, 1e9])
 def test_while_the_supervisor_was_away_nobody_was_silent(away: float) -> None:
-    # It was stopped, or its machine suspended: whoever answered then is read only afterwards.
+    # The supervisor was stopped, or the machine suspended: it reads answers only afterwards.
     silence = Silence(10)
     tick(silence, *seconds(1, 10))
     now = 10 + away

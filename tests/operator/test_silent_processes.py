@@ -1,7 +1,6 @@
-"""A process that lives and does nothing is found, told of, killed and replaced; others are let be.
+"""A live process that does nothing is found, logged, killed and replaced; others are left alone.
 
-docs/decisions/0067.  The daemon is the real one, and `process.silent_seconds` as short as it may
-be.
+docs/decisions/0067.  The daemon is real, with the shortest `process.silent_seconds`.
 """
 
 import os
@@ -38,7 +37,7 @@ def send(daemon: Daemon, subject: str) -> None:
 
 
 def subjects(daemon: Daemon) -> list[str]:
-    """Of the messages that are in the mailbox, in the order of their arrival."""
+    """Identifiers of the messages in the mailbox, in the order of arrival."""
     bodies = [daemon.body(entry).decode() for entry in daemon.entries(RECIPIENT)]
     return [body.partition("Subject: ")[2].partition("\r\n")[0] for body in bodies]
 
@@ -49,7 +48,7 @@ def only(pids: set[int]) -> int:
 
 
 def stop(*pids: int) -> None:
-    """SIGSTOP, and wait until it has taken effect."""
+    """Send SIGSTOP, and wait until the process is stopped."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     until_now(lambda: all(state_of(pid) == "T" for pid in pids))
@@ -61,7 +60,7 @@ def go_on(*pids: int) -> None:
 
 
 def silent(daemon: Daemon) -> dict[str, int]:
-    """Role and number of the processes that the log calls silent."""
+    """Role and pid of silent processes, from the log."""
     return {one["role"]: one["pid"] for one in daemon.events("process.silent")}
 
 
@@ -76,7 +75,9 @@ def test_processes_of_every_role_that_are_stopped_are_replaced(daemon: Daemon) -
         send(daemon, "before")
         assert set(counted(daemon).values()) == {"0.0"}
         old = {r: only(daemon.processes(r)) for r in ("worker", "courier", "maintenance")}
-        old["launcher"] = only(daemon.processes("launcher"))  # without it none is replaced
+        old["launcher"] = only(
+            daemon.processes("launcher")
+        )  # without the supervisor no process is replaced
         stop(*old.values())
         wait(daemon, "process.silent", 4)
         assert silent(daemon) == old
@@ -124,7 +125,7 @@ def test_nobody_is_killed_who_answers_or_cannot_be_asked(daemon: Daemon) -> None
     with served(daemon):
         assert daemon.process is not None
         before, supervisor = daemon.processes(), daemon.process.pid
-        # Blocked again and again, for less than the limit each time.
+        # Blocked several times, each time for less than the limit.
         for _ in range(3):
             stop(*before)
             time.sleep(0.4 * LIMIT)
@@ -143,13 +144,13 @@ def test_nobody_is_killed_who_answers_or_cannot_be_asked(daemon: Daemon) -> None
                 time.sleep(1.3 * LIMIT)
                 holder.execute("ROLLBACK")
                 assert smtp.getreply()[0] in {250, 451}
-        # The supervisor was away, with a question that nobody could answer.
+        # The supervisor was stopped as well, with an open question.
         stop(*before)
         time.sleep(0.3 * LIMIT)
         stop(supervisor)
         time.sleep(1.3 * LIMIT)
         go_on(supervisor, *before)
-        # It alone was away.
+        # Only the supervisor was stopped.
         stop(supervisor)
         time.sleep(1.3 * LIMIT)
         go_on(supervisor)

@@ -1,4 +1,4 @@
-"""The short form of `make soak`, and that its judge sees what is left behind."""
+"""Short form of `make soak`; its judge must detect leftovers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.soak import Footprint, Plan, Run, judge, raise_limits, soak
 from tests.support.daemon import lay_out, served
 
-# Few at once, so that the arenas of malloc are what they stay after a short warm-up too.
+# Few at once, so that malloc's arenas reach their final size after a short warm-up.
 SHORT = Plan(
     handshakes=200, messages=200, idle=100, at_once=8, warm_up=1.0, max_growth=12.0, settle=0.0
 )
@@ -24,7 +24,7 @@ def test_abuse_leaves_memory_and_open_files_where_they_were(tmp_path: Path) -> N
     assert "session.error" not in log
     assert "Traceback" not in log
     assert len(runs) == 9
-    # What was to be tried was tried: messages on disk, connections all at once.
+    # All cases took place: messages on disk, connections all at once.
     assert max(run.drafts_peak for run in runs) > 0
     assert max(run.files_peak for run in runs) >= SHORT.idle
 

@@ -1,4 +1,4 @@
-"""Readiness by a store of bodies that answers, and takes none."""
+"""Readiness with a store of bodies that answers but refuses writes."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Stack of a process that hangs: from the process itself, bounded, without any value."""
+"""Stack of a process that hangs: written by the process, bounded, without values."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from mssante_operator.daemon.subreaper import Process
 from tests.support.processes import state_of
 from tests.support.waiting import until
 
-# Hangs in a lock that its event loop waits for, beside threads of an executor that do nothing.
+# The event loop waits for a lock for ever; threads of an executor are idle.
 CHILD = """
 import asyncio, sys, threading, time, uvloop
 from mssante_operator.daemon import stack_dump
@@ -34,7 +34,7 @@ uvloop.run(handles("the secret of a patient"))
 
 
 async def start(code: str) -> tuple[Process, int]:
-    """A process with a pipe for stacks, once it has printed a line; and its standard output."""
+    """Start a process with a pipe for stacks; returns it and its output, after its first line."""
     reading, writing = stack_dump.open_pipe()
     out, printed = os.pipe()
     with writing:
@@ -58,7 +58,7 @@ async def end(process: Process, out: int) -> None:
 
 async def test_the_stack_names_the_function_that_hangs_and_no_value() -> None:
     process, out = await start(CHILD)
-    os.kill(process.pid, stack_dump.SIGNAL)  # by somebody else, and read by nobody
+    os.kill(process.pid, stack_dump.SIGNAL)  # a signal of another sender, whose text was not read
     await until(lambda: state_of(process.pid) == "S")
     stacks = await stack_dump.take(process)
     assert [frame.partition(" ")[2] for frame in stacks.loop[:2]] == ["hangs", "handles"]
@@ -83,7 +83,7 @@ async def test_a_stopped_process_gives_none() -> None:
 
 
 async def test_a_pipe_that_nobody_reads_does_not_hold_the_process_up() -> None:
-    # 2000 stacks are more than the pipe takes.
+    # 2000 stacks do not fit in the pipe.
     process, out = await start(
         "import os, sys, time\n"
         "from mssante_operator.daemon import stack_dump\n"

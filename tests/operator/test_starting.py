@@ -1,4 +1,4 @@
-"""A process that cannot begin yet tells why, tries again, and begins by itself."""
+"""A process that cannot start yet reports why, tries again, and starts by itself."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def in_turn(*steps: Exception | int) -> Callable[[], int]:
-    """Work that ends so, one time after the other."""
+    """Work with the given results, one for each call."""
     left = list(steps)
 
     def work() -> int:

@@ -1,4 +1,4 @@
-"""`mssante store` and `mssante keys` as an operator uses them, beside the daemon and without it."""
+"""`mssante store` and `mssante keys`, beside the daemon and without it."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tests.support.blobs import FORMS, overwrite
 from tests.support.daemon import Daemon, client, command, lay_out, served
 
 MARTIN, CARDIO = "claire.martin@a.mssante.fr", "cardiologie@a.mssante.fr"
-# Too large for the database, so that there is a file to look at.
+# Too large for the database, so that there is a file.
 LETTER = "From: {0}\nSubject: [FIN]\nDate: d\nMessage-ID: i\n\nLettre {1}\n" + 7_000 * "Bonjour.\n"
 LONG_AGO = 1_000_000
 
@@ -23,7 +23,7 @@ def operator_a(tmp_path: Path) -> Daemon:
 
 
 def submit(daemon: Daemon, number: int = 0, *, octets: int = 70_000) -> bytes:
-    """Send a letter from one mailbox here to another; returns it as it is kept."""
+    """Send a message from one mailbox here to another; returns it as stored."""
     letter = LETTER.format(CARDIO, number).encode()[:octets]
     path = daemon.folder / "letter.eml"
     path.write_bytes(letter)
@@ -60,7 +60,7 @@ class TestEncryption:
     def test_keys_elsewhere(self, operator_a: Daemon) -> None:
         setting(operator_a, 'keys = "secret/keys"')
         (operator_a.folder / "secret").mkdir()
-        # The store is marked with its key: no other is made, though nothing needs it yet.
+        # The mark is sealed with the key: no new key is made, although no body needs it yet.
         assert "secret/keys: no such file" in operator_a.run("db", "upgrade", code=1)
         (operator_a.folder / "data" / "keys").rename(operator_a.folder / "secret" / "keys")
         operator_a.run("db", "upgrade")

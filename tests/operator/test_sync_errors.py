@@ -1,7 +1,7 @@
-"""EIO on fsync: what could not be synced was never stored, and is not synced again as if it were.
+"""EIO on fsync: the message counts as not stored, and a second fsync is not believed.
 
-A library in the place of the C library's calls lets them fail as Linux does: once, and from then on
-they say success though the pages are gone.  The daemon is the real one, and so are its peers.
+A preloaded library lets the calls fail like Linux: once, and afterwards they return success
+although the pages are lost.  Daemon and peers are real.
 """
 
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
 class Faulty:
-    """A running operator whose syncs fail as `fail` says."""
+    """Running operator whose syncs fail as set by `fail`."""
 
     def __init__(self, here: Site, control: Path) -> None:
         self.peer, self.control = Peer(here.daemon), control
         self.blobs = here.daemon.folder / "data" / "blobs"
 
     def fail(self, rule: str) -> None:
-        """From now on; see tests/support/faults/fail.c."""
+        """Set the failures from now on; see tests/support/faults/fail.c."""
         self.control.write_text(rule)
 
     @property
     def failed(self) -> list[str]:
-        """The syncs that did fail, as call and path."""
+        """Failed syncs, as call and path."""
         log = Path(f"{self.control}.log")
         return log.read_text().splitlines() if log.exists() else []
 
@@ -70,7 +70,7 @@ def test_what_could_not_be_synced_was_not_stored(faulty: Faulty, rule: str, size
     assert faulty.peer.send(body) == UNWELL
     assert len(faulty.failed) == 1
     assert name(body) not in faulty.peer.blobs()
-    # The daemon tries now and then whether the disk is well, by a file there.
+    # The daemon tests the disk at times, with a file there.
     until_now(lambda: not any((faulty.blobs / "tmp").iterdir()))
     faulty.peer.well_again()
     assert faulty.peer.send(body) == ACCEPTED
@@ -78,7 +78,7 @@ def test_what_could_not_be_synced_was_not_stored(faulty: Faulty, rule: str, size
 
 
 def test_a_name_that_was_not_synced_is_given_anew(faulty: Faulty) -> None:
-    # A second fsync of that folder would say success, whatever became of the first.
+    # A second fsync of that folder would return success, even after a failed first fsync.
     body = letter("anew", LARGE)
     path = faulty.blobs / name(body)[:2] / name(body)
     faulty.fail("fsync */blobs/?? once keep")

@@ -1,4 +1,4 @@
-"""A lasting task that ends by an error is told of and begins again."""
+"""A background task that fails is logged and started again."""
 
 import asyncio
 import inspect

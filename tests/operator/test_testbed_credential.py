@@ -1,4 +1,4 @@
-"""Certificates and keys as files."""
+"""Certificates and keys in files."""
 
 import stat
 from datetime import timedelta

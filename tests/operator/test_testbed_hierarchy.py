@@ -1,4 +1,4 @@
-"""The test hierarchy has the shape of IGC-Santé (DOMAIN §2.3, §2.5, §3.1)."""
+"""The test hierarchy has the form of IGC-Santé (DOMAIN §2.3, §2.5, §3.1)."""
 
 import ssl
 import stat
@@ -32,7 +32,7 @@ from whitelist.pki.crl import distribution_points
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
 
-# What only serves revocation, or repeats the validity, is left out of a testbed.
+# A testbed leaves out extensions that only serve revocation, or repeat the validity.
 LEFT_OUT = {
     ExtensionOID.CRL_DISTRIBUTION_POINTS,
     ExtensionOID.FRESHEST_CRL,
@@ -42,7 +42,7 @@ LEFT_OUT = {
 
 
 def profile(certificate: x509.Certificate) -> dict[str, bool]:
-    """The extensions of a certificate by OID, with whether they are critical."""
+    """OID to extension and whether it is critical."""
     return {
         extension.oid.dotted_string: extension.critical
         for extension in certificate.extensions

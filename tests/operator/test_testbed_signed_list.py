@@ -1,4 +1,4 @@
-"""Signed lists in the format of the national one (DOMAIN §2.2, §2.5)."""
+"""Signed lists in the format of the national list (DOMAIN §2.2, §2.5)."""
 
 import re
 from datetime import timedelta, timezone
@@ -30,7 +30,7 @@ def test_operators_accept_it_and_read_what_was_written() -> None:
 
 
 def skeleton(octets: bytes) -> list[str]:
-    """The file up to its second entry and from its signature on, texts and base64 blanked."""
+    """The file without the entries after the first, with texts and Base64 blanked."""
     text = octets.decode()
     first = text[: text.index("</Domaine>")]
     last = text[text.rindex("</Domaine>") :]

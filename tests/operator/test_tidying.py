@@ -1,4 +1,4 @@
-"""The upkeep beside the daemon: rounds that fail are told, and the next one tries again."""
+"""Garbage collection by the daemon: a failed round is logged, and the next round tries again."""
 
 import asyncio
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ async def test_without_an_interval_it_only_sweeps(store: Store, kept: KeptInBuck
         await Tidying(store, 0).run()
     assert logs == [{"event": "store.swept", "leftovers": 1, "log_level": "info"}]
     assert kept.count() == 1
-    assert len(kept.leftovers()) == 1  # the draft may be living
+    assert len(kept.leftovers()) == 1  # the draft may be in use
     abandoned.discard()
 
 

@@ -1,6 +1,6 @@
-"""What two TLS scanners, testssl.sh and sslyze, find on our port; they show no certificate.
+"""Findings of two TLS scanners, testssl.sh and sslyze, on our port; they show no certificate.
 
-Each complaint that stands is listed here with its reason; any other fails.
+Each accepted finding is listed here with its reason; any other finding fails.
 """
 
 import json
@@ -24,10 +24,10 @@ NAME = "smtp.a.mssante.fr"
 _PROGRAMS = ("usr/bin", "bin", "usr/sbin", "sbin")
 _INSTALL = "tools/install-tls-scanners.sh .venv/tls-scanners .venv/bin/python"
 
-# testssl.sh, worse than LOW: finding, and why it stands.
+# testssl.sh, worse than LOW: finding, and why it is accepted.
 _TESTSSL_STANDING = {
     "engine_problem": "of its own openssl",
-    # It does not wait for the tickets of TLS 1.3, so it is chance whether it sees one; sslyze does.
+    # testssl.sh does not wait for TLS 1.3 tickets, so this finding is random; sslyze waits.
     "sessionresumption_ticket": "its client leaves too early",
     "sessionresumption_ID": "its client leaves too early",
     "cert_validityPeriod": "certificates of IGC-Santé last three years (DOMAIN U1.4)",
@@ -62,7 +62,7 @@ def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def authority(folder: Path) -> Path:
-    """The root that both are told to trust."""
+    """PEM file of the root that both scanners trust."""
     path = folder / "root.pem"
     path.write_bytes(federation().space.hierarchy.root.certificate_pem)
     return path
@@ -73,7 +73,7 @@ def authority(folder: Path) -> Path:
 def test_testssl(operator_a: Daemon, tmp_path: Path) -> None:
     package, report = TESTSSL.parents[2], tmp_path / "report.json"
     libraries = sorted({str(path.parent) for path in package.rglob("*.so.*")})
-    # Not: each cipher by itself, and the simulation of browsers; they take minutes.
+    # Without single ciphers and the simulation of browsers, which take minutes.
     parts = ("--protocols", "--std", "-f", "--server-preference", "--server-defaults")
     done = subprocess.run(
         [
@@ -82,7 +82,7 @@ def test_testssl(operator_a: Daemon, tmp_path: Path) -> None:
             *("--add-ca", authority(tmp_path), "--jsonfile", report, f"{NAME}:{operator_a.port}"),
         ],
         env={
-            # Its own tools came with it where the system lacks them: ps, dig, hexdump.
+            # ps, dig and hexdump are installed with it if the system lacks them.
             "PATH": os.pathsep.join([*(str(package / part) for part in _PROGRAMS), os.defpath]),
             "LD_LIBRARY_PATH": os.pathsep.join(libraries),
             "TESTSSL_INSTALL_DIR": str(package / "etc/testssl"),
@@ -96,7 +96,7 @@ def test_testssl(operator_a: Daemon, tmp_path: Path) -> None:
         check=False,
     )
     found = {row["id"]: row for row in json.loads(report.read_text())}
-    # It has looked: at the protocols on offer, and to the end.
+    # Proof that it ran to the end: protocols and last line.
     assert found["TLS1_3"]["severity"] == "OK", done.stdout
     assert found["TLS1_2"]["severity"] == "OK", done.stdout
     assert found["RC4"]["severity"] == "OK", done.stdout
@@ -106,7 +106,7 @@ def test_testssl(operator_a: Daemon, tmp_path: Path) -> None:
 
 
 def results(scan: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and result of each thing that sslyze was asked to look at."""
+    """Name and result of each check of sslyze."""
     for name, part in scan.items():
         if part["status"] != "NOT_SCHEDULED":
             assert part["status"] == "COMPLETED", (name, part["error_trace"])

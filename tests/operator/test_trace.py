@@ -1,4 +1,4 @@
-"""`mssante trace`: from what a peer quotes in a ticket to all that is known (DOMAIN §9.59)."""
+"""`mssante trace`: from an identifier in a peer's ticket to all records (DOMAIN §9.59)."""
 
 import json
 import re
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @dataclass
 class Site:
-    """An operator with a journal, whose clock the tests set."""
+    """Operator with a journal and a clock that tests set."""
 
     daemon: Daemon
     database_url: str
@@ -49,7 +49,7 @@ class Site:
         return new_id(self.now, number.to_bytes(10, "big"))
 
     def record(self, *events: tuple[str, dict[str, Any]]) -> None:
-        """Record events a second apart."""
+        """Record events, one second apart."""
         journal = Journal(self.daemon.folder / "data" / NAME, lambda: self.now, process="worker:7")
         for name, facts in events:
             self.now += SECOND
@@ -57,7 +57,7 @@ class Site:
         journal.close()
 
     def refused_session(self) -> str:
-        """What is left of a session that was refused; returns its id."""
+        """Record the events of a refused session; returns its id."""
         session, start = self.key(), self.now
         self.record(
             ("session.opened", {"session": session, "address": "192.0.2.1"}),
@@ -73,7 +73,7 @@ class Site:
         return session
 
     def store(self, message: Message, *recipients: str) -> None:
-        """Store a message in a mailbox and in the queue, as the relay does."""
+        """Store a message in a mailbox and in the queue, like the relay."""
         database = Database(self.database_url)
         with database.write() as connection:
             box = get_mailbox(connection, BOX)
@@ -103,7 +103,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def any_site(tmp_path: Path, database_url: str) -> Site:
-    """The same on each kind of database, with a mailbox."""
+    """Operator with a mailbox, on each kind of database."""
     made = Site.make(tmp_path, database_url)
     made.daemon.run("domain", "add", "a.mssante.fr")
     made.daemon.run("mailbox", "add", BOX, "--type", "PER", "--rpps", "10000001916")
@@ -122,7 +122,7 @@ def test_a_session_event_by_event(site: Site) -> None:
         f"{site.stamp(1)} worker:7 session.opened address=192.0.2.1",
         f'{site.stamp(2)} worker:7 tls.started version=TLSv1.3 peer="CN=smtp.x,C=FR"',
         f"{site.stamp(3)} worker:7 transcript",
-        "    C: EHLO x\\x9b2J",  # what would act on a terminal is written out
+        "    C: EHLO x\\x9b2J",  # control characters are escaped
         "    S: 250 SIZE",
         f'{site.stamp(4)} worker:7 refused command=MAIL reply="554 no [session {session}]"',
         f"{site.stamp(5)} worker:7 session.closed messages=0",
@@ -299,7 +299,7 @@ def test_from_the_reply_of_a_running_daemon_to_its_reason(tmp_path: Path) -> Non
 
 
 def traced(daemon: Daemon, key: str) -> str:
-    """What is known of an id, nothing as long as it is not."""
+    """Output of `trace` for an id; empty as long as it is unknown."""
     _, out, _ = command("--config", str(daemon.config), "trace", key)
     return out
 
@@ -324,5 +324,5 @@ def test_every_event_is_explained() -> None:
     first_cells = "".join(line.split("|")[1] for line in page.splitlines() if line[:1] == "|")
     explained = set(re.findall(r"`([a-z_.]+)`", first_cells))
     assert recorded - explained == set()
-    # Nor does the page explain an event of yesterday: each name stands in the sources.
+    # And the page has no outdated event: each name is in the sources.
     assert {name for name in explained if f'"{name}"' not in sources} == set()

@@ -1,4 +1,4 @@
-"""The whole life of a message that never arrives, as `mssante trace` tells of it."""
+"""Whole life of a message that never arrives, shown by `mssante trace`."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ WHY = ("--reason", "ticket 4712")
 
 
 def told(daemon: Daemon, key: str) -> list[str]:
-    """The events of a message but its attempts, in their order; with who did them."""
+    """Events of a message in order, without attempts; with their actors."""
     lines = re.findall(r"^\S+ \w+:\d+ ([\w.]+) (.*)$", daemon.run("trace", key), re.MULTILINE)
     found = []
     for name, facts in lines:

@@ -1,4 +1,4 @@
-"""The maintenance process: old traces go, young ones stay, and no error ends its rounds."""
+"""Pruning of traces: old traces are removed, young traces stay, no error ends the rounds."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -20,7 +20,7 @@ from tests.support.waiting import until, until_now
 
 
 def lay_days(folder: Path, *ages: int) -> None:
-    """Make a trace of each age in days."""
+    """Create a trace for each age in days."""
     for age in ages:
         path = hour_file(folder, (runtime.clock() - timedelta(days=age)).isoformat())
         path.parent.mkdir(parents=True)
@@ -86,7 +86,7 @@ async def test_an_unforeseen_error_does_not_end_the_watch_over_alarms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Unwell(Monitor):
-        """A monitor that meets what nobody foresaw, twice."""
+        """Monitor that raises an unexpected error, twice."""
 
         def __init__(self) -> None:
             self.calls = 0

@@ -1,4 +1,4 @@
-"""The table [trust] of the configuration: whom revocation is asked of."""
+"""Table [trust] of the configuration: sources of revocation."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A worker that cannot begin yet tells peers to come back, and leaves them to those that work."""
+"""A worker that cannot start yet replies 421, and leaves connections to workers that run."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 async def greeting(port: int) -> bytes:
     async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection(HOST, port)
-        # What a peer sends at once must not cost it the reply.
+        # A peer that sends at once must still get the reply.
         writer.write(b"EHLO smtp.b.mssante.fr\r\n")
         line = await reader.readline()
         writer.close()
@@ -39,7 +39,7 @@ async def test_it_answers_while_nobody_else_does(monkeypatch: pytest.MonkeyPatch
             )
         others = True
         await until(lambda: not away.answers)
-        # It waits in the queue of the socket, which is as it was.
+        # The connection waits in the accept queue of the socket, which is still open.
         bound.setblocking(False)
         waiting = asyncio.create_task(greeting(port))
         loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
-"""A data folder that version 0.1.0 filled, under the present code: all is there, and goes on.
+"""Upgrade of a data folder of version 0.1.0: all content is there, and the daemon works.
 
-The folder is made by that version's own code, taken from the history (tools/past_version.py).
+The folder is made by the code of that version, from the history (tools/past_version.py).
 """
 
 import hashlib
@@ -23,7 +23,7 @@ PEER = "dr.pair@pair.mssante.fr"
 
 @dataclass(frozen=True)
 class Past:
-    """An operator of version 0.1.0, and all that must be kept of it."""
+    """Operator of version 0.1.0, and the content that must be kept."""
 
     daemon: Daemon
     expected: dict[str, Any]
@@ -31,7 +31,7 @@ class Past:
 
 @pytest.fixture(scope="module", autouse=True)
 def history(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Skip where the past version cannot be had."""
+    """Skip if the past version is not available."""
     try:
         unpack(tmp_path_factory.mktemp("code"))
     except PastVersionError as error:
@@ -57,7 +57,7 @@ def upgraded(past: Past) -> Daemon:
 
 
 def check_messages(past: Past, daemon: Daemon) -> None:
-    """Every message is there, to the octet."""
+    """Check: every message is there, unchanged."""
     assert len(past.expected["messages"]) == 2
     for address, messages in past.expected["messages"].items():
         assert len(messages) == 4
@@ -73,7 +73,7 @@ def check_messages(past: Past, daemon: Daemon) -> None:
 
 
 def check_queue(past: Past, daemon: Daemon) -> None:
-    """The queue stands as it stood."""
+    """Check: the queue is unchanged."""
     before = {one["id"]: one for one in past.expected["queue"]}
     now = {one["id"]: one for one in json.loads(daemon.run("queue", "list", "--json"))}
     assert {one["attempts"] for one in before.values()} == {0, 1}
@@ -83,7 +83,7 @@ def check_queue(past: Past, daemon: Daemon) -> None:
 
 
 def neighbour(past: Past, tmp_path: Path) -> Daemon:
-    """The peer that the past version could not reach, under the present code."""
+    """Peer that the past version could not reach, run with the present code."""
     folder, pki = tmp_path / "pair", past.daemon.folder / "pki"
     (folder / "data").mkdir(parents=True, mode=0o700)
     endpoint, admin = free_endpoint(), free_endpoint()
@@ -119,7 +119,7 @@ def neighbour(past: Past, tmp_path: Path) -> Daemon:
 
 
 def check_delivery(past: Past, daemon: Daemon, peer: Daemon) -> None:
-    """Each message that waited reaches the peer once, and new mail goes on."""
+    """Check: each waiting message reaches the peer once, and new mail flows."""
     text = daemon.config.read_text(encoding="utf-8")
     route = text[text.index('"pair.mssante.fr" =') :]
     daemon.config.write_text(text.replace(route, f'"pair.mssante.fr" = "{peer.endpoint}"\n'))
@@ -130,7 +130,7 @@ def check_delivery(past: Past, daemon: Daemon, peer: Daemon) -> None:
         daemon.run("queue", "release", "--all", "--reason", "upgrade")
         until_now(lambda: json.loads(daemon.run("queue", "list", "--json")) == [])
         sizes = sorted(one.message.size for one in peer.entries(PEER))
-        # All that was sent, and trace fields on top of it.
+        # The original octets, with trace fields on top.
         assert len(sizes) == len(waiting)
         assert len(peer.entries(PEER.replace("dr.pair", "retenu"))) == 1
         # A new message under the old keys and rows.

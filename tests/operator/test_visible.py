@@ -1,4 +1,4 @@
-"""Foreign text in logs and listings neither acts on a terminal nor deceives the eye."""
+"""Text of peers in logs and listings has no control or deceptive characters."""
 
 import json
 

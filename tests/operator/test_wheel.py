@@ -1,5 +1,6 @@
-"""The wheel by itself: installed in an empty environment, away from the checkout, it is a working
-`mssante`, with the locked requirements and nothing else.
+"""Wheel installed alone: in an empty environment, outside the checkout, `mssante` works.
+
+Only the locked requirements are installed with it.
 """
 
 import os
@@ -13,12 +14,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# pip says so on its way to giving up on an index; other failures of pip are ours.
+# pip's words when an index is unreachable; other failures of pip are our fault.
 _NO_INDEX = re.compile(r"after connection broken by|There was a problem confirming the ssl certif")
 
 
 def run(*words: str | Path, cwd: Path, code: int = 0) -> str:
-    """Run a command with no setting of Python's from around; returns what it printed."""
+    """Run a command without environment variables of Python; returns its output."""
     done = _run(*words, cwd=cwd)
     said = done.stdout + done.stderr
     assert done.returncode == code, f"{words}: {done.returncode}\n{said}"
@@ -38,7 +39,7 @@ def _run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def copy_sources(to: Path) -> None:
-    """Copy what git has or would take, so that nothing else that lies about gets into the wheel."""
+    """Copy files that git tracks or would add, so that no other file gets into the wheel."""
     listed = run("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT)
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
@@ -60,7 +61,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the commands of an environment that holds the wheel."""
+    """Folder `bin` of an environment with the wheel."""
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=folder)
     pip = (sys.executable, "-m", "pip", "--python", folder / "venv" / "bin" / "python", "install")

@@ -1,4 +1,4 @@
-"""White list and trust as the operator lives with them: refresh, history, alarms."""
+"""White list and trust in operation: refresh, history, alarms."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def daemon(tmp_path: Path) -> Daemon:
 
 
 def signed(hours: float = 0, **domains: str) -> bytes:
-    """A list of the federation, `hours` from now; `b="c"` gives b.mssante.fr to operator c."""
+    """List of the federation, generated `hours` from now; `b="c"`: b.mssante.fr is operator c's."""
     space = federation().space
     later = TrustSpace(space.hierarchy, space.signer, space.now + timedelta(hours=hours))
     owners: dict[str, Credential] = {
@@ -39,7 +39,7 @@ def signed(hours: float = 0, **domains: str) -> bytes:
 
 
 def respelt(hours: float, **departments: str) -> bytes:
-    """A list, `hours` from now, of domains with one name, but for how it writes the department."""
+    """List, generated `hours` from now, whose DNs differ only in the spelling of the department."""
     space = federation().space
     name = str(DistinguishedName.from_certificate(federation().operators["b"].certificate))
     assert "Paris (75)" in name
@@ -54,7 +54,7 @@ FULL = {"a": "a", "b": "b", "c": "c"}
 
 
 def put(daemon: Daemon, data: bytes) -> None:
-    """Move a list into place, as a site that pushes it does."""
+    """Move a list into the folder, like a site that pushes it."""
     path = daemon.folder / "whitelist" / "listeblanchemssante.xml"
     draft = path.with_suffix(".tmp")
     draft.write_bytes(data)
@@ -68,7 +68,7 @@ def change(daemon: Daemon, old: str, new: str) -> None:
 
 
 def alarms(daemon: Daemon) -> set[str]:
-    """The names of the alarms that stand, by the metric."""
+    """Names of the active alarms, from the metric."""
     lines = get(daemon, "/metrics")[1].splitlines()
     standing = [
         line for line in lines if line.startswith("mssante_alarm{") and line.endswith(" 1.0")
@@ -120,7 +120,7 @@ class TestRefresh:
         assert (last["domains"], last["accepted_shrink"]) == (2, True)
 
     def test_many_other_certificates_wait_for_a_person(self, daemon: Daemon) -> None:
-        # Issue: the same guard as for domains that vanish, and a clear difference.
+        # The same guard as for domains that vanish, with a clear difference.
         put(daemon, signed(1, a="a", b="c", c="c"))
         said = daemon.run("whitelist", "refresh", code=1)
         assert said.startswith("mssante: recertified: of the 3 domains of the list in force ")
@@ -137,7 +137,7 @@ class TestRefresh:
         assert 'mssante_whitelist_changed_domains{change="added"} 0.0' in shown
 
     def test_by_https(self, daemon: Daemon, tmp_path: Path) -> None:
-        # DOMAIN §9.1: by the configured authorities alone.
+        # DOMAIN §9.1: only the configured authorities count.
         lists = [signed(1, **FULL, d="b")]
 
         def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -226,7 +226,7 @@ class TestHistory:
 class TestDaemon:
     def test_adoption_reaches_sessions_under_way(self, daemon: Daemon) -> None:
         # DOMAIN §9.12: within a second, without a restart, without touching a session.
-        configure(daemon, "inbound", max_errors=100_000)  # it is refused until the list is there
+        configure(daemon, "inbound", max_errors=100_000)  # refused until the list is there
         with served(daemon), client(daemon, "b") as smtp:
             smtp.ehlo()
             assert smtp.mail("dr@d.mssante.fr")[0] == 550
@@ -279,7 +279,7 @@ class TestDaemon:
             until_now(lambda: "Client certificate refused: revoked" in daemon.log())
 
     def test_a_new_file_in_a_folder_is_in_force_at_once(self, daemon: Daemon) -> None:
-        # Copied, not moved, beside the list in force: it is left alone until it has settled.
+        # Copied, not moved, into the folder: the file is not read while it may grow.
         change(daemon, 'file = "whitelist/listeblanchemssante.xml"', 'file = "whitelist"')
         configure(daemon, "inbound", max_errors=100_000)
         with served(daemon), client(daemon, "b") as smtp:
@@ -289,7 +289,7 @@ class TestDaemon:
             until_now(lambda: _mail(smtp, "dr@d.mssante.fr") == 250)
 
     def test_a_fault_of_seconds_loses_no_list(self, daemon: Daemon) -> None:
-        # What could not be adopted is tried again soon, though its file does not change again.
+        # A list that could not be adopted is tried again soon, even if its file does not change.
         lock = daemon.folder / "data" / "whitelist" / "lock"
         change(daemon, "[whitelist]\n", "[whitelist]\nmax_shrink = 1\n")
         configure(daemon, "inbound", max_errors=100_000)
@@ -304,7 +304,7 @@ class TestDaemon:
             until_now(lambda: _mail(smtp, "dr@b.mssante.fr") == 550)
 
     def test_not_ready_while_all_mail_is_put_off(self, daemon: Daemon) -> None:
-        # DOMAIN §9.62: no list of an authority is at hand, and its certificates get 451.
+        # DOMAIN §9.62: without a revocation list of an authority, its certificates get 451.
         path = daemon.folder / "pki" / "intermediate.crl"
         aside = path.rename(path.with_suffix(".aside"))
         for kept in (daemon.folder / "data" / "crl").iterdir():

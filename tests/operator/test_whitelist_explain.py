@@ -40,7 +40,7 @@ class TestExplain:
         words = ("--certificate", str(certificate), "--from", "dr@b.mssante.fr", "--json")
         said = daemon.run("whitelist", "explain", "peer", *words)
         rows = {r["rule"]: r for r in json.loads(said)}
-        # Facts of TLS that nobody saw are not evidence.
+        # Without a session TLS facts are not evidence.
         assert rows["tls"]["result"] == "not checked"
         assert "TLS" not in rows["tls"]["evidence"]
         assert "CRLs serve until" in rows["chain"]["evidence"]

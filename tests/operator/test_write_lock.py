@@ -1,4 +1,4 @@
-"""A program beside the daemon that holds SQLite's write lock: told at once, over with the lock."""
+"""Another program holds SQLite's write lock: reported at once, and over with the lock."""
 
 import json
 import smtplib
@@ -14,7 +14,7 @@ SENDER, RECIPIENT = "x@b.mssante.fr", "claire.martin@a.mssante.fr"
 
 
 def _readiness(daemon: Daemon, status: int) -> list[str]:
-    """Wait until `/readyz` answers with a status; returns the problems that it names."""
+    """Wait until `/readyz` answers with a status; returns its problems."""
     deadline = time.monotonic() + 25
     while True:
         found, text = get(daemon, "/readyz")
@@ -38,9 +38,9 @@ def test_a_write_lock_is_told_and_mail_put_off_at_once(tmp_path: Path) -> None:
         _, metrics = get(daemon, "/metrics")
         assert 'mssante_alarm{name="spool"} 1.0' in metrics
         code = 250
-        deadline = time.monotonic() + 20  # for the worker's own look
+        deadline = time.monotonic() + 20  # for the worker's disk guard
         while code == 250 and time.monotonic() < deadline:
-            with client(daemon, "b") as smtp:  # nobody waits 30 seconds for each message
+            with client(daemon, "b") as smtp:  # the reply must not take 30 seconds
                 smtp.ehlo("smtp.b.mssante.fr")
                 code, text = smtp.mail(SENDER)
         assert (code, text[:5]) == (451, b"4.3.0")
@@ -51,7 +51,7 @@ def test_a_write_lock_is_told_and_mail_put_off_at_once(tmp_path: Path) -> None:
 
 
 def _send_until_taken(daemon: Daemon) -> None:
-    """Send as a peer does that was put off."""
+    """Send like a peer after a deferral."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         with client(daemon, "b") as smtp, suppress(smtplib.SMTPSenderRefused):

@@ -1,4 +1,4 @@
-"""Lists that a machine finds in the database and does not believe, or that are none."""
+"""Lists in the database that a machine refuses, and octets that are not a list."""
 
 import zlib
 from collections.abc import Callable
@@ -32,14 +32,14 @@ def operator_as_signer() -> bytes:
 
 
 NEWER = {**FULL, "d": "b"}
-# Signed by whoever: another machine may believe it, with its trust or at its time.
+# Well-formed lists: another machine may accept them, with other trust or another clock.
 SIGNED: dict[str, tuple[Callable[[], bytes], float, str]] = {
     "by a signer that has expired": (expired_signer, 1, "signer-expired: "),
     "by another authority's signer": (foreign_signer, 1, "signer-untrusted: "),
     "by one of the operators": (operator_as_signer, 1, "signer-"),
     "in the future": (lambda: signed(48, **NEWER), 48, "future-date: "),
 }
-# No list, by anybody's measure.
+# Not a list for any machine.
 DAMAGED: dict[str, tuple[Callable[[], bytes], float, bytes | None, str]] = {
     "altered": (
         lambda: signed(1, **NEWER).replace(b"d.mssante.fr", b"e.mssante.fr"),

@@ -1,6 +1,6 @@
-"""Clients that abuse a daemon of the federation: handshakes spoilt, messages broken off, idleness.
+"""Clients that abuse a daemon of the federation: bad handshakes, aborted messages, idle sessions.
 
-Each leaves its connection in a way that asyncio, uvloop or the relay could forget to clear up.
+Each leaves its connection in a state that asyncio, uvloop or the relay might fail to clean up.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from tests.support.daemon import Daemon, federation
 
 BOX: Final = "claire.martin@a.mssante.fr"
 HOST: Final = "127.0.0.1"
-PATIENCE: Final = 60.0  # seconds for one connection
-ON_DISK: Final = 2_200_000  # octets of a message that never stays in memory (`drafts.MOST`)
+PATIENCE: Final = 60.0  # timeout in seconds of a connection
+ON_DISK: Final = 2_200_000  # octets; too large to stay in memory (`drafts.MOST`)
 
 
 class Certificates:
-    """TLS contexts of clients, made once."""
+    """TLS contexts of the clients, made once."""
 
     def __init__(self, daemon: Daemon) -> None:
         stranger = TrustSpace.create(system_clock())
@@ -36,7 +36,7 @@ class Certificates:
         ]
         self.old = _context(*daemon.identity("b"))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the old version is the point
+            warnings.simplefilter("ignore", DeprecationWarning)  # the old version is intended
             self.old.set_ciphers("DEFAULT:@SECLEVEL=0")
             self.old.minimum_version = ssl.TLSVersion.TLSv1
             self.old.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -55,7 +55,7 @@ def _context(
 
 
 async def _reply(wire: Wire, code: bytes) -> None:
-    """Hear replies up to one whose last line begins with a code."""
+    """Read replies up to the reply with this code."""
     heard = b""
     while not heard.endswith(b"\n") or heard.splitlines()[-1][3:4] == b"-":
         more = await wire.hear()
@@ -73,7 +73,7 @@ async def _begin(port: int) -> Wire:
 
 
 async def refused_handshake(port: int, certificates: Certificates, number: int) -> None:
-    """A handshake that comes to nothing, for one of four reasons, or one that lets no mail in."""
+    """Handshake that fails for one of four reasons, or that gives no right to send mail."""
     wire = await _begin(port)
     flight = number // 5 % 2
     try:
@@ -102,7 +102,7 @@ async def refused_handshake(port: int, certificates: Certificates, number: int) 
 
 
 async def broken_off(port: int, certificates: Certificates, number: int) -> None:
-    """A message that never ends: by DATA or BDAT, in memory or on disk, ended by FIN or RST."""
+    """Incomplete message: by DATA or BDAT, in memory or on disk, ended by FIN or RST."""
     size = ON_DISK if number % 2 else 2_000
     by_reset, by_chunks = number // 2 % 2, number // 4 % 2
     body = b"From: dr@b.mssante.fr\r\n\r\n" + b"%070d\r\n" % number * (size // 72)
@@ -114,7 +114,7 @@ async def broken_off(port: int, certificates: Certificates, number: int) -> None
         await wire.send(f"MAIL FROM:<dr@b.mssante.fr>\r\nRCPT TO:<{BOX}>\r\n".encode())
         await _reply(wire, b"250")
         if by_chunks:
-            # The first chunk is acknowledged, and so on disk, the second never complete.
+            # The first chunk is acknowledged, so it is on disk; the second stays incomplete.
             await wire.send(b"BDAT %d\r\n" % len(body) + body)
             await _reply(wire, b"250 2.0.0")
             await wire.send(b"BDAT 90000 LAST\r\n" + body[:2_000])
@@ -132,7 +132,7 @@ async def broken_off(port: int, certificates: Certificates, number: int) -> None
 
 
 async def each(count: int, at_once: int, one: Callable[[int], Awaitable[None]]) -> None:
-    """Do something so many times, `at_once` of them side by side."""
+    """Run the action `times` times, `at_once` in parallel."""
     numbers = iter(range(count))
 
     async def some() -> None:
@@ -148,7 +148,7 @@ async def each(count: int, at_once: int, one: Callable[[int], Awaitable[None]]) 
 async def idle_connections(
     port: int, certificates: Certificates, count: int, at_once: int, held: Callable[[], None]
 ) -> None:
-    """Connections under TLS that say nothing, all at once; half of them take their leave."""
+    """Idle TLS connections, all at once; half of them send QUIT."""
     wires: list[Wire] = []
 
     async def one(_: int) -> None:

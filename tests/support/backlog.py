@@ -1,4 +1,4 @@
-"""A queue with a backlog, put straight into the tables: messages share one row."""
+"""Backlog of the queue, written directly into the tables; all deliveries share one message."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -25,7 +25,7 @@ def put(
     at: datetime = NOW,
     number: int = 0,
 ) -> str:
-    """Queue one message as acceptance does; returns its id."""
+    """Queue one message like acceptance; returns its id."""
     (key,) = put_many(
         database, domain, [number], *recipients, sender=sender, mailbox_type=mailbox_type, at=at
     )
@@ -41,7 +41,7 @@ def put_many(
     mailbox_type: MailboxType | None = None,
     at: datetime = NOW,
 ) -> list[str]:
-    """Queue messages by one transaction, of which couriers are told; returns their ids."""
+    """Queue messages in one transaction and wake the couriers; returns their ids."""
     keys = [f"{number:032x}" for number in numbers]
     messages = [
         Message(key, sender, "0" * 64, 10, "Received: x\r\n", "local", "s", at) for key in keys
@@ -69,9 +69,9 @@ def put_many(
 def fill(
     database: Database, lanes: Iterable[tuple[str, str, str, int]], at: datetime = NOW
 ) -> None:
-    """Queue deliveries as (class, destination, sender, how many), all due at a time.
+    """Queue deliveries as (class, destination, sender, number), all due at the same time.
 
-    They have no recipients: nobody is to try them.
+    They have no recipients: no attempt may be made.
     """
     message = Message(SHARED, "", "0" * 64, 10, "Received: x\r\n", "local", "s", at)
     rows = [

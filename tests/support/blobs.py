@@ -1,4 +1,4 @@
-"""Blobs as tests look at them."""
+"""Helpers for tests of blobs."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ MADE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def keyring(folder: Path) -> Keyring:
-    """The keys of a folder, made if there are none."""
+    """Keyring in a folder, created if missing."""
     path = folder / "keys"
     make_first(path, MADE)
     return Keyring(path)
@@ -33,19 +33,19 @@ FORMS = ("plain", "encrypted", *(("zstd", "encrypted-zstd") if _has_zstd() else 
 
 
 def form(name: str, folder: Path) -> Form:
-    """One of the forms that a store may have, with keys of that folder."""
+    """Form of a store by name, with the keys in that folder."""
     keys = keyring(folder) if name.startswith("encrypted") else None
     return Form(keys, Zstd() if name.endswith("zstd") else None)
 
 
 def content(store: BlobStore, blob: object) -> bytes:
-    """All of a blob, as a reader gets it."""
+    """Content of a blob, as a reader gets it."""
     with store.open(str(blob)) as file:
         return file.read()
 
 
 def overwrite(path: Path, octets: bytes) -> None:
-    """Put something else into a blob's file: its mode 0400 stops everybody but root."""
+    """Overwrite a blob's file, whose mode 0400 allows it only to root."""
     mode = path.stat().st_mode
     path.chmod(0o600)
     path.write_bytes(octets)
@@ -53,11 +53,11 @@ def overwrite(path: Path, octets: bytes) -> None:
 
 
 def folder(bodies: Bodies) -> Path:
-    """Where the files of larger bodies are."""
+    """Folder of the files of larger bodies."""
     assert isinstance(bodies.blobs, FileBlobStore)
     return bodies.blobs.root
 
 
 def visible(root: Path) -> list[Path]:
-    """The files of all blobs."""
+    """Files of all blobs."""
     return [path for path in root.glob("*/*") if path.parent.name != "tmp"]

@@ -1,7 +1,7 @@
-"""Code of ours that runs in an event loop may not block it: blockbuster refuses each such call.
+"""Guard against blocking calls in an event loop: blockbuster refuses each such call of our code.
 
-Where it may, and why, is said here. A test itself may block: what counts is called by the loop
-through modules of the relay and of what it stands on alone.
+The table below lists the exceptions with their reasons. A test itself may block: a call counts only
+if the loop makes it through modules of the relay and of the packages below it.
 """
 
 import sys
@@ -18,7 +18,7 @@ import relay
 
 _TESTS: Final = str(Path(__file__).parents[1])
 
-# File, function, and why it may block.
+# File, function, reason why it may block.
 MEANT: Final = (
     (
         "relay/queue/wakeup.py",
@@ -32,7 +32,7 @@ MEANT: Final = (
 
 @contextmanager
 def loop_watched() -> Iterator[None]:
-    """Refuse calls of the relay that block an event loop, with BlockingError, until the end."""
+    """Refuse blocking calls of the relay in an event loop, with BlockingError, during the block."""
     detector = _detector()
     detector.activate()
     try:

@@ -1,4 +1,4 @@
-"""Clocks of tests: a fixed moment (its microseconds must survive storage), real, turned."""
+"""Clocks for tests: fixed (its microseconds must survive storage), real, or set by the test."""
 
 from datetime import UTC, datetime
 
@@ -10,12 +10,12 @@ NOW = datetime(2026, 11, 22, 10, 11, 12, 131415, tzinfo=UTC)
 
 
 def system_clock() -> datetime:
-    """The aware time of this machine, for tests in which real peers or certificates have a part."""
+    """Current aware time of this machine, for tests with real peers or certificates."""
     return datetime.now(UTC)
 
 
 class Monotonic:
-    """A monotonic clock that the test turns; `now` is in seconds."""
+    """Monotonic clock that the test sets; `now` in seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -26,6 +26,6 @@ class Monotonic:
 
 @pytest.fixture
 def store_time_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let PostgreSQL go by the clock of the test, as SQLite does: time that the test turns."""
+    """Let PostgreSQL use the clock of the test, like SQLite."""
     by_dialect = store_time._compiler_dispatcher.specs  # type: ignore[attr-defined]
     monkeypatch.setitem(by_dialect, "postgresql", by_caller)

@@ -1,4 +1,4 @@
-"""Machines of one operator, each with a folder and addresses of its own, on one mail store."""
+"""Machines of one operator, each with its own folder and addresses, on one store."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.support.daemon import Daemon, lay_out
 
 
 def keep_in_bucket(daemon: Daemon, place: Place, database: str = "", *keys: str) -> None:
-    """Configure a bucket for its bodies, and another database; more keys of [storage]."""
+    """Configure a bucket for the bodies, a database, and further keys of [storage]."""
     credentials = {"access": place.access_key, "secret": place.secret_key}
     for name, credential in credentials.items():
         file = daemon.folder / name
@@ -45,7 +45,7 @@ def lay_out_machines(
     *keys: str,
     routes: Mapping[str, str] | None = None,
 ) -> Sequence[Daemon]:
-    """Operator a on two machines; the database has the schema, and no row."""
+    """Operator a on two machines; the database has the schema and no rows."""
     return lay_out_apart(folder, [(place, database)] * 2, database, *keys, routes=routes)
 
 
@@ -56,12 +56,12 @@ def lay_out_apart(
     *keys: str,
     routes: Mapping[str, str] | None = None,
 ) -> Sequence[Daemon]:
-    """The same, each machine with a way of its own to the bucket and to the database."""
+    """The same, with separate addresses of bucket and database for each machine."""
     names = ("one", "two", "three")[: len(ways)]
     machines = [lay_out(folder / name, "a", routes) for name in names]
     for machine, (place, url) in zip(machines, ways, strict=True):
         keep_in_bucket(machine, place, url, *keys)
-    # What one machine encrypts the other reads.
+    # Each machine must read the other's bodies.
     for machine in machines[1:]:
         shutil.copy(machines[0].folder / "data" / "keys", machine.folder / "data" / "keys")
     seed_mailboxes(database)
@@ -69,7 +69,7 @@ def lay_out_apart(
 
 
 def seed_mailboxes(database: str) -> None:
-    """Host operator a's domain with its four mailboxes in a database without a row."""
+    """Add operator a's domain with its four mailboxes to an empty database."""
     with closing(Database(database)) as opened, opened.write() as connection:
         now = system_clock()
         add_domain(connection, "a.mssante.fr", now=now)

@@ -1,4 +1,4 @@
-"""Octets as they come off a wire: in pieces cut anywhere, and in dangerous combinations."""
+"""Octets as they arrive from the network: in arbitrary pieces, and in dangerous combinations."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 
 def cut(data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
-    """Pieces of `data` of these sizes, and the rest in one piece."""
+    """Pieces of `data` with these sizes; the rest is one piece."""
     start = 0
     for size in sizes:
         yield data[start : start + size]
@@ -25,5 +25,5 @@ def sizes(largest: int = 12) -> st.SearchStrategy[list[int]]:
 
 
 def made_of(*fragments: bytes, max_size: int = 40) -> st.SearchStrategy[bytes]:
-    """Octets put together from these fragments."""
+    """Octets joined from these fragments."""
     return st.lists(st.sampled_from(fragments), max_size=max_size).map(b"".join)

@@ -1,4 +1,4 @@
-"""The real daemon in processes of its own, as `mssante serve` starts it, and commands beside it."""
+"""Real daemon, started by `mssante serve`, and commands beside it."""
 
 import io
 import json
@@ -32,7 +32,7 @@ from tests.support.endpoints import free_endpoint
 from tests.support.federation import Federation, federation
 from tests.support.waiting import PATIENCE
 
-# `federation` and `free_endpoint` are at hand here too, for tests that have a daemon anyway.
+# `federation` and `free_endpoint` are exported here too, for tests with a daemon.
 __all__ = [
     "MSSANTE",
     "Daemon",
@@ -53,7 +53,7 @@ MSSANTE = (sys.executable, "-m", "mssante_operator.cli.main")
 def command(*words: str) -> tuple[int, str, str]:
     """Run `mssante` in this process; returns exit code, standard output, standard error.
 
-    The same `main` as the installed command, without the second that a new interpreter takes.
+    The same `main` as the installed command, but without the second for a new interpreter.
     """
     out, err = io.BytesIO(), io.BytesIO()
     code = 0
@@ -66,12 +66,12 @@ def command(*words: str) -> tuple[int, str, str]:
         except SystemExit as end:
             code = int(end.code or 0)
         finally:
-            structlog.reset_defaults()  # the command's logging is not that of other tests
+            structlog.reset_defaults()  # the command's logging must not affect other tests
         return code, out.getvalue().decode(), err.getvalue().decode()
 
 
 def _words(pid: int) -> list[str]:
-    """The command line of a process; none of one that has ended."""
+    """Command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except (FileNotFoundError, ProcessLookupError):
@@ -80,7 +80,7 @@ def _words(pid: int) -> list[str]:
 
 @dataclass
 class Daemon:
-    """An operator installed in a folder; its daemon runs between `start` and `stop`."""
+    """Operator installed in a folder; its daemon runs between `start` and `stop`."""
 
     config: Path
     endpoint: str
@@ -96,7 +96,7 @@ class Daemon:
         return self.config.parent
 
     def outbound(self, **keys: float) -> None:
-        """Set keys of [outbound] in its configuration, once."""
+        """Set keys of [outbound] in the configuration; call it once."""
         lines = "".join(f"{key} = {value}\n" for key, value in keys.items())
         text = self.config.read_text()
         self.config.write_text(
@@ -104,7 +104,7 @@ class Daemon:
         )
 
     def start(self) -> None:
-        """Start it and wait until it listens; AssertionError with its log if it does not."""
+        """Start the daemon; wait until it listens.  AssertionError with its log if it does not."""
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*MSSANTE, "--config", str(self.config), "serve"],
@@ -119,15 +119,17 @@ class Daemon:
             raise AssertionError(self.log())
 
     def stop(self) -> int:
-        """SIGTERM, as a service manager does; returns the exit code."""
+        """Send SIGTERM like a service manager; returns the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self._end()
 
     def kill(self) -> None:
-        """SIGKILL to the supervisor and all its processes at once, as a power cut would."""
+        """Send SIGKILL to the supervisor and all its processes at once, like a power cut."""
         assert self.process is not None
-        with suppress(ProcessLookupError):  # it has ended by itself, and all its processes too
+        with suppress(
+            ProcessLookupError
+        ):  # the supervisor has exited by itself, with all its processes
             os.killpg(self.process.pid, signal.SIGKILL)
         self._end()
 
@@ -140,17 +142,17 @@ class Daemon:
         return code
 
     def log(self) -> str:
-        """All that the daemon has logged."""
+        """Log of the daemon."""
         return (self.folder / "serve.log").read_text()
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The events of one name that the daemon has logged, as JSON."""
-        # Not by lines: several processes write, and the end of a line may come after the next.
+        """Logged events with this name, parsed from JSON."""
+        # Not line by line: several processes write, so a newline may come after the next object.
         shape = rf'{{[^{{}}]*"event": "{re.escape(name)}"[^{{}}]*}}'
         return [json.loads(found) for found in re.findall(shape, self.log())]
 
     def processes(self, role: str = "") -> set[int]:
-        """The daemon's processes of one role; all but supervisor and launchers if not given."""
+        """Pids of a role's processes; without a role, of all except supervisor and launchers."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return {
@@ -160,12 +162,12 @@ class Daemon:
         }
 
     def hang_up(self) -> None:
-        """SIGHUP, as a service manager's reload does."""
+        """Send SIGHUP like a service manager's reload."""
         assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
 
     def run(self, *words: str, code: int = 0) -> str:
-        """Run a command of this operator; returns what it printed, its exit code must be `code`."""
+        """Run a command of this operator; returns its output.  The exit code must be `code`."""
         found, out, err = command("--config", str(self.config), *words)
         assert found == code, f"{words}: {found}\n{out}{err}"
         return out + err
@@ -178,9 +180,9 @@ class Daemon:
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        """Its mailstore, opened in this process beside the daemon.
+        """Mailstore of the operator, opened in this process beside the daemon.
 
-        Under load an S3 server of the tests may not answer in time: it is asked again.
+        The tests' S3 server may be too slow under load: the opening is tried again.
         """
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -197,12 +199,12 @@ class Daemon:
             opened.blobs.close()
 
     def entries(self, address: str) -> list[Entry]:
-        """All that a mailbox holds."""
+        """Entries of a mailbox."""
         with self.store() as store, store.database.read() as connection:
             return list_entries(connection, get_mailbox(connection, address).id, limit=1_000_000)
 
     def body(self, entry: Entry) -> bytes:
-        """The octets of a message as they came."""
+        """Octets of a message as received."""
         with self.store() as store, store.blobs.open(entry.message.blob) as stored:
             return stored.read()
 
@@ -217,7 +219,7 @@ def lay_out(
 ) -> Daemon:
     """Install operator `name` (a, b or c) in a folder, with its domain's four mailboxes.
 
-    The federation's white list is in force unless another is given.
+    The federation's white list is in force unless another list is given.
     """
     endpoint, admin = free_endpoint(), free_endpoint()
     plan = Installation(
@@ -236,7 +238,7 @@ def lay_out(
 
 
 def dial(port: int, certificate: Path, key: Path) -> smtplib.SMTP:
-    """Connect to a server of the federation on loopback and begin TLS with a certificate."""
+    """Connect to a server of the federation on loopback; STARTTLS with a certificate."""
     root = federation().space.hierarchy.root.certificate_pem
     context = ssl.create_default_context(cadata=root.decode("ascii"))
     context.check_hostname = False
@@ -251,12 +253,12 @@ def dial(port: int, certificate: Path, key: Path) -> smtplib.SMTP:
 
 
 def client(daemon: Daemon, name: str) -> smtplib.SMTP:
-    """Connect as an operator of the federation, under TLS."""
+    """Connect as an operator of the federation, over TLS."""
     return dial(daemon.port, *daemon.identity(name))
 
 
 def get(daemon: Daemon, path: str) -> tuple[int, str]:
-    """Ask the admin endpoint."""
+    """GET from the admin HTTP; returns status and body."""
     try:
         with urllib.request.urlopen(f"http://{daemon.admin}{path}", timeout=10) as answer:
             return answer.status, answer.read().decode()
@@ -267,7 +269,7 @@ def get(daemon: Daemon, path: str) -> tuple[int, str]:
 
 @contextmanager
 def served(daemon: Daemon) -> Iterator[Daemon]:
-    """Run it while the test does; whatever still runs at the end is stopped."""
+    """Run the daemon during the test; stop it at the end if it still runs."""
     daemon.start()
     try:
         yield daemon

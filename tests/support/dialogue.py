@@ -1,12 +1,12 @@
-r"""Dialogue files: SMTP conversations as a sysadmin writes them down, run against a real server.
+r"""Dialogue files: SMTP sessions as text, played against a real server.
 
 # a comment
-peer: b                  the operator whose certificate is shown (none: no certificate)
-C: EHLO smtp.b.mssante.fr        sent with CRLF; lines that follow each other go out in one write
-S: 250-smtp.a.mssante.fr         expected line; * stands for anything
-S: 250 ...                       a whole reply, of however many lines
-T: starttls              the TLS handshake
-X: raw\r\n               sent as it is, with Python's escapes
+peer: b                  operator whose certificate is shown (none: no certificate)
+C: EHLO smtp.b.mssante.fr        sent with CRLF; consecutive lines are sent in one write
+S: 250-smtp.a.mssante.fr         expected line; * matches any text
+S: 250 ...                       expected reply with any number of lines
+T: starttls              TLS handshake
+X: raw\r\n               sent unchanged, with Python's escapes
 Z: 1000000               so many octets of text lines
 F: the handshake fails
 E: the server closes the connection
@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 60.0  # seconds for one step: a real peer may have to start a process for it
+PATIENCE = 60.0  # timeout in seconds of a step: a real server may have to start a process
 
 
 @dataclass(frozen=True)
 class Step:
-    """A group of lines of one kind."""
+    """Consecutive lines of the same kind."""
 
     kind: str
     lines: tuple[str, ...]
@@ -33,7 +33,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Dialogue:
-    """A parsed file."""
+    """Parsed file."""
 
     settings: dict[str, str]
     steps: tuple[Step, ...]
@@ -59,7 +59,7 @@ def parse(path: Path) -> Dialogue:
 
 
 async def play(dialogue: Dialogue, host: str, port: int, tls: Callable[[], ssl.SSLContext]) -> None:
-    """Hold the conversation; an AssertionError names the file and line that did not come true."""
+    """Play the dialogue.  AssertionError with file and line of the first difference."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         for step in dialogue.steps:
@@ -93,7 +93,7 @@ async def _step(
         case "F":
             try:
                 await writer.start_tls(tls())
-                rest = await reader.read()  # TLS 1.3 tells the client only afterwards
+                rest = await reader.read()  # in TLS 1.3 the client learns of it only afterwards
             except (ssl.SSLError, ConnectionError):
                 return
             assert rest == b"", f"{step.where}: the handshake succeeded, then came {rest!r}"

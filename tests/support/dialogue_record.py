@@ -1,8 +1,8 @@
-r"""What a server answers to the client's side of a dialogue, whatever it answers.
+r"""Record of a server's replies to the client's side of a dialogue.
 
-Where `dialogue.play` insists on each reply, this notes them: code and enhanced code by the command
-that was answered.  A server that will not have the message (no `354`) is not sent it, one that
-unexpectedly will is sent an empty one; once it has closed the connection nothing more is noted.
+`dialogue.play` expects each reply; this module records any reply: code and enhanced code for each
+command.  If a server refuses the message (no `354`), the message is not sent; if a server takes it
+unexpectedly, an empty message is sent.  After the server closes, nothing more is recorded.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ _NOOP, _DOT = (Step("C", (line,), "") for line in ("NOOP", "."))
 
 @dataclass(frozen=True)
 class Turn:
-    """What is sent without waiting, then what the replies to come are replies to, in order.
+    """Steps sent without waiting, and the commands whose replies follow, in order.
 
-    `message` steps come first and only after a `354`; `opens`: the last reply should be one.
-    `offers`: the dialogue lists the lines of the reply, so they are noted too.
+    `message`: steps that are sent first, only after a `354`.  `opens`: the last reply should be a
+    `354`.  `offers`: the dialogue lists the lines of the reply, so the lines are recorded too.
     """
 
     message: tuple[Step, ...]
@@ -39,7 +39,7 @@ class Turn:
 
 
 def turns(dialogue: Dialogue) -> Iterator[Turn | Step]:
-    """The turns of a dialogue; steps of TLS and of the end stand between them as they are."""
+    """Turns of a dialogue; steps of TLS and of the end stay between them."""
     sent: list[Step] = []
     replies: list[str] = []
     inside = False  # a message
@@ -72,7 +72,7 @@ def _turn(sent: Sequence[Step], replies: Sequence[str], *, inside: bool) -> Turn
 
 
 def _divided(sent: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    """The message, up to the line with a dot or the end of raw octets, and what follows it."""
+    """Steps of the message, up to the line with a dot or the end of raw octets; then the others."""
     for position, step in enumerate(sent):
         if step.kind == "X":
             return tuple(sent[: position + 1]), tuple(sent[position + 1 :])
@@ -106,7 +106,7 @@ class _Talk:
         self.notes.append((label, answer))
 
     async def reply(self) -> list[str]:
-        """The lines of a reply, none once the connection is closed."""
+        """Lines of a reply; empty once the connection is closed."""
         lines: list[str] = []
         while not lines or lines[-1][3:4] == "-":
             line = b""
@@ -119,18 +119,18 @@ class _Talk:
         return lines
 
     async def send(self, *steps: Step) -> None:
-        """Do steps, with a server that may have stopped listening."""
+        """Send steps to a server that may have closed."""
         with suppress(ConnectionError, ssl.SSLError):
             for step in steps:
                 await take(step, self.reader, self.writer, self.tls)
 
     async def probe(self) -> bool:
-        """Whether the server is still there."""
+        """Whether the connection is still open."""
         await self.send(_NOOP)
         return bool(await self.reply())
 
     async def stand(self, step: Step) -> None:
-        """A step that is no command: the handshake, one that should fail, or the end."""
+        """Play a step that is not a command: handshake, failing handshake, or end."""
         if step.kind == "E":
             self.note("end", "open" if await self.probe() else "closed")
             return
@@ -138,12 +138,12 @@ class _Talk:
             await self.writer.start_tls(self.tls())
         except (ConnectionError, ssl.SSLError):
             self.closed = True
-        # TLS 1.3 tells the client only afterwards.
+        # In TLS 1.3 the client learns of it only afterwards.
         failed = self.closed or (step.kind == "F" and not await self.probe())
         self.note("TLS handshake", "failed" if failed else "done")
 
     async def turn(self, turn: Turn) -> None:
-        """Send, and note what is answered."""
+        """Send a turn, and record its replies."""
         labels = turn.answered
         if turn.message and self.ready:
             await self.send(*turn.message)
@@ -176,9 +176,9 @@ def _codes(lines: Sequence[str]) -> str:
 async def record(
     dialogue: Dialogue, host: str, port: int, tls: Callable[[], ssl.SSLContext]
 ) -> dict[str, str]:
-    """Play the client's side; returns the answers by what was answered, in order.
+    """Play the client's side; returns command to reply, in order.
 
-    What occurs more than once has its number behind it.
+    A command that occurs more than once has a number behind it.
     """
     reader, writer = await asyncio.open_connection(host, port)
     talk = _Talk(reader, writer, tls)
@@ -199,7 +199,7 @@ async def record(
 
 
 def differences(ours: dict[str, str], theirs: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """Where two records differ, by what was answered; not after one of them has ended."""
+    """Differences of two records by command; commands that only `ours` has do not count."""
     alone = {step: ("not asked", theirs[step]) for step in theirs if step not in ours}
     both = {step: (ours[step], theirs[step]) for step in ours if step in theirs}
     return {step: pair for step, pair in (both | alone).items() if pair[0] != pair[1]}

@@ -1,4 +1,4 @@
-"""The settings at the top of a dialogue file, as those of the listener that it is held with."""
+"""Settings at the top of a dialogue file, converted to settings of the listener."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -13,7 +13,7 @@ _OTHERS = {"peer", "list", "postmaster", *_POLICIES}
 
 
 def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments of `operators.inbound` for a dialogue; ValueError for a setting nobody knows."""
+    """Arguments of `operators.inbound` for a dialogue.  ValueError for an unknown setting."""
     unknown = set(settings) - _OTHERS - {one.name for one in (*fields(Limits), *fields(Policy))}
     if unknown:
         raise ValueError(f"no setting of the listener: {', '.join(sorted(unknown))}")

@@ -1,16 +1,16 @@
-"""Addresses on loopback for servers that a test starts."""
+"""Loopback addresses for servers of tests."""
 
 import random
 import socket
 from contextlib import suppress
 
-# Below the ports that Linux gives to whoever asks for any: a client of another test would have one
-# of those before our daemon binds it.
+# Below Linux's range of ephemeral ports: a client of another test might take such a port before our
+# daemon binds it.
 _PORTS = range(20_000, 32_000)
 
 
 def free_endpoint() -> str:
-    """A loopback address that nobody uses now."""
+    """Loopback address that is free now."""
     for port in random.SystemRandom().sample(_PORTS, 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return f"127.0.0.1:{port}"

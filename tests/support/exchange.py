@@ -1,4 +1,4 @@
-"""What tests with other operators' mail servers share: giving them a message, judging what came."""
+"""Common helpers of tests with other mail servers: hand them a message, check its arrival."""
 
 import re
 import smtplib
@@ -14,20 +14,20 @@ DURAND = "durand@b.mssante.fr"
 
 
 def hand_over(port: int, recipients: Sequence[str], message: bytes) -> None:
-    """Give a mail server on loopback a message of Dr Durand, as its own users do."""
+    """Submit a message of Dr Durand to a mail server on loopback, like its own users."""
     with smtplib.SMTP("127.0.0.1", port, timeout=20) as smtp:
         smtp.sendmail(DURAND, recipients, message, ["BODY=8BITMIME"])
 
 
 def fields_on_top(message: bytes, original: bytes) -> set[bytes]:
-    """Names of the header fields that stand before the unchanged original."""
+    """Names of the header fields in front of the unchanged original."""
     assert message.endswith(original)
     added = message.removesuffix(original).replace(b"\r\n\t", b" ").replace(b"\r\n ", b" ")
     return {line.partition(b":")[0].lower() for line in added.splitlines()}
 
 
 def refusing_session(log: str, daemon: Daemon) -> str:
-    """The session that a peer's log names with our reply; one that our own log tells of."""
+    """Session ID in our reply, from a peer's log; our own log must have it too."""
     found = re.search(r"554[ -]5\.7\.1 [^\n]*\[session ([0-9a-f]+)\]", log)
     assert found is not None, log
     (session,) = found.groups()

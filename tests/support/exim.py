@@ -1,9 +1,8 @@
-"""A real Exim as another operator, sending or receiving.
+"""Real Exim as another operator, as sender or as receiver.
 
-What the one is given on loopback it relays with its certificate; it verifies the name of the
-server.  Its log says of each delivery whether commands were pipelined (`L`) and whether the message
-went by BDAT (`K`).  The other demands a certificate of an authority that it trusts (Exim's
-`tls_verify_hosts`), and puts all mail for its domain into one Maildir.
+The sender relays mail from loopback with its certificate, and verifies the server's name.  Its log
+shows for each delivery pipelined commands (`L`) and BDAT (`K`).  The receiver demands a certificate
+of a trusted authority (`tls_verify_hosts`), and puts all mail for its domain into one Maildir.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from tests.support import machine
 from tests.support.endpoints import free_endpoint
 
 _PACKAGE, _PROGRAM = "exim4-daemon-light", "usr/sbin/exim4"
-_USER = 64900  # Debian-exim, in its machine only
+_USER = 64900  # Debian-exim, only inside its namespace
 
 _CONFIGURATION = """\
 primary_hostname = smtp.b.mssante.fr
@@ -120,31 +119,31 @@ begin retry
 
 
 def missing() -> str:
-    """Why no Exim can run here, empty if one can."""
+    """Reason why Exim cannot run here; empty if it can."""
     return machine.missing(_PACKAGE, _PROGRAM)
 
 
 @dataclass(frozen=True)
 class Exim:
-    """An Exim that listens on loopback."""
+    """Exim that listens on loopback."""
 
     port: int
     machine: machine.Machine
 
     def log(self) -> str:
-        """What it has logged of deliveries, and in them of our replies."""
+        """Its log of deliveries, with our replies."""
         path = self.machine.root / "var/log/exim4/mainlog"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def messages(self) -> list[bytes]:
-        """What its Maildir holds, with the line ends of the wire; its own trace fields on top."""
+        """Messages in its Maildir, with CRLF, and its own trace fields on top."""
         found = sorted((self.machine.root / "var/mail/box/new").glob("*"))
         return [path.read_bytes().replace(b"\n", b"\r\n") for path in found]
 
 
 @contextmanager
 def exim(shows: str, peer: int, *, chunking: bool = True) -> Iterator[Exim]:
-    """Run an Exim with the certificate of operator `shows`, that relays to a port of loopback."""
+    """Run an Exim with the certificate of operator `shows`; it relays to a port on loopback."""
     values = {"peer": peer, "chunking": "*" if chunking else ""}
     with machine.machine(_PACKAGE, {"Debian-exim": _USER}) as made:
         made.credentials(shows, _USER)
@@ -163,9 +162,9 @@ def receiving_exim(
     messages: int = 1000,
     chunking: bool = True,
 ) -> Iterator[Exim]:
-    """Run an Exim for a.mssante.fr, for whom has a certificate of `trusted` and for nobody else.
+    """Run an Exim for a.mssante.fr that accepts only clients with a certificate of `trusted`.
 
-    It takes messages of `size` octets for so many recipients, and so many on a connection, at most.
+    Limits: `size` octets of a message, recipients of a message, messages of a connection.
     """
     values = {
         "size": size,

@@ -1,4 +1,4 @@
-"""Operators A, B and C under authorities of a test process, on a list that is in date."""
+"""Operators A, B and C under test authorities of this process, on a list that is in date."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +10,7 @@ from tests.support.clock import system_clock
 
 @dataclass(frozen=True)
 class Federation:
-    """A trust space with operators a, b and c on the list, and an intruder off it."""
+    """Trust space with operators a, b and c on the list, and an intruder off the list."""
 
     space: TrustSpace
     operators: dict[str, Credential]
@@ -19,7 +19,7 @@ class Federation:
 
 @cache
 def federation() -> Federation:
-    """The trust space of this test process, valid now."""
+    """Trust space of this test process, valid now."""
     space = TrustSpace.create(system_clock())
     operators = {n: space.enrol(f"smtp.{n}.mssante.fr", f"OPERATEUR {n.upper()}") for n in "abc"}
     white_list = space.sign_list({f"{n}.mssante.fr": c for n, c in operators.items()})

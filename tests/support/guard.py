@@ -1,11 +1,11 @@
-"""What no test may do, and what no unit test may do: seen by an audit hook of the interpreter.
+"""Limits of tests, enforced by an audit hook of the interpreter.
 
-- No test connects, binds or sends beyond loopback, but for those of the check of `listen`, which
-  bind and do not listen (marker `binds_elsewhere`). UNIX sockets are free.
-- No unit test starts a process: one that does belongs to another tier (tests/support/tiers.py).
+- No test connects, binds or sends beyond loopback. UNIX sockets are free. Tests of the check of
+  `listen` may bind elsewhere, without listening (marker `binds_elsewhere`).
+- No unit test starts a process: such a test belongs to another tier (tests/support/tiers.py).
 
-The call itself is refused. The test fails at its end too, since code under test may take the
-refusal for an ordinary fault of the network. Processes of their own are not seen.
+The call is refused. The test also fails at its end, since code under test may treat the refusal
+like an ordinary network error. Child processes are not observed.
 """
 
 import ipaddress
@@ -18,11 +18,11 @@ _PROCESS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spa
 
 
 class Forbidden(BaseException):
-    """A test reached for more than it may; no handler of the code under test catches it."""
+    """A test broke a limit; no handler of the code under test catches this error."""
 
 
 class _Guard:
-    """State of the one hook, which nothing can take out again."""
+    """State of the hook, which cannot be removed."""
 
     def __init__(self) -> None:
         self.on = False
@@ -45,7 +45,7 @@ class _Guard:
 
 
 def _stays_here(address: object) -> bool:
-    """Whether an address of any family is on loopback, or not of the network at all."""
+    """Whether an address of any family is on loopback, or is no network address at all."""
     if not isinstance(address, tuple) or not isinstance(address[0], str):
         return True
     if address[0] == "localhost":
@@ -62,9 +62,11 @@ sys.addaudithook(_GUARD)
 
 @contextmanager
 def guarded(*, processes: bool, binds: bool = False) -> Iterator[list[str]]:
-    """Refuse until the end, but for processes and for binds beyond loopback if these may be.
+    """Refuse forbidden calls during the block.
 
-    Gives the list of what was refused since, a line each.
+    processes: processes may be started; binds: sockets may be bound beyond loopback.
+
+    Yields the list of refusals, one line each.
     """
     before = (_GUARD.on, _GUARD.processes, _GUARD.binds, _GUARD.seen)
     _GUARD.on, _GUARD.processes, _GUARD.binds, _GUARD.seen = True, processes, binds, []
@@ -75,5 +77,5 @@ def guarded(*, processes: bool, binds: bool = False) -> Iterator[list[str]]:
 
 
 def refused() -> list[str]:
-    """What was refused since the guard began, a line each."""
+    """Refusals since the guard began, one line each."""
     return _GUARD.seen

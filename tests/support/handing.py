@@ -1,4 +1,4 @@
-"""Operator B's side of a conversation in the test's process, without a queue."""
+"""Operator B's SMTP client in the test's process, without a queue."""
 
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -35,7 +35,7 @@ STUFFED = BODY.replace(b"\r\n.", b"\r\n..") + b".\r\n"
 
 @dataclass
 class Handing:
-    """What B hands over with; `judged` are the domains for which a server was judged."""
+    """Parts of B's SMTP client.  `judged`: domains for which a server was judged."""
 
     folder: Path
     perimeter: Perimeter
@@ -43,19 +43,19 @@ class Handing:
     judged: list[str]
 
     async def judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
-        """Judge a server as delivery does, and note the domain."""
+        """Judge a server like delivery, and note the domain."""
         self.judged.append(domain)
         await judge_server(self.perimeter, domain, der, version, cipher)
 
     def terms(self, **seconds: float) -> Terms:
-        """Our name and certificate, and some patience."""
+        """Our name and certificate, with timeouts."""
         if "timeout" in seconds:
             of_all = ("connect_timeout", "start_timeout")
             seconds = dict.fromkeys(of_all, seconds["timeout"]) | seconds
         return Terms("smtp.b.mssante.fr", lambda: self.context, self.judge, **seconds)
 
     def relist(self, **owners: str) -> None:
-        """Bring a list into force that gives each of these domains of ours to an operator."""
+        """Adopt a list that gives each of these domains to an operator."""
         space = trust_space()
         domains = {f"{name}.mssante.fr": space.operators[who] for name, who in owners.items()}
         adopt(self.folder, space.space.sign_list(domains), space.trust, system_clock())
@@ -70,7 +70,7 @@ class Handing:
         max_idle: int = 300,
         **seconds: float,
     ) -> AsyncIterator[Peers]:
-        """Connections that are ended with the test."""
+        """Connections that are closed at the end of the test."""
         made = Peers(
             self.terms(**seconds),
             idle_seconds=idle_seconds,
@@ -84,7 +84,7 @@ class Handing:
 
 
 def handing(folder: Path) -> Handing:
-    """Operator B in a folder, made for it, under the good list."""
+    """Operator B in a new folder, with the good list."""
     folder.mkdir()
     space = trust_space()
     follower = perimeter(folder, space.white_list, space.trust, system_clock, crls=space.crls)
@@ -93,13 +93,13 @@ def handing(folder: Path) -> Handing:
 
 
 def context_of(name: str, folder: Path) -> ssl.SSLContext:
-    """What a server shows that has the certificate of an operator."""
+    """TLS context of a server with the certificate of an operator."""
     space = trust_space()
     return tls.server_context(space.identity(name, folder), space.trust)
 
 
 async def octets(body: bytes, piece: int = 70_000) -> AsyncIterator[bytes]:
-    """A body in pieces, the first of them small as trace fields are."""
+    """Body in pieces; the first piece is small, like trace fields."""
     yield body[:40]
     for at in range(40, len(body), piece):
         yield body[at : at + piece]
@@ -113,7 +113,7 @@ def letter(
     envid: str | None = None,
     ret: str | None = None,
 ) -> Callable[[], Letter]:
-    """What makes a message anew for each try."""
+    """Function that makes the message for each attempt."""
     recipients = tuple(EnvelopeRecipient(one) if isinstance(one, str) else one for one in to)
     envelope = Envelope(sender, recipients, smtputf8, envid, ret)
     return lambda: Letter(envelope, octets(body), len(body))
@@ -122,7 +122,7 @@ def letter(
 async def hand(
     ours: Handing, server: ScriptedPeer, *to: str | EnvelopeRecipient, body: bytes = BODY
 ) -> dict[str, str]:
-    """Hand over once; the reply by recipient, after its state."""
+    """Make one attempt; returns recipient to `STATE REPLY`."""
     async with ours.peers() as peers:
         found = await peers.hand_over(
             "a.mssante.fr", [Target(HOST, server.port)], letter(*to, body=body)

@@ -1,7 +1,7 @@
-"""One test hierarchy for the whole run, and what tests make from it.
+"""Test hierarchy for the whole run, and certificates and lists made from it.
 
-Keys cost tens of milliseconds each, so authorities, signer and a spare key are made once per
-process. Everything is valid at `NOW`, which tests pass wherever an instant is asked for.
+A key costs tens of milliseconds, so authorities, signer and a spare key are made once per process.
+All are valid at `NOW`, which tests pass as the current time.
 """
 
 from collections.abc import Iterable
@@ -30,32 +30,32 @@ SIGNER = LIST_SIGNER.common_name
 
 @cache
 def hierarchy() -> Hierarchy:
-    """The test IGC-Santé of this run."""
+    """Test IGC-Santé of this process."""
     return Hierarchy.create(NOW)
 
 
 @cache
 def trust() -> TrustStore:
-    """What an operator of the test trust space trusts."""
+    """Trust store of an operator in the test trust space."""
     authorities = hierarchy()
     return TrustStore((authorities.root.certificate,), (authorities.intermediate.certificate,))
 
 
 @cache
 def list_signer() -> Credential:
-    """The signer that operators of the test trust space expect."""
+    """Signer that operators of the test trust space expect."""
     return hierarchy().issue_list_signer(Lifetime.of_leaf(NOW))
 
 
 @cache
 def spare_key() -> rsa.RSAPrivateKey:
-    """A key for certificates of which only the certificate matters."""
+    """Key for tests in which only the certificate matters."""
     return new_key()
 
 
 @cache
 def server(common_name: str, organization: str = "CHU DE TEST") -> Credential:
-    """A server of the test trust space, on the spare key, named by `common_name` alone."""
+    """Server certificate of the test trust space with the spare key; only the CN is given."""
     subject = Subject(common_name, "1750000001", organization, "Paris (75)")
     return hierarchy().issue_server(
         subject, [common_name], Lifetime.of_leaf(NOW), key=spare_key()
@@ -71,7 +71,7 @@ def crl(
     days: float = 8,
     extensions: Extensions = (),
 ) -> bytes:
-    """A revocation list of `issuer`, DER: a day old and good for another seven, if not told."""
+    """Revocation list of `issuer`, DER; by default one day old and valid for seven more days."""
     return issue_crl(
         issuer,
         Lifetime(issued, issued + timedelta(days=days)),
@@ -82,7 +82,7 @@ def crl(
 
 
 def crls(*revoked: Credential) -> tuple[RevocationList, RevocationList]:
-    """The lists of the test IGC-Santé, in date: the root's, and the intermediate's of `revoked`."""
+    """Lists of the test IGC-Santé, in date: of the root, and of the intermediate with `revoked`."""
     authorities = hierarchy()
     return (
         RevocationList.read(crl(authorities.root)),
@@ -91,7 +91,7 @@ def crls(*revoked: Credential) -> tuple[RevocationList, RevocationList]:
 
 
 def listed(domain: str, dn: str, description: str = "Domaine de test") -> ListedDomain:
-    """An entry of a list, with what tests do not care about filled in."""
+    """Entry of a list, with default values for irrelevant fields."""
     return ListedDomain(domain, dn, description, NOW - timedelta(days=30))
 
 
@@ -100,12 +100,12 @@ def signed_list(
     generated_at: datetime = NOW - timedelta(hours=1),
     signer: Credential | None = None,
 ) -> bytes:
-    """A list signed by the expected signer, or by another."""
+    """List signed by the expected signer, or by another signer."""
     return build_signed_list(entries, generated_at, signer or list_signer())
 
 
 def write_trust(folder: Path) -> tuple[Path, Path]:
-    """Write the authorities as an operator has them; give the anchor's and the intermediate's."""
+    """Write the authorities as PEM files; returns the paths of root and intermediate."""
     folder.mkdir(parents=True, exist_ok=True)
     anchor, intermediate = folder / "anchor.pem", folder / "intermediate.pem"
     anchor.write_bytes(hierarchy().root.certificate_pem)

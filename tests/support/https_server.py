@@ -1,4 +1,4 @@
-"""A real HTTPS server on loopback whose every answer a test writes.
+"""Real HTTPS server on loopback; the test writes each answer.
 
 Its certificates come from a test hierarchy that is valid today, as TLS asks the real clock.
 """
@@ -27,26 +27,26 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @cache
 def authorities() -> Hierarchy:
-    """The hierarchy that clients are told to trust."""
+    """Hierarchy that clients trust."""
     return Hierarchy.create(datetime.now(UTC))
 
 
 @cache
 def other_authorities() -> Hierarchy:
-    """Another of the same names, which they are not."""
+    """Another hierarchy with the same names, which clients do not trust."""
     return Hierarchy.create(datetime.now(UTC))
 
 
 @cache
 def trust_pem() -> str:
-    """What a client trusts, as PEM text."""
+    """Trusted authorities of a client, as PEM text."""
     hierarchy = authorities()
     return TrustStore((hierarchy.root.certificate,), (hierarchy.intermediate.certificate,)).pem
 
 
 @cache
 def host(name: str, issuer: Hierarchy | None = None) -> Credential:
-    """A server certificate for this host name."""
+    """Server certificate for this host name."""
     subject = Subject(name, "1750000001", "CHU DE TEST", "Paris (75)")
     lifetime = Lifetime.of_leaf(datetime.now(UTC))
     return (issuer or authorities()).issue_server(subject, [name], lifetime, key=spare_key())
@@ -54,7 +54,7 @@ def host(name: str, issuer: Hierarchy | None = None) -> Credential:
 
 @dataclass
 class HttpsServer:
-    """A running server: where it is, the header fields it got, and whether it is to end."""
+    """Running server: its address, the header fields received, whether it must stop."""
 
     url: str
     requests: list[Message] = field(default_factory=list)
@@ -62,17 +62,17 @@ class HttpsServer:
 
 
 class _Listener(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing the server waits for every conversation
+    daemon_threads = False  # so that closing the server waits for all connections
     tls: ssl.SSLContext
 
     def get_request(self) -> tuple[socket, Any]:
-        # The handshake is for the conversation's own thread.
+        # The connection's own thread makes the handshake.
         connection, address = super().get_request()
         secured = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return secured, address
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is what many a test is about."""
+        """Ignore errors of clients: in many tests the client hangs up."""
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def serving(folder: Path, answer: Answer, credential: Credential) -> Iterator[Ht
             answer(self)
 
         def log_message(self, *_: object) -> None:
-            """Keep standard error for what matters."""
+            """Log nothing."""
 
     with _Listener(("127.0.0.1", 0), Handler) as listener:
         listener.tls = tls
@@ -107,7 +107,7 @@ def serving(folder: Path, answer: Answer, credential: Credential) -> Iterator[Ht
 
 
 def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **fields: str) -> None:
-    """Answer whole; an underscore in the name of a field stands for its hyphen."""
+    """Send a complete answer; an underscore in a field's name stands for a hyphen."""
     handler.send_response(status)
     for name, value in {"Content_Length": str(len(body)), **fields}.items():
         handler.send_header(name.replace("_", "-"), value)

@@ -7,5 +7,5 @@ from tests.support.clock import system_clock
 
 
 def make_id() -> str:
-    """A new identifier, of now."""
+    """New identifier, made now."""
     return new_id(system_clock(), os.urandom(RANDOM_OCTETS))

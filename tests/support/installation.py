@@ -1,4 +1,4 @@
-"""An installation among those that share a database, as its courier holds its name."""
+"""Installation that shares a database with others; its courier holds its name."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +20,7 @@ from relay.machines.presence import Presence
 
 
 class Switched(Database):
-    """A database that can be away."""
+    """Database that can be made unreachable."""
 
     away = False
 
@@ -43,7 +43,7 @@ class Switched(Database):
 
 @dataclass
 class Site:
-    """An installation and its courier's dealings with its name."""
+    """Installation, with its courier's operations on its name."""
 
     settings: Settings
     database: Switched
@@ -72,7 +72,7 @@ class Site:
 
     @asynccontextmanager
     async def living(self) -> AsyncIterator[Pulse]:
-        """Its courier lives meanwhile."""
+        """Its courier beats during the block."""
         began = await self.begin()
         task = asyncio.create_task(began.run())
         try:
@@ -82,8 +82,10 @@ class Site:
             await asyncio.wait({task})
 
     def restarted_machine(self) -> None:
-        """What a restart of the machine does to the proof: the file is the same, the start not."""
+        """Change the proof like a reboot: same file, other boot identifier."""
         path = Path(self.settings.path("data")) / "node"
         text = path.read_text()
-        path.with_suffix(".new").write_text(text)  # while the old one is there: another inode
+        path.with_suffix(".new").write_text(
+            text
+        )  # the old file still exists, so the inode is another
         path.with_suffix(".new").replace(path)

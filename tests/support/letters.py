@@ -1,7 +1,7 @@
-"""A message that shows every change made to it on its way."""
+"""Message that shows every change made to it in transit."""
 
-# What DOMAIN §9.23 and §9.24 forbid to change: X-MSS-* in any order and case, the exact Subject,
-# folded lines, octets beyond ASCII, blank ends of lines, lines that begin with a dot.
+# Parts that DOMAIN §9.23 and §9.24 forbid to change: X-MSS-* in any order and case, the exact
+# Subject, folded lines, octets beyond ASCII, trailing spaces, lines that begin with a dot.
 UNTOUCHABLE = (
     b"From: Dr B <dr@b.mssante.fr>\r\n"
     b"To: <claire.martin@a.mssante.fr>\r\n"

@@ -1,4 +1,4 @@
-"""What is wrong with the lines of a message, by RFC 5321: one octet after the other."""
+"""Check of the lines of a message against RFC 5321, octet by octet."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from relay.smtp.line_checker import Violation
 
 
 def first_violation(lines: Iterable[bytes]) -> Violation | None:
-    """The first fault of a text that was split at each CRLF."""
+    """First fault in a text that was split at each CRLF."""
     for line in lines:
         for position, octet in enumerate(line, 1):
             if octet == 10:

@@ -1,4 +1,4 @@
-"""The queue as `mssante queue list` shows it."""
+"""Queue as shown by `mssante queue list`."""
 
 from sqlalchemy import Connection
 
@@ -11,5 +11,5 @@ __all__ = ["Listed", "listing"]
 
 
 def listing(connection: Connection, limit: int = 100) -> list[Listed]:
-    """The oldest deliveries of all."""
+    """Oldest deliveries of the queue."""
     return view(connection, Filter(), system_clock(), limit)

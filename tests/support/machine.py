@@ -1,9 +1,8 @@
-"""A small machine for one mail server: /etc, /var and /run of its own, the system's programs.
+"""Small machine for a mail server: its own /etc, /var and /run, with the system's programs.
 
-A mail server wants fixed folders and users of its own, and a Debian system holds but one.  Each
-gets them here in namespaces of its own: nothing of the system is changed, and whatever the server
-starts ends with it.  Only the network is shared, so that it and our daemon meet on loopback.
-Needs root.
+A mail server needs fixed folders and users, and a Debian system can have only one mail server.
+Here each server has its own namespaces: nothing of the system is changed, and all its processes
+end with it.  Only the network is shared, so that server and daemon meet on loopback.  Needs root.
 """
 
 import os
@@ -28,8 +27,8 @@ from tests.support.waiting import until_now
 PEERS = Path(__file__).parents[2] / ".venv" / "peers"
 _UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 
-# $1 is the machine's folder, $2 the server's package; the rest is the server.  /proc is still the
-# system's, so the number that stands there of this process is the one outside.
+# $1: folder of the machine; $2: package of the server; the rest: command line of the server.
+# /proc is still the system's, so it shows the pid that this process has outside.
 _BOOT = """\
 set -e
 root=$1 package=$2
@@ -48,7 +47,7 @@ exec chroot "$root" "$@"
 
 @cache
 def missing(package: str, program: str) -> str:
-    """Why a server cannot run here, empty if it can; `program` is its path in the package."""
+    """Reason why a server cannot run here; empty if it can.  `program`: path in the package."""
     if not (PEERS / package / program).exists():
         return needs.program(program, package, "tools/install-mta.sh .venv/peers")
     if shutil.which("unshare") is None:
@@ -61,13 +60,13 @@ def missing(package: str, program: str) -> str:
 
 @dataclass(frozen=True)
 class Machine:
-    """`root` is its / and `package` what is mounted as its /opt."""
+    """Machine.  `root`: folder used as /; `package`: folder mounted as /opt."""
 
     root: Path
     package: Path
 
     def write(self, path: str, text: str | bytes, owner: int = 0, mode: int = 0o644) -> None:
-        """Put a file at an absolute path of the machine."""
+        """Write a file at an absolute path of the machine."""
         target = self.root / path.removeprefix("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -75,21 +74,21 @@ class Machine:
         target.chmod(mode)
 
     def mkdir(self, path: str, owner: int = 0, mode: int = 0o755) -> None:
-        """Make a folder at an absolute path of the machine."""
+        """Create a folder at an absolute path of the machine."""
         target = self.root / path.removeprefix("/")
         target.mkdir(parents=True, exist_ok=True)
         os.chown(target, owner, owner)
         target.chmod(mode)
 
     def credentials(self, name: str, owner: int = 0) -> None:
-        """The certificate of an operator of the federation in /etc/pki, and whom it trusts."""
+        """Install in /etc/pki the certificate of a federation's operator, and its authorities."""
         ours = federation().space.hierarchy
         self.identity(federation().operators[name], ours, ours, owner)
 
     def identity(
         self, shown: Credential, issuer: Hierarchy, trusted: Hierarchy, owner: int
     ) -> None:
-        """A certificate in /etc/pki, and the authorities that it trusts."""
+        """Install a certificate, and the trusted authorities, in /etc/pki."""
         folder = self.root / "etc" / "pki"
         folder.mkdir(parents=True)
         write_identity(shown, issuer, folder, "shown")
@@ -99,12 +98,12 @@ class Machine:
             os.chown(path, owner, owner)
 
     def log(self) -> str:
-        """All that the server has said on its standard streams."""
+        """Output of the server on its standard streams."""
         return (self.root / "console").read_text(errors="replace")
 
     @contextmanager
     def running(self, *words: str, port: int) -> Iterator[None]:
-        """Run the server, a program in the foreground, once it listens on a port of loopback."""
+        """Run the server in the foreground; wait until it listens on a port of loopback."""
         libraries = sorted({path.parent for path in self.package.rglob("*.so.*")})
         inside = ":".join(f"/opt/{path.relative_to(self.package)}" for path in libraries)
         with (self.root / "console").open("wb") as console:
@@ -121,7 +120,7 @@ class Machine:
             yield
         finally:
             if server.poll() is None:
-                # The first process of a namespace: all the others end before it does.
+                # First process of the namespace: all others end before it.
                 os.kill(int((self.root / "number").read_text()), signal.SIGKILL)
                 server.wait(30)
 
@@ -133,8 +132,8 @@ def _listens(port: int) -> bool:
 
 @contextmanager
 def machine(package: str, users: Mapping[str, int]) -> Iterator[Machine]:
-    """A machine with a package of .venv/peers, and users of these names and numbers."""
-    # Not pytest's folder: the server's users must be able to go through the ones above.
+    """Machine with a package of .venv/peers, and users with these names and numbers."""
+    # Not pytest's folder: the server's users have no access to its parent folders.
     root = Path(tempfile.mkdtemp(prefix="mssante-machine-"))
     try:
         made = Machine(root, PEERS / package)

@@ -1,4 +1,4 @@
-"""docs/metrics.md as a table: what it says of each metric."""
+"""Table of the metrics in docs/metrics.md."""
 
 import re
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ _ROW = re.compile(r"^\| `(mssante_\w+)` \| (\w+) \|([^|]*)\| [^|]+ \|[^|]*\|$", 
 
 @dataclass(frozen=True)
 class Documented:
-    """One row of the page."""
+    """Row of the page."""
 
     kind: str
     labels: frozenset[str]
 
 
 def documented() -> dict[str, Documented]:
-    """The rows by the names of their families, as Prometheus has them: without `_total`."""
+    """Family name (without `_total`, like Prometheus) to row."""
     rows = _ROW.findall(PAGE.read_text(encoding="utf-8"))
     return {
         name.removesuffix("_total"): Documented(kind, frozenset(re.findall(r"`(\w+)`", labels)))

@@ -1,4 +1,4 @@
-"""A name server on loopback with the zones a test gives it; it counts the questions."""
+"""Name server on loopback with zones of the test; it counts the questions."""
 
 import asyncio
 from collections import Counter
@@ -16,14 +16,14 @@ import dns.rdatatype
 import dns.rrset
 
 SILENCE = "silence"
-"""No answer at all."""
+"""No answer."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """The records of a name, in zone file's form; `fate` overrides what one type is answered.
+    """Records of a name, in the form of a zone file.  `fate`: type to a fixed answer.
 
-    `cut`: only the alias is told, not what is at its end, as by a server that does not recurse.
+    `cut`: the answer has only the alias, not its target, like a server that does not recurse.
     """
 
     mx: tuple[str, ...] = ()
@@ -36,24 +36,24 @@ class Node:
 
 
 Zones = Mapping[str, Node | list[str] | dns.rcode.Rcode]
-"""By name: its records (a list: of MX), or the code to answer with; names without are NXDOMAIN."""
+"""Name to records (a list: of MX), or to a response code; other names are NXDOMAIN."""
 
-_MAX_ALIASES = 20  # more than a resolver follows
+_MAX_ALIASES = 20  # longer than a resolver follows
 
 
 @dataclass
 class NameServer:
-    """`zones` may be changed at any time; `asked` counts questions as (name, type)."""
+    """Name server.  `zones` may change at any time.  `asked`: number of each (name, type)."""
 
     zones: Zones
-    negative_ttl: int | None = 60  # in the SOA; None: no SOA
+    negative_ttl: int | None = 60  # TTL in the SOA; None: no SOA
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
     resolver: dns.asyncresolver.Resolver = field(
         default_factory=lambda: dns.asyncresolver.Resolver(configure=False)
     )
 
     def respond(self, query: dns.message.QueryMessage) -> dns.message.Message | None:
-        """The answer to one question, None for silence."""
+        """Answer to a question; None for no answer."""
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.RA
         (question,) = query.question
@@ -111,7 +111,7 @@ class _Protocol(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def name_server(zones: Zones) -> AsyncIterator[NameServer]:
-    """Serve zones; its resolver asks there."""
+    """Serve zones; yields the server, whose resolver uses it."""
     server = NameServer(zones)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(

@@ -1,4 +1,4 @@
-"""Why a test is skipped: what is lacking, and what root runs so that it is there."""
+"""Reasons of skipped tests: the missing program, and the command that installs it."""
 
 import os
 import re
@@ -8,18 +8,18 @@ from functools import cache
 
 
 def program(name: str, package: str, command: str = "") -> str:
-    """For a program that is not here; `command` where `apt-get install` is not the way."""
+    """Reason: missing program.  `command`: if not `apt-get install`."""
     how = command or f"apt-get install {package}"
     return f"{name} is not here: it needs the package {package}, as root: {how}"
 
 
 def installed(name: str, command: str) -> str:
-    """For what pip installs, without root; `command` does it."""
+    """Reason: missing package that pip installs without root by `command`."""
     return f"{name} is not here: {command} installs it"
 
 
 def root(purpose: str) -> str:
-    """For what only root can do; empty if the test runs as root."""
+    """Reason: root is needed; empty if the test runs as root."""
     return "" if os.geteuid() == 0 else f"it needs root: {purpose}; as root: make test"
 
 
@@ -28,10 +28,10 @@ _PACKAGES = re.compile(r" is not here: it needs the package ([^,]+), as root: ")
 
 
 def forgotten(reason: str) -> str:
-    """What a skipped test lacks although `make setup` could have installed it here.
+    """Package that a skipped test misses although `make setup` could have installed it here.
 
-    Empty if the reason names no package, or this machine cannot install it: no root, no apt, no
-    package lists. If not, the test counts as failed in CI.
+    Empty if the reason names no package, or if this machine cannot install it: no root, no apt, no
+    package lists. Otherwise the test counts as failed in CI.
     """
     if by_anybody := _BY_ANYBODY.search(reason):
         return by_anybody[1]
@@ -44,7 +44,7 @@ def forgotten(reason: str) -> str:
 
 @cache
 def _offered(package: str) -> bool:
-    """Whether apt has a version of the package to install."""
+    """Whether apt can install the package."""
     if shutil.which("apt-cache") is None:
         return False
     done = subprocess.run(

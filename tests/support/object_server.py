@@ -1,7 +1,7 @@
-"""A real S3 server on loopback, in a process of its own: moto's, which keeps objects in memory.
+"""Real S3 server on loopback in its own process: moto, which keeps objects in memory.
 
-Around it, what no client of S3 can do: requests are noted, some can be made to fail, and objects
-can be made older. `python -m tests.support.object_server PORT` is the process.
+A wrapper records requests, can let requests fail, and can make objects older.
+`python -m tests.support.object_server PORT` runs the process.
 """
 
 import json
@@ -31,13 +31,13 @@ _buckets = count(1)
 
 @dataclass
 class ObjectServer:
-    """The process as tests have it: killed, stopped, started again, empty, on the same port."""
+    """Server process: can be killed, stopped, and started again, empty, on the same port."""
 
     port: int
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server; wait until it answers."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.object_server", str(self.port)],
             cwd=CHECKOUT,
@@ -48,7 +48,7 @@ class ObjectServer:
         assert self.process.stdout.readline() == b"ready\n"
 
     def kill(self) -> None:
-        """SIGKILL; all objects are gone."""
+        """Send SIGKILL; all objects are lost."""
         self.process.kill()
         self.process.wait()
         assert self.process.stdout is not None
@@ -56,7 +56,7 @@ class ObjectServer:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It takes connections, and answers nothing."""
+        """During the block the server accepts connections, and answers nothing."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -68,18 +68,18 @@ class ObjectServer:
         return f"http://127.0.0.1:{self.port}"
 
     def place(self, bucket: str = "", prefix: str = "") -> Place:
-        """A bucket, new unless it is named, with the keys to it."""
+        """Bucket with its credentials; a new bucket unless named."""
         if not bucket:
             bucket = f"bodies-{os.getpid()}-{next(_buckets)}"
             self.make(bucket)
         return Place(bucket, self.endpoint, "eu-west-3", prefix, "key-id", "key-secret")
 
     def configure(self, bucket: str, what: str, xml: str) -> None:
-        """Give a bucket its `versioning`, `lifecycle` or `object-lock`."""
+        """Set `versioning`, `lifecycle` or `object-lock` of a bucket."""
         self._ask("PUT", f"/{bucket}?{what}", xml.encode())
 
     def make(self, bucket: str) -> None:
-        """Make a bucket."""
+        """Create a bucket."""
         self._ask("PUT", f"/{bucket}")
 
     def fail(
@@ -90,22 +90,22 @@ class ObjectServer:
         times: int = 1000,
         code: str = "TestFault",
     ) -> None:
-        """Answer the next requests of this method, with these words in path or query, so."""
+        """Fix the answer to the next requests with this method and these words in path or query."""
         self._ask(
             "POST",
             f"/_fail?status={status}&method={method}&words={words}&times={times}&code={code}",
         )
 
     def age(self, by: timedelta, words: str = "") -> None:
-        """Make objects with these words in their key older."""
+        """Make objects older whose key has these words."""
         self._ask("POST", f"/_age?seconds={by.total_seconds():.0f}&words={words}")
 
     def asked(self) -> list[tuple[str, str]]:
-        """Method and path with query and range of each request since this was asked last."""
+        """Method, path with query, and range of each request since the last call."""
         return [(method, path) for method, path in json.loads(self._ask("POST", "/_asked"))]
 
     def uploads(self, bucket: str) -> int:
-        """The number of multipart uploads that are neither completed nor aborted."""
+        """Number of multipart uploads that are neither completed nor aborted."""
         return self._ask("GET", f"/{bucket}?uploads").count(b"<Upload>")
 
     def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
@@ -119,7 +119,7 @@ class ObjectServer:
 
 @contextmanager
 def object_server_running() -> Iterator[ObjectServer]:
-    """A server for whoever may kill it."""
+    """New server, for tests that kill it."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     server = ObjectServer(port)
@@ -133,7 +133,7 @@ def object_server_running() -> Iterator[ObjectServer]:
 
 @pytest.fixture(scope="session")
 def object_server() -> Iterator[ObjectServer]:
-    """One for all tests of this process, each with buckets of its own."""
+    """Server for all tests of this process; each test has its own buckets."""
     with object_server_running() as server:
         yield server
 
@@ -143,10 +143,10 @@ StartResponse = Callable[..., Any]
 
 
 class _Around:
-    """The process's WSGI application: moto's, and what is around it."""
+    """WSGI application of the process: moto with the wrapper."""
 
     def __init__(self) -> None:
-        # Only this process: they take a while to be imported.
+        # Imported only in this process: the import is slow.
         from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
             DomainDispatcherApplication,
             create_backend_app,
@@ -204,11 +204,11 @@ class _Around:
 
 
 def main(port: int) -> None:
-    """Serve until killed."""
+    """Run the server until killed."""
     from werkzeug.serving import make_server  # noqa: PLC0415 - as above
 
     server = make_server("127.0.0.1", port, _Around(), threaded=True)
-    sys.stdout.write("ready\n")  # it listens
+    sys.stdout.write("ready\n")  # the server listens
     sys.stdout.flush()
     server.serve_forever()
 

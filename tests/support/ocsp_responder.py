@@ -1,4 +1,4 @@
-"""An OCSP responder on loopback: real HTTP, answers signed as the test says, questions counted."""
+"""OCSP responder on loopback: real HTTP, answers signed as the test wants, requests counted."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def ocsp_answer(
     algorithm: hashes.HashAlgorithm | None = None,
     brought: x509.Certificate | None = None,
 ) -> bytes:
-    """An answer as DER: of a day before `now` and without an end, if not told."""
+    """OCSP answer as DER; by default one day old at `now`, without nextUpdate."""
     revoked = status is ocsp.OCSPCertStatus.REVOKED
     built = (
         ocsp.OCSPResponseBuilder()
@@ -52,10 +52,10 @@ def ocsp_answer(
 
 @dataclass
 class Responder:
-    """A running responder.
+    """Running responder.
 
-    `answer` makes the answer to a question, None for 503; `questions` are those it got.  It answers
-    while `open` is set.
+    `answer`: makes the answer to a request, None for 503.  `questions`: requests received.
+    Answers are sent only while `open` is set.
     """
 
     url: str
@@ -66,7 +66,7 @@ class Responder:
 
 @contextmanager
 def responding() -> Iterator[Responder]:
-    """Answer on loopback, open from the start; ends after the conversations under way."""
+    """Run a responder on loopback, open from the start; at the end wait for open connections."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20
@@ -84,7 +84,7 @@ def responding() -> Iterator[Responder]:
             self.wfile.write(body or b"")
 
         def log_message(self, *_: object) -> None:
-            """Keep standard error for what matters."""
+            """Log nothing."""
 
     with _Server(("127.0.0.1", 0), Handler) as server:
         responder = Responder(f"http://127.0.0.1:{server.server_port}/ocsp")
@@ -100,7 +100,7 @@ def responding() -> Iterator[Responder]:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for every conversation
+    daemon_threads = False  # so that closing waits for all connections
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that does not wait for the answer is what some tests are about."""
+        """Ignore errors of clients: in some tests the client does not wait for the answer."""

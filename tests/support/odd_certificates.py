@@ -1,4 +1,4 @@
-"""Certificates of an operator, each with one thing odd about it, and a client that shows them."""
+"""Certificates of an operator, each with one unusual trait, and a client that shows them."""
 
 import ssl
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ def remade(
     key: rsa.RSAPrivateKey | None = None,
     instead: Iterable[x509.ExtensionType] = (),
 ) -> Credential:
-    """The model with another key or other extensions, issued anew."""
+    """Certificate like the model, with another key or other extensions."""
     key, old = key or model.key, model.certificate
     given = {value.oid: value for value in instead}
     builder = (
@@ -49,10 +49,10 @@ def remade(
 
 
 def with_sha1(model: Credential, issuer: Credential) -> Credential:
-    """The model signed with SHA-1, which the library does not do: its octets are changed."""
+    """The model signed with SHA-1.  The library cannot do that, so the octets are changed."""
     old = model.certificate
     body = old.tbs_certificate_bytes.replace(_SHA256_WITH_RSA, _SHA1_WITH_RSA)
-    signature = issuer.key.sign(body, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - it is to be weak
+    signature = issuer.key.sign(body, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - weak on purpose
     der = old.public_bytes(Encoding.DER).replace(old.tbs_certificate_bytes, body)
     der = der.replace(_SHA256_WITH_RSA, _SHA1_WITH_RSA).replace(old.signature, signature)
     return Credential(x509.load_der_x509_certificate(der), model.key)
@@ -60,13 +60,13 @@ def with_sha1(model: Credential, issuer: Credential) -> Credential:
 
 @cache
 def odd_b(kind: str) -> Credential:
-    """Operator B's certificate, as `odd`."""
+    """Operator B's certificate with the trait `odd`."""
     space = trust_space()
     return odd(kind, space.operators["b"], space.space.hierarchy.intermediate)
 
 
 def odd(kind: str, model: Credential, issuer: Credential) -> Credential:
-    """The model issued anew, odd in a way: `server-only`, `mail-only`, `no-signature`, …."""
+    """Certificate like the model with a trait: `server-only`, `mail-only`, `no-signature`, …."""
     usage = x509.ExtendedKeyUsage
     match kind:
         case "server-only":
@@ -76,7 +76,7 @@ def odd(kind: str, model: Credential, issuer: Credential) -> Credential:
         case "no-signature":
             return remade(model, issuer, instead=[key_usage("key_encipherment")])
         case "rsa-1024":
-            small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - it is to be weak
+            small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - weak on purpose
             return remade(model, issuer, key=small, instead=[_identifier(small)])
         case "sha-1":
             return with_sha1(model, issuer)
@@ -96,7 +96,7 @@ def _identifier(key: rsa.RSAPrivateKey) -> x509.SubjectKeyIdentifier:
 def careless_client(
     credential: Credential, trust: TrustStore, folder: Path, version: ssl.TLSVersion
 ) -> ssl.SSLContext:
-    """A client that shows anything, under one version of TLS."""
+    """TLS context of a client that shows any certificate, with one TLS version."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.set_ciphers("DEFAULT@SECLEVEL=0")

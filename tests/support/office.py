@@ -1,4 +1,4 @@
-"""A store with a sender and a postmaster, whose mail a courier's ledger settles and tells of."""
+"""Store with a sender and a postmaster; a courier's ledger settles mail and writes DSNs."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
 
 
 class Office:
-    """A store with a sender and a postmaster, and the ledger of a courier."""
+    """Store with a sender and a postmaster, and the ledger of a courier."""
 
     def __init__(self, folder: Path, database: Database) -> None:
         self.store = Store(
@@ -66,13 +66,13 @@ class Office:
         body: bytes = BODY,
         parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
     ) -> Claim:
-        """Queue a message and take it on."""
+        """Queue a message and lease it."""
         self.queue(*notify, sender=sender, body=body, parameters=parameters)
         (taken,) = self.take()
         return taken
 
     def take(self, now: datetime = NOW) -> list[Claim]:
-        """Take on what is due."""
+        """Lease due deliveries."""
         with self.store.database.write() as connection:
             return claim(
                 connection,
@@ -91,7 +91,7 @@ class Office:
         parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
         recipients: tuple[str, ...] = (TO,),
     ) -> str:
-        """Queue a message to recipients at one domain; returns its id."""
+        """Queue a message to recipients of one domain; returns its id."""
         draft = self.store.blobs.draft()
         draft.write(body)
         to = tuple(map(parse_address, recipients))
@@ -114,7 +114,7 @@ class Office:
     def conclude(
         self, taken: Claim, outcomes: Mapping[str, Outcome], *, after: timedelta
     ) -> State | None:
-        """Settle it as the courier does."""
+        """Settle an attempt like the courier."""
         now = NOW + after
         done = ending(
             taken, outcomes, error="no host answered", reason="connection", now=now, policy=RETRY
@@ -128,7 +128,7 @@ class Office:
         return state
 
     def mail(self, address: str) -> list[ReadReport]:
-        """The reports in a mailbox."""
+        """Reports in a mailbox."""
         with self.store.database.read() as connection:
             mailbox = get_mailbox(connection, address)
             found = list_entries(connection, mailbox.id)
@@ -136,6 +136,6 @@ class Office:
         return [self.read(entry.message.blob) for entry in found]
 
     def read(self, blob: str) -> ReadReport:
-        """A report in the store."""
+        """Report in the store, parsed."""
         with self.store.blobs.open(blob) as body:
             return read_report(body.read())

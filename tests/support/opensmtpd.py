@@ -1,6 +1,6 @@
-"""A real OpenSMTPD as another operator: what it is given it relays with its certificate.
+"""Real OpenSMTPD as another operator: relays its mail with its certificate.
 
-It verifies the name of the server, and writes a line for each delivery.
+It verifies the server's name, and logs a line for each delivery.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.support import machine
 from tests.support.endpoints import free_endpoint
 
 _PACKAGE, _PROGRAM = "opensmtpd", "usr/sbin/smtpd"
-_USERS = {"opensmtpd": 64901, "opensmtpq": 64902}  # in its machine only
+_USERS = {"opensmtpd": 64901, "opensmtpq": 64902}  # only inside its namespace
 
 _CONFIGURATION = """\
 pki smtp.b.mssante.fr cert "/etc/pki/shown.pem"
@@ -25,25 +25,25 @@ match from any for any action "federation"
 
 
 def missing() -> str:
-    """Why no OpenSMTPD can run here, empty if one can."""
+    """Reason why OpenSMTPD cannot run here; empty if it can."""
     return machine.missing(_PACKAGE, _PROGRAM)
 
 
 @dataclass(frozen=True)
 class OpenSmtpd:
-    """An OpenSMTPD that listens on loopback."""
+    """OpenSMTPD that listens on loopback."""
 
     port: int
     machine: machine.Machine
 
     def log(self) -> str:
-        """What it has logged of deliveries, and in them of our replies."""
+        """Its log of deliveries, with our replies."""
         return self.machine.log()
 
 
 @contextmanager
 def opensmtpd(shows: str, peer: int) -> Iterator[OpenSmtpd]:
-    """Run one with the certificate of operator `shows`, that relays to a port of loopback."""
+    """Run OpenSMTPD with the certificate of operator `shows`; it relays to a port on loopback."""
     port = int(free_endpoint().rpartition(":")[2])
     with machine.machine(_PACKAGE, _USERS) as made:
         made.credentials(shows)

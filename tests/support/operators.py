@@ -1,8 +1,8 @@
-"""An operator's inbound side in the test's process, on loopback, with real TLS and a real store.
+"""Inbound side of an operator in the test's process, on loopback, with real TLS and a real store.
 
 The trust space has operators A (ours), B and C, an intruder whose certificate is off the list, and
-impostors of B (and one of A), each with one thing wrong.  Time is the real one: these certificates
-are judged by OpenSSL as they are made.
+impostors of B (and of A), each with one fault.  The clock is real, since OpenSSL judges these
+certificates by the real time.
 """
 
 import asyncio
@@ -68,9 +68,9 @@ _RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
 
 @dataclass(frozen=True)
 class Space:
-    """A trust space with its operators' credentials by name, and the signed list of them.
+    """Trust space with its operators' credentials by name, and the signed list.
 
-    `foreign` are credentials from `other`, a hierarchy with the same names and other keys.
+    `foreign`: credentials from `other`, a hierarchy with the same names and other keys.
     """
 
     space: TrustSpace
@@ -90,7 +90,7 @@ class Space:
 
     @property
     def crls(self) -> tuple[bytes, bytes]:
-        """The authorities' revocation lists: operator `revoked` is on the intermediate's."""
+        """Revocation lists of the authorities; the intermediate's list has operator `revoked`."""
         authorities = self.space.hierarchy
         return (
             self.space.crl(authorities.root),
@@ -98,7 +98,7 @@ class Space:
         )
 
     def identity(self, name: str, folder: Path) -> tls.Identity:
-        """Certificate and key of an operator as files."""
+        """Certificate and key of an operator, as files."""
         if not (folder / f"{name}.pem").exists():
             if name in self.foreign:
                 write_identity(self.foreign[name], self.other, folder, name)
@@ -109,7 +109,7 @@ class Space:
 
 @cache
 def trust_space() -> Space:
-    """The trust space of this test process."""
+    """Trust space of this test process."""
     now = datetime.now(UTC)
     space, key = TrustSpace.create(now), new_key()
 
@@ -145,7 +145,7 @@ def trust_space() -> Space:
 
 @dataclass
 class Inbound:
-    """A listening operator A."""
+    """Operator A, which listens."""
 
     port: int
     folder: Path
@@ -155,7 +155,7 @@ class Inbound:
     space: Space = field(default_factory=trust_space)
 
     def client_tls(self, name: str | None) -> ssl.SSLContext:
-        """A TLS context that shows the certificate of an operator, or none."""
+        """TLS context with the certificate of an operator, or without a certificate."""
         if name is not None:
             return tls.client_context(self.space.identity(name, self.folder), self.space.trust)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -164,19 +164,19 @@ class Inbound:
         return context
 
     def entries(self, address: str) -> list[Entry]:
-        """What a mailbox holds."""
+        """Entries of a mailbox."""
         with self.store.database.read() as connection:
             return list_entries(connection, get_mailbox(connection, address).id)
 
     def body(self, entry: Entry) -> bytes:
-        """The octets of a message as they came."""
+        """Octets of a message as received."""
         with self.store.blobs.open(entry.message.blob) as stored:
             return stored.read()
 
 
 @cache
 def _migrated() -> bytes:
-    """An empty SQLite database with the schema: migrating is much of what a small test costs."""
+    """Empty SQLite database with the schema, made once: migrations are slow for small tests."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "template.db"
         migrations.upgrade(f"sqlite:///{path}")
@@ -184,9 +184,9 @@ def _migrated() -> bytes:
 
 
 def make_store(folder: Path, url: str | None = None) -> Store:
-    """A store with operator A's domain and mailboxes in every state.
+    """Store with operator A's domain, and mailboxes in each state.
 
-    `url` is a database with the schema; without it one is made in the folder.
+    `url`: database with the schema; by default a new SQLite file in the folder.
     """
     if url is None:
         path = folder / "store.db"
@@ -219,9 +219,9 @@ async def inbound(
     debug_peers: frozenset[DistinguishedName] = frozenset(),
     behind: bool = False,
 ) -> AsyncIterator[Inbound]:
-    """Listen as operator A; `white_list` b"" is no list at all, None the good one.
+    """Listen as operator A.  `white_list`: b"" for no list, None for the good list.
 
-    `behind`: another machine of A's has a newer one.
+    `behind`: another machine of A has a newer list.
     """
     space = trust_space()
     data = space.white_list if white_list is None else white_list

@@ -1,6 +1,6 @@
-"""A server behind a door that a test can shut, freeze, and open again; its own process never ends.
+"""Door in front of a server, which a test can shut, freeze and open; the server itself runs on.
 
-PostgreSQL by its socket, or any server by its port, on an address of loopback.
+It leads to PostgreSQL by its UNIX socket, or to any server by its port on loopback.
 """
 
 import socket
@@ -15,7 +15,7 @@ Dial = Callable[[], socket.socket]
 
 
 class Outage:
-    """The door.  `port` is where clients come; each of the three lasts until the next call."""
+    """Door.  `port`: port for clients.  Each of its three states lasts until the next call."""
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
@@ -29,24 +29,24 @@ class Outage:
         self._accept(self._listener)
 
     def refuse(self) -> None:
-        """Nobody listens, and every connection is cut."""
+        """Refuse new connections, and cut all open connections."""
         self._stop_listening()
         self._flows.set()
         self._cut()
 
     def freeze(self) -> None:
-        """Connections are taken and kept, and no octet goes through."""
+        """Accept and keep connections, but pass no octet."""
         self._flows.clear()
 
     def mend(self) -> None:
-        """All is well; what was frozen goes on."""
+        """Pass everything; frozen connections continue."""
         self._flows.set()
         if self._listening is None:
             self._listening = socket.create_server(("127.0.0.1", self.port))
             self._accept(self._listening)
 
     def close(self) -> None:
-        """End it."""
+        """Close the door for good."""
         self.refuse()
 
     def _stop_listening(self) -> None:
@@ -99,7 +99,7 @@ class Outage:
 
 
 def of_postgres(url: str) -> tuple[Dial, str, str]:
-    """How to reach the server of a URL, its user and the database."""
+    """Address of a URL's server, its user, and the database."""
     parsed = make_url(url)
     host = str(parsed.query.get("host") or parsed.host or "127.0.0.1")
     port = parsed.port or int(str(parsed.query.get("port", "5432")))
@@ -116,7 +116,7 @@ def of_postgres(url: str) -> tuple[Dial, str, str]:
 
 @contextmanager
 def before_postgres(url: str) -> Iterator[tuple[Outage, str]]:
-    """A door before the server of a URL, and the URL through it."""
+    """Door in front of a URL's server, and the URL through the door."""
     dial, user, database = of_postgres(url)
     door = Outage(dial)
     try:
@@ -127,7 +127,7 @@ def before_postgres(url: str) -> Iterator[tuple[Outage, str]]:
 
 @contextmanager
 def before_port(port: int) -> Iterator[Outage]:
-    """A door before a server on a port of loopback."""
+    """Door in front of a server on a port of loopback."""
     door = Outage(lambda: socket.create_connection(("127.0.0.1", port)))
     try:
         yield door

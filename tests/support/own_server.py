@@ -1,7 +1,7 @@
-"""A PostgreSQL of the test process's own that listens on a port: to be frozen, set and locked up.
+"""PostgreSQL of this test process on a port, for tests that freeze it or change its settings.
 
-Of the first build that is here.  What a test does to it, it undoes; databases and roles are its
-own, by names that `fresh` gives.
+It uses the first installed build.  A test must undo its changes; it makes its own databases and
+roles, with names from `fresh`.
 """
 
 import itertools
@@ -27,8 +27,8 @@ _numbers = itertools.count()
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """Run a new server without any database of ours."""
-    # Not below pytest's own folder: run as root, the server is another user and must get there.
+    """Run a new server without databases of ours."""
+    # Not below pytest's own folder: run as root, the server is another user without access to it.
     folder = Path(tempfile.mkdtemp(prefix="mssante-own-", dir=roomy_memory()))
     if os.geteuid() == 0:
         shutil.chown(folder, servers_user())
@@ -52,7 +52,7 @@ def own_server() -> Iterator[Server]:
 
 @pytest.fixture
 def own_database(own_server: Server) -> Iterator[str]:
-    """The name of a database with the schema and no row."""
+    """Name of a new database with the schema and no rows."""
     name = fresh("db")
     own_server.ask(_with("CREATE DATABASE {} TEMPLATE {}", name, _TEMPLATE))
     yield name
@@ -60,7 +60,7 @@ def own_database(own_server: Server) -> Iterator[str]:
 
 
 def fresh(kind: str) -> str:
-    """A name that nothing has yet."""
+    """Unused name."""
     return f"{kind}_{next(_numbers)}"
 
 
@@ -69,9 +69,9 @@ def _with(statement: LiteralString, *names: str) -> LiteralString:
 
 
 def make_role(server: Server, password: str = "") -> str:
-    """A role that may log in and nothing else; with its password where one is given.
+    """Role that may only log in; with a password if given.
 
-    What is of a role `scram_…` must give it, and all others need none.
+    Roles `scram_…` must log in with their password, all others need none.
     """
     role = fresh("scram" if password else "role")
     server.ask(_with("CREATE ROLE {} LOGIN", role))
@@ -87,14 +87,14 @@ def make_role(server: Server, password: str = "") -> str:
 
 
 def set_password(server: Server, role: str, password: str) -> None:
-    """Give a role another password."""
+    """Change the password of a role."""
     statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), password)
     server.ask(statement.as_string())
 
 
 @contextmanager
 def setting(server: Server, name: str, value: str) -> Iterator[None]:
-    """Have the whole server set otherwise, as by its postgresql.conf."""
+    """Change settings of the whole server during the block, as in postgresql.conf."""
     shown = sql.SQL("SHOW {}").format(sql.Identifier(name)).as_string()
     ((before,),) = server.ask(shown)
     alter = sql.SQL("ALTER SYSTEM SET {} = {}")

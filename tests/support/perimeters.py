@@ -1,4 +1,4 @@
-"""A perimeter on an archive of the test's own."""
+"""Perimeter on an archive of the test."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,7 +18,7 @@ SIGNER = "alb.mssante.fr"
 
 
 def adopt(folder: Path, data: bytes, trust: TrustStore, now: datetime) -> None:
-    """Bring a list into force in a folder, as the maintenance process does."""
+    """Adopt a list in a folder, like the maintenance process."""
     judge = replace(trust, revocation=RevocationPolicy.OFF)
     found = read_list(data, judge, SIGNER, now)
     Archive(folder / "whitelist").adopt(data, found, now, Source.FILE, accepted_shrink=True)
@@ -34,7 +34,7 @@ def perimeter(
     ageing: Ageing = Ageing(),  # noqa: B008 - frozen
     ocsp: OcspAsker | None = None,
 ) -> Perimeter:
-    """A perimeter with a list adopted now (b"": none) and revocation lists kept."""
+    """Perimeter with a list adopted now (b"": none) and with revocation lists."""
     if white_list:
         adopt(folder, white_list, trust, clock())
     store = CrlStore(folder / "crl", trust.authorities)
@@ -47,7 +47,7 @@ def perimeter(
 
 
 def fall_behind(follower: Perimeter, folder: Path) -> Shared:
-    """Note that another machine has adopted a list a second newer than the one in force here."""
+    """Note that another machine has a list one second newer than the list in force here."""
     loaded = follower.snapshot.loaded
     assert loaded is not None
     later = loaded.generated_at + timedelta(seconds=1)

@@ -1,6 +1,6 @@
-"""A real PgBouncer in front of a PostgreSQL, in a folder of its own.
+"""Real PgBouncer in front of a PostgreSQL, in its own folder.
 
-From `make setup` (tools/install-pooler.sh), or the system's own program.
+The program comes from `make setup` (tools/install-pooler.sh), or from the system.
 """
 
 import os
@@ -29,7 +29,7 @@ def _program() -> str | None:
 
 
 def missing() -> str:
-    """Why none can run here, empty if one can."""
+    """Reason why PgBouncer cannot run here; empty if it can."""
     if _program() is not None:
         return ""
     return needs.program("pgbouncer", "pgbouncer", "tools/install-pooler.sh .venv/peers")
@@ -37,10 +37,10 @@ def missing() -> str:
 
 @contextmanager
 def pooling(server: Server, mode: str, **settings: object) -> Iterator[int]:
-    """Run one of a `pool_mode` in front of all databases of a server; gives its port."""
+    """Run PgBouncer with a `pool_mode` in front of all databases of a server; yields its port."""
     program = _program()
     assert program is not None
-    # Not pytest's folder: it refuses to be root, and its user must be able to go there.
+    # Not pytest's folder: PgBouncer refuses to run as root, and its user has no access there.
     folder = Path(tempfile.mkdtemp(prefix="mssante-pooler-"))
     for file in (Path(program), *_UNPACKED.rglob("*.so.*")):
         shutil.copy(file, folder)

@@ -1,9 +1,8 @@
-"""A real Postfix as another operator, in folders of its own; the machine's own one is not touched.
+"""Real Postfix as another operator, in its own folders; the system's Postfix is not touched.
 
-It demands our client certificate and shows that of an operator of the federation.  Mail for its
-domain goes to one Maildir; what a client on loopback gives it for a domain in `routes` is relayed
-there, with its certificate, to a server whose name it verifies, and its log has every line of that.
-Needs root, as Postfix does.
+It demands our client certificate and shows the certificate of an operator of the federation.  Mail
+for its domain goes to one Maildir.  Mail from loopback for a domain in `routes` is relayed there
+with its certificate; it verifies the server's name and logs each line.  Needs root.
 """
 
 import os
@@ -25,7 +24,7 @@ from tests.support.federation import federation
 
 COMMAND = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
-# The services that receiving, Maildir delivery and relaying need; none in a chroot.
+# Services for reception, Maildir delivery and relaying, without chroot.
 MASTER = """\
 {endpoint} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
@@ -65,7 +64,7 @@ smtpd_tls_key_file = {folder}/pki/shown.key
 smtpd_tls_CAfile = {folder}/pki/authorities.pem
 """
 
-# What a client on loopback gives it goes on under TLS, with its certificate, to SERVERS.
+# Mail from loopback is relayed over TLS, with its certificate, to SERVERS.
 RELAYING = """\
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
@@ -88,7 +87,7 @@ transport_maps = inline:{{TRANSPORTS}}
 
 
 def missing() -> str:
-    """Why no Postfix can run here, empty if one can."""
+    """Reason why Postfix cannot run here; empty if it can."""
     if COMMAND is None:
         return needs.program("postfix", "postfix", "tools/install-peers.sh .venv/bin")
     return needs.root("Postfix starts as nobody else")
@@ -96,7 +95,7 @@ def missing() -> str:
 
 @dataclass(frozen=True)
 class Postfix:
-    """A Postfix that listens on loopback."""
+    """Postfix that listens on loopback."""
 
     folder: Path
     endpoint: str
@@ -106,12 +105,12 @@ class Postfix:
         return int(self.endpoint.rpartition(":")[2])
 
     def messages(self) -> list[bytes]:
-        """What its Maildir holds, with the line ends of the wire; its own trace fields on top."""
+        """Messages in its Maildir, with CRLF, and its own trace fields on top."""
         found = sorted((self.folder / "mail" / "box" / "new").glob("*"))
         return [path.read_bytes().replace(b"\n", b"\r\n") for path in found]
 
     def log(self) -> str:
-        """All that it has logged."""
+        """Its log."""
         path = self.folder / "log" / "mail.log"
         return path.read_text() if path.exists() else ""
 
@@ -120,12 +119,12 @@ class Postfix:
 def started(
     domain: str, credential: Credential, authorities: Hierarchy, main: str, master: str
 ) -> Iterator[Path]:
-    """Run a Postfix for `domain` in a folder of its own, which it yields.
+    """Run a Postfix for `domain` in its own folder; yields the folder.
 
-    In `main.cf`, whose text for the services follows that for the machine, `{folder}`, `{uid}` and
-    `{gid}` stand for that folder and the owner of the mail; `master.cf` is taken as it is.
+    `main.cf`: added to the common settings; `{folder}`, `{uid}` and `{gid}` stand for the folder
+    and the owner of the mail.  `master.cf` is used unchanged.
     """
-    # Not pytest's folder: Postfix's users must be able to go through the ones above.
+    # Not pytest's folder: Postfix's users have no access to its parent folders.
     folder = Path(tempfile.mkdtemp(prefix="mssante-postfix-"))
     try:
         nobody, owner = pwd.getpwnam("nobody"), pwd.getpwnam("postfix")
@@ -148,16 +147,16 @@ def started(
         finally:
             _run(folder, "stop")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # its last process may still be writing its log
+        shutil.rmtree(folder, ignore_errors=True)  # the last process may still write its log
 
 
 @contextmanager
 def postfix(
     domain: str, shows: str, routes: Mapping[str, str] | None = None, **settings: int | str
 ) -> Iterator[Postfix]:
-    """Run a Postfix for `domain` with the certificate of operator `shows`; `routes` by domain.
+    """Run a Postfix for `domain` with the certificate of operator `shows`.
 
-    `settings` are of main.cf.
+    `routes`: domain to server.  `settings`: of main.cf.
     """
     known, endpoint, to = federation(), free_endpoint(), routes or {}
     names = ", ".join(f"smtp.{one}" for one in to) or "hostname"

@@ -1,8 +1,8 @@
-"""Postfix as the yardstick of `make bench`: as a site would run it for speed, durable as it comes.
+"""Postfix as the reference of `make bench` (inbound): tuned for speed, with default durability.
 
-STARTTLS and a client certificate are required, mail goes to a Maildir for each mailbox, a hundred
-processes may work at once, and clients are never slowed down for the queue's sake.  Nothing touches
-the machine's own Postfix.
+STARTTLS and a client certificate are required, each mailbox has a Maildir, up to a hundred
+processes run, and clients are never slowed down because of the queue.  The system's Postfix is not
+touched.
 """
 
 import os
@@ -26,43 +26,43 @@ smtpd_tls_security_level = encrypt
 smtpd_tls_req_ccert = yes
 smtpd_relay_restrictions = reject_unauth_destination
 """
-# As much at once as it can, and clients are never slowed down.
+# Full concurrency; clients are never slowed down.
 HURRYING = """\
 smtpd_client_connection_count_limit = 0
 message_size_limit = 60000000
 default_process_limit = 100
 in_flow_delay = 0
 """
-_QUEUES = ("maildrop", "incoming", "active")  # in the order that a message takes
+_QUEUES = ("maildrop", "incoming", "active")  # in the order in which a message passes them
 
 
 def queue_files(folder: Path, queue: str) -> Iterator[Path]:
-    """The messages in one of the queues of the Postfix in a folder, as far as they stay there."""
+    """Messages in a queue of the Postfix in a folder; some may leave meanwhile."""
     for path, _, names in os.walk(folder / "queue" / queue):
         yield from (Path(path, name) for name in names)
 
 
 class Baseline(Postfix):
-    """A Postfix that listens on loopback, with its Maildirs below `folder`/mail."""
+    """Postfix that listens on loopback, with its Maildirs below `folder`/mail."""
 
     def queued(self) -> bool:
-        """Whether any message still waits for its delivery; cheap, as it is asked often."""
+        """Whether a message still waits for delivery.  Cheap, since it is called often."""
         names = (*_QUEUES, "deferred")
         return any(next(queue_files(self.folder, name), None) is not None for name in names)
 
     def delivered(self) -> list[Path]:
-        """The messages in all of its Maildirs."""
+        """Messages in all of its Maildirs."""
         return list((self.folder / "mail").glob("*/new/*"))
 
 
 @contextmanager
 def baseline(name: str, mailboxes: int) -> Iterator[Baseline]:
-    """Run one as operator `name`, with mailboxes bench0, bench1, … at NAME.mssante.fr."""
+    """Run Postfix as operator `name`, with mailboxes bench0, bench1, … at NAME.mssante.fr."""
     known, endpoint, domain = federation(), free_endpoint(), f"{name}.mssante.fr"
     master = MASTER.format(endpoint=endpoint)
     main = _MAIN + HURRYING
     with started(domain, known.operators[name], known.space.hierarchy, main, master) as folder:
-        # Its processes open the map when the first client comes.
+        # Its processes open the map at the first client.
         boxes = folder / "etc" / "boxes"
         boxes.write_text("".join(f"bench{n}@{domain} bench{n}/\n" for n in range(mailboxes)))
         assert COMMAND is not None

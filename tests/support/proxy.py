@@ -1,8 +1,8 @@
-"""A proxy on loopback between the daemon and what it needs, with every fault of a network.
+"""Proxy on loopback between the daemon and its services, with all faults of a network.
 
-It cuts connections, freezes them (they stay, and nothing passes), vanishes without a word (not even
-the kernel answers), is slow, and corrupts answers; and it can be pointed to another server, with
-the connections to the first one cut (fencing) or living on.  A thread of its own serves it.
+It can cut connections, freeze them (open, but nothing passes), vanish (not even the kernel
+answers), be slow, and corrupt answers.  It can be pointed to another server; connections to the old
+server are then cut (fencing) or kept.  It runs in its own thread.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Final
 
 Address = tuple[str, int]
 _PIECE: Final = 64 * 1024  # octets read at once
-_PATIENCE: Final = 20.0  # seconds within which the proxy's own thread obeys
+_PATIENCE: Final = 20.0  # timeout in seconds of a request to the proxy's thread
 
 # A socket filter that drops every packet (Linux, socket(7)): a host that is gone acknowledges none.
 _DROP: Final = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
@@ -26,7 +26,7 @@ _DETACH_FILTER: Final = 27
 
 
 def spoil(data: bytes, seen: int, every: int) -> bytes:
-    """Turn one bit of each `every`-th octet of a stream, of which `seen` octets came before."""
+    """Flip one bit in each `every`-th octet of a stream, after `seen` octets of it."""
     spoilt = bytearray(data)
     for place in range(every - 1 - seen % every, len(spoilt), every):
         spoilt[place] ^= 0x10
@@ -34,11 +34,11 @@ def spoil(data: bytes, seen: int, every: int) -> bytes:
 
 
 class Proxy:
-    """Its methods return once what they say is so; each holds until `mend`."""
+    """Proxy.  A method returns once its fault is active; the fault lasts until `mend`."""
 
     def __init__(self, target: Address) -> None:
         self.target = target
-        self.taken = 0  # connections, from the beginning on
+        self.taken = 0  # number of connections since the start
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
@@ -55,57 +55,57 @@ class Proxy:
         self._refusing, self._latency, self._rate, self._every = False, 0.0, 0.0, 0
         self._open.set()
 
-    # What a test does to it.
+    # Methods for tests.
 
     def cut(self) -> None:
-        """Reset all connections, and new ones as they come."""
+        """Reset all connections, and each new connection."""
         self._do(self._refuse)
 
     def blink(self) -> None:
-        """Reset all connections, and take new ones."""
+        """Reset all connections; accept new connections."""
         self._do(self._reset)
 
     def freeze(self) -> None:
-        """Keep all connections, take new ones, and let nothing pass."""
+        """Keep all connections, accept new connections, and pass nothing."""
         self._do(self._open.clear)
 
     def vanish(self) -> None:
-        """Answer no packet, of connections or of new ones; no connection outlives `mend`."""
+        """Answer no packet, also of new connections; `mend` ends all connections."""
         self._do(self._drop)
 
     def slow(self, *, latency: float = 0.0, rate: float = 0.0) -> None:
-        """Have each piece late by so many seconds, at so many octets a second (0: no limit)."""
+        """Delay each piece by `latency` seconds; pass `rate` octets a second (0: no limit)."""
         self._do(lambda: self._pace(latency, rate))
 
     def corrupt(self, every: int) -> None:
-        """Turn a bit in each `every`-th octet of what the target answers.
+        """Flip a bit in each `every`-th octet of the target's answers.
 
-        What it is asked stays whole: S3 refuses what does not fit its signature, which not every
-        server of tests looks at.
+        Requests stay intact: a real S3 would refuse a wrong signature, but the tests' server does
+        not always check it.
         """
         self._do(lambda: self._spoil(every))
 
     def mend(self) -> None:
-        """Be a good network again; what was frozen goes on."""
+        """End the fault; frozen connections continue."""
         self._do(self._mend)
 
     def point(self, target: Address, *, fencing: bool) -> None:
-        """Lead new connections elsewhere; `fencing` resets those that lead to the old target."""
+        """Lead new connections to another target; `fencing` resets those to the old target."""
         self.target = target
         if fencing:
             self.blink()
 
     def close(self) -> None:
-        """End it, and all connections."""
+        """Stop the proxy and end all connections."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     @property
     def connections(self) -> int:
-        """How many there are now."""
+        """Number of open connections."""
         return len(self._near)
 
-    # In its thread.
+    # Methods for its thread.
 
     def _do(self, act: Callable[[], None]) -> None:
         async def obey() -> None:
@@ -135,7 +135,7 @@ class Proxy:
         self._every = every
 
     def _mend(self) -> None:
-        with suppress(FileNotFoundError):  # there is no filter: it had not vanished
+        with suppress(FileNotFoundError):  # no filter is set
             self._listener.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
             self._reset()
         self._good()
@@ -175,7 +175,7 @@ class Proxy:
                     group.create_task(self._pass(near, far))
                     group.create_task(self._pass(far, near, answers=True))
             except* OSError:
-                # Either side has ended it, or the target is not there: so does the other hear.
+                # One side has closed, or the target is gone: the other side must learn of it.
                 _reset_at_close(near)
                 _reset_at_close(far)
             finally:
@@ -193,18 +193,18 @@ class Proxy:
             every = self._every if answers else 0
             await self._loop.sock_sendall(sink, spoil(data, seen, every) if every else data)
             seen += len(data)
-        await self._open.wait()  # nor does an end pass
+        await self._open.wait()  # while frozen, EOF does not pass either
         sink.shutdown(socket.SHUT_WR)
 
 
 def _reset_at_close(one: socket.socket) -> None:
-    """RST rather than FIN: whoever waits for an answer hears of it at once."""
+    """Send RST, not FIN: a client that waits for an answer gets the error at once."""
     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @contextmanager
 def proxying(target: Address) -> Iterator[Proxy]:
-    """Serve a proxy to a target."""
+    """Run a proxy to a target."""
     proxy = Proxy(target)
     try:
         yield proxy

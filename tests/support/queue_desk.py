@@ -1,4 +1,4 @@
-"""What tests of the commands on the queue share."""
+"""Common helpers of the tests of queue commands."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def journal_files(daemon: Daemon) -> list[Path]:
 
 
 def events(daemon: Daemon) -> list[dict[str, Any]]:
-    """What the journal has, without times."""
+    """Events of the journal, without times."""
     lines = [line for path in journal_files(daemon) for line in path.read_text().splitlines()]
     found = [json.loads(line) for line in lines if line]
     for one in found:

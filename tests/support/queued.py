@@ -1,4 +1,4 @@
-"""Deliveries put into a queue as they may stand there, row by row."""
+"""Deliveries in any state, written into the queue row by row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ PATIENT = f"{INS}@patient.mssante.fr"
 
 
 def message_id(number: int) -> str:
-    """The identifier of the message with this number: one made at NOW, as `trace` takes them."""
+    """Identifier of the message with this number, as made at NOW; `trace` accepts it."""
     milliseconds = int(NOW.timestamp() * 1000)
     return f"{milliseconds:012x}7{0:03x}8{number:015x}"
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A message queued for one domain."""
+    """Message queued for one domain."""
 
     domain: str = "b.mssante.fr"
     sender: str = "claire@a.mssante.fr"
@@ -46,7 +46,7 @@ class Letter:
 
 
 def put(database: Database, *letters: Letter, now: datetime = NOW) -> list[int]:
-    """Queue letters, each a message of its own; returns the numbers of their deliveries."""
+    """Queue several messages; returns the numbers of their deliveries."""
     ids = []
     with database.write() as connection:
         there = connection.scalar(select(func.count()).select_from(messages)) or 0
@@ -96,19 +96,19 @@ def put(database: Database, *letters: Letter, now: datetime = NOW) -> list[int]:
 
 
 def rows(database: Database) -> dict[int, Any]:
-    """The rows of deliveries by their numbers."""
+    """Number to row of each delivery."""
     with database.read() as connection:
         return {row.id: row for row in connection.execute(select(deliveries))}
 
 
 def know(database: Database, domain: str, **facts: Any) -> None:
-    """Note something of a destination."""
+    """Set columns of a destination."""
     with database.write() as connection:
         connection.execute(insert(destinations).values(domain=domain, **facts))
 
 
 def destination(database: Database, domain: str) -> Any:
-    """What is known of a destination, None if nothing."""
+    """Row of a destination, None without one."""
     with database.read() as connection:
         statement = select(destinations).where(destinations.c.domain == domain)
         return connection.execute(statement).one_or_none()
@@ -117,13 +117,13 @@ def destination(database: Database, domain: str) -> Any:
 def perform(
     database: Database, act: Act[Any], wanted: Filter | None = None, *, batch: int = 2
 ) -> tuple[list[int], int]:
-    """Do it; returns the numbers of the deliveries changed, and how many were in flight."""
+    """Run an action; returns the numbers of changed deliveries, and how many were in flight."""
     done = list(work_through(database, act, wanted or Filter(), lambda: NOW, batch=batch))
     return [one.id for each in done for one in each.touched], sum(one.in_flight for one in done)
 
 
 def recipient_states(database: Database) -> list[tuple[int, str]]:
-    """Deliveries and states of all recipients, in their order."""
+    """Delivery and state of each recipient, in order."""
     r = delivery_recipients.c
     with database.read() as connection:
         statement = select(r.delivery_id, r.state).order_by(r.id)

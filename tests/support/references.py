@@ -1,7 +1,7 @@
-"""Finds what a text cites: rules of MSSanté, RFCs, decisions, files and links; and what resolves.
+"""Citations in a text (rules of MSSanté, RFCs, decisions, files, links), and their targets.
 
-Pure but for `read_tree`.  A `§` belongs to the document named last before it, which must not be
-further away than `NEAR` characters; in docs/domain.md it belongs to that page.
+Pure except `read_tree`.  A `§` belongs to the last document named before it, at most `NEAR`
+characters away; in docs/domain.md it belongs to that page.
 """
 
 import re
@@ -14,13 +14,13 @@ from typing import Final
 
 ROOT: Final = next(p for p in Path(__file__).parents if (p / "pyproject.toml").exists())
 _TABLE: Final = Path(__file__).with_name("rfc_sections.txt")
-NEAR: Final = 400  # characters between a document's name and a `§` of it
+NEAR: Final = 400  # largest distance between a document's name and its `§`, in characters
 
 NO_DOCUMENT: Final = "no document"
 DOMAIN_PAGE: Final = "docs/domain.md"
-_RULES: Final = "DOMAIN"  # how that page is cited
+_RULES: Final = "DOMAIN"  # name of that page in citations
 _READ: Final = {".py", ".md", ".toml", ".txt", ".yml", ".c", ".mako"}
-_OWN: Final = "test_references.py"  # it cites what is not there
+_OWN: Final = "test_references.py"  # it cites missing targets on purpose
 
 _NUMBER: Final = r"U?\d+(?:\.\d+)*"
 _BREAK: Final = re.compile(r"\n[ \t]*(?:#|//|--|>)?[ \t]*")
@@ -56,7 +56,7 @@ _FOREIGN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Citation:
-    """A thing that is cited: its document (`DOMAIN`, `RFC 5321`, `decision` …), and what of it."""
+    """Citation: document (`DOMAIN`, `RFC 5321`, `decision` …), and part of it."""
 
     document: str
     part: str
@@ -69,12 +69,12 @@ class Citation:
 
 @cache
 def joined(text: str) -> str:
-    """The text with its lines made one, whatever comments begin with; no character moves."""
+    """The text with line breaks and comment marks replaced by spaces; no character moves."""
     return _BREAK.sub(lambda found: " " * len(found[0]), text)
 
 
 def sections_cited(path: str, text: str) -> Iterator[Citation]:
-    """Sections of the rules and of RFCs, and each RFC named; `part` is empty for the latter."""
+    """Cited sections of the rules and of RFCs, and named RFCs, with an empty `part`."""
     if "§" not in text and "RFC " not in text and _RULES not in text:
         return
     flat = joined(text)
@@ -89,7 +89,7 @@ def sections_cited(path: str, text: str) -> Iterator[Citation]:
         near = place >= 0 and ends[place] >= found.start() - NEAR
         document = _document(path, names[place] if near else None, found.start())
         if document is None and "§" not in found[0]:
-            continue  # a section of whatever the text is about
+            continue  # a section of a document that the text does not name
         for part in _parts(found):
             yield Citation(document or NO_DOCUMENT, part, path, _line(text, found.start()))
 
@@ -115,7 +115,7 @@ def _parts(found: re.Match[str]) -> Iterator[str]:
 
 
 def decisions_cited(path: str, text: str) -> Iterator[Citation]:
-    """Decisions by number or by name; `part` is `0018` or the whole name of the file."""
+    """Cited decisions, by number or name.  `part`: `0018`, or the whole file name."""
     flat = joined(text)
     for found in _DECISION.finditer(flat):
         line = _line(text, found.start())
@@ -127,7 +127,7 @@ def decisions_cited(path: str, text: str) -> Iterator[Citation]:
 
 
 def links(path: str, text: str) -> Iterator[Citation]:
-    """Relative links of a page, `part` as it is written; and decisions whose text says another."""
+    """Relative links of a page, `part` as written; and decision links whose text differs."""
     for found in _LINK.finditer(text):
         line, target = _line(text, found.start()), found["target"]
         if "://" not in target:
@@ -139,9 +139,9 @@ def links(path: str, text: str) -> Iterator[Citation]:
 
 
 def files_cited(path: str, text: str, tops: frozenset[str]) -> Iterator[Citation]:
-    """Paths below the folders `tops` with a suffix of ours; globs and braces too.
+    """Cited paths below the folders `tops` with a suffix of ours; also globs and braces.
 
-    In quotation marks it is a text of the program's, but for those of pyproject.toml.
+    Paths in quotation marks are strings of the program, except in pyproject.toml.
     """
     quotes = "" if path.endswith(".toml") else "\"'"
     for found in _PATH.finditer(text):
@@ -156,14 +156,14 @@ def files_cited(path: str, text: str, tops: frozenset[str]) -> Iterator[Citation
 
 
 def modules_cited(path: str, text: str, tops: frozenset[str]) -> Iterator[Citation]:
-    """Modules, and names in them, in backticks: `relay.policy.admission`."""
+    """Cited modules and names in them, in backticks: `relay.policy.admission`."""
     for found in _MODULE.finditer(text):
         if found["name"].split(".")[0] in tops | {"mssante_operator"}:
             yield Citation("module", found["name"], path, _line(text, found.start()))
 
 
 def foreign(path: str, text: str) -> Iterator[Citation]:
-    """Books that the repository does not have."""
+    """Citations of documents that are not in the repository."""
     for found in _FOREIGN.finditer(joined(text)):
         yield Citation("not here", found[0], path, _line(text, found.start()))
 
@@ -181,7 +181,7 @@ def _line(text: str, position: int) -> int:
 
 @cache
 def rfc_sections() -> dict[str, frozenset[str]]:
-    """By RFC (`RFC 5321`), the numbers of its sections, of those that are cited."""
+    """Cited RFC (`RFC 5321`) to the numbers of its sections."""
     table: dict[str, frozenset[str]] = {}
     for line in _TABLE.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
@@ -201,7 +201,7 @@ def _spanned(span: str) -> list[str]:
 
 
 def rules_of(page: str) -> frozenset[str]:
-    """What docs/domain.md numbers: `2.3`, `9.14`, `U1.3`, and points of a section: `3.2, 8`."""
+    """Numbers in docs/domain.md: `2.3`, `9.14`, `U1.3`, and points of a section: `3.2, 8`."""
     numbers, section = set(), ""
     for line in page.splitlines():
         if heading := re.match(rf"#+ ({_NUMBER})\.? ", line):
@@ -215,7 +215,7 @@ def rules_of(page: str) -> frozenset[str]:
 
 
 def anchors(page: str) -> frozenset[str]:
-    """The fragments that the headings of a page can be linked by."""
+    """Link fragments of the headings of a page."""
     found: dict[str, int] = {}
     for heading in _HEADING.findall(_BLOCK.sub("", page)):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
@@ -227,7 +227,7 @@ def anchors(page: str) -> frozenset[str]:
 
 
 def read_tree(names: tuple[Path, ...]) -> dict[str, str]:
-    """By path below the root, each text among the files given that may cite something."""
+    """Path below the root to text, for each given file that may have citations."""
     texts = {}
     for path in names:
         name = path.relative_to(ROOT).as_posix()

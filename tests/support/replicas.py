@@ -1,7 +1,7 @@
-"""A PostgreSQL with a streaming standby, to be failed over.
+"""PostgreSQL with a streaming standby, for tests of fail-over.
 
-Between the two is a proxy, so that the standby lags for as long as a test wants.  Roles change with
-each fail-over; `renew` makes a standby of what was the primary.
+A proxy between the two lets the standby lag as long as a test wants.  The roles change with each
+fail-over; `renew` makes the old primary a standby.
 """
 
 import os
@@ -24,12 +24,12 @@ from tests.support.proxy import Proxy, proxying
 from tests.support.waiting import until_now
 
 _TEMPLATE: Final = "template_migrated"
-_STANDBY: Final = "standby"  # the name by which the primary knows it
+_STANDBY: Final = "standby"  # application_name of the standby at the primary
 
 
 @dataclass(eq=False)
 class Pair:
-    """`primary` takes writes; `link` is what the standby replicates through."""
+    """Pair of servers.  `primary`: takes writes.  `link`: proxy of the replication."""
 
     primary: Server
     standby: Server
@@ -38,14 +38,14 @@ class Pair:
     _numbers: Iterator[int] = field(default_factory=count)
 
     def database(self) -> str:
-        """Make a database with the schema and no row; gives its name."""
+        """Create a database with the schema and no rows; returns its name."""
         name = f"test_{next(self._numbers)}"
         self.primary.ask(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
         self.caught_up()
         return name
 
     def wait_for_standby(self, *, on: bool) -> None:
-        """Have each commit wait for the standby (synchronous), or not."""
+        """Let each commit wait for the standby (synchronous), or not."""
         self.synchronous = on
         self._set(self.primary, "synchronous_standby_names", _STANDBY if on else "")
         state = "sync" if on else "async"
@@ -62,11 +62,11 @@ class Pair:
         return [row[0] for row in self.primary.ask("SELECT sync_state FROM pg_stat_replication")]
 
     def lag(self) -> None:
-        """Let nothing reach the standby, until it is promoted or `caught_up`."""
+        """Pass nothing to the standby, until its promotion or `caught_up`."""
         self.link.freeze()
 
     def caught_up(self) -> None:
-        """Wait until the standby has, and shows, all that the primary has."""
+        """Wait until the standby has, and shows, all data of the primary."""
         self.link.mend()
         ((there,),) = self.primary.ask("SELECT pg_current_wal_lsn()")
         until_now(
@@ -74,18 +74,18 @@ class Pair:
         )
 
     def fail_over(self) -> None:
-        """Promote the standby with what it has.
+        """Promote the standby with its present data.
 
-        The old primary is left as it is: alive, frozen or dead, and nobody's standby.
+        The old primary stays as it is: alive, frozen or dead, and not a standby.
         """
-        self.link.cut()  # what is on its way does not arrive any more
-        # It would wait for itself.
+        self.link.cut()  # replication data in transit does not arrive any more
+        # Otherwise commits would wait for a standby that does not exist.
         self._set(self.standby, "synchronous_standby_names", "")
         self.standby.promote()
         self.primary, self.standby = self.standby, self.primary
 
     def renew(self) -> None:
-        """Make the old primary, or the old standby, a new standby of what is the primary now."""
+        """Make the other server a new standby of the present primary."""
         self.standby.stop()
         shutil.rmtree(self.standby.data)
         self.link.point(self.primary.address, fencing=True)
@@ -103,15 +103,15 @@ class Pair:
         self.wait_for_standby(on=self.synchronous)
 
     def stop(self) -> None:
-        """End both."""
+        """Stop both servers."""
         for one in (self.standby, self.primary):
             one.stop()
 
 
 @contextmanager
 def replicating(build: Build) -> Iterator[Pair]:
-    """Run a pair of a build, asynchronous at first, with a migrated template."""
-    # Not below pytest's own folder: run as root, the servers are another user and must get there.
+    """Run a pair of servers of a build, first asynchronous, with a migrated template."""
+    # Not below pytest's own folder: run as root, the servers are another user without access to it.
     folder = Path(tempfile.mkdtemp(prefix="mssante-pair-", dir=roomy_memory()))
     if os.geteuid() == 0:
         shutil.chown(folder, servers_user())
@@ -130,14 +130,14 @@ def replicating(build: Build) -> Iterator[Pair]:
 
 @pytest.fixture(scope="session")
 def kept_pair() -> Iterator[Pair]:
-    """One pair for the tests of this process, of the first build."""
+    """Pair for the tests of this process, of the first build."""
     with replicating(builds()[0]) as pair:
         yield pair
 
 
 @pytest.fixture
 def pair(kept_pair: Pair) -> Iterator[Pair]:
-    """It, asynchronous and with a standby that has all; whatever the test does to it is undone."""
+    """The pair, asynchronous, with an up-to-date standby; afterwards all changes are undone."""
     yield kept_pair
     kept_pair.synchronous = False
     kept_pair.renew()

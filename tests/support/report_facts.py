@@ -1,4 +1,4 @@
-"""Facts of reports that tests start from."""
+"""Default facts of reports for tests."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone

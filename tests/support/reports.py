@@ -1,4 +1,4 @@
-"""Reading a delivery report back, and what holds of every one, whatever a peer supplied for it."""
+"""Parser of delivery reports, with checks that hold for any report and any input of peers."""
 
 import binascii
 import email
@@ -23,7 +23,7 @@ Fields = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """A report taken apart: header, words, status fields, type and octets of the original."""
+    """Parsed report: header, text, status fields, type and octets of the original."""
 
     header: Fields
     words: str
@@ -34,7 +34,7 @@ class ReadReport:
 
 
 def octets_of(report: Report, original: bytes = b"") -> bytes:
-    """A report as it is sent, with the message in it if it returns all of that."""
+    """Octets of a report as sent, with the message in it if the report returns all of it."""
     octets = report.opening + (original if report.whole else b"") + report.closing
     assert report.eight_bit or octets.isascii()
     assert report.smtputf8 or octets.partition(b"\r\n\r\n")[0].isascii()
@@ -42,7 +42,7 @@ def octets_of(report: Report, original: bytes = b"") -> bytes:
 
 
 def read_report(octets: bytes) -> ReadReport:
-    """Take a report apart after checking its lines, its fields and its parts."""
+    """Parse a report, and check its lines, fields and parts."""
     lines = octets.split(b"\r\n")
     assert lines.pop() == b""
     assert all(len(line) <= 998 and not re.search(rb"[\r\n\0]", line) for line in lines)

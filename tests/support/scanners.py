@@ -1,9 +1,8 @@
-"""Real scanners on loopback, each in a folder of its own: clamd, and rspamd offline.
+"""Real scanners on loopback, each in its own folder: clamd, and rspamd offline.
 
-From `make setup` (tools/install-scanners.sh), or the system's own programs.  clamd knows one
-signature, that of the EICAR test file; rspamd finds GTUBE by itself, and has for a message whatever
-action its sender's local part names.  And a server that says what a test wants, for scanners that
-misbehave.
+The programs come from `make setup` (tools/install-scanners.sh), or from the system.  clamd has one
+signature, of the EICAR test file.  rspamd detects GTUBE by itself, and takes the action that the
+local part of the sender names.  A scripted server plays scanners that misbehave.
 """
 
 import asyncio
@@ -28,7 +27,7 @@ from tests.support.waiting import until_now
 
 _UNPACKED = Path(__file__).parents[2] / ".venv" / "scanners"
 
-# In two parts, so that no virus scanner takes this file for what it describes.
+# In two parts, so that no virus scanner reports this file.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-" + b"STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 CLEAN_MESSAGE = b"From: dr@b.mssante.fr\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"
@@ -44,7 +43,7 @@ FACTS = ScanFacts(
 
 
 def draft(folder: Path, *parts: bytes) -> Draft:
-    """A draft with these bytes in it."""
+    """Draft with this content."""
     made = Draft(folder)
     for part in parts:
         made.write(part)
@@ -53,7 +52,7 @@ def draft(folder: Path, *parts: bytes) -> Draft:
 
 @contextmanager
 def drafted(folder: Path, *parts: bytes) -> Iterator[Draft]:
-    """The same while the test runs, for one that may be on disk."""
+    """The same during the block, for a draft that may be on disk."""
     made = draft(folder, *parts)
     try:
         yield made
@@ -62,7 +61,7 @@ def drafted(folder: Path, *parts: bytes) -> Iterator[Draft]:
 
 
 def harmed_draft(folder: Path) -> Draft:
-    """A draft that cannot be read back, the only one in the folder: its file is gone."""
+    """Draft that cannot be read back, since its file, the only file in the folder, is removed."""
     made = draft(folder, bytes(2 * MEMORY_LIMIT))
     next(folder.iterdir()).unlink()
     return made
@@ -78,7 +77,7 @@ CLAMD, RSPAMD = _program("clamd"), _program("rspamd")
 
 
 def needs(program: Path | None, name: str) -> pytest.MarkDecorator:
-    """Skip where a scanner cannot be run."""
+    """Skip if a scanner cannot run here."""
     package = {"clamd": "clamav-daemon"}.get(name, name)
     reason = needs_package.program(name, package, "tools/install-scanners.sh .venv/scanners")
     return pytest.mark.skipif(program is None, reason=reason)
@@ -86,7 +85,7 @@ def needs(program: Path | None, name: str) -> pytest.MarkDecorator:
 
 @contextmanager
 def _running(folder: Path, words: list[str | Path], ready: Callable[[], bool]) -> Iterator[None]:
-    """Run a program of the unpacked packages in the foreground, while the test does."""
+    """Run a program of the unpacked packages in the foreground, during the block."""
     libraries = _UNPACKED / "usr" / "lib"
     found = (*libraries.glob("*-linux-gnu*"), libraries / "rspamd")
     environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, found))}
@@ -104,7 +103,7 @@ def _running(folder: Path, words: list[str | Path], ready: Callable[[], bool]) -
         try:
             process.wait(20)
         finally:
-            with suppress(ProcessLookupError):  # rspamd's workers, should it not have ended them
+            with suppress(ProcessLookupError):  # rspamd's workers, if rspamd has not ended them
                 os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -123,7 +122,7 @@ Foreground yes
 
 @dataclass(frozen=True)
 class RunningClamd:
-    """A clamd that takes a megabyte at the most, at both of its addresses."""
+    """Addresses of a clamd, TCP and UNIX, which accepts at most one megabyte."""
 
     endpoint: str
     socket: str
@@ -186,7 +185,7 @@ def rspamd(folder: Path) -> Iterator[str]:
     endpoint = free_endpoint()
     config = folder / "rspamd.conf"
     config.write_text(_RSPAMD.format(folder=folder, endpoint=endpoint))
-    (folder / "domains").write_text("fr\n")  # its own list takes long to compile
+    (folder / "domains").write_text("fr\n")  # its own list compiles slowly
     (folder / "rules.lua").write_text(_RULES)
     shared = RSPAMD.parents[1] / "share" / "rspamd"
     places = {
@@ -207,7 +206,7 @@ def rspamd(folder: Path) -> Iterator[str]:
         except (URLError, ConnectionError):
             return False
 
-    # As root it would want to become another user, who need not exist.
+    # As root rspamd would switch to another user, which may not exist.
     with _running(folder, [RSPAMD, "-i", "-f", "-c", config, *words], ready):
         yield f"http://{endpoint}"
 
@@ -217,7 +216,7 @@ Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[
 
 @dataclass
 class ScriptedScanner:
-    """A server on loopback whose conversations a test writes; those that are over are counted."""
+    """Server on loopback whose conversations the test writes; `ended` counts them."""
 
     port: int = 0
     ended: int = 0
@@ -229,7 +228,7 @@ class ScriptedScanner:
 
 @asynccontextmanager
 async def scripted(conversation: Conversation) -> AsyncIterator[ScriptedScanner]:
-    """Serve while the test runs; conversations under way end with it."""
+    """Serve during the block; open conversations end with it."""
     scanner = ScriptedScanner()
     tasks: set[asyncio.Task[None]] = set()
 

@@ -1,4 +1,4 @@
-"""A peer operator that misbehaves on demand: an SMTP server whose every reply can be set."""
+"""Peer that misbehaves on demand: SMTP server whose replies can all be set."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ STALL = "stall"  # never reply
 ENDLESS = "endless"  # a reply whose lines never end
 ENDLESS_LINE = "endless line"  # a reply of one line that never ends
 ALERT = "alert"  # an alert in clear text instead of a reply, which ends TLS
-GOOD = ""  # the reply that a peer in order gives
+GOOD = ""  # the normal reply
 
 _RECORD = b"\x15\x03\x03\x00\x02\x02\x28"  # fatal, handshake_failure (RFC 8446 §6)
 
@@ -27,13 +27,14 @@ class HangUp(Exception):
 
 @dataclass
 class ScriptedPeer:
-    """`replies` by command word (`.` is the end of a message), tried before the good ones.
+    """Scripted peer.  `replies`: command word to reply, in place of the normal reply.
 
-    `CONNECT` is the greeting, `HANDSHAKE` comes instead of TLS, and `BODY` amid a message.
+    Other keys: `.` for the end of a message, `CONNECT` for the banner, `HANDSHAKE` for a reply in
+    place of TLS, `BODY` for a reply in the middle of a message.
 
-    A tuple of them is for one occurrence after the other, and for those behind it is the good one.
-    A reply that ends with `close` hangs up when it has been said.  `injected` follows the reply to
-    STARTTLS in clear text.
+    A tuple has the replies to successive occurrences; after its end the normal reply is sent.  A
+    reply that ends with `close` closes the connection afterwards.  `injected`: sent in clear text
+    after the reply to STARTTLS.
     """
 
     tls: ssl.SSLContext | None
@@ -49,12 +50,12 @@ class ScriptedPeer:
     _told: Counter[str] = field(default_factory=Counter)
 
     def said(self, *words: str) -> list[str]:
-        """The first words of what was heard, of these kinds alone."""
+        """First words of the lines received, only these words."""
         found = [line.split(" ", maxsplit=1)[0] for line in self.heard]
         return [word for word in found if word in words]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hold one conversation."""
+        """Serve one connection."""
         self.connections += 1
         with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, HangUp):
             await self._say(writer, self._scripted("CONNECT") or "220 peer ESMTP")
@@ -113,7 +114,7 @@ class ScriptedPeer:
     async def _chunk(
         self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """A chunk; a message is in `messages` as its chunks come, one entry each."""
+        """Read a chunk; each chunk is an entry in `messages`."""
         _, size, *last = line.split(" ")
         if fault := self._scripted("BODY"):
             await reader.readexactly(1000)
@@ -143,7 +144,7 @@ class ScriptedPeer:
 
 
 async def _until_dot(reader: asyncio.StreamReader) -> bytes:
-    """A message by DATA as it came, with its end."""
+    """Read a message by DATA, unchanged, with its final dot."""
     lines = [b"\r\n"]
     while lines[-1] != b".\r\n" or not lines[-2].endswith(b"\r\n"):
         line = await reader.readline()
@@ -159,7 +160,7 @@ def _multi(offers: list[str]) -> list[str]:
 
 @asynccontextmanager
 async def running(peer: ScriptedPeer) -> AsyncIterator[ScriptedPeer]:
-    """Listen on loopback while the test runs; its conversations end with it."""
+    """Listen on loopback during the block; open connections end with it."""
     tasks: set[asyncio.Task[None]] = set()
     writers: list[asyncio.StreamWriter] = []
 
@@ -185,6 +186,6 @@ async def running(peer: ScriptedPeer) -> AsyncIterator[ScriptedPeer]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for writer in writers:
-            abort(writer.transport)  # a farewell of TLS may still be under way
+            abort(writer.transport)  # a close_notify of TLS may still be in transit
         for _ in range(3):
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Operator B's outbound side in the test's process: a store, a queue, couriers on demand."""
+"""Operator B's outbound side in the test's process: store, queue, couriers on demand."""
 
 import asyncio
 import json
@@ -66,12 +66,12 @@ class Sender:
             return listing(connection, 100)
 
     def retry(self) -> None:
-        """Make due at once whatever waits."""
+        """Make all waiting deliveries due."""
         for _ in work_through(self.store.database, Retry(), Filter(), system_clock):
             pass
 
     def attempts(self) -> list[dict[str, Any]]:
-        """What the journal says of attempts so far."""
+        """Events of attempts in the journal so far."""
         self.journal.close()
         self.journal = Journal(self.folder / "trace", system_clock)
         files = sorted((self.folder / "trace").rglob("*.jsonl"))
@@ -117,7 +117,7 @@ class Sender:
         attempts: int = 1,
         steady: Callable[[], datetime] | None = None,
     ) -> None:
-        """Hand what is queued to the peers, or the one on a port, until each was tried so often."""
+        """Deliver queued mail to the peers, or to a port, until each had so many attempts."""
         stop = asyncio.Event()
         routes = {d: Target(HOST, to) for d in self._domains()} if isinstance(to, int) else to
         running_courier = asyncio.create_task(self.courier(routes, steady=steady).run(stop))
@@ -136,7 +136,7 @@ class Sender:
 
 @contextmanager
 def sending(folder: Path, white_list: bytes | None = None) -> Iterator[Sender]:
-    """Operator B in a folder, made for it, under the good list or another."""
+    """Operator B in a new folder, with the good list or another list."""
     folder.mkdir()
     store = make_store(folder)
     with store.database.write() as connection:
@@ -153,6 +153,6 @@ def sending(folder: Path, white_list: bytes | None = None) -> Iterator[Sender]:
 
 
 def server_tls(name: str, folder: Path) -> ScriptedPeer:
-    """A scripted peer that shows the certificate of an operator."""
+    """Scripted peer with the certificate of an operator."""
     space = trust_space()
     return ScriptedPeer(tls.server_context(space.identity(name, folder), space.trust))

@@ -1,4 +1,4 @@
-"""A session without a socket: commands go to `Session.obey`, replies come back as values."""
+"""Session without a socket: commands go to `Session.obey`, replies are return values."""
 
 import asyncio
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.support.operators import trust_space
 
 
 class Wire(asyncio.Transport):
-    """A transport to nowhere, which keeps what is written."""
+    """Transport without a socket, which keeps written octets."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 25)})
@@ -34,19 +34,19 @@ class Wire(asyncio.Transport):
     abort = close
 
     def pause_reading(self) -> None:
-        """Nothing is read."""
+        """Do nothing: there is no input."""
 
     resume_reading = pause_reading
 
 
 def shown_by(operator: str) -> Handshake:
-    """The handshake of a peer with this operator's certificate."""
+    """Result of a handshake with this operator's certificate."""
     certificate = trust_space().operators[operator].certificate
     return Handshake("TLSv1.3", "TLS_AES_256_GCM_SHA384", certificate.public_bytes(Encoding.DER))
 
 
 def without_tls(operator: str = "b") -> Service:
-    """The service for peers, where STARTTLS is no more than its result."""
+    """Service for peers in which STARTTLS only returns a given result."""
 
     async def starttls(session: Session, _argument: str) -> Reply:
         await session.secured(shown_by(operator))
@@ -57,7 +57,7 @@ def without_tls(operator: str = "b") -> Service:
 
 
 class Driver:
-    """Commands in, replies out, one at a time; made in a running event loop."""
+    """Session driver: one command in, one reply out.  Create it in a running event loop."""
 
     def __init__(self, context: SessionContext, service: Service) -> None:
         self.session = Session(context, service)
@@ -68,7 +68,7 @@ class Driver:
         self.session.policy.connected(self.session, self.session.journal)
 
     async def say(self, line: bytes, octets: bytes = b"") -> Reply:
-        """The reply to a command, behind which these octets are on the wire."""
+        """Reply to a command.  `octets`: follow the command on the wire."""
         self.session.inbound.feed(octets)
         verb, _, argument = line.partition(b" ")
         try:
@@ -79,7 +79,7 @@ class Driver:
         return reply
 
     def close(self) -> None:
-        """Give back what the session holds."""
+        """Release the resources of the session."""
         session = self.session
         session.forget_transaction()
         session.policy.closed()

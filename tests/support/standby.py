@@ -1,4 +1,4 @@
-"""A PostgreSQL that waits for a synchronous standby, and administrators who do not."""
+"""PostgreSQL that waits for a missing synchronous standby, and cancels of that wait."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from tests.support.waiting import until_now
 
 @contextmanager
 def nobody_follows(server: PostgresServer) -> Iterator[None]:
-    """Let each commit wait for a standby that never comes."""
+    """Let each commit wait for a standby that does not exist."""
     server.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     server.execute("SELECT pg_reload_conf()")
     try:
@@ -31,7 +31,7 @@ def _shown(server: PostgresServer) -> str:
 
 
 def cancel_waiting(server: PostgresServer, database: str, *, end: bool = False) -> None:
-    """Wait until a commit in a database waits for the standby; cancel it, or end its session."""
+    """Wait until a commit waits for the standby; then cancel it, or end its session."""
     where = "FROM pg_stat_activity WHERE datname = %s AND wait_event = 'SyncRep'"
     cancels, ends = (
         f"SELECT pg_cancel_backend(pid) {where}",

@@ -1,4 +1,4 @@
-"""Both stores of blobs as tests look at them: what lies there is read, altered, aged, removed."""
+"""Both blob stores for tests: stored objects can be read, altered, aged and removed."""
 
 import os
 from collections.abc import Iterator
@@ -21,42 +21,42 @@ HASTE = Patience(connect=2.0, request=2.0, retry=1.0, retries=1)
 
 
 def now() -> datetime:
-    """The time, which both ends take from the same clock."""
+    """Current time; store and test use the same clock."""
     return datetime.now(UTC)
 
 
 def draft(store: BlobStore, data: bytes) -> Draft:
-    """A draft of these octets."""
+    """Draft with these octets."""
     made = store.draft()
     made.write(data)
     return made
 
 
 class Kept(Protocol):
-    """A store, and what it keeps, seen from below."""
+    """Store, with direct access to its objects."""
 
     store: BlobStore
 
     def again(self, form: Form) -> BlobStore:
-        """The same store as another machine or process has it; its opener closes it."""
+        """The same store, opened again as by another process; the caller closes it."""
 
     def raw(self, blob: str) -> bytes:
-        """What is stored for a blob."""
+        """Stored octets of a blob."""
 
     def replace(self, blob: str, data: bytes) -> None:
-        """Store something else for it."""
+        """Replace the stored octets of a blob."""
 
     def remove(self, blob: str) -> None:
-        """Lose it."""
+        """Remove a blob."""
 
     def age(self, blob: str, by: timedelta) -> None:
-        """Let it have been stored, and last counted on, earlier."""
+        """Make a blob older: time of storage and of last reference."""
 
     def count(self) -> int:
-        """How many files or objects there are."""
+        """Number of files or objects."""
 
     def leftovers(self) -> list[Path]:
-        """The temporary files of drafts."""
+        """Temporary files of drafts."""
 
 
 class KeptInFiles:
@@ -90,7 +90,7 @@ class KeptInFiles:
 
 
 class KeptInBucket:
-    """Objects in a bucket of their own."""
+    """Objects in a bucket of this store."""
 
     def __init__(self, server: ObjectServer, folder: Path, form: Form) -> None:
         self.server = server
@@ -102,7 +102,7 @@ class KeptInBucket:
         return ObjectBlobStore(self.bucket, self._folder, form, now)
 
     def objects(self, blob: str = "") -> list[Found]:
-        """The objects of a blob, or of all of them."""
+        """Objects of a blob, or of all blobs."""
         return [found for found in self.bucket.list(blob) if "/" in found.key]
 
     def raw(self, blob: str) -> bytes:
@@ -128,7 +128,7 @@ class KeptInBucket:
 
 
 def kept_in(kind: str, request: pytest.FixtureRequest, folder: Path, name: str) -> Iterator[Kept]:
-    """A store of a kind, `files` or `bucket`, whose blobs have a form."""
+    """Store of a kind, `files` or `bucket`, with a form of blobs."""
     made: Kept
     if kind == "files":
         made = KeptInFiles(folder / "blobs", form(name, folder))

@@ -1,4 +1,4 @@
-"""A peer that speaks line by line with an operator's inbound side in the test's process."""
+"""Peer that speaks line by line with an operator's inbound side in the test's process."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from tests.support.operators import ACTIVE, HOST, Inbound
 
 @dataclass
 class Caller:
-    """A connection to operator A."""
+    """Connection to operator A."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -22,20 +22,20 @@ class Caller:
         return last
 
     async def hear(self) -> str:
-        """The last line of the next reply; empty at the end of the connection."""
+        """Last line of the next reply; empty at EOF."""
         while True:
             line = (await self.reader.readline()).decode("ascii")
             if line[3:4] != "-":
                 return line.rstrip("\r\n")
 
     async def begin(self, *to: str, sender: str = "<dr@b.mssante.fr>") -> None:
-        """An envelope, accepted."""
+        """Send an envelope, which must be accepted."""
         assert (await self.say(f"MAIL FROM:{sender}")).startswith("250 2.1.0 ")
         for recipient in to or (f"<{ACTIVE}>",):
             assert (await self.say(f"RCPT TO:{recipient}")).startswith("250 2.1.5 ")
 
     async def send(self, *to: str, sender: str = "<dr@b.mssante.fr>", body: bytes = b"") -> str:
-        """A message by DATA; returns what was said of it."""
+        """Send a message by DATA; returns the reply."""
         await self.begin(*to, sender=sender)
         assert (await self.say("DATA")).startswith("354 ")
         self.writer.write((body or b"From: <dr@b.mssante.fr>\r\n\r\nhello\r\n") + b".\r\n")
@@ -47,12 +47,12 @@ class Caller:
 
 
 async def dial(server: Inbound) -> Caller:
-    """Connect, no more."""
+    """Connect only."""
     return Caller(*await asyncio.open_connection(HOST, server.port))
 
 
 async def call(server: Inbound, peer: str | None = "b") -> Caller:
-    """Come as an operator, under TLS, greeted."""
+    """Connect as an operator, over TLS, after EHLO."""
     caller = await dial(server)
     assert (await caller.hear()).startswith("220 ")
     assert (await caller.say("STARTTLS")).startswith("220 ")

@@ -1,9 +1,9 @@
-"""The tier of each test, decided here and nowhere else; `pytest -m TIER` runs one.
+"""Tier of each test, decided only here; `pytest -m TIER` runs a tier.
 
-A test belongs to the tier that marks it, else to that of the folder below tests/ that is named like
-one, else to that of its file in the table, else to `integration` if it needs a server (PostgreSQL,
-S3), else to `unit`. That a unit test starts no process is checked while it runs
-(tests/support/guard.py), so a file that the table lacks is found.
+The tier of a test is: its mark; else the folder below tests/ with a tier's name; else the entry of
+its file in the table; else `integration` if it needs a server (PostgreSQL, S3); else `unit`. A unit
+test may start no process, which is checked while it runs (tests/support/guard.py), so a file that
+is missing in the table is found.
 """
 
 from collections.abc import Collection
@@ -27,7 +27,7 @@ _FILES = {
         test_interop_postfix test_interop_swaks test_metrics_format test_peers_exim
         test_peers_postfix test_rspamd test_tls_scanners
     """,
-    # They start processes, or take long within this one: `make check` has a minute.
+    # These start processes, or are slow: `make check` has one minute.
     "integration": """
         test_acts test_admission_defaults test_any_certificate test_audit_matrix test_bench
         test_bucket test_bucket_check test_checkout test_checkpoint test_child test_ci_skips
@@ -58,14 +58,14 @@ _SERVED = frozenset({"postgresql", "bucket"})
 
 
 def listed() -> frozenset[str]:
-    """The files that the table names."""
+    """Files in the table."""
     return frozenset(_TIER_OF)
 
 
 def file_tier(path: Path) -> str | None:
-    """The tier of a file's tests that bear no mark; None if it depends on what each needs.
+    """Tier of the unmarked tests of a file; None if it depends on the fixtures of each test.
 
-    `path` begins at the root of the checkout.
+    `path`: relative to the root of the checkout.
     """
     for folder in path.parts[:-1]:
         if folder in TIERS:
@@ -74,7 +74,7 @@ def file_tier(path: Path) -> str | None:
 
 
 def tier_of(path: Path, fixtures: Collection[str], parameters: Collection[object]) -> str:
-    """The tier of a test that bears no mark, with its fixtures and the values of its parameters."""
+    """Tier of an unmarked test, from its file, fixtures and parameter values."""
     if tier := file_tier(path):
         return tier
     kinds = {str(one[0] if isinstance(one, tuple) and one else one) for one in parameters}

@@ -1,10 +1,10 @@
-"""Waiting for what shows only in its effects: another process, a database, a socket."""
+"""Waits for effects in another process, a database, a socket."""
 
 import asyncio
 import time
 from collections.abc import Callable
 
-PATIENCE = 60.0  # seconds: a fraction of one is enough, but not on a machine under load
+PATIENCE = 60.0  # seconds; normally less than one, but more under load
 _PAUSE = 0.01
 
 
@@ -16,7 +16,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def until_now(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
-    """The same for tests without an event loop."""
+    """Like `until`, for tests without an event loop."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:

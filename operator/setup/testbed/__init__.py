@@ -1,1 +1,1 @@
-"""Authorities, certificates and white lists of a test space."""
+"""Authorities, certificates and white lists of a test trust space."""

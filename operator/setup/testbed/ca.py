@@ -1,8 +1,9 @@
-"""A test hierarchy of certificates in the shape of IGC-Santé, for demos, `mssante init` and tests.
+"""Test certificate hierarchy in the form of IGC-Santé, for demos, `mssante init` and tests.
 
-A root and the issuing authority below it, named as the public test hierarchy is (DOMAIN §2.5);
-the authority issues server certificates and the signer of a test white list. RSA 2048 with
-SHA-256 throughout, revocation lists included. Nothing made here has any value outside a testbed.
+A root and an issuing authority below it, with names like the public test hierarchy (DOMAIN §2.5).
+The authority issues server certificates and the signer of a test white list. All keys are RSA
+2048, all signatures SHA-256, also in revocation lists. Nothing made here is valid outside a
+testbed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,16 +36,16 @@ _INTERMEDIATE = authority_name("TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS")
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """A root and the issuing authority below it, which signs servers and the list's signer."""
+    """Root and issuing authority; the latter issues certificates of servers and list signers."""
 
     root: Credential
     intermediate: Credential
 
     @classmethod
     def create(cls, now: datetime, root_revocation: RevocationAddresses = NOWHERE) -> Self:
-        """Make new authorities, valid from a day before `now`.
+        """Create new authorities, valid from a day before `now`.
 
-        The intermediate names `root_revocation` as where the root publishes what it revokes.
+        `root_revocation`: addresses of the root's revocation list, named in the intermediate.
         """
         lifetime = Lifetime.of_authority(now)
         key = new_key()
@@ -57,14 +58,17 @@ class Hierarchy:
         return cls(root, Credential(intermediate, below))
 
     def save(self, folder: Path) -> None:
-        """Write both authorities into `folder`, made if missing: `root.pem`, `root.key`, …."""
+        """Write both into `folder`, created if missing: `root.pem`, `root.key`, ….
+
+        Raises OSError.
+        """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.save(folder / "root.pem", folder / "root.key")
         self.intermediate.save(folder / "intermediate.pem", folder / "intermediate.key")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raises TrustFileError naming the file at fault."""
+        """Read the files of `save`. Raises TrustFileError with the path of the bad file."""
         return cls(
             Credential.load(folder / "root.pem", folder / "root.key"),
             Credential.load(folder / "intermediate.pem", folder / "intermediate.key"),
@@ -79,10 +83,10 @@ class Hierarchy:
         key: rsa.RSAPrivateKey | None = None,
         revocation: RevocationAddresses = NOWHERE,
     ) -> Credential:
-        """Issue a server certificate, good for both sides of a connection between operators.
+        """Issue a certificate for TLS server and client.
 
-        A plain `x509.Name` makes odd subjects; a given `key` is used instead of a new one;
-        without `hostnames` there is no alternative name.
+        `subject`: an `x509.Name` allows unusual subjects. `hostnames`: alternative names, may be
+        empty. `key`: used in place of a new key.
         """
         extensions = (*server_extensions(hostnames), *revocation.extensions)
         return self._issue(subject, lifetime, extensions, key)
@@ -95,7 +99,7 @@ class Hierarchy:
         key: rsa.RSAPrivateKey | None = None,
         revocation: RevocationAddresses = NOWHERE,
     ) -> Credential:
-        """Issue a certificate to sign white lists with, in the shape of the real one."""
+        """Issue a certificate of a list signer, in the form of the real certificate."""
         return self._issue(subject, lifetime, (*signer_extensions(), *revocation.extensions), key)
 
     def _issue(
@@ -118,9 +122,9 @@ def issue_crl(
     revoked: Iterable[int] = (),
     extensions: Extensions = (),
 ) -> x509.CertificateRevocationList:
-    """Issue a list of the serial numbers that `issuer` has revoked.
+    """Issue the revocation list of `issuer`. `revoked`: serial numbers.
 
-    `lifetime` is from `this_update` to `next_update`; further `extensions` make odd lists.
+    `lifetime`: from thisUpdate to nextUpdate. `extensions`: further extensions, for unusual lists.
     """
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     builder = (

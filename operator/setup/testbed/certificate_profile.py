@@ -1,8 +1,8 @@
-"""What IGC-Santé writes into certificates: subjects, lifetimes and extensions.
+"""Certificate profile of IGC-Santé: subjects, lifetimes and extensions.
 
-Measured on the real authorities and on the real signer of the list (DOMAIN §2.3, §2.5); that of
-server certificates is not published and takes the usual extensions (DOMAIN §10). Addresses for
-revocation are those of the testbed, if any: nothing it does ever calls the national services.
+Copied from the real authorities and the real signer of the list (DOMAIN §2.3, §2.5). The profile
+of server certificates is not published; this one has the usual extensions (DOMAIN §10).
+Revocation addresses are those of the testbed, if any: the national services are never called.
 """
 
 from collections.abc import Sequence
@@ -29,28 +29,28 @@ _SIGNER_PRODUCT = x509.UnrecognizedExtension(
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """From when until when a certificate is valid; both aware."""
+    """Validity of a certificate; both times aware."""
 
     not_before: datetime
     not_after: datetime
 
     @classmethod
     def of_authority(cls, now: datetime) -> Self:
-        """Twenty years, as IGC-Santé gives its authorities, from a day before `now`."""
+        """Twenty years from a day before `now`, like authorities of IGC-Santé."""
         return cls(now - timedelta(days=1), now + timedelta(days=20 * 365))
 
     @classmethod
     def of_leaf(cls, now: datetime) -> Self:
-        """Three years, as IGC-Santé gives servers, from a day before `now`."""
+        """Three years from a day before `now`, like servers of IGC-Santé."""
         return cls(now - timedelta(days=1), now + timedelta(days=3 * 365))
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of a server: its name, and its organisation's identifier, name and place.
+    """Subject of a server certificate.
 
-    The identifier is an idNat_Struct (`1` and a FINESS, `3` and a SIRET: DOMAIN §1.5), the state
-    reads "Département (code)".
+    `identifier`: idNat_Struct of the organisation (`1` and a FINESS, `3` and a SIRET: DOMAIN §1.5).
+    `state`: "Département (code)".
     """
 
     common_name: str
@@ -60,7 +60,7 @@ class Subject:
 
     @property
     def x509_name(self) -> x509.Name:
-        """The name in the order of IGC-Santé certificates, the reverse of RFC 4514."""
+        """The name in the order of IGC-Santé, which is the reverse of RFC 4514."""
         return _name(
             (NameOID.COUNTRY_NAME, "FR"),
             (NameOID.STATE_OR_PROVINCE_NAME, self.state),
@@ -72,14 +72,14 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class RevocationAddresses:
-    """Where a certificate says that its revocation is published, as URLs."""
+    """URLs of CRLs and OCSP responders named in a certificate."""
 
     crls: tuple[str, ...] = ()
     ocsp: tuple[str, ...] = ()
 
     @property
     def extensions(self) -> Extensions:
-        """Both extensions, each left out where it has no address, with one point per list."""
+        """Both extensions, one distribution point for each CRL; without a URL it is left out."""
         points = [
             x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)
             for url in self.crls
@@ -97,16 +97,16 @@ class RevocationAddresses:
 
 
 NOWHERE = RevocationAddresses()
-"""Revocation is not published."""
+"""No revocation addresses."""
 
 LIST_SIGNER = Subject(
     "alb.mssante.fr", "347976684200724", "CAPGEMINI TECHNOLOGY SERVICES", "Hauts-de-Seine (92)"
 )
-"""The subject of the real list's signer (DOMAIN §2.5)."""
+"""Subject of the real list's signer (DOMAIN §2.5)."""
 
 
 def authority_name(common_name: str) -> x509.Name:
-    """Give the name of a test authority; the real ones lack the word TEST."""
+    """Name of a test authority; the names of real authorities lack the word TEST."""
     return _name(
         (NameOID.COUNTRY_NAME, "FR"),
         (NameOID.ORGANIZATION_NAME, "ASIP-SANTE"),
@@ -117,7 +117,7 @@ def authority_name(common_name: str) -> x509.Name:
 
 
 def authority_extensions(path_length: int | None) -> Extensions:
-    """Give the extensions of an authority; `path_length` counts authorities allowed below it."""
+    """Extensions of an authority. `path_length`: levels of authorities allowed below it."""
     return (
         _critical(x509.BasicConstraints(ca=True, path_length=path_length)),
         _critical(key_usage("key_cert_sign", "crl_sign")),
@@ -126,7 +126,7 @@ def authority_extensions(path_length: int | None) -> Extensions:
 
 
 def server_extensions(hostnames: Sequence[str]) -> Extensions:
-    """Give the extensions of a server; without `hostnames` there is no alternative name."""
+    """Extensions of a server certificate. `hostnames`: alternative names, may be empty."""
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     names = [_plain(x509.SubjectAlternativeName(map(x509.DNSName, hostnames)))] if hostnames else []
     return (
@@ -138,7 +138,7 @@ def server_extensions(hostnames: Sequence[str]) -> Extensions:
 
 
 def signer_extensions() -> Extensions:
-    """Give the extensions of the list's signer, an S/MIME product (DOMAIN §2.5)."""
+    """Extensions of the list signer's certificate, an S/MIME product (DOMAIN §2.5)."""
     return (
         _plain(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])),
         _plain(_policy(_SIGNER_POLICY)),
@@ -179,5 +179,5 @@ _USAGES = (
 
 
 def key_usage(*allowed: str) -> x509.KeyUsage:
-    """Allow these usages, by their names in `cryptography.x509.KeyUsage`, and no other."""
+    """KeyUsage with exactly these usages, named as in `cryptography.x509.KeyUsage`."""
     return x509.KeyUsage(**{usage: usage in allowed for usage in _USAGES})

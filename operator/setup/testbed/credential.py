@@ -1,4 +1,4 @@
-"""A certificate and its private key as a pair of PEM files, the key for its owner's eyes only."""
+"""Certificate and private key as two PEM files; the key is readable by its owner only."""
 
 import os
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from whitelist.errors import TrustFileError
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A certificate with its private key."""
+    """Certificate with its private key."""
 
     certificate: x509.Certificate
     key: rsa.RSAPrivateKey
@@ -34,16 +34,16 @@ class Credential:
         )
 
     def save(self, certificate: Path, key: Path) -> None:
-        """Write both files, replacing them; the key is never readable by anyone else."""
+        """Write or replace both files; the key has mode 0600 at all times. Raises OSError."""
         certificate.write_bytes(self.certificate_pem)
         descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)  # the mode above does not apply to an existing file
+            os.fchmod(file.fileno(), 0o600)  # an existing file keeps its mode at os.open
             file.write(self.key_pem)
 
     @classmethod
     def load(cls, certificate: Path, key: Path) -> Self:
-        """Read both files. Raises TrustFileError if one is missing, damaged or not the other's."""
+        """Read both files. Raises TrustFileError if a file is missing or bad, or if they differ."""
         try:
             found = x509.load_pem_x509_certificate(_read(certificate))
         except ValueError as error:
@@ -58,7 +58,7 @@ class Credential:
 
 
 def new_key() -> rsa.RSAPrivateKey:
-    """Make an RSA key of 2048 bits, the size of IGC-Santé's servers and signers."""
+    """New RSA key of 2048 bits, the size that IGC-Santé uses for servers and signers."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 

@@ -1,6 +1,6 @@
-"""A peer that sends one message, for a new operator.
+"""Sample peer: sends one message to a new operator.
 
-It needs nothing but Python and the certificate of the sample peer that `mssante init` made.
+Needs only Python and the certificate of the sample peer that `mssante init` created.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from ...settings.endpoints import split_endpoint
 
 
 def main() -> None:
-    """Send, and print the reply; exit 1 with what was refused or failed."""
+    """Send and print the reply; exit 1 after a refusal or an error."""
     parser = argparse.ArgumentParser(prog="mssante_operator.setup.testbed.peer")
     parser.add_argument("pki", type=Path, help="folder with root.pem, peer.pem and peer.key")
     parser.add_argument("--server", required=True, help="HOST:PORT of the operator")
@@ -34,14 +34,18 @@ def main() -> None:
 
 
 def send(pki: Path, host: str, port: int, sender: str, to: str) -> tuple[int, str]:
-    """Send a message under TLS as the sample peer; the reply to it, or the first refusal."""
+    """Send a message over TLS as the sample peer.
+
+    Returns code and text of the first refusal, or of the final reply.  Raises OSError,
+    SMTPException.
+    """
     message = EmailMessage()
     domain = sender.partition("@")[2]
     message["From"], message["To"], message["Subject"] = sender, to, "Essai"
     message["Date"], message["Message-ID"] = format_datetime(clock()), make_msgid(domain=domain)
     message.set_content("Bonjour.\n")
     context = ssl.create_default_context(cafile=pki / "root.pem")
-    context.check_hostname = False  # the address of a test is none that a certificate names
+    context.check_hostname = False  # certificates do not name the address of a test
     context.load_cert_chain(pki / "peer.pem", pki / "peer.key")
     with smtplib.SMTP(host, port, local_hostname=f"smtp.{domain}", timeout=30) as smtp:
         smtp.starttls(context=context)

@@ -1,8 +1,8 @@
-"""A signed white list, octet for octet in the format of the national one (DOMAIN §2.2, §2.5).
+"""Signed white list, octet for octet in the format of the national list (DOMAIN §2.2, §2.5).
 
-Declaration, namespaces, indentation, order of elements, place and make of the signature, even the
-carriage returns inside its Base64 are those of the real file, so that whatever reads one reads the
-other. For `mssante init`, demos and tests; the national list is signed by its publisher alone.
+Declaration, namespaces, indentation, order of elements, position and form of the signature, even
+the carriage returns in its Base64, are those of the real file, so that any reader accepts both.
+For `mssante init`, demos and tests; only its publisher signs the national list.
 """
 
 import base64
@@ -25,7 +25,7 @@ _DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>'
 
 @dataclass(frozen=True, slots=True)
 class ListedDomain:
-    """One entry of a list to be signed; `dn` is the text of the certificate's name."""
+    """Entry of a list. `dn`: DN of the certificate, as text."""
 
     domain: str
     dn: str
@@ -38,7 +38,7 @@ class ListedDomain:
 def build_signed_list(
     entries: Iterable[ListedDomain], generated_at: datetime, signer: Credential
 ) -> bytes:
-    """Write and sign a list of `entries`, in their order; times are aware, written in UTC.
+    """Build and sign a list of `entries`, in this order; times are aware, written in UTC.
 
     Raises ValueError for a text that XML cannot hold, such as a control character.
     """
@@ -60,7 +60,7 @@ def build_signed_list(
 
 
 def unsigned_list(entries: Iterable[ListedDomain], generated_at: datetime) -> bytes:
-    """Write the same list without a signature, which every operator must refuse."""
+    """The same list without a signature, which every operator must refuse."""
     domains = "".join(map(_domain, entries))
     return (
         f'<ListeBlancheMSSante xmlns="{NAMESPACE}">\n'
@@ -88,5 +88,5 @@ def _instant(instant: datetime) -> str:
 
 
 def _wrapped(octets: bytes) -> str:
-    """Write Base64 in lines of 76 that end in CR LF, as the real signer does."""
+    """Base64 in lines of 76 characters, separated by CR LF, like the real signer."""
     return "\r\n".join(base64.encodebytes(octets).decode("ascii").splitlines())

@@ -1,4 +1,4 @@
-"""Libraries in C that stand between the daemon and the C library, compiled as they are needed."""
+"""Preloaded C libraries between the daemon and the C library, compiled on demand."""
 
 import atexit
 import shutil
@@ -13,7 +13,7 @@ from tests.support import needs
 
 @cache
 def missing() -> str:
-    """Why they cannot be had here, empty if they can."""
+    """Reason why they cannot be compiled here; empty if they can."""
     if not sys.platform.startswith("linux"):
         return "LD_PRELOAD and what is preloaded are Linux's"
     return missing_header("stdio.h")
@@ -21,7 +21,7 @@ def missing() -> str:
 
 @cache
 def missing_header(header: str) -> str:
-    """Why nothing that includes a header can be compiled here, empty if it can."""
+    """Reason why code with a header cannot be compiled here; empty if it can."""
     if shutil.which("cc") is None:
         return needs.program("a C compiler", "gcc libc6-dev")
     probe = subprocess.run(
@@ -36,7 +36,7 @@ def missing_header(header: str) -> str:
 
 @cache
 def library(name: str) -> Path:
-    """The library made of `name`.c beside this file, for LD_PRELOAD."""
+    """Library compiled from `name`.c beside this file, for LD_PRELOAD."""
     folder = Path(tempfile.mkdtemp(prefix="mssante-faults-"))
     folder.chmod(0o755)  # for servers that run as another user
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
