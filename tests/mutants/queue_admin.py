@@ -13,9 +13,9 @@ MUTANTS = (
     ),
     Mutant(
         "audit: the act as a whole has its event",
-        "        finally:\n            self.record(\n                event,\n"
+        "        finally:\n            self.record(\n                act.event,\n"
         "                filters=wanted.texts,\n",
-        "        finally:\n            dict(\n                event=event,\n"
+        "        finally:\n            dict(\n                event=act.event,\n"
         "                filters=wanted.texts,\n",
         _EACH,
     ),
@@ -87,26 +87,25 @@ MUTANTS = (
     ),
     Mutant(
         "queue: what is held keeps its reason",
-        '        """What waits; what is held already keeps its reason."""\n'
-        "        return Standing.WAITING.condition\n",
-        '        """What waits; what is held already keeps its reason."""\n        return true()\n',
+        "Standing.WAITING.condition, and_(Standing.HELD.condition, deliveries.c.unreadable)\n",
+        "Standing.WAITING.condition, Standing.HELD.condition\n",
         ("test_what_waits_is_held_for_the_reason", "test_takes_a_state"),
     ),
     Mutant(
         "queue: what was tried since its report is not deleted",
-        "            if there.get(one.id) != seen or (seen is not None and seen.lease",
-        "            if (seen is not None and seen.lease",
+        "        if there.get(one.id) != seen or (seen is not None and seen.lease",
+        "        if (seen is not None and seen.lease",
         ("test_what_was_tried_since_its_report_is_left_alone",),
     ),
     Mutant(
         "queue: the sender hears of what is deleted",
-        "            if report is not None:\n                kept.append(report)\n",
+        "        if report is not None:\n            kept.append(report)\n",
         "",
         ("test_the_sender_hears_that_it_was_taken_out_and_not_why",),
     ),
     Mutant(
         "queue: what no report can be written of is not deleted",
-        "(seen is not None and seen.lease not in self._reports):\n",
+        "(seen is not None and seen.lease not in prepared.reports):\n",
         "False:\n",
         ("test_what_no_report_can_be_written_of_is_left_alone",),
     ),
