@@ -11,6 +11,7 @@ from mailstore.blobs.bodies import SMALL
 from mailstore.sealed.draft import Draft
 from relay.connection.limits import Limits
 from relay.scan.scanner import CLEAN, OnFailure, ScanFacts, Scanning, Verdict
+from relay.server.session import Session
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.talking import Caller, call, dial
 from tests.support.waiting import until
@@ -107,6 +108,26 @@ async def test_our_own_work_is_not_the_peer_s_time(tmp_path: Path) -> None:
         caller = await call(server)
         assert (await caller.send()).startswith("250 2.0.0 ")
         assert scanner.armed == [False]
+        caller.close()
+
+
+@pytest.mark.parametrize(("command", "reply"), [("NOOP", "250 "), ("TURN", "500 ")])
+async def test_nothing_more_is_done_for_a_peer_that_does_not_read(
+    tmp_path: Path, command: str, reply: str
+) -> None:
+    # Replies would gather without a limit.
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+        (session,) = server.context.occupancy.sessions
+        assert isinstance(session, Session)
+        before = session.tally.commands
+        session.pause_writing()  # as the transport asks for
+        assert (await caller.say(command)).startswith(reply)
+        caller.writer.write(b"NOOP\r\n")
+        await until(lambda: not session.inbound.empty)
+        assert session.tally.commands == before + 1
+        session.resume_writing()
+        assert (await caller.hear()).startswith("250 ")
         caller.close()
 
 
