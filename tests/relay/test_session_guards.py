@@ -131,6 +131,13 @@ async def test_nothing_more_is_done_for_a_peer_that_does_not_read(
         caller.close()
 
 
+async def test_the_time_of_a_stranger_begins_with_its_connection(tmp_path: Path) -> None:
+    async with inbound(tmp_path, limits=Limits(stranger_seconds=0.5)) as server:
+        caller = await dial(server)
+        assert (await hear_all(caller))[-1] == "421 4.7.0"
+        caller.close()
+
+
 async def test_a_peer_that_is_listed_no_more_has_a_stranger_s_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
