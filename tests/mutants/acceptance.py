@@ -99,15 +99,15 @@ MUTANTS = (
     ),
     Mutant(
         "acceptance: 250 is said after the store has answered",
-        "            await self._context.intake.accept(submission)\n",
-        "            self.loop.create_task(self._context.intake.accept(submission))\n",
+        "    await context.intake.accept(submission)\n",
+        '    __import__("asyncio").create_task(context.intake.accept(submission))\n',
         ("test_a_store_that_failed_takes_no_more_until_it_is_well",),
     ),
     Mutant(
         "acceptance: a body that could not be written is not accepted",
-        "            if body.problem is not None:\n                raise self._told(body.problem)\n"
-        "            submission",
-        "            submission",
+        "        if body.problem is not None:\n            raise _told(session, body.problem)\n"
+        "        address",
+        "        address",
         ("test_a_body_that_cannot_be_written_is_read_to_its_end", "test_dialogue[smuggling-"),
     ),
     Mutant(
@@ -187,14 +187,14 @@ MUTANTS = (
     ),
     Mutant(
         "disk guard: it is asked at MAIL",
-        "        self._context.spool.check(parameters.size)\n",
+        "    context.spool.check(parameters.size)\n",
         "",
         ("test_a_disk_nearly_full_puts_mail_off",),
     ),
     Mutant(
         "disk guard: it hears of a message that could not be stored",
-        "            self._context.spool.failed(problem.detail)\n",
-        "            pass\n",
+        "        session.context.spool.failed(problem.detail)\n",
+        "        pass\n",
         ("test_a_body_that_cannot_be_written_is_read_to_its_end",),
     ),
     Mutant(

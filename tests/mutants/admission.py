@@ -8,8 +8,8 @@ _SERVERS = ("test_a_server_is_examined_by_every_rule",)
 MUTANTS = (
     Mutant(
         "admission: TLS is demanded",
-        "    if not a.origin.tls_version:\n        reply = Reply(530",
-        "    if False:\n        reply = Reply(530",
+        "    if not a.origin.tls_version:\n        return CLEAR_TEXT\n",
+        "",
         _REFUSED,
     ),
     Mutant(
@@ -148,7 +148,7 @@ MUTANTS = (
     ),
     Mutant(
         "admission: a recipient is asked for",
-        "        admit_recipient(Recipient(address, found.state), self._peer, white_list)\n",
+        "    policy.admit_recipient(Recipient(address, found.state))\n",
         "",
         ("test_dialogue[recipients-",),
     ),
@@ -160,8 +160,8 @@ MUTANTS = (
     ),
     Mutant(
         "admission: the message is asked for",
-        "        admit(attempt, Stage.MESSAGE)\n        context, now",
-        "        context, now",
+        "        admit(attempt, Stage.MESSAGE)\n        return noted",
+        "        return noted",
         ("test_dialogue[loop-",),
     ),
     Mutant(
@@ -196,14 +196,14 @@ MUTANTS = (
     ),
     Mutant(
         "admission: each sender's domain is asked for",
-        "peer is self._peer and domain == before\n",
-        "peer is self._peer\n",
+        "peer is self.peer and domain == before\n",
+        "peer is self.peer\n",
         ("test_who_was_let_in_is_judged_anew_when_anything_changed",),
     ),
     Mutant(
         "admission: only a proven name counts as its bearer's",
-        "chain is not None and chain.trusted:\n            self._counted",
-        "chain is not None:\n            self._counted",
+        "chain is not None and chain.trusted:\n            self.name",
+        "chain is not None:\n            self.name",
         ("test_a_name_that_is_not_proven_takes_no_place_of_its_bearer",),
     ),
     Mutant(
@@ -214,14 +214,14 @@ MUTANTS = (
     ),
     Mutant(
         "admission: a message has a most of recipients",
-        "        if transaction.recipients >= self._most_recipients:\n",
-        "        if False:\n",
+        "    if transaction.recipients >= policy.most_recipients:\n",
+        "    if False:\n",
         ("test_dialogue[too_many_recipients-",),
     ),
     Mutant(
         "admission: a connection has a most of messages",
-        "        if self._tally.messages >= self._context.limits.max_messages:\n",
-        "        if False:\n",
+        "    if session.tally.messages >= context.limits.max_messages:\n",
+        "    if False:\n",
         ("test_dialogue[too_many_messages-",),
     ),
     Mutant(

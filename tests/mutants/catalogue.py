@@ -1,6 +1,15 @@
 """All mutants."""
 
-from tests.mutants import acceptance, admission, delivery, framing, queue_admin, trust
+from tests.mutants import (
+    acceptance,
+    admission,
+    delivery,
+    framing,
+    queue_admin,
+    sessions,
+    strangers,
+    trust,
+)
 
 MUTANTS = (
     *admission.MUTANTS,
@@ -9,4 +18,6 @@ MUTANTS = (
     *acceptance.MUTANTS,
     *delivery.MUTANTS,
     *queue_admin.MUTANTS,
+    *sessions.MUTANTS,
+    *strangers.MUTANTS,
 )

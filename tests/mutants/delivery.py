@@ -298,7 +298,7 @@ MUTANTS = (
     ),
     Mutant(
         "expiry: what a person holds is not given up",
-        "        .where(or_(d.held.is_(None), held_for_body(d.held)))\n"
+        "        .where(or_(d.held.is_(None), d.unreadable))\n"
         "        .where(or_(d.lease_until.is_(None), d.lease_until <= store_now(now)))\n",
         "        .where(or_(d.lease_until.is_(None), d.lease_until <= store_now(now)))\n",
         (

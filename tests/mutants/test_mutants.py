@@ -36,6 +36,7 @@ AREAS = {
     "queue",
     "reports",
     "revocation",
+    "sessions",
     "trust",
     "verdicts",
     "watchdog",

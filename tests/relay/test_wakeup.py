@@ -10,7 +10,9 @@ from structlog.testing import capture_logs
 
 from mailstore.db.database import Database
 from relay.queue.wakeup import announce, listen, signal
+from relay.queue_admin.actions import Release
 from tests.support.postgresql import Server
+from tests.support.queued import Letter, perform, put
 from tests.support.waiting import until
 
 
@@ -39,6 +41,15 @@ async def test_a_listener_hears_of_new_mail(database: Database) -> None:
     async with listening(database) as heard:
         heard.clear()
         await asyncio.to_thread(queue_mail, database)
+        async with asyncio.timeout(10):
+            await heard.wait()
+
+
+async def test_what_an_act_frees_wakes_who_listens(database: Database) -> None:
+    put(database, Letter(held="why"))
+    async with listening(database) as heard:
+        heard.clear()
+        assert await asyncio.to_thread(perform, database, Release()) == ([1], 0)
         async with asyncio.timeout(10):
             await heard.wait()
 
