@@ -87,6 +87,10 @@ class Launcher:
             report = await self._introduction(ours)
         except ConnectionError:
             report = None
+        except BaseException:
+            ours.close()
+            reading.close()
+            raise
         if report is not None and report.pid:
             return Process(report.pid, reading), ours
         ours.close()
@@ -124,9 +128,13 @@ class Launcher:
             for name, end in (("--line", theirs), ("--stack", writing)):
                 os.set_inheritable(end.fileno(), True)  # noqa: FBT003 - os's own
                 words += [name, str(end.fileno())]
-            pid = os.posix_spawn(
-                sys.executable, [sys.executable, *words], {**os.environ, **self.environment}
-            )
+            try:
+                pid = os.posix_spawn(
+                    sys.executable, [sys.executable, *words], {**os.environ, **self.environment}
+                )
+            except OSError:
+                reading.close()
+                raise
         self._has_answered = False
         self._process = process = Process(pid, reading)
         watch = asyncio.create_task(self._notice(process, self._line))

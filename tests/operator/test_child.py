@@ -93,13 +93,18 @@ async def test_a_system_that_is_short_of_processes_is_waited_for(
     await launcher.end()
 
 
+def sleeper() -> int:
+    """A process that does nothing, in place of the launcher."""
+    return os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
+
+
 async def test_one_that_could_not_be_forked_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def receive(_: socket.socket) -> Report:
         return Report("Cannot allocate memory")
 
     monkeypatch.setattr("mssante_operator.daemon.fork_client.control_channel.receive", receive)
     ours, theirs = socket.socketpair()
-    stand_in = Process(os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ))
+    stand_in = Process(sleeper())
     launcher = Launcher({}, _line=ours, _process=stand_in)
     monkeypatch.setattr("mssante_operator.daemon.fork_client.fork_server.ask", lambda *_: None)
     one = Child(Plan("worker", None, Launch(), launcher), lambda: None)  # type: ignore[arg-type]
