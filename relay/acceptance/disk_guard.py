@@ -126,7 +126,7 @@ class _Look:
 class Spool:
     """The guard of one process over the file system of `folder`, measured once as it is made.
 
-    `probe()` blocks, stores and removes a test message, and raises any error that it meets.
+    `probe()` blocks, does the same as storing a message, and raises any error that it meets.
     `look()`, if given, is a nearly free part of it, done every LOOK_SECONDS while all seems well:
     so the guard finds a fault before a message fails.
     All methods but `watch` return at once; they belong to the event loop's thread.

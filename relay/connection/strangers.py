@@ -82,7 +82,7 @@ class Strangers:
             one.level += 1
 
     def sum_up(self) -> list[dict[str, object]]:
-        """The facts of one event for each kind of uncounted events since the last call."""
+        """The facts of one event for each kind of events only counted since the last call."""
         more, self._more = self._more, {}
         now = self._clock()
         for source, bucket in list(self._networks.items()):
