@@ -1,7 +1,7 @@
-"""Metrics of the relay.  Labels are few and bounded: never an address, a name of a peer or an id.
+"""Metrics of the relay.  Labels are few and bounded: never an address, a peer's name or an id.
 
-With PROMETHEUS_MULTIPROC_DIR set before this module is imported, every process of the daemon adds
-to the same counters and the admin endpoint sums them.
+With PROMETHEUS_MULTIPROC_DIR set before this module is imported, all processes of the daemon add to
+the same counters, and the admin endpoint sums them.
 """
 
 from typing import Final

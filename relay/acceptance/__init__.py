@@ -1,1 +1,1 @@
-"""Acceptance of a message: recipient look-up, disk guard, group commit before 250."""
+"""Acceptance of a message: recipient lookup, disk guard, group commit before 250."""

@@ -1,9 +1,9 @@
-"""The spool guard: mail is put off before the disk is full, and while the store cannot keep it.
+"""The spool guard: mail is deferred before the disk is full, and while the store fails.
 
-`452 4.3.1` (RFC 3463 §3.4) below a floor of free bytes and inodes, `451 4.3.0` from the first
-message that could not be stored, or the first look that found the store's write lock taken, until a
-probe of the store succeeds.  Whoever asks gets the last measurement, at once; the watch measures
-again and again.  Sessions are not ended, and what was accepted stays.
+`452 4.3.1` (RFC 3463 §3.4) below a floor of free bytes and inodes.  `451 4.3.0` after a message
+that could not be stored, or after a look that found the store's write lock taken, until a probe of
+the store succeeds.  A check answers at once from the last measurement; the watch measures again and
+again.  Sessions are not ended, and accepted messages stay.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from relay.smtp.errors import Refused, Reply
 
 _log = structlog.get_logger(__name__)
 
-PATIENCE: Final = 10.0  # seconds after which a store that does not answer is unwell
+PATIENCE: Final = 10.0  # seconds: timeout for an answer of the store
 LOOK_SECONDS: Final = 5.0  # between two cheap looks at a store that seems well
-_MARGIN: Final = 10  # a tenth above the floor ends LOW, so that it does not come and go
+_MARGIN: Final = 10  # LOW ends a tenth above the floor, so that it does not flap
 
 _LOW: Final = Reply(452, "4.3.1", "Mail store is nearly full, try again later")
 _UNWELL: Final = Reply(451, "4.3.0", "Mail store unavailable, try again later")
 
 
 class SpoolState(StrEnum):
-    """Whether mail can be taken: yes; no, for lack of room; no, since storing it fails."""
+    """Whether mail can be taken: yes; no, too little room; no, storing fails."""
 
     WELL = "well"
     LOW = "low"
@@ -41,7 +41,7 @@ class SpoolState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What must stay free; zero asks for nothing."""
+    """The octets and inodes that must stay free; zero for no floor."""
 
     min_free_bytes: int
     min_free_inodes: int
@@ -49,7 +49,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is free for us on a file system; `inodes` is None where it does not count them."""
+    """Free room on a file system, for us; `inodes` is None where they are not counted."""
 
     octets: int
     inodes: int | None
@@ -67,7 +67,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is known of the spool at one moment; `trouble` says why storing failed, or is empty."""
+    """The spool at one moment; `trouble` says why storing failed, empty if it did not."""
 
     floor: Floor
     room: Room | None = None
@@ -89,13 +89,13 @@ class Health:
 
     @property
     def state(self) -> SpoolState:
-        """Failing is worse than lacking room, and hides it."""
+        """The state; failing hides low room, because it is worse."""
         if self.trouble:
             return SpoolState.UNWELL
         return SpoolState.LOW if self.low else SpoolState.WELL
 
     def refusal(self, size: int | None) -> Reply | None:
-        """Why a message, of a declared size or not, cannot be taken now; None if it can."""
+        """Why a message cannot be taken now, None if it can; `size` in octets, None if unknown."""
         if self.trouble:
             return _UNWELL
         lacking = self.room is not None and self.room.short_of(self.floor, size=size or 0)
@@ -109,14 +109,14 @@ class Health:
 
 
 def measure(folder: Path) -> Room:
-    """What is free on the file system of a folder to those who are not root.  Raises OSError."""
+    """Free room on the file system of a folder, for users other than root.  Raises OSError."""
     found = os.statvfs(folder)
     return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One look at the disk; `probed` if the store took a test without complaint."""
+    """One look at the disk; `probed`: the store passed a full test."""
 
     room: Room | None
     trouble: str = ""
@@ -126,10 +126,10 @@ class _Look:
 class Spool:
     """The guard of one process over the file system of `folder`, measured once as it is made.
 
-    `probe()` blocks, does what storing a message does, and raises whatever keeps it from that.
-    `look()`, if given, is the part of it that costs next to nothing: it is done every LOOK_SECONDS
-    while all seems well, so that the guard need not wait for a message to fail.
-    All but `watch` return at once; they belong to the event loop's thread.
+    `probe()` blocks, does the same as storing a message, and raises any error that it meets.
+    `look()`, if given, is a nearly free part of it, done every LOOK_SECONDS while all seems well:
+    so the guard finds a fault before a message fails.
+    All methods but `watch` return at once; they belong to the event loop's thread.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Spool:
 
     @property
     def trouble(self) -> str:
-        """Why storing fails, empty if it does not."""
+        """Why storing fails; empty if it does not."""
         return self._health.trouble
 
     @property
@@ -170,23 +170,23 @@ class Spool:
         return self._health.room.inodes if self._health.room else None
 
     def check(self, size: int | None) -> None:
-        """Return if a message may be taken, of a declared size in octets or None.  Raises Refused.
+        """Return if a message of a declared size in octets, or None, may be taken.  Raises Refused.
 
-        Messages under way at the same time each pass by themselves: the floor is room for them.
+        Messages that arrive at the same time all pass: the floor leaves room for them.
         """
         reply = self._health.refusal(size)
         if reply is not None:
             raise Refused("spool", reply, str(self._health))
 
     def failed(self, detail: str) -> None:
-        """A message could not be stored: no more are taken until a probe succeeds."""
+        """Report that a message could not be stored: no more are taken until a probe succeeds."""
         self._failures += 1
         self._become(self._health.failed(detail))
 
     async def watch(self, interval: float = 1.0, patience: float = PATIENCE) -> None:
         """Measure every `interval` seconds, and probe while unwell, until cancelled.
 
-        A guard that cannot look, for whatever reason, takes the spool for unwell and looks again.
+        If the guard itself fails, for any reason, the spool counts as unwell until the next look.
         """
         told = ""
         while True:
@@ -196,7 +196,7 @@ class Spool:
             except Exception as error:
                 why = f"internal error: {type(error).__name__}"
                 self.failed(why)
-                if why != told:  # once, not at every look
+                if why != told:  # logged once, not at every look
                     with best_effort:
                         _log.exception("spool.error")
                 told = why
@@ -223,7 +223,7 @@ class Spool:
                 self._probe()
             elif self._cheap is not None:
                 self._cheap()
-        except Exception as error:  # whatever it was, the watch goes on
+        except Exception as error:  # the watch must go on after any error
             return _Look(room, str(error) or type(error).__name__)
         return _Look(room, probed=probing)
 
@@ -238,7 +238,7 @@ class Spool:
         health = self._health
         if look.trouble:
             health = health.failed(look.trouble)
-        elif look.probed and failures == self._failures:  # what failed since is not disproved
+        elif look.probed and failures == self._failures:  # no message failed during the probe
             health = health.recovered()
         self._become(health.measured(look.room) if look.room else health)
 

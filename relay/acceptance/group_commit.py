@@ -1,12 +1,12 @@
 """Acceptance: an admitted message becomes durable, or the peer keeps it.
 
-The order (docs/durability.md): bodies synced and renamed into place, their folders synced, then
-one SQL transaction for all rows of the group, and only after its commit does anybody answer `250`.
-Messages that arrive while a group is being made durable form the next group, so that a lone message
-never waits and a busy second shares its syncs.  Busy sessions would so fall apart into two groups
-that take turns: what a commit costs by itself would be paid twice as often.  So once there were
-`BUSY` messages in hand, the next group waits a moment until there are as many again.  One message's
-fault never fails its neighbours.
+The order (docs/durability.md): bodies are synced and renamed into place, their folders synced, then
+one SQL transaction stores all rows of the group; only after its commit is any `250` sent.
+Messages that arrive during a commit form the next group, so a lone message never waits and a busy
+second shares its syncs.  Without more, busy sessions would split into two groups that alternate,
+and pay for twice as many commits.  So if the last group left `BUSY` or more messages in hand, the
+next group waits a moment until as many have arrived.  A fault of one message never fails the
+others.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ from relay.smtp.errors import StoreDeferred
 _log = structlog.get_logger(__name__)
 
 MAX_GROUP: Final = 64
-BUSY: Final = 4  # messages in hand at once from which on a group waits for its members to be there
-GATHER_SECONDS: Final = 0.008  # and no longer than this
+BUSY: Final = 4  # messages in hand: from this number on a group waits for its members
+GATHER_SECONDS: Final = 0.008  # the longest wait
 
-# What one message's data bring about: the database refuses them, or what hands them over does (a
-# character that cannot be encoded).  That the database is unwell is StoreUnavailable.
+# Errors of one message's data: the database or its driver refuses them (a character that cannot be
+# encoded).  An unwell database raises StoreUnavailable.
 _ITS_OWN: Final = (SQLAlchemyError, ValueError, OverflowError)
 
 _Kept = tuple[Submission, Prepared]
@@ -46,16 +46,16 @@ Record = Callable[..., None]  # of a journal
 
 
 def _unrecorded(_event: str, /, **_facts: object) -> None:
-    """Where there is no journal."""
+    """Stands in where there is no journal."""
 
 
 def commit(
     store: Store, group: Sequence[Submission], now: datetime, record: Record = _unrecorded
 ) -> list[StoreDeferred | None]:
-    """Make a group of messages durable; blocks.  One result each: None, or why it was not kept.
+    """Make a group of messages durable; blocks.  Per message: None, or why it was not stored.
 
-    `now` is the time at which they reach their mailboxes.  Every draft has ended by then.  What a
-    rule holds back is recorded.
+    `now` is the time at which the messages reach their mailboxes.  Every draft has ended when this
+    returns.  Deliveries that a hold rule keeps are recorded.
     """
     drafts = [one.draft for submission in group for one in _all(submission)]
     bodies = iter(store.blobs.prepare(drafts))
@@ -75,7 +75,7 @@ def commit(
         for index, _ in ready:
             results[index] = StoreDeferred(str(error))
     except _ITS_OWN:
-        # One row was refused (a mailbox deleted meanwhile, say): find out whose, spare the others.
+        # A row was refused (a mailbox deleted meanwhile, say): find its message, store the others.
         for index, parts in ready:
             try:
                 _insert(store, parts, now, record)
@@ -87,13 +87,13 @@ def commit(
 
 
 def _first_line(error: Exception) -> str:
-    """The error of a database or its driver about one message's data, without the statement."""
+    """The error of a database or its driver about a message's data, without the statement."""
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), '')}"
 
 
 def _all(submission: Submission) -> tuple[Submission, ...]:
-    """A submission and the report that becomes durable with it."""
+    """A submission and the DSN that becomes durable with it."""
     return (submission, submission.report) if submission.report else (submission,)
 
 
@@ -112,7 +112,7 @@ def _insert(store: Store, kept: Sequence[_Kept], now: datetime, record: Record) 
 
 
 def record_held(held: Sequence[HeldBack], record: Record) -> None:
-    """Note in the journal what a rule holds: who put the rule there is noted with it."""
+    """Note in the journal the deliveries that a hold rule keeps."""
     for one in held:
         record(
             "queue.held",
@@ -129,8 +129,8 @@ def insert_rows(
 ) -> tuple[bool, list[HeldBack]]:
     """Insert messages whose larger bodies are durable, inside the caller's transaction.
 
-    Returns whether any of them is queued for a peer, so that couriers are to be told after the
-    commit, and what a rule holds back.
+    Returns whether any message is queued for a peer (the courier must be woken after the commit),
+    and the deliveries that a hold rule keeps.
     """
     rows = [_row(submission, body.blob) for submission, body in kept]
     items = [item for submission, _ in kept for item in _queue_items(submission)]
@@ -183,8 +183,8 @@ def _queue_items(submission: Submission) -> list[QueueItem]:
 class Intake:
     """Gathers concurrent submissions into groups and makes each group durable in a thread.
 
-    `failed` is told, in the event loop, why a message could not be kept if the store is to blame;
-    `record` notes what a rule holds back.
+    `failed` is called in the event loop with the reason, if the store is at fault for a message
+    that could not be stored; `record` notes deliveries that a hold rule keeps.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class Intake:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._waiting: list[tuple[Submission, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
-        self._expected = 0  # messages that were in hand when the last group was done
+        self._expected = 0  # messages in hand when the last group was done
         self._gathering: asyncio.Future[None] | None = None
 
     async def accept(self, submission: Submission) -> None:
@@ -216,7 +216,7 @@ class Intake:
         await done
 
     async def close(self) -> None:
-        """Finish what is under way."""
+        """Finish the running commit."""
         if self._running is not None:
             await self._running
         self._thread.shutdown()
@@ -246,7 +246,7 @@ class Intake:
                 for (_, done), result in zip(group, results, strict=True):
                     if result is not None and result.unwell:
                         self._failed(result.detail)
-                    if done.done():  # the peer hung up; its message is kept all the same
+                    if done.done():  # the peer hung up; its message is stored all the same
                         continue
                     if result is None:
                         done.set_result(None)
@@ -264,7 +264,7 @@ class Intake:
         try:
             results = commit(self._store, submissions, self._clock(), self._record)
         except Exception as error:
-            # Nobody may be left waiting for an answer that never comes.
+            # Every waiting session needs a reply.
             _log.exception("commit.failed")
             results = [StoreDeferred(f"{type(error).__name__}: {error}")] * len(group)
         delivered = sum(

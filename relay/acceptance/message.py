@@ -1,7 +1,6 @@
-"""A message that was accepted, as it is made durable.
+"""An accepted message, ready to be made durable.
 
-Its recipients are sorted already into our mailboxes and other operators' domains; its body is a
-draft.
+Its recipients are sorted into our mailboxes and other operators' domains; its body is a draft.
 """
 
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ from relay.smtp.address import Address
 from relay.smtp.parameters import MailParameters, RcptParameters
 
 
-class LocalRecipient(NamedTuple):  # a third of a dataclass's time, for each of hundreds
-    """A recipient with a mailbox here, and what was asked for it."""
+class LocalRecipient(NamedTuple):  # a third of a dataclass's time; there may be hundreds
+    """A recipient with a mailbox here, and its RCPT parameters."""
 
     mailbox_id: int
     address: Address
@@ -27,11 +26,11 @@ class LocalRecipient(NamedTuple):  # a third of a dataclass's time, for each of 
 class Submission:
     """A message admitted and received, to be made durable.
 
-    `sender` is None for the null reverse-path, `trace` our Received field, `peer` the DN of the
-    operator that sent it or `local`.  `report` becomes durable with it, or neither does.
+    `sender` is None for the null reverse-path, `trace` is our Received field, `peer` the DN of the
+    sending operator or `local`.  `report` and the message become durable together, or neither does.
 
-    `mailbox_type` is that of the mailbox of ours that sent it, None if none did; `asked` has what
-    was asked for remote recipients, of whom those without an entry asked for nothing.
+    `mailbox_type` is that of our mailbox that sent the message, None if none did.  `asked` has the
+    RCPT parameters of remote recipients; a recipient without an entry has none.
     """
 
     id: str

@@ -1,16 +1,16 @@
-"""The mailstore's answer to "who is this recipient?", for the session and for local submission.
+"""The lookup of recipients in the mailstore, for the session and for local submission.
 
-A mailbox found open for mail is remembered, so that a busy session does not ask the database for
-each message.  That is relied on for `REMEMBERED` seconds after the mailstore's number of changes
-was last seen unchanged: a mailbox that is suspended or closed may take mail for so long.  Whatever
-is refused is asked anew each time.  Sessions that ask at the same time are answered by one query.
+An open mailbox is cached, so that a busy session does not ask the database for each message.  Cache
+entries stay valid for `REMEMBERED` seconds after the mailstore's change number was last seen
+unchanged, so a suspended or closed mailbox may accept mail for that long.  A refusal is never
+cached.  Sessions that ask at the same time are answered by one query.
 
 Mail for postmaster at one of our domains, or without a domain (RFC 5321 §4.5.1), goes to the
-mailbox that the configuration names, unless the domain has a mailbox of that name.
+mailbox that the configuration names, unless the domain has a mailbox `postmaster`.
 
-A mailbox with a quota is full when it holds that much, or would with a message of the size declared
-for it (RFC 1870 §6.1).  Nothing is reserved: messages that arrive at the same time, or come without
-a size, may each pass, so that a mailbox may end up over its quota by as much as those have.
+A mailbox with a quota is full when it holds that many octets, or would with a message of the
+declared size (RFC 1870 §6.1).  Nothing is reserved: messages that arrive at the same time, or
+without a declared size, may all pass, and a mailbox may exceed its quota by their sizes.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ from relay.smtp.errors import StoreDeferred
 
 REMEMBERED: Final = 1.0  # seconds
 DOMAINS_REMEMBERED: Final = 10.0  # seconds; a domain is added once in months
-FORGOTTEN: Final = 60.0  # seconds after which everything is asked anew, whatever the number says
-MOST: Final = 20_000  # addresses remembered at once
+FORGOTTEN: Final = 60.0  # seconds: life of the cache, even if the change number stays the same
+MOST: Final = 20_000  # addresses in the cache
 _BATCH: Final = 200  # addresses looked up by one query
 
 _Question = tuple[Address, int | None]
@@ -48,7 +48,7 @@ _Question = tuple[Address, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """State of an address here, its mailbox if it has one, whether that has a quota, its type."""
+    """State of an address here; id and type of its mailbox, if any; whether that has a quota."""
 
     state: MailboxState
     mailbox_id: int | None = None
@@ -65,8 +65,8 @@ class _Answers:
 class Directory:
     """Looks addresses up in the database, in a thread; `clock` is monotonic, in seconds.
 
-    `postmaster` is the mailbox that mail for postmaster goes to; without it, postmaster is a
-    mailbox as any other.
+    `postmaster` is the mailbox for mail to postmaster; without it, postmaster is a mailbox like any
+    other.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Directory:
         self._clock = clock
         self._postmaster = postmaster
         self._open: dict[Address, Found] = {}
-        self._number: int | None = None  # of the mailstore's changes, when they were found open
+        self._number: int | None = None  # the mailstore's change number of the entries in `_open`
         self._holds_until = float("-inf")
         self._ends = float("-inf")
         self._used: dict[int, Usage] = {}  # of mailboxes with a quota
@@ -90,23 +90,23 @@ class Directory:
         self._asking: asyncio.Task[None] | None = None
 
     def remembered(self, address: Address) -> Found | None:
-        """What is known of an address without asking; only open mailboxes without a quota are."""
+        """The cached entry of an address: only open mailboxes without a quota are cached."""
         return self.open_mailboxes().get(address)
 
     def open_mailboxes(self) -> Mapping[Address, Found]:
-        """Everything that `remembered` answers at this moment.
+        """All valid cache entries at this moment.
 
-        Another object than before, unless empty, as soon as something was forgotten.
+        A new object, unless empty, whenever entries were dropped.
         """
         return self._open if self._clock() < self._holds_until else {}
 
     async def lookup(
         self, address: Address, size: int | None = None, ahead: Iterable[Address] = ()
     ) -> Found:
-        """Find one address, for a message of `size` octets, None where it is not known.
+        """Find an address for a message of `size` octets, None if unknown.
 
-        Addresses `ahead` are looked up by the same query, to be remembered.  Raises StoreDeferred
-        if the database cannot say.
+        Addresses `ahead` are looked up by the same query, for the cache.  Raises StoreDeferred if
+        the database gives no answer.
         """
         known = self.remembered(address)
         if known is not None:
@@ -120,18 +120,18 @@ class Directory:
         return await answer
 
     def find(self, address: Address, size: int | None = None) -> Found:
-        """Find one address, blocking.  Raises StoreDeferred."""
+        """Find an address, blocking.  Raises StoreDeferred."""
         return self._ask([(address, size)]).found[0]
 
     def find_sender(self, address: Address) -> Found:
-        """Find the mailbox of that very address, blocking: postmaster receives and never sends.
+        """Find the mailbox of exactly this address, blocking: the postmaster alias never sends.
 
         Raises StoreDeferred.
         """
         return self._ask([(address, None)], alias=False).found[0]
 
     async def own_domains(self) -> frozenset[str]:
-        """The domains served here, as of some seconds ago at most.  Raises StoreDeferred."""
+        """The domains served here, at most some seconds old.  Raises StoreDeferred."""
         now = self._clock()
         if now >= self._domains_until:
             self._domains = await asyncio.to_thread(self._ask_domains)
@@ -152,17 +152,17 @@ class Directory:
                 questions = [question for question, _ in batch]
                 begun = self._clock()
                 if begun >= self._ends:
-                    self._used = {}  # what was deleted since is not subtracted
+                    self._used = {}  # deleted messages are not subtracted from a running sum
                 try:
                     answers = await asyncio.to_thread(self._ask, questions)
-                except Exception as error:  # nobody may be left waiting
+                except Exception as error:  # every waiting session needs an answer
                     for _, answer in batch:
                         if answer is not None and not answer.done():
                             answer.set_exception(error)
                     continue
                 self._remember(begun, questions, answers)
                 for (_, answer), found in zip(batch, answers.found, strict=True):
-                    if answer is not None and not answer.done():  # else the peer has gone
+                    if answer is not None and not answer.done():  # done: the peer has gone
                         answer.set_result(found)
         finally:
             self._asking = None
@@ -218,7 +218,7 @@ class Directory:
         return Found(state, mailbox.id, bounded=True, type=mailbox.type)
 
     def _usage(self, connection: Connection, mailbox_id: int) -> int:
-        # It may hold tens of thousands: only what has come since the last look is summed up.
+        # A mailbox may hold tens of thousands of messages: only new ones are added to the sum.
         remembered = self._used
         usage = used_octets(connection, mailbox_id, remembered.get(mailbox_id, Usage()))
         if len(remembered) < MOST:

@@ -1,1 +1,1 @@
-"""Connections of peers: counts, limits, streams, TLS, and how strangers are told of."""
+"""Connections of peers: counts, limits, streams, TLS, and the journal allowance of strangers."""

@@ -1,10 +1,10 @@
-"""Who holds connections of this process: in all, by address, and by certificate name.
+"""Counts of open connections in this process: in all, by address, and by certificate name.
 
-A peer over its share is turned away with `421`.  Sessions that were let in are never touched, with
-one exception: where all places are taken, a stranger gives up its own for whoever comes, so that
-connections without a listed certificate never keep out listed peers.  The first to go has shown in
-TLS that it is none, and came before the others; then who has been there for a while without TLS.
-Addresses of IPv6 count by /64, the least that one host is given.
+A peer over its share is turned away with `421`.  Open sessions are never ended for a newcomer, with
+one exception: where all places are taken, a stranger's session ends, so that connections without a
+listed certificate never keep out listed peers.  The first to go is the oldest session that has
+shown in TLS that it is no peer; then the oldest that is still without TLS after a moment.
+IPv6 addresses count by /64, the smallest network that a host is given.
 """
 
 import ipaddress
@@ -22,10 +22,10 @@ from whitelist.pki.distinguished_name import DistinguishedName
 
 _Key = TypeVar("_Key")
 
-# For which a newcomer keeps its place: who comes in a crowd must get as far as its certificate.
-# From there on to the verdict it keeps it anyhow.
+# A newcomer keeps its place for so long: in a crowd it must get as far as its certificate.
+# From the certificate to the verdict it keeps its place in any case.
 ARRIVAL_SECONDS: Final = 1.0
-_MOST_LEAVING: Final = 100  # strangers that may take their time to hear why
+_MOST_LEAVING: Final = 100  # strangers that are given time to read the reason
 
 _GIVEN_UP: Final = Reply(
     421, "4.3.2", "Too many connections, yours has shown no listed certificate"
@@ -33,22 +33,22 @@ _GIVEN_UP: Final = Reply(
 
 
 class OpenSession(Protocol):
-    """What the listener needs of a session in order to stop."""
+    """The parts of a session that counts and listener use to end it."""
 
     @property
     def idle(self) -> bool:
-        """Whether it can be ended without loss."""
+        """Whether it can be ended without loss of mail."""
 
     def hang_up(self, reply: Reply, *, at_once: bool = False) -> None:
-        """Say why and close the connection; `at_once` without waiting until that is heard."""
+        """Say why and close the connection; `at_once`: without waiting for the peer to read it."""
 
     def drop(self) -> None:
-        """End the connection now, whatever the peer has not taken yet."""
+        """End the connection now, even if the peer has not read all replies."""
 
 
-@lru_cache(maxsize=4096)  # asked three times for each connection
+@lru_cache(maxsize=4096)  # called three times for each connection
 def network(address: str) -> str:
-    """What an address counts as: itself, or the /64 of an IPv6 address."""
+    """The network that an address counts as: itself, or the /64 of an IPv6 address."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -62,9 +62,9 @@ def network(address: str) -> str:
 
 @dataclass(slots=True)
 class _Strangers:
-    """Sessions without a listed certificate, with their networks, in the order that they came.
+    """Sessions without a listed certificate, with their networks, oldest first.
 
-    `coming` have not said yet who they are, each with the time at which it came.
+    `coming` has sessions before their certificate, each with the time of its arrival.
     """
 
     shown: dict[OpenSession, str] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class _Strangers:
         self.coming.pop(session, None)
 
     def take_first(self, where: str | None, came_by: float) -> tuple[OpenSession, str] | None:
-        """Take out the one to give up, among those of a network if it is given."""
+        """Remove and return the session to give up; in a network, if given."""
         shown = ((session, found) for session, found in self.shown.items())
         coming = ((session, found) for session, (found, at) in self.coming.items() if at <= came_by)
         for session, found in chain(shown, coming):
@@ -86,7 +86,7 @@ class _Strangers:
 
 
 class Occupancy:
-    """The open sessions and their counts; `changed` is told each new number of sessions.
+    """The open sessions and their counts; `changed` is called with each new number of sessions.
 
     `clock` is monotonic, in seconds.
     """
@@ -104,12 +104,12 @@ class Occupancy:
         self._addresses: Counter[str] = Counter()
         self._peers: Counter[DistinguishedName] = Counter()
         self._strangers = _Strangers()
-        self._leaving: set[OpenSession] = set()  # given up, and closing
+        self._leaving: set[OpenSession] = set()  # given up and closing
 
     def make_room(self, address: str) -> str:
-        """Make room for a connection from an address, at a stranger's cost where all is taken.
+        """Make room for a connection from an address, if need be by ending a stranger's session.
 
-        Returns why there is none: `all`, `address`, or empty.
+        Returns the limit that is reached: `all`, `address`, or empty if there is room.
         """
         limits, where = self._limits, network(address)
         full = self._addresses[where] >= limits.max_connections_per_address
@@ -129,7 +129,7 @@ class Occupancy:
         return True
 
     def enter(self, session: OpenSession, address: str) -> None:
-        """A session has begun, a stranger's until `know`."""
+        """Count a new session; it is a stranger's until `know`."""
         self.sessions.add(session)
         self._changed(len(self.sessions))
         where = network(address)
@@ -137,26 +137,26 @@ class Occupancy:
         self._strangers.coming[session] = where, self._clock()
 
     def weigh(self, session: OpenSession) -> None:
-        """A session has shown a certificate; until the verdict, seconds by OCSP, it has a place."""
+        """Keep the place of a session that showed a certificate; the verdict may take seconds."""
         self._strangers.forget(session)
 
     def know(self, session: OpenSession) -> None:
-        """A session has shown a certificate with which mail is taken."""
+        """Mark a session as a peer's: its certificate is admitted."""
         self._strangers.forget(session)
 
     def doubt(self, session: OpenSession, address: str) -> None:
-        """A session has shown none, or one with which mail is not taken any more."""
+        """Mark a session as a stranger's: no certificate, or not admitted (any more)."""
         self._strangers.forget(session)
         if session not in self._leaving:
             self._strangers.shown[session] = network(address)
 
     def identify(self, name: DistinguishedName) -> bool:
-        """A session has shown its name, to be given back by `leave`; False if it has too many."""
+        """Count a session under its name until `leave`; False if the name has too many."""
         self._peers[name] += 1
         return self._peers[name] <= self._limits.max_connections_per_peer
 
     def leave(self, session: OpenSession, address: str, name: DistinguishedName | None) -> None:
-        """A session is over."""
+        """Remove an ended session from the counts."""
         self.sessions.discard(session)
         self._strangers.forget(session)
         self._changed(len(self.sessions))

@@ -1,7 +1,7 @@
-"""The limits of the listener and its sessions, and the patience with a peer that sends slowly.
+"""The limits of the listener and its sessions, and the timeout for a peer that sends slowly.
 
-Pure: `Pace` is told how long was waited, it never looks at a clock.  Every limit is the
-configuration's (`[inbound]`), each for one worker process.
+Pure: `Pace` is told the seconds waited and never reads a clock.  Every limit is set in the
+configuration (`[inbound]`), and holds for one worker process.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from typing import Final
 
 from relay.smtp.errors import Disconnected, Reply
 
-LINGER_SECONDS: Final = 5.0  # a connection that we close may take so long to hear why
+LINGER_SECONDS: Final = 5.0  # time for a peer to read the last reply before we abort
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Counts, and times in seconds; `min_rate` in octets a second, 0 for any."""
+    """Counts, and times in seconds; `min_rate` in octets per second, 0 for no minimum."""
 
     max_connections: int = 500
     max_connections_per_address: int = 100
@@ -37,14 +37,14 @@ _TOO_MANY_COMMANDS: Final = Reply(421, "4.7.0", "Too many commands since the las
 
 
 class Tally:
-    """What a session has done so far; `errors` and `commands` since its last message accepted."""
+    """The counts of a session; `errors` and `commands` since its last accepted message."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.messages = self.errors = self.commands = 0
 
     def accepted(self) -> None:
-        """A message was accepted."""
+        """Count an accepted message."""
         self.messages, self.errors, self.commands = self.messages + 1, 0, 0
 
     def check(self) -> None:
@@ -56,14 +56,14 @@ class Tally:
 
     @property
     def left(self) -> int:
-        """How many commands more are no reason to end the session."""
+        """The number of commands left before the session ends."""
         return self._limits.max_commands - self.commands
 
 
 class Pace:
-    """How long a peer may still keep us waiting in the middle of one message.
+    """The time that a peer has left in the middle of a message.
 
-    Only the time spent waiting for the peer counts: a slow disk of ours is not its fault.
+    Only waiting for the peer counts, not the time of our own disk.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -73,7 +73,7 @@ class Pace:
 
     @property
     def patience(self) -> float:
-        """Seconds that the next octets may take; zero or less once the peer is too slow."""
+        """Timeout in seconds for the next octets; zero or less once the peer is too slow."""
         limits = self._limits
         if not limits.min_rate:
             return limits.data_idle_seconds
@@ -81,9 +81,9 @@ class Pace:
         return min(limits.data_idle_seconds, due - self._waited)
 
     def waited(self, seconds: float) -> None:
-        """The peer let us wait for its next octets."""
+        """Count seconds of waiting for the peer."""
         self._waited += seconds
 
     def received(self, octets: int) -> None:
-        """So many octets have come."""
+        """Count octets received."""
         self._octets += octets

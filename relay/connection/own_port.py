@@ -1,8 +1,8 @@
-"""The port from which the daemon connects to itself, so that workers know these connections.
+"""The source port of the daemon's connections to itself, by which workers know them.
 
 The maintenance process asks each of our own addresses for its banner (`/readyz`).  Such a session
-is like any other, but no peer's: it is not in the journal, and takes no peer's place.  Nothing from
-outside can pass for it, since its source is the very address that it connects to.
+is like any other, but not a peer's: it is not in the journal and takes no peer's place.  No outside
+connection can pass for it, since its source address is the address that it connects to.
 """
 
 import mmap
@@ -18,25 +18,25 @@ _OCTETS: Final = 4
 
 
 def lay_out(path: Path) -> None:
-    """Make the file, with no port in it.  Raises OSError."""
-    # Written, not left out: a page without room on the disk would end the process that writes it.
+    """Make the file, with port 0.  Raises OSError."""
+    # Octets are written, not left as a hole: without disk space a later write would kill a process.
     path.write_bytes(bytes(_OCTETS))
 
 
 class OwnPort:
-    """The number that the processes of a node share; 0 for none."""
+    """The port number that the processes of a machine share; 0 for none."""
 
     def __init__(self, number: memoryview) -> None:
         self._number = number
 
     @classmethod
     def unknown(cls) -> "OwnPort":
-        """Shared with no process."""
+        """A number that is shared with no other process."""
         return cls(memoryview(bytearray(_OCTETS)).cast("I"))
 
     @classmethod
     def share(cls, path: Path) -> "OwnPort":
-        """The number in a file that `lay_out` has made; unknown to others where that cannot be."""
+        """The number in a file made by `lay_out`; not shared if the file cannot be used."""
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
@@ -48,11 +48,11 @@ class OwnPort:
             return cls.unknown()
 
     def announce(self, port: int) -> None:
-        """The next connection to ourselves comes from this port, which we have bound."""
+        """Publish the port, bound by us, of the next connection to ourselves."""
         self._number[0] = port
 
     def is_from_us(self, transport: Any) -> bool:
-        """Whether a connection that was accepted is the one announced."""
+        """Whether an accepted connection comes from the published port."""
         source = transport.get_extra_info("peername")
         if not source or source[1] != self._number[0]:
             return False

@@ -1,9 +1,9 @@
-"""How much of what strangers do is told in journal and log: at first all, then some, and a sum.
+"""The journal and log allowance of strangers: at first every event, then some, and a sum.
 
 A stranger is a session without a certificate of the white list.  Strangers cost nothing: each
-network address, and all of them together, has an allowance of events; what goes beyond is counted
-by kind and told in one event for all (docs/decisions/0033-strangers-leave-little.md).  Pure but for
-the clock that it is given.
+network address, and all strangers together, have an allowance of events.  Further events are
+counted by kind and summed up in one event (docs/decisions/0033-strangers-leave-little.md).  Pure
+but for the clock that it is given.
 """
 
 import time
@@ -14,20 +14,20 @@ from typing import Final
 
 from relay.connection.connection_counts import network
 
-MOST_NETWORKS: Final = 4096  # that have an allowance of their own; others share the common one
-MOST_TOLD: Final = 5  # networks that a sum names
+MOST_NETWORKS: Final = 4096  # networks with an allowance of their own; the others share one
+MOST_TOLD: Final = 5  # networks named in a sum
 MOST_TEXT: Final = 300  # characters of one fact of a stranger's event
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Events at once, and how many more each second."""
+    """Events at once, and further events per second."""
 
     burst: float
     rate: float
 
 
-OF_ONE: Final = Allowance(200, 0.5)  # of one network
+OF_ONE: Final = Allowance(200, 0.5)  # for each network
 OF_ALL: Final = Allowance(1000, 5)  # 150 MB a day of journal, and as much of log
 
 
@@ -61,7 +61,7 @@ class Strangers:
         self._more: dict[tuple[str, str], Counter[str]] = {}
 
     def may_tell(self, address: str, event: str, rule: str = "") -> bool:
-        """Whether to tell of an event; it is counted if not."""
+        """Whether to record an event; if not, it is counted."""
         now, source = self._clock(), network(address)
         bucket = self._networks.get(source)
         if bucket is None and len(self._networks) < MOST_NETWORKS:
@@ -76,13 +76,13 @@ class Strangers:
         return False
 
     def is_known(self, address: str) -> None:
-        """One that was told of turned out to be a peer: it has used nothing up."""
+        """Give back the allowance for a session that turned out to be a peer's."""
         bucket = self._networks.get(network(address))
         for one in [self._all] if bucket is None else [bucket, self._all]:
             one.level += 1
 
     def sum_up(self) -> list[dict[str, object]]:
-        """The facts of one event for each kind that was not told of since the last time."""
+        """The facts of one event for each kind of events only counted since the last call."""
         more, self._more = self._more, {}
         now = self._clock()
         for source, bucket in list(self._networks.items()):
@@ -102,7 +102,7 @@ class Strangers:
 
 
 def shortened(facts: Mapping[str, object]) -> dict[str, object]:
-    """The facts of a stranger's event, long texts cut."""
+    """The facts of a stranger's event, with long texts cut."""
     return {
         name: f"{fact[:MOST_TEXT]}…[cut]"
         if isinstance(fact, str) and len(fact) > MOST_TEXT

@@ -1,8 +1,8 @@
-"""The byte streams of one SMTP connection: what arrived and is not read yet, and what goes out.
+"""The byte streams of one SMTP connection: received octets not read yet, and replies to send.
 
-They stand where aiosmtpd expects a StreamReader and a StreamWriter, but survive STARTTLS by design:
-the buffer can be emptied (nothing read before TLS may live on, RFC 3207 §6), octets after the end
-of a message can be put back, and flow control goes through the transport of the moment.
+They stand in for the StreamReader and StreamWriter that aiosmtpd expects, but survive STARTTLS: the
+buffer can be emptied (octets read before TLS must not survive it, RFC 3207 §6), octets after the
+end of a message can be put back, and flow control uses the current transport.
 """
 
 import asyncio
@@ -12,22 +12,23 @@ from typing import Final
 from relay.smtp.errors import SyntaxRefused
 
 MAX_COMMAND_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.4 asks for 512 and more for extensions
-_MAX_PENDING: Final = 16 * 1024  # octets of replies that may gather
-_FEW: Final = 1024  # octets for which a copy more takes less time than avoiding it
-HIGH_WATER: Final = 128 * 1024  # octets waiting before the peer is asked to pause
+_MAX_PENDING: Final = 16 * 1024  # octets of queued replies
+_FEW: Final = 1024  # octets: below this, another copy is faster than avoiding it
+HIGH_WATER: Final = 128 * 1024  # unread octets before the peer is paused
 
 
 class InboundBuffer:
-    """Octets received and not yet consumed by the session.
+    """Octets received and not yet read by the session.
 
-    `before_wait` is called before each wait for more: what the peer waits for must leave by then.
+    `before_wait` is called before each wait for octets: replies that the peer waits for must be
+    sent by then.
     """
 
     def __init__(self, before_wait: Callable[[], None] = lambda: None) -> None:
         self._before_wait = before_wait
         self._data = bytearray()
-        # What came last, as long as nothing else waits: a message's octets are mostly taken as they
-        # came, without another copy.
+        # The last piece, while nothing else waits: message octets are mostly read as they arrived,
+        # without another copy.
         self._piece = b""
         self._eof = False
         self._paused = False
@@ -35,16 +36,16 @@ class InboundBuffer:
         self._arrived: asyncio.Future[None] | None = None
 
     def attach(self, transport: asyncio.Transport) -> None:
-        """Take the transport whose reading is paused and resumed; replaces an earlier one."""
+        """Use this transport from now on, to pause and resume its reading."""
         self._transport, self._paused = transport, False
 
     def detach(self) -> None:
-        """Forget everything: the connection is over."""
+        """Drop everything: the connection is over."""
         self.clear()
         self._transport, self._before_wait = None, lambda: None
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Octets from the transport."""
+        """Add octets from the transport."""
         if len(data) >= _FEW and self.empty:
             self._piece = bytes(data)
         else:
@@ -55,24 +56,24 @@ class InboundBuffer:
         self._wake()
 
     def feed_eof(self) -> None:
-        """The peer will send no more."""
+        """Note that the peer will send no more."""
         self._eof = True
         self._wake()
 
     def clear(self) -> None:
-        """Forget what has arrived."""
+        """Drop all unread octets."""
         self._data.clear()
         self._piece = b""
 
     def unread(self, data: bytes) -> None:
-        """Put octets back in front of everything else."""
+        """Put octets back in front of all others."""
         self._together()[:0] = data
 
     async def readline(self) -> bytes:
         """One command line without its line end.
 
-        Raises SyntaxRefused, at the line's end, for one over MAX_COMMAND_LINE, for one that ends in
-        a bare LF, which is how smuggled commands begin, and for a bare CR or a NUL in it.
+        Raises SyntaxRefused, after reading the whole line, if it is over MAX_COMMAND_LINE, ends in
+        a bare LF (the beginning of smuggled commands), or has a bare CR or a NUL.
         """
         searched, too_long = 0, False
         while (end := self._together().find(b"\n", searched)) < 0:
@@ -86,12 +87,12 @@ class InboundBuffer:
         return self._line(end + 1, too_long=too_long)
 
     def pipelined(self) -> bytes | None:
-        """The next command line, if it is here whole; as `readline` otherwise."""
+        """The next command line, None if it is not complete; raises as `readline`."""
         end = self._together().find(b"\n")
         return None if end < 0 else self._line(end + 1)
 
     def ahead(self, count: int) -> list[bytes]:
-        """Up to so many of the whole lines that are here, without their LF; none is taken."""
+        """Up to `count` complete lines from the buffer, without LF; none is taken out."""
         return bytes(self._together()[: count * MAX_COMMAND_LINE]).split(b"\n", count)[:-1]
 
     def _line(self, octets: int, *, too_long: bool = False) -> bytes:
@@ -106,11 +107,11 @@ class InboundBuffer:
 
     @property
     def empty(self) -> bool:
-        """Whether everything that arrived has been taken."""
+        """Whether all received octets have been read."""
         return not self._data and not self._piece
 
     async def wait(self, patience: float) -> None:
-        """Wait until there is something to take.  Raises TimeoutError after `patience` seconds."""
+        """Wait for octets.  Raises TimeoutError after `patience` seconds."""
         timer = asyncio.get_running_loop().call_later(patience, self._give_up)
         try:
             while self.empty:
@@ -123,7 +124,7 @@ class InboundBuffer:
             self._arrived.set_exception(TimeoutError())
 
     def take(self, count: int | None = None) -> bytes:
-        """What is there now, at most `count` octets if that is given."""
+        """All unread octets, or at most `count` of them."""
         size = self._size
         if count is None or count > size:
             count = size
@@ -131,7 +132,7 @@ class InboundBuffer:
             taken, self._piece = self._piece, b""
         elif count < _FEW:
             taken = bytes(self._together()[:count])
-        else:  # without a copy in between
+        else:  # avoids a copy in between
             with memoryview(self._together()) as whole, whole[:count] as part:
                 taken = bytes(part)
         del self._data[:count]
@@ -142,10 +143,10 @@ class InboundBuffer:
 
     @property
     def _size(self) -> int:
-        return len(self._data) + len(self._piece)  # one of them is empty
+        return len(self._data) + len(self._piece)  # at least one is empty
 
     def _together(self) -> bytearray:
-        """All that waits, to be looked through and cut."""
+        """All unread octets in one buffer, to be searched and cut."""
         if self._piece:
             self._data += self._piece
             self._piece = b""
@@ -154,7 +155,7 @@ class InboundBuffer:
     async def _more(self) -> None:
         self._before_wait()
         if self._eof and self._transport is not None:
-            # Nobody will speak again: hang up, and let connection_lost end the session.
+            # No more octets will come: hang up, and let connection_lost end the session.
             self._transport.close()
         self._arrived = asyncio.get_running_loop().create_future()
         try:
@@ -168,10 +169,9 @@ class InboundBuffer:
 
 
 class ReplyWriter:
-    """Writes replies to the transport of the moment and waits while the peer does not read them.
+    """Writes replies to the current transport, and waits while the peer does not read them.
 
-    Replies to a group of pipelined commands gather until `flush` and leave together
-    (RFC 2920 §3.2).
+    Replies to pipelined commands gather until `flush` and are sent together (RFC 2920 §3.2).
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -185,7 +185,7 @@ class ReplyWriter:
         self._pending += data
 
     def flush(self) -> None:
-        """Let what is queued leave."""
+        """Send the queued octets."""
         if self._pending:
             data = bytes(self._pending)
             self._pending.clear()
@@ -193,23 +193,23 @@ class ReplyWriter:
 
     @property
     def blocked(self) -> bool:
-        """Whether the peer has left so much unread that more must wait."""
+        """Whether the peer has so many unread replies that the session must wait."""
         return len(self._pending) > _MAX_PENDING or not self._writable.is_set()
 
     async def drain(self) -> None:
-        """Send what is queued and wait until the peer has taken enough of it."""
+        """Send the queued octets and wait until the peer has read enough."""
         self.flush()
         await self._writable.wait()
 
     def close(self) -> None:
-        """Close the connection after what is queued has left."""
+        """Close the connection after sending the queued octets."""
         self.flush()
         self.transport.close()
 
     def pause(self) -> None:
-        """The transport asks for a pause."""
+        """Stop writing: the transport's buffer is full."""
         self._writable.clear()
 
     def resume(self) -> None:
-        """The transport takes octets again."""
+        """Write again."""
         self._writable.set()

@@ -1,21 +1,20 @@
-"""What a connection reads through TLS, without copies in between.
+"""Reading through TLS into one shared buffer, without further copies.
 
-asyncio hands octets to a Protocol as one `bytes` for each record or more, and uvloop makes a buffer
-of 256 kB for each record before it knows its size.  A BufferedProtocol says where they are to go:
-here, into one buffer that all connections of a process share, since nothing else runs between the
-reading of a piece and its being taken.
+asyncio gives a Protocol one `bytes` object for each record or more, and uvloop makes a buffer of
+256 kB for each record before it knows its size.  A BufferedProtocol names the buffer itself: one
+for all connections of a process, since no other code runs between reading a piece and taking it.
 """
 
 import asyncio
 from typing import Final, Protocol
 
-# As much as TLS has ready at once.  A view: asyncio reads on behind the first record into a slice
-# of what it was given, which of a bytearray would be a copy.
+# As large as the most that TLS has ready at once.  A memoryview: asyncio reads the second record
+# into a slice of the buffer, and a slice of a bytearray would be a copy.
 _BUFFER: Final = memoryview(bytearray(256 * 1024))
 
 
 class Reader(Protocol):
-    """Who takes the octets, and hears what else happens to the connection."""
+    """The receiver of the octets and of the connection's other events."""
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Octets from the peer, to be copied before this returns."""
@@ -34,17 +33,17 @@ class Reader(Protocol):
 
 
 class Secured(asyncio.BufferedProtocol):
-    """Stands before a reader from STARTTLS on."""
+    """The protocol in front of a reader, from STARTTLS on."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader: Reader | None = reader
 
     def get_buffer(self, _size_hint: int) -> memoryview:
-        """Where the next octets go."""
+        """The buffer for the next octets."""
         return _BUFFER
 
     def buffer_updated(self, octets: int) -> None:
-        """So many are there."""
+        """Pass the octets in the buffer to the reader."""
         if self._reader is not None:
             with _BUFFER[:octets] as piece:
                 self._reader.data_received(piece)
@@ -64,7 +63,7 @@ class Secured(asyncio.BufferedProtocol):
             self._reader.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone, and with it the reader."""
+        """The connection is gone; the reader is released."""
         if self._reader is not None:
             reader, self._reader = self._reader, None
             reader.connection_lost(error)

@@ -1,10 +1,10 @@
-"""How many sessions each worker of a node has, known to all of them, so that few stay together.
+"""The number of sessions of each worker of a machine, shared so that few connections stay together.
 
-Messages that are there at once share a commit, if one process has them (docs/decisions/0025).  A
-few connections spread over several processes make many small groups, and wait for each other's
-syncs: so while one worker has few sessions, another that has none leaves a new connection to it for
-a moment, and only from then on they share.  Nothing but time depends on these numbers, which a
-process that was killed leaves as they are.
+Messages that arrive at once share a commit if one process has them (docs/decisions/0025).  A few
+connections spread over several processes make many small groups that wait for each other's syncs.
+So an idle worker leaves a new connection for a moment to a worker with few sessions; only when that
+has more do they share.  Only time depends on these numbers; a killed process leaves them as they
+were.
 """
 
 import fcntl
@@ -19,17 +19,17 @@ import structlog
 
 _log = structlog.get_logger(__name__)
 
-SEATS: Final = 256  # workers that know of each other; more go without
+SEATS: Final = 256  # slots; further workers run without
 FEW: Final = 8  # sessions from which on a worker shares with others
 _OCTETS: Final = 4  # of one number
 
 
 def gives_way(numbers: Sequence[int], mine: int) -> bool:
-    """Whether the worker on seat `mine` leaves a new connection to another for a moment.
+    """Whether the worker in slot `mine` leaves a new connection to another for a moment.
 
-    A number is 0 on a free seat, else one more than its worker has sessions.  One that has none
-    leaves it to one that has few or, where nobody has any, to the first; one that has many to one
-    that has less than half as many.
+    A number is 0 in a free slot, else 1 plus the sessions of its worker.  A worker without sessions
+    defers to a worker with 1 to 7; if all are empty, to the lowest slot.  A worker with 8 or more
+    defers to any with less than half its load.
     """
     own = numbers[mine] - 1
     others = [number - 1 for seat, number in enumerate(numbers) if number and seat != mine]
@@ -41,20 +41,20 @@ def gives_way(numbers: Sequence[int], mine: int) -> bool:
 
 
 def lay_out(path: Path) -> None:
-    """Make a file of free seats, or none where the disk refuses it; nobody may have one."""
-    # Written, not left out: a page without room on the disk would end who writes to it.
+    """Make a file of free slots; no file if the disk refuses it.  No worker may have a slot yet."""
+    # Octets are written, not left as a hole: without disk space a later write would kill a process.
     try:
         path.write_bytes(bytes(SEATS * _OCTETS))
-    except OSError as error:  # a worker without a seat only shares less well
+    except OSError as error:  # without slots workers share less well, no more
         _log.warning("seat.none", path=str(path), detail=str(error))
         with suppress(OSError):
             path.unlink()
 
 
 def anybody(path: Path) -> bool:
-    """Whether a worker is on a seat now; for a process that has none itself.
+    """Whether any worker has a slot now; for a process without a slot of its own.
 
-    Where that cannot be told, nobody is.
+    False if that cannot be told.
     """
     try:
         with path.open("r+b") as file:
@@ -71,11 +71,11 @@ def _is_held(file: int, seat: int) -> bool:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, seat)
     except (BlockingIOError, PermissionError):
         return True
-    return False  # and given back with the descriptor
+    return False  # the lock is released with the descriptor
 
 
 class Seat:
-    """One worker's place among those that share a file: it writes its number and reads theirs."""
+    """A worker's slot in the shared file: it writes its own number and reads the others."""
 
     def __init__(self, numbers: memoryview, mine: int) -> None:
         self._numbers = numbers
@@ -87,14 +87,14 @@ class Seat:
 
     @classmethod
     def alone(cls) -> "Seat":
-        """Where nobody else is known of."""
+        """A slot that no other worker knows."""
         return cls(memoryview(bytearray(_OCTETS)).cast("I"), 0)
 
     @classmethod
     def take(cls, path: Path) -> "Seat":
-        """The first free one in a file that `lay_out` has made; alone where that cannot be.
+        """The first free slot of a file made by `lay_out`; `alone` if the file cannot be used.
 
-        It is free again when this process has ended.
+        The slot is free again when this process ends.
         """
         try:
             return cls._take(path)
@@ -104,7 +104,7 @@ class Seat:
 
     @classmethod
     def _take(cls, path: Path) -> "Seat":
-        # Never closed: with its descriptor would go the lock that holds the seat.
+        # Never closed: closing the descriptor would release the lock on the slot.
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             numbers = memoryview(mmap.mmap(file, SEATS * _OCTETS)).cast("I")
@@ -120,21 +120,21 @@ class Seat:
         raise BlockingIOError(f"all of {SEATS} seats are taken")
 
     def have(self, sessions: int) -> None:
-        """Tell how many sessions there are."""
+        """Publish the number of sessions."""
         self._sessions = sessions
         self._write()
 
     def coming(self, more: int) -> None:
-        """Tell of connections that are accepted and not yet sessions, or are so no longer."""
+        """Add connections that are accepted but not yet sessions, or remove them."""
         self._coming += more
         self._write()
 
     def gives_way(self) -> bool:
-        """Whether to leave a connection that has come to another worker for a moment."""
+        """Whether to leave a new connection to another worker for a moment."""
         return gives_way(self._numbers, self._mine)
 
     def leave(self) -> None:
-        """Take no more part: nobody is to wait for this worker to accept."""
+        """Give up the slot: no other worker waits for this one to accept."""
         self._left = True
         self._write()
 

@@ -1,8 +1,7 @@
-"""Whether mail may fail, or be refused, for good by the white list in force: asked for each case.
+"""Whether the white list in force may make mail fail, or refuse a peer, for good.
 
-What this process knows comes from files, and is some seconds old.  Before anything is lost for good
-the database is asked too which list is the newest: an attempt that would fail is rare, and can wait
-for an answer.
+This process knows the list from files, some seconds old.  Before a permanent failure the database
+is asked too which list is the newest: a failing attempt is rare, and can wait for the answer.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Certainty:
-    """Asks for one perimeter and the database of its store."""
+    """Answers for one perimeter and the database of its store."""
 
     def __init__(self, database: Database, perimeter: Perimeter) -> None:
         self._database = database
@@ -35,7 +34,7 @@ class Certainty:
     ) -> bool:
         """Whether mail queued at `queued_at` may fail for good by this list.
 
-        If not, a check of the list is asked for, which decides it.
+        If not, a check of the list is requested, which decides it.
         """
         return await asyncio.to_thread(self._of_mail, by, queued_at, clock)
 
@@ -55,7 +54,7 @@ class Certainty:
         return False
 
     def of_question(self) -> bool:
-        """Whether somebody who asks now may be refused for good by the list in force; blocks."""
+        """Whether the list in force may refuse a peer for good now; blocks."""
         snapshot = self._perimeter.snapshot
         if not snapshot.final:
             return False
@@ -65,7 +64,7 @@ class Certainty:
             return False
 
     def _shared(self) -> Shared | None:
-        """The list that is shared at this moment.  Raises StoreUnavailable."""
+        """The list shared at this moment.  Raises StoreUnavailable."""
         with self._database.read() as connection:
             head = read_head(connection)
         return head.shared if head is not None else None

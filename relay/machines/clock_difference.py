@@ -1,7 +1,8 @@
-"""How far this machine's clock is from the database's, by which all machines of a queue reckon.
+"""The difference between this machine's clock and the database's, which all machines use.
 
-The answer took a while, and the database read its clock at some moment of it: half of that is the
-doubt.  A comparison whose doubt leaves both open changes nothing.  SQLite has no other clock.
+The database reads its clock at some moment before its answer: half of the time until the answer is
+the doubt.  A comparison whose doubt leaves both results open changes nothing.  SQLite has no clock
+of its own.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from mailstore.db.dialect import server_clock
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`by` how far this machine's clock is ahead of `theirs`, negative if behind, give or take."""
+    """`by`: this machine's clock ahead of `theirs`, negative if behind, plus or minus `doubt`."""
 
     theirs: datetime
     by: timedelta
@@ -29,9 +30,9 @@ class Difference:
 
 @dataclass(slots=True)
 class ClockComparison:
-    """Compares again and again; `most` is the difference that is let pass.
+    """Compares again and again; `most` is the difference that is tolerated.
 
-    `apart` is None until something is known.  May be used by several threads.
+    `apart` is None until a comparison has decided.  May be used by several threads.
     """
 
     database: Database
@@ -42,12 +43,12 @@ class ClockComparison:
     apart: bool | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Nothing can be apart from itself."""
+        """SQLite has this machine's clock: never apart."""
         if self.database.url.get_backend_name() == "sqlite":
             self.apart = False
 
     def compare(self) -> bool:
-        """Compare now; whether the clocks are known to be apart.
+        """Compare now; True if the clocks are known to be apart.
 
         Blocks.  Raises StoreUnavailable, with nothing changed.
         """
@@ -71,10 +72,7 @@ class ClockComparison:
 
     @property
     def problem(self) -> str:
-        """That the clocks are apart and what that means, in words that stay the same meanwhile.
-
-        Empty if they are not.
-        """
+        """A text that says so while the clocks are apart, always the same; else empty."""
         if not self.apart or self.last is None:
             return ""
         return (

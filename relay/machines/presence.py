@@ -1,7 +1,7 @@
-"""A machine's hold on its name: taken once, then counted on as long as its courier lives.
+"""A machine's hold on its name: taken once, then renewed by counting while its courier lives.
 
-Each count adds a random number.  So a machine knows a value that it wrote without having heard of
-the commit from one that another machine wrote, and a copy of its whole memory is found out as well.
+Each count adds a random number.  So a machine can tell its own value, whose commit it did not hear
+of, from a value of another machine; a copy of its whole memory is found out as well.
 A database that came back with an older state (a fail-over) shows a lower value, or no row: no other
 machine can have done that.
 """
@@ -19,15 +19,15 @@ from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
 from relay.machines.rows import Machine, change, enter, find_machine
 
-STEP: Final = 2**32  # the most that one count adds: 2**63 suffices for centuries
-_TRIES: Final = 3  # in one transaction, against a row that changes meanwhile
+STEP: Final = 2**32  # the most that a count adds: 2**63 suffices for centuries
+_TRIES: Final = 3  # in one transaction, if the row changes at the same time
 
 
 @dataclass(slots=True)
 class Presence:
     """One machine's name; every method blocks and may raise StoreUnavailable.
 
-    `proof` is what a copy of its folder elsewhere has not.  To be used by one thread at a time.
+    `proof` differs for a copy of the folder on another machine.  For one thread at a time.
     """
 
     database: Database
@@ -36,22 +36,22 @@ class Presence:
     clock: Callable[[], datetime]
     randomness: random.Random
     running: Callable[[], float] = since_boot
-    _row: Machine | None = field(default=None, init=False)  # as we wrote it last
+    _row: Machine | None = field(default=None, init=False)  # our last known write
     _unheard: set[int] = field(default_factory=set, init=False)  # counts that may be committed
     _counted_at: float = field(default=float("-inf"), init=False)
 
     @property
     def since_count(self) -> float:
-        """Seconds since the beginning of the last count that is known to be on disk."""
+        """Seconds since the start of the last count that is known to be on disk."""
         return self.running() - self._counted_at
 
     def look(self) -> Machine | None:
-        """The row of the name, if there is one."""
+        """The row of the name, if there is any."""
         with self.database.read() as connection:
             return find_machine(connection, self.name)
 
     def take(self, seen: Machine | None) -> bool:
-        """Make the name ours if its row still is as `seen`; False if it is not."""
+        """Make the name ours if its row is still `seen`; False if it has changed."""
         began = self.running()
         with self.database.write() as connection:
             mine = self._next(connection, seen.beat if seen is not None else 0)
@@ -61,7 +61,7 @@ class Presence:
         return True
 
     def count(self) -> bool:
-        """Count on; False if another machine has the name, and nothing is changed."""
+        """Count up; False, with nothing changed, if another machine has the name."""
         known = self._row
         if known is None:
             message = "the name was not taken"
@@ -81,12 +81,12 @@ class Presence:
                     mine = replace(mine, beat=max(known.beat, seen.beat) + self._step())
                     self._unheard.add(mine.beat)
             else:
-                return True  # undecided; the next count tells
+                return True  # undecided; the next count decides
         self._heard(mine, began)
         return True
 
     def _is_ours(self, seen: Machine, known: Machine) -> bool:
-        """Whether a row that is not as we know it still is our own doing, or an older state."""
+        """Whether a row that differs from the known one is our own write, or an older state."""
         older = seen.beat < known.beat
         return seen.proof == self.proof and (older or seen.beat in self._unheard)
 

@@ -1,7 +1,7 @@
-"""The rows of the machines that share one database: each is changed only as it was seen before.
+"""The rows of the machines that share one database; a row is changed only if still as seen before.
 
-All inside the caller's transaction.  `beat` is counted up by the machine that has the name; whoever
-finds it changed without having done so knows that another machine has the name, too.
+All functions run in the caller's transaction.  A machine counts up the `beat` of its row; if the
+beat changes by itself, another machine has the same name.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ _M = machines.c
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A row: the name in leases, the proof of whoever has it, its beat and when that was counted.
+    """A row: the name in leases, its holder's proof, its beat and when that was counted.
 
     `seen_at` is by the clock of the database.
     """
@@ -32,18 +32,18 @@ class Machine:
 
 
 def all_machines(connection: Connection) -> list[Machine]:
-    """All that are known, by name."""
+    """All machines, by name."""
     return [_of(row) for row in connection.execute(select(machines).order_by(_M.name))]
 
 
 def find_machine(connection: Connection, name: str) -> Machine | None:
-    """The one of a name."""
+    """The machine of a name, if there is any."""
     row = connection.execute(select(machines).where(_M.name == name)).first()
     return None if row is None else _of(row)
 
 
 def enter(connection: Connection, machine: Machine) -> bool:
-    """Add a machine; False if its name is there already."""
+    """Add a machine; False if its name exists already."""
     row = {
         "name": machine.name,
         "proof": machine.proof,
@@ -55,14 +55,14 @@ def enter(connection: Connection, machine: Machine) -> bool:
 
 
 def change(connection: Connection, seen: Machine, into: Machine) -> bool:
-    """Put `into` in the place of `seen`, of the same name; False if that is not so any more."""
+    """Replace the row `seen` by `into`, of the same name; False if the row has changed."""
     statement = update(machines).where(_as_seen(seen))
     values = {"proof": into.proof, "beat": into.beat, "seen_at": into.seen_at}
     return connection.execute(statement.values(values)).rowcount == 1
 
 
 def strike_out(connection: Connection, seen: Machine) -> bool:
-    """Remove a machine; False if it has counted since it was seen."""
+    """Remove a machine; False if it has counted since `seen` was read."""
     return connection.execute(delete(machines).where(_as_seen(seen))).rowcount == 1
 
 
@@ -75,7 +75,7 @@ def _of(row: Any) -> Machine:
 
 
 def leases_of(connection: Connection) -> Counter[str]:
-    """How many deliveries are leased, by the names of machines; reads the whole queue."""
+    """The number of leased deliveries for each machine's name; reads the whole queue."""
     d = deliveries.c
     query = select(d.lease_owner, func.count()).where(d.lease_until.is_not(None))
     leases: Counter[str] = Counter()

@@ -1,8 +1,8 @@
-"""The newest white list that a machine has adopted, in the database that all machines share.
+"""The newest white list that any machine has adopted, in the database that all machines share.
 
-Nothing here is believed: whoever takes a list out of the database verifies it as one that comes
-from anywhere (`mssante_operator.lists.list_sharing`).  A newer list is never replaced by an older
-one; what is no list at all, by anybody's measure, is.
+The database is not trusted: each reader verifies the list as if it came from anywhere
+(`mssante_operator.lists.list_sharing`).  A newer list is never replaced by an older one; damaged
+data, which is no list for any machine, is.
 """
 
 import zlib
@@ -17,7 +17,7 @@ from relay.machines.schema import shared_list
 from whitelist.national.newest import Shared
 from whitelist.national.signed_file import MAX_LIST_BYTES
 
-# A list is XML, which shrinks to a quarter; one that does not shrink at all still fits.
+# A list is XML, which zlib shrinks to a quarter; a list that does not shrink still fits.
 MAX_PACKED: Final = MAX_LIST_BYTES + 64 * 1024
 
 _NONE: Final = timedelta(0)
@@ -33,8 +33,8 @@ class NotPacked(ValueError):
 class Head:
     """The row's facts about its list.
 
-    `shrink_accepted` is the date of the newest list that a person let pass though it shrank, None
-    if none had to.
+    `shrink_accepted` is the date of the newest list that shrank and that a person accepted; None if
+    there was none.
     """
 
     shared: Shared
@@ -43,9 +43,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A list that this machine has adopted; `shrink_accepted` if a person let it pass.
+    """A list that this machine has adopted; `shrink_accepted` if a person accepted its shrinking.
 
-    `checked_ago` is how long ago a check began that found it to be the newest, None if none did.
+    `checked_ago`: the time since the start of the check that found it to be the newest; None
+    without such a check.
     """
 
     digest: str
@@ -56,7 +57,7 @@ class Offer:
 
 
 def read_head(connection: Connection) -> Head | None:
-    """The facts of the shared list, without its octets; None before there is any."""
+    """The facts of the shared list, without its octets; None before there is a list."""
     row = connection.execute(_HEAD).one_or_none()
     if row is None:
         return None
@@ -64,9 +65,9 @@ def read_head(connection: Connection) -> Head | None:
 
 
 def read_list_octets(connection: Connection, digest: str) -> bytes | None:
-    """The octets of the list with this digest; None if another is shared by now.
+    """The octets of the list with this digest; None if another list is shared by now.
 
-    Raises NotPacked, having read no more than a list can have.
+    Raises NotPacked; never reads more octets than a list may have.
     """
     size = connection.scalar(select(func.length(_C.compressed)).where(_C.digest == digest))
     if size is None:
@@ -80,17 +81,17 @@ def read_list_octets(connection: Connection, digest: str) -> bytes | None:
 def publish(
     connection: Connection, offer: Offer, now: datetime, *, instead_of: Shared | None = None
 ) -> bool:
-    """Share a list, if it is newer than what is shared by then; tell whether it was shared.
+    """Share a list if it is newer than the shared one; True if it was shared.
 
-    `now` is by the database's clock.  `instead_of` is what was found to be no list: it is replaced
-    whatever its date, unless another machine was faster.
+    `now` is by the database's clock.  `instead_of` is damaged data, to be replaced whatever its
+    date, unless another machine was faster.
     """
     ago = offer.checked_ago
     values = {
         "digest": offer.digest,
         "generated_at": offer.generated_at,
         "adopted_at": now,
-        # Without a check it was certainly the newest when its publisher made it.
+        # Without a check: certainly the newest at the time that its publisher made it.
         "checked_at": min(offer.generated_at, now) if ago is None else now - max(ago, _NONE),
         "compressed": pack(offer.data),
     }
@@ -109,9 +110,9 @@ def publish(
 
 
 def confirm(connection: Connection, digest: str, now: datetime, ago: timedelta) -> bool:
-    """Note that the shared list was found to be the newest so long `ago`; `now` as in `publish`.
+    """Note that the shared list was found to be the newest, `ago` before `now` (see `publish`).
 
-    Never earlier than noted, unless that is yet to come.  False if another list is shared.
+    The noted time never goes back, unless it lies in the future.  False if another list is shared.
     """
     at = now - max(ago, _NONE)
     later = or_(_C.checked_at < at, _C.checked_at > now)
@@ -123,12 +124,12 @@ def confirm(connection: Connection, digest: str, now: datetime, ago: timedelta) 
 
 
 def pack(data: bytes) -> bytes:
-    """The octets of a list as the database has them."""
+    """The octets of a list as stored in the database."""
     return zlib.compress(data, 6)
 
 
 def unpack(packed: bytes) -> bytes:
-    """The octets of a list, never more than one can have.  Raises NotPacked."""
+    """The octets of a list, bounded by the largest allowed size.  Raises NotPacked."""
     reader = zlib.decompressobj()
     try:
         data = reader.decompress(packed, MAX_LIST_BYTES + 1)

@@ -1,1 +1,1 @@
-"""Who may send what to whom: rules of admission and the facts that they judge."""
+"""The rules of admission (sender, recipient, message) and the facts that they judge."""

@@ -1,9 +1,9 @@
-"""Admission: the one pure function that decides who may send what to whom.
+"""Admission: the pure function that decides whether a sender may send a message to a recipient.
 
-`RULES` is the order of checks of DOMAIN §3.2 (and §3.3 for our own users), each rule a function of
-an `Attempt` to a `Finding`.  The SMTP session asks stage by stage with the facts it has so far,
-`mssante whitelist explain peer` prints the findings, local submission passes through these rules.
-No I/O, no clock, no logging here: the facts are gathered outside and passed in.
+`RULES` is the order of checks of DOMAIN §3.2 (and §3.3 for our own users); each rule is a function
+from an `Attempt` to a `Finding`.  The SMTP session asks stage by stage with the facts known so far,
+`mssante whitelist explain peer` prints the findings, and local submission asks the same rules.
+No I/O, no clock, no logging: the caller gathers the facts and passes them in.
 """
 
 from collections.abc import Callable
@@ -32,8 +32,7 @@ from relay.smtp.errors import Refused, Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.trust_store import ChainStatus
 
-# The facts and their types are `relay.policy.facts`'s, and had from here by whoever asks for a
-# verdict.
+# The facts and their types belong to `relay.policy.facts`; callers of `admit` import them here.
 __all__ = [
     "CLEAR_TEXT",
     "RULES",
@@ -119,7 +118,7 @@ def _sender(a: Attempt) -> Finding | None:
     if not a.sender_stated:
         return None
     if isinstance(a.origin, LocalUser):
-        if a.origin.state not in {MailboxState.ACTIVE, MailboxState.FULL}:  # full, it may send
+        if a.origin.state not in {MailboxState.ACTIVE, MailboxState.FULL}:  # a full one may send
             reply = Reply(550, "5.7.1", f"Sender mailbox is {a.origin.state}")
             return no("sender", reply, f"mailbox {a.origin.state}")
         return ok("sender", "active mailbox of this operator")
@@ -139,7 +138,7 @@ def _sender(a: Attempt) -> Finding | None:
 def _size(a: Attempt) -> Finding | None:
     if a.size is None:
         return None
-    # At MAIL it is not known yet whether the header will be that of a report.
+    # At MAIL the header is not known yet: it may be that of a report.
     report = a.report or a.header is None or (a.sender_stated and a.sender is None)
     limit = sizes.limit_of(a.policy.max_message_bytes, report=report)
     if a.size > limit:
@@ -255,19 +254,19 @@ def _rules(stages: Stage) -> tuple[Rule, ...]:
 
 
 def examine(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[Finding, ...]:
-    """Every rule of these stages that the facts allow to decide, in order."""
+    """The findings of these stages, in order; a rule whose facts are missing gives none."""
     findings = (rule(attempt) for rule in _rules(stages))
     return tuple(finding for finding in findings if finding is not None)
 
 
 def admit(attempt: Attempt, stages: Stage) -> None:
-    """Return if every rule of these stages passes; else raise Refused with the first that fails."""
+    """Return if every rule of these stages passes; raise Refused with the first that fails."""
     for rule in _rules(stages):
         _hold(rule(attempt))
 
 
 def admit_recipient(recipient: Recipient, origin: Peer, white_list: WhiteList | None) -> None:
-    """As `admit` at RECIPIENT, for one of a peer's hundreds, with the facts of the one rule."""
+    """`admit` at RECIPIENT, cheaper: a peer's message may have hundreds of recipients."""
     _hold(_of_recipient(recipient, origin, white_list))
 
 

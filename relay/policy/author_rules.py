@@ -1,7 +1,7 @@
-"""Who a message says wrote it, against the certificate that brought it (DOMAIN §3.2, §9.18).
+"""The author that a message names, against the peer's certificate (DOMAIN §3.2, §9.18).
 
-Two switches: one for the domains of third operators, and one for our own, in whose name nobody else
-is to write (docs/decisions/0036).  Pure.
+Two switches: one for the domains of third operators, and one for our own domains, which no peer may
+use as an author's (docs/decisions/0036).  Pure.
 """
 
 from relay.policy.facts import (
@@ -18,17 +18,17 @@ from relay.smtp.author_domains import UNREADABLE
 from relay.smtp.errors import Reply
 from whitelist.pki.name_folding import fold
 
-_MOST_SHOWN = 5  # a hostile header can name tens of thousands
+_MOST_SHOWN = 5  # domains in a reply: a hostile header can name tens of thousands
 
 
 def foreign_authors(a: Attempt) -> tuple[str, ...]:
-    """The domains in the header From and Sender that are not the sender's to use, in order."""
+    """Domains in the header From and Sender that the sender may not use, sorted."""
     domains = a.header.from_domains if a.header else frozenset[str]()
     return _not_covered(a, domains)
 
 
 def seen_authors(a: Attempt) -> tuple[str, ...]:
-    """The same with those that only the names show."""
+    """The same, with the domains that only the names show."""
     header = a.header
     return _not_covered(a, header.from_domains | header.shown_domains if header else frozenset())
 
@@ -43,7 +43,7 @@ def _not_covered(a: Attempt, domains: frozenset[str]) -> tuple[str, ...]:
 
 
 def noted_authors(a: Attempt) -> tuple[str, ...]:
-    """The domains that an accepted message is noted with in log and journal; few."""
+    """The domains that log and journal note for an accepted message; few."""
     own = a.own_authors if a.policy.own_header_from is not HeaderFromPolicy.OFF else ()
     foreign = foreign_authors(a) if a.policy.header_from is not HeaderFromPolicy.OFF else ()
     return tuple(dict.fromkeys((*own, *(d for d in foreign if d not in a.own_authors))))[
@@ -52,7 +52,7 @@ def noted_authors(a: Attempt) -> tuple[str, ...]:
 
 
 def own_header_from(a: Attempt) -> Finding | None:
-    """Nobody writes in the name of one of our domains, unless the list or the site lets it."""
+    """No peer uses one of our domains as author, unless the list or the configuration allows it."""
     policy = a.policy.own_header_from
     if a.header is None or not isinstance(a.origin, Peer) or policy is HeaderFromPolicy.OFF:
         return None
@@ -74,7 +74,7 @@ def own_header_from(a: Attempt) -> Finding | None:
 
 
 def header_from(a: Attempt) -> Finding | None:
-    """An author's domain is listed with the peer's certificate; ours are judged before."""
+    """Each author's domain is listed with the peer's certificate; ours are judged before."""
     if a.header is None or a.policy.header_from is HeaderFromPolicy.OFF:
         return None
     if isinstance(a.origin, Peer) and None in (a.white_list, a.origin.certificate):
@@ -89,6 +89,6 @@ def header_from(a: Attempt) -> Finding | None:
     fault = "not that of your address" if local else "not listed with your certificate"
     reply = Reply(550, "5.7.1", f"Author domain {strangers[0]} is {fault}")
     presented = ", ".join([*strangers[:_MOST_SHOWN], *filter(None, [name_of(a)])])
-    # Whose address our own user has, no list says; nor does one cover what cannot be read.
+    # No list says which address our own user has, and no list covers an unreadable author.
     final = local or a.list_final or UNREADABLE in strangers
     return not_listed("header-from", reply, evidence, presented, final=final)

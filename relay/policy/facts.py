@@ -1,4 +1,4 @@
-"""The facts of an attempt to send and the findings about it, which the rules of admission judge."""
+"""The facts of an attempt to send, and the findings of the rules of admission about it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MAX_HEADER_FIELDS: Final = 1000
 
 
 class Stage(Flag):
-    """When a rule is asked; EVERY is all of them."""
+    """The stage at which a rule is asked; EVERY is all of them."""
 
     PEER = auto()
     SENDER = auto()
@@ -28,7 +28,7 @@ class Stage(Flag):
 
 
 class HeaderFromPolicy(StrEnum):
-    """What happens to a header From with a domain that is not listed with the peer's DN."""
+    """How a From domain that is not listed with the peer's DN is treated."""
 
     REFUSE = "refuse"
     TAG = "tag"
@@ -37,9 +37,9 @@ class HeaderFromPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A connected operator: what TLS showed of it.
+    """A connected operator, as seen in TLS.
 
-    `certificate` is None if it showed none, or (then `chain` says why) one that cannot be read.
+    `certificate` is None if the peer showed none, or one that cannot be read (`chain` says why).
     """
 
     tls_version: str = ""  # empty before STARTTLS
@@ -50,17 +50,17 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class LocalUser:
-    """One of our own mailboxes that submits a message; its state as the mailstore says."""
+    """A mailbox of ours that submits a message; its state as the mailstore says."""
 
     state: MailboxState
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the configuration decides.  Sizes in octets on the wire, that for patients as it counts.
+    """Settings of admission.  Sizes are octets on the wire; for patients see `patient_max_counts`.
 
     `own_header_from_peers` are CNs, folded, of peers that forward mail of ours back to us.
-    `patient_*` hold for what our own users send to patient.mssante.fr (DOMAIN §7.4).
+    `patient_*` apply to mail of our own users to patient.mssante.fr (DOMAIN §7.4).
     """
 
     max_message_bytes: int
@@ -77,7 +77,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The facts at one moment of a transaction; later ones are None until they are known."""
+    """The facts at one moment of a transaction; a fact that is not known yet is None."""
 
     origin: Peer | LocalUser
     policy: Policy
@@ -88,18 +88,18 @@ class Attempt:
     size: int | None = None
     recipient: Recipient | None = None
     header: HeaderFacts | None = None
-    own_authors: tuple[str, ...] = ()  # domains of ours among the authors, not the peer's to use
-    report: bool = False  # by its header; with the null reverse-path it is one in any case
-    content: int | None = None  # octets of the message once decoded, for patients
-    to_patients: bool = False  # whether a recipient is at patient.mssante.fr, and not ours
-    list_final: bool = True  # whether the list is certainly the newest, and may refuse for good
+    own_authors: tuple[str, ...] = ()  # our domains among the authors that the peer may not use
+    report: bool = False  # by its header; the null reverse-path makes a report in any case
+    content: int | None = None  # octets of the decoded message, for patients
+    to_patients: bool = False  # a recipient is at patient.mssante.fr, and not a mailbox of ours
+    list_final: bool = True  # the list is certainly the newest and may refuse for good
 
 
-class Finding(NamedTuple):  # made a dozen times for each message, in a third of a dataclass's time
+class Finding(NamedTuple):  # a dozen for each message, in a third of a dataclass's time
     """The result of one rule; `reply` is the refusal or None.
 
-    `presented` is what the peer itself has shown, and may be told.  `grounds` give the evidence,
-    or can: of what passes, nobody asks for it on the way.
+    `presented` is the value that the peer itself showed; it may be told to the peer.  `grounds` is
+    the evidence, or a function that makes it: a rule that passes is hardly ever asked for it.
     """
 
     rule: str
@@ -109,7 +109,7 @@ class Finding(NamedTuple):  # made a dozen times for each message, in a third of
 
     @property
     def evidence(self) -> str:
-        """On what it rests, for operators' eyes."""
+        """The grounds of the finding, for operators' eyes."""
         return self.grounds if isinstance(self.grounds, str) else self.grounds()
 
     @property
@@ -119,12 +119,12 @@ class Finding(NamedTuple):  # made a dozen times for each message, in a third of
 
 
 def ok(rule: str, grounds: str | Callable[[], str]) -> Finding:
-    """The rule lets it through."""
+    """The rule lets the attempt through."""
     return Finding(rule, grounds)
 
 
 def no(rule: str, reply: Reply, evidence: str, presented: str = "") -> Finding:
-    """The rule refuses it."""
+    """The rule refuses the attempt."""
     return Finding(rule, evidence, reply, presented)
 
 
@@ -136,13 +136,13 @@ _NOT_THE_NEWEST: Final = Reply(
 def not_listed(
     rule: str, reply: Reply, evidence: str, presented: str = "", *, final: bool
 ) -> Finding:
-    """The rule refuses it by the list; for now only, unless the list is `final`."""
+    """The rule refuses the attempt by the list; for now only, unless the list is `final`."""
     if final:
         return no(rule, reply, evidence, presented)
     return no(rule, _NOT_THE_NEWEST, f"{evidence}; not certain by this list: {reply}", presented)
 
 
 def name_of(a: Attempt) -> str:
-    """The name that the peer's certificate shows."""
+    """The name in the peer's certificate; empty without a certificate."""
     shown = a.origin.certificate if isinstance(a.origin, Peer) else None
     return str(shown.subject) if shown else ""

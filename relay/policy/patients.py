@@ -1,6 +1,6 @@
 """Mail to patients, at the one domain of Mon espace santé (DOMAIN §1.2, §1.5, §7.4, §9.30).
 
-Pure.  A patient's address is made of the INS, which is health data: nothing here gives it back.
+Pure.  A patient's address contains the INS, which is health data: no reply here repeats it.
 """
 
 from enum import StrEnum
@@ -12,12 +12,12 @@ from relay.smtp.errors import Reply
 
 MAX_BYTES: Final = 26_214_400  # 25 MB of content, DOMAIN §7.4, §7.5
 
-# The national test mailbox, which answers by itself: the one address that is no INS (DOMAIN §1.2).
+# The national test mailbox, an automatic responder: the only address without INS (DOMAIN §1.2).
 _TEST_MAILBOX: Final = "reponse.automatique-test"
 
 
 class Counted(StrEnum):
-    """What the limit for mail to patients counts."""
+    """The size that the limit for mail to patients counts."""
 
     CONTENT = "content"  # the message with its attachments decoded
     WIRE = "wire"  # the octets that are sent
@@ -30,9 +30,9 @@ def over(limit: int, counted: Counted) -> Reply:
 
 
 def refusal(address: Address, *, check_key: bool) -> Reply | None:
-    """The refusal of an address of a patient, without a word of it; None if it is well-formed.
+    """The refusal of a patient's address, without quoting it; None if it is well-formed.
 
-    `check_key`: the key of the INS must be right, as `foundation.ins.is_ins` has it.
+    `check_key`: the key of the INS must be right too (`foundation.ins.is_ins`).
     """
     if address.local.lower() == _TEST_MAILBOX or is_ins(address.local, key=check_key):
         return None

@@ -1,12 +1,12 @@
-"""What one peer may bring within an hour: messages, recipients, receipts asked for.
+"""Quotas of a peer per hour: messages, recipients, receipts asked for.
 
-A peer may be an operator of a site's own that runs wild: a loop, a mailing to thousands
-(DOMAIN U7, 12).  Limits are the site's, by the CN of the certificate; none is set by default.
-Counts are of one process, as all limits of the listener are (docs/decisions/0010), and hold for the
-last sixty minutes, in steps of one minute.  Pure: the time is passed in, in monotonic seconds.
+A peer may be an operator of one's own site that runs wild: a loop, a mailing to thousands
+(DOMAIN U7, 12).  The configuration sets limits by the CN of the certificate; none by default.
+Counts are those of one process, like all limits of the listener (docs/decisions/0010), and cover
+the last sixty minutes, in steps of one minute.  Pure: monotonic seconds are passed in.
 
-What is counted was accepted.  Connections that send at the same moment may each still pass, so that
-a peer may go over a limit by as many messages as it has connections.
+Only accepted messages count.  Connections that send at the same moment may all pass, so a peer may
+exceed a limit by as many messages as it has connections.
 """
 
 from collections import deque
@@ -17,12 +17,12 @@ from typing import Final, NamedTuple
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.name_folding import fold
 
-_STEP: Final = 60.0  # seconds that are counted together
+_STEP: Final = 60.0  # seconds
 _STEPS: Final = 60
 
 
 class Quota(NamedTuple):
-    """Counts within an hour; None for any number.  As room: what is left of them."""
+    """Counts within an hour; None for no limit.  Also used for the counts still left."""
 
     messages: int | None = None
     recipients: int | None = None
@@ -34,7 +34,7 @@ NO_LIMIT: Final = Quota()
 
 @dataclass(slots=True)
 class _Hour:
-    """What came in each minute of the last hour: its number, messages, recipients, receipts."""
+    """Counts for each minute of the last hour: minute, messages, recipients, receipts."""
 
     minutes: deque[list[int]] = field(default_factory=deque)
 
@@ -52,9 +52,9 @@ class _Hour:
 
 
 class Quotas:
-    """The limits of peers, and what they have used of them.
+    """The limits of peers, and the counts used.
 
-    `by_name` has those of single peers by CN, which replace `general`.
+    `by_name` has limits of single peers by CN, which replace `general`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Quotas:
     ) -> None:
         self._general = general
         self._by_name = {fold(cn): quota for cn, quota in (by_name or {}).items()}
-        self._used: dict[DistinguishedName, _Hour] = {}  # of listed peers alone
+        self._used: dict[DistinguishedName, _Hour] = {}  # listed peers only
 
     def of(self, name: DistinguishedName) -> Quota:
         """The limits of a peer."""
@@ -71,7 +71,7 @@ class Quotas:
         return self._by_name.get(fold(name.common_name or ""), self._general)
 
     def room(self, name: DistinguishedName, now: float) -> Quota:
-        """What a peer may still bring now; never less than nothing."""
+        """The counts that a peer has left now; never below 0."""
         quota = self.of(name)
         if quota == NO_LIMIT:
             return NO_LIMIT
@@ -81,7 +81,7 @@ class Quotas:
         )
 
     def took(self, name: DistinguishedName, now: float, *, recipients: int, receipt: bool) -> None:
-        """Count a message that was accepted from a peer."""
+        """Count an accepted message of a peer."""
         if self.of(name) != NO_LIMIT:
             hour = self._used.setdefault(name, _Hour())
             hour.add(int(now // _STEP), 1, recipients, int(receipt))

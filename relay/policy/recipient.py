@@ -1,4 +1,4 @@
-"""What is known of a recipient before it is judged."""
+"""A recipient and its state, before the rules judge it."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from relay.smtp.address import Address
 
 
 class MailboxState(StrEnum):
-    """What the mailstore says of a recipient."""
+    """The mailstore's answer about a recipient."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -18,12 +18,12 @@ class MailboxState(StrEnum):
 
     @property
     def open_to_all(self) -> bool:
-        """Whether who may send at all may send to it, whatever its address."""
+        """Whether any sender that may send at all may send to it, whatever its address."""
         return self is MailboxState.ACTIVE
 
 
-class Recipient(NamedTuple):  # for each of hundreds
-    """A recipient and what the mailstore says of it."""
+class Recipient(NamedTuple):  # faster than a dataclass: a message may have hundreds
+    """A recipient and its state in the mailstore."""
 
     address: Address
     state: MailboxState

@@ -1,7 +1,7 @@
-"""Admission of the server that we are about to hand mail to (DOMAIN §3.3, §9.27).
+"""Admission of the server that is about to get our mail (DOMAIN §3.3, §9.27).
 
-The mirror of `admission`: rules over what the server showed in TLS, the white list, and the
-recipient's domain.  Delivery and `mssante whitelist explain server` ask the same function.
+The mirror of `admission`: rules over the server's TLS facts, the white list, and the recipient's
+domain.  Delivery and `mssante whitelist explain server` ask the same function.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from whitelist.national.lookup import WhiteList
 
 @dataclass(frozen=True, slots=True)
 class ServerFinding:
-    """The result of one rule; `evidence` says on what it rests."""
+    """The result of one rule, with its evidence."""
 
     rule: str
     passed: bool
@@ -31,7 +31,7 @@ def _failed(rule: str, evidence: str) -> ServerFinding:
 def examine_server(
     server: Peer, white_list: WhiteList | None, problem: str, domain: str
 ) -> tuple[ServerFinding, ...]:
-    """Every rule in order, as far as the facts reach; it may have the mail if all have passed.
+    """Every rule in order, as far as the facts reach; mail may be sent if all have passed.
 
     `problem` says why there is no white list.
     """

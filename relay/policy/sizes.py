@@ -1,7 +1,7 @@
-"""How large a message may be: ordinary mail, and reports on mail (DOMAIN §7.3, §7.5, U5).
+"""Size limits of messages: ordinary mail, and reports on mail (DOMAIN §7.3, §7.5, U5).
 
 A report (DSN, MDN, integration error) may carry the whole message that it is about, in one more
-layer of MIME: one about the largest message would else never arrive.  Pure.
+layer of MIME: without a larger limit, a report on the largest message would never arrive.  Pure.
 """
 
 from email.parser import BytesHeaderParser
@@ -15,25 +15,25 @@ _INTEGRATION_ERROR: Final = "[ko int"  # [KO Intégration système !], however i
 
 
 def report_limit(ordinary: int) -> int:
-    """Octets that a report may have, where ordinary mail may have `ordinary`."""
+    """Size limit of a report in octets, if that of ordinary mail is `ordinary`."""
     return ordinary * _REPORT_TENTHS // 10
 
 
 def limit_of(ordinary: int, *, report: bool) -> int:
-    """Octets that a message may have."""
+    """Size limit in octets."""
     return report_limit(ordinary) if report else ordinary
 
 
 def over(limit: int) -> Reply:
-    """The refusal of a message over a limit in octets on the wire."""
+    """The refusal of a message over a limit; `limit` in octets on the wire."""
     return Reply(552, "5.3.4", f"Message over the limit of {limit} octets")
 
 
 def is_report(section: bytes) -> bool:
-    """Whether a header section is that of a report, by its type, or by its subject.
+    """Whether a header section is that of a report: by its type, or by its subject.
 
-    Without a request for an MDN an integration error is ordinary mail in all but its subject.
-    What comes with the null reverse-path is a report whatever it says.
+    An integration error without a request for an MDN differs from ordinary mail only by its
+    subject.  A message with the null reverse-path is a report in any case.
     """
     header = BytesHeaderParser().parsebytes(section)
     if header.get_content_type() == "multipart/report":

@@ -1,9 +1,9 @@
-"""How a peer's certificate stands while its session goes on: judged again as soon as need be.
+"""A peer's certificate during its session: judged again when the verdict may have changed.
 
-A certificate may be revoked, or run out, in the middle of a session that sends for hours
-(DOMAIN §3.2, §9.62).  So each MAIL asks anew.  As long as nothing has come that could change the
-verdict (another revocation list, the end of a certificate, a list or an OCSP answer), asking costs
-two comparisons.
+A certificate may be revoked or expire in the middle of a session that sends for hours
+(DOMAIN §3.2, §9.62).  So each MAIL asks again.  As long as nothing could change the verdict (a new
+revocation list, the end of a certificate, of a CRL or of an OCSP answer), asking costs two
+comparisons.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A peer with its certificate (DER, None if it showed none), and until when that holds.
+    """A peer with its certificate (DER, None if it showed none), and the time that this holds.
 
-    `generation` is that of the trust store that judged; in the span from `since` to `until`, the
-    end excluded, it says the same again.
+    `generation` is that of the trust store that judged.  From `since` up to `until`, `until`
+    excluded, the verdict stays the same.
     """
 
     peer: Peer
@@ -30,15 +30,15 @@ class Standing:
     until: datetime = _ALWAYS[1]
 
     def holds(self, perimeter: Perimeter, now: datetime) -> bool:
-        """Whether asking again could say nothing else."""
+        """Whether the verdict is certainly still the same."""
         return self.since <= now < self.until and self.generation == perimeter.trust.generation
 
 
 async def judge(
     perimeter: Perimeter, der: bytes | None, tls_version: str, cipher: str, now: datetime
 ) -> Standing:
-    """Judge a certificate as `Perimeter.identify_peer` does; may take seconds where OCSP is on."""
-    trust = perimeter.trust  # lists that come while we ask make the next MAIL ask again
+    """Judge a certificate by `Perimeter.identify_peer`; may take seconds where OCSP is on."""
+    trust = perimeter.trust  # CRLs that arrive during the await make the next MAIL ask again
     peer = await perimeter.identify_peer(der, tls_version, cipher)
     since, until = _ALWAYS
     if der is not None and peer.certificate is not None:

@@ -1,9 +1,9 @@
-"""TLS contexts of both directions: our certificate shown, only the configured hierarchy believed.
+"""TLS contexts of both directions: our certificate, and trust in the configured hierarchy only.
 
-Inbound a client certificate is requested, and any will do for the handshake: a missing, untrusted
-or unlisted one is answered in SMTP with its reason, because TLS 1.3 hides a refused handshake from
-the peer (`relay.policy.any_certificate`).  Outbound the server's chain is demanded; its name
-is judged by the white list, not by the host name (DOMAIN §3.3).
+Inbound, a client certificate is requested and any certificate passes the handshake.  A missing,
+untrusted or unlisted certificate is refused in SMTP with its reason, because TLS 1.3 hides a
+refused handshake from the peer (`relay.policy.any_certificate`).  Outbound, the server's chain must
+be trusted; its name is judged by the white list, not by the host name (DOMAIN §3.3).
 """
 
 import shlex
@@ -27,8 +27,8 @@ _log = structlog.get_logger(__name__)
 DEFAULT_SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
 # Groups of the same advice, in OpenSSL's names, the fastest first.
 DEFAULT_GROUPS: Final = ("X25519", "prime256v1", "secp384r1", "secp521r1")
-FAILED_SECONDS: Final = 10.0  # until files that could not be used are looked at again
-# Known to OpenSSL, but not as curves, which is what older versions of Python 3.11 ask for.
+FAILED_SECONDS: Final = 10.0  # until unusable files are tried again
+# Groups that OpenSSL knows, but not as curves; older versions of Python 3.11 ask for curves.
 _NOT_CURVES: Final = ("X25519", "X448")
 
 FilesStamp = tuple[tuple[int, int, int] | None, ...]
@@ -42,7 +42,7 @@ class Identity:
     key: Path
 
     def stamp(self) -> FilesStamp:
-        """What changes when a file does, at the cost of stat."""
+        """A stamp that changes when a file does, at the cost of a stat."""
         return _stamp(self.certificate), _stamp(self.key)
 
 
@@ -55,22 +55,23 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 class Undescribed(ssl.SSLObject):
-    """A TLS connection whose peer's certificate is to be had in DER alone.
+    """A TLS connection that gives its peer's certificate in DER only.
 
-    Event loops ask for the other form at the end of each handshake, whether anybody reads it or
-    not, and to make it takes a tenth of a millisecond.
+    Event loops ask for the decoded form at the end of each handshake, though nothing reads it, and
+    making it takes a tenth of a millisecond.
     """
 
     def getpeercert(self, binary_form: bool = False) -> Any:  # noqa: FBT001, FBT002 - ssl's own
-        """The peer's certificate in DER, or None; without `binary_form` nothing is told of it."""
+        """The peer's certificate in DER, or None; always None without `binary_form`."""
         return super().getpeercert(binary_form=True) if binary_form else None
 
 
 class Renewing:
     """A TLS context that follows its files: a renewed certificate serves the next handshake.
 
-    Made by `make`, `server_context` or `client_context`, which raises TrustFileError if the files
-    are unusable at first; later ones that are (half a renewal, say) leave the old one in force.
+    Made by `make`: `server_context` or `client_context`, which raises TrustFileError if the files
+    are unusable at the start.  If they become unusable later (half a renewal), the old context
+    stays in force.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Renewing:
         return self._context
 
     def _renew(self, stamp: FilesStamp) -> None:
-        """Take the files over; those that failed as they are not too often."""
+        """Load the files; files that failed are not tried again too often."""
         failed, again = self._failed
         if stamp == failed and self._monotonic() < again:
             return
@@ -107,7 +108,7 @@ class Renewing:
                 _log.error("tls.not_renewed", why=str(error))
             self._failed = stamp, self._monotonic() + FAILED_SECONDS
         else:
-            # Only what was taken counts as seen: a disk may have been unwell for a moment.
+            # Only loaded files count as seen: the disk may have failed for a moment.
             self._seen = stamp
             _log.info("tls.renewed", certificate=str(self._identity.certificate))
 
@@ -117,12 +118,12 @@ def server_context(
 ) -> ssl.SSLContext:
     """The context for connections from peers.  Raises TrustFileError.
 
-    Sessions may be resumed by ticket; who the peer is comes from the ticket and is judged anew.
+    Sessions may be resumed by ticket; the peer's certificate comes from the ticket, judged again.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, identity, trust, suites)
     context.verify_mode = ssl.CERT_OPTIONAL
-    # Enough for the next connection, which gets one of its own.  For each that it makes, OpenSSL
-    # parses the peer's certificate anew: an eighth of what a handshake costs.
+    # One ticket is enough: the next connection gets its own.  For each ticket OpenSSL parses the
+    # peer's certificate again, an eighth of the cost of a handshake.
     context.num_tickets = 1
     context.sslobject_class = Undescribed
     try:
@@ -145,7 +146,7 @@ def client_context(
 def check_suites(suites: str) -> None:
     """Raise ValueError for suites that OpenSSL does not know, or that are not safe to offer.
 
-    Each must make a key of its own for every session and tell who the server is.
+    Each suite must have forward secrecy and authenticate the server.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
@@ -163,7 +164,7 @@ def check_suites(suites: str) -> None:
 
 
 def check_group(group: str) -> None:
-    """Raise ValueError for a group of which OpenSSL knows nothing."""
+    """Raise ValueError for a group that OpenSSL does not know."""
     if group in _NOT_CURVES:
         return
     try:
@@ -175,10 +176,10 @@ def check_group(group: str) -> None:
 
 
 def openssl_configuration(groups: Sequence[str]) -> str:
-    """The configuration by which OpenSSL offers these groups alone, in this order.
+    """The OpenSSL configuration that offers these groups only, in this order.
 
-    Python's ssl can name one group only; a process whose OPENSSL_CONF names a file with this text
-    uses them for each of its contexts.
+    Python's ssl can name one group only.  A process whose OPENSSL_CONF names a file with this text
+    uses the groups in each of its contexts.
     """
     return (
         "openssl_conf = mssante\n[mssante]\nssl_conf = ssl\n[ssl]\nsystem_default = defaults\n"
@@ -191,7 +192,7 @@ class _KeyEncrypted(Exception):
 
 
 def _no_password() -> str:
-    """Called in the place of a prompt on the terminal, where a daemon would wait for ever."""
+    """Replaces the prompt on the terminal, where a daemon would wait for ever."""
     raise _KeyEncrypted
 
 

@@ -1,9 +1,9 @@
-"""The perimeter: the white list and the trust that hold at this moment, in this process.
+"""The perimeter: the white list and the trust in force at this moment, in this process.
 
-What was adopted and which revocation lists are kept is on disk, put there by the maintenance
-process or by a command; each process looks for changes several times a second and swaps immutable
-values as a whole, so that no check ever sees half of a change and no session is touched
-(DOMAIN §9.12).  With no list, or with one not confirmed for too long, `white_list` is None.
+The maintenance process or a command puts the adopted list and the revocation lists on disk.  Each
+process looks for changes several times a second and swaps immutable values as a whole, so that no
+check sees half of a change and no session is touched (DOMAIN §9.12).  Without a list, or with a
+list not confirmed for too long, `white_list` is None.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from whitelist.pki.verdict_cache import VerdictCache
 
 _log = structlog.get_logger(__name__)
 
-# Seconds after which what could not be used is looked at again, though nothing changed: a disk may
-# be unwell for a moment.  A damaged list costs a second of work each time.
+# Seconds until files that could not be used are read again, though they did not change: a disk may
+# fail for a moment.  A damaged list costs a second of work each time.
 _AGAIN: Final = 1.0
 _LONGEST: Final = 60.0
 
@@ -50,7 +50,7 @@ class Ageing:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a list must be: by whom signed, and how its names are compared (DOMAIN §9.8)."""
+    """Requirements for a list: its signer, and how its names are compared (DOMAIN §9.8)."""
 
     signer: str | ExpectedSigner
     loose_department: bool = False
@@ -58,11 +58,11 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What holds at one moment.
+    """The state at one moment.
 
-    `loaded` is the adopted list whatever its age, `problem` why none may be used; `last_check` is
-    the latest instant at which it was certainly current; `behind` whether another machine has a
-    newer one.
+    `loaded` is the adopted list whatever its age; `problem` says why no list may be used.
+    `last_check` is the latest instant at which the list was certainly current; `behind`: another
+    machine has a newer list.
     """
 
     loaded: WhiteList | None
@@ -73,16 +73,16 @@ class Snapshot:
 
     @property
     def white_list(self) -> WhiteList | None:
-        """The list that decides, None if there is none or it has expired."""
+        """The list that decides; None if there is none or if it has expired."""
         return None if self.problem else self.loaded
 
     @property
     def final(self) -> bool:
-        """Whether the list may refuse for good somebody who asks now (`newest`)."""
+        """Whether the list may refuse a peer for good now (`newest`)."""
         return not self.behind and self.freshness is Freshness.FRESH
 
     def lists(self, peer: Peer) -> bool:
-        """Whether a peer has shown a name of the list in a chain that holds, whatever its age."""
+        """Whether a peer showed a listed name in a valid chain, whatever the list's age."""
         if peer.certificate is None or peer.chain is None or not peer.chain.trusted:
             return False
         return self.loaded is None or self.loaded.lists(peer.certificate.subject)
@@ -91,9 +91,10 @@ class Snapshot:
 class Perimeter:
     """Follows the list adopted in `archive` and the revocation lists in `crls`.
 
-    Where a list is lacking, `ocsp` is asked about peers, if given.  `on_new_list(old, new)` is told
-    of each list taken over after the first, `on_confirmed()` of each check for which mail has
-    waited (`want_check`), in the thread that loads it; they must not raise.
+    `ocsp`, if given, is asked about peers where a revocation list is missing.
+    `on_new_list(old, new)` is called for each list loaded after the first, `on_confirmed()` for
+    each check for which mail has waited (`want_check`), in the thread that loads the list.  Neither
+    may raise.
     """
 
     on_new_list: Callable[[WhiteList | None, WhiteList], None] | None = None
@@ -129,17 +130,17 @@ class Perimeter:
         self._known = Known()
         self._behind = False
         self._confirmed: datetime | None = None
-        self._wanted: float | None = None  # monotonic, when mail last asked for a check
+        self._wanted: float | None = None  # monotonic; the last time that mail asked for a check
         self._verdicts = VerdictCache(trust.with_crls(crls.current()))
 
     @property
     def trust(self) -> TrustStore:
-        """The authorities with the revocation lists at hand."""
+        """The authorities with the current revocation lists."""
         return self._verdicts.trust
 
     @property
     def snapshot(self) -> Snapshot:
-        """What holds now."""
+        """The state now."""
         ageing, now = self._ageing, self._clock()
         checked = last_certain(
             self._last_check, self._loaded.generated_at if self._loaded else None, now
@@ -155,7 +156,7 @@ class Perimeter:
 
     @property
     def known(self) -> Known:
-        """Knowledge of the newest list, here and elsewhere."""
+        """The newest list known, of this machine and of the others."""
         return self._known
 
     @property
@@ -164,20 +165,20 @@ class Perimeter:
         return self._confirmed
 
     def want_check(self) -> None:
-        """Ask for a check of the list, for which mail waits; blocks.  Raises ArchiveError."""
+        """Ask for a check of the list, because mail waits for it; blocks.  Raises ArchiveError."""
         self._wanted = self._monotonic()
         self._archive.want_check()
 
     def load(self) -> None:
-        """Take over what is on disk now; blocks for a second on a large list.
+        """Load the files on disk now; blocks, for a second with a large list.
 
-        What cannot be used now is looked at again soon.  Raises OSError if the revocation lists
+        Files that cannot be used are read again soon.  Raises OSError if the revocation lists
         cannot be listed.
         """
         stamps = (
             self._archive.stamp(),
             self._crls.stamp(),
-        )  # first: a change meanwhile shows next time
+        )  # read first: a change during the load shows at the next look
         self._stamps = None
         crl_faults, list_fault = self._load_crls(), ""
         try:
@@ -186,7 +187,7 @@ class Perimeter:
             self._problem = "" if self._loaded else str(error)
             _log.info("whitelist.none_yet", why=str(error))
         except (ArchiveError, ListRefused) as error:
-            # What is in force here was checked; only its neighbour on disk is damaged.
+            # The list in force here was checked; only the file on disk is damaged.
             list_fault = str(error)
             self._problem = "" if self._loaded else list_fault
         self._take_over_known()
@@ -202,7 +203,7 @@ class Perimeter:
         self._stamps = stamps
 
     def _load_crls(self) -> tuple[str, ...]:
-        """Take over the revocation lists; say what could not be used."""
+        """Load the revocation lists; return the problems."""
         try:
             self._crls.poll()
             current = self._crls.current()
@@ -218,7 +219,7 @@ class Perimeter:
         self._last_check = checked or self._last_check
         version = self._archive.find("active")
         if self._loaded is None or self._loaded.digest != version.digest:
-            # It passed every check when it was adopted; its signer may have expired since.
+            # The list passed every check at adoption; its signer may have expired since.
             then = replace(self.trust, crls=(), revocation=RevocationPolicy.OFF)
             path, old = self._archive.active_path, self._loaded
             self._loaded = load_file(
@@ -249,17 +250,17 @@ class Perimeter:
         if self._wanted is None or self._confirmed in {None, before}:
             return
         if self._monotonic() - self._wanted > MARGIN.total_seconds():
-            self._wanted = None  # what came later asks for another check
+            self._wanted = None  # a later wish asks for another check
         if self.on_confirmed is not None:
             self.on_confirmed()
 
     @property
     def unseen_seconds(self) -> float:
-        """How long ago it was last looked whether there is something new on disk."""
+        """Seconds since the last look for changes on disk."""
         return self._monotonic() - self._seen
 
     async def watch(self, interval: float) -> None:
-        """Look for changes every `interval` seconds; after a fault of ours a little later."""
+        """Look for changes every `interval` seconds; after an internal error a little later."""
         errors = 0
         while True:
             await asyncio.sleep(interval)
@@ -270,7 +271,7 @@ class Perimeter:
                     await asyncio.to_thread(self.load)
                 errors = 0
                 self._seen = self._monotonic()
-            # Nothing may end the watch: revocations would go unseen.
+            # The watch must never end: revocations would go unseen.
             except (ArchiveError, OSError) as error:
                 with best_effort:
                     _log.error("perimeter.unreadable", why=str(error))
@@ -284,7 +285,7 @@ class Perimeter:
         return self._archive.stamp(), self._crls.stamp()
 
     def identify(self, certificate: bytes | None, tls_version: str, cipher: str) -> Peer:
-        """The facts of a peer from its DER certificate, its chain judged now by lists alone."""
+        """The facts of a peer from its DER certificate; its chain judged now by CRLs only."""
         if certificate is None:
             return Peer(tls_version, cipher)
         try:
@@ -294,12 +295,12 @@ class Perimeter:
         return Peer(tls_version, cipher, facts, verdict)
 
     async def identify_peer(self, certificate: bytes | None, tls_version: str, cipher: str) -> Peer:
-        """As `identify`, by OCSP too where that is on and a list is lacking: may take seconds."""
+        """As `identify`, and by OCSP where that is on and a CRL is missing: may take seconds."""
         peer = self.identify(certificate, tls_version, cipher)
         if self._ocsp is None or certificate is None or peer.certificate is None or not peer.chain:
             return peer
         return replace(peer, chain=await self._ocsp.weigh(certificate, peer.chain, self.trust))
 
     def ocsp_holds_until(self, certificate: bytes, at: datetime) -> datetime | None:
-        """Until when the word of OCSP that held at `at` or came since holds; None without any."""
+        """End of validity of the OCSP answer that held at `at` or came since; None without any."""
         return None if self._ocsp is None else self._ocsp.holds_until(certificate, at)

@@ -1,1 +1,1 @@
-"""Administration of the queue: listings, and actions of people."""
+"""Administration of the queue: listings, and actions by hand."""

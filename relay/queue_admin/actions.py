@@ -1,9 +1,9 @@
-"""What an operator does to deliveries: send now, hold, release; `drop` deletes them.
+"""Actions on deliveries by hand: retry, hold, release; `drop` deletes them.
 
-An act works through what a filter matches in transactions of `BATCH` deliveries, so that a million
-of them never keeps the daemon's writers waiting for more than a moment.  What is looked for in a
-transaction that only reads is looked at again, and locked, in the one that changes it.  A delivery
-in flight is left alone: a courier has it in its hands, and may be about to hear the peer's `250`.
+An action works through the deliveries that a filter matches in transactions of `BATCH`, so that a
+million deliveries never block the daemon's writers for more than a moment.  A read-only transaction
+finds the deliveries; the transaction that changes them checks them again and locks them.  A
+delivery in flight is left alone: the courier has it, and the peer's `250` may be about to arrive.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ Prepared = TypeVar("Prepared")
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A delivery that an act has changed; `report` is the id of that to its sender, if one is."""
+    """A delivery that an action has changed; `report` is the id of the sender's DSN, if any."""
 
     id: int
     message_id: str
@@ -39,7 +39,7 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of a batch: the deliveries changed, and how many were in flight and are not."""
+    """The result of a batch: the deliveries changed, and the number left alone, in flight."""
 
     touched: tuple[Touched, ...]
     in_flight: int
@@ -47,7 +47,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[Prepared]):
-    """A transaction of an act: its deliveries, locked, and what was prepared for them."""
+    """A transaction of an action: its deliveries, locked, and the result of `prepare`."""
 
     connection: Connection
     touched: Sequence[Touched]
@@ -61,10 +61,10 @@ class Work(Generic[Prepared]):
 
 
 class Act(Generic[Prepared]):
-    """Something done to deliveries; `event` is its name in the journal.
+    """An action on deliveries; `event` is its name in the journal.
 
-    It `revives` destinations if mail that it touched is to be tried even at a dead one; it `tells`
-    if it may write reports to senders.
+    `revives`: its deliveries are tried even at a dead destination.  `tells`: it may write DSNs to
+    senders.
     """
 
     event: ClassVar[str]
@@ -72,7 +72,7 @@ class Act(Generic[Prepared]):
     tells: ClassVar[bool] = False
 
     def eligible(self) -> ColumnElement[bool]:
-        """The deliveries that it makes sense for."""
+        """The deliveries that the action applies to."""
         return true()
 
     @property
@@ -81,26 +81,26 @@ class Act(Generic[Prepared]):
         return BATCH
 
     def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> Prepared:
-        """Do what takes time, before the transaction; `apply` gets the result as `prepared`."""
+        """Do the slow work before the transaction; `apply` gets the result as `prepared`."""
         raise NotImplementedError
 
     def apply(self, work: Work[Prepared]) -> Sequence[Touched]:
-        """Do it in the transaction; returns the deliveries that it was done to."""
+        """Change the deliveries in the transaction; returns those that were changed."""
         raise NotImplementedError
 
 
 class PlainAct(Act[None]):
-    """An act that needs nothing prepared."""
+    """An action without slow work before the transaction."""
 
     def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry(PlainAct):
-    """Due now.  With `revive` also what failed: it waits again, with a new life and all attempts.
+    """Make waiting deliveries due now; with `revive`, failed ones too, with a new life.
 
-    What is held stays so.
+    A held delivery stays held.  A revived delivery has all its attempts again.
     """
 
     event: ClassVar[str] = "queue.retried"
@@ -109,12 +109,12 @@ class Retry(PlainAct):
     revive: bool = False
 
     def eligible(self) -> ColumnElement[bool]:
-        """What waits, and what failed if that is to live again."""
+        """Waiting deliveries; with `revive`, failed ones too."""
         waits = Standing.WAITING.condition
         return or_(waits, Standing.FAILED.condition) if self.revive else waits
 
     def apply(self, work: Work[None]) -> Sequence[Touched]:
-        """Set the time; for those that failed begin anew."""
+        """Set the time; reset the deliveries that failed."""
         d, r = deliveries.c, delivery_recipients.c
         connection, now = work.connection, work.now
         connection.execute(update(deliveries).where(d.id.in_(work.ids)).values(due=now))
@@ -140,20 +140,20 @@ class Retry(PlainAct):
 
 @dataclass(frozen=True, slots=True)
 class Hold(PlainAct):
-    """Not sent until released."""
+    """Keep deliveries from being sent until they are released."""
 
     event: ClassVar[str] = "queue.held"
 
     reason: str
 
     def eligible(self) -> ColumnElement[bool]:
-        """Waiting deliveries, and those held for their bodies; a person's hold keeps its reason."""
+        """Waiting deliveries, and those held for their bodies; a hold by hand keeps its reason."""
         return or_(
             Standing.WAITING.condition, and_(Standing.HELD.condition, deliveries.c.unreadable)
         )
 
     def apply(self, work: Work[None]) -> Sequence[Touched]:
-        """Note the reason."""
+        """Write the reason."""
         chosen = deliveries.c.id.in_(work.ids)
         work.connection.execute(
             update(deliveries).where(chosen).values(held=self.reason, unreadable=False)
@@ -163,16 +163,16 @@ class Hold(PlainAct):
 
 @dataclass(frozen=True, slots=True)
 class Release(PlainAct):
-    """Held no more, and due now."""
+    """End the hold; due now."""
 
     event: ClassVar[str] = "queue.released"
 
     def eligible(self) -> ColumnElement[bool]:
-        """What is held."""
+        """Held deliveries."""
         return Standing.HELD.condition
 
     def apply(self, work: Work[None]) -> Sequence[Touched]:
-        """Forget the reason."""
+        """Delete the reason."""
         chosen = deliveries.c.id.in_(work.ids)
         work.connection.execute(
             update(deliveries).where(chosen).values(held=None, unreadable=False, due=work.now)
@@ -181,7 +181,7 @@ class Release(PlainAct):
 
 
 def count(connection: Connection, wanted: Filter, now: datetime) -> dict[Standing, int]:
-    """How many deliveries a filter matches, by how they stand."""
+    """The number of deliveries that a filter matches, by state."""
     d = deliveries.c
     take_your_time(connection)
     statement = (
@@ -203,10 +203,10 @@ def work_through(
     *,
     batch: int | None = None,
 ) -> Iterator[Done]:
-    """Do something to all that a filter matches now, a transaction for each of what is yielded.
+    """Apply an action to all deliveries that a filter matches now; yields once per transaction.
 
-    What comes meanwhile is left alone, such as the reports on what is dropped.
-    What is yielded is on disk.  Raises StoreUnavailable; what was done by then stays done.
+    Deliveries that are queued meanwhile, such as the DSNs about dropped deliveries, are left alone.
+    A yielded result is on disk.  Raises StoreUnavailable; earlier transactions stay done.
     """
     since, last = clock(), 0
     chosen = [*wanted.conditions(since), act.eligible(), deliveries.c.id <= _newest(database)]
@@ -231,7 +231,7 @@ def _newest(database: Database) -> int:
 def _find(
     database: Database, chosen: Sequence[ColumnElement[bool]], last: int, limit: int
 ) -> dict[int, str]:
-    """The next that match, and the messages that they are of."""
+    """The next deliveries that match, with the ids of their messages."""
     d = deliveries.c
     statement = select(d.id, d.message_id).where(d.id > last, *chosen).order_by(d.id).limit(limit)
     with database.read() as connection:
@@ -245,9 +245,9 @@ def _locked(
     found: Mapping[int, str],
     now: datetime,
 ) -> tuple[Sequence[Touched], int]:
-    """Lock those that still match and that no courier has or is taking; how many match in all.
+    """Lock the deliveries that still match and are not in flight; also returns how many match.
 
-    A number must still be that of its message: after a fail-over it may be another's.
+    A delivery must still have the same message: after a fail-over its number may be another's.
     """
     d = deliveries.c
     here = (d.id.in_(found), d.message_id.in_(set(found.values())), *chosen)

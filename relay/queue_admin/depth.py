@@ -1,9 +1,8 @@
-"""How much is in the queue, measured a slice at a time so that no reader is kept long.
+"""The depth of the queue, measured a slice at a time so that no reader runs long.
 
-A queue of a million takes as many rows to be read whatever asks for their number.  So it is read on
-by number, some thousands at once, and what asks (a scrape, a probe of readiness) is given what the
-last whole round found: exact for what did not change meanwhile.  `mssante queue summary` counts at
-one moment.
+Any count over a queue of a million reads a million rows.  So the queue is read on by number, some
+thousands at a time, and a scrape or a readiness probe gets the result of the last complete round:
+exact for rows that did not change meanwhile.  `mssante queue summary` counts at one moment.
 """
 
 from collections import Counter
@@ -19,17 +18,16 @@ from relay.queue.model import Traffic
 from relay.queue.schema import deliveries
 from relay.queue_admin.filter import Standing
 
-SLICE: Final = 5000  # deliveries read at once: some milliseconds
+SLICE: Final = 5000  # deliveries per read: some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What a round that ended at a time found.
+    """The result of a round that ended `at` a time.
 
-    `deliveries` by how they stand, of which `unreadable` are held since their bodies cannot be
-    read; of those neither held nor failed how many are `waiting`
-    by operator, and the birth of the `oldest` by class; how many destinations are `dead` and how
-    many `paused`, by operator, and whether all are.
+    `deliveries` by state; `unreadable` counts the held ones whose bodies cannot be read.  Of the
+    waiting ones: `waiting` counts by operator, `oldest` is the time of the oldest by class.  `dead`
+    and `paused` count destinations by operator; `all_paused`: everything is paused.
     """
 
     at: datetime
@@ -44,7 +42,7 @@ class Depth:
 
 @dataclass(slots=True)
 class Tally:
-    """One round over the queue; `after` is the number from which to read on."""
+    """A round over the queue; `after` is the number after which to read on."""
 
     after: int = 0
     _deliveries: Counter[Standing] = field(default_factory=Counter)
@@ -53,7 +51,7 @@ class Tally:
     _oldest: dict[Traffic, datetime] = field(default_factory=dict)
 
     def read(self, connection: Connection, limit: int = SLICE) -> bool:
-        """Count the next slice; False if it was the last."""
+        """Count the next slice; False if that was the last."""
         d = deliveries.c
         part = (
             select(
@@ -87,7 +85,7 @@ class Tally:
         return bool(sum(row.number for row in found) == limit)
 
     def depth(self, known: Map, now: datetime, operator_of: Callable[[str], str]) -> Depth:
-        """What the round found; `operator_of` gives the label of a domain's operator."""
+        """The result of the round; `operator_of` gives the label of a domain's operator."""
 
         def by_operator(numbers: Mapping[str, int]) -> Mapping[str, int]:
             found: Counter[str] = Counter()

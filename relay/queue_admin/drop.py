@@ -1,4 +1,4 @@
-"""Deleting deliveries, and the reports on it to their senders."""
+"""Deleting deliveries, with DSNs to their senders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,14 +13,15 @@ from relay.queue.model import Claim, Lease, State, load_claims
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_admin.actions import Act, Touched, Work
 
-REPORTS: Final = 100  # deliveries in a transaction that also has reports to keep
+REPORTS: Final = 100  # deliveries in a transaction that also stores DSNs
 
 
 @dataclass(frozen=True, slots=True)
 class DropReports:
-    """Reports written before the transaction: the deliveries as they were, and their reports.
+    """DSNs written before the transaction, and the deliveries as they were then.
 
-    By lease a report, or None if nobody is to be told; a lease lacks if no report could be written.
+    By lease: a DSN, or None if the sender wants none; a lease is missing if no DSN could be
+    written.
     """
 
     seen: Mapping[int, Claim] = field(default_factory=dict)
@@ -29,11 +30,11 @@ class DropReports:
 
 @dataclass(frozen=True, slots=True)
 class Drop(Act[DropReports]):
-    """Deleted; with a `teller`, in the very transaction that keeps the report to its sender.
+    """Delete deliveries; with a `teller`, in the same transaction that stores the sender's DSN.
 
-    Those who got it, or of whom the sender was told that they would not, are not told of again: so
-    there is no report on what failed.  What changed since its report was written is left alone, for
-    the report would be wrong, and so is what no report could be written of.
+    The DSN leaves out recipients that got the message and recipients that a DSN has already
+    reported: so a failed delivery gets none.  A delivery that changed since its DSN was written is
+    left alone, since the DSN would be wrong; so is a delivery whose DSN could not be written.
     """
 
     event: ClassVar[str] = "queue.dropped"
@@ -43,11 +44,11 @@ class Drop(Act[DropReports]):
 
     @property
     def batch(self) -> int:
-        """Fewer where each brings a message along."""
+        """Fewer deliveries if each may bring a DSN."""
         return super(Drop, self).batch if self.teller is None else REPORTS
 
     def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> DropReports:
-        """Have the reports written.  Raises StoreUnavailable."""
+        """Write the DSNs.  Raises StoreUnavailable."""
         if self.teller is None:
             return DropReports()
         with database.read() as connection:
@@ -55,7 +56,7 @@ class Drop(Act[DropReports]):
         return DropReports(seen, self.teller.prepare_dropped(list(seen.values()), now))
 
     def apply(self, work: Work[DropReports]) -> Sequence[Touched]:
-        """Keep the reports, and delete."""
+        """Store the DSNs and delete the deliveries."""
         touched = work.touched if self.teller is None else _tell(self.teller, work)
         ids = [one.id for one in touched]
         r = delivery_recipients.c
@@ -65,7 +66,7 @@ class Drop(Act[DropReports]):
 
 
 def _tell(teller: Teller, work: Work[DropReports]) -> Sequence[Touched]:
-    """Keep the reports; returns the deliveries that are to be deleted."""
+    """Store the DSNs; returns the deliveries to be deleted."""
     prepared, there = work.prepared, _untold(work.connection, work.ids)
     gone: list[Touched] = []
     kept: list[Report] = []
@@ -83,7 +84,7 @@ def _tell(teller: Teller, work: Work[DropReports]) -> Sequence[Touched]:
 
 
 def _untold(connection: Connection, ids: Sequence[int]) -> dict[int, Claim]:
-    """Deliveries whose senders do not know yet, with the recipients who wait."""
+    """Deliveries whose senders have no final DSN yet, with their waiting recipients."""
     d = deliveries.c
     waiting = select(d.id).where(d.id.in_(ids), d.state == State.WAITING)
     keys = connection.scalars(waiting).all()

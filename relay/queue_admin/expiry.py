@@ -1,4 +1,4 @@
-"""The end of rows in state `failed`: kept for whoever mends the cause, but not for ever."""
+"""The end of rows in state `failed`: kept for a while, for repair and retry, then deleted."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ class Forgotten:
 def forget_failed(
     database: Database, before: datetime, *, batch: int = BATCH
 ) -> Iterator[Sequence[Forgotten]]:
-    """Delete deliveries that failed before a time, a transaction for each of what is yielded.
+    """Delete deliveries that failed before a time; yields once per transaction.
 
-    Their senders were told in the transaction in which they failed (`relay.dsn.bouncer`).  Messages
-    that nothing else holds are then needless, and freed with their bodies (`mailstore.blobs.gc`).
-    Several may run at once.  Raises StoreUnavailable; what was done by then stays done.
+    Their senders got a DSN in the transaction that made them fail (`relay.dsn.bouncer`).  Messages
+    without any other reference are then freed with their bodies (`mailstore.blobs.gc`).  Several
+    may run at once.  Raises StoreUnavailable; earlier transactions stay done.
     """
     d, r = deliveries.c, delivery_recipients.c
     over = (d.state == State.FAILED, d.due < before)
     oldest = select(d.id, d.message_id, d.domain).where(*over).order_by(d.due, d.id).limit(batch)
     while True:
         with database.read() as connection:
-            # Writers are not kept waiting to learn that there is nothing, as at most times.
+            # A read first: most times there is nothing, and no write lock is needed to learn that.
             if connection.execute(oldest.limit(1)).first() is None:
                 return
         with database.write() as connection:
@@ -47,5 +47,5 @@ def forget_failed(
             connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
             connection.execute(delete(deliveries).where(d.id.in_(ids)))
         if not found:
-            return  # others have them
+            return  # locked by others
         yield found

@@ -1,8 +1,8 @@
-"""Which deliveries are meant: one filter for every command on the queue.
+"""The filter of deliveries, the same for every command on the queue.
 
-Pure.  Patterns know `*` for any characters and `?` for one; case does not count (of letters beyond
-ASCII where the database knows them).  A pattern without either means exactly what it says, and `<>`
-is the null sender.
+Pure.  In patterns `*` stands for any characters and `?` for a single one; case does not count (for
+letters beyond ASCII: where the database knows them).  A pattern without either matches exactly, and
+`<>` is the null sender.
 """
 
 import re
@@ -23,13 +23,13 @@ NULL_SENDER: Final = "<>"
 _WILD: Final = re.compile(r"[*?]")
 _LIKE: Final[Mapping[str, str]] = {"*": "%", "?": "_", "%": "/%", "_": "/_", "/": "//"}
 
-# No bare column: SQLite would look for a batch in the index of what is due, which begins with the
-# state, and sort a million rows by number for each.  Rows are walked by number instead.
+# Not the bare column: SQLite would search each batch in the index of due deliveries, which begins
+# with the state, and sort a million rows by number for each.  So rows are walked by number.
 _STATE: Final = func.coalesce(deliveries.c.state, "")
 
 
 class Standing(StrEnum):
-    """What a delivery in the queue is to an operator; each is in one of them."""
+    """State of a delivery as an operator sees it."""
 
     WAITING = "waiting"
     HELD = "held"
@@ -37,7 +37,7 @@ class Standing(StrEnum):
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        """The rows that stand so: what failed is over, whether it was held or not."""
+        """The rows in this state: a failed delivery is failed, whether it was held or not."""
         if self is Standing.FAILED:
             return _STATE == State.FAILED
         held = deliveries.c.held
@@ -46,14 +46,14 @@ class Standing(StrEnum):
 
     @staticmethod
     def of(state: str, held: str | None) -> "Standing":
-        """The same of one row."""
+        """The state of a row."""
         if state == State.FAILED:
             return Standing.FAILED
         return Standing.WAITING if held is None else Standing.HELD
 
 
 def like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
-    """Whether a column, such as a domain or an address, fits a pattern; on both dialects."""
+    """Whether a column, such as a domain or an address, matches a pattern; on both dialects."""
     if pattern == NULL_SENDER:
         return column == ""
     if not _WILD.search(pattern):
@@ -62,9 +62,9 @@ def like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
 
 
 def masked(pattern: str) -> str:
-    """The pattern as events may hold it: no part of a patient's INS is in it (DOMAIN §1.5).
+    """The pattern as events may show it, without any part of a patient's INS (DOMAIN §1.5).
 
-    Where addresses of patients fit, a local part with a digit in it may be of an INS.
+    If the pattern matches patients' addresses, a local part with a digit may be part of an INS.
     """
     local, at, domain = pattern.rpartition("@")
     if not at:
@@ -75,10 +75,10 @@ def masked(pattern: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Every condition that is given must hold; none given means all deliveries.
+    """Conditions on deliveries: all given conditions must hold; none given means all deliveries.
 
-    `recipient` looks at those who have not got the message yet.  `ids` are numbers of deliveries,
-    `messages` identifiers of messages: either is enough.  `older` and `younger` are ages in the
+    `recipient` matches recipients without the message yet.  `ids` are numbers of deliveries,
+    `messages` ids of messages: a match in either is enough.  `older` and `younger` are ages in the
     queue.
     """
 
@@ -93,11 +93,11 @@ class Filter:
     state: Standing | None = None
 
     def conditions(self, now: datetime) -> list[ColumnElement[bool]]:
-        """What rows of `deliveries` must fulfil; ages are reckoned from `now`."""
+        """SQL conditions on rows of `deliveries`; ages are counted from `now`."""
         d = deliveries.c
         found: list[ColumnElement[bool]] = []
         if self.domain is not None:
-            # Domains are stored in lower case: one that is exact can be looked up by an index.
+            # Domains are stored in lower case: an exact domain can use the index.
             exact = not _WILD.search(self.domain)
             found.append(d.domain == self.domain.lower() if exact else like(d.domain, self.domain))
         if self.sender is not None:
@@ -120,7 +120,7 @@ class Filter:
 
     @property
     def texts(self) -> list[str]:
-        """The conditions for people and events, masked; `all` where there are none."""
+        """The conditions for people and events, masked; `all` if there are none."""
         facts: dict[str, str | None] = {
             "domain": self.domain,
             "sender": self.sender and masked(self.sender),

@@ -1,6 +1,6 @@
-"""The table of rules that hold new mail: until one is removed, what it covers is queued as held.
+"""The table of hold rules: new mail that matches a rule is queued as held, until its removal.
 
-What is in the queue already is not touched by them; see relay.queue_admin.actions.
+Rules do not touch mail that is queued already; see relay.queue_admin.actions.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from relay.queue_admin.filter import NULL_SENDER
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a rule is about: patterns as in `filter`; None, or all None, covers all."""
+    """Patterns of a rule, as in `filter`; None matches everything, and so does all None."""
 
     domain: str | None = None
     sender: str | None = None
@@ -25,7 +25,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule in force, by whom and why; `reason` becomes the reason of what it holds."""
+    """A rule in force, its author and reason; the deliveries that it holds get the same reason."""
 
     id: int
     scope: Scope
@@ -37,10 +37,10 @@ class Rule:
 def add_rule(
     connection: Connection, scope: Scope, *, reason: str, author: str, now: datetime
 ) -> int:
-    """Hold what comes from now on; returns the rule's number."""
+    """Hold matching mail from now on; returns the rule's number."""
     values = {
         "domain": scope.domain,
-        # Of an address, unlike of a pattern, the null sender is written as nothing.
+        # A stored address is empty for the null sender; a pattern says `<>`.
         "sender": "" if scope.sender == NULL_SENDER else scope.sender,
         "recipient": scope.recipient,
         "mailbox_type": scope.mailbox_type,
@@ -73,7 +73,7 @@ def list_rules(connection: Connection) -> list[Rule]:
 
 
 def remove_rule(connection: Connection, number: int) -> Rule:
-    """Take a rule away; what it has held stays held.  Raises NotFound."""
+    """Remove a rule; deliveries that it has held stay held.  Raises NotFound."""
     found = next((rule for rule in list_rules(connection) if rule.id == number), None)
     if found is None:
         raise NotFound(f"there is no rule {number}; list them: mssante queue rules list")

@@ -1,6 +1,6 @@
-"""What the database knows of one message: mailboxes that hold it, deliveries that are queued.
+"""A message in the database: the mailboxes that hold it, and its deliveries in the queue.
 
-A delivery that came to its end well is no longer there; the trace journal tells of it.
+A delivery that succeeded is no longer there; the trace journal has it.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class RecipientState:
-    """A recipient of a delivery; `reply` is the peer's last one, '' before the first."""
+    """A recipient of a delivery; `reply` is the peer's last reply, '' before the first."""
 
     address: str
     state: str
@@ -32,7 +32,7 @@ class RecipientState:
 
 @dataclass(frozen=True, slots=True)
 class QueuedDelivery:
-    """A delivery in the queue, `due` being its next attempt if it waits."""
+    """A delivery in the queue; `due` is the time of its next attempt if it waits."""
 
     id: int
     domain: str

@@ -1,4 +1,4 @@
-"""The queue as an operator reads it: by destination, by delivery, or one message in full."""
+"""Views of the queue for operators: by destination, by delivery, or a message in full."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from relay.queue_admin.filter import Filter, Standing
 
 @dataclass(frozen=True, slots=True)
 class DestinationLine:
-    """One line of the summary: a domain and what waits for it.
+    """A line of the summary: a domain and the mail that waits for it.
 
-    `state` is `active`, `paused` or `dead`, `paused` the reason; `waiting` has what is in flight
-    in it, `oldest` is the birth of the oldest delivery, `age` its age in whole seconds;
-    `next_attempt` is None where none will be made.
+    `state` is `active`, `paused` or `dead`; `paused` the reason.  `waiting` includes deliveries in
+    flight.  `oldest` is the time of the oldest delivery, `age` its age in whole seconds.
+    `next_attempt` is None if none will be made.
     """
 
     domain: str
@@ -39,9 +39,9 @@ class DestinationLine:
 
 
 def summary(connection: Connection, wanted: Filter, now: datetime) -> list[DestinationLine]:
-    """What a filter matches by destination, the longest wait first; then pauses of others.
+    """The deliveries that a filter matches, by destination, longest wait first; then other pauses.
 
-    A pause is not to be forgotten because nothing waits behind it.
+    A pause is shown even if no mail waits behind it: it must not be forgotten.
     """
     d = deliveries.c
     take_your_time(connection)
@@ -92,7 +92,7 @@ def _line(
         oldest=row.oldest,
         age=max(int((now - row.oldest).total_seconds()), 0),
         next_attempt=None if paused else due,
-        # What befell the destination says more than what one of its messages met.
+        # The error of the destination says more than the error of a message.
         last_error=(own and own.last_error) or row.last_error,
         paused=paused,
         dead_until=dead_until,
@@ -101,7 +101,7 @@ def _line(
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of the list; `recipients` have not got the message yet."""
+    """A line of the list; `recipients` are those without the message yet."""
 
     id: int
     message_id: str
@@ -122,7 +122,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class RecipientFacts:
-    """A recipient: how it stands, the peer's last reply, what RCPT asked for in reports."""
+    """A recipient: its state, the peer's last reply, the DSNs that RCPT asked for."""
 
     address: str
     state: str
@@ -133,9 +133,9 @@ class RecipientFacts:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that the queue knows of one delivery.
+    """All facts of a delivery in the queue.
 
-    `paused` is None or why nothing is sent there, `lease_owner` the process that had it last.
+    `paused` is None or the reason of a pause; `lease_owner` the process with the last lease.
     """
 
     id: int
@@ -189,7 +189,7 @@ def listing(connection: Connection, wanted: Filter, now: datetime, limit: int) -
 
 
 def show(connection: Connection, wanted: Filter, now: datetime) -> list[Shown]:
-    """Everything of the few deliveries that a filter matches, by their numbers."""
+    """All facts of the few deliveries that a filter matches, by their numbers."""
     d, known = deliveries.c, destinations.c
     statement = (
         select(
@@ -215,7 +215,7 @@ def show(connection: Connection, wanted: Filter, now: datetime) -> list[Shown]:
 
 
 def _in_flight(now: datetime) -> ColumnElement[bool]:
-    """Whether a lease lasts, by the clock that leases are reckoned by."""
+    """Whether a lease is valid now, by the clock that leases use."""
     until = deliveries.c.lease_until
     return and_(until.is_not(None), until > store_now(now))
 

@@ -1,7 +1,7 @@
 """ClamAV: a client of clamd's INSTREAM command, over TCP or a Unix socket.
 
-Protocol (clamd(8), COMMANDS): `zINSTREAM` and NUL; then chunks, each behind its length in four
-octets, the highest first; a length of zero ends them.  One line ended by NUL is the answer.
+Protocol (clamd(8), COMMANDS): `zINSTREAM` and NUL; then chunks, each after its length in four
+octets, big-endian; a length of zero ends them.  The answer is one line ended by NUL.
 """
 
 import asyncio

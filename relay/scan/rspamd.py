@@ -1,9 +1,9 @@
 """rspamd: a client of its normal worker, which judges a message posted to `/checkv2` over HTTP.
 
-Of rspamd's actions, `reject` refuses the message and `soft reject` puts it off.  `no action`,
-`greylist`, `add header` and `rewrite subject` accept it as it is: a message is never changed here,
-and operators that the white list names are not put off to see whether they come again.  Any other
-action is not ours to carry out, and counts as no answer.
+Of rspamd's actions, `reject` refuses the message and `soft reject` defers it.  `no action`,
+`greylist`, `add header` and `rewrite subject` accept it unchanged: the relay never changes a
+message, and an operator of the white list is not greylisted.  Any other action is unknown here and
+counts as no answer.
 
 The request is HTTP/1.0 (RFC 1945), so that the answer comes whole and not in chunks.
 """
@@ -33,8 +33,8 @@ from relay.scan.scanner import (
 )
 
 _MAX_ANSWER: Final = 1024 * 1024  # octets: symbols by the dozen, some with long options
-_MAX_HEAD: Final = 48 * 1024  # octets: rspamd's own limit is 80 kB, for all of a request's head
-_MAX_FIELD: Final = 1000  # octets; none of a field that is longer is of use
+_MAX_HEAD: Final = 48 * 1024  # octets: rspamd's own limit is 80 kB for the head of a request
+_MAX_FIELD: Final = 1000  # octets; a longer field is of no use
 _ACCEPTED: Final = frozenset({"no action", "greylist", "add header", "rewrite subject"})
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r\n")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r\n", re.IGNORECASE)
@@ -68,9 +68,9 @@ def _reason(answer: dict[str, Any]) -> str:
 
 
 def request_head(url: SplitResult, hostname: str, size: int, facts: ScanFacts) -> bytes:
-    """The request up to its body of `size` octets, to the rspamd at `url` from us at `hostname`.
+    """The request up to its body of `size` octets, to the rspamd at `url`, from our `hostname`.
 
-    Recipients beyond what rspamd takes in a head are left out.
+    Recipients that do not fit into the head of a request are left out.
     """
     head = f"POST {url.path.rstrip('/')}/checkv2 HTTP/1.0\r\n".encode()
     head += _field("Host", url.netloc) + _field("Content-Length", str(size))
@@ -106,9 +106,9 @@ def _is_ip(address: str) -> bool:
 
 
 class Rspamd:
-    """The rspamd at an `http://` or `https://` URL; `hostname` is ours, for what it writes.
+    """The rspamd at an `http://` or `https://` URL; `hostname` is ours, for rspamd's log.
 
-    Each message has a connection of its own.
+    One connection for each message.
     """
 
     name = "rspamd"

@@ -1,9 +1,9 @@
 """Scanners of message content, asked before a message is accepted (DOMAIN §9.25).
 
-They are asked one after another, in the order given, once the whole message is here; each has the
-same time.  What a scanner finds refuses the message (`554 5.7.1`); what it cannot say, for whatever
-reason, puts it off (`451 4.7.1`) or lets it through, as configured.  A message is never changed: a
-scanner that would mark it is heard as one that found nothing.
+The scanners are asked one after another, in the order given, once the whole message has arrived;
+each has the same timeout.  A finding refuses the message (`554 5.7.1`).  A scanner that fails
+defers the message (`451 4.7.1`) or lets it through, as configured.  A message is never changed: a
+scanner's wish to mark it counts as nothing found.
 """
 
 import asyncio
@@ -29,27 +29,27 @@ SCANS: Final = Counter(
     "Messages shown to a scanner, by what came of it: clean, infected, defer, failed",
     ["scanner", "result"],
 )
-_MAX_NAME: Final = 60  # characters of what a scanner says that a peer or a log gets to see
+_MAX_NAME: Final = 60  # characters of a scanner's text that go to a peer or a log
 
 
 class OnFailure(StrEnum):
-    """What becomes of a message while a scanner cannot answer."""
+    """The treatment of a message while a scanner cannot answer."""
 
     DEFER = "defer"
     ACCEPT = "accept"
 
 
 class Result(StrEnum):
-    """What a scanner says of a message."""
+    """A scanner's judgement of a message."""
 
     CLEAN = "clean"
     INFECTED = "infected"
-    DEFER = "defer"  # it wants to see the message again later
+    DEFER = "defer"  # the scanner wants to see the message again later
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A scanner's answer; `name` is what it found, as it said it."""
+    """A scanner's answer; `name` is its finding, in its own words."""
 
     result: Result
     name: str = ""
@@ -60,15 +60,15 @@ DEFER: Final = Verdict(Result.DEFER)
 
 
 def infected(name: str) -> Verdict:
-    """The verdict on a message in which something was found."""
+    """The verdict on a message with a finding."""
     return Verdict(Result.INFECTED, name)
 
 
 @dataclass(frozen=True, slots=True)
 class ScanFacts:
-    """The envelope, for scanners that judge by it; `sender` is empty for the null sender.
+    """The envelope, for scanners that use it; `sender` is empty for the null sender.
 
-    Recipients may name patients: they go to the scanner and nowhere else.
+    Recipients may name patients: only the scanner gets them.
     """
 
     session: str
@@ -80,7 +80,7 @@ class ScanFacts:
 
 
 class ScannerFailed(Exception):
-    """A scanner that cannot be reached or does not answer as it should; one line says why."""
+    """A scanner cannot be reached or gives no valid answer; one line says why."""
 
 
 class Scanner(Protocol):
@@ -92,11 +92,11 @@ class Scanner(Protocol):
         """Judge a message.  May be cancelled.  Raises ScannerFailed and StoreUnavailable."""
 
     async def probe(self) -> None:
-        """Find out whether it answers.  May be cancelled.  Raises ScannerFailed."""
+        """Check that the scanner answers.  May be cancelled.  Raises ScannerFailed."""
 
 
 class Scanning:
-    """The scanners of this operator, none being a good number; `timeout` in seconds for each."""
+    """The scanners of this operator, possibly none; `timeout` in seconds for each."""
 
     def __init__(
         self, scanners: Sequence[Scanner], on_failure: OnFailure, timeout: float = 60
@@ -107,16 +107,16 @@ class Scanning:
 
     @property
     def on(self) -> bool:
-        """Whether anybody is to be asked."""
+        """Whether there is any scanner."""
         return bool(self._scanners)
 
     @property
     def defers(self) -> bool:
-        """Whether messages are put off while a scanner cannot answer."""
+        """Whether messages are deferred while a scanner cannot answer."""
         return self._on_failure is OnFailure.DEFER
 
     async def probe(self, patience: float) -> dict[str, str]:
-        """Ask each scanner whether it is there, for `patience` seconds; why not, by its name."""
+        """Ask each scanner for a sign of life, `patience` seconds each; failures by name."""
         problems: dict[str, str] = {}
         for scanner in self._scanners:
             try:
@@ -169,15 +169,15 @@ class Scanning:
 
 
 def printable(text: str) -> str:
-    """What a scanner said, as one line of printable ASCII that is never long."""
+    """A scanner's text as one short line of printable ASCII."""
     return "".join(char if " " <= char <= "~" else "?" for char in text)[:_MAX_NAME]
 
 
-# What follows is for the scanners' clients.
+# For the scanners' clients.
 
 
 async def pieces(draft: Draft) -> AsyncGenerator[bytes, None]:
-    """Read a draft back, in threads where it is on disk.  Raises StoreUnavailable."""
+    """Read a draft back, in threads if it is on disk.  Raises StoreUnavailable."""
     spilled = draft.spilled
     with closing(draft.chunks()) as chunks:
         while piece := await _next(chunks) if spilled else next(chunks, b""):
@@ -189,7 +189,7 @@ async def _next(chunks: Generator[bytes, None, None]) -> bytes:
     try:
         return await asyncio.shield(reading)
     except asyncio.CancelledError:
-        while not reading.done():  # it cannot be closed under the thread
+        while not reading.done():  # the generator cannot be closed while the thread runs it
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({reading})
         raise
@@ -203,13 +203,13 @@ async def exchange(
     send: Callable[[asyncio.StreamWriter], Awaitable[None]],
     receive: Callable[[asyncio.StreamReader], Awaitable[_T]],
 ) -> _T:
-    """Connect, send and receive at once: a scanner may answer before it has seen everything.
+    """Connect, then send and receive at once: a scanner may answer before the end of the message.
 
-    Raises ScannerFailed, and what `send` and `receive` raise of their own.
+    Raises ScannerFailed, and the errors of `send` and `receive`.
     """
     try:
         reader, writer = await opening
-    except (OSError, ValueError, OverflowError) as error:  # the latter: not an address
+    except (OSError, ValueError, OverflowError) as error:  # the last two: not an address
         raise ScannerFailed(f"cannot connect: {error}") from error
     receiving = asyncio.ensure_future(_received(receive, reader))
     sending = asyncio.ensure_future(_sent(send, writer))
@@ -218,7 +218,7 @@ async def exchange(
     try:
         await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
         if not receiving.done():
-            sending.result()  # raises: otherwise the answer would be waited for
+            sending.result()  # raises: otherwise we would wait for the answer
         return receiving.result()
     finally:
         for task in both:
@@ -230,7 +230,7 @@ async def exchange(
 async def _sent(
     send: Callable[[asyncio.StreamWriter], Awaitable[None]], writer: asyncio.StreamWriter
 ) -> None:
-    # A scanner that hangs up may have said why: what there is to be read decides.
+    # A scanner that hangs up may have said why: the answer read decides.
     with suppress(OSError):
         await send(writer)
 

@@ -1,1 +1,1 @@
-"""The SMTP server: listener, session, its states and commands, the message they bring."""
+"""The SMTP server: listener, session, states, commands, transaction."""

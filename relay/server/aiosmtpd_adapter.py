@@ -1,11 +1,11 @@
-"""All that the session relies on inside aiosmtpd and asyncio, beyond what they document.
+"""All that the session uses of aiosmtpd and asyncio beyond their documentation.
 
 `aiosmtpd.smtp.SMTP` makes the task that serves a connection, arms the timeout of the first wait and
-ends both with the connection.  The session does the rest, and must for that take things away again:
+ends both with the connection.  The session does the rest.  For that it must remove some parts:
 hooks and commands that aiosmtpd looks for in every session, the StreamWriter that asyncio would
-make, the circles of references that aiosmtpd leaves.  Each private name is used here or, where a
-method of aiosmtpd is replaced, in `relay.server.session`; `tests/relay/test_smtp_adapter.py` holds
-each against the version that is installed, and pyproject.toml keeps that below the next.
+make, the reference cycles that aiosmtpd leaves.  Each private name is used here or, where a method
+of aiosmtpd is replaced, in `relay.server.session`.  `tests/relay/test_smtp_adapter.py` checks each
+against the installed version, and pyproject.toml keeps out the next one.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ REPLACED: Final = ("_handle_client", "_timeout_cb")  # by the session; aiosmtpd 
 
 
 class _NoHooks:
-    """A handler for aiosmtpd, which looks through its members for each session and finds none."""
+    """A handler for aiosmtpd, which searches its members for hooks: there are none."""
 
     __slots__ = ()
 
@@ -36,7 +36,7 @@ _NO_HOOKS: Final = _NoHooks()
 
 
 def arguments(hostname: str, ident: str, timeout: float) -> dict[str, Any]:
-    """Arguments of `SMTP.__init__`; `timeout` of a wait for the peer in seconds."""
+    """Arguments of `SMTP.__init__`; `timeout` is that of a wait for the peer, in seconds."""
     return {
         "handler": _NO_HOOKS,
         "data_size_limit": None,
@@ -50,7 +50,7 @@ def arguments(hostname: str, ident: str, timeout: float) -> dict[str, Any]:
 
 def attach(smtp: SMTP, inbound: InboundBuffer, outbound: ReplyWriter) -> None:
     """Put our streams in place of asyncio's, before `SMTP.connection_made`."""
-    # aiosmtpd asks no more of them than these two offer.
+    # aiosmtpd uses no other methods of them than these two have.
     smtp._reader = cast("asyncio.StreamReader", inbound)
     smtp._writer = cast("asyncio.StreamWriter", outbound)
     # Without a callback asyncio makes no StreamWriter.  Nothing would keep it, and since Python
@@ -59,26 +59,26 @@ def attach(smtp: SMTP, inbound: InboundBuffer, outbound: ReplyWriter) -> None:
 
 
 def wait_at_most(smtp: SMTP, seconds: float) -> None:
-    """Arm the timeout of a wait for the peer; an earlier one is over."""
+    """Arm the timeout of a wait for the peer; replaces an earlier timeout."""
     smtp._reset_timeout(seconds)
 
 
 def stop_waiting(smtp: SMTP) -> None:
-    """Disarm the timeout: what comes now is our own work."""
+    """Disarm the timeout: our own work begins."""
     if smtp._timeout_handle is not None:
         smtp._timeout_handle.cancel()
 
 
 def once_over(smtp: SMTP, done: Callable[[object], None]) -> None:
-    """Have `done` called when the task that serves the connection, now cancelled, has ended."""
+    """Call `done` when the serving task, cancelled by now, has ended."""
     if smtp._handler_coroutine is not None:
         smtp._handler_coroutine.add_done_callback(done)
 
 
 def cut_circles(smtp: SMTP) -> None:
-    """Cut the circles of references of a session that is over, so that its memory comes back now.
+    """Cut the reference cycles of an ended session, so that its memory is freed at once.
 
-    aiosmtpd holds the task and the timeout, and both of them the session.
+    aiosmtpd holds the task and the timeout, and both hold the session.
     """
     smtp._handler_coroutine = smtp._timeout_handle = None
     del smtp._reader, smtp._writer

@@ -1,4 +1,4 @@
-"""What every session of a process shares, passed in so that tests can pass in their own."""
+"""Services and settings that all sessions of a process share; tests pass in their own."""
 
 import ssl
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class SessionContext:
     """Services and settings of the inbound side.
 
     Sessions of the names in `debug_peers` leave a transcript in the journal.  Sessions from
-    `own_port` are our own: they get a `quiet` context, and leave nothing in the journal.
+    `own_port` are the daemon's own: they get a `quiet` context, and nothing goes into the journal.
     """
 
     hostname: str

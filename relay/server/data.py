@@ -1,8 +1,8 @@
-"""Receiving the octets of one message: from the connection through framing into a draft.
+"""Receives the octets of a message: from the connection through framing into a draft.
 
-Whatever is wrong with the message or the store, the peer's octets are read up to their end, so that
-the reply is read as the answer to this message and never as the answer to a command smuggled in it.
-A peer that sends without end beyond the limit, or too slowly, is disconnected.
+Even if message or store have a fault, the peer's octets are read to their end: so the reply answers
+this message, and never a command smuggled in it.  A peer that sends far beyond the limit, or too
+slowly, is disconnected.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from relay.smtp.framing import ChunkChecker, DataDecoder
 from relay.smtp.headers import HeaderCollector
 from relay.smtp.line_checker import Violation
 
-OVERRUN: Final = 10  # times the limit that is read of a message refused for its size
+OVERRUN: Final = 10  # times the limit: more is not read of a message refused for its size
 
 
 class Body:
-    """A message on its way into a draft; the first problem met is kept, the rest is passed over.
+    """A message on its way into a draft; the first problem is kept, later octets are dropped.
 
-    It has one `pace`, in however many chunks it comes, waits between them included: each would
-    begin with a grace of its own.
+    One `pace` per message, waits between BDAT chunks included: otherwise every chunk would get a
+    new grace period.
     """
 
     def __init__(
         self, draft: Draft, limit: int, header_limit: int, pace: Pace, *, report: bool = False
     ) -> None:
-        """`limit` is that of ordinary mail; `report` where this is known not to be any."""
+        """`limit` is that of ordinary mail; `report`: the message is known to be a report."""
         self.draft = draft
         self.report = report
         self.pace = pace
@@ -42,9 +42,9 @@ class Body:
         self._read = 0
 
     async def take(self, payload: bytes, violation: Violation | None) -> None:
-        """Take the next message octets, with what framing found wrong so far.
+        """Take the next message octets, with the violation that framing found so far.
 
-        Raises Disconnected for a message that goes on far beyond the limit.
+        Raises Disconnected for a message far beyond the limit.
         """
         self._read += len(payload)
         if self._read > self._limit * OVERRUN:
@@ -60,7 +60,7 @@ class Body:
             self.draft.discard()
 
     def exceeds(self, octets: int) -> bool:
-        """Whether so many octets more are too many to be read at all."""
+        """Whether `octets` more would be far beyond the limit."""
         return self._read + octets > self._limit * OVERRUN
 
     @property
@@ -77,14 +77,14 @@ class Body:
 
 
 class Source:
-    """The peer's octets of one message, read with the patience that its pace deserves."""
+    """The peer's octets of a message, read with the timeout of its pace."""
 
     def __init__(self, inbound: InboundBuffer, pace: Pace) -> None:
         self.inbound = inbound
         self._pace = pace
 
     async def read(self, limit: int | None = None) -> bytes:
-        """The next octets, at least one, and all that are here up to `limit`.
+        """The next octets: at least one, at most `limit`, as many as have arrived.
 
         Raises Disconnected for a peer that is too slow.
         """
@@ -103,7 +103,7 @@ class Source:
     async def readline(self, longest: float) -> bytes:
         """The command line after a chunk, within `longest` seconds at most.
 
-        Raises Disconnected as `read` does: chunks of one octet would else come at any rate.
+        Raises Disconnected as `read` does: without it, chunks of one octet could come at any rate.
         """
         clock = asyncio.get_running_loop().time
         begun = clock()
@@ -122,7 +122,7 @@ def _too_slow() -> Disconnected:
 
 
 async def receive_data(source: Source, body: Body) -> None:
-    """Read what follows `354` up to `CRLF.CRLF` (RFC 5321 §4.1.1.4)."""
+    """Read the octets after `354` up to `CRLF.CRLF` (RFC 5321 §4.1.1.4)."""
     decoder = DataDecoder()
     ended = False
     while not ended:
@@ -144,7 +144,7 @@ async def receive_chunk(source: Source, body: Body, octets: int, *, last: bool) 
 
 
 async def skip(source: Source, octets: int) -> None:
-    """Read a chunk that nobody wants, so that what follows it is read as commands (RFC 3030 §2)."""
+    """Read and drop a refused chunk, so that commands are read after it (RFC 3030 §2)."""
     while octets:
         octets -= len(await source.read(octets))
 
@@ -158,7 +158,7 @@ async def _write(draft: Draft, payload: bytes) -> SmtpError | None:
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
-            # The peer has gone: whoever discards the draft must find it still.
+            # The peer has gone: the thread must end before the draft is discarded.
             await asyncio.wait({writing})
             raise
     except StoreUnavailable as error:

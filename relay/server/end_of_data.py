@@ -1,6 +1,6 @@
 """The end of a message: judged, scanned, made durable with its receipt, and only then accepted.
 
-RFC 5321 §4.1.1.4 and §6.1: with the reply that follows, the message is ours.
+RFC 5321 §4.1.1.4 and §6.1: the reply `250` makes us responsible for the message.
 """
 
 from dataclasses import replace
@@ -28,10 +28,10 @@ async def take_message(
 ) -> str:
     """Make the message of a transaction durable, with its receipt; returns its id.
 
-    Raises SmtpError.  Until then its draft is the transaction's.
+    Raises SmtpError.  Until the intake has it, the draft belongs to the transaction.
     """
     submission = await _judge(context, policy, journal, facts, transaction, body)
-    transaction.body = None  # its draft is the intake's from here on
+    transaction.body = None  # from here on the draft belongs to the intake
     reached("message.judged")
     await context.intake.accept(submission)
     policy.took(len(submission.local), receipt=submission.report is not None)

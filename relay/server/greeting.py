@@ -1,4 +1,4 @@
-"""Commands before and beside mail: EHLO, HELO, STARTTLS, QUIT and those without an effect."""
+"""Commands before and beside mail: EHLO, HELO, STARTTLS, QUIT, and commands without effect."""
 
 import ssl
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ _BYE: Final = Goodbye(221, "2.0.0", "Bye")
 
 
 async def ehlo(session: Session, hostname: str) -> Reply:
-    """Greet and say what is offered (RFC 5321 §4.1.1.1)."""
+    """Greet and list the extensions (RFC 5321 §4.1.1.1)."""
     _greet(session, hostname)
     offers = session.service.offers(session.context, session.state)
     return Reply(250, "", "\n".join([session.hostname, *offers]))
 
 
 async def helo(session: Session, hostname: str) -> Reply:
-    """Greet without extensions; useless before TLS, but not an error (RFC 5321 §4.1.1.1)."""
+    """Greet without extensions; no mail without TLS, but no error (RFC 5321 §4.1.1.1)."""
     _greet(session, hostname)
     return Reply(250, "", session.hostname)
 
@@ -39,7 +39,7 @@ def _greet(session: Session, hostname: str) -> None:
 
 
 async def starttls(session: Session, _argument: str) -> None:
-    """Upgrade to TLS (RFC 3207): what was said before is forgotten on both sides."""
+    """Upgrade to TLS (RFC 3207); both sides forget all earlier commands."""
     plain = session.outbound.transport
     plain.pause_reading()
     session.inbound.clear()
@@ -58,8 +58,8 @@ async def starttls(session: Session, _argument: str) -> None:
     except (OSError, ssl.SSLError) as error:
         _tls_failed(session, error)
         plain.abort()
-        # A failed handshake does not report it.  Not with the error: kept by the stream, its
-        # traceback would hold on to this session.
+        # After a failed handshake connection_lost is not called.  The error is left out: kept by
+        # the stream, its traceback would hold this session.
         session.connection_lost(None)
         return
     if transport is None:
@@ -69,7 +69,7 @@ async def starttls(session: Session, _argument: str) -> None:
     session.inbound.attach(transport)
     try:
         handshake = Handshake.of(transport.get_extra_info("ssl_object"))
-    except ValueError as error:  # damaged records right behind the handshake have ended it
+    except ValueError as error:  # damaged records right after the handshake have ended it
         _tls_failed(session, error)
         transport.abort()
         return
@@ -83,22 +83,22 @@ def _tls_failed(session: Session, error: Exception) -> None:
 
 
 async def noop(_session: Session, _argument: str) -> Reply:
-    """Nothing (RFC 5321 §4.1.1.9)."""
+    """Do nothing (RFC 5321 §4.1.1.9)."""
     return _OK
 
 
 async def vrfy(_session: Session, _argument: str) -> Reply:
-    """Say nothing about who has a mailbox (RFC 5321 §7.3)."""
+    """Do not reveal which mailboxes exist (RFC 5321 §7.3)."""
     return _VRFY
 
 
 async def not_here(_session: Session, _argument: str) -> Reply:
-    """No lists, no help, no AUTH: operators are known by their certificate."""
+    """Refuse EXPN, HELP and AUTH: operators are known by their certificate."""
     raise SyntaxRefused("Command not implemented", code=502, enhanced="5.5.1")
 
 
 async def say_goodbye(_session: Session, _argument: str) -> Reply:
-    """The end (RFC 5321 §4.1.1.10)."""
+    """End the session (RFC 5321 §4.1.1.10)."""
     return _BYE
 
 

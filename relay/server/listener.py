@@ -1,7 +1,7 @@
 """The listener: accepts connections on a bound socket, within a limit, and stops without loss.
 
-All worker processes accept from the same listening sockets, which the supervisor holds: what waits
-in a socket's queue is nobody's yet, so it outlives any of them (docs/decisions/0014).
+All worker processes accept from the same listening sockets, which the supervisor holds: connections
+in a socket's queue outlive any worker (docs/decisions/0014).
 """
 
 import asyncio
@@ -29,15 +29,15 @@ _FULL_FOR_ADDRESS = Reply(421, "4.3.2", "Too many connections from your address"
 _STOPPING = Reply(421, "4.3.2", "Service is stopping, try again later")
 
 
-BACKLOG: Final = 512  # connections that may wait to be accepted
+BACKLOG: Final = 512  # connections waiting to be accepted
 
-# For which a listener that has been replaced lets its sessions go on: a peer that has just come
-# brings its message, and nothing is cut off in the middle of a handshake.
+# A replaced listener lets its sessions go on for so long: a peer that has just connected can send
+# its message, and no handshake is cut off.
 SETTLE_SECONDS: Final = 5.0
 
-YIELD_SECONDS: Final = 0.003  # for which a connection is left to a worker that has some already
-FULL_SECONDS: Final = 1.0  # until the next try where the system cannot give us one
-GOODBYE_SECONDS: Final = 1.0  # for a peer to take the last reply, once the grace is over
+YIELD_SECONDS: Final = 0.003  # for a worker with sessions to accept a connection first
+FULL_SECONDS: Final = 1.0  # until the next try after the system refused to accept
+GOODBYE_SECONDS: Final = 1.0  # for a peer to read the last reply, after the grace
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -54,10 +54,10 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class _Door(asyncio.Protocol):
-    """Lets a new connection in as a session, or turns it away where it is one too many.
+    """Turns a new connection into a session, or refuses it over a limit.
 
-    One that is turned away is told so, and may take a moment to read it: closed at once with octets
-    of its own unread, TCP would throw our reply away.
+    A refused peer gets the reason and a moment to read it: if we closed at once with octets of the
+    peer unread, TCP would throw our reply away.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class _Door(asyncio.Protocol):
         self._ours = ours
         self._leaving = leaving
         self._abort: asyncio.TimerHandle | None = None
-        self._stream: asyncio.Transport | None = None  # of a connection that is turned away
+        self._stream: asyncio.Transport | None = None  # of a refused connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast("asyncio.Transport", transport)
@@ -104,7 +104,7 @@ class _Door(asyncio.Protocol):
 class Listener:
     """Serves sessions on one socket, alone or beside the listeners of other processes.
 
-    `factory` makes the sessions, so that peers, our own users or LMTP may be served.
+    `factory` makes the sessions: of peers, our own users or LMTP.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Listener:
     ) -> None:
         self._factory = factory
         self._context = context
-        # For connections of the daemon to itself, which take the place of no peer.
+        # For the daemon's connections to itself, which take no peer's place.
         self._ours = replace(
             context, quiet=True, occupancy=Occupancy(context.limits), debug_peers=frozenset()
         )
@@ -120,10 +120,10 @@ class Listener:
         self._bound: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._coming: set[asyncio.Task[None]] = set()
-        self._leaving: set[asyncio.Transport] = set()  # turned away, reading why
+        self._leaving: set[asyncio.Transport] = set()  # refused, reading the reason
 
     def start(self, bound: socket.socket) -> None:
-        """Begin to accept connections on `bound`, which is the listener's from now on."""
+        """Begin to accept connections on `bound`, which now belongs to the listener."""
         bound.listen(BACKLOG)
         bound.settimeout(0)
         self._bound = bound
@@ -132,11 +132,11 @@ class Listener:
     async def stop(self, grace: float, hurry: asyncio.Event | None = None) -> None:
         """Stop accepting, end idle sessions, let transactions finish for `grace` seconds.
 
-        With `hurry`, another listener has taken over: until that is set, idle sessions are let go
-        on for SETTLE_SECONDS, but for no more than half of `grace`.
+        With `hurry`, another listener has taken over: until it is set, idle sessions may go on for
+        SETTLE_SECONDS, but for no more than half of `grace`.
         """
         self._close()
-        if self._coming:  # what was accepted a moment ago becomes a session
+        if self._coming:  # accepted connections become sessions first
             await asyncio.wait(self._coming)
         now = asyncio.get_running_loop().time()
         deadline = now + grace
@@ -164,7 +164,7 @@ class Listener:
         _log.info("listener.stopped", cut_off=cut_off)
 
     async def _let_end(self, seconds: float) -> None:
-        """Wait until no connection is left, so that each end is journalled; at most `seconds`."""
+        """Wait until no connection is left and each end is in the journal; at most `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._open():
             left = deadline - asyncio.get_running_loop().time()
@@ -173,7 +173,7 @@ class Listener:
             await asyncio.sleep(min(0.01, left))
 
     def _open(self) -> int:
-        """How many connections are open, served or turned away."""
+        """The number of open connections, served or refused."""
         served = self._context.occupancy.sessions, self._ours.occupancy.sessions
         return sum(map(len, served)) + len(self._leaving)
 
@@ -187,7 +187,7 @@ class Listener:
             self._bound = None
 
     def _arrived(self, bound: socket.socket) -> None:
-        """Take a connection that has come, at once or, if nobody else does, in a moment."""
+        """Accept a new connection, at once or, if no other worker does, in a moment."""
         if self._seat.gives_way():
             self._rest(bound, YIELD_SECONDS)
         else:
@@ -204,12 +204,12 @@ class Listener:
         self._accept(bound)
 
     def _accept(self, bound: socket.socket) -> None:
-        # One at a time: of many that come at once, every process gets its share.
+        # One at a time: of many connections at once, every process gets its share.
         try:
             stream, _ = bound.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # another process has it, or nobody any more
-        except OSError as error:  # no descriptor is left, no memory
+            return  # accepted by another process, or gone
+        except OSError as error:  # no descriptor or memory left
             _log.error("listener.cannot_accept", detail=str(error))
             self._rest(bound, FULL_SECONDS)
             return
@@ -223,7 +223,7 @@ class Listener:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Door(self._factory, self._context, self._ours, self._leaving), stream
             )
-        except OSError as error:  # gone already
+        except OSError as error:  # the peer is gone already
             stream.close()
             _log.debug("listener.gone", detail=str(error))
 

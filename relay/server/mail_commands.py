@@ -1,7 +1,7 @@
-"""Commands that hand mail over: MAIL, RCPT, DATA, BDAT and RSET.
+"""Commands that transfer mail: MAIL, RCPT, DATA, BDAT and RSET.
 
-That they are in order has been seen to by the table of the session (`relay.server.states`); who
-may send what to whom is the policy's to say.
+The session's table has already checked their order (`relay.server.states`); the policy decides
+who may send to whom.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred, Syn
 from relay.smtp.parameters import MailParameters, parse_bdat, parse_mail_parameters
 from relay.smtp.reply import Acknowledged, reply_lines
 
-_PROGRESS: Final = 1024  # octets from which on a chunk is mail, and no command among too many
+_PROGRESS: Final = 1024  # octets: a chunk of this size does not count as a command
 
 _OK: Final = Reply(250, "2.0.0", "OK")
 _BEGIN_MESSAGE: Final = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
@@ -33,7 +33,7 @@ _RECIPIENT_LINE: Final = reply_lines(_RECIPIENT_ACCEPTED)
 _TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connection, open another")
 
 
-@lru_cache(500)  # letters of a size, as reports have, come again and again
+@lru_cache(500)  # messages of equal size, such as DSNs, come again and again
 def _parse_mail(argument: str) -> tuple[Address | None, MailParameters]:
     address, rest = parse_path(argument, "FROM:")
     return address, parse_mail_parameters(rest)
@@ -77,7 +77,7 @@ async def rcpt(session: Session, argument: str) -> Reply:
 
 
 def _accept_ahead(session: Session, transaction: Transaction) -> None:
-    """Accept recipients that are pipelined behind this one, up to the first with a doubt."""
+    """Accept pipelined recipients after this one, up to the first that needs a check."""
     room = min(session.policy.most_recipients - transaction.recipients, session.tally.left)
     if session.outbound.blocked or room <= 0:
         return
@@ -98,14 +98,14 @@ async def data(session: Session, _argument: str) -> Reply:
 
 
 async def bdat(session: Session, argument: str) -> Reply:
-    """Receive a chunk of the message (RFC 3030 §2), the last one as DATA's end.
+    """Receive a chunk of the message (RFC 3030 §2); the last chunk ends it like DATA.
 
-    The octets of a chunk that is out of order are read all the same, and passed over.
+    The octets of a chunk that is out of order are read and dropped.
     """
     try:
         chunk = parse_bdat(argument)
     except SyntaxRefused as error:
-        # Where the chunk ends is not known, so nothing after it can be read as a command.
+        # The end of the chunk is not known, so nothing after it can be read as a command.
         raise Disconnected(error.reply) from None
     try:
         following = session.following(BDAT_LAST if chunk.last else b"BDAT", bare=False)
@@ -147,7 +147,7 @@ def _begin_body(session: Session, transaction: Transaction) -> Body:
 
 
 async def _end_of_data(session: Session, transaction: Transaction, body: Body) -> Reply:
-    """The message is here: judge it, make it durable, acknowledge it."""
+    """Judge a completely received message, make it durable, acknowledge it."""
     reached("message.whole")
     journal, policy = session.journal, session.policy
     journal.remark(f"{body.draft.size} octets of the message")
@@ -167,7 +167,7 @@ async def _end_of_data(session: Session, transaction: Transaction, body: Body) -
 
 
 def _told(session: Session, problem: SmtpError) -> SmtpError:
-    """The problem, once the guard over the disk knows of it."""
+    """Report a problem of the store to the disk guard; returns the problem."""
     if isinstance(problem, StoreDeferred):
         session.context.spool.failed(problem.detail)
     return problem

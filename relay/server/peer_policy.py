@@ -1,8 +1,8 @@
-"""The policy for peer operators: the certificate says who they are, the white list what they may.
+"""The policy for peer operators: the certificate shows the operator, the white list its rights.
 
-Every decision is `admission.admit`'s, with the facts at hand (DOMAIN §3.2).  The certificate is
-judged in the handshake, and again at each MAIL if anything has come that may change the verdict.
-Whoever does not pass is a stranger, whose time and place are limited.
+`admission.admit` makes every decision from the facts known so far (DOMAIN §3.2).  The certificate
+is judged in the handshake, and again at each MAIL if the verdict may have changed.  A peer that
+does not pass is a stranger, with limited time and place.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _RECEIPTS_QUOTA: Final = Reply(
 
 
 class PeerPolicy:
-    """What one peer may do in one session."""
+    """The rights of a peer in one session."""
 
     _session: OpenSession
     _journal: SessionJournal
@@ -49,21 +49,21 @@ class PeerPolicy:
         self.name: DistinguishedName | None = None
         self.ending: Reply | None = None
         self._standing = Standing(self.peer)
-        self._stranger_clock: asyncio.TimerHandle | None = None  # None for a peer that is known
-        self._at_mail: Snapshot | None = None  # what held when the transaction began
-        # Whom the rules have let through at the last MAIL, and by which list.
+        self._stranger_clock: asyncio.TimerHandle | None = None  # None for an admitted peer
+        self._at_mail: Snapshot | None = None  # the state when the transaction began
+        # Sender domain and peer admitted at the last MAIL, and the list that admitted them.
         self._admitted: tuple[WhiteList | None, Peer | None, str | None] = (None, None, None)
-        self._room: Quota = NO_LIMIT  # of the hour's, as of the last MAIL
+        self._room: Quota = NO_LIMIT  # the quota left at the last MAIL
 
     # The connection.
 
     def connected(self, session: OpenSession, journal: SessionJournal) -> None:
-        """The peer has connected, a stranger for so long."""
+        """Begin: the peer is a stranger until it is admitted."""
         self._session, self._journal = session, journal
         self._start_stranger_clock()
 
     def closed(self) -> None:
-        """The connection is gone."""
+        """The connection is gone: stop the timer."""
         self._stop_stranger_clock()
 
     def _start_stranger_clock(self) -> None:
@@ -79,14 +79,14 @@ class PeerPolicy:
         """Judge the certificate, count the session under its name, admit the peer or doubt it."""
         context, journal = self._context, self._journal
         version, cipher, der = handshake.version, handshake.cipher, handshake.certificate
-        self.peer = Peer(version, cipher)  # TLS is on, whoever it may be
+        self.peer = Peer(version, cipher)  # TLS is on, whatever the verdict
         if der is not None:
             context.occupancy.weigh(self._session)
         self._standing = await judge(context.perimeter, der, version, cipher, context.clock())
         found = self.peer = self._standing.peer
         shown, chain = found.certificate, found.chain
         self._count()
-        with suppress(Refused):  # it is told so at MAIL
+        with suppress(Refused):  # the refusal is sent at MAIL
             self._admit_peer(self._attempt())
         if not journal.known and context.perimeter.snapshot.lists(found):
             journal.became_known()
@@ -109,7 +109,7 @@ class PeerPolicy:
         )
 
     def _count(self) -> None:
-        """Count the session under its peer's name, if a chain that holds proves it.
+        """Count the session under its peer's name, if a valid chain proves the name.
 
         Anybody can write a name into a certificate.
         """
@@ -120,9 +120,9 @@ class PeerPolicy:
                 self.ending = _TOO_MANY_OF_PEER
 
     def _admit_peer(self, attempt: Attempt) -> None:
-        """Return if mail is taken with the peer's certificate.  Raises Refused.
+        """Return if the peer's certificate is admitted.  Raises Refused.
 
-        Whoever does not pass is a stranger, be it that it was known until now.
+        A peer that does not pass is a stranger, even if it was known until now.
         """
         context = self._context
         try:
@@ -147,25 +147,25 @@ class PeerPolicy:
         attempt = self._attempt(at_mail, sender_stated=True, sender=sender, size=size)
         domain = sender.domain if sender else None
         white_list, peer, before = self._admitted
-        # All else that these rules look at: what passed once passes as long as they are the same,
-        # unless the peer has not passed in between and is taken for a stranger.
+        # These rules depend on nothing else: what passed once passes again with the same list, peer
+        # and domain, unless the peer became a stranger in between.
         unchanged = white_list is at_mail.white_list and peer is self.peer and domain == before
         if unchanged and self._stranger_clock is None:
-            admit(attempt, Stage.MESSAGE)  # of which only the size is known
+            admit(attempt, Stage.MESSAGE)  # only the size is known yet
             return
         self._admit_peer(attempt)
         admit(attempt, Stage.SENDER)
         self._admitted = (at_mail.white_list, self.peer, domain)
 
     async def _judge_again(self) -> None:
-        """Judge the peer's certificate anew, if anything has come that may change the verdict."""
+        """Judge the peer's certificate again, if the verdict may have changed."""
         context, before, now = self._context, self._standing, self._context.clock()
         if before.holds(context.perimeter, now):
             return
         version, cipher = before.peer.tls_version, before.peer.cipher
         self._standing = await judge(context.perimeter, before.der, version, cipher, now)
         if self._standing.peer == before.peer:
-            return  # the same as before, with which the peer has passed
+            return  # the verdict under which the peer was admitted
         self.peer = self._standing.peer
         self._count()
         chain = self.peer.chain
@@ -177,7 +177,7 @@ class PeerPolicy:
                 journal.log.info("certificate.judged", chain=status, before=was)
 
     def grant_quota(self) -> None:
-        """Note what the peer may still bring within this hour.  Raises SmtpError for nothing."""
+        """Read the quota that the peer has left in this hour.  Raises SmtpError if none."""
         quotas = self._context.quotas
         if self.name is None:
             self._room = NO_LIMIT
@@ -189,29 +189,29 @@ class PeerPolicy:
 
     @property
     def most_recipients(self) -> int:
-        """The limit of one message, or what is left of the quota."""
+        """The recipient limit of a message, or the rest of the quota."""
         most, left = self._context.limits.max_recipients, self._room.recipients
         return most if left is None else min(most, left)
 
     @property
     def accepts_ahead(self) -> bool:
-        """Whether nothing but its mailbox decides about a recipient."""
+        """Whether only its mailbox decides about a recipient."""
         return self.ending is None and self._room.receipts != 0
 
     def admit_receipt(self, parameters: RcptParameters) -> None:
-        """Return if the quota leaves room for the receipt, should one be asked for."""
+        """Return if the quota leaves room for the receipt, if RCPT asks for a receipt."""
         if self._room.receipts == 0 and Notify.SUCCESS in (parameters.notify or ()):
             raise SmtpError(_RECEIPTS_QUOTA)
 
     def admit_recipient(self, recipient: Recipient) -> None:
-        """Return if it is a mailbox of ours, open for mail.  Raises Refused."""
+        """Return if the recipient is an open mailbox of ours.  Raises Refused."""
         white_list = self._at_mail.white_list if self._at_mail is not None else None
         admit_recipient(recipient, self.peer, white_list)
 
     async def admit_message(
         self, sender: Address | None, size: int, header: HeaderFacts, *, report: bool
     ) -> tuple[str, ...]:
-        """Return if size and header are in order; foreign authors are noted where tagged."""
+        """Return foreign author domains to be noted, if size and header pass.  Raises Refused."""
         attempt = self._attempt(
             sender_stated=True, sender=sender, size=size, header=header, report=report
         )
@@ -223,7 +223,7 @@ class PeerPolicy:
         return noted_authors(attempt) if seen else ()
 
     def took(self, recipients: int, *, receipt: bool) -> None:
-        """Count a message in the hour's quota."""
+        """Count an accepted message in the hour's quota."""
         if self.name is not None:
             now = asyncio.get_running_loop().time()
             self._context.quotas.took(self.name, now, recipients=recipients, receipt=receipt)

@@ -1,7 +1,7 @@
 """Sessions of peer operators: the table, the policy and the extensions of port 25.
 
-What is offered in EHLO is honoured: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152),
-SMTPUTF8 (RFC 6531), DSN (RFC 3461), CHUNKING (RFC 3030), LIMITS (RFC 9422).
+All extensions offered in EHLO are honoured: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME
+(RFC 6152), SMTPUTF8 (RFC 6531), DSN (RFC 3461), CHUNKING (RFC 3030), LIMITS (RFC 9422).
 """
 
 from typing import Final
@@ -16,7 +16,7 @@ from relay.server.states import COMMANDS, State
 
 
 def offers(context: SessionContext, state: State) -> list[str]:
-    """The extensions offered in a state, STARTTLS as long as there is no TLS."""
+    """The extensions offered in a state; STARTTLS only before TLS."""
     limits = context.limits
     return [
         f"SIZE {report_limit(context.policy.max_message_bytes)}",

@@ -1,8 +1,8 @@
-"""Contract of a session with the policy of its listener: who the client is, and what it may do.
+"""The contract between a session and the policy of its listener: client identity and rights.
 
-The session knows the order of commands and how octets are read; it asks its policy before it says
-yes.  Peers of the trust space have `relay.server.peer_policy`.  Our own users' submission (RFC
-6409) and LMTP (RFC 2033) are policies of their own, beside a table of commands of their own
+The session knows the order of commands and reads the octets; it asks its policy before each yes.
+Peers of the trust space have `relay.server.peer_policy`.  Submission by our own users (RFC 6409)
+and LMTP (RFC 2033) have policies of their own, each with its own table of commands
 (docs/decisions/0068-one-inbound-session.md).
 """
 
@@ -32,18 +32,18 @@ class Handshake:
 
     @classmethod
     def of(cls, tls: ssl.SSLObject) -> "Handshake":
-        """Read them once it is over.  Raises ValueError if the peer has ended it meanwhile."""
+        """Read the facts of a finished handshake.  Raises ValueError if the peer closed it."""
         certificate = tls.getpeercert(binary_form=True)
         cipher = (tls.cipher() or ("",))[0]
         return cls(tls.version() or "", cipher, certificate, bool(tls.session_reused))
 
 
 class SessionPolicy(Protocol):
-    """What a session asks; refusals are raised as SmtpError."""
+    """The questions of a session; refusals are raised as SmtpError."""
 
     peer: Peer
-    name: DistinguishedName | None  # proven, under which the session is counted
-    ending: Reply | None  # said to the next command, in place of obeying it
+    name: DistinguishedName | None  # proven; the session is counted under it
+    ending: Reply | None  # the reply to the next command, instead of obeying it
 
     def connected(self, session: OpenSession, journal: SessionJournal) -> None:
         """The client has connected."""
@@ -52,24 +52,24 @@ class SessionPolicy(Protocol):
         """The connection is gone: no timer may be left."""
 
     async def identify(self, handshake: Handshake) -> None:
-        """The client has shown in TLS who it is; nothing is refused here."""
+        """Take the facts of TLS about the client; nothing is refused here."""
 
     async def admit_sender(self, sender: Address | None, size: int | None) -> None:
-        """Return if the client may send for this sender, None for the null reverse-path."""
+        """Return if the client may send for this sender (None: the null reverse-path)."""
 
     def grant_quota(self) -> None:
         """Return if the quota leaves room for a message."""
 
     @property
     def most_recipients(self) -> int:
-        """How many recipients this message may have."""
+        """The recipient limit of this message."""
 
     @property
     def accepts_ahead(self) -> bool:
-        """Whether recipients known to be open to all need no judgement of their own."""
+        """Whether a recipient known to be open to all needs no check of its own."""
 
     def admit_receipt(self, parameters: RcptParameters) -> None:
-        """Return if the recipient may have the receipt that is asked for it."""
+        """Return if the recipient may have the receipt that RCPT asks for."""
 
     def admit_recipient(self, recipient: Recipient) -> None:
         """Return if the client may write to this recipient."""
@@ -77,7 +77,7 @@ class SessionPolicy(Protocol):
     async def admit_message(
         self, sender: Address | None, size: int, header: HeaderFacts, *, report: bool
     ) -> tuple[str, ...]:
-        """Return if the message may come in, with foreign domains of authors to be noted."""
+        """Return foreign author domains to be noted, if the message may come in."""
 
     def took(self, recipients: int, *, receipt: bool) -> None:
-        """A message was accepted."""
+        """Count an accepted message."""

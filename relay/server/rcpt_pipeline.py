@@ -1,8 +1,8 @@
-"""RCPT by the hundred: those that are pipelined behind one are looked up and accepted with it.
+"""RCPT by the hundred: commands pipelined after an RCPT are looked up and accepted with it.
 
-A message may have a thousand recipients, and its RCPT commands come in one piece.  The look-ahead
-in the input buffer, the query for many addresses and the cache of lines are all here; a session
-asks for one recipient at a time, and then for those that need no further thought.
+A message may have a thousand recipients, and its RCPT commands arrive in one piece.  This module
+has the look-ahead in the input buffer, the query for many addresses and the cache of lines.  A
+session asks for one recipient, and then takes the following recipients that need no check.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,19 +17,19 @@ from relay.smtp.address import Address, parse_path
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import RcptParameters, parse_rcpt_parameters
 
-LOOK_AHEAD: Final = 200  # commands that are looked through for recipients
-_SHORT: Final = 128  # octets of a line that is cached
+LOOK_AHEAD: Final = 200  # commands searched for recipients
+_SHORT: Final = 128  # octets of the longest line that is cached
 
 
-@lru_cache(2000)  # mail to a list of recipients comes again and again
+@lru_cache(2000)  # the same recipients come again and again
 def parse_rcpt(argument: str) -> tuple[Address | None, RcptParameters]:
-    """Read the argument of RCPT; no address is the null path.  Raises SyntaxRefused."""
+    """Read the argument of RCPT; address None is the null path.  Raises SyntaxRefused."""
     address, rest = parse_path(argument, "TO:")
     return address, parse_rcpt_parameters(rest)
 
 
 def parse_rcpt_line(line: bytes) -> tuple[Address, RcptParameters] | None:
-    """Read a line that ends in CR; None unless it is RCPT with nothing odd about it, all ASCII."""
+    """Read a line that ends in CR; None unless it is a plain, valid RCPT in ASCII."""
     if line[:8].upper() != b"RCPT TO:" or len(line) >= MAX_COMMAND_LINE:
         return None
     if line.find(b"\r") != len(line) - 1 or b"\0" in line or not line.isascii():
@@ -42,20 +42,20 @@ def parse_rcpt_line(line: bytes) -> tuple[Address, RcptParameters] | None:
 
 
 class RcptLines:
-    """Recipients by the line that named them, for all sessions of a process.
+    """Cache of recipients by command line, for all sessions of a process.
 
-    They stay cached for as long as the directory relies on their mailboxes.
+    Entries live as long as the directory's cache of their mailboxes.
     """
 
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
-        self._mailboxes: Mapping[Address, Found] = {}  # of which the recipients are
+        self._mailboxes: Mapping[Address, Found] = {}  # of the cached recipients
         self._recipients: dict[bytes, LocalRecipient] = {}
 
     def known(self, lines: Iterable[bytes]) -> Iterator[LocalRecipient]:
-        """Recipients of lines that end in CR, up to the first line with anything odd about it.
+        """Recipients of lines that end in CR, up to the first line that needs a check.
 
-        Odd is all but RCPT for a mailbox that is known to be open to all who may send.
+        No check is needed for a plain RCPT whose mailbox is cached as open to all.
         """
         mailboxes = self.directory.open_mailboxes()
         if not mailboxes:
@@ -83,7 +83,7 @@ def _named(line: bytes, mailboxes: Mapping[Address, Found]) -> LocalRecipient | 
 
 
 class RcptPipeline:
-    """The RCPT commands of one session, and those that wait behind them in its input buffer."""
+    """The RCPT commands of a session, and the commands after them in its input buffer."""
 
     def __init__(self, inbound: InboundBuffer, lines: RcptLines) -> None:
         self._inbound = inbound
@@ -91,11 +91,11 @@ class RcptPipeline:
         self._looked_up_to = 0
 
     def begin(self) -> None:
-        """A transaction begins: nothing has been looked up ahead."""
+        """Begin a transaction: nothing has been looked up ahead."""
         self._looked_up_to = 0
 
     async def find(self, address: Address, size: int | None, command: int) -> Found:
-        """Find the mailbox of a recipient, and by the same query of those pipelined behind it.
+        """Find the mailbox of a recipient; the same query covers the recipients pipelined after it.
 
         `command` is the number of this command in the session.  Raises StoreDeferred.
         """
@@ -105,16 +105,16 @@ class RcptPipeline:
 
     def _addresses_ahead(self, command: int) -> list[Address]:
         if command < self._looked_up_to:
-            return []  # looked up in vain: each is asked for by itself
+            return []  # looked up already, without success: each is asked for by itself
         ahead = self._inbound.ahead(LOOK_AHEAD)
         self._looked_up_to = command + len(ahead)
         recipients = takewhile(lambda line: line[:8].upper() == b"RCPT TO:", ahead)
         return [parsed[0] for parsed in map(parse_rcpt_line, recipients) if parsed]
 
     def take_known(self, most: int) -> list[LocalRecipient]:
-        """Take the commands that wait, up to `most`, as far as their recipients are known.
+        """Take up to `most` waiting commands out of the buffer, as far as no check is needed.
 
-        In hundreds they would else each pass through all that a command may need.
+        Hundreds of recipients are so spared the full path of a command.
         """
         lines = self._inbound.ahead(min(most, LOOK_AHEAD))
         recipients = list(self._lines.known(lines))

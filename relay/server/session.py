@@ -1,14 +1,14 @@
 """The inbound SMTP session, one class on aiosmtpd: commands in, replies out, nothing lost.
 
-A session is what its `Service` makes of it: a table that says which command is in order in which
-state (`relay.server.states`), handlers that carry the commands out and return the reply
-(`relay.server.greeting`, `relay.server.mail_commands`), and a policy that decides who may send what
-to whom (`relay.server.policy`).
+The `Service` of a session gives it a table of the commands in order in each state
+(`relay.server.states`), handlers that carry the commands out and return the reply
+(`relay.server.greeting`, `relay.server.mail_commands`), and a policy that decides who may send to
+whom (`relay.server.policy`).
 
-What aiosmtpd has for this cannot carry the load or the rules and is not used: lines (bare CR, bare
-LF and NUL are refused, nothing read before STARTTLS survives it), replies (grouped as RFC 2920 §3.2
-asks, one error tree, the session's id), time (every wait for the peer has its limit, our own work
-has none) and the end (said with `421`, then closed, and aborted where the peer does not listen).
+Some parts of aiosmtpd cannot carry the load or the rules and are not used: lines (bare CR, bare LF
+and NUL are refused, nothing read before STARTTLS survives it), replies (grouped as RFC 2920 §3.2
+asks, one error tree, the session's id), timeouts (every wait for the peer has its limit, our own
+work has none) and the end (a `421`, then close, then abort if the peer does not read).
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from relay.server.transaction import Transaction
 from relay.smtp.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.smtp.reply import Acknowledged, Goodbye, refusal_line, reply_lines
 
-_QUIET_SECONDS: Final = 0.2  # after which a peer is taken to have sent all that was under way
+_QUIET_SECONDS: Final = 0.2  # of silence: the peer has sent all that was under way
 
 _IDLE: Final = Reply(421, "4.4.2", "Idle for too long")
 
@@ -43,10 +43,10 @@ Handler = Callable[["Session", str], Awaitable[Reply | None]]
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A kind of listener: its commands with their order, what it offers in EHLO, its policy.
+    """A kind of listener: its commands with their order, its EHLO extensions, its policy.
 
-    Each verb of the table has a handler, which is called with the argument, empty if there is
-    none, and returns the reply, None if that has been said.
+    Each verb of the table has a handler.  It is called with the argument, empty if there is none,
+    and returns the reply, or None if it has sent the reply itself.
     """
 
     commands: Table
@@ -56,7 +56,7 @@ class Service:
 
 
 class Session(SMTP):
-    """One connection, from its opening to its end, and its transactions one after the other."""
+    """A connection, from its opening to its end, with its transactions one after the other."""
 
     def __init__(self, context: SessionContext, service: Service) -> None:
         limits = context.limits
@@ -76,10 +76,10 @@ class Session(SMTP):
         self.transaction: Transaction | None = None
         self.tally = Tally(limits)
         self._linger: asyncio.TimerHandle | None = None
-        self.ended_by = "peer"  # who ended the session, for the journal
+        self.ended_by = "peer"  # the side that ended the session, for the journal
 
     def __dir__(self) -> list[str]:
-        """Nothing: aiosmtpd looks through the members of each session for its commands."""
+        """Nothing: aiosmtpd would search the members of each session for commands."""
         return []
 
     # The transport's callbacks.
@@ -105,9 +105,9 @@ class Session(SMTP):
         self.inbound.feed(data)
 
     def eof_received(self) -> bool:
-        """The peer stopped sending; what is here already is still answered where TCP allows."""
+        """The peer stopped sending; commands that have arrived are answered where TCP allows."""
         self.inbound.feed_eof()
-        return not self.tls_begun  # TLS has no half of a connection
+        return not self.tls_begun  # TLS cannot be half-closed
 
     def pause_writing(self) -> None:
         """The peer does not read its replies."""
@@ -120,7 +120,7 @@ class Session(SMTP):
         self.outbound.resume()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone: whatever was not acknowledged is forgotten."""
+        """The connection is gone: an unacknowledged message is dropped."""
         if self.transport is None:
             return
         journal, policy = self.journal, self.policy
@@ -152,19 +152,19 @@ class Session(SMTP):
             return
         self._cut(reply, "")
         if at_once or (self.tls_begun and not self.state.has_tls):
-            # In the middle of a handshake nothing can be said.
+            # During a handshake no reply can be sent.
             self.outbound.transport.abort()
             return
         self.write(refusal_line(reply, self.id))
         self._close()
 
     def drop(self) -> None:
-        """End the connection now, whatever the peer has not taken yet."""
+        """End the connection now, even if the peer has not read all replies."""
         self.outbound.transport.abort()
 
     @property
     def idle(self) -> bool:
-        """Whether no transaction is under way, so that the session can be ended without loss."""
+        """Whether no transaction is under way: the session can be ended without loss."""
         return self.transaction is None
 
     def _cut(self, reply: Reply, detail: str) -> None:
@@ -174,13 +174,13 @@ class Session(SMTP):
         self.journal.tell("session.cut", reply=str(reply), detail=detail, address=address)
 
     def _close(self) -> None:
-        """Close after the last reply has left; abort where the peer does not take it."""
+        """Close after sending the last reply; abort if the peer does not read it."""
         transport = self.outbound.transport
         self.outbound.close()
         self._linger = self.loop.call_later(LINGER_SECONDS, transport.abort)
 
     async def _swallow(self) -> None:
-        """Pass over what the peer is still sending: closed before it, TCP would lose our reply."""
+        """Drop the octets still arriving: if we closed before them, TCP would lose our reply."""
         self.outbound.flush()
         end = self.loop.time() + LINGER_SECONDS
         while (left := end - self.loop.time()) > 0:
@@ -214,7 +214,7 @@ class Session(SMTP):
             self.forget_transaction()
 
     async def _next_line(self) -> bytes:
-        """The next command; between the chunks of a message it is part of the message's time."""
+        """The next command line; between chunks the wait counts in the message's time."""
         limits = self.context.limits
         body = self.transaction.body if self.transaction is not None else None
         if body is not None:
@@ -228,7 +228,7 @@ class Session(SMTP):
         return line
 
     async def obey(self, verb: bytes, argument: bytes, line: bytes) -> Reply | None:
-        """Carry out one command; returns its reply, None if that is said.  Raises SmtpError."""
+        """Carry out a command; returns its reply, None if it was sent.  Raises SmtpError."""
         if self.journal.transcribed:
             self.journal.said_by_client(line)
         self.tally.commands += 1
@@ -250,7 +250,7 @@ class Session(SMTP):
         return reply
 
     def following(self, verb: bytes, *, bare: bool) -> State:
-        """The state that a command leads to.  Raises SmtpError where it is out of order."""
+        """The state that a command leads to.  Raises SmtpError if the command is out of order."""
         cell = self.service.commands[verb][self.state]
         if isinstance(cell, OutOfOrder) and not cell.syntax_first:
             raise cell.error()
@@ -261,10 +261,10 @@ class Session(SMTP):
         return cell
 
     async def _refuse(self, verb: bytes, error: Exception) -> None:
-        """The one place where an error becomes a reply."""
+        """Turn an error into a reply; the only place that does."""
         journal = self.journal
         if not isinstance(error, SmtpError):
-            # Where it left the stream is unknown, so nothing after it may be read as a command.
+            # The position in the stream is unknown: nothing after it may be read as a command.
             if journal.record("session.error", error=type(error).__name__):
                 journal.log.error("session.error", exc_info=error)
             error = Disconnected(StoreDeferred("").reply, type(error).__name__)
@@ -273,7 +273,7 @@ class Session(SMTP):
             rule, presented = error.rule, error.presented
         metrics.REFUSED.labels(rule or type(error).__name__, str(error.reply.code)).inc()
         if error.reply.permanent and verb != b"RCPT":
-            # A list of recipients with many unknown ones must not end a session again and again.
+            # Many unknown recipients in a list must not end the session again and again.
             self.tally.errors += 1
         facts = {
             "command": verb[:10].decode("ascii", "replace"),
@@ -294,14 +294,14 @@ class Session(SMTP):
         self.outbound.flush()
 
     def write(self, octets: bytes) -> None:
-        """Have octets of replies sent."""
+        """Queue octets of replies for sending."""
         if self.journal.transcribed:
             name, tls = self.policy.name, self.state.has_tls
             self.journal.said_by_server(octets, name, tls=tls)
         self.outbound.write(octets)
 
     async def say(self, reply: Reply) -> None:
-        """Send a reply; it leaves with others where commands are pipelined."""
+        """Send a reply; replies to pipelined commands are sent together."""
         self.write(reply_lines(reply))
         if isinstance(reply, Acknowledged):
             self.outbound.flush()
@@ -313,28 +313,28 @@ class Session(SMTP):
             self._close()
 
     async def _let_read(self) -> None:
-        """Wait: the peer has left too much unread."""
+        """Wait until the peer has read enough of its replies."""
         aiosmtpd_adapter.wait_at_most(self, self.context.limits.idle_seconds)
         await self.outbound.drain()
         aiosmtpd_adapter.stop_waiting(self)
 
-    # What handlers change.
+    # Called by handlers.
 
     async def secured(self, handshake: Handshake) -> None:
-        """TLS is on: the name said before is forgotten, the peer identified."""
+        """TLS is on: forget the EHLO name, identify the peer."""
         self.client_name = ""
         self.state = self.following(b"STARTTLS", bare=True)
         await self.policy.identify(handshake)
 
     @property
     def current(self) -> Transaction:
-        """The transaction under way, in states that have one."""
+        """The transaction under way; only for states with a transaction."""
         if self.transaction is None:
             raise RuntimeError(f"in order without a transaction: {self.state}")
         return self.transaction
 
     def forget_transaction(self) -> None:
-        """Give back what a transaction under way holds."""
+        """Drop the transaction under way, if any, and free its draft."""
         if self.transaction is not None:
             self.transaction.abandon()
             self.transaction = None

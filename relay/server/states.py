@@ -1,9 +1,9 @@
-"""The order of SMTP commands: which is in order in which state, and the reply where it is not.
+"""The order of SMTP commands: the commands allowed in each state, and the reply to all others.
 
 A table has a row for each command that a listener knows and a column for each state between two
-commands.  A cell is the state that the command leads to when it succeeds, or the refusal where it
-is out of order.  A command that fails leaves the state as it is, with one exception: once octets of
-a message have come, the transaction is over (RFC 5321 §4.1.4).  Pure.
+commands.  A cell is the state after the command succeeds, or the refusal of a command out of order.
+A command that fails leaves the state as it is, with one exception: once octets of a message have
+come, the transaction is over (RFC 5321 §4.1.4).  Pure.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from relay.policy.facts import Finding
 from relay.smtp.errors import Refused, Reply, SmtpError, SyntaxRefused
 
 
-class State(StrEnum):  # asked for with each command: its hash is that of a string
+class State(StrEnum):  # looked up for each command: hashed like a string
     """State of a session between two commands."""
 
     CLEAR = "connected: no TLS, no EHLO"
@@ -35,7 +35,7 @@ class State(StrEnum):  # asked for with each command: its hash is that of a stri
 
     @property
     def without_transaction(self) -> "State":
-        """The same once a transaction, if there was any, is forgotten."""
+        """The state after a transaction, if any, is dropped."""
         return _READY if self in _TRANSACTION else self
 
 
@@ -45,9 +45,9 @@ _TRANSACTION: Final = frozenset({State.SENDER, State.RECIPIENTS, State.CHUNKS})
 
 @dataclass(frozen=True, slots=True)
 class OutOfOrder:
-    """The refusal of a command in a state; one that is `syntax_first` is said to well-formed ones.
+    """The refusal of a command in a state; with `syntax_first`, syntax errors are reported first.
 
-    `finding` is there where it is a rule of admission that refuses.
+    `finding` is set if a rule of admission refuses.
     """
 
     reply: Reply
@@ -55,7 +55,7 @@ class OutOfOrder:
     finding: Finding | None = None
 
     def error(self) -> SmtpError:
-        """A new error with this reply, to be raised."""
+        """A new error with this reply, to raise."""
         reply, finding = self.reply, self.finding
         if finding is not None:
             return Refused(finding.rule, reply, finding.evidence, finding.presented)
@@ -67,8 +67,8 @@ Table = Mapping[bytes, Row]
 
 BDAT_LAST: Final = b"BDAT LAST"  # the row of a chunk that ends the message
 
-# Their argument says which row is theirs, and how many octets follow that are no commands, in order
-# or not: the handler looks its row up itself.
+# The argument decides the row, and how many octets follow that are no commands, even out of order:
+# the handler looks up its row itself.
 ARGUMENT_FIRST: Final = frozenset({b"BDAT"})
 
 # Commands without an argument, RFC 5321 §4.1.1 and RFC 3207 §4.
@@ -105,7 +105,7 @@ _BY_BDAT: Final = _503("The message comes by BDAT", syntax_first=True)
 _NO_RCPT: Final = OutOfOrder(Reply(554, "5.5.1", "No valid recipients"), syntax_first=True)
 
 # fmt: off
-# How a peer operator hands mail over (RFC 5321 §4.1.4, RFC 3207, RFC 3030; DOMAIN §3.2).
+# The commands of a peer operator (RFC 5321 §4.1.4, RFC 3207, RFC 3030; DOMAIN §3.2).
 COMMANDS: Final = table({
     # in state:   CLEAR     GREETED   SECURED   READY     SENDER     RECIPIENTS CHUNKS
     b"EHLO":     (_GREETED, _GREETED, _READY,   _READY,   _READY,    _READY,    _READY),

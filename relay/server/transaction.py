@@ -1,4 +1,4 @@
-"""One mail transaction as the session gathers it, and the message that it becomes."""
+"""A mail transaction, as the session gathers it, and the message made from it."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,9 +14,9 @@ from relay.smtp.parameters import MailParameters
 
 @dataclass(slots=True)
 class Transaction:
-    """The transaction under way between MAIL and the end of the message (RFC 5321 §3.3).
+    """The transaction between MAIL and the end of the message (RFC 5321 §3.3).
 
-    `id` is the message's; `body` is there once its octets come.
+    `id` is the message's; `body` is None before its first octets.
     """
 
     id: str
@@ -27,15 +27,15 @@ class Transaction:
 
     @property
     def recipients(self) -> int:
-        """How many recipients have been accepted."""
+        """The number of accepted recipients."""
         return len(self.local)
 
     def add(self, recipient: LocalRecipient) -> None:
-        """Accept a recipient; a mailbox named twice has the message once."""
+        """Accept a recipient; a mailbox named twice gets the message once."""
         self.local.setdefault(recipient.mailbox_id, recipient)
 
     def abandon(self) -> None:
-        """Give back what it holds: nothing of it was acknowledged."""
+        """Drop the draft: no part of the transaction was acknowledged."""
         if self.body is not None:
             self.body.draft.discard()
             self.body = None
@@ -43,7 +43,7 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """What the trace of a message says of the session that brought it."""
+    """The facts of a session for the trace field of its message."""
 
     session: str
     hostname: str

@@ -1,8 +1,8 @@
 """Mail addresses in SMTP paths, by the grammar of RFC 5321 §4.1.2.
 
 Pure.  The local part is kept exactly as it came; the domain is compared in lower case.  Source
-routes are read and dropped (RFC 5321 §4.1.1.3), a blank after the colon is tolerated because old
-clients send one.  Address literals are refused: a trust space of listed domains has none.  The one
+routes are read and dropped (RFC 5321 §4.1.1.3).  A blank after the colon is tolerated, because old
+clients send it.  Address literals are refused: a trust space of listed domains has none.  The only
 address without a domain is the postmaster's, and only as a recipient (RFC 5321 §4.5.1).
 """
 
@@ -13,9 +13,9 @@ from typing import Final
 from foundation.ins import PATIENT_DOMAIN
 from relay.smtp.errors import SyntaxRefused
 
-# Named after the productions of RFC 5321 §4.1.2, with the UTF-8 of RFC 6531 §3.3.  Left out are the
-# C1 controls and Unicode's line ends, which RFC 5198 §2 keeps from net text and which would act on
-# terminals and logs, and surrogates, by which Python carries octets that are not UTF-8.
+# Named after the productions of RFC 5321 §4.1.2, with the UTF-8 of RFC 6531 §3.3.  Left out: the C1
+# controls and Unicode's line ends, which RFC 5198 §2 forbids and which would act on terminals and
+# logs; and surrogates, by which Python carries octets that are not UTF-8.
 UTF8_NON_ASCII: Final = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
 _ATEXT: Final = rf"[A-Za-z0-9!#$%&'*+\-/=?^_`{{|}}~{UTF8_NON_ASCII}]"
 _DOT_STRING: Final = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
@@ -42,7 +42,7 @@ class Address:
 
     @property
     def masked(self) -> str:
-        """The address for logs, without a patient's INS, which is health data (DOMAIN §1.5)."""
+        """The address for logs: a patient's INS is health data and is masked (DOMAIN §1.5)."""
         if self.domain == PATIENT_DOMAIN:
             return f"***@{self.domain}"
         return f"{self.local}@{self.domain}" if self.domain else self.local
@@ -54,7 +54,7 @@ class Address:
 
 
 POSTMASTER: Final = Address("postmaster", "")
-"""Who answers for the host that is spoken to, whatever its domains (RFC 5321 §4.5.1)."""
+"""The recipient of mail to the host itself, whatever its domains (RFC 5321 §4.5.1)."""
 
 
 def _build(match: re.Match[str]) -> Address:

@@ -1,7 +1,7 @@
-"""The domains in a From or Sender field: those of its addresses, and those that its names show.
+"""The domains in a From or Sender field: domains of the addresses, and domains shown in names.
 
-Mail programs read malformed fields each in its own way (CVE-2023-27043), so this is less than the
-grammar of RFC 5322 §3.4 and stricter.  Pure, linear in the value, and without recursion.
+Mail programs read malformed fields each in its own way (CVE-2023-27043).  So this reader covers
+less than the grammar of RFC 5322 §3.4, and is stricter.  Pure, linear in the value, no recursion.
 """
 
 import binascii
@@ -15,13 +15,14 @@ UNREADABLE: Final = "(unreadable)"  # no domain, so that no list ever covers it
 _PART: Final = re.compile(r'\\.|["()]|[^\\"()]+', re.DOTALL)
 _AFTER_AT: Final = re.compile(r"@([^\s,;:<>@]*)")
 _AFTER_AT_IN_NAME: Final = re.compile(r"@([A-Za-z0-9.-]{1,255})")
-_BETWEEN: Final = re.compile("[,;:]")  # mailboxes of a list, a group and its members
+_BETWEEN: Final = re.compile("[,;:]")  # between mailboxes of a list, or a group and its members
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*")
 
-# RFC 2047 §2, as leniently as readers are; with the language of RFC 2231 §5.
+# RFC 2047 §2, read as leniently as mail programs do; with the language of RFC 2231 §5.
 _ENCODED: Final = re.compile(r"=\?([^?*\s]{1,32})(?:\*[^?\s]{0,32})?\?([bBqQ])\?([^?]*)\?=")
 _ADJACENT: Final = re.compile(r"(?<=\?=)\s+(?==\?)")  # blanks between encoded words are not shown
-# Others are read as Latin-1, in which an address is the same: Python keeps every name it is asked.
+# All other charsets are read as Latin-1, where an address is the same: Python would remember every
+# name that it is asked for.
 _CHARSETS: Final = frozenset(
     {"utf-8", "utf8", "utf-7", "utf-16", "utf-16be", "utf-16le", "us-ascii", "ascii"}
     | {"gb2312", "gbk", "big5", "euc-jp", "iso-2022-jp", "shift_jis", "euc-kr", "koi8-r"}
@@ -29,11 +30,11 @@ _CHARSETS: Final = frozenset(
 
 
 def author_domains(value: str) -> tuple[set[str], set[str]]:
-    """Every domain that a program could take for an author's, and those that the names show.
+    """Domains that a program could take for the author's, and domains that the names show.
 
-    The first has UNREADABLE if none can be told: whatever follows an `@` outside of quoted strings
-    and comments counts.  An encoded word is a name where an address stands beside it; where none
-    does, it is taken for what it says, as readers do that decode first.
+    The first set has UNREADABLE if no domain can be told.  Any text after an `@` outside of quoted
+    strings and comments counts.  An encoded word beside an address is a name; an encoded word
+    without an address is decoded and read, as some programs do.
     """
     outside: list[str] = []
     depth, quoted = 0, False
@@ -63,7 +64,7 @@ def author_domains(value: str) -> tuple[set[str], set[str]]:
 
 
 def _shown(value: str) -> set[str]:
-    """The domains that a person sees: encoded words read, look-alikes of a letter made one."""
+    """The domains that a person sees: encoded words decoded, look-alike letters unified."""
     text = _plain_letters(decoded(value)).replace("\u3002", ".")
     names = (name.strip(".").lower() for name in _AFTER_AT_IN_NAME.findall(_without_blanks(text)))
     return {name for name in names if _DOMAIN.fullmatch(name)}
@@ -72,7 +73,7 @@ def _shown(value: str) -> set[str]:
 def _plain_letters(text: str) -> str:
     """The text in compatibility forms (Unicode NFKC), each character by itself.
 
-    As a whole it would cost the square of the length: marks in a row are put in order (UAX #15).
+    The whole text at once would cost the square of its length: NFKC sorts marks (UAX #15).
     """
     if text.isascii():
         return text
@@ -81,7 +82,7 @@ def _plain_letters(text: str) -> str:
 
 
 def _without_blanks(text: str) -> str:
-    """Without blanks about dots and `@`: obsolete, but others still read it (RFC 5322 §4.4)."""
+    """The text without blanks around dots and `@`: obsolete, but still read (RFC 5322 §4.4)."""
     plain = " ".join(text.split())
     for blank in (" .", ". ", " @", "@ "):
         plain = plain.replace(blank, blank.strip())
@@ -89,7 +90,7 @@ def _without_blanks(text: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """The text with its encoded words (RFC 2047) read, whatever is wrong with them."""
+    """The text with its encoded words (RFC 2047) decoded; malformed words are read leniently."""
     return _ENCODED.sub(_decode, _ADJACENT.sub("", text))
 
 

@@ -1,8 +1,8 @@
-"""The size of a message once decoded: what a mailbox shows, not what base64 makes of it.
+"""The size of a decoded message: base64 counts as the octets that it stands for.
 
-Mon espace santé takes 25 MB of content (DOMAIN §7.4, §7.5), which are some 35 MB on the wire.
-Octets in, a number out; of a message at most one line and one part's header are in memory.
-Whatever is not understood counts as it is: the number is never smaller than what a reader decodes.
+Mon espace santé takes 25 MB of content (DOMAIN §7.4, §7.5), about 35 MB on the wire.
+Octets in, a number out; at most one line and the header of one part are held in memory.
+Unreadable parts count undecoded: the number is never smaller than the content a reader decodes.
 """
 
 import binascii
@@ -10,18 +10,18 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import Final
 
-_MAX_HEADER: Final = 64 * 1024  # octets of one part's header that are looked at
-_MAX_DEPTH: Final = 100  # multiparts in each other; what is deeper counts as it is
+_MAX_HEADER: Final = 64 * 1024  # octets read of the header of one part
+_MAX_DEPTH: Final = 100  # nested multiparts; deeper parts count undecoded
 _MAX_LINE: Final = 2000  # octets of a line held back until its end comes
 _NESTED: Final = frozenset({"message/rfc822", "message/global"})
 
 
 class ContentSize:
-    """Counts the content as the message streams by, its line ends CRLF."""
+    """Counts the content as the message streams by; line ends are CRLF."""
 
     def __init__(self) -> None:
         self._octets = 0
-        self._base64 = 0  # three for each letter: four make up an octet
+        self._base64 = 0  # three for each character: four characters make three octets
         self._held = b""
         self._header: bytearray | None = bytearray()  # None in a body
         self._boundaries: list[bytes] = []
@@ -38,7 +38,7 @@ class ContentSize:
             self._held = b""
 
     def finish(self) -> None:
-        """The message is over."""
+        """Count the last line, which may have no line end."""
         self._take(self._held)
         self._held = b""
 

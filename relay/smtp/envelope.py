@@ -1,7 +1,7 @@
-"""What is handed to a peer, and the commands that say it, by what the peer offers.
+"""The envelope of an outgoing message, and its MAIL and RCPT commands for one peer.
 
-Pure.  Every address and parameter is checked again before it becomes part of a command: whatever a
-database holds, a peer never hears a command that nobody meant.
+Pure.  Every address and parameter is checked again before it goes into a command: a bad value in
+the database never becomes a command to a peer.
 """
 
 import re
@@ -13,7 +13,7 @@ from relay.smtp.address import parse_address
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import ascii_form, parse_mail_parameters, parse_rcpt_parameters
 
-# What a peer may offer that we make use of.
+# EHLO keywords of a peer that we make use of.
 KEYWORDS: Final = frozenset(
     {"starttls", "size", "8bitmime", "smtputf8", "pipelining", "chunking", "dsn", "limits"}
 )
@@ -27,7 +27,7 @@ _NO_RECIPIENT: Final = "553 5.1.3 not sent: not a mail address"
 
 @dataclass(frozen=True, slots=True)
 class EnvelopeRecipient:
-    """A recipient; `notify` ('' for not said) and `orcpt` as they came with RCPT (RFC 3461)."""
+    """A recipient; `notify` ('' if absent) and `orcpt` as they came with RCPT (RFC 3461)."""
 
     address: str
     notify: str = ""
@@ -36,7 +36,7 @@ class EnvelopeRecipient:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Who sends ('' is the null reverse-path) to whom; `envid` and `ret` as they came with MAIL."""
+    """Sender ('' is the null reverse-path), recipients; `envid` and `ret` as they came in MAIL."""
 
     sender: str
     recipients: tuple[EnvelopeRecipient, ...]
@@ -45,7 +45,7 @@ class Envelope:
     ret: str | None = None
 
     def narrowed(self, addresses: Collection[str]) -> "Envelope":
-        """The same for some of the recipients."""
+        """The same envelope for some of its recipients."""
         chosen = frozenset(addresses)
         return replace(self, recipients=tuple(r for r in self.recipients if r.address in chosen))
 
@@ -57,10 +57,10 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is handed over: `octets` yields the message with CRLF line ends, `size` in all.
+    """A message to hand over: `octets` yields it with CRLF line ends, `size` octets in all.
 
-    `heard()` is called for each recipient's answer: a peer may take minutes for every one of them,
-    and goes on all the same.
+    `heard()` is called for each recipient's reply, as a sign of progress: a peer may take minutes
+    for each.
     """
 
     envelope: Envelope
@@ -71,10 +71,10 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """What a peer says in reply to EHLO that it can do.
+    """The extensions that a peer offers in its reply to EHLO.
 
-    `size` in octets (RFC 1870), `mail_max` in messages for a connection, `rcpt_max` in recipients
-    for a message (RFC 9422 §4); None for any.
+    `size` in octets (RFC 1870), `mail_max` in messages per connection, `rcpt_max` in recipients per
+    message (RFC 9422 §4); None for no limit.
     """
 
     size: int | None = None
@@ -89,7 +89,7 @@ class Offers:
 
     @classmethod
     def of(cls, extensions: Mapping[str, str]) -> "Offers":
-        """From keywords in lower case with their parameters."""
+        """From EHLO keywords in lower case with their parameters."""
         limits = dict(
             pair.partition("=")[::2] for pair in extensions.get("limits", "").upper().split()
         )
@@ -107,16 +107,16 @@ class Offers:
 
 
 def _number(text: str) -> int | None:
-    """A number of one or more; a SIZE of 0 sets no limit (RFC 1870 §4)."""
+    """A number above 0; a SIZE of 0 sets no limit (RFC 1870 §4)."""
     return (int(text) or None) if _NUMBER.fullmatch(text) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """MAIL, and RCPT by recipient; `refused` are recipients that we do not even ask for, and why.
+    """MAIL, and RCPT by recipient; `refused` has recipients not even asked for, with the reason.
 
-    `left_over` are those beyond what the peer takes at once, and how many that is; they want a
-    transaction of their own.  Without any RCPT there is nothing to say.
+    `left_over` has recipients beyond the peer's recipient limit, with the reason; they need another
+    transaction.  If `rcpt` is empty, nothing is to be sent.
     """
 
     mail: bytes = b""
@@ -126,7 +126,7 @@ class Commands:
 
 
 def commands(envelope: Envelope, size: int, offers: Offers) -> Commands:
-    """The commands for an envelope and a message of `size` octets, each with its CRLF."""
+    """The commands for an envelope and a message of `size` octets, each line with its CRLF."""
     why = _refusal(envelope, size, offers)
     if why:
         return Commands(refused=dict.fromkeys(envelope.addresses, why))
@@ -153,7 +153,7 @@ def commands(envelope: Envelope, size: int, offers: Offers) -> Commands:
 
 
 def _refusal(envelope: Envelope, size: int, offers: Offers) -> str:
-    """Why the peer cannot be given this message at all, empty if it can."""
+    """The reason why the peer cannot take this message at all; empty if it can."""
     if envelope.smtputf8 and not offers.smtputf8:
         return _NO_SMTPUTF8
     if offers.size is not None and size > offers.size:
@@ -168,7 +168,7 @@ def _mail(envelope: Envelope, size: int, offers: Offers) -> list[str]:
     words = [f"MAIL FROM:<{envelope.sender}>"]
     if offers.knows_size:
         words.append(f"SIZE={size}")
-    # To a peer without it 8-bit text goes all the same: to rewrite a body would break signatures.
+    # 8-bit text goes to a peer without 8BITMIME too: rewriting a body would break signatures.
     if offers.eight_bit:
         words.append("BODY=8BITMIME")
     if envelope.smtputf8:
@@ -184,7 +184,7 @@ def _rcpt_parameters(one: EnvelopeRecipient, *, smtputf8: bool) -> list[str]:
     if one.notify and _is_notify(one.notify):
         words.append(f"NOTIFY={one.notify}")
     if one.orcpt and _is_orcpt(one.orcpt):
-        # Its 7-bit form where UTF-8 may not be said (RFC 6533 §3).
+        # The 7-bit form where UTF-8 is not allowed (RFC 6533 §3).
         words.append(f"ORCPT={one.orcpt if smtputf8 else ascii_form(one.orcpt)}")
     return words
 
@@ -197,8 +197,8 @@ def _is_address(text: str) -> bool:
     return True
 
 
-# A value that passes alone is one parameter; one that would bring another along does not come back
-# as it was given.
+# Each value is parsed and compared with the result: a value that smuggles in a second parameter
+# does not come back as it was given.
 
 
 def _is_mail_word(keyword: str, value: str) -> bool:

@@ -1,8 +1,8 @@
 """The error tree of the relay: every error that a peer may see carries its own SMTP reply.
 
-Whatever goes wrong below (mailstore, white list, disk, peer) is turned into one of these in exactly
-one place, so that the code, the enhanced code (RFC 3463) and the public text always agree and the
-private detail never leaves the log.
+Every fault below (mailstore, white list, disk, peer) is turned into one of these errors in exactly
+one place.  So code, enhanced code (RFC 3463) and public text always agree, and private detail
+stays in the log.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from typing import Final
 class Reply:
     """An SMTP reply: three-digit code, enhanced status code (RFC 3463) and one line of text.
 
-    Replies to EHLO, DATA and a new connection have no enhanced code; that to EHLO has a line of
-    text for each extension.
+    Replies to EHLO, DATA and a new connection have no enhanced code.  The reply to EHLO has a line
+    of text for each extension.
     """
 
     code: int
@@ -28,7 +28,7 @@ class Reply:
 
     @property
     def permanent(self) -> bool:
-        """Whether the peer must not try the same again (RFC 5321 §4.2.1)."""
+        """Whether the peer must not try again (RFC 5321 §4.2.1)."""
         return self.code >= 500
 
 
@@ -42,7 +42,7 @@ class SmtpError(Exception):
 
 
 class Disconnected(SmtpError):
-    """A refusal after which the connection is closed: going on would help neither side."""
+    """A refusal after which the connection is closed."""
 
 
 class SyntaxRefused(SmtpError):
@@ -62,10 +62,10 @@ class Refused(SmtpError):
 
 
 class StoreDeferred(SmtpError):
-    """The message could not be kept: the peer keeps it and tries again.
+    """The message could not be stored: the peer keeps it and tries again.
 
-    `unwell` tells whether others are likely to fare the same.  If not, it is this message that the
-    store refuses; not for good, since a store that was changed may be changed back.
+    `unwell`: the store is likely to fail for other messages too.  If False, the store refuses this
+    message alone; still not for good, since a store that was changed may be changed back.
     """
 
     def __init__(self, detail: str, *, unwell: bool = True) -> None:
@@ -74,13 +74,13 @@ class StoreDeferred(SmtpError):
         self.unwell = unwell
 
 
-UNKNOWN_OUTCOME: Final = "unknown-outcome"  # sent to its end, and nothing usable was said of it
+UNKNOWN_OUTCOME: Final = "unknown-outcome"  # sent to its end, without a usable reply
 
 
 class AttemptFailed(Exception):
-    """No answer about the recipients from this host; `reason` is a metric's label.
+    """An attempt without any recipient's reply from this host; `reason` is a metric's label.
 
-    `permanent` if no attempt will ever get one; `ours` if the destination has no part in it.
+    `permanent`: no attempt will ever get a reply.  `ours`: the fault is not the destination's.
     """
 
     def __init__(

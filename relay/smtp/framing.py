@@ -1,11 +1,11 @@
-r"""Framing of message data: the end of DATA found, dots undone and done, faults named.
+r"""Framing of message data: finds the end of DATA, undoes and does dot-stuffing, names faults.
 
-Sans-IO: bytes in, `Framed(payload, ended, rest)` out, and the first violation remembered.  Work is
-linear in the bytes fed however they are cut, and every search runs at C speed over large chunks.
-The content of BDAT (RFC 3030) has its length announced and no dots; the same faults are its faults.
-Only `CRLF.CRLF` ends a message (RFC 5321 §4.1.1.4); a bare CR, a bare LF, a NUL or a line over
-998 octets makes the message refusable but never ends it, which is what keeps smuggled commands
-inside the body of the message that carries them (RFC 5321 §2.3.8, CVE-2023-51764).
+Sans-IO: bytes in, `Framed(payload, ended, rest)` out; the first violation is kept.  Work is linear
+in the bytes fed, however they are cut, and every search runs at C speed over large chunks.
+BDAT content (RFC 3030) has its length announced and no dot-stuffing; the same faults are checked.
+Only `CRLF.CRLF` ends a message (RFC 5321 §4.1.1.4).  A bare CR, a bare LF, a NUL or a line over
+998 octets makes the message refusable but never ends it, so smuggled commands stay inside the body
+of the message that carries them (RFC 5321 §2.3.8, CVE-2023-51764).
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _DOT: Final = _END[:3]
 
 @dataclass(frozen=True, slots=True)
 class Framed:
-    """One step: message octets free of dot-stuffing, whether the end was met, what follows it."""
+    """One step: octets without dot-stuffing, whether the end was found, the octets after it."""
 
     payload: bytes
     ended: bool
@@ -30,8 +30,8 @@ class DataDecoder:
     """Reads the octets after `354` up to and including `CRLF.CRLF`."""
 
     def __init__(self) -> None:
-        # The data starts at the beginning of a line: an imagined CRLF before it lets `.CRLF` as the
-        # very first line end the message by the same search.
+        # The data begins at a line's start: an imagined CRLF before it lets the same search find a
+        # `.CRLF` that is the very first line.
         self._held = b"\r\n"
         self._imagined = 2
         self._lines = LineChecker()
@@ -42,11 +42,10 @@ class DataDecoder:
         return self._lines.violation
 
     def feed(self, chunk: bytes) -> Framed:
-        """Take the next octets from the wire.  Not to be called again once `ended`."""
+        """Take the next octets from the wire.  Never call it after `ended`."""
         data = self._held + chunk
-        # Without a dot that begins a line there is no end, and most of what comes has none but that
-        # of its own end: an attachment's lines have no dots, which a search for the last one sees
-        # at once.
+        # A message ends only after a dot at a line's start.  Most chunks have no other dot than
+        # that of their own end (base64 has none), and a search for the last dot tells so at once.
         size = len(data) - len(_END) if data.endswith(_END) else len(data)
         last = data.rfind(b".", 0, size)
         dot = data.find(_DOT, 0, last + 1) if last >= 0 else -1
@@ -62,14 +61,14 @@ class DataDecoder:
         if dot >= 0:
             body = body.replace(_DOT, b"\r\n")
         if self._imagined and len(body) >= self._imagined:
-            # Only now: with the imagined CRLF gone before, a leading dot would have stayed.
+            # Only after the replacement: a leading dot needs the imagined CRLF before it.
             body, self._imagined = body[self._imagined :], 0
         self._lines.check(body)
         return Framed(body, end >= 0, rest)
 
 
 def _partial_end(data: bytes) -> int:
-    """How many octets at the end of `data` could be the beginning of the end of the message."""
+    """How many octets at the end of `data` could be the beginning of `CRLF.CRLF`."""
     for size in range(min(len(_END) - 1, len(data)), 0, -1):
         if data.endswith(_END[:size]):
             return size
@@ -95,7 +94,7 @@ class ChunkChecker:
         return self._checked(data[:-1] if self._held else data)
 
     def finish(self) -> bytes:
-        """What was held back at the end of the message: nothing, or a bare CR."""
+        """The octets held back at the end of the message: nothing, or a bare CR."""
         held, self._held = self._held, b""
         return self._checked(held)
 
@@ -105,18 +104,18 @@ class ChunkChecker:
 
 
 class DotStuffer:
-    """Prepares stored octets for DATA: dots doubled, whatever the cutting (RFC 5321 §4.5.2)."""
+    """Prepares stored octets for DATA: dots doubled, however they are cut (RFC 5321 §4.5.2)."""
 
     def __init__(self) -> None:
         self._held = b"\r\n"
         self._imagined = 2
 
     def feed(self, chunk: bytes) -> bytes:
-        """Stuff the next octets; up to three octets are held back until more is known."""
+        """Stuff the next octets; up to two octets are held back until the next call."""
         data = self._held + chunk
         keep = next((n for n in (2, 1) if data.endswith(b"\r\n"[:n])), 0)
         out, self._held = data[: len(data) - keep], data[len(data) - keep :]
-        # An attachment's lines have no dots, which is seen at once.
+        # Base64 lines have no dots, which one search tells.
         return self._without_imagined(out.replace(b"\r\n.", b"\r\n..") if b"." in out else out)
 
     def finish(self) -> bytes:

@@ -1,7 +1,7 @@
 """The header section of a message: the few facts that admission needs, and our own trace field.
 
 Pure and bounded.  The message is never parsed as MIME on its way through (DOMAIN §9.23): only the
-octets up to the first empty line are looked at, and at most a limit of them.
+octets up to the first empty line are read, and no more than a limit.
 """
 
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ __all__ = [
     "received_field",
 ]
 
-MAX_HEADER: Final = 256 * 1024  # octets kept for reading; a longer section is read up to here
-_PIECE: Final = 4096  # octets of a message looked at in one go: most sections are shorter
+MAX_HEADER: Final = 256 * 1024  # octets kept for reading; a longer section is cut here
+_PIECE: Final = 4096  # octets of a message read at a time: most sections are shorter
 _MAX_COMMENT: Final = 700  # octets of a peer's name in Received, whose lines end at 998
 
 
@@ -31,11 +31,11 @@ _MAX_COMMENT: Final = 700  # octets of a peer's name in Received, whose lines en
 class HeaderFacts:
     """`from_domains`: domains of From and Sender in lower case; `received`: count of Received.
 
-    `UNREADABLE` stands among the domains for an author that cannot be told, such as that of a
+    `UNREADABLE` stands among the domains for an author that cannot be told, for example in a
     message without From, which RFC 5322 §3.6 demands.  `fields` counts the header fields, malformed
-    ones included; `octets` is the size of the section as far as it was collected, and `complete`
-    says that this is all of it.  `shown_domains` are further ones that a person may take for an
-    author's: in a name, quoted, encoded or in a comment.
+    ones included.  `octets` is the size of the section as collected; `complete` says that nothing
+    was cut.  `shown_domains` are further domains that a person may take for an author's: in a name,
+    quoted, encoded or in a comment.
     """
 
     from_domains: frozenset[str] = frozenset()
@@ -65,7 +65,7 @@ class HeaderCollector:
     def _take(self, payload: bytes) -> None:
         searched = max(len(self._buffer) - 3, 0)
         self._buffer += payload[: self._limit - len(self._buffer)]
-        # An empty section ends with a line end before the message.
+        # An empty section: the message begins with a line end.
         empty = self._buffer.startswith(b"\r\n")
         end = -2 if empty else self._buffer.find(b"\r\n\r\n", searched)
         if end != -1:
@@ -76,16 +76,16 @@ class HeaderCollector:
 
     @property
     def done(self) -> bool:
-        """Whether nothing more of the message is wanted."""
+        """Whether no more of the message is needed."""
         return self._complete
 
     @property
     def section(self) -> bytes:
-        """The section as far as it was collected, without the empty line after it."""
+        """The section as collected, without the empty line after it."""
         return bytes(self._buffer)
 
     def facts(self) -> HeaderFacts:
-        """What the collected section says; an author may hide beyond what was collected."""
+        """The facts of the section; if it was cut, an author may hide in the rest: UNREADABLE."""
         found = read_header(self.section)
         if self._cut:
             return replace(found, from_domains=found.from_domains | {UNREADABLE}, complete=False)
@@ -93,7 +93,7 @@ class HeaderCollector:
 
 
 def read_header(section: bytes) -> HeaderFacts:
-    """Read the facts from a header section (RFC 5322 §2.2); malformed fields are passed over."""
+    """Read the facts of a header section (RFC 5322 §2.2); malformed fields count, no more."""
     unfolded = section.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
     domains: set[str] = set()
     shown: set[str] = set()
@@ -125,7 +125,7 @@ def read_header(section: bytes) -> HeaderFacts:
 
 @dataclass(frozen=True, slots=True)
 class TraceFacts:
-    """What the Received field records of one accepted message."""
+    """The contents of the Received field of one accepted message."""
 
     helo: str
     address: str
@@ -140,7 +140,7 @@ class TraceFacts:
 
 
 def received_field(facts: TraceFacts) -> bytes:
-    """Our trace field (RFC 5321 §4.4, with the tls clause of RFC 8314 §7.4), CRLF-ended ASCII."""
+    """Our trace field (RFC 5321 §4.4, with the tls clause of RFC 8314 §7.4): ASCII with CRLF."""
     literal = f"IPv6:{facts.address}" if ":" in facts.address else facts.address
     lines = [f"Received: from {_comment_free(facts.helo)} ([{literal}])"]
     lines.append(f" by {facts.hostname} with {facts.protocol} id {facts.message}")
@@ -162,7 +162,7 @@ def _date(at: datetime) -> str:
 
 @lru_cache(256)  # few peers send most mail
 def _comment_free(word: str) -> str:
-    """A peer-supplied word with everything but the characters of a host name taken out."""
+    """A peer-supplied word, reduced to the characters of a host name."""
     return (
         "".join(c for c in word if c.isascii() and (c.isalnum() or c in "-._:[]"))[:255]
         or "unknown"

@@ -1,8 +1,8 @@
 r"""Parameters of MAIL, RCPT and BDAT (RFC 5321 §4.1.2), each known keyword checked by its own RFC.
 
-Pure.  ENVID and ORCPT are kept verbatim, so that they reach reports and the next hop as they came
-(RFC 3461 §4.2, §4.4); keywords are compared in upper case.  What is not offered in EHLO is refused
-with `555 5.5.4` instead of being lost silently.
+Pure.  ENVID and ORCPT are kept verbatim, so that they reach DSNs and the next hop as they came
+(RFC 3461 §4.2, §4.4); keywords are compared in upper case.  A keyword that EHLO does not offer is
+refused with `555 5.5.4`: without that, its request would be lost silently.
 """
 
 import re
@@ -20,14 +20,14 @@ _MAX_ENVID: Final = 100  # RFC 3461 §4.4
 _MAX_ORCPT: Final = 500  # RFC 3461 §4.2
 
 # The grammar sets no limit to a keyword; ours lets a reply that names it fit into 512 octets.
-# RFC 6531 §3.3 adds UTF-8 to the values, which no other than ORCPT has a use for.
+# RFC 6531 §3.3 adds UTF-8 to the values; only ORCPT has a use for it.
 _PARAMETER: Final = re.compile(
     rf"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]{{0,63}})(?:=(?P<value>[!-<>-~{UTF8_NON_ASCII}]+))?"
 )
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")  # RFC 1870 §4; RFC 3030 §2 sets no limit
 _CHUNK: Final = re.compile(r"(?P<size>[0-9]{1,20})(?P<last> LAST)? *", re.IGNORECASE | re.ASCII)
 
-# RFC 3461 §4, without what is no printable US-ASCII once decoded.
+# RFC 3461 §4, restricted to values that decode to printable US-ASCII.
 _HEXCHAR: Final = re.compile(r"\+([2-6][0-9A-F]|7[0-9A-E])")
 _XTEXT: Final = re.compile(rf"(?:[!-*,-<>-~]|{_HEXCHAR.pattern})*")
 # RFC 822 §3.3
@@ -40,14 +40,14 @@ _UTF8_ADDRESS: Final = re.compile(
 
 
 class Return(StrEnum):
-    """What a report of failure shall carry of the message (RFC 3461 §4.3)."""
+    """How much of the message a DSN of failure returns (RFC 3461 §4.3)."""
 
     FULL = "FULL"
     HDRS = "HDRS"
 
 
 class Notify(StrEnum):
-    """What the sender wants to hear of (RFC 3461 §4.1)."""
+    """The events that the sender wants a DSN for (RFC 3461 §4.1)."""
 
     NEVER = "NEVER"
     SUCCESS = "SUCCESS"
@@ -57,7 +57,7 @@ class Notify(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailParameters:
-    """What MAIL declared: size in octets or None, 8-bit body, UTF-8 addresses, reports.
+    """The parameters of MAIL: size in octets or None, 8-bit body, UTF-8 addresses, DSN options.
 
     `envid` is the envelope's identifier in xtext, as it came.
     """
@@ -71,7 +71,7 @@ class MailParameters:
 
 @dataclass(frozen=True, slots=True)
 class RcptParameters:
-    """What RCPT declared: when to report, None for not said; `orcpt` as it came, with its type."""
+    """The parameters of RCPT: `notify`, None if absent; `orcpt` as it came, with its type."""
 
     notify: frozenset[Notify] | None = None
     orcpt: str | None = None
@@ -79,7 +79,7 @@ class RcptParameters:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What BDAT announces: how many octets follow, and whether the message ends with them."""
+    """The announcement of BDAT: how many octets follow, and whether the message ends with them."""
 
     size: int
     last: bool
@@ -88,8 +88,8 @@ class Chunk:
 def parse_mail_parameters(text: str) -> MailParameters:
     """Read SIZE (RFC 1870 §3), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.4), RET, ENVID (RFC 3461).
 
-    Raises SyntaxRefused.  BINARYMIME (RFC 3030 §3) is a body that is not offered, since lines are
-    needed to relay by DATA; what cannot be done is 555 (RFC 5321 §4.1.1.11).
+    Raises SyntaxRefused.  BINARYMIME (RFC 3030 §3) is not offered, since relaying by DATA needs
+    lines; a parameter that cannot be honoured is 555 (RFC 5321 §4.1.1.11).
     """
     given = _split(text, "MAIL", _OF_MAIL)
     size, body, ret, envid = (given.get(word) for word in ("SIZE", "BODY", "RET", "ENVID"))
@@ -125,7 +125,7 @@ def parse_rcpt_parameters(text: str) -> RcptParameters:
 
 
 def _split(text: str, command: str, offered: frozenset[str]) -> dict[str, str]:
-    """The value of each keyword, empty for none: the grammar knows no empty value."""
+    """The value of each keyword, empty if it has none: the grammar knows no empty value."""
     given: dict[str, str] = {}
     for word in filter(None, text.split(" ")):  # blanks only: a CR or a tab separates nothing
         match = _PARAMETER.fullmatch(word)
@@ -153,7 +153,7 @@ def _checked_orcpt(value: str) -> str:
     grammar = _UTF8_ADDRESS if kind.lower() == "utf-8" else _XTEXT
     if not separator or not _ATOM.fullmatch(kind) or not grammar.fullmatch(address):
         raise SyntaxRefused("ORCPT takes a type of address, a semicolon, and xtext")
-    # In its 7-bit form, by which alone it goes into reports and to hosts without SMTPUTF8.
+    # Measured in the 7-bit form, the only form for DSNs and for hosts without SMTPUTF8.
     if len(ascii_form(value)) > _MAX_ORCPT:
         raise SyntaxRefused(f"ORCPT takes at most {_MAX_ORCPT} characters")
     return value
@@ -167,7 +167,7 @@ def ascii_form(text: str) -> str:
 
 
 def decode_xtext(text: str) -> str:
-    """What xtext (RFC 3461 §4) stands for, printable US-ASCII.  Raises SyntaxRefused."""
+    """Decode xtext (RFC 3461 §4) to printable US-ASCII.  Raises SyntaxRefused."""
     if not _XTEXT.fullmatch(text):
         raise SyntaxRefused("Not xtext")
     return _HEXCHAR.sub(lambda found: chr(int(found[1], 16)), text)
@@ -181,7 +181,7 @@ def encode_xtext(text: str) -> str:
 
 
 def decode_orcpt(value: str) -> str:
-    """ORCPT as a report writes it: its type, and the address in 7 bits (RFC 3464 §2.3.1).
+    """ORCPT as a DSN writes it: its type, and the address in 7 bits (RFC 3464 §2.3.1).
 
     Raises SyntaxRefused.
     """

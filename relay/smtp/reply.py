@@ -1,7 +1,7 @@
-"""Replies on the wire: one line of ASCII, never over 512 octets, with what a peer needs to know.
+"""Replies on the wire: lines of ASCII, never over 512 octets, with the facts that a peer needs.
 
-RFC 5321 §4.5.3.1.5 limits the line, RFC 6531 §3.7.4 keeps it ASCII.  A refusal names the rule, what
-was presented, and the session in which `mssante trace` finds the rest.
+RFC 5321 §4.5.3.1.5 limits the line, RFC 6531 §3.7.4 keeps it ASCII.  A refusal names the rule, the
+value that the peer presented, and the session, under which `mssante trace` finds the rest.
 """
 
 from typing import Final
@@ -12,19 +12,19 @@ _MAX_LINE: Final = 512  # octets with CRLF, RFC 5321 §4.5.3.1.5
 
 
 class Acknowledged(Reply):
-    """The acceptance of a message, which leaves at once whatever else is pipelined."""
+    """The acceptance of a message: sent at once, whatever else is pipelined."""
 
     __slots__ = ()
 
 
 class Goodbye(Reply):
-    """The last reply of a session, after which the connection is closed."""
+    """The last reply of a session; the connection is closed after it."""
 
     __slots__ = ()
 
 
 def ascii_text(text: str) -> str:
-    """Text with whatever is not printable ASCII as hex pairs after a backslash (RFC 4514 §2.4)."""
+    """Text with all but printable ASCII as hex pairs after a backslash (RFC 4514 §2.4)."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -36,7 +36,7 @@ def ascii_text(text: str) -> str:
 
 
 def reply_lines(reply: Reply) -> bytes:
-    """The octets of a reply that refuses nothing, with all its lines (RFC 5321 §4.2.1)."""
+    """The octets of a reply that is no refusal, with all its lines (RFC 5321 §4.2.1)."""
     said = str(reply)
     if "\n" in said:
         first, *between, last = said.split("\n")
@@ -47,7 +47,7 @@ def reply_lines(reply: Reply) -> bytes:
 
 
 def refusal_line(reply: Reply, session: str, rule: str = "", presented: str = "") -> bytes:
-    """The line for a refusal; what was presented is cut where it does not fit."""
+    """The line of a refusal; the presented value is cut where it does not fit."""
     tail = f" [session {session}]"
     said = ascii_text(str(reply))
     if rule:

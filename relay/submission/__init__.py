@@ -1,1 +1,1 @@
-"""Mail that mailboxes of ours send."""
+"""Mail sent by mailboxes of ours."""

@@ -1,6 +1,6 @@
-"""Local submission: a mailbox of ours sends, under the same admission and acceptance as peers.
+"""Local submission: a mailbox of ours sends, with the same admission and acceptance as peers.
 
-The file is read once; line ends become CRLF, which is the only change made to it.
+The message is read once; line ends become CRLF, the only change made to it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ _CHUNK: Final = 256 * 1024
 
 
 class Readable(Protocol):
-    """A message to be read from its start."""
+    """A message, to be read from its start."""
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` octets, none at the end."""
@@ -45,7 +45,7 @@ _NOTHING: Final = RcptParameters()
 class Submitter:
     """Submits messages for local mailboxes; blocks.
 
-    `record` notes what was submitted, for `who`, and what a rule holds back.
+    `record` notes submitted messages, for `who`, and deliveries that a hold rule keeps.
     """
 
     hostname: str
@@ -69,7 +69,7 @@ class Submitter:
     ) -> Submission:
         """Admit and make durable a message; returns it with its id.  Raises SmtpError.
 
-        `parameters` and, by recipient, `asked` are what MAIL and RCPT would say (RFC 3461 §4).
+        `parameters` and, by recipient, `asked` are the parameters of MAIL and RCPT (RFC 3461 §4).
         """
         snapshot = self.perimeter.snapshot
         own = self.directory.find_sender(sender)
@@ -134,7 +134,7 @@ class Submitter:
         return submission
 
     def _admit_recipient(self, attempt: Attempt, recipient: Recipient) -> None:
-        """Return if it may have the message.  Raises Refused; for good by the newest list alone."""
+        """Admit a recipient.  Raises Refused; for good only by the newest list."""
         attempt, white_list = replace(attempt, recipient=recipient), attempt.white_list
         foreign = recipient.state is MailboxState.FOREIGN
         if foreign and white_list and not white_list.names_of(recipient.address.domain):
@@ -193,7 +193,7 @@ class Submitter:
 
 
 class _Taken:
-    """What has been read of a message; nothing more is read once it is refused."""
+    """A message being read; reading stops at a refusal."""
 
     def __init__(self, draft: Draft, policy: Policy, *, to_patients: bool) -> None:
         self.header = HeaderCollector()
@@ -205,7 +205,7 @@ class _Taken:
         self._lines = LineChecker()
 
     def read(self, body: Readable) -> None:
-        """Read it into the draft.  Raises SmtpError."""
+        """Read the message into the draft.  Raises SmtpError."""
         held = b""
         while chunk := body.read(_CHUNK):
             octets = held + chunk
@@ -227,7 +227,7 @@ class _Taken:
         self._draft.write(piece)
 
     def _check_size(self, octets: int) -> None:
-        """The limit on the wire; that of content is judged in the end."""
+        """Check the limit on the wire; the limit of content is checked at the end."""
         policy = self._policy
         if octets > policy.max_message_bytes:
             self.report = self.report or is_report(self.header.section)

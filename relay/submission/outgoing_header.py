@@ -1,8 +1,8 @@
-"""The header of a message that a mailbox of ours sends, as its recipients are to have it.
+"""The header of a message that a mailbox of ours sends, as the recipients get it.
 
-What a mail program leaves to the submission server is done here (RFC 6409 §8): Bcc is taken out
-(RFC 5322 §3.6.3), Date and Message-ID are added where they lack (§3.6.1, §3.6.4).  Whatever else is
-there stays, octet by octet.  The author must be the mailbox that sends.
+A submission server completes the header of a mail program (RFC 6409 §8): Bcc is removed
+(RFC 5322 §3.6.3), Date and Message-ID are added if they are missing (§3.6.1, §3.6.4).  All else
+stays, octet by octet.  The author must be the sending mailbox.
 """
 
 import email.errors
@@ -18,12 +18,12 @@ from relay.smtp.errors import Reply, SmtpError
 from relay.smtp.headers import MAX_HEADER
 
 _HIDDEN: Final = frozenset({b"bcc", b"resent-bcc"})
-# What the standard library's parser raises on fields that it does not foresee.
+# Exceptions of the standard library's parser for fields that it does not foresee.
 _UNREADABLE: Final = (email.errors.MessageError, ValueError, IndexError, AttributeError, TypeError)
 
 
 class OutgoingMessage:
-    """A message to be read from its start, its header prepared; the rest streams.
+    """A message to be read from its start, with a prepared header; the rest is streamed.
 
     Raises SmtpError for a message that is empty, has no header, or has another author.
     """
@@ -33,9 +33,9 @@ class OutgoingMessage:
         end = _end_of_header(first)
         if end is not None:
             first = prepare(first[:end], sender, at, message_id) + first[end:]
-        elif len(first) <= MAX_HEADER:  # all of it is header
+        elif len(first) <= MAX_HEADER:  # the message is all header
             first = prepare(first, sender, at, message_id)
-        # A longer header is refused by admission, which says so.
+        # Admission refuses a longer header, with the reason.
         self._first, self._rest = first, body
 
     def read(self, size: int = -1, /) -> bytes:
@@ -48,7 +48,7 @@ class OutgoingMessage:
 
 
 def prepare(section: bytes, sender: Address, at: datetime, message_id: str) -> bytes:
-    """The header section, without the empty line after it, as recipients are to have it.
+    """The header section for the recipients, without the empty line after it.
 
     `at` is aware; `message_id` goes between angle brackets.  Raises SmtpError as OutgoingMessage.
     """
@@ -69,7 +69,7 @@ def prepare(section: bytes, sender: Address, at: datetime, message_id: str) -> b
 
 
 def _end_of_header(octets: bytes) -> int | None:
-    """Where the empty line after the header begins, None if there is none."""
+    """The offset of the empty line after the header, None if there is none."""
     if octets.startswith((b"\r\n", b"\n")):
         return 0
     found = [at + 1 for mark in (b"\n\n", b"\n\r\n") if (at := octets.find(mark)) != -1]
@@ -77,7 +77,7 @@ def _end_of_header(octets: bytes) -> int | None:
 
 
 def _fields(section: bytes) -> Iterator[bytes]:
-    """Each field with the lines that continue it (RFC 5322 §2.2.3)."""
+    """Each field with its continuation lines (RFC 5322 §2.2.3)."""
     field = b""
     for line in section.splitlines(keepends=True):
         if field and not line.startswith((b" ", b"\t")):
@@ -103,7 +103,7 @@ def _check_author(fields: list[bytes], sender: Address) -> None:
 
 
 def _addresses(value: str) -> list[str]:
-    """The addresses of a From field as a mail program reads them; none of an unreadable one."""
+    """The addresses of a From field as a mail program reads them; none if it is unreadable."""
     unfolded = " ".join(value.split())
     try:
         header = policy.header_factory("from", unfolded)

@@ -1,4 +1,4 @@
-"""A sender and a peer for conversations, whose keys are made once for a module; and an office."""
+"""A sender and a peer for conversations, with keys made once per module; and a store (office)."""
 
 import ssl
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ __all__ = ["store_time_is_ours"]
 
 @pytest.fixture(autouse=True)
 def time_is_turned(store_time_is_ours: None) -> None:
-    """Most tests here turn the clock; a module that needs PostgreSQL's own overrides this."""
+    """Most tests here turn the clock; a module that needs PostgreSQL's own clock overrides this."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
-    """No code of the relay may block the event loop of a coroutine that is a test."""
+    """No code of the relay may block the event loop of an async test."""
     if pyfuncitem.get_closest_marker("asyncio") is None:
         return (yield)
     with loop_watched():
@@ -38,7 +38,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Handing:
 
 @pytest.fixture(scope="module")
 def server_context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """What operator A shows."""
+    """The TLS context with operator A's certificate."""
     return context_of("a", tmp_path_factory.mktemp("peer"))
 
 

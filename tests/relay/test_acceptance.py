@@ -1,4 +1,4 @@
-"""Acceptance on both databases: durable before acknowledged, one fault spares its neighbours."""
+"""Acceptance on both databases: durable before acknowledged; a fault spares the other messages."""
 
 import asyncio
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ def test_small_and_large_bodies_in_one_group(store: Store) -> None:
 
 
 def test_one_bad_row_spares_its_neighbours(store: Store) -> None:
-    # docs/durability.md: the mailbox of the second went away between RCPT and the commit.
+    # docs/durability.md: the second message's mailbox was deleted between RCPT and the commit.
     group = [
         submission(store, b"1\r\n"),
         submission(store, b"2\r\n", mailbox=999),
@@ -153,7 +153,7 @@ async def test_concurrent_messages_share_groups(
 
 
 def watch_groups(monkeypatch: pytest.MonkeyPatch, gather: float) -> list[int]:
-    """The sizes of groups from now on; a group waits at most so many seconds."""
+    """The sizes of groups from now on; a group waits at most `gather` seconds."""
     groups: list[int] = []
 
     def noting(
@@ -178,7 +178,7 @@ async def test_who_is_not_busy_never_waits(
         for n in range(messages):
             await intake.accept(submission(store, b"%d\r\n" % n))
 
-    async with asyncio.timeout(60):  # a tenth of what one that gathers would wait
+    async with asyncio.timeout(60):  # a tenth of the time that a gathering group would wait
         await asyncio.gather(*(session(1 + n) for n in range(sessions)))
     await intake.close()
     assert sum(groups) == sum(range(1, sessions + 1)), "each message in one group"
@@ -242,7 +242,7 @@ async def test_a_lost_database_defers(store: Store, tmp_path: Path, dialect: str
         await intake.accept(submission(store, b"x\r\n"))
     await intake.close()
     broken.database.close()
-    assert len(troubles) == 1  # so that no more mail is taken for the moment
+    assert len(troubles) == 1  # no more mail is accepted for the moment
 
 
 async def test_a_message_at_fault_itself_does_not_stop_the_intake(store: Store) -> None:
@@ -314,11 +314,11 @@ async def _only_the_second_is_refused(store: Store, local: str) -> None:
     assert local not in second.detail
     assert "\n" not in second.detail
     assert bodies(store) == [b"1\r\n", b"3\r\n"]
-    assert troubles == []  # so that all others are taken as before
+    assert troubles == []  # all other mail is accepted as before
 
 
 def test_a_report_is_kept_with_its_message_or_neither(store: Store) -> None:
-    # RFC 3461 §5.2.3: who reads of a delivery must be able to rely on it.
+    # RFC 3461 §5.2.3: the reader of a receipt must be able to rely on the delivery.
     kept, lost = submission(store, b"1\r\n"), submission(store, b"2\r\n")
     reports = [
         replace(

@@ -1,4 +1,4 @@
-"""Addresses and paths by RFC 5321 §4.1.2 and RFC 6531 §3.3, and what must never pass for one."""
+"""Addresses and paths by RFC 5321 §4.1.2 and RFC 6531 §3.3; all other text is refused."""
 
 import pytest
 from hypothesis import example, given
@@ -345,7 +345,7 @@ def test_any_argument_is_a_path_or_refused(argument: str) -> None:
 
 
 def assert_harmless(address: Address) -> None:
-    """Nothing of the address can act as anything else in a command, a header, a log or a query."""
+    """No part of the address has a meaning in a command, a header, a log or a query."""
     octets = str(address).encode()
     assert len(octets) <= 64 + 1 + 255
     assert all(octet >= 32 and octet != 127 for octet in octets)

@@ -39,7 +39,7 @@ WRONG_KEY = (
 def refusal(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[str, str]:
     with pytest.raises(Refused) as caught:
         admit(attempt, stages)
-    # What is answered is what examine shows first.
+    # The reply is the first refusal that examine shows.
     first = next(finding for finding in examine(attempt, stages) if not finding.passed)
     assert (first.rule, first.reply) == (caught.value.rule, caught.value.reply)
     assert first.evidence == caught.value.detail
@@ -298,7 +298,7 @@ BY_THE_LIST = (
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_by_a_list_that_may_be_old_nobody_is_refused_for_good(case: str) -> None:
-    # What another machine's list says by now may be otherwise; what no list says stays as it is.
+    # Another machine's list may differ; a refusal that depends on no list stays as it is.
     facts, rule, reply = REFUSALS[case]
     found, said = refusal(replace(facts, list_final=False))
     assert found == rule

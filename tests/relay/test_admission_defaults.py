@@ -1,4 +1,4 @@
-"""What the default policy says, and that no verdict tells a patient (DOMAIN §1.5, §7.4)."""
+"""The default policy, and verdicts that never contain a patient's INS (DOMAIN §1.5, §7.4)."""
 
 import pytest
 

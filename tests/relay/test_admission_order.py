@@ -1,4 +1,4 @@
-"""Admission: the order of its rules, and the findings that people read (DOMAIN §3.2)."""
+"""Admission: the order of its rules, and the findings shown to people (DOMAIN §3.2)."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ from whitelist.pki.trust_store import ChainStatus
 def refusal(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[str, str]:
     with pytest.raises(Refused) as caught:
         admit(attempt, stages)
-    # What is answered is what examine shows first.
+    # The reply is the first refusal that examine shows.
     first = next(finding for finding in examine(attempt, stages) if not finding.passed)
     assert (first.rule, first.reply) == (caught.value.rule, caught.value.reply)
     assert first.evidence == caught.value.detail
@@ -34,8 +34,8 @@ def refusal(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[str, str]:
 
 
 def test_the_first_rule_that_fails_answers() -> None:
-    # DOMAIN §3.2, in order; a list that is missing comes right after TLS, since without it nothing
-    # may be refused for good (§9.13).
+    # DOMAIN §3.2, in order; a missing list comes right after TLS, since without a list no rule may
+    # refuse for good (§9.13).
     everything_wrong = attempt(
         Peer(),
         white_list=None,

@@ -1,4 +1,4 @@
-"""What a refusal tells the peer besides its rule: what it presented itself, nothing of others."""
+"""Refusals tell the peer the rule and its own presented value, and nothing of others."""
 
 from dataclasses import replace
 
@@ -107,6 +107,6 @@ def test_whose_mailbox_is_full_may_still_send() -> None:
 
     full, suspended = said(MailboxState.FULL), said(MailboxState.SUSPENDED)
     assert set(full.values()) == {None}
-    # The same rules were asked as of one who may not.
+    # The same rules apply as for a peer that may not send.
     assert [rule for rule in full if suspended[rule] is not None] == ["sender"]
     assert full.keys() == suspended.keys()

@@ -1,7 +1,7 @@
-"""Admission held against an oracle that knows the list only as pairs (DOMAIN §3.2, §3.3).
+"""Admission against an oracle that knows the list only as pairs (DOMAIN §3.2, §3.3).
 
-Whatever the facts and the stages, what is accepted is acceptable by the requirements, what is
-refused is not, and no peer gets past MAIL without a trusted and listed certificate.
+For all facts and stages: accepted attempts are acceptable by the requirements, refused attempts
+are not, and no peer gets past MAIL without a trusted and listed certificate.
 """
 
 from collections.abc import Callable
@@ -88,7 +88,7 @@ ATTEMPTS = st.builds(
 )
 STAGES = st.sampled_from([stage for stage in map(Stage, range(1, 16)) if stage])
 
-# Full is what a mailbox is for those who write to it; its owner may still send.
+# A mailbox is full only for its senders; its owner may still send.
 MAY_SEND = {MailboxState.ACTIVE, MailboxState.FULL}
 
 
@@ -97,7 +97,7 @@ def holds(name: str, domain: str) -> bool:
 
 
 def name_of(a: Attempt) -> str | None:
-    """The short name of a peer whose certificate can be relied on, by the pairs of the list."""
+    """The short name of a peer with a trusted certificate, by the pairs of the list."""
     if not isinstance(a.origin, Peer) or a.origin.certificate is None or a.origin.chain is None:
         return None
     if not a.origin.tls_version or a.origin.chain.status is not ChainStatus.TRUSTED:
@@ -107,7 +107,7 @@ def name_of(a: Attempt) -> str | None:
 
 
 def acceptable(a: Attempt, stages: Stage) -> bool:
-    """Whether these stages may pass, told from the requirements and not from the rules."""
+    """Whether these stages may pass, by the requirements and not by the rules."""
     ours = isinstance(a.origin, LocalUser)
     name = name_of(a)
     verdicts = [True]
@@ -206,7 +206,7 @@ def test_a_peers_recipient_alone_is_judged_as_with_all_the_facts(a: Attempt) -> 
 
 @given(ATTEMPTS)
 def test_a_mailbox_that_is_open_to_all_is_refused_to_nobody(a: Attempt) -> None:
-    # What `relay.server.rcpt_pipeline` relies on when it asks for hundreds at once.
+    # `relay.server.rcpt_pipeline` relies on this for hundreds of recipients at once.
     if a.recipient is not None:
         _, state = a.recipient
         refused = said(lambda: admit(a, Stage.RECIPIENT))

@@ -1,4 +1,4 @@
-"""Whatever certificate a peer shows, it hears in SMTP what we think of it, under every TLS."""
+"""A peer with any certificate gets our verdict in SMTP, under every version of TLS."""
 
 import asyncio
 import json

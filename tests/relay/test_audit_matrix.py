@@ -1,7 +1,7 @@
 """The audit domains of the real white list, in both directions (DOMAIN §2.4, §9.21).
 
-Each situation is a peer that shows a certificate really made for it, under a list shaped as the
-real one: five of its domains belong to two names, and one only to `bus.mssante.fr`.
+Each situation is a peer with a certificate really made for it, under a list shaped like the real
+one: five of its domains belong to two names, and one only to `bus.mssante.fr`.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from whitelist.pki.distinguished_name import DistinguishedName
 UNDER = "espacedeconfiance.mssante.fr"
 BUS = "CN=bus.mssante.fr,OU=347976684200724,O=CAPGEMINI TECHNOLOGY SERVICES,ST=Paris (75),C=FR"
 
-# Domain: the operator whose name is listed as its own, and whether the bus is listed beside it.
+# Domain: the operator whose name is listed for it, and whether the bus is listed too.
 LISTED: Mapping[str, tuple[str | None, bool]] = {
     "cert-valide-audit": ("b", False),
     "cert-expire-audit": ("b", True),
@@ -61,11 +61,11 @@ def audit_list() -> bytes:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a peer shows, and what is to come of it in each direction.
+    """A peer's certificate, and the expected result in each direction.
 
     `shows` names a credential, None for a peer without TLS.  `refused` is the reply to MAIL, None
-    if the mail is accepted; `rule` and `evidence` are the inbound log line's, `proven` whether its
-    name is; `reason` and `says` belong to the deferred delivery.
+    if the mail is accepted; `rule` and `evidence` are those of the inbound log line, `proven`:
+    whether its name counts; `reason` and `says` belong to the deferred delivery.
     """
 
     domain: str
@@ -182,7 +182,7 @@ FAMILIES = (
 
 
 def counted() -> dict[str, float]:
-    """What the relay has counted so far, by sample as Prometheus shows it."""
+    """The relay's counters so far, by sample as Prometheus shows it."""
     return {
         f"{sample.name}{sorted(sample.labels.values())}": sample.value
         for family in REGISTRY.collect()
@@ -193,7 +193,7 @@ def counted() -> dict[str, float]:
 
 
 def growth(before: Mapping[str, float]) -> dict[str, float]:
-    """What was counted since."""
+    """The growth of the counters since then."""
     return {
         name: value - before.get(name, 0)
         for name, value in counted().items()
@@ -207,7 +207,7 @@ def lines(logs: list[EventDict], event: str) -> Callable[[], bool]:
 
 
 def conversation(situation: Situation) -> str:
-    """What the peer says to us, as a dialogue file."""
+    """The peer's commands to us, as a dialogue file."""
     text = ["S: 220 *"]
     if situation.shows is not None:
         text += ["C: STARTTLS", "S: 220 *"]
@@ -256,7 +256,7 @@ async def test_the_peer_connects_to_us(situation: Situation, tmp_path: Path) -> 
         shown = trust_space().operators.get(situation.shows) or trust_space().foreign["foreign_b"]
         name = str(DistinguishedName.from_certificate(shown.certificate))
         assert refused["peer"] == (name if situation.proven else f"{name} (unproven)")
-    # Without TLS the RCPT after MAIL meets the same rule; else it lacks a transaction.
+    # Without TLS the RCPT after MAIL meets the same rule; otherwise it lacks a transaction.
     by_rule = f"mssante_refused_total{sorted((situation.rule, situation.refused[:3]))}"
     if situation.shows is None:
         assert grown == {by_rule: 2}
@@ -266,7 +266,7 @@ async def test_the_peer_connects_to_us(situation: Situation, tmp_path: Path) -> 
 
 @every_situation
 async def test_we_connect_to_the_peer(situation: Situation, tmp_path: Path) -> None:
-    # DOMAIN §9.21, §9.27, outbound: the mail goes, or it waits and the peer never hears of it.
+    # DOMAIN §9.21, §9.27, outbound: the mail is sent, or it waits and never reaches the peer.
     shown = server_tls(situation.shows, tmp_path) if situation.shows else ScriptedPeer(None)
     before = counted()
     with sending(tmp_path / "b", audit_list()) as sender, capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""What the names in a From field show, besides its addresses (test_headers.py has those)."""
+"""Domains that the names in a From field show, besides its addresses (see test_headers.py)."""
 
 import encodings
 import re
@@ -16,7 +16,7 @@ from relay.smtp.author_domains import UNREADABLE, author_domains, decoded
     [
         ("Dr X <dr@b.fr>", {"b.fr"}, set()),
         ("=?utf-8?q?H=C3=A9l=C3=A8ne?= <dr@b.fr>", {"b.fr"}, {"b.fr"}),
-        # An encoded word beside an address is a name; alone it is read for what it says.
+        # An encoded word beside an address is a name; alone it is decoded and read.
         ("=?utf-8?q?x=40evil=2Efr?= <dr@b.fr>", {"b.fr"}, {"b.fr", "evil.fr"}),
         ("=?utf-8?q?x=40evil=2Efr?=", {"evil.fr"}, {"evil.fr"}),
         ("=?utf-8?q?Dr_X_=3Cx=40evil=2Efr=3E?=", {"evil.fr"}, {"evil.fr"}),
@@ -33,7 +33,7 @@ from relay.smtp.author_domains import UNREADABLE, author_domains, decoded
         ('"x@evil.fr" <dr@b.fr>', {"b.fr"}, {"b.fr", "evil.fr"}),
         ('"=?utf-8?q?x=40evil=2Efr?=" <dr@b.fr>', {"b.fr"}, {"b.fr", "evil.fr"}),
         ("dr@b.fr (x @ evil . fr)", {"b.fr"}, {"b.fr", "evil.fr"}),
-        # Look-alikes of the same letters, and a dot too many.
+        # Look-alikes of the same letters, and an extra dot.
         ("x@evil.fr.", {UNREADABLE}, {"evil.fr"}),
         ("x@ｅvil.fr", {UNREADABLE}, {"evil.fr"}),
         ("x＠evil。fr", {UNREADABLE}, {"evil.fr"}),
@@ -61,7 +61,7 @@ def test_any_value_is_read(value: str) -> None:
         "=?utf-8?q?x?= " * 18_000,
         "=?" * 120_000,
         "?=" + " " * 250_000,
-        # Marks that Unicode would have in another order than they came.
+        # Marks that Unicode sorts into another order than received.
         '"' + "\u0301\u0316" * 64_000 + '" <dr@b.fr>',
         "(" + "x@" + "\u0315\u0300\u05ae" * 40_000 + ") dr@b.fr",
         '"' + "".join(map(chr, range(0x20000, 0x2FA1E))) + "\ufdfa" * 8_000 + '" <dr@b.fr>',
@@ -75,7 +75,7 @@ def test_hostile_repetition_takes_no_time(value: str) -> None:
 
 
 def test_a_charset_that_nobody_knows_leaves_nothing_behind() -> None:
-    # Python remembers each name of a codec that it was ever asked for.
+    # Python remembers each codec name that it was ever asked for.
     before = len(encodings._cache)
     for number in range(100):
         assert decoded(f"=?x-{number}?q?a=40b?=") == "a@b"

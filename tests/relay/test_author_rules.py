@@ -1,4 +1,4 @@
-"""Authors of our own domains, whom nobody else speaks for, and those of third operators."""
+"""Authors of our own domains, which only we may use, and of third operators."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_our_own_users_are_not_asked() -> None:
 
 
 def test_a_domain_that_the_list_gives_to_the_peer_is_its_own() -> None:
-    # In a migration both operators are listed for it.
+    # In a migration both operators are listed for the domain.
     assert seen_authors(attempt(header=authors("b.mssante.fr"))) == ()
     shown = HeaderFacts(frozenset({"b.mssante.fr"}), shown_domains=frozenset({OURS}))
     assert seen_authors(attempt(header=shown)) == OWN
@@ -71,7 +71,7 @@ def test_what_is_noted_of_an_accepted_message() -> None:
     assert noted_authors(replace(facts, policy=alone)) == (UNREADABLE, "evil.fr")
 
 
-# In whole sessions.
+# Whole sessions.
 
 FORGED = [
     f"From: <{ACTIVE}>",

@@ -1,4 +1,4 @@
-"""What only informs changes nothing: errors end there, all else passes."""
+"""Errors of logging, metrics and journal end in best_effort; all others pass."""
 
 import asyncio
 

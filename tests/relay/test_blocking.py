@@ -1,4 +1,4 @@
-"""What blocks the event loop is found by the tests of the relay, and nothing else is."""
+"""The tests of the relay detect code that blocks the event loop, and no other code."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who is told of what (RFC 3461 §4.1, §5.2), and what nobody ever answers."""
+"""The recipients of DSNs (RFC 3461 §4.1, §5.2), and messages that never get an answer."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -102,7 +102,7 @@ def test_senders_hear_of_what_they_asked_for(
         replace(ORIGINAL, sender=None, header=DSN),
         replace(ORIGINAL, sender=None, header=MDN),
         replace(ORIGINAL, header=DSN),
-        replace(ORIGINAL, header=MDN),  # against RFC 8098 §3, but programs do it
+        replace(ORIGINAL, header=MDN),  # against RFC 8098 §3, but some programs do so
     ],
     ids=["null", "empty", "dsn", "mdn", "dsn-with-sender", "mdn-with-sender"],
 )
@@ -118,12 +118,12 @@ def test_reports_are_never_answered(original: Original, notify: str, became: Bec
     [
         b"",
         LETTER,
-        b"Auto-Submitted: auto-generated\r\n" + LETTER,  # results that an application sends
+        b"Auto-Submitted: auto-generated\r\n" + LETTER,  # results sent by software
         b"Auto-Submitted: auto-replied\r\n" + LETTER,
         b"Content-Type: multipart/report; report-type=feedback-report\r\n",  # RFC 5965
         b"Content-Type: text/plain; report-type=delivery-status\r\n",
         b"X: multipart/report\r\nSubject: Content-Type: multipart/report\r\n",
-        b"Disposition-Notification-To: <dr@a.fr>\r\n",  # asks for one, and is none
+        b"Disposition-Notification-To: <dr@a.fr>\r\n",  # asks for an MDN, but is none
     ],
 )
 def test_all_other_mail_is_answered(header: bytes) -> None:
@@ -169,7 +169,7 @@ def test_notify_is_kept_as_text_and_read_back() -> None:
     assert wanted("") == {Notify.FAILURE, Notify.DELAY}
 
 
-# What the report says.
+# The text of the DSN.
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_notify_is_kept_as_text_and_read_back() -> None:
          Cause.UNREACHABLE),
         (("the conversation took too long", "timeout"), "4.4.2", "x-mssante", Cause.UNREACHABLE),
         (("mx.b.fr: Connection lost", "connection"), "4.4.1", "x-mssante", Cause.UNREACHABLE),
-        # Before anybody was asked.
+        # Before a host was asked.
         (("MX of b.fr could not be found", "no-route"), "4.4.4", "x-mssante", Cause.UNREACHABLE),
         (("b.fr is not on the white list now", "not-listed"), "4.7.1", "x-mssante",
          Cause.NOT_LISTED),

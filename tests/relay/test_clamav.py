@@ -1,4 +1,4 @@
-"""ClamAV: a real clamd where one is installed, and a scripted one for what goes wrong."""
+"""ClamAV: a real clamd if installed, and a scripted one for faults."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class TestRealClamd:
             ((CLEAN_MESSAGE,), CLEAN),
             ((), CLEAN),
             ((HEADER, EICAR), FOUND),
-            # On disk, the signature across the pieces that are sent.
+            # On disk, with the signature split between two sent pieces.
             ((HEADER, filler, filler, filler[:-60], EICAR, filler), FOUND),
             ((HEADER, filler, filler, filler, filler), CLEAN),
         ]
@@ -90,8 +90,8 @@ class TestRealClamd:
     async def test_a_message_over_its_limit_is_not_judged(
         self, running: RunningClamd, tmp_path: Path, size: int
     ) -> None:
-        # Of a large message the rest is still being sent as clamd hangs up: its last words may be
-        # lost on the way, as those of any peer that resets a connection.
+        # The rest of a large message is still being sent when clamd hangs up: its last words may
+        # be lost on the way, like those of any peer that resets a connection.
         why = "StreamMaxLength|connection lost|hung up"
         with drafted(tmp_path, b"x" * size) as large, pytest.raises(ScannerFailed, match=why):
             await Clamav(running.socket).scan(large, FACTS)
@@ -129,7 +129,7 @@ def test_anything_else_is_a_failure(answer: bytes, says: str) -> None:
 
 
 async def heard_by(path: Path, *parts: bytes) -> bytes:
-    """What goes over the wire for a message."""
+    """The octets on the wire for a message."""
     heard = b""
 
     async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -195,12 +195,12 @@ async def test_a_scanner_that_hangs_is_cut(tmp_path: Path, *, large: bool, reads
             pytest.raises(SmtpError, match=r"451 4\.7\.1 .* \[clamav: no answer within 0.2 s\]"),
         ):
             await scanning.check(message, FACTS)
-        # One that reads sees that we have hung up.
+        # A reader sees that we have hung up.
         await until(lambda: server.ended == reads)
 
 
 async def test_an_early_answer_counts(tmp_path: Path) -> None:
-    """A scanner that has seen enough need not see the rest."""
+    """A scanner may answer before the end of the message."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(1000)

@@ -1,4 +1,4 @@
-"""This machine's clock against the database's: what a comparison proves, or leaves open."""
+"""This machine's clock against the database's: results that a comparison proves or leaves open."""
 
 from datetime import datetime, timedelta
 
@@ -34,7 +34,7 @@ class Clocks:
         return self.ran
 
     def compare(self, ahead: float, took: float = 0.0) -> bool | None:
-        """Compare when the answer was made at the beginning of the query."""
+        """Compare; the database's clock is read at the beginning of the query."""
         self.ahead, self.took = ahead, took
         self.comparison.compare()
         return self.comparison.apart
@@ -68,12 +68,12 @@ def test_apart_beyond_the_most(clocks: Clocks, *, ahead: float, apart: bool) -> 
 
 @SERVER
 def test_half_of_the_answer_s_time_is_doubt(clocks: Clocks) -> None:
-    # 3 seconds to answer: read at some moment of them, so 4.6 ahead may be 6.1 at the most.
+    # 3 seconds to answer, read at some moment of them: 4.6 ahead may be 6.1 at the most.
     assert clocks.compare(6.4, took=0.0) is True
-    assert clocks.compare(4.6, took=3.0) is True  # undecided: it stays
-    assert clocks.compare(1.9, took=3.0) is False  # 3.4 give or take 1.5
-    assert clocks.compare(4.6, took=3.0) is False  # undecided: it stays
-    assert clocks.compare(5.1, took=3.0) is True  # 6.6 give or take 1.5
+    assert clocks.compare(4.6, took=3.0) is True  # undecided: no change
+    assert clocks.compare(1.9, took=3.0) is False  # 3.4 plus or minus 1.5
+    assert clocks.compare(4.6, took=3.0) is False  # undecided: no change
+    assert clocks.compare(5.1, took=3.0) is True  # 6.6 plus or minus 1.5
 
 
 @SERVER
@@ -96,7 +96,7 @@ def test_a_clock_set_right_is_believed_again(clocks: Clocks) -> None:
 
 @SERVER
 def test_the_words_stay_the_same_while_the_clock_drifts(clocks: Clocks) -> None:
-    # An alarm is logged anew when its words change.
+    # An alarm is logged again when its text changes.
     clocks.compare(8.1)
     first = clocks.comparison.problem
     clocks.compare(8.4)

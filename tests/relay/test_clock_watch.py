@@ -1,4 +1,4 @@
-"""A clock that jumps is noticed, and mail does not grow old by it."""
+"""A jump of the clock is detected, and mail does not age by it."""
 
 from datetime import timedelta
 
@@ -14,11 +14,11 @@ SIXTY = timedelta(days=60)
 
 
 class Clocks:
-    """Two clocks turned by hand: of the day, and since the start."""
+    """Two clocks turned by hand: wall clock, and clock since boot."""
 
     def __init__(self) -> None:
         self.now, self.running = NOW, 1000.0
-        self.asleep = 0.0  # seconds that pass at each look at the running clock
+        self.asleep = 0.0  # seconds that pass at each reading of the running clock
         self.watch = ClockWatch(lambda: self.now, self.run)
 
     def run(self) -> float:
@@ -78,9 +78,9 @@ def test_mail_grows_old_by_the_steady_clock() -> None:
     clocks.now += SIXTY
     clocks.go(DAY / 2)
     assert clocks.watch.steady() == NOW + DAY / 2
-    clocks.now -= SIXTY  # set back: it is believed, but takes nothing from what it jumped ahead
+    clocks.now -= SIXTY  # set back: trusted, but cancels nothing of the jump ahead
     assert clocks.watch.steady() == NOW + DAY / 2 - SIXTY
-    clocks.go(DAY)  # whoever wanted the clock so has had a day to say otherwise
+    clocks.go(DAY)  # after a day the clock counts as right
     assert clocks.watch.steady() == clocks.now
 
 
@@ -123,11 +123,11 @@ def test_a_watch_goes_on_where_another_was() -> None:
     (jump,) = clocks.watch.news()
     clocks.go(timedelta(hours=1))
     other = ClockWatch(lambda: clocks.now, clocks.run, clocks.watch.memory)
-    assert other.news() == []  # told of already
+    assert other.news() == []  # reported already
     assert (other.in_doubt, other.jumps) == (True, (jump,))
     assert other.steady() == clocks.watch.steady()
     memory = other.memory
-    clocks.now -= SIXTY  # while nobody looks
+    clocks.now -= SIXTY  # while no process looks
     third = ClockWatch(lambda: clocks.now, clocks.run, memory)
     assert [one.by for one in third.news()] == [-SIXTY]
     clocks.go(DOUBT)
@@ -140,7 +140,7 @@ def test_steady_leads_neither_the_clock_nor_the_time_that_went_by(jumps: list[ti
     for number, jump in enumerate(jumps, 1):
         clocks.go(SECOND)
         clocks.now += jump
-        unseen = number * JUMP  # smaller steps, which are no jumps
+        unseen = number * JUMP  # smaller steps: no jumps
         assert clocks.watch.steady() <= min(clocks.now, NOW + number * SECOND + unseen)
 
 

@@ -1,4 +1,4 @@
-"""A connection's limits in time and number, and its ends: always said, never at others' cost."""
+"""A connection's limits in time and number, and its ends: always with a reply, never for others."""
 
 import asyncio
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def temporary_files(server: Inbound) -> list[str]:
 async def test_asyncio_makes_no_stream_writer_for_a_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nothing keeps it since Python 3.13, and as it goes it closes the transport.
+    # Nothing keeps it since Python 3.13, and its finalizer closes the transport.
     made: list[asyncio.BaseProtocol] = []
 
     class Noted(asyncio.StreamWriter):
@@ -86,7 +86,7 @@ async def test_a_command_that_dribbles_is_cut_off(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["DATA", "BDAT"])
 async def test_a_message_below_the_rate_is_cut_off(tmp_path: Path, verb: str) -> None:
-    # It is never silent for long, and a peer beside it does not notice.
+    # The peer is never silent for long, and another peer notices nothing.
     limits = Limits(min_rate=100_000, rate_grace_seconds=0.3, data_idle_seconds=60)
     async with inbound(tmp_path, limits=limits) as server:
         slow, other = await call(server), await call(server, "c")
@@ -132,7 +132,7 @@ async def test_small_chunks_buy_no_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("between", ["BDAT 1\r\nx", "NOOP\r\n"])
 async def test_waits_between_chunks_are_part_of_the_message(tmp_path: Path, between: str) -> None:
-    # A chunk of an octet, whole in one write and once in a while, is nothing to wait for.
+    # A chunk of an octet, whole in one write and now and then, must not reset the pace.
     limits = Limits(min_rate=100_000, rate_grace_seconds=0.5, data_idle_seconds=60)
     async with inbound(tmp_path, limits=limits) as server:
         caller = await call(server)
@@ -251,7 +251,7 @@ async def test_who_is_turned_away_may_not_stay(
         first = await call(server)
         stubborn = [await dial(server) for _ in range(3)]
         said = [await caller.reader.readline() for caller in stubborn]
-        # As many as may be connected are told; a flood beyond that is not worth a reply.
+        # As many peers as may be connected get a reply; a flood beyond that gets none.
         assert [line[:9] for line in said] == [b"421 4.3.2", b"", b""]
         for caller in stubborn:
             assert await asyncio.wait_for(caller.reader.read(), 10) == b""
@@ -270,11 +270,11 @@ async def test_a_reply_is_heard_although_much_is_under_way(tmp_path: Path) -> No
         caller.close()
 
 
-# Faults of ours.
+# Our own faults.
 
 
 class Broken(Directory):
-    """A directory with a fault nobody foresaw."""
+    """A directory with an unforeseen fault."""
 
     async def lookup(
         self, address: Address, size: int | None = None, ahead: Iterable[Address] = ()
@@ -283,7 +283,7 @@ class Broken(Directory):
 
 
 async def test_an_unforeseen_fault_ends_the_session_and_nothing_else(tmp_path: Path) -> None:
-    # Where it left the stream is unknown: what follows is not read as commands.
+    # The position in the stream is unknown: later octets are not read as commands.
     async with inbound(tmp_path) as server:
         broken = replace(
             server.context,

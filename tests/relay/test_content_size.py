@@ -1,4 +1,4 @@
-"""The size of what a message holds, once decoded, however it is built and cut."""
+"""The size of a decoded message, however it is built and cut."""
 
 import time
 from email import policy
@@ -49,7 +49,7 @@ def test_an_attachment_counts_as_it_is(octets: bytes, encoding: str) -> None:
     wire = message.as_bytes()
     found = counted(wire)
     content = decoded(BytesParser(policy=WIRE).parsebytes(wire))
-    overhead = 2000  # header fields and boundaries, which count as they are
+    overhead = 2000  # header fields and boundaries, which count undecoded
     assert content <= found <= content + overhead
     assert found <= len(wire)
 

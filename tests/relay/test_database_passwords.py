@@ -1,4 +1,4 @@
-"""Passwords of a database: any is taken, by the pool and by who listens, and none is ever told."""
+"""Passwords of a database: any works, in pool and listener, and none is ever shown."""
 
 import asyncio
 import traceback
@@ -17,7 +17,7 @@ from relay.queue.wakeup import listen
 from tests.support.own_server import make_role, set_password
 from tests.support.postgresql import Server
 
-_WORD = "Pfirsich"  # in every password, to be looked for
+_WORD = "Pfirsich"  # part of every password, to be searched for
 _TEXTS = st.text(
     st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs"))
     | st.sampled_from(list(" \t\n'\"\\@%:/?#&=+,[]{}$;`|~ééžї")),
@@ -32,7 +32,7 @@ def role(own_server: Server) -> str:
 
 
 async def heard(url: str) -> bool:
-    """Whether who listens is connected."""
+    """Whether the listener is connected."""
     woken = asyncio.Event()
     listening = asyncio.create_task(listen(parse_url(url), woken.set))
     asked = asyncio.create_task(woken.wait())
@@ -58,7 +58,7 @@ def test_any_password_is_taken(own_server: Server, role: str, password: str) -> 
 
 
 def said(url: str) -> str:
-    """All that is said of a URL that does not work, with tracebacks and logs."""
+    """All output about a URL that does not work, with tracebacks and logs."""
     told = ""
     try:
         with closing(Database(url)) as database, database.read():

@@ -1,4 +1,4 @@
-"""Every file in dialogues/, held with a listening operator on both event loops, as a peer would."""
+"""Every file in dialogues/, run against a listening operator on both event loops, as a peer."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from tests.test_docs import replies_of_the_relay
 DIALOGUES = sorted((Path(__file__).parent / "dialogues").glob("*.txt"))
 
 
-# Replies that no single conversation brings about, and the tests that do.
+# Replies that no dialogue causes, and the tests that do.
 ELSEWHERE = {
     "421 4.3.2": "test_listener.py, test_connection.py",
     "421 4.4.2": "test_connection.py",

@@ -1,4 +1,4 @@
-"""What the mailstore says of a recipient, on both databases (DOMAIN §3.2)."""
+"""The mailstore's answers about a recipient, on both databases (DOMAIN §3.2)."""
 
 import asyncio
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ async def test_mail_for_postmaster_goes_where_the_configuration_says(
     assert found.state is state
     if state is MailboxState.ACTIVE:
         assert found == directory.find(parse_address(ACTIVE))
-    # It is an alias for recipients alone, and there is none unless it is configured.
+    # The alias is for recipients only, and exists only if it is configured.
     unknown = MailboxState.UNKNOWN if state is MailboxState.ACTIVE else state
     assert directory.find_sender(address).state is unknown
     assert Directory(store.database).find(address).state is unknown
@@ -166,7 +166,7 @@ async def test_an_open_mailbox_is_remembered_for_a_moment(store: Store) -> None:
     assert (await directory.lookup(address)).state is MailboxState.SUSPENDED
     with store.database.write() as connection:
         set_state(connection, ACTIVE, StoredState.ACTIVE)
-    # What is refused is asked anew: whoever opens a mailbox need not wait.
+    # A refusal is never cached: a reopened mailbox need not wait.
     assert (await directory.lookup(address)).state is MailboxState.ACTIVE
 
 
@@ -201,7 +201,7 @@ async def test_memory_outlasts_a_look_that_finds_no_change(store: Store) -> None
 
 
 async def test_nothing_is_remembered_for_ever(store: Store) -> None:
-    # Whoever changes a mailbox by SQL does not count it.
+    # A change by SQL does not increase the change number.
     now = [100.0]
     directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
     await directory.lookup(address)
@@ -268,7 +268,7 @@ async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
             holds = Delivery(get_mailbox(connection, ACTIVE).id, ACTIVE)
             message = Message(f"{number:032}", "", "0" * 64, HELD, "", "local", "s", NOW)
             store_messages(connection, [NewMessage(message, (holds,))], now=NOW)
-    # What was taken out is seen within a minute.
+    # A removed mailbox is noticed within a minute.
     with store.database.write() as connection:
         connection.execute(delete(entries))
     assert (await directory.lookup(address)).state is MailboxState.FULL
@@ -283,6 +283,6 @@ async def test_what_is_foreseen_is_looked_up_with_the_next_one(store: Store) -> 
     found = await directory.lookup(parse_address(ACTIVE), None, ahead)
     assert found.state is MailboxState.ACTIVE
     assert directory.remembered(org) is not None
-    # What would be refused is not remembered, however it was found out.
+    # A refusal is never cached, whatever its cause.
     assert directory.remembered(parse_address(SUSPENDED)) is None
     assert (await directory.lookup(parse_address(SUSPENDED))).state is MailboxState.SUSPENDED

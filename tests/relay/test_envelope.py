@@ -1,4 +1,4 @@
-"""The commands of an envelope by what the peer offers; nothing else can be said by them."""
+"""The commands of an envelope by the peer's offers; no value can smuggle in others."""
 
 import pytest
 from hypothesis import given

@@ -1,7 +1,7 @@
 """After a fail-over to a standby that lagged, numbers are given again: no new mail is lost by it.
 
-The standby is a copy of the database at an earlier moment, put in its place as PostgreSQL's
-fail-over does: under the same address, with the connections cut.  A courier lives through it.
+The standby is a copy of the database at an earlier moment, put in its place like PostgreSQL's
+fail-over: under the same address, with the connections cut.  A courier lives through it.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Standby:
         self._postgres = postgres
 
     def replicate(self) -> None:
-        """What the standby has; nothing of what follows."""
+        """Copy the state to the standby; later commits are its lag."""
         name = str(self._url.database)
         if self._postgres is None:
             self._database.close()  # empties the log into the file
@@ -59,7 +59,7 @@ class Standby:
         self._connect()
 
     def promote(self) -> None:
-        """The primary is gone, and the standby in its place."""
+        """Put the standby in the place of the lost primary."""
         name = str(self._url.database)
         if self._postgres is None:
             self._database.close()
@@ -78,7 +78,7 @@ class Standby:
             connection.execute(ended, (self._url.database,))
 
     def _connect(self) -> None:
-        """Find out that connections were cut, as whoever comes next does."""
+        """Find out that connections were cut, like the next user of the pool."""
 
         def again() -> bool:
             with suppress(StoreUnavailable), self._database.read() as connection:
@@ -90,21 +90,21 @@ class Standby:
 
 @pytest.fixture
 def standby(dialect: str, database: Database, request: pytest.FixtureRequest) -> Standby:
-    if dialect == "sqlite":  # an older copy put back: what a restore does
+    if dialect == "sqlite":  # an older copy put back, like a restore
         return Standby(database, None)
     return Standby(database, request.getfixturevalue("postgres_server"))
 
 
 class Failed(Office):
-    """An office whose database has failed over under a living courier.
+    """An office whose database has failed over under a live courier.
 
-    `old` is what it had taken on of the primary that is gone; `new` what it has taken on since,
-    under the same numbers.
+    `old` are deliveries leased from the lost primary; `new` those leased since, under the same
+    numbers.
     """
 
     def __init__(self, folder: Path, database: Database, standby: Standby, count: int) -> None:
         super().__init__(folder, database)
-        self.queue()  # which both have
+        self.queue()  # both databases have it
         standby.replicate()
         for _ in range(count):
             self.queue()
@@ -120,7 +120,7 @@ class Failed(Office):
         return Settling(self.store, self.ledger, lambda: LATER).commit(batch)
 
     def is_whole(self) -> bool:
-        """Whether the new deliveries are there, under their leases, with all who wait."""
+        """Whether the new deliveries are there, under their leases, with all waiting recipients."""
         there = rows(self.store.database)
         return [there[one.id].lease_token for one in self.new] == [one.token for one in self.new]
 
@@ -137,7 +137,7 @@ def failed(tmp_path: Path, database: Database, standby: Standby) -> Iterator[Fai
 def test_the_end_of_an_old_attempt_settles_no_new_delivery(
     failed: Failed, outcome: Outcome, count: int
 ) -> None:
-    # One alone is settled by itself, what was delivered together by statements for all.
+    # A single delivery is settled by itself; deliveries that succeeded together by one batch.
     written = failed.write(Batch([ended(one, outcome) for one in failed.old[:count]]))
     assert written.states == [None] * count
     assert written.reports == {}
@@ -146,7 +146,7 @@ def test_the_end_of_an_old_attempt_settles_no_new_delivery(
 
 
 def test_an_old_attempt_and_a_new_one_end_together(failed: Failed) -> None:
-    # Under one number: each with what became of it, and with its own report.
+    # Same number: each keeps its own result and its own DSN.
     both = [
         *(ended(one, REFUSED) for one in failed.old),
         *(ended(o, DELIVERED) for o in failed.new),
@@ -169,7 +169,7 @@ def test_an_old_lease_is_neither_renewed_nor_given_back_in_the_name_of_a_new_one
 
 
 def test_a_probe_is_of_the_domain_that_the_delivery_has_now(failed: Failed) -> None:
-    # Its number was that of mail for a dead destination: to one that is alive nothing is a probe.
+    # Its number was that of mail for a dead destination: no probe is sent to a live one.
     failed.write(Batch(unused=[one.lease for one in failed.new]))
     key = failed.new[1].id
     written = failed.write(Batch(wanted=[Lease(key, new_token())], probes=[key]))
@@ -207,7 +207,7 @@ def test_what_an_operator_looked_for_is_not_another_delivery_by_now(
 
 
 def test_a_number_known_for_another_destination_is_known_anew() -> None:
-    # Else mail for a destination that lives would wait until the dead one lives again.
+    # Otherwise mail for a live destination would wait until the dead one works again.
     scheduler = Scheduler()
     old, new = (Due(7, Traffic.PERSON, name, "s@a", fresh=True) for name in ("dead", "alive"))
     assert scheduler.offer([old]) == scheduler.offer([new]) == 1
@@ -230,7 +230,7 @@ async def test_a_courier_lives_through_a_failover_and_loses_nothing(
     held = list[Claim]()
 
     async def hand_over(claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
-        """What is old arrives late, what is new does not arrive for now."""
+        """Old deliveries arrive late, new ones do not arrive for now."""
         progress.step("answer")
         held.append(claim)
         await go_on.wait()

@@ -1,7 +1,7 @@
-r"""Framing of DATA (RFC 5321 §2.3.8, §4.1.1.4, §4.5.2), held against a naive reading.
+r"""Framing of DATA (RFC 5321 §2.3.8, §4.1.1.4, §4.5.2), compared with a naive reading.
 
-The decoder works on chunks with searches; the reference below splits lines and looks at one octet
-after the other, and shares nothing with it.
+The decoder works on chunks with searches; the reference below splits lines and reads one octet
+after the other, and shares no code with it.
 """
 
 from collections.abc import Callable, Iterable
@@ -43,7 +43,7 @@ SMUGGLING = [
 
 
 def decode(pieces: Iterable[bytes]) -> Result:
-    """What the decoder makes of a wire; octets after the end go to the rest."""
+    """The decoder's result for a wire; octets after the end go to the rest."""
     decoder = DataDecoder()
     payload, ended, rest = b"", False, b""
     for piece in pieces:
@@ -57,14 +57,14 @@ def decode(pieces: Iterable[bytes]) -> Result:
 
 
 def taken(pieces: Iterable[bytes]) -> tuple[bytes, Violation | None]:
-    """What comes of the content of BDAT, in chunks or parts of them."""
+    """The result for BDAT content, in chunks or parts of them."""
     checker = ChunkChecker()
     payload = b"".join(map(checker.feed, pieces)) + checker.finish()
     return payload, checker.violation
 
 
 def reference(wire: bytes) -> Result:
-    """The same of a wire that has an end, by the letter of RFC 5321."""
+    """The same for a wire with an end, by the letter of RFC 5321."""
     lines = wire.split(b"\r\n")
     end = lines.index(b".", 0, len(lines) - 1)
     message = [line[1:] if line.startswith(b".") else line for line in lines[:end]]
@@ -185,8 +185,8 @@ def test_a_line_of_998_octets_passes_and_one_of_999_does_not_wherever_cut(
 
 
 def test_a_megabyte_octet_by_octet_is_linear() -> None:
-    # A step works on what is held back and what is new, so that four octets at most, however many
-    # came before, make a megabyte in single octets cost a constant for each.
+    # A step works on held and new octets only.  At most four are held, however many came before:
+    # so a megabyte in single octets costs a constant for each.
     wire = (b"x" * 61 + b".\r\n") * 16 * 1024
     decoder = DataDecoder()
     feed = decoder.feed
@@ -216,7 +216,7 @@ def test_a_megabyte_without_a_line_end_is_not_held() -> None:
 def test_chunks_are_octets_as_they_are_with_the_same_faults_wherever_cut(
     content: bytes, lengths: list[int]
 ) -> None:
-    # RFC 3030 §2: no dots, no end but the announced one
+    # RFC 3030 §2: no dots, and only the announced end
     expected = (content, first_violation(content.split(b"\r\n")))
     assert taken([content]) == expected
     assert taken(cut(content, lengths)) == expected
@@ -247,7 +247,7 @@ def test_faults_of_chunks(pieces: list[bytes], violation: Violation | None) -> N
 
 
 def test_only_a_last_cr_is_held_back_and_only_until_the_next_octet() -> None:
-    # A step works on one held octet and what is new: linear, whatever the cutting.
+    # A step works on one held octet and the new ones: linear, however they are cut.
     checker = ChunkChecker()
     for piece in octet_by_octet(b"x\r\ny\r\n" * 1000):
         payload = checker.feed(piece)
@@ -266,7 +266,7 @@ TEXT = made_of(b"\r\n", b".", b"..", b"a", b"\r\n.", b"x" * 100)
 @example(b"\r\n.\r\n", [1, 1, 1, 1], [])
 @example(b"a\r\n.\r\nb", [2, 1, 1], [3])
 def test_what_is_stuffed_decodes_to_itself(text: bytes, out: list[int], back: list[int]) -> None:
-    # RFC 5321 §4.5.2, whatever the cutting on both sides; a missing last line end is added.
+    # RFC 5321 §4.5.2, however both sides cut the octets; a missing last line end is added.
     stuffer = DotStuffer()
     wire = b"".join(map(stuffer.feed, cut(text, out))) + stuffer.finish() + b".\r\n"
     ending = b"" if not text or text.endswith(b"\r\n") else b"\r\n"

@@ -1,4 +1,4 @@
-"""The network fuzzer in short, and that its judge would see what it is to find.
+"""A short run of the network fuzzer, and a check that its judge finds faults.
 
 The invariant and the long form are in `tests.fuzz.network`.
 """
@@ -106,12 +106,12 @@ def test_what_is_broken_off_is_not_accepted(listening: World, ending: Ending, ta
 
 
 def test_tls_broken_right_after_the_handshake_is_no_error_of_ours(listening: World) -> None:
-    # What shows the peer's certificate is gone by the time that the session asks for it.
+    # The peer's certificate is gone by the time that the session asks for it.
     broken = conversation(ending=Ending.DAMAGED, damage=Damage(at=20, change=3))
     listening.hold(broken)
 
 
-# The judge itself: what it is told is made up, a server that goes wrong in each of these ways.
+# The judge itself: made-up records of a server with each of these faults.
 
 OPENED = b"250 x\r\n250 2.1.0 OK\r\n250 2.1.5 OK\r\n"
 GO = OPENED + b"354 go\r\n"

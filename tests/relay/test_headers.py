@@ -1,4 +1,4 @@
-"""What admission reads from a header section, however it is cut and forged, and our trace field."""
+"""Facts that admission reads from a header, however it is cut and forged; our trace field."""
 
 import email
 import re
@@ -54,7 +54,7 @@ def domains(value: str) -> set[str]:
         ("dr@b(comment).fr", {"b.fr"}),
         ("\r\n dr@b.fr", {"b.fr"}),
         ("Dr\r\n\tX\r\n <dr@b\r\n .fr>", {"b.fr"}),
-        # readers differ on these (CVE-2023-27043): whatever could be an author counts
+        # readers differ on these (CVE-2023-27043): every possible author counts
         ("a@b.fr)x@evil.fr(", {"b.fr", "evil.fr", UNREADABLE}),
         ("x@evil.fr <a@b.fr>", {"evil.fr", "b.fr"}),
         ("<a@b.fr> <x@evil.fr>", {"evil.fr", "b.fr"}),
@@ -63,7 +63,7 @@ def domains(value: str) -> set[str]:
         ("a@b.fr@evil.fr", {"b.fr", "evil.fr"}),
         ("a@b.fr;x@evil.fr", {"b.fr", "evil.fr"}),
         (r"\"a@b.fr", {"b.fr"}),
-        # and an author that cannot be told is nobody's
+        # and an unreadable author belongs to nobody
         ("", {UNREADABLE}),
         ("MAILER-DAEMON", {UNREADABLE}),
         ("undisclosed:;", {UNREADABLE}),
@@ -92,7 +92,7 @@ NOBODY = {UNREADABLE}
 @pytest.mark.parametrize(
     ("section", "authors", "received", "fields"),
     [
-        # RFC 5322 §3.6: From is not optional, and who leaves it out has no author
+        # RFC 5322 §3.6: From is not optional; a message without it has no author
         (b"", NOBODY, 0, 0),
         (b"Subject: x\r\n", NOBODY, 0, 1),
         (b"Sender: a@b.fr\r\n", {"b.fr", UNREADABLE}, 0, 1),
@@ -167,7 +167,7 @@ def test_a_limit_cuts_at_the_same_octet_however_the_message_is_cut(
     whole = gathered([message], limit)
     assert message.startswith(whole.section)
     assert len(whole.section) <= limit
-    # Within the limit there is the end of the section, or that of the message.
+    # The end of the section, or of the message, is within the limit.
     ended = message[:limit]
     end = ended.startswith(b"\r\n") or b"\r\n\r\n" in ended or len(message) < limit
     assert whole.facts().complete == end
@@ -199,7 +199,7 @@ def test_a_header_without_end_is_read_whole() -> None:
 
 
 def test_an_endless_header_is_read_in_bounds_and_its_author_is_not_told() -> None:
-    # Otherwise a From beyond the bound would be seen by the reader and not by admission.
+    # Otherwise the reader would see a From beyond the limit, and admission would not.
     field = b"X: " + b"x" * 995 + b"\r\n"
     junk = field * (MAX_HEADER // len(field) + 1)
     collector = HeaderCollector()
@@ -353,7 +353,7 @@ def test_nobody_injects_anything_into_the_trace_field(helo: str, peer: str, at: 
     assert parsed.defects == []
     assert parsed.get_payload() == "body"
     assert read_header(field) == HeaderFacts(frozenset({UNREADABLE}), 1, 1, len(field))
-    # outside of the comments nothing is the peer's but the word after "from"
+    # outside of the comments only the word after "from" is the peer's
     said, seen = uncommented(field.decode().replace("\r\n", ""))
     word, _, date = said.partition(";")
     assert re.fullmatch(
@@ -362,7 +362,7 @@ def test_nobody_injects_anything_into_the_trace_field(helo: str, peer: str, at: 
         word,
     )
     assert parsedate_to_datetime(date) == at.replace(microsecond=0)
-    # and a name of ASCII is found in its comment as it was
+    # and a name in ASCII is unchanged in its comment
     if peer.isascii() and peer.isprintable() and len(peer) <= 300:
         assert seen[1] == f"TLSv1.3; peer {peer}; session {FACTS.session}"
 

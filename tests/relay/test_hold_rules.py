@@ -1,4 +1,4 @@
-"""Patterns of the rules that hold mail."""
+"""Patterns of hold rules."""
 
 import pytest
 from hypothesis import given

@@ -93,7 +93,7 @@ def test_read_however_it_was_pasted(text: str) -> None:
         ID[:-1],
         f"{ID}0",
         f"{ID} {ID}",
-        ID.replace("7cc3", "4cc3"),  # a UUID of another version is none of ours
+        ID.replace("7cc3", "4cc3"),  # a UUID of another version is not ours
         ID.replace("98c4", "c8c4"),
         "0" * 32,
         ID.replace("f", "g"),

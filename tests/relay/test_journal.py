@@ -1,4 +1,4 @@
-"""The trace journal on a real disk: nothing of it is torn, doubled or in the way of mail."""
+"""The trace journal on a real disk: no line is torn or doubled, and mail never waits for it."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def child(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def events(path: Path) -> list[dict[str, Any]]:
-    """Every event of a file, all of its lines being whole."""
+    """Every event of a file, all of whose lines are whole."""
     return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
 
@@ -203,7 +203,7 @@ class TestNothingIsInTheWay:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / HOUR).parent.mkdir()
-        os.mkfifo(tmp_path / HOUR)  # whoever opens it to write waits for a reader
+        os.mkfifo(tmp_path / HOUR)  # opening it to write waits for a reader
         monkeypatch.setattr(journal_module, "CLOSE_SECONDS", 0.01)
         journal = Journal(tmp_path, lambda: NOW)
         count, text = 2000, "x" * 10_000
@@ -212,7 +212,7 @@ class TestNothingIsInTheWay:
         assert journal._size <= MAX_PENDING
         dropped = journal.lost
         assert 0 < dropped < count
-        journal.close()  # does not wait for ever either
+        journal.close()  # must not wait for ever either
         reader, octets = os.open(tmp_path / HOUR, os.O_RDWR), b""
         while octets.count(b'"number"') < count - dropped or not octets.endswith(b"\n"):
             octets += os.read(reader, 1_000_000)
@@ -242,7 +242,7 @@ class TestNothingIsInTheWay:
                 until_now(lambda: not journal._pending)
             journal.close()
         assert [entry["event"] for entry in logs] == ["journal.unwritable", "journal.writable"]
-        gap, *found = events(folder / HOUR)  # it is told once
+        gap, *found = events(folder / HOUR)  # reported once
         assert (gap["event"], gap["events"]) == ("journal.dropped", 2)
         assert [event["number"] for event in found] == [3, 4]
 
@@ -271,7 +271,7 @@ def test_processes_share_a_file_without_tearing_a_line(tmp_path: Path) -> None:
         assert numbers == list(range(20_000))
     assert all(event["text"] == "x" * (event["number"] % 400) for event in found if "text" in event)
     switches = sum(one["who"] != other["who"] for one, other in pairwise(found))
-    assert switches > 2  # they did write at the same time
+    assert switches > 2  # both wrote at the same time
 
 
 @pytest.mark.integration
@@ -320,7 +320,7 @@ def test_a_line_torn_by_another_process_costs_no_other(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_a_full_disk_costs_events_that_are_counted(tmp_path: Path) -> None:
-    # The kernel refuses a process files beyond a size as it refuses a full disk: a short write,
+    # The kernel refuses to grow a process's file beyond a size like a full disk: a short write,
     # then an error.
     script = (
         "import resource, structlog\n"

@@ -1,4 +1,4 @@
-"""Where traces lie, and that pruning takes the old ones and nothing else (DOMAIN §9.60)."""
+"""The place of traces, and pruning: only old traces are removed (DOMAIN §9.60)."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The trace journal where room is short: strangers' events give way, and mail keeps its floor."""
+"""The trace journal with little room: strangers' events are dropped first, mail keeps its floor."""
 
 import os
 from functools import partial
@@ -20,18 +20,18 @@ SESSION = "0199" + 28 * "a"
 
 
 def lost(journal: Journal, number: int) -> bool:
-    """Whether so many events of strangers were not written."""
+    """Whether `number` events of strangers were lost."""
     return journal.strangers_lost == number
 
 
 class TestStrangers:
-    """Events of strangers give way: what happened to peers is what somebody will ask for."""
+    """Events of strangers are dropped first: events of peers will be asked for."""
 
     def test_they_have_less_room_and_lose_it_to_others(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / HOUR).parent.mkdir()
-        os.mkfifo(tmp_path / HOUR)  # whoever opens it to write waits for a reader
+        os.mkfifo(tmp_path / HOUR)  # opening it to write waits for a reader
         journal = Journal(tmp_path, lambda: NOW)
         journal.record("refused", number=-1)
         until_now(lambda: not journal._pending)  # the writer has it, and waits for ever
@@ -103,12 +103,12 @@ class TestTheFloor:
 
 
 class TestTelling:
-    """Gaps are told, not too often; trouble that is over is over without an event as well."""
+    """Gaps are reported, not too often; the end of a fault is noticed without an event too."""
 
     def test_trouble_ends_without_another_event(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # A server that is not ready gets no sessions, so no event would come to find out.
+        # A server that is not ready gets no sessions, so no event would test the disk.
         monkeypatch.setattr(journal_module, "RETRY_SECONDS", 0.05)
         folder = tmp_path / "trace"
         folder.write_bytes(b"in the way")

@@ -1,4 +1,4 @@
-"""Finding sessions and messages in journals of many hours, written by real journals."""
+"""Search for sessions and messages in journals of many hours, written by real journals."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ LATE = NOW.replace(hour=23, minute=58)
 
 
 class Recorder:
-    """Writes events at given times, as a process would that lived through them."""
+    """Writes events at given times, like a long-lived process."""
 
     def __init__(self, folder: Path) -> None:
         self._now = NOW
@@ -151,7 +151,7 @@ def test_a_message_is_followed_until_its_deliveries_have_ended(
     assert last - found.events[-1].at < SECOND
     assert len(found.events) == 4
     assert found.searched is not None
-    assert found.searched[1] < last + 8 * DAY  # not all that there is
+    assert found.searched[1] < last + 8 * DAY  # not the whole journal
 
 
 def test_what_arrived_is_not_looked_for_any_further(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_clocks_may_differ_a_little(tmp_path: Path) -> None:
 
 
 def test_what_is_known_later_is_found_where_the_beginning_is_gone(tmp_path: Path) -> None:
-    # Pruned, or written by another machine: only what came after the life of the message is here.
+    # Pruned, or written by another machine: only events after the life of the message are here.
     message, session = key(NOW), key(NOW, 1)
     with recording(tmp_path) as journal:
         journal.at(NOW + 30 * DAY, "queue.held", message=message, delivery=7)
@@ -231,7 +231,7 @@ def test_what_is_unknown_is_looked_for_to_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ahead", [timedelta(days=60), timedelta(days=2_000_000)])
 def test_an_identifier_of_a_clock_that_was_ahead(tmp_path: Path, ahead: timedelta) -> None:
-    # Made and first recorded 60 days from now; the clock was set right, and then it was delivered.
+    # Made and first recorded 60 days ahead; then the clock was corrected, and it was delivered.
     message, session = key(NOW + ahead), key(NOW + ahead, 1)
     with recording(tmp_path) as journal:
         journal.at(NOW, "delivery.attempted", message=message, delivery=7, state="delivered")

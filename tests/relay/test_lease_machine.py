@@ -1,4 +1,4 @@
-"""Whatever couriers do over fail-overs, in any order: a delivery is ended by its own lease alone.
+"""Any actions of couriers over fail-overs, in any order: only its own lease ends a delivery.
 
 On SQLite, where a fail-over is an older copy of the file put in its place.
 """
@@ -31,7 +31,7 @@ LIFE = timedelta(days=5)
 
 @functools.cache
 def template() -> Path:
-    """A migrated database, with the folder that copies are made in."""
+    """A migrated database, with the folder for its copies."""
     folder = tempfile.mkdtemp(prefix="mssante-leases-", dir=roomy_memory())
     atexit.register(shutil.rmtree, folder)
     path = Path(folder) / "template.db"
@@ -41,14 +41,14 @@ def template() -> Path:
 
 @dataclass(frozen=True)
 class Copy:
-    """What a standby has: a file, and what the model knew by then."""
+    """The standby's data: a file, and the model's state at that time."""
 
     file: Path
     model: dict[str, str | None]
 
 
 class Leases(RuleBasedStateMachine):
-    """The model is the token of each message's delivery, None where it is free."""
+    """The model is the token of each message's delivery, None if it is free."""
 
     taken = Bundle("taken")
 
@@ -113,7 +113,7 @@ class Leases(RuleBasedStateMachine):
         return multiple(*self._note(found))
 
     def _ends(self, one: Claim) -> bool:
-        """Whether this lease is the one that its delivery is under."""
+        """Whether this lease is the current lease of its delivery."""
         return self.model.get(one.message_id) == one.token
 
     @rule(one=taken, state=st.sampled_from(State))

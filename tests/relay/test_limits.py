@@ -1,4 +1,4 @@
-"""Patience with a peer that sends slowly, without a clock."""
+"""The timeout for a peer that sends slowly, without a clock."""
 
 import pytest
 from hypothesis import given
@@ -40,7 +40,7 @@ def test_without_a_rate_only_silence_counts() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 10**6)), max_size=50))
 def test_a_peer_at_the_rate_is_never_cut(steps: list[tuple[float, int]]) -> None:
-    # However it spreads its octets, as long as each wait is shorter than the patience of the time.
+    # However the peer spreads its octets, if each wait is shorter than the timeout at that moment.
     pace, waited, octets = Pace(LIMITS), 0.0, 0
     for seconds, count in steps:
         if seconds >= pace.patience:

@@ -1,6 +1,6 @@
-"""Lines of a message, held against a naive reading (RFC 5321 §2.3.8, §4.5.2, §4.5.3.1.6).
+"""Lines of a message, compared with a naive reading (RFC 5321 §2.3.8, §4.5.2, §4.5.3.1.6).
 
-Lines of one length are looked at in another way than others; what is found must not depend on it.
+Lines of equal length are checked in another way than others; the result must be the same.
 """
 
 import pytest
@@ -16,12 +16,12 @@ HEADER = b"Subject: x\r\nContent-Transfer-Encoding: base64\r\n\r\n"
 
 
 def lines_of(length: int, octets: int) -> bytes:
-    """Lines of so many octets each, their ends among them."""
+    """Lines of `length` octets each, their ends included."""
     return (b"x" * (length - 2) + b"\r\n") * (octets // length)
 
 
 def found_in(text: bytes, *at: int) -> Violation | None:
-    """What the checker finds in a text cut at these places, or behind the CRLF there."""
+    """The checker's result for a text cut at these places, or after the CRLF there."""
     checker, start = LineChecker(), 0
     for place in sorted(at):
         end = place + (text[place - 1 : place + 1] == b"\r\n")
@@ -66,7 +66,7 @@ def test_what_is_found_does_not_depend_on_the_lines_about_it(
     lines = lines_of(length, 20_000)
     even = before + lines
     position = max(len(before) + (line + 1) * length % len(lines) + offset, 0)
-    # In place of other octets or between them: the lines stay of one length, or do not.
+    # Replacing other octets or inserted between them: the lines keep equal length, or do not.
     for behind in (even[position:], even[position + len(fault) :]):
         text = even[:position] + fault + behind + before
         expected = first_violation(text.split(b"\r\n"))
@@ -75,7 +75,7 @@ def test_what_is_found_does_not_depend_on_the_lines_about_it(
 
 @pytest.mark.parametrize("length", [3, 78, 999, 1000])
 def test_lines_of_one_length_are_found_between_others(length: int) -> None:
-    # Else the quick way is not what the tests above hold against the naive one.
+    # Otherwise the tests above would not compare the quick way.
     lines = lines_of(length, 30_000)
     start, end = even_lines(HEADER + lines + b"--end--\r\n")
     assert (start, end) == (len(HEADER), len(HEADER) + len(lines))

@@ -1,4 +1,4 @@
-"""A new list wakes what waited because of the old one, and nothing else."""
+"""A new list wakes mail that waited because of the old list, and no other mail."""
 
 import asyncio
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ NEW = listing(("b", "old.fr"), ("b", "new.fr"), ("c", "c.fr"), ("fresh", "f.fr")
 
 
 def waking(database: Database, *lists: tuple[WhiteList | None, WhiteList]) -> ListWaking:
-    """One that has done what it does at its start, and has noted these changes."""
+    """A ListWaking that has done its work at start, and has noted these changes."""
     found = ListWaking(database, lambda: NOW)
     found.wake()
     for old, new in lists:
@@ -56,7 +56,7 @@ def test_mail_for_domains_that_changed_is_due_at_once(database: Database) -> Non
     letters = [
         Letter("b.mssante.fr", last_error="connection refused", attempts=3),
         Letter("fresh.mssante.fr", mailbox_type="APP"),
-        Letter("b.mssante.fr", lease=HOUR, attempts=1),  # refused by the old list this moment
+        Letter("b.mssante.fr", lease=HOUR, attempts=1),  # just refused by the old list
         Letter("c.mssante.fr", last_error=NAMED),
         Letter("gone.mssante.fr", last_error=NAMED),
         Letter("b.mssante.fr", held="why"),
@@ -64,7 +64,7 @@ def test_mail_for_domains_that_changed_is_due_at_once(database: Database) -> Non
     ]
     ids = put(database, *letters)
     found = ListWaking(database, lambda: NOW)
-    found._next()  # not those of before its start
+    found._next()  # not the changes before its start
     found.note(OLD, NEW)
     assert found.wake() == 3
     assert due(database, ids) == [True, True, True, False, False, False, False]
@@ -74,7 +74,7 @@ def test_mail_for_domains_that_changed_is_due_at_once(database: Database) -> Non
 
 
 def test_what_the_peer_may_have_is_not_woken(database: Database) -> None:
-    # Each try may be one more copy; only one that the list refused since was none.
+    # Each try may be one more copy; an attempt refused by the list made none.
     may_have_it = {"unknown_outcomes": 1}
     letters = [
         Letter(last_error="smtp: unknown-outcome: no reply within 600 s", columns=may_have_it),

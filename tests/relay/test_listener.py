@@ -1,4 +1,4 @@
-"""The listener: its limit, its stop, and what happens to those connected."""
+"""The listener: its limit, its stop, and the effect on open connections."""
 
 import asyncio
 import os
@@ -75,7 +75,7 @@ async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) 
 
 
 async def test_one_that_is_replaced_lets_its_peers_go_on(tmp_path: Path) -> None:
-    # Two listeners on one socket, as the processes of two generations are.
+    # Two listeners on one socket, like the processes of two generations.
     async with inbound(tmp_path) as server:
         bound = bind(HOST, 0)
         old, new = Listener(peer_session, server.context), Listener(peer_session, server.context)
@@ -96,7 +96,7 @@ async def test_one_that_is_replaced_lets_its_peers_go_on(tmp_path: Path) -> None
 
 
 async def test_all_that_it_cuts_off_has_ended_when_it_has_stopped(tmp_path: Path) -> None:
-    # Else the journal is closed before it, and nobody reads how the session ended.
+    # Otherwise the journal would be closed first, without the end of the session.
     async with inbound(tmp_path, limits=Limits(max_connections=2)) as server:
         listener, bound = Listener(peer_session, server.context), bind(HOST, 0)
         listener.start(bound)
@@ -202,6 +202,6 @@ async def test_without_a_free_descriptor_connections_wait(
                         stack.callback(os.close, os.dup(client.fileno()))
                 client.connect((HOST, server.port))
                 await until(lambda: any(e["event"] == "listener.cannot_accept" for e in logs))
-                assert (await caller.say("NOOP")).startswith("250")  # the others are unharmed
+                assert (await caller.say("NOOP")).startswith("250")  # the others are not affected
             assert (await asyncio.to_thread(client.recv, 100)).startswith(b"220 ")
         caller.close()

@@ -1,4 +1,4 @@
-"""No patient passes the mask: neither as address nor as INS, however written (DOMAIN §1.5)."""
+"""No patient passes the mask: neither address nor INS, in any writing (DOMAIN §1.5)."""
 
 import time
 
@@ -105,7 +105,7 @@ def test_examples(text: str, masked: str) -> None:
     ids=["text", "list", "transcript", "cut", "object", "name", "octets"],
 )
 def test_none_gets_into_the_journal_whoever_forgot_to_mask(facts: dict[str, object]) -> None:
-    # Cut texts too: what is cut is masked first.
+    # Cut texts too: they are masked before the cut.
     line = _compose(AT, "refused", "", facts)
     assert INS[:3] not in line
 
@@ -129,7 +129,7 @@ def coded(form: str, ins: str = WITH_KEY) -> str:
         'RCPT TO:<"{}"@a.mssante.fr>',
         "<{}@a.mssante.fr>",
         "ins_{}_x",
-        "added{}beefadded",  # letters alone make no identifier of it
+        "added{}beefadded",  # letters alone do not make it an identifier
         "badcafe{}badcafebadcafe",
         "a" * 16 + "{}" + "bbb",
         "a" * 18 + "{}",
@@ -220,7 +220,7 @@ def test_every_ins_with_a_right_key_is_masked(
     ins = f"{thirteen}{97 - number % 97:02}"
     written = "".join(a + b for a, b in zip(ins, [*between, ""], strict=True))
     masked = mask(f"{before}{written}{after}")
-    # Digits before it may make another one with a right key, which is masked with it.
+    # Preceding digits may make another INS with a right key, which is masked with it.
     assert masked.endswith(f"***{after}")
     assert before.startswith(masked.removesuffix(f"***{after}"))
 

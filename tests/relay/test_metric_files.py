@@ -1,4 +1,4 @@
-"""Metrics on disks that are full, broken or away: values stay right, and come back to a file."""
+"""Metrics on disks that are full, broken or missing: values stay right, and return to a file."""
 
 import os
 import resource
@@ -16,16 +16,16 @@ from foundation.metric_files import FIRST_OCTETS, MetricFile
 ROOT = Path(__file__).parent.parent.parent
 
 
-SOON = 1e-9  # a time that has come, at which it tries again to have a file
+SOON = 1e-9  # a time in the past, at which it tries again to have a file
 
 
 def read(file: MetricFile, key: str) -> float:
-    """The value of a key, which is made with 0 where there is none."""
+    """The value of a key, made with 0 if missing."""
     return float(file.read_value(key)[0])  # type: ignore[no-untyped-call]
 
 
 def on_disk(path: Path) -> dict[str, float]:
-    """What Prometheus would be told of a file."""
+    """The values of a file as Prometheus would get them."""
     found = MmapedDict.read_all_values_from_file(path)  # type: ignore[no-untyped-call]
     return {key.rstrip(): value for key, value, _, _ in found}
 
@@ -40,7 +40,7 @@ def small_files() -> Iterator[None]:
 
 
 def more(file: MetricFile, number: int) -> dict[str, float]:
-    """Set many values, far more than the first room holds."""
+    """Set many values, far more than the first room can hold."""
     wanted = {f"key {one:04} " + 100 * "x": float(one) for one in range(number)}
     for key, value in wanted.items():
         assert read(file, key) == 0.0

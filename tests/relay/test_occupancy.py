@@ -1,4 +1,4 @@
-"""Who holds connections, by address and by name."""
+"""Counts of connections, by address and by name."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ C = DistinguishedName.parse("CN=smtp.c.mssante.fr,O=C,C=FR")
 
 
 class Held:
-    """A session that only exists."""
+    """A minimal session."""
 
     idle = True
 
@@ -126,7 +126,7 @@ def test_strangers_give_way_in_order_and_listed_peers_never() -> None:
         assert str(gone.said).startswith("421 4.3.2 Too many connections")
         newcomers.append(Held())
         seats.enter(newcomers[-1], "192.0.2.2")
-    # All others came a moment ago and may be anybody.
+    # All others came a moment ago and may be peers.
     assert seats.make_room("192.0.2.2") == "all"
     assert [one.said for one in (listed, coming, *newcomers)] == [None] * 4
     clock.now += ARRIVAL_SECONDS / 2
@@ -149,7 +149,7 @@ def test_at_the_share_of_an_address_its_own_strangers_give_way() -> None:
 
 
 def test_a_place_is_kept_while_the_certificate_is_weighed() -> None:
-    # OCSP may take seconds, in which a crowd would push out every peer that comes.
+    # OCSP may take seconds, in which a crowd would push out every new peer.
     clock = Monotonic()
     seats = occupancy(everyone=1, clock=clock)
     session = Held()

@@ -1,4 +1,4 @@
-"""What recipients get of a header that a mailbox of ours sends, and which authors it may name."""
+"""The header that recipients get from a mailbox of ours, and its allowed authors."""
 
 import io
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Connections of the daemon to itself: known by their port, and no peer's."""
+"""Connections of the daemon to itself: known by their port, and not a peer's."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.support.operators import HOST, Inbound, inbound
 
 
 class Transport:
-    """What a transport says of its two ends."""
+    """The two ends of a transport."""
 
     def __init__(self, peer: tuple[str, int] | None, own: tuple[str, int]) -> None:
         self._ends = {"peername": peer, "sockname": own}
@@ -60,7 +60,7 @@ def test_without_its_file_nothing_is_known_and_nothing_fails(
 
 @contextmanager
 def announced(server: Inbound) -> Iterator[socket.socket]:
-    """A socket that is bound to the port that the server is told of."""
+    """A socket bound to the port that the server is told."""
     with socket.socket() as ours:
         ours.bind((HOST, 0))
         ours.settimeout(10)

@@ -1,4 +1,4 @@
-"""Replies of peers, read the same however they are cut, and never without bounds."""
+"""Replies of peers: read the same however they are cut, and always with bounds."""
 
 import pytest
 from hypothesis import given

@@ -25,7 +25,7 @@ from whitelist.pki.distinguished_name import DistinguishedName
 
 
 class Neighbour:
-    """A policy for a program on this machine, which may write to whoever has a mailbox here."""
+    """A policy for a program on this machine, which may write to every mailbox here."""
 
     peer = Peer()
     name: DistinguishedName | None = None
@@ -68,7 +68,7 @@ class Neighbour:
         self.taken.append((recipients, receipt))
 
 
-# Like LMTP (RFC 2033 §4): LHLO in place of EHLO and HELO, and no TLS on a socket of this machine.
+# Like LMTP (RFC 2033 §4): LHLO instead of EHLO and HELO, and no TLS on a socket of this machine.
 _GREETS = (State.READY,) * len(State)
 _OTHERS = COMMANDS.keys() - {b"EHLO", b"HELO", b"STARTTLS"}
 LOCAL = Service(

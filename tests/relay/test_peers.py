@@ -1,4 +1,4 @@
-"""Connections kept between messages: shared where the peer's name allows it, ended with manners."""
+"""Connections kept between messages: reused if the peer's name allows it, and ended properly."""
 
 import asyncio
 import ssl
@@ -37,7 +37,7 @@ def peer(tmp_path: Path) -> ScriptedPeer:
 
 
 async def give(peers: Peers, server: ScriptedPeer, domain: str = DOMAIN) -> Answer:
-    """Hand over one message; what became of its recipient."""
+    """Send one message; returns the result for its recipient."""
     to = f"x@{domain}"
     return (await peers.hand_over(domain, [Target(HOST, server.port)], letter(to)))[to]
 
@@ -52,7 +52,7 @@ async def test_a_connection_serves_many_messages(sender: Handing, peer: Scripted
     assert server.connections == 1
     assert server.said("EHLO", "STARTTLS") == ["EHLO", "STARTTLS", "EHLO"]
     assert len(server.messages) == 3
-    assert sender.judged == [DOMAIN] * 3  # anew for each
+    assert sender.judged == [DOMAIN] * 3  # again for each
 
 
 async def test_domains_share_a_peer_whose_name_is_listed_for_each(
@@ -165,7 +165,7 @@ async def test_a_new_connection_is_tried_only_once(sender: Handing, peer: Script
 
 
 async def test_a_peer_that_hung_up_is_noticed(sender: Handing, peer: ScriptedPeer) -> None:
-    # And one that says more than it was asked is not trusted with another message.
+    # A peer that says more than it was asked gets no second message.
     replies = {".": ("250 2.0.0 taken\r\n" + CLOSE, "250 2.0.0 taken\r\n421 4.4.2 bye")}
     async with running(replace(peer, replies=replies)) as server, sender.peers() as peers:
         for _ in range(3):
@@ -253,7 +253,7 @@ async def test_what_a_peer_may_have_is_given_to_no_other(
 async def test_a_peer_that_refuses_our_certificate(
     sender: Handing, peer: ScriptedPeer, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    # In the handshake, unlike us; TLS 1.3 lets us notice only behind it.
+    # In the handshake, unlike us; under TLS 1.3 we notice only after it.
     theirs = trust_space().identity("a", tmp_path)
     strict = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     strict.load_cert_chain(theirs.certificate, theirs.key)

@@ -1,6 +1,6 @@
-"""Exim as the peer, which demands our certificate: BDAT, DSN, 8BITMIME and SMTPUTF8 as it has them.
+"""Exim as the peer, which requires our certificate: its BDAT, DSN, 8BITMIME and SMTPUTF8.
 
-And one whose trust does not reach to us, which turns us away in the handshake.
+And an Exim that does not trust our certificate, and refuses us in the handshake.
 """
 
 from pathlib import Path
@@ -62,10 +62,10 @@ async def test_exim_takes_messages_on_one_connection(tmp_path: Path, chunking: b
     reports = [one for one in stored if b"multipart/report" in one]
     assert len(reports) == 2
     for report in reports:
-        assert report.count(b"Q+2B7") == 1, report  # as it came
+        assert report.count(b"Q+2B7") == 1, report  # unchanged
         assert b"Action: delivered" in report
         assert PETIT.encode() not in report
-    # One file for each recipient; reports here have the header alone.
+    # One file for each recipient; these DSNs have only the header.
     assert sum(one.endswith(LARGE) for one in stored) == 2
     assert sum(one.endswith(EIGHT_BIT) for one in stored) == 3
     arrived = [line for line in log.splitlines() if " <= " in line and " H=" in line]
@@ -76,12 +76,12 @@ async def test_exim_takes_messages_on_one_connection(tmp_path: Path, chunking: b
         assert " M8S=8" in line
         assert (" K " in line) is chunking
     assert " P=utf8esmtps " in arrived[-1]
-    # The test's own, one to look, one for all messages.
+    # The test's own, one look, one for all messages.
     assert log.count("SMTP connection from [127.0.0.1] (") == 3
 
 
 async def test_exim_with_limits_gets_all_recipients_at_once(tmp_path: Path) -> None:
-    # RFC 5321 §4.5.3.1.10: it says 452 without more, and 421 to the third message of a connection.
+    # RFC 5321 §4.5.3.1.10: it sends 452 without more, and 421 to a connection's third message.
     space = trust_space()
     ours, known = handing(tmp_path / "b"), space.space.hierarchy
     to = [f"r{n}@{DOMAIN}" for n in range(12)]

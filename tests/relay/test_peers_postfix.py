@@ -1,4 +1,4 @@
-"""Postfix as the peer: PIPELINING, CHUNKING and DSN as the most widespread server has them."""
+"""Postfix as the peer: PIPELINING, CHUNKING and DSN of the most widespread server."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ LETTER = b"From: claire.martin@a.mssante.fr\r\nSubject: x\r\n\r\n.dot\r\n..\r\nf
 
 
 def terms(folder: Path, shows: str) -> Terms:
-    """Of an operator of the federation in which Postfix is; any server of it will do."""
+    """The credentials of an operator of Postfix's federation; any server of it will do."""
     known = federation()
     authorities = known.space.hierarchy
     write_identity(known.operators[shows], authorities, folder, shows)
@@ -72,7 +72,7 @@ async def test_postfix_takes_messages_and_reports_success(tmp_path: Path) -> Non
                 assert f"{len(body)} bytes queued as" in found[DURAND].reply  # said of BDAT only
         finally:
             await peers.close()
-        # Each of both messages for two recipients, and a report of each.
+        # Both messages for two recipients each, and a DSN for each.
         await until(lambda: len(server.messages()) >= 6)
         await until(lambda: server.log().count("disconnect from") >= 2)
         stored, log = server.messages(), server.log()
@@ -85,7 +85,7 @@ async def test_postfix_takes_messages_and_reports_success(tmp_path: Path) -> Non
         assert PETIT.encode() not in report
     for body in (LETTER, large):
         assert sum(one.endswith(body) for one in stored) == 2
-    # One connection to look, one for all messages.
+    # One connection for the look, one for all messages.
     assert log.count("]: connect from") == 2
 
 

@@ -1,6 +1,6 @@
-"""Recipients beyond what a peer takes in one transaction follow at once in the next.
+"""Recipients beyond a peer's limit for a transaction follow at once in the next transaction.
 
-RFC 5321 §4.5.3.1.10, RFC 9422; nobody is asked for twice whose answer is there.
+RFC 5321 §4.5.3.1.10, RFC 9422; a recipient with a reply is never asked for twice.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ FULL = "452 4.5.3 too many recipients"
 
 
 def asked(server: ScriptedPeer) -> list[list[str]]:
-    """For whom each transaction was."""
+    """The recipients of each transaction."""
     found: list[list[str]] = []
     for line in server.heard:
         if line.startswith("MAIL"):
@@ -70,11 +70,11 @@ async def test_what_the_peer_announces_is_honoured(
 @pytest.mark.parametrize(
     ("replies", "states"),
     [
-        # A mailbox or a disk that is full has room for no other transaction.
+        # A full mailbox or disk has no room for another transaction either.
         ({"RCPT": (GOOD, "452 4.2.2 full")}, "delivered waiting"),
         ({"RCPT": (GOOD, "552 5.2.2 full")}, "delivered failed"),
         ({"RCPT": (GOOD, "452 4.3.1 full")}, "delivered waiting"),
-        # Nor one that took nobody, or nothing.
+        # Nor after a transaction that accepted no recipient, or no message.
         ({"RCPT": (FULL, FULL)}, "waiting waiting"),
         ({"RCPT": (GOOD, FULL), ".": "451 4.3.0 later"}, "waiting waiting"),
     ],
@@ -91,7 +91,7 @@ async def test_what_would_be_in_vain_is_not_tried(
 async def test_the_first_of_a_transaction_is_not_too_many(
     ours: Handing, scripted: ScriptedPeer
 ) -> None:
-    # 552 may have meant the mailbox of C all the while (RFC 5321 §4.5.3.1.10).
+    # 552 may have meant C's mailbox all the time (RFC 5321 §4.5.3.1.10).
     replies = {"RCPT": (GOOD, GOOD, "552 no room", "552 no room")}
     async with running(replace(scripted, replies=replies)) as server:
         found = await hand(ours, server, A, B, C)
@@ -152,7 +152,7 @@ async def test_through_the_queue_it_is_one_attempt(sender: Sender, tmp_path: Pat
 async def test_a_courier_that_is_stopped_in_between_forgets_nothing(
     sender: Sender, tmp_path: Path
 ) -> None:
-    # A was delivered: it must not be again, though the attempt is broken off.
+    # A was delivered: it must not be sent again, though the attempt is aborted.
     scripted = server_tls("a", tmp_path)
     replies = {"RCPT": (GOOD, FULL), ".": (GOOD, STALL)}
     async with running(replace(scripted, replies=replies, offers=OFFERS)) as server:

@@ -1,4 +1,4 @@
-"""The perimeter: what is in force, for how long, and how it changes under running sessions."""
+"""The perimeter: the list and CRLs in force, their life, and changes during sessions."""
 
 import asyncio
 import errno
@@ -30,7 +30,7 @@ AGEING = Ageing(timedelta(hours=24), timedelta(days=7))
 
 
 class Clock:
-    """A clock that the test sets."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -68,7 +68,7 @@ def test_a_list_adopted_elsewhere_is_taken_over_while_running(tmp_path: Path) ->
 
 
 def test_a_damaged_archive_leaves_the_list_in_force(tmp_path: Path) -> None:
-    # DOMAIN §9.5: what was loaded was checked; the file beside it is not.
+    # DOMAIN §9.5: the loaded list was checked; the file on disk was not.
     found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
     loaded = in_force(found)
     (tmp_path / "whitelist" / "active.xml").write_bytes(GOOD[:-10])
@@ -95,7 +95,7 @@ def test_a_damaged_archive_is_no_list_at_start(tmp_path: Path) -> None:
     ],
 )
 def test_age(tmp_path: Path, age: timedelta, freshness: Freshness, *, usable: bool) -> None:
-    # DOMAIN §2.6, §9.12: alarm, then cut-off, by the passing of time alone.
+    # DOMAIN §2.6, §9.12: alarm, then cut-off, only by the passing of time.
     clock = Clock()
     found = perimeter(tmp_path, GOOD, trust(), clock, ageing=AGEING)
     clock.now = NOW + age
@@ -109,14 +109,14 @@ def test_age(tmp_path: Path, age: timedelta, freshness: Freshness, *, usable: bo
 @pytest.mark.parametrize(
     ("back", "freshness"),
     [
-        (timedelta(minutes=5), Freshness.FRESH),  # so much clocks of one store may differ
+        (timedelta(minutes=5), Freshness.FRESH),  # clocks of one store may differ so much
         (timedelta(days=60), Freshness.STALE),
     ],
 )
 def test_a_check_by_a_clock_that_was_ahead_ends_no_mail(
     tmp_path: Path, back: timedelta, freshness: Freshness
 ) -> None:
-    # The list is of three days ago: it was current then, whatever the clock said at its check.
+    # The list is three days old: it was current then, even if the clock was wrong at its check.
     clock = Clock()
     white_list = signed_list([listed("b.mssante.fr", DN)], NOW - timedelta(days=3))
     found = perimeter(tmp_path, white_list, trust(), clock, ageing=AGEING)
@@ -129,7 +129,7 @@ def test_a_check_by_a_clock_that_was_ahead_ends_no_mail(
     assert snapshot.freshness is freshness
     assert snapshot.white_list is not None
     clock.now = NOW + timedelta(days=4, minutes=1)
-    if freshness is Freshness.STALE:  # nor does such a check keep a list for ever
+    if freshness is Freshness.STALE:  # and such a check does not keep a list for ever
         assert found.snapshot.white_list is None
         assert "a time to come: this machine's clock was ahead" in found.snapshot.problem
 
@@ -145,7 +145,7 @@ def test_a_check_makes_it_fresh_again(tmp_path: Path) -> None:
 
 
 def test_the_last_good_list_outlives_its_signer_and_a_restart(tmp_path: Path) -> None:
-    # DOMAIN §9.61: the signer of the real list lapsed; its last list is good until it is too old.
+    # DOMAIN §9.61: the real list's signer expired; its last list serves until it is too old.
     adopt(tmp_path, GOOD, trust(), NOW)
     late = NOW + timedelta(days=5 * 365)
     Archive(tmp_path / "whitelist").record_check(late)
@@ -180,7 +180,7 @@ def status(found: Perimeter, name: str = "smtp.b.mssante.fr") -> ChainStatus:
 
 
 def test_revocation_lists_are_taken_over_while_running(tmp_path: Path) -> None:
-    # DOMAIN §9.15, §9.62: revoked from the moment the list is here.
+    # DOMAIN §9.15, §9.62: revoked from the arrival of the list on.
     strict = replace(trust(), revocation=RevocationPolicy.REFUSE)
     found = perimeter(tmp_path, GOOD, strict, lambda: NOW)
     assert status(found) is ChainStatus.NO_CRL
@@ -202,7 +202,7 @@ def test_revocation_lists_are_taken_over_while_running(tmp_path: Path) -> None:
 
 
 def test_the_watch_outlives_a_disk_in_trouble(tmp_path: Path) -> None:
-    # What cannot be read now is looked at again: a watch that ended would miss every revocation.
+    # An unreadable file is read again: a watch that ended would miss every revocation.
     found = perimeter(tmp_path, GOOD, trust(), lambda: NOW, crls=[crl(hierarchy().root)])
     folder, aside = tmp_path / "crl", tmp_path / "aside"
     newer = signed_list([listed("c.mssante.fr", DN)], NOW)
@@ -226,7 +226,7 @@ def test_the_watch_outlives_a_disk_in_trouble(tmp_path: Path) -> None:
 def test_the_watch_outlives_whatever_goes_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    # A thread that cannot be begun, no memory, a log that fails: revocations must be seen after it.
+    # A thread that cannot start, no memory, a log that fails: later revocations must be seen.
     monkeypatch.setattr("relay.policy.trust_state._AGAIN", 0.01)
     found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
     faults = iter([RuntimeError("can't start new thread"), MemoryError()])
@@ -286,7 +286,7 @@ FAULTS = [OSError(errno.EIO, "Input/output error"), None]
 async def test_a_fault_of_the_disk_of_a_moment_loses_no_revocation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
 ) -> None:
-    # At the very time at which the list comes: nothing changes on disk afterwards.
+    # Exactly when the list comes: nothing changes on disk afterwards.
     strict = replace(trust(), revocation=RevocationPolicy.REFUSE)
     lists = [crl(hierarchy().root), crl(hierarchy().intermediate)]
     found = perimeter(tmp_path, GOOD, strict, lambda: NOW, crls=lists)
@@ -344,9 +344,9 @@ async def test_what_stays_damaged_is_not_read_at_each_look(tmp_path: Path) -> No
         looks.append(1)
         load()
 
-    found.load = counted  # type: ignore[method-assign] # counts, and does what it did
+    found.load = counted  # type: ignore[method-assign] # counts, and loads as before
     task = asyncio.create_task(found.watch(0.01))
-    await until(lambda: len(looks) == 2)  # when it changed, and a second later
+    await until(lambda: len(looks) == 2)  # at the change, and a second later
     task.cancel()
     assert in_force(found).domains == 1
 

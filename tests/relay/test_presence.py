@@ -1,4 +1,4 @@
-"""A name in a shared database is held by one machine, whoever else has a copy of it."""
+"""A name in a shared database is held by one machine, even if another has a copy of it."""
 
 import copy
 import random
@@ -33,7 +33,7 @@ def row(database: Database) -> Machine | None:
 
 @dataclass
 class Unheard(Database):
-    """A database whose commits are done, and not heard of."""
+    """A database whose commits are done, but not confirmed."""
 
     inner: Database
     fails: bool = field(default=True)
@@ -78,7 +78,7 @@ def test_a_name_is_taken_once_and_counted_on(database: Database) -> None:
     first = row(database)
     assert first is not None
     assert one.count()
-    assert not two.take(first)  # as it was seen before
+    assert not two.take(first)  # the row is no longer as seen
     second = row(database)
     assert second is not None
     assert first.beat < second.beat <= first.beat + presence.STEP
@@ -171,7 +171,7 @@ Step = Callable[[Presence], object]
 def test_of_several_with_one_name_one_holds_it(
     database: Database, steps: list[tuple[str, bool]]
 ) -> None:
-    """Each looks, and takes over or counts on, in any order: whoever counted last has the row."""
+    """Each looks, and takes over or counts, in any order: the last to count has the row."""
     with database.write() as connection:
         connection.execute(delete(machines))
     all_of_them = {proof: held(database, proof) for proof in "abc"}

@@ -77,7 +77,7 @@ def finish(
 
 
 def other_lease(taken: Claim) -> Lease:
-    """A lease of the same number that is not the one it is under."""
+    """Another lease of the same number."""
     return Lease(taken.id, new_token())
 
 
@@ -282,7 +282,7 @@ def test_the_probe_of_a_dead_destination_is_given_once(database: Database) -> No
 def test_a_death_that_nobody_probed_for_long_is_forgotten(
     database: Database, overdue: timedelta, known: tuple[int, datetime | None]
 ) -> None:
-    # The machine was off, or its clock jumped: what is tried now is no probe but an attempt.
+    # The machine was off, or its clock jumped: the next try is an attempt, not a probe.
     with database.write() as connection:
         dead_until = NOW - overdue
         write_health(
@@ -348,7 +348,7 @@ def test_a_lease_keeps_others_away_though_the_next_attempt_is_due(database: Data
 
 
 def test_a_result_counts_for_its_own_message_alone(database: Database) -> None:
-    # Its number may be another delivery's after a fail-over.  The token is the other safeguard.
+    # After a fail-over its number may be another delivery's.  The token is the other safeguard.
     put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
     (taken,) = take(database)
     other = replace(taken, message_id="f" * 32)

@@ -1,4 +1,4 @@
-"""Instants further ahead than can be are set right, all others left alone; on both databases."""
+"""Times too far in the future are corrected, all others left alone; on both databases."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ WAITS = Waits.of(RETRY, WindowPolicy().probing, PROBE, LEASE)
 
 
 class Told:
-    """What was recorded in the journal."""
+    """Records the journal's events."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
@@ -44,7 +44,7 @@ def mender(database: Database, told: Told | None = None, *, proven: bool = True)
 
 
 def test_the_longest_waits() -> None:
-    # Four hours after an outcome that is not known, and a fifth more.
+    # Four hours after an unknown outcome, and a fifth more.
     assert Waits(timedelta(minutes=288), timedelta(minutes=12), timedelta(minutes=30)) == WAITS
 
 
@@ -106,7 +106,7 @@ def test_what_can_be_is_left_alone(
 def test_a_clock_that_is_not_proven_makes_nothing_older(
     database: Database, state: str, column: str
 ) -> None:
-    # Were it behind, all would be over, and be returned or forgotten, once it is right again.
+    # If the clock were behind, all mail would expire and be returned or removed once it is right.
     columns = {"due": NOW, column: NOW + SIXTY}
     put(database, Letter(state=state, columns=columns))
     before, told = rows(database), Told()
@@ -122,8 +122,8 @@ def test_leases_of_other_machines_are_judged_by_a_clock_of_the_database_alone(
     several: bool,
     becomes: timedelta,
 ) -> None:
-    # Their attempts are under way: who is wrong may be the clock of this machine.  By one clock
-    # for all nobody is: they renew them in half the time for which they last now.
+    # Their attempts are under way, and this machine's clock may be the wrong one.  With one clock
+    # for all, their holders renew them in half of their present life.
     monkeypatch.setattr(Database, "several", property(lambda _: several))
     until = NOW + SIXTY
     for owner in ("node2:1", "nod_:1"):

@@ -1,4 +1,4 @@
-"""What operators do to the queue, on both databases: rows after each act, and who is spared."""
+"""Actions on the queue by hand, on both databases: rows after each action, and rows left alone."""
 
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -44,7 +44,7 @@ class TestRetry:
         for row in rows(database).values():
             assert (row.state, row.attempts, row.due) == ("waiting", 0, NOW)
             assert (row.created_at, row.delay_told, row.held) == (NOW, False, None)
-        # Whoever has it does not get it again.
+        # A recipient that has the message does not get it again.
         assert [state for _, state in recipient_states(database)] == ["waiting", "delivered"] * 2
 
 
@@ -164,13 +164,13 @@ class TestEveryAct:
 
 
 def take(database: Database, limit: int) -> list[int]:
-    """Lease deliveries as a courier does; returns their numbers."""
+    """Lease deliveries like a courier; returns their numbers."""
     with database.write() as connection:
         return take_in(connection, limit)
 
 
 def take_in(connection: Connection, limit: int) -> list[int]:
-    due = NOW + timedelta(hours=2)  # what `put` has made is due by then
+    due = NOW + timedelta(hours=2)  # deliveries made by `put` are due by then
     claims = claim(
         connection, owner="n:1", now=due, lease=MINUTE, limit=limit, wait=lambda _: MINUTE
     )

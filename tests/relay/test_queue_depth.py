@@ -1,4 +1,4 @@
-"""The queue is counted in slices, and comes to what is there."""
+"""The queue is counted in slices, with the same result as at once."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ BACKLOG = [
 
 
 def count(database: Database, limit: int) -> tuple[Tally, int]:
-    """A whole round, and how many slices it took."""
+    """A whole round, and its number of slices."""
     tally, slices, more = Tally(), 0, True
     while more:
         slices += 1

@@ -1,4 +1,4 @@
-"""What is dropped is gone, on both databases, and its report is there in that very moment."""
+"""Dropped deliveries are gone, on both databases, and their DSNs are there at the same moment."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ FAILED = Letter(state="failed")
 
 
 def drop(office: Office) -> list[str]:
-    """Drop all; returns the ids of the reports, '' for none."""
+    """Drop all; returns the ids of the DSNs, '' for none."""
     done = work_through(office.store.database, Drop(office.teller), Filter(), lambda: NOW)
     return [one.report for each in done for one in each.touched]
 
@@ -77,7 +77,7 @@ def test_who_asked_for_no_failures_hears_nothing(
 
 
 def test_all_of_it_goes_back_where_that_was_asked_for(office: Office) -> None:
-    body = BODY + b"0123456789abcdef\r\n" * 20_000  # is a file, and is never in memory
+    body = BODY + b"0123456789abcdef\r\n" * 20_000  # a file, never in memory
     office.queue(body=body, parameters=MailParameters(ret=Return.FULL))
     drop(office)
     (report,) = office.mail(CLAIRE)
@@ -86,7 +86,7 @@ def test_all_of_it_goes_back_where_that_was_asked_for(office: Office) -> None:
 
 @pytest.mark.parametrize("sender", [None, "gone@a.mssante.fr"])
 def test_nobody_hears_where_there_is_no_sender(office: Office, sender: str | None) -> None:
-    # Nor does the postmaster, who has dropped it.
+    # Nor to the postmaster, who has dropped it.
     office.queue(sender=sender)
     assert drop(office) == [""]
     assert rows(office.store.database) == {}
@@ -101,7 +101,7 @@ def test_no_report_answers_a_report(office: Office) -> None:
 
 
 def test_another_operators_sender_is_told_by_the_queue(office: Office) -> None:
-    # What is queued so is not dropped by the same act, although everything is to go.
+    # A DSN queued by the action is not dropped by it, although the filter covers everything.
     office.queue(sender="x@c.mssante.fr")
     (told,) = drop(office)
     (row,) = rows(office.store.database).values()
@@ -198,7 +198,7 @@ def test_what_was_tried_since_its_report_is_left_alone(
 
 
 def test_reports_prepared_for_some_deliveries_are_theirs_alone(office: Office) -> None:
-    # The act keeps nothing of its own: another transaction may be prepared before the first.
+    # The action has no state: another transaction may be prepared before the first.
     office.queue()
     office.queue()
     act, database = Drop(office.teller), office.store.database

@@ -1,4 +1,4 @@
-"""What failed long ago leaves the queue, on both databases, and nothing else does."""
+"""Deliveries that failed long ago are removed, on both databases, and no others."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_in_small_transactions_the_oldest_first(database: Database) -> None:
     put(database, *(failed(days) for days in (31, 34, 33, 35, 32)))
     work = forget_failed(database, NOW - 30 * DAY, batch=2)
     assert [one.id for one in next(work)] == [4, 2]
-    assert list(rows(database)) == [1, 3, 5]  # what is yielded is on disk
+    assert list(rows(database)) == [1, 3, 5]  # yielded results are on disk
     assert [[one.id for one in batch] for batch in work] == [[3, 5], [1]]
 
 
@@ -63,7 +63,7 @@ def test_from_its_failure_to_the_end_of_its_body(
     office.conclude(taken, {} if given_up else {TO: REFUSED}, after=after)
     (row,) = rows(database).values()
     assert (row.state, row.due) == ("failed", NOW + after)
-    assert len(office.mail(CLAIRE)) == 1  # its sender knows
+    assert len(office.mail(CLAIRE)) == 1  # its sender has the DSN
     assert list(forget_failed(database, NOW + after)) == []
     collect(database, office.store.blobs, NOW + 9 * DAY)
     assert office.store.blobs.exists(taken.blob)

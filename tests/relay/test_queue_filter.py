@@ -1,4 +1,4 @@
-"""What filters match, in SQL on both databases and in Python alike."""
+"""Filters match the same in SQL on both databases and in Python."""
 
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -54,7 +54,7 @@ def found(database: Database, wanted: Filter) -> list[int]:
         (Filter(recipient="x%@*"), []),
         (Filter(recipient="/*"), []),
         (Filter(recipient=f"{INS[:6]}*"), [5]),
-        (Filter(recipient="had.it@b.mssante.fr"), []),  # it has it: no delivery of its
+        (Filter(recipient="had.it@b.mssante.fr"), []),  # it has the message already
         (Filter(recipient="waits@b.mssante.fr"), [6]),
         (Filter(mailbox_type="APP"), [2]),
         (Filter(older=HOUR), [2, 4]),

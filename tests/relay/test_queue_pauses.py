@@ -1,4 +1,4 @@
-"""What operators say of destinations, on both databases."""
+"""Pauses of destinations by operators, on both databases."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Rules that hold new mail, on both databases."""
+"""Hold rules for new mail, on both databases."""
 
 import pytest
 from sqlalchemy import select

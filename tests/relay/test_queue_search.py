@@ -1,4 +1,4 @@
-"""What the database tells of one message, on both databases."""
+"""A message in the database, on both databases."""
 
 from datetime import timedelta
 

@@ -12,7 +12,7 @@ from tests.support.queued import Letter, know, message_id, put
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-DUE = NOW + HOUR  # of what `put` makes
+DUE = NOW + HOUR  # of deliveries made by `put`
 
 
 def lines(database: Database, wanted: Filter | None = None) -> list[DestinationLine]:
@@ -48,7 +48,7 @@ class TestSummary:
         assert (c.domain, c.waiting, c.age, c.last_error) == ("c.mssante.fr", 1, 7200, "")
 
     def test_no_age_is_negative(self, database: Database) -> None:
-        put(database, Letter(age=-60 * 24 * HOUR))  # born by a clock that was ahead
+        put(database, Letter(age=-60 * 24 * HOUR))  # queued by a clock that was ahead
         (one,) = lines(database)
         assert one.age == 0
 
@@ -67,7 +67,7 @@ class TestSummary:
         b, c = lines(database)
         assert (b.state, b.dead_until, b.last_error) == ("dead", DUE + MINUTE, "no route")
         assert b.next_attempt == DUE + MINUTE
-        # Past that moment it is tried as any other.
+        # After that moment it is tried like any other.
         assert (c.state, c.dead_until, c.next_attempt) == ("active", None, DUE)
 
     def test_a_paused_one_even_with_nothing_queued(self, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""What a peer may bring within an hour, by the clock passed in, and in whole sessions."""
+"""Quotas of a peer per hour, by the clock passed in, and in whole sessions."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,7 +36,7 @@ def test_what_is_left_of_an_hour() -> None:
     quotas.took(B, 1799, recipients=5, receipt=False)
     assert quotas.room(B, 1800) == (1, 1, 0)
     assert quotas.room(C, 1800) == (3, 10, 1)
-    # The first is over an hour after its minute, whenever in that it came.
+    # The first is over an hour after its minute, at any second of it.
     assert quotas.room(B, 3599) == (1, 1, 0)
     assert quotas.room(B, 3600) == (2, 5, 1)
     assert quotas.room(B, 1799 + 3661) == (3, 10, 1)

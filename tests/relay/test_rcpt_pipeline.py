@@ -1,4 +1,4 @@
-"""RCPT by the hundred: what is recognised is what the command by itself would have come to."""
+"""RCPT by the hundred: a recognised line has the same result as the command by itself."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +69,7 @@ async def test_known_mailboxes_are_recognised_with_what_is_asked_for_them(
             mailbox_id(store, ORG), parse_address(ORG), parse_rcpt_parameters("NOTIFY=NEVER")
         ),
     ]
-    for _ in range(2):  # the second time from memory
+    for _ in range(2):  # the second time from the cache
         assert list(cache.known(lines)) == [*expected, expected[0]]
     assert cache._recipients.keys() == set(lines)
 

@@ -1,4 +1,4 @@
-"""Reports as messages: streamed into a draft, flagged for what it takes to send them."""
+"""DSNs as messages: streamed into a draft, with the flags needed to send them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -60,7 +60,7 @@ def test_the_message_is_streamed_between_opening_and_closing(tmp_path: Path) -> 
     report = written(
         replace(FACTS, returned=Return.FULL), draft, session="s", mailbox_id=7, original=message()
     )
-    assert alive[-1]  # most of it had left memory before the last of it came
+    assert alive[-1]  # most of it had left memory before its end came
     assert draft.size > 40 * 99_000
     read = read_report(content(report.draft))
     assert read.original_type == "message/rfc822"

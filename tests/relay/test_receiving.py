@@ -1,4 +1,4 @@
-"""The octets of one message on their way into a draft."""
+"""The octets of a message on their way into a draft."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ LIMIT = 1000
 
 
 async def test_a_message_without_end_is_cut_off(tmp_path: Path) -> None:
-    # It is refused for its size and read on, so that the peer hears the reply, but not for ever.
+    # Refused for its size and read on, so that the peer gets the reply, but not for ever.
     body = Body(FileBlobStore(tmp_path / "blobs").draft(), LIMIT, LIMIT, Pace(Limits()))
     line = b"x" * 98 + b"\r\n"
     for _ in range(LIMIT * OVERRUN // len(line)):

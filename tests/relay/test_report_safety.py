@@ -1,4 +1,4 @@
-"""Delivery reports have one voice: nothing of a peer's passes for a part or a line of ours."""
+"""DSNs are written by us alone: no text of a peer passes for a part or a line of ours."""
 
 import email
 from dataclasses import replace

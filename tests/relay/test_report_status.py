@@ -1,4 +1,4 @@
-"""Replies read for reports: the code decides, the enhanced code is believed where it agrees."""
+"""Replies read for DSNs: the code decides, the enhanced code is trusted if it agrees."""
 
 import re
 
@@ -35,7 +35,7 @@ from relay.dsn.status import judge
     ],
 )
 def test_a_reply_with_an_enhanced_code_gives_it(reply: str, status: str, cause: Cause) -> None:
-    for permanent in (True, False):  # the reply itself says which
+    for permanent in (True, False):  # the reply itself decides
         found = judge(reply, "", permanent=permanent)
         assert (found.status, found.cause, found.text) == (status, cause, reply)
 

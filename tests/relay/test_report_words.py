@@ -1,4 +1,4 @@
-"""The words of reports: both languages, what to do before what servers said, nothing to fear."""
+"""The text of DSNs: both languages, the advice before the servers' replies, nothing to fear."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Answers of a real name server, kept as long as they hold and no longer (RFC 2308, RFC 1034)."""
+"""Answers of a real name server, cached for their TTL and no longer (RFC 2308, RFC 1034)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ A, MX = dns.rdatatype.A, dns.rdatatype.MX
 
 @dataclass
 class Desk:
-    """A name server, what asks there, and the time."""
+    """A name server, a resolver, and the time."""
 
     server: NameServer
     now: float = 1000.0
@@ -34,7 +34,7 @@ class Desk:
         return self.server.asked.total()
 
     async def holds_for(self, seconds: float) -> None:
-        """Assert that the next answer is kept for so long, and asked anew after."""
+        """Assert that the next answer is cached for so long, and asked for again after."""
         first, count = await self.ask(), self.asked
         self.now += seconds - 0.1
         assert await self.ask() == first
@@ -177,7 +177,7 @@ async def test_silence_is_trouble(desk: Desk) -> None:
     answer = await desk.ask()
     assert "timed out" in answer.trouble
     desk.server.zones = {NAME: Node(a=("192.0.2.1",))}
-    assert await desk.ask() == answer  # for moments, so that the dead server is left alone
+    assert await desk.ask() == answer  # briefly cached, so that the dead server is left alone
     desk.now += 15
     assert texts(await desk.ask()) == ["192.0.2.1"]
 

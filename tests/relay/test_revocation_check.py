@@ -1,4 +1,4 @@
-"""OCSP where a revocation list is lacking, asked of a real responder (RFC 6960; DOMAIN §9.62)."""
+"""OCSP if a revocation list is missing, with a real responder (RFC 6960; DOMAIN §9.62)."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -40,11 +40,11 @@ def store(*lists: RevocationList, policy: RevocationPolicy = RevocationPolicy.RE
 
 
 LACKING = store(ROOT_LIST)
-"""The root's list is at hand, the intermediate's is not."""
+"""The root's list is there, the intermediate's is not."""
 
 
 def peer(*urls: str, issuer: Hierarchy | None = None, name: str = "smtp.b.mssante.fr") -> bytes:
-    """A server's certificate, DER; `urls` are the responders that it names, which nobody asks."""
+    """A server's certificate, DER; `urls` are the responders in it, which are never asked."""
     subject = Subject(name, "1750000001", "CHU DE TEST", "Paris (75)")
     issued = (issuer or hierarchy()).issue_server(
         subject,
@@ -79,7 +79,7 @@ def read(der: bytes) -> x509.Certificate:
 
 
 class Clock:
-    """A clock that the test sets."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -109,7 +109,7 @@ async def weigh(asker: OcspAsker, der: bytes, held: TrustStore = LACKING) -> Cha
 
 
 async def at_once(asker: OcspAsker, der: bytes) -> ChainVerdict:
-    """Weigh without a wait of any length: the time is up at the first one."""
+    """Weigh without any wait: the timeout is over at the first one."""
     async with asyncio.timeout(0):
         return await weigh(asker, der)
 
@@ -166,7 +166,7 @@ async def test_a_failure_is_remembered_for_a_minute(
     responder.answer = says(der, GOOD)
     clock.now += FAILURE_HOLDS - timedelta.resolution
     assert (await at_once(asker, der)).status is ChainStatus.NO_CRL
-    assert "answers 503" in (await weigh(asker, other)).detail  # the responder's, not theirs
+    assert "answers 503" in (await weigh(asker, other)).detail  # the responder's fault
     assert len(responder.questions) == 1
     clock.now += timedelta.resolution
     assert (await weigh(asker, der)).status is ChainStatus.TRUSTED
@@ -218,7 +218,7 @@ async def test_many_sessions_of_one_peer_ask_once(responder: Responder, asker: O
     impatient = asyncio.create_task(weigh(asker, der))
     waiting = [asyncio.create_task(weigh(asker, der)) for _ in range(5)]
     await until(lambda: bool(responder.questions))
-    impatient.cancel()  # who asked first and hangs up does not take the answer along
+    impatient.cancel()  # the first asker hangs up; the answer still comes
     with suppress(asyncio.CancelledError):
         await impatient
     responder.open.set()
@@ -283,7 +283,7 @@ async def test_a_lacking_list_of_the_root_is_not_papered_over(
     assert verdict.status is ChainStatus.NO_CRL
     assert "OCSP was not asked: no revocation list of CN=TEST AC RACINE" in verdict.detail
     assert responder.questions == []
-    # Nor does an answer that is known already outlive the root's list.
+    # Nor does a cached answer outlive the root's list.
     assert (await weigh(asker, der)).trusted
     assert (await weigh(asker, der, store())).status is ChainStatus.NO_CRL
 
@@ -291,7 +291,7 @@ async def test_a_lacking_list_of_the_root_is_not_papered_over(
 async def test_lists_are_never_overruled(responder: Responder, asker: OcspAsker) -> None:
     der = peer()
     responder.answer = says(der, GOOD)
-    assert (await weigh(asker, der)).trusted  # the answer is known, then the list comes
+    assert (await weigh(asker, der)).trusted  # the answer is cached, then the list comes
     named = Credential(read(der), spare_key())
     for days in (8, 0.5):  # in date, and no longer
         listed = RevocationList.read(crl(hierarchy().intermediate, [named], days=days))
@@ -302,7 +302,7 @@ async def test_lists_are_never_overruled(responder: Responder, asker: OcspAsker)
     responder.answer = says(der, REVOKED)
     fresh = OcspAsker(lambda: NOW, [responder.url])
     assert (await weigh(fresh, der, clean)).trusted
-    assert len(responder.questions) == 1  # nothing is lacking, nobody is asked
+    assert len(responder.questions) == 1  # no list is missing, no question
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ async def test_where_lacking_lists_are_accepted(
 
 
 async def test_where_a_certificate_says_is_never_asked(responder: Responder) -> None:
-    # A peer must not choose whom we connect to (DOMAIN U1.3).
+    # A peer must not choose our connections (DOMAIN U1.3).
     with responding() as theirs:
         der = peer(theirs.url)
         theirs.answer = says(der, GOOD)

@@ -1,4 +1,4 @@
-"""OCSP in whole sessions, to us and from us, while a revocation list is lacking."""
+"""OCSP in whole sessions, inbound and outbound, while a revocation list is missing."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ ROOT_LIST = RevocationList.read(crl(hierarchy().root))
 Answer = Callable[[], bytes | None]
 
 DOWN = "http://127.0.0.1:1/ocsp"  # nobody listens there
-ELSEWHERE = "http://127.0.0.1:2/ocsp"  # what certificates name, which nobody asks
+ELSEWHERE = "http://127.0.0.1:2/ocsp"  # named in certificates, and never asked
 
 
 @pytest.fixture

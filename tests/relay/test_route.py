@@ -1,4 +1,4 @@
-"""Routing by a real name server (RFC 5321 §5.1, RFC 7505), in and out of trouble; static routes."""
+"""Routing by a real name server (RFC 5321 §5.1, RFC 7505), working and failing; static routes."""
 
 import random
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ async def targets(zones: Zones, seed: int = 1) -> list[Target]:
 
 
 async def hosts(*mx: str, seed: int = 1) -> list[str]:
-    """The order in which the hosts of MX records are tried, all of which have an address."""
+    """The order in which the hosts of MX records are tried; all have an address."""
     names = (record.split()[1].removesuffix(".").lower() for record in mx)
     zones: Zones = {DOMAIN: list(mx)} | dict.fromkeys(names, HOST)
     found = await targets(zones, seed)
@@ -168,7 +168,7 @@ async def test_null_mx_is_permanent() -> None:
 
 
 async def test_null_mx_among_others_is_passed_over() -> None:
-    # RFC 7505 §3: it must be the only record, so it is none.
+    # RFC 7505 §3: a null MX must be the only record, so this is none.
     found = await targets({DOMAIN: ["0 .", "10 x.fr."], "x.fr": HOST})
     assert [target.host for target in found] == ["x.fr"]
 
@@ -186,7 +186,7 @@ async def test_a_host_named_twice_is_tried_once() -> None:
 
 
 async def test_only_hosts_before_ourselves() -> None:
-    # RFC 5321 §5.1: at our own preference and beyond it would come back to us.
+    # RFC 5321 §5.1: hosts at our own preference and beyond would send the mail back to us.
     records = ["10 x.fr.", "20 SMTP.a.mssante.fr.", "20 y.fr.", "30 z.fr."]
     for seed in range(10):
         assert await hosts(*records, seed=seed) == ["x.fr"]
@@ -218,7 +218,7 @@ async def test_targets_are_bounded() -> None:
 
 @pytest.mark.parametrize("code", [dns.rcode.NXDOMAIN, dns.rcode.SERVFAIL, dns.rcode.REFUSED])
 async def test_trouble_is_temporary(code: dns.rcode.Rcode) -> None:
-    # A listed domain that vanishes from DNS is somebody's accident, not a reason to bounce.
+    # A listed domain that vanishes from DNS is an accident, not a reason to bounce.
     assert not (await no_route({DOMAIN: code})).permanent
 
 
@@ -258,7 +258,7 @@ LISTED: Mapping[str, list[DistinguishedName]] = {
 
 
 async def routed(domain: str, **routes: Mapping[str, Target | list[Target]]) -> list[Target]:
-    """Where static routes lead, with a resolver that knows nothing."""
+    """The targets of static routes, with a resolver that knows nothing."""
     resolver = dns.asyncresolver.Resolver(configure=False)
     resolver.nameservers, resolver.port, resolver.lifetime = ["127.0.0.1"], 1, 0.2
     asking = Router(
@@ -281,12 +281,12 @@ async def test_hosts_of_a_route_in_the_order_given() -> None:
 
 @pytest.mark.parametrize("domain", ["b.mssante.fr", "c.mssante.fr"])
 async def test_every_domain_of_an_operator_goes_its_route(domain: str) -> None:
-    # DOMAIN §2.3: one CN stands in names that differ, so the CN alone tells.
+    # DOMAIN §2.3: one CN stands in different names, so only the CN identifies the operator.
     assert await routed(domain, operators={" SMTP.b.fr": [ROUTE, BACKUP]}) == [ROUTE, BACKUP]
 
 
 async def test_a_domain_of_two_operators_has_the_routes_of_both() -> None:
-    # DOMAIN §2.3: a domain is not owned by one operator.
+    # DOMAIN §2.3: a domain does not belong to one operator.
     both = {"smtp.c.fr": BACKUP, "smtp.b.fr": ROUTE}
     assert await routed("c.mssante.fr", operators=both) == [BACKUP, ROUTE]
 

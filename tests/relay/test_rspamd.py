@@ -1,4 +1,4 @@
-"""rspamd: a real one where it is installed, and a scripted one for what goes wrong."""
+"""rspamd: a real one if installed, and a scripted one for faults."""
 
 import asyncio
 import json
@@ -85,7 +85,7 @@ class TestRealRspamd:
     async def test_every_action_and_the_envelope(
         self, running: str, tmp_path: Path, action: str, verdict: Verdict
     ) -> None:
-        """The rule in use does as the sender says, and tells what it was given."""
+        """The rule in use obeys the sender's address, and returns the facts that it got."""
         facts = replace(FACTS, sender=f"{action}@b.mssante.fr")
         message = draft(tmp_path, CLEAN_MESSAGE)
         assert await Rspamd(running, OURS).scan(message, facts) == verdict

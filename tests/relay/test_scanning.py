@@ -1,4 +1,4 @@
-"""Scanners before the final 250 (DOMAIN §9.25): what is made of their answers and failures."""
+"""Scanners before the final 250 (DOMAIN §9.25): the effect of their answers and failures."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,7 @@ from tests.support.scanners import CLEAN_MESSAGE, FACTS, draft, drafted, harmed_
 
 @dataclass
 class Scripted:
-    """A scanner that answers as it is told; `asked` says in which order."""
+    """A scanner with given answers; `asked` has the order of the questions."""
 
     answer: Verdict | Exception | Callable[[], Awaitable[Verdict]]
     name: str = "scripted"

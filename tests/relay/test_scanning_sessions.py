@@ -1,4 +1,4 @@
-"""Scanners in whole sessions: what a peer hears before its final 250 (DOMAIN §9.25)."""
+"""Scanners in whole sessions: the replies before the final 250 (DOMAIN §9.25)."""
 
 import asyncio
 import smtplib

@@ -1,4 +1,4 @@
-"""Who of several workers takes a new connection."""
+"""The choice of the worker that takes a new connection."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ FREE = 0
 
 
 def having(*sessions: int | None) -> list[int]:
-    """The numbers of workers with so many sessions each, None for a free seat."""
+    """The numbers of workers with these sessions, None for a free slot."""
     return [FREE if one is None else one + 1 for one in sessions]
 
 
@@ -28,9 +28,9 @@ def having(*sessions: int | None) -> list[int]:
     ("numbers", "who"),
     [
         (having(0), 0),
-        (having(0, 0, 0), 0),  # nobody has any: the first
+        (having(0, 0, 0), 0),  # all are empty: the first
         (having(None, 0, 0), 1),
-        (having(0, 1), 1),  # one has few: that one
+        (having(0, 1), 1),  # the second has few: the second
         (having(0, FEW - 1), 1),
         (having(3, 0), 0),
     ],
@@ -43,7 +43,7 @@ def test_few_connections_stay_together(numbers: list[int], who: int) -> None:
 @pytest.mark.parametrize(
     ("numbers", "who"),
     [
-        (having(0, FEW), [0]),  # it has many: the idle one
+        (having(0, FEW), [0]),  # the second has many: the idle first
         (having(3, FEW), [0]),
         (having(4, FEW), [0, 1]),
         (having(40, 19), [1]),
@@ -139,7 +139,7 @@ async def test_a_worker_without_sessions_leaves_new_ones_to_one_that_has_few(
 
 
 async def test_what_the_other_does_not_take_is_taken_after_a_moment(tmp_path: Path) -> None:
-    # It may be stuck, or its number that of a process that was killed.
+    # It may be stuck, or its number may be that of a killed process.
     numbers = memoryview(bytearray(4 * 2)).cast("I")
     mine, other = Seat(numbers, 0), Seat(numbers, 1)
     async with inbound(tmp_path) as server:

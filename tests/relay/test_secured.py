@@ -1,6 +1,6 @@
-"""What comes through TLS arrives whole and in order on both event loops, however it is cut.
+"""Octets through TLS arrive whole and in order on both event loops, however they are cut.
 
-All connections of a process read into one buffer: none may ever see another's octets.
+All connections of a process read into one buffer: no connection may see another's octets.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ HEADER = b"From: <dr@b.mssante.fr>\r\n\r\n"
 
 
 async def _send(server: Inbound, seed: int, octets: int) -> bytes:
-    """A message of lines that no other has, in pieces of any size; returns what was sent."""
+    """Send a message with unique lines, in pieces of any size; returns its octets."""
     chance = random.Random(seed)
     body = HEADER + b"".join(b"%x\r\n" % chance.getrandbits(280) for _ in range(octets // 72))
     caller = await call(server)
@@ -53,7 +53,7 @@ def test_messages_side_by_side_stay_apart(
 
 
 class Listening:
-    """A reader that notes what it hears."""
+    """A reader that records its callbacks."""
 
     def __init__(self) -> None:
         self.heard: list[object] = []

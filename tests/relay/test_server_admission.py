@@ -1,4 +1,4 @@
-"""Admission of servers that we deliver to: every rule, alone (DOMAIN §3.3, §9.27)."""
+"""Admission of servers that get our mail: every rule, alone (DOMAIN §3.3, §9.27)."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The session as a whole: its lines in the journal, the receipts it writes, the guards it asks."""
+"""The session as a whole: its journal lines, its receipts, its guards."""
 
 import asyncio
 from datetime import timedelta
@@ -30,12 +30,12 @@ SECRET = b"From: <dr@b.mssante.fr>\r\nSubject: le secret\r\n\r\nSIDA\r\n"
 
 
 def events(folder: Path, session: str) -> list[Event]:
-    """What the journal knows of a session; to be asked once the journal is closed."""
+    """The journal's events of a session; call it after the journal is closed."""
     return list(find(folder / "trace", session, system_clock(), timedelta(days=6)).events)
 
 
 def session_of(reply: str) -> str:
-    """The session that a refusal names."""
+    """The session named in a refusal."""
     return reply.rpartition("[session ")[2].removesuffix("]")
 
 
@@ -232,7 +232,7 @@ async def test_a_body_that_cannot_be_written_is_read_to_its_end(tmp_path: Path) 
 
 
 class Answers:
-    """A scanner with a fixed answer, that notes what it was shown."""
+    """A scanner with a fixed answer, that records the facts shown to it."""
 
     name = "test"
 
@@ -293,7 +293,7 @@ async def test_recipients_that_are_pipelined_are_looked_up_together(
 
         def counted(questions: list[object]) -> object:
             asked.append(len(questions))
-            return ask(questions)  # type: ignore[arg-type]  # handed on as they came
+            return ask(questions)  # type: ignore[arg-type]  # passed on unchanged
 
         monkeypatch.setattr(server.context.directory, "_ask", counted)
         caller = await call(server)
@@ -313,7 +313,7 @@ async def test_recipients_that_are_pipelined_are_looked_up_together(
             "503 5.5.1",
             "250 2.0.0",
         ]
-        # All at once, and those that are refused once more each; what comes after RSET never.
+        # All at once, and the refused ones once more each; commands after RSET never.
         assert asked[0] == 5
         assert len(asked) == 3
         caller.close()
@@ -322,7 +322,7 @@ async def test_recipients_that_are_pipelined_are_looked_up_together(
 async def test_who_was_let_in_is_judged_anew_when_anything_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # DOMAIN §9.12, §9.17: an open session is no way around a new list, nor to another domain.
+    # DOMAIN §9.12, §9.17: an open session neither avoids a new list nor reaches another domain.
     async with inbound(tmp_path) as server:
         caller = await call(server)
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Sessions that are over are gone at once, without waiting for the garbage collector."""
+"""The memory of ended sessions is freed at once, without the garbage collector."""
 
 import gc
 from collections.abc import Iterator
@@ -52,5 +52,5 @@ def test_nothing_keeps_a_session_that_is_over(tmp_path: Path) -> None:
                 await until(lambda: not server.context.occupancy.sessions)
                 await until(lambda: sessions() == before)
 
-    # The daemon's event loop; asyncio's own holds on to what a failed handshake leaves.
+    # The daemon's event loop; asyncio's own loop keeps objects of a failed handshake.
     uvloop.run(visits())

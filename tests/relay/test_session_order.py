@@ -1,4 +1,4 @@
-"""Any commands in any order, without a socket: what the session replies is what its table says."""
+"""Any commands in any order, without a socket: the session replies as its table says."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ ENDLESS = Limits(max_errors=10**9, max_commands=10**9, max_messages=10**9)
 
 @dataclass(frozen=True)
 class Step:
-    """A command as it is sent, and the reply to it where it is in order.
+    """A command, and its reply if it is in order.
 
-    `octets` come behind it: of a chunk whatever becomes of it, of DATA where it is in order.
-    `odd` is the reply of a command that is not well formed or asks for what there is not.
+    `octets` follow it: after a chunk in any case, after DATA only if it is in order.
+    `odd` is the reply to a malformed command, or to a request that is not offered.
     """
 
     line: bytes
@@ -66,7 +66,7 @@ STEPS = [
 ]
 _BARE_VERBS = (b"DATA", b"STARTTLS", b"RSET", b"QUIT")
 
-# A walk that gets somewhere: half of the steps go on from where most sessions are.
+# A walk with progress: half of the steps continue from the state of most sessions.
 steps = st.lists(st.one_of(st.sampled_from(STEPS), st.sampled_from(STEPS[:1] + STEPS[3:15])))
 
 
@@ -93,7 +93,7 @@ def expected(state: State, step: Step) -> tuple[str, State]:
 
 
 def at_rest(driver: Driver, state: State) -> None:
-    """What a session holds is what its state says, and no octet is left on the wire."""
+    """The session holds what its state says, and no octet is left on the wire."""
     session = driver.session
     assert session.state is state
     transaction = session.transaction

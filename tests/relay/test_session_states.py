@@ -1,4 +1,4 @@
-"""The table of states and commands: whole, and what the RFCs ask of it."""
+"""The table of states and commands: complete, and as the RFCs require."""
 
 import pytest
 

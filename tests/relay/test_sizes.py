@@ -1,4 +1,4 @@
-"""Which messages are reports, and how large they may be."""
+"""Reports among messages, and the size limits."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What we rely on inside aiosmtpd is there, as long as this version is installed.
+"""The private names of aiosmtpd that we use exist in the installed version.
 
 A failure here names the attribute that a new version has changed: see
 `relay.server.aiosmtpd_adapter`.
@@ -26,7 +26,7 @@ ASYNCIO = {"_client_connected_cb", "_strong_reader"}  # of its StreamReaderProto
 
 
 def bare() -> SMTP:
-    """A session of aiosmtpd's own; to be made in a running event loop."""
+    """A plain session of aiosmtpd; needs a running event loop."""
     return SMTP(**aiosmtpd_adapter.arguments("a.example", "ESMTP", 300))
 
 
@@ -90,7 +90,7 @@ async def test_reset_timeout_calls_timeout_cb(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_no_hook_and_no_command_of_aiosmtpd_is_found(tmp_path: Path) -> None:
-    # They would hold on to the session, and cost time in each.
+    # They would keep the session in memory, and cost time in each.
     async with inbound(tmp_path) as server:
         session = peer_session(server.context)
     for name in ("_smtp_methods", "_auth_methods", "_handle_hooks"):

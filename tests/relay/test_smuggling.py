@@ -1,7 +1,7 @@
-"""Smuggling (RFC 5321 §2.3.8): octets that one server takes for a message's end and another not.
+"""Smuggling (RFC 5321 §2.3.8): octets that only one of two servers takes for a message's end.
 
-DATA on the way in is held against every sequence by test_framing and test_fuzz_network; here are
-BDAT and the way out, to the most credulous peer there is: any line end at all ends its lines.
+Inbound DATA is tested against every sequence by test_framing and test_fuzz_network; here are
+BDAT and outbound mail, to the most lenient peer possible: any line end at all ends its lines.
 """
 
 import re
@@ -29,7 +29,7 @@ every_sequence = pytest.mark.parametrize("sequence", SMUGGLING, ids=repr)
 
 
 def credulous(octets: bytes) -> list[bytes]:
-    """The lines of a server that ends them at CR, LF, CRLF, with NULs left out."""
+    """The lines of a server that ends them at CR, LF or CRLF, with NULs left out."""
     return re.split(rb"\r\n|\r|\n", octets.replace(b"\0", b""))
 
 
@@ -49,7 +49,7 @@ async def test_no_sequence_gets_in_by_chunks(tmp_path: Path) -> None:
 
 @every_sequence
 async def test_no_stored_sequence_gets_out(sequence: bytes, tmp_path: Path) -> None:
-    # Our own door refuses it; were it in the store all the same, it is not sent.
+    # Our own inbound side refuses it; if it is in the store all the same, it is not sent.
     with sending(tmp_path / "b") as sender:
         async with running(server_tls("a", tmp_path)) as peer:
             sender.queue(ACTIVE, body=BODY + b"hello" + sequence + SMUGGLED)

@@ -1,4 +1,4 @@
-"""The spool guard: intake stops before the disk is full, and while the store is unwell."""
+"""The spool guard: mail is deferred before the disk is full, and while the store is unwell."""
 
 import asyncio
 import os
@@ -52,7 +52,7 @@ class TestHealth:
         health = Health(NO_FLOOR).measured(Room(0, 0))
         assert health.state is WELL
         assert health.refusal(0) is None
-        assert health.refusal(1) is not None  # which cannot be
+        assert health.refusal(1) is not None  # more than there is
 
     @pytest.mark.parametrize(
         ("size", "code"), [(None, None), (0, None), (500, None), (501, 452), (10**12, 452)]
@@ -99,7 +99,7 @@ class TestHealth:
                 assert octets - size >= 1000
                 assert inodes is None or inodes >= 100
             else:
-                # Refused for a reason: too little is free, or was and hardly more is now.
+                # Refused for a reason: too little is free, or was, with hardly more now.
                 short = octets - size < 1000 or (inodes is not None and inodes < 100)
                 near = octets < 1100 or (inodes is not None and inodes < 110)
                 assert short or (before is LOW and near)
@@ -131,7 +131,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.integration
 class TestSmallFileSystem:
-    """On a real file system that fills up."""
+    """On a real file system that becomes full."""
 
     async def test_octets(self, small: Path) -> None:
         spool = Spool(small, Floor(512 * 1024, 0), nothing)
@@ -239,7 +239,7 @@ async def test_unwell_from_the_first_failure_until_a_probe_succeeds(
             probe.failure = None
             await until(lambda: spool.state is WELL)
             spool.check(None)
-    # Told as it changes, and only then.
+    # Logged at a change only.
     assert [(line["before"], line["state"]) for line in logs] == [
         ("well", "unwell"),
         ("unwell", "well"),
@@ -272,7 +272,7 @@ async def test_a_failure_during_a_probe_is_not_forgotten(tmp_path: Path) -> None
 
 
 async def test_a_disk_that_does_not_answer_is_unwell(tmp_path: Path) -> None:
-    """Here it is the probe that hangs, as any access to such a disk would."""
+    """Here the probe hangs, like any access to such a disk."""
     go_on = threading.Event()
 
     def probe() -> None:
@@ -322,7 +322,7 @@ async def test_a_cheap_look_finds_trouble_before_a_message_does(
     spool = Spool(tmp_path, NO_FLOOR, probe, look)
     async with watched(spool):
         await until(lambda: look.asked > 1)
-        assert probe.asked == 0  # which costs a sync
+        assert probe.asked == 0  # a probe costs a sync
         look.failure = probe.failure = StoreUnavailable("another program has the lock")
         await until(lambda: spool.state is SpoolState.UNWELL)
         assert spool.trouble == "another program has the lock"
@@ -334,7 +334,7 @@ async def test_a_cheap_look_finds_trouble_before_a_message_does(
 async def test_a_guard_that_cannot_look_takes_nothing_and_looks_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A guard that ended would let the disk fill up unseen, or refuse mail for ever.
+    # A guard that ended would let the disk become full unseen, or refuse mail for ever.
     spool = Spool(tmp_path, NO_FLOOR, nothing)
     with capture_logs() as logs:
         async with watched(spool):

@@ -1,4 +1,4 @@
-"""A peer's certificate in the middle of its session: revoked, run out, no longer answered for."""
+"""A peer's certificate in the middle of its session: revoked, expired, without OCSP answer."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ MAIL = "MAIL FROM:<dr@b.mssante.fr>"
 
 
 class Clock:
-    """The time, moved on at will."""
+    """The time, set by the test."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -42,7 +42,7 @@ class Clock:
 
 
 def revoke(folder: Path, found: Perimeter, *names: str) -> None:
-    """A newer list of the intermediate comes, with the certificates of operators on it."""
+    """Bring a newer list of the intermediate, with the operators' certificates on it."""
     space = trust_space()
     revoked = [space.operators[name] for name in ("revoked", *names)]
     octets = space.space.crl(space.space.hierarchy.intermediate, revoked)
@@ -74,14 +74,14 @@ async def test_a_certificate_revoked_in_the_middle_of_a_session(tmp_path: Path) 
     async with inbound(tmp_path, limits=Limits(stranger_seconds=0.5)) as server:
         caller, other = await call(server), await call(server, "c")
         assert (await caller.send()).startswith("250 2.0.0 ")
-        await caller.begin()  # what has begun may end
+        await caller.begin()  # a transaction under way may end
         revoke(tmp_path, server.perimeter, "b")
         assert (await caller.say("DATA")).startswith("354 ")
         caller.writer.write(b"From: <dr@b.mssante.fr>\r\n\r\n.\r\n")
         assert (await caller.hear()).startswith("250 2.0.0 ")
         said = await caller.say(MAIL)
         assert said.startswith("554 5.7.1 Client certificate refused: revoked (rule chain; ")
-        # It is a stranger from now on: what it says buys no time.
+        # It is a stranger from now on: further commands buy no time.
         for _ in range(3):
             assert (await caller.say("NOOP")).startswith("250 ")
         assert (await caller.hear()).startswith("421 4.7.0 Too long without a certificate of the ")

@@ -1,4 +1,4 @@
-"""Leases go by PostgreSQL's clock: a machine whose own is wrong neither takes nor leaves any."""
+"""Leases use PostgreSQL's clock: a machine with a wrong clock takes and leaves none wrongly."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ def now() -> datetime:
 
 
 def take(database: Database, owner: str, wrong: timedelta) -> list[Claim]:
-    """What a machine takes whose clock is wrong by so much."""
+    """The deliveries leased by a machine whose clock is wrong by `wrong`."""
     with database.write() as connection:
         return claim(
             connection,
@@ -51,14 +51,14 @@ def take(database: Database, owner: str, wrong: timedelta) -> list[Claim]:
 
 
 def put_due(database: Database) -> int:
-    """Queue a letter, due for whoever looks."""
+    """Queue a message that is due."""
     born = now() + 2 * BEHIND
     (key,) = put(database, Letter(columns={"due": born}), now=born)
     return key
 
 
 def lasts(database: Database) -> timedelta:
-    """How long the one lease lasts, by the database."""
+    """The rest of the one lease, by the database."""
     (row,) = rows(database).values()
     with database.read() as connection:
         at = server_clock(connection)

@@ -1,4 +1,4 @@
-"""Strangers cost nothing: what they do is told of in part and summed up, and peers lose no line."""
+"""Strangers cost nothing: their events are partly recorded and summed up; peers lose no line."""
 
 import json
 from pathlib import Path
@@ -160,7 +160,7 @@ async def test_a_peer_listed_after_its_handshake_loses_no_line(tmp_path: Path) -
         caller = await call(server)
         assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("554 5.7.1 ")
         while server.context.strangers.may_tell("127.0.0.1", "refused"):
-            pass  # others at its address use up what strangers may tell
+            pass  # others at its address use up the allowance of strangers
         adopt(tmp_path, space.white_list, space.trust, system_clock())
         server.context.perimeter.load()
         assert (await caller.send()).startswith("250 2.0.0 ")

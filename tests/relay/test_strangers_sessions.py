@@ -1,4 +1,4 @@
-"""Strangers, who have shown no listed certificate: they get a short time, and keep nobody out."""
+"""Strangers, without a listed certificate: they get a short time, and keep no peer out."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ from tests.support.waiting import until
 
 
 async def chatter(caller: Caller, command: bytes) -> None:
-    """Say something again and again, as long as anybody listens."""
+    """Repeat a command until the connection ends."""
     while not caller.writer.is_closing():
         caller.writer.write(command)
         await asyncio.sleep(0.05)
@@ -93,7 +93,7 @@ async def test_listed_peers_that_fill_all_places_keep_them(tmp_path: Path) -> No
 
 
 async def test_strangers_that_do_not_listen_are_not_waited_for(tmp_path: Path) -> None:
-    # Each comes, shows no certificate and never reads again; room is made all the same.
+    # Each comes, shows no certificate and never reads again; there is room for a peer all the same.
     async with inbound(tmp_path, limits=Limits(max_connections=3)) as server:
         strangers = [await call(server, None) for _ in range(12)]
         for one in strangers:
@@ -116,7 +116,7 @@ async def test_a_peer_let_in_again_is_no_stranger(
             assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 ")
         await caller.begin()
         assert (await caller.say("DATA")).startswith("354 ")
-        await asyncio.sleep(2)  # twice as long as a stranger has
+        await asyncio.sleep(2)  # twice the time of a stranger
         caller.writer.write(b"From: <dr@b.mssante.fr>\r\n\r\nhello\r\n.\r\n")
         assert (await caller.hear()).startswith("250 2.0.0 ")
         # Nor does it give up its place.

@@ -1,6 +1,6 @@
 """The byte streams of a connection: command lines, flow control and the end, over real sockets.
 
-What is said of a line is the line, or the refusal that the command loop makes of it.
+The result for a line is the line, or the refusal that the command loop makes of it.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ STRAY = b"500 5.5.2 Bare CR or NUL in a command"
 
 
 class Link(asyncio.Protocol):
-    """A protocol that does with the streams what the session does."""
+    """A protocol that uses the streams like the session."""
 
     def __init__(self) -> None:
         self.inbound = InboundBuffer()
@@ -86,7 +86,7 @@ async def connected() -> AsyncIterator[Connection]:
 
 @dataclass
 class Recorder(asyncio.Transport):
-    """A transport that only notes what it is asked for."""
+    """A transport that only records its calls."""
 
     asked: list[str] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -137,7 +137,7 @@ async def test_the_longest_line(length: int) -> None:
 
 @pytest.mark.parametrize("length", [MAX_COMMAND_LINE + 1, MAX_COMMAND_LINE + 2, 3 * 4096 + 1])
 async def test_a_longer_line_is_dropped_up_to_its_end(length: int) -> None:
-    # The answer must be "too long" and not "bare LF", wherever the line was cut.
+    # The reply must be "too long" and not "bare LF", wherever the line was cut.
     wire = b"x" * (length - 2) + b"\r\nQUIT\r\n"
     near = (MAX_COMMAND_LINE - 1, MAX_COMMAND_LINE, MAX_COMMAND_LINE + 1, length - 1, length)
     for pieces in ([wire], octet_by_octet(wire), *(cut(wire, [size]) for size in near)):
@@ -162,13 +162,13 @@ async def test_a_line_without_end_takes_no_memory() -> None:
     "line", [b"NO\rOP\r\n", b"NOOP\r\r\n", b"\rNOOP\r\n", b"NO\0OP\r\n", b"\0\r\n"]
 )
 async def test_a_bare_cr_or_a_nul_is_refused(line: bytes) -> None:
-    # RFC 5321 §2.3.8: what one side takes for a line's end and the other does not
+    # RFC 5321 §2.3.8: octets that only one of two servers takes for a line's end
     for pieces in ([line], octet_by_octet(line)):
         assert await said_of([*pieces, b"QUIT\r\n"]) == [STRAY, b"QUIT"]
 
 
 async def one(inbound: InboundBuffer) -> bytes:
-    """The next line, or what is said instead."""
+    """The next line, or the refusal instead."""
     try:
         return line if (line := inbound.pipelined()) is not None else await inbound.readline()
     except SyntaxRefused as refused:
@@ -176,13 +176,13 @@ async def one(inbound: InboundBuffer) -> bytes:
 
 
 async def read(inbound: InboundBuffer, limit: int = HIGH_WATER) -> bytes:
-    """What is there, once something is."""
+    """The octets there, once there are any."""
     await inbound.wait(PATIENCE)
     return inbound.take(limit)
 
 
 async def said_of(pieces: Iterable[bytes]) -> list[bytes]:
-    """What is said of a wire that comes in these pieces, up to its end."""
+    """The results for a wire in these pieces, up to its end."""
     inbound, transport = InboundBuffer(), Recorder()
     inbound.attach(transport)
     said: list[bytes] = []
@@ -208,7 +208,7 @@ COMMANDS = made_of(
 
 
 def expected_of(line: bytes) -> bytes:
-    """What must be said of a line."""
+    """The expected result for a line."""
     if len(line) > MAX_COMMAND_LINE:
         return TOO_LONG
     if not line.endswith(b"\r\n"):
@@ -237,7 +237,7 @@ async def test_read_gives_what_is_there_and_no_more_than_asked() -> None:
     waiting = asyncio.create_task(read(inbound))
     await asyncio.sleep(0)
     assert not waiting.done()
-    inbound.feed(b"")  # nothing is not something
+    inbound.feed(b"")  # an empty piece does not count
     await asyncio.sleep(0)
     assert not waiting.done()
     inbound.feed(b"g")

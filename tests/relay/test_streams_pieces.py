@@ -1,4 +1,4 @@
-"""Octets that arrive in large pieces: taken as they came, and in their order whatever is asked."""
+"""Octets in large pieces: taken as they came, and always in order."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""Commands that are here already, taken without waiting or looked at; and waits that end."""
+"""Commands that have arrived, taken or read without waiting; and waits that end."""
 
 import asyncio
 
@@ -32,7 +32,7 @@ async def test_patience_ends_a_wait_and_no_later_one() -> None:
     with pytest.raises(TimeoutError):
         await inbound.wait(0.001)
     with pytest.raises(TimeoutError):
-        await inbound.wait(-1.0)  # there was none left
+        await inbound.wait(-1.0)  # no time was left
     asyncio.get_running_loop().call_later(0.01, inbound.feed, b"late")
     await inbound.wait(10)
     assert inbound.take(9) == b"late"

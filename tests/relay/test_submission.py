@@ -1,4 +1,4 @@
-"""Local submission: the same admission, the same acceptance, only line ends changed."""
+"""Local submission: same admission, same acceptance, only line ends changed."""
 
 from base64 import encodebytes
 from collections.abc import Iterator
@@ -119,7 +119,7 @@ def test_a_recipient_who_may_not_have_it(submitter: Submitter, recipient: str, r
 def test_only_the_newest_list_refuses_a_recipient_for_good(
     submitter: Submitter, tmp_path: Path
 ) -> None:
-    # Issue: at submission neither, by a list older than one that another machine has adopted.
+    # At submission too, a list older than another machine's refuses nothing for good.
     database = submitter.store.database
     unknown = to("x@new.mssante.fr")
 
@@ -131,13 +131,13 @@ def test_only_the_newest_list_refuses_a_recipient_for_good(
     assert answer().startswith("550 5.7.1 new.mssante.fr is not on the national white list")
     loaded = submitter.perimeter.snapshot.loaded
     assert loaded is not None
-    # In the database already, and not yet in the files of this machine.
+    # In the database already, but not yet in the files of this machine.
     with database.write() as connection:
         newer = Offer("0" * 64, loaded.generated_at + timedelta(seconds=1), b"x")
         publish(connection, newer, system_clock())
     assert answer().startswith("451 4.7.1 National white list here may be out of date")
     submitter.submit(BytesIO(TEXT), SENDER, to("dr@b.mssante.fr"))
-    # Known here, while the database is of another mind again.
+    # Known here, while the database has another list again.
     with database.write() as connection:
         connection.execute(delete(shared_list))
     assert answer().startswith("550 ")
@@ -179,7 +179,7 @@ def test_crlf_cut_between_reads_stays_one_line_end(
 
 
 def body(octets: int) -> BytesIO:
-    """A message of so many octets once its line ends are CRLF."""
+    """A message of `octets` octets once its line ends are CRLF."""
     text = TEXT.replace(b"\n", b"\r\n")
     line = b"x" * 70 + b"\r\n"
     text += line * ((octets - len(text)) // len(line))
@@ -195,7 +195,7 @@ def test_to_a_patient_up_to_the_limit(submitter: Submitter, patient: str) -> Non
 
 
 def test_to_a_patient_over_the_limit(submitter: Submitter) -> None:
-    # DOMAIN §7.4: what Mon espace santé would send back is refused at once, and to nobody sent.
+    # DOMAIN §7.4: mail that Mon espace santé would return is refused at once, and not sent.
     with pytest.raises(
         SmtpError, match=r"^552 5\.3\.4 .* 800 octets of content to patient\.mssante\.fr"
     ):
@@ -210,7 +210,7 @@ SUCCESS = RcptParameters(frozenset({Notify.SUCCESS}), "rfc822;Claire+40a.mssante
 
 
 def test_what_is_asked_for_reports_is_queued(submitter: Submitter) -> None:
-    # RFC 3461 §4: as MAIL and RCPT would say it.
+    # RFC 3461 §4: as in MAIL and RCPT.
     dr, other = to("dr@b.mssante.fr", "x@b.mssante.fr")
     submitter.submit(
         BytesIO(TEXT),
@@ -243,7 +243,7 @@ def received(store: Store, address: str) -> list[Entry]:
 def test_a_receipt_for_what_is_delivered_here_is_in_the_senders_mailbox(
     submitter: Submitter,
 ) -> None:
-    # DOMAIN §3.3: the accusé de réception, for our own users as for others.
+    # DOMAIN §3.3: the accusé de réception, for our own users too.
     claire, cardio = to(ACTIVE, str(SENDER))
     sent = submitter.submit(
         BytesIO(TEXT),
@@ -314,7 +314,7 @@ def test_what_a_rule_holds_is_recorded(
 
 
 def with_base64(octets: int) -> bytes:
-    """A message whose attachment has so many octets, a third more on the wire."""
+    """A message with an attachment of `octets` octets, a third more on the wire."""
     head = "From: cardiologie@a.mssante.fr\r\nContent-Transfer-Encoding: base64\r\n\r\n"
     return (head + encodebytes(b"\0" * octets).decode().replace("\n", "\r\n")).encode()
 
@@ -336,7 +336,7 @@ def test_or_the_octets_on_the_wire(submitter: Submitter) -> None:
 
 
 def test_a_report_of_ours_may_carry_a_large_message(submitter: Submitter) -> None:
-    # DOMAIN U5: an application that could not integrate a message sends it back whole.
+    # DOMAIN U5: software that could not integrate a message sends it back whole.
     body = b"\n" + b"x\n" * 400
     kind = b"Content-Type: multipart/report\n"
     report = b"From: cardiologie@a.mssante.fr\n" + kind + body

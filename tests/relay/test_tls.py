@@ -1,4 +1,4 @@
-"""Our certificate is followed as its files change."""
+"""A renewed certificate is used when its files change."""
 
 import ssl
 from pathlib import Path
@@ -15,7 +15,7 @@ from whitelist.pki.trust_store import TrustStore
 
 
 class Making:
-    """Makes contexts, and fails while it is told to."""
+    """Makes contexts, and fails on demand."""
 
     def __init__(self) -> None:
         self.failing = False
@@ -46,7 +46,7 @@ def identity(tmp_path: Path) -> Identity:
 def test_a_fault_of_the_disk_of_a_moment_loses_no_renewal(
     identity: Identity,
 ) -> None:
-    # The files do not change again: only what was taken counts as seen.
+    # The files do not change again: only loaded files count as seen.
     making, clock = Making(), Monotonic()
     renewing = Renewing(making, identity, trust(), clock)
     first = renewing()

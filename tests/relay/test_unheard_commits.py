@@ -1,4 +1,4 @@
-"""The database is lost in a courier's very commit: it was made, and the courier does not know."""
+"""The database is lost during a courier's commit: it was made, and the courier does not know."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def world(tmp_path: Path, database: Database) -> Iterator[World]:
 
 
 def deafen(monkeypatch: pytest.MonkeyPatch, which: Callable[[Batch], bool]) -> list[Batch]:
-    """Let the first such commit be made and not heard of; returns those it happened to."""
+    """Make the first matching commit without confirming it; returns the batches concerned."""
     commit, lost = Settling.commit, list[Batch]()
 
     def unheard(self: Settling, batch: Batch) -> Written:
@@ -43,7 +43,7 @@ async def test_a_lease_that_was_not_heard_of_is_given_back_at_once(
     lost = deafen(monkeypatch, lambda batch: bool(batch.wanted))
     put(world.store.database, "a.mssante.fr")
     async with world.running():
-        # Not after half an hour, for which it is leased: time stands still here.
+        # Without waiting half an hour for the end of the lease: time stands still here.
         await until(lambda: rows(world.store.database) == {})
     assert len(lost) == 1
     ((at, claim),) = world.tried
@@ -53,7 +53,7 @@ async def test_a_lease_that_was_not_heard_of_is_given_back_at_once(
 async def test_an_outcome_that_was_not_heard_of_stands(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What the peer took and the queue no longer has is not sent again.
+    # A message that the peer accepted and the queue no longer has is not sent again.
     lost = deafen(monkeypatch, lambda batch: bool(batch.endings))
     database = world.store.database
     put(database, "a.mssante.fr")

@@ -1,4 +1,4 @@
-"""New mail wakes who listens: in other threads and processes, on both databases."""
+"""New mail wakes the listener: in other threads and processes, on both databases."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ def queue_mail(database: Database) -> None:
 async def listening(database: Database) -> AsyncIterator[asyncio.Event]:
     heard = asyncio.Event()
     task = asyncio.create_task(listen(database.url, heard.set))
-    while not heard.is_set():  # it takes a moment until it listens
+    while not heard.is_set():  # the listener needs a moment to start
         queue_mail(database)
         await asyncio.sleep(0.01)
     heard.clear()
