@@ -18,13 +18,13 @@ from relay.delivery import metrics as delivery_metrics
 from relay.delivery.list_wakeup import ListWaking
 from relay.delivery.manager import Courier, Services
 from relay.delivery.manager import Settings as DeliverySettings
-from relay.delivery.turn_transaction import LEASE, PROBE
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
-from relay.queue import model as relay_queue
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender
+from relay.queue.leases import release
+from relay.queue.model import LEASE, PROBE
 
 from ..assembly import policies, runtime
 from ..daemon.control_channel import Orders
@@ -113,7 +113,7 @@ def _open(settings: Settings) -> _Opened:
 def _free(store: Store, node: str) -> int:
     """Free the leases of the node's couriers before, which are orphans: this is the only one."""
     with store.database.write() as connection:
-        return relay_queue.release(connection, node, runtime.clock())
+        return release(connection, node, runtime.clock())
 
 
 async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start: Start) -> None:

@@ -27,7 +27,8 @@ from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from relay import metrics
 from relay.acceptance.message import Submission
-from relay.queue.model import HeldBack, QueueItem, enqueue
+from relay.queue.enqueue import enqueue
+from relay.queue.model import HeldBack, QueueItem
 from relay.queue.wakeup import announce, signal
 from relay.smtp.errors import StoreDeferred
 

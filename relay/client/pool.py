@@ -15,10 +15,10 @@ from mailstore.errors import StoreUnavailable
 from relay.client.connect import Refused, Terms, open_link
 from relay.client.connection import Link
 from relay.client.routing import Target
-from relay.client.transaction import Answer, OutcomeUnknown, Stale, left_over, transact
-from relay.queue.model import State
+from relay.client.transaction import OutcomeUnknown, Stale, left_over, transact
 from relay.smtp.envelope import Letter
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import Outcome, State
 
 FOLLOW_UP_SECONDS: Final = 2 * 3600.0
 
@@ -58,7 +58,7 @@ class Peers:
 
     async def hand_over(
         self, domain: str, targets: Sequence[Target], letter: Callable[[], Letter]
-    ) -> Mapping[str, Answer]:
+    ) -> Mapping[str, Outcome]:
         """Give a message to the first of `targets` that will talk; what became of each recipient.
 
         `letter()` makes it anew for each try; generators of octets are closed.  On any failure the
@@ -84,8 +84,8 @@ class Peers:
         domain: str,
         target: Target,
         letter: Callable[[], Letter],
-        answers: Mapping[str, Answer],
-    ) -> Mapping[str, Answer]:
+        answers: Mapping[str, Outcome],
+    ) -> Mapping[str, Outcome]:
         """Give it to those who were left over by one transaction in the next (RFC 9422 §4).
 
         Whatever comes between, what was answered stands, or it would be sent twice.  After
@@ -105,9 +105,9 @@ class Peers:
             try:
                 answers = await self._try(domain, target, narrowed)
             except OutcomeUnknown as unknown:
-                return found | dict(unknown.answers)
+                return found | dict(unknown.outcomes)
             except (AttemptFailed, StoreUnavailable, OSError) as error:
-                waits = Answer(State.WAITING, str(error), dsn=False)
+                waits = Outcome(State.WAITING, str(error))
                 answers = dict.fromkeys(rest, waits)
             except asyncio.CancelledError:
                 cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
@@ -127,7 +127,7 @@ class Peers:
 
     async def _try(
         self, domain: str, target: Target, letter: Callable[[], Letter]
-    ) -> Mapping[str, Answer]:
+    ) -> Mapping[str, Outcome]:
         link = await self._take(domain, target)
         if link is not None:
             try:
@@ -137,13 +137,13 @@ class Peers:
         try:
             link = await open_link(target, domain, self._terms)
         except Refused as refused:
-            answer = Answer(State.FAILED, str(refused), dsn=False)
+            answer = Outcome(State.FAILED, str(refused), dsn=False)
             return dict.fromkeys(letter().envelope.addresses, answer)
         return await self._carry(link, target, letter)
 
     async def _carry(
         self, link: Link, target: Target, letter: Callable[[], Letter]
-    ) -> Mapping[str, Answer]:
+    ) -> Mapping[str, Outcome]:
         try:
             async with AsyncExitStack() as stack:
                 made = letter()

@@ -23,9 +23,10 @@ from relay.client.transaction import OutcomeUnknown
 from relay.machines.certainty import Certainty
 from relay.policy.server_admission import examine_server
 from relay.policy.trust_state import Perimeter
-from relay.queue.model import Claim, Outcome
+from relay.queue.model import Claim
 from relay.smtp.envelope import Envelope, Letter
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import Outcome
 
 CHUNK: Final = 256 * 1024
 READERS: Final = 8  # threads for bodies alone: a store that hangs must not hold up the database's
@@ -123,13 +124,9 @@ class Handing:
             return Letter(envelope, octets, len(trace) + taken.size, heard)
 
         try:
-            answers = await self._peers.hand_over(taken.domain, targets, letter)
+            return await self._peers.hand_over(taken.domain, targets, letter)
         except OutcomeUnknown as unknown:
-            answers = unknown.answers
-        return {
-            address: Outcome(one.state, one.reply, one.dsn, one.unknown)
-            for address, one in answers.items()
-        }
+            return unknown.outcomes
 
     async def close(self) -> None:
         """Take leave of the peers; no attempt may be under way."""

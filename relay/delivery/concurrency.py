@@ -12,10 +12,9 @@ from datetime import datetime
 from typing import Final
 
 from relay.delivery.window import Destination, WindowPolicy
-from relay.queue.destinations import Known, Map
-from relay.queue.model import ALL, Claim, Traffic
+from relay.queue.model import ALL, Claim, DestinationRow, DestinationTable, Traffic
 
-_NOT_KNOWN: Final = Known()
+_NOT_KNOWN: Final = DestinationRow()
 QUICK: Final = 0.25  # seconds for an attempt, until which a destination has others taken on ahead
 
 
@@ -25,7 +24,7 @@ class Congestion:
 
     policy: WindowPolicy
     randomness: random.Random
-    changes: dict[str, Known] = field(default_factory=dict)
+    changes: dict[str, DestinationRow] = field(default_factory=dict)
     bulk: int = 0
     _destinations: dict[str, Destination] = field(default_factory=dict)
     _under_way: Counter[str] = field(default_factory=Counter)
@@ -33,7 +32,7 @@ class Congestion:
     _paused: frozenset[str] = frozenset()
     _all_paused: bool = False
 
-    def adopt(self, known: Map) -> frozenset[str]:
+    def adopt(self, known: DestinationTable) -> frozenset[str]:
         """Take over what the database says, but for what is still to be written there.
 
         Returns the destinations that may be tried again, ALL among them, and might not before.
@@ -99,19 +98,19 @@ class Congestion:
     def succeeded(self, domain: str) -> None:
         """Note that a destination could be spoken to."""
         if self._of(domain).succeeded():
-            self.changes[domain] = Known()
+            self.changes[domain] = DestinationRow()
 
     def failed(self, domain: str, error: str, now: datetime) -> bool:
         """Note that no host of it could be spoken to; True if it is dead."""
         one = self._of(domain)
         dead = one.failed(now, self.randomness.random())
         if dead:
-            self.changes[domain] = Known(
+            self.changes[domain] = DestinationRow(
                 failures=one.failures, dead_until=one.dead_until, last_error=error
             )
         return dead
 
-    def written(self, changes: Mapping[str, Known]) -> None:
+    def written(self, changes: Mapping[str, DestinationRow]) -> None:
         """Note that these changes are in the database now."""
         for domain, row in changes.items():
             if self.changes.get(domain) is row:

@@ -13,7 +13,7 @@ from foundation.journal.writer import Journal
 from relay.delivery.metrics import count
 from relay.dsn.bouncer import Report
 from relay.queue.attempt_result import Ending
-from relay.queue.model import State
+from relay.smtp.outcome import State
 
 _log = structlog.get_logger(__name__)
 

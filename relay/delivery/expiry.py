@@ -22,8 +22,9 @@ from relay.delivery.events import DeliveryEvents
 from relay.delivery.turn_commit import Settling
 from relay.delivery.turn_transaction import Batch
 from relay.queue.attempt_result import OVERDUE, Ending, ending
-from relay.queue.destinations import Known, read_destinations
+from relay.queue.destinations import read_destinations
 from relay.queue.due import overdue
+from relay.queue.model import DestinationRow
 from relay.queue.retry import RetryPolicy
 
 _log = structlog.get_logger(__name__)
@@ -111,7 +112,7 @@ class Sweeper:
             ending(
                 claim,
                 {},
-                error=claim.last_error or known.get(claim.domain, Known()).last_error,
+                error=claim.last_error or known.get(claim.domain, DestinationRow()).last_error,
                 reason=OVERDUE,
                 now=now,
                 policy=self.policy,

@@ -39,19 +39,20 @@ from relay.delivery.operator_labels import OTHER
 from relay.delivery.selection import Picking
 from relay.delivery.slots import Gate
 from relay.delivery.turn_commit import Settling
-from relay.delivery.turn_transaction import PROBE, Batch, Glance, Ledger, glance
+from relay.delivery.turn_transaction import Batch, Ledger
 from relay.delivery.watchdog import Watchdog, Watched
 from relay.delivery.window import WindowPolicy
 from relay.dsn.bouncer import Teller
 from relay.policy.trust_state import Perimeter
 from relay.queue import unreadable_body
 from relay.queue.attempt_result import Ending, ending
-from relay.queue.due import Due
-from relay.queue.model import Claim, Lease, Outcome, State, Traffic, new_token
+from relay.queue.due import read_queue
+from relay.queue.model import PROBE, Claim, Due, Lease, QueueSnapshot, Traffic, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.wakeup import listen
 from relay.smtp.address import Address
 from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed
+from relay.smtp.outcome import Outcome, State
 
 _log = structlog.get_logger(__name__)
 
@@ -252,9 +253,9 @@ class Courier:
         now, round_due = self._services.clock(), self._picking.feeding.due
         visits = self._picking.visits()
 
-        def read() -> Glance:
+        def read() -> QueueSnapshot:
             with self._services.store.database.read() as connection:
-                return glance(connection, now, visits, round_due=round_due, around=around)
+                return read_queue(connection, now, visits, round_due=round_due, around=around)
 
         seen = await asyncio.to_thread(read)
         self._picking.learn(seen)

@@ -5,7 +5,7 @@ from typing import Final
 
 from relay import metrics
 from relay.queue.attempt_result import Ending
-from relay.queue.model import State
+from relay.smtp.outcome import State
 
 # Reasons that alerts look at.
 WATCHED: Final = ("internal", "store", "stuck", "unknown-outcome")

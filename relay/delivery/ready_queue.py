@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay.queue.due import Due
-from relay.queue.model import Traffic
+from relay.queue.model import Due, Traffic
 
 BULK_EVERY: Final = 5
 MOST: Final = 1000

@@ -13,18 +13,9 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final
 
-from relay.queue.model import Traffic
+from relay.queue.model import Traffic, Visit
 
 VISITS: Final = 8  # destinations that are read at one look
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A destination to be read for a class, from the sender after `after` on."""
-
-    traffic: Traffic
-    domain: str
-    after: str | None
 
 
 @dataclass(slots=True)

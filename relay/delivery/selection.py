@@ -11,10 +11,8 @@ from datetime import datetime
 
 from relay.delivery.concurrency import Congestion
 from relay.delivery.ready_queue import MOST, Scheduler
-from relay.delivery.rounds import Feeding, Visit
-from relay.delivery.turn_transaction import Glance
-from relay.queue.due import Due, Newest
-from relay.queue.model import Traffic
+from relay.delivery.rounds import Feeding
+from relay.queue.model import Due, Newest, QueueSnapshot, Traffic, Visit
 
 
 class Picking:
@@ -51,7 +49,7 @@ class Picking:
 
         return self.feeding.visits(wanted)
 
-    def learn(self, seen: Glance) -> None:
+    def learn(self, seen: QueueSnapshot) -> None:
         """Take note of what a look brought."""
         now = self._clock()
         if seen.known is not None:

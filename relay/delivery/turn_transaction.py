@@ -8,79 +8,24 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
 
 from sqlalchemy import Connection
 
 from foundation.failpoints import reached
-from relay.delivery.rounds import Visit
 from relay.dsn.bouncer import Report, Teller
 from relay.queue.attempt_result import Ending
-from relay.queue.destinations import Known, Map, begin_probe, read_destinations, write_health
-from relay.queue.due import Due, Newest, lanes_with_mail, newest, turn_of_senders
-from relay.queue.leases import give_back, renew, seize, unleased
-from relay.queue.model import Claim, Lease, State, Traffic, claim
+from relay.queue.destinations import begin_probe, write_health
+from relay.queue.leases import claim, lease_expired, release_unattempted, renew, unleased
+from relay.queue.model import (
+    LEASE,
+    PROBE,
+    Claim,
+    DestinationRow,
+    Lease,
+)
 from relay.queue.retry import RetryPolicy
 from relay.queue.settlement import hold_for_body, settle, settle_delivered
-
-LEASE: Final = timedelta(minutes=30)  # renewed while the conversation lasts
-PROBE: Final = timedelta(minutes=2)  # for which others keep away from a destination being probed
-NEWEST: Final = 100
-SENDERS: Final = 16  # looked at on one visit
-VISITED: Final = 128  # deliveries that one visit brings
-ENOUGH: Final = 250  # deliveries found by visits, after which a look ends
-
-
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """What a look brought; `visited` has the sender at which each visit ended.
-
-    `known` and `newest` are None and nothing for one that was to go on with a round, no more.
-    """
-
-    known: Map | None
-    newest: Newest
-    visited: Mapping[Visit, str | None]
-    found: Sequence[Due]
-    lanes: Mapping[Traffic, Sequence[str]] | None
-
-
-def glance(
-    connection: Connection,
-    now: datetime,
-    visits: Sequence[Visit],
-    *,
-    round_due: bool,
-    around: bool = True,
-) -> Glance:
-    """Look at the queue; `round_due` asks for the destinations for which anything waits.
-
-    `around` asks for what is known of destinations, and for mail that has just come.
-    """
-    visited: dict[Visit, str | None] = {}
-    found: list[Due] = []
-    for visit in visits:
-        if len(found) >= ENOUGH:
-            visited[visit] = visit.after  # another time, from the same sender on
-            continue
-        turn = turn_of_senders(
-            connection,
-            visit.traffic,
-            visit.domain,
-            after=visit.after,
-            now=now,
-            senders=SENDERS,
-            most=VISITED,
-        )
-        visited[visit] = turn.last
-        found += turn.found
-    return Glance(
-        known=read_destinations(connection) if around else None,
-        newest=newest(connection, now, NEWEST) if around else Newest(),
-        visited=visited,
-        found=found,
-        lanes={t: lanes_with_mail(connection, t) for t in Traffic} if round_due else None,
-    )
+from relay.smtp.outcome import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +40,7 @@ class Batch:
 
     endings: Sequence[Ending] = ()
     reports: Mapping[Lease, Report] = field(default_factory=dict)
-    health: Mapping[str, Known] = field(default_factory=dict)
+    health: Mapping[str, DestinationRow] = field(default_factory=dict)
     renewals: Sequence[Lease] = ()
     wanted: Sequence[Lease] = ()
     probes: Collection[int] = ()
@@ -158,11 +103,11 @@ class Ledger:
         if batch.renewals:
             renewed = renew(connection, batch.renewals, now=now, lease=LEASE)
         if batch.unused:
-            give_back(connection, batch.unused, now=now)
+            release_unattempted(connection, batch.unused, now=now)
         claims = self._take_on(connection, batch, now)
         over = []
         if batch.over:
-            over = seize(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
+            over = lease_expired(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
         reports = _kept(batch, states) if batch.reports else {}
         queued = any(report[0].remote for report in reports.values())
         return Written(states, reports, renewed, claims, over, queued=queued)
@@ -225,7 +170,7 @@ class Ledger:
                 if begin_probe(connection, one.domain, now, now + PROBE):
                     taken.append(one)
                 else:
-                    give_back(connection, [one.lease], now=now)
+                    release_unattempted(connection, [one.lease], now=now)
         return taken
 
     @property

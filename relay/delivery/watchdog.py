@@ -9,8 +9,7 @@ from typing import Final
 import structlog
 
 from relay.delivery.attempt import ANSWER, Progress
-from relay.delivery.turn_transaction import LEASE
-from relay.queue.model import Claim, Lease
+from relay.queue.model import LEASE, Claim, Lease
 from relay.smtp.errors import UNKNOWN_OUTCOME
 
 _log = structlog.get_logger(__name__)

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from relay.dsn.rules import Became, wanted
 from relay.queue.attempt_result import Ending
-from relay.queue.model import Claim, State
+from relay.queue.model import Claim
 from relay.queue.unreadable_body import reason_in
 from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.outcome import State
 from relay.smtp.parameters import Notify
 
 

@@ -14,8 +14,8 @@ from relay.acceptance.message import LocalRecipient, Submission
 from relay.dsn.builder import build_report
 from relay.dsn.model import ReportFacts
 from relay.dsn.rules import Became, Original, notify_text, report_of
-from relay.queue.model import State
 from relay.smtp.address import parse_address
+from relay.smtp.outcome import State
 from relay.smtp.parameters import MailParameters, Notify
 
 

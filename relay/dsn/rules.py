@@ -22,9 +22,9 @@ from foundation.privacy import mask, mask_of
 from relay.dsn.builder import DELIVERED_STATUS, RELAYED_STATUS
 from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.status import judge
-from relay.queue.model import State
 from relay.smtp.address import Address
 from relay.smtp.errors import SyntaxRefused
+from relay.smtp.outcome import State
 from relay.smtp.parameters import Notify, Return, decode_orcpt, decode_xtext
 
 FULL_LIMIT: Final = 10 * 1024 * 1024

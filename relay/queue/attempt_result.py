@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Final
 
 from foundation.privacy import mask_of
-from relay.queue.model import Claim, Outcome, State
+from relay.queue.model import Claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.unreadable_body import REASONS
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import UNKNOWN_OUTCOME
+from relay.smtp.outcome import Outcome, State
 
 OVERDUE: Final = "overdue"  # the reason of an ending without an attempt
 

@@ -10,8 +10,9 @@ from typing import Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
 
-from relay.queue.model import Claim, Lease, Outcome, State
+from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
+from relay.smtp.outcome import Outcome, State
 
 # Put together once, as in `relay.queue.model`.
 _D, _R = deliveries.c, delivery_recipients.c

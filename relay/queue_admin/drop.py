@@ -9,9 +9,11 @@ from sqlalchemy import Connection, delete, select
 
 from mailstore.db.database import Database
 from relay.dsn.bouncer import Report, Teller
-from relay.queue.model import Claim, Lease, State, load_claims
+from relay.queue.leases import load_claims
+from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_admin.actions import Act, Touched, Work
+from relay.smtp.outcome import State
 
 REPORTS: Final = 100  # deliveries in a transaction that also has reports to keep
 

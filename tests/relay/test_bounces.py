@@ -19,9 +19,9 @@ from relay.dsn.rules import (
     report_of,
     wanted,
 )
-from relay.queue.model import State
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SyntaxRefused
+from relay.smtp.outcome import State
 from relay.smtp.parameters import Notify, Return
 from tests.support.reports import octets_of, read_report
 

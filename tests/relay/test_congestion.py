@@ -6,8 +6,7 @@ from datetime import timedelta
 
 from relay.delivery.concurrency import Congestion
 from relay.delivery.window import WindowPolicy
-from relay.queue.destinations import Known, Map
-from relay.queue.model import ALL, Claim, Traffic
+from relay.queue.model import ALL, Claim, DestinationRow, DestinationTable, Traffic
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)
@@ -64,32 +63,37 @@ def test_death_is_written_down_and_so_is_life() -> None:
     assert one.barred("b", NOW)
     assert one.places("b", BULK, dead.dead_until) == 1  # a probe, of whatever class
     one.succeeded("b")
-    assert one.changes == {"b": Known()}
+    assert one.changes == {"b": DestinationRow()}
     assert one.places("b", PERSON, NOW) == 3
 
 
 def test_what_is_not_written_yet_is_not_undone_by_what_was_read() -> None:
     one = made()
     die(one)
-    one.adopt(Map({}, all_paused=False))
+    one.adopt(DestinationTable({}, all_paused=False))
     assert one.is_dead("b")
     one.written(dict(one.changes))
     # An operator has revived it.
-    assert one.adopt(Map({}, all_paused=False)) == {"b"}
+    assert one.adopt(DestinationTable({}, all_paused=False)) == {"b"}
     assert not one.is_dead("b")
 
 
 def test_what_may_go_again_is_told_once() -> None:
     one = made()
     later = NOW + MINUTE
-    rows = {"b": Known(failures=2, dead_until=later, last_error="down"), "c": Known(paused=True)}
-    assert one.adopt(Map(rows, all_paused=True)) == set()
-    assert one.adopt(Map(rows, all_paused=False)) == {ALL}
+    rows = {
+        "b": DestinationRow(failures=2, dead_until=later, last_error="down"),
+        "c": DestinationRow(paused=True),
+    }
+    assert one.adopt(DestinationTable(rows, all_paused=True)) == set()
+    assert one.adopt(DestinationTable(rows, all_paused=False)) == {ALL}
     # Dead and paused is put off until it is neither.
-    assert one.adopt(Map({"b": replace(rows["b"], paused=True)}, all_paused=False)) == {"c"}
-    assert one.adopt(Map({"b": rows["b"]}, all_paused=False)) == set()
-    assert one.adopt(Map({}, all_paused=False)) == {"b"}
-    assert one.adopt(Map({}, all_paused=False)) == set()
+    assert one.adopt(
+        DestinationTable({"b": replace(rows["b"], paused=True)}, all_paused=False)
+    ) == {"c"}
+    assert one.adopt(DestinationTable({"b": rows["b"]}, all_paused=False)) == set()
+    assert one.adopt(DestinationTable({}, all_paused=False)) == {"b"}
+    assert one.adopt(DestinationTable({}, all_paused=False)) == set()
 
 
 def test_a_change_after_the_one_that_was_written_stays_to_be_written() -> None:
@@ -104,13 +108,16 @@ def test_a_change_after_the_one_that_was_written_stays_to_be_written() -> None:
 def test_others_dead_and_paused_ones_are_known() -> None:
     one = made()
     later = NOW + MINUTE
-    rows = {"b": Known(failures=2, dead_until=later, last_error="down"), "c": Known(paused=True)}
-    one.adopt(Map(rows, all_paused=False))
+    rows = {
+        "b": DestinationRow(failures=2, dead_until=later, last_error="down"),
+        "c": DestinationRow(paused=True),
+    }
+    one.adopt(DestinationTable(rows, all_paused=False))
     assert [one.barred(d, NOW) for d in "bcd"] == [True, True, False]
     assert [one.is_dead(d) for d in "bcd"] == [True, False, False]
-    one.adopt(Map({"b": replace(rows["b"], paused=True)}, all_paused=False))
+    one.adopt(DestinationTable({"b": replace(rows["b"], paused=True)}, all_paused=False))
     assert one.is_dead("b")
-    one.adopt(Map(rows, all_paused=True))
+    one.adopt(DestinationTable(rows, all_paused=True))
     assert one.barred("d", NOW)
 
 

@@ -25,13 +25,14 @@ from relay.client.routing import Router
 from relay.delivery.attempt import Progress
 from relay.delivery.manager import Courier, Services, Settings
 from relay.dsn.receipt import receipt
-from relay.queue.model import Claim, Outcome, State
+from relay.queue.model import Claim
 from relay.queue.schema import deliveries
 from relay.queue_admin.actions import work_through
 from relay.queue_admin.drop import Drop
 from relay.queue_admin.filter import Filter
 from relay.smtp.address import parse_address
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import Notify, RcptParameters
 from tests.support.clock import NOW, system_clock
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office

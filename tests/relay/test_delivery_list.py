@@ -14,7 +14,7 @@ from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, Handing, Progress
 from relay.delivery.list_wakeup import ListWaking
 from relay.machines.shared_list import Offer, publish
 from relay.policy.tls import client_context
-from relay.queue.model import load_claims
+from relay.queue.leases import load_claims
 from relay.smtp.errors import AttemptFailed
 from tests.support.clock import system_clock
 from tests.support.operators import ACTIVE, HOST, trust_space

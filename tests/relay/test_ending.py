@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from relay.queue.attempt_result import Ending, ending
-from relay.queue.model import Outcome, State
 from relay.queue.retry import RetryPolicy
 from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.outcome import Outcome, State
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW
 

@@ -21,12 +21,12 @@ from relay.delivery.attempt import Progress
 from relay.delivery.ready_queue import Scheduler
 from relay.delivery.turn_commit import Settling
 from relay.delivery.turn_transaction import Batch, Written
-from relay.queue.due import Due
-from relay.queue.model import Claim, Lease, Outcome, State, Traffic, new_token
+from relay.queue.model import Claim, Due, Lease, Traffic, new_token
 from relay.queue_admin.actions import work_through
 from relay.queue_admin.drop import Drop, DropReports
 from relay.queue_admin.filter import Filter
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import Outcome, State
 from tests.relay.test_five_days import World, making
 from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
 from tests.support.backlog import put

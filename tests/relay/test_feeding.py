@@ -1,7 +1,7 @@
 """Rounds over the destinations of the queue."""
 
-from relay.delivery.rounds import VISITS, Feeding, Visit
-from relay.queue.model import Traffic
+from relay.delivery.rounds import VISITS, Feeding
+from relay.queue.model import Traffic, Visit
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 

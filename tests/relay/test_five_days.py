@@ -27,11 +27,12 @@ from mailstore.sealed.blob_format import Form
 from relay.client.routing import Router
 from relay.delivery.attempt import Progress
 from relay.delivery.manager import Courier, Services, Settings
-from relay.delivery.turn_transaction import LEASE, Batch, Ledger, Written
-from relay.queue.model import Claim, Outcome, State
+from relay.delivery.turn_transaction import Batch, Ledger, Written
+from relay.queue.model import LEASE, Claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import Outcome, State
 from tests.support.backlog import put
 from tests.support.clock import NOW, system_clock
 from tests.support.listed import listing

@@ -12,7 +12,8 @@ from mailstore.db.database import Database
 from relay.delivery.attempt import Progress
 from relay.delivery.turn_transaction import Batch
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses
-from relay.queue.model import Claim, Lease, Outcome, new_token
+from relay.queue.model import Claim, Lease, new_token
+from relay.smtp.outcome import Outcome
 from tests.relay.test_five_days import World
 from tests.support.backlog import put
 from tests.support.clock import NOW

@@ -9,9 +9,9 @@ from relay.client.connect import Terms, open_link
 from relay.client.pool import Peers
 from relay.client.routing import Target
 from relay.policy import tls
-from relay.queue.model import State
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import State
 from tests.support.federation import federation
 from tests.support.handing import letter
 from tests.support.operators import HOST

@@ -9,13 +9,18 @@ import pytest
 
 from relay.delivery.concurrency import QUICK, Congestion
 from relay.delivery.ready_queue import MOST
-from relay.delivery.rounds import Visit
 from relay.delivery.selection import Picking
-from relay.delivery.turn_transaction import NEWEST, Glance
 from relay.delivery.window import WindowPolicy
-from relay.queue.destinations import Known, Map
-from relay.queue.due import Due, Newest
-from relay.queue.model import Traffic
+from relay.queue.due import NEWEST
+from relay.queue.model import (
+    DestinationRow,
+    DestinationTable,
+    Due,
+    Newest,
+    QueueSnapshot,
+    Traffic,
+    Visit,
+)
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW
 
@@ -40,9 +45,11 @@ class Courier:
         found = [due for group in groups for due in group]
         last = list(newest)
         numbers = frozenset(due.id for due in last)
-        known = Map({domain: Known(paused=True) for domain in paused}, all_paused=False)
+        known = DestinationTable(
+            {domain: DestinationRow(paused=True) for domain in paused}, all_paused=False
+        )
         full = len(last) == NEWEST
-        self.picking.learn(Glance(known, Newest(last, numbers, full), {}, found, None))
+        self.picking.learn(QueueSnapshot(known, Newest(last, numbers, full), {}, found, None))
 
     def takes(self, room: int = 100, *, ahead: bool = False) -> list[Due]:
         return self.picking.take([], room, ahead=ahead)
@@ -94,7 +101,7 @@ def test_mail_to_be_taken_ahead_is_looked_for_and_kept_while_the_window_is_full(
     courier.congestion.took("b", QUICK)
     for _ in range(WINDOW):
         courier.congestion.begun(CLAIM)
-    courier.picking.learn(Glance(None, Newest(), {}, mail(WINDOW - 1, "b"), {PERSON: ["b"]}))
+    courier.picking.learn(QueueSnapshot(None, Newest(), {}, mail(WINDOW - 1, "b"), {PERSON: ["b"]}))
     assert courier.picking.visits() == [Visit(PERSON, "b", None)]
     assert courier.takes() == []
     assert len(courier.takes(ahead=True)) == WINDOW - 1
@@ -110,7 +117,7 @@ def test_programs_leave_a_quarter_of_the_courier_to_people() -> None:
 def test_looks_are_for_destinations_of_which_too_little_is_known() -> None:
     courier = Courier()
     lanes = {PERSON: ["b", "c"], BULK: ["b"]}
-    courier.picking.learn(Glance(None, Newest(), {}, mail(WINDOW, "b"), lanes))
+    courier.picking.learn(QueueSnapshot(None, Newest(), {}, mail(WINDOW, "b"), lanes))
     # Enough is known for people at b; programs there have one place less.
     assert courier.picking.visits() == [Visit(BULK, "b", None), Visit(PERSON, "c", None)]
     assert courier.picking.visits() == []
@@ -122,7 +129,7 @@ def test_looks_are_for_destinations_of_which_too_little_is_known() -> None:
 def test_a_visit_goes_on_where_the_last_one_ended() -> None:
     courier = Courier()
     first = Visit(PERSON, "b", None)
-    courier.picking.learn(Glance(None, Newest(), {first: "dr7"}, [], {PERSON: ["b"]}))
+    courier.picking.learn(QueueSnapshot(None, Newest(), {first: "dr7"}, [], {PERSON: ["b"]}))
     assert courier.picking.visits() == [Visit(PERSON, "b", "dr7")]
 
 
@@ -157,7 +164,7 @@ def test_a_full_memory_forgets_what_cannot_go_now(*, dead: bool) -> None:
 
 def rested(courier: Courier) -> Courier:
     """One that has been round its destinations and found nothing new."""
-    courier.picking.learn(Glance(None, Newest(), {}, [], {PERSON: []}))
+    courier.picking.learn(QueueSnapshot(None, Newest(), {}, [], {PERSON: []}))
     assert courier.picking.feeding.rests
     return courier
 
@@ -176,9 +183,9 @@ def test_more_new_mail_than_a_look_sees_is_gone_round_for_at_once() -> None:
 def test_who_may_be_tried_again_is_visited_at_once() -> None:
     courier = Courier()
     courier.sees(paused="b")
-    courier.picking.learn(Glance(None, Newest(), {}, [], {PERSON: ["b"]}))
+    courier.picking.learn(QueueSnapshot(None, Newest(), {}, [], {PERSON: ["b"]}))
     assert courier.picking.visits() == []
-    courier.picking.learn(Glance(None, Newest(), {}, [], None))
+    courier.picking.learn(QueueSnapshot(None, Newest(), {}, [], None))
     assert courier.picking.feeding.rests
     courier.sees()
     assert courier.picking.visits() == [Visit(PERSON, "b", None)]
@@ -186,7 +193,9 @@ def test_who_may_be_tried_again_is_visited_at_once() -> None:
 
 def test_where_all_is_let_go_a_round_begins() -> None:
     courier = Courier()
-    courier.picking.learn(Glance(Map({}, all_paused=True), Newest(), {}, [], {PERSON: ["b"]}))
+    courier.picking.learn(
+        QueueSnapshot(DestinationTable({}, all_paused=True), Newest(), {}, [], {PERSON: ["b"]})
+    )
     assert courier.picking.visits() == []
     courier.sees()
     assert courier.picking.feeding.due

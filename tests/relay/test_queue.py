@@ -11,22 +11,13 @@ from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.queue.destinations import begin_probe, read_destinations, write_health
-from relay.queue.leases import give_back, renew, seize
-from relay.queue.model import (
-    Claim,
-    Lease,
-    Outcome,
-    QueueItem,
-    State,
-    Traffic,
-    claim,
-    enqueue,
-    new_token,
-    release,
-)
+from relay.queue.enqueue import enqueue
+from relay.queue.leases import claim, lease_expired, release, release_unattempted, renew
+from relay.queue.model import Claim, Lease, QueueItem, Traffic, new_token
 from relay.queue.schema import deliveries, destinations, hold_rules
 from relay.queue.settlement import settle, settle_delivered
 from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import Notify, RcptParameters
 from tests.support.listed import listing
 
@@ -303,10 +294,10 @@ def test_leases_are_renewed_by_their_tokens_alone(database: Database) -> None:
         assert renew(connection, [other_lease(taken)], now=later, lease=LEASE) == set()
         assert renew(connection, [taken.lease], now=later, lease=LEASE) == {taken.lease}
     with database.write() as connection:
-        assert seize(connection, [taken.id], owner="node:2", now=later, lease=LEASE) == []
+        assert lease_expired(connection, [taken.id], owner="node:2", now=later, lease=LEASE) == []
     with database.write() as connection:
         over = later + LEASE
-        (again,) = seize(connection, [taken.id], owner="node:1", now=over, lease=LEASE)
+        (again,) = lease_expired(connection, [taken.id], owner="node:1", now=over, lease=LEASE)
         assert renew(connection, [taken.lease, again.lease], now=over, lease=LEASE) == {again.lease}
 
 
@@ -370,6 +361,6 @@ def test_a_lease_that_was_not_used_counts_for_nothing(database: Database) -> Non
     (taken,) = take(database)
     for lease, found in ((other_lease(taken), 0), (taken.lease, 1)):
         with database.write() as connection:
-            give_back(connection, [lease], now=NOW)
+            release_unattempted(connection, [lease], now=NOW)
         assert len(again := take(database)) == found
     assert again[0].attempts == 1

@@ -8,9 +8,12 @@ from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
-from relay.queue.model import Outcome, QueueItem, State, claim, enqueue
+from relay.queue.enqueue import enqueue
+from relay.queue.leases import claim
+from relay.queue.model import QueueItem
 from relay.queue.settlement import settle
 from relay.queue_admin.message_lookup import Holder, RecipientState, deliveries_of, holders_of
+from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)

@@ -15,10 +15,10 @@ from relay.acceptance.message import LocalRecipient, Submission
 from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.receipt import receipt, written
 from relay.dsn.rules import Became, Original, report_of
-from relay.queue.model import State
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.headers import HeaderCollector
+from relay.smtp.outcome import State
 from relay.smtp.parameters import Notify, RcptParameters, Return
 from tests.support.blobs import content as stored
 from tests.support.ids import make_id

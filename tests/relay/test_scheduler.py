@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.delivery.ready_queue import Scheduler
-from relay.queue.due import Due
-from relay.queue.model import Traffic
+from relay.queue.model import Due, Traffic
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 

@@ -15,7 +15,8 @@ from relay.delivery.turn_commit import Settling
 from relay.delivery.turn_transaction import Batch
 from relay.dsn.bouncer import Report, Teller
 from relay.queue.attempt_result import Ending, ending
-from relay.queue.model import Claim, Lease, Outcome, State, new_token
+from relay.queue.model import Claim, Lease, new_token
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import MailParameters, Notify, Return
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office

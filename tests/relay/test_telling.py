@@ -15,9 +15,10 @@ import relay.dsn.bouncer
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
 from relay.queue.attempt_result import ending
-from relay.queue.model import Outcome, State, new_token
+from relay.queue.model import new_token
 from relay.queue.schema import deliveries
 from relay.queue_admin.hold_rules import Scope, add_rule
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import MailParameters, Notify, Return
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office

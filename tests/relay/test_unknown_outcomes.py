@@ -14,16 +14,16 @@ from sqlalchemy import select
 
 from mailstore.db.database import Database
 from relay.client.routing import Target
-from relay.client.transaction import Answer, OutcomeUnknown
+from relay.client.transaction import OutcomeUnknown
 from relay.delivery.attempt import ANSWER, Progress
 from relay.delivery.watchdog import Watched
 from relay.queue.attempt_result import ending
-from relay.queue.model import Outcome, State
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import delivery_recipients
 from relay.queue_admin.actions import Retry
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import UNKNOWN_OUTCOME
+from relay.smtp.outcome import Outcome, State
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW, system_clock
 from tests.support.handing import CHUNKING, Handing, Replies, context_of, letter
@@ -110,7 +110,7 @@ A, B, C, D = (f"{name}@a.mssante.fr" for name in "abcd")
 LATER, NEVER, FULL = "450 4.2.1 later", "550 5.1.1 nobody", "452 4.5.3 too many"
 
 
-def told(answers: Mapping[str, Answer]) -> dict[str, tuple[str, bool]]:
+def told(answers: Mapping[str, Outcome]) -> dict[str, tuple[str, bool]]:
     return {address: (one.state.value, one.unknown) for address, one in answers.items()}
 
 
@@ -127,14 +127,14 @@ async def test_only_those_whom_the_peer_took_are_unknown(
                 [Target(HOST, server.port)],
                 letter(A, B, C, D, "\u00e9@a.mssante.fr"),
             )
-    assert told(failed.value.answers) == {
+    assert told(failed.value.outcomes) == {
         A: ("waiting", True),
         B: ("waiting", False),
         C: ("failed", False),
         D: ("waiting", False),
         "\u00e9@a.mssante.fr": ("failed", False),  # not even asked for
     }
-    assert failed.value.answers[C].reply == NEVER
+    assert failed.value.outcomes[C].reply == NEVER
 
 
 async def test_in_a_rest_too(ours: Handing, scripted: ScriptedPeer) -> None:
@@ -186,7 +186,7 @@ async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
         found = await peers.hand_over(
             "a.mssante.fr", [Target(HOST, server.port)], letter("a@a.mssante.fr", "b@a.mssante.fr")
         )
-    assert found["a@a.mssante.fr"] == Answer(State.DELIVERED, "250 2.0.0 taken", dsn=False)
+    assert found["a@a.mssante.fr"] == Outcome(State.DELIVERED, "250 2.0.0 taken", dsn=False)
     assert found["b@a.mssante.fr"].unknown
 
 

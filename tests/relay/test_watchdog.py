@@ -6,8 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.delivery.attempt import ANSWER, Progress
-from relay.delivery.turn_transaction import LEASE
 from relay.delivery.watchdog import Watchdog, Watched
+from relay.queue.model import LEASE
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import Monotonic
 

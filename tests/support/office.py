@@ -19,9 +19,11 @@ from relay.acceptance.message import Submission
 from relay.delivery.turn_transaction import Batch, Ledger
 from relay.dsn.bouncer import Teller
 from relay.queue.attempt_result import Ending, ending
-from relay.queue.model import Claim, Outcome, State, claim
+from relay.queue.leases import claim
+from relay.queue.model import Claim
 from relay.queue.retry import RetryPolicy
 from relay.smtp.address import parse_address
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import MailParameters, Notify, RcptParameters
 from tests.support.clock import NOW
 from tests.support.reports import ReadReport, read_report

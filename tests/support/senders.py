@@ -20,7 +20,8 @@ from relay.client.routing import Router, Target
 from relay.delivery.manager import Courier, Services, Settings
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
-from relay.queue.model import QueueItem, enqueue
+from relay.queue.enqueue import enqueue
+from relay.queue.model import QueueItem
 from relay.queue.retry import RetryPolicy
 from relay.queue_admin.actions import Retry, work_through
 from relay.queue_admin.filter import Filter
