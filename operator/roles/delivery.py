@@ -16,8 +16,7 @@ from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.delivery import metrics as delivery_metrics
 from relay.delivery.list_wakeup import ListWaking
-from relay.delivery.manager import Courier, Services
-from relay.delivery.manager import Settings as DeliverySettings
+from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
@@ -148,7 +147,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
         delivery_metrics.begin(operators.all)
         clock, _ = open_clock(settings)
         mender = _mender(settings, clocks, journal, pulse.node, clock)
-        courier = Courier(
+        manager = DeliveryManager(
             Services(
                 store=store,
                 perimeter=perimeter,
@@ -161,7 +160,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
                 steady=clock.steady,
                 takes_work=pulse.takes_work,
             ),
-            DeliverySettings(
+            DeliveryConfig(
                 hostname=settings.operator.hostname,
                 owner=f"{pulse.node}:{os.getpid()}",
                 retry=policies.retry_policy(settings),
@@ -188,7 +187,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
             keep(Publisher(journal).run),
             keep(lambda: waking.run(check)),
         ]
-        running = asyncio.create_task(courier.run(orders.stop))
+        running = asyncio.create_task(manager.run(orders.stop))
         # Should it end by itself, so does the process, to be replaced.
         running.add_done_callback(lambda _: orders.stop.set())
         start.ready()
@@ -197,7 +196,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
             watch.cancel()
         done, _ = await asyncio.wait({running}, timeout=settings.process.stop_seconds)
         if not done:
-            courier.cancel()
+            manager.cancel()
         await running
         beating.cancel()
         journal.close()

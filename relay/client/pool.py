@@ -18,6 +18,7 @@ from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown, Stale, left_over, transact
 from relay.smtp.envelope import Letter
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 
 FOLLOW_UP_SECONDS: Final = 2 * 3600.0
@@ -67,7 +68,7 @@ class Peers:
         in others, on the same connection if it lasts.  Raises AttemptFailed, and what reading the
         message raises; not once a transaction has given somebody an answer for good.
         """
-        failure = AttemptFailed("no-route", f"{domain} has no host")
+        failure = AttemptFailed(FailureReason.NO_ROUTE, f"{domain} has no host")
         for target in targets:
             try:
                 answers = await self._try(domain, target, letter)

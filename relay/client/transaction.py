@@ -9,7 +9,8 @@ from relay.client.connection import Link, LinkFailed
 from relay.client.data import Unanswered, Unsendable, send
 from relay.client.replies import PeerReply
 from relay.smtp.envelope import Letter, commands
-from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed
+from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 
 _RSET: Final = b"RSET\r\n"
@@ -30,7 +31,7 @@ class OutcomeUnknown(AttemptFailed):
     """
 
     def __init__(self, detail: str, outcomes: Mapping[str, Outcome]) -> None:
-        super().__init__(UNKNOWN_OUTCOME, detail)
+        super().__init__(FailureReason.UNKNOWN_OUTCOME, detail)
         self.outcomes = outcomes
 
 
@@ -128,9 +129,9 @@ class _Transaction:
             for command in (*reset, self._mail):
                 reply = await self._reply(command)
                 if reply.code == 421 or (command is _RSET and not reply.positive):
-                    raise Stale("unavailable", f"{link.host}: {reply}")
+                    raise Stale(FailureReason.UNAVAILABLE, f"{link.host}: {reply}")
         except LinkFailed as error:
-            if error.reason in {"timeout", "protocol"}:
+            if error.reason in {FailureReason.TIMEOUT, FailureReason.PROTOCOL}:
                 raise
             raise Stale(error.reason, f"{link.host}: {error}") from error
         link.open_transaction = reply.positive
@@ -146,11 +147,11 @@ class _Transaction:
     def _expected(self, reply: PeerReply) -> PeerReply:
         if reply.positive or reply.refusal:
             return reply
-        raise LinkFailed("protocol", f"the peer said out of turn: {reply}")
+        raise LinkFailed(FailureReason.PROTOCOL, f"the peer said out of turn: {reply}")
 
     def _hear(self, address: str, reply: PeerReply) -> None:
         if reply.code == 421:
-            raise LinkFailed("unavailable", str(reply))
+            raise LinkFailed(FailureReason.UNAVAILABLE, str(reply))
         if self._expected(reply).positive:
             self._taken.append(address)
         elif reply.too_many_recipients and self._taken:
@@ -193,10 +194,10 @@ class _Transaction:
             if start.refusal:
                 return start
             if not start.intermediate:
-                raise LinkFailed("protocol", f"to DATA the peer said: {start}")
+                raise LinkFailed(FailureReason.PROTOCOL, f"to DATA the peer said: {start}")
         if not link.quiet:
             # With one reply too many, a refusal of the message would be read too late.
-            raise LinkFailed("protocol", "the peer said more than it was asked")
+            raise LinkFailed(FailureReason.PROTOCOL, "the peer said more than it was asked")
         reached("delivery.data")
         try:
             end = await send(link, letter, block=terms.block_timeout, verdict=terms.data_timeout)

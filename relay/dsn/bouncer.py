@@ -23,10 +23,10 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from relay.acceptance.group_commit import insert_rows, record_held
 from relay.acceptance.message import Submission
-from relay.dsn.occasions import News, news_of, news_of_drop
+from relay.dsn.occasions import ReportOccasion, news_of, news_of_drop
 from relay.dsn.receipt import written
 from relay.dsn.rules import FULL_LIMIT, Original, notice_of, report_of
-from relay.queue.attempt_result import Ending
+from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Claim, Lease
 from relay.smtp.address import Address
 from relay.smtp.errors import SyntaxRefused
@@ -49,7 +49,7 @@ class _Here:
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class Bouncer:
     """Writes the reports of one process; `life` is how long mail is tried.
 
     `postmaster` is the address of ours that hears of what nobody else can be told, or None;
@@ -63,7 +63,7 @@ class Teller:
     new_id: Callable[[], str]
     record: Callable[..., None]
 
-    def prepare(self, endings: Sequence[Ending], now: datetime) -> dict[Lease, Report]:
+    def compose(self, endings: Sequence[AttemptResult], now: datetime) -> dict[Lease, Report]:
         """The reports that endings ask for, by the leases that end so; blocks.
 
         Raises StoreUnavailable.
@@ -72,7 +72,7 @@ class Teller:
         found = self._written(news, now)
         return {key: report for key, report in found.items() if report is not None}
 
-    def prepare_dropped(self, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
+    def compose_dropped(self, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
         """The reports on deliveries that an operator drops, None where nobody is to be told.
 
         Those whose reports could not be written are missing: logged, and not to be dropped.
@@ -80,7 +80,7 @@ class Teller:
         """
         return self._written([news_of_drop(claim) for claim in claims], now)
 
-    def keep(self, connection: Connection, reports: Sequence[Report], now: datetime) -> None:
+    def insert(self, connection: Connection, reports: Sequence[Report], now: datetime) -> None:
         """Make reports messages, inside the caller's transaction.
 
         One for another operator is queued; the courier that wrote it looks at once, others, where
@@ -90,7 +90,7 @@ class Teller:
         with best_effort:
             record_held(held, self.record)
 
-    def _written(self, news: Sequence[News], now: datetime) -> dict[Lease, Report | None]:
+    def _written(self, news: Sequence[ReportOccasion], now: datetime) -> dict[Lease, Report | None]:
         if not news:
             return {}
         here = self._look_up(news)
@@ -118,7 +118,7 @@ class Teller:
         return found
 
     def _shortened(
-        self, news: News, here: _Here, now: datetime, why: StoreUnavailable
+        self, news: ReportOccasion, here: _Here, now: datetime, why: StoreUnavailable
     ) -> Report | None:
         """A report without the message, for which there is no room where large bodies are.
 
@@ -134,7 +134,7 @@ class Teller:
             raise body
         return submission, body
 
-    def _look_up(self, news: Sequence[News]) -> _Here:
+    def _look_up(self, news: Sequence[ReportOccasion]) -> _Here:
         addresses = {one.claim.sender for one in news if one.claim.sender}
         if self.postmaster is not None:
             addresses.add(str(self.postmaster))
@@ -142,7 +142,11 @@ class Teller:
             return _Here(resolve(connection, addresses), local_domains(connection))
 
     def _compose(
-        self, news: News, here: _Here, now: datetime, limits: Sequence[int] = (FULL_LIMIT, 0)
+        self,
+        news: ReportOccasion,
+        here: _Here,
+        now: datetime,
+        limits: Sequence[int] = (FULL_LIMIT, 0),
     ) -> Submission | None:
         claim = news.claim
         original = Original(
@@ -169,7 +173,7 @@ class Teller:
     def _report(
         self,
         original: Original,
-        news: News,
+        news: ReportOccasion,
         mailbox: Mailbox | None,
         here: _Here,
         now: datetime,
@@ -207,7 +211,7 @@ class Teller:
         return min(here.domains, default=self.hostname)
 
     def _notice(
-        self, original: Original, news: News, here: _Here, now: datetime
+        self, original: Original, news: ReportOccasion, here: _Here, now: datetime
     ) -> Submission | None:
         postmaster = self.postmaster
         mailbox = here.mailboxes.get(str(postmaster)) if postmaster is not None else None

@@ -6,28 +6,29 @@ Whether it is told is for NOTIFY to say (`relay.dsn.rules`).
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from relay.dsn.rules import Became, wanted
-from relay.queue.attempt_result import Ending
+from relay.dsn.rules import RecipientResult, wanted
+from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Claim
 from relay.queue.unreadable_body import reason_in
 from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import State
 from relay.smtp.parameters import Notify
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class ReportOccasion:
     """A delivery, and what became of those of its recipients that there may be news of.
 
     `lost` says that our postmaster is to hear of it where no sender can be told.
     """
 
     claim: Claim
-    became: tuple[Became, ...]
+    became: tuple[RecipientResult, ...]
     lost: bool
 
 
-def news_of(ending: Ending, life: timedelta) -> News:
+def news_of(ending: AttemptResult, life: timedelta) -> ReportOccasion:
     """By an attempt, or the end of its time; most are successes that nobody asked to hear of.
 
     `life` is how long mail is tried.
@@ -35,15 +36,17 @@ def news_of(ending: Ending, life: timedelta) -> News:
     # Mail whose time is over may be one whose body could not be read: that is no peer's doing.
     reason = reason_in(ending.error) or ending.reason
 
-    def became(one: EnvelopeRecipient, state: State, until: datetime | None = None) -> Became:
+    def became(
+        one: EnvelopeRecipient, state: State, until: datetime | None = None
+    ) -> RecipientResult:
         outcome = ending.outcomes.get(one.address)
-        return Became(
+        return RecipientResult(
             one.address,
             state,
             one.notify,
             one.orcpt,
             reply=outcome.reply if outcome else ending.error,
-            reason="" if outcome and ending.reason == "refused" else reason,
+            reason=None if outcome and ending.reason is FailureReason.REFUSED else reason,
             dsn=outcome.dsn if outcome else False,
             last_attempt=ending.at,
             retry_until=until,
@@ -60,16 +63,18 @@ def news_of(ending: Ending, life: timedelta) -> News:
         *(became(one, State.WAITING) for one in ending.expired),
         *(became(one, State.WAITING, end) for one in ending.late),
     )
-    return News(ending.claim, told, lost=True)
+    return ReportOccasion(ending.claim, told, lost=True)
 
 
-def news_of_drop(claim: Claim) -> News:
+def news_of_drop(claim: Claim) -> ReportOccasion:
     """By an operator who drops it: nobody who still waits will get it.
 
     Why is between operators.  A report that is dropped is no news to the postmaster, who knows.
     """
     told = tuple(
-        Became(one.address, State.FAILED, one.notify, one.orcpt, reason="dropped")
+        RecipientResult(
+            one.address, State.FAILED, one.notify, one.orcpt, reason=FailureReason.DROPPED
+        )
         for one in claim.waiting
     )
-    return News(claim, told, lost=False)
+    return ReportOccasion(claim, told, lost=False)

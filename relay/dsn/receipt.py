@@ -13,7 +13,7 @@ from mailstore.sealed.draft import Draft
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.dsn.builder import build_report
 from relay.dsn.model import ReportFacts
-from relay.dsn.rules import Became, Original, notify_text, report_of
+from relay.dsn.rules import Original, RecipientResult, notify_text, report_of
 from relay.smtp.address import parse_address
 from relay.smtp.outcome import State
 from relay.smtp.parameters import MailParameters, Notify
@@ -53,7 +53,7 @@ def receipt(
             smtputf8=parameters.smtputf8,
         ),
         [
-            Became(
+            RecipientResult(
                 str(one.address),
                 State.DELIVERED,
                 notify_text(one.parameters.notify),

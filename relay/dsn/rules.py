@@ -24,6 +24,7 @@ from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.status import judge
 from relay.smtp.address import Address
 from relay.smtp.errors import SyntaxRefused
+from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import State
 from relay.smtp.parameters import Notify, Return, decode_orcpt, decode_xtext
 
@@ -65,12 +66,12 @@ class Original:
 
 
 @dataclass(frozen=True, slots=True)
-class Became:
+class RecipientResult:
     """What became of one recipient, by the attempt that ended just now, or by an operator.
 
     `notify` and `orcpt` are as the queue keeps them, `state` is the recipient's.  `reply` is what
-    its peer said to it, or if there was no answer the error of the attempt, and then `reason` the
-    label of that (see `relay.dsn.status.judge`).  `dsn` tells that the peer reports success
+    its peer said to it, or if there was no answer the error of the attempt, and then `reason` that
+    of the error.  `dsn` tells that the peer reports success
     itself, `here` that it is a mailbox of ours.  `retry_until` is when we shall give up: None in
     state `waiting` means that this was it.  Times are aware.
     """
@@ -80,7 +81,7 @@ class Became:
     notify: str = ""
     orcpt: str | None = None
     reply: str = ""
-    reason: str = ""
+    reason: FailureReason | None = None
     dsn: bool = False
     here: bool = False
     remote: str = ""
@@ -127,7 +128,7 @@ def _tells_of_mail(value: str) -> bool:
 
 def report_of(
     original: Original,
-    became: Sequence[Became],
+    became: Sequence[RecipientResult],
     *,
     hostname: str,
     report_id: str,
@@ -166,7 +167,7 @@ def report_of(
 
 def notice_of(
     original: Original,
-    became: Sequence[Became],
+    became: Sequence[RecipientResult],
     *,
     hostname: str,
     report_id: str,
@@ -202,7 +203,7 @@ def notice_of(
     )
 
 
-def _fate(one: Became) -> Action | None:
+def _fate(one: RecipientResult) -> Action | None:
     """What became of it, where it is for us to tell (RFC 3461 §5.2.2)."""
     match one.state:
         case State.DELIVERED if one.here:
@@ -223,14 +224,14 @@ _ASKED_BY: Final = {
 }
 
 
-def _told(one: Became) -> ReportedRecipient | None:
+def _told(one: RecipientResult) -> ReportedRecipient | None:
     action = _fate(one)
     if action is None or _ASKED_BY[action] not in wanted(one.notify):
         return None
     return _reported(one, action)
 
 
-def _reported(one: Became, action: Action) -> ReportedRecipient:
+def _reported(one: RecipientResult, action: Action) -> ReportedRecipient:
     orcpt = _sound_orcpt(one.orcpt)
     if action is Action.DELIVERED:
         return ReportedRecipient(one.address, action, DELIVERED_STATUS, orcpt)
@@ -245,7 +246,7 @@ def _reported(one: Became, action: Action) -> ReportedRecipient:
             last_attempt=one.last_attempt,
         )
     unknown = action is Action.FAILED and not (one.reply or one.reason)
-    reason = "expired" if unknown and one.state is State.WAITING else one.reason
+    reason = FailureReason.EXPIRED if unknown and one.state is State.WAITING else one.reason
     found = judge(one.reply, reason, permanent=one.state is State.FAILED)
     return ReportedRecipient(
         one.address,

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from sqlalchemy import Connection, delete, select
 
 from mailstore.db.database import Database
-from relay.dsn.bouncer import Report, Teller
+from relay.dsn.bouncer import Bouncer, Report
 from relay.queue.leases import load_claims
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
@@ -41,7 +41,7 @@ class Drop(Act[DropReports]):
     event: ClassVar[str] = "queue.dropped"
     tells: ClassVar[bool] = True
 
-    teller: Teller | None = None
+    teller: Bouncer | None = None
 
     @property
     def batch(self) -> int:
@@ -54,7 +54,7 @@ class Drop(Act[DropReports]):
             return DropReports()
         with database.read() as connection:
             seen = _untold(connection, ids)
-        return DropReports(seen, self.teller.prepare_dropped(list(seen.values()), now))
+        return DropReports(seen, self.teller.compose_dropped(list(seen.values()), now))
 
     def apply(self, work: Work[DropReports]) -> Sequence[Touched]:
         """Keep the reports, and delete."""
@@ -66,7 +66,7 @@ class Drop(Act[DropReports]):
         return touched
 
 
-def _tell(teller: Teller, work: Work[DropReports]) -> Sequence[Touched]:
+def _tell(teller: Bouncer, work: Work[DropReports]) -> Sequence[Touched]:
     """Keep the reports; returns the deliveries that are to be deleted."""
     prepared, there = work.prepared, _untold(work.connection, work.ids)
     gone: list[Touched] = []
@@ -80,7 +80,7 @@ def _tell(teller: Teller, work: Work[DropReports]) -> Sequence[Touched]:
             kept.append(report)
         gone.append(one if report is None else replace(one, report=report[0].id))
     if kept:
-        teller.keep(work.connection, kept, work.now)
+        teller.insert(work.connection, kept, work.now)
     return gone
 
 

@@ -6,7 +6,8 @@ private detail never leaves the log.
 """
 
 from dataclasses import dataclass
-from typing import Final
+
+from relay.smtp.failure_reason import FailureReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +75,14 @@ class StoreDeferred(SmtpError):
         self.unwell = unwell
 
 
-UNKNOWN_OUTCOME: Final = "unknown-outcome"  # sent to its end, and nothing usable was said of it
-
-
 class AttemptFailed(Exception):
-    """No answer about the recipients from this host; `reason` is a metric's label.
+    """No answer about the recipients from this host.
 
     `permanent` if no attempt will ever get one; `ours` if the destination has no part in it.
     """
 
     def __init__(
-        self, reason: str, detail: str, *, permanent: bool = False, ours: bool = False
+        self, reason: FailureReason, detail: str, *, permanent: bool = False, ours: bool = False
     ) -> None:
         super().__init__(detail)
         self.reason = reason

@@ -8,11 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.dsn.builder import build_report
-from relay.dsn.model import Action, Cause, ReportFacts
+from relay.dsn.model import Action, ReportFacts
 from relay.dsn.rules import (
     FULL_LIMIT,
-    Became,
     Original,
+    RecipientResult,
     is_report,
     notice_of,
     notify_text,
@@ -21,6 +21,7 @@ from relay.dsn.rules import (
 )
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SyntaxRefused
+from relay.smtp.failure_reason import Cause, FailureReason
 from relay.smtp.outcome import State
 from relay.smtp.parameters import Notify, Return
 from tests.support.reports import octets_of, read_report
@@ -35,19 +36,19 @@ ORIGINAL = Original("id0", "dr@a.fr", ARRIVAL, "QQ1", None, 5000, LETTER, smtput
 PEER = "claire@b.fr"
 POSTMASTER = parse_address("admin@a.fr")
 
-DELIVERED = Became(PEER, State.DELIVERED, reply="250 2.0.0 Ok")
+DELIVERED = RecipientResult(PEER, State.DELIVERED, reply="250 2.0.0 Ok")
 HANDED_ON = replace(DELIVERED, dsn=True)
 HERE = replace(DELIVERED, reply="", here=True)
-REFUSED = Became(PEER, State.FAILED, reply="550 5.1.1 Nobody")
-LATE = Became(PEER, State.WAITING, reply="450 4.2.1 Suspended", retry_until=UNTIL)
+REFUSED = RecipientResult(PEER, State.FAILED, reply="550 5.1.1 Nobody")
+LATE = RecipientResult(PEER, State.WAITING, reply="450 4.2.1 Suspended", retry_until=UNTIL)
 GIVEN_UP = replace(LATE, retry_until=None)
 
 
-def told(original: Original, *became: Became) -> ReportFacts | None:
+def told(original: Original, *became: RecipientResult) -> ReportFacts | None:
     return report_of(original, became, hostname="smtp.a.fr", report_id="id1", now=NOW)
 
 
-def noticed(original: Original, *became: Became) -> ReportFacts | None:
+def noticed(original: Original, *became: RecipientResult) -> ReportFacts | None:
     return notice_of(
         original, became, hostname="smtp.a.fr", report_id="id1", now=NOW, postmaster=POSTMASTER
     )
@@ -82,7 +83,7 @@ def noticed(original: Original, *became: Became) -> ReportFacts | None:
     ids=["relayed", "handed-on", "here", "refused", "late", "given-up"],
 )
 def test_senders_hear_of_what_they_asked_for(
-    notify: str, asked: set[Action], became: Became, action: Action | None
+    notify: str, asked: set[Action], became: RecipientResult, action: Action | None
 ) -> None:
     facts = told(ORIGINAL, replace(became, notify=notify))
     if action in asked:
@@ -106,7 +107,9 @@ def test_senders_hear_of_what_they_asked_for(
     ],
     ids=["null", "empty", "dsn", "mdn", "dsn-with-sender", "mdn-with-sender"],
 )
-def test_reports_are_never_answered(original: Original, notify: str, became: Became) -> None:
+def test_reports_are_never_answered(
+    original: Original, notify: str, became: RecipientResult
+) -> None:
     # RFC 3461 §5.2, RFC 3464 §2, RFC 8098 §2.1 and §3
     assert told(original, replace(became, notify=notify)) is None
     notice = noticed(original, replace(became, notify=notify))
@@ -208,9 +211,10 @@ def test_each_stage_at_which_it_can_fail_has_its_status(
     became: str | tuple[str, str], status: str, diagnostic: str, cause: Cause
 ) -> None:
     # One case for each stage of an attempt, from the route to the end of DATA.
-    reply, reason = (became, "") if isinstance(became, str) else became
+    reply, label = (became, "") if isinstance(became, str) else became
+    reason = FailureReason(label) if label else None
     state = State.FAILED if reply.startswith("5") else State.WAITING
-    one = Became(PEER, state, reply=reply, reason=reason, last_attempt=NOW)
+    one = RecipientResult(PEER, state, reply=reply, reason=reason, last_attempt=NOW)
     facts = told(ORIGINAL, one)
     assert facts is not None
     assert facts.recipients[0].cause is cause
@@ -240,21 +244,22 @@ def test_a_delay_is_told_with_its_times() -> None:
 
 def test_a_delay_has_the_class_of_one_whatever_the_peer_says() -> None:
     facts = told(
-        ORIGINAL, replace(LATE, reply="mx.b.fr: 554 5.3.2 No service", reason="connection")
+        ORIGINAL,
+        replace(LATE, reply="mx.b.fr: 554 5.3.2 No service", reason=FailureReason.CONNECTION),
     )
     assert facts is not None
     assert facts.recipients[0].status == "4.3.2"
 
 
 def test_who_was_given_up_unheard_has_run_out_of_time() -> None:
-    facts = told(ORIGINAL, Became(PEER, State.WAITING))
+    facts = told(ORIGINAL, RecipientResult(PEER, State.WAITING))
     assert facts is not None
     (one,) = facts.recipients
     assert (one.action, one.status, one.cause) == (Action.FAILED, "4.4.7", Cause.UNREACHABLE)
 
 
 def test_what_an_operator_dropped_says_so() -> None:
-    facts = told(ORIGINAL, Became(PEER, State.FAILED, reason="dropped"))
+    facts = told(ORIGINAL, RecipientResult(PEER, State.FAILED, reason=FailureReason.DROPPED))
     assert facts is not None
     report = read_report(octets_of(build_report(facts)))
     assert report.recipients[0]["Status"] == "5.0.0"
@@ -302,7 +307,7 @@ def test_several_fates_share_a_report_and_those_nobody_asked_for_are_left_out() 
     ],
 )
 def test_the_whole_message_goes_back_only_where_it_failed(
-    ret: str | None, became: Became, size: int, returned: Return
+    ret: str | None, became: RecipientResult, size: int, returned: Return
 ) -> None:
     # RFC 3461 §4.3
     facts = told(replace(ORIGINAL, ret=ret, size=size), became)
@@ -345,7 +350,7 @@ def test_the_writer_of_a_receipt_is_the_postmaster_of_the_mailbox() -> None:
 
 def test_a_report_that_failed_comes_to_the_postmaster_without_anything_of_the_message() -> None:
     ins = "123456789012345@patient.mssante.fr"
-    lost = Became(ins, State.FAILED, reply=f"550 5.1.1 <{ins}> unknown", last_attempt=NOW)
+    lost = RecipientResult(ins, State.FAILED, reply=f"550 5.1.1 <{ins}> unknown", last_attempt=NOW)
     original = replace(ORIGINAL, sender=None, header=DSN + b"Subject: secret\r\n", ret="FULL")
     facts = noticed(original, replace(lost, orcpt=f"rfc822;{ins}"))
     assert facts is not None

@@ -1,6 +1,6 @@
 """Rounds over the destinations of the queue."""
 
-from relay.delivery.rounds import VISITS, Feeding
+from relay.delivery.rounds import VISITS, DestinationRounds
 from relay.queue.model import Traffic, Visit
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
@@ -10,8 +10,8 @@ def all_of(_traffic: Traffic, _domain: str) -> bool:
     return True
 
 
-def with_round(people: list[str], programs: list[str]) -> Feeding:
-    feeding = Feeding()
+def with_round(people: list[str], programs: list[str]) -> DestinationRounds:
+    feeding = DestinationRounds()
     feeding.learned({PERSON: people, BULK: programs}, 0)
     return feeding
 

@@ -17,8 +17,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from mailstore.db.database import Database
 from mssante_operator.assembly import migrations
+from relay.queue.attempt_result import attempt_result
 from relay.queue.leases import claim, lease_expired, release_unattempted, renew
 from relay.queue.model import Claim
+from relay.queue.retry import RetryPolicy
 from relay.queue.settlement import settle, settle_delivered
 from relay.smtp.outcome import Outcome, State
 from tests.support.backlog import put
@@ -120,8 +122,11 @@ class Leases(RuleBasedStateMachine):
     @rule(one=taken, state=st.sampled_from(State))
     def an_attempt_ends(self, one: Claim, state: State) -> None:
         outcomes = dict.fromkeys(one.recipients, Outcome(state, "said"))
+        result = attempt_result(
+            one, outcomes, error="", reason=None, now=self.now, policy=RetryPolicy(life=LIFE)
+        )
         with self.database.write() as connection:
-            became = settle(connection, one, outcomes, error="", now=self.now, life=LIFE)
+            became = settle(connection, result)
         assert became == (state if self._ends(one) else None)
         if became is State.DELIVERED:
             del self.model[one.message_id]

@@ -14,7 +14,7 @@ from relay.acceptance.group_commit import commit
 from relay.acceptance.message import LocalRecipient, Submission
 from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.receipt import receipt, written
-from relay.dsn.rules import Became, Original, report_of
+from relay.dsn.rules import Original, RecipientResult, report_of
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.headers import HeaderCollector
@@ -183,7 +183,7 @@ def test_a_failure_comes_back_to_the_mailbox_with_the_message_from_the_store(
             *(message.id, ACTIVE, NOW, None, "FULL", len(letter), collector.section),
             smtputf8=False,
         ),
-        [Became(str(to), State.FAILED, reply="550 5.1.1 No such mailbox here")],
+        [RecipientResult(str(to), State.FAILED, reply="550 5.1.1 No such mailbox here")],
         hostname="smtp.a.mssante.fr",
         report_id=make_id(),
         now=NOW,
