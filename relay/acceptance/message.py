@@ -24,11 +24,11 @@ class LocalRecipient(NamedTuple):  # a third of a dataclass's time, for each of 
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class AcceptedMessage:
     """A message admitted and received, to be made durable.
 
     `sender` is None for the null reverse-path, `trace` our Received field, `peer` the DN of the
-    operator that sent it or `local`.  `report` becomes durable with it, or neither does.
+    operator that sent it or `local`.
 
     `mailbox_type` is that of the mailbox of ours that sent it, None if none did; `asked` has what
     was asked for remote recipients, of whom those without an entry asked for nothing.
@@ -44,6 +44,9 @@ class Submission:
     parameters: MailParameters = field(default_factory=MailParameters)
     local: tuple[LocalRecipient, ...] = ()
     remote: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
-    report: "Submission | None" = None
     mailbox_type: MailboxType | None = None
     asked: Mapping[Address, RcptParameters] = field(default_factory=dict)
+
+
+# A message, and the receipt that was asked for: it becomes durable with the message, or neither.
+WithReceipt = tuple[AcceptedMessage, AcceptedMessage | None]

@@ -183,7 +183,7 @@ MUTANTS = (
     ),
     Mutant(
         "reports: NOTIFY is honoured",
-        "    if action is None or _ASKED_BY[action] not in wanted(one.notify):\n",
+        "    if action is None or _ASKED_BY[action] not in wanted(one.recipient.notify):\n",
         "    if action is None:\n",
         ("test_senders_hear_of_what_they_asked_for",),
     ),
@@ -201,7 +201,7 @@ MUTANTS = (
     ),
     Mutant(
         "reports: a peer with DSN tells of success itself",
-        "            return None if one.dsn else Action.RELAYED\n",
+        "            return None if one.outcome.dsn else Action.RELAYED\n",
         "            return Action.RELAYED\n",
         ("test_senders_hear_of_what_they_asked_for",),
     ),

@@ -9,7 +9,6 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,11 +19,11 @@ from sqlalchemy import update
 from foundation.journal.writer import Journal
 from mailstore.mailboxes.mailboxes import get_mailbox
 from relay.acceptance.group_commit import commit
-from relay.acceptance.message import LocalRecipient, Submission
+from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.client.routing import Router
 from relay.delivery.in_flight import Progress
 from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
-from relay.dsn.receipt import receipt
+from relay.dsn.receipt import receipt_of
 from relay.queue.model import Claim
 from relay.queue.schema import deliveries
 from relay.queue_admin.actions import work_through
@@ -89,7 +88,7 @@ class World:
         draft = store.blobs.draft()
         draft.write(BODY)
         asked = RcptParameters(frozenset({Notify.SUCCESS}))
-        message = Submission(
+        message = AcceptedMessage(
             id=self.office.new_id(),
             session="0" * 32,
             peer="CN=smtp.b.mssante.fr",
@@ -101,10 +100,11 @@ class World:
         )
         header = BODY.partition(b"\r\n\r\n")[0] + b"\r\n"
         new_draft = store.blobs.draft
-        report = receipt(message, header, "smtp.a.mssante.fr", NOW, self.office.new_id, new_draft)
+        report = receipt_of(
+            message, header, "smtp.a.mssante.fr", NOW, self.office.new_id, new_draft
+        )
         assert report is not None
-        message = replace(message, report=report)
-        assert commit(store, [message], NOW) == [None]
+        assert commit(store, [(message, report)], NOW) == [None]
         return report.id
 
     def states(self) -> list[str]:

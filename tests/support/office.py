@@ -15,7 +15,7 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import list_entries
 from mailstore.sealed.blob_format import Form
 from relay.acceptance.group_commit import commit
-from relay.acceptance.message import Submission
+from relay.acceptance.message import AcceptedMessage
 from relay.delivery.turn_commit import PendingWrites, TurnCommitter
 from relay.dsn.bouncer import Bouncer
 from relay.queue.attempt_result import AttemptResult, attempt_result
@@ -118,7 +118,7 @@ class Office:
         draft.write(body)
         to = tuple(map(parse_address, recipients))
         asked = dict.fromkeys(to, RcptParameters(frozenset(notify))) if notify else {}
-        submission = Submission(
+        submission = AcceptedMessage(
             id=self.new_id(),
             session="0" * 32,
             peer="local",
@@ -130,7 +130,7 @@ class Office:
             remote={to[0].domain: to},
             asked=asked,
         )
-        assert commit(self.store, [submission], NOW) == [None]
+        assert commit(self.store, [(submission, None)], NOW) == [None]
         return submission.id
 
     def conclude(
