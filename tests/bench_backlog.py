@@ -27,7 +27,8 @@ from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mssante_operator.assembly import runtime
 from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
-from relay.queue.model import QueueItem, enqueue
+from relay.queue.enqueue import enqueue
+from relay.queue.model import QueueItem
 from relay.smtp.address import parse_address
 from relay.submission.local import Submitter
 from tests.bench_rows import Bench, Goal, Row

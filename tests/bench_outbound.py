@@ -23,7 +23,7 @@ from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import MailboxType
 from mssante_operator.assembly import runtime
 from relay.acceptance.group_commit import commit
-from relay.acceptance.message import Submission
+from relay.acceptance.message import AcceptedMessage
 from relay.queue.schema import deliveries
 from relay.smtp.address import Address, parse_address
 from tests.bench_load import Generator, Load
@@ -131,19 +131,20 @@ def queue_letters(store: Store, total: int, size: int = SIZE) -> None:
     """Accept messages of a person of ours, as submission does, many in a transaction."""
     sender, to = parse_address(SENDER), parse_address(f"dr@{DOMAIN}")
     for begin in range(0, total, _GROUP):
-        group = [_letter(store, sender, to, size) for _ in range(min(_GROUP, total - begin))]
+        count = min(_GROUP, total - begin)
+        group = [(_letter(store, sender, to, size), None) for _ in range(count)]
         failures = [one for one in commit(store, group, runtime.clock()) if one is not None]
         assert not failures
 
 
-def _letter(store: Store, sender: Address, to: Address, size: int) -> Submission:
+def _letter(store: Store, sender: Address, to: Address, size: int) -> AcceptedMessage:
     one = runtime.make_id()
     draft = store.blobs.draft()
     draft.write(
         f"From: <{sender}>\r\nTo: <{to}>\r\nMessage-ID: <{one}@{sender.domain}>\r\n\r\n".encode()
     )
     draft.write(_LINE * (size // len(_LINE)))
-    return Submission(
+    return AcceptedMessage(
         id=one,
         session=one,
         peer="local",

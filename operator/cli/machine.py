@@ -11,7 +11,7 @@ import click
 from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
 from relay.machines.rows import all_machines, find_machine, leases_of, strike_out
-from relay.queue import model as relay_queue
+from relay.queue.leases import release
 
 from ..assembly import runtime
 from ..errors import OperatorError
@@ -92,6 +92,6 @@ def retire(given: Path | None, name: str) -> None:
                     f"{name}: was seen {ago} seconds ago and counts as alive: its deliveries under "
                     "way would be made twice; stop it, and try again in half a minute"
                 )
-            freed = relay_queue.release(connection, name, now)
+            freed = release(connection, name, now)
         act.record("machine.retired", machine=name, leases=freed)
     tell(f"{name} is retired; {freed} leases freed")

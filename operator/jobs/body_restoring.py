@@ -15,10 +15,10 @@ from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from mailstore.db.schema import messages
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from relay.queue.model import State
 from relay.queue.schema import deliveries
 from relay.queue_admin.actions import Release, work_through
 from relay.queue_admin.filter import Filter, Standing
+from relay.smtp.outcome import State
 
 from ..assembly import runtime
 from .queue_measurement import Measuring

@@ -16,15 +16,14 @@ from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.delivery import metrics as delivery_metrics
 from relay.delivery.list_wakeup import ListWaking
-from relay.delivery.manager import Courier, Services
-from relay.delivery.manager import Settings as DeliverySettings
-from relay.delivery.turn_transaction import LEASE, PROBE
+from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
-from relay.queue import model as relay_queue
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender
+from relay.queue.leases import release
+from relay.queue.model import LEASE, PROBE
 
 from ..assembly import policies, runtime
 from ..daemon.control_channel import Orders
@@ -116,7 +115,7 @@ def _free(store: Store, node: str) -> int:
     Returns the number of leases.  Raises StoreUnavailable.
     """
     with store.database.write() as connection:
-        return relay_queue.release(connection, node, runtime.clock())
+        return release(connection, node, runtime.clock())
 
 
 async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start: Start) -> None:
@@ -151,7 +150,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
         delivery_metrics.begin(operators.all)
         clock, _ = open_clock(settings)
         mender = _mender(settings, clocks, journal, pulse.node, clock)
-        courier = Courier(
+        manager = DeliveryManager(
             Services(
                 store=store,
                 perimeter=perimeter,
@@ -164,7 +163,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
                 steady=clock.steady,
                 takes_work=pulse.takes_work,
             ),
-            DeliverySettings(
+            DeliveryConfig(
                 hostname=settings.operator.hostname,
                 owner=f"{pulse.node}:{os.getpid()}",
                 retry=policies.retry_policy(settings),
@@ -191,7 +190,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
             keep(Publisher(journal).run),
             keep(lambda: waking.run(check)),
         ]
-        running = asyncio.create_task(courier.run(orders.stop))
+        running = asyncio.create_task(manager.run(orders.stop))
         # If it ends by itself, the process exits, and the supervisor replaces it.
         running.add_done_callback(lambda _: orders.stop.set())
         start.ready()
@@ -200,7 +199,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
             watch.cancel()
         done, _ = await asyncio.wait({running}, timeout=settings.process.stop_seconds)
         if not done:
-            courier.cancel()
+            manager.cancel()
         await running
         beating.cancel()
         journal.close()

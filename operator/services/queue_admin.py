@@ -13,7 +13,7 @@ from typing import Any
 
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
-from relay.dsn.bouncer import Teller
+from relay.dsn.bouncer import Bouncer
 from relay.queue.pauses import forget_dead, pause, resume
 from relay.queue.wakeup import announce, signal
 from relay.queue_admin.actions import Act, work_through
@@ -49,7 +49,7 @@ class Desk:
     """Queue admin for one actor.  `reason`: as given by the actor, may be empty."""
 
     store: Store
-    teller: Teller
+    teller: Bouncer
     journal: Journal
     actor: Actor
     reason: str
@@ -154,8 +154,8 @@ def open_desk(settings: Settings, actor: Actor, reason: str) -> Iterator[Desk]:
             )
 
 
-def _teller(settings: Settings, store: Store, journal: Journal) -> Teller:
-    return Teller(
+def _teller(settings: Settings, store: Store, journal: Journal) -> Bouncer:
+    return Bouncer(
         store,
         settings.operator.hostname,
         runtime.postmaster(settings),

@@ -26,8 +26,9 @@ from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from relay import metrics
-from relay.acceptance.message import Submission
-from relay.queue.model import HeldBack, QueueItem, enqueue
+from relay.acceptance.message import AcceptedMessage, WithReceipt
+from relay.queue.enqueue import enqueue
+from relay.queue.model import HeldBack, QueueItem
 from relay.queue.wakeup import announce, signal
 from relay.smtp.errors import StoreDeferred
 
@@ -41,7 +42,7 @@ GATHER_SECONDS: Final = 0.008  # the longest wait
 # encoded).  An unwell database raises StoreUnavailable.
 _ITS_OWN: Final = (SQLAlchemyError, ValueError, OverflowError)
 
-_Kept = tuple[Submission, Prepared]
+_Kept = tuple[AcceptedMessage, Prepared]
 Record = Callable[..., None]  # of a journal
 
 
@@ -50,20 +51,22 @@ def _unrecorded(_event: str, /, **_facts: object) -> None:
 
 
 def commit(
-    store: Store, group: Sequence[Submission], now: datetime, record: Record = _unrecorded
+    store: Store, group: Sequence[WithReceipt], now: datetime, record: Record = _unrecorded
 ) -> list[StoreDeferred | None]:
-    """Make a group of messages durable; blocks.  Per message: None, or why it was not stored.
+    """Make a group of messages durable, each with its receipt; blocks.
+
+    Per message: None, or why it was not stored.
 
     `now` is the time at which the messages reach their mailboxes.  Every draft has ended when this
     returns.  Deliveries that a hold rule keeps are recorded.
     """
-    drafts = [one.draft for submission in group for one in _all(submission)]
+    drafts = [one.draft for pair in group for one in _both(pair)]
     bodies = iter(store.blobs.prepare(drafts))
     reached("blobs.anchored")
     results: list[StoreDeferred | None] = []
     ready: list[tuple[int, list[_Kept]]] = []
-    for index, submission in enumerate(group):
-        prepared = [(one, next(bodies)) for one in _all(submission)]
+    for index, pair in enumerate(group):
+        prepared = [(one, next(bodies)) for one in _both(pair)]
         kept = [(one, body) for one, body in prepared if isinstance(body, Prepared)]
         why = next((str(body) for _, body in prepared if not isinstance(body, Prepared)), None)
         results.append(None if why is None else StoreDeferred(why))
@@ -92,9 +95,9 @@ def _first_line(error: Exception) -> str:
     return f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), '')}"
 
 
-def _all(submission: Submission) -> tuple[Submission, ...]:
-    """A submission and the DSN that becomes durable with it."""
-    return (submission, submission.report) if submission.report else (submission,)
+def _both(pair: WithReceipt) -> tuple[AcceptedMessage, ...]:
+    message, receipt = pair
+    return (message,) if receipt is None else (message, receipt)
 
 
 def _insert(store: Store, kept: Sequence[_Kept], now: datetime, record: Record) -> None:
@@ -132,8 +135,8 @@ def insert_rows(
     Returns whether any message is queued for a peer (the courier must be woken after the commit),
     and the deliveries that a hold rule keeps.
     """
-    rows = [_row(submission, body.blob) for submission, body in kept]
-    items = [item for submission, _ in kept for item in _queue_items(submission)]
+    rows = [_row(message, body.blob) for message, body in kept]
+    items = [item for message, _ in kept for item in _queue_items(message)]
     store.blobs.keep(connection, [body for _, body in kept], now=now)
     store_messages(connection, rows, now=now)
     held = enqueue(connection, items)
@@ -142,46 +145,46 @@ def insert_rows(
     return bool(items), held
 
 
-def _row(submission: Submission, blob: str) -> NewMessage:
-    message = Message(
-        id=submission.id,
-        sender=str(submission.sender or ""),
+def _row(message: AcceptedMessage, blob: str) -> NewMessage:
+    row = Message(
+        id=message.id,
+        sender=str(message.sender or ""),
         blob=blob,
-        size=submission.draft.size,
-        trace=submission.trace.decode("ascii"),
-        peer=submission.peer,
-        session=submission.session,
-        received_at=submission.received_at,
+        size=message.draft.size,
+        trace=message.trace.decode("ascii"),
+        peer=message.peer,
+        session=message.session,
+        received_at=message.received_at,
     )
-    to = tuple(Delivery(local.mailbox_id, str(local.address)) for local in submission.local)
-    return NewMessage(message, to)
+    to = tuple(Delivery(local.mailbox_id, str(local.address)) for local in message.local)
+    return NewMessage(row, to)
 
 
-def _queue_items(submission: Submission) -> list[QueueItem]:
-    parameters = submission.parameters
+def _queue_items(message: AcceptedMessage) -> list[QueueItem]:
+    parameters = message.parameters
     return [
         QueueItem(
-            message_id=submission.id,
+            message_id=message.id,
             domain=domain,
             recipients=tuple(map(str, addresses)),
             smtputf8=parameters.smtputf8,
-            created_at=submission.received_at,
-            sender=str(submission.sender or ""),
-            mailbox_type=submission.mailbox_type,
+            created_at=message.received_at,
+            sender=str(message.sender or ""),
+            mailbox_type=message.mailbox_type,
             envid=parameters.envid,
             ret=parameters.ret,
             asked={
-                str(address): submission.asked[address]
+                str(address): message.asked[address]
                 for address in addresses
-                if address in submission.asked
+                if address in message.asked
             },
         )
-        for domain, addresses in submission.remote.items()
+        for domain, addresses in message.remote.items()
     ]
 
 
 class Intake:
-    """Gathers concurrent submissions into groups and makes each group durable in a thread.
+    """Gathers concurrent messages into groups and makes each group durable in a thread.
 
     `failed` is called in the event loop with the reason, if the store is at fault for a message
     that could not be stored; `record` notes deliveries that a hold rule keeps.
@@ -199,16 +202,21 @@ class Intake:
         self._failed = failed
         self._record = record
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
-        self._waiting: list[tuple[Submission, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[WithReceipt, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
         self._expected = 0  # messages in hand when the last group was done
         self._gathering: asyncio.Future[None] | None = None
 
-    async def accept(self, submission: Submission) -> None:
-        """Return once the message is durable.  Owns the draft.  Raises StoreDeferred."""
+    async def accept(
+        self, message: AcceptedMessage, receipt: AcceptedMessage | None = None
+    ) -> None:
+        """Return once the message is durable with its receipt.  Raises StoreDeferred.
+
+        Owns the drafts.
+        """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((submission, done))
+        self._waiting.append(((message, receipt), done))
         if len(self._waiting) >= self._expected:
             self._stop_gathering()
         if self._running is None:
@@ -258,18 +266,18 @@ class Intake:
             self._running = None
 
     def _commit(
-        self, group: Sequence[tuple[Submission, asyncio.Future[None]]]
+        self, group: Sequence[tuple[WithReceipt, asyncio.Future[None]]]
     ) -> list[StoreDeferred | None]:
-        submissions = [submission for submission, _ in group]
+        pairs = [pair for pair, _ in group]
         try:
-            results = commit(self._store, submissions, self._clock(), self._record)
+            results = commit(self._store, pairs, self._clock(), self._record)
         except Exception as error:
             # Every waiting session needs a reply.
             _log.exception("commit.failed")
             results = [StoreDeferred(f"{type(error).__name__}: {error}")] * len(group)
         delivered = sum(
-            len(submission.local)
-            for submission, result in zip(submissions, results, strict=True)
+            len(message.local)
+            for (message, _), result in zip(pairs, results, strict=True)
             if result is None
         )
         if delivered:

@@ -23,11 +23,11 @@ class LocalRecipient(NamedTuple):  # a third of a dataclass's time; there may be
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class AcceptedMessage:
     """A message admitted and received, to be made durable.
 
     `sender` is None for the null reverse-path, `trace` is our Received field, `peer` the DN of the
-    sending operator or `local`.  `report` and the message become durable together, or neither does.
+    sending operator or `local`.
 
     `mailbox_type` is that of our mailbox that sent the message, None if none did.  `asked` has the
     RCPT parameters of remote recipients; a recipient without an entry has none.
@@ -43,6 +43,9 @@ class Submission:
     parameters: MailParameters = field(default_factory=MailParameters)
     local: tuple[LocalRecipient, ...] = ()
     remote: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
-    report: "Submission | None" = None
     mailbox_type: MailboxType | None = None
     asked: Mapping[Address, RcptParameters] = field(default_factory=dict)
+
+
+# A message, and the receipt that was asked for: it becomes durable with the message, or neither.
+WithReceipt = tuple[AcceptedMessage, AcceptedMessage | None]

@@ -21,6 +21,7 @@ from relay.client.routing import Target
 from relay.policy.admission import Peer
 from relay.smtp.envelope import KEYWORDS, Offers
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
 
 # ValueError: a host name that cannot be looked up or shown in TLS, a handshake that was cut short.
 _FAULTS: Final = (aiosmtplib.SMTPException, OSError, ValueError)
@@ -90,7 +91,7 @@ async def open_link(target: Target, domain: str, terms: Terms) -> Link:
     # Nothing is awaited on the way here: the transport is ours before it can bring anything.
     transport = client.transport
     if transport is None or transport.is_closing():
-        raise AttemptFailed("connection", f"{target.host}: connection lost after EHLO")
+        raise AttemptFailed(FailureReason.CONNECTION, f"{target.host}: connection lost after EHLO")
     return Link(target.host, cast("asyncio.Transport", transport), Offers.of(extensions), found)
 
 
@@ -142,9 +143,9 @@ async def _secure(
         await client.connect(sock=await _dial(target, connect_timeout))
         await _say_ehlo(client)
     except _FAULTS as error:
-        raise _failed("connection", target, error) from error
+        raise _failed(FailureReason.CONNECTION, target, error) from error
     if not client.supports_extension("starttls"):
-        raise AttemptFailed("no-starttls", f"{target.host} offers no STARTTLS")
+        raise AttemptFailed(FailureReason.NO_STARTTLS, f"{target.host} offers no STARTTLS")
     plain = client.transport
     try:
         # Not the address that we connect to is the server's name.
@@ -155,7 +156,8 @@ async def _secure(
     except _FAULTS as error:
         if isinstance(plain, asyncio.WriteTransport):
             plain.abort()  # a failed handshake leaves it open
-        reason = "timeout" if isinstance(error, TimeoutError) else "tls"
+        timed_out = isinstance(error, TimeoutError)
+        reason = FailureReason.TIMEOUT if timed_out else FailureReason.TLS
         raise AttemptFailed(reason, f"{target.host}: TLS failed: {_said(error)}") from error
 
 
@@ -173,19 +175,21 @@ async def _greet(client: aiosmtplib.SMTP, target: Target) -> Mapping[str, str]:
     except aiosmtplib.SMTPHeloError as error:
         if 500 <= error.code < 600:
             raise Refused(PeerReply(error.code, shown(error.message))) from error
-        raise _failed("connection", target, error) from error
+        raise _failed(FailureReason.CONNECTION, target, error) from error
     except _FAULTS as error:
         # TLS 1.3 tells a client whose certificate is refused only now.
         refused = isinstance(error.__cause__, ssl.SSLError)
-        raise _failed("tls" if refused else "connection", target, error) from error
+        raise _failed(
+            FailureReason.TLS if refused else FailureReason.CONNECTION, target, error
+        ) from error
     return client.esmtp_extensions
 
 
-def _failed(reason: str, target: Target, error: Exception) -> AttemptFailed:
+def _failed(reason: FailureReason, target: Target, error: Exception) -> AttemptFailed:
     if isinstance(error, TimeoutError):
-        reason = "timeout"
+        reason = FailureReason.TIMEOUT
     elif isinstance(error, aiosmtplib.SMTPResponseException) and error.code < 0:
-        reason = "protocol"  # aiosmtplib's code for what is no reply
+        reason = FailureReason.PROTOCOL  # aiosmtplib's code for what is no reply
     return AttemptFailed(reason, f"{target.host}: {_said(error)}")
 
 

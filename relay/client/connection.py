@@ -13,6 +13,7 @@ from typing import Final
 
 from relay.client.replies import Garbage, PeerReply, ReplyReader, shown
 from relay.smtp.envelope import Offers
+from relay.smtp.failure_reason import FailureReason
 
 _GATHER: Final = 64 * 1024  # octets that are worth a write of their own
 _MAX_PENDING: Final = 64 * 1024  # octets of replies, until which the peer may get ahead of us
@@ -21,9 +22,9 @@ _CUT_SECONDS: Final = 1.0
 
 
 class LinkFailed(Exception):
-    """The connection is of no more use; `reason` is a metric's label."""
+    """The connection is of no more use."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: FailureReason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 
@@ -78,11 +79,12 @@ class Link(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The peer stopped sending; the transport closes."""
-        self._lose(LinkFailed("connection", "connection closed by the peer"))
+        self._lose(LinkFailed(FailureReason.CONNECTION, "connection closed by the peer"))
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
-        reason = "tls" if isinstance(error, ssl.SSLError) else "connection"
+        broken = isinstance(error, ssl.SSLError)
+        reason = FailureReason.TLS if broken else FailureReason.CONNECTION
         said = f"connection lost: {shown(str(error))}" if error else "connection lost"
         self._lose(LinkFailed(reason, said))
         self._gone.set()
@@ -130,7 +132,8 @@ class Link(asyncio.Protocol):
                 async with asyncio.timeout(seconds):
                     await self._writable.wait()
             except TimeoutError:
-                raise LinkFailed("timeout", f"the peer took nothing for {seconds:g} s") from None
+                detail = f"the peer took nothing for {seconds:g} s"
+                raise LinkFailed(FailureReason.TIMEOUT, detail) from None
         if self._lost is not None:
             raise self._lost
 
@@ -144,7 +147,7 @@ class Link(asyncio.Protocol):
                     while (found := self.early_reply()) is None:
                         await self._more()
             except TimeoutError:
-                raise LinkFailed("timeout", f"no reply within {seconds:g} s") from None
+                raise LinkFailed(FailureReason.TIMEOUT, f"no reply within {seconds:g} s") from None
         return found
 
     def early_reply(self) -> PeerReply | None:
@@ -152,7 +155,7 @@ class Link(asyncio.Protocol):
         try:
             found = self._replies.take()
         except Garbage as error:
-            raise LinkFailed("protocol", str(error)) from error
+            raise LinkFailed(FailureReason.PROTOCOL, str(error)) from error
         if found is not None and found.code == 421:
             self._leaving = True
         return found
@@ -179,7 +182,7 @@ class Link(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection at once: what was not sent is not sent."""
         self._out, self._waiting = [], 0
-        self._lose(LinkFailed("connection", "connection ended by us"))
+        self._lose(LinkFailed(FailureReason.CONNECTION, "connection ended by us"))
         abort(self._transport)
 
     async def cut(self) -> None:

@@ -12,6 +12,7 @@ from mailstore.errors import StoreUnavailable
 from relay.client.connection import Link, LinkFailed
 from relay.client.replies import PeerReply
 from relay.smtp.envelope import Letter
+from relay.smtp.failure_reason import FailureReason
 from relay.smtp.framing import ChunkChecker, DotStuffer
 from relay.smtp.line_checker import Violation
 
@@ -95,7 +96,7 @@ async def _by_data(link: Link, letter: Letter, block: float, verdict: float) -> 
         # Said of a message that has not ended, and so must not: the verdict would be taken for
         # nothing, or this for the verdict.
         if not early.refusal:
-            raise LinkFailed("protocol", f"amid the message the peer said: {early}")
+            raise LinkFailed(FailureReason.PROTOCOL, f"amid the message the peer said: {early}")
         link.abort()
         return early
     link.write(stuffer.finish() + b".\r\n")
@@ -146,7 +147,7 @@ async def _before_chunk(link: Link, owed: int, verdict: float) -> tuple[int, Pee
                 await link.reply(verdict)
             return 0, reply
         if not reply.positive:
-            raise LinkFailed("protocol", f"to BDAT the peer said: {reply}")
+            raise LinkFailed(FailureReason.PROTOCOL, f"to BDAT the peer said: {reply}")
     return owed, None
 
 

@@ -15,10 +15,11 @@ from mailstore.errors import StoreUnavailable
 from relay.client.connect import Refused, Terms, open_link
 from relay.client.connection import Link
 from relay.client.routing import Target
-from relay.client.transaction import Answer, OutcomeUnknown, Stale, left_over, transact
-from relay.queue.model import State
+from relay.client.transaction import OutcomeUnknown, Stale, left_over, transact
 from relay.smtp.envelope import Letter
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 
 FOLLOW_UP_SECONDS: Final = 2 * 3600.0
 
@@ -58,7 +59,7 @@ class Peers:
 
     async def hand_over(
         self, domain: str, targets: Sequence[Target], letter: Callable[[], Letter]
-    ) -> Mapping[str, Answer]:
+    ) -> Mapping[str, Outcome]:
         """Give a message to the first of `targets` that will talk; what became of each recipient.
 
         `letter()` makes it anew for each try; generators of octets are closed.  On any failure the
@@ -67,7 +68,7 @@ class Peers:
         in others, on the same connection if it lasts.  Raises AttemptFailed, and what reading the
         message raises; not once a transaction has given somebody an answer for good.
         """
-        failure = AttemptFailed("no-route", f"{domain} has no host")
+        failure = AttemptFailed(FailureReason.NO_ROUTE, f"{domain} has no host")
         for target in targets:
             try:
                 answers = await self._try(domain, target, letter)
@@ -84,8 +85,8 @@ class Peers:
         domain: str,
         target: Target,
         letter: Callable[[], Letter],
-        answers: Mapping[str, Answer],
-    ) -> Mapping[str, Answer]:
+        answers: Mapping[str, Outcome],
+    ) -> Mapping[str, Outcome]:
         """Give it to those who were left over by one transaction in the next (RFC 9422 §4).
 
         Whatever comes between, what was answered stands, or it would be sent twice.  After
@@ -105,9 +106,9 @@ class Peers:
             try:
                 answers = await self._try(domain, target, narrowed)
             except OutcomeUnknown as unknown:
-                return found | dict(unknown.answers)
+                return found | dict(unknown.outcomes)
             except (AttemptFailed, StoreUnavailable, OSError) as error:
-                waits = Answer(State.WAITING, str(error), dsn=False)
+                waits = Outcome(State.WAITING, str(error))
                 answers = dict.fromkeys(rest, waits)
             except asyncio.CancelledError:
                 cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
@@ -127,7 +128,7 @@ class Peers:
 
     async def _try(
         self, domain: str, target: Target, letter: Callable[[], Letter]
-    ) -> Mapping[str, Answer]:
+    ) -> Mapping[str, Outcome]:
         link = await self._take(domain, target)
         if link is not None:
             try:
@@ -137,13 +138,13 @@ class Peers:
         try:
             link = await open_link(target, domain, self._terms)
         except Refused as refused:
-            answer = Answer(State.FAILED, str(refused), dsn=False)
+            answer = Outcome(State.FAILED, str(refused), dsn=False)
             return dict.fromkeys(letter().envelope.addresses, answer)
         return await self._carry(link, target, letter)
 
     async def _carry(
         self, link: Link, target: Target, letter: Callable[[], Letter]
-    ) -> Mapping[str, Answer]:
+    ) -> Mapping[str, Outcome]:
         try:
             async with AsyncExitStack() as stack:
                 made = letter()

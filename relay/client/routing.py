@@ -24,6 +24,7 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
 from relay.client.dns_cache import Answer, Resolving
+from relay.smtp.failure_reason import FailureReason
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.name_folding import fold
 
@@ -47,12 +48,9 @@ class Target:
 
 
 class NoRoute(Exception):
-    """The domain cannot be reached now; `permanent` if it says that it takes no mail (RFC 7505).
+    """The domain cannot be reached now; `permanent` if it says that it takes no mail (RFC 7505)."""
 
-    `reason` is a metric's label.
-    """
-
-    reason = "no-route"
+    reason = FailureReason.NO_ROUTE
     ours = False
 
     def __init__(self, detail: str, *, permanent: bool = False) -> None:

@@ -1,7 +1,6 @@
 """One message handed to a peer on an open connection, and what became of each recipient."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from foundation.failpoints import reached
@@ -9,9 +8,10 @@ from relay.client.connect import Terms
 from relay.client.connection import Link, LinkFailed
 from relay.client.data import Unanswered, Unsendable, send
 from relay.client.replies import PeerReply
-from relay.queue.model import State
 from relay.smtp.envelope import Letter, commands
-from relay.smtp.errors import UNKNOWN_OUTCOME, AttemptFailed
+from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 
 _RSET: Final = b"RSET\r\n"
 _DATA: Final = b"DATA\r\n"
@@ -21,46 +21,31 @@ class Stale(AttemptFailed):
     """The connection ended, or the peer took its leave, before it answered anything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one recipient, with the reply; `dsn` if the peer itself reports success.
-
-    `crowded` if the peer has no room for it in a transaction with so many others; `unknown` if it
-    waits though the peer may have the message.
-    """
-
-    state: State
-    reply: str
-    dsn: bool
-    crowded: bool = False
-    unknown: bool = False
-
-
 class OutcomeUnknown(AttemptFailed):
     """The message was sent to its end and nothing usable was said of it.
 
     The peer may have it: another host must not be given it at once.  It is tried again later, for
     it must never be lost (RFC 5321 §4.5.4.1, §6.1), and so may arrive twice; how often, and what
-    comes then, is `relay.queue.retry`'s.  `answers` has all recipients: `unknown` are those that
+    comes then, is `relay.queue.retry`'s.  `outcomes` has all recipients: `unknown` are those that
     the peer took, the others keep what was said of them, or wait unasked.
     """
 
-    def __init__(self, detail: str, answers: Mapping[str, Answer]) -> None:
-        super().__init__(UNKNOWN_OUTCOME, detail)
-        self.answers = answers
+    def __init__(self, detail: str, outcomes: Mapping[str, Outcome]) -> None:
+        super().__init__(FailureReason.UNKNOWN_OUTCOME, detail)
+        self.outcomes = outcomes
 
 
-def left_over(answers: Mapping[str, Answer]) -> tuple[str, ...]:
+def left_over(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
     """Recipients that want the next transaction, at once (RFC 5321 §4.5.3.1.10).
 
     None if this one was in vain: what comes next would be as well.
     """
     if all(one.state is State.WAITING for one in answers.values()):
         return ()
-    return tuple(address for address, one in answers.items() if one.crowded)
+    return tuple(address for address, one in answers.items() if one.too_many)
 
 
-async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Answer]:
+async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Outcome]:
     """Hand one message over; returns what became of each recipient.
 
     Raises AttemptFailed, and what reading the message raises; the connection must be ended then.
@@ -70,10 +55,10 @@ async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Ans
     """
     wanted = commands(letter.envelope, letter.size, link.offers)
     refused = {
-        one: Answer(State.FAILED, why, link.offers.dsn) for one, why in wanted.refused.items()
+        one: Outcome(State.FAILED, why, link.offers.dsn) for one, why in wanted.refused.items()
     }
     unasked = {
-        one: Answer(State.WAITING, why, link.offers.dsn, crowded=True)
+        one: Outcome(State.WAITING, why, link.offers.dsn, too_many=True)
         for one, why in wanted.left_over.items()
     }
     if not wanted.rcpt:
@@ -107,10 +92,10 @@ class _Transaction:
         self._rcpt = rcpt
         self._together = link.offers.pipelining
         self._data = not link.offers.chunking
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, Outcome] = {}
         self._taken: list[str] = []
 
-    async def run(self, letter: Letter) -> Mapping[str, Answer]:
+    async def run(self, letter: Letter) -> Mapping[str, Outcome]:
         refusal = await self._begin()
         if refusal is not None:
             self._answer(self._rcpt, refusal)
@@ -127,9 +112,9 @@ class _Transaction:
         self._answer(self._taken, await self._content(letter))
         return self._answers
 
-    def without_verdict(self, detail: str) -> Mapping[str, Answer]:
+    def without_verdict(self, detail: str) -> Mapping[str, Outcome]:
         """The answers if the peer says nothing of the message that it was sent."""
-        unknown = Answer(State.WAITING, detail, self._link.offers.dsn, unknown=True)
+        unknown = Outcome(State.WAITING, detail, self._link.offers.dsn, unknown=True)
         return {**self._answers, **dict.fromkeys(self._taken, unknown)}
 
     async def _begin(self) -> PeerReply | None:
@@ -144,9 +129,9 @@ class _Transaction:
             for command in (*reset, self._mail):
                 reply = await self._reply(command)
                 if reply.code == 421 or (command is _RSET and not reply.positive):
-                    raise Stale("unavailable", f"{link.host}: {reply}")
+                    raise Stale(FailureReason.UNAVAILABLE, f"{link.host}: {reply}")
         except LinkFailed as error:
-            if error.reason in {"timeout", "protocol"}:
+            if error.reason in {FailureReason.TIMEOUT, FailureReason.PROTOCOL}:
                 raise
             raise Stale(error.reason, f"{link.host}: {error}") from error
         link.open_transaction = reply.positive
@@ -162,16 +147,16 @@ class _Transaction:
     def _expected(self, reply: PeerReply) -> PeerReply:
         if reply.positive or reply.refusal:
             return reply
-        raise LinkFailed("protocol", f"the peer said out of turn: {reply}")
+        raise LinkFailed(FailureReason.PROTOCOL, f"the peer said out of turn: {reply}")
 
     def _hear(self, address: str, reply: PeerReply) -> None:
         if reply.code == 421:
-            raise LinkFailed("unavailable", str(reply))
+            raise LinkFailed(FailureReason.UNAVAILABLE, str(reply))
         if self._expected(reply).positive:
             self._taken.append(address)
         elif reply.too_many_recipients and self._taken:
-            self._answers[address] = Answer(
-                State.WAITING, str(reply), self._link.offers.dsn, crowded=True
+            self._answers[address] = Outcome(
+                State.WAITING, str(reply), self._link.offers.dsn, too_many=True
             )
         else:
             self._answer([address], reply)
@@ -181,7 +166,7 @@ class _Transaction:
             state = State.DELIVERED
         else:
             state = State.FAILED if reply.code >= 500 else State.WAITING
-        answer = Answer(state, str(reply), self._link.offers.dsn)
+        answer = Outcome(state, str(reply), self._link.offers.dsn)
         self._answers.update(dict.fromkeys(addresses, answer))
 
     async def _clear_up(self, owed: int) -> None:
@@ -209,10 +194,10 @@ class _Transaction:
             if start.refusal:
                 return start
             if not start.intermediate:
-                raise LinkFailed("protocol", f"to DATA the peer said: {start}")
+                raise LinkFailed(FailureReason.PROTOCOL, f"to DATA the peer said: {start}")
         if not link.quiet:
             # With one reply too many, a refusal of the message would be read too late.
-            raise LinkFailed("protocol", "the peer said more than it was asked")
+            raise LinkFailed(FailureReason.PROTOCOL, "the peer said more than it was asked")
         reached("delivery.data")
         try:
             end = await send(link, letter, block=terms.block_timeout, verdict=terms.data_timeout)

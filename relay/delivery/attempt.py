@@ -1,15 +1,13 @@
-"""One attempt: finds the hosts of a destination, hands a message over to the first that answers.
+"""One attempt by SMTP: finds the hosts of a destination, gives the first the message.
 
-Raises what became of it otherwise; the outcome of each recipient is the peer's word.
+The outcome of each recipient is the peer's word; without an answer it raises.
 """
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import BinaryIO, Final
@@ -20,19 +18,21 @@ from relay.client.connect import Terms
 from relay.client.pool import Peers
 from relay.client.routing import NoRoute, Router, Target
 from relay.client.transaction import OutcomeUnknown
+from relay.delivery.in_flight import ANSWER, Progress
 from relay.machines.certainty import Certainty
 from relay.policy.server_admission import examine_server
 from relay.policy.trust_state import Perimeter
-from relay.queue.model import Claim, Outcome
+from relay.queue.model import Claim
 from relay.smtp.envelope import Envelope, Letter
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome
 
 CHUNK: Final = 256 * 1024
 READERS: Final = 8  # threads for bodies alone: a store that hangs must not hold up the database's
 
 NO_LIST: Final = "there is no usable white list now"
 NOT_CERTAIN: Final = "not certain by the white list at hand, which may be older than the message: "
-ANSWER: Final = "answer"  # the message is sent: what becomes of it is the peer's to say
 
 
 def refused_by(rule: str) -> str:
@@ -52,33 +52,11 @@ async def judge_server(
     for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
         if not finding.passed:
             detail = f"{refused_by(finding.rule)}{finding.evidence}"
-            raise AttemptFailed(f"server-{finding.rule}", detail)
+            raise AttemptFailed(FailureReason(f"server-{finding.rule}"), detail)
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far an attempt has come, for the watchdog; `moved` is in seconds of `monotonic`.
-
-    `sealed` is the body, if it is small and at hand.
-    """
-
-    session: str
-    phase: str = "route"
-    sealed: bytes | None = None
-    monotonic: Callable[[], float] = time.monotonic
-    moved: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.moved = self.monotonic()
-
-    def step(self, phase: str) -> None:
-        """Note that it goes on."""
-        self.phase = phase
-        self.moved = self.monotonic()
-
-
-class Handing:
-    """Makes attempts, on connections that are kept for a moment; to be closed."""
+class SmtpDelivery:
+    """Hands deliveries over by SMTP, on connections that are kept for a moment; to be closed."""
 
     def __init__(
         self,
@@ -123,13 +101,9 @@ class Handing:
             return Letter(envelope, octets, len(trace) + taken.size, heard)
 
         try:
-            answers = await self._peers.hand_over(taken.domain, targets, letter)
+            return await self._peers.hand_over(taken.domain, targets, letter)
         except OutcomeUnknown as unknown:
-            answers = unknown.answers
-        return {
-            address: Outcome(one.state, one.reply, one.dsn, one.unknown)
-            for address, one in answers.items()
-        }
+            return unknown.outcomes
 
     async def close(self) -> None:
         """Take leave of the peers; no attempt may be under way."""
@@ -143,14 +117,14 @@ class Handing:
         """
         white_list = self._perimeter.snapshot.white_list
         if white_list is None:
-            raise AttemptFailed("not-listed", NO_LIST)
+            raise AttemptFailed(FailureReason.NOT_LISTED, NO_LIST)
         if white_list.names_of(taken.domain):
             return
         if await self._certainty.of_mail(white_list, taken.created_at, self._clock):
             detail = f"{taken.domain} is not on the white list"
-            raise AttemptFailed("not-listed", detail, permanent=True)
+            raise AttemptFailed(FailureReason.NOT_LISTED, detail, permanent=True)
         detail = f"{NOT_CERTAIN}{taken.domain} is not on it"
-        raise AttemptFailed("not-listed", detail, ours=True)
+        raise AttemptFailed(FailureReason.NOT_LISTED, detail, ours=True)
 
     async def _targets(self, taken: Claim) -> Sequence[Target]:
         """Hosts to try.  That there will never be any is certain where a list was not needed."""
@@ -162,7 +136,8 @@ class Handing:
                 raise
             if await self._certainty.of_mail(white_list, taken.created_at, self._clock):
                 raise
-            raise AttemptFailed("no-route", f"{NOT_CERTAIN}{failure}", ours=True) from failure
+            detail = f"{NOT_CERTAIN}{failure}"
+            raise AttemptFailed(FailureReason.NO_ROUTE, detail, ours=True) from failure
 
     async def _octets(
         self, taken: Claim, trace: bytes, progress: Progress

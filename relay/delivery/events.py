@@ -1,4 +1,4 @@
-"""Tells journal, log and metrics what became of deliveries, once that is recorded.
+"""Events of deliveries for journal, log and metrics, once a result is recorded.
 
 By these events `mssante trace ID` tells of a message to its end (docs/trace.md).
 """
@@ -11,9 +11,10 @@ import structlog
 from foundation.best_effort import best_effort
 from foundation.journal.writer import Journal
 from relay.delivery.metrics import count
+from relay.delivery.turn_transaction import Recorded
 from relay.dsn.bouncer import Report
-from relay.queue.attempt_result import Ending
-from relay.queue.model import State
+from relay.queue.attempt_result import AttemptResult
+from relay.smtp.outcome import State
 
 _log = structlog.get_logger(__name__)
 
@@ -25,22 +26,18 @@ class DeliveryEvents:
     journal: Journal
     operator_of: Callable[[str], str]
 
-    def tell(self, one: Ending, state: State | None, report: Report | None) -> None:
-        """Tell of an ending, the delivery's state since then, and the report that was kept on it.
-
-        The state is None where another process holds the delivery by now: nothing was recorded.
-        Never raises: what is recorded has ended, whoever hears of it.
-        """
+    def tell(self, recorded: Recorded) -> None:
+        """Tell of a recorded result.  Never raises: it is recorded, whoever hears of it."""
         with best_effort:
-            self._tell(one, state, report)
+            self._tell(*recorded)
 
-    def _tell(self, one: Ending, state: State | None, report: Report | None) -> None:
+    def _tell(self, one: AttemptResult, state: State | None, report: Report | None) -> None:
         error = one.masked_error
         if one.attempted:
             facts = {
                 "attempt": one.claim.attempts,
                 "state": state,
-                "reason": one.reason,
+                "reason": one.reason or "",
                 "recipients": len(one.claim.recipients),
                 "error": error,
             }
@@ -56,12 +53,12 @@ class DeliveryEvents:
             number = len(one.expired)
             self._record(one, "delivery.expired", recipients=number, error=error)
         if report is not None:
-            submission, _ = report
-            to = [str(local.address) for local in submission.local]
-            to += [str(address) for group in submission.remote.values() for address in group]
-            self._record(one, "report.sent", report=submission.id, to=to)
+            message, _ = report
+            to = [str(local.address) for local in message.local]
+            to += [str(address) for group in message.remote.values() for address in group]
+            self._record(one, "report.sent", report=message.id, to=to)
 
-    def _record(self, one: Ending, event: str, **facts: object) -> None:
+    def _record(self, one: AttemptResult, event: str, **facts: object) -> None:
         named = {"delivery": one.claim.id, "domain": one.claim.domain, **facts}
         self.journal.record(event, message=one.claim.message_id, **named)
         if event == "delivery.held":  # somebody must put its body back

@@ -1,4 +1,4 @@
-"""Finds mail that no attempt will tell of in time: late without its sender knowing, or over.
+"""Expiry scan: finds mail that no attempt will tell of in time, late unannounced or expired.
 
 Mail for a dead destination is not tried one by one, and a backlog may take longer than a sender
 should be left in the dark.  So the queue is read by number, some thousands at a time, from the
@@ -19,12 +19,13 @@ import structlog
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.events import DeliveryEvents
-from relay.delivery.turn_commit import Settling
-from relay.delivery.turn_transaction import Batch
-from relay.queue.attempt_result import OVERDUE, Ending, ending
-from relay.queue.destinations import Known, read_destinations
+from relay.delivery.turn_commit import TurnCommitter
+from relay.queue.attempt_result import AttemptResult, attempt_result
+from relay.queue.destinations import read_destinations
 from relay.queue.due import overdue
+from relay.queue.model import DestinationRow
 from relay.queue.retry import RetryPolicy
+from relay.smtp.failure_reason import FailureReason
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +36,7 @@ REST_TELLING: Final = 0.25  # the same where there was something to tell
 
 
 @dataclass(slots=True)
-class Sweeper:
+class ExpirySweeper:
     """Settles what it finds, until stopped.
 
     At least `poll` seconds lie between two rounds; `usable` says whether mail may be given up: not
@@ -44,7 +45,7 @@ class Sweeper:
     """
 
     database: Database
-    settling: Settling
+    committer: TurnCommitter
     events: DeliveryEvents
     policy: RetryPolicy
     clock: Callable[[], datetime]
@@ -54,7 +55,7 @@ class Sweeper:
     longest: timedelta
     monotonic: Callable[[], float] = time.monotonic
     _after: int = field(default=0, init=False)
-    _endings: list[Ending] = field(default_factory=list, init=False)
+    _results: list[AttemptResult] = field(default_factory=list, init=False)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look and tell until `stop`; what has begun by then is brought to its end."""
@@ -80,18 +81,17 @@ class Sweeper:
 
     async def _step(self) -> bool:
         """Look at a slice and tell of what is in it; whether there was any."""
-        if not self._endings:
-            self._endings = await asyncio.to_thread(self._find)
-        if not self._endings:
+        if not self._results:
+            self._results = await asyncio.to_thread(self._find)
+        if not self._results:
             return False
-        batch = Batch(self._endings)
-        written = await asyncio.to_thread(self.settling.commit, batch)
-        self._endings = []
-        for one, state in zip(batch.endings, written.states, strict=True):
-            self.events.tell(one, state, written.reports.get(one.claim.lease))
+        recorded = await asyncio.to_thread(self.committer.record, self._results)
+        self._results = []
+        for one in recorded:
+            self.events.tell(one)
         return True
 
-    def _find(self) -> list[Ending]:
+    def _find(self) -> list[AttemptResult]:
         now, aged = self.clock(), self.steady()
         with self.database.read() as connection:
             found = overdue(
@@ -105,14 +105,14 @@ class Sweeper:
                 most=MOST,
             )
             known = read_destinations(connection).by_domain if found.keys else {}
-        claims = self.settling.commit(Batch(over=found.keys)).over if found.keys else ()
+        claims = self.committer.expire(found.keys) if found.keys else ()
         self._after = found.last or 0
         return [
-            ending(
+            attempt_result(
                 claim,
                 {},
-                error=claim.last_error or known.get(claim.domain, Known()).last_error,
-                reason=OVERDUE,
+                error=claim.last_error or known.get(claim.domain, DestinationRow()).last_error,
+                reason=FailureReason.OVERDUE,
                 now=now,
                 policy=self.policy,
                 aged=aged,

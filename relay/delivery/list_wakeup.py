@@ -24,10 +24,11 @@ from mailstore.db.database import Database
 from mailstore.db.dialect import take_your_time
 from mailstore.errors import StoreUnavailable
 from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, refused_by
-from relay.queue.due import lanes_with_mail
-from relay.queue.model import State, Traffic
+from relay.queue.due import destinations_with_mail
+from relay.queue.model import Traffic
 from relay.queue.schema import deliveries, destinations
 from relay.queue.wakeup import announce, signal
+from relay.smtp.outcome import State
 from whitelist.national.difference import compare
 from whitelist.national.lookup import WhiteList
 
@@ -129,7 +130,7 @@ class ListWaking:
                 _by_the_list(deliveries.c.last_error), _by_the_list(destinations.c.last_error)
             )
         with self._database.read() as connection:
-            lanes = {d for traffic in Traffic for d in lanes_with_mail(connection, traffic)}
+            lanes = {d for traffic in Traffic for d in destinations_with_mail(connection, traffic)}
         waiting = sorted(lanes.intersection(changed))
         woken = 0
         for start in range(0, len(waiting), _DOMAINS):

@@ -4,11 +4,17 @@ from collections.abc import Iterable
 from typing import Final
 
 from relay import metrics
-from relay.queue.attempt_result import Ending
-from relay.queue.model import State
+from relay.queue.attempt_result import AttemptResult
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import State
 
 # Reasons that alerts look at.
-WATCHED: Final = ("internal", "store", "stuck", "unknown-outcome")
+WATCHED: Final = (
+    FailureReason.INTERNAL,
+    FailureReason.STORE,
+    FailureReason.STUCK,
+    FailureReason.UNKNOWN_OUTCOME,
+)
 
 
 def begin(operators: Iterable[str]) -> None:
@@ -24,7 +30,7 @@ def begin(operators: Iterable[str]) -> None:
             metrics.DEFERRED.labels(operator, reason)
 
 
-def count(one: Ending, state: State, operator: str) -> None:
+def count(one: AttemptResult, state: State, operator: str) -> None:
     """Add a recorded ending to the metrics; `operator` is the label of its destination's."""
     if one.delivered:
         metrics.DELIVERED.labels("peer", operator).inc(len(one.delivered))
@@ -39,4 +45,4 @@ def count(one: Ending, state: State, operator: str) -> None:
     if one.attempted:
         metrics.ATTEMPTS.labels(operator).inc()
         if state is State.WAITING:
-            metrics.DEFERRED.labels(operator, one.reason or "refused").inc()
+            metrics.DEFERRED.labels(operator, one.reason or FailureReason.REFUSED).inc()

@@ -1,9 +1,9 @@
-"""What to try next, of what is known to be due.  Pure; it is told, and asked.
+"""Ready queue: the deliveries known to be due, in the order in which to try them.  Pure.
 
-People come before programs: bulk traffic gets one turn in `bulk_every` while people wait, and the
-places that they leave.  Within a class senders take turns, whatever each has queued, and a sender's
-mail that has just come takes turns with what it has queued longest.  What is known is a slice of
-the queue: there is room for `most` deliveries of each class, the rest stays in the database.
+Interactive mail comes before bulk: bulk gets one turn in `bulk_every` while interactive mail waits,
+and the slots that it leaves.  Within a class senders take turns, whatever each has queued, and a
+sender's newest mail takes turns with its oldest.  It is a slice of the queue: there is room for
+`most` deliveries of each class, the rest stays in the database.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay.queue.due import Due
-from relay.queue.model import Traffic
+from relay.queue.model import Due, Traffic
 
 BULK_EVERY: Final = 5
 MOST: Final = 1000
@@ -41,8 +40,8 @@ class _Lane:
         return bool(self.fresh or self.old)
 
 
-class Scheduler:
-    """Knows a bounded slice of what is due and picks from it."""
+class ReadyQueue:
+    """A bounded slice of the due deliveries, and the choice among them."""
 
     def __init__(self, *, bulk_every: int = BULK_EVERY, most: int = MOST) -> None:
         self._bulk_every = bulk_every
@@ -61,8 +60,8 @@ class Scheduler:
         """How many of a class are known for a destination."""
         return self._stock[traffic, domain]
 
-    def offer(self, found: Iterable[Due]) -> int:
-        """Tell of deliveries that are due; returns how many were news and had room.
+    def add(self, found: Iterable[Due]) -> int:
+        """Add due deliveries; returns how many were new and had room.
 
         For one that never was tried the fresh one known longest is forgotten, if need be: what has
         just come may be for a destination that is free.
@@ -86,11 +85,11 @@ class Scheduler:
             taken += 1
         return taken
 
-    def take(self, room: int, bulk_room: int, places: Callable[[Due], int]) -> list[Due]:
+    def take(self, room: int, bulk_room: int, free_slots: Callable[[Due], int]) -> list[Due]:
         """Pick up to `room` deliveries, of bulk traffic up to `bulk_room`.
 
-        `places(due)` is how many more may be under way to its destination, for its class; what is
-        picked here is counted against it.
+        `free_slots(due)` is how many more may be in flight to its destination, for its class; what
+        is picked here is counted against it.
         """
         picked: list[Due] = []
         used: Counter[str] = Counter()
@@ -101,7 +100,7 @@ class Scheduler:
             if traffic is None:
                 break
             sender = turns[traffic].popleft()
-            due = self._lanes[traffic][sender].take(lambda one: used[one.domain] < places(one))
+            due = self._lanes[traffic][sender].take(lambda one: used[one.domain] < free_slots(one))
             if due is None:
                 continue
             picked.append(due)

@@ -1,82 +1,163 @@
-"""Which deliveries a courier takes on: of what it knows to be due, as destinations have places.
+"""Selection: which deliveries to try next, or which part of the queue to read before.  Pure.
 
-Ties together where to look (`relay.delivery.rounds`), what is known (`relay.delivery.ready_queue`)
-and how destinations take it (`relay.delivery.concurrency`).  Asks nobody: it is told what a look
-brought.
+Ties together the rounds over destinations (`relay.delivery.rounds`), the deliveries known to be due
+(`relay.delivery.ready_queue`) and the limits of destinations (`relay.delivery.concurrency`).  It
+reads nothing itself: `next` says what to read, and `resume` takes what was read.
 """
 
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from relay.delivery.concurrency import Congestion
-from relay.delivery.ready_queue import MOST, Scheduler
-from relay.delivery.rounds import Feeding, Visit
-from relay.delivery.turn_transaction import Glance
-from relay.queue.due import Due, Newest
-from relay.queue.model import Traffic
+from relay.delivery.concurrency import ConcurrencyLimits
+from relay.delivery.ready_queue import MOST, ReadyQueue
+from relay.delivery.rounds import DestinationRounds
+from relay.queue.model import Due, Newest, QueueSnapshot, Traffic, Visit
 
 
-class Picking:
-    """Picks for a courier that has at most `concurrency` deliveries in hand."""
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Deliveries to lease and to try.
+
+    `probes` are the numbers of those for dead destinations; `more` says that the queue is to be
+    read on at once.
+    """
+
+    deliveries: Sequence[Due] = ()
+    probes: frozenset[int] = frozenset()
+    more: bool = False
+
+
+NOTHING: Final = Selected()
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsRead:
+    """A read of the queue (`relay.queue.due.read_queue`) without which there is too little to try.
+
+    `around` asks for the state of destinations and for the newest mail, `round_due` for the
+    destinations of a new round.  `taken` are deliveries that are selected already.
+    """
+
+    visits: Sequence[Visit]
+    round_due: bool
+    around: bool
+    taken: Sequence[Due]
+
+
+class Selection:
+    """Selects for a process that has at most `concurrency` attempts in flight.
+
+    The queue is read after `new_mail()`, and every `poll` seconds of `monotonic`.
+    """
 
     def __init__(
-        self, congestion: Congestion, concurrency: int, clock: Callable[[], datetime]
+        self,
+        limits: ConcurrencyLimits,
+        concurrency: int,
+        poll: float,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._congestion = congestion
+        self._limits = limits
         self._most_bulk = max(concurrency * 3 // 4, 1)
+        self._poll = poll
         self._clock = clock
-        self._scheduler = Scheduler()
-        self._newest: frozenset[int] = frozenset()  # at the last look
-        self.feeding = Feeding()
+        self._monotonic = monotonic
+        self._ready = ReadyQueue()
+        self._rounds = DestinationRounds()
+        self._newest: frozenset[int] = frozenset()  # numbers of the newest mail at the last read
+        self._has_new_mail = False
+        self._polled = float("-inf")
 
-    def take(self, picked: list[Due], room: int, *, ahead: bool = False) -> list[Due]:
-        """What is picked, and what else to take on: `room` in all, `ahead` beyond the windows."""
-        now, used = self._clock(), Counter(due.domain for due in picked)
-        bulk = self._congestion.bulk + sum(due.traffic is Traffic.BULK for due in picked)
+    def new_mail(self) -> None:
+        """Note that mail was queued: the next selection reads the newest."""
+        self._has_new_mail = True
 
-        def places(due: Due) -> int:
-            free = self._congestion.places(due.domain, due.traffic, now, ahead=ahead)
+    def completed(self, domain: str) -> None:
+        """Note that an attempt has ended: its destination may be visited again."""
+        self._rounds.freed(domain)
+
+    def next(self, room: int) -> Selected | NeedsRead:
+        """Up to `room` deliveries to try now, or what to read before."""
+        now = self._monotonic()
+        around = self._has_new_mail
+        if now - self._polled >= self._poll:
+            self._polled = now
+            self._rounds.begin()
+            around = True
+        taken: Sequence[Due] = () if around else self._take((), room)
+        if not around and (len(taken) >= room or self._rounds.rests):
+            return self._selected(taken, room, more=False)
+        self._has_new_mail = False
+        return NeedsRead(self._visits(), self._rounds.due, around, taken)
+
+    def resume(self, needs: NeedsRead, snapshot: QueueSnapshot, room: int) -> Selected:
+        """Up to `room` deliveries, by what was read since `next`."""
+        self._learn(snapshot, {due.id for due in needs.taken})
+        taken = self._take(needs.taken, room)
+        return self._selected(taken, room, more=len(taken) < room and not self._rounds.rests)
+
+    def _selected(self, taken: Sequence[Due], room: int, *, more: bool) -> Selected:
+        taken = self._take(taken, room, ahead=True)
+        probes = frozenset(due.id for due in taken if self._limits.is_dead(due.domain))
+        return Selected(taken, probes, more)
+
+    def _take(self, taken: Sequence[Due], room: int, *, ahead: bool = False) -> Sequence[Due]:
+        """These deliveries and others, `room` in all; with `ahead` beyond the windows."""
+        now, used = self._clock(), Counter(due.domain for due in taken)
+        bulk = self._limits.in_flight.bulk + sum(due.traffic is Traffic.BULK for due in taken)
+
+        def free_slots(due: Due) -> int:
+            free = self._limits.free_slots(due.domain, due.traffic, now, ahead=ahead)
             return free - used[due.domain]
 
-        return picked + self._scheduler.take(room - len(picked), self._most_bulk - bulk, places)
+        return [*taken, *self._ready.take(room - len(taken), self._most_bulk - bulk, free_slots)]
 
-    def visits(self) -> list[Visit]:
-        """Where to look now: at destinations that could take more than is known for them."""
+    def _visits(self) -> list[Visit]:
+        """The next destinations that could take more than is known for them."""
         now = self._clock()
 
         def wanted(traffic: Traffic, domain: str) -> bool:
-            places = self._congestion.places(domain, traffic, now, ahead=True)
-            return places > self._scheduler.stock(traffic, domain)
+            free = self._limits.free_slots(domain, traffic, now, ahead=True)
+            return free > self._ready.stock(traffic, domain)
 
-        return self.feeding.visits(wanted)
+        return self._rounds.visits(wanted)
 
-    def learn(self, seen: Glance) -> None:
-        """Take note of what a look brought."""
+    def _learn(self, snapshot: QueueSnapshot, taken: Collection[int]) -> None:
+        """Take over what was read, but for deliveries that are taken: no lease keeps them away."""
         now = self._clock()
-        if seen.known is not None:
-            self._look_again(seen.newest, self._congestion.adopt(seen.known))
+        if snapshot.known is not None:
+            self._look_again(snapshot.newest, self._limits.adopt(snapshot.known))
 
         def is_open(due: Due) -> bool:
-            return self._congestion.places(due.domain, due.traffic, now, ahead=True) > 0
+            return self._limits.free_slots(due.domain, due.traffic, now, ahead=True) > 0
 
-        if len(self._scheduler) > MOST // 2:
-            self._scheduler.forget(lambda due: not is_open(due))
-        news = self._scheduler.offer(filter(is_open, seen.found))
-        # Also for what is busy: a place may be free before mail that has just come is seen again.
-        self._scheduler.offer(
-            due for due in seen.newest.found if not self._congestion.barred(due.domain, now)
+        def is_new(due: Due) -> bool:
+            return due.id not in taken
+
+        if len(self._ready) > MOST // 2:
+            self._ready.forget(lambda due: not is_open(due))
+        news = self._ready.add(filter(is_open, filter(is_new, snapshot.found)))
+        # The newest also for a full window: a slot may be free before they are read again.
+        self._ready.add(
+            due
+            for due in filter(is_new, snapshot.newest.found)
+            if not self._limits.barred(due.domain, now)
         )
-        for visit, last in seen.visited.items():
-            self.feeding.visited(visit, last)
-        self.feeding.learned(seen.lanes, news)
+        for visit, last in snapshot.visited.items():
+            self._rounds.visited(visit, last)
+        self._rounds.learned(snapshot.lanes, news)
 
     def _look_again(self, newest: Newest, released: frozenset[str]) -> None:
-        """Have a round begin if more may go than the newest: it must not wait for the next poll."""
-        # None of what was there at the last look: more has become due since than was looked at.
+        """Begin a round if more may go than the newest: it must not wait for the next poll."""
+        # None of the newest of the last read: more has become due since than this read brought.
         missed = newest.full and not newest.numbers & self._newest
         self._newest = newest.numbers
         for domain in released:
-            self.feeding.freed(domain)
+            self._rounds.freed(domain)
         if released or missed:
-            self.feeding.begin()
+            self._rounds.begin()

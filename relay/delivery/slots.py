@@ -1,70 +1,74 @@
-"""Who speaks to a destination now, of those that were taken on for it.
+"""Slots of destinations: how many attempts may speak to each at once.
 
-A destination that answers fast is done with its window of deliveries before the courier's next turn
-can claim others.  So a second window of them is taken on ahead, whose attempts wait here, those of
-people before those of programs, until one that speaks is done.  Where the destination may get
-nothing any more, or the courier stops, they are sent away: no attempt was made.
+A destination that answers fast is done with its window of deliveries before the next iteration can
+lease others.  Look-ahead: up to one extra window of deliveries is leased in advance and waits here
+for a slot, interactive before bulk.  If the destination is paused or declared dead, or the process
+stops, the waiting attempts are released unattempted.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from relay.delivery.in_flight import InFlight
 from relay.queue.model import Traffic
 
 
 @dataclass(slots=True)
-class Gate:
-    """Counts who speaks; `width(domain, traffic)` is how many may, none where it is barred."""
+class DestinationSlots:
+    """Gives out slots; `window(domain, traffic)` is how many there are, 0 if nothing may go."""
 
-    width: Callable[[str, Traffic], int]
-    _speaking: Counter[str] = field(default_factory=Counter)
+    in_flight: InFlight
+    window: Callable[[str, Traffic], int]
     _waiting: dict[str, dict[Traffic, deque[asyncio.Future[bool]]]] = field(default_factory=dict)
     _closed: bool = False
 
-    async def enter(self, domain: str, traffic: Traffic, *, at_once: bool) -> bool:
-        """Wait for a place, unless `at_once`; False if there is none to be had.
+    async def acquire(self, domain: str, traffic: Traffic, *, at_once: bool) -> bool:
+        """Wait for a slot, unless `at_once`; False if there will be none.
 
-        Who got one has to leave.
+        A slot that was given has to be released.
         """
-        if not at_once and self._speaking[domain] >= self.width(domain, traffic):
+        if not at_once and self.in_flight.slots(domain) >= self.window(domain, traffic):
             return await self._wait(domain, traffic)
-        self._speaking[domain] += 1
+        self.in_flight.take_slot(domain)
         return True
 
-    def leave(self, domain: str) -> None:
-        """Give the place to whoever waits."""
-        self._speaking[domain] -= 1
+    def release(self, domain: str) -> None:
+        """Free a slot, for the next attempt that waits."""
+        self.in_flight.free_slot(domain)
         self._admit(domain)
-        if not self._speaking[domain]:
-            del self._speaking[domain]
 
     def close(self) -> None:
-        """Send away whoever waits, and whoever would."""
+        """Refuse all waiting attempts, and all that would wait."""
         self._closed = True
         for domain in list(self._waiting):
             self._admit(domain)
 
     async def _wait(self, domain: str, traffic: Traffic) -> bool:
-        place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        lanes = self._waiting.setdefault(domain, {one: deque() for one in Traffic})
-        lanes[traffic].append(place)
+        slot: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        queues = self._waiting.setdefault(domain, {one: deque() for one in Traffic})
+        queues[traffic].append(slot)
         self._admit(domain)
         try:
-            return await place
+            return await slot
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.result():
-                self.leave(domain)
+            if slot.done() and not slot.cancelled() and slot.result():
+                self.release(domain)
             raise
 
     def _admit(self, domain: str) -> None:
-        for traffic, places in self._waiting.get(domain, {}).items():
-            width = 0 if self._closed else self.width(domain, traffic)
-            while places and (not width or self._speaking[domain] < width):
-                place = places.popleft()
-                if not place.done():
-                    self._speaking[domain] += bool(width)
-                    place.set_result(bool(width))
-        if not any(self._waiting.get(domain, {}).values()):
-            self._waiting.pop(domain, None)
+        queues = self._waiting.get(domain)
+        if queues is None:
+            return
+        for traffic, slots in queues.items():
+            window = 0 if self._closed else self.window(domain, traffic)
+            barred = window == 0
+            while slots and (barred or self.in_flight.slots(domain) < window):
+                slot = slots.popleft()
+                if not slot.done():
+                    if not barred:
+                        self.in_flight.take_slot(domain)
+                    slot.set_result(not barred)
+        if not any(queues.values()):
+            del self._waiting[domain]

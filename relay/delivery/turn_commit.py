@@ -1,79 +1,186 @@
-"""Makes what a courier has to write durable: one transaction, or one each if that is refused."""
+"""Commits the writes of delivery: one transaction, or one for each result if that is refused."""
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from foundation.failpoints import reached
 from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
-from relay.delivery.turn_transaction import Batch, Ledger, Written
-from relay.dsn.bouncer import Report
-from relay.queue.attempt_result import Ending
+from relay.delivery.turn_transaction import (
+    Recorded,
+    claim_selected,
+    record_health,
+    record_results,
+)
+from relay.dsn.bouncer import Bouncer, Report
+from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import Lapses
-from relay.queue.model import Lease
+from relay.queue.leases import lease_expired, release_unattempted, renew, unleased
+from relay.queue.model import LEASE, Claim, DestinationRow, Lease
+from relay.queue.retry import RetryPolicy
 
 _log = structlog.get_logger(__name__)
 
+_Rest = TypeVar("_Rest")
+
 
 @dataclass(frozen=True, slots=True)
-class Settling:
-    """Commits batches; to be called in a thread.  `lapses` says when lapsed leases are taken."""
+class PendingWrites:
+    """What one iteration of the delivery loop commits.
+
+    `results` of attempts that ended, `health` of destinations that changed, `renewals` of leases,
+    `unattempted` leases to give back, and `wanted` leases of deliveries to try next, of which
+    `probes` (numbers) are for dead destinations.
+    """
+
+    results: Sequence[AttemptResult]
+    health: Mapping[str, DestinationRow]
+    renewals: Sequence[Lease]
+    unattempted: Sequence[Lease]
+    wanted: Sequence[Lease]
+    probes: Collection[int]
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return any((self.results, self.health, self.renewals, self.unattempted, self.wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What came of it: the `recorded` results in order, the leases `renewed`, and new `claims`.
+
+    `sealed` has the small bodies of the claims by name (`mailstore.blobs.bodies`).
+    """
+
+    recorded: Sequence[Recorded]
+    renewed: Collection[Lease]
+    claims: Sequence[Claim]
+    sealed: Mapping[str, bytes]
+
+    @property
+    def queued(self) -> bool:
+        """Whether reports to senders of other operators came into the queue."""
+        return any(one.report is not None and one.report[0].remote for one in self.recorded)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCommitter:
+    """Commits for one `owner` of leases; to be called in a thread.  Raises StoreUnavailable.
+
+    `lapses` says when leases that have lapsed may be taken.
+    """
 
     store: Store
-    ledger: Ledger
+    bouncer: Bouncer
+    owner: str
+    retry: RetryPolicy
+    randomness: random.Random
     clock: Callable[[], datetime]
     lapses: Lapses = field(default_factory=Lapses)
 
-    def commit(self, batch: Batch) -> Written:
-        """Do what the batch says, with reports of its endings.  Raises StoreUnavailable.
+    def commit(self, writes: PendingWrites) -> Committed:
+        """Commit one iteration of the delivery loop.
 
-        What was taken on comes with its small bodies, read at once.
+        Claims come with their small bodies, read at once.
         """
-        written = self._commit(batch)
-        if not written.claims:
-            return written
-        # Without them each attempt reads its own, and finds out what is wrong.
-        with suppress(StoreUnavailable):
-            blobs = {one.blob for one in written.claims}
-            return replace(written, sealed=self.store.blobs.sealed(blobs))
-        return written
 
-    def _commit(self, batch: Batch) -> Written:
+        def rest(connection: Connection, now: datetime) -> tuple[Collection[Lease], list[Claim]]:
+            record_health(connection, writes.health)
+            renewed: Collection[Lease] = ()
+            if writes.renewals:
+                renewed = renew(connection, writes.renewals, now=now, lease=LEASE)
+            if writes.unattempted:
+                release_unattempted(connection, writes.unattempted, now=now)
+            return renewed, claim_selected(
+                connection,
+                writes.wanted,
+                writes.probes,
+                owner=self.owner,
+                now=now,
+                wait=self._wait,
+                lapsed=self.lapses.count,
+            )
+
+        recorded, (renewed, claims) = self._commit(writes.results, rest)
+        return Committed(recorded, renewed, claims, self._bodies(claims))
+
+    def record(self, results: Sequence[AttemptResult]) -> Sequence[Recorded]:
+        """Commit results alone."""
+        return self._commit(results, lambda _connection, _now: None)[0]
+
+    def expire(self, keys: Sequence[int]) -> Sequence[Claim]:
+        """Lease deliveries of these numbers whose time is over, to be settled without an attempt.
+
+        Those that are leased are left alone.
+        """
+        now = self.clock()
+        with self.store.database.write() as connection:
+            if not self.lapses.count:
+                keys = sorted(unleased(connection, keys))
+            return lease_expired(connection, keys, owner=self.owner, now=now, lease=LEASE)
+
+    def _commit(
+        self,
+        results: Sequence[AttemptResult],
+        rest: Callable[[Connection, datetime], _Rest],
+    ) -> tuple[Sequence[Recorded], _Rest]:
+        """Record results with reports to their senders, then the rest, in one transaction."""
         database, now = self.store.database, self.clock()
-        reports = self.ledger.teller.prepare(batch.endings, now)
-        batch = replace(batch, reports=reports, lapsed=self.lapses.count)
+        reports = self.bouncer.compose(results, now)
         try:
             with database.write() as connection:
                 reached("delivery.settling")
-                written = self.ledger.write(connection, batch, now)
+                recorded = self._record(connection, results, reports, now)
+                done = rest(connection, now)
                 reached("delivery.settled")
         except DBAPIError:
-            # One ending cannot be recorded: find out which, spare the rest.  Its lease lapses.
+            # One result cannot be recorded: find out which, spare the rest.  Its lease lapses.
             _log.exception("queue.batch_refused")
         else:
             reached("delivery.committed")
-            return written
-        alone = [self._commit_alone(one, batch.reports, now) for one in batch.endings]
+            return recorded, done
+        recorded = [self._record_alone(one, reports, now) for one in results]
         with database.write() as connection:
-            rest = self.ledger.write(connection, replace(batch, endings=()), now)
-        states = [state for one in alone for state in one.states]
-        reports = {key: report for one in alone for key, report in one.reports.items()}
-        queued = rest.queued or any(one.queued for one in alone)
-        return replace(rest, states=states, reports=reports, queued=queued)
+            return recorded, rest(connection, now)
 
-    def _commit_alone(self, one: Ending, reports: Mapping[Lease, Report], now: datetime) -> Written:
-        # Should it be the report that is refused, what became of the mail is recorded without it.
-        for told in (reports, {}) if one.claim.lease in reports else ({},):
+    def _record_alone(
+        self, result: AttemptResult, reports: Mapping[Lease, Report], now: datetime
+    ) -> Recorded:
+        # Should the report be the one that is refused, the result is recorded without it.
+        for told in (reports, {}) if result.claim.lease in reports else ({},):
             try:
                 with self.store.database.write() as connection:
-                    return self.ledger.write(connection, Batch([one], told), now)
+                    return self._record(connection, [result], told, now)[0]
             except DBAPIError:
                 _log.exception(
-                    "queue.ending_refused", delivery=one.claim.id, with_report=bool(told)
+                    "queue.ending_refused", delivery=result.claim.id, with_report=bool(told)
                 )
-        return Written([None])
+        return Recorded(result, None, None)
+
+    def _record(
+        self,
+        connection: Connection,
+        results: Sequence[AttemptResult],
+        reports: Mapping[Lease, Report],
+        now: datetime,
+    ) -> list[Recorded]:
+        return record_results(
+            connection, results, reports, owner=self.owner, bouncer=self.bouncer, now=now
+        )
+
+    def _bodies(self, claims: Sequence[Claim]) -> Mapping[str, bytes]:
+        # Without them each attempt reads its own, and finds out what is wrong.
+        with suppress(StoreUnavailable):
+            return self.store.blobs.sealed({one.blob for one in claims}) if claims else {}
+        return {}
+
+    def _wait(self, attempts: int) -> timedelta:
+        return self.retry.wait(attempts, self.randomness.random())

@@ -1,252 +1,140 @@
-"""A courier's dealings with the database: one look at what is due, one transaction for all else.
+"""Writes of delivery inside one transaction: results with their reports, health, new leases.
 
-Endings of several attempts, the health of destinations, leases and new claims become durable by
-one commit, whose sync is what a delivery costs most.
+Results come before claims.  All of an iteration becomes durable by one commit, whose sync is the
+dearest part of a delivery.
 """
 
-import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from foundation.failpoints import reached
-from relay.delivery.rounds import Visit
-from relay.dsn.bouncer import Report, Teller
-from relay.queue.attempt_result import Ending
-from relay.queue.destinations import Known, Map, begin_probe, read_destinations, write_health
-from relay.queue.due import Due, Newest, lanes_with_mail, newest, turn_of_senders
-from relay.queue.leases import give_back, renew, seize, unleased
-from relay.queue.model import Claim, Lease, State, Traffic, claim
-from relay.queue.retry import RetryPolicy
-from relay.queue.settlement import hold_for_body, settle, settle_delivered
-
-LEASE: Final = timedelta(minutes=30)  # renewed while the conversation lasts
-PROBE: Final = timedelta(minutes=2)  # for which others keep away from a destination being probed
-NEWEST: Final = 100
-SENDERS: Final = 16  # looked at on one visit
-VISITED: Final = 128  # deliveries that one visit brings
-ENOUGH: Final = 250  # deliveries found by visits, after which a look ends
+from relay.dsn.bouncer import Bouncer, Report
+from relay.queue.attempt_result import AttemptResult
+from relay.queue.destinations import begin_probe, write_health
+from relay.queue.leases import claim, release_unattempted, unleased
+from relay.queue.model import LEASE, PROBE, Claim, DestinationRow, Lease
+from relay.queue.settlement import settle, settle_delivered
+from relay.smtp.outcome import State
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """What a look brought; `visited` has the sender at which each visit ended.
+class Recorded(NamedTuple):
+    """A result, the state of its delivery from now on, and the report that was stored with it.
 
-    `known` and `newest` are None and nothing for one that was to go on with a round, no more.
+    The state is None if the lease was lost: another process holds the delivery, and nothing was
+    recorded.
     """
 
-    known: Map | None
-    newest: Newest
-    visited: Mapping[Visit, str | None]
-    found: Sequence[Due]
-    lanes: Mapping[Traffic, Sequence[str]] | None
+    result: AttemptResult
+    state: State | None
+    report: Report | None
 
 
-def glance(
+def record_results(
     connection: Connection,
-    now: datetime,
-    visits: Sequence[Visit],
+    results: Sequence[AttemptResult],
+    reports: Mapping[Lease, Report],
     *,
-    round_due: bool,
-    around: bool = True,
-) -> Glance:
-    """Look at the queue; `round_due` asks for the destinations for which anything waits.
+    owner: str,
+    bouncer: Bouncer,
+    now: datetime,
+) -> list[Recorded]:
+    """Record results with their reports, which are given by lease."""
+    gone = _record_delivered(connection, results, reports, owner)
+    return [
+        Recorded(one, State.DELIVERED, None)
+        if one.claim.lease in gone
+        else _record(connection, one, reports.get(one.claim.lease), bouncer, now)
+        for one in results
+    ]
 
-    `around` asks for what is known of destinations, and for mail that has just come.
-    """
-    visited: dict[Visit, str | None] = {}
-    found: list[Due] = []
-    for visit in visits:
-        if len(found) >= ENOUGH:
-            visited[visit] = visit.after  # another time, from the same sender on
-            continue
-        turn = turn_of_senders(
+
+def _record_delivered(
+    connection: Connection,
+    results: Sequence[AttemptResult],
+    reports: Mapping[Lease, Report],
+    owner: str,
+) -> frozenset[Lease]:
+    """Record by few statements the results with nothing to keep: delivered, and nobody to tell."""
+    done = [
+        one.claim
+        for one in results
+        if one.state is State.DELIVERED and not (reports and one.claim.lease in reports)
+    ]
+    return settle_delivered(connection, done, owner) if len(done) > 1 else frozenset()
+
+
+def _record(
+    connection: Connection,
+    result: AttemptResult,
+    report: Report | None,
+    bouncer: Bouncer,
+    now: datetime,
+) -> Recorded:
+    state = settle(connection, result)
+    if state is None:  # the lease was lost: nobody is told
+        return Recorded(result, None, None)
+    if report is not None:
+        bouncer.insert(connection, [report], now)
+        reached("delivery.reported")
+    return Recorded(result, state, report)
+
+
+def record_health(connection: Connection, changes: Mapping[str, DestinationRow]) -> None:
+    """Write down which destinations died, are dead still, or live again."""
+    for domain, row in changes.items():
+        write_health(
             connection,
-            visit.traffic,
-            visit.domain,
-            after=visit.after,
+            domain,
+            failures=row.failures,
+            dead_until=row.dead_until,
+            last_error=row.last_error,
+        )
+
+
+def claim_selected(
+    connection: Connection,
+    wanted: Sequence[Lease],
+    probes: Collection[int],
+    *,
+    owner: str,
+    now: datetime,
+    wait: Callable[[int], timedelta],
+    lapsed: bool,
+) -> list[Claim]:
+    """Lease deliveries under these leases to be; `probes` are numbers of those for dead ones.
+
+    `lapsed` says whether a lease that has lapsed counts as none; `wait(n)` is the time between
+    attempt n and the one after it.
+    """
+    if wanted and not lapsed:
+        free = unleased(connection, [one.id for one in wanted])
+        wanted = [one for one in wanted if one.id in free]
+    if not wanted:
+        return []
+    tokens = dict(wanted)
+
+    def take(among: Sequence[int]) -> list[Claim]:
+        return claim(
+            connection,
+            owner=owner,
             now=now,
-            senders=SENDERS,
-            most=VISITED,
+            lease=LEASE,
+            limit=len(among),
+            wait=wait,
+            among=among,
+            token=tokens.__getitem__,
         )
-        visited[visit] = turn.last
-        found += turn.found
-    return Glance(
-        known=read_destinations(connection) if around else None,
-        newest=newest(connection, now, NEWEST) if around else Newest(),
-        visited=visited,
-        found=found,
-        lanes={t: lanes_with_mail(connection, t) for t in Traffic} if round_due else None,
-    )
 
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one transaction is to do: settle, note, renew, and take on.
-
-    `reports` are those of endings, by their leases; `wanted` the leases to be of what is taken on,
-    `probes` the numbers of those deliveries that are probes of dead destinations; `over` deliveries
-    to be settled without an attempt; `unused` leases of those that were taken on and not tried.
-    `lapsed` says whether leases that have lapsed count as none.
-    """
-
-    endings: Sequence[Ending] = ()
-    reports: Mapping[Lease, Report] = field(default_factory=dict)
-    health: Mapping[str, Known] = field(default_factory=dict)
-    renewals: Sequence[Lease] = ()
-    wanted: Sequence[Lease] = ()
-    probes: Collection[int] = ()
-    over: Sequence[int] = ()
-    unused: Sequence[Lease] = ()
-    lapsed: bool = True
-
-    def __bool__(self) -> bool:
-        return any((self.endings, self.health, self.renewals, self.wanted, self.over, self.unused))
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The states of the settled deliveries, None for a lost lease; what was taken on.
-
-    `reports` are those that were kept, by the leases that ended; `renewed` has the leases that
-    were still there; `sealed` the small bodies of what was taken on by name
-    (`mailstore.blobs.bodies`); `queued` says that reports for other operators' senders came into
-    the queue.
-    """
-
-    states: Sequence[State | None] = ()
-    reports: Mapping[Lease, Report] = field(default_factory=dict)
-    renewed: Collection[Lease] = ()
-    claims: Sequence[Claim] = ()
-    over: Sequence[Claim] = ()
-    sealed: Mapping[str, bytes] = field(default_factory=dict)
-    queued: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """Writes for one owner of leases."""
-
-    owner: str
-    retry: RetryPolicy
-    randomness: random.Random
-    teller: Teller
-
-    def write(self, connection: Connection, batch: Batch, now: datetime) -> Written:
-        """Do what the batch says, inside the caller's transaction."""
-        if not batch.lapsed:
-            batch = _without_leased(connection, batch)
-        gone = self._conclude_all(connection, batch)
-        states = [
-            State.DELIVERED
-            if ending.claim.lease in gone
-            else self.conclude(connection, ending, batch.reports.get(ending.claim.lease), now)
-            for ending in batch.endings
-        ]
-        for domain, row in batch.health.items():
-            write_health(
-                connection,
-                domain,
-                failures=row.failures,
-                dead_until=row.dead_until,
-                last_error=row.last_error,
-            )
-        renewed: Collection[Lease] = ()
-        if batch.renewals:
-            renewed = renew(connection, batch.renewals, now=now, lease=LEASE)
-        if batch.unused:
-            give_back(connection, batch.unused, now=now)
-        claims = self._take_on(connection, batch, now)
-        over = []
-        if batch.over:
-            over = seize(connection, batch.over, owner=self.owner, now=now, lease=LEASE)
-        reports = _kept(batch, states) if batch.reports else {}
-        queued = any(report[0].remote for report in reports.values())
-        return Written(states, reports, renewed, claims, over, queued=queued)
-
-    def _conclude_all(self, connection: Connection, batch: Batch) -> frozenset[Lease]:
-        """Record at once the endings that are all of one kind: delivered, and nobody to tell."""
-        told = batch.reports
-        done = [
-            ending.claim
-            for ending in batch.endings
-            if len(ending.delivered) == len(ending.claim.waiting)
-            and not (told and ending.claim.lease in told)
-        ]
-        return settle_delivered(connection, done, self.owner) if len(done) > 1 else frozenset()
-
-    def conclude(
-        self, connection: Connection, ending: Ending, report: Report | None, now: datetime
-    ) -> State | None:
-        """Record one ending with its report; None if the lease had lapsed, and nobody is told."""
-        state = settle(
-            connection,
-            ending.claim,
-            ending.outcomes,
-            error=ending.masked_error,
-            now=ending.at,
-            # By the clock of the day life is longer by as much as that jumped ahead.
-            life=self.retry.life + (ending.at - ending.aged),
-            told=bool(ending.late),
-            unknown_until=ending.unknown_until,
-        )
-        if ending.held and state is State.WAITING:
-            hold_for_body(connection, ending.claim.id, ending.held)
-        if state is not None and report is not None:
-            self.teller.keep(connection, [report], now)
-            reached("delivery.reported")
-        return state
-
-    def _take_on(self, connection: Connection, batch: Batch, now: datetime) -> list[Claim]:
-        if not batch.wanted:
-            return []
-        tokens = dict(batch.wanted)
-
-        def take(among: Sequence[int]) -> list[Claim]:
-            return claim(
-                connection,
-                owner=self.owner,
-                now=now,
-                lease=LEASE,
-                limit=len(among),
-                wait=self._wait,
-                among=among,
-                token=tokens.__getitem__,
-            )
-
-        taken = take([key for key in tokens if key not in batch.probes])
-        for key in batch.probes:
-            for one in take([key]):
-                # Whoever moves the time of the next probe has this one.  It is the delivery that
-                # says where it goes: its number may mean another by now.
-                if begin_probe(connection, one.domain, now, now + PROBE):
-                    taken.append(one)
-                else:
-                    give_back(connection, [one.lease], now=now)
-        return taken
-
-    @property
-    def _wait(self) -> Callable[[int], timedelta]:
-        return lambda attempts: self.retry.wait(attempts, self.randomness.random())
-
-
-def _without_leased(connection: Connection, batch: Batch) -> Batch:
-    """The same but for what has a lease, be it lapsed."""
-    keys = [*(one.id for one in batch.wanted), *batch.over]
-    free = unleased(connection, keys) if keys else set()
-    return replace(
-        batch,
-        wanted=[one for one in batch.wanted if one.id in free],
-        probes=[key for key in batch.probes if key in free],
-        over=[key for key in batch.over if key in free],
-    )
-
-
-def _kept(batch: Batch, states: Sequence[State | None]) -> dict[Lease, Report]:
-    """The reports on what was settled."""
-    ended = zip(batch.endings, states, strict=True)
-    settled = {one.claim.lease for one, state in ended if state is not None}
-    return {lease: report for lease, report in batch.reports.items() if lease in settled}
+    taken = take([key for key in tokens if key not in probes])
+    for key in [key for key in tokens if key in probes]:
+        for one in take([key]):
+            # Whoever moves the time of the next probe has this one.  The claim has the domain that
+            # counts: the number may mean another delivery by now.
+            if begin_probe(connection, one.domain, now, now + PROBE):
+                taken.append(one)
+            else:
+                release_unattempted(connection, [one.lease], now=now)
+    return taken

@@ -1,11 +1,11 @@
-"""How many deliveries a destination gets at once, and when it is taken for dead.  Pure.
+"""Window of a destination: how many deliveries at once, and when it is taken for dead.  Pure.
 
 After the scheduler of Postfix (SCHEDULER_README, "Concurrency scheduling"): the window starts at a
 few, grows by one for each pseudo-cohort (as many deliveries as the window is wide) that went well,
 shrinks likewise with those that failed, and after some failed pseudo-cohorts in a row, without one
 success, the destination is dead.  It is then probed by one delivery at a time, after a wait that
-doubles.  A delivery fails here if no host of the destination could be spoken to; what a peer says
-to a sender or a recipient is no failure of the destination.
+doubles.  A delivery fails here if no host of the destination could be spoken to; a refusal of a
+sender or a recipient is no failure of the destination.
 """
 
 from dataclasses import dataclass, field
@@ -28,8 +28,8 @@ class WindowPolicy:
 
 
 @dataclass(slots=True)
-class Destination:
-    """One destination as this process sees it; its death, with `failures`, is known to all.
+class DestinationWindow:
+    """Window of one destination in this process; its death, with `failures`, is known to all.
 
     `failures` counts deaths and failed probes since the last success.
     """

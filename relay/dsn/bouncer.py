@@ -1,4 +1,4 @@
-"""Senders are told what became of their mail, in the transaction that records it.
+"""Reports to senders on the outcome of their mail, in the transaction that records it.
 
 A report is written, and its body made durable where that takes a file, before the transaction; it
 becomes a message in it, so that neither the record nor the report is ever there without the other
@@ -22,11 +22,11 @@ from mailstore.blobs.store import Store
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes.mailboxes import Mailbox, MailboxState, local_domains, resolve
 from relay.acceptance.group_commit import insert_rows, record_held
-from relay.acceptance.message import Submission
-from relay.dsn.occasions import News, news_of, news_of_drop
+from relay.acceptance.message import AcceptedMessage
+from relay.dsn.occasions import ReportOccasion, occasion_of, occasion_of_drop
 from relay.dsn.receipt import written
 from relay.dsn.rules import FULL_LIMIT, Original, notice_of, report_of
-from relay.queue.attempt_result import Ending
+from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Claim, Lease
 from relay.smtp.address import Address
 from relay.smtp.errors import SyntaxRefused
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 _PIECE: Final = 64 * 1024  # octets read at a time of a message that goes back
 _UNREADABLE: Final = (NotFound, BlobDamaged, KeyMissing, StoreUnavailable)
 
-Report = tuple[Submission, Prepared]
+Report = tuple[AcceptedMessage, Prepared]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class _Here:
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class Bouncer:
     """Writes the reports of one process; `life` is how long mail is tried.
 
     `postmaster` is the address of ours that hears of what nobody else can be told, or None;
@@ -63,24 +63,26 @@ class Teller:
     new_id: Callable[[], str]
     record: Callable[..., None]
 
-    def prepare(self, endings: Sequence[Ending], now: datetime) -> dict[Lease, Report]:
-        """The reports that endings ask for, by the leases that end so; blocks.
+    def compose(self, results: Sequence[AttemptResult], now: datetime) -> dict[Lease, Report]:
+        """The reports that results ask for, by the leases that end so; blocks.
 
         Raises StoreUnavailable.
         """
-        news = [one for ending in endings if (one := news_of(ending, self.life)).became]
-        found = self._written(news, now)
+        occasions = [
+            one for result in results if (one := occasion_of(result, self.life)).recipients
+        ]
+        found = self._written(occasions, now)
         return {key: report for key, report in found.items() if report is not None}
 
-    def prepare_dropped(self, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
+    def compose_dropped(self, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
         """The reports on deliveries that an operator drops, None where nobody is to be told.
 
         Those whose reports could not be written are missing: logged, and not to be dropped.
         Blocks.  Raises StoreUnavailable.
         """
-        return self._written([news_of_drop(claim) for claim in claims], now)
+        return self._written([occasion_of_drop(claim) for claim in claims], now)
 
-    def keep(self, connection: Connection, reports: Sequence[Report], now: datetime) -> None:
+    def insert(self, connection: Connection, reports: Sequence[Report], now: datetime) -> None:
         """Make reports messages, inside the caller's transaction.
 
         One for another operator is queued; the courier that wrote it looks at once, others, where
@@ -90,13 +92,15 @@ class Teller:
         with best_effort:
             record_held(held, self.record)
 
-    def _written(self, news: Sequence[News], now: datetime) -> dict[Lease, Report | None]:
-        if not news:
+    def _written(
+        self, occasions: Sequence[ReportOccasion], now: datetime
+    ) -> dict[Lease, Report | None]:
+        if not occasions:
             return {}
-        here = self._look_up(news)
-        composed: dict[Lease, Submission | None] = {}
+        here = self._look_up(occasions)
+        composed: dict[Lease, AcceptedMessage | None] = {}
         with _discarding(composed):
-            for one in news:
+            for one in occasions:
                 try:
                     composed[one.claim.lease] = self._compose(one, here, now)
                 except StoreUnavailable:
@@ -108,43 +112,47 @@ class Teller:
             reports = [one for one in composed.values() if one is not None]
             bodies = iter(self.store.blobs.prepare([one.draft for one in reports]))
         found: dict[Lease, Report | None] = {}
-        by_lease = {one.claim.lease: one for one in news}
-        for key, submission in composed.items():
-            body = None if submission is None else next(bodies)
+        by_lease = {one.claim.lease: one for one in occasions}
+        for key, message in composed.items():
+            body = None if message is None else next(bodies)
             if isinstance(body, StoreUnavailable):
                 found[key] = self._shortened(by_lease[key], here, now, body)
             else:
-                found[key] = None if submission is None or body is None else (submission, body)
+                found[key] = None if message is None or body is None else (message, body)
         return found
 
     def _shortened(
-        self, news: News, here: _Here, now: datetime, why: StoreUnavailable
+        self, occasion: ReportOccasion, here: _Here, now: datetime, why: StoreUnavailable
     ) -> Report | None:
         """A report without the message, for which there is no room where large bodies are.
 
         What became of all other mail is written in the same transaction: it must not wait for that
         until leases lapse, and be sent again.  Raises StoreUnavailable.
         """
-        _log.warning("report.shortened", message=news.claim.message_id, why=str(why))
-        submission = self._compose(news, here, now, limits=(0,))
-        if submission is None:
+        _log.warning("report.shortened", message=occasion.claim.message_id, why=str(why))
+        message = self._compose(occasion, here, now, limits=(0,))
+        if message is None:
             return None
-        (body,) = self.store.blobs.prepare([submission.draft])
+        (body,) = self.store.blobs.prepare([message.draft])
         if isinstance(body, StoreUnavailable):
             raise body
-        return submission, body
+        return message, body
 
-    def _look_up(self, news: Sequence[News]) -> _Here:
-        addresses = {one.claim.sender for one in news if one.claim.sender}
+    def _look_up(self, occasions: Sequence[ReportOccasion]) -> _Here:
+        addresses = {one.claim.sender for one in occasions if one.claim.sender}
         if self.postmaster is not None:
             addresses.add(str(self.postmaster))
         with self.store.database.read() as connection:
             return _Here(resolve(connection, addresses), local_domains(connection))
 
     def _compose(
-        self, news: News, here: _Here, now: datetime, limits: Sequence[int] = (FULL_LIMIT, 0)
-    ) -> Submission | None:
-        claim = news.claim
+        self,
+        occasion: ReportOccasion,
+        here: _Here,
+        now: datetime,
+        limits: Sequence[int] = (FULL_LIMIT, 0),
+    ) -> AcceptedMessage | None:
+        claim = occasion.claim
         original = Original(
             message_id=claim.message_id,
             sender=claim.sender or None,
@@ -161,24 +169,24 @@ class Teller:
         if reachable and not original.is_report:
             with suppress(SyntaxRefused):  # a sender that is no address
                 to = None if abroad else mailbox
-                return self._report(original, news, to, here, now, limits)
-        if not news.lost:
+                return self._report(original, occasion, to, here, now, limits)
+        if not occasion.lost:
             return None
-        return self._notice(replace(original, sender=None), news, here, now)
+        return self._notice(replace(original, sender=None), occasion, here, now)
 
     def _report(
         self,
         original: Original,
-        news: News,
+        occasion: ReportOccasion,
         mailbox: Mailbox | None,
         here: _Here,
         now: datetime,
         limits: Sequence[int],
-    ) -> Submission | None:
+    ) -> AcceptedMessage | None:
         for limit in limits:
             facts = report_of(
                 original,
-                news.became,
+                occasion.recipients,
                 hostname=self.hostname,
                 report_id=self.new_id(),
                 now=now,
@@ -193,7 +201,7 @@ class Teller:
                     self.store.blobs.draft(),
                     session=facts.message_id,
                     mailbox_id=None if mailbox is None else mailbox.id,
-                    original=self._octets(news.claim.blob),
+                    original=self._octets(occasion.claim.blob),
                 )
             except _UNREADABLE:
                 if not limit:
@@ -207,8 +215,8 @@ class Teller:
         return min(here.domains, default=self.hostname)
 
     def _notice(
-        self, original: Original, news: News, here: _Here, now: datetime
-    ) -> Submission | None:
+        self, original: Original, occasion: ReportOccasion, here: _Here, now: datetime
+    ) -> AcceptedMessage | None:
         postmaster = self.postmaster
         mailbox = here.mailboxes.get(str(postmaster)) if postmaster is not None else None
         if postmaster is None or mailbox is None:
@@ -217,7 +225,7 @@ class Teller:
             return None
         facts = notice_of(
             original,
-            news.became,
+            occasion.recipients,
             hostname=self.hostname,
             report_id=self.new_id(),
             now=now,
@@ -246,7 +254,7 @@ class Teller:
 
 
 @contextmanager
-def _discarding(composed: Mapping[Lease, Submission | None]) -> Iterator[None]:
+def _discarding(composed: Mapping[Lease, AcceptedMessage | None]) -> Iterator[None]:
     """Where the store fails in the middle, nothing is left of the reports written before."""
     try:
         yield

@@ -11,9 +11,10 @@ from email.utils import format_datetime
 from typing import Final
 
 from relay.dsn.human_part import subject, words
-from relay.dsn.model import Action, Cause, ReportedRecipient, ReportFacts
+from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.parts import boundary, joined, original_part, status_part, words_part
 from relay.smtp.address import POSTMASTER, Address, parse_address
+from relay.smtp.failure_reason import Cause
 from relay.smtp.parameters import Return
 
 __all__ = ["Action", "Cause", "Report", "ReportFacts", "ReportedRecipient", "build_report"]

@@ -8,9 +8,10 @@ from email.header import Header
 from functools import cache
 from typing import Final
 
-from relay.dsn.model import Action, Cause, ReportedRecipient, ReportFacts
+from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.parts import shown
 from relay.dsn.texts import ENGLISH, FRENCH, Language
+from relay.smtp.failure_reason import Cause
 
 _LINE: Final = 76  # octets of a line with encoded words, RFC 2047 §2
 _SUCCESSES: Final = frozenset({Action.DELIVERED, Action.RELAYED})

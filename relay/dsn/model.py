@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from relay.smtp.failure_reason import Cause
 from relay.smtp.parameters import Return
 
 
@@ -14,25 +15,6 @@ class Action(StrEnum):
     DELAYED = "delayed"
     DELIVERED = "delivered"
     RELAYED = "relayed"
-
-
-class Cause(StrEnum):
-    """Why it did not arrive, as far as its sender can do something about it."""
-
-    ADDRESS = "no such address"
-    DOMAIN = "domain takes no mail"
-    CLOSED = "mailbox closed"
-    FULL = "mailbox full"
-    TOO_BIG = "message too big"
-    FORM = "form of the message"
-    UNREACHABLE = "server not reached"
-    UNCERTAIN = "not confirmed by the server"
-    UNSAFE = "server not trusted"
-    NOT_LISTED = "domain not on the white list"
-    REFUSED = "refused by policy"
-    UNREADABLE = "unreadable at our end"
-    DROPPED = "dropped by our administrator"
-    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)

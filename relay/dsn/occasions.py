@@ -1,4 +1,4 @@
-"""What there may be to tell the sender of a delivery: by an attempt, or by an operator.  Pure.
+"""Occasions for a report to a sender: an attempt, the end of a life, or an operator.  Pure.
 
 Whether it is told is for NOTIFY to say (`relay.dsn.rules`).
 """
@@ -6,69 +6,64 @@ Whether it is told is for NOTIFY to say (`relay.dsn.rules`).
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from relay.dsn.rules import Became, wanted
-from relay.queue.attempt_result import Ending
-from relay.queue.model import Claim, State
+from relay.dsn.rules import RecipientResult, wanted
+from relay.queue.attempt_result import AttemptResult
+from relay.queue.model import Claim
 from relay.queue.unreadable_body import reason_in
 from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import Notify
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """A delivery, and what became of those of its recipients that there may be news of.
+class ReportOccasion:
+    """A delivery, and those of its recipients that there may be something to tell of.
 
-    `lost` says that our postmaster is to hear of it where no sender can be told.
+    `lost` says that our postmaster is to hear of it if no sender can be told.
     """
 
     claim: Claim
-    became: tuple[Became, ...]
+    recipients: tuple[RecipientResult, ...]
     lost: bool
 
 
-def news_of(ending: Ending, life: timedelta) -> News:
-    """By an attempt, or the end of its time; most are successes that nobody asked to hear of.
+def occasion_of(result: AttemptResult, life: timedelta) -> ReportOccasion:
+    """By a result; most are successes that nobody asked to hear of.
 
     `life` is how long mail is tried.
     """
-    # Mail whose time is over may be one whose body could not be read: that is no peer's doing.
-    reason = reason_in(ending.error) or ending.reason
+    # Mail whose time is over may be mail whose body could not be read: that is no peer's doing.
+    reason = reason_in(result.error) or result.reason
 
-    def became(one: EnvelopeRecipient, state: State, until: datetime | None = None) -> Became:
-        outcome = ending.outcomes.get(one.address)
-        return Became(
-            one.address,
-            state,
-            one.notify,
-            one.orcpt,
-            reply=outcome.reply if outcome else ending.error,
-            reason="" if outcome and ending.reason == "refused" else reason,
-            dsn=outcome.dsn if outcome else False,
-            last_attempt=ending.at,
+    def told(one: EnvelopeRecipient, until: datetime | None = None) -> RecipientResult:
+        outcome = result.outcomes.get(one.address)
+        answered = outcome is not None and result.reason is FailureReason.REFUSED
+        return RecipientResult(
+            one,
+            outcome or Outcome(State.WAITING, result.error),
+            reason=None if answered else reason,
+            last_attempt=result.at,
             retry_until=until,
         )
 
-    end = ending.claim.created_at + life
-    told = (
-        *(
-            became(one, State.DELIVERED)
-            for one in ending.delivered
-            if Notify.SUCCESS in wanted(one.notify)
-        ),
-        *(became(one, State.FAILED) for one in ending.failed),
-        *(became(one, State.WAITING) for one in ending.expired),
-        *(became(one, State.WAITING, end) for one in ending.late),
+    end = result.claim.created_at + life
+    recipients = (
+        *(told(one) for one in result.delivered if Notify.SUCCESS in wanted(one.notify)),
+        *(told(one) for one in result.failed),
+        *(told(one) for one in result.expired),
+        *(told(one, end) for one in result.late),
     )
-    return News(ending.claim, told, lost=True)
+    return ReportOccasion(result.claim, recipients, lost=True)
 
 
-def news_of_drop(claim: Claim) -> News:
+def occasion_of_drop(claim: Claim) -> ReportOccasion:
     """By an operator who drops it: nobody who still waits will get it.
 
     Why is between operators.  A report that is dropped is no news to the postmaster, who knows.
     """
-    told = tuple(
-        Became(one.address, State.FAILED, one.notify, one.orcpt, reason="dropped")
-        for one in claim.waiting
+    dropped = Outcome(State.FAILED, "")
+    recipients = tuple(
+        RecipientResult(one, dropped, reason=FailureReason.DROPPED) for one in claim.waiting
     )
-    return News(claim, told, lost=False)
+    return ReportOccasion(claim, recipients, lost=False)

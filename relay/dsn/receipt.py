@@ -10,24 +10,25 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from mailstore.sealed.draft import Draft
-from relay.acceptance.message import LocalRecipient, Submission
+from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.dsn.builder import build_report
 from relay.dsn.model import ReportFacts
-from relay.dsn.rules import Became, Original, notify_text, report_of
-from relay.queue.model import State
+from relay.dsn.rules import Original, RecipientResult, notify_text, report_of
 from relay.smtp.address import parse_address
+from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import MailParameters, Notify
 
 
-def receipt(
-    submission: Submission,
+def receipt_of(
+    message: AcceptedMessage,
     header: bytes,
     hostname: str,
     now: datetime,
     new_id: Callable[[], str],
     new_draft: Callable[[], Draft],
     mailbox_id: int | None = None,
-) -> Submission | None:
+) -> AcceptedMessage | None:
     """The receipt for a message about to be delivered here, None where nobody asked for one.
 
     `header` is the message's header section, `mailbox_id` the mailbox of ours that sent it; a
@@ -35,29 +36,31 @@ def receipt(
     """
     asked = [
         one
-        for one in submission.local
+        for one in message.local
         if one.parameters.notify is not None and Notify.SUCCESS in one.parameters.notify
     ]
-    if submission.sender is None or not asked:
+    if message.sender is None or not asked:
         return None
-    parameters = submission.parameters
+    parameters = message.parameters
     facts = report_of(
         Original(
-            submission.id,
-            str(submission.sender),
-            submission.received_at,
+            message.id,
+            str(message.sender),
+            message.received_at,
             parameters.envid,
             parameters.ret,
-            submission.draft.size,
+            message.draft.size,
             header,
             smtputf8=parameters.smtputf8,
         ),
         [
-            Became(
-                str(one.address),
-                State.DELIVERED,
-                notify_text(one.parameters.notify),
-                one.parameters.orcpt,
+            RecipientResult(
+                EnvelopeRecipient(
+                    str(one.address),
+                    notify_text(one.parameters.notify),
+                    one.parameters.orcpt,
+                ),
+                Outcome(State.DELIVERED, ""),
                 here=True,
             )
             for one in asked
@@ -68,7 +71,7 @@ def receipt(
     )
     if facts is None:
         return None
-    return written(facts, new_draft(), session=submission.session, mailbox_id=mailbox_id)
+    return written(facts, new_draft(), session=message.session, mailbox_id=mailbox_id)
 
 
 def written(
@@ -78,7 +81,7 @@ def written(
     session: str,
     mailbox_id: int | None = None,
     original: Iterable[bytes] = (),
-) -> Submission:
+) -> AcceptedMessage:
     """A report as a message in `draft`, for the mailbox of ours that it is for, else by the queue.
 
     `original` gives the message, of which nothing is taken unless `facts` returns all of it; it is
@@ -96,7 +99,7 @@ def written(
     except BaseException:
         draft.discard()
         raise
-    return Submission(
+    return AcceptedMessage(
         id=facts.message_id,
         session=session,
         peer="local",

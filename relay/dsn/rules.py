@@ -1,6 +1,6 @@
-"""Who is to be told what became of a message: the rules of NOTIFY, and what is never answered.
+"""Rules of reports: who is told of which outcome, by NOTIFY, and which mail is never answered.
 
-Pure.  Out of the message and of what became of its recipients come the facts of the one report
+Pure.  Out of the message and the results of its recipients come the facts of the one report
 that is due, or None.  Without NOTIFY a sender hears of failures and of delays (RFC 3461 §4.1).
 
 Never answered is a message with the null reverse-path (RFC 3461 §5.2, RFC 5321 §4.5.5), and one
@@ -22,9 +22,11 @@ from foundation.privacy import mask, mask_of
 from relay.dsn.builder import DELIVERED_STATUS, RELAYED_STATUS
 from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.status import judge
-from relay.queue.model import State
 from relay.smtp.address import Address
+from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SyntaxRefused
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import Notify, Return, decode_orcpt, decode_xtext
 
 FULL_LIMIT: Final = 10 * 1024 * 1024
@@ -65,27 +67,26 @@ class Original:
 
 
 @dataclass(frozen=True, slots=True)
-class Became:
-    """What became of one recipient, by the attempt that ended just now, or by an operator.
+class RecipientResult:
+    """A recipient and its outcome, by the attempt that ended just now, or by an operator.
 
-    `notify` and `orcpt` are as the queue keeps them, `state` is the recipient's.  `reply` is what
-    its peer said to it, or if there was no answer the error of the attempt, and then `reason` the
-    label of that (see `relay.dsn.status.judge`).  `dsn` tells that the peer reports success
-    itself, `here` that it is a mailbox of ours.  `retry_until` is when we shall give up: None in
-    state `waiting` means that this was it.  Times are aware.
+    The outcome's `reply` is the peer's, or if there was no answer the error of the attempt, and
+    then `reason` that of the error.  `here` tells that it is a mailbox of ours.  `retry_until` is
+    when we shall give up: None in state `waiting` means that this was it.  Times are aware.
     """
 
-    address: str
-    state: State
-    notify: str = ""
-    orcpt: str | None = None
-    reply: str = ""
-    reason: str = ""
-    dsn: bool = False
+    recipient: EnvelopeRecipient
+    outcome: Outcome
+    reason: FailureReason | None = None
     here: bool = False
     remote: str = ""
     last_attempt: datetime | None = None
     retry_until: datetime | None = None
+
+    @property
+    def address(self) -> str:
+        """The recipient's address."""
+        return self.recipient.address
 
 
 def wanted(notify: str) -> frozenset[Notify]:
@@ -127,7 +128,7 @@ def _tells_of_mail(value: str) -> bool:
 
 def report_of(
     original: Original,
-    became: Sequence[Became],
+    results: Sequence[RecipientResult],
     *,
     hostname: str,
     report_id: str,
@@ -137,16 +138,16 @@ def report_of(
 ) -> ReportFacts | None:
     """The facts of the report that is due to the sender, or None.
 
-    `became` is of those whose fate has changed: who is named again is told again.  The postmaster
+    `results` are of those whose fate has changed: who is named again is told again.  The postmaster
     who writes is that of the domain here: the sender's, or a recipient's with a mailbox of ours;
     where neither is ours, that of `home`.
     """
-    told = tuple(recipient for one in became if (recipient := _told(one)) is not None)
+    told = tuple(recipient for one in results if (recipient := _told(one)) is not None)
     if not told or original.is_report:
         return None
     failed = any(recipient.action is Action.FAILED for recipient in told)
     full = original.ret == Return.FULL and failed and original.size <= full_limit
-    at_home = told[0].address if any(one.here for one in became) else original.sender or ""
+    at_home = told[0].address if any(one.here for one in results) else original.sender or ""
     here = at_home.rpartition("@")[2] if "@" in at_home else hostname
     return ReportFacts(
         hostname=hostname,
@@ -166,7 +167,7 @@ def report_of(
 
 def notice_of(
     original: Original,
-    became: Sequence[Became],
+    results: Sequence[RecipientResult],
     *,
     hostname: str,
     report_id: str,
@@ -183,7 +184,7 @@ def notice_of(
         return None
     lost = tuple(
         _masked(_reported(one, Action.FAILED))
-        for one in became
+        for one in results
         if _fate(one) is Action.FAILED and one.address != str(postmaster)
     )
     if not lost:
@@ -202,13 +203,13 @@ def notice_of(
     )
 
 
-def _fate(one: Became) -> Action | None:
+def _fate(one: RecipientResult) -> Action | None:
     """What became of it, where it is for us to tell (RFC 3461 §5.2.2)."""
-    match one.state:
+    match one.outcome.state:
         case State.DELIVERED if one.here:
             return Action.DELIVERED
         case State.DELIVERED:
-            return None if one.dsn else Action.RELAYED
+            return None if one.outcome.dsn else Action.RELAYED
         case State.WAITING if one.retry_until is not None:
             return Action.DELAYED
         case _:
@@ -223,15 +224,15 @@ _ASKED_BY: Final = {
 }
 
 
-def _told(one: Became) -> ReportedRecipient | None:
+def _told(one: RecipientResult) -> ReportedRecipient | None:
     action = _fate(one)
-    if action is None or _ASKED_BY[action] not in wanted(one.notify):
+    if action is None or _ASKED_BY[action] not in wanted(one.recipient.notify):
         return None
     return _reported(one, action)
 
 
-def _reported(one: Became, action: Action) -> ReportedRecipient:
-    orcpt = _sound_orcpt(one.orcpt)
+def _reported(one: RecipientResult, action: Action) -> ReportedRecipient:
+    orcpt = _sound_orcpt(one.recipient.orcpt)
     if action is Action.DELIVERED:
         return ReportedRecipient(one.address, action, DELIVERED_STATUS, orcpt)
     if action is Action.RELAYED:
@@ -240,13 +241,14 @@ def _reported(one: Became, action: Action) -> ReportedRecipient:
             action,
             RELAYED_STATUS,
             orcpt,
-            diagnostic=one.reply,
+            diagnostic=one.outcome.reply,
             remote=one.remote,
             last_attempt=one.last_attempt,
         )
-    unknown = action is Action.FAILED and not (one.reply or one.reason)
-    reason = "expired" if unknown and one.state is State.WAITING else one.reason
-    found = judge(one.reply, reason, permanent=one.state is State.FAILED)
+    state, reply = one.outcome.state, one.outcome.reply
+    unknown = action is Action.FAILED and not (reply or one.reason)
+    reason = FailureReason.EXPIRED if unknown and state is State.WAITING else one.reason
+    found = judge(reply, reason, permanent=state is State.FAILED)
     return ReportedRecipient(
         one.address,
         action,

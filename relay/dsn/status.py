@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from relay.dsn.model import Cause
+from relay.smtp.failure_reason import Cause, FailureReason
 
 # A reply, before which the name of the host may stand as in the errors of an attempt.
 _REPLY: Final = re.compile(
@@ -36,26 +36,6 @@ _CAUSES: Final[Mapping[str, Cause]] = MappingProxyType(
     }
 )
 
-# Why an attempt came to no answer about the recipient: the codes are those that Postfix gives, too.
-_REASONS: Final[Mapping[str, tuple[str, Cause]]] = MappingProxyType(
-    {
-        "connection": ("4.1", Cause.UNREACHABLE),
-        "timeout": ("4.2", Cause.UNREACHABLE),
-        "no-route": ("4.4", Cause.UNREACHABLE),
-        "no-starttls": ("7.4", Cause.UNSAFE),
-        "tls": ("7.5", Cause.UNSAFE),
-        "server": ("7.5", Cause.UNSAFE),
-        "not-listed": ("7.1", Cause.NOT_LISTED),
-        "protocol": ("5.0", Cause.OTHER),
-        "unknown-outcome": ("4.2", Cause.UNCERTAIN),  # it broke after all of the message was sent
-        "expired": ("4.7", Cause.UNREACHABLE),  # RFC 3463 §3.5
-        "dropped": ("0.0", Cause.DROPPED),
-        # RFC 3463 §3.4: our own system, not the peer's.
-        **dict.fromkeys(("body", "store"), ("3.0", Cause.UNREADABLE)),
-    }
-)
-_NULL_MX: Final = ("1.10", Cause.DOMAIN)  # RFC 7505 §4.1
-
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -67,14 +47,12 @@ class Judged:
     host: str = ""
 
 
-def judge(text: str, reason: str, *, permanent: bool) -> Judged:
+def judge(text: str, reason: FailureReason | None, *, permanent: bool) -> Judged:
     """What an answer, or the lack of one, means.
 
-    `text` is the reply `CODE ENH words` or the error of the attempt, `reason` the label of that
-    error (as in AttemptFailed; `expired` where nothing is known but that time ran out, `dropped`
-    for what an operator took out), empty if the peer answered; `permanent` whether it is so for
-    good, which only decides where the reply does not: a message that was given up has the code of
-    its last delay.
+    `text` is the reply `CODE ENH words` or the error of the attempt, `reason` that of the error,
+    None if the peer answered; `permanent` whether it is so for good, which only decides where the
+    reply does not: a message that was given up has the code of its last delay.
     """
     reply = _REPLY.fullmatch(text)
     if reply is not None and reply["digit"] in "45":
@@ -82,8 +60,10 @@ def judge(text: str, reason: str, *, permanent: bool) -> Judged:
         detail = f"{reply['subject']}.{reply['detail']}" if agreed else "0.0"
         cause = _CAUSES.get(detail) or _CAUSES.get(detail.partition(".")[0], Cause.OTHER)
         return Judged(f"{reply['digit']}.{detail}", cause, reply["said"], reply["host"] or "")
-    found = _REASONS.get(reason) or _REASONS.get(reason.partition("-")[0])
-    if permanent and reason == "no-route":
-        found = _NULL_MX
-    detail, cause = found or ("0.0", Cause.OTHER)
+    if reason is None:
+        detail, cause = "0.0", Cause.OTHER
+    elif permanent and reason is FailureReason.NO_ROUTE:
+        detail, cause = "1.10", Cause.DOMAIN  # it takes no mail, RFC 7505 §4.1
+    else:
+        detail, cause = reason.status, reason.cause
     return Judged(f"{5 if permanent else 4}.{detail}", cause, text)

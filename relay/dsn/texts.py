@@ -10,7 +10,8 @@ from email.utils import format_datetime
 from types import MappingProxyType
 from typing import Final
 
-from relay.dsn.model import Action, Cause
+from relay.dsn.model import Action
+from relay.smtp.failure_reason import Cause
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What an attempt, or the end of a delivery's time, means for its recipients.  Pure.
+"""Result of an attempt, or of the end of a delivery's life, for its recipients.  Pure.
 
 Reports to senders follow from it (RFC 3461 §5.2): each recipient is in one of the groups at most,
 and comes into `failed`, `delivered` or `expired` once in the life of a delivery.
@@ -7,34 +7,34 @@ and comes into `failed`, `delivered` or `expired` once in the life of a delivery
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from foundation.privacy import mask_of
-from relay.queue.model import Claim, Outcome, State
+from relay.queue.model import Claim
 from relay.queue.retry import RetryPolicy
-from relay.queue.unreadable_body import REASONS
 from relay.smtp.envelope import EnvelopeRecipient
-from relay.smtp.errors import UNKNOWN_OUTCOME
-
-OVERDUE: Final = "overdue"  # the reason of an ending without an attempt
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """A claim that is to be settled; `reason` is a metric's label, '' where all went well.
+class AttemptResult:
+    """A claim to be settled; `reason` is None if every recipient has the message.
 
-    `expired` waited to the end of the queue's life; `late` are those whose senders are to be told
-    that they still wait.  `unknown_until` is when to try again what the peer may have already.
-    `held` is why it is held from now on, empty if it is not.
-    `at` is by the clock of the day, as whatever is stored; `aged` by that by which mail grows old.
+    `state` is that of the delivery from now on, by those of its recipients that waited until now:
+    `relay.queue.settlement` records it, and the report tells the same.  `expired` waited to the end
+    of the queue's life; the senders of `late` are to be told that these still wait.
+    `unknown_until` is the time of the next attempt if the peer may have the message already.
+    `held` is why the delivery is held from now on, empty if it is not.
+    `at` is by the clock of the day, as all that is stored; `aged` by that by which mail grows old.
     """
 
     claim: Claim
     outcomes: Mapping[str, Outcome]
     error: str
-    reason: str
+    reason: FailureReason | None
     at: datetime
     aged: datetime
+    state: State
     delivered: tuple[EnvelopeRecipient, ...]
     failed: tuple[EnvelopeRecipient, ...]
     expired: tuple[EnvelopeRecipient, ...]
@@ -44,8 +44,8 @@ class Ending:
 
     @property
     def attempted(self) -> bool:
-        """Whether it is the end of an attempt, not that of a delivery's time alone."""
-        return self.reason != OVERDUE
+        """Whether there was an attempt, not only the end of a delivery's time."""
+        return self.reason is not FailureReason.OVERDUE
 
     @property
     def masked_error(self) -> str:
@@ -53,53 +53,61 @@ class Ending:
         return mask_of(self.error, self.claim.recipients)
 
 
-def ending(
+def attempt_result(
     claim: Claim,
     outcomes: Mapping[str, Outcome],
     *,
     error: str,
-    reason: str,
+    reason: FailureReason | None,
     now: datetime,
     policy: RetryPolicy,
     jitter: float = 0.0,
     aged: datetime | None = None,
-) -> Ending:
-    """What became of a claim's recipients; those without an outcome wait.
+) -> AttemptResult:
+    """The result for a claim's recipients; those without an outcome wait.
 
-    Those of whom the peer may have the message, and that as often as the policy bears, fail: each
-    further try may be one more copy, and their sender can ask them.
+    Recipients whose outcome was unknown as often as the policy bears fail: each further attempt may
+    be one more copy, and their sender can ask them.
     `aged` is the steady time by which mail grows old (`foundation.clock_watch`), by default `now`.
     """
     aged = now if aged is None else aged
     unknown_until = None
-    if reason == UNKNOWN_OUTCOME:
+    if reason is FailureReason.UNKNOWN_OUTCOME:
         tries = claim.unknown_outcomes + 1
         unknown_until = now + policy.unknown_wait(tries, jitter)
         if tries >= policy.unknown_most:
             outcomes = {**outcomes, **_given_up(claim, outcomes, error)}
 
-    def those(state: State) -> tuple[EnvelopeRecipient, ...]:
+    def in_state(state: State) -> tuple[EnvelopeRecipient, ...]:
         return tuple(
             one
             for one in claim.waiting
             if (outcomes[one.address].state if one.address in outcomes else State.WAITING) is state
         )
 
-    waiting = those(State.WAITING)
-    return Ending(
+    waiting, failed = in_state(State.WAITING), in_state(State.FAILED)
+    expired = waiting if policy.is_over(claim.created_at, aged) else ()
+    return AttemptResult(
         claim=claim,
         outcomes=outcomes,
         error=error,
         reason=reason,
         at=now,
         aged=aged,
-        delivered=those(State.DELIVERED),
-        failed=those(State.FAILED),
-        expired=waiting if policy.is_over(claim.created_at, aged) else (),
+        state=_state(waits=waiting != expired, failed=bool(failed or expired)),
+        delivered=in_state(State.DELIVERED),
+        failed=failed,
+        expired=expired,
         late=waiting if not claim.delay_told and policy.is_late(claim.created_at, aged) else (),
         unknown_until=unknown_until,
-        held=mask_of(error, claim.recipients) if reason in REASONS else "",
+        held=mask_of(error, claim.recipients) if reason is not None and reason.body else "",
     )
+
+
+def _state(*, waits: bool, failed: bool) -> State:
+    if waits:
+        return State.WAITING
+    return State.FAILED if failed else State.DELIVERED
 
 
 def _given_up(claim: Claim, outcomes: Mapping[str, Outcome], error: str) -> dict[str, Outcome]:

@@ -21,9 +21,9 @@ from foundation.clock_watch import SLACK
 from mailstore.db.dialect import skip_locked
 from mailstore.db.schema import UtcTime
 from mailstore.db.store_time import store_later
-from relay.queue.model import State
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
+from relay.smtp.outcome import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """What all machines know of destinations: paused ones and dead ones, in rows of `destinations`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -9,38 +7,20 @@ from sqlalchemy import Connection, case, literal, null, select, update
 
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.schema import UtcTime
-from relay.queue.model import ALL
+from relay.queue.model import ALL, DestinationRow, DestinationTable
 from relay.queue.schema import destinations
 
 FORGOTTEN: Final = timedelta(hours=1)  # after a probe was due: couriers make them within seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A row: whether it is paused, and how dead it is."""
-
-    paused: bool = False
-    failures: int = 0
-    dead_until: datetime | None = None
-    last_error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Map:
-    """All rows by domain, and whether everything is paused."""
-
-    by_domain: Mapping[str, Known]
-    all_paused: bool
-
-
-def read_destinations(connection: Connection) -> Map:
+def read_destinations(connection: Connection) -> DestinationTable:
     """Read what is known."""
     c = destinations.c
     rows = connection.execute(
         select(c.domain, c.paused.is_not(None), c.failures, c.dead_until, c.last_error)
     )
-    found = {domain: Known(*facts) for domain, *facts in rows}
-    return Map(found, found.pop(ALL, Known()).paused)
+    found = {domain: DestinationRow(*facts) for domain, *facts in rows}
+    return DestinationTable(found, found.pop(ALL, DestinationRow()).paused)
 
 
 def write_health(

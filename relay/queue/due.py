@@ -1,8 +1,8 @@
 """What of the queue is due, read a little at a time whatever its length (docs/decisions/0020).
 
-Nothing here walks the table.  `lanes_with_mail` and `turn_of_senders` jump through the index of
-what waits from one destination or sender to the next; `newest` reads the end of the index of what
-is due; `overdue` reads on from a number.  What is read here is a hint: `relay.queue.model.claim`
+Nothing here walks the table.  `destinations_with_mail` and `due_by_sender` jump through the index
+of waiting mail from one destination or sender to the next; `newest` reads the end of the index of
+due mail; `overdue` reads on from a number.  Each result is a hint: `relay.queue.leases.claim`
 decides.
 """
 
@@ -26,9 +26,16 @@ from sqlalchemy import (
 
 from foundation.clock_watch import SLACK
 from mailstore.db.store_time import store_now
-from relay.queue.model import ALL, State, Traffic
+from relay.queue.destinations import read_destinations
+from relay.queue.model import ALL, Due, Newest, QueueSnapshot, Traffic, Visit
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
+from relay.smtp.outcome import State
+
+NEWEST: Final = 100
+SENDERS: Final = 16  # read by one visit
+VISITED: Final = 128  # deliveries read by one visit
+ENOUGH: Final = 250  # deliveries found, after which no further destination is visited
 
 _D: Final = deliveries.c
 # Written out, not bound: databases use the partial index only where they see that it applies.
@@ -85,18 +92,7 @@ _NEWEST: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A delivery that may be tried; `fresh` if it never was."""
-
-    id: int
-    traffic: Traffic
-    domain: str
-    sender: str
-    fresh: bool
-
-
-def lanes_with_mail(connection: Connection, traffic: Traffic) -> list[str]:
+def destinations_with_mail(connection: Connection, traffic: Traffic) -> list[str]:
     """The destinations for which mail of a class waits, due or not, by name."""
     return list(connection.scalars(_LANES, {"traffic": traffic}))
 
@@ -109,7 +105,7 @@ class Turn:
     last: str | None
 
 
-def turn_of_senders(
+def due_by_sender(
     connection: Connection,
     traffic: Traffic,
     domain: str,
@@ -136,23 +132,50 @@ def turn_of_senders(
     return Turn(found, names[-1] if len(names) == senders else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """The deliveries that became due last, but those that are held; the numbers of all of them.
-
-    `full` says that there may be more.
-    """
-
-    found: Sequence[Due] = ()
-    numbers: frozenset[int] = frozenset()
-    full: bool = False
-
-
 def newest(connection: Connection, now: datetime, limit: int) -> Newest:
     """The `limit` deliveries that became due last, among them mail that has just come."""
     rows = connection.execute(_NEWEST, {"now": now, "limit": limit}).all()
     found = _due(row for row in rows if row.held is None)
     return Newest(found, frozenset(row.id for row in rows), full=len(rows) == limit)
+
+
+def read_queue(
+    connection: Connection,
+    now: datetime,
+    visits: Sequence[Visit],
+    *,
+    round_due: bool,
+    around: bool,
+) -> QueueSnapshot:
+    """Read due deliveries of these destinations, as much as one iteration can use.
+
+    `around` asks also for the state of destinations and for the newest mail, `round_due` for the
+    destinations for which anything waits.
+    """
+    visited: dict[Visit, str | None] = {}
+    found: list[Due] = []
+    for visit in visits:
+        if len(found) >= ENOUGH:
+            visited[visit] = visit.after  # another time, from the same sender on
+            continue
+        turn = due_by_sender(
+            connection,
+            visit.traffic,
+            visit.domain,
+            after=visit.after,
+            now=now,
+            senders=SENDERS,
+            most=VISITED,
+        )
+        visited[visit] = turn.last
+        found += turn.found
+    return QueueSnapshot(
+        known=read_destinations(connection) if around else None,
+        newest=newest(connection, now, NEWEST) if around else Newest(),
+        visited=visited,
+        found=found,
+        lanes={t: destinations_with_mail(connection, t) for t in Traffic} if round_due else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

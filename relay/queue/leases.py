@@ -1,18 +1,176 @@
-"""Leases of the outbound queue that are not for an attempt that begins.
+"""Leases of the outbound queue: taken, renewed, given back.
 
-They are reckoned by the clock of the database (`mailstore.db.store_time`), so that a machine whose
-own is wrong neither takes what others hold nor holds what it does not work on.
+Truth is on disk.  An attempt is recorded before it is made, so that a crash never hammers a peer
+(docs/durability.md); a lease keeps other delivery processes away until it lapses.  Leases are
+reckoned by the clock of the database (`mailstore.db.store_time`), so that a machine whose own is
+wrong neither takes what others hold nor holds what it does not work on.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 
 from mailstore.db.dialect import not_by_index, skip_locked
-from mailstore.db.store_time import store_later, store_now
-from relay.queue.model import Claim, Lease, State, leased, new_token
-from relay.queue.schema import deliveries
+from mailstore.db.schema import UtcTime, messages
+from mailstore.db.store_time import store_later, store_now, store_time
+from relay.queue.model import ALL, Claim, Lease, Traffic, new_token
+from relay.queue.schema import deliveries, delivery_recipients, destinations
+from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.outcome import State
+
+# What couriers do all the time is put together once: SQLAlchemy takes longer for that than SQLite
+# for what it says.
+_D, _R, _AT, _M = deliveries.c, delivery_recipients.c, destinations.c, messages.c
+_NOW: Final = bindparam("now", type_=UtcTime())
+_STORE_NOW: Final = store_time(_NOW)
+_KEYS: Final[BindParameter[int]] = bindparam("keys", expanding=True)
+_ALL_PAUSED: Final = select(_AT.paused).where(_AT.domain == ALL)
+_BARRED: Final = (
+    select(_AT.domain)
+    .where(_AT.domain == _D.domain)
+    .where(or_(_AT.paused.is_not(None), _AT.dead_until > _NOW))
+)
+_DUE: Final = (
+    select(_D.id, _D.attempts, _STORE_NOW.label("store_now"))
+    .where(_D.due <= _NOW, _D.held.is_(None))
+    .where(or_(_D.lease_until.is_(None), _D.lease_until <= _STORE_NOW))
+    .where(~_BARRED.exists())
+)
+_DUE_LONGEST: Final = skip_locked(
+    _DUE.where(_D.state == "waiting").order_by(_D.due, _D.id).limit(bindparam("limit"))
+)
+_DUE_AMONG: Final = skip_locked(_DUE.where(_D.id.in_(_KEYS), not_by_index(_D.state) == "waiting"))
+_LEASE: Final = (
+    update(deliveries)
+    .where(_D.id == bindparam("key"))
+    .values(
+        attempts=bindparam("n"),
+        due=bindparam("next"),
+        lease_owner=bindparam("owner"),
+        lease_until=bindparam("until"),
+        lease_token=bindparam("token"),
+    )
+)
+_CLAIMED: Final = (
+    select(
+        _D.id, _D.message_id, _D.domain, _D.smtputf8, _D.attempts, _D.created_at, _M.sender,
+        _D.traffic, _D.mailbox_type, _D.envid, _D.ret, _D.delay_told, _D.last_error,
+        _D.unknown_outcomes, _D.lease_token, _M.blob, _M.size, _M.trace,
+    )
+    .join(messages, _M.id == _D.message_id)
+    .where(_D.id.in_(_KEYS))
+    .order_by(_D.due, _D.id)
+)  # fmt: skip
+_WHO_WAITS: Final = (
+    select(_R.delivery_id, _R.address, _R.notify, _R.orcpt)
+    .where(_R.delivery_id.in_(_KEYS), _R.state == "waiting")
+    .order_by(_R.id)
+)
+
+
+def claim(
+    connection: Connection,
+    *,
+    owner: str,
+    now: datetime,
+    lease: timedelta,
+    limit: int,
+    wait: Callable[[int], timedelta],
+    among: Sequence[int] | None = None,
+    token: Callable[[int], str] = lambda _: new_token(),
+) -> list[Claim]:
+    """Lease up to `limit` due deliveries to `owner`, counting the attempt and setting the next one.
+
+    Those of `among`, or without it the ones due longest, but never what is held, nor for a paused
+    or dead destination.  `wait(n)` is the time between attempt n and the one after it, `token(id)`
+    names the lease of a delivery.  What is due is judged by `now`, leases by the clock of the
+    database (`mailstore.db.store_time`).
+    """
+    if connection.scalar(_ALL_PAUSED) is not None:
+        return []
+    if among is None:
+        rows = connection.execute(_DUE_LONGEST, {"now": now, "limit": limit}).all()
+    else:
+        rows = connection.execute(_DUE_AMONG, {"now": now, "keys": among[:limit]}).all()
+    if not rows:
+        return []
+    tokens = {key: token(key) for key, _, _ in rows}
+    until = rows[0].store_now + lease  # of one moment for all of them
+    connection.execute(
+        _LEASE,
+        [
+            {
+                "key": key,
+                "n": n + 1,
+                "next": now + wait(n + 1),
+                "owner": owner,
+                "until": until,
+                "token": tokens[key],
+            }
+            for key, n, _ in rows
+        ],
+    )
+    return leased(connection, owner, tokens)
+
+
+def leased(connection: Connection, owner: str, tokens: Mapping[int, str]) -> list[Claim]:
+    """Read deliveries that are leased to `owner` under these tokens, given by their numbers."""
+    found = load_claims(connection, owner, list(tokens))
+    return [one for one in found if one.token == tokens[one.id]]
+
+
+def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list[Claim]:
+    """Read deliveries as though leased to `owner`, in the order in which they are due."""
+    waiting: dict[int, list[EnvelopeRecipient]] = {}
+    for key, address, notify, orcpt in connection.execute(_WHO_WAITS, {"keys": keys}):
+        waiting.setdefault(key, []).append(EnvelopeRecipient(address, notify, orcpt))
+    return [
+        Claim(
+            id=row.id,
+            owner=owner,
+            message_id=row.message_id,
+            domain=row.domain,
+            waiting=tuple(waiting.get(row.id, ())),
+            smtputf8=row.smtputf8,
+            attempts=row.attempts,
+            created_at=row.created_at,
+            sender=row.sender,
+            traffic=Traffic(row.traffic),
+            mailbox_type=row.mailbox_type,
+            envid=row.envid,
+            ret=row.ret,
+            delay_told=row.delay_told,
+            last_error=row.last_error,
+            blob=row.blob,
+            size=row.size,
+            trace=row.trace,
+            unknown_outcomes=row.unknown_outcomes,
+            token=row.lease_token or "",
+        )
+        for row in connection.execute(_CLAIMED, {"keys": keys})
+    ]
+
+
+def release(connection: Connection, node: str, now: datetime) -> int:
+    """Free the leases that a dead process of this node left, due at once; returns how many."""
+    d = deliveries.c
+    statement = (
+        update(deliveries)
+        .where(d.lease_owner.startswith(f"{node}:", autoescape=True))
+        .values(lease_owner=None, lease_until=None, lease_token=None, due=now)
+    )
+    return connection.execute(statement).rowcount
 
 
 def unleased(connection: Connection, keys: Sequence[int]) -> set[int]:
@@ -21,7 +179,7 @@ def unleased(connection: Connection, keys: Sequence[int]) -> set[int]:
     return set(connection.scalars(select(d.id).where(d.id.in_(keys), d.lease_until.is_(None))))
 
 
-def seize(
+def lease_expired(
     connection: Connection, keys: Sequence[int], *, owner: str, now: datetime, lease: timedelta
 ) -> list[Claim]:
     """Lease deliveries whose time is over, not to be tried but to be settled.
@@ -61,7 +219,7 @@ def renew(
     return {Lease(*row) for row in rows}
 
 
-def give_back(connection: Connection, leases: Sequence[Lease], *, now: datetime) -> None:
+def release_unattempted(connection: Connection, leases: Sequence[Lease], *, now: datetime) -> None:
     """End leases under which no attempt was made: none is counted, and each is due again."""
     d = deliveries.c
     connection.execute(

@@ -1,19 +1,20 @@
-"""The end of leases whose attempts came to something: the outcome is recorded, the lease is over.
+"""Results of attempts recorded, which ends their leases.
 
 A lease is named by its token and its message.  After a fail-over to a standby that lagged, numbers
 are given again: an old attempt must not end a delivery that has the number of its own.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
 
-from relay.queue.model import Claim, Lease, Outcome, State
+from relay.queue.attempt_result import AttemptResult
+from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
+from relay.smtp.outcome import State
 
-# Put together once, as in `relay.queue.model`.
+# Put together once, as in `relay.queue.leases`.
 _D, _R = deliveries.c, delivery_recipients.c
 _KEYS: Final[BindParameter[int]] = bindparam("keys", expanding=True)
 _LEASED: Final = (
@@ -26,66 +27,52 @@ _REMOVE_RECIPIENTS: Final = delete(delivery_recipients).where(_R.delivery_id.in_
 _REMOVE: Final = delete(deliveries).where(_D.id.in_(_KEYS))
 
 
-def settle(
-    connection: Connection,
-    done: Claim,
-    outcomes: Mapping[str, Outcome],
-    *,
-    error: str,
-    now: datetime,
-    life: timedelta,
-    told: bool = False,
-    unknown_until: datetime | None = None,
-) -> State | None:
-    """Record what an attempt came to and give the lease back.
+def settle(connection: Connection, result: AttemptResult) -> State | None:
+    """Record the result of an attempt and give the lease back.
 
-    `told` if the sender is told in this transaction that the message is late; `unknown_until` when
-    to try again what the peer may have already, None where that is known.
     Returns the delivery's new state, or None if the lease is not there any more: it had lapsed and
-    another process holds the delivery, or a fail-over has lost it.  Then our record is dropped.
+    another process holds the delivery, or a fail-over has lost it.  Then our result is dropped.
+
+    The state is the result's.  The claim lacks recipients that failed before: they are looked for
+    where all others have the message, since a delivery stays to be seen where somebody failed.
     """
-    d, r = deliveries.c, delivery_recipients.c
+    d, r, done = deliveries.c, delivery_recipients.c, result.claim
     held = (d.id == done.id, d.message_id == done.message_id, d.lease_token == done.token)
     # Which also locks the row: from here on its number is enough.
     if connection.execute(update(deliveries).where(*held).values(lease_token=None)).rowcount == 0:
         return None
-    if outcomes:
+    if result.outcomes:
         connection.execute(
             update(delivery_recipients)
             .where(r.delivery_id == done.id, r.address == bindparam("to"))
             .values(state=bindparam("became"), reply=bindparam("said")),
-            [{"to": a, "became": o.state, "said": o.reply} for a, o in outcomes.items()],
+            [{"to": a, "became": o.state, "said": o.reply} for a, o in result.outcomes.items()],
         )
-    states = set(
-        connection.execute(select(r.state).where(r.delivery_id == done.id).distinct()).scalars()
-    )
-    if states <= {State.DELIVERED}:
-        connection.execute(delete(delivery_recipients).where(r.delivery_id == done.id))
-        connection.execute(delete(deliveries).where(d.id == done.id))
-        return State.DELIVERED
-    over = State.WAITING not in states or now >= done.created_at + life
-    state = State.FAILED if over else State.WAITING
-    connection.execute(
-        update(deliveries)
-        .where(d.id == done.id)
-        .values(
-            state=state,
-            lease_owner=None,
-            lease_until=None,
-            last_error=error[:500],
-            delay_told=done.delay_told or told,
-            unknown_outcomes=d.unknown_outcomes + int(unknown_until is not None),
-            # When it failed, by which its row is removed at last (`relay.queue_admin.expiry`).
-            due=now if over else unknown_until or d.due,
-        )
-    )
+    state = result.state
+    if state is State.DELIVERED:
+        others = set(
+            connection.scalars(select(r.state).where(r.delivery_id == done.id).distinct())
+        ) - {State.DELIVERED}
+        if not others:
+            connection.execute(delete(delivery_recipients).where(r.delivery_id == done.id))
+            connection.execute(delete(deliveries).where(d.id == done.id))
+            return State.DELIVERED
+        state = State.WAITING if State.WAITING in others else State.FAILED
+    over = state is State.FAILED
+    values: dict[str, Any] = {
+        "state": state,
+        "lease_owner": None,
+        "lease_until": None,
+        "last_error": result.masked_error[:500],
+        "delay_told": done.delay_told or bool(result.late),
+        "unknown_outcomes": d.unknown_outcomes + int(result.unknown_until is not None),
+        # When it failed, by which its row is removed at last (`relay.queue_admin.expiry`).
+        "due": result.at if over else result.unknown_until or d.due,
+    }
+    if result.held and not over:
+        values |= {"held": result.held[:500], "unreadable": True}
+    connection.execute(update(deliveries).where(d.id == done.id).values(values))
     return state
-
-
-def hold_for_body(connection: Connection, key: int, why: str) -> None:
-    """Hold a delivery that this transaction has settled, and that waits, for its body."""
-    held = {"held": why[:500], "unreadable": True}
-    connection.execute(update(deliveries).where(_D.id == key).values(held))
 
 
 def settle_delivered(connection: Connection, done: Sequence[Claim], owner: str) -> frozenset[Lease]:

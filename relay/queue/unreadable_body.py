@@ -10,34 +10,32 @@ from types import MappingProxyType
 from typing import Final
 
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound
+from relay.smtp.failure_reason import FailureReason
 
-STORE: Final = "store"  # the reason of an attempt that could not read its message for now
-
-# The reason of an attempt, which is a metric's label, and the first words of its error.
-_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+# The first words of an error by its reason.
+_WORDS: Final[Mapping[FailureReason, str]] = MappingProxyType(
     {
-        "body-missing": "body missing: ",
-        "body-damaged": "body damaged: ",
-        "body-key-missing": "key of the body missing: ",
+        FailureReason.BODY_MISSING: "body missing: ",
+        FailureReason.BODY_DAMAGED: "body damaged: ",
+        FailureReason.BODY_KEY_MISSING: "key of the body missing: ",
     }
 )
-REASONS: Final = frozenset(_WORDS)
 
 
-def judged(error: Exception) -> tuple[str, str]:
+def judged(error: Exception) -> tuple[str, FailureReason]:
     """The error and the reason of an attempt whose message could not be read."""
     match error:
         case NotFound():
-            reason = "body-missing"
+            reason = FailureReason.BODY_MISSING
         case BlobDamaged():
-            reason = "body-damaged"
+            reason = FailureReason.BODY_DAMAGED
         case KeyMissing():
-            reason = "body-key-missing"
+            reason = FailureReason.BODY_KEY_MISSING
         case _:
-            return f"message could not be read: {error}", STORE
+            return f"message could not be read: {error}", FailureReason.STORE
     return f"{_WORDS[reason]}{error}", reason
 
 
-def reason_in(error: str) -> str:
-    """The reason that an error of `judged` tells of a body, empty for any other error."""
-    return next((reason for reason, words in _WORDS.items() if error.startswith(words)), "")
+def reason_in(error: str) -> FailureReason | None:
+    """The reason that an error of `judged` tells of a body, None for any other error."""
+    return next((reason for reason, words in _WORDS.items() if error.startswith(words)), None)

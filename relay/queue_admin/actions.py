@@ -16,10 +16,10 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true,
 from mailstore.db.database import Database
 from mailstore.db.dialect import skip_locked, take_your_time
 from mailstore.db.store_time import store_now
-from relay.queue.model import State
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue.wakeup import announce, signal
 from relay.queue_admin.filter import Filter, Standing
+from relay.smtp.outcome import State
 
 BATCH: Final = 2000
 

@@ -13,8 +13,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from relay.queue.destinations import Map
-from relay.queue.model import Traffic
+from relay.queue.model import DestinationTable, Traffic
 from relay.queue.schema import deliveries
 from relay.queue_admin.filter import Standing
 
@@ -84,7 +83,9 @@ class Tally:
         self.after = max((row.last for row in found), default=self.after)
         return bool(sum(row.number for row in found) == limit)
 
-    def depth(self, known: Map, now: datetime, operator_of: Callable[[str], str]) -> Depth:
+    def depth(
+        self, known: DestinationTable, now: datetime, operator_of: Callable[[str], str]
+    ) -> Depth:
         """The result of the round; `operator_of` gives the label of a domain's operator."""
 
         def by_operator(numbers: Mapping[str, int]) -> Mapping[str, int]:

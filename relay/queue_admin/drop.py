@@ -8,10 +8,12 @@ from typing import ClassVar, Final
 from sqlalchemy import Connection, delete, select
 
 from mailstore.db.database import Database
-from relay.dsn.bouncer import Report, Teller
-from relay.queue.model import Claim, Lease, State, load_claims
+from relay.dsn.bouncer import Bouncer, Report
+from relay.queue.leases import load_claims
+from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_admin.actions import Act, Touched, Work
+from relay.smtp.outcome import State
 
 REPORTS: Final = 100  # deliveries in a transaction that also stores DSNs
 
@@ -40,7 +42,7 @@ class Drop(Act[DropReports]):
     event: ClassVar[str] = "queue.dropped"
     tells: ClassVar[bool] = True
 
-    teller: Teller | None = None
+    teller: Bouncer | None = None
 
     @property
     def batch(self) -> int:
@@ -53,7 +55,7 @@ class Drop(Act[DropReports]):
             return DropReports()
         with database.read() as connection:
             seen = _untold(connection, ids)
-        return DropReports(seen, self.teller.prepare_dropped(list(seen.values()), now))
+        return DropReports(seen, self.teller.compose_dropped(list(seen.values()), now))
 
     def apply(self, work: Work[DropReports]) -> Sequence[Touched]:
         """Store the DSNs and delete the deliveries."""
@@ -65,7 +67,7 @@ class Drop(Act[DropReports]):
         return touched
 
 
-def _tell(teller: Teller, work: Work[DropReports]) -> Sequence[Touched]:
+def _tell(teller: Bouncer, work: Work[DropReports]) -> Sequence[Touched]:
     """Store the DSNs; returns the deliveries to be deleted."""
     prepared, there = work.prepared, _untold(work.connection, work.ids)
     gone: list[Touched] = []
@@ -79,7 +81,7 @@ def _tell(teller: Teller, work: Work[DropReports]) -> Sequence[Touched]:
             kept.append(report)
         gone.append(one if report is None else replace(one, report=report[0].id))
     if kept:
-        teller.keep(work.connection, kept, work.now)
+        teller.insert(work.connection, kept, work.now)
     return gone
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import delete, select
 
 from mailstore.db.database import Database
 from mailstore.db.dialect import skip_locked
-from relay.queue.model import State
 from relay.queue.schema import deliveries, delivery_recipients
+from relay.smtp.outcome import State
 
 BATCH: Final = 500
 

@@ -16,8 +16,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, exists, func, or_
 
 from foundation.ins import PATIENT_DOMAIN
-from relay.queue.model import State
 from relay.queue.schema import deliveries, delivery_recipients
+from relay.smtp.outcome import State
 
 NULL_SENDER: Final = "<>"
 _WILD: Final = re.compile(r"[*?]")

@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 from mailstore.db.dialect import take_your_time
 from mailstore.db.schema import messages
 from mailstore.db.store_time import store_now
-from relay.queue.model import ALL, State
+from relay.queue.model import ALL
 from relay.queue.schema import deliveries, delivery_recipients, destinations
 from relay.queue_admin.filter import Filter, Standing
+from relay.smtp.outcome import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,11 @@
 RFC 5321 §4.1.1.4 and §6.1: the reply `250` makes us responsible for the message.
 """
 
-from dataclasses import replace
-
 from foundation.best_effort import best_effort
 from foundation.failpoints import reached
 from relay import metrics
-from relay.acceptance.message import Submission
-from relay.dsn.receipt import receipt
+from relay.acceptance.message import AcceptedMessage, WithReceipt
+from relay.dsn.receipt import receipt_of
 from relay.scan.scanner import ScanFacts
 from relay.server.context import SessionContext
 from relay.server.data import Body
@@ -30,14 +28,14 @@ async def take_message(
 
     Raises SmtpError.  Until the intake has it, the draft belongs to the transaction.
     """
-    submission = await _judge(context, policy, journal, facts, transaction, body)
+    message, receipt = await _judge(context, policy, journal, facts, transaction, body)
     transaction.body = None  # from here on the draft belongs to the intake
     reached("message.judged")
-    await context.intake.accept(submission)
-    policy.took(len(submission.local), receipt=submission.report is not None)
+    await context.intake.accept(message, receipt)
+    policy.took(len(message.local), receipt=receipt is not None)
     with best_effort:
-        _tell(journal, submission)
-    return submission.id
+        _tell(journal, message, receipt)
+    return message.id
 
 
 async def _judge(
@@ -47,48 +45,50 @@ async def _judge(
     facts: SessionFacts,
     transaction: Transaction,
     body: Body,
-) -> Submission:
+) -> WithReceipt:
     noted = await policy.admit_message(
         transaction.sender, body.draft.size, body.header.facts(), report=body.report
     )
     now = context.clock()
-    submission = compose(facts, transaction, body.draft, now)
+    message = compose(facts, transaction, body.draft, now)
     if noted:
-        journal.record("header_from.foreign", message=submission.id, domains=noted)
-        journal.log.info("header_from.foreign", message=submission.id, domains=noted)
+        journal.record("header_from.foreign", message=message.id, domains=noted)
+        journal.log.info("header_from.foreign", message=message.id, domains=noted)
     if context.scanning.on:
-        await context.scanning.check(body.draft, _scan_facts(facts, submission))
-    report = receipt(
-        submission,
+        await context.scanning.check(body.draft, _scan_facts(facts, message))
+    asked = receipt_of(
+        message,
         body.header.section,
         context.hostname,
         now,
         context.new_id,
         context.blobs.draft,
     )
-    return submission if report is None else replace(submission, report=report)
+    return message, asked
 
 
-def _scan_facts(facts: SessionFacts, submission: Submission) -> ScanFacts:
+def _scan_facts(facts: SessionFacts, message: AcceptedMessage) -> ScanFacts:
     return ScanFacts(
         session=facts.session,
-        message=submission.id,
+        message=message.id,
         address=facts.address,
         helo=facts.helo,
-        sender=str(submission.sender or ""),
-        recipients=tuple(str(one.address) for one in submission.local),
+        sender=str(message.sender or ""),
+        recipients=tuple(str(one.address) for one in message.local),
     )
 
 
-def _tell(journal: SessionJournal, submission: Submission) -> None:
+def _tell(
+    journal: SessionJournal, message: AcceptedMessage, receipt: AcceptedMessage | None
+) -> None:
     metrics.ACCEPTED.inc()
-    size, count = submission.draft.size, len(submission.local)
+    size, count = message.draft.size, len(message.local)
     journal.record(
         "accepted",
-        message=submission.id,
+        message=message.id,
         size=size,
-        sender=submission.sender.masked if submission.sender else "<>",
-        recipients=[one.address.masked for one in submission.local],
-        receipt=submission.report.id if submission.report else "",
+        sender=message.sender.masked if message.sender else "<>",
+        recipients=[one.address.masked for one in message.local],
+        receipt=receipt.id if receipt else "",
     )
-    journal.log.info("accepted", message=submission.id, size=size, recipients=count)
+    journal.log.info("accepted", message=message.id, size=size, recipients=count)

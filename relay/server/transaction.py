@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailstore.sealed.draft import Draft
-from relay.acceptance.message import LocalRecipient, Submission
+from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.policy.admission import Peer
 from relay.server.data import Body
 from relay.smtp.address import Address
@@ -54,8 +54,8 @@ class SessionFacts:
 
 def compose(
     facts: SessionFacts, transaction: Transaction, draft: Draft, now: datetime
-) -> Submission:
-    """The submission of a peer's transaction whose message is in `draft`."""
+) -> AcceptedMessage:
+    """The message of a peer's transaction, its content in `draft`."""
     shown = facts.peer.certificate
     peer = str(shown.subject) if shown else ""
     trace = TraceFacts(
@@ -70,7 +70,7 @@ def compose(
         cipher=facts.peer.cipher,
         peer=peer,
     )
-    return Submission(
+    return AcceptedMessage(
         id=transaction.id,
         session=facts.session,
         peer=peer,

@@ -6,7 +6,8 @@ stays in the log.
 """
 
 from dataclasses import dataclass
-from typing import Final
+
+from relay.smtp.failure_reason import FailureReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +75,14 @@ class StoreDeferred(SmtpError):
         self.unwell = unwell
 
 
-UNKNOWN_OUTCOME: Final = "unknown-outcome"  # sent to its end, without a usable reply
-
-
 class AttemptFailed(Exception):
-    """An attempt without any recipient's reply from this host; `reason` is a metric's label.
+    """An attempt without any recipient's reply from this host.
 
     `permanent`: no attempt will ever get a reply.  `ours`: the fault is not the destination's.
     """
 
     def __init__(
-        self, reason: str, detail: str, *, permanent: bool = False, ours: bool = False
+        self, reason: FailureReason, detail: str, *, permanent: bool = False, ours: bool = False
     ) -> None:
         super().__init__(detail)
         self.reason = reason

@@ -13,9 +13,9 @@ from foundation.ins import PATIENT_DOMAIN
 from mailstore.blobs.store import Store
 from mailstore.sealed.draft import Draft
 from relay.acceptance.group_commit import Record, commit
-from relay.acceptance.message import LocalRecipient, Submission
+from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.acceptance.recipient_lookup import Directory
-from relay.dsn.receipt import receipt
+from relay.dsn.receipt import receipt_of
 from relay.machines.certainty import Certainty
 from relay.policy.admission import Attempt, LocalUser, Policy, Stage, admit
 from relay.policy.recipient import MailboxState, Recipient
@@ -66,7 +66,7 @@ class Submitter:
         *,
         parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
         asked: Mapping[Address, RcptParameters] | None = None,
-    ) -> Submission:
+    ) -> AcceptedMessage:
         """Admit and make durable a message; returns it with its id.  Raises SmtpError.
 
         `parameters` and, by recipient, `asked` are the parameters of MAIL and RCPT (RFC 3461 §4).
@@ -94,7 +94,7 @@ class Submitter:
                 one = LocalRecipient(found.mailbox_id, address, asked.get(address, _NOTHING))
                 local.setdefault(found.mailbox_id, one)
         attempt = replace(attempt, to_patients=PATIENT_DOMAIN in remote)
-        draft, report = self.store.blobs.draft(), None
+        draft, receipt = self.store.blobs.draft(), None
         try:
             taken = _Taken(draft, self.policy, to_patients=attempt.to_patients)
             taken.read(body)
@@ -107,31 +107,30 @@ class Submitter:
                 report=taken.report,
             )
             admit(attempt, Stage.MESSAGE)
-            submission = replace(
-                self._submission(sender, draft, parameters, tuple(local.values()), remote),
+            message = replace(
+                self._message(sender, draft, parameters, tuple(local.values()), remote),
                 mailbox_type=own.type,
                 asked=asked,
             )
-            report = receipt(
-                submission,
+            receipt = receipt_of(
+                message,
                 header.section,
                 self.hostname,
-                submission.received_at,
+                message.received_at,
                 self.new_id,
                 self.store.blobs.draft,
                 own.mailbox_id,
             )
-            submission = replace(submission, report=report)
-            (failure,) = commit(self.store, [submission], self.clock(), self.record)
+            (failure,) = commit(self.store, [(message, receipt)], self.clock(), self.record)
         finally:
             draft.discard()
-            if report is not None:
-                report.draft.discard()
+            if receipt is not None:
+                receipt.draft.discard()
         if failure is not None:
             raise failure
         with best_effort:
-            self._tell(submission)
-        return submission
+            self._tell(message, receipt)
+        return message
 
     def _admit_recipient(self, attempt: Attempt, recipient: Recipient) -> None:
         """Admit a recipient.  Raises Refused; for good only by the newest list."""
@@ -142,28 +141,28 @@ class Submitter:
             attempt = replace(attempt, list_final=final)
         admit(attempt, Stage.RECIPIENT)
 
-    def _tell(self, submission: Submission) -> None:
-        to = [one.address for one in submission.local]
-        to += [address for group in submission.remote.values() for address in group]
+    def _tell(self, message: AcceptedMessage, receipt: AcceptedMessage | None) -> None:
+        to = [one.address for one in message.local]
+        to += [address for group in message.remote.values() for address in group]
         self.record(
             "submitted",
-            message=submission.id,
-            session=submission.session,
-            size=submission.draft.size,
-            sender=submission.sender.masked if submission.sender else "<>",
+            message=message.id,
+            session=message.session,
+            size=message.draft.size,
+            sender=message.sender.masked if message.sender else "<>",
             recipients=[address.masked for address in to],
-            receipt=submission.report.id if submission.report else "",
+            receipt=receipt.id if receipt else "",
             who=self.who,
         )
 
-    def _submission(
+    def _message(
         self,
         sender: Address,
         draft: Draft,
         parameters: MailParameters,
         local: tuple[LocalRecipient, ...],
         remote: dict[str, tuple[Address, ...]],
-    ) -> Submission:
+    ) -> AcceptedMessage:
         now, message, session = self.clock(), self.new_id(), self.new_id()
         trace = TraceFacts(
             helo=self.hostname,
@@ -175,7 +174,7 @@ class Submitter:
             at=now,
         )
         addresses = (sender, *(a for group in remote.values() for a in group))
-        return Submission(
+        return AcceptedMessage(
             id=message,
             session=session,
             peer="local",

@@ -22,7 +22,8 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import SEGMENT, Form
 from mailstore.sealed.keyring import rotate
-from relay.queue.model import QueueItem, enqueue
+from relay.queue.enqueue import enqueue
+from relay.queue.model import QueueItem
 from tests.support.blobs import MADE, content, form, overwrite
 
 NOW = datetime.now(UTC)

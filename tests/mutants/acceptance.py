@@ -99,8 +99,8 @@ MUTANTS = (
     ),
     Mutant(
         "acceptance: 250 is said after the store has answered",
-        "    await context.intake.accept(submission)\n",
-        '    __import__("asyncio").create_task(context.intake.accept(submission))\n',
+        "    await context.intake.accept(message, receipt)\n",
+        "    __import__('asyncio').ensure_future(context.intake.accept(message, receipt))\n",
         ("test_a_store_that_failed_takes_no_more_until_it_is_well",),
     ),
     Mutant(
@@ -112,8 +112,8 @@ MUTANTS = (
     ),
     Mutant(
         "acceptance: a report is kept with its message",
-        "    return (submission, submission.report) if submission.report else (submission,)\n",
-        "    return (submission,)\n",
+        "    return (message,) if receipt is None else (message, receipt)\n",
+        "    return (message,)\n",
         ("test_a_report_is_kept_with_its_message_or_neither",),
     ),
     Mutant(

@@ -16,7 +16,7 @@ from sqlalchemy import update
 from mailstore.mailboxes.identifiers import MailboxType
 from mssante_operator.assembly import runtime
 from relay.acceptance.group_commit import commit
-from relay.acceptance.message import Submission
+from relay.acceptance.message import AcceptedMessage
 from relay.queue.schema import deliveries
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, parse_rcpt_parameters
@@ -164,7 +164,7 @@ def _submit(daemon: Daemon, *to: str, asked: str, envid: str) -> None:
     with daemon.store() as store:
         draft = store.blobs.draft()
         draft.write(f"From: {MARTIN}\r\nSubject: {envid}\r\n\r\nBonjour\r\n".encode())
-        submission = Submission(
+        submission = AcceptedMessage(
             id=runtime.make_id(),
             session=runtime.make_id(),
             peer="local",
@@ -177,7 +177,7 @@ def _submit(daemon: Daemon, *to: str, asked: str, envid: str) -> None:
             mailbox_type=MailboxType.PER,
             asked=dict.fromkeys(addresses, parse_rcpt_parameters(asked)),
         )
-        assert commit(store, [submission], now) == [None]
+        assert commit(store, [(submission, None)], now) == [None]
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())

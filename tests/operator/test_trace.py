@@ -18,7 +18,8 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
 from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import load
-from relay.queue.model import QueueItem, enqueue
+from relay.queue.enqueue import enqueue
+from relay.queue.model import QueueItem
 from tests.support.daemon import Daemon, client, command, lay_out, served
 from tests.support.waiting import until_now
 

@@ -14,7 +14,7 @@ from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.mailboxes.messages import get_message, list_entries
 from relay.acceptance.group_commit import BUSY, Intake, commit
-from relay.acceptance.message import LocalRecipient, Submission
+from relay.acceptance.message import AcceptedMessage, LocalRecipient, WithReceipt
 from relay.smtp.address import Address, parse_address
 from relay.smtp.errors import StoreDeferred
 from tests.support.blobs import content, folder
@@ -41,10 +41,10 @@ def submission(
     *,
     mailbox: int = 1,
     remote: dict[str, tuple[Address, ...]] | None = None,
-) -> Submission:
+) -> AcceptedMessage:
     draft = store.blobs.draft()
     draft.write(body)
-    return Submission(
+    return AcceptedMessage(
         id=make_id(),
         session="s",
         peer=PEER,
@@ -57,6 +57,11 @@ def submission(
     )
 
 
+def alone(*messages: AcceptedMessage) -> list[WithReceipt]:
+    """Messages without receipts."""
+    return [(one, None) for one in messages]
+
+
 def bodies(store: Store, mailbox: int = 1) -> list[bytes]:
     with store.database.read() as connection:
         found = list_entries(connection, mailbox)
@@ -65,14 +70,14 @@ def bodies(store: Store, mailbox: int = 1) -> list[bytes]:
 
 def test_rows_and_bodies_of_a_group(store: Store) -> None:
     group = [submission(store, b"%d\r\n" % n) for n in range(5)]
-    assert commit(store, group, system_clock()) == [None] * 5
+    assert commit(store, alone(*group), system_clock()) == [None] * 5
     assert bodies(store) == [b"%d\r\n" % n for n in range(5)]
 
 
 def test_local_and_remote_recipients_in_one_transaction(store: Store) -> None:
     other = Address("dr", "b.mssante.fr")
     one = submission(store, b"x\r\n", remote={"b.mssante.fr": (other,)})
-    assert commit(store, [one], system_clock()) == [None]
+    assert commit(store, alone(one), system_clock()) == [None]
     with store.database.read() as connection:
         (row,) = listing(connection, 10)
         stored = get_message(connection, one.id)
@@ -83,7 +88,11 @@ def test_local_and_remote_recipients_in_one_transaction(store: Store) -> None:
 @pytest.mark.parametrize("lines", [1, SMALL // 6 + 1], ids=["small", "large"])
 def test_equal_bodies_are_stored_once(store: Store, lines: int) -> None:
     for _ in range(2):
-        commit(store, [submission(store, b"same\r\n" * lines) for _ in range(3)], system_clock())
+        commit(
+            store,
+            alone(*(submission(store, b"same\r\n" * lines) for _ in range(3))),
+            system_clock(),
+        )
     files = [p for p in folder(store.blobs).rglob("*") if p.is_file()]
     assert len(files) == (0 if lines == 1 else 1)
     assert len(list(store.blobs.names())) == 1
@@ -92,7 +101,8 @@ def test_equal_bodies_are_stored_once(store: Store, lines: int) -> None:
 
 def test_small_and_large_bodies_in_one_group(store: Store) -> None:
     texts = [b"%06d\r\n" % n * (1 if n % 2 else SMALL) for n in range(6)]
-    assert commit(store, [submission(store, text) for text in texts], system_clock()) == [None] * 6
+    group = alone(*(submission(store, text) for text in texts))
+    assert commit(store, group, system_clock()) == [None] * 6
     assert bodies(store) == texts
     assert len(list(store.blobs.blobs.names())) == 3
 
@@ -104,7 +114,7 @@ def test_one_bad_row_spares_its_neighbours(store: Store) -> None:
         submission(store, b"2\r\n", mailbox=999),
         submission(store, b"3\r\n"),
     ]
-    first, second, third = commit(store, group, system_clock())
+    first, second, third = commit(store, alone(*group), system_clock())
     assert first is None
     assert third is None
     assert second is not None
@@ -115,7 +125,7 @@ def test_one_bad_row_spares_its_neighbours(store: Store) -> None:
 def test_one_failed_body_spares_its_neighbours(store: Store) -> None:
     group = [submission(store, b"1\r\n"), submission(store, b"2\r\n"), submission(store, b"3\r\n")]
     group[1].draft.discard()
-    results = commit(store, group, system_clock())
+    results = commit(store, alone(*group), system_clock())
     assert [result is None for result in results] == [True, False, True]
     assert bodies(store) == [b"1\r\n", b"3\r\n"]
 
@@ -136,7 +146,7 @@ async def test_concurrent_messages_share_groups(
     groups: list[int] = []
 
     def counting(
-        store: Store, group: list[Submission], now: datetime, _record: object
+        store: Store, group: list[WithReceipt], now: datetime, _record: object
     ) -> list[StoreDeferred | None]:
         groups.append(len(group))
         return commit(store, group, now)
@@ -157,7 +167,7 @@ def watch_groups(monkeypatch: pytest.MonkeyPatch, gather: float) -> list[int]:
     groups: list[int] = []
 
     def noting(
-        store: Store, group: list[Submission], now: datetime, _record: object
+        store: Store, group: list[WithReceipt], now: datetime, _record: object
     ) -> list[StoreDeferred | None]:
         groups.append(len(group))
         return commit(store, group, now)
@@ -256,7 +266,7 @@ async def test_a_message_at_fault_itself_does_not_stop_the_intake(store: Store) 
     assert troubles == []
 
 
-def _sent_by(one: Submission, local: str) -> Submission:
+def _sent_by(one: AcceptedMessage, local: str) -> AcceptedMessage:
     return replace(one, sender=Address(local, "b.mssante.fr"))
 
 
@@ -330,7 +340,7 @@ def test_a_report_is_kept_with_its_message_or_neither(store: Store) -> None:
         for _ in range(2)
     ]
     gone = lost.local[0]._replace(mailbox_id=999_999)
-    group = [replace(kept, report=reports[0]), replace(lost, local=(gone,), report=reports[1])]
+    group: list[WithReceipt] = [(kept, reports[0]), (replace(lost, local=(gone,)), reports[1])]
     results = commit(store, group, system_clock())
     assert [result is None for result in results] == [True, False]
     with store.database.read() as connection:

@@ -1,27 +1,31 @@
 """The recipients of DSNs (RFC 3461 §4.1, §5.2), and messages that never get an answer."""
 
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.dsn.builder import build_report
-from relay.dsn.model import Action, Cause, ReportFacts
+from relay.dsn.model import Action, ReportFacts
 from relay.dsn.rules import (
     FULL_LIMIT,
-    Became,
     Original,
+    RecipientResult,
     is_report,
     notice_of,
     notify_text,
     report_of,
     wanted,
 )
-from relay.queue.model import State
 from relay.smtp.address import parse_address
+from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SyntaxRefused
+from relay.smtp.failure_reason import Cause, FailureReason
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import Notify, Return
 from tests.support.reports import octets_of, read_report
 
@@ -35,19 +39,42 @@ ORIGINAL = Original("id0", "dr@a.fr", ARRIVAL, "QQ1", None, 5000, LETTER, smtput
 PEER = "claire@b.fr"
 POSTMASTER = parse_address("admin@a.fr")
 
-DELIVERED = Became(PEER, State.DELIVERED, reply="250 2.0.0 Ok")
-HANDED_ON = replace(DELIVERED, dsn=True)
-HERE = replace(DELIVERED, reply="", here=True)
-REFUSED = Became(PEER, State.FAILED, reply="550 5.1.1 Nobody")
-LATE = Became(PEER, State.WAITING, reply="450 4.2.1 Suspended", retry_until=UNTIL)
-GIVEN_UP = replace(LATE, retry_until=None)
+
+def result(
+    address: str, state: State, notify: str = "", orcpt: str | None = None, reply: str = "",
+    *, dsn: bool = False, **facts: Any,
+) -> RecipientResult:  # fmt: skip
+    recipient = EnvelopeRecipient(address, notify, orcpt)
+    return RecipientResult(recipient, Outcome(state, reply, dsn), **facts)
 
 
-def told(original: Original, *became: Became) -> ReportFacts | None:
+def changed(one: RecipientResult, **facts: Any) -> RecipientResult:
+    """The same with other facts, be they the recipient's, the outcome's or its own."""
+    parts: dict[str, Any] = {
+        "recipient": replace(one.recipient, **_of(one.recipient, facts)),
+        "outcome": replace(one.outcome, **_of(one.outcome, facts)),
+    }
+    return replace(one, **parts, **_of(one, facts))
+
+
+def _of(one: Any, facts: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields_of(one)}
+    return {name: value for name, value in facts.items() if name in names}
+
+
+DELIVERED = result(PEER, State.DELIVERED, reply="250 2.0.0 Ok")
+HANDED_ON = changed(DELIVERED, dsn=True)
+HERE = changed(DELIVERED, reply="", here=True)
+REFUSED = result(PEER, State.FAILED, reply="550 5.1.1 Nobody")
+LATE = result(PEER, State.WAITING, reply="450 4.2.1 Suspended", retry_until=UNTIL)
+GIVEN_UP = changed(LATE, retry_until=None)
+
+
+def told(original: Original, *became: RecipientResult) -> ReportFacts | None:
     return report_of(original, became, hostname="smtp.a.fr", report_id="id1", now=NOW)
 
 
-def noticed(original: Original, *became: Became) -> ReportFacts | None:
+def noticed(original: Original, *became: RecipientResult) -> ReportFacts | None:
     return notice_of(
         original, became, hostname="smtp.a.fr", report_id="id1", now=NOW, postmaster=POSTMASTER
     )
@@ -82,9 +109,9 @@ def noticed(original: Original, *became: Became) -> ReportFacts | None:
     ids=["relayed", "handed-on", "here", "refused", "late", "given-up"],
 )
 def test_senders_hear_of_what_they_asked_for(
-    notify: str, asked: set[Action], became: Became, action: Action | None
+    notify: str, asked: set[Action], became: RecipientResult, action: Action | None
 ) -> None:
-    facts = told(ORIGINAL, replace(became, notify=notify))
+    facts = told(ORIGINAL, changed(became, notify=notify))
     if action in asked:
         assert facts is not None
         assert [recipient.action for recipient in facts.recipients] == [action]
@@ -106,10 +133,12 @@ def test_senders_hear_of_what_they_asked_for(
     ],
     ids=["null", "empty", "dsn", "mdn", "dsn-with-sender", "mdn-with-sender"],
 )
-def test_reports_are_never_answered(original: Original, notify: str, became: Became) -> None:
+def test_reports_are_never_answered(
+    original: Original, notify: str, became: RecipientResult
+) -> None:
     # RFC 3461 §5.2, RFC 3464 §2, RFC 8098 §2.1 and §3
-    assert told(original, replace(became, notify=notify)) is None
-    notice = noticed(original, replace(became, notify=notify))
+    assert told(original, changed(became, notify=notify)) is None
+    notice = noticed(original, changed(became, notify=notify))
     assert (notice is not None) == (became in {REFUSED, GIVEN_UP})
 
 
@@ -208,9 +237,10 @@ def test_each_stage_at_which_it_can_fail_has_its_status(
     became: str | tuple[str, str], status: str, diagnostic: str, cause: Cause
 ) -> None:
     # One case for each stage of an attempt, from the route to the end of DATA.
-    reply, reason = (became, "") if isinstance(became, str) else became
+    reply, label = (became, "") if isinstance(became, str) else became
+    reason = FailureReason(label) if label else None
     state = State.FAILED if reply.startswith("5") else State.WAITING
-    one = Became(PEER, state, reply=reply, reason=reason, last_attempt=NOW)
+    one = result(PEER, state, reply=reply, reason=reason, last_attempt=NOW)
     facts = told(ORIGINAL, one)
     assert facts is not None
     assert facts.recipients[0].cause is cause
@@ -223,7 +253,7 @@ def test_each_stage_at_which_it_can_fail_has_its_status(
 
 
 def test_a_delay_is_told_with_its_times() -> None:
-    late = replace(LATE, last_attempt=NOW, remote="mx.b.fr")
+    late = changed(LATE, last_attempt=NOW, remote="mx.b.fr")
     facts = told(ORIGINAL, late)
     assert facts is not None
     (fields,) = read_report(octets_of(build_report(facts))).recipients
@@ -240,21 +270,22 @@ def test_a_delay_is_told_with_its_times() -> None:
 
 def test_a_delay_has_the_class_of_one_whatever_the_peer_says() -> None:
     facts = told(
-        ORIGINAL, replace(LATE, reply="mx.b.fr: 554 5.3.2 No service", reason="connection")
+        ORIGINAL,
+        changed(LATE, reply="mx.b.fr: 554 5.3.2 No service", reason=FailureReason.CONNECTION),
     )
     assert facts is not None
     assert facts.recipients[0].status == "4.3.2"
 
 
 def test_who_was_given_up_unheard_has_run_out_of_time() -> None:
-    facts = told(ORIGINAL, Became(PEER, State.WAITING))
+    facts = told(ORIGINAL, result(PEER, State.WAITING))
     assert facts is not None
     (one,) = facts.recipients
     assert (one.action, one.status, one.cause) == (Action.FAILED, "4.4.7", Cause.UNREACHABLE)
 
 
 def test_what_an_operator_dropped_says_so() -> None:
-    facts = told(ORIGINAL, Became(PEER, State.FAILED, reason="dropped"))
+    facts = told(ORIGINAL, result(PEER, State.FAILED, reason=FailureReason.DROPPED))
     assert facts is not None
     report = read_report(octets_of(build_report(facts)))
     assert report.recipients[0]["Status"] == "5.0.0"
@@ -263,12 +294,12 @@ def test_what_an_operator_dropped_says_so() -> None:
 
 def test_several_fates_share_a_report_and_those_nobody_asked_for_are_left_out() -> None:
     became = (
-        replace(REFUSED, address="r@b.fr", orcpt="rfc822;old+2Br@b.fr"),
-        replace(REFUSED, address="never@b.fr", notify="NEVER"),
-        replace(LATE, address="l@b.fr"),
-        replace(DELIVERED, address="d@b.fr", notify="SUCCESS"),
-        replace(DELIVERED, address="quiet@b.fr"),
-        replace(HANDED_ON, address="h@b.fr", notify="SUCCESS"),
+        changed(REFUSED, address="r@b.fr", orcpt="rfc822;old+2Br@b.fr"),
+        changed(REFUSED, address="never@b.fr", notify="NEVER"),
+        changed(LATE, address="l@b.fr"),
+        changed(DELIVERED, address="d@b.fr", notify="SUCCESS"),
+        changed(DELIVERED, address="quiet@b.fr"),
+        changed(HANDED_ON, address="h@b.fr", notify="SUCCESS"),
     )
     facts = told(ORIGINAL, *became)
     assert facts is not None
@@ -298,11 +329,11 @@ def test_several_fates_share_a_report_and_those_nobody_asked_for_are_left_out() 
         ("HDRS", REFUSED, 5000, Return.HDRS),
         (None, REFUSED, 5000, Return.HDRS),
         ("FULL", LATE, 5000, Return.HDRS),
-        ("FULL", replace(DELIVERED, notify="SUCCESS"), 5000, Return.HDRS),
+        ("FULL", changed(DELIVERED, notify="SUCCESS"), 5000, Return.HDRS),
     ],
 )
 def test_the_whole_message_goes_back_only_where_it_failed(
-    ret: str | None, became: Became, size: int, returned: Return
+    ret: str | None, became: RecipientResult, size: int, returned: Return
 ) -> None:
     # RFC 3461 §4.3
     facts = told(replace(ORIGINAL, ret=ret, size=size), became)
@@ -312,13 +343,13 @@ def test_the_whole_message_goes_back_only_where_it_failed(
 
 def test_one_failure_among_others_returns_the_whole_message() -> None:
     full = replace(ORIGINAL, ret="FULL")
-    facts = told(full, LATE, replace(REFUSED, address="x@b.fr"))
+    facts = told(full, LATE, changed(REFUSED, address="x@b.fr"))
     assert facts is not None
     assert facts.returned is Return.FULL
 
 
 def test_parameters_that_cannot_be_told_do_not_keep_a_failure_untold() -> None:
-    facts = told(replace(ORIGINAL, envid="a+0D"), replace(REFUSED, orcpt="rfc822;a\r\nX: y"))
+    facts = told(replace(ORIGINAL, envid="a+0D"), changed(REFUSED, orcpt="rfc822;a\r\nX: y"))
     assert facts is not None
     assert facts.envid is None
     assert facts.recipients[0].orcpt is None
@@ -333,8 +364,8 @@ def test_a_sender_that_is_no_address_is_refused_when_the_report_is_written() -> 
 
 
 def test_the_writer_of_a_receipt_is_the_postmaster_of_the_mailbox() -> None:
-    receipt = told(ORIGINAL, replace(HERE, notify="SUCCESS"))
-    postmaster = told(ORIGINAL, replace(HERE, notify="SUCCESS", address="postmaster"))
+    receipt = told(ORIGINAL, changed(HERE, notify="SUCCESS"))
+    postmaster = told(ORIGINAL, changed(HERE, notify="SUCCESS", address="postmaster"))
     assert receipt is not None
     assert postmaster is not None
     assert (receipt.domain, postmaster.domain) == ("b.fr", "smtp.a.fr")
@@ -345,9 +376,9 @@ def test_the_writer_of_a_receipt_is_the_postmaster_of_the_mailbox() -> None:
 
 def test_a_report_that_failed_comes_to_the_postmaster_without_anything_of_the_message() -> None:
     ins = "123456789012345@patient.mssante.fr"
-    lost = Became(ins, State.FAILED, reply=f"550 5.1.1 <{ins}> unknown", last_attempt=NOW)
+    lost = result(ins, State.FAILED, reply=f"550 5.1.1 <{ins}> unknown", last_attempt=NOW)
     original = replace(ORIGINAL, sender=None, header=DSN + b"Subject: secret\r\n", ret="FULL")
-    facts = noticed(original, replace(lost, orcpt=f"rfc822;{ins}"))
+    facts = noticed(original, changed(lost, orcpt=f"rfc822;{ins}"))
     assert facts is not None
     octets = octets_of(build_report(facts))
     report = read_report(octets)
@@ -378,14 +409,14 @@ def test_a_report_that_failed_comes_to_the_postmaster_without_anything_of_the_me
     ],
 )
 def test_a_notice_names_no_patient_however_the_address_is_written(address: str, shown: str) -> None:
-    facts = noticed(replace(ORIGINAL, sender=None), replace(REFUSED, address=address))
+    facts = noticed(replace(ORIGINAL, sender=None), changed(REFUSED, address=address))
     assert facts is not None
     (fields,) = read_report(octets_of(build_report(facts))).recipients
     assert fields["Final-Recipient"] == f"rfc822;{shown}"
 
 
 def test_a_notice_of_a_notice_is_not_sent() -> None:
-    lost = replace(REFUSED, address=str(POSTMASTER))
+    lost = changed(REFUSED, address=str(POSTMASTER))
     original = replace(ORIGINAL, sender=None, header=DSN)
     assert noticed(original, lost) is None
     facts = noticed(original, lost, REFUSED)
@@ -395,4 +426,4 @@ def test_a_notice_of_a_notice_is_not_sent() -> None:
 
 def test_the_postmaster_hears_even_of_those_marked_never() -> None:
     # RFC 3461 §6.1: a report's own NOTIFY is NEVER, and the notice goes to nobody's sender
-    assert noticed(replace(ORIGINAL, sender=None), replace(REFUSED, notify="NEVER")) is not None
+    assert noticed(replace(ORIGINAL, sender=None), changed(REFUSED, notify="NEVER")) is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
-from relay.delivery.turn_transaction import NEWEST
+from relay.queue.due import NEWEST
 from relay.queue.model import ALL
 from relay.queue.pauses import pause, resume
 from relay.queue.wakeup import announce, signal

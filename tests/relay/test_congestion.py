@@ -4,10 +4,10 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 
-from relay.delivery.concurrency import Congestion
+from relay.delivery.concurrency import ConcurrencyLimits
+from relay.delivery.in_flight import DeliveryAttempt, InFlight, Progress
 from relay.delivery.window import WindowPolicy
-from relay.queue.destinations import Known, Map
-from relay.queue.model import ALL, Claim, Traffic
+from relay.queue.model import ALL, Claim, DestinationRow, DestinationTable, Traffic
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)
@@ -34,23 +34,36 @@ CLAIM = Claim(
 )
 
 
-def made() -> Congestion:
-    return Congestion(WindowPolicy(first=3, most=4), random.Random(1))
+def made() -> ConcurrencyLimits:
+    return ConcurrencyLimits(WindowPolicy(first=3, most=4), random.Random(1), InFlight())
 
 
-def die(one: Congestion) -> None:
+def begun(one: ConcurrencyLimits, claim: Claim) -> DeliveryAttempt:
+    attempt = DeliveryAttempt(claim, Progress("s"))
+    one.in_flight.begin(attempt)
+    return attempt
+
+
+def die(one: ConcurrencyLimits) -> None:
     while not one.failed("b", "down", NOW):
         pass
 
 
-def test_places_are_taken_and_given_back() -> None:
+def test_slots_are_taken_and_given_back() -> None:
     one = made()
-    one.begun(CLAIM)
-    one.begun(replace(CLAIM, traffic=BULK))
-    assert (one.places("b", PERSON, NOW), one.places("b", BULK, NOW), one.bulk) == (1, 0, 1)
-    one.ended(CLAIM)
-    one.ended(replace(CLAIM, traffic=BULK))
-    assert (one.places("b", PERSON, NOW), one.places("b", BULK, NOW), one.bulk) == (3, 2, 0)
+    first, second = begun(one, CLAIM), begun(one, replace(CLAIM, traffic=BULK))
+    assert (
+        one.free_slots("b", PERSON, NOW),
+        one.free_slots("b", BULK, NOW),
+        one.in_flight.bulk,
+    ) == (1, 0, 1)
+    one.in_flight.end(first)
+    one.in_flight.end(second)
+    assert (
+        one.free_slots("b", PERSON, NOW),
+        one.free_slots("b", BULK, NOW),
+        one.in_flight.bulk,
+    ) == (3, 2, 0)
 
 
 def test_death_is_written_down_and_so_is_life() -> None:
@@ -62,34 +75,39 @@ def test_death_is_written_down_and_so_is_life() -> None:
     one.written({"b": dead})
     assert one.changes == {}
     assert one.barred("b", NOW)
-    assert one.places("b", BULK, dead.dead_until) == 1  # a probe, of whatever class
+    assert one.free_slots("b", BULK, dead.dead_until) == 1  # a probe, of whatever class
     one.succeeded("b")
-    assert one.changes == {"b": Known()}
-    assert one.places("b", PERSON, NOW) == 3
+    assert one.changes == {"b": DestinationRow()}
+    assert one.free_slots("b", PERSON, NOW) == 3
 
 
 def test_what_is_not_written_yet_is_not_undone_by_what_was_read() -> None:
     one = made()
     die(one)
-    one.adopt(Map({}, all_paused=False))
+    one.adopt(DestinationTable({}, all_paused=False))
     assert one.is_dead("b")
     one.written(dict(one.changes))
     # An operator has revived it.
-    assert one.adopt(Map({}, all_paused=False)) == {"b"}
+    assert one.adopt(DestinationTable({}, all_paused=False)) == {"b"}
     assert not one.is_dead("b")
 
 
 def test_what_may_go_again_is_told_once() -> None:
     one = made()
     later = NOW + MINUTE
-    rows = {"b": Known(failures=2, dead_until=later, last_error="down"), "c": Known(paused=True)}
-    assert one.adopt(Map(rows, all_paused=True)) == set()
-    assert one.adopt(Map(rows, all_paused=False)) == {ALL}
+    rows = {
+        "b": DestinationRow(failures=2, dead_until=later, last_error="down"),
+        "c": DestinationRow(paused=True),
+    }
+    assert one.adopt(DestinationTable(rows, all_paused=True)) == set()
+    assert one.adopt(DestinationTable(rows, all_paused=False)) == {ALL}
     # Dead and paused is put off until it is neither.
-    assert one.adopt(Map({"b": replace(rows["b"], paused=True)}, all_paused=False)) == {"c"}
-    assert one.adopt(Map({"b": rows["b"]}, all_paused=False)) == set()
-    assert one.adopt(Map({}, all_paused=False)) == {"b"}
-    assert one.adopt(Map({}, all_paused=False)) == set()
+    assert one.adopt(
+        DestinationTable({"b": replace(rows["b"], paused=True)}, all_paused=False)
+    ) == {"c"}
+    assert one.adopt(DestinationTable({"b": rows["b"]}, all_paused=False)) == set()
+    assert one.adopt(DestinationTable({}, all_paused=False)) == {"b"}
+    assert one.adopt(DestinationTable({}, all_paused=False)) == set()
 
 
 def test_a_change_after_the_one_that_was_written_stays_to_be_written() -> None:
@@ -104,30 +122,33 @@ def test_a_change_after_the_one_that_was_written_stays_to_be_written() -> None:
 def test_others_dead_and_paused_ones_are_known() -> None:
     one = made()
     later = NOW + MINUTE
-    rows = {"b": Known(failures=2, dead_until=later, last_error="down"), "c": Known(paused=True)}
-    one.adopt(Map(rows, all_paused=False))
+    rows = {
+        "b": DestinationRow(failures=2, dead_until=later, last_error="down"),
+        "c": DestinationRow(paused=True),
+    }
+    one.adopt(DestinationTable(rows, all_paused=False))
     assert [one.barred(d, NOW) for d in "bcd"] == [True, True, False]
     assert [one.is_dead(d) for d in "bcd"] == [True, False, False]
-    one.adopt(Map({"b": replace(rows["b"], paused=True)}, all_paused=False))
+    one.adopt(DestinationTable({"b": replace(rows["b"], paused=True)}, all_paused=False))
     assert one.is_dead("b")
-    one.adopt(Map(rows, all_paused=True))
+    one.adopt(DestinationTable(rows, all_paused=True))
     assert one.barred("d", NOW)
 
 
 def test_who_answers_fast_gets_a_second_window_ahead() -> None:
     one = made()
-    one.begun(CLAIM)
-    assert one.places("b", PERSON, NOW, ahead=True) == 2
+    begun(one, CLAIM)
+    assert one.free_slots("b", PERSON, NOW, ahead=True) == 2
     one.took("b", 0.01)
-    assert [one.places("b", traffic, NOW, ahead=True) for traffic in (PERSON, BULK)] == [5, 3]
-    assert (one.places("b", PERSON, NOW), one.width("b", PERSON, NOW)) == (2, 3)
+    assert [one.free_slots("b", traffic, NOW, ahead=True) for traffic in (PERSON, BULK)] == [5, 3]
+    assert (one.free_slots("b", PERSON, NOW), one.window("b", PERSON, NOW)) == (2, 3)
     one.took("b", 10)
-    assert one.places("b", PERSON, NOW, ahead=True) == 2
+    assert one.free_slots("b", PERSON, NOW, ahead=True) == 2
 
 
 def test_a_dead_one_gets_its_probe_and_nothing_ahead() -> None:
     one = made()
     one.took("b", 0.01)
     die(one)
-    assert one.places("b", PERSON, NOW, ahead=True) == 0
-    assert one.places("b", PERSON, NOW + 99 * MINUTE, ahead=True) == 1
+    assert one.free_slots("b", PERSON, NOW, ahead=True) == 0
+    assert one.free_slots("b", PERSON, NOW + 99 * MINUTE, ahead=True) == 1

@@ -9,7 +9,6 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,18 +19,20 @@ from sqlalchemy import update
 from foundation.journal.writer import Journal
 from mailstore.mailboxes.mailboxes import get_mailbox
 from relay.acceptance.group_commit import commit
-from relay.acceptance.message import LocalRecipient, Submission
+from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.client.routing import Router
-from relay.delivery.attempt import Progress
-from relay.delivery.manager import Courier, Services, Settings
-from relay.dsn.receipt import receipt
-from relay.queue.model import Claim, Outcome, State
+from relay.delivery.in_flight import Progress
+from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
+from relay.dsn.receipt import receipt_of
+from relay.queue.model import Claim
 from relay.queue.schema import deliveries
 from relay.queue_admin.actions import work_through
 from relay.queue_admin.drop import Drop
 from relay.queue_admin.filter import Filter
 from relay.smtp.address import parse_address
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import Notify, RcptParameters
 from tests.support.clock import NOW, system_clock
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
@@ -65,18 +66,18 @@ class World:
             clock=lambda: self.now,
             randomness=random.Random(1),
         )
-        settings = Settings(
+        settings = DeliveryConfig(
             *("smtp.a.mssante.fr", "node:1", RETRY),
             poll=poll,
             postmaster=parse_address(POSTMASTER),
         )
-        self.courier = Courier(services, settings, self.hand_over)
+        self.manager = DeliveryManager(services, settings, self.deliver)
 
-    async def hand_over(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
+    async def deliver(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
         progress.step("answer")
         self.tried.append(claim)
         if self.answer is None:
-            raise AttemptFailed("connection", f"{claim.domain} is down")
+            raise AttemptFailed(FailureReason.CONNECTION, f"{claim.domain} is down")
         return dict.fromkeys(claim.recipients, self.answer)
 
     def receive(self) -> str:
@@ -87,7 +88,7 @@ class World:
         draft = store.blobs.draft()
         draft.write(BODY)
         asked = RcptParameters(frozenset({Notify.SUCCESS}))
-        message = Submission(
+        message = AcceptedMessage(
             id=self.office.new_id(),
             session="0" * 32,
             peer="CN=smtp.b.mssante.fr",
@@ -99,10 +100,11 @@ class World:
         )
         header = BODY.partition(b"\r\n\r\n")[0] + b"\r\n"
         new_draft = store.blobs.draft
-        report = receipt(message, header, "smtp.a.mssante.fr", NOW, self.office.new_id, new_draft)
+        report = receipt_of(
+            message, header, "smtp.a.mssante.fr", NOW, self.office.new_id, new_draft
+        )
         assert report is not None
-        message = replace(message, report=report)
-        assert commit(store, [message], NOW) == [None]
+        assert commit(store, [(message, report)], NOW) == [None]
         return report.id
 
     def states(self) -> list[str]:
@@ -119,7 +121,7 @@ def world(tmp_path: Path, office: Office) -> Iterator[World]:
 @asynccontextmanager
 async def running(world: World) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    task = asyncio.create_task(world.courier.run(stop))
+    task = asyncio.create_task(world.manager.run(stop))
     try:
         yield
     finally:
@@ -183,7 +185,7 @@ async def test_the_report_on_what_is_dropped_leaves_at_once(tmp_path: Path, offi
         await until(lambda: len(world.states()) == 1)  # and now it rests
 
         def drop() -> None:
-            act = Drop(office.teller)
+            act = Drop(office.bouncer)
             (done,) = work_through(office.store.database, act, Filter(), lambda: NOW)
             assert len(done.touched) == 1
 

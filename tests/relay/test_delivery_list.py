@@ -10,11 +10,12 @@ import dns.asyncresolver
 import pytest
 
 from relay.client.routing import NoRoute, Router, Target
-from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, Handing, Progress
+from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, SmtpDelivery
+from relay.delivery.in_flight import Progress
 from relay.delivery.list_wakeup import ListWaking
 from relay.machines.shared_list import Offer, publish
 from relay.policy.tls import client_context
-from relay.queue.model import load_claims
+from relay.queue.leases import load_claims
 from relay.smtp.errors import AttemptFailed
 from tests.support.clock import system_clock
 from tests.support.operators import ACTIVE, HOST, trust_space
@@ -71,7 +72,7 @@ async def test_a_list_that_is_lost_in_between_ends_an_attempt_before_it_connects
     async with running(server_tls("a", peer_folder)) as peer:
         routes = {"a.mssante.fr": Target(HOST, peer.port)}
         router = Router(routes, dns.asyncresolver.Resolver(configure=False), random.Random(1))
-        handing = Handing(
+        handing = SmtpDelivery(
             "smtp.b.mssante.fr", sender.store, listless, router, lambda: context, system_clock
         )
         with sender.store.database.read() as connection:

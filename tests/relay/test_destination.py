@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.delivery.window import Destination, WindowPolicy
+from relay.delivery.window import DestinationWindow, WindowPolicy
 from relay.queue.retry import RetryPolicy
 from tests.support.clock import NOW
 
@@ -15,8 +15,8 @@ MINUTE = timedelta(minutes=1)
 POLICY = WindowPolicy(first=5, most=8, probing=RetryPolicy(MINUTE, 10 * MINUTE))
 
 
-def made(policy: WindowPolicy = POLICY) -> Destination:
-    return Destination(policy)
+def made(policy: WindowPolicy = POLICY) -> DestinationWindow:
+    return DestinationWindow(policy)
 
 
 def test_it_starts_with_the_first_window_and_never_over_the_most() -> None:

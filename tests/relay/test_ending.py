@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from relay.queue.attempt_result import Ending, ending
-from relay.queue.model import Outcome, State
+from relay.queue.attempt_result import AttemptResult, attempt_result
 from relay.queue.retry import RetryPolicy
 from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW
 
@@ -21,9 +22,11 @@ OUTCOMES = {
 }
 
 
-def at(age: timedelta, *, told: bool = False) -> Ending:
+def at(age: timedelta, *, told: bool = False) -> AttemptResult:
     claim = replace(CLAIM, waiting=(X, Y, Z), delay_told=told)
-    return ending(claim, OUTCOMES, error="", reason="", now=NOW + age, policy=RetryPolicy())
+    return attempt_result(
+        claim, OUTCOMES, error="", reason=None, now=NOW + age, policy=RetryPolicy()
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,13 +47,39 @@ def test_who_waits_is_late_after_four_hours_and_expired_after_five_days(
     assert (found.expired, found.late) == (expired, late)
 
 
+@pytest.mark.parametrize(
+    ("recipients", "age", "state"),
+    [
+        ((X,), timedelta(0), State.DELIVERED),
+        ((X, Y), timedelta(0), State.FAILED),
+        ((X, Y, Z), timedelta(0), State.WAITING),
+        ((Z,), 120 * HOUR - timedelta(seconds=1), State.WAITING),
+        ((X, Z), 120 * HOUR, State.FAILED),
+        ((X,), 120 * HOUR, State.DELIVERED),
+    ],
+)
+def test_the_state_is_that_of_the_worst_recipient(
+    recipients: tuple[EnvelopeRecipient, ...], age: timedelta, state: State
+) -> None:
+    claim = replace(CLAIM, waiting=recipients)
+    found = attempt_result(
+        claim, OUTCOMES, error="", reason=None, now=NOW + age, policy=RetryPolicy()
+    )
+    assert found.state is state
+
+
 def test_nobody_is_told_twice_that_it_is_late() -> None:
     assert at(5 * HOUR, told=True).late == ()
 
 
 def test_without_an_answer_all_wait() -> None:
     claim = replace(CLAIM, waiting=(X, Y))
-    found = ending(
-        claim, {}, error="down", reason="connection", now=NOW + 5 * HOUR, policy=RetryPolicy()
+    found = attempt_result(
+        claim,
+        {},
+        error="down",
+        reason=FailureReason.CONNECTION,
+        now=NOW + 5 * HOUR,
+        policy=RetryPolicy(),
     )
     assert (found.delivered, found.failed, found.late) == ((), (), (X, Y))

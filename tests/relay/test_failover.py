@@ -17,22 +17,22 @@ from sqlalchemy import text
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.delivery.attempt import Progress
-from relay.delivery.ready_queue import Scheduler
-from relay.delivery.turn_commit import Settling
-from relay.delivery.turn_transaction import Batch, Written
-from relay.queue.due import Due
-from relay.queue.model import Claim, Lease, Outcome, State, Traffic, new_token
+from relay.delivery.in_flight import Progress
+from relay.delivery.ready_queue import ReadyQueue
+from relay.delivery.turn_commit import Committed, PendingWrites
+from relay.queue.model import Claim, Due, Lease, Traffic, new_token
 from relay.queue_admin.actions import work_through
 from relay.queue_admin.drop import Drop, DropReports
 from relay.queue_admin.filter import Filter
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from tests.relay.test_five_days import World, making
-from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
+from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended, states, told
 from tests.support.backlog import put
 from tests.support.clock import NOW
 from tests.support.databases import PostgresServer
-from tests.support.office import CLAIRE, TO, Office
+from tests.support.office import CLAIRE, TO, Office, pending
 from tests.support.queued import rows
 from tests.support.waiting import until, until_now
 
@@ -116,8 +116,8 @@ class Failed(Office):
         assert [one.id for one in self.new] == [one.id for one in self.old]
         assert self.new[1:] != self.old[1:]
 
-    def write(self, batch: Batch) -> Written:
-        return Settling(self.store, self.ledger, lambda: LATER).commit(batch)
+    def commit(self, writes: PendingWrites) -> Committed:
+        return self.committer(lambda: LATER).commit(writes)
 
     def is_whole(self) -> bool:
         """Whether the new deliveries are there, under their leases, with all waiting recipients."""
@@ -138,9 +138,9 @@ def test_the_end_of_an_old_attempt_settles_no_new_delivery(
     failed: Failed, outcome: Outcome, count: int
 ) -> None:
     # A single delivery is settled by itself; deliveries that succeeded together by one batch.
-    written = failed.write(Batch([ended(one, outcome) for one in failed.old[:count]]))
-    assert written.states == [None] * count
-    assert written.reports == {}
+    committed = failed.commit(pending([ended(one, outcome) for one in failed.old[:count]]))
+    assert states(committed) == [None] * count
+    assert told(committed) == set()
     assert failed.mail(CLAIRE) == []
     assert failed.is_whole()
 
@@ -151,9 +151,9 @@ def test_an_old_attempt_and_a_new_one_end_together(failed: Failed) -> None:
         *(ended(one, REFUSED) for one in failed.old),
         *(ended(o, DELIVERED) for o in failed.new),
     ]
-    written = failed.write(Batch(both))
-    assert written.states == [None] * 4 + [State.DELIVERED] * 4
-    assert written.reports == {}
+    committed = failed.commit(pending(both))
+    assert states(committed) == [None] * 4 + [State.DELIVERED] * 4
+    assert told(committed) == set()
     assert failed.mail(CLAIRE) == []
     assert rows(failed.store.database) == {}
 
@@ -163,17 +163,17 @@ def test_an_old_lease_is_neither_renewed_nor_given_back_in_the_name_of_a_new_one
 ) -> None:
     before = rows(failed.store.database)
     old = [one.lease for one in failed.old]
-    written = failed.write(Batch(renewals=old, unused=old))
-    assert written.renewed == set()
+    committed = failed.commit(pending(renewals=old, unattempted=old))
+    assert committed.renewed == set()
     assert rows(failed.store.database) == before
 
 
 def test_a_probe_is_of_the_domain_that_the_delivery_has_now(failed: Failed) -> None:
     # Its number was that of mail for a dead destination: no probe is sent to a live one.
-    failed.write(Batch(unused=[one.lease for one in failed.new]))
+    failed.commit(pending(unattempted=[one.lease for one in failed.new]))
     key = failed.new[1].id
-    written = failed.write(Batch(wanted=[Lease(key, new_token())], probes=[key]))
-    assert written.claims == []
+    committed = failed.commit(pending(wanted=[Lease(key, new_token())], probes=[key]))
+    assert committed.claims == []
     found = rows(failed.store.database)[key]
     assert (found.lease_owner, found.attempts, found.due) == (None, 0, LATER)
 
@@ -199,7 +199,7 @@ def test_what_an_operator_looked_for_is_not_another_delivery_by_now(
         return found
 
     monkeypatch.setattr(Drop, "prepare", overtaken)
-    act = Drop(made.teller if with_report else None)
+    act = Drop(made.bouncer if with_report else None)
     done = list(work_through(database, act, Filter(domain=TO.rpartition("@")[2]), lambda: NOW))
     assert [one.touched for one in done] == [()]
     assert len(rows(database)) == 1
@@ -208,12 +208,12 @@ def test_what_an_operator_looked_for_is_not_another_delivery_by_now(
 
 def test_a_number_known_for_another_destination_is_known_anew() -> None:
     # Otherwise mail for a live destination would wait until the dead one works again.
-    scheduler = Scheduler()
+    ready = ReadyQueue()
     old, new = (Due(7, Traffic.PERSON, name, "s@a", fresh=True) for name in ("dead", "alive"))
-    assert scheduler.offer([old]) == scheduler.offer([new]) == 1
-    assert scheduler.offer([new]) == 0
-    assert scheduler.take(9, 9, lambda due: due.domain == "alive") == [new]
-    assert len(scheduler) == 0
+    assert ready.add([old]) == ready.add([new]) == 1
+    assert ready.add([new]) == 0
+    assert ready.take(9, 9, lambda due: due.domain == "alive") == [new]
+    assert len(ready) == 0
 
 
 @pytest.fixture
@@ -229,16 +229,16 @@ async def test_a_courier_lives_through_a_failover_and_loses_nothing(
     database, go_on = world.store.database, asyncio.Event()
     held = list[Claim]()
 
-    async def hand_over(claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
+    async def deliver(claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
         """Old deliveries arrive late, new ones do not arrive for now."""
         progress.step("answer")
         held.append(claim)
         await go_on.wait()
         if claim.message_id.startswith("0"):
             return dict.fromkeys(claim.recipients, DELIVERED)
-        raise AttemptFailed("connection", "not now")
+        raise AttemptFailed(FailureReason.CONNECTION, "not now")
 
-    monkeypatch.setattr(world.courier, "_hand_over", hand_over)
+    monkeypatch.setattr(world.manager._runner, "deliver", deliver)
     standby.replicate()
     old = [put(database, "a.mssante.fr", number=number) for number in range(3)]
     async with world.running():

@@ -1,7 +1,7 @@
 """Rounds over the destinations of the queue."""
 
-from relay.delivery.rounds import VISITS, Feeding, Visit
-from relay.queue.model import Traffic
+from relay.delivery.rounds import VISITS, DestinationRounds
+from relay.queue.model import Traffic, Visit
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 
@@ -10,8 +10,8 @@ def all_of(_traffic: Traffic, _domain: str) -> bool:
     return True
 
 
-def with_round(people: list[str], programs: list[str]) -> Feeding:
-    feeding = Feeding()
+def with_round(people: list[str], programs: list[str]) -> DestinationRounds:
+    feeding = DestinationRounds()
     feeding.learned({PERSON: people, BULK: programs}, 0)
     return feeding
 

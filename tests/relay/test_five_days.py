@@ -4,12 +4,13 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import dns.asyncresolver
 import pytest
@@ -25,13 +26,16 @@ from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import add_domain
 from mailstore.sealed.blob_format import Form
 from relay.client.routing import Router
-from relay.delivery.attempt import Progress
-from relay.delivery.manager import Courier, Services, Settings
-from relay.delivery.turn_transaction import LEASE, Batch, Ledger, Written
-from relay.queue.model import Claim, Outcome, State
+from relay.delivery.in_flight import Progress
+from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
+from relay.delivery.turn_transaction import Recorded, record_results
+from relay.queue.attempt_result import AttemptResult
+from relay.queue.model import LEASE, Claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from tests.support.backlog import put
 from tests.support.clock import NOW, system_clock
 from tests.support.listed import listing
@@ -77,15 +81,17 @@ class World:
             monotonic=lambda: time.monotonic() + self.ahead,
             randomness=random.Random(1),
         )
-        settings = Settings("smtp.b.mssante.fr", "node:1", RetryPolicy(), poll=poll, stuck=STUCK)
-        self.courier = Courier(services, settings, self.hand_over)
+        settings = DeliveryConfig(
+            "smtp.b.mssante.fr", "node:1", RetryPolicy(), poll=poll, stuck=STUCK
+        )
+        self.manager = DeliveryManager(services, settings, self.deliver)
 
-    async def hand_over(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
+    async def deliver(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
         """Answer for the peers of all destinations."""
         progress.step("answer")
         self.tried.append((self.now, claim))
         if claim.domain in self.down:
-            raise AttemptFailed("connection", f"{claim.domain} is down")
+            raise AttemptFailed(FailureReason.CONNECTION, f"{claim.domain} is down")
         if claim.domain in self.silent:
             await asyncio.get_running_loop().create_future()
         answer = self.answers.get(claim.domain, DELIVERED)
@@ -95,7 +101,7 @@ class World:
     async def running(self) -> AsyncIterator[None]:
         """Let the courier work."""
         stop = asyncio.Event()
-        task = asyncio.create_task(self.courier.run(stop))
+        task = asyncio.create_task(self.manager.run(stop))
         try:
             yield
         finally:
@@ -330,22 +336,22 @@ async def test_the_lease_of_a_long_attempt_is_renewed(
         world.now += LEASE / 2
         world.ahead = LEASE.total_seconds() / 2 + 1
         await until(lambda: lease() > first)
-        world.courier.cancel()
+        world.manager.cancel()
     assert len(world.tried) == 1
 
 
 async def test_what_cannot_be_recorded_spares_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Ledger.write
-
-    def refuse_one(self: Ledger, connection: Connection, batch: Batch, now: datetime) -> Written:
-        for one in batch.endings:
+    def refuse_one(
+        connection: Connection, results: Sequence[AttemptResult], *given: Any, **named: Any
+    ) -> list[Recorded]:
+        for one in results:
             if one.claim.domain == "bad.mssante.fr":
                 connection.execute(insert(deliveries).values(id=one.claim.id))
-        return write(self, connection, batch, now)
+        return record_results(connection, results, *given, **named)
 
-    monkeypatch.setattr(Ledger, "write", refuse_one)
+    monkeypatch.setattr("relay.delivery.turn_commit.record_results", refuse_one)
     domains = ["a.mssante.fr", "bad.mssante.fr", "c.mssante.fr"]
     for number, domain in enumerate(domains):
         put(world.store.database, domain, number=number)
@@ -363,7 +369,7 @@ async def test_what_was_taken_on_ahead_is_given_back_when_the_courier_stops(worl
         return sum(row[4] is not None for row in world.rows())
 
     stop = asyncio.Event()
-    courier = asyncio.create_task(world.courier.run(stop))
+    courier = asyncio.create_task(world.manager.run(stop))
     put(world.store.database, "a.mssante.fr")
     await until(lambda: bool(world.tried) and not world.rows())
     world.silent = {"a.mssante.fr"}
@@ -372,7 +378,7 @@ async def test_what_was_taken_on_ahead_is_given_back_when_the_courier_stops(worl
     await until(lambda: leased() == 10)  # two windows of five
     stop.set()
     await until(lambda: leased() == 5)
-    world.courier.cancel()
+    world.manager.cancel()
     await courier
     assert [row[2] for row in world.rows()].count(0) == 25
     assert len(world.tried) == 1 + 5

@@ -1,37 +1,40 @@
-"""Who speaks to a destination: so many at once, people first, nobody left waiting for nothing."""
+"""Slots of a destination: so many at once, interactive first, nobody left waiting for nothing."""
 
 import asyncio
 from contextlib import suppress
 
 import pytest
 
-from relay.delivery.slots import Gate
+from relay.delivery.in_flight import InFlight
+from relay.delivery.slots import DestinationSlots
 from relay.queue.model import Traffic
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 
 
 class World:
-    """A gate before destination "b", and those who went in or were sent away, in order."""
+    """The slots of destination "b", and who got one or was refused, in order."""
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self.gate = Gate(lambda _domain, traffic: self.width - (traffic is BULK and self.width > 1))
+        self.slots = DestinationSlots(
+            InFlight(), lambda _domain, traffic: self.width - (traffic is BULK and self.width > 1)
+        )
         self.seen: list[tuple[str, bool]] = []
 
     async def come(self, name: str, traffic: Traffic = PERSON) -> "asyncio.Task[None]":
-        """Somebody comes to the gate."""
+        """An attempt wants a slot."""
 
         async def enter() -> None:
-            self.seen.append((name, await self.gate.enter("b", traffic, at_once=False)))
+            self.seen.append((name, await self.slots.acquire("b", traffic, at_once=False)))
 
         task = asyncio.create_task(enter())
         await asyncio.sleep(0)
         return task
 
     async def leave(self) -> None:
-        """One of those inside is done."""
-        self.gate.leave("b")
+        """An attempt with a slot is done."""
+        self.slots.release("b")
         await asyncio.sleep(0)
 
 
@@ -63,7 +66,7 @@ async def test_people_go_before_programs_which_leave_them_a_place() -> None:
 
 async def test_a_probe_does_not_wait() -> None:
     world = World(0)
-    assert await world.gate.enter("b", PERSON, at_once=True)
+    assert await world.slots.acquire("b", PERSON, at_once=True)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -72,7 +75,7 @@ async def test_who_waits_for_what_is_barred_is_sent_away(*, closed: bool) -> Non
     for name in "abc":
         await world.come(name)
     if closed:
-        world.gate.close()
+        world.slots.close()
         await asyncio.sleep(0)
     else:
         world.width = 0
@@ -88,7 +91,7 @@ async def test_who_gives_up_takes_no_place(*, admitted: bool) -> None:
     await world.come("a")
     gives_up, _ = await world.come("b"), await world.come("c")
     if admitted:
-        world.gate.leave("b")
+        world.slots.release("b")
     gives_up.cancel()
     with suppress(asyncio.CancelledError):
         await gives_up

@@ -11,8 +11,8 @@ import pytest
 
 from relay.client import data as content
 from relay.client.routing import Target
-from relay.queue.model import State
 from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.outcome import State
 from tests.support.handing import (
     ALONE,
     ALONE_CHUNKING,

@@ -13,9 +13,9 @@ from mailstore.errors import StoreUnavailable
 from relay.client import data as content
 from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
-from relay.queue.model import State
 from relay.smtp.envelope import Letter
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import State
 from tests.support.handing import (
     ALONE,
     ALONE_CHUNKING,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
-from relay.queue.model import State
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import State
 from tests.support.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, letter
 from tests.support.operators import HOST
 from tests.support.scripted import ALERT, CLOSE, GOOD, OFFERS, ScriptedPeer, running

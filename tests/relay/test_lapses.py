@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
-from relay.delivery.attempt import Progress
-from relay.delivery.turn_transaction import Batch
+from relay.delivery.in_flight import Progress
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses
-from relay.queue.model import Claim, Lease, Outcome, new_token
+from relay.queue.model import Claim, Lease, new_token
+from relay.smtp.outcome import Outcome
 from tests.relay.test_five_days import World
 from tests.support.backlog import put
 from tests.support.clock import NOW
-from tests.support.office import Office
+from tests.support.office import Office, pending
 from tests.support.outage import before_postgres
 from tests.support.queued import rows
 from tests.support.waiting import until
@@ -32,14 +32,14 @@ class Slow(World):
         super().__init__(folder, database)
         self.says_so = answers
 
-    async def hand_over(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
-        found = await super().hand_over(claim, progress)
+    async def deliver(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
+        found = await super().deliver(claim, progress)
         await self.says_so.wait()
         return found
 
     @property
     def lapses(self) -> Lapses:
-        return self.courier._settling.lapses
+        return self.manager._committer.lapses
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
@@ -86,14 +86,12 @@ def test_a_lapsed_lease_is_taken_once_the_others_had_time(office: Office) -> Non
     later = NOW + timedelta(days=10)
 
     def take(*, lapsed: bool) -> tuple[set[int], set[int]]:
-        batch = Batch(
-            wanted=[Lease(key, new_token()) for key in (taken.id, new)],
-            over=[taken.id, new],
-            lapsed=lapsed,
-        )
-        with office.store.database.write() as connection:
-            written = office.ledger.write(connection, batch, later)
-        return {one.id for one in written.claims}, {one.id for one in written.over}
+        running = iter([0.0, *[PATIENCE_SECONDS if lapsed else 0.0] * 2])
+        committer = office.committer(lambda: later, Lapses(lambda: next(running)))
+        wanted = [Lease(key, new_token()) for key in (taken.id, new)]
+        committed = committer.commit(pending(wanted=wanted))
+        expired = committer.expire([taken.id, new])
+        return {one.id for one in committed.claims}, {one.id for one in expired}
 
     assert take(lapsed=False) == ({new}, set())
     assert take(lapsed=True) == ({taken.id}, set())

@@ -17,9 +17,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from mailstore.db.database import Database
 from mssante_operator.assembly import migrations
-from relay.queue.leases import give_back, renew, seize
-from relay.queue.model import Claim, Outcome, State, claim
+from relay.queue.attempt_result import attempt_result
+from relay.queue.leases import claim, lease_expired, release_unattempted, renew
+from relay.queue.model import Claim
+from relay.queue.retry import RetryPolicy
 from relay.queue.settlement import settle, settle_delivered
+from relay.smtp.outcome import Outcome, State
 from tests.support.backlog import put
 from tests.support.clock import NOW
 from tests.support.databases import roomy_memory
@@ -109,7 +112,7 @@ class Leases(RuleBasedStateMachine):
     @rule(target=taken, one=taken)
     def sweep(self, one: Claim) -> object:
         with self.database.write() as connection:
-            found = seize(connection, [one.id], owner="one:1", now=self.now, lease=LEASE)
+            found = lease_expired(connection, [one.id], owner="one:1", now=self.now, lease=LEASE)
         return multiple(*self._note(found))
 
     def _ends(self, one: Claim) -> bool:
@@ -119,8 +122,11 @@ class Leases(RuleBasedStateMachine):
     @rule(one=taken, state=st.sampled_from(State))
     def an_attempt_ends(self, one: Claim, state: State) -> None:
         outcomes = dict.fromkeys(one.recipients, Outcome(state, "said"))
+        result = attempt_result(
+            one, outcomes, error="", reason=None, now=self.now, policy=RetryPolicy(life=LIFE)
+        )
         with self.database.write() as connection:
-            became = settle(connection, one, outcomes, error="", now=self.now, life=LIFE)
+            became = settle(connection, result)
         assert became == (state if self._ends(one) else None)
         if became is State.DELIVERED:
             del self.model[one.message_id]
@@ -148,7 +154,7 @@ class Leases(RuleBasedStateMachine):
     @rule(some=st.lists(taken, min_size=1, max_size=4))
     def leases_are_given_back(self, some: list[Claim]) -> None:
         with self.database.write() as connection:
-            give_back(connection, [one.lease for one in some], now=self.now)
+            release_unattempted(connection, [one.lease for one in some], now=self.now)
         for one in some:
             if self._ends(one):
                 self.model[one.message_id] = None

@@ -1,4 +1,4 @@
-"""A courier's turn takes as many round trips as are written here and no more, on both databases."""
+"""An iteration of delivery takes as many round trips as are written here, on both databases."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import event
 
 from mailstore.db.database import Database
-from relay.delivery.turn_commit import Settling
-from relay.delivery.turn_transaction import Batch
-from relay.queue.attempt_result import Ending
+from relay.delivery.turn_commit import PendingWrites
+from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses
-from relay.queue.model import Lease, Outcome, State, new_token
+from relay.queue.model import Lease, new_token
+from relay.smtp.outcome import Outcome, State
 from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
-from tests.support.office import Office
+from tests.support.office import Office, pending
 from tests.support.queued import rows
 
 
@@ -37,15 +37,15 @@ def writing(database: Database) -> Iterator[list[str]]:
         event.remove(database._writer, "before_cursor_execute", note)
 
 
-def turn(office: Office, batch: Batch) -> tuple[list[str], Sequence[State | None]]:
-    """One turn of a courier: its statements, and what became of the endings."""
+def commit(office: Office, writes: PendingWrites) -> tuple[list[str], Sequence[State | None]]:
+    """One iteration's commit: its statements, and the states of the results' deliveries."""
     # Not just after an outage, when what is leased is looked for first.
     running = iter([0.0, PATIENCE_SECONDS])
     lapses = Lapses(lambda: next(running))
-    settling = Settling(office.store, office.ledger, lambda: LATER, lapses)
+    committer = office.committer(lambda: LATER, lapses)
     with writing(office.store.database) as seen:
-        written = settling.commit(batch)
-    return seen, written.states
+        committed = committer.commit(writes)
+    return seen, [one.state for one in committed.recorded]
 
 
 def waiting(office: Office, count: int) -> list[Lease]:
@@ -57,8 +57,8 @@ def waiting(office: Office, count: int) -> list[Lease]:
 
 @pytest.mark.parametrize("count", [2, 9])
 def test_what_arrived_and_what_comes_next_take_nine_statements(office: Office, count: int) -> None:
-    endings: list[Ending] = [ended(office.send(), DELIVERED) for _ in range(count)]
-    seen, states = turn(office, Batch(endings, wanted=waiting(office, count)))
+    results: list[AttemptResult] = [ended(office.send(), DELIVERED) for _ in range(count)]
+    seen, states = commit(office, pending(results, wanted=waiting(office, count)))
     assert states == [State.DELIVERED] * count
     # Four for what arrived, five for what is taken on.
     assert [one.split()[0] for one in seen] == [
@@ -69,10 +69,10 @@ def test_what_arrived_and_what_comes_next_take_nine_statements(office: Office, c
 
 @pytest.mark.parametrize("outcome", [DELIVERED, REFUSED])
 def test_one_that_ended_alone_takes_five_at_most(office: Office, outcome: Outcome) -> None:
-    seen, _ = turn(office, Batch([ended(office.send(sender=None), outcome)]))
+    seen, _ = commit(office, pending([ended(office.send(sender=None), outcome)]))
     expected = {
         State.DELIVERED: ["UPDATE", "UPDATE", "SELECT", "DELETE", "DELETE"],
-        State.FAILED: ["UPDATE", "UPDATE", "SELECT", "UPDATE"],
+        State.FAILED: ["UPDATE", "UPDATE", "UPDATE"],
     }
     told = [one for one in seen if "deliver" in one and "INSERT" not in one]
     assert [one.split()[0] for one in told] == expected[outcome.state]
@@ -80,5 +80,5 @@ def test_one_that_ended_alone_takes_five_at_most(office: Office, outcome: Outcom
 
 def test_leases_that_go_on_and_come_back_take_one_each(office: Office) -> None:
     first, second = office.send(), office.send()
-    seen, _ = turn(office, Batch(renewals=[first.lease], unused=[second.lease]))
+    seen, _ = commit(office, pending(renewals=[first.lease], unattempted=[second.lease]))
     assert [one.split()[0] for one in seen] == ["UPDATE", "UPDATE"]

@@ -14,7 +14,7 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.client.routing import Target
 from relay.delivery.list_wakeup import ListWaking
-from relay.queue.due import lanes_with_mail
+from relay.queue.due import destinations_with_mail
 from relay.queue.model import Traffic
 from tests.support.clock import NOW, system_clock
 from tests.support.operators import ACTIVE, HOST, trust_space
@@ -166,9 +166,9 @@ async def test_whatever_goes_wrong_the_next_round_comes(
     def failing(connection: Connection, traffic: Traffic) -> list[str]:
         for fault in faults:
             raise fault
-        return lanes_with_mail(connection, traffic)
+        return destinations_with_mail(connection, traffic)
 
-    monkeypatch.setattr("relay.delivery.list_wakeup.lanes_with_mail", failing)
+    monkeypatch.setattr("relay.delivery.list_wakeup.destinations_with_mail", failing)
     with capture_logs() as logs:
         task = asyncio.create_task(found.run(0.01))
         await until(lambda: task.done() or due(database, [waits]) == [True])

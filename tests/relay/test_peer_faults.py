@@ -12,9 +12,9 @@ import uvloop
 from relay.client import connection as link
 from relay.client.pool import Peers
 from relay.client.routing import Target
-from relay.client.transaction import Answer, OutcomeUnknown
-from relay.queue.model import State
+from relay.client.transaction import OutcomeUnknown
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import Outcome, State
 from tests.support.handing import ALONE_CHUNKING, BODY, Handing, Replies, letter
 from tests.support.operators import HOST
 from tests.support.scripted import (
@@ -163,7 +163,7 @@ async def _hand_over(peers: Peers, server: ScriptedPeer, body: bytes) -> str:
     return _word(found[A], anew=made > 0 and server.connections > made)
 
 
-def _word(answer: Answer, *, anew: bool) -> str:
+def _word(answer: Outcome, *, anew: bool) -> str:
     if answer.state is State.DELIVERED:
         return "anew" if anew else "delivered"
     return "failed" if answer.state is State.FAILED else "put off"

@@ -12,10 +12,10 @@ import uvloop
 
 from relay.client.pool import Peers
 from relay.client.routing import Target
-from relay.client.transaction import Answer, OutcomeUnknown
+from relay.client.transaction import OutcomeUnknown
 from relay.policy import tls
-from relay.queue.model import State
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.outcome import Outcome, State
 from tests.support.handing import BODY, Handing, context_of, handing, letter
 from tests.support.operators import ACTIVE, HOST, inbound, trust_space
 from tests.support.scripted import ALERT, CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
@@ -36,7 +36,7 @@ def peer(tmp_path: Path) -> ScriptedPeer:
     return ScriptedPeer(context_of("a", tmp_path))
 
 
-async def give(peers: Peers, server: ScriptedPeer, domain: str = DOMAIN) -> Answer:
+async def give(peers: Peers, server: ScriptedPeer, domain: str = DOMAIN) -> Outcome:
     """Send one message; returns the result for its recipient."""
     to = f"x@{domain}"
     return (await peers.hand_over(domain, [Target(HOST, server.port)], letter(to)))[to]

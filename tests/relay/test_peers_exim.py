@@ -9,8 +9,8 @@ import pytest
 
 from relay.client.connect import open_link
 from relay.client.routing import Target
-from relay.queue.model import State
 from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.outcome import State
 from tests.support.exim import missing, receiving_exim
 from tests.support.handing import handing, letter
 from tests.support.operators import HOST, trust_space

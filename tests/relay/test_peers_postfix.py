@@ -9,9 +9,10 @@ from relay.client.connect import Terms, open_link
 from relay.client.pool import Peers
 from relay.client.routing import Target
 from relay.policy import tls
-from relay.queue.model import State
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import State
 from tests.support.federation import federation
 from tests.support.handing import letter
 from tests.support.operators import HOST
@@ -41,7 +42,7 @@ def terms(folder: Path, shows: str) -> Terms:
 
     async def judge(domain: str, der: bytes | None, version: str, _cipher: str) -> None:
         if der is None or domain != "b.mssante.fr" or version != "TLSv1.3":
-            raise AttemptFailed("server-name", "not the server that was meant")
+            raise AttemptFailed(FailureReason.SERVER_NAME, "not the server that was meant")
 
     return Terms("smtp.a.mssante.fr", lambda: context, judge)
 

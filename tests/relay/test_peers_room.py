@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from relay.client.routing import Target
-from relay.client.transaction import Answer
 from relay.connection.limits import Limits
-from relay.queue.model import State
+from relay.smtp.outcome import Outcome, State
 from tests.support.handing import BODY, Handing, every_manner, hand, letter
 from tests.support.operators import ACTIVE, HOST, inbound
 from tests.support.scripted import CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
@@ -115,10 +114,10 @@ async def test_what_is_answered_stands_whatever_comes_then(
         found = await peers.hand_over(
             "a.mssante.fr", [Target(HOST, server.port), Target(HOST, 1)], letter(A, B)
         )
-    assert found[A] == Answer(State.DELIVERED, "250 2.0.0 taken", dsn=False)
+    assert found[A] == Outcome(State.DELIVERED, "250 2.0.0 taken", dsn=False)
     assert found[B].state is State.WAITING
     assert says in found[B].reply
-    assert not found[B].crowded
+    assert not found[B].too_many
 
 
 async def test_our_own_server_says_how_many_it_takes(tmp_path: Path, ours: Handing) -> None:

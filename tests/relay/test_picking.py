@@ -1,38 +1,64 @@
-"""What a courier takes on: within windows, ahead of them where that is quick."""
+"""Selection: deliveries to try next, within windows and ahead of them, and reads of the queue."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.delivery.concurrency import QUICK, Congestion
+from relay.delivery.concurrency import QUICK, ConcurrencyLimits
+from relay.delivery.in_flight import DeliveryAttempt, InFlight, Progress
 from relay.delivery.ready_queue import MOST
-from relay.delivery.rounds import Visit
-from relay.delivery.selection import Picking
-from relay.delivery.turn_transaction import NEWEST, Glance
+from relay.delivery.rounds import VISITS
+from relay.delivery.selection import NeedsRead, Selected, Selection
 from relay.delivery.window import WindowPolicy
-from relay.queue.destinations import Known, Map
-from relay.queue.due import Due, Newest
-from relay.queue.model import Traffic
+from relay.queue.due import NEWEST
+from relay.queue.model import (
+    DestinationRow,
+    DestinationTable,
+    Due,
+    Newest,
+    QueueSnapshot,
+    Traffic,
+    Visit,
+)
 from tests.relay.test_congestion import CLAIM
-from tests.support.clock import NOW
+from tests.support.clock import NOW, Monotonic
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 WINDOW = 3
+POLL = 2.0
+EMPTY = QueueSnapshot(None, Newest(), {}, [], None)
 
 
-class Courier:
-    """What a courier knows and does, without its queue and its destinations."""
+class World:
+    """A selection without a queue and destinations; its first poll is over."""
 
     def __init__(self, concurrency: int = 100) -> None:
         self.now = NOW
-        self.congestion = Congestion(WindowPolicy(first=WINDOW, most=8), random.Random(1))
-        self.picking = Picking(self.congestion, concurrency, self._clock)
+        self.monotonic = Monotonic()
+        self.in_flight = InFlight()
+        self.limits = ConcurrencyLimits(
+            WindowPolicy(first=WINDOW, most=8), random.Random(1), self.in_flight
+        )
+        self.selection = Selection(self.limits, concurrency, POLL, self._clock, self.monotonic)
+        self.reads(EMPTY)
 
     def _clock(self) -> datetime:
         return self.now
+
+    def reads(self, snapshot: QueueSnapshot) -> NeedsRead:
+        """Have the queue read and take nothing; returns what was to be read."""
+        self.selection.new_mail()
+        needs = self.selection.next(0)
+        assert isinstance(needs, NeedsRead)
+        assert needs.around
+        assert self.selection.resume(needs, snapshot, 0).deliveries == []
+        return needs
 
     def sees(
         self, *groups: Iterable[Due], newest: Iterable[Due] = (), paused: Iterable[str] = ()
@@ -40,12 +66,52 @@ class Courier:
         found = [due for group in groups for due in group]
         last = list(newest)
         numbers = frozenset(due.id for due in last)
-        known = Map({domain: Known(paused=True) for domain in paused}, all_paused=False)
+        known = DestinationTable(
+            {domain: DestinationRow(paused=True) for domain in paused}, all_paused=False
+        )
         full = len(last) == NEWEST
-        self.picking.learn(Glance(known, Newest(last, numbers, full), {}, found, None))
+        self.reads(QueueSnapshot(known, Newest(last, numbers, full), {}, found, None))
 
-    def takes(self, room: int = 100, *, ahead: bool = False) -> list[Due]:
-        return self.picking.take([], room, ahead=ahead)
+    def goes_round(
+        self, domains: Sequence[str], *, bulk: Sequence[str] = (), found: Sequence[Due] = ()
+    ) -> None:
+        """Have a round begin over these destinations."""
+        lanes = {PERSON: domains, BULK: bulk}
+        self.reads(QueueSnapshot(None, Newest(), {}, found, lanes))
+
+    def visits(self) -> Sequence[Visit]:
+        """The destinations to be read next, [] if none is: nothing is brought by that."""
+        needs = self.selection.next(100)
+        if isinstance(needs, Selected):
+            return []
+        self.selection.resume(needs, EMPTY, 0)
+        return needs.visits
+
+    def rests(self) -> bool:
+        """Whether there is nothing to read."""
+        return isinstance(self.selection.next(100), Selected)
+
+    def takes(self, room: int = 100) -> list[Due]:
+        """The deliveries that are selected without another read."""
+        found = self.selection.next(room)
+        if isinstance(found, NeedsRead):
+            found = self.selection.resume(found, EMPTY, room)
+        return list(found.deliveries)
+
+    def begins(self, *dues: Due) -> list[DeliveryAttempt]:
+        attempts = [
+            DeliveryAttempt(
+                replace(CLAIM, id=due.id, domain=due.domain, traffic=due.traffic), Progress("s")
+            )
+            for due in dues
+        ]
+        for one in attempts:
+            self.in_flight.begin(one)
+        return attempts
+
+    def ends(self, attempt: DeliveryAttempt) -> None:
+        self.in_flight.end(attempt)
+        self.selection.completed(attempt.claim.domain)
 
 
 def mail(
@@ -54,139 +120,307 @@ def mail(
     return [Due(start + n, traffic, domain, f"dr{n}", fresh) for n in range(number)]
 
 
-def test_each_destination_gets_what_its_window_has_places_for() -> None:
-    courier = Courier()
-    courier.sees(mail(10, "b"), mail(10, "c", start=11))
-    taken = courier.takes()
+def test_each_destination_gets_what_its_window_has_slots_for() -> None:
+    world = World()
+    world.sees(mail(10, "b"), mail(10, "c", start=11))
+    taken = world.takes()
     assert sorted(due.domain for due in taken) == ["b"] * WINDOW + ["c"] * WINDOW
-    for due in taken:
-        courier.congestion.begun(replace(CLAIM, id=due.id, domain=due.domain))
-    assert courier.takes() == []
-    courier.congestion.ended(replace(CLAIM, domain="c"))
-    assert [due.domain for due in courier.takes()] == ["c"]
+    attempts = world.begins(*taken)
+    assert world.takes() == []
+    world.ends(next(one for one in attempts if one.claim.domain == "c"))
+    assert [due.domain for due in world.takes()] == ["c"]
 
 
-def test_what_is_picked_already_counts_against_places_and_room() -> None:
-    courier = Courier()
-    courier.sees(mail(10, "b"), mail(10, "c", start=11))
-    picked = courier.picking.take([], 2)
-    both = courier.picking.take(picked, 4)
-    assert both[:2] == picked
-    assert len(both) == 4
-    everything = courier.picking.take(both, 100)
-    assert sorted(due.domain for due in everything) == ["b"] * WINDOW + ["c"] * WINDOW
-    assert len({due.id for due in everything}) == 2 * WINDOW
+def test_deliveries_selected_before_a_read_count_against_slots_and_room() -> None:
+    world = World()
+    world.sees(mail(10, "b"))
+    world.selection.completed("b")
+    world.goes_round(["c"])
+    needs = world.selection.next(4)
+    assert isinstance(needs, NeedsRead)
+    assert [due.domain for due in needs.taken] == ["b"] * WINDOW
+    brought = replace(EMPTY, found=mail(10, "c", start=11) + mail(9, "b", start=30))
+    selected = world.selection.resume(needs, brought, 4)
+    assert selected.deliveries[:WINDOW] == needs.taken
+    assert [due.domain for due in selected.deliveries[WINDOW:]] == ["c"]
+    assert len({due.id for due in selected.deliveries}) == 4
 
 
-def test_as_many_again_are_taken_ahead_for_who_is_quick() -> None:
-    courier = Courier()
-    courier.congestion.took("b", QUICK)
-    courier.congestion.took("c", QUICK + 0.1)
-    courier.sees(mail(20, "b"), mail(20, "c", start=21))
-    assert sorted(due.domain for due in courier.takes()) == ["b"] * WINDOW + ["c"] * WINDOW
-    courier.sees(mail(20, "b"), mail(20, "c", start=21))
-    ahead = courier.takes(ahead=True)
-    assert sorted(due.domain for due in ahead) == ["b"] * 2 * WINDOW + ["c"] * WINDOW
+def test_a_delivery_is_selected_once_though_it_is_read_again() -> None:
+    world = World()
+    world.sees(mail(2, "b"))
+    world.goes_round(["b"])
+    needs = world.selection.next(100)
+    assert isinstance(needs, NeedsRead)
+    assert len(needs.taken) == 2
+    newest = Newest(mail(2, "b"), frozenset({1, 2}))
+    brought = replace(EMPTY, newest=newest, found=mail(2, "b"))
+    assert world.selection.resume(needs, brought, 100).deliveries == needs.taken
 
 
-def test_mail_to_be_taken_ahead_is_looked_for_and_kept_while_the_window_is_full() -> None:
-    courier = Courier()
-    courier.congestion.took("b", QUICK)
-    for _ in range(WINDOW):
-        courier.congestion.begun(CLAIM)
-    courier.picking.learn(Glance(None, Newest(), {}, mail(WINDOW - 1, "b"), {PERSON: ["b"]}))
-    assert courier.picking.visits() == [Visit(PERSON, "b", None)]
-    assert courier.takes() == []
-    assert len(courier.takes(ahead=True)) == WINDOW - 1
+def test_as_many_again_are_taken_ahead_for_a_quick_destination() -> None:
+    world = World()
+    world.limits.took("b", QUICK)
+    world.limits.took("c", QUICK + 0.1)
+    world.sees(mail(20, "b"), mail(20, "c", start=21))
+    taken = world.takes()
+    assert sorted(due.domain for due in taken) == ["b"] * 2 * WINDOW + ["c"] * WINDOW
+    # Others first get what they may have at once.
+    assert sorted(due.domain for due in taken[: 2 * WINDOW]) == ["b"] * WINDOW + ["c"] * WINDOW
 
 
-def test_programs_leave_a_quarter_of_the_courier_to_people() -> None:
-    courier = Courier(concurrency=4)
-    courier.sees(*([due] for n in range(9) for due in mail(1, f"d{n}", traffic=BULK, start=n + 1)))
-    assert len(courier.takes()) == 3
-    assert len(courier.picking.take(mail(2, "x", traffic=BULK, start=90), 100)) == 2 + 1
+def test_mail_to_be_taken_ahead_is_read_and_kept_while_the_window_is_full() -> None:
+    world = World()
+    world.limits.took("b", QUICK)
+    world.begins(*mail(WINDOW, "b", start=90))
+    world.goes_round(["b"], found=mail(WINDOW - 1, "b"))
+    needs = world.selection.next(100)
+    assert isinstance(needs, NeedsRead)
+    assert (needs.visits, needs.taken) == ([Visit(PERSON, "b", None)], [])
+    assert len(world.selection.resume(needs, EMPTY, 100).deliveries) == WINDOW - 1
 
 
-def test_looks_are_for_destinations_of_which_too_little_is_known() -> None:
-    courier = Courier()
-    lanes = {PERSON: ["b", "c"], BULK: ["b"]}
-    courier.picking.learn(Glance(None, Newest(), {}, mail(WINDOW, "b"), lanes))
-    # Enough is known for people at b; programs there have one place less.
-    assert courier.picking.visits() == [Visit(BULK, "b", None), Visit(PERSON, "c", None)]
-    assert courier.picking.visits() == []
-    courier.picking.feeding.freed("b")
-    courier.takes()
-    assert courier.picking.visits() == [Visit(PERSON, "b", None)]
+def test_bulk_leaves_a_quarter_of_the_process_to_interactive_mail() -> None:
+    world = World(concurrency=4)
+    world.sees(*(mail(1, f"d{n}", traffic=BULK, start=n + 1) for n in range(9)))
+    taken = world.takes()
+    assert len(taken) == 3
+    one, *_ = world.begins(*taken)
+    assert world.takes() == []
+    world.ends(one)
+    assert len(world.takes()) == 1
+
+
+def test_destinations_of_which_too_little_is_known_are_read() -> None:
+    world = World()
+    world.goes_round(["b", "c"], bulk=["b"], found=mail(WINDOW, "b"))
+    needs = world.reads(EMPTY)
+    # Enough is known for interactive mail to b; bulk has one slot less there.
+    assert needs.visits == [Visit(BULK, "b", None), Visit(PERSON, "c", None)]
+    assert world.reads(EMPTY).visits == []
+    world.selection.completed("b")
+    again = world.selection.next(100)  # which takes what is known
+    assert isinstance(again, NeedsRead)
+    assert again.visits == [Visit(PERSON, "b", None)]
 
 
 def test_a_visit_goes_on_where_the_last_one_ended() -> None:
-    courier = Courier()
+    world = World()
     first = Visit(PERSON, "b", None)
-    courier.picking.learn(Glance(None, Newest(), {first: "dr7"}, [], {PERSON: ["b"]}))
-    assert courier.picking.visits() == [Visit(PERSON, "b", "dr7")]
+    world.reads(replace(EMPTY, visited={first: "dr7"}, lanes={PERSON: ["b"]}))
+    assert world.visits() == [Visit(PERSON, "b", "dr7")]
 
 
-def test_mail_for_who_must_not_be_tried_is_not_kept() -> None:
-    courier = Courier()
-    courier.sees(mail(5, "b"), newest=mail(5, "b", start=11, fresh=True), paused="b")
-    courier.sees()
-    assert courier.takes() == []
+def test_mail_for_a_destination_that_is_paused_is_not_kept() -> None:
+    world = World()
+    world.sees(mail(5, "b"), newest=mail(5, "b", start=11, fresh=True), paused="b")
+    world.sees()
+    assert world.takes() == []
 
 
-def test_mail_that_has_just_come_is_kept_for_who_is_busy() -> None:
-    courier = Courier()
-    for _ in range(WINDOW):
-        courier.congestion.begun(CLAIM)
-    courier.sees(mail(5, "b"), newest=mail(1, "b", start=11, fresh=True))
-    courier.congestion.ended(CLAIM)
+def test_the_newest_mail_is_kept_for_a_full_window() -> None:
+    world = World()
+    attempts = world.begins(*mail(WINDOW, "b", start=90))
+    world.sees(mail(5, "b"), newest=mail(1, "b", start=11, fresh=True))
+    world.ends(attempts[0])
     # Of the others nothing was kept: they come again with the next visit.
-    assert [due.id for due in courier.takes()] == [11]
+    assert [due.id for due in world.takes()] == [11]
 
 
 @pytest.mark.parametrize("dead", [False, True])
 def test_a_full_memory_forgets_what_cannot_go_now(*, dead: bool) -> None:
-    courier = Courier()
-    courier.sees(mail(MOST // 2 + 1, "b"))
+    world = World()
+    world.sees(mail(MOST // 2 + 1, "b"))
     if dead:
-        while not courier.congestion.failed("b", "down", courier.now):
+        while not world.limits.failed("b", "down", world.now):
             pass
-    courier.sees(mail(1, "c", start=MOST))
-    courier.now += timedelta(days=1)
-    assert {due.domain for due in courier.takes()} == ({"c"} if dead else {"b", "c"})
+    world.sees(mail(1, "c", start=MOST))
+    world.now += timedelta(days=1)
+    assert {due.domain for due in world.takes()} == ({"c"} if dead else {"b", "c"})
 
 
-def rested(courier: Courier) -> Courier:
+def test_a_delivery_for_a_dead_destination_is_a_probe() -> None:
+    world = World()
+    while not world.limits.failed("b", "down", world.now):
+        pass
+    world.now += timedelta(days=1)
+    world.sees(mail(5, "b"), mail(2, "c", start=11))
+    selected = world.selection.next(100)
+    if isinstance(selected, NeedsRead):
+        selected = world.selection.resume(selected, EMPTY, 100)
+    assert len(selected.probes) == 1
+    assert {due.id for due in selected.deliveries if due.domain == "b"} == selected.probes
+
+
+def rested(world: World) -> World:
     """One that has been round its destinations and found nothing new."""
-    courier.picking.learn(Glance(None, Newest(), {}, [], {PERSON: []}))
-    assert courier.picking.feeding.rests
-    return courier
+    world.goes_round([])
+    assert world.rests()
+    return world
 
 
-def test_more_new_mail_than_a_look_sees_is_gone_round_for_at_once() -> None:
+def test_the_queue_is_read_after_new_mail_and_at_each_poll() -> None:
+    world = rested(World())
+    world.monotonic.now += POLL - 0.1
+    assert world.rests()
+    world.selection.new_mail()
+    found = world.selection.next(100)
+    assert isinstance(found, NeedsRead)
+    assert (found.around, found.round_due) == (True, False)
+    assert world.rests()  # asked for once
+    world.monotonic.now += 0.1
+    found = world.selection.next(100)
+    assert isinstance(found, NeedsRead)
+    assert (found.around, found.round_due) == (True, True)
+
+
+def test_a_read_that_failed_is_due_again_with_its_round() -> None:
+    world = rested(World())
+    world.monotonic.now += POLL
+    assert isinstance(world.selection.next(100), NeedsRead)  # and the database was away
+    found = world.selection.next(100)
+    assert isinstance(found, NeedsRead)
+    assert found.round_due
+
+
+def test_more_new_mail_than_a_read_brings_is_gone_round_for_at_once() -> None:
     # A burst: what lies behind the newest must not wait for the next poll.
-    courier = rested(Courier())
-    courier.sees(newest=mail(NEWEST - 1, "b", fresh=True))
-    assert courier.picking.feeding.rests
-    courier.sees(newest=mail(NEWEST, "b", start=10, fresh=True))
-    assert courier.picking.feeding.rests  # some of it was there: all that came since was seen
-    courier.sees(newest=mail(NEWEST, "b", start=1000, fresh=True))
-    assert courier.picking.feeding.due
+    world = rested(World())
+    world.sees(newest=mail(NEWEST - 1, "b", fresh=True))
+    world.begins(*world.takes())
+    assert world.rests()
+    world.sees(newest=mail(NEWEST, "b", start=10, fresh=True))
+    assert world.rests()  # some of it was there: all that came since was read
+    world.sees(newest=mail(NEWEST, "b", start=1000, fresh=True))
+    found = world.selection.next(100)
+    assert isinstance(found, NeedsRead)
+    assert found.round_due
 
 
-def test_who_may_be_tried_again_is_visited_at_once() -> None:
-    courier = Courier()
-    courier.sees(paused="b")
-    courier.picking.learn(Glance(None, Newest(), {}, [], {PERSON: ["b"]}))
-    assert courier.picking.visits() == []
-    courier.picking.learn(Glance(None, Newest(), {}, [], None))
-    assert courier.picking.feeding.rests
-    courier.sees()
-    assert courier.picking.visits() == [Visit(PERSON, "b", None)]
+def test_a_destination_that_may_be_tried_again_is_visited_at_once() -> None:
+    world = World()
+    world.sees(paused="b")
+    world.goes_round(["b"])
+    assert world.visits() == []
+    assert world.visits() == []
+    assert world.rests()
+    world.sees()
+    assert world.visits() == [Visit(PERSON, "b", None)]
 
 
-def test_where_all_is_let_go_a_round_begins() -> None:
-    courier = Courier()
-    courier.picking.learn(Glance(Map({}, all_paused=True), Newest(), {}, [], {PERSON: ["b"]}))
-    assert courier.picking.visits() == []
-    courier.sees()
-    assert courier.picking.feeding.due
+def test_a_round_begins_when_the_pause_of_all_ends() -> None:
+    world = World()
+    world.reads(replace(EMPTY, known=DestinationTable({}, all_paused=True), lanes={PERSON: ["b"]}))
+    assert world.visits() == []
+    world.sees()
+    found = world.selection.next(100)
+    assert isinstance(found, NeedsRead)
+    assert found.round_due
+
+
+def test_there_is_more_to_read_until_the_round_is_over() -> None:
+    world = World()
+    world.goes_round([f"d{n}" for n in range(VISITS + 1)])
+    more = []
+    for _ in range(2):
+        needs = world.selection.next(100)
+        assert isinstance(needs, NeedsRead)
+        more.append(world.selection.resume(needs, EMPTY, 100).more)
+    assert more == [True, False]
+
+
+class Machine(RuleBasedStateMachine):
+    """A queue of some senders and destinations, delivered by selections until all is gone.
+
+    Whatever happens: room, windows and the share of bulk hold, each delivery is selected once, and
+    all that waits comes in the end.
+    """
+
+    ROOM = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(self.ROOM)
+        self.queue: dict[int, Due] = {}
+        self.attempts: list[DeliveryAttempt] = []
+        self.paused: set[str] = set()
+        self.number = 0
+
+    @rule(
+        domain=st.sampled_from("abc"),
+        sender=st.sampled_from("xy"),
+        traffic=st.sampled_from(Traffic),
+        count=st.integers(1, 5),
+    )
+    def mail_comes(self, domain: str, sender: str, traffic: Traffic, count: int) -> None:
+        for _ in range(count):
+            self.number += 1
+            self.queue[self.number] = Due(self.number, traffic, domain, sender, fresh=True)
+        self.world.selection.new_mail()
+
+    @rule(domain=st.sampled_from("abc"))
+    def a_destination_is_paused_or_resumed(self, domain: str) -> None:
+        self.paused ^= {domain}
+
+    @rule(seconds=st.sampled_from([0.0, POLL]), away=st.booleans())
+    def an_iteration(self, seconds: float, *, away: bool) -> None:
+        world, room = self.world, self.ROOM - len(self.world.in_flight)
+        world.monotonic.now += seconds
+        found = world.selection.next(room)
+        if isinstance(found, NeedsRead):
+            if away:
+                return  # the database is: what was selected before is read again
+            found = world.selection.resume(found, self._read(found), room)
+        assert len(found.deliveries) <= room
+        for due in found.deliveries:
+            del self.queue[due.id]  # once alone
+        self.attempts += world.begins(*found.deliveries)
+
+    def _read(self, needs: NeedsRead) -> QueueSnapshot:
+        def due_to(visit: Visit) -> list[Due]:
+            return [
+                one
+                for one in self.queue.values()
+                if (one.traffic, one.domain) == (visit.traffic, visit.domain)
+            ]
+
+        newest = sorted(self.queue.values(), key=lambda one: -one.id)[:NEWEST]
+        numbers = frozenset(one.id for one in newest)
+        rows = {domain: DestinationRow(paused=True) for domain in self.paused}
+        lanes = {
+            traffic: sorted({one.domain for one in self.queue.values() if one.traffic is traffic})
+            for traffic in Traffic
+        }
+        return QueueSnapshot(
+            DestinationTable(rows, all_paused=False) if needs.around else None,
+            Newest(newest, numbers, full=False) if needs.around else Newest(),
+            dict.fromkeys(needs.visits),
+            [one for visit in needs.visits for one in due_to(visit)],
+            lanes if needs.round_due else None,
+        )
+
+    @precondition(lambda self: self.attempts)
+    @rule(which=st.integers(0, 99), seconds=st.sampled_from([QUICK, 1.0]))
+    def an_attempt_ends(self, which: int, seconds: float) -> None:
+        attempt = self.attempts.pop(which % len(self.attempts))
+        self.world.limits.took(attempt.claim.domain, seconds)
+        self.world.ends(attempt)
+
+    @invariant()
+    def limits_hold(self) -> None:
+        in_flight = self.world.in_flight
+        assert len(in_flight) <= self.ROOM
+        assert in_flight.bulk <= self.ROOM * 3 // 4
+        assert all(in_flight.to(domain) <= 2 * WINDOW for domain in "abc")
+
+    def teardown(self) -> None:
+        self.paused.clear()
+        for _ in range(4 * self.number + 8):
+            self.an_iteration(POLL, away=False)
+            while self.attempts:
+                self.an_attempt_ends(0, QUICK)
+        assert self.queue == {}
+
+
+TestSelection = Machine.TestCase
+TestSelection.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

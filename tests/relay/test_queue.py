@@ -10,23 +10,16 @@ from sqlalchemy import insert, select, update
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
+from relay.queue.attempt_result import attempt_result
 from relay.queue.destinations import begin_probe, read_destinations, write_health
-from relay.queue.leases import give_back, renew, seize
-from relay.queue.model import (
-    Claim,
-    Lease,
-    Outcome,
-    QueueItem,
-    State,
-    Traffic,
-    claim,
-    enqueue,
-    new_token,
-    release,
-)
+from relay.queue.enqueue import enqueue
+from relay.queue.leases import claim, lease_expired, release, release_unattempted, renew
+from relay.queue.model import Claim, Lease, QueueItem, Traffic, new_token
+from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations, hold_rules
 from relay.queue.settlement import settle, settle_delivered
 from relay.smtp.envelope import EnvelopeRecipient
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import Notify, RcptParameters
 from tests.support.listed import listing
 
@@ -72,8 +65,10 @@ def take(
 def finish(
     database: Database, done: Claim, outcomes: dict[str, Outcome], now: datetime = NOW
 ) -> State | None:
+    policy = RetryPolicy(life=LIFE)
+    result = attempt_result(done, outcomes, error="why", reason=None, now=now, policy=policy)
     with database.write() as connection:
-        return settle(connection, done, outcomes, error="why", now=now, life=LIFE)
+        return settle(connection, result)
 
 
 def other_lease(taken: Claim) -> Lease:
@@ -303,20 +298,39 @@ def test_leases_are_renewed_by_their_tokens_alone(database: Database) -> None:
         assert renew(connection, [other_lease(taken)], now=later, lease=LEASE) == set()
         assert renew(connection, [taken.lease], now=later, lease=LEASE) == {taken.lease}
     with database.write() as connection:
-        assert seize(connection, [taken.id], owner="node:2", now=later, lease=LEASE) == []
+        assert lease_expired(connection, [taken.id], owner="node:2", now=later, lease=LEASE) == []
     with database.write() as connection:
         over = later + LEASE
-        (again,) = seize(connection, [taken.id], owner="node:1", now=over, lease=LEASE)
+        (again,) = lease_expired(connection, [taken.id], owner="node:1", now=over, lease=LEASE)
         assert renew(connection, [taken.lease, again.lease], now=over, lease=LEASE) == {again.lease}
 
 
 def test_who_was_told_of_a_delay_is_remembered(database: Database) -> None:
     put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
     (taken,) = take(database)
-    with database.write() as connection:
-        settle(connection, taken, {}, error="why", now=NOW, life=LIFE, told=True)
+    assert finish(database, taken, {}, NOW + RetryPolicy().delay_warning) is State.WAITING
     (again,) = take(database, NOW + timedelta(minutes=1))
     assert (again.delay_told, again.last_error) == (True, "why")
+
+
+def test_a_recipient_that_failed_before_keeps_its_delivery_visible(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr", "y@b.mssante.fr")
+    (first,) = take(database)
+    assert finish(database, first, {"x@b.mssante.fr": REFUSED}) is State.WAITING
+    (again,) = take(database, NOW + timedelta(hours=1))
+    assert again.recipients == ("y@b.mssante.fr",)
+    assert finish(database, again, {"y@b.mssante.fr": DELIVERED}) is State.FAILED
+    with database.read() as connection:
+        assert [row.state for row in listing(connection, 10)] == ["failed"]
+
+
+def test_a_recipient_that_the_claim_lacks_is_never_taken_for_delivered(database: Database) -> None:
+    put(database, 1, "b.mssante.fr", "x@b.mssante.fr", "y@b.mssante.fr")
+    (taken,) = take(database)
+    blind = replace(taken, waiting=taken.waiting[:1])
+    assert finish(database, blind, {"x@b.mssante.fr": DELIVERED}) is State.WAITING
+    (again,) = take(database, NOW + timedelta(hours=1))
+    assert again.recipients == ("y@b.mssante.fr",)
 
 
 def test_what_arrived_leaves_together_but_for_what_is_to_be_seen(database: Database) -> None:
@@ -370,6 +384,6 @@ def test_a_lease_that_was_not_used_counts_for_nothing(database: Database) -> Non
     (taken,) = take(database)
     for lease, found in ((other_lease(taken), 0), (taken.lease, 1)):
         with database.write() as connection:
-            give_back(connection, [lease], now=NOW)
+            release_unattempted(connection, [lease], now=NOW)
         assert len(again := take(database)) == found
     assert again[0].attempts == 1

@@ -13,11 +13,11 @@ from foundation.clock_watch import SLACK
 from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
 from mailstore.errors import StoreUnavailable
-from relay.delivery.turn_transaction import LEASE, PROBE
 from relay.delivery.window import WindowPolicy
 from relay.queue import clock_repairer
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender
+from relay.queue.model import LEASE, PROBE
 from relay.queue.retry import RetryPolicy
 from tests.support.clock import NOW
 from tests.support.queued import Letter, destination, know, put, rows

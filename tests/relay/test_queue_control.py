@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from mailstore.db.database import Database
-from relay.queue.model import claim
+from relay.queue.leases import claim
 from relay.queue_admin.actions import Act, Hold, Release, Retry, Touched, count, work_through
 from relay.queue_admin.drop import Drop
 from relay.queue_admin.filter import Filter, Standing

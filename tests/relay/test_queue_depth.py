@@ -6,8 +6,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from mailstore.db.database import Database
-from relay.queue.destinations import Known, Map
-from relay.queue.model import Traffic
+from relay.queue.model import DestinationRow, DestinationTable, Traffic
 from relay.queue.schema import deliveries
 from relay.queue_admin.depth import Tally
 from relay.queue_admin.filter import Standing
@@ -15,7 +14,7 @@ from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 
 HOUR = timedelta(hours=1)
-NOTHING = Map({}, all_paused=False)
+NOTHING = DestinationTable({}, all_paused=False)
 BACKLOG = [
     ("bulk", "b.mssante.fr", "labo@a.mssante.fr", 30),
     ("person", "b.mssante.fr", "x@a.mssante.fr", 5),
@@ -87,11 +86,11 @@ def test_what_comes_during_a_round_is_counted_by_it(database: Database) -> None:
 def test_domains_are_summed_up_by_operator(database: Database) -> None:
     fill(database, BACKLOG)
     tally, _ = count(database, 50)
-    known = Map(
+    known = DestinationTable(
         {
-            "b1": Known(dead_until=NOW),
-            "b2": Known(dead_until=NOW, paused=True),
-            "c1": Known(failures=1),
+            "b1": DestinationRow(dead_until=NOW),
+            "b2": DestinationRow(dead_until=NOW, paused=True),
+            "c1": DestinationRow(failures=1),
         },
         all_paused=True,
     )

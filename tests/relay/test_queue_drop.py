@@ -9,7 +9,7 @@ from sqlalchemy import Connection, update
 import relay.dsn.receipt
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import MailboxState, set_state
-from relay.dsn.bouncer import Report, Teller
+from relay.dsn.bouncer import Bouncer, Report
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_admin.actions import Touched, Work, work_through
@@ -26,7 +26,7 @@ FAILED = Letter(state="failed")
 
 def drop(office: Office) -> list[str]:
     """Drop all; returns the ids of the DSNs, '' for none."""
-    done = work_through(office.store.database, Drop(office.teller), Filter(), lambda: NOW)
+    done = work_through(office.store.database, Drop(office.bouncer), Filter(), lambda: NOW)
     return [one.report for each in done for one in each.touched]
 
 
@@ -149,15 +149,15 @@ def test_a_report_that_cannot_be_kept_leaves_the_delivery(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office.queue()
-    keep = Teller.keep
+    keep = Bouncer.insert
 
     def fail(
-        teller: Teller, connection: Connection, reports: Sequence[Report], now: datetime
+        teller: Bouncer, connection: Connection, reports: Sequence[Report], now: datetime
     ) -> None:
         keep(teller, connection, reports, now)
         raise RuntimeError("no room")
 
-    monkeypatch.setattr(Teller, "keep", fail)
+    monkeypatch.setattr(Bouncer, "insert", fail)
     with pytest.raises(RuntimeError, match="no room"):
         drop(office)
     assert len(rows(office.store.database)) == 1
@@ -183,15 +183,15 @@ def test_what_was_tried_since_its_report_is_left_alone(
 ) -> None:
     office.queue()
     office.queue()
-    prepare = Teller.prepare_dropped
+    prepare = Bouncer.compose_dropped
 
-    def slow(teller: Teller, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
+    def slow(teller: Bouncer, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
         found = prepare(teller, claims, now)
         with office.store.database.write() as connection:
             connection.execute(update(deliveries).where(deliveries.c.id == 1).values(attempts=2))
         return found
 
-    monkeypatch.setattr(Teller, "prepare_dropped", slow)
+    monkeypatch.setattr(Bouncer, "compose_dropped", slow)
     assert len(drop(office)) == 1
     assert list(rows(office.store.database)) == [1]
     assert len(office.mail(CLAIRE)) == 1
@@ -201,7 +201,7 @@ def test_reports_prepared_for_some_deliveries_are_theirs_alone(office: Office) -
     # The action has no state: another transaction may be prepared before the first.
     office.queue()
     office.queue()
-    act, database = Drop(office.teller), office.store.database
+    act, database = Drop(office.bouncer), office.store.database
     first, _ = (act.prepare(database, [number], NOW) for number in (1, 2))
     row = rows(database)[1]
     touched = [Touched(row.id, row.message_id, row.domain, Standing.WAITING)]
@@ -213,4 +213,4 @@ def test_reports_prepared_for_some_deliveries_are_theirs_alone(office: Office) -
 
 
 def test_transactions_are_small_where_there_are_reports(office: Office) -> None:
-    assert Drop(office.teller).batch == REPORTS < Drop().batch
+    assert Drop(office.bouncer).batch == REPORTS < Drop().batch

@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, Connection, event, insert, select, text, u
 
 from foundation.clock_watch import SLACK
 from mailstore.db.database import Database
-from relay.queue.due import Newest, lanes_with_mail, newest, overdue, turn_of_senders
-from relay.queue.leases import give_back, renew, seize
-from relay.queue.model import ALL, Lease, Traffic, claim, new_token
+from relay.queue.due import destinations_with_mail, due_by_sender, newest, overdue
+from relay.queue.leases import claim, lease_expired, release_unattempted, renew
+from relay.queue.model import ALL, Lease, Newest, Traffic, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
 from relay.queue_admin.depth import Tally
@@ -38,15 +38,15 @@ BACKLOG = [
 def test_the_destinations_of_a_class(database: Database) -> None:
     fill(database, BACKLOG)
     with database.read() as connection:
-        assert lanes_with_mail(connection, PERSON) == ["b.mssante.fr", "c.mssante.fr"]
-        assert lanes_with_mail(connection, BULK) == ["b.mssante.fr"]
+        assert destinations_with_mail(connection, PERSON) == ["b.mssante.fr", "c.mssante.fr"]
+        assert destinations_with_mail(connection, BULK) == ["b.mssante.fr"]
 
 
 def test_nothing_waits(database: Database) -> None:
     with database.read() as connection:
-        assert lanes_with_mail(connection, PERSON) == []
+        assert destinations_with_mail(connection, PERSON) == []
         assert newest(connection, NOW, 10) == Newest([])
-        turn = turn_of_senders(
+        turn = due_by_sender(
             connection, PERSON, "b.mssante.fr", after=None, now=NOW, senders=5, most=25
         )
         assert (turn.found, turn.last) == ([], None)
@@ -59,7 +59,7 @@ def test_senders_come_in_turns_of_a_few(database: Database) -> None:
     after, turns = None, []
     with database.read() as connection:
         for _ in range(3):
-            turn = turn_of_senders(
+            turn = due_by_sender(
                 connection, PERSON, "b.mssante.fr", after=after, now=NOW, senders=2, most=4
             )
             turns.append(Counter(due.sender for due in turn.found))
@@ -83,8 +83,8 @@ def test_held_failed_and_later_mail_is_not_seen(database: Database) -> None:
         assert {one.traffic for one in left.found} == {BULK}
         # Held deliveries are among the rows that were read.
         assert left.numbers - {one.id for one in left.found} == set(keys[::3])
-        for domain in lanes_with_mail(connection, PERSON):
-            turn = turn_of_senders(
+        for domain in destinations_with_mail(connection, PERSON):
+            turn = due_by_sender(
                 connection, PERSON, domain, after=None, now=NOW, senders=9, most=81
             )
             assert turn.found == []
@@ -219,10 +219,10 @@ def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
 
 LEASES = [Lease(key, new_token()) for key in range(200, 220)]
 LOOKS: list[Callable[[Connection], object]] = [
-    lambda c: lanes_with_mail(c, PERSON),
+    lambda c: destinations_with_mail(c, PERSON),
     lambda c: newest(c, NOW, 100),
-    lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, most=400),
-    lambda c: turn_of_senders(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, most=400),
+    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, most=400),
+    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, most=400),
     lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=50),
     lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=5000),
     lambda c: Tally(after=100).read(c, 1000),
@@ -235,9 +235,9 @@ LOOKS: list[Callable[[Connection], object]] = [
         wait=lambda _: HOUR,
         among=list(range(100, 120)),
     ),
-    lambda c: seize(c, list(range(200, 220)), owner="n:1", now=NOW, lease=HOUR),
+    lambda c: lease_expired(c, list(range(200, 220)), owner="n:1", now=NOW, lease=HOUR),
     lambda c: renew(c, LEASES, now=NOW, lease=HOUR),
-    lambda c: give_back(c, LEASES, now=NOW),
+    lambda c: release_unattempted(c, LEASES, now=NOW),
 ]
 
 

@@ -9,9 +9,9 @@ from mailstore.blobs.gc import collect
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from mailstore.mailboxes.messages import get_message
-from relay.queue.model import Outcome, State
 from relay.queue_admin.actions import Retry
 from relay.queue_admin.expiry import Forgotten, forget_failed
+from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
 from tests.support.office import CLAIRE, TO, Office
 from tests.support.queued import Letter, message_id, perform, put, recipient_states, rows

@@ -8,9 +8,14 @@ from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
-from relay.queue.model import Outcome, QueueItem, State, claim, enqueue
+from relay.queue.attempt_result import attempt_result
+from relay.queue.enqueue import enqueue
+from relay.queue.leases import claim
+from relay.queue.model import QueueItem
+from relay.queue.retry import RetryPolicy
 from relay.queue.settlement import settle
 from relay.queue_admin.message_lookup import Holder, RecipientState, deliveries_of, holders_of
+from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)
@@ -64,7 +69,11 @@ def test_its_deliveries_with_what_peers_said(filled: Database) -> None:
             RECIPIENTS[0]: Outcome(State.DELIVERED, "250 2.1.5 ok"),
             RECIPIENTS[1]: Outcome(State.FAILED, "550 5.1.1 unknown"),
         }
-        settle(connection, mine, outcomes, error="450 later", now=NOW, life=5 * MINUTE)
+        said, policy = "450 later", RetryPolicy(life=5 * MINUTE)
+        settle(
+            connection,
+            attempt_result(mine, outcomes, error=said, reason=None, now=NOW, policy=policy),
+        )
     with filled.read() as connection:
         first, second = deliveries_of(connection, ID)
         assert deliveries_of(connection, "f" * 32) == []

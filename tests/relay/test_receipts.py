@@ -11,14 +11,15 @@ from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.messages import list_entries
 from mailstore.sealed.draft import Draft
 from relay.acceptance.group_commit import commit
-from relay.acceptance.message import LocalRecipient, Submission
+from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.dsn.model import Action, ReportedRecipient, ReportFacts
-from relay.dsn.receipt import receipt, written
-from relay.dsn.rules import Became, Original, report_of
-from relay.queue.model import State
+from relay.dsn.receipt import receipt_of, written
+from relay.dsn.rules import Original, RecipientResult, report_of
 from relay.smtp.address import parse_address
+from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.headers import HeaderCollector
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import Notify, RcptParameters, Return
 from tests.support.blobs import content as stored
 from tests.support.ids import make_id
@@ -120,8 +121,10 @@ def test_nothing_is_left_of_a_report_that_could_not_be_written(tmp_path: Path) -
     assert refused.ended
 
 
-def submission(tmp_path: Path, sender: str | None, *notify: frozenset[Notify] | None) -> Submission:
-    return Submission(
+def submission(
+    tmp_path: Path, sender: str | None, *notify: frozenset[Notify] | None
+) -> AcceptedMessage:
+    return AcceptedMessage(
         id="id0",
         session="s",
         peer="CN=smtp.b.fr",
@@ -136,8 +139,10 @@ def submission(tmp_path: Path, sender: str | None, *notify: frozenset[Notify] | 
     )
 
 
-def receipt_for(tmp_path: Path, message: Submission, header: bytes = b"") -> Submission | None:
-    return receipt(message, header, "smtp.a.fr", NOW, lambda: "id1", lambda: Draft(tmp_path))
+def receipt_for(
+    tmp_path: Path, message: AcceptedMessage, header: bytes = b""
+) -> AcceptedMessage | None:
+    return receipt_of(message, header, "smtp.a.fr", NOW, lambda: "id1", lambda: Draft(tmp_path))
 
 
 def test_a_receipt_tells_of_those_who_were_asked_about(tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_a_failure_comes_back_to_the_mailbox_with_the_message_from_the_store(
         submission(tmp_path, ACTIVE), id=make_id(), draft=draft, remote={to.domain: (to,)}
     )
     blob = draft.blob
-    assert commit(store, [message], NOW) == [None]
+    assert commit(store, [(message, None)], NOW) == [None]
     collector = HeaderCollector()
     with store.blobs.open(blob) as body:
         collector.feed(body.read(4096))
@@ -183,7 +188,11 @@ def test_a_failure_comes_back_to_the_mailbox_with_the_message_from_the_store(
             *(message.id, ACTIVE, NOW, None, "FULL", len(letter), collector.section),
             smtputf8=False,
         ),
-        [Became(str(to), State.FAILED, reply="550 5.1.1 No such mailbox here")],
+        [
+            RecipientResult(
+                EnvelopeRecipient(str(to)), Outcome(State.FAILED, "550 5.1.1 No such mailbox here")
+            )
+        ],
         hostname="smtp.a.mssante.fr",
         report_id=make_id(),
         now=NOW,
@@ -197,7 +206,7 @@ def test_a_failure_comes_back_to_the_mailbox_with_the_message_from_the_store(
             mailbox_id=1,
             original=iter(lambda: body.read(65_536), b""),
         )
-    assert commit(store, [report], NOW) == [None]
+    assert commit(store, [(report, None)], NOW) == [None]
     with store.database.read() as connection:
         (entry,) = list_entries(connection, 1)
     assert (entry.message.id, entry.message.sender) == (facts.message_id, "")

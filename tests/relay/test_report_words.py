@@ -8,8 +8,9 @@ from email.header import decode_header, make_header
 import pytest
 
 from relay.dsn.human_part import subject, words
-from relay.dsn.model import Action, Cause, ReportedRecipient, ReportFacts
+from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.texts import ENGLISH, FRENCH
+from relay.smtp.failure_reason import Cause
 
 MONDAY = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 SATURDAY = datetime(2026, 11, 28, 8, 0, 0, tzinfo=UTC)

@@ -7,9 +7,8 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.ready_queue import Scheduler
-from relay.queue.due import Due
-from relay.queue.model import Traffic
+from relay.delivery.ready_queue import ReadyQueue
+from relay.queue.model import Due, Traffic
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 
@@ -26,17 +25,17 @@ def some(
     return [Due(n, traffic, domain, sender, fresh) for n in range(start, start + number)]
 
 
-def knowing(*groups: Iterable[Due], most: int = 1000) -> Scheduler:
-    made = Scheduler(most=most)
+def knowing(*groups: Iterable[Due], most: int = 1000) -> ReadyQueue:
+    made = ReadyQueue(most=most)
     numbers = count(1)
     for group in groups:
-        made.offer(
+        made.add(
             Due(next(numbers), one.traffic, one.domain, one.sender, one.fresh) for one in group
         )
     return made
 
 
-def take(scheduler: Scheduler, room: int, places: int = 1000, bulk_room: int = 1000) -> list[Due]:
+def take(scheduler: ReadyQueue, room: int, places: int = 1000, bulk_room: int = 1000) -> list[Due]:
     return scheduler.take(room, bulk_room, lambda _: places)
 
 
@@ -83,26 +82,26 @@ def test_a_sender_whose_destination_is_full_has_others_tried() -> None:
 
 
 def test_new_mail_takes_turns_with_what_waited_longest() -> None:
-    scheduler = Scheduler()
-    scheduler.offer(some(10, "a"))
-    scheduler.offer(some(2, "a", fresh=True, start=100))
+    scheduler = ReadyQueue()
+    scheduler.add(some(10, "a"))
+    scheduler.add(some(2, "a", fresh=True, start=100))
     assert [due.id for due in take(scheduler, 5)] == [100, 1, 101, 2, 3]
 
 
 def test_nothing_is_known_twice() -> None:
-    scheduler = Scheduler()
-    assert scheduler.offer(some(3, "a")) == 3
-    assert scheduler.offer(some(4, "a")) == 1
+    scheduler = ReadyQueue()
+    assert scheduler.add(some(3, "a")) == 3
+    assert scheduler.add(some(4, "a")) == 1
     assert len(take(scheduler, 10)) == 4
 
 
 def test_room_is_bounded_and_new_mail_makes_room_for_newer() -> None:
-    scheduler = Scheduler(most=10)
-    assert scheduler.offer(some(20, "a")) == 10
-    assert scheduler.offer(some(1, "b", fresh=True, start=100)) == 0
-    scheduler = Scheduler(most=10)
-    scheduler.offer(some(10, "a", fresh=True))
-    assert scheduler.offer(some(1, "b", fresh=True, start=100)) == 1
+    scheduler = ReadyQueue(most=10)
+    assert scheduler.add(some(20, "a")) == 10
+    assert scheduler.add(some(1, "b", fresh=True, start=100)) == 0
+    scheduler = ReadyQueue(most=10)
+    scheduler.add(some(10, "a", fresh=True))
+    assert scheduler.add(some(1, "b", fresh=True, start=100)) == 1
     assert {due.id for due in take(scheduler, 20)} == {*range(2, 11), 100}
 
 
@@ -129,8 +128,8 @@ DUES = st.lists(
 def test_each_goes_once_within_every_bound(
     dues: list[Due], room: int, bulk_room: int, places: int
 ) -> None:
-    scheduler = Scheduler()
-    scheduler.offer(dues)
+    scheduler = ReadyQueue()
+    scheduler.add(dues)
     picked = scheduler.take(room, bulk_room, lambda _: places)
     assert len(set(picked)) == len(picked) <= room
     assert set(picked) <= set(dues)

@@ -11,14 +11,15 @@ from mailstore.db.database import Database
 from mailstore.db.schema import mailboxes
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
-from relay.delivery.turn_commit import Settling
-from relay.delivery.turn_transaction import Batch
-from relay.dsn.bouncer import Report, Teller
-from relay.queue.attempt_result import Ending, ending
-from relay.queue.model import Claim, Lease, Outcome, State, new_token
+from relay.delivery.turn_commit import Committed, PendingWrites
+from relay.dsn.bouncer import Bouncer, Report
+from relay.queue.attempt_result import AttemptResult, attempt_result
+from relay.queue.model import Claim, Lease, new_token
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import MailParameters, Notify, Return
 from tests.support.clock import NOW
-from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
+from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office, pending
 from tests.support.queued import rows
 
 LATER = NOW + timedelta(seconds=5)
@@ -26,13 +27,22 @@ REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 DELIVERED = Outcome(State.DELIVERED, "250 2.0.0 ok")
 
 
-def settling(office: Office) -> Settling:
-    return Settling(office.store, office.ledger, lambda: LATER)
+def commit(office: Office, writes: PendingWrites) -> Committed:
+    return office.committer(lambda: LATER).commit(writes)
 
 
-def ended(taken: Claim, outcome: Outcome) -> Ending:
-    reason = "" if outcome is DELIVERED else "refused"
-    return ending(taken, {TO: outcome}, error="", reason=reason, now=LATER, policy=RETRY)
+def states(committed: Committed) -> list[State | None]:
+    return [one.state for one in committed.recorded]
+
+
+def told(committed: Committed) -> set[Lease]:
+    """The leases of the deliveries with a report."""
+    return {one.result.claim.lease for one in committed.recorded if one.report is not None}
+
+
+def ended(taken: Claim, outcome: Outcome) -> AttemptResult:
+    reason = None if outcome is DELIVERED else FailureReason.REFUSED
+    return attempt_result(taken, {TO: outcome}, error="", reason=reason, now=LATER, policy=RETRY)
 
 
 def protect(database: Database, delivery: int) -> None:
@@ -57,20 +67,20 @@ def protect(database: Database, delivery: int) -> None:
 
 
 def test_one_that_the_database_refuses_is_left_and_the_rest_is_recorded(office: Office) -> None:
-    first, odd, told, waiting = (office.send() for _ in range(4))
+    first, odd, refused, waiting = (office.send() for _ in range(4))
     office.queue()
-    (new,) = rows(office.store.database).keys() - {one.id for one in (first, odd, told, waiting)}
+    (new,) = rows(office.store.database).keys() - {one.id for one in (first, odd, refused, waiting)}
     protect(office.store.database, odd.id)
-    endings = [
+    results = [
         ended(first, DELIVERED),
         ended(odd, DELIVERED),
-        ended(told, REFUSED),
+        ended(refused, REFUSED),
         ended(waiting, Outcome(State.WAITING, "451 4.3.0 later")),
     ]
-    written = settling(office).commit(Batch(endings, wanted=[Lease(new, new_token())]))
-    assert written.states == [State.DELIVERED, None, State.FAILED, State.WAITING]
-    assert written.reports.keys() == {told.lease}
-    assert [claim.id for claim in written.claims] == [new]
+    committed = commit(office, pending(results, wanted=[Lease(new, new_token())]))
+    assert states(committed) == [State.DELIVERED, None, State.FAILED, State.WAITING]
+    assert told(committed) == {refused.lease}
+    assert [claim.id for claim in committed.claims] == [new]
     assert len(office.mail(CLAIRE)) == 1
     left = rows(office.store.database)
     # It is tried again once its lease has lapsed: sent twice rather than lost.
@@ -84,20 +94,20 @@ def test_what_became_of_mail_is_recorded_without_a_report_that_is_refused(
 ) -> None:
     # Its sender's mailbox goes between the writing of the report and its keeping.
     gone, other = office.send(), office.send(Notify.SUCCESS, sender=POSTMASTER)
-    prepare = Teller.prepare
+    compose = Bouncer.compose
 
     def overtaken(
-        teller: Teller, endings: Sequence[Ending], now: datetime
+        bouncer: Bouncer, results: Sequence[AttemptResult], now: datetime
     ) -> Mapping[Lease, Report]:
-        made = prepare(teller, endings, now)
+        made = compose(bouncer, results, now)
         with office.store.database.write() as connection:
             connection.execute(delete(mailboxes).where(mailboxes.c.address == CLAIRE))
         return made
 
-    monkeypatch.setattr(Teller, "prepare", overtaken)
-    written = settling(office).commit(Batch([ended(gone, REFUSED), ended(other, DELIVERED)]))
-    assert written.states == [State.FAILED, State.DELIVERED]
-    assert written.reports.keys() == {other.lease}
+    monkeypatch.setattr(Bouncer, "compose", overtaken)
+    committed = commit(office, pending([ended(gone, REFUSED), ended(other, DELIVERED)]))
+    assert states(committed) == [State.FAILED, State.DELIVERED]
+    assert told(committed) == {other.lease}
     (report,) = office.mail(POSTMASTER)
     assert report.recipients[0]["Action"] == "relayed"
     assert rows(office.store.database)[gone.id].state == State.FAILED
@@ -108,8 +118,8 @@ def test_what_is_taken_on_comes_with_its_small_body(
 ) -> None:
     office.queue()
     (key,) = rows(office.store.database)
-    written = settling(office).commit(Batch(wanted=[Lease(key, new_token())]))
-    assert written.sealed.keys() == {claim.blob for claim in written.claims}
+    committed = commit(office, pending(wanted=[Lease(key, new_token())]))
+    assert committed.sealed.keys() == {claim.blob for claim in committed.claims}
 
     def away(_: object) -> None:
         raise StoreUnavailable("the connection is lost")
@@ -118,8 +128,8 @@ def test_what_is_taken_on_comes_with_its_small_body(
     (new,) = rows(office.store.database).keys() - {key}
     # Each attempt then reads its own, and finds out what is wrong.
     monkeypatch.setattr(office.store.blobs, "sealed", away)
-    written = settling(office).commit(Batch(wanted=[Lease(new, new_token())]))
-    assert (len(written.claims), written.sealed) == (1, {})
+    committed = commit(office, pending(wanted=[Lease(new, new_token())]))
+    assert (len(committed.claims), committed.sealed) == (1, {})
 
 
 def test_a_report_for_which_there_is_no_room_costs_no_neighbour_its_outcome(
@@ -139,8 +149,8 @@ def test_a_report_for_which_there_is_no_room_costs_no_neighbour_its_outcome(
         return [StoreUnavailable("the disk is full")] * len(drafts)
 
     monkeypatch.setattr(FileBlobStore, "seal", seal)
-    written = settling(office).commit(Batch([ended(large, REFUSED), ended(good, DELIVERED)]))
-    assert written.states == [State.FAILED, State.DELIVERED]
+    committed = commit(office, pending([ended(large, REFUSED), ended(good, DELIVERED)]))
+    assert states(committed) == [State.FAILED, State.DELIVERED]
     (report,) = office.mail(CLAIRE)
     assert report.recipients[0]["Status"] == "5.1.1"
     assert report.original_type == "text/rfc822-headers"

@@ -8,12 +8,11 @@ from sqlalchemy import update
 
 from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
-from relay.delivery.turn_transaction import LEASE, PROBE
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender
 from relay.queue.due import overdue
-from relay.queue.leases import renew, seize
-from relay.queue.model import Claim, claim
+from relay.queue.leases import claim, lease_expired, renew
+from relay.queue.model import LEASE, PROBE, Claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries
 from relay.queue_admin.actions import Hold
@@ -77,7 +76,7 @@ def test_a_machine_ahead_takes_no_lease_that_another_holds(database: Database) -
     assert take(database, "ahead:1", AHEAD) == []
     with database.write() as connection:
         at = now() + AHEAD
-        assert seize(connection, [key], owner="ahead:1", now=at, lease=LEASE) == []
+        assert lease_expired(connection, [key], owner="ahead:1", now=at, lease=LEASE) == []
         late = overdue(
             connection, RETRY, at, longest=LEASE, after=0, limit=9, most=9, aged=at - 5 * LEASE
         )
@@ -102,7 +101,7 @@ def test_a_wrong_clock_holds_a_lease_for_as_long_as_a_right_one(
     assert about(2 * LEASE, lasts(database))
     with database.write() as connection:
         connection.execute(update(deliveries).values(lease_until=now() - MINUTE))
-        (mine,) = seize(connection, [key], owner="other:1", now=at, lease=LEASE)
+        (mine,) = lease_expired(connection, [key], owner="other:1", now=at, lease=LEASE)
         assert renew(connection, [held.lease], now=at, lease=LEASE) == set()
     assert about(LEASE, lasts(database))
     assert rows(database)[key].lease_token == mine.token != held.token

@@ -18,7 +18,7 @@ from relay.machines.schema import shared_list
 from relay.machines.shared_list import Offer, publish
 from relay.policy.admission import HeaderFromPolicy, Policy
 from relay.policy.patients import Counted
-from relay.queue.model import claim
+from relay.queue.leases import claim
 from relay.queue_admin.hold_rules import Scope, add_rule
 from relay.smtp.address import Address, parse_address
 from relay.smtp.envelope import EnvelopeRecipient

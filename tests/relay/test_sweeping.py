@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,9 +19,10 @@ from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.events import DeliveryEvents
-from relay.delivery.expiry import Sweeper
-from relay.delivery.turn_commit import Settling
-from relay.delivery.turn_transaction import Batch, Written
+from relay.delivery.expiry import ExpirySweeper
+from relay.delivery.turn_commit import TurnCommitter
+from relay.delivery.turn_transaction import Recorded
+from relay.queue.attempt_result import AttemptResult
 from relay.queue.due import Overdue, overdue
 from relay.queue.schema import deliveries, destinations
 from tests.support.backlog import fill, put
@@ -43,14 +44,14 @@ class Hall:
         self.usable_for, self.asked = 10**9, 0
         self.journal = Journal(folder / "trace", lambda: self.now)
         self.database = office.store.database
-        self.settling = Settling(office.store, office.ledger, lambda: self.now)
+        self.committer = office.committer(lambda: self.now)
         self.events = DeliveryEvents(self.journal, lambda _domain: "other")
 
     @asynccontextmanager
-    async def sweeping(self, settling: Settling | None = None) -> AsyncIterator[None]:
-        sweeper = Sweeper(
+    async def sweeping(self, committer: TurnCommitter | None = None) -> AsyncIterator[None]:
+        sweeper = ExpirySweeper(
             self.database,
-            settling or self.settling,
+            committer or self.committer,
             self.events,
             RETRY,
             lambda: self.now,
@@ -221,7 +222,7 @@ async def test_two_machines_tell_of_each_once(hall: Hall, monkeypatch: pytest.Mo
     for _ in range(30):
         hall.office.queue()
     hall.now = NOW + 4 * HOUR
-    other = replace(hall.settling, ledger=replace(hall.office.ledger, owner="node2:1"))
+    other = replace(hall.committer, owner="node2:1")
     async with hall.sweeping(), hall.sweeping(other):
         await until(lambda: hall.told() == 30)
     assert hall.reports() == 30
@@ -247,24 +248,26 @@ async def test_a_long_queue_is_looked_through_in_few_steps(
     assert hall.events_of(key)[0]["event"] == "delivery.delayed"
 
 
-class Unwell(Settling):
-    """Fails now and then, before or after the database has written."""
+class Unwell(TurnCommitter):
+    """Fails now and then, before the database has written."""
 
-    def __init__(self, other: Settling, faults: list[Exception]) -> None:
-        super().__init__(other.store, other.ledger, other.clock)
+    def __init__(self, other: TurnCommitter, faults: list[Exception]) -> None:
+        super().__init__(
+            other.store, other.bouncer, other.owner, other.retry, other.randomness, other.clock
+        )
         object.__setattr__(self, "faults", faults)
 
-    def commit(self, batch: Batch) -> Written:
+    def record(self, results: Sequence[AttemptResult]) -> Sequence[Recorded]:
         faults: list[Exception] = object.__getattribute__(self, "faults")
-        if batch.endings and faults:
+        if faults:
             raise faults.pop()
-        return super().commit(batch)
+        return super().record(results)
 
 
 async def test_a_database_that_was_away_delays_what_is_told_and_no_more(hall: Hall) -> None:
     hall.office.queue()
     hall.now = NOW + 4 * HOUR
-    unwell = Unwell(hall.settling, [StoreUnavailable("away"), ValueError("a fault of ours")])
+    unwell = Unwell(hall.committer, [StoreUnavailable("away"), ValueError("a fault of ours")])
     with capture_logs() as logs:
         async with hall.sweeping(unwell):
             await until(lambda: hall.reports() == 1)

@@ -14,10 +14,12 @@ from sqlalchemy import update
 import relay.dsn.bouncer
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
-from relay.queue.attempt_result import ending
-from relay.queue.model import Outcome, State, new_token
+from relay.queue.attempt_result import attempt_result
+from relay.queue.model import new_token
 from relay.queue.schema import deliveries
 from relay.queue_admin.hold_rules import Scope, add_rule
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import MailParameters, Notify, Return
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
@@ -148,7 +150,9 @@ def test_where_the_store_fails_nothing_is_left_of_what_was_written(
     big = BODY + b"0123456789abcdef\r\n" * 20_000
     full = MailParameters(ret=Return.FULL)
     endings = [
-        ending(taken, {TO: REFUSED}, error="", reason="refused", now=NOW, policy=RETRY)
+        attempt_result(
+            taken, {TO: REFUSED}, error="", reason=FailureReason.REFUSED, now=NOW, policy=RETRY
+        )
         for taken in (office.send(body=big, parameters=full), office.send(body=b"A: b\r\n" + big))
     ]
     kept = {path for path in tmp_path.rglob("*") if path.is_file()}
@@ -168,15 +172,17 @@ def test_where_the_store_fails_nothing_is_left_of_what_was_written(
 
         monkeypatch.setattr(office.store.blobs, "prepare", prepare)
     with pytest.raises(StoreUnavailable):
-        office.teller.prepare(endings, NOW)
+        office.bouncer.compose(endings, NOW)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept
 
 
 def test_that_nobody_can_be_told_is_in_the_journal(office: Office) -> None:
-    lonely = replace(office.teller, postmaster=None)
+    lonely = replace(office.bouncer, postmaster=None)
     taken = office.send(sender=None)
-    done = ending(taken, {TO: REFUSED}, error="no", reason="refused", now=NOW + SOON, policy=RETRY)
-    assert lonely.prepare([done], NOW + SOON) == {}
+    done = attempt_result(
+        taken, {TO: REFUSED}, error="no", reason=FailureReason.REFUSED, now=NOW + SOON, policy=RETRY
+    )
+    assert lonely.compose([done], NOW + SOON) == {}
     assert office.journal == [("report.nobody_to_tell", {"message": taken.message_id})]
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.delivery.turn_commit import Settling
-from relay.delivery.turn_transaction import Batch, Written
+from relay.delivery.turn_commit import Committed, PendingWrites, TurnCommitter
 from tests.relay.test_five_days import World, making
 from tests.support.backlog import put
 from tests.support.clock import NOW
@@ -22,25 +21,27 @@ def world(tmp_path: Path, database: Database) -> Iterator[World]:
         yield made
 
 
-def deafen(monkeypatch: pytest.MonkeyPatch, which: Callable[[Batch], bool]) -> list[Batch]:
-    """Make the first matching commit without confirming it; returns the batches concerned."""
-    commit, lost = Settling.commit, list[Batch]()
+def deafen(
+    monkeypatch: pytest.MonkeyPatch, which: Callable[[PendingWrites], bool]
+) -> list[PendingWrites]:
+    """Make the first matching commit without confirming it; returns the writes concerned."""
+    commit, lost = TurnCommitter.commit, list[PendingWrites]()
 
-    def unheard(self: Settling, batch: Batch) -> Written:
-        written = commit(self, batch)
-        if which(batch) and not lost:
-            lost.append(batch)
+    def unheard(self: TurnCommitter, writes: PendingWrites) -> Committed:
+        committed = commit(self, writes)
+        if which(writes) and not lost:
+            lost.append(writes)
             raise StoreUnavailable("the connection is lost")
-        return written
+        return committed
 
-    monkeypatch.setattr(Settling, "commit", unheard)
+    monkeypatch.setattr(TurnCommitter, "commit", unheard)
     return lost
 
 
 async def test_a_lease_that_was_not_heard_of_is_given_back_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = deafen(monkeypatch, lambda batch: bool(batch.wanted))
+    lost = deafen(monkeypatch, lambda writes: bool(writes.wanted))
     put(world.store.database, "a.mssante.fr")
     async with world.running():
         # Without waiting half an hour for the end of the lease: time stands still here.
@@ -54,7 +55,7 @@ async def test_an_outcome_that_was_not_heard_of_stands(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A message that the peer accepted and the queue no longer has is not sent again.
-    lost = deafen(monkeypatch, lambda batch: bool(batch.endings))
+    lost = deafen(monkeypatch, lambda writes: bool(writes.results))
     database = world.store.database
     put(database, "a.mssante.fr")
     async with world.running():

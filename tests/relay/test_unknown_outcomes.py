@@ -14,16 +14,15 @@ from sqlalchemy import select
 
 from mailstore.db.database import Database
 from relay.client.routing import Target
-from relay.client.transaction import Answer, OutcomeUnknown
-from relay.delivery.attempt import ANSWER, Progress
-from relay.delivery.watchdog import Watched
-from relay.queue.attempt_result import ending
-from relay.queue.model import Outcome, State
+from relay.client.transaction import OutcomeUnknown
+from relay.delivery.in_flight import ANSWER, DeliveryAttempt, Progress
+from relay.queue.attempt_result import attempt_result
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import delivery_recipients
 from relay.queue_admin.actions import Retry
 from relay.smtp.envelope import EnvelopeRecipient
-from relay.smtp.errors import UNKNOWN_OUTCOME
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import NOW, system_clock
 from tests.support.handing import CHUNKING, Handing, Replies, context_of, letter
@@ -42,7 +41,9 @@ def test_it_waits_longer_each_time_and_then_its_sender_is_told(office: Office) -
     (taken,) = (office.send(),)
     now = NOW
     for wait in WAITS:
-        done = ending(taken, {}, error=ERROR, reason=UNKNOWN_OUTCOME, now=now, policy=RETRY)
+        done = attempt_result(
+            taken, {}, error=ERROR, reason=FailureReason.UNKNOWN_OUTCOME, now=now, policy=RETRY
+        )
         assert office.settle(done) is State.WAITING
         (row,) = rows(office.store.database).values()
         assert row.due == now + wait
@@ -50,7 +51,9 @@ def test_it_waits_longer_each_time_and_then_its_sender_is_told(office: Office) -
         now = row.due
         (taken,) = office.take(now)
     assert taken.unknown_outcomes == len(WAITS)
-    done = ending(taken, {}, error=ERROR, reason=UNKNOWN_OUTCOME, now=now, policy=RETRY)
+    done = attempt_result(
+        taken, {}, error=ERROR, reason=FailureReason.UNKNOWN_OUTCOME, now=now, policy=RETRY
+    )
     assert office.settle(done) is State.FAILED
     *_, report = office.mail(CLAIRE)  # before it, that it is late
     (about,) = report.recipients
@@ -66,18 +69,20 @@ def test_it_waits_longer_each_time_and_then_its_sender_is_told(office: Office) -
 def test_other_attempts_neither_count_nor_move_it(office: Office) -> None:
     taken = office.send()
     (before,) = rows(office.store.database).values()
-    done = ending(taken, {}, error="down", reason="connection", now=NOW, policy=RETRY)
+    done = attempt_result(
+        taken, {}, error="down", reason=FailureReason.CONNECTION, now=NOW, policy=RETRY
+    )
     assert office.settle(done) is State.WAITING
     (row,) = rows(office.store.database).values()
     assert (row.due, row.unknown_outcomes) == (before.due, 0)
 
 
 def test_jitter_keeps_those_of_one_moment_apart(office: Office) -> None:
-    done = ending(
+    done = attempt_result(
         office.send(),
         {},
         error=ERROR,
-        reason=UNKNOWN_OUTCOME,
+        reason=FailureReason.UNKNOWN_OUTCOME,
         now=NOW,
         policy=RETRY,
         jitter=0.5,
@@ -93,24 +98,31 @@ def test_those_who_have_an_answer_keep_it() -> None:
         "y@b": Outcome(State.WAITING, "452 full"),
         "z@b": Outcome(State.WAITING, ERROR, unknown=True),
     }
-    found = ending(
-        claim, outcomes, error=ERROR, reason=UNKNOWN_OUTCOME, now=NOW, policy=RetryPolicy()
+    found = attempt_result(
+        claim,
+        outcomes,
+        error=ERROR,
+        reason=FailureReason.UNKNOWN_OUTCOME,
+        now=NOW,
+        policy=RetryPolicy(),
     )
     assert (found.delivered, found.failed) == ((x,), (z,))
     assert found.outcomes["y@b"].state is State.WAITING
     assert found.outcomes["z@b"].reply == ERROR
 
 
-@pytest.mark.parametrize(("phase", "reason"), [(ANSWER, UNKNOWN_OUTCOME), ("message", "stuck")])
-def test_what_is_broken_off_after_its_end_is_such_a_one(phase: str, reason: str) -> None:
-    assert Watched(CLAIM, Progress("s", phase), broken="stuck").reason == reason
+@pytest.mark.parametrize(
+    ("phase", "reason"), [(ANSWER, FailureReason.UNKNOWN_OUTCOME), ("message", FailureReason.STUCK)]
+)
+def test_what_is_broken_off_after_its_end_is_such_a_one(phase: str, reason: FailureReason) -> None:
+    assert DeliveryAttempt(CLAIM, Progress("s", phase), broken=FailureReason.STUCK).reason == reason
 
 
 A, B, C, D = (f"{name}@a.mssante.fr" for name in "abcd")
 LATER, NEVER, FULL = "450 4.2.1 later", "550 5.1.1 nobody", "452 4.5.3 too many"
 
 
-def told(answers: Mapping[str, Answer]) -> dict[str, tuple[str, bool]]:
+def told(answers: Mapping[str, Outcome]) -> dict[str, tuple[str, bool]]:
     return {address: (one.state.value, one.unknown) for address, one in answers.items()}
 
 
@@ -127,14 +139,14 @@ async def test_only_those_whom_the_peer_took_are_unknown(
                 [Target(HOST, server.port)],
                 letter(A, B, C, D, "\u00e9@a.mssante.fr"),
             )
-    assert told(failed.value.answers) == {
+    assert told(failed.value.outcomes) == {
         A: ("waiting", True),
         B: ("waiting", False),
         C: ("failed", False),
         D: ("waiting", False),
         "\u00e9@a.mssante.fr": ("failed", False),  # not even asked for
     }
-    assert failed.value.answers[C].reply == NEVER
+    assert failed.value.outcomes[C].reply == NEVER
 
 
 async def test_in_a_rest_too(ours: Handing, scripted: ScriptedPeer) -> None:
@@ -168,7 +180,7 @@ async def test_the_others_neither_wait_for_it_nor_end_with_it(tmp_path: Path) ->
     assert found == [{A: "waiting", B: "waiting", C: "failed"}] * (most - 1) + [
         {A: "failed", B: "waiting", C: "failed"}
     ]
-    assert reasons == {UNKNOWN_OUTCOME}
+    assert reasons == {FailureReason.UNKNOWN_OUTCOME}
 
 
 def states(database: Database) -> dict[str, str]:
@@ -186,7 +198,7 @@ async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
         found = await peers.hand_over(
             "a.mssante.fr", [Target(HOST, server.port)], letter("a@a.mssante.fr", "b@a.mssante.fr")
         )
-    assert found["a@a.mssante.fr"] == Answer(State.DELIVERED, "250 2.0.0 taken", dsn=False)
+    assert found["a@a.mssante.fr"] == Outcome(State.DELIVERED, "250 2.0.0 taken", dsn=False)
     assert found["b@a.mssante.fr"].unknown
 
 

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from relay.delivery.attempt import ANSWER, Progress
-from relay.delivery.turn_transaction import LEASE
-from relay.delivery.watchdog import Watchdog, Watched
+from relay.delivery.in_flight import ANSWER, DeliveryAttempt, InFlight, Progress
+from relay.delivery.watchdog import Watchdog
+from relay.queue.model import LEASE
+from relay.smtp.failure_reason import FailureReason
 from tests.relay.test_congestion import CLAIM
 from tests.support.clock import Monotonic
 
@@ -17,30 +18,32 @@ LEASED = LEASE.total_seconds()
 @pytest.mark.parametrize(
     ("phase", "after", "problem"),
     [
-        ("route", 100, ""),
-        ("route", 901, "stuck"),
-        (ANSWER, 901, "stuck"),
+        ("route", 100, None),
+        ("route", 901, FailureReason.STUCK),
+        (ANSWER, 901, FailureReason.STUCK),
     ],
 )
-def test_no_progress_is_a_problem(phase: str, after: float, problem: str) -> None:
-    one = Watched(CLAIM, Progress("s", phase))
+def test_no_progress_is_a_problem(phase: str, after: float, problem: FailureReason | None) -> None:
+    one = DeliveryAttempt(CLAIM, Progress("s", phase))
     assert one.problem(one.progress.moved + after, 900) == problem
 
 
 def test_a_lost_lease_is_a_problem_unless_the_message_is_sent() -> None:
-    one = Watched(CLAIM, Progress("s", "message"))
-    assert one.problem(one.leased_until, 1e9) == "lease"
+    one = DeliveryAttempt(CLAIM, Progress("s", "message"))
+    assert one.problem(one.leased_until, 1e9) is FailureReason.LEASE
     one.progress.step(ANSWER)
-    assert one.problem(one.leased_until, 1e9) == ""
+    assert one.problem(one.leased_until, 1e9) is None
 
 
 async def test_a_stuck_attempt_is_told_once_with_phase_and_session_and_ended() -> None:
     clock = Monotonic()
-    watchdog = Watchdog(900, clock)
+    in_flight = InFlight()
+    watchdog = Watchdog(900, in_flight, clock)
     task: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(3600))
     progress = Progress("s1", monotonic=clock)
     progress.step("host mx.b")
-    watchdog.begin(task, Watched(CLAIM, progress))
+    attempt = DeliveryAttempt(CLAIM, progress, task.cancel)
+    in_flight.begin(attempt)
     clock.now += 900
     with capture_logs() as logs:
         watchdog.look()
@@ -55,22 +58,22 @@ async def test_a_stuck_attempt_is_told_once_with_phase_and_session_and_ended() -
         "delivery.broken_off", "host mx.b", "s1", "stuck",
     )  # fmt: skip
     assert said["seconds"] == 901
-    await asyncio.sleep(0)
-    assert watchdog.renewals() == []
+    assert attempt.broken is FailureReason.STUCK
 
 
 async def test_leases_are_renewed_when_half_of_them_is_over() -> None:
     clock = Monotonic()
-    watchdog = Watchdog(1e9, clock)
+    in_flight = InFlight()
+    watchdog = Watchdog(1e9, in_flight, clock)
     task: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(3600))
-    watchdog.begin(task, Watched(CLAIM, Progress("s", monotonic=clock)))
+    in_flight.begin(DeliveryAttempt(CLAIM, Progress("s", monotonic=clock), task.cancel))
     for _ in range(3):
         clock.now += LEASED / 2
-        assert watchdog.renewals() == []
+        assert in_flight.renewals(clock.now) == []
         clock.now += 1
-        assert watchdog.renewals() == [CLAIM.lease]
-        watchdog.renewed([CLAIM.lease])
-        assert watchdog.renewals() == []
+        assert in_flight.renewals(clock.now) == [CLAIM.lease]
+        in_flight.renewed([CLAIM.lease], clock.now)
+        assert in_flight.renewals(clock.now) == []
         watchdog.look()
         assert task.cancelling() == 0
     task.cancel()

@@ -8,7 +8,8 @@ from sqlalchemy import insert
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
-from relay.queue.model import QueueItem, enqueue
+from relay.queue.enqueue import enqueue
+from relay.queue.model import QueueItem
 from relay.queue.schema import deliveries
 from relay.queue.wakeup import announce, signal
 from tests.support.clock import NOW

@@ -1,6 +1,6 @@
-"""Store with a sender and a postmaster; a courier's ledger settles mail and writes DSNs."""
+"""Store with a sender and a postmaster; mail is settled and DSNs are written as in delivery."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -15,13 +15,17 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import list_entries
 from mailstore.sealed.blob_format import Form
 from relay.acceptance.group_commit import commit
-from relay.acceptance.message import Submission
-from relay.delivery.turn_transaction import Batch, Ledger
-from relay.dsn.bouncer import Teller
-from relay.queue.attempt_result import Ending, ending
-from relay.queue.model import Claim, Outcome, State, claim
+from relay.acceptance.message import AcceptedMessage
+from relay.delivery.turn_commit import PendingWrites, TurnCommitter
+from relay.dsn.bouncer import Bouncer
+from relay.queue.attempt_result import AttemptResult, attempt_result
+from relay.queue.lapses import Lapses
+from relay.queue.leases import claim
+from relay.queue.model import Claim, Lease
 from relay.queue.retry import RetryPolicy
 from relay.smtp.address import parse_address
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import MailParameters, Notify, RcptParameters
 from tests.support.clock import NOW
 from tests.support.reports import ReadReport, read_report
@@ -33,8 +37,20 @@ RETRY = RetryPolicy()
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
 
 
+def pending(
+    results: Sequence[AttemptResult] = (),
+    *,
+    renewals: Sequence[Lease] = (),
+    unattempted: Sequence[Lease] = (),
+    wanted: Sequence[Lease] = (),
+    probes: Collection[int] = (),
+) -> PendingWrites:
+    """Some of the writes of an iteration."""
+    return PendingWrites(results, {}, renewals, unattempted, wanted, probes)
+
+
 class Office:
-    """Store with a sender and a postmaster, and the ledger of a courier."""
+    """Store with a sender and a postmaster, and the bouncer and committer of delivery."""
 
     def __init__(self, folder: Path, database: Database) -> None:
         self.store = Store(
@@ -46,7 +62,7 @@ class Office:
             for address in (CLAIRE, POSTMASTER):
                 add_mailbox(connection, address, MailboxType.PER, RPPS, now=NOW)
         self.journal: list[tuple[str, dict[str, object]]] = []
-        self.teller = Teller(
+        self.bouncer = Bouncer(
             self.store,
             "smtp.a.mssante.fr",
             parse_address(POSTMASTER),
@@ -54,7 +70,13 @@ class Office:
             self.new_id,
             lambda event, **facts: self.journal.append((event, facts)),
         )
-        self.ledger = Ledger("node:1", RETRY, self.chance, self.teller)
+
+    def committer(
+        self, clock: Callable[[], datetime], lapses: Lapses | None = None
+    ) -> TurnCommitter:
+        """The committer of a delivery process that has just started, unless `lapses` says other."""
+        given = () if lapses is None else (lapses,)
+        return TurnCommitter(self.store, self.bouncer, "node:1", RETRY, self.chance, clock, *given)
 
     def new_id(self) -> str:
         return new_id(NOW, self.chance.randbytes(RANDOM_OCTETS))
@@ -96,7 +118,7 @@ class Office:
         draft.write(body)
         to = tuple(map(parse_address, recipients))
         asked = dict.fromkeys(to, RcptParameters(frozenset(notify))) if notify else {}
-        submission = Submission(
+        submission = AcceptedMessage(
             id=self.new_id(),
             session="0" * 32,
             peer="local",
@@ -108,7 +130,7 @@ class Office:
             remote={to[0].domain: to},
             asked=asked,
         )
-        assert commit(self.store, [submission], NOW) == [None]
+        assert commit(self.store, [(submission, None)], NOW) == [None]
         return submission.id
 
     def conclude(
@@ -116,16 +138,19 @@ class Office:
     ) -> State | None:
         """Settle an attempt like the courier."""
         now = NOW + after
-        done = ending(
-            taken, outcomes, error="no host answered", reason="connection", now=now, policy=RETRY
+        done = attempt_result(
+            taken,
+            outcomes,
+            error="no host answered",
+            reason=FailureReason.CONNECTION,
+            now=now,
+            policy=RETRY,
         )
         return self.settle(done)
 
-    def settle(self, done: Ending) -> State | None:
-        reports = self.teller.prepare([done], done.at)
-        with self.store.database.write() as connection:
-            (state,) = self.ledger.write(connection, Batch([done], reports), done.at).states
-        return state
+    def settle(self, done: AttemptResult) -> State | None:
+        (recorded,) = self.committer(lambda: done.at).record([done])
+        return recorded.state
 
     def mail(self, address: str) -> list[ReadReport]:
         """Reports in a mailbox."""

@@ -17,10 +17,11 @@ from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import add_domain
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.client.routing import Router, Target
-from relay.delivery.manager import Courier, Services, Settings
+from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
 from relay.policy import tls
 from relay.policy.trust_state import Perimeter
-from relay.queue.model import QueueItem, enqueue
+from relay.queue.enqueue import enqueue
+from relay.queue.model import QueueItem
 from relay.queue.retry import RetryPolicy
 from relay.queue_admin.actions import Retry, work_through
 from relay.queue_admin.filter import Filter
@@ -89,11 +90,11 @@ class Sender:
         *,
         steady: Callable[[], datetime] | None = None,
         takes_work: Callable[[], bool] = lambda: True,
-    ) -> Courier:
+    ) -> DeliveryManager:
         space = trust_space()
         context = tls.client_context(space.identity(identity, self.folder), space.trust)
         resolver = dns.asyncresolver.Resolver(configure=False)
-        return Courier(
+        return DeliveryManager(
             Services(
                 store=self.store,
                 perimeter=self.perimeter,
@@ -105,7 +106,7 @@ class Sender:
                 steady=steady,
                 takes_work=takes_work,
             ),
-            Settings(
+            DeliveryConfig(
                 "smtp.b.mssante.fr", "node:1", RetryPolicy(first=timedelta(minutes=1)), poll=0.01
             ),
         )

@@ -1,0 +1,141 @@
+"""An attempt from its slot to its result, whatever becomes of it."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, cast
+
+import structlog
+
+from foundation.best_effort import best_effort
+from foundation.privacy import mask_of
+from mailstore.errors import NotFound, StoreUnavailable
+from relay import metrics
+from relay.client.routing import NoRoute
+from relay.delivery.concurrency import ConcurrencyLimits
+from relay.delivery.in_flight import DeliveryAttempt, Progress
+from relay.delivery.slots import DestinationSlots
+from relay.queue import unreadable_body
+from relay.queue.attempt_result import AttemptResult, attempt_result
+from relay.queue.model import Claim
+from relay.queue.retry import RetryPolicy
+from relay.smtp.errors import AttemptFailed
+from relay.smtp.failure_reason import FailureReason
+from relay.smtp.outcome import Outcome, State
+
+_log = structlog.get_logger(__name__)
+
+Deliver = Callable[[Claim, Progress], Awaitable[Mapping[str, Outcome]]]
+
+
+class _Ended(NamedTuple):
+    """Outcomes by recipient so far as there are any; error and reason if not all have it."""
+
+    outcomes: Mapping[str, Outcome]
+    error: str
+    reason: FailureReason | None
+
+
+@dataclass(slots=True)
+class AttemptRunner:
+    """Runs attempts; `deliver` makes one, with a slot, and raises if there is no answer.
+
+    `steady` is the clock by which mail grows old, `monotonic` is in seconds.
+    """
+
+    deliver: Deliver
+    limits: ConcurrencyLimits
+    slots: DestinationSlots
+    retry: RetryPolicy
+    clock: Callable[[], datetime]
+    steady: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    randomness: random.Random
+
+    async def run(self, attempt: DeliveryAttempt) -> AttemptResult | None:
+        """The result of an attempt, None if it was not made since there will be no slot."""
+        ended = await self._ended(attempt)
+        if ended is None:
+            return None
+        return attempt_result(
+            attempt.claim,
+            ended.outcomes,
+            error=ended.error,
+            reason=ended.reason,
+            now=self.clock(),
+            policy=self.retry,
+            jitter=self.randomness.random(),
+            aged=self.steady(),
+        )
+
+    async def _ended(self, attempt: DeliveryAttempt) -> _Ended | None:
+        claim = attempt.claim
+        try:
+            probe = self.limits.is_dead(claim.domain)
+            if not await self.slots.acquire(claim.domain, claim.traffic, at_once=probe):
+                return None
+            return self._answered(claim, await self._deliver(attempt))
+        except (AttemptFailed, NoRoute) as failure:
+            return self._unanswered(claim, failure)
+        except asyncio.CancelledError:
+            if not attempt.broken:
+                raise
+            cast("asyncio.Task[None]", asyncio.current_task()).uncancel()
+            return self._broken_off(attempt)
+        except (NotFound, StoreUnavailable, OSError) as failure:
+            return _Ended({}, *unreadable_body.judged(failure))
+        except Exception as failure:
+            # A fault of ours must not strand the message under its lease.
+            session = attempt.progress.session
+            _log.exception("delivery.error", delivery=claim.id, session=session)
+            error = f"internal error: {type(failure).__name__}"
+            return _Ended({}, error, FailureReason.INTERNAL)
+
+    async def _deliver(self, attempt: DeliveryAttempt) -> Mapping[str, Outcome]:
+        """Make the attempt, which has a slot."""
+        claim, began = attempt.claim, self.monotonic()
+        try:
+            return await self.deliver(claim, attempt.progress)
+        finally:
+            took = self.monotonic() - began
+            self.limits.took(claim.domain, took)
+            self.slots.release(claim.domain)
+            with best_effort:
+                metrics.ATTEMPT_SECONDS.labels(claim.traffic.value).observe(took)
+
+    def _answered(self, claim: Claim, outcomes: Mapping[str, Outcome]) -> _Ended:
+        unknown = next((one.reply for one in outcomes.values() if one.unknown), None)
+        if unknown is not None:
+            if any(one.state is State.DELIVERED for one in outcomes.values()):
+                self.limits.succeeded(claim.domain)
+            else:
+                self._destination_failed(claim, unknown)
+            return _Ended(outcomes, unknown, FailureReason.UNKNOWN_OUTCOME)
+        self.limits.succeeded(claim.domain)
+        error = next((o.reply for o in outcomes.values() if o.state is not State.DELIVERED), "")
+        return _Ended(outcomes, error, FailureReason.REFUSED if error else None)
+
+    def _unanswered(self, claim: Claim, failure: AttemptFailed | NoRoute) -> _Ended:
+        error = str(failure)
+        if failure.permanent:
+            # Nobody is spared by letting the rest of its mail wait for what is known.
+            self.limits.succeeded(claim.domain)
+            failed = dict.fromkeys(claim.recipients, Outcome(State.FAILED, error))
+            return _Ended(failed, error, failure.reason)
+        if not failure.ours:  # else the destination has no part in it
+            self._destination_failed(claim, error)
+        return _Ended({}, error, failure.reason)
+
+    def _broken_off(self, attempt: DeliveryAttempt) -> _Ended:
+        error = f"broken off ({attempt.broken}): {attempt.progress.phase}"
+        if attempt.broken is FailureReason.STUCK:
+            self._destination_failed(attempt.claim, error)
+        return _Ended({}, error, attempt.reason)
+
+    def _destination_failed(self, claim: Claim, error: str) -> None:
+        # All who look at the destination see it, and it is about one message's recipients.
+        shown = mask_of(error, claim.recipients)
+        if self.limits.failed(claim.domain, shown, self.clock()):
+            _log.warning("destination.dead", domain=claim.domain, error=shown)
