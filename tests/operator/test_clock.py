@@ -181,8 +181,9 @@ def test_a_jump_outlives_the_processes_that_saw_it(site: Site, *, stopped: bool)
         until_now(lambda: bool(site.logged("reload.done")), PATIENCE)
     # Gone from 200 days on, and it looks 230 days old; a process prunes as it starts.
     until_now(lambda: 'mssante_alarm{name="clock-jumped"} 1.0' in get(a, "/metrics")[1], PATIENCE)
-    until_now(lambda: site.jumps() >= 3, PATIENCE)  # each process tells of it when it has started
-    assert site.jumps() == 3  # and not again after a reload
+    # Not told of again after a reload.  After a restart the first process that sees the jump writes
+    # it to the file of the clock; a process that starts later reads it there, and need not tell.
+    assert site.jumps() in ({1, 2, 3} if stopped else {3})
     assert not site.logged("trace.pruned")
     assert old.exists()
 
