@@ -207,7 +207,7 @@ MUTANTS = (
     ),
     Mutant(
         "reports: the postmaster hears of what nobody can be told",
-        "        return self._notice(replace(original, sender=None), news, here, now)\n",
+        "        return self._notice(replace(original, sender=None), occasion, here, now)\n",
         "        return None\n",
         ("test_a_sender_that_is_gone_is_the_postmasters_too",),
     ),
