@@ -19,8 +19,8 @@ from mssante_operator.daemon import fork_client as launcher_module
 from mssante_operator.daemon.fork_client import Launcher
 from mssante_operator.daemon.subreaper import adopt_orphans
 from mssante_operator.machine.run_directory import METRICS
-from tests.operator.test_reload import PATIENCE, alive, change, operator, reload, under_load, wait
 from tests.support.daemon import Daemon, served
+from tests.support.reloading import PATIENCE, alive, change, operator, reload, under_load, wait
 from tests.support.waiting import until, until_now
 
 ROLES = ("worker", "courier", "maintenance")

@@ -11,7 +11,7 @@ from relay.server.peer_service import PEERS
 from tests.support.dialogue import parse, play
 from tests.support.dialogue_settings import listener_settings
 from tests.support.operators import HOST, inbound
-from tests.test_docs import replies_of_the_relay
+from tests.support.replies import replies_of_the_relay
 
 DIALOGUES = sorted((Path(__file__).parent / "dialogues").glob("*.txt"))
 

@@ -9,7 +9,7 @@ from relay.queue.attempt_result import Ending, ending
 from relay.queue.model import Outcome, State
 from relay.queue.retry import RetryPolicy
 from relay.smtp.envelope import EnvelopeRecipient
-from tests.relay.test_congestion import CLAIM
+from tests.support.claims import CLAIM
 from tests.support.clock import NOW
 
 HOUR = timedelta(hours=1)

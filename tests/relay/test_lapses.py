@@ -13,9 +13,9 @@ from relay.delivery.attempt import Progress
 from relay.delivery.turn_transaction import Batch
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses
 from relay.queue.model import Claim, Lease, Outcome, new_token
-from tests.relay.test_five_days import World
 from tests.support.backlog import put
 from tests.support.clock import NOW
+from tests.support.delivery_world import World
 from tests.support.office import Office
 from tests.support.outage import before_postgres
 from tests.support.queued import rows

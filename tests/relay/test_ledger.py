@@ -12,8 +12,8 @@ from relay.delivery.turn_transaction import Batch
 from relay.queue.attempt_result import Ending
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses
 from relay.queue.model import Lease, Outcome, State, new_token
-from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
 from tests.support.office import Office
+from tests.support.outcomes import DELIVERED, LATER, REFUSED, ended
 from tests.support.queued import rows
 
 

@@ -16,7 +16,7 @@ from relay.delivery.window import WindowPolicy
 from relay.queue.destinations import Known, Map
 from relay.queue.due import Due, Newest
 from relay.queue.model import Traffic
-from tests.relay.test_congestion import CLAIM
+from tests.support.claims import CLAIM
 from tests.support.clock import NOW
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK

@@ -1,7 +1,7 @@
 """What one delivery cannot have recorded never costs its neighbours theirs, on both databases."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 from sqlalchemy import delete
@@ -14,25 +14,16 @@ from mailstore.sealed.draft import Draft
 from relay.delivery.turn_commit import Settling
 from relay.delivery.turn_transaction import Batch
 from relay.dsn.bouncer import Report, Teller
-from relay.queue.attempt_result import Ending, ending
-from relay.queue.model import Claim, Lease, Outcome, State, new_token
+from relay.queue.attempt_result import Ending
+from relay.queue.model import Lease, Outcome, State, new_token
 from relay.smtp.parameters import MailParameters, Notify, Return
-from tests.support.clock import NOW
-from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
+from tests.support.office import BODY, CLAIRE, POSTMASTER, Office
+from tests.support.outcomes import DELIVERED, LATER, REFUSED, ended
 from tests.support.queued import rows
-
-LATER = NOW + timedelta(seconds=5)
-REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
-DELIVERED = Outcome(State.DELIVERED, "250 2.0.0 ok")
 
 
 def settling(office: Office) -> Settling:
     return Settling(office.store, office.ledger, lambda: LATER)
-
-
-def ended(taken: Claim, outcome: Outcome) -> Ending:
-    reason = "" if outcome is DELIVERED else "refused"
-    return ending(taken, {TO: outcome}, error="", reason=reason, now=LATER, policy=RETRY)
 
 
 def protect(database: Database, delivery: int) -> None:

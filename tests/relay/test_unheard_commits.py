@@ -9,9 +9,9 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.turn_commit import Settling
 from relay.delivery.turn_transaction import Batch, Written
-from tests.relay.test_five_days import World, making
 from tests.support.backlog import put
 from tests.support.clock import NOW
+from tests.support.delivery_world import World, making
 from tests.support.queued import rows
 from tests.support.waiting import until
 

@@ -24,7 +24,7 @@ from relay.queue.schema import delivery_recipients
 from relay.queue_admin.actions import Retry
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import UNKNOWN_OUTCOME
-from tests.relay.test_congestion import CLAIM
+from tests.support.claims import CLAIM
 from tests.support.clock import NOW, system_clock
 from tests.support.handing import CHUNKING, Handing, Replies, context_of, letter
 from tests.support.office import CLAIRE, RETRY, Office

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from relay.delivery.attempt import ANSWER, Progress
 from relay.delivery.turn_transaction import LEASE
 from relay.delivery.watchdog import Watchdog, Watched
-from tests.relay.test_congestion import CLAIM
+from tests.support.claims import CLAIM
 from tests.support.clock import Monotonic
 
 LEASED = LEASE.total_seconds()
