@@ -1,8 +1,9 @@
 """kill -9 on the way in: what was acknowledged is there, whole and once.
 
-This is the promise of acceptance (`250` only after the commit) as an operator would meet it; that
-of the queue is in test_crash_delivery.py.  `make crash` kills far more often.  A killed process
-leaves its pages to the kernel: test_power.py is about what was synced.
+This is the promise of acceptance (`250` only after the commit) as an operator would meet it.  The
+promise of the queue is in tests/operator/test_crash_delivery.py.  `make crash` kills far more
+often.  A killed process leaves its pages to the kernel: what was synced is the subject of
+tests/operator/test_power.py.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""What the names in a From field show, besides its addresses (test_headers.py has those)."""
+"""Domains that the names in a From field show.
+
+Its addresses are in tests/relay/test_headers.py.
+"""
 
 import encodings
 import re
