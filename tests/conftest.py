@@ -55,9 +55,13 @@ __all__ = [
 ]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core: half of a test's time it waits, for disks and for processes to start."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers for each core: half of a test's time it waits, for disks and processes.
+
+    Unit tests wait for nothing, and their import takes 10 seconds of CPU in each worker: a worker
+    for each core.
+    """
+    return (os.cpu_count() or 1) * (1 if config.getoption("markexpr") == "unit" else 2)
 
 
 def pytest_configure(config: pytest.Config) -> None:
