@@ -8,7 +8,7 @@ from typing import cast
 from mssante_operator.daemon.control_channel import Orders
 from mssante_operator.http import server as admin
 from mssante_operator.http.answers import Desk
-from relay.server.listener import bind
+from relay.server.listen_socket import bind
 
 HOST = "127.0.0.1"
 
