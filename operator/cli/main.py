@@ -4,11 +4,12 @@ A command's module is imported when that command is asked for: each needs other 
 a command does not use takes longer to load than most of them take to run.
 """
 
+import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from errno import EIO, ENOSPC, EPIPE
 from importlib import import_module
 from pathlib import Path
@@ -58,6 +59,18 @@ _MODULES: Final = {
 }
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Import without the garbage collector: what an import makes stays, to be looked at in vain."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()
+
+
 class _Commands(click.Group):
     """Finds commands where `_MODULES` says."""
 
@@ -69,7 +82,8 @@ class _Commands(click.Group):
         """The command of that name, loaded; None if there is none."""
         if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
-        module = import_module(f".{_MODULES[cmd_name]}", __package__)
+        with _uncollected():
+            module = import_module(f".{_MODULES[cmd_name]}", __package__)
         return cast("click.Command", getattr(module, cmd_name))
 
 

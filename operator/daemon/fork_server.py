@@ -50,6 +50,7 @@ def serve(supervisor: socket.socket) -> Part | None:
     # Collected now, and never looked at again: looking at objects copies their pages.
     gc.collect()
     gc.freeze()
+    gc.enable()  # off while the launcher imported (roles/__main__.py)
     while True:
         try:
             role, descriptors, _, _ = socket.recv_fds(supervisor, _MOST_OCTETS, MOST_DESCRIPTORS)

@@ -1,4 +1,4 @@
-"""The processes of the daemon: `python -m mssante_operator.roles.main launcher`, by the supervisor.
+"""The processes of the daemon: `python -m mssante_operator.roles launcher`, by the supervisor.
 
 What is executed is the launcher (docs/decisions/0018); all others are forked from it.
 """
@@ -48,7 +48,7 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in _THE_SUPERVISORS:
         signal.signal(number, signal.SIG_IGN)
-    parser = argparse.ArgumentParser(prog="mssante_operator.roles.main")
+    parser = argparse.ArgumentParser(prog="mssante_operator.roles")
     parser.add_argument("role", choices=[LAUNCHER])
     parser.add_argument("--line", type=int, required=True)
     parser.add_argument("--stack", type=int, required=True)
@@ -112,7 +112,3 @@ async def _deadline(settings: Settings, orders: Orders) -> None:
     """Once it is told to stop, the process ends by its deadline, whatever hangs."""
     await orders.stop.wait()
     end_within(settings.process.stop_seconds + LATE_SECONDS, 1)
-
-
-if __name__ == "__main__":
-    main()

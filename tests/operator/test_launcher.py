@@ -130,7 +130,7 @@ def test_what_ps_shows(operator_a: Daemon) -> None:
         for role in ("launcher", *ROLES):
             for pid in daemon.processes(role):
                 words = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
-                assert words[-3:] == ["-m", "mssante_operator.roles.main", role]
+                assert words[-3:] == ["-m", "mssante_operator.roles", role]
                 comm = Path(f"/proc/{pid}/comm").read_text()
                 assert comm == f"mssante-{role}"[:15] + "\n"  # TASK_COMM_LEN
 
