@@ -8,6 +8,7 @@ import pytest
 
 import tests.support.profiles  # noqa: F401  # loads the profile of hypothesis in force
 from tests.support import needs
+from tests.support.clock import store_time_is_ours
 from tests.support.databases import (
     database,
     database_url,
@@ -17,9 +18,18 @@ from tests.support.databases import (
     postgres_template,
     sqlite_template,
 )
+from tests.support.fixtures import (
+    office,
+    operator_q,
+    ours,
+    queue_installed,
+    scripted,
+    server_context,
+)
 from tests.support.guard import guarded, refused
 from tests.support.object_server import object_server
 from tests.support.own_server import own_database, own_server
+from tests.support.replicas import kept_pair, pair
 from tests.support.tiers import TIERS, file_tier, tier_of
 
 __all__ = [
@@ -27,18 +37,31 @@ __all__ = [
     "database_url",
     "dialect",
     "empty_database_url",
+    "kept_pair",
     "object_server",
+    "office",
+    "operator_q",
+    "ours",
     "own_database",
     "own_server",
+    "pair",
     "postgres_server",
     "postgres_template",
+    "queue_installed",
+    "scripted",
+    "server_context",
     "sqlite_template",
+    "store_time_is_ours",
 ]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core: half of a test's time it waits, for disks and for processes to start."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers for each core: half of a test's time it waits, for disks and processes.
+
+    Unit tests wait for nothing, and their import takes 10 seconds of CPU in each worker: a worker
+    for each core.
+    """
+    return (os.cpu_count() or 1) * (1 if config.getoption("markexpr") == "unit" else 2)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -120,7 +120,7 @@ class Watch:
 
 def _role(pid: int) -> str:
     words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    return words[words.index("mssante_operator.roles.main") + 1]
+    return words[words.index("mssante_operator.roles") + 1]
 
 
 def _open_files(pid: int) -> int:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.references import ROOT
+from tests.support.replies import replies_of_the_relay
+
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
@@ -13,13 +15,6 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), target
-
-
-def replies_of_the_relay() -> set[str]:
-    """Code and enhanced code of every refusal in the sources; 501 5.5.4 is SyntaxRefused's own."""
-    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "relay").rglob("*.py"))
-    stated = re.findall(r'(?:Reply\(\s*|code=)([45]\d\d), (?:enhanced=)?"([45]\.\d\.\d)"', sources)
-    return {f"{code} {enhanced}" for code, enhanced in stated} | {"501 5.5.4"}
 
 
 def test_every_reply_of_the_relay_is_explained() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
-from relay.server.listener import BACKLOG, bind
+from relay.server.listen_socket import BACKLOG, bind
 
 from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings, SettingsError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 
-from relay.server.listener import bind
+from relay.server.listen_socket import bind
 
 from ..assembly.findings import Finding, Says
 from ..assembly.listen_sockets import ADMIN, INBOUND, remedy

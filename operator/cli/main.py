@@ -4,11 +4,12 @@ Only the module of the given command is imported: loading all libraries takes lo
 commands take to run.
 """
 
+import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from errno import EIO, ENOSPC, EPIPE
 from importlib import import_module
 from pathlib import Path
@@ -58,6 +59,18 @@ _MODULES: Final = {
 }
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Import without the garbage collector: what an import makes stays, to be looked at in vain."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()
+
+
 class _Commands(click.Group):
     """Click group that loads commands from `_MODULES` on demand."""
 
@@ -69,7 +82,8 @@ class _Commands(click.Group):
         """Load and return a command; None if the name is unknown."""
         if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
-        module = import_module(f".{_MODULES[cmd_name]}", __package__)
+        with _uncollected():
+            module = import_module(f".{_MODULES[cmd_name]}", __package__)
         return cast("click.Command", getattr(module, cmd_name))
 
 

@@ -124,7 +124,7 @@ class Launcher:
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         reading, writing = stack_dump.open_pipe()
         with theirs, writing:
-            words = ["-m", "mssante_operator.roles.main", "launcher"]
+            words = ["-m", "mssante_operator.roles", "launcher"]
             for name, end in (("--line", theirs), ("--stack", writing)):
                 os.set_inheritable(end.fileno(), True)  # noqa: FBT003 - os's own
                 words += [name, str(end.fileno())]

@@ -50,6 +50,7 @@ def serve(supervisor: socket.socket) -> Part | None:
     # Frozen objects are not visited by the garbage collector: a visit copies their pages.
     gc.collect()
     gc.freeze()
+    gc.enable()  # off while the launcher imported (roles/__main__.py)
     while True:
         try:
             role, descriptors, _, _ = socket.recv_fds(supervisor, _MOST_OCTETS, MOST_DESCRIPTORS)

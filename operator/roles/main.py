@@ -1,4 +1,4 @@
-"""Entry point of the daemon's processes: `python -m mssante_operator.roles.main launcher`.
+"""Entry point of the daemon's processes: `python -m mssante_operator.roles launcher`.
 
 The supervisor executes the launcher (docs/decisions/0018); all other processes are forked from it.
 """
@@ -48,7 +48,7 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in _THE_SUPERVISORS:
         signal.signal(number, signal.SIG_IGN)
-    parser = argparse.ArgumentParser(prog="mssante_operator.roles.main")
+    parser = argparse.ArgumentParser(prog="mssante_operator.roles")
     parser.add_argument("role", choices=[LAUNCHER])
     parser.add_argument("--line", type=int, required=True)
     parser.add_argument("--stack", type=int, required=True)
@@ -112,7 +112,3 @@ async def _deadline(settings: Settings, orders: Orders) -> None:
     """After an order to stop, force the exit at the deadline even if something hangs."""
     await orders.stop.wait()
     end_within(settings.process.stop_seconds + LATE_SECONDS, 1)
-
-
-if __name__ == "__main__":
-    main()

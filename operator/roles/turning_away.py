@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from relay.connection.limits import LINGER_SECONDS
-from relay.server.listener import BACKLOG
+from relay.server.listen_socket import BACKLOG
 from relay.smtp.errors import Reply
 
 LOOK_SECONDS: Final = 0.5  # between two looks for another worker that works

@@ -17,6 +17,7 @@ from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import LINGER_SECONDS
 from relay.connection.worker_load import Seat
 from relay.server.context import SessionContext
+from relay.server.listen_socket import BACKLOG
 from relay.server.session import Session
 from relay.smtp.errors import Reply
 
@@ -28,9 +29,6 @@ _FULL = Reply(421, "4.3.2", "Too many connections, try again later")
 _FULL_FOR_ADDRESS = Reply(421, "4.3.2", "Too many connections from your address")
 _STOPPING = Reply(421, "4.3.2", "Service is stopping, try again later")
 
-
-BACKLOG: Final = 512  # connections waiting to be accepted
-
 # A replaced listener lets its sessions go on for so long: a peer that has just connected can send
 # its message, and no handshake is cut off.
 SETTLE_SECONDS: Final = 5.0
@@ -38,19 +36,6 @@ SETTLE_SECONDS: Final = 5.0
 YIELD_SECONDS: Final = 0.003  # for a worker with sessions to accept a connection first
 FULL_SECONDS: Final = 1.0  # until the next try after the system refused to accept
 GOODBYE_SECONDS: Final = 1.0  # for a peer to read the last reply, after the grace
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A TCP socket bound to an address.  Raises OSError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 class _Door(asyncio.Protocol):

@@ -8,8 +8,8 @@ import pytest
 
 from mailstore.blobs.verify import Fault, check
 from mailstore.sealed.blob_format import SEGMENT
-from tests.mailstore.test_upkeep import BEFORE, Stored, stored
 from tests.support.blobs import form, overwrite
+from tests.support.kept_bodies import BEFORE, Stored, stored
 
 __all__ = ["stored"]
 

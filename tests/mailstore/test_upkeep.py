@@ -3,83 +3,21 @@
 import os
 import random
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select
 
 from mailstore.blobs.file_store import FileBlobStore
-from mailstore.blobs.gc import Freed, collect, rewrite
+from mailstore.blobs.gc import Freed, rewrite
 from mailstore.blobs.references import compare
-from mailstore.db.database import Database
 from mailstore.db.schema import entries, messages
 from mailstore.errors import NotFound
-from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import SEGMENT, Form
 from mailstore.sealed.keyring import rotate
-from relay.queue.enqueue import enqueue
-from relay.queue.model import QueueItem
-from tests.support.blobs import MADE, content, form, overwrite
-
-NOW = datetime.now(UTC)
-GRACE = timedelta(hours=24)
-OLD = NOW - 2 * GRACE
-BEFORE = NOW - GRACE
-
-
-@dataclass
-class Stored:
-    """A database with a mailbox, and a blob store."""
-
-    database: Database
-    blobs: FileBlobStore
-    box: int = 0
-    count: int = field(default=0)
-
-    def put(self, data: bytes, *, old: bool = True) -> str:
-        """A blob, sealed now or long ago."""
-        draft = self.blobs.draft()
-        draft.write(data)
-        (blob,) = self.blobs.seal([draft])
-        if old:
-            self.age(str(blob))
-        return str(blob)
-
-    def age(self, blob: str) -> None:
-        os.utime(self.blobs.path(blob), (OLD.timestamp(), OLD.timestamp()))
-
-    def message(
-        self, blob: str, size: int, *, held: bool = True, queued: bool = False, at: datetime = OLD
-    ) -> str:
-        """A message with that blob, in the mailbox, in the queue, in both or in neither."""
-        self.count += 1
-        message = Message(f"{self.count:032x}", "", blob, size, "", "local", "s", at)
-        to = (Delivery(self.box, "x@a.mssante.fr"),) if held else ()
-        item = QueueItem(message.id, "b.mssante.fr", ("y@b.mssante.fr",), False, at)
-        with self.database.write() as conn:
-            store_messages(conn, [NewMessage(message, to)], now=at)
-            if queued:
-                enqueue(conn, [item])
-        return message.id
-
-    def collect(self) -> Freed:
-        return collect(self.database, self.blobs, BEFORE)
-
-
-@pytest.fixture
-def stored(database: Database, tmp_path: Path) -> Iterator[Stored]:
-    blobs = FileBlobStore(tmp_path / "blobs", form("encrypted", tmp_path))
-    with database.write() as conn:
-        add_domain(conn, "a.mssante.fr", now=NOW)
-        rpps = Identifier(IdentifierKind.RPPS, "10000001916")
-        box = add_mailbox(conn, "x@a.mssante.fr", MailboxType.PER, rpps, now=NOW)
-    yield Stored(database, blobs, box.id)
-    blobs.close()
+from tests.support.blobs import MADE, content, overwrite
+from tests.support.kept_bodies import BEFORE, NOW, OLD, Stored
 
 
 def test_what_a_message_needs_is_kept_and_the_rest_is_freed(stored: Stored) -> None:

@@ -10,8 +10,8 @@ from mssante_operator.lists.list_refresh import Refresher
 from mssante_operator.lists.list_sharing import ListSharing
 from mssante_operator.settings.model import load
 from relay.policy.trust_state import Perimeter
-from tests.operator.test_whitelist import put
 from tests.support.daemon import Daemon, lay_out
+from tests.support.list_files import put
 from whitelist.national.archive import Archive, Version
 
 

@@ -2,38 +2,16 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import cast
+from contextlib import suppress
 
 import pytest
 
-from mssante_operator.daemon.control_channel import Orders
 from mssante_operator.http import request_limits
-from mssante_operator.http import server as admin
-from mssante_operator.http.answers import Desk
-from relay.server.listener import bind
+from tests.support.admin import HOST, serving
 from tests.support.waiting import until
 
-HOST = "127.0.0.1"
 HALF = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: "
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-@asynccontextmanager
-async def serving(desk: Desk | None = None) -> AsyncIterator[int]:
-    """The endpoints on a port.  The tests use only an endpoint that needs no `Desk`."""
-    bound, orders = bind(HOST, 0), Orders()
-    bound.listen(512)
-    bound.setblocking(False)
-    port = bound.getsockname()[1]
-    task = asyncio.create_task(admin.serve(cast("Desk", desk), bound, orders))
-    try:
-        yield port
-    finally:
-        orders.end()
-        async with asyncio.timeout(20):
-            await task
 
 
 async def healthz(port: int) -> bytes:

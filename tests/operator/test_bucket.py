@@ -8,8 +8,8 @@ import pytest
 from mailstore.s3.bucket import Bucket, Place
 from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import SettingsError, load
-from tests.operator.test_settings import GOOD, refusal, write
 from tests.support.cluster import keep_in_bucket
+from tests.support.configuration import GOOD, refusal, write
 from tests.support.daemon import Daemon, lay_out
 from tests.support.object_server import ObjectServer
 

@@ -181,7 +181,7 @@ def test_a_jump_outlives_the_processes_that_saw_it(site: Site, *, stopped: bool)
         until_now(lambda: bool(site.logged("reload.done")), PATIENCE)
     # Traces are removed after 200 days, and this one looks 230 days old; a process prunes at start.
     until_now(lambda: 'mssante_alarm{name="clock-jumped"} 1.0' in get(a, "/metrics")[1], PATIENCE)
-    # No second log line after a reload.  After a restart the first process that sees the jump writes
+    # No second log line after a reload.  After a restart the first process to see the jump writes
     # it to the file of the clock; a process that starts later reads it there, and logs nothing.
     assert site.jumps() in ({1, 2, 3} if stopped else {3})
     assert not site.logged("trace.pruned")

@@ -22,29 +22,15 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.s3.bucket import Bucket, Place
 from mssante_operator.assembly import runtime
 from tests.support.blobs import content
-from tests.support.cluster import keep_in_bucket, lay_out_machines
-from tests.support.daemon import Daemon, client, dial, get, lay_out, served
+from tests.support.cluster import DURAND, MARTIN, body, keep_in_bucket, lay_out_machines, send
+from tests.support.daemon import Daemon, dial, get, lay_out, served
 from tests.support.databases import PostgresServer
 from tests.support.object_server import ObjectServer, object_server_running
 from tests.support.waiting import until_now
 
-DURAND = "durand@b.mssante.fr"
-MARTIN = "claire.martin@a.mssante.fr"
 OURS = (MARTIN, "cardiologie@a.mssante.fr")
 SOUND = "everything is as it was stored\n"
 DAY = timedelta(days=1)
-
-
-def body(seed: int, octets: int = 300_000) -> bytes:
-    """Unique message; its default size is too large for the database."""
-    text = random.Random(seed).randbytes(octets // 2).hex()
-    lines = "\r\n".join(text[i : i + 76] for i in range(0, len(text), 76))
-    return f"From: <{DURAND}>\r\nSubject: [FIN]\r\n\r\n{lines}\r\n".encode()
-
-
-def send(daemon: Daemon, message: bytes, to: Sequence[str] = (MARTIN,)) -> None:
-    with client(daemon, "b") as smtp:
-        smtp.sendmail(DURAND, to, message)
 
 
 def bodies(machine: Daemon, address: str) -> list[bytes]:

@@ -15,10 +15,10 @@ from relay.delivery.attempt import NOT_CERTAIN
 from relay.queue_admin.views import Listed
 from relay.smtp.address import parse_address
 from tests.operator.list_machines import refresher_of
-from tests.operator.test_whitelist import FULL, put, signed
 from tests.support.cluster import lay_out_machines
 from tests.support.daemon import Daemon, client, get, lay_out, served
 from tests.support.databases import PostgresServer
+from tests.support.list_files import FULL, put, signed
 from tests.support.listed import listing
 from tests.support.object_server import ObjectServer
 from tests.support.waiting import until_now

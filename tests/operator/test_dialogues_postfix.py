@@ -23,7 +23,7 @@ VERSION = "3.7"
 
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs" / "postfix-differences.md"
-DIALOGUES = sorted((PROJECT / "tests" / "relay" / "dialogues").glob("*.txt"))
+DIALOGUES = sorted((PROJECT / "tests/relay/dialogues").glob("*.txt"))
 
 # | dialogue | `what was answered` | ours | Postfix's |
 _ROW = re.compile(r"^\| (?P<dialogue>\w+) \| `(?P<step>.+)` \| (?P<ours>.+) \| (?P<theirs>.+) \|$")

@@ -3,30 +3,19 @@
 import json
 import os
 import signal
-import smtplib
-import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mssante_operator.settings.model import load
-from tests.operator.test_serve import TEXT, sample
-from tests.support.daemon import MSSANTE, Daemon, client, federation, get, lay_out, served
+from tests.support.daemon import MSSANTE, Daemon, client, federation, get, lay_out, sample, served
+from tests.support.letters import TEXT
+from tests.support.tls_settings import configure, handshake
 from tests.support.waiting import until_now
 from whitelist.pki.distinguished_name import DistinguishedName
 
 MARTIN = "claire.martin@a.mssante.fr"
-
-
-def configure(daemon: Daemon, section: str, **keys: object) -> None:
-    """Set keys of an existing section of the configuration."""
-    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
-    text = daemon.config.read_text()
-    assert f"[{section}]\n" in text
-    daemon.config.write_text(text.replace(f"[{section}]\n", f"[{section}]\n{lines}"))
-    load(daemon.config)
 
 
 @pytest.fixture(scope="module")
@@ -37,27 +26,6 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     configure(daemon, "tls", groups=["secp384r1"], suites=suites)
     with served(daemon) as running:
         yield running
-
-
-def handshake(daemon: Daemon, *, group: str = "", suites: str = "") -> str:
-    """Handshake of TLS 1.2 with given group or suites; returns the suite, "" after a failure."""
-    root = federation().space.hierarchy.root.certificate_pem
-    context = ssl.create_default_context(cadata=root.decode("ascii"))
-    context.check_hostname = False
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(*daemon.identity("b"))
-    if group:
-        context.set_ecdh_curve(group)
-    if suites:
-        context.set_ciphers(suites)
-    with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20) as smtp:
-        try:
-            smtp.starttls(context=context)
-        except ssl.SSLError:
-            smtp.close()
-            return ""
-        assert isinstance(smtp.sock, ssl.SSLSocket)
-        return (smtp.sock.cipher() or ("",))[0]
 
 
 @pytest.mark.parametrize(("group", "agreed"), [("secp384r1", True), ("prime256v1", False)])

@@ -7,7 +7,7 @@ import pytest
 from mailstore.mailboxes.identifiers import LUHN_KINDS
 from mssante_operator.settings.identifiers import luhn_kinds
 from mssante_operator.settings.model import SettingsError, load
-from tests.operator.test_settings import GOOD, write
+from tests.support.configuration import GOOD, write
 from tests.support.daemon import lay_out
 
 PRACTICE = "99700234190004"  # of the OU 499700234190004, DOMAIN U1.4

@@ -19,8 +19,8 @@ from mssante_operator.daemon import fork_client as launcher_module
 from mssante_operator.daemon.fork_client import Launcher
 from mssante_operator.daemon.subreaper import adopt_orphans
 from mssante_operator.machine.run_directory import METRICS
-from tests.operator.test_reload import PATIENCE, alive, change, operator, reload, under_load, wait
 from tests.support.daemon import Daemon, served
+from tests.support.reloading import PATIENCE, alive, change, operator, reload, under_load, wait
 from tests.support.waiting import until, until_now
 
 ROLES = ("worker", "courier", "maintenance")
@@ -130,7 +130,7 @@ def test_what_ps_shows(operator_a: Daemon) -> None:
         for role in ("launcher", *ROLES):
             for pid in daemon.processes(role):
                 words = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
-                assert words[-3:] == ["-m", "mssante_operator.roles.main", role]
+                assert words[-3:] == ["-m", "mssante_operator.roles", role]
                 comm = Path(f"/proc/{pid}/comm").read_text()
                 assert comm == f"mssante-{role}"[:15] + "\n"  # TASK_COMM_LEN
 

@@ -21,9 +21,9 @@ from mailstore.sealed.keyring import Keyring, make_first, rotate
 from mssante_operator.assembly import runtime
 from mssante_operator.assembly import store_mark as marking
 from mssante_operator.settings.model import Settings, SettingsError, load
-from tests.operator.test_settings import GOOD, write
 from tests.support.blobs import MADE
 from tests.support.cluster import keep_in_bucket
+from tests.support.configuration import GOOD, write
 from tests.support.daemon import Daemon, lay_out
 from tests.support.databases import PostgresServer
 from tests.support.object_server import ObjectServer

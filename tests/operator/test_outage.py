@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from mssante_operator.daemon.supervisor import ROLES
-from tests.operator.test_cluster import MARTIN, body, send
-from tests.support.cluster import keep_in_bucket, seed_mailboxes
+from tests.support.cluster import MARTIN, body, keep_in_bucket, seed_mailboxes, send
 from tests.support.daemon import Daemon, get, lay_out, served
 from tests.support.databases import PostgresServer
 from tests.support.object_server import ObjectServer

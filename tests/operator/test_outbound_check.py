@@ -16,9 +16,9 @@ from mssante_operator.settings.consistency import (
     doubts_of_store,
 )
 from mssante_operator.settings.model import Settings, SettingsError, load
-from tests.operator.test_settings import GOOD, write
 from tests.relay.attempts import white_list
 from tests.support.clock import NOW
+from tests.support.configuration import GOOD, write
 from tests.support.daemon import Daemon, free_endpoint, lay_out, served
 from tests.support.waiting import until_now
 

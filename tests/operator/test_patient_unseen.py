@@ -20,8 +20,8 @@ from mailstore.db.schema import messages
 from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import load
 from relay.policy import tls
-from tests.operator.test_whitelist import put, signed
 from tests.support.daemon import Daemon, client, command, get, lay_out, served
+from tests.support.list_files import put, signed
 from tests.support.operators import HOST
 from tests.support.scripted import ScriptedPeer, running
 from tests.support.waiting import until

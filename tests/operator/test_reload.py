@@ -7,129 +7,31 @@ is refused, reset or cut, a missing answer, a lost or doubled message fails the 
 import os
 import re
 import signal
-import smtplib
 import socket
-import threading
-import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.crash.peer import name
-from tests.operator.test_edge import handshake
-from tests.support.daemon import Daemon, client, dial, free_endpoint, lay_out, served
+from tests.support.daemon import Daemon, client, free_endpoint, served
+from tests.support.reloading import (
+    MARTIN,
+    PATIENCE,
+    TEXT,
+    alive,
+    begun,
+    change,
+    operator,
+    reload,
+    under_load,
+    wait,
+)
+from tests.support.tls_settings import handshake
 from tests.support.waiting import until_now
-
-DURAND = "durand@b.mssante.fr"
-MARTIN = "claire.martin@a.mssante.fr"
-TEXT = b"From: <durand@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"
-CLIENTS = 3  # clients at the same time; each makes a connection for each message
-PATIENCE = 60.0
-
-
-def change(daemon: Daemon, section: str, **keys: str) -> None:
-    """Set keys of a section, given as TOML; keys may exist or not."""
-    text = daemon.config.read_text()
-    head, _, rest = text.partition(f"[{section}]\n")
-    body, separator, tail = rest.partition("\n[")
-    for key in keys:
-        body = re.sub(rf"^{key} = .*\n?", "", body, flags=re.MULTILINE)
-    lines = "".join(f"{key} = {value}\n" for key, value in keys.items())
-    daemon.config.write_text(f"{head}[{section}]\n{lines}{body}{separator}{tail}")
-
-
-def operator(
-    folder: Path, name: str, routes: dict[str, str] | None = None, *, workers: int = 1
-) -> Daemon:
-    """Operator with a JSON log."""
-    daemon = lay_out(folder, name, routes, workers=workers)
-    change(daemon, "log", format='"json"')
-    return daemon
 
 
 @pytest.fixture
 def operator_a(tmp_path: Path) -> Daemon:
     return operator(tmp_path / "a", "a", workers=2)
-
-
-def wait(daemon: Daemon, event: str, times: int = 1) -> None:
-    """Wait until the daemon has logged an event so many times."""
-    until_now(lambda: len(daemon.events(event)) >= times, PATIENCE)
-
-
-def reload(daemon: Daemon) -> None:
-    """Send SIGHUP, and wait for the successful end of the reload."""
-    done = len(daemon.events("reload.done"))
-    daemon.hang_up()
-    wait(daemon, "reload.done", done + 1)
-
-
-def alive(pids: set[int]) -> set[int]:
-    """The given processes that still run."""
-    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
-
-
-@dataclass
-class Load:
-    """Clients in a loop, with the messages acknowledged to them."""
-
-    daemon: Daemon
-    identity: tuple[Path, Path]
-    enough: threading.Event = field(default_factory=threading.Event)
-    acknowledged: list[str] = field(default_factory=list)
-    probes: int = 0
-
-    def send(self, number: int) -> None:
-        """Send messages in a loop, one for each connection, with pauses for the reload."""
-        count = 0
-        while not self.enough.wait(0.2):
-            message = TEXT + f"{number} {count}\r\n".encode()
-            count += 1
-            with dial(self.daemon.port, *self.identity) as smtp:
-                assert smtp.sendmail(DURAND, [MARTIN], message) == {}
-            self.acknowledged.append(name(message))
-
-    def probe(self) -> None:
-        """Ask for health in a loop, with a new connection each time."""
-        while not self.enough.wait(0.1):
-            with urllib.request.urlopen(
-                f"http://{self.daemon.admin}/healthz", timeout=10
-            ) as answer:
-                assert answer.read() == b"ok\n"
-            self.probes += 1
-
-    def goes_on(self) -> None:
-        """Wait until more messages are acknowledged."""
-        seen = len(self.acknowledged)
-        until_now(lambda: len(self.acknowledged) >= seen + 2 * CLIENTS, PATIENCE)
-
-
-@contextmanager
-def under_load(daemon: Daemon, *, probed: bool = False) -> Iterator[Load]:
-    """Load during the block; at its end each acknowledged message must be there once."""
-    load = Load(daemon, daemon.identity("b"))
-    tasks: list[Callable[[], None]] = [partial(load.send, number) for number in range(CLIENTS)]
-    if probed:
-        tasks.append(load.probe)
-    running: list[Future[None]] = []
-    with ThreadPoolExecutor(len(tasks)) as pool:
-        running += [pool.submit(task) for task in tasks]
-        try:
-            load.goes_on()
-            yield load
-            load.goes_on()
-        finally:
-            load.enough.set()
-    for one in running:
-        one.result()
-    found = Counter(entry.message.blob for entry in daemon.entries(MARTIN))
-    assert found == Counter(load.acknowledged)
 
 
 def recipients_offered(daemon: Daemon) -> str:
@@ -178,21 +80,6 @@ def test_a_message_under_way_is_finished_by_the_worker_that_leaves(operator_a: D
         wait(daemon, "reload.done")
         assert [entry.message.size for entry in daemon.entries(MARTIN)] == [len(TEXT + b"end\r\n")]
         assert daemon.processes() & old == set()
-
-
-@contextmanager
-def begun(daemon: Daemon) -> Iterator[smtplib.SMTP]:
-    """Session in the middle of a message."""
-    smtp = client(daemon, "b")
-    try:
-        smtp.ehlo()
-        assert smtp.mail(DURAND)[0] == 250
-        assert smtp.rcpt(MARTIN)[0] == 250
-        assert smtp.docmd("DATA")[0] == 354
-        smtp.send(TEXT)
-        yield smtp
-    finally:
-        smtp.close()
 
 
 def test_a_stop_while_an_old_worker_leaves_is_a_good_end(operator_a: Daemon) -> None:

@@ -8,18 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, client, federation, get, lay_out, served
+from tests.support.daemon import Daemon, client, federation, get, lay_out, sample, served
+from tests.support.letters import MARTIN, TEXT
 from tests.support.waiting import until_now
-
-MARTIN = "claire.martin@a.mssante.fr"
-TEXT = b"From: <dr@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"
-
-
-def sample(daemon: Daemon, name: str) -> float:
-    """Value of a metric; `name` includes its labels."""
-    _, text = get(daemon, "/metrics")
-    line = next(line for line in text.splitlines() if line.startswith(f"{name} "))
-    return float(line.rpartition(" ")[2])
 
 
 @pytest.fixture

@@ -11,39 +11,9 @@ from mssante_operator.settings.endpoints import split_endpoint
 from mssante_operator.settings.model import Settings, SettingsError, find, load
 from mssante_operator.settings.reference import reference
 from relay.client.routing import NoRoute, Target
+from tests.support.configuration import GOOD, refusal, write
 from tests.support.operators import trust_space
 from tests.support.perimeters import perimeter
-
-GOOD = """\
-[operator]
-hostname = "smtp.a.mssante.fr"
-[storage]
-directory = "data"
-[tls]
-certificate = "pki/server.pem"
-key = "pki/server.key"
-[trust]
-anchors = ["pki/root.pem"]
-[whitelist]
-file = "list.xml"
-"""
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "mssante.toml"
-    path.write_text(text)
-    return path
-
-
-def refusal(folder: Path, text: str) -> str:
-    """Error message for a bad file, without the file's name, which must come first."""
-    path = write(folder, text)
-    with pytest.raises(SettingsError) as refused:
-        load(path)
-    message = str(refused.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message.removeprefix(f"{path}: ")
 
 
 def test_defaults_and_paths(tmp_path: Path) -> None:
@@ -167,9 +137,6 @@ def test_limits_are_the_keys_of_inbound(tmp_path: Path) -> None:
     assert (policies.limits(settings).max_messages, policies.limits(settings).min_rate) == (7, 0)
     policy = policies.policy(settings)
     assert (policy.max_header_fields, policy.max_received) == (9, 3)
-
-
-TRUST = 'anchors = ["pki/root.pem"]\n'
 
 
 def test_what_holds_for_patients(tmp_path: Path) -> None:

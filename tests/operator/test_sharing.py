@@ -20,9 +20,9 @@ from mssante_operator.assembly import runtime
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import Head, Offer, publish, read_head
 from tests.operator.list_machines import Machine, machine
-from tests.operator.test_whitelist import FULL, signed
 from tests.operator.unbelieved_lists import DAMAGED, NEWER, SIGNED
 from tests.support.daemon import federation
+from tests.support.list_files import FULL, signed
 from tests.support.waiting import until
 from whitelist.national.archive import Source
 from whitelist.national.freshness import Freshness

@@ -6,7 +6,7 @@ import pytest
 
 from mssante_operator.roles import turning_away
 from mssante_operator.roles.turning_away import TurningAway
-from relay.server.listener import bind
+from relay.server.listen_socket import bind
 from tests.support.waiting import until
 
 HOST = "127.0.0.1"

@@ -12,12 +12,11 @@ import pytest
 from cryptography import x509
 
 from mssante_operator.assembly import runtime
-from mssante_operator.setup.install import TrustSpace
-from mssante_operator.setup.testbed.credential import Credential
 from mssante_operator.setup.testbed.signed_list import ListedDomain, build_signed_list
-from tests.operator.test_edge import configure
 from tests.support.daemon import Daemon, client, federation, get, lay_out, served
 from tests.support.https_server import host, reply, serving
+from tests.support.list_files import FULL, alarms, put, signed
+from tests.support.tls_settings import configure
 from tests.support.waiting import until_now
 from whitelist.national.archive import Archive
 from whitelist.pki.distinguished_name import DistinguishedName
@@ -26,16 +25,6 @@ from whitelist.pki.distinguished_name import DistinguishedName
 @pytest.fixture
 def daemon(tmp_path: Path) -> Daemon:
     return lay_out(tmp_path / "a", "a")
-
-
-def signed(hours: float = 0, **domains: str) -> bytes:
-    """List of the federation, generated `hours` from now; `b="c"`: b.mssante.fr is operator c's."""
-    space = federation().space
-    later = TrustSpace(space.hierarchy, space.signer, space.now + timedelta(hours=hours))
-    owners: dict[str, Credential] = {
-        f"{name}.mssante.fr": federation().operators[owner] for name, owner in domains.items()
-    }
-    return later.sign_list(owners)
 
 
 def respelt(hours: float, **departments: str) -> bytes:
@@ -50,30 +39,10 @@ def respelt(hours: float, **departments: str) -> bytes:
     return build_signed_list(entries, space.now + timedelta(hours=hours), space.signer)
 
 
-FULL = {"a": "a", "b": "b", "c": "c"}
-
-
-def put(daemon: Daemon, data: bytes) -> None:
-    """Move a list into the folder, like a site that pushes it."""
-    path = daemon.folder / "whitelist" / "listeblanchemssante.xml"
-    draft = path.with_suffix(".tmp")
-    draft.write_bytes(data)
-    draft.replace(path)
-
-
 def change(daemon: Daemon, old: str, new: str) -> None:
     text = daemon.config.read_text()
     assert old in text
     daemon.config.write_text(text.replace(old, new))
-
-
-def alarms(daemon: Daemon) -> set[str]:
-    """Names of the active alarms, from the metric."""
-    lines = get(daemon, "/metrics")[1].splitlines()
-    standing = [
-        line for line in lines if line.startswith("mssante_alarm{") and line.endswith(" 1.0")
-    ]
-    return {line.split('"')[1] for line in standing}
 
 
 class TestRefresh:

@@ -7,8 +7,8 @@ from datetime import timedelta
 from mssante_operator.setup.install import TrustSpace
 from mssante_operator.setup.testbed.ca import Hierarchy
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
-from tests.operator.test_whitelist import FULL, signed
 from tests.support.daemon import federation
+from tests.support.list_files import FULL, signed
 
 HOUR = timedelta(hours=1)
 

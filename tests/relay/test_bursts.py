@@ -10,8 +10,8 @@ from relay.queue.due import NEWEST
 from relay.queue.model import ALL
 from relay.queue.pauses import pause, resume
 from relay.queue.wakeup import announce, signal
-from tests.relay.test_five_days import World, making
 from tests.support.backlog import put_many
+from tests.support.delivery_world import World, making
 from tests.support.queued import rows
 from tests.support.waiting import until
 

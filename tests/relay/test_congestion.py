@@ -7,31 +7,11 @@ from datetime import timedelta
 from relay.delivery.concurrency import ConcurrencyLimits
 from relay.delivery.in_flight import DeliveryAttempt, InFlight, Progress
 from relay.delivery.window import WindowPolicy
-from relay.queue.model import ALL, Claim, DestinationRow, DestinationTable, Traffic
+from relay.queue.model import ALL, Claim, DestinationRow, DestinationTable
+from tests.support.claims import BULK, CLAIM, PERSON
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)
-PERSON, BULK = Traffic.PERSON, Traffic.BULK
-CLAIM = Claim(
-    id=1,
-    owner="n:1",
-    message_id="0" * 32,
-    domain="b",
-    waiting=(),
-    smtputf8=False,
-    attempts=1,
-    created_at=NOW,
-    sender="",
-    traffic=PERSON,
-    mailbox_type=None,
-    envid=None,
-    ret=None,
-    delay_told=False,
-    last_error="",
-    blob="",
-    size=0,
-    trace="",
-)
 
 
 def made() -> ConcurrencyLimits:

@@ -12,7 +12,8 @@ import relay.server.session
 from relay.acceptance.recipient_lookup import Directory, Found
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
-from relay.server.listener import Listener, bind
+from relay.server.listen_socket import bind
+from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from relay.smtp.address import Address
 from tests.support.blobs import folder

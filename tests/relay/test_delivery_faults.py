@@ -1,6 +1,7 @@
 """Faults of peers through the courier and the queue on disk: nothing lost, nothing sent twice.
 
-What each comes to is in docs/queue.md; test_peer_faults.py has all of them, without a queue.
+What each comes to is in docs/queue.md; all of them, without a queue, are in
+tests/relay/test_peer_faults.py.
 """
 
 from contextlib import AsyncExitStack

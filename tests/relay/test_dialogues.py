@@ -11,18 +11,19 @@ from relay.server.peer_service import PEERS
 from tests.support.dialogue import parse, play
 from tests.support.dialogue_settings import listener_settings
 from tests.support.operators import HOST, inbound
-from tests.test_docs import replies_of_the_relay
+from tests.support.references import ROOT
+from tests.support.replies import replies_of_the_relay
 
-DIALOGUES = sorted((Path(__file__).parent / "dialogues").glob("*.txt"))
+DIALOGUES = sorted((ROOT / "tests/relay/dialogues").glob("*.txt"))
 
 
 # Replies that no dialogue causes, and the tests that do.
 ELSEWHERE = {
-    "421 4.3.2": "test_listener.py, test_connection.py",
-    "421 4.4.2": "test_connection.py",
-    "450 4.7.1": "test_quotas.py",
-    "451 4.3.0": "test_session.py, test_connection.py",
-    "452 4.3.1": "test_session.py",
+    "421 4.3.2": ("tests/relay/test_listener.py", "tests/relay/test_connection.py"),
+    "421 4.4.2": ("tests/relay/test_connection.py",),
+    "450 4.7.1": ("tests/relay/test_quotas.py",),
+    "451 4.3.0": ("tests/relay/test_session.py", "tests/relay/test_connection.py"),
+    "452 4.3.1": ("tests/relay/test_session.py",),
 }
 
 
@@ -30,9 +31,9 @@ def test_every_reply_is_in_a_dialogue() -> None:
     held = "".join(path.read_text(encoding="utf-8") for path in DIALOGUES)
     said = set(re.findall(r"^S: ([245]\d\d [245]\.\d\.\d)", held, re.MULTILINE))
     assert replies_of_the_relay() - said == set(ELSEWHERE)
-    for tests in ELSEWHERE.values():
-        for name in tests.split(", "):
-            assert (Path(__file__).parent / name).exists()
+    assert DIALOGUES
+    for files in ELSEWHERE.values():
+        assert all((ROOT / file).exists() for file in files)
 
 
 def test_every_command_and_extension_is_in_a_dialogue() -> None:

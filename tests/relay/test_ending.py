@@ -10,7 +10,7 @@ from relay.queue.retry import RetryPolicy
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from tests.relay.test_congestion import CLAIM
+from tests.support.claims import CLAIM
 from tests.support.clock import NOW
 
 HOUR = timedelta(hours=1)

@@ -27,12 +27,12 @@ from relay.queue_admin.filter import Filter
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from tests.relay.test_five_days import World, making
-from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended, states, told
 from tests.support.backlog import put
 from tests.support.clock import NOW
 from tests.support.databases import PostgresServer
+from tests.support.delivery_world import World, making
 from tests.support.office import CLAIRE, TO, Office, pending
+from tests.support.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
 from tests.support.queued import rows
 from tests.support.waiting import until, until_now
 

@@ -1,6 +1,6 @@
 """A peer with a rare fault at any step, a message that must not be sent: nothing is decided by it.
 
-Of the common ones test_peer_faults.py has a table.
+Of the common ones tests/relay/test_peer_faults.py has a table.
 """
 
 import asyncio

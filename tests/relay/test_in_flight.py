@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay.delivery.in_flight import DeliveryAttempt, InFlight, Progress
 from relay.queue.model import LEASE, Lease, Traffic
-from tests.relay.test_congestion import CLAIM
+from tests.support.claims import CLAIM
 from tests.support.clock import Monotonic
 
 LEASED = LEASE.total_seconds()

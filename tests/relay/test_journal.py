@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from foundation.journal import writer as journal_module
 from foundation.journal.writer import MAX_LINE, MAX_PENDING, Journal, _compose, _left
 from tests.support.clock import NOW
+from tests.support.journal import events
 from tests.support.waiting import until_now
 
 ROOT = Path(__file__).parent.parent.parent
@@ -51,11 +52,6 @@ def child(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-
-
-def events(path: Path) -> list[dict[str, Any]]:
-    """Every event of a file, all of whose lines are whole."""
-    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
 
 def written(folder: Path, *recorded: dict[str, Any]) -> list[dict[str, Any]]:

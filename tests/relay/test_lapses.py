@@ -13,9 +13,9 @@ from relay.delivery.in_flight import Progress
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses
 from relay.queue.model import Claim, Lease, new_token
 from relay.smtp.outcome import Outcome
-from tests.relay.test_five_days import World
 from tests.support.backlog import put
 from tests.support.clock import NOW
+from tests.support.delivery_world import World
 from tests.support.office import Office, pending
 from tests.support.outage import before_postgres
 from tests.support.queued import rows

@@ -12,8 +12,8 @@ from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import PATIENCE_SECONDS, Lapses
 from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State
-from tests.relay.test_settling import DELIVERED, LATER, REFUSED, ended
 from tests.support.office import Office, pending
+from tests.support.outcomes import DELIVERED, LATER, REFUSED, ended
 from tests.support.queued import rows
 
 

@@ -13,7 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.connection.limits import Limits
-from relay.server.listener import Listener, bind
+from relay.server.listen_socket import bind
+from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, inbound

@@ -12,7 +12,8 @@ import pytest
 from relay.connection import own_port
 from relay.connection.limits import Limits
 from relay.connection.own_port import OwnPort
-from relay.server.listener import Listener, bind
+from relay.server.listen_socket import bind
+from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from tests.support.operators import HOST, Inbound, inbound
 

@@ -9,7 +9,8 @@ from relay.policy.admission import Peer
 from relay.policy.recipient import Recipient
 from relay.server.greeting import ehlo
 from relay.server.journal import SessionJournal
-from relay.server.listener import Listener, bind
+from relay.server.listen_socket import bind
+from relay.server.listener import Listener
 from relay.server.peer_service import PEERS, offers
 from relay.server.policy import Handshake
 from relay.server.session import Service, Session

@@ -26,7 +26,7 @@ from relay.queue.model import (
     Traffic,
     Visit,
 )
-from tests.relay.test_congestion import CLAIM
+from tests.support.claims import CLAIM
 from tests.support.clock import NOW, Monotonic
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK

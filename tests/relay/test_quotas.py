@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
 from relay.policy.quotas import NO_LIMIT, Quota, Quotas
-from relay.server.listener import Listener, bind
+from relay.server.listen_socket import bind
+from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call

@@ -14,7 +14,8 @@ from mssante_operator.setup.testbed.certificate_profile import Lifetime, Revocat
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
 from relay.policy import tls
-from relay.server.listener import Listener, bind
+from relay.server.listen_socket import bind
+from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from tests.support.clock import system_clock
 from tests.support.hierarchy import crl, hierarchy, spare_key

@@ -1,7 +1,7 @@
 """What one delivery cannot have recorded never costs its neighbours theirs, on both databases."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 from sqlalchemy import delete
@@ -13,36 +13,17 @@ from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
 from relay.delivery.turn_commit import Committed, PendingWrites
 from relay.dsn.bouncer import Bouncer, Report
-from relay.queue.attempt_result import AttemptResult, attempt_result
-from relay.queue.model import Claim, Lease, new_token
-from relay.smtp.failure_reason import FailureReason
+from relay.queue.attempt_result import AttemptResult
+from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import MailParameters, Notify, Return
-from tests.support.clock import NOW
-from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office, pending
+from tests.support.office import BODY, CLAIRE, POSTMASTER, Office, pending
+from tests.support.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
 from tests.support.queued import rows
-
-LATER = NOW + timedelta(seconds=5)
-REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
-DELIVERED = Outcome(State.DELIVERED, "250 2.0.0 ok")
 
 
 def commit(office: Office, writes: PendingWrites) -> Committed:
     return office.committer(lambda: LATER).commit(writes)
-
-
-def states(committed: Committed) -> list[State | None]:
-    return [one.state for one in committed.recorded]
-
-
-def told(committed: Committed) -> set[Lease]:
-    """The leases of the deliveries with a report."""
-    return {one.result.claim.lease for one in committed.recorded if one.report is not None}
-
-
-def ended(taken: Claim, outcome: Outcome) -> AttemptResult:
-    reason = None if outcome is DELIVERED else FailureReason.REFUSED
-    return attempt_result(taken, {TO: outcome}, error="", reason=reason, now=LATER, policy=RETRY)
 
 
 def protect(database: Database, delivery: int) -> None:

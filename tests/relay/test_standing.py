@@ -15,7 +15,8 @@ from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
 from relay.policy.standing import Standing, judge
 from relay.policy.trust_state import Perimeter
-from relay.server.listener import Listener, bind
+from relay.server.listen_socket import bind
+from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from tests.support.clock import system_clock
 from tests.support.hierarchy import spare_key

@@ -23,7 +23,7 @@ from relay.queue_admin.actions import Retry
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from tests.relay.test_congestion import CLAIM
+from tests.support.claims import CLAIM
 from tests.support.clock import NOW, system_clock
 from tests.support.handing import CHUNKING, Handing, Replies, context_of, letter
 from tests.support.office import CLAIRE, RETRY, Office

@@ -9,7 +9,7 @@ from relay.delivery.in_flight import ANSWER, DeliveryAttempt, InFlight, Progress
 from relay.delivery.watchdog import Watchdog
 from relay.queue.model import LEASE
 from relay.smtp.failure_reason import FailureReason
-from tests.relay.test_congestion import CLAIM
+from tests.support.claims import CLAIM
 from tests.support.clock import Monotonic
 
 LEASED = LEASE.total_seconds()

@@ -1,6 +1,7 @@
 """Machines of one operator, each with its own folder and addresses, on one store."""
 
 import json
+import random
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -11,7 +12,10 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.s3.bucket import Place
 from mssante_operator.setup.install import SAMPLES
 from tests.support.clock import system_clock
-from tests.support.daemon import Daemon, lay_out
+from tests.support.daemon import Daemon, client, lay_out
+
+DURAND = "durand@b.mssante.fr"
+MARTIN = "claire.martin@a.mssante.fr"
 
 
 def keep_in_bucket(daemon: Daemon, place: Place, database: str = "", *keys: str) -> None:
@@ -75,3 +79,15 @@ def seed_mailboxes(database: str) -> None:
         add_domain(connection, "a.mssante.fr", now=now)
         for local, kind, identifier, _ in SAMPLES:
             add_mailbox(connection, f"{local}@a.mssante.fr", kind, identifier, now=now)
+
+
+def body(seed: int, octets: int = 300_000) -> bytes:
+    """A message like no other; its default size is too large for the database."""
+    text = random.Random(seed).randbytes(octets // 2).hex()
+    lines = "\r\n".join(text[i : i + 76] for i in range(0, len(text), 76))
+    return f"From: <{DURAND}>\r\nSubject: [FIN]\r\n\r\n{lines}\r\n".encode()
+
+
+def send(daemon: Daemon, message: bytes, to: Sequence[str] = (MARTIN,)) -> None:
+    with client(daemon, "b") as smtp:
+        smtp.sendmail(DURAND, to, message)

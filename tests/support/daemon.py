@@ -276,3 +276,10 @@ def served(daemon: Daemon) -> Iterator[Daemon]:
     finally:
         if daemon.process is not None:
             daemon.stop()
+
+
+def sample(daemon: Daemon, name: str) -> float:
+    """The value of a metric, its labels included in the name."""
+    _, text = get(daemon, "/metrics")
+    line = next(line for line in text.splitlines() if line.startswith(f"{name} "))
+    return float(line.rpartition(" ")[2])

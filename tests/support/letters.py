@@ -1,4 +1,7 @@
-"""Message that shows every change made to it in transit."""
+"""Messages: a short ordinary text, and a letter that shows every change made to it on its way."""
+
+MARTIN = "claire.martin@a.mssante.fr"
+TEXT = b"From: <dr@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"
 
 # Parts that DOMAIN §9.23 and §9.24 forbid to change: X-MSS-* in any order and case, the exact
 # Subject, folded lines, octets beyond ASCII, trailing spaces, lines that begin with a dot.

@@ -47,7 +47,8 @@ from relay.policy.admission import Policy
 from relay.policy.trust_state import Perimeter
 from relay.scan.scanner import OnFailure, Scanning
 from relay.server.context import SessionContext
-from relay.server.listener import Listener, bind
+from relay.server.listen_socket import bind
+from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from relay.smtp.address import Address
 from tests.support.clock import system_clock

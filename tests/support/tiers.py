@@ -49,6 +49,9 @@ _FILES = {
         test_store test_strangers_sessions test_targets test_trace test_trace_life
         test_trace_pruning test_upgrade test_upkeep test_upkeep_stores test_wheel test_whitelist
         test_write_lock
+        test_bursts test_connection test_delivery test_delivery_list test_dialogues test_handover
+        test_list_waking test_listener test_secured test_session test_settling test_shared_list
+        test_sweeping test_telling test_unknown_outcomes
     """,
 }
 _TIER_OF = {f"{name}.py": tier for tier, names in _FILES.items() for name in names.split()}
