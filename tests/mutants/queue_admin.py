@@ -141,8 +141,8 @@ MUTANTS = (
     ),
     Mutant(
         "queue: only what is held is released",
-        '        """What is held."""\n        return Standing.HELD.condition\n',
-        '        """What is held."""\n        return true()\n',
+        '        """Held deliveries."""\n        return Standing.HELD.condition\n',
+        '        """Held deliveries."""\n        return true()\n',
         ("test_what_is_held_is_released_and_due",),
     ),
     Mutant(

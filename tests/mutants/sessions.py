@@ -227,13 +227,13 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a journal that fails changes no reply",
-        "    with best_effort:\n        _tell(journal, submission)\n",
-        "    _tell(journal, submission)\n",
+        "    with best_effort:\n        _tell(journal, message, receipt)\n",
+        "    _tell(journal, message, receipt)\n",
         ("test_a_journal_that_fails_takes_back_no_250",),
     ),
     Mutant(
         "sessions: a draft that was handed over is not discarded",
-        "    transaction.body = None  # its draft is the intake's from here on\n",
+        "    transaction.body = None  # from here on the draft belongs to the intake\n",
         "",
         ("test_a_session_that_ends_during_the_commit_takes_nothing_back",),
     ),

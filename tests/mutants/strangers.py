@@ -59,7 +59,7 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: the size counts for a peer that was let in",
-        "            admit(attempt, Stage.MESSAGE)  # of which only the size is known\n",
+        "            admit(attempt, Stage.MESSAGE)  # only the size is known yet\n",
         "",
         _JUDGED_ANEW,
     ),
@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: what was taken is counted in the quota",
-        "    policy.took(len(submission.local), receipt=submission.report is not None)\n",
+        "    policy.took(len(message.local), receipt=receipt is not None)\n",
         "",
         ("test_messages_beyond_the_share_are_put_off",),
     ),
