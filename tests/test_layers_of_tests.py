@@ -5,7 +5,7 @@ schema, and the writing of an identity are at the top, and tests of every layer 
 """
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,16 +37,19 @@ def is_package(name: str) -> bool:
     return top == TOP and Path(TESTS.parent, "operator", *rest).is_dir()
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """The full names of all that a file imports."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names)
+            found.update(one.name for one in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             if is_package(node.module):
-                yield from (f"{node.module}.{one.name}" for one in node.names)
+                found.update(f"{node.module}.{one.name}" for one in node.names)
             else:
-                yield node.module
+                found.add(node.module)
+    return frozenset(found)
 
 
 def is_for_all(name: str) -> bool:
@@ -82,4 +85,4 @@ def test_tests_of_lower_layers_do_without_the_top_one(layer: str) -> None:
 
 def test_every_exception_is_needed() -> None:
     for file, names in BESIDES.items():
-        assert names <= set(imported(TESTS / file)), file
+        assert names <= imported(TESTS / file), file
