@@ -40,7 +40,7 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class ClockMemory:
     """State of a clock watch: start, last comparison, jumps of the last day (`DOUBT`).
 
     `began` and `running` are seconds of the running clock. Each jump comes with the running clock's
@@ -64,20 +64,20 @@ class ClockWatch:
         self,
         wall: Callable[[], datetime],
         running: Callable[[], float] = since_boot,
-        memory: Memory | None = None,
+        memory: ClockMemory | None = None,
     ) -> None:
         self._wall = wall
         self._running = running
         self._lock = threading.Lock()
         if memory is None:
             began = running()
-            memory = Memory(began, began, wall())
+            memory = ClockMemory(began, began, wall())
         self._began = memory.began
         self._last = memory.running, memory.wall
         self._seen = list(memory.jumps)  # jumps within the last `DOUBT`
         self._untold: list[Jump] = []
 
-    def look(self) -> datetime:
+    def check(self) -> datetime:
         """Compare the clocks now; return the wall clock's time."""
         with self._lock:
             running, wall, after = self._running(), self._wall(), self._running()
@@ -92,9 +92,9 @@ class ClockWatch:
                     self._untold.append(Jump(wall, by))
             return wall
 
-    def news(self) -> list[Jump]:
+    def new_jumps(self) -> list[Jump]:
         """Compare the clocks; return each jump that was not returned before."""
-        self.look()
+        self.check()
         with self._lock:
             found, self._untold = self._untold, []
         return found
@@ -107,7 +107,7 @@ class ClockWatch:
     @property
     def in_doubt(self) -> bool:
         """True if the clock jumped within the last day: nothing may be deleted by it."""
-        self.look()
+        self.check()
         return bool(self._seen)
 
     @property
@@ -116,10 +116,10 @@ class ClockWatch:
         return not self.in_doubt and self._running() - self._began >= DOUBT.total_seconds()
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> ClockMemory:
         """State to continue this watch in another object."""
         with self._lock:
-            return Memory(self._began, *self._last, tuple(self._seen))
+            return ClockMemory(self._began, *self._last, tuple(self._seen))
 
     def steady(self) -> datetime:
         """The time by which mail grows old: the wall clock less all forward jumps of the last day.
@@ -128,7 +128,7 @@ class ClockWatch:
         believed: mail is then tried for longer. Forward and backward jumps do not cancel out:
         either may be the mistake, and mail may have been written between them.
         """
-        wall = self.look()
+        wall = self.check()
         with self._lock:
             jumps = (jump.by for _, jump in self._seen)
             return wall - sum((by for by in jumps if by > timedelta(0)), timedelta(0))

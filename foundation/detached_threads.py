@@ -13,7 +13,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-def aside(work: Callable[[], _T], name: str = "aside") -> asyncio.Future[_T]:
+def run_detached(work: Callable[[], _T], name: str = "aside") -> asyncio.Future[_T]:
     """Run `work` in a detached thread; the future, which may be dropped, gets its result."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[_T] = loop.create_future()
@@ -40,7 +40,7 @@ def aside(work: Callable[[], _T], name: str = "aside") -> asyncio.Future[_T]:
     return found
 
 
-async def within(seconds: float, found: asyncio.Future[_T]) -> _T:
+async def wait_within(seconds: float, found: asyncio.Future[_T]) -> _T:
     """Return the result of detached work. Raises TimeoutError after `seconds`; the work goes on."""
     await asyncio.wait({found}, timeout=seconds)
     if not found.done():

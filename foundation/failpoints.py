@@ -1,7 +1,7 @@
 """Failpoints: named steps of inbound and outbound mail at which a test kills the process.
 
 Crash safety depends on the state between two steps (docs/durability.md), so a kill must be possible
-at each step. `reached` does nothing unless the environment variable MSSANTE_CRASH_AT is set when
+at each step. `failpoint` does nothing unless the environment variable MSSANTE_CRASH_AT is set when
 the process starts. Its form is `[daemon@|stop@|hang@]STEP[:N]`; the strike falls every N-th time
 that this process reaches STEP (default: every time):
 
@@ -66,7 +66,7 @@ def _nothing(_step: str, /) -> None:
 
 
 def armed(environment: Mapping[str, str]) -> Callable[[str], None]:
-    """Return the function `reached` for a process with this environment. Raises ValueError."""
+    """Return the function `failpoint` for a process with this environment. Raises ValueError."""
     wanted = environment.get(VARIABLE)
     if not wanted:
         return _nothing
@@ -87,12 +87,12 @@ def armed(environment: Mapping[str, str]) -> Callable[[str], None]:
             left -= 1
             if not left:
                 left = times
-                _strike(form)
+                _crash(form)
 
     return reached
 
 
-def _strike(form: str | None) -> None:
+def _crash(form: str | None) -> None:
     if form == "daemon@":
         os.killpg(os.getpgrp(), signal.SIGKILL)
     elif form == "hang@":
@@ -106,4 +106,4 @@ def _hang() -> None:
         time.sleep(_HOUR)
 
 
-reached: Final = armed(os.environ)
+failpoint: Final = armed(os.environ)

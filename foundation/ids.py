@@ -7,7 +7,7 @@ from typing import Final
 RANDOM_OCTETS: Final = 10
 
 # Identifiers as people paste them: from a reply, a Received field, a ticket, or with dashes.
-_PASTED: Final = re.compile(
+_TYPED: Final = re.compile(
     r"[\s\[<(\"']*(?:(?:session|message)\s*:?\s+)?"
     r"([0-9a-f]{8}-?[0-9a-f]{4}-?7[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12})[\s\]>)\"'.,;]*",
     re.ASCII | re.IGNORECASE,
@@ -27,7 +27,7 @@ def new_id(now: datetime, randomness: bytes) -> str:
 
 def parse_id(text: str) -> str:
     """Return a pasted identifier in the form of `new_id`. Raises ValueError."""
-    match = _PASTED.fullmatch(text)
+    match = _TYPED.fullmatch(text)
     if match is None:
         raise ValueError(f"not an identifier of a session or message: {text}")
     found = match[1].replace("-", "").lower()

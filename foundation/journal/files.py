@@ -23,17 +23,17 @@ def hour_file(folder: Path, at: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
+class HourFile:
     """A file of the journal, with the start of its hour."""
 
     begins: datetime
     path: Path
 
 
-def hours(folder: Path) -> list[Hour]:
+def hours(folder: Path) -> list[HourFile]:
     """List the files of the journal, oldest first; empty without a journal. Raises OSError."""
     found = [
-        Hour(datetime(day.year, day.month, day.day, int(file.name[:2]), tzinfo=UTC), file)
+        HourFile(datetime(day.year, day.month, day.day, int(file.name[:2]), tzinfo=UTC), file)
         for day, path in _days(folder)
         for file in _files(path)
     ]
@@ -41,14 +41,14 @@ def hours(folder: Path) -> list[Hour]:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PruneResult:
     """Result of pruning: number of days removed, and errors of days that could not be."""
 
     days: int
     problems: tuple[str, ...]
 
 
-def prune(folder: Path, oldest: date) -> Pruned:
+def prune(folder: Path, oldest: date) -> PruneResult:
     """Remove the days before `oldest`. Raises OSError if the folder cannot be read."""
     removed, problems = 0, []
     for day, path in _days(folder):
@@ -61,7 +61,7 @@ def prune(folder: Path, oldest: date) -> Pruned:
             removed += 1
         except OSError as error:
             problems.append(str(error))
-    return Pruned(removed, tuple(problems))
+    return PruneResult(removed, tuple(problems))
 
 
 def _days(folder: Path) -> Iterator[tuple[date, Path]]:

@@ -49,14 +49,14 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class SearchResult:
     """Result of a search: events by time, and the range of time that was searched, None if none."""
 
     events: tuple[Event, ...]
     searched: tuple[datetime, datetime] | None
 
 
-def find(folder: Path, identifier: str, now: datetime, life: timedelta) -> Trace:
+def find(folder: Path, identifier: str, now: datetime, life: timedelta) -> SearchResult:
     """Find all events of a session and its messages, or of a message and its session.
 
     `life` is the longest stay of a message in the queue. The search goes on beyond it if nothing is
@@ -136,10 +136,10 @@ class _Search:
                     events.append(event)
         return events
 
-    def result(self) -> Trace:
+    def result(self) -> SearchResult:
         events = sorted(self._found.items(), key=lambda item: (item[1].at, item[0]))
         searched = (min(self._read), max(self._read) + _HOUR) if self._read else None
-        return Trace(tuple(event for _, event in events), searched)
+        return SearchResult(tuple(event for _, event in events), searched)
 
 
 def _lines(path: Path, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -50,7 +50,7 @@ _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False, d
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedLines:
     """Number of lost events, of others (peers and ourselves) and of strangers."""
 
     others: int = 0
@@ -62,7 +62,7 @@ class Dropped:
         return self.others + self.strangers
 
 
-class Line(NamedTuple):
+class JournalLine(NamedTuple):
     """An encoded event with its hour; `stranger`: dropped before others."""
 
     hour: str
@@ -88,10 +88,10 @@ class Journal:
         self._floor = floor
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._pending: list[Line] = []
+        self._pending: list[JournalLine] = []
         self._size = 0
         self._strangers_size = 0
-        self._told = Dropped()  # lost events already reported by an event
+        self._told = DroppedLines()  # lost events already reported by an event
         self._told_at = -GAP_SECONDS  # monotonic
         self._failing = False
         self._began: float | None = None  # start of the current write
@@ -128,7 +128,7 @@ class Journal:
             if not text or not self._make_room(len(text), stranger=stranger):
                 self._lose(stranger=stranger)
                 return
-            self._pending.append(Line(at[:13], text, stranger))
+            self._pending.append(JournalLine(at[:13], text, stranger))
             self._size += len(text)
             if stranger:
                 self._strangers_size += len(text)
@@ -181,13 +181,13 @@ class Journal:
                 self._count(batch)
             self._began = None
 
-    def _count(self, batch: Sequence[Line]) -> None:
+    def _count(self, batch: Sequence[JournalLine]) -> None:
         strangers = sum(line.stranger for line in batch)
         with self._lock:
             self.strangers_lost += strangers
             self.lost += len(batch) - strangers
 
-    def _write_out(self, batch: Sequence[Line]) -> None:
+    def _write_out(self, batch: Sequence[JournalLine]) -> None:
         """Write a batch, preceded by the count of events lost before."""
         spared = self._spared(batch)
         if spared is None:
@@ -201,23 +201,23 @@ class Journal:
             self._count(self._append(hour, list(lines)))
 
     @property
-    def _lost(self) -> Dropped:
-        return Dropped(self.lost, self.strangers_lost)
+    def _lost(self) -> DroppedLines:
+        return DroppedLines(self.lost, self.strangers_lost)
 
     def _now(self) -> str:
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
 
-    def _tell_lost(self, lost: Dropped) -> None:
+    def _tell_lost(self, lost: DroppedLines) -> None:
         at = self._now()
         facts = {
             "events": lost.all - self._told.all,
             "strangers": lost.strangers - self._told.strangers or None,
         }
-        gap = Line(at, _compose(at, "journal.dropped", self._process, facts), stranger=True)
+        gap = JournalLine(at, _compose(at, "journal.dropped", self._process, facts), stranger=True)
         if not self._append(at, [gap]):
             self._told, self._told_at = lost, time.monotonic()
 
-    def _spared(self, batch: Sequence[Line]) -> Sequence[Line] | None:
+    def _spared(self, batch: Sequence[JournalLine]) -> Sequence[JournalLine] | None:
         """Return the lines that leave the space reserved for mail; None: write nothing.
 
         The other lines are counted as lost.
@@ -238,7 +238,7 @@ class Journal:
         self._count([line for line in batch if line.stranger])
         return [line for line in batch if not line.stranger]
 
-    def _append(self, hour: str, lines: Sequence[Line]) -> Sequence[Line]:
+    def _append(self, hour: str, lines: Sequence[JournalLine]) -> Sequence[JournalLine]:
         """Append whole lines to the file of an hour; return the lost lines."""
         # The leading line end closes a line that a killed process left unfinished.
         rest = b"\n" + "".join(line.text for line in lines).encode("ascii")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from foundation.fsync import sync_directory
 from mailstore.blobs.gc_lock import Guard
 from mailstore.blobs.group_sync import Syncer, failure
@@ -104,22 +104,22 @@ class FileBlobStore:
             self.form.keys.refresh()
         since = self._syncer.failures
         begun = [draft.spilled for draft in drafts]
-        reached("blobs.sealing")
+        failpoint("blobs.sealing")
         with self._guard:
             outcomes = [self._write(draft, anew=anew) for draft in drafts]
-        reached("blobs.written")
+        failpoint("blobs.written")
         written = [i for i, draft in enumerate(drafts) if not draft.ended]
         failure = self._syncer.contents(
             [drafts[i] for i in written if not begun[i]],
             [drafts[i] for i in written if begun[i]],
             since,
         )
-        reached("blobs.synced")
+        failpoint("blobs.synced")
         with self._guard:
             for i in written:
                 outcomes[i] = self._place(drafts[i], failure)
-                reached("blobs.placing")
-        reached("blobs.placed")
+                failpoint("blobs.placing")
+        failpoint("blobs.placed")
         placed = {name for name in (outcomes[i] for i in written) if isinstance(name, str)}
         failed = self._syncer.names({self._fanout(name) for name in placed}, since)
         for name in placed:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 from uuid import uuid4
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.s3.bucket import Bucket, Found, Patience
 from mailstore.s3.reader import LastingContent, ObjectFile
@@ -105,7 +105,7 @@ class ObjectBlobStore:
         """Upload a group of drafts in parallel; see `BlobStore.seal`."""
         if self.form.keys is not None:
             self.form.keys.refresh()
-        reached("blobs.sealing")
+        failpoint("blobs.sealing")
         equal: dict[str, list[int]] = {}
         for i, draft in enumerate(drafts):
             equal.setdefault(draft.blob, []).append(i)
@@ -118,7 +118,7 @@ class ObjectBlobStore:
             equal.values(), self._pool.map(store, equal.values()), strict=True
         ):
             outcomes.update(zip(places, found, strict=True))
-        reached("blobs.placed")
+        failpoint("blobs.placed")
         return [outcomes[i] for i in range(len(drafts))]
 
     def exists(self, blob: str) -> bool:
@@ -292,7 +292,7 @@ class ObjectBlobStore:
         file = self._drafts / f"upload-{uuid4().hex}"
         draft.spill()
         draft.place(file)
-        reached("blobs.written")
+        failpoint("blobs.written")
         try:
             with self._large:
                 yield file

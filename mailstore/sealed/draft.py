@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from mailstore.errors import BlobDamaged, StoreUnavailable
 from mailstore.sealed.blob_format import HEADER, SEGMENT, Form, Sealer
 from mailstore.sealed.blob_reader import Content
@@ -103,7 +103,7 @@ class Draft:
                 self._flush()
             except OSError as error:
                 self._fail(error)
-            reached("draft.spilled")
+            failpoint("draft.spilled")
 
     @property
     def spilled(self) -> bool:

@@ -16,7 +16,7 @@ import click
 
 from foundation.ids import parse_id, time_of
 from foundation.journal import files as journal_folder
-from foundation.journal.search import Event, Trace, find
+from foundation.journal.search import Event, SearchResult, find
 from foundation.visible_text import visible
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.mailboxes.messages import get_message
@@ -94,7 +94,7 @@ def _look_up(settings: Settings, key: str) -> _Stored:
     )
 
 
-def _unknown(settings: Settings, key: str, found: Trace, stored: _Stored) -> str:
+def _unknown(settings: Settings, key: str, found: SearchResult, stored: _Stored) -> str:
     days = settings.trace.keep_days
     looked = "there are no traces here"
     if found.searched:
@@ -118,12 +118,12 @@ def _minute(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def _print_json(key: str, found: Trace, stored: _Stored) -> None:
+def _print_json(key: str, found: SearchResult, stored: _Stored) -> None:
     events = [{"at": _time(e.at), "event": e.name, **e.facts} for e in found.events]
     show_json({"id": key, "made_at": _time(time_of(key)), "events": events, **asdict(stored)})
 
 
-def _print(key: str, found: Trace, stored: _Stored) -> None:
+def _print(key: str, found: SearchResult, stored: _Stored) -> None:
     for event in found.events:
         for line in _lines(key, event):
             say(line)

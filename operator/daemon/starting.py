@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from foundation.backoff import backoff
-from foundation.detached_threads import aside
+from foundation.detached_threads import run_detached
 from mailstore.errors import MailstoreError
 from whitelist.errors import ArchiveError, TrustFileError
 
@@ -50,7 +50,7 @@ class Start:
         """
         failures = 0
         while not self.stop.is_set():
-            making = aside(make, "start")
+            making = run_detached(make, "start")
             try:
                 if not await self._first(making, PATIENCE):
                     self._wait(_SILENT, waits)

@@ -22,7 +22,7 @@ from typing import Any, Final
 import structlog
 
 from foundation.backoff import backoff
-from foundation.detached_threads import aside, within
+from foundation.detached_threads import run_detached, wait_within
 from relay.policy import tls
 from whitelist.pki.distinguished_name import DistinguishedName
 
@@ -170,7 +170,7 @@ class Supervisor:
         """Refuse an unfit store.  Raises SettingsError.  An unreachable store is accepted."""
         _tell(outbound_doubts(self.settings))
         with suppress(Away, TimeoutError):  # the processes report it, and wait
-            _tell(await within(START_PATIENCE, aside(partial(look, self.settings))))
+            _tell(await wait_within(START_PATIENCE, run_detached(partial(look, self.settings))))
 
     def _plans(self, settings: Settings) -> list[Plan]:
         """Plans of one generation, in the order of ROLES.  Raises SettingsError, Away."""
@@ -279,11 +279,11 @@ class Supervisor:
         Raises SettingsError or Away with nothing changed.  Raises CannotStart or OSError if a new
         process does not start: its predecessor and all processes after it keep running.
         """
-        settings = await aside(partial(load, self.settings.origin))
+        settings = await run_detached(partial(load, self.settings.origin))
         _check_unmoved(self.settings, settings)
-        await aside(partial(_check, settings))
+        await run_detached(partial(_check, settings))
         try:
-            doubts = await within(RELOAD_PATIENCE, aside(partial(look, settings)))
+            doubts = await wait_within(RELOAD_PATIENCE, run_detached(partial(look, settings)))
         except TimeoutError as error:
             message = f"the store has not answered for {RELOAD_PATIENCE:g} s"
             raise Away(message) from error

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from foundation.detached_threads import aside, within
+from foundation.detached_threads import run_detached, wait_within
 
 from ..machine.run_directory import RunFolder
 from ..monitoring.alarms import AlarmName
@@ -28,8 +28,8 @@ class Shared(Generic[_T]):
     async def get(self) -> _T:
         """The answer.  Raises TimeoutError after PATIENCE seconds."""
         if self._making is None or self._making.done():
-            self._making = aside(self.make, "answer")
-        return await within(PATIENCE, self._making)
+            self._making = run_detached(self.make, "answer")
+        return await wait_within(PATIENCE, self._making)
 
 
 @dataclass(slots=True, eq=False)  # a registry keeps collectors by identity

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from foundation.detached_threads import aside
+from foundation.detached_threads import run_detached
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.mailboxes import local_domains
@@ -58,7 +58,7 @@ class StoreWatch:
         """Probe once in a thread of its own, so that a hanging query takes no pool thread."""
         self._began = self.monotonic()
         try:
-            self.hosted = await aside(self._read, "store watch")
+            self.hosted = await run_detached(self._read, "store watch")
             self._problem = ""
         except StoreUnavailable as error:
             self._problem = str(error)

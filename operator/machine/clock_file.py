@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 
-from foundation.clock_watch import ClockWatch, Jump, Memory, since_boot
+from foundation.clock_watch import ClockMemory, ClockWatch, Jump, since_boot
 
 from ..assembly import runtime
 from ..settings.model import Settings
@@ -41,7 +41,7 @@ class ClockFile:
     boot: str = field(default_factory=this_boot)
     _failing: bool = field(default=False, init=False)
 
-    def read(self) -> Memory | None:
+    def read(self) -> ClockMemory | None:
         """State written since the last boot; None if missing, unreadable or from another boot."""
         try:
             found = json.loads(self.path.read_text(encoding="ascii"))
@@ -54,7 +54,7 @@ class ClockFile:
             return None
         return memory if same and memory.running <= since_boot() else None
 
-    def keep(self, memory: Memory) -> None:
+    def keep(self, memory: ClockMemory) -> None:
         """Write the state atomically; blocks.  A failing disk is logged once."""
         facts = {
             "boot": self.boot,
@@ -84,9 +84,9 @@ def open_clock(settings: Settings) -> tuple[ClockWatch, ClockFile]:
     return ClockWatch(runtime.clock, memory=file.read()), file
 
 
-def _memory(found: Mapping[str, Any]) -> Memory:
+def _memory(found: Mapping[str, Any]) -> ClockMemory:
     """Parse the file's JSON.  Raises ValueError, KeyError, TypeError or OverflowError."""
-    return Memory(
+    return ClockMemory(
         began=float(found["began"]),
         running=float(found["running"]),
         wall=_instant(found["wall"]),

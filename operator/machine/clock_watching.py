@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from foundation.clock_watch import ClockWatch, Jump, Memory
+from foundation.clock_watch import ClockMemory, ClockWatch, Jump
 from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
@@ -28,7 +28,7 @@ async def watch_clock(
     watch: ClockWatch,
     journal: Journal | None = None,
     then: Callable[[Jump], None] = lambda _: None,
-    keep: Callable[[Memory], None] | None = None,
+    keep: Callable[[ClockMemory], None] | None = None,
 ) -> None:
     """Look at the clock every LOOK_SECONDS until cancelled.
 
@@ -36,7 +36,7 @@ async def watch_clock(
     """
     keep_due = float("-inf")
     while True:
-        jumps = watch.news()
+        jumps = watch.new_jumps()
         if keep is not None and (jumps or time.monotonic() >= keep_due):
             keep_due = time.monotonic() + KEEP_SECONDS
             await asyncio.to_thread(keep, watch.memory)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from foundation.best_effort import best_effort
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from mailstore.blobs.bodies import Prepared
 from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
@@ -62,7 +62,7 @@ def commit(
     """
     drafts = [one.draft for pair in group for one in _both(pair)]
     bodies = iter(store.blobs.prepare(drafts))
-    reached("blobs.anchored")
+    failpoint("blobs.anchored")
     results: list[StoreDeferred | None] = []
     ready: list[tuple[int, list[_Kept]]] = []
     for index, pair in enumerate(group):
@@ -104,10 +104,10 @@ def _insert(store: Store, kept: Sequence[_Kept], now: datetime, record: Record) 
     if not kept:
         return
     with store.database.write() as connection:
-        reached("rows.begun")
+        failpoint("rows.begun")
         queued, held = insert_rows(store, connection, kept, now)
-        reached("rows.inserted")
-    reached("rows.committed")
+        failpoint("rows.inserted")
+    failpoint("rows.committed")
     with best_effort:
         if queued:
             signal(store.database.url)

@@ -14,7 +14,7 @@ from typing import Final, cast
 
 import aiosmtplib
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from relay.client.connection import Link, Shown
 from relay.client.replies import PeerReply, shown
 from relay.client.routing import Target
@@ -81,10 +81,10 @@ async def open_link(target: Target, domain: str, terms: Terms) -> Link:
     client = _client(target, terms.hostname, terms.timeout)
     try:
         found = await _secure(client, target, terms.tls(), terms.connect_timeout)
-        reached("delivery.secured")
+        failpoint("delivery.secured")
         await terms.judge(domain, found.certificate, found.tls_version, found.cipher)
         extensions = await _greet(client, target)
-        reached("delivery.greeted")
+        failpoint("delivery.greeted")
     except BaseException:
         await _abort(client)
         raise

@@ -7,7 +7,7 @@ than was stored.
 
 from typing import Final
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from mailstore.errors import StoreUnavailable
 from relay.client.connection import Link, LinkFailed
 from relay.client.replies import PeerReply
@@ -158,7 +158,7 @@ async def _verdict(link: Link, seconds: float, before: int = 0) -> PeerReply:
     is about the order of commands.
     """
     link.flush()
-    reached("delivery.sent")
+    failpoint("delivery.sent")
     first: PeerReply | None = None
     try:
         for _ in range(before + 1):
@@ -169,7 +169,7 @@ async def _verdict(link: Link, seconds: float, before: int = 0) -> PeerReply:
         if first is not None:
             return first
         raise Unanswered(str(error)) from error
-    reached("delivery.answered")
+    failpoint("delivery.answered")
     if not (reply.positive or reply.refusal):
         raise Unanswered(f"to the end of the message the peer said: {reply}")
     return reply if reply.positive else first or reply

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from relay.client.connect import Terms
 from relay.client.connection import Link, LinkFailed
 from relay.client.data import Unanswered, Unsendable, send
@@ -101,14 +101,14 @@ class _Transaction:
             self._answer(self._rcpt, refusal)
             await self._clear_up(len(self._rcpt))
             return self._answers
-        reached("delivery.mail")
+        failpoint("delivery.mail")
         for address, command in self._rcpt.items():
             self._hear(address, await self._reply(command))
             letter.heard()
         if not self._taken:
             await self._clear_up(0)
             return self._answers
-        reached("delivery.rcpt")
+        failpoint("delivery.rcpt")
         self._answer(self._taken, await self._content(letter))
         return self._answers
 
@@ -198,7 +198,7 @@ class _Transaction:
         if not link.quiet:
             # With one reply too many, a refusal of the message would be read too late.
             raise LinkFailed(FailureReason.PROTOCOL, "the peer said more than it was asked")
-        reached("delivery.data")
+        failpoint("delivery.data")
         try:
             end = await send(link, letter, block=terms.block_timeout, verdict=terms.data_timeout)
         except Unsendable as error:

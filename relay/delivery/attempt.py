@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import BinaryIO, Final
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from mailstore.blobs.store import Store
 from relay.client.connect import Terms
 from relay.client.pool import Peers
@@ -151,7 +151,7 @@ class SmtpDelivery:
             async for chunk in self._stored(taken):
                 progress.step("message")
                 yield chunk
-                reached("delivery.half")
+                failpoint("delivery.half")
         progress.step(ANSWER)
 
     async def _stored(self, taken: Claim) -> AsyncGenerator[bytes, None]:

@@ -20,7 +20,7 @@ from typing import Final
 
 import structlog
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from foundation.ids import RANDOM_OCTETS, new_id
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
@@ -228,7 +228,7 @@ class DeliveryManager:
             self._begin(claim, committed.sealed.get(claim.blob))
 
     def _begin(self, claim: Claim, sealed: bytes | None) -> None:
-        reached("delivery.claimed")
+        failpoint("delivery.claimed")
         monotonic = self._services.monotonic
         progress = Progress(self._new_id(), sealed=sealed, monotonic=monotonic)
         attempt = DeliveryAttempt(claim, progress)

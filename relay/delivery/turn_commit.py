@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
 from relay.delivery.turn_transaction import (
@@ -137,15 +137,15 @@ class TurnCommitter:
         reports = self.bouncer.compose(results, now)
         try:
             with database.write() as connection:
-                reached("delivery.settling")
+                failpoint("delivery.settling")
                 recorded = self._record(connection, results, reports, now)
                 done = rest(connection, now)
-                reached("delivery.settled")
+                failpoint("delivery.settled")
         except DBAPIError:
             # One result cannot be recorded: find out which, spare the rest.  Its lease lapses.
             _log.exception("queue.batch_refused")
         else:
-            reached("delivery.committed")
+            failpoint("delivery.committed")
             return recorded, done
         recorded = [self._record_alone(one, reports, now) for one in results]
         with database.write() as connection:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from relay.dsn.bouncer import Bouncer, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.destinations import begin_probe, write_health
@@ -78,7 +78,7 @@ def _record(
         return Recorded(result, None, None)
     if report is not None:
         bouncer.insert(connection, [report], now)
-        reached("delivery.reported")
+        failpoint("delivery.reported")
     return Recorded(result, state, report)
 
 

@@ -4,7 +4,7 @@ RFC 5321 §4.1.1.4 and §6.1: the reply `250` makes us responsible for the messa
 """
 
 from foundation.best_effort import best_effort
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from relay import metrics
 from relay.acceptance.message import AcceptedMessage, WithReceipt
 from relay.dsn.receipt import receipt_of
@@ -30,7 +30,7 @@ async def take_message(
     """
     message, receipt = await _judge(context, policy, journal, facts, transaction, body)
     transaction.body = None  # from here on the draft belongs to the intake
-    reached("message.judged")
+    failpoint("message.judged")
     await context.intake.accept(message, receipt)
     policy.took(len(message.local), receipt=receipt is not None)
     with best_effort:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from relay.acceptance.message import LocalRecipient
 from relay.connection.limits import Pace
 from relay.policy.recipient import Recipient
@@ -148,7 +148,7 @@ def _begin_body(session: Session, transaction: Transaction) -> Body:
 
 async def _end_of_data(session: Session, transaction: Transaction, body: Body) -> Reply:
     """Judge a completely received message, make it durable, acknowledge it."""
-    reached("message.whole")
+    failpoint("message.whole")
     journal, policy = session.journal, session.policy
     journal.remark(f"{body.draft.size} octets of the message")
     try:
@@ -162,7 +162,7 @@ async def _end_of_data(session: Session, transaction: Transaction, body: Body) -
     finally:
         session.forget_transaction()
     session.tally.accepted()
-    reached("answer.due")
+    failpoint("answer.due")
     return Acknowledged(250, "2.0.0", f"Accepted as {message}")
 
 

@@ -18,7 +18,7 @@ from typing import Final, cast
 
 from aiosmtpd.smtp import SMTP
 
-from foundation.failpoints import reached
+from foundation.failpoints import failpoint
 from foundation.privacy import mask
 from relay import metrics
 from relay.connection.limits import LINGER_SECONDS, Tally
@@ -305,7 +305,7 @@ class Session(SMTP):
         self.write(reply_lines(reply))
         if isinstance(reply, Acknowledged):
             self.outbound.flush()
-            reached("answer.written")
+            failpoint("answer.written")
         if self.outbound.blocked:
             await self._let_read()
         if isinstance(reply, Goodbye):

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from foundation.clock_watch import Jump, Memory
+from foundation.clock_watch import ClockMemory, Jump
 from mssante_operator.machine.clock_file import ClockFile
 from mssante_operator.machine.run_directory import RunFolder
 from tests.support.clock import NOW
 
 BOOT = "9f2c"
 JUMPS = ((0.25, Jump(NOW, timedelta(days=60))), (0.5, Jump(NOW, -timedelta(seconds=10.5))))
-MEMORY = Memory(began=0.125, running=0.5, wall=NOW, jumps=JUMPS)
+MEMORY = ClockMemory(began=0.125, running=0.5, wall=NOW, jumps=JUMPS)
 
 
 def test_what_was_kept_is_read_until_the_machine_starts_again(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_what_was_kept_is_read_until_the_machine_starts_again(tmp_path: Path) ->
     assert ClockFile(path, "another").read() is None
     ClockFile(path, "").keep(MEMORY)
     assert ClockFile(path, "").read() is None  # a system without a boot identifier
-    ClockFile(path, BOOT).keep(Memory(0.125, 1e12, NOW))
+    ClockFile(path, BOOT).keep(ClockMemory(0.125, 1e12, NOW))
     assert ClockFile(path, BOOT).read() is None
 
 

@@ -35,7 +35,7 @@ def test_a_clock_that_runs_evenly_is_no_news() -> None:
     for _ in range(100):
         clocks.go(DAY)
         clocks.now += JUMP - SECOND  # slewed, or corrected a little
-        assert clocks.watch.news() == []
+        assert clocks.watch.new_jumps() == []
     assert not clocks.watch.in_doubt
     assert clocks.watch.steady() == clocks.now
 
@@ -44,7 +44,7 @@ def test_each_jump_is_told_once_and_stands_for_a_day() -> None:
     clocks = Clocks()
     clocks.go(SECOND)
     clocks.now += SIXTY
-    (jump,) = clocks.watch.news()
+    (jump,) = clocks.watch.new_jumps()
     assert (jump.by, jump.to) == (SIXTY, clocks.now)
     assert str(jump) == (
         "this machine's clock jumped ahead by 60 days, 0:00:00, "
@@ -52,10 +52,10 @@ def test_each_jump_is_told_once_and_stands_for_a_day() -> None:
     )
     clocks.go(SECOND)
     clocks.now -= SIXTY
-    (back,) = clocks.watch.news()
+    (back,) = clocks.watch.new_jumps()
     assert back.by == -SIXTY
     assert "jumped back by 60 days, 0:00:00, from 2027-01-21" in str(back)
-    assert clocks.watch.news() == []
+    assert clocks.watch.new_jumps() == []
     assert list(clocks.watch.jumps) == [jump, back]
     clocks.go(DOUBT - 2 * SECOND)
     doubts = [clocks.watch.in_doubt]
@@ -70,7 +70,7 @@ def test_what_is_asked_first_sees_the_jump() -> None:
     clocks.now += SIXTY
     assert clocks.watch.steady() == NOW
     assert clocks.watch.in_doubt
-    assert [jump.by for jump in clocks.watch.news()] == [SIXTY]
+    assert [jump.by for jump in clocks.watch.new_jumps()] == [SIXTY]
 
 
 def test_mail_grows_old_by_the_steady_clock() -> None:
@@ -88,16 +88,16 @@ def test_a_thread_that_was_kept_waiting_between_two_looks_is_no_jump() -> None:
     clocks = Clocks()
     clocks.asleep = 60.0
     for _ in range(5):
-        assert clocks.watch.news() == []
+        assert clocks.watch.new_jumps() == []
     clocks.asleep = 0.0
     clocks.now = NOW + timedelta(seconds=clocks.running - 1000.0)
-    assert clocks.watch.news() == []
+    assert clocks.watch.new_jumps() == []
 
 
 def test_mail_written_by_a_clock_that_was_behind_is_not_over_once_it_is_right() -> None:
     clocks = Clocks()
     clocks.now -= SIXTY
-    born = clocks.watch.look()
+    born = clocks.watch.check()
     clocks.go(SECOND)
     clocks.now += SIXTY
     assert clocks.watch.steady() == born + SECOND
@@ -120,16 +120,16 @@ def test_a_watch_goes_on_where_another_was() -> None:
     clocks = Clocks()
     clocks.go(SECOND)
     clocks.now += SIXTY
-    (jump,) = clocks.watch.news()
+    (jump,) = clocks.watch.new_jumps()
     clocks.go(timedelta(hours=1))
     other = ClockWatch(lambda: clocks.now, clocks.run, clocks.watch.memory)
-    assert other.news() == []  # reported already
+    assert other.new_jumps() == []  # reported already
     assert (other.in_doubt, other.jumps) == (True, (jump,))
     assert other.steady() == clocks.watch.steady()
     memory = other.memory
     clocks.now -= SIXTY  # while no process looks
     third = ClockWatch(lambda: clocks.now, clocks.run, memory)
-    assert [one.by for one in third.news()] == [-SIXTY]
+    assert [one.by for one in third.new_jumps()] == [-SIXTY]
     clocks.go(DOUBT)
     assert third.proven
 

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from foundation.journal.files import Hour, Pruned, hour_file, hours, prune
+from foundation.journal.files import HourFile, PruneResult, hour_file, hours, prune
 
 
 def lay(folder: Path, *names: str) -> None:
@@ -30,28 +30,28 @@ def test_hours_in_order_and_only_those_of_its_naming(tmp_path: Path) -> None:
     lay(tmp_path, "２026-11-22/10.jsonl", "elsewhere")
     (tmp_path / "2026-11-22" / "11.jsonl").mkdir()
     assert hours(tmp_path) == [
-        Hour(datetime(2026, 11, 22, 9, tzinfo=UTC), tmp_path / "2026-11-22" / "09.jsonl"),
-        Hour(datetime(2026, 11, 22, 23, tzinfo=UTC), tmp_path / "2026-11-22" / "23.jsonl"),
-        Hour(datetime(2026, 11, 23, 0, tzinfo=UTC), tmp_path / "2026-11-23" / "00.jsonl"),
+        HourFile(datetime(2026, 11, 22, 9, tzinfo=UTC), tmp_path / "2026-11-22" / "09.jsonl"),
+        HourFile(datetime(2026, 11, 22, 23, tzinfo=UTC), tmp_path / "2026-11-22" / "23.jsonl"),
+        HourFile(datetime(2026, 11, 23, 0, tzinfo=UTC), tmp_path / "2026-11-23" / "00.jsonl"),
     ]
 
 
 def test_without_a_journal_there_is_none(tmp_path: Path) -> None:
     assert hours(tmp_path / "none") == []
-    assert prune(tmp_path / "none", date(2026, 11, 22)) == Pruned(0, ())
+    assert prune(tmp_path / "none", date(2026, 11, 22)) == PruneResult(0, ())
 
 
 def test_days_before_the_oldest_go(tmp_path: Path) -> None:
     lay(tmp_path, "2025-12-31/23.jsonl", "2026-11-20/00.jsonl", "2026-11-20/23.jsonl")
     (tmp_path / "2026-11-19").mkdir()
     lay(tmp_path, "2026-11-21/00.jsonl", "2026-11-22/00.jsonl", "2027-01-01/00.jsonl")
-    assert prune(tmp_path, date(2026, 11, 21)) == Pruned(3, ())
+    assert prune(tmp_path, date(2026, 11, 21)) == PruneResult(3, ())
     assert [str(hour.path.relative_to(tmp_path)) for hour in hours(tmp_path)] == [
         "2026-11-21/00.jsonl",
         "2026-11-22/00.jsonl",
         "2027-01-01/00.jsonl",
     ]
-    assert prune(tmp_path, date(2026, 11, 21)) == Pruned(0, ())
+    assert prune(tmp_path, date(2026, 11, 21)) == PruneResult(0, ())
 
 
 def test_nothing_else_goes(tmp_path: Path) -> None:

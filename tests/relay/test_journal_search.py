@@ -11,7 +11,7 @@ import pytest
 from foundation.ids import new_id
 from foundation.journal import search as journal_search
 from foundation.journal.files import hour_file, hours
-from foundation.journal.search import Trace, find
+from foundation.journal.search import SearchResult, find
 from foundation.journal.writer import Journal
 from tests.support.clock import NOW
 
@@ -49,11 +49,11 @@ def key(at: datetime, number: int = 0) -> str:
     return new_id(at, number.to_bytes(10, "big"))
 
 
-def names(trace: Trace) -> list[str]:
+def names(trace: SearchResult) -> list[str]:
     return [event.name for event in trace.events]
 
 
-def look(folder: Path, identifier: str, now: datetime = NOW + 2 * LIFE) -> Trace:
+def look(folder: Path, identifier: str, now: datetime = NOW + 2 * LIFE) -> SearchResult:
     return find(folder, identifier, now, LIFE)
 
 
@@ -225,8 +225,8 @@ def test_what_is_unknown_is_looked_for_to_the_end(tmp_path: Path) -> None:
     with recording(tmp_path) as record:
         record.at(NOW, "session.opened", session=key(NOW))
     old = look(tmp_path, key(NOW - timedelta(days=300)))
-    assert old == Trace((), (_top(0), _top(1)))
-    assert look(tmp_path / "none", key(NOW)) == Trace((), None)
+    assert old == SearchResult((), (_top(0), _top(1)))
+    assert look(tmp_path / "none", key(NOW)) == SearchResult((), None)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=60), timedelta(days=2_000_000)])
