@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class Reason(StrEnum):
+class ListReason(StrEnum):
     """Reason why a white list was refused, a value for each failure (DOMAIN §9.1-9.6, §9.12)."""
 
     UNREADABLE = "unreadable"
@@ -52,7 +52,7 @@ class ListRefused(Exception):
     `reason` is for machines, `detail` is a line for the person who has to act.
     """
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: ListReason, detail: str) -> None:
         self.reason = reason
         # Messages of libraries and texts of files may have line ends and any length.
         self.detail = " ".join(detail.split())[:MAX_DETAIL]

@@ -43,7 +43,7 @@ from whitelist.errors import TrustFileError
 from whitelist.national.archive import Archive
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.distinguished_name import DistinguishedName
-from whitelist.pki.ocsp_client import OcspAsker
+from whitelist.pki.ocsp_client import OcspClient
 from whitelist.pki.trust_store import TrustStore
 
 from ..errors import Away, OperatorError
@@ -154,7 +154,7 @@ def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
         Expected(settings.whitelist.expected_signer, settings.whitelist.loose_department),
         ageing(settings),
         clock,
-        ocsp=OcspAsker(clock, settings.trust.ocsp_urls) if settings.trust.ocsp else None,
+        ocsp=OcspClient(clock, settings.trust.ocsp_urls) if settings.trust.ocsp else None,
     )
     perimeter.load()
     return perimeter

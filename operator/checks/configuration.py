@@ -20,7 +20,7 @@ from relay.policy import tls
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused
 from whitelist.national.adoption import own_domains
 from whitelist.pki.certificates import read_pem
-from whitelist.pki.crl import RevocationList, RevocationPolicy, accept
+from whitelist.pki.crl import RevocationList, RevocationPolicy, accept_crl
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
 
@@ -107,7 +107,7 @@ def _with_crls(settings: Settings, trust: TrustStore) -> tuple[TrustStore, list[
         path = settings.path(name)
         try:
             crl = RevocationList.read(path.read_bytes())
-            accept(crl, trust.authorities, now, None)
+            accept_crl(crl, trust.authorities, now, None)
         except OSError as error:
             problems.append(f"{path}: cannot be read: {error.strerror}; put the list there")
         except CrlRefused as refused:

@@ -9,7 +9,7 @@ import click
 from cryptography import x509
 
 from whitelist.errors import ListRefused, TrustFileError
-from whitelist.national.difference import compare
+from whitelist.national.difference import compare_lists
 from whitelist.national.lookup import WhiteList
 from whitelist.national.reader import load_file, read_list
 from whitelist.national.signer import ExpectedSigner
@@ -151,7 +151,7 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
 def history(given: Path | None, *, as_json: bool) -> None:
     """Every list adopted so far, the oldest first."""
     archive = runtime.open_archive(load(given))
-    rows = [{**asdict(version), "digest": version.digest} for version in archive.versions()]
+    rows = [{**asdict(version), "digest": version.digest} for version in archive.records()]
     for row in rows:
         row["id"] = row["digest"][:12]
     columns = ("id", "generated_at", "adopted_at", "domains", "names", "source", "signer")
@@ -182,7 +182,7 @@ def diff(given: Path | None, old: str, new: str, *, as_json: bool) -> None:
             loose_department=section.loose_department,
         )
 
-    found = compare(read(old), read(new))
+    found = compare_lists(read(old), read(new))
     rows: list[dict[str, Any]] = [{"change": "added", "domain": d} for d in found.added]
     rows += [{"change": "removed", "domain": d} for d in found.removed]
     rows += [

@@ -19,7 +19,7 @@ from whitelist.errors import CrlRefused, FetchFailed
 from whitelist.fetch.http import fetch_plain
 from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationPolicy, distribution_points
-from whitelist.pki.crl_store import CrlStore, Kept
+from whitelist.pki.crl_store import CrlStore, StoredCrl
 from whitelist.pki.trust_store import TrustStore
 
 from ..assembly import runtime
@@ -143,7 +143,7 @@ class CrlRefresher:
             # Harmless: after a restart URLs are fetched sooner than necessary.
             _log.warning("crl.schedule_unsaved", why=error.strerror)
 
-    def _offer(self, source: str, data: bytes, at: datetime) -> Kept | None:
+    def _offer(self, source: str, data: bytes, at: datetime) -> StoredCrl | None:
         """Offer a list to the store; None if it cannot be written.  Raises CrlRefused.
 
         Both failures are noted in `problems`.

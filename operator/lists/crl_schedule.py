@@ -16,7 +16,7 @@ from typing import Final
 from foundation.atomic_files import make_folder, replace_file
 from foundation.backoff import backoff
 from whitelist.pki.crl import RevocationList
-from whitelist.pki.crl_store import alone
+from whitelist.pki.crl_store import folder_lock
 
 FIRST_PAUSE: Final = 30.0  # backoff: first pause in seconds after a failure
 LONGEST_PAUSE: Final = 1800.0  # limit of the backoff, in seconds
@@ -83,7 +83,7 @@ def save_addresses(folder: Path, addresses: Mapping[str, Address]) -> None:
         for url, one in addresses.items()
     }
     make_folder(folder)
-    with alone(folder):
+    with folder_lock(folder):
         replace_file(folder / _FILE, json.dumps(document, indent=1).encode())
 
 

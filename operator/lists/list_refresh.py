@@ -13,15 +13,15 @@ from typing import Final
 
 import structlog
 
-from whitelist.errors import ArchiveError, FetchFailed, ListRefused, Reason
-from whitelist.fetch.http import Conditions, NotModified, client_context, fetch, retry_delays
+from whitelist.errors import ArchiveError, FetchFailed, ListReason, ListRefused
+from whitelist.fetch.http import CacheValidators, NotModified, client_context, fetch, retry_delays
 from whitelist.fetch.sources import SourceStamp, read_source, source_stamp
-from whitelist.national.adoption import decide
-from whitelist.national.archive import Archive, Source
-from whitelist.national.archive_record import Version
-from whitelist.national.difference import Difference, compare
+from whitelist.national.adoption import decide_adoption
+from whitelist.national.archive import Archive, ListSource
+from whitelist.national.archive_record import ArchiveRecord
+from whitelist.national.difference import ListDifference, compare_lists
 from whitelist.national.lookup import WhiteList
-from whitelist.national.newest import Confirmed
+from whitelist.national.newest import ConfirmedList
 from whitelist.national.reader import read_list
 from whitelist.national.signed_file import MAX_LIST_BYTES
 from whitelist.pki.crl import RevocationPolicy
@@ -45,7 +45,7 @@ class Refreshed:
 
     white_list: WhiteList
     changed: bool
-    source: Source
+    source: ListSource
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Refresher:
     archive: Archive
     trust: TrustStore
     problem: str = ""
-    _conditions: Conditions = field(default_factory=Conditions)
+    _conditions: CacheValidators = field(default_factory=CacheValidators)
     _fetched: str = ""  # digest of the list that `_conditions` belong to
 
     def check(self, *, accept_shrink: bool = False) -> Refreshed:
@@ -72,7 +72,7 @@ class Refresher:
         self.problem = ""
         return refreshed
 
-    def obtain(self) -> tuple[bytes, Source, WhiteList]:
+    def obtain(self) -> tuple[bytes, ListSource, WhiteList]:
         """Fetch and verify a list without adopting it; returns octets, source and list.
 
         Blocks.  Raises ListRefused.
@@ -93,7 +93,7 @@ class Refresher:
         )
         if found.generated_at > now + _AHEAD:
             raise ListRefused(
-                Reason.FUTURE,
+                ListReason.FUTURE,
                 f"generated {found.generated_at.isoformat()}, in the future: adopted, it would "
                 "keep out every list until then; check this machine's clock, then its publisher",
             )
@@ -104,15 +104,15 @@ class Refresher:
         data, source, found = self.obtain()
         refreshed = self.adopt(data, found, source, accept_shrink=accept_shrink)
         # A file that stands in for the URL does not prove that the list is the newest.
-        if source is Source.URL or not self.settings.whitelist.url:
-            self.archive.note_confirmed(Confirmed(found.digest, began))
+        if source is ListSource.URL or not self.settings.whitelist.url:
+            self.archive.note_confirmed(ConfirmedList(found.digest, began))
         return refreshed
 
     def adopt(
         self,
         data: bytes,
         found: WhiteList,
-        source: Source,
+        source: ListSource,
         *,
         accept_shrink: bool,
         checked: datetime | None = None,
@@ -125,7 +125,7 @@ class Refresher:
         now, active = runtime.clock(), self.archive.active()
         max_shrink = self.settings.whitelist.max_shrink
         difference = self._difference(active, found)
-        decide(active, found, max_shrink, accept_shrink=accept_shrink, found=difference)
+        decide_adoption(active, found, max_shrink, accept_shrink=accept_shrink, found=difference)
         changed = self.archive.adopt(
             data,
             found,
@@ -151,7 +151,7 @@ class Refresher:
             )
         return Refreshed(found, changed, source)
 
-    def _difference(self, active: Version | None, found: WhiteList) -> Difference | None:
+    def _difference(self, active: ArchiveRecord | None, found: WhiteList) -> ListDifference | None:
         """Difference from the list in force; None if it is the same list, or not comparable."""
         if active is None or active.digest == found.digest:
             return None
@@ -169,20 +169,20 @@ class Refresher:
         except (ArchiveError, ListRefused) as error:
             _log.warning("whitelist.not_compared", why=str(error))
             return None
-        return compare(before, found)
+        return compare_lists(before, found)
 
-    def _obtain(self) -> tuple[bytes, Source]:
+    def _obtain(self) -> tuple[bytes, ListSource]:
         section = self.settings.whitelist
         if section.url:
             try:
-                return self._fetch(), Source.URL
+                return self._fetch(), ListSource.URL
             except ListRefused as refused:
-                if refused.reason is not Reason.UNREACHABLE or not section.file:
+                if refused.reason is not ListReason.UNREACHABLE or not section.file:
                     raise
                 _log.warning("whitelist.unreachable", why=refused.detail, using=section.file)
         path = self.settings.path(section.file)
         found = read_source(path, runtime.clock(), max_bytes=MAX_LIST_BYTES)
-        return found.data, Source.PUSH if path.is_dir() else Source.FILE
+        return found.data, ListSource.PUSH if path.is_dir() else ListSource.FILE
 
     def _fetch(self) -> bytes:
         delays = retry_delays(_ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE, random.SystemRandom().random)
@@ -190,7 +190,7 @@ class Refresher:
             try:
                 return self._fetch_once()
             except ListRefused as refused:
-                if refused.reason is not Reason.UNREACHABLE or delay is None:
+                if refused.reason is not ListReason.UNREACHABLE or delay is None:
                     raise
                 time.sleep(delay)
         raise AssertionError("the last attempt returns or raises")
@@ -203,7 +203,7 @@ class Refresher:
             answer = fetch(
                 section.url,
                 tls=client_context(self.trust.pem),
-                conditions=self._conditions if known else Conditions(),
+                conditions=self._conditions if known else CacheValidators(),
                 timeout=section.fetch_timeout_seconds,
                 deadline=_DEADLINE * section.fetch_timeout_seconds,
                 max_bytes=MAX_LIST_BYTES,
@@ -231,5 +231,5 @@ class Refresher:
 def _refused(failed: FetchFailed) -> ListRefused:
     """Refusal for a list that could not be fetched."""
     if failed.too_large:
-        return ListRefused(Reason.TOO_LARGE, f"{failed.detail}; is it the white list?")
-    return ListRefused(Reason.UNREACHABLE, failed.detail)
+        return ListRefused(ListReason.TOO_LARGE, f"{failed.detail}; is it the white list?")
+    return ListRefused(ListReason.UNREACHABLE, failed.detail)

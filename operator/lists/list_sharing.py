@@ -28,10 +28,10 @@ from relay.machines.shared_list import (
     read_head,
     read_list_octets,
 )
-from whitelist.errors import ArchiveError, ListRefused, Reason
-from whitelist.national.archive import FileStamp, Source, Version
+from whitelist.errors import ArchiveError, ListReason, ListRefused
+from whitelist.national.archive import ArchiveRecord, FileStamp, ListSource
 from whitelist.national.freshness import is_ahead
-from whitelist.national.newest import Confirmed, Known, Shared
+from whitelist.national.newest import ConfirmedList, KnownLists, SharedList
 from whitelist.pki.trust_store import TrustStore
 
 from ..assembly import runtime
@@ -47,14 +47,14 @@ _CHECK_STEP: Final = timedelta(minutes=1)  # another machine's check counts if s
 # Reasons that hold for every machine, with any trust and clock: no publisher has signed this.
 _NO_LIST: Final = frozenset(
     {
-        Reason.TOO_LARGE,
-        Reason.NOT_WELL_FORMED,
-        Reason.DTD_FORBIDDEN,
-        Reason.UNSIGNED,
-        Reason.SEVERAL_SIGNATURES,
-        Reason.SIGNATURE_SHAPE,
-        Reason.SIGNATURE_INVALID,
-        Reason.CONTENT_ALTERED,
+        ListReason.TOO_LARGE,
+        ListReason.NOT_WELL_FORMED,
+        ListReason.DTD_FORBIDDEN,
+        ListReason.UNSIGNED,
+        ListReason.SEVERAL_SIGNATURES,
+        ListReason.SIGNATURE_SHAPE,
+        ListReason.SIGNATURE_INVALID,
+        ListReason.CONTENT_ALTERED,
     }
 )
 
@@ -85,10 +85,10 @@ class ListSharing:
 
     database: Database
     refresher: Refresher
-    _active: tuple[FileStamp | None, Version | None] | None = None
+    _active: tuple[FileStamp | None, ArchiveRecord | None] | None = None
     _refusal: _Refusal | None = None
-    _told: Confirmed | None = None  # last check that was published to the others
-    _known: Known | None = None
+    _told: ConfirmedList | None = None  # last check that was published to the others
+    _known: KnownLists | None = None
     _away: bool = False
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -148,7 +148,7 @@ class ListSharing:
         if head is not None and active is not None and head.shared.digest == active.digest:
             self._exchange_checks(head.shared)
 
-    def _in_force(self) -> Version | None:
+    def _in_force(self) -> ArchiveRecord | None:
         """List in force; cached until the archive changes."""
         archive = self.refresher.archive
         stamp = archive.stamp()[0]
@@ -165,14 +165,14 @@ class ListSharing:
             return True
         return refusal.trust is not self.refresher.trust or time.monotonic() >= refusal.again
 
-    def _is_damaged(self, head: Head, active: Version | None) -> bool:
+    def _is_damaged(self, head: Head, active: ArchiveRecord | None) -> bool:
         """Whether the shared octets are not a list, so that a real list may replace them."""
         if active is not None and head.shared.digest == active.digest:
             return head.shared.generated_at != active.generated_at
         refusal = self._refusal
         return refusal is not None and refusal.digest == head.shared.digest and refusal.damaged
 
-    def _still_refused(self, head: Head, active: Version | None) -> bool:
+    def _still_refused(self, head: Head, active: ArchiveRecord | None) -> bool:
         refused = self._refusal is not None and self._refusal.digest == head.shared.digest
         return refused and (active is None or active.digest != head.shared.digest)
 
@@ -212,12 +212,12 @@ class ListSharing:
         self.refresher.adopt(
             data,
             found,
-            Source.SHARED,
+            ListSource.SHARED,
             accept_shrink=accepted,
             checked=max(checks, default=found.generated_at),
         )
 
-    def _refuse(self, shared: Shared, trust: TrustStore, why: str, *, damaged: bool) -> None:
+    def _refuse(self, shared: SharedList, trust: TrustStore, why: str, *, damaged: bool) -> None:
         before = self._refusal
         again = before is not None and before.digest == shared.digest
         times = before.times + 1 if again and before is not None else 1
@@ -229,7 +229,7 @@ class ListSharing:
             shared.digest, text, trust, times, time.monotonic() + wait, damaged
         )
 
-    def _publish(self, active: Version, instead_of: Shared | None) -> None:
+    def _publish(self, active: ArchiveRecord, instead_of: SharedList | None) -> None:
         version, data = self.refresher.archive.load("active")
         if version.digest != active.digest:
             return  # replaced meanwhile: the next look shares the new list
@@ -251,15 +251,15 @@ class ListSharing:
                 instead_of_damaged=instead_of is not None,
             )
 
-    def _note(self, shared: Shared | None) -> None:
+    def _note(self, shared: SharedList | None) -> None:
         """Write into the archive which list is shared, for the processes of this machine."""
         archive = self.refresher.archive
         known = self._known or archive.known()
         if known.shared != shared:
             archive.note_shared(shared)
-        self._known = Known(None, shared)
+        self._known = KnownLists(None, shared)
 
-    def _exchange_checks(self, shared: Shared) -> None:
+    def _exchange_checks(self, shared: SharedList) -> None:
         """Publish our last check, and take over a later check of others: the list is the same."""
         archive = self.refresher.archive
         own = archive.known().own
@@ -294,7 +294,7 @@ def _past(at: datetime | None) -> bool:
     return at is not None and not is_ahead(at, runtime.clock())
 
 
-def _ago(own: Confirmed) -> timedelta | None:
+def _ago(own: ConfirmedList) -> timedelta | None:
     """Age of a check of this machine; None if it is dated in the future."""
     return runtime.clock() - own.at if _past(own.at) else None
 

@@ -167,5 +167,5 @@ def _expiry(name: AlarmName, what: str, facts: CertificateFacts, now: datetime) 
 def _crl_alarms(facts: Facts) -> list[Alarm]:
     if facts.trust.revocation is RevocationPolicy.OFF:
         return []
-    found = [Alarm(AlarmName.CRL_LACKING, lack) for lack in facts.trust.lacking(facts.now)]
+    found = [Alarm(AlarmName.CRL_LACKING, lack) for lack in facts.trust.missing_crls(facts.now)]
     return found + [Alarm(AlarmName.CRL_SOURCE, problem) for problem in facts.crl_problems]

@@ -174,7 +174,7 @@ class Monitor:
     def _stalled(self, own: Peer | None) -> str:
         """Reason why all mail is deferred for lack of revocation lists; empty if it is not."""
         ocsp = self.settings.trust.ocsp
-        stalled = self.perimeter.trust.stalled(runtime.clock(), ocsp=ocsp)
+        stalled = self.perimeter.trust.refusal_of_all(runtime.clock(), ocsp=ocsp)
         if not stalled and not ocsp and own is not None and own.chain is not None:
             # Peers' certificates are of the same authority, so they lack the same list.
             return own.chain.detail if own.chain.status is ChainStatus.NO_CRL else ""

@@ -29,7 +29,7 @@ from relay.queue.model import Traffic
 from relay.queue.schema import deliveries, destinations
 from relay.queue.wakeup import announce, signal
 from relay.smtp.outcome import State
-from whitelist.national.difference import compare
+from whitelist.national.difference import compare_lists
 from whitelist.national.lookup import WhiteList
 
 _log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class ListWaking:
         if old is None:
             self._changed.put(None)
             return
-        found = compare(old, new)
+        found = compare_lists(old, new)
         domains = frozenset([*found.added, *(one.domain for one in found.recertified)])
         if domains:
             self._changed.put(domains)

@@ -17,7 +17,7 @@ from relay.machines.shared_list import read_head
 from relay.policy.trust_state import Perimeter
 from whitelist.errors import ArchiveError
 from whitelist.national.lookup import WhiteList
-from whitelist.national.newest import Known, Shared, is_behind, may_fail
+from whitelist.national.newest import KnownLists, SharedList, is_behind, may_fail
 
 _log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Certainty:
             shared = self._shared()
         except StoreUnavailable:
             return False
-        known = Known(self._perimeter.known.own, shared)
+        known = KnownLists(self._perimeter.known.own, shared)
         if may_fail(by, known, queued_at, clock()):
             return True
         try:
@@ -63,7 +63,7 @@ class Certainty:
         except StoreUnavailable:
             return False
 
-    def _shared(self) -> Shared | None:
+    def _shared(self) -> SharedList | None:
         """The list shared at this moment.  Raises StoreUnavailable."""
         with self._database.read() as connection:
             head = read_head(connection)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from mailstore.db.dialect import insert_or_ignore
 from relay.machines.schema import shared_list
-from whitelist.national.newest import Shared
+from whitelist.national.newest import SharedList
 from whitelist.national.signed_file import MAX_LIST_BYTES
 
 # A list is XML, which zlib shrinks to a quarter; a list that does not shrink still fits.
@@ -37,7 +37,7 @@ class Head:
     there was none.
     """
 
-    shared: Shared
+    shared: SharedList
     shrink_accepted: datetime | None = None
 
 
@@ -61,7 +61,7 @@ def read_head(connection: Connection) -> Head | None:
     row = connection.execute(_HEAD).one_or_none()
     if row is None:
         return None
-    return Head(Shared(row.digest, row.generated_at, row.checked_at), row.shrink_accepted)
+    return Head(SharedList(row.digest, row.generated_at, row.checked_at), row.shrink_accepted)
 
 
 def read_list_octets(connection: Connection, digest: str) -> bytes | None:
@@ -79,7 +79,7 @@ def read_list_octets(connection: Connection, digest: str) -> bytes | None:
 
 
 def publish(
-    connection: Connection, offer: Offer, now: datetime, *, instead_of: Shared | None = None
+    connection: Connection, offer: Offer, now: datetime, *, instead_of: SharedList | None = None
 ) -> bool:
     """Share a list if it is newer than the shared one; True if it was shared.
 

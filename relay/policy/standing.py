@@ -42,7 +42,7 @@ async def judge(
     peer = await perimeter.identify_peer(der, tls_version, cipher)
     since, until = _ALWAYS
     if der is not None and peer.certificate is not None:
-        since, until = trust.steady(peer.certificate, now)
+        since, until = trust.validity_span(peer.certificate, now)
         answered = perimeter.ocsp_holds_until(der, now)
         if answered is not None:
             until = min(until, answered)

@@ -20,15 +20,15 @@ from foundation.best_effort import best_effort
 from relay.policy.admission import Peer
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused, NothingAdopted
 from whitelist.national.archive import Archive, Stamp
-from whitelist.national.freshness import Freshness, judge, last_certain
+from whitelist.national.freshness import Freshness, judge_freshness, last_certain
 from whitelist.national.lookup import WhiteList
-from whitelist.national.newest import MARGIN, Known, confirmed_at, is_behind
+from whitelist.national.newest import MARGIN, KnownLists, confirmed_at, is_behind
 from whitelist.national.reader import load_file
 from whitelist.national.signer import ExpectedSigner
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.crl_store import Stamp as CrlStamp
-from whitelist.pki.ocsp_client import OcspAsker
+from whitelist.pki.ocsp_client import OcspClient
 from whitelist.pki.trust_store import ChainStatus, ChainVerdict, TrustStore
 from whitelist.pki.verdict_cache import VerdictCache
 
@@ -109,7 +109,7 @@ class Perimeter:
         ageing: Ageing,
         clock: Callable[[], datetime],
         *,
-        ocsp: OcspAsker | None = None,
+        ocsp: OcspClient | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
@@ -127,7 +127,7 @@ class Perimeter:
         self._loaded: WhiteList | None = None
         self._last_check: datetime | None = None
         self._problem = ""
-        self._known = Known()
+        self._known = KnownLists()
         self._behind = False
         self._confirmed: datetime | None = None
         self._wanted: float | None = None  # monotonic; the last time that mail asked for a check
@@ -145,7 +145,7 @@ class Perimeter:
         checked = last_certain(
             self._last_check, self._loaded.generated_at if self._loaded else None, now
         )
-        age = judge(checked, now, ageing.stale_after, ageing.expired_after)
+        age = judge_freshness(checked, now, ageing.stale_after, ageing.expired_after)
         problem = self._problem
         if not problem and age in {Freshness.EXPIRED, Freshness.NONE}:
             when = self._last_check.isoformat() if self._last_check else "never"
@@ -155,7 +155,7 @@ class Perimeter:
         return Snapshot(self._loaded, age, checked, problem, self._behind)
 
     @property
-    def known(self) -> Known:
+    def known(self) -> KnownLists:
         """The newest list known, of this machine and of the others."""
         return self._known
 
@@ -289,7 +289,7 @@ class Perimeter:
         if certificate is None:
             return Peer(tls_version, cipher)
         try:
-            facts, verdict = self._verdicts.judge(certificate, self._clock())
+            facts, verdict = self._verdicts.verdict(certificate, self._clock())
         except ValueError as error:
             return Peer(tls_version, cipher, chain=ChainVerdict(ChainStatus.UNTRUSTED, str(error)))
         return Peer(tls_version, cipher, facts, verdict)
@@ -299,7 +299,7 @@ class Perimeter:
         peer = self.identify(certificate, tls_version, cipher)
         if self._ocsp is None or certificate is None or peer.certificate is None or not peer.chain:
             return peer
-        return replace(peer, chain=await self._ocsp.weigh(certificate, peer.chain, self.trust))
+        return replace(peer, chain=await self._ocsp.apply(certificate, peer.chain, self.trust))
 
     def ocsp_holds_until(self, certificate: bytes, at: datetime) -> datetime | None:
         """End of validity of the OCSP answer that held at `at` or came since; None without any."""

@@ -38,7 +38,7 @@ MUTANTS = (
     ),
     Mutant(
         "trust: lists that are lacking are not passed over",
-        "        if not found.lacking:\n",
+        "        if not found.missing:\n",
         "        if True:\n",
         ("test_missing_and_expired_lists_refuse_or_raise_an_alarm",),
     ),

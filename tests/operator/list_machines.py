@@ -12,7 +12,7 @@ from mssante_operator.settings.model import load
 from relay.policy.trust_state import Perimeter
 from tests.support.daemon import Daemon, lay_out
 from tests.support.list_files import put
-from whitelist.national.archive import Archive, Version
+from whitelist.national.archive import Archive, ArchiveRecord
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Machine:
         return self.refresher.archive
 
     @property
-    def active(self) -> Version:
+    def active(self) -> ArchiveRecord:
         """Version of the list in force."""
         found = self.archive.active()
         assert found is not None

@@ -15,7 +15,7 @@ from mssante_operator.roles.maintenance import _keep_current
 from tests.operator.list_machines import refresher_of
 from tests.support.daemon import lay_out
 from tests.support.waiting import until
-from whitelist.national.newest import MARGIN, Confirmed
+from whitelist.national.newest import MARGIN, ConfirmedList
 
 WAIT = MARGIN.total_seconds()
 
@@ -91,7 +91,7 @@ async def test_maintenance_checks_for_mail_that_asks(
     keeping = asyncio.create_task(_keep_current(settings, trust, crls, sharing, jumped, looked))
     await asyncio.wait_for(looked.wait(), 60)
 
-    def last() -> Confirmed:
+    def last() -> ConfirmedList:
         found = archive.known().own
         assert found is not None
         return found

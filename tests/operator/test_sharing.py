@@ -24,9 +24,9 @@ from tests.operator.unbelieved_lists import DAMAGED, NEWER, SIGNED
 from tests.support.daemon import federation
 from tests.support.list_files import FULL, signed
 from tests.support.waiting import until
-from whitelist.national.archive import Source
+from whitelist.national.archive import ListSource
 from whitelist.national.freshness import Freshness
-from whitelist.national.newest import MARGIN, Shared, may_fail
+from whitelist.national.newest import MARGIN, SharedList, may_fail
 
 HOUR = timedelta(hours=1)
 
@@ -71,7 +71,7 @@ def test_a_list_adopted_by_one_is_believed_by_the_other(
     with capture_logs() as logs:
         two.sharing.look()
     assert two.active.digest == one.active.digest
-    assert (two.active.source, two.active.accepted_shrink) == (Source.SHARED, False)
+    assert (two.active.source, two.active.accepted_shrink) == (ListSource.SHARED, False)
     assert two.active.added == 1
     (adopted,) = [line for line in logs if line["event"] == "whitelist.adopted"]
     assert adopted["source"] == "shared"
@@ -83,7 +83,7 @@ def test_a_list_adopted_by_one_is_believed_by_the_other(
     # A machine whose own source has an older list keeps the newer list.
     assert not two.sharing.problem
     two.sharing.look()
-    assert len(two.archive.versions()) == 2
+    assert len(two.archive.records()) == 2
 
 
 def test_an_older_list_is_never_taken_nor_shared(
@@ -139,7 +139,7 @@ def test_what_a_person_let_pass_on_one_machine_passes_on_all(
     assert head(database).shrink_accepted is not None
     two.sharing.look()
     assert two.active.digest == one.active.digest
-    assert (two.active.source, two.active.accepted_shrink) == (Source.SHARED, True)
+    assert (two.active.source, two.active.accepted_shrink) == (ListSource.SHARED, True)
     # A person let the list before it pass; the guard is active again for this list.
     share(database, signed(4, a="a"), 4)
     two.sharing.look()
@@ -351,7 +351,7 @@ def test_the_command_shares_at_once(machines: Sequence[Machine], database: Datab
     one.daemon.config.write_text(text.replace("[storage]\n", ours, 1))
     (one.daemon.folder / "whitelist" / "listeblanchemssante.xml").write_bytes(signed(1, **NEWER))
     one.daemon.run("whitelist", "refresh")
-    assert head(database).shared == Shared(
+    assert head(database).shared == SharedList(
         one.active.digest, one.active.generated_at, head(database).shared.checked_at
     )
     away = url.replace("/test_", "/no_such_")

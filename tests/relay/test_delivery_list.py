@@ -24,7 +24,7 @@ from tests.support.queued import destination
 from tests.support.scripted import running
 from tests.support.senders import Sender, sending, server_tls
 from whitelist.national.archive import Archive
-from whitelist.national.newest import Confirmed
+from whitelist.national.newest import ConfirmedList
 
 CLOSED_PORT = 1  # nobody listens there
 
@@ -88,7 +88,7 @@ def confirm(sender: Sender, at: datetime) -> None:
     """A check found the list in force to be the newest."""
     archive, snapshot = Archive(sender.folder / "whitelist"), sender.perimeter.snapshot
     assert snapshot.loaded is not None
-    archive.note_confirmed(Confirmed(snapshot.loaded.digest, at))
+    archive.note_confirmed(ConfirmedList(snapshot.loaded.digest, at))
     sender.perimeter.load()
 
 

@@ -19,7 +19,7 @@ from tests.support.waiting import until
 from whitelist.national.archive import Archive
 from whitelist.national.freshness import Freshness
 from whitelist.national.lookup import WhiteList
-from whitelist.national.newest import Confirmed
+from whitelist.national.newest import ConfirmedList
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import ChainStatus
@@ -381,7 +381,7 @@ def test_mail_that_waits_hears_of_the_check_that_decides(tmp_path: Path) -> None
 
     def check(minutes: int) -> None:
         clock.now = NOW + timedelta(minutes=minutes)
-        archive.note_confirmed(Confirmed(in_force(found).digest, clock.now))
+        archive.note_confirmed(ConfirmedList(in_force(found).digest, clock.now))
         found.load()
 
     check(1)

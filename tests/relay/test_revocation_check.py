@@ -24,7 +24,7 @@ from tests.support.ocsp_responder import Responder, ocsp_answer, responding
 from tests.support.perimeters import perimeter
 from tests.support.waiting import until
 from whitelist.pki.crl import RevocationList, RevocationPolicy
-from whitelist.pki.ocsp_client import FAILURE_HOLDS, OcspAsker
+from whitelist.pki.ocsp_client import FAILURE_HOLDS, OcspClient
 from whitelist.pki.trust_store import ChainStatus, ChainVerdict, TrustStore
 
 DAY = timedelta(days=1)
@@ -100,21 +100,21 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def asker(clock: Clock, responder: Responder) -> OcspAsker:
-    return OcspAsker(clock, [responder.url])
+def asker(clock: Clock, responder: Responder) -> OcspClient:
+    return OcspClient(clock, [responder.url])
 
 
-async def weigh(asker: OcspAsker, der: bytes, held: TrustStore = LACKING) -> ChainVerdict:
-    return await asker.weigh(der, held.verify(read(der), NOW), held)
+async def weigh(asker: OcspClient, der: bytes, held: TrustStore = LACKING) -> ChainVerdict:
+    return await asker.apply(der, held.verify(read(der), NOW), held)
 
 
-async def at_once(asker: OcspAsker, der: bytes) -> ChainVerdict:
+async def at_once(asker: OcspClient, der: bytes) -> ChainVerdict:
     """Weigh without any wait: the timeout is over at the first one."""
     async with asyncio.timeout(0):
         return await weigh(asker, der)
 
 
-async def test_good_stands_for_the_list(responder: Responder, asker: OcspAsker) -> None:
+async def test_good_stands_for_the_list(responder: Responder, asker: OcspClient) -> None:
     der = peer()
     responder.answer = says(der, GOOD)
     assert LACKING.verify(read(der), NOW).status is ChainStatus.NO_CRL
@@ -126,7 +126,7 @@ async def test_good_stands_for_the_list(responder: Responder, asker: OcspAsker) 
     assert question.serial_number == read(der).serial_number
 
 
-async def test_revoked_is_refused(responder: Responder, asker: OcspAsker) -> None:
+async def test_revoked_is_refused(responder: Responder, asker: OcspClient) -> None:
     der = peer()
     responder.answer = says(der, REVOKED)
     verdict = await weigh(asker, der)
@@ -146,7 +146,7 @@ def failures(der: bytes) -> dict[str, Answer]:
 
 @pytest.mark.parametrize("word", failures(peer()))
 async def test_anything_else_leaves_the_verdict(
-    responder: Responder, asker: OcspAsker, word: str
+    responder: Responder, asker: OcspClient, word: str
 ) -> None:
     der = peer()
     responder.answer = failures(der)[word]
@@ -158,7 +158,7 @@ async def test_anything_else_leaves_the_verdict(
 
 
 async def test_a_failure_is_remembered_for_a_minute(
-    responder: Responder, asker: OcspAsker, clock: Clock
+    responder: Responder, asker: OcspClient, clock: Clock
 ) -> None:
     der, other = peer(), peer(name="smtp.c.mssante.fr")
     assert (await weigh(asker, der)).status is ChainStatus.NO_CRL
@@ -173,7 +173,7 @@ async def test_a_failure_is_remembered_for_a_minute(
 
 
 async def test_a_failure_noted_by_a_clock_that_was_ahead_is_forgotten(
-    responder: Responder, asker: OcspAsker, clock: Clock
+    responder: Responder, asker: OcspClient, clock: Clock
 ) -> None:
     der = peer(responder.url)
     responder.answer = lambda: None
@@ -187,7 +187,7 @@ async def test_a_failure_noted_by_a_clock_that_was_ahead_is_forgotten(
 async def test_nobody_waits_twice_for_a_silent_responder(
     responder: Responder, clock: Clock
 ) -> None:
-    asker, der = OcspAsker(clock, [responder.url], patience=0.2), peer()
+    asker, der = OcspClient(clock, [responder.url], timeout=0.2), peer()
     responder.open.clear()
     verdict = await weigh(asker, der)
     assert verdict.status is ChainStatus.NO_CRL
@@ -198,7 +198,7 @@ async def test_nobody_waits_twice_for_a_silent_responder(
 
 
 async def test_an_answer_holds_until_it_is_over(
-    responder: Responder, asker: OcspAsker, clock: Clock
+    responder: Responder, asker: OcspClient, clock: Clock
 ) -> None:
     der = peer()
     responder.answer = says(der, GOOD)
@@ -211,7 +211,7 @@ async def test_an_answer_holds_until_it_is_over(
     assert len(responder.questions) == 2
 
 
-async def test_many_sessions_of_one_peer_ask_once(responder: Responder, asker: OcspAsker) -> None:
+async def test_many_sessions_of_one_peer_ask_once(responder: Responder, asker: OcspClient) -> None:
     der = peer()
     responder.answer = says(der, GOOD)
     responder.open.clear()
@@ -232,7 +232,7 @@ async def test_the_next_responder_is_asked_where_the_first_fails(
 ) -> None:
     with responding() as first:
         der = peer()
-        asker = OcspAsker(lambda: NOW, [first.url, responder.url])
+        asker = OcspClient(lambda: NOW, [first.url, responder.url])
         first.answer = failures(der)[word]
         responder.answer = says(der, GOOD)
         assert (await weigh(asker, der)).trusted
@@ -240,7 +240,7 @@ async def test_the_next_responder_is_asked_where_the_first_fails(
 
 
 async def test_unknown_is_asked_again_after_a_minute(
-    responder: Responder, asker: OcspAsker, clock: Clock
+    responder: Responder, asker: OcspClient, clock: Clock
 ) -> None:
     # A responder may learn of a new certificate long before its nextUpdate.
     der = peer()
@@ -254,7 +254,7 @@ async def test_unknown_is_asked_again_after_a_minute(
 
 async def test_of_two_failures_the_shorter_decides(responder: Responder, clock: Clock) -> None:
     with responding() as second:
-        asker = OcspAsker(clock, [responder.url, second.url])
+        asker = OcspClient(clock, [responder.url, second.url])
         other, der = peer(name="smtp.c.mssante.fr"), peer()
         responder.answer = says(other, UNKNOWN)
         await weigh(asker, other)  # the second is silent, and that is known for a minute
@@ -266,7 +266,7 @@ async def test_of_two_failures_the_shorter_decides(responder: Responder, clock: 
 
 
 async def test_no_more_is_kept_than_told(responder: Responder, clock: Clock) -> None:
-    asker, der = OcspAsker(clock, [responder.url], size=1), peer()
+    asker, der = OcspClient(clock, [responder.url], size=1), peer()
     responder.answer = says(der, GOOD)
     await weigh(asker, der)
     await weigh(asker, peer())
@@ -275,7 +275,7 @@ async def test_no_more_is_kept_than_told(responder: Responder, clock: Clock) -> 
 
 
 async def test_a_lacking_list_of_the_root_is_not_papered_over(
-    responder: Responder, asker: OcspAsker
+    responder: Responder, asker: OcspClient
 ) -> None:
     der = peer()
     responder.answer = says(der, GOOD)
@@ -288,7 +288,7 @@ async def test_a_lacking_list_of_the_root_is_not_papered_over(
     assert (await weigh(asker, der, store())).status is ChainStatus.NO_CRL
 
 
-async def test_lists_are_never_overruled(responder: Responder, asker: OcspAsker) -> None:
+async def test_lists_are_never_overruled(responder: Responder, asker: OcspClient) -> None:
     der = peer()
     responder.answer = says(der, GOOD)
     assert (await weigh(asker, der)).trusted  # the answer is cached, then the list comes
@@ -300,7 +300,7 @@ async def test_lists_are_never_overruled(responder: Responder, asker: OcspAsker)
     assert len(responder.questions) == 1
     clean = store(ROOT_LIST, RevocationList.read(crl(hierarchy().intermediate)))
     responder.answer = says(der, REVOKED)
-    fresh = OcspAsker(lambda: NOW, [responder.url])
+    fresh = OcspClient(lambda: NOW, [responder.url])
     assert (await weigh(fresh, der, clean)).trusted
     assert len(responder.questions) == 1  # no list is missing, no question
 
@@ -315,7 +315,7 @@ async def test_lists_are_never_overruled(responder: Responder, asker: OcspAsker)
 )
 async def test_where_lacking_lists_are_accepted(
     responder: Responder,
-    asker: OcspAsker,
+    asker: OcspClient,
     status: ocsp.OCSPCertStatus,
     expected: ChainStatus,
     *,
@@ -336,16 +336,16 @@ async def test_where_a_certificate_says_is_never_asked(responder: Responder) -> 
     with responding() as theirs:
         der = peer(theirs.url)
         theirs.answer = says(der, GOOD)
-        asker = OcspAsker(lambda: NOW, [responder.url])
+        asker = OcspClient(lambda: NOW, [responder.url])
         assert (await weigh(asker, der)).status is ChainStatus.NO_CRL
         assert theirs.questions == []
         assert len(responder.questions) == 1
     with pytest.raises(ValueError, match="no responder"):
-        OcspAsker(lambda: NOW, [])
+        OcspClient(lambda: NOW, [])
 
 
 async def test_who_is_issued_by_no_intermediate_is_not_asked_about(
-    responder: Responder, asker: OcspAsker
+    responder: Responder, asker: OcspClient
 ) -> None:
     root = hierarchy().root
     der = peer(issuer=Hierarchy(root, root))
@@ -366,7 +366,7 @@ async def test_off_never_asks(responder: Responder, tmp_path: Path) -> None:
     found = await off.identify_peer(der, "TLSv1.3", "X")
     assert found == off.identify(der, "TLSv1.3", "X")
     assert responder.questions == []
-    asker = OcspAsker(lambda: NOW, [responder.url])
+    asker = OcspClient(lambda: NOW, [responder.url])
     on = perimeter(tmp_path / "on", b"", strict, lambda: NOW, crls=lists, ocsp=asker)
     chain = (await on.identify_peer(der, "TLSv1.3", "X")).chain
     assert chain is not None

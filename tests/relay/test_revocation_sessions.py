@@ -24,7 +24,7 @@ from tests.support.operators import ACTIVE, HOST, inbound, trust_space
 from tests.support.perimeters import perimeter
 from tests.support.senders import sending
 from whitelist.pki.crl import RevocationList
-from whitelist.pki.ocsp_client import OcspAsker
+from whitelist.pki.ocsp_client import OcspClient
 
 DAY = timedelta(days=1)
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
@@ -76,7 +76,7 @@ async def test_a_peer_comes_while_its_list_is_lacking(
 ) -> None:
     space = trust_space()
     asked_at = responder.url if status else DOWN
-    lists, asker = space.crls[:1], OcspAsker(system_clock, [asked_at])
+    lists, asker = space.crls[:1], OcspClient(system_clock, [asked_at])
     folder = tmp_path / "lacking"
     follower = perimeter(
         folder, space.white_list, space.trust, system_clock, crls=lists, ocsp=asker
@@ -108,7 +108,7 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
     responder: Responder, tmp_path: Path, status: ocsp.OCSPCertStatus, error: str
 ) -> None:
     space = trust_space()
-    lists, asker = space.crls[:1], OcspAsker(system_clock, [responder.url])
+    lists, asker = space.crls[:1], OcspClient(system_clock, [responder.url])
     async with inbound(tmp_path) as server:
         identity = space.identity(enrol("a", tmp_path, responder, status), tmp_path)
         context = tls.server_context(identity, space.trust)

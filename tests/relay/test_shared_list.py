@@ -24,7 +24,7 @@ from relay.machines.shared_list import (
     unpack,
 )
 from tests.support.clock import NOW
-from whitelist.national.newest import Shared
+from whitelist.national.newest import SharedList
 from whitelist.national.signed_file import MAX_LIST_BYTES
 
 SECOND = timedelta(seconds=1)
@@ -37,7 +37,7 @@ def offer(number: int, *, ago: timedelta | None = AGO, accepted: bool = False) -
     return Offer(f"{number:064x}", NOW + number * SECOND, data, ago, accepted)
 
 
-def share(database: Database, one: Offer, *, instead_of: Shared | None = None) -> bool:
+def share(database: Database, one: Offer, *, instead_of: SharedList | None = None) -> bool:
     with database.write() as connection:
         return publish(connection, one, NOW, instead_of=instead_of)
 
@@ -47,7 +47,7 @@ def head(database: Database) -> Head | None:
         return read_head(connection)
 
 
-def shared(database: Database) -> Shared:
+def shared(database: Database) -> SharedList:
     found = head(database)
     assert found is not None
     return found.shared
@@ -61,7 +61,7 @@ def octets(database: Database, digest: str) -> bytes | None:
 def test_a_newer_list_takes_the_place_of_an_older_one_alone(database: Database) -> None:
     assert head(database) is None
     assert share(database, offer(2))
-    assert shared(database) == Shared(offer(2).digest, offer(2).generated_at, NOW - AGO)
+    assert shared(database) == SharedList(offer(2).digest, offer(2).generated_at, NOW - AGO)
     assert octets(database, offer(2).digest) == offer(2).data
     same_date = Offer("f" * 64, offer(2).generated_at, b"other")
     assert not any(share(database, one) for one in (offer(1), offer(2), same_date))

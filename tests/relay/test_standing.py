@@ -25,7 +25,7 @@ from tests.support.operators import Inbound, inbound, trust_space
 from tests.support.perimeters import perimeter
 from tests.support.talking import Caller, call
 from whitelist.pki.crl_store import CrlStore
-from whitelist.pki.ocsp_client import OcspAsker
+from whitelist.pki.ocsp_client import OcspClient
 from whitelist.pki.trust_store import ChainStatus
 
 HOUR = timedelta(hours=1)
@@ -134,7 +134,7 @@ async def test_an_answer_of_ocsp_that_is_over_is_asked_for_again(tmp_path: Path)
             )
 
         responder.answer = answer
-        asker = OcspAsker(clock, [responder.url])
+        asker = OcspClient(clock, [responder.url])
         follower = perimeter(
             folder, space.white_list, space.trust, clock, crls=space.crls[:1], ocsp=asker
         )

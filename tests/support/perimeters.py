@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from relay.policy.trust_state import Ageing, Expected, Perimeter
-from whitelist.national.archive import Archive, Source
-from whitelist.national.newest import Shared
+from whitelist.national.archive import Archive, ListSource
+from whitelist.national.newest import SharedList
 from whitelist.national.reader import read_list
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.crl_store import CrlStore
-from whitelist.pki.ocsp_client import OcspAsker
+from whitelist.pki.ocsp_client import OcspClient
 from whitelist.pki.trust_store import TrustStore
 
 SIGNER = "alb.mssante.fr"
@@ -21,7 +21,7 @@ def adopt(folder: Path, data: bytes, trust: TrustStore, now: datetime) -> None:
     """Adopt a list in a folder, like the maintenance process."""
     judge = replace(trust, revocation=RevocationPolicy.OFF)
     found = read_list(data, judge, SIGNER, now)
-    Archive(folder / "whitelist").adopt(data, found, now, Source.FILE, accepted_shrink=True)
+    Archive(folder / "whitelist").adopt(data, found, now, ListSource.FILE, accepted_shrink=True)
 
 
 def perimeter(
@@ -32,7 +32,7 @@ def perimeter(
     *,
     crls: Iterable[bytes] = (),
     ageing: Ageing = Ageing(),  # noqa: B008 - frozen
-    ocsp: OcspAsker | None = None,
+    ocsp: OcspClient | None = None,
 ) -> Perimeter:
     """Perimeter with a list adopted now (b"": none) and with revocation lists."""
     if white_list:
@@ -46,12 +46,12 @@ def perimeter(
     return made
 
 
-def fall_behind(follower: Perimeter, folder: Path) -> Shared:
+def fall_behind(follower: Perimeter, folder: Path) -> SharedList:
     """Note that another machine has a list one second newer than the list in force here."""
     loaded = follower.snapshot.loaded
     assert loaded is not None
     later = loaded.generated_at + timedelta(seconds=1)
-    newer = Shared("0" * 64, later, later)
+    newer = SharedList("0" * 64, later, later)
     Archive(folder / "whitelist").note_shared(newer)
     follower.load()
     return newer

@@ -23,7 +23,7 @@ from tests.support.hierarchy import NOW
 from tests.whitelist.lists import made
 from whitelist.errors import ListRefused
 from whitelist.national import archive as history
-from whitelist.national.archive import Archive, Source
+from whitelist.national.archive import Archive, ListSource
 from whitelist.national.lookup import WhiteList
 
 
@@ -37,7 +37,7 @@ def adopt(archive: Archive, number: int, size: int = 300_000) -> bool:
     """Adopt a numbered list, at its time of generation."""
     data, white_list = numbered(number, size)
     return archive.adopt(
-        data, white_list, white_list.generated_at, Source.URL, accepted_shrink=False
+        data, white_list, white_list.generated_at, ListSource.URL, accepted_shrink=False
     )
 
 
@@ -55,7 +55,7 @@ def race(archive: Archive, first: int) -> None:
     for data, white_list in lists:
         try:
             archive.adopt(
-                data, white_list, white_list.generated_at, Source.URL, accepted_shrink=False
+                data, white_list, white_list.generated_at, ListSource.URL, accepted_shrink=False
             )
         except ListRefused:
             refused += 1

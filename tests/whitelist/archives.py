@@ -5,7 +5,7 @@ import os
 from datetime import datetime, timedelta
 
 from tests.support.hierarchy import NOW
-from whitelist.national.archive import Archive, Source
+from whitelist.national.archive import Archive, ListSource
 from whitelist.national.lookup import WhiteList
 
 SECOND = timedelta(seconds=1)
@@ -13,16 +13,16 @@ ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
 
 
 def put(archive: Archive, made_list: tuple[bytes, WhiteList], now: datetime = NOW) -> bool:
-    return archive.adopt(*made_list, now, Source.FILE, accepted_shrink=False)
+    return archive.adopt(*made_list, now, ListSource.FILE, accepted_shrink=False)
 
 
 def digests(archive: Archive) -> list[str]:
-    return [version.digest for version in archive.versions()]
+    return [version.digest for version in archive.records()]
 
 
 def check_whole(archive: Archive) -> list[str]:
     """Check all promises about the folder's content; return the digests in the history."""
-    versions = archive.versions()
+    versions = archive.records()
     for version in versions:
         octets = (archive.folder / version.file_name).read_bytes()
         assert hashlib.sha256(octets).hexdigest() == version.digest

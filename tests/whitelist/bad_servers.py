@@ -5,10 +5,10 @@ from http.server import BaseHTTPRequestHandler
 from tests.support.https_server import (
     HttpsServer,
 )
-from whitelist.fetch.http import Conditions
+from whitelist.fetch.http import CacheValidators
 
 BODY = b"<ListeBlancheMSSante/>" * 10_000
-NONE = Conditions()
+NONE = CacheValidators()
 Handler = BaseHTTPRequestHandler
 
 

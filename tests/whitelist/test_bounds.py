@@ -15,10 +15,10 @@ from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from mssante_operator.setup.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, spare_key, trust
 from tests.whitelist import forge
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 from whitelist.national.document import MAX_VALUE
 from whitelist.national.reader import read_list
-from whitelist.national.reading_time import Patience
+from whitelist.national.reading_time import CpuLimit
 from whitelist.national.signature import verify_signature
 from whitelist.national.signed_file import MAX_LIST_BYTES, MAX_MARKS
 
@@ -34,7 +34,7 @@ print((peak() - before) // 1024)
 """
 
 
-def refused(data: bytes) -> Reason:
+def refused(data: bytes) -> ListReason:
     with pytest.raises(ListRefused) as caught:
         read_list(data, trust(), SIGNER, NOW)
     assert len(caught.value.detail) <= 2000
@@ -71,8 +71,8 @@ def test_memory_stays_within_bounds(kind: str) -> None:
 
 
 def test_too_many_elements_are_too_large() -> None:
-    assert refused(HOSTILE["elements"]()) is Reason.TOO_LARGE
-    assert refused(HOSTILE["attributes"]()) is Reason.TOO_LARGE
+    assert refused(HOSTILE["elements"]()) is ListReason.TOO_LARGE
+    assert refused(HOSTILE["attributes"]()) is ListReason.TOO_LARGE
 
 
 def test_a_strangers_name_costs_nothing() -> None:
@@ -82,7 +82,7 @@ def test_a_strangers_name_costs_nothing() -> None:
     )
     data = signed_list([listed("a.mssante.fr", "CN=a,C=FR")], signer=theirs)
     began = time.process_time()
-    assert refused(data) is Reason.SIGNER_UNTRUSTED
+    assert refused(data) is ListReason.SIGNER_UNTRUSTED
     assert time.process_time() - began < 1
 
 
@@ -95,7 +95,7 @@ def test_content_is_not_read_before_its_signer_is_known() -> None:
     unsigned = unsigned_list(entries, NOW)
     data = unsigned.replace(b"</ListeBlancheMSSante>", signature + b"</ListeBlancheMSSante>")
     began = time.process_time()
-    assert refused(data) is Reason.CONTENT_ALTERED
+    assert refused(data) is ListReason.CONTENT_ALTERED
     assert time.process_time() - began < 1
 
 
@@ -125,11 +125,11 @@ def test_a_signed_value_that_is_too_long_costs_its_entry_alone() -> None:
 
 def test_a_value_of_the_signature_is_bounded() -> None:
     long = forge.signature().replace("<X509Certificate>", "<X509Certificate>" + " " * 20_000)
-    assert refused(forge.placed(long)) is Reason.SIGNATURE_SHAPE
+    assert refused(forge.placed(long)) is ListReason.SIGNATURE_SHAPE
 
 
 def test_time_runs_out() -> None:
     ticks = iter(range(100))
-    patience = Patience(1, lambda: float(next(ticks)))
+    patience = CpuLimit(1, lambda: float(next(ticks)))
     with pytest.raises(ListRefused, match="too-slow"):
         verify_signature(signed_list([]), trust(), SIGNER, NOW, patience)

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 from whitelist.national.reader import read_list
 from whitelist.pki.certificates import MAX_DER, read_der, read_pem
 
@@ -43,7 +43,7 @@ def test_a_list_with_such_a_signer_is_refused() -> None:
     forged = good[:start] + base64.b64encode(of_unknown_version()) + good[end:]
     with pytest.raises(ListRefused) as refused:
         read_list(forged, trust(), SIGNER, NOW)
-    assert refused.value.reason is Reason.SIGNER_UNREADABLE
+    assert refused.value.reason is ListReason.SIGNER_UNREADABLE
 
 
 SHOW_AN_ODD_NAME = """

@@ -228,9 +228,9 @@ def test_lists_by_scope_serve_together(policy: RevocationPolicy) -> None:
     verdict = store.verify(PEER.certificate, NOW)
     assert verdict.trusted
     assert not verdict.alarm
-    assert store.lacking(NOW) == ()
+    assert store.missing_crls(NOW) == ()
     assert len(store.crls) == 4
-    assert checking(policy, root, some, of_none).lacking(NOW)
+    assert checking(policy, root, some, of_none).missing_crls(NOW)
 
 
 @pytest.mark.parametrize("policy", CHECKING)
@@ -255,7 +255,9 @@ def test_a_list_of_the_distribution_point_that_a_certificate_names(
     assert store.verify(here, NOW).trusted
     verdict = store.verify(there, NOW)
     assert verdict.alarm or verdict.status is ChainStatus.NO_CRL
-    assert store.lacking(NOW) == ()  # the distribution points of peers are unknown before they come
+    assert (
+        store.missing_crls(NOW) == ()
+    )  # the distribution points of peers are unknown before they come
 
 
 def test_a_list_that_ran_out_is_history_once_newer_ones_cover_all() -> None:
@@ -274,15 +276,15 @@ def test_a_list_that_ran_out_is_history_once_newer_ones_cover_all() -> None:
 
 
 def test_what_is_lacking_is_said_by_authority() -> None:
-    assert len(checking(RevocationPolicy.REFUSE).lacking(NOW)) == 2
-    assert checking(RevocationPolicy.OFF).lacking(NOW) == ()
+    assert len(checking(RevocationPolicy.REFUSE).missing_crls(NOW)) == 2
+    assert checking(RevocationPolicy.OFF).missing_crls(NOW) == ()
     both = checking(RevocationPolicy.ACCEPT, crl(ROOT), crl(INTERMEDIATE))
-    assert both.lacking(NOW) == ()
-    assert len(both.lacking(NOW + 10 * DAY)) == 2
-    (said,) = both.with_crls(both.crls[:1]).lacking(NOW)
+    assert both.missing_crls(NOW) == ()
+    assert len(both.missing_crls(NOW + 10 * DAY)) == 2
+    (said,) = both.with_crls(both.crls[:1]).missing_crls(NOW)
     assert said.startswith("no revocation list of CN=TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS")
     authorities = crl(INTERMEDIATE, extensions=scope(authorities=True))
-    (said,) = checking(RevocationPolicy.REFUSE, crl(ROOT), authorities).lacking(NOW)
+    (said,) = checking(RevocationPolicy.REFUSE, crl(ROOT), authorities).missing_crls(NOW)
     assert "covers users, only the list number 1" in said
 
 
@@ -300,10 +302,10 @@ def test_what_is_lacking_is_said_by_authority() -> None:
 )
 def test_when_every_peer_is_put_off(octets: list[bytes], *, stalled: bool, with_ocsp: bool) -> None:
     store = checking(RevocationPolicy.REFUSE, *octets)
-    assert bool(store.stalled(NOW)) is stalled
-    assert bool(store.stalled(NOW, ocsp=True)) is with_ocsp
+    assert bool(store.refusal_of_all(NOW)) is stalled
+    assert bool(store.refusal_of_all(NOW, ocsp=True)) is with_ocsp
     for policy in (RevocationPolicy.ACCEPT, RevocationPolicy.OFF):
-        assert checking(policy, *octets).stalled(NOW) == ""
+        assert checking(policy, *octets).refusal_of_all(NOW) == ""
 
 
 def test_one_authority_with_its_lists_is_enough_to_go_on() -> None:
@@ -314,8 +316,8 @@ def test_one_authority_with_its_lists_is_enough_to_go_on() -> None:
         crls(),
         RevocationPolicy.REFUSE,
     )
-    assert len(store.lacking(NOW)) == 2
-    assert store.stalled(NOW) == ""
+    assert len(store.missing_crls(NOW)) == 2
+    assert store.refusal_of_all(NOW) == ""
 
 
 def test_a_renewed_authority_shares_its_list_with_its_old_certificate() -> None:

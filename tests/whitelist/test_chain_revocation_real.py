@@ -50,9 +50,9 @@ def test_the_real_test_hierarchy_and_a_certificate_that_is_really_revoked(
     assert store.verify(revoked, at).status is ChainStatus.REVOKED
     assert store.verify(good, at).trusted
     assert not store.verify(good, at).alarm
-    assert store.lacking(at) == ()
+    assert store.missing_crls(at) == ()
     over = daily.next_update
     assert store.verify(revoked, over).status is ChainStatus.REVOKED
-    assert bool(store.stalled(over)) is (policy is RevocationPolicy.REFUSE)
+    assert bool(store.refusal_of_all(over)) is (policy is RevocationPolicy.REFUSE)
     alone = store.with_crls([root])
     assert alone.verify(good, at).alarm or alone.verify(good, at).status is ChainStatus.NO_CRL

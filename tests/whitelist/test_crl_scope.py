@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 
 from mssante_operator.setup.testbed.certificate_profile import authority_name
 from tests.support.hierarchy import NOW, hierarchy, server, spare_key
-from whitelist.pki.crl_scope import COMPLETE, EVERY_REASON, Point, Scope
+from whitelist.pki.crl_scope import COMPLETE, EVERY_REASON, CrlScope, Point
 
 FIRST, SECOND = "http://a.fr/1.crl", "http://a.fr/2.crl"
 PLAIN = server("a.fr").certificate
@@ -41,19 +41,19 @@ def point(*urls: str) -> x509.DistributionPoint:
     return x509.DistributionPoint(uri(*urls), None, None, None)
 
 
-def of_points(*points: Point) -> Scope:
-    return Scope(points=frozenset(points))
+def of_points(*points: Point) -> CrlScope:
+    return CrlScope(points=frozenset(points))
 
 
 def test_a_list_without_the_extension_is_complete() -> None:
-    assert Scope.of(None) == COMPLETE
+    assert CrlScope.of(None) == COMPLETE
     assert COMPLETE.covers(PLAIN)
     assert COMPLETE.covers(AUTHORITY)
     assert str(COMPLETE) == ""
 
 
 def test_the_extension_is_read() -> None:
-    found = Scope.of(
+    found = CrlScope.of(
         x509.IssuingDistributionPoint(
             full_name=uri(FIRST, SECOND),
             relative_name=None,
@@ -64,13 +64,13 @@ def test_the_extension_is_read() -> None:
             only_contains_attribute_certs=False,
         )
     )
-    assert found == Scope(
+    assert found == CrlScope(
         authorities=False, points=frozenset(uri(FIRST, SECOND)), reasons=SUPERSEDED
     )
     assert str(found) == (
         f"users only, distribution point {FIRST} or {SECOND}, reasons superseded only"
     )
-    relative = Scope.of(
+    relative = CrlScope.of(
         x509.IssuingDistributionPoint(
             full_name=None,
             relative_name=RELATIVE,
@@ -86,7 +86,7 @@ def test_the_extension_is_read() -> None:
 
 
 def test_users_and_authorities() -> None:
-    users, authorities = Scope(authorities=False), Scope(users=False)
+    users, authorities = CrlScope(authorities=False), CrlScope(users=False)
     assert users.covers(PLAIN)
     assert not users.covers(AUTHORITY)
     assert authorities.covers(AUTHORITY)

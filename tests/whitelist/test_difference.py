@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.whitelist.lists import made
-from whitelist.national.difference import Difference, Recertified, compare, summary
+from whitelist.national.difference import ListDifference, RecertifiedDomain, compare_lists, summary
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.distinguished_name import DistinguishedName
 
@@ -28,12 +28,12 @@ def test_domains_come_and_go_and_change_their_names() -> None:
         ("z.new.fr", A), ("b.new.fr", C), ("stays.fr", A), ("moved.fr", C), ("more.fr", A),
         ("more.fr", C), ("moved.fr", B),
     )  # fmt: skip
-    assert compare(old, new) == Difference(
+    assert compare_lists(old, new) == ListDifference(
         added=("b.new.fr", "z.new.fr"),
         removed=("a.gone.fr", "z.gone.fr"),
         recertified=(
-            Recertified("more.fr", added=names(C), removed=()),
-            Recertified("moved.fr", added=names(B, C), removed=names(A)),
+            RecertifiedDomain("more.fr", added=names(C), removed=()),
+            RecertifiedDomain("moved.fr", added=names(B, C), removed=names(A)),
         ),
     )
 
@@ -44,21 +44,21 @@ def test_spelling_order_and_repetition_are_no_change() -> None:
     new = white_list(
         ("b.fr", B), ("A.FR", "CN=x.fr, O=CHU Y, C=FR"), ("a.fr", A), ("a.fr", A.lower())
     )  # fmt: skip
-    assert compare(old, new) == Difference((), (), ())
+    assert compare_lists(old, new) == ListDifference((), (), ())
 
 
 def test_names_that_only_resemble_each_other_are_a_change() -> None:
     # DOMAIN §9.8: `Paris (75)` and `Paris(75)` stay different
     old = white_list(("a.fr", "CN=x.fr,ST=Paris (75),C=FR"))
     new = white_list(("a.fr", "CN=x.fr,ST=Paris(75),C=FR"))
-    assert [change.domain for change in compare(old, new).recertified] == ["a.fr"]
+    assert [change.domain for change in compare_lists(old, new).recertified] == ["a.fr"]
 
 
 def test_from_nothing_and_to_nothing() -> None:
     full, empty = white_list(("a.fr", A), ("b.fr", B)), white_list()
-    assert compare(empty, full) == Difference(("a.fr", "b.fr"), (), ())
-    assert compare(full, empty) == Difference((), ("a.fr", "b.fr"), ())
-    assert compare(full, full) == Difference((), (), ())
+    assert compare_lists(empty, full) == ListDifference(("a.fr", "b.fr"), (), ())
+    assert compare_lists(full, empty) == ListDifference((), ("a.fr", "b.fr"), ())
+    assert compare_lists(full, full) == ListDifference((), (), ())
 
 
 def test_the_summary_tells_the_common_changes_by_number() -> None:
@@ -71,14 +71,14 @@ def test_the_summary_tells_the_common_changes_by_number() -> None:
         ("two.fr", B),
     )
     a, b, c = (str(names(text)[0]) for text in (A, B, C))
-    assert summary(compare(old, new)) == (
+    assert summary(compare_lists(old, new)) == (
         f"4 domains such as d0.fr change from {a} to {b}; "
         f"3 domains such as d4.fr gain {c}; "
         f"2 domains such as d7.fr change from {a} to {c}; "
         "1 domains change in 1 other ways"
     )
-    assert f"1 domains such as two.fr lose {a}" in summary(compare(old, new), 4)
-    assert summary(compare(old, old)) == ""
+    assert f"1 domains such as two.fr lose {a}" in summary(compare_lists(old, new), 4)
+    assert summary(compare_lists(old, old)) == ""
 
 
 PAIRS = st.lists(
@@ -95,7 +95,7 @@ def index(white_list: WhiteList) -> Index:
     return {domain: white_list.names_of(domain) for domain in domains}
 
 
-def applied(old: Index, difference: Difference, new: Index) -> Index:
+def applied(old: Index, difference: ListDifference, new: Index) -> Index:
     """The old list with the difference applied, without names of new domains."""
     result = {domain: old[domain] for domain in old.keys() - set(difference.removed)}
     assert result.keys() & set(difference.added) == set()
@@ -113,9 +113,9 @@ def test_a_difference_applied_to_the_old_list_gives_the_new_one(
     before: list[tuple[str, str]], after: list[tuple[str, str]]
 ) -> None:
     old, new = white_list(*before), white_list(*after)
-    difference = compare(old, new)
+    difference = compare_lists(old, new)
     assert applied(index(old), difference, index(new)) == index(new)
-    back = compare(new, old)
+    back = compare_lists(new, old)
     assert (back.added, back.removed) == (difference.removed, difference.added)
     assert [(c.domain, c.removed, c.added) for c in back.recertified] == [
         (c.domain, c.added, c.removed) for c in difference.recertified

@@ -8,8 +8,8 @@ from lxml import etree
 from mssante_operator.setup.testbed.signed_list import unsigned_list
 from tests.support.hierarchy import NOW, listed
 from tests.whitelist.real import needs_real_data, real_octets
-from whitelist.errors import ListRefused, Reason
-from whitelist.national.document import Document, read_document
+from whitelist.errors import ListReason, ListRefused
+from whitelist.national.document import ListDocument, read_document
 from whitelist.pki.distinguished_name import DistinguishedName
 
 LIST = unsigned_list(
@@ -21,11 +21,11 @@ LIST = unsigned_list(
 ).decode()
 
 
-def read(text: str) -> Document:
+def read(text: str) -> ListDocument:
     return read_document(etree.fromstring(text.encode()))
 
 
-def with_domain(domain: str) -> Document:
+def with_domain(domain: str) -> ListDocument:
     return read(LIST.replace("a.mssante.fr", domain))
 
 
@@ -123,7 +123,7 @@ def test_every_element_is_required_once_and_in_the_namespace(child: str) -> None
     ):
         with pytest.raises(ListRefused, match=f"{child} instead of one") as caught:
             read(text)
-        assert caught.value.reason is Reason.WRONG_SCHEMA
+        assert caught.value.reason is ListReason.WRONG_SCHEMA
 
 
 def test_the_refusal_names_the_entry() -> None:
@@ -151,7 +151,7 @@ def test_markup_inside_text_is_refused(child: str) -> None:
 def test_another_root_is_refused(text: str) -> None:
     with pytest.raises(ListRefused, match="the root is") as caught:
         read(text)
-    assert caught.value.reason is Reason.WRONG_SCHEMA
+    assert caught.value.reason is ListReason.WRONG_SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_generation_times(text: str, instant: datetime) -> None:
 def test_generation_times_that_are_none(text: str) -> None:
     with pytest.raises(ListRefused, match="is not a date and time with a time zone") as caught:
         read(LIST.replace("2026-11-22T12:00:00Z", text))
-    assert caught.value.reason is Reason.WRONG_SCHEMA
+    assert caught.value.reason is ListReason.WRONG_SCHEMA
 
 
 @needs_real_data

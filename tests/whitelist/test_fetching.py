@@ -27,21 +27,21 @@ from tests.whitelist.bad_servers import (
     flood,
 )
 from whitelist.errors import FetchFailed
-from whitelist.fetch.http import Conditions, Fetched, NotModified, client_context, fetch
+from whitelist.fetch.http import CacheValidators, FetchedData, NotModified, client_context, fetch
 
 BODY = b"<ListeBlancheMSSante/>" * 10_000
-NONE = Conditions()
+NONE = CacheValidators()
 Handler = BaseHTTPRequestHandler
 
 
 def ask(
     url: str,
-    conditions: Conditions = NONE,
+    conditions: CacheValidators = NONE,
     *,
     timeout: float = 10,
     deadline: float = 20,
     max_bytes: int = 1_000_000,
-) -> Fetched | NotModified:
+) -> FetchedData | NotModified:
     return fetch(
         url,
         tls=client_context(trust_pem()),
@@ -78,7 +78,9 @@ def test_a_list_is_fetched(serve: Serve) -> None:
     # DOMAIN §9.1
     fields = {"ETag": '"1"', "Last_Modified": "Fri, 28 Feb 2025 15:42:07 GMT"}
     server = serve(lambda handler: reply(handler, 200, BODY, **fields))
-    assert ask(server.url) == Fetched(BODY, Conditions('"1"', "Fri, 28 Feb 2025 15:42:07 GMT"))
+    assert ask(server.url) == FetchedData(
+        BODY, CacheValidators('"1"', "Fri, 28 Feb 2025 15:42:07 GMT")
+    )
     [request] = server.requests
     assert request["Host"] == server.url.split("/")[2]
     assert request["Accept-Encoding"] == "identity"
@@ -105,14 +107,16 @@ def test_the_same_list_again_is_not_modified(
 
     server = serve(answer)
     first = ask(server.url)
-    assert isinstance(first, Fetched)
+    assert isinstance(first, FetchedData)
     assert ask(server.url, first.conditions) == NotModified()
     assert len(server.requests) == 2
 
 
 def test_a_changed_list_comes_with_its_own_conditions(serve: Serve) -> None:
     server = serve(lambda handler: reply(handler, 200, b"new", ETag='"2"'))
-    assert ask(server.url, Conditions('"1"', "x")) == Fetched(b"new", Conditions('"2"'))
+    assert ask(server.url, CacheValidators('"1"', "x")) == FetchedData(
+        b"new", CacheValidators('"2"')
+    )
 
 
 def test_path_and_query_are_asked_for_as_they_are(serve: Serve) -> None:
@@ -123,7 +127,7 @@ def test_path_and_query_are_asked_for_as_they_are(serve: Serve) -> None:
         f"{base}?a=1": b"/?a=1",
         f"{base}/a%20b/c.xml?d=e&f#part": b"/a%20b/c.xml?d=e&f",
     }.items():
-        assert ask(url) == Fetched(target, NONE)
+        assert ask(url) == FetchedData(target, NONE)
 
 
 def test_a_body_of_unknown_length(serve: Serve) -> None:
@@ -136,18 +140,18 @@ def test_a_body_of_unknown_length(serve: Serve) -> None:
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
         handler.wfile.write(b"0\r\n\r\n")
 
-    assert ask(serve(chunked).url) == Fetched(BODY, NONE)
+    assert ask(serve(chunked).url) == FetchedData(BODY, NONE)
 
 
 def test_a_body_as_large_as_may_be(serve: Serve) -> None:
     server = serve(lambda handler: reply(handler, 200, BODY))
-    assert ask(server.url, max_bytes=len(BODY)) == Fetched(BODY, NONE)
+    assert ask(server.url, max_bytes=len(BODY)) == FetchedData(BODY, NONE)
 
 
 @pytest.mark.parametrize("value", ["é", "x" * 201, '"a\x7f"', "a\r\n b", ""])
 def test_what_is_not_fit_to_be_sent_back_is_no_condition(serve: Serve, value: str) -> None:
     server = serve(lambda handler: reply(handler, 200, b"x", ETag=value, Last_Modified=value))
-    assert ask(server.url) == Fetched(b"x", NONE)
+    assert ask(server.url) == FetchedData(b"x", NONE)
 
 
 # Bad answers

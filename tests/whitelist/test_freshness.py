@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.clock import NOW
-from whitelist.national.freshness import SLACK, Freshness, is_ahead, judge, last_certain
+from whitelist.national.freshness import SLACK, Freshness, is_ahead, judge_freshness, last_certain
 
 DAY, WEEK, TICK = timedelta(days=1), timedelta(days=7), timedelta(microseconds=1)
 
@@ -26,11 +26,11 @@ DAY, WEEK, TICK = timedelta(days=1), timedelta(days=7), timedelta(microseconds=1
 @pytest.mark.parametrize("sign", [1, -1])
 def test_thresholds(age: timedelta, expected: Freshness, sign: int) -> None:
     # A check in the future is as doubtful as a check equally far in the past.
-    assert judge(NOW - sign * age, NOW, DAY, WEEK) is expected
+    assert judge_freshness(NOW - sign * age, NOW, DAY, WEEK) is expected
 
 
 def test_without_any_check() -> None:
-    assert judge(None, NOW, DAY, WEEK) is Freshness.NONE
+    assert judge_freshness(None, NOW, DAY, WEEK) is Freshness.NONE
 
 
 def test_a_check_from_the_future_is_not_believed() -> None:
@@ -39,15 +39,15 @@ def test_a_check_from_the_future_is_not_believed() -> None:
     assert is_ahead(ahead, NOW)
     assert last_certain(ahead, made, NOW) == made
     assert last_certain(ahead, None, NOW) is None
-    assert judge(last_certain(ahead, made, NOW), NOW, DAY, WEEK) is Freshness.STALE
+    assert judge_freshness(last_certain(ahead, made, NOW), NOW, DAY, WEEK) is Freshness.STALE
     for believed in (NOW + SLACK, NOW, NOW - WEEK, None):
         assert not is_ahead(believed, NOW)
         assert last_certain(believed, made, NOW) == believed
 
 
 def test_one_threshold_for_both_means_expired() -> None:
-    assert judge(NOW - DAY, NOW, DAY, DAY) is Freshness.EXPIRED
-    assert judge(NOW - DAY, NOW, WEEK, DAY) is Freshness.EXPIRED
+    assert judge_freshness(NOW - DAY, NOW, DAY, DAY) is Freshness.EXPIRED
+    assert judge_freshness(NOW - DAY, NOW, WEEK, DAY) is Freshness.EXPIRED
 
 
 def test_the_words_that_metrics_and_readyz_use() -> None:

@@ -16,8 +16,8 @@ from tests.support.hierarchy import NOW
 from tests.whitelist.adopter import adopt, numbered
 from tests.whitelist.archives import check_whole, digests, put
 from tests.whitelist.lists import made
-from whitelist.errors import ArchiveError, ListRefused, Reason
-from whitelist.national.archive import Archive, Source
+from whitelist.errors import ArchiveError, ListReason, ListRefused
+from whitelist.national.archive import Archive, ListSource
 
 SECOND = timedelta(seconds=1)
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
@@ -29,7 +29,7 @@ def archive(tmp_path: Path) -> Archive:
 
 
 def test_an_empty_archive(archive: Archive) -> None:
-    assert archive.versions() == ()
+    assert archive.records() == ()
     assert archive.problems() == ()
     assert archive.active() is None
     assert archive.last_check() is None
@@ -42,13 +42,13 @@ def test_an_empty_archive(archive: Archive) -> None:
 
 def test_an_adopted_list_is_in_force_and_in_the_history(archive: Archive) -> None:
     data, white_list = numbered(1, 10)
-    assert archive.adopt(data, white_list, NOW, Source.PUSH, accepted_shrink=True)
+    assert archive.adopt(data, white_list, NOW, ListSource.PUSH, accepted_shrink=True)
     assert archive.active_path == archive.folder / "active.xml"
     assert archive.active_path.read_bytes() == data
-    [version] = archive.versions()
+    [version] = archive.records()
     assert (version.digest, version.source, version.accepted_shrink) == (
         white_list.digest,
-        Source.PUSH,
+        ListSource.PUSH,
         True,
     )
     assert version.adopted_at == NOW
@@ -67,7 +67,7 @@ def test_an_adopted_list_is_in_force_and_in_the_history(archive: Archive) -> Non
 def test_what_is_kept_is_there_for_other_processes_and_after_a_restart(archive: Archive) -> None:
     put(archive, numbered(1, 10))
     again = Archive(archive.folder)
-    assert again.versions() == archive.versions()
+    assert again.records() == archive.records()
     assert again.last_check() == NOW
     assert again.stamp() == archive.stamp()
 
@@ -76,7 +76,7 @@ def test_the_same_list_again_is_only_a_check(archive: Archive) -> None:
     put(archive, numbered(1, 10))
     before = archive.stamp()
     assert not put(archive, numbered(1, 10), NOW + SECOND)
-    assert len(archive.versions()) == 1
+    assert len(archive.records()) == 1
     assert archive.last_check() == NOW + SECOND
     assert archive.stamp()[0] == before[0], "workers would load it again"
     assert archive.stamp() != before
@@ -118,9 +118,9 @@ def test_another_writer_was_faster_with_a_newer_list(archive: Archive) -> None:
     put(archive, numbered(2, 10))
     with pytest.raises(ListRefused) as caught:
         put(archive, numbered(1, 10), NOW + SECOND)
-    assert caught.value.reason is Reason.ROLLBACK
+    assert caught.value.reason is ListReason.ROLLBACK
     assert archive.load("active")[1] == numbered(2, 10)[0]
-    assert len(archive.versions()) == 1
+    assert len(archive.records()) == 1
     assert archive.last_check() == NOW
 
 
@@ -197,7 +197,7 @@ def test_nothing_was_before_the_first_list(archive: Archive) -> None:
 
 def test_a_version_that_was_changed_or_lost(archive: Archive) -> None:
     put(archive, numbered(1, 10))
-    path = archive.folder / archive.versions()[0].file_name
+    path = archive.folder / archive.records()[0].file_name
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(ArchiveError, match=rf"{path.name}: not the list that was adopted"):
         archive.load("active")
@@ -279,7 +279,7 @@ def test_everything_is_synced_in_the_order_that_a_power_cut_demands(
         patch.setattr(os, "fsync", noted_sync)
         patch.setattr(os, "replace", noted_rename)
         put(archive, numbered(2, 10))
-    version = archive.versions()[-1].file_name
+    version = archive.records()[-1].file_name
     assert calls == [
         *(f"synced .{version}.tmp", f"renamed to {version}", "synced national"),
         *("synced history.jsonl", "synced national"),
@@ -368,7 +368,7 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     recorded = check_whole(archive)
     assert archive.problems() == ()
     assert len(recorded) == 40 - refused == len(set(recorded))
-    generated = [version.generated_at for version in archive.versions()]
+    generated = [version.generated_at for version in archive.records()]
     assert generated == sorted(generated), "an older list undid a newer one"
     assert archive.active_path.read_bytes() == numbered(40, 1000)[0]
 
@@ -381,7 +381,7 @@ def test_a_second_writer_waits_for_the_first(archive: Archive) -> None:
         writer.start()
         writer.join(0.2)
         assert writer.is_alive()
-        assert len(archive.versions()) == 1
+        assert len(archive.records()) == 1
         assert archive.load("active")[1] == numbered(1, 10)[0], "readers do not wait"
     writer.join()
     assert archive.load("active")[1] == numbered(2, 10)[0]

@@ -9,7 +9,7 @@ import pytest
 from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, trust
 from tests.whitelist import forge
 from tests.whitelist.real import REAL_LIST, needs_real_data, real_trust
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 from whitelist.national.reader import load_file, read_list
 from whitelist.national.signed_file import MAX_LIST_BYTES
 from whitelist.pki.distinguished_name import DistinguishedName
@@ -33,7 +33,7 @@ def test_signed_content_of_another_schema_is_refused() -> None:
     info = forge.signed_info(forge.reference(body=body))
     with pytest.raises(ListRefused) as caught:
         read_list(forge.placed(forge.signature(info), body), trust(), SIGNER, NOW)
-    assert caught.value.reason is Reason.WRONG_SCHEMA
+    assert caught.value.reason is ListReason.WRONG_SCHEMA
 
 
 def test_a_file_becomes_the_same_list(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_file_becomes_the_same_list(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
     with pytest.raises(ListRefused, match=r"cannot be read \(.+\); give the path") as caught:
         load_file(tmp_path / name, trust(), SIGNER, NOW)
-    assert caught.value.reason is Reason.UNREADABLE
+    assert caught.value.reason is ListReason.UNREADABLE
     assert str(tmp_path) in caught.value.detail
 
 
@@ -56,7 +56,7 @@ def test_a_file_without_end_is_not_read_whole(tmp_path: Path) -> None:
         file.truncate(MAX_LIST_BYTES * 100)
     with pytest.raises(ListRefused) as caught:
         load_file(path, trust(), SIGNER, NOW)
-    assert caught.value.reason is Reason.TOO_LARGE
+    assert caught.value.reason is ListReason.TOO_LARGE
 
 
 @needs_real_data
@@ -65,4 +65,4 @@ def test_the_real_file() -> None:
     assert found.names == 383
     with pytest.raises(ListRefused) as caught:
         load_file(REAL_LIST, real_trust(), SIGNER, datetime(2026, 11, 22, tzinfo=UTC))
-    assert caught.value.reason is Reason.SIGNER_EXPIRED
+    assert caught.value.reason is ListReason.SIGNER_EXPIRED

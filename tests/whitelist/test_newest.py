@@ -10,9 +10,9 @@ from tests.whitelist.lists import made
 from whitelist.national.freshness import SLACK
 from whitelist.national.newest import (
     MARGIN,
-    Confirmed,
-    Known,
-    Shared,
+    ConfirmedList,
+    KnownLists,
+    SharedList,
     confirmed_at,
     is_behind,
     may_fail,
@@ -24,14 +24,14 @@ LIST = made([("b.fr", "CN=b,C=FR")], NOW - timedelta(days=1))[1]
 
 instants = st.integers(-90_000, 1_000).map(lambda seconds: NOW + seconds * SECOND)
 digests = st.sampled_from([LIST.digest, OTHER])
-checks = st.none() | st.builds(Confirmed, digests, instants)
-lists = st.none() | st.builds(Shared, digests, instants, instants)
-known = st.builds(Known, checks, lists)
+checks = st.none() | st.builds(ConfirmedList, digests, instants)
+lists = st.none() | st.builds(SharedList, digests, instants, instants)
+known = st.builds(KnownLists, checks, lists)
 
 
 @given(known, instants)
 def test_nothing_fails_by_a_list_older_than_the_message_or_another_list(
-    facts: Known, queued_at: datetime
+    facts: KnownLists, queued_at: datetime
 ) -> None:
     if not may_fail(LIST, facts, queued_at, NOW):
         return
@@ -46,42 +46,44 @@ def test_nothing_fails_by_a_list_older_than_the_message_or_another_list(
 
 @given(known, instants, st.integers(1, 100_000))
 def test_older_mail_fails_where_younger_does(
-    facts: Known, queued_at: datetime, seconds: int
+    facts: KnownLists, queued_at: datetime, seconds: int
 ) -> None:
     if may_fail(LIST, facts, queued_at, NOW):
         assert may_fail(LIST, facts, queued_at - seconds * SECOND, NOW)
 
 
 @given(known, instants)
-def test_a_newer_list_elsewhere_ends_all_certainty(facts: Known, queued_at: datetime) -> None:
-    newer = Shared(OTHER, LIST.generated_at + SECOND, NOW)
+def test_a_newer_list_elsewhere_ends_all_certainty(facts: KnownLists, queued_at: datetime) -> None:
+    newer = SharedList(OTHER, LIST.generated_at + SECOND, NOW)
     assert is_behind(LIST, newer)
-    assert not may_fail(LIST, Known(facts.own, newer), queued_at, NOW)
+    assert not may_fail(LIST, KnownLists(facts.own, newer), queued_at, NOW)
 
 
 @given(instants, lists)
-def test_the_next_check_decides(queued_at: datetime, shared: Shared | None) -> None:
+def test_the_next_check_decides(queued_at: datetime, shared: SharedList | None) -> None:
     # The sender of a mistyped address gets a DSN: a check of either kind is enough.
     if is_behind(LIST, shared):
         return
     at = queued_at + MARGIN + SECOND
-    assert may_fail(LIST, Known(Confirmed(LIST.digest, at), shared), queued_at, at)
-    by_others = Known(shared=Shared(LIST.digest, LIST.generated_at, at))
+    assert may_fail(LIST, KnownLists(ConfirmedList(LIST.digest, at), shared), queued_at, at)
+    by_others = KnownLists(shared=SharedList(LIST.digest, LIST.generated_at, at))
     assert may_fail(LIST, by_others, queued_at, at)
 
 
 def test_checks_in_time_to_come_say_nothing() -> None:
     ahead = NOW + SLACK + SECOND
-    facts = Known(Confirmed(LIST.digest, ahead), Shared(LIST.digest, LIST.generated_at, ahead))
+    facts = KnownLists(
+        ConfirmedList(LIST.digest, ahead), SharedList(LIST.digest, LIST.generated_at, ahead)
+    )
     assert confirmed_at(LIST, facts, NOW) == LIST.generated_at
     assert not may_fail(LIST, facts, NOW, NOW)
 
 
 def test_a_list_is_not_behind_another_of_its_time() -> None:
     assert not is_behind(LIST, None)
-    assert not is_behind(LIST, Shared(OTHER, LIST.generated_at, NOW))
+    assert not is_behind(LIST, SharedList(OTHER, LIST.generated_at, NOW))
 
 
 def test_a_machine_without_a_list_is_behind_any() -> None:
-    assert is_behind(None, Shared(OURS, NOW, NOW))
+    assert is_behind(None, SharedList(OURS, NOW, NOW))
     assert not is_behind(None, None)

@@ -9,10 +9,10 @@ import pytest
 from tests.support.hierarchy import NOW
 from whitelist.errors import ArchiveError
 from whitelist.national.archive import Archive
-from whitelist.national.newest import Confirmed, Known, Shared
+from whitelist.national.newest import ConfirmedList, KnownLists, SharedList
 
-OWN = Confirmed("a" * 64, NOW)
-THEIRS = Shared("b" * 64, NOW - timedelta(hours=1), NOW)
+OWN = ConfirmedList("a" * 64, NOW)
+THEIRS = SharedList("b" * 64, NOW - timedelta(hours=1), NOW)
 
 
 @pytest.fixture
@@ -21,16 +21,16 @@ def archive(tmp_path: Path) -> Archive:
 
 
 def test_what_is_noted_is_read_and_seen(archive: Archive) -> None:
-    assert archive.known() == Known()
+    assert archive.known() == KnownLists()
     stamps = [archive.stamp()]
     archive.note_confirmed(OWN)
     stamps.append(archive.stamp())
     archive.note_shared(THEIRS)
     stamps.append(archive.stamp())
-    assert archive.known() == Known(OWN, THEIRS)
+    assert archive.known() == KnownLists(OWN, THEIRS)
     archive.note_shared(None)
     stamps.append(archive.stamp())
-    assert archive.known() == Known(OWN, None)
+    assert archive.known() == KnownLists(OWN, None)
     assert all(before != after for before, after in pairwise(stamps))
     archive.note_shared(None)  # no file to remove
 
@@ -44,7 +44,7 @@ def test_what_cannot_be_read_says_nothing(archive: Archive, octets: bytes) -> No
     archive.note_shared(THEIRS)
     for name in ("confirmed", "shared"):
         (archive.folder / name).write_bytes(octets)
-    assert archive.known() == Known()
+    assert archive.known() == KnownLists()
 
 
 def test_a_check_is_asked_for_by_whoever_may_write(archive: Archive) -> None:

@@ -23,7 +23,7 @@ from tests.support.hierarchy import NOW, crl, hierarchy, server, spare_key
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data, real_octets
 from whitelist.errors import CrlReason, CrlRefused
 from whitelist.national.signed_file import embedded_certificate
-from whitelist.pki.crl import RevocationList, accept, distribution_points, signer_of
+from whitelist.pki.crl import RevocationList, accept_crl, distribution_points, signer_of
 from whitelist.pki.distinguished_name import DistinguishedName
 
 DAY = timedelta(days=1)
@@ -38,7 +38,7 @@ def read(*arguments: object, **options: object) -> RevocationList:
 
 def refusal(octets: bytes) -> CrlReason:
     with pytest.raises(CrlRefused) as caught:
-        accept(RevocationList.read(octets), AUTHORITIES, NOW)
+        accept_crl(RevocationList.read(octets), AUTHORITIES, NOW)
     assert str(caught.value) == f"{caught.value.reason}: {caught.value.detail}"
     assert "\n" not in caught.value.detail
     return caught.value.reason
@@ -130,7 +130,7 @@ def test_altered_octets_are_refused_and_raise_nothing_else(data: st.DataObject) 
         octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
     try:
         found = RevocationList.read(bytes(octets))
-        accept(found, AUTHORITIES, NOW)
+        accept_crl(found, AUTHORITIES, NOW)
     except CrlRefused:
         return
     # The octet that counts the signature's unused bits is unsigned, and has no effect.
@@ -169,7 +169,7 @@ def test_the_scope_of_a_list_is_read_with_it(
     extensions: tuple[x509.Extension[x509.ExtensionType], ...], said: str
 ) -> None:
     found = read(INTERMEDIATE, extensions=extensions)
-    accept(found, AUTHORITIES, NOW)
+    accept_crl(found, AUTHORITIES, NOW)
     assert str(found.scope) == said
     assert (f"; {said})" in str(found)) is bool(said)
 
@@ -225,12 +225,12 @@ def test_a_web_page_is_called_so(page: bytes) -> None:
 
 def test_a_list_is_signed_by_the_authority_that_it_names() -> None:
     assert signer_of(RevocationList.read(OCTETS), AUTHORITIES) == INTERMEDIATE.certificate
-    assert accept(read(ROOT), AUTHORITIES, NOW) == ROOT.certificate
+    assert accept_crl(read(ROOT), AUTHORITIES, NOW) == ROOT.certificate
 
 
 def test_a_list_of_an_unknown_issuer_is_refused() -> None:
     with pytest.raises(CrlRefused, match="of no configured authority") as caught:
-        accept(RevocationList.read(OCTETS), (ROOT.certificate,), NOW)
+        accept_crl(RevocationList.read(OCTETS), (ROOT.certificate,), NOW)
     assert caught.value.reason is CrlReason.UNKNOWN_ISSUER
     # A server may not sign lists, though it is trusted and signs correctly.
     assert refusal(crl(server("a.fr"))) is CrlReason.UNKNOWN_ISSUER
@@ -285,7 +285,7 @@ def test_an_authority_whose_key_usage_excludes_lists_signs_none() -> None:
 def test_dates_are_looked_at_when_a_list_is_accepted() -> None:
     assert refusal(crl(ROOT, issued=NOW + timedelta(seconds=1))) is CrlReason.NOT_YET_VALID
     assert refusal(crl(ROOT, issued=NOW - 2 * DAY, days=2)) is CrlReason.EXPIRED
-    accept(read(ROOT, issued=NOW, days=1), AUTHORITIES, NOW)
+    accept_crl(read(ROOT, issued=NOW, days=1), AUTHORITIES, NOW)
 
 
 def test_a_list_without_an_end_is_refused() -> None:
@@ -314,22 +314,22 @@ def test_a_list_older_by_number_or_date_than_the_one_kept_is_refused(
 ) -> None:
     kept = RevocationList.read(OCTETS)
     with pytest.raises(CrlRefused, match="in use") as caught:
-        accept(read(INTERMEDIATE, number=number, issued=issued), AUTHORITIES, NOW, kept)
+        accept_crl(read(INTERMEDIATE, number=number, issued=issued), AUTHORITIES, NOW, kept)
     assert caught.value.reason is CrlReason.OLDER_THAN_KEPT
 
 
 def test_a_list_that_ran_out_keeps_no_later_one_out() -> None:
     """A newly set up authority counts from 1 again."""
     kept = read(INTERMEDIATE, number=900, issued=NOW - 2 * DAY, days=1)
-    accept(read(INTERMEDIATE, number=1, issued=NOW - DAY), AUTHORITIES, NOW, kept)
+    accept_crl(read(INTERMEDIATE, number=1, issued=NOW - DAY), AUTHORITIES, NOW, kept)
     with pytest.raises(CrlRefused, match="older-than-kept"):  # an older list is still refused
-        accept(read(INTERMEDIATE, number=1, issued=NOW - 3 * DAY), AUTHORITIES, NOW, kept)
+        accept_crl(read(INTERMEDIATE, number=1, issued=NOW - 3 * DAY), AUTHORITIES, NOW, kept)
 
 
 def test_a_newer_list_and_the_kept_one_itself_are_accepted() -> None:
     kept = RevocationList.read(OCTETS)
-    accept(kept, AUTHORITIES, NOW, kept)
-    accept(read(INTERMEDIATE, number=8, issued=NOW), AUTHORITIES, NOW, kept)
+    accept_crl(kept, AUTHORITIES, NOW, kept)
+    accept_crl(read(INTERMEDIATE, number=8, issued=NOW), AUTHORITIES, NOW, kept)
 
 
 def test_distribution_points_are_the_http_ones() -> None:

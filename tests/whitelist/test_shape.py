@@ -22,7 +22,7 @@ from tests.whitelist.forge import (
     transforms,
 )
 from tests.whitelist.real import needs_real_data, real_octets
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 from whitelist.national.signed_file import MAX_LIST_BYTES, embedded_certificate
 
 LIST = signed_list([listed("a.mssante.fr", "CN=relay.a.fr,O=A,C=FR")])
@@ -50,7 +50,7 @@ MISPLACED = f"<KeyInfo><X509Data/><X509Certificate>{SIGNER}</X509Certificate></K
 WITH_PREFIXES = transforms(ENVELOPED, EXCLUSIVE, inside=INCLUSIVE)
 
 
-def refused(data: bytes) -> Reason:
+def refused(data: bytes) -> ListReason:
     with pytest.raises(ListRefused) as caught:
         embedded_certificate(data)
     assert caught.value.detail
@@ -92,16 +92,16 @@ def test_the_real_list_has_the_right_shape() -> None:
     ],
 )
 def test_what_is_not_well_formed(data: bytes) -> None:
-    assert refused(data) is Reason.NOT_WELL_FORMED
+    assert refused(data) is ListReason.NOT_WELL_FORMED
 
 
 @pytest.mark.parametrize("percent", range(100))
 def test_truncated_anywhere(percent: int) -> None:
-    assert refused(LIST[: len(LIST) * percent // 100]) is Reason.NOT_WELL_FORMED
+    assert refused(LIST[: len(LIST) * percent // 100]) is ListReason.NOT_WELL_FORMED
 
 
 def test_too_large() -> None:
-    assert refused(b"<a>" + b" " * MAX_LIST_BYTES) is Reason.TOO_LARGE
+    assert refused(b"<a>" + b" " * MAX_LIST_BYTES) is ListReason.TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -116,18 +116,20 @@ def test_too_large() -> None:
     ],
 )
 def test_document_types_of_all_kinds(doctype: bytes) -> None:
-    assert refused(doctype + ROOT) is Reason.DTD_FORBIDDEN
-    assert refused(doctype + ROOT.replace(b"Domaine de test", b"&x;&d;")) is Reason.DTD_FORBIDDEN
+    assert refused(doctype + ROOT) is ListReason.DTD_FORBIDDEN
+    assert (
+        refused(doctype + ROOT.replace(b"Domaine de test", b"&x;&d;")) is ListReason.DTD_FORBIDDEN
+    )
 
 
 def test_a_web_page_in_place_of_the_list() -> None:
-    assert refused(b"<!DOCTYPE html><html><body>502</body></html>") is Reason.DTD_FORBIDDEN
-    assert refused(b"<html><body>502</body></html>") is Reason.UNSIGNED
+    assert refused(b"<!DOCTYPE html><html><body>502</body></html>") is ListReason.DTD_FORBIDDEN
+    assert refused(b"<html><body>502</body></html>") is ListReason.UNSIGNED
 
 
 def test_unsigned() -> None:
-    assert refused(unsigned_list([], NOW)) is Reason.UNSIGNED
-    assert refused(LIST.replace(forge.DS.encode(), b"urn:not:xmldsig")) is Reason.UNSIGNED
+    assert refused(unsigned_list([], NOW)) is ListReason.UNSIGNED
+    assert refused(LIST.replace(forge.DS.encode(), b"urn:not:xmldsig")) is ListReason.UNSIGNED
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_unsigned() -> None:
     ],
 )
 def test_several_signatures(data: bytes) -> None:
-    assert refused(data) is Reason.SEVERAL_SIGNATURES
+    assert refused(data) is ListReason.SEVERAL_SIGNATURES
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_several_signatures(data: bytes) -> None:
     ],
 )  # fmt: skip
 def test_a_signature_elsewhere(data: bytes) -> None:
-    assert refused(data) is Reason.SIGNATURE_SHAPE
+    assert refused(data) is ListReason.SIGNATURE_SHAPE
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ def test_a_signature_elsewhere(data: bytes) -> None:
     ],
 )  # fmt: skip
 def test_a_signature_of_another_shape(text: str) -> None:
-    assert refused(placed(text)) is Reason.SIGNATURE_SHAPE
+    assert refused(placed(text)) is ListReason.SIGNATURE_SHAPE
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_a_signature_of_another_shape(text: str) -> None:
     ],
 )
 def test_other_algorithms(info: str) -> None:
-    assert refused(placed(signature(info))) is Reason.ALGORITHM
+    assert refused(placed(signature(info))) is ListReason.ALGORITHM
 
 
 def test_the_detail_names_line_and_element() -> None:
@@ -239,7 +241,11 @@ def test_the_detail_names_line_and_element() -> None:
 
 @given(st.binary(max_size=200) | st.text().map(str.encode))
 def test_any_octets_are_refused(data: bytes) -> None:
-    assert refused(data) in {Reason.NOT_WELL_FORMED, Reason.UNSIGNED, Reason.DTD_FORBIDDEN}
+    assert refused(data) in {
+        ListReason.NOT_WELL_FORMED,
+        ListReason.UNSIGNED,
+        ListReason.DTD_FORBIDDEN,
+    }
 
 
 @given(st.data())

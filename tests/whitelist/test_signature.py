@@ -34,7 +34,7 @@ from tests.support.hierarchy import (
 )
 from tests.whitelist import forge
 from tests.whitelist.real import needs_real_data, real_octets, real_trust
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 from whitelist.national.signature import verify_signature
 from whitelist.pki.crl import RevocationPolicy
 
@@ -45,7 +45,7 @@ GENUINE = etree.tostring(verify_signature(LIST, trust(), SIGNER, NOW).root)
 NS = {"l": "https://listeblanche.mssante.fr/schema"}
 
 
-def refused(data: bytes, signer: str = SIGNER, at: datetime = NOW) -> Reason:
+def refused(data: bytes, signer: str = SIGNER, at: datetime = NOW) -> ListReason:
     with pytest.raises(ListRefused) as caught:
         verify_signature(data, trust(), signer, at)
     assert "\n" not in caught.value.detail
@@ -96,12 +96,12 @@ def test_the_real_list_is_accepted_while_its_signer_was_valid() -> None:
 @pytest.mark.parametrize(
     ("at", "reason"),
     [
-        (datetime(2026, 11, 22, tzinfo=UTC), Reason.SIGNER_EXPIRED),
-        (datetime(2026, 8, 23, 13, 54, 24, tzinfo=UTC), Reason.SIGNER_EXPIRED),
-        (datetime(2023, 8, 23, 13, 54, 22, tzinfo=UTC), Reason.SIGNER_NOT_YET_VALID),
+        (datetime(2026, 11, 22, tzinfo=UTC), ListReason.SIGNER_EXPIRED),
+        (datetime(2026, 8, 23, 13, 54, 24, tzinfo=UTC), ListReason.SIGNER_EXPIRED),
+        (datetime(2023, 8, 23, 13, 54, 22, tzinfo=UTC), ListReason.SIGNER_NOT_YET_VALID),
     ],
 )
-def test_the_real_list_outside_its_signers_validity(at: datetime, reason: Reason) -> None:
+def test_the_real_list_outside_its_signers_validity(at: datetime, reason: ListReason) -> None:
     with pytest.raises(ListRefused) as caught:
         verify_signature(real_octets(), real_trust(), SIGNER, at)
     assert caught.value.reason is reason
@@ -117,12 +117,14 @@ def test_the_real_list_with_one_byte_changed_is_refused() -> None:
         changed[start] ^= 0x01
         with pytest.raises(ListRefused) as caught:
             verify_signature(bytes(changed), real_trust(), SIGNER, datetime(2025, 3, 1, tzinfo=UTC))
-        assert caught.value.reason is Reason.CONTENT_ALTERED
+        assert caught.value.reason is ListReason.CONTENT_ALTERED
 
 
 @needs_real_data
 def test_the_real_list_is_nothing_to_the_test_authorities_and_conversely() -> None:
-    assert refused(real_octets(), at=datetime(2025, 3, 1, tzinfo=UTC)) is Reason.SIGNER_UNTRUSTED
+    assert (
+        refused(real_octets(), at=datetime(2025, 3, 1, tzinfo=UTC)) is ListReason.SIGNER_UNTRUSTED
+    )
     with pytest.raises(ListRefused, match="signer-untrusted"):
         verify_signature(LIST, real_trust(), SIGNER, NOW)
 
@@ -135,9 +137,9 @@ def test_every_single_byte_of_the_signed_part_counts() -> None:
         try:
             etree.fromstring(bytes(changed))
         except etree.XMLSyntaxError:
-            assert refused(bytes(changed)) is Reason.NOT_WELL_FORMED, position
+            assert refused(bytes(changed)) is ListReason.NOT_WELL_FORMED, position
         else:
-            assert refused(bytes(changed)) is Reason.CONTENT_ALTERED, position
+            assert refused(bytes(changed)) is ListReason.CONTENT_ALTERED, position
 
 
 @pytest.mark.parametrize(
@@ -152,11 +154,11 @@ def test_every_single_byte_of_the_signed_part_counts() -> None:
     ],
 )
 def test_anything_added_or_changed_is_an_alteration(old: bytes, new: bytes) -> None:
-    assert refused(LIST.replace(old, new, 1)) is Reason.CONTENT_ALTERED
+    assert refused(LIST.replace(old, new, 1)) is ListReason.CONTENT_ALTERED
 
 
 def test_text_after_the_signature_is_refused() -> None:
-    assert refused(LIST.replace(b"</Signature>", b"</Signature>x")) is Reason.SIGNATURE_SHAPE
+    assert refused(LIST.replace(b"</Signature>", b"</Signature>x")) is ListReason.SIGNATURE_SHAPE
 
 
 def test_comments_are_not_signed_and_change_nothing() -> None:
@@ -174,13 +176,13 @@ def test_a_signature_moved_onto_a_wrapped_list() -> None:
     genuine = LIST[LIST.index(b"<Liste") :].replace(SIGNATURE, b"")
     forged = genuine.replace(b"relay.a.fr", b"relay.evil.fr")
     wrapped = forged.replace(b"</ListeDomaines>", b"</ListeDomaines>" + genuine + SIGNATURE)
-    assert refused(wrapped) is Reason.CONTENT_ALTERED
+    assert refused(wrapped) is ListReason.CONTENT_ALTERED
 
 
 def test_a_signature_of_another_list() -> None:
     other = signed_list([listed("b.mssante.fr", "CN=relay.b.fr,O=B,C=FR")])
     assert refused(other[: other.index(b"<Signature")] + SIGNATURE + b"</ListeBlancheMSSante>") is (
-        Reason.CONTENT_ALTERED
+        ListReason.CONTENT_ALTERED
     )
 
 
@@ -188,33 +190,33 @@ def test_a_signature_of_another_list() -> None:
 def test_a_value_of_the_signature_changed(element: bytes) -> None:
     start = LIST.index(element) + len(element)
     swapped = b"B" if LIST[start : start + 1] == b"A" else b"A"
-    assert refused(LIST[:start] + swapped + LIST[start + 1 :]) is Reason.SIGNATURE_INVALID
+    assert refused(LIST[:start] + swapped + LIST[start + 1 :]) is ListReason.SIGNATURE_INVALID
 
 
 def test_another_certificate_in_place_of_the_signers() -> None:
     twin = hierarchy().issue_list_signer(Lifetime.of_leaf(NOW), key=spare_key())
     information = forge.key_info(forge.certificate_text(twin))
     forged = forge.placed(forge.signature(key_information=information))
-    assert refused(forged) is Reason.SIGNATURE_INVALID
+    assert refused(forged) is ListReason.SIGNATURE_INVALID
 
 
 @pytest.mark.parametrize("text", ["AAAA", "TUlJ"])
 def test_a_certificate_that_is_none(text: str) -> None:
     forged = forge.placed(forge.signature(key_information=forge.key_info(text)))
-    assert refused(forged) is Reason.SIGNER_UNREADABLE
+    assert refused(forged) is ListReason.SIGNER_UNREADABLE
 
 
 def test_a_signer_without_subject() -> None:
     nobody = hierarchy().issue_list_signer(
         Lifetime.of_leaf(NOW), subject=x509.Name([]), key=spare_key()
     )
-    assert refused(signed_by(nobody)) is Reason.SIGNER_UNREADABLE
+    assert refused(signed_by(nobody)) is ListReason.SIGNER_UNREADABLE
 
 
 def test_any_other_certificate_of_the_same_authority_may_not_sign() -> None:
     # DOMAIN §2.5: otherwise every operator could publish a list.
-    assert refused(signed_by(server("relay.evil.fr"))) is Reason.SIGNER_NOT_CONFIGURED
-    assert refused(LIST, signer="other.mssante.fr") is Reason.SIGNER_NOT_CONFIGURED
+    assert refused(signed_by(server("relay.evil.fr"))) is ListReason.SIGNER_NOT_CONFIGURED
+    assert refused(LIST, signer="other.mssante.fr") is ListReason.SIGNER_NOT_CONFIGURED
 
 
 @pytest.mark.parametrize(
@@ -235,16 +237,16 @@ def test_subjects_that_merely_look_like_the_signer(common_names: list[str]) -> N
     impostor = hierarchy().issue_list_signer(
         Lifetime.of_leaf(NOW), subject=x509.Name(attributes), key=spare_key()
     )
-    assert refused(signed_by(impostor)) is Reason.SIGNER_NOT_CONFIGURED
+    assert refused(signed_by(impostor)) is ListReason.SIGNER_NOT_CONFIGURED
 
 
 def test_a_self_made_hierarchy_of_the_same_names() -> None:
     theirs = Hierarchy.create(NOW)
     assert theirs.root.certificate.subject == hierarchy().root.certificate.subject
     forged = signed_by(theirs.issue_list_signer(Lifetime.of_leaf(NOW)))
-    assert refused(forged) is Reason.SIGNER_UNTRUSTED
+    assert refused(forged) is ListReason.SIGNER_UNTRUSTED
     self_signed = Credential(theirs.root.certificate, theirs.root.key)
-    assert refused(signed_by(self_signed)) is Reason.SIGNER_UNTRUSTED
+    assert refused(signed_by(self_signed)) is ListReason.SIGNER_UNTRUSTED
 
 
 def test_a_leaf_is_no_authority() -> None:
@@ -253,13 +255,13 @@ def test_a_leaf_is_no_authority() -> None:
     forged = Hierarchy(hierarchy().root, middle).issue_list_signer(
         Lifetime.of_leaf(NOW), key=spare_key()
     )
-    assert refused(signed_by(forged)) is Reason.SIGNER_UNTRUSTED
+    assert refused(signed_by(forged)) is ListReason.SIGNER_UNTRUSTED
 
 
 @pytest.mark.parametrize(
-    ("days", "reason"), [(-1000, Reason.SIGNER_EXPIRED), (2, Reason.SIGNER_NOT_YET_VALID)]
+    ("days", "reason"), [(-1000, ListReason.SIGNER_EXPIRED), (2, ListReason.SIGNER_NOT_YET_VALID)]
 )
-def test_a_signer_outside_its_validity(days: int, reason: Reason) -> None:
+def test_a_signer_outside_its_validity(days: int, reason: ListReason) -> None:
     start = NOW + timedelta(days=days)
     signer = hierarchy().issue_list_signer(
         Lifetime(start, start + timedelta(days=365)), key=spare_key()
@@ -270,16 +272,16 @@ def test_a_signer_outside_its_validity(days: int, reason: Reason) -> None:
 def test_an_expired_stranger_is_refused_as_expired_and_an_expired_forgery_as_untrusted() -> None:
     past = Lifetime(NOW - timedelta(days=900), NOW - timedelta(days=800))
     theirs = Hierarchy.create(NOW).issue_list_signer(past, key=spare_key())
-    assert refused(signed_by(theirs)) is Reason.SIGNER_UNTRUSTED
+    assert refused(signed_by(theirs)) is ListReason.SIGNER_UNTRUSTED
     stranger = Subject("x.fr", "1", "X", "Paris (75)")
     ours = hierarchy().issue_list_signer(past, subject=stranger, key=spare_key())
-    assert refused(signed_by(ours)) is Reason.SIGNER_EXPIRED
+    assert refused(signed_by(ours)) is ListReason.SIGNER_EXPIRED
 
 
 def test_a_certificate_for_encryption_may_not_sign() -> None:
     key = spare_key()
     signer = Credential(certified(key.public_key(), "key_encipherment"), key)
-    assert refused(signed_by(signer)) is Reason.SIGNER_KEY_USAGE
+    assert refused(signed_by(signer)) is ListReason.SIGNER_KEY_USAGE
     signer = Credential(certified(key.public_key(), "content_commitment"), key)
     assert verify_signature(signed_by(signer), trust(), SIGNER, NOW).signer.serial == 7
 
@@ -288,8 +290,8 @@ def test_a_signer_with_another_kind_of_key() -> None:
     short = rsa.generate_private_key(65537, 1024)  # noqa: S505  what is tested
     elliptic = ec.generate_private_key(ec.SECP256R1())
     for key, reason in (
-        (short.public_key(), Reason.SIGNER_WEAK),
-        (elliptic.public_key(), Reason.ALGORITHM),
+        (short.public_key(), ListReason.SIGNER_WEAK),
+        (elliptic.public_key(), ListReason.ALGORITHM),
     ):
         other = Credential(certified(key, "digital_signature"), spare_key())
         assert refused(signed_by(other)) is reason
@@ -315,8 +317,8 @@ def test_a_signer_whose_standing_cannot_be_told_or_who_was_revoked() -> None:
     strict = dataclasses.replace(trust(), revocation=RevocationPolicy.REFUSE)
     data = signed_list([listed("b.mssante.fr", "CN=a,C=FR")])
     for found, reason in (
-        (strict, Reason.SIGNER_NO_CRL),
-        (strict.with_crls(crls(list_signer())), Reason.SIGNER_REVOKED),
+        (strict, ListReason.SIGNER_NO_CRL),
+        (strict.with_crls(crls(list_signer())), ListReason.SIGNER_REVOKED),
     ):
         with pytest.raises(ListRefused) as refused:
             verify_signature(data, found, SIGNER, NOW)

@@ -25,7 +25,7 @@ from tests.support.hierarchy import (
     trust,
 )
 from tests.whitelist.real import needs_real_data, real_octets, real_trust
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 from whitelist.national.reader import read_list
 from whitelist.national.signer import ExpectedSigner
 from whitelist.pki.distinguished_name import DistinguishedName
@@ -88,7 +88,7 @@ def issued(by: Credential, *, authority: bool) -> Credential:
 )
 def test_the_common_name_is_compared_letter_by_letter(common_name: str) -> None:
     error = refused(named(common_name))
-    assert error.reason is Reason.SIGNER_NOT_CONFIGURED
+    assert error.reason is ListReason.SIGNER_NOT_CONFIGURED
     assert "in these very letters" in error.detail
 
 
@@ -97,13 +97,13 @@ def test_several_common_names_are_none() -> None:
         [*LIST_SIGNER.x509_name, x509.NameAttribute(NameOID.COMMON_NAME, "alb.mssante.fr")]
     )
     signer = hierarchy().issue_list_signer(Lifetime.of_leaf(NOW), subject=subject, key=spare_key())
-    assert refused(signer).reason is Reason.SIGNER_NOT_CONFIGURED
+    assert refused(signer).reason is ListReason.SIGNER_NOT_CONFIGURED
 
 
 def test_an_authority_may_not_sign_and_an_anchor_may_not_issue() -> None:
     root = hierarchy().root
-    assert refused(issued(root, authority=True)).reason is Reason.SIGNER_NOT_END_ENTITY
-    assert refused(issued(root, authority=False)).reason is Reason.SIGNER_ISSUER
+    assert refused(issued(root, authority=True)).reason is ListReason.SIGNER_NOT_END_ENTITY
+    assert refused(issued(root, authority=False)).reason is ListReason.SIGNER_ISSUER
 
 
 def test_without_intermediates_the_anchor_issues() -> None:
@@ -117,7 +117,7 @@ def test_the_whole_name_can_be_pinned() -> None:
     assert read_list(data, trust(), ExpectedSigner(SIGNER, NAME), NOW).domains == 1
     other = DistinguishedName.parse(str(NAME).replace("CAPGEMINI", "UNE AUTRE"))
     error = refused(list_signer(), ExpectedSigner(SIGNER, other))
-    assert error.reason is Reason.SIGNER_NOT_CONFIGURED
+    assert error.reason is ListReason.SIGNER_NOT_CONFIGURED
     assert "whitelist.signer_dn" in error.detail
 
 
@@ -131,7 +131,7 @@ def test_the_product_is_compared_where_configured() -> None:
     assert read_list(data, trust(), ExpectedSigner(SIGNER, policy=PRODUCT), NOW).domains == 1
     ssl = ExpectedSigner(SIGNER, policy="1.2.250.1.213.1.7.1.1.2.5.1")
     error = refused(list_signer(), ssl)
-    assert error.reason is Reason.SIGNER_POLICY
+    assert error.reason is ListReason.SIGNER_POLICY
     assert PRODUCT in error.detail
 
 

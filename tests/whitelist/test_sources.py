@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.hierarchy import NOW
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 from whitelist.fetch.sources import SourceStamp, read_source, source_stamp
 
 
@@ -22,7 +22,7 @@ def write(path: Path, data: bytes, seconds_ago: float) -> Path:
 def unreadable(path: Path) -> ListRefused:
     with pytest.raises(ListRefused) as caught:
         read_source(path, NOW, max_bytes=100)
-    assert caught.value.reason is Reason.UNREADABLE
+    assert caught.value.reason is ListReason.UNREADABLE
     return caught.value
 
 
@@ -86,7 +86,7 @@ def test_a_file_too_large(tmp_path: Path) -> None:
         file.truncate(10**12)
     with pytest.raises(ListRefused, match=r"huge\.xml: more than 100 octets") as caught:
         read_source(path, NOW, max_bytes=100)
-    assert caught.value.reason is Reason.TOO_LARGE
+    assert caught.value.reason is ListReason.TOO_LARGE
 
 
 def read_for_ever(path: Path) -> None:

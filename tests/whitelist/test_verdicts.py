@@ -29,7 +29,7 @@ def strict(*lists: RevocationList, accept: bool = False) -> TrustStore:
 
 def status(cache: VerdictCache, at: datetime, credential: Credential = PEER) -> ChainStatus:
     """The cache's verdict, which must equal the store's."""
-    facts, verdict = cache.judge(der(credential), at)
+    facts, verdict = cache.verdict(der(credential), at)
     fresh = cache.trust.verify(credential.certificate, at)
     assert facts == CertificateFacts.from_certificate(credential.certificate)
     assert (verdict.status, verdict.crl_until, bool(verdict.alarm)) == (
@@ -43,16 +43,16 @@ def status(cache: VerdictCache, at: datetime, credential: Credential = PEER) -> 
 def remembers(cache: VerdictCache, first: datetime, then: datetime) -> bool:
     """True if the verdict of one instant is reused for the other; both must be right."""
     status(cache, first)
-    before = cache.judge(der(PEER), first)
+    before = cache.verdict(der(PEER), first)
     status(cache, then)
-    return cache.judge(der(PEER), then) is before
+    return cache.verdict(der(PEER), then) is before
 
 
 def test_a_verdict_is_reached_once() -> None:
     cache = VerdictCache(strict(*crls()))
-    first = cache.judge(der(PEER), NOW)
+    first = cache.verdict(der(PEER), NOW)
     assert first[1].trusted
-    assert cache.judge(der(PEER), NOW + DAY) is first
+    assert cache.verdict(der(PEER), NOW + DAY) is first
     assert len(cache) == 1
 
 
@@ -94,9 +94,9 @@ def test_a_new_list_counts_at_once() -> None:
 def test_the_same_lists_read_again_keep_the_verdicts() -> None:
     lists = crls()
     cache = VerdictCache(strict(*lists))
-    first = cache.judge(der(PEER), NOW)
+    first = cache.verdict(der(PEER), NOW)
     cache.trust = cache.trust.with_crls(RevocationList.read(one.der) for one in reversed(lists))
-    assert cache.judge(der(PEER), NOW) is first
+    assert cache.verdict(der(PEER), NOW) is first
 
 
 def test_the_policy_and_the_authorities_count_too() -> None:
@@ -118,13 +118,13 @@ def test_each_certificate_has_its_own_verdict() -> None:
 def test_the_least_used_is_forgotten() -> None:
     peers = [server(f"{number}.fr") for number in range(3)]
     cache = VerdictCache(trust(), size=2)
-    first = cache.judge(der(peers[0]), NOW)
-    second = cache.judge(der(peers[1]), NOW)
-    assert cache.judge(der(peers[0]), NOW) is first
-    cache.judge(der(peers[2]), NOW)
+    first = cache.verdict(der(peers[0]), NOW)
+    second = cache.verdict(der(peers[1]), NOW)
+    assert cache.verdict(der(peers[0]), NOW) is first
+    cache.verdict(der(peers[2]), NOW)
     assert len(cache) == 2
-    assert cache.judge(der(peers[0]), NOW) is first
-    assert cache.judge(der(peers[1]), NOW) is not second
+    assert cache.verdict(der(peers[0]), NOW) is first
+    assert cache.verdict(der(peers[1]), NOW) is not second
     with pytest.raises(ValueError, match="from 1 on"):
         VerdictCache(trust(), size=0)
 
@@ -134,7 +134,7 @@ def test_what_is_no_certificate_is_an_error_each_time(octets: bytes) -> None:
     cache = VerdictCache(trust())
     for _ in range(2):
         with pytest.raises(ValueError, match=r"(?i)parsing"):
-            cache.judge(octets, NOW)
+            cache.verdict(octets, NOW)
     assert len(cache) == 0
 
 
@@ -151,12 +151,12 @@ def test_a_certificate_without_end_is_remembered() -> None:
 
 def test_a_remembered_verdict_does_not_verify_again(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = VerdictCache(strict(*crls()))
-    cache.judge(der(PEER), NOW)
+    cache.verdict(der(PEER), NOW)
 
     def verify(store: TrustStore, certificate: x509.Certificate, at: datetime) -> ChainVerdict:
         raise AssertionError((store, certificate, at))
 
     monkeypatch.setattr(TrustStore, "verify", verify)
-    assert cache.judge(der(PEER), NOW)[1].trusted
+    assert cache.verdict(der(PEER), NOW)[1].trusted
     with pytest.raises(AssertionError):
-        cache.judge(der(server("c.fr")), NOW)
+        cache.verdict(der(server("c.fr")), NOW)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from tests.support.clock import NOW
 from tests.whitelist.lists import made
-from whitelist.national.archive_record import Source, Version
-from whitelist.national.difference import compare
+from whitelist.national.archive_record import ArchiveRecord, ListSource
+from whitelist.national.difference import compare_lists
 
 DATA, LIST = made(
     [("a.fr", "CN=s,O=X,C=FR"), ("b.fr", "CN=s, O=X, C=FR"), ("b.fr", "CN=t,C=FR")],
     datetime(2025, 2, 28, 16, 42, 7, tzinfo=timezone(timedelta(hours=1))),
 )
-VERSION = Version.of(LIST, NOW, Source.PUSH, accepted_shrink=True)
+VERSION = ArchiveRecord.of(LIST, NOW, ListSource.PUSH, accepted_shrink=True)
 
 
 def test_what_a_record_says() -> None:
@@ -42,17 +42,17 @@ def test_the_name_of_the_file() -> None:
 
 
 def test_a_record_is_read_back() -> None:
-    assert Version.from_line(VERSION.to_line()) == VERSION
+    assert ArchiveRecord.from_line(VERSION.to_line()) == VERSION
     later = VERSION.to_line().replace(b"{", b'{"of a later release": 1, ', 1)
-    assert Version.from_line(later) == VERSION
+    assert ArchiveRecord.from_line(later) == VERSION
 
 
 def test_a_record_says_what_changed_if_that_is_known() -> None:
     before = made([("a.fr", "CN=other,C=FR"), ("gone.fr", "CN=t,C=FR")])[1]
-    found = compare(before, LIST)
-    version = Version.of(LIST, NOW, Source.PUSH, accepted_shrink=False, found=found)
+    found = compare_lists(before, LIST)
+    version = ArchiveRecord.of(LIST, NOW, ListSource.PUSH, accepted_shrink=False, found=found)
     assert (version.added, version.removed, version.recertified) == (1, 1, 1)
-    assert Version.from_line(version.to_line()) == version
+    assert ArchiveRecord.from_line(version.to_line()) == version
 
 
 RECORD = json.loads(VERSION.to_line())
@@ -77,15 +77,15 @@ RECORD = json.loads(VERSION.to_line())
 )
 def test_what_is_no_record(line: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # or json's own error
-        Version.from_line(line)
+        ArchiveRecord.from_line(line)
 
 
 @given(st.integers(min_value=0, max_value=len(VERSION.to_line()) - 2))
 def test_a_record_cut_off_is_no_record(end: int) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # or json's own error
-        Version.from_line(VERSION.to_line()[:end])
+        ArchiveRecord.from_line(VERSION.to_line()[:end])
 
 
 def test_times_are_in_utc() -> None:
     assert VERSION.generated_at.tzinfo is UTC
-    assert Version.from_line(VERSION.to_line()).adopted_at.tzinfo is UTC
+    assert ArchiveRecord.from_line(VERSION.to_line()).adopted_at.tzinfo is UTC

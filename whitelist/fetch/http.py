@@ -29,7 +29,7 @@ _CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class CacheValidators:
     """A version's validators (RFC 9110 §8.8), as the server sent them and gets them back."""
 
     etag: str | None = None
@@ -37,7 +37,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedData:
     """The octets as served.
 
     Use `conditions` for the next request only if the octets were accepted. With the conditions of
@@ -45,7 +45,7 @@ class Fetched:
     """
 
     data: bytes
-    conditions: Conditions
+    conditions: CacheValidators
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,11 @@ def fetch(
     url: str,
     *,
     tls: ssl.SSLContext,
-    conditions: Conditions,
+    conditions: CacheValidators,
     timeout: float,
     deadline: float,
     max_bytes: int,
-) -> Fetched | NotModified:
+) -> FetchedData | NotModified:
     """GET an `https://` URL once, on condition that its content changed.
 
     `timeout` bounds each wait (connection, handshake, next octets), `deadline` the whole answer,
@@ -88,9 +88,9 @@ def fetch(
     bounds = _Bounds(timeout, deadline)
     server = http.client.HTTPSConnection(host, port, context=tls)
     with _answer(url, server, bounds, "GET", target, None, _headers(conditions)) as response:
-        if response.status == HTTPStatus.NOT_MODIFIED and conditions != Conditions():
+        if response.status == HTTPStatus.NOT_MODIFIED and conditions != CacheValidators():
             return NotModified()
-        return Fetched(_body(url, response, max_bytes), _conditions(response))
+        return FetchedData(_body(url, response, max_bytes), _conditions(response))
 
 
 def fetch_plain(url: str, *, timeout: float, deadline: float, max_bytes: int) -> bytes:
@@ -98,7 +98,7 @@ def fetch_plain(url: str, *, timeout: float, deadline: float, max_bytes: int) ->
 
     Bounds and errors as for `fetch`.
     """
-    return _ask_plain("GET", url, None, {}, _Bounds(timeout, deadline), max_bytes)
+    return _request_plain("GET", url, None, {}, _Bounds(timeout, deadline), max_bytes)
 
 
 def post_plain(
@@ -115,7 +115,7 @@ def post_plain(
     The answer must be signed. Bounds and errors as for `fetch`.
     """
     fields = {"Content-Type": content_type}
-    return _ask_plain("POST", url, body, fields, _Bounds(timeout, deadline), max_bytes)
+    return _request_plain("POST", url, body, fields, _Bounds(timeout, deadline), max_bytes)
 
 
 def retry_delays(
@@ -178,7 +178,7 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Bounded(self.fp.detach(), sock, bounds))
 
 
-def _ask_plain(
+def _request_plain(
     method: str,
     url: str,
     body: bytes | None,
@@ -188,7 +188,7 @@ def _ask_plain(
 ) -> bytes:
     host, port, target = _address(url, "http")
     server = http.client.HTTPConnection(host, port)
-    headers = _headers(Conditions()) | fields
+    headers = _headers(CacheValidators()) | fields
     with _answer(url, server, bounds, method, target, body, headers) as response:
         return _body(url, response, max_bytes)
 
@@ -253,7 +253,7 @@ def _body(url: str, response: _Response, max_bytes: int) -> bytes:
     return bytes(data)
 
 
-def _headers(conditions: Conditions) -> dict[str, str]:
+def _headers(conditions: CacheValidators) -> dict[str, str]:
     headers = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": "mssante"}
     if conditions.etag is not None:
         headers["If-None-Match"] = conditions.etag
@@ -262,7 +262,7 @@ def _headers(conditions: Conditions) -> dict[str, str]:
     return headers
 
 
-def _conditions(response: _Response) -> Conditions:
+def _conditions(response: _Response) -> CacheValidators:
     """Return the validators that may be sent back: a short line of printable ASCII each."""
 
     def kept(name: str) -> str | None:
@@ -270,7 +270,7 @@ def _conditions(response: _Response) -> Conditions:
         fit = value and len(value) <= 200 and value.isascii() and value.isprintable()
         return value if fit else None
 
-    return Conditions(kept("ETag"), kept("Last-Modified"))
+    return CacheValidators(kept("ETag"), kept("Last-Modified"))
 
 
 def _address(url: str, scheme: str) -> tuple[str, int, str]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 
 SETTLE: Final = timedelta(seconds=2)
 """Minimum age of a file in a folder: a younger file may still be growing."""
@@ -51,7 +51,7 @@ def read_source(
         ) from error
     if len(data) > max_bytes:
         raise ListRefused(
-            Reason.TOO_LARGE, f"{chosen}: more than {max_bytes} octets; is it the white list?"
+            ListReason.TOO_LARGE, f"{chosen}: more than {max_bytes} octets; is it the white list?"
         )
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise _unreadable(chosen, "changed while it was read; move finished files into place")
@@ -107,4 +107,4 @@ def _dated(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _unreadable(path: Path, problem: str) -> ListRefused:
-    return ListRefused(Reason.UNREADABLE, f"{path}: {problem}")
+    return ListRefused(ListReason.UNREADABLE, f"{path}: {problem}")

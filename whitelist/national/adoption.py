@@ -13,14 +13,14 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Protocol
 
-from whitelist.errors import ListRefused, Reason
-from whitelist.national.difference import Difference, summary
+from whitelist.errors import ListReason, ListRefused
+from whitelist.national.difference import ListDifference, summary
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.distinguished_name import DistinguishedName
 
 
-class Summary(Protocol):
-    """Facts of a list that the rules need: a `WhiteList` or an archive `Version` has them."""
+class ListSummary(Protocol):
+    """Facts of a list that the rules need: a `WhiteList` or an archive `ArchiveRecord` has them."""
 
     @property
     def digest(self) -> str:
@@ -35,13 +35,13 @@ class Summary(Protocol):
         """Number of domains in the list."""
 
 
-def decide(
-    active: Summary | None,
-    candidate: Summary,
+def decide_adoption(
+    active: ListSummary | None,
+    candidate: ListSummary,
     max_shrink: float,
     *,
     accept_shrink: bool,
-    found: Difference | None = None,
+    found: ListDifference | None = None,
 ) -> None:
     """Return if `candidate` may be adopted while `active` (None: no list) is in force.
 
@@ -56,14 +56,14 @@ def decide(
         return
     if active is not None and candidate.generated_at < active.generated_at:
         raise ListRefused(
-            Reason.ROLLBACK,
+            ListReason.ROLLBACK,
             f"generated {candidate.generated_at.isoformat()}, before the list in force "
             f"({active.generated_at.isoformat()}); get the current list from its publisher",
         )
     if accept_shrink:
         return
     if not candidate.domains:
-        raise _held_up(Reason.SHRUNK, "it lists no domain at all")
+        raise _held_up(ListReason.SHRUNK, "it lists no domain at all")
     if active is None:
         return
     lost = len(found.removed) if found else active.domains - candidate.domains
@@ -71,20 +71,20 @@ def decide(
     most = Fraction(str(max_shrink)) * active.domains
     if lost > most:
         raise _held_up(
-            Reason.SHRUNK,
+            ListReason.SHRUNK,
             f"it lists {candidate.domains} domains and lacks {lost} of the {active.domains} "
             f"of the list in force, and at most {max_shrink * 100:g}% may vanish at once",
         )
     if found and lost + len(found.recertified) > most:
         raise _held_up(
-            Reason.RECERTIFIED,
+            ListReason.RECERTIFIED,
             f"of the {active.domains} domains of the list in force {lost} vanish and "
             f"{len(found.recertified)} have other certificate names, and at most "
             f"{max_shrink * 100:g}% may change at once: {summary(found)}",
         )
 
 
-def _held_up(reason: Reason, problem: str) -> ListRefused:
+def _held_up(reason: ListReason, problem: str) -> ListRefused:
     return ListRefused(
         reason,
         f"{problem}; if its publisher confirms this, adopt it with "

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from foundation.atomic_files import make_folder, replace_file, sync_folder
 from whitelist.errors import ArchiveError, NothingAdopted
-from whitelist.national.adoption import decide
-from whitelist.national.archive_record import Source, Version
-from whitelist.national.difference import Difference
+from whitelist.national.adoption import decide_adoption
+from whitelist.national.archive_record import ArchiveRecord, ListSource
+from whitelist.national.difference import ListDifference
 from whitelist.national.lookup import WhiteList
-from whitelist.national.newest import Confirmed, Known, Shared
+from whitelist.national.newest import ConfirmedList, KnownLists, SharedList
 from whitelist.national.notes import (
     CONFIRMED,
     SHARED,
@@ -35,7 +35,7 @@ from whitelist.national.notes import (
     write_shared,
 )
 
-__all__ = ["Archive", "Source", "Stamp", "Version"]
+__all__ = ["Archive", "ArchiveRecord", "ListSource", "Stamp"]
 
 FileStamp = tuple[int, int, int]
 Stamp = tuple[FileStamp | None, ...]
@@ -58,29 +58,29 @@ class Archive:
         data: bytes,
         white_list: WhiteList,
         now: datetime,
-        source: Source,
+        source: ListSource,
         *,
         accepted_shrink: bool,
-        found: Difference | None = None,
+        found: ListDifference | None = None,
         checked: datetime | None = None,
     ) -> bool:
         """Put the verified list in force, durably; return True if that changed anything.
 
         `data` are the octets of `white_list` (ValueError if not), `now` is aware, `accepted_shrink`
-        is True if a person overruled `adoption.decide`, `found` is the difference to the list
-        before, `checked` the time of the check (default: `now`). For the list in force, only the
-        check is noted. Waits for another writer; raises ListRefused(rollback) if that writer
+        is True if a person overruled `adoption.decide_adoption`, `found` is the difference to the
+        list before, `checked` the time of the check (default: `now`). For the list in force, only
+        the check is noted. Waits for another writer; raises ListRefused(rollback) if that writer
         adopted a newer list (DOMAIN §9.6).
         """
-        version = Version.of(
+        version = ArchiveRecord.of(
             white_list, _utc(now), source, accepted_shrink=accepted_shrink, found=found
         )
         if hashlib.sha256(data).hexdigest() != version.digest:
             raise ValueError("the octets are not those that the list was read from")
         with self._writing():
             in_force = self._active_digest()
-            versions = self.versions()
-            decide(_last(versions, in_force), version, 1.0, accept_shrink=True)
+            versions = self.records()
+            decide_adoption(_last(versions, in_force), version, 1.0, accept_shrink=True)
             recent = versions if in_force == version.digest else versions[-1:]
             recorded = _last(recent, version.digest) is not None
             if not recorded:
@@ -112,16 +112,16 @@ class Archive:
         notes = (self.folder / CONFIRMED, self.folder / SHARED)
         return tuple(map(_file_stamp, (self.active_path, self._checked, *notes)))
 
-    def known(self) -> Known:
+    def known(self) -> KnownLists:
         """Return the notes about the newest list."""
         return read_known(self.folder)
 
-    def note_confirmed(self, found: Confirmed) -> None:
+    def note_confirmed(self, found: ConfirmedList) -> None:
         """Note a check that found the list at its source."""
         with self._writing():
             write_confirmed(self.folder, found)
 
-    def note_shared(self, found: Shared | None) -> None:
+    def note_shared(self, found: SharedList | None) -> None:
         """Note the newest list of another machine; None: unknown."""
         with self._writing():
             write_shared(self.folder, found)
@@ -137,7 +137,7 @@ class Archive:
         """Return a stamp that changes with each request for a check."""
         return _file_stamp(self.folder / WANTED)
 
-    def versions(self) -> tuple[Version, ...]:
+    def records(self) -> tuple[ArchiveRecord, ...]:
         """Return a version for each adoption, oldest first; `problems` has the unreadable lines."""
         return self._parse()[0]
 
@@ -145,13 +145,13 @@ class Archive:
         """Return the unreadable lines of the history, such as a line cut off by a crash."""
         return self._parse()[1]
 
-    def active(self) -> Version | None:
+    def active(self) -> ArchiveRecord | None:
         """Return the record of the list in force; None without a list or a record of it."""
         # Digest first: a list that is in force now is in the history that is read afterwards.
         digest = self._active_digest()
-        return _last(self.versions(), digest)
+        return _last(self.records(), digest)
 
-    def find(self, reference: str) -> Version:
+    def find(self, reference: str) -> ArchiveRecord:
         """Return the version that `reference` means; for a list adopted twice, the last adoption.
 
         A reference is `active`, `previous` (the list adopted before the active list), the first
@@ -160,7 +160,7 @@ class Archive:
         """
         if reference in ("active", "previous"):
             return self._relative(reference)
-        found = {v.digest: v for v in self.versions() if _means(reference, v)}
+        found = {v.digest: v for v in self.records() if _means(reference, v)}
         if not found:
             raise ArchiveError(
                 f"{self.folder}: {reference!r} means none of the lists kept; "
@@ -176,7 +176,7 @@ class Archive:
             )
         return found.popitem()[1]
 
-    def load(self, reference: str) -> tuple[Version, bytes]:
+    def load(self, reference: str) -> tuple[ArchiveRecord, bytes]:
         """Return the version of `find` and its file's octets; ArchiveError also if they changed.
 
         The signer may have expired since: verify as of `adopted_at` to read the list again.
@@ -194,14 +194,14 @@ class Archive:
             )
         return version, data
 
-    def _relative(self, reference: str) -> Version:
+    def _relative(self, reference: str) -> ArchiveRecord:
         digest = self._active_digest()
         if digest is None:
             raise NothingAdopted(
                 f"{self.folder}: no list was adopted yet; run mssante whitelist refresh"
             )
         # Back to the last adoption of the list in force, and from there to another list.
-        back = dropwhile(lambda v: v.digest != digest, reversed(self.versions()))
+        back = dropwhile(lambda v: v.digest != digest, reversed(self.records()))
         active = next(back, None)
         if active is None:
             raise ArchiveError(
@@ -220,7 +220,7 @@ class Archive:
         except FileNotFoundError:
             return None
 
-    def _parse(self) -> tuple[tuple[Version, ...], tuple[str, ...]]:
+    def _parse(self) -> tuple[tuple[ArchiveRecord, ...], tuple[str, ...]]:
         try:
             lines = _read(self._history).split(b"\n")
         except FileNotFoundError:
@@ -230,13 +230,13 @@ class Archive:
             if not line:
                 continue
             try:
-                versions.append(Version.from_line(line))
+                versions.append(ArchiveRecord.from_line(line))
             except ValueError as error:
                 cut = " (cut off, as by a crash)" if number == len(lines) else ""
                 problems.append(f"{self._history}, line {number}{cut}: passed over: {error}")
         return tuple(versions), tuple(problems)
 
-    def _append(self, version: Version) -> None:
+    def _append(self, version: ArchiveRecord) -> None:
         with self._history.open("a+b") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
@@ -264,11 +264,11 @@ class Archive:
             raise _failed(self.folder, "written", error) from error
 
 
-def _last(versions: tuple[Version, ...], digest: str | None) -> Version | None:
+def _last(versions: tuple[ArchiveRecord, ...], digest: str | None) -> ArchiveRecord | None:
     return next((v for v in reversed(versions) if v.digest == digest), None)
 
 
-def _means(reference: str, version: Version) -> bool:
+def _means(reference: str, version: ArchiveRecord) -> bool:
     if len(reference) >= 4 and version.digest.startswith(reference.lower()):
         return True
     try:

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from whitelist.national.difference import Difference
+from whitelist.national.difference import ListDifference
 from whitelist.national.lookup import WhiteList
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Source(StrEnum):
+class ListSource(StrEnum):
     """Way by which a list came."""
 
     URL = "url"
@@ -31,7 +31,7 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class ArchiveRecord:
     """An adoption. Times are in UTC; counts are those of `WhiteList`.
 
     `added`, `removed` and `recertified` count domains against the list before; None if the lists
@@ -49,7 +49,7 @@ class Version:
     names: int
     signer: str
     signer_serial: str
-    source: Source
+    source: ListSource
     accepted_shrink: bool
     added: int | None = None
     removed: int | None = None
@@ -60,10 +60,10 @@ class Version:
         cls,
         white_list: WhiteList,
         adopted_at: datetime,
-        source: Source,
+        source: ListSource,
         *,
         accepted_shrink: bool,
-        found: Difference | None = None,
+        found: ListDifference | None = None,
     ) -> Self:
         """Make the record of a list that is adopted at the aware instant `adopted_at`."""
         return cls(
@@ -109,7 +109,7 @@ class Version:
                 names=int(record["names"]),
                 signer=str(record["signer"]),
                 signer_serial=str(record["signer_serial"]),
-                source=Source(record["source"]),
+                source=ListSource(record["source"]),
                 accepted_shrink=bool(record["accepted_shrink"]),
                 added=_count(record.get("added")),
                 removed=_count(record.get("removed")),

@@ -13,7 +13,7 @@ Names = tuple[DistinguishedName, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Recertified:
+class RecertifiedDomain:
     """A domain of both lists with other names; both tuples are in the order of their text."""
 
     domain: str
@@ -22,23 +22,23 @@ class Recertified:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ListDifference:
     """Domains of only the old or only the new list, and domains with other names; all sorted."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
-    recertified: tuple[Recertified, ...]
+    recertified: tuple[RecertifiedDomain, ...]
 
 
-def compare(old: WhiteList, new: WhiteList) -> Difference:
+def compare_lists(old: WhiteList, new: WhiteList) -> ListDifference:
     """Return the difference from `old` to `new` (DOMAIN §9.12)."""
     before, after = _domains(old), _domains(new)
     changed = [domain for domain in before & after if old.names_of(domain) != new.names_of(domain)]
-    return Difference(
+    return ListDifference(
         added=tuple(sorted(after - before)),
         removed=tuple(sorted(before - after)),
         recertified=tuple(
-            Recertified(
+            RecertifiedDomain(
                 domain,
                 added=_sorted(new.names_of(domain) - old.names_of(domain)),
                 removed=_sorted(old.names_of(domain) - new.names_of(domain)),
@@ -48,7 +48,7 @@ def compare(old: WhiteList, new: WhiteList) -> Difference:
     )
 
 
-def summary(found: Difference, most: int = 3) -> str:
+def summary(found: ListDifference, most: int = 3) -> str:
     """Describe the `most` common changes of names, for a person.
 
     Domains with the same change of names count as a single change, shown with their number and an

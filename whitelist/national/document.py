@@ -13,8 +13,8 @@ from datetime import datetime
 
 from lxml import etree
 
-from whitelist.errors import InvalidName, ListRefused, Reason
-from whitelist.national.reading_time import Patience
+from whitelist.errors import InvalidName, ListReason, ListRefused
+from whitelist.national.reading_time import CpuLimit
 from whitelist.pki.distinguished_name import DistinguishedName
 
 NAMESPACE = "https://listeblanche.mssante.fr/schema"
@@ -34,7 +34,7 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+(?=.*[a-z])({_LABEL})")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListEntry:
     """An entry: a domain and a certificate name that may speak for it.
 
     `domain` is in lower case; `dn_text` is the name as spelled in the list, `name` as parsed; other
@@ -51,44 +51,44 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ListDocument:
     """A parsed white list: entries in the file's order, and a warning for each skipped entry."""
 
     generated_at: datetime
-    entries: tuple[Entry, ...]
+    entries: tuple[ListEntry, ...]
     warnings: tuple[str, ...]
 
 
-def read_document(root: etree._Element, patience: Patience | None = None) -> Document:
+def read_document(root: etree._Element, cpu_limit: CpuLimit | None = None) -> ListDocument:
     """Parse the signed tree.
 
     Raises ListRefused(wrong-schema), naming the place, if the root, the generation time or any of
     an entry's six children is missing, in another namespace, or repeated; ListRefused(too-slow) by
-    `patience`. Informative fields are cut to MAX_VALUE characters.
+    `cpu_limit`. Informative fields are cut to MAX_VALUE characters.
     """
-    patience = patience or Patience()
+    cpu_limit = cpu_limit or CpuLimit()
     if root.tag != _tag(_ROOT):
         raise _wrong(f"the root is {root.tag}, not {_tag(_ROOT)}")
     generated_at = _instant(_text(root, "DateDeGeneration", "the list"))
-    entries: list[Entry] = []
+    entries: list[ListEntry] = []
     warnings: list[str] = []
     names: dict[str, DistinguishedName] = {}
     domains = _child(root, "ListeDomaines", "the list").iterchildren(_tag("Domaine"))
     for number, element in enumerate(domains, start=1):
         if number % _CHECK_EVERY == 0:
-            patience.check()
+            cpu_limit.check()
         try:
             entries.append(_entry(element, f"entry {number}", names))
-        except _Skipped as skipped:
+        except _SkippedEntry as skipped:
             warnings.append(f"entry {number} skipped: {skipped}")
-    return Document(generated_at, tuple(entries), tuple(warnings))
+    return ListDocument(generated_at, tuple(entries), tuple(warnings))
 
 
-class _Skipped(Exception):
+class _SkippedEntry(Exception):
     """An unusable entry; the message names it and says why."""
 
 
-def _entry(element: etree._Element, where: str, names: dict[str, DistinguishedName]) -> Entry:
+def _entry(element: etree._Element, where: str, names: dict[str, DistinguishedName]) -> ListEntry:
     """Parse an entry; `names` caches parsed names, since some serve thousands of domains."""
     domain, description, dn_text, responsible, support, updated_at = (
         _text(element, name, where)
@@ -102,16 +102,16 @@ def _entry(element: etree._Element, where: str, names: dict[str, DistinguishedNa
         )
     )
     if max(len(domain), len(dn_text)) > MAX_VALUE:
-        raise _Skipped(f"Nom or DNCertificatOperateur has more than {MAX_VALUE} characters")
+        raise _SkippedEntry(f"Nom or DNCertificatOperateur has more than {MAX_VALUE} characters")
     # ASCII only: lower() would turn look-alikes such as U+212A into letters of a domain.
     if not (domain.isascii() and len(domain) <= 253 and _DOMAIN.fullmatch(domain.lower())):
-        raise _Skipped(f"Nom {domain[:300]!r} is not a DNS name")
+        raise _SkippedEntry(f"Nom {domain[:300]!r} is not a DNS name")
     if dn_text not in names:
         try:
             names[dn_text] = DistinguishedName.parse(dn_text)
         except InvalidName as error:
-            raise _Skipped(f"DNCertificatOperateur of {domain}: {error}") from error
-    return Entry(
+            raise _SkippedEntry(f"DNCertificatOperateur of {domain}: {error}") from error
+    return ListEntry(
         domain.lower(),
         dn_text,
         names[dn_text],
@@ -150,4 +150,4 @@ def _instant(text: str) -> datetime:
 
 
 def _wrong(problem: str) -> ListRefused:
-    return ListRefused(Reason.WRONG_SCHEMA, f"{problem}; was the schema of the list changed?")
+    return ListRefused(ListReason.WRONG_SCHEMA, f"{problem}; was the schema of the list changed?")

@@ -42,7 +42,7 @@ def last_certain(
     return generated_at if is_ahead(last_check, now) else last_check
 
 
-def judge(
+def judge_freshness(
     last_check: datetime | None, now: datetime, stale_after: timedelta, expired_after: timedelta
 ) -> Freshness:
     """Return the freshness by the time since `last_check`; a threshold applies once reached.

@@ -11,11 +11,11 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Self
 
-from whitelist.national.document import Document, Entry
+from whitelist.national.document import ListDocument, ListEntry
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import CertificateFacts
 
-_NOTHING: Mapping[DistinguishedName, Entry] = MappingProxyType({})
+_NOTHING: Mapping[DistinguishedName, ListEntry] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +25,24 @@ class WhiteList:
     With `loose_department`, names that differ only by the blank in `Paris (75)` are equal.
     """
 
-    document: Document
+    document: ListDocument
     signer: CertificateFacts
     digest: str
     loose_department: bool
-    _by_domain: Mapping[str, Mapping[DistinguishedName, Entry]] = field(repr=False)
+    _by_domain: Mapping[str, Mapping[DistinguishedName, ListEntry]] = field(repr=False)
     _by_name: Mapping[DistinguishedName, frozenset[str]] = field(repr=False)
 
     @classmethod
     def build(
         cls,
-        document: Document,
+        document: ListDocument,
         signer: CertificateFacts,
         digest: str,
         *,
         loose_department: bool = False,
     ) -> Self:
         """Index a document; of entries with the same domain and name, the first is kept."""
-        by_domain: dict[str, dict[DistinguishedName, Entry]] = {}
+        by_domain: dict[str, dict[DistinguishedName, ListEntry]] = {}
         by_name: dict[DistinguishedName, set[str]] = {}
         for entry in document.entries:
             name = entry.name.with_loose_department() if loose_department else entry.name
@@ -97,13 +97,13 @@ class WhiteList:
         """Return the domains, in lower case, for which `name` may speak."""
         return self._by_name.get(self._key(name), frozenset())
 
-    def entry_for(self, name: DistinguishedName, domain: str) -> Entry | None:
+    def entry_for(self, name: DistinguishedName, domain: str) -> ListEntry | None:
         """Return the entry by which `name` may speak for `domain`, as evidence; None without."""
         return self._entries_of(domain).get(self._key(name))
 
     def _key(self, name: DistinguishedName) -> DistinguishedName:
         return name.with_loose_department() if self.loose_department else name
 
-    def _entries_of(self, domain: str) -> Mapping[DistinguishedName, Entry]:
+    def _entries_of(self, domain: str) -> Mapping[DistinguishedName, ListEntry]:
         # lower() turns some look-alikes into ASCII letters (U+212A into k): these never match.
         return self._by_domain.get(domain.lower(), _NOTHING) if domain.isascii() else _NOTHING

@@ -17,8 +17,8 @@ MARGIN: Final = timedelta(seconds=10)
 """Minimum time from mail to check; clocks of cooperating machines differ by less."""
 
 
-class Dated(Protocol):
-    """Facts of a list that the rule needs: a `WhiteList` or an archive `Version` has them."""
+class DatedList(Protocol):
+    """Facts of a list that the rule needs: a `WhiteList` or an archive `ArchiveRecord` has them."""
 
     @property
     def digest(self) -> str:
@@ -30,7 +30,7 @@ class Dated(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class ConfirmedList:
     """Last check by which this machine found the list `digest` at its source.
 
     `at` is the start of the check, which may have missed any later change of the source.
@@ -41,7 +41,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedList:
     """Newest list adopted by a machine of this store, as last seen in the database.
 
     `checked_at` is the last time a machine confirmed it as the newest.
@@ -53,21 +53,21 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownLists:
     """Knowledge about the newest list: from this machine's own checks, and from the others."""
 
-    own: Confirmed | None = None
-    shared: Shared | None = None
+    own: ConfirmedList | None = None
+    shared: SharedList | None = None
 
 
-def is_behind(in_force: Dated | None, shared: Shared | None) -> bool:
+def is_behind(in_force: DatedList | None, shared: SharedList | None) -> bool:
     """True if another machine has a newer list than the list in force (None: no list)."""
     if shared is None or in_force is None:
         return shared is not None
     return shared.digest != in_force.digest and shared.generated_at > in_force.generated_at
 
 
-def confirmed_at(in_force: Dated, known: Known, now: datetime) -> datetime | None:
+def confirmed_at(in_force: DatedList, known: KnownLists, now: datetime) -> datetime | None:
     """Return the latest instant at which the list in force was certainly the newest; None: unknown.
 
     Candidates are the publisher's date of the list and the last check of it by any machine. An
@@ -81,7 +81,7 @@ def confirmed_at(in_force: Dated, known: Known, now: datetime) -> datetime | Non
     return max((at for at in found if not is_ahead(at, now)), default=None)
 
 
-def may_fail(in_force: Dated, known: Known, queued_at: datetime, now: datetime) -> bool:
+def may_fail(in_force: DatedList, known: KnownLists, queued_at: datetime, now: datetime) -> bool:
     """True if mail queued at `queued_at` may fail for good by the list in force."""
     at = confirmed_at(in_force, known, now)
     return at is not None and at > queued_at + MARGIN and not is_behind(in_force, known.shared)

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from foundation.atomic_files import replace_file
-from whitelist.national.newest import Confirmed, Known, Shared
+from whitelist.national.newest import ConfirmedList, KnownLists, SharedList
 
 CONFIRMED = "confirmed"
 SHARED = "shared"
 WANTED = "wanted"
 
 
-def read_known(folder: Path) -> Known:
+def read_known(folder: Path) -> KnownLists:
     """Return the content of the notes."""
     own, shared = _read(folder / CONFIRMED), _read(folder / SHARED)
     try:
-        confirmed = Confirmed(str(own["digest"]), _instant(own["at"])) if own else None
+        confirmed = ConfirmedList(str(own["digest"]), _instant(own["at"])) if own else None
     except (KeyError, ValueError, TypeError):
         confirmed = None
     try:
         elsewhere = (
-            Shared(
+            SharedList(
                 str(shared["digest"]),
                 _instant(shared["generated_at"]),
                 _instant(shared["checked_at"]),
@@ -37,15 +37,15 @@ def read_known(folder: Path) -> Known:
         )
     except (KeyError, ValueError, TypeError):
         elsewhere = None
-    return Known(confirmed, elsewhere)
+    return KnownLists(confirmed, elsewhere)
 
 
-def write_confirmed(folder: Path, found: Confirmed) -> None:
+def write_confirmed(folder: Path, found: ConfirmedList) -> None:
     """Note a check. Raises OSError."""
     _write(folder / CONFIRMED, {"digest": found.digest, "at": _text(found.at)})
 
 
-def write_shared(folder: Path, found: Shared | None) -> None:
+def write_shared(folder: Path, found: SharedList | None) -> None:
     """Note the newest list in the database; None: no list. Raises OSError."""
     if found is None:
         (folder / SHARED).unlink(missing_ok=True)

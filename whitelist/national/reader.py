@@ -7,10 +7,10 @@ import hashlib
 from datetime import datetime
 from pathlib import Path
 
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 from whitelist.national.document import read_document
 from whitelist.national.lookup import WhiteList
-from whitelist.national.reading_time import Patience
+from whitelist.national.reading_time import CpuLimit
 from whitelist.national.signature import verify_signature
 from whitelist.national.signed_file import MAX_LIST_BYTES
 from whitelist.national.signer import ExpectedSigner
@@ -30,10 +30,10 @@ def read_list(
     `signer` is the expected signer, or only its common name (`alb.mssante.fr` for the national
     list). Raises ListRefused with a reason for each list that must not be used.
     """
-    patience = Patience()
-    signed = verify_signature(data, trust, signer, at, patience)
+    cpu_limit = CpuLimit()
+    signed = verify_signature(data, trust, signer, at, cpu_limit)
     digest = hashlib.sha256(data).hexdigest()
-    document = read_document(signed.root, patience)
+    document = read_document(signed.root, cpu_limit)
     return WhiteList.build(document, signed.signer, digest, loose_department=loose_department)
 
 
@@ -51,7 +51,7 @@ def load_file(
             data = file.read(MAX_LIST_BYTES + 1)
     except OSError as error:
         raise ListRefused(
-            Reason.UNREADABLE,
+            ListReason.UNREADABLE,
             f"{path} cannot be read ({error.strerror}); give the path of a white list file",
         ) from error
     return read_list(data, trust, signer, at, loose_department=loose_department)

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 
 MAX_CPU_SECONDS: Final = 60.0
 """The real list of 2025 takes 1 s."""
 
 
-class Patience:
+class CpuLimit:
     """A CPU budget of `seconds` by `clock`, from now on; checked between the steps of the work."""
 
     def __init__(
@@ -29,6 +29,6 @@ class Patience:
         """Return within the budget; raise ListRefused(too-slow) beyond it."""
         if self._clock() > self._ends:
             raise ListRefused(
-                Reason.TOO_SLOW,
+                ListReason.TOO_SLOW,
                 f"reading it takes more than {self._seconds:g} s of CPU; is it the white list?",
             )

@@ -16,20 +16,20 @@ from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.exceptions import InvalidDigest, InvalidSignature, SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from whitelist.errors import ListRefused, Reason
-from whitelist.national.reading_time import Patience
+from whitelist.errors import ListReason, ListRefused
+from whitelist.national.reading_time import CpuLimit
 from whitelist.national.signed_file import ADVICE, embedded_certificate, parser
 from whitelist.national.signer import ExpectedSigner, accept_signer
 from whitelist.pki.certificates import read_der
 from whitelist.pki.trust_store import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
 
 _REASON_OF_CHAIN = {
-    ChainStatus.UNTRUSTED: Reason.SIGNER_UNTRUSTED,
-    ChainStatus.EXPIRED: Reason.SIGNER_EXPIRED,
-    ChainStatus.NOT_YET_VALID: Reason.SIGNER_NOT_YET_VALID,
-    ChainStatus.WEAK: Reason.SIGNER_WEAK,
-    ChainStatus.REVOKED: Reason.SIGNER_REVOKED,
-    ChainStatus.NO_CRL: Reason.SIGNER_NO_CRL,
+    ChainStatus.UNTRUSTED: ListReason.SIGNER_UNTRUSTED,
+    ChainStatus.EXPIRED: ListReason.SIGNER_EXPIRED,
+    ChainStatus.NOT_YET_VALID: ListReason.SIGNER_NOT_YET_VALID,
+    ChainStatus.WEAK: ListReason.SIGNER_WEAK,
+    ChainStatus.REVOKED: ListReason.SIGNER_REVOKED,
+    ChainStatus.NO_CRL: ListReason.SIGNER_NO_CRL,
 }
 
 
@@ -46,26 +46,26 @@ def verify_signature(
     trust: TrustStore,
     signer: str | ExpectedSigner,
     at: datetime,
-    patience: Patience | None = None,
+    cpu_limit: CpuLimit | None = None,
 ) -> SignedTree:
     """Verify the file `data` as of the aware instant `at`; a text is the signer's common name.
 
     Raises only ListRefused, for any octets, with the first reason in this order: the reasons of
     `signed_file.embedded_certificate`, the signer (readable, trusted, valid, and the reasons of
-    `signer.accept_signer`), the signature, the content; or too-slow, by `patience`.
+    `signer.accept_signer`), the signature, the content; or too-slow, by `cpu_limit`.
     """
-    patience = patience or Patience()
+    cpu_limit = cpu_limit or CpuLimit()
     try:
         certificate = read_der(embedded_certificate(data))
-        patience.check()
+        cpu_limit.check()
         _accept_chain(trust.verify(certificate, at))
         facts = CertificateFacts.from_certificate(certificate)
     except ValueError as error:
         raise ListRefused(
-            Reason.SIGNER_UNREADABLE, f"the signer's certificate is unusable: {error}; {ADVICE}"
+            ListReason.SIGNER_UNREADABLE, f"the signer's certificate is unusable: {error}; {ADVICE}"
         ) from error
     accept_signer(certificate, facts.subject, ExpectedSigner.of(signer), trust)
-    patience.check()
+    cpu_limit.check()
     return SignedTree(_signed_root(data, certificate, at), facts)
 
 
@@ -95,19 +95,19 @@ def _signed_root(data: bytes, certificate: x509.Certificate, at: datetime) -> et
         )
     except (InvalidDigest, etree.C14NError) as error:  # the signed content had a canonical form
         raise ListRefused(
-            Reason.CONTENT_ALTERED, f"the content is not what was signed; {ADVICE}"
+            ListReason.CONTENT_ALTERED, f"the content is not what was signed; {ADVICE}"
         ) from error
     except InvalidSignature as error:
         raise ListRefused(
-            Reason.SIGNATURE_INVALID,
+            ListReason.SIGNATURE_INVALID,
             f"the signature was not made with the key of the certificate in it; {ADVICE}",
         ) from error
     except (SignXMLException, etree.LxmlError, ValueError) as error:
         raise ListRefused(
-            Reason.SIGNATURE_SHAPE, f"the signature cannot be processed: {error}; {ADVICE}"
+            ListReason.SIGNATURE_SHAPE, f"the signature cannot be processed: {error}; {ADVICE}"
         ) from error
     if isinstance(result, list) or result.signed_xml is None:
         raise ListRefused(
-            Reason.SIGNATURE_SHAPE, f"the signature covers something else than a tree; {ADVICE}"
+            ListReason.SIGNATURE_SHAPE, f"the signature covers something else than a tree; {ADVICE}"
         )
     return result.signed_xml

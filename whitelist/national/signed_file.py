@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from lxml import etree
 
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 
 MAX_LIST_BYTES = 32 * 1024 * 1024
 """Largest list that is read, in octets; the real list had 3.7 MB in 2025 (DOMAIN §2.3)."""
@@ -83,24 +83,24 @@ def embedded_certificate(data: bytes) -> bytes:
 def _parse(data: bytes) -> etree._Element:
     if len(data) > MAX_LIST_BYTES:
         raise ListRefused(
-            Reason.TOO_LARGE, f"the file exceeds {MAX_LIST_BYTES} octets; is it the white list?"
+            ListReason.TOO_LARGE, f"the file exceeds {MAX_LIST_BYTES} octets; is it the white list?"
         )
     if max(data.count(b"<"), data.count(b"=")) > MAX_MARKS:
         raise ListRefused(
-            Reason.TOO_LARGE,
+            ListReason.TOO_LARGE,
             f"the file has more than {MAX_MARKS} elements or attributes; is it the white list?",
         )
     # Before any parsing. The list has no comment or CDATA that could contain these octets.
     if b"<!DOCTYPE" in data:
         raise ListRefused(
-            Reason.DTD_FORBIDDEN,
+            ListReason.DTD_FORBIDDEN,
             "the file declares a document type, which the white list never does; is it a web page?",
         )
     try:
         return etree.fromstring(data, parser())
     except etree.XMLSyntaxError as error:
         raise ListRefused(
-            Reason.NOT_WELL_FORMED,
+            ListReason.NOT_WELL_FORMED,
             f"not well-formed XML: {error.msg or 'the file is empty'}; fetch it again, whole",
         ) from error
 
@@ -108,9 +108,11 @@ def _parse(data: bytes) -> etree._Element:
 def _only_signature(root: etree._Element) -> etree._Element:
     signatures = list(islice(root.iter(f"{{{_DS}}}Signature"), 2))
     if not signatures:
-        raise ListRefused(Reason.UNSIGNED, "the file has no signature; use the published list")
+        raise ListRefused(ListReason.UNSIGNED, "the file has no signature; use the published list")
     if len(signatures) > 1:
-        raise ListRefused(Reason.SEVERAL_SIGNATURES, f"several signatures instead of one; {ADVICE}")
+        raise ListRefused(
+            ListReason.SEVERAL_SIGNATURES, f"several signatures instead of one; {ADVICE}"
+        )
     signature = signatures[0]
     if signature.getparent() is not root or next(signature.itersiblings("*"), None) is not None:
         raise _misshapen(signature, "is not the last child of the root")
@@ -130,7 +132,9 @@ def _check_shape(signature: etree._Element) -> etree._Element:
             raise _misshapen(last, f"stands where {expected[1]} is expected")
         if dict(last.attrib) != expected[2]:
             problem = f"has the attributes {dict(last.attrib)}, not {dict(expected[2])}"
-            reason = Reason.ALGORITHM if expected[1] in _ALGORITHMS else Reason.SIGNATURE_SHAPE
+            reason = (
+                ListReason.ALGORITHM if expected[1] in _ALGORITHMS else ListReason.SIGNATURE_SHAPE
+            )
             raise _misshapen(last, problem, reason)
         if expected[1] in _BASE64:
             _octets(last)
@@ -158,7 +162,7 @@ def _octets(element: etree._Element) -> bytes:
 
 
 def _misshapen(
-    element: etree._Element, problem: str, reason: Reason = Reason.SIGNATURE_SHAPE
+    element: etree._Element, problem: str, reason: ListReason = ListReason.SIGNATURE_SHAPE
 ) -> ListRefused:
     name = etree.QName(element).localname
     return ListRefused(reason, f"line {element.sourceline}: {name} {problem}; {ADVICE}")

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from whitelist.errors import ListRefused, Reason
+from whitelist.errors import ListReason, ListRefused
 from whitelist.national.signed_file import ADVICE
 from whitelist.pki.certificates import issued_by
 from whitelist.pki.distinguished_name import DistinguishedName, label
@@ -59,25 +59,29 @@ def accept_signer(
     try:
         key, extensions = certificate.public_key(), certificate.extensions
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        raise ListRefused(Reason.SIGNER_UNREADABLE, f"signer {name}: {error}; {ADVICE}") from error
+        raise ListRefused(
+            ListReason.SIGNER_UNREADABLE, f"signer {name}: {error}; {ADVICE}"
+        ) from error
     constraints = _find(extensions, x509.BasicConstraints)
     usage = _find(extensions, x509.KeyUsage)
     if (constraints and constraints.ca) or (usage and usage.key_cert_sign):
         raise ListRefused(
-            Reason.SIGNER_NOT_END_ENTITY, f"signer {name}: it is an authority itself; {ADVICE}"
+            ListReason.SIGNER_NOT_END_ENTITY, f"signer {name}: it is an authority itself; {ADVICE}"
         )
     issuers = trust.intermediates or trust.anchors
     if not any(issued_by(certificate, issuer) for issuer in issuers):
         names = " or ".join(map(label, issuers))
-        raise ListRefused(Reason.SIGNER_ISSUER, f"signer {name}: not issued by {names}; {ADVICE}")
+        raise ListRefused(
+            ListReason.SIGNER_ISSUER, f"signer {name}: not issued by {names}; {ADVICE}"
+        )
     if usage and not (usage.digital_signature or usage.content_commitment):
         raise ListRefused(
-            Reason.SIGNER_KEY_USAGE,
+            ListReason.SIGNER_KEY_USAGE,
             f"signer {name}: its key usage does not allow signatures; {ADVICE}",
         )
     if not isinstance(key, rsa.RSAPublicKey):
         raise ListRefused(
-            Reason.ALGORITHM, f"signer {name}: its key is not RSA, as the list's is; {ADVICE}"
+            ListReason.ALGORITHM, f"signer {name}: its key is not RSA, as the list's is; {ADVICE}"
         )
     _accept_name(certificate, name, expected)
     _accept_policy(extensions, name, expected)
@@ -90,13 +94,13 @@ def _accept_name(
     found = [one.value for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if found != [expected.common_name]:
         raise ListRefused(
-            Reason.SIGNER_NOT_CONFIGURED,
+            ListReason.SIGNER_NOT_CONFIGURED,
             f"signed by {name}, but only CN={expected.common_name} may sign the list, in these "
             "very letters; if its publisher changed that name, change whitelist.signer",
         )
     if expected.name is not None and name != expected.name:
         raise ListRefused(
-            Reason.SIGNER_NOT_CONFIGURED,
+            ListReason.SIGNER_NOT_CONFIGURED,
             f"signed by {name}, but only {expected.name} may sign the list; "
             "if its publisher changed that name, change whitelist.signer_dn",
         )
@@ -111,7 +115,7 @@ def _accept_policy(
     found = [policy.policy_identifier.dotted_string for policy in policies]
     if expected.policy not in found:
         raise ListRefused(
-            Reason.SIGNER_POLICY,
+            ListReason.SIGNER_POLICY,
             f"signer {name}: its certificate policies are {', '.join(found)[:200] or 'none'}, not "
             f"{expected.policy}; if its publisher changed product, change whitelist.signer_policy",
         )

@@ -15,20 +15,20 @@ from cryptography import x509
 
 from whitelist.pki.certificates import issued_by
 from whitelist.pki.crl import RevocationList, signer_of
-from whitelist.pki.crl_scope import EVERY_REASON, Scope, reason_names
+from whitelist.pki.crl_scope import EVERY_REASON, CrlScope, reason_names
 from whitelist.pki.distinguished_name import label
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RevocationFinding:
     """Result for a chain; texts are a line each, '' without a finding.
 
-    `revoked` names the revoked certificate, `lacking` the lists that are missing for a decision;
+    `revoked` names the revoked certificate, `missing` the lists that are missing for a decision;
     `until` is the earliest `next_update` of this chain's lists, None without lists.
     """
 
     revoked: str
-    lacking: str
+    missing: str
     until: datetime | None
 
 
@@ -46,7 +46,7 @@ class ChainRevocation:
         crls: Iterable[RevocationList],
     ) -> None:
         authorities = (*anchors, *intermediates)
-        newest: dict[tuple[x509.Certificate, Scope], RevocationList] = {}
+        newest: dict[tuple[x509.Certificate, CrlScope], RevocationList] = {}
         for crl in crls:
             slot = signer_of(crl, authorities), crl.scope
             if slot not in newest or newest[slot].issued_before(crl):
@@ -68,7 +68,7 @@ class ChainRevocation:
         """The authorities that issue server certificates: those above no other authority."""
         return tuple(authority for authority, wards in self._wards_of.items() if not wards)
 
-    def judge(self, chain: Sequence[x509.Certificate], at: datetime) -> Finding:
+    def check(self, chain: Sequence[x509.Certificate], at: datetime) -> RevocationFinding:
         """Judge a chain from the leaf to its anchor, valid otherwise, at the aware `at`.
 
         An anchor needs no list, unless the chain is only the anchor; its own list may name it.
@@ -81,13 +81,13 @@ class ChainRevocation:
         judged = links[:-1] or links
         lacking = [_lacking(subject, issuer, crls, at) for subject, issuer, crls in judged]
         until = [c.next_update for subject, _, crls in judged for c in _covering(crls, subject)]
-        return Finding(
+        return RevocationFinding(
             next(filter(None, revoked), ""),
             "; ".join(filter(None, lacking)),
             min(until, default=None),
         )
 
-    def lacking(self, at: datetime) -> dict[x509.Certificate, str]:
+    def missing_crls(self, at: datetime) -> dict[x509.Certificate, str]:
         """Return the missing lists at the aware `at`, by authority; empty if none is missing.
 
         An authority above others must have lists that cover these; other authorities must cover

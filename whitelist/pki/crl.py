@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from whitelist.errors import CrlReason, CrlRefused
-from whitelist.pki.crl_scope import Scope
+from whitelist.pki.crl_scope import CrlScope
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.extensions import UNREADABLE, extension_of
 
@@ -33,9 +33,9 @@ _CRITICAL = b"\x01\x01\xff"
 class RevocationPolicy(StrEnum):
     """Revocation lists that a chain needs (DOMAIN §9.62).
 
-    `refuse`: each authority of the chain has a list in date. `accept`: a list that is missing or
-    out of date only raises an alarm. `off`: lists are ignored. Except with `off`, a certificate on
-    any kept list is refused, even if that list is out of date.
+    `refuse`: each authority of the chain has a list in date. `accept_crl`: a list that is missing
+    or out of date only raises an alarm. `off`: lists are ignored. Except with `off`, a certificate
+    on any kept list is refused, even if that list is out of date.
     """
 
     REFUSE = "refuse"
@@ -45,7 +45,7 @@ class RevocationPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """A list as parsed by `read`; `signer_of` and `accept` check its signature.
+    """A list as parsed by `read`; `signer_of` and `accept_crl` check its signature.
 
     Instants are aware; `number` is the CRL number, None without; `serials` are the revoked serial
     numbers; `scope` is the set of certificates that the list covers; `digest` is the SHA-256 of the
@@ -57,7 +57,7 @@ class RevocationList:
     this_update: datetime = field(compare=False)
     next_update: datetime = field(compare=False)
     number: int | None = field(compare=False)
-    scope: Scope = field(compare=False)
+    scope: CrlScope = field(compare=False)
     serials: frozenset[int] = field(repr=False, compare=False)
     digest: str
 
@@ -90,7 +90,7 @@ class RevocationList:
             this_update=this_update,
             next_update=next_update,
             number=None if number is None else number.crl_number,
-            scope=Scope.of(extension_of(extensions, x509.IssuingDistributionPoint)),
+            scope=CrlScope.of(extension_of(extensions, x509.IssuingDistributionPoint)),
             serials=serials,
             digest=sha256(der).hexdigest(),
         )
@@ -154,7 +154,7 @@ def signer_of(crl: RevocationList, authorities: Sequence[x509.Certificate]) -> x
     )
 
 
-def accept(
+def accept_crl(
     crl: RevocationList,
     authorities: Sequence[x509.Certificate],
     at: datetime,

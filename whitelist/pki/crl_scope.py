@@ -24,7 +24,7 @@ Point = x509.GeneralName | x509.RelativeDistinguishedName
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class CrlScope:
     """Coverage of a list; `points` are distribution points, empty for all certificates."""
 
     users: bool = True
@@ -33,7 +33,7 @@ class Scope:
     reasons: frozenset[x509.ReasonFlags] = EVERY_REASON
 
     @classmethod
-    def of(cls, point: x509.IssuingDistributionPoint | None) -> "Scope":
+    def of(cls, point: x509.IssuingDistributionPoint | None) -> "CrlScope":
         """Parse the extension of a list, None for a list without."""
         if point is None:
             return COMPLETE
@@ -70,7 +70,7 @@ class Scope:
         return ", ".join(parts)
 
 
-COMPLETE: Final = Scope()
+COMPLETE: Final = CrlScope()
 
 
 def reason_names(reasons: frozenset[x509.ReasonFlags]) -> str:

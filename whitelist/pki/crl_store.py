@@ -23,14 +23,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from foundation.atomic_files import make_folder, replace_file
 from whitelist.errors import CrlRefused
 from whitelist.pki.crl import RevocationList, require_current, signer_of
-from whitelist.pki.crl_scope import COMPLETE, Scope
+from whitelist.pki.crl_scope import COMPLETE, CrlScope
 
 FileStamp = tuple[int, int, int]
 Stamp = tuple[tuple[str, FileStamp], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredCrl:
     """A kept list with its file name, which is fixed for its authority and scope."""
 
     name: str
@@ -61,24 +61,24 @@ class CrlStore:
         """The lists of `current` by file name."""
         return dict(self._kept)
 
-    def offer(self, octets: bytes, at: datetime) -> Kept:
+    def offer(self, octets: bytes, at: datetime) -> StoredCrl:
         """Keep a list, PEM or DER, if it may be used at the aware instant `at`.
 
-        Returns once the list is synced. Raises CrlRefused as `RevocationList.read` and `crl.accept`
-        do, and OSError if it cannot be written; then the kept list stays in force. A list whose
-        file was removed by a person keeps no older list out.
+        Returns once the list is synced. Raises CrlRefused as `RevocationList.read` and
+        `crl.accept_crl` do, and OSError if it cannot be written; then the kept list stays in force.
+        A list whose file was removed by a person keeps no older list out.
         """
         crl = RevocationList.read(octets)
         name = _file_name(signer_of(crl, self._authorities), crl.scope)
         path = self.folder / name
         make_folder(self.folder)
-        with alone(self.folder):
+        with folder_lock(self.folder):
             self.poll()
             require_current(crl, at, self._kept.get(name) if path.exists() else None)
             if not _holds(path, crl):
                 replace_file(path, crl.der)
             self._kept[name] = crl
-        return Kept(name, crl)
+        return StoredCrl(name, crl)
 
     def missing(self) -> frozenset[str]:
         """Names of lists in memory whose files were missing or useless at the last read."""
@@ -89,7 +89,7 @@ class CrlStore:
         restored = []
         if self.missing():
             make_folder(self.folder)
-            with alone(self.folder):
+            with folder_lock(self.folder):
                 self.poll()  # another process may have written a file
                 for name in sorted(self.missing()):
                     replace_file(self.folder / name, self._kept[name].der)
@@ -152,7 +152,7 @@ def _holds(path: Path, crl: RevocationList) -> bool:
         return False
 
 
-def _file_name(authority: x509.Certificate, scope: Scope) -> str:
+def _file_name(authority: x509.Certificate, scope: CrlScope) -> str:
     """Return the file name: a digest of the authority's name and key, and of an incomplete scope.
 
     After a key change an authority has two lists.
@@ -163,7 +163,7 @@ def _file_name(authority: x509.Certificate, scope: Scope) -> str:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Lock the folder against other writers, so that no older list replaces a newer list."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

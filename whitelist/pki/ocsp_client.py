@@ -33,7 +33,7 @@ _AT_A_TIME: Final = 2  # threads of the process, which the store needs too
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _CachedAnswer:
     """Cached result, valid before `until`: GOOD, REVOKED, or None with the reason."""
 
     status: OcspStatus | None
@@ -41,14 +41,14 @@ class _Known:
     detail: str
 
 
-class _Memory:
+class _AnswerCache:
     """Cache of the `size` newest results, by a text key."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: OrderedDict[str, _CachedAnswer] = OrderedDict()
 
-    def get(self, key: str, now: datetime) -> _Known | None:
+    def get(self, key: str, now: datetime) -> _CachedAnswer | None:
         known = self._known.get(key)
         if known is None or now >= known.until:
             return None
@@ -56,7 +56,7 @@ class _Memory:
         failed_ahead = known.status is None and known.until > now + FAILURE_HOLDS
         return None if failed_ahead else known
 
-    def put(self, key: str, known: _Known) -> _Known:
+    def put(self, key: str, known: _CachedAnswer) -> _CachedAnswer:
         self._known[key] = known
         self._known.move_to_end(key)
         if len(self._known) > self._size:
@@ -64,7 +64,7 @@ class _Memory:
         return known
 
 
-class OcspAsker:
+class OcspClient:
     """Asks the responders at `urls`, in order; a single request at a time for each certificate.
 
     `clock` gives aware instants. `patience` is the longest wait of a caller, and the timeout of
@@ -76,20 +76,20 @@ class OcspAsker:
         clock: Callable[[], datetime],
         urls: Sequence[str],
         *,
-        patience: float = 5,
+        timeout: float = 5,
         size: int = 4096,
     ) -> None:
         if not urls:
             raise ValueError("no responder to ask: give at least one URL")
         self._clock = clock
         self._urls = tuple(urls)
-        self._patience = patience
-        self._answers = _Memory(size)
-        self._silent = _Memory(size)
-        self._asking: dict[str, asyncio.Task[_Known]] = {}
+        self._timeout = timeout
+        self._answers = _AnswerCache(size)
+        self._silent = _AnswerCache(size)
+        self._asking: dict[str, asyncio.Task[_CachedAnswer]] = {}
         self._room = asyncio.Semaphore(_AT_A_TIME)
 
-    async def weigh(self, der: bytes, verdict: ChainVerdict, trust: TrustStore) -> ChainVerdict:
+    async def apply(self, der: bytes, verdict: ChainVerdict, trust: TrustStore) -> ChainVerdict:
         """Apply OCSP to `verdict`, which `trust` gave on the certificate `der`.
 
         Good makes it trusted, revoked refused; other answers only add to `detail`. A verdict that
@@ -134,7 +134,7 @@ class OcspAsker:
         certificate: x509.Certificate,
         issuer: x509.Certificate,
         authorities: Sequence[x509.Certificate],
-    ) -> _Known:
+    ) -> _CachedAnswer:
         if known := self._answers.get(key, self._clock()):
             return known
         task = self._asking.get(key)
@@ -144,10 +144,10 @@ class OcspAsker:
             task.add_done_callback(lambda _: self._asking.pop(key))
         try:
             # Shielded: a peer that hangs up must not cancel the request that others wait for.
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 return await asyncio.shield(task)
         except TimeoutError:  # the request goes on; its answer serves the next session
-            return self._answers.put(key, self._failed(f"no answer within {self._patience:g} s"))
+            return self._answers.put(key, self._failed(f"no answer within {self._timeout:g} s"))
 
     async def _ask(
         self,
@@ -155,7 +155,7 @@ class OcspAsker:
         certificate: x509.Certificate,
         issuer: x509.Certificate,
         authorities: Sequence[x509.Certificate],
-    ) -> _Known:
+    ) -> _CachedAnswer:
         failures = []
         for url in self._urls:
             async with self._room:
@@ -166,7 +166,7 @@ class OcspAsker:
             failures.append(known)
         until = min(failure.until for failure in failures)
         detail = "; ".join(failure.detail for failure in failures)
-        return self._answers.put(key, _Known(None, until, detail))
+        return self._answers.put(key, _CachedAnswer(None, until, detail))
 
     async def _ask_one(
         self,
@@ -174,14 +174,14 @@ class OcspAsker:
         certificate: x509.Certificate,
         issuer: x509.Certificate,
         authorities: Sequence[x509.Certificate],
-    ) -> _Known:
+    ) -> _CachedAnswer:
         post = partial(
             post_plain,
             url,
             ocsp_request(certificate, issuer),
             "application/ocsp-request",
-            timeout=self._patience,
-            deadline=self._patience,
+            timeout=self._timeout,
+            deadline=self._timeout,
             max_bytes=_MAX_ANSWER,
         )
         try:
@@ -197,7 +197,7 @@ class OcspAsker:
         _log.info("ocsp.answered", url=url, answer=answer.detail)
         if answer.status is OcspStatus.UNKNOWN:
             return self._failed(f"{url}: {answer.detail}")
-        return _Known(answer.status, answer.until, f"OCSP: {url}: {answer.detail}")
+        return _CachedAnswer(answer.status, answer.until, f"OCSP: {url}: {answer.detail}")
 
-    def _failed(self, why: str) -> _Known:
-        return _Known(None, self._clock() + FAILURE_HOLDS, f"OCSP: {why}")
+    def _failed(self, why: str) -> _CachedAnswer:
+        return _CachedAnswer(None, self._clock() + FAILURE_HOLDS, f"OCSP: {why}")

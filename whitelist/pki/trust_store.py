@@ -129,7 +129,7 @@ class TrustStore:
         object.__setattr__(self, "_intermediates", intermediates)
         lists = ChainRevocation(self.anchors, self.intermediates, self.crls)
         object.__setattr__(self, "_lists", lists)
-        object.__setattr__(self, "_turns", _turns(self.authorities, lists.in_use))
+        object.__setattr__(self, "_turns", _instants_of_change(self.authorities, lists.in_use))
         weak = {
             one.fingerprint(hashes.SHA256()): why
             for one in self.authorities
@@ -208,7 +208,9 @@ class TrustStore:
             return ChainVerdict(ChainStatus.TRUSTED, held)
         return self._judge_revocation(certificate, chain[1:], at, held)
 
-    def steady(self, certificate: CertificateFacts, at: datetime) -> tuple[datetime, datetime]:
+    def validity_span(
+        self, certificate: CertificateFacts, at: datetime
+    ) -> tuple[datetime, datetime]:
         """Return the span around the aware `at`, end excluded, in which `verify` cannot change.
 
         No authority, list or certificate begins or ends within it.
@@ -218,20 +220,20 @@ class TrustStore:
         after = min(bisect_right(turns, at), len(turns) - 1)
         return turns[after - 1], turns[after]
 
-    def lacking(self, at: datetime) -> tuple[str, ...]:
+    def missing_crls(self, at: datetime) -> tuple[str, ...]:
         """Return the missing revocation lists at the aware `at`, a line for each authority."""
         if self.revocation is RevocationPolicy.OFF:
             return ()
-        return tuple(self._lists.lacking(at).values())
+        return tuple(self._lists.missing_crls(at).values())
 
-    def stalled(self, at: datetime, *, ocsp: bool = False) -> str:
+    def refusal_of_all(self, at: datetime, *, ocsp: bool = False) -> str:
         """Return the reason why missing lists defer all peers at the aware `at`; else ''.
 
         `ocsp` is True if responders may replace the list of a peer's own issuer.
         """
         if self.revocation is not RevocationPolicy.REFUSE:
             return ""
-        lacking = self._lists.lacking(at)
+        lacking = self._lists.missing_crls(at)
         for authority in self._lists.issuing:
             above = authority in self.anchors or self.verify(authority, at).trusted
             if above and (ocsp or authority not in lacking):
@@ -249,15 +251,15 @@ class TrustStore:
         self, certificate: x509.Certificate, above: list[crypto.X509], at: datetime, held: str
     ) -> ChainVerdict:
         """Judge a valid chain: revoked certificates first, then missing lists."""
-        found = self._lists.judge([certificate, *(one.to_cryptography() for one in above)], at)
+        found = self._lists.check([certificate, *(one.to_cryptography() for one in above)], at)
         if found.revoked:
             return ChainVerdict(ChainStatus.REVOKED, found.revoked, found.until)
-        if not found.lacking:
+        if not found.missing:
             detail = f"{held}, and no revocation list names it or its authorities"
             return ChainVerdict(ChainStatus.TRUSTED, detail, found.until)
         if self.revocation is RevocationPolicy.ACCEPT:
-            return ChainVerdict(ChainStatus.TRUSTED, held, found.until, alarm=found.lacking)
-        return ChainVerdict(ChainStatus.NO_CRL, found.lacking, found.until)
+            return ChainVerdict(ChainStatus.TRUSTED, held, found.until, alarm=found.missing)
+        return ChainVerdict(ChainStatus.NO_CRL, found.missing, found.until)
 
     def _digest(self) -> str:
         parts = [self.revocation.value]
@@ -266,7 +268,7 @@ class TrustStore:
         return sha256(" ".join(parts).encode()).hexdigest()
 
 
-def _turns(
+def _instants_of_change(
     authorities: Iterable[x509.Certificate], crls: Iterable[RevocationList]
 ) -> tuple[datetime, ...]:
     """Return the instants at which a verdict may change by the passing of time alone."""

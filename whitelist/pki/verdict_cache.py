@@ -2,8 +2,8 @@
 
 The key is the certificate's SHA-256. A cached verdict is used while a new one could not differ:
 same authorities, lists and policy (the store's generation), and no start or end of a certificate,
-authority or list in between (`TrustStore.steady`). The verdict's text names the instant of the
-judgement.
+authority or list in between (`TrustStore.validity_span`). The verdict's text names the instant of
+the judgement.
 """
 
 from collections import OrderedDict
@@ -21,7 +21,7 @@ Judged = tuple[CertificateFacts, ChainVerdict]
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _CachedVerdict:
     generation: str
     since: datetime
     until: datetime
@@ -40,9 +40,9 @@ class VerdictCache:
             raise ValueError(f"a cache of {size} verdicts can hold none; give a size from 1 on")
         self.trust = trust
         self._size = size
-        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._entries: OrderedDict[bytes, _CachedVerdict] = OrderedDict()
 
-    def judge(self, der: bytes, at: datetime) -> Judged:
+    def verdict(self, der: bytes, at: datetime) -> Judged:
         """Read a peer's certificate; judge chain and usage as of the aware instant `at`.
 
         Raises ValueError if it is unreadable.
@@ -69,11 +69,11 @@ class VerdictCache:
         return len(self._entries)
 
 
-def _entry(trust: TrustStore, der: bytes, at: datetime) -> _Entry:
+def _entry(trust: TrustStore, der: bytes, at: datetime) -> _CachedVerdict:
     certificate = read_der(der)
     facts = CertificateFacts.from_certificate(certificate)
     verdict = _for_a_peer(certificate, trust.verify(certificate, at))
-    return _Entry(trust.generation, *trust.steady(facts, at), (facts, verdict))
+    return _CachedVerdict(trust.generation, *trust.validity_span(facts, at), (facts, verdict))
 
 
 def _for_a_peer(certificate: x509.Certificate, verdict: ChainVerdict) -> ChainVerdict:
