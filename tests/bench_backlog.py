@@ -19,7 +19,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from mailstore.blobs.bodies import Prepared
+from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
@@ -85,7 +85,7 @@ def fill(store: Store, recipients: int) -> None:
         for n in numbers:
             drafts.append(store.blobs.draft())
             drafts[-1].write(b"Message-ID: <%d@a.mssante.fr>\r\n\r\n" % n + _LINE * 25)
-        bodies = [one for one in store.blobs.prepare(drafts) if isinstance(one, Prepared)]
+        bodies = [one for one in store.blobs.prepare(drafts) if isinstance(one, PreparedBody)]
         sizes = [draft.size for draft in drafts]
         now = runtime.clock()
         new, items = [], []

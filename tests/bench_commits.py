@@ -16,7 +16,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Final
 
-from mailstore.db.write_lock import Turn
+from mailstore.db.write_lock import WriteLock
 
 ROWS: Final = 10
 SECONDS: Final = 2.0
@@ -71,10 +71,10 @@ def lock(path: Path, go: Event, answer: Connection) -> None:
 
 def turn(path: Path, go: Event, answer: Connection) -> None:
     """Commit by turns."""
-    connection, mine = _connect(path), Turn(path.with_name("turn"), 30)
+    connection, mine = _connect(path), WriteLock(path.with_name("turn"), 30)
 
     def commit(group: list[Row]) -> None:
-        with mine.taken():
+        with mine.held():
             _commit(connection, [group])
 
     answer.send(_timed(go, commit))

@@ -22,7 +22,7 @@ from mailstore.db.database import Database
 from mailstore.db.schema import entries
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from mssante_operator.assembly import migrations, runtime
 from mssante_operator.settings.model import load
 from tests.bench_usage import cpu_seconds, pss_megabytes, tree
@@ -212,7 +212,7 @@ def _furnish(database: Database, shape: Shape) -> None:
     for begin in range(0, shape.stored, _CHUNK):
         new = []
         for n in range(begin, min(begin + _CHUNK, shape.stored)):
-            to = Delivery(first + n % shape.mailboxes, f"bench{n % shape.mailboxes}@{DOMAIN}")
+            to = LocalDelivery(first + n % shape.mailboxes, f"bench{n % shape.mailboxes}@{DOMAIN}")
             blob = f"{digests.getrandbits(256):064x}"
             sender = "dr@b.mssante.fr"
             message = Message(runtime.make_id(), sender, blob, 2_000, "X: y\r\n", "CN=b", "s", now)

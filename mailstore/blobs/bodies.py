@@ -19,14 +19,14 @@ from mailstore.blobs import db_store
 from mailstore.blobs.interface import BlobStore
 from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, NotFound, StoreUnavailable
-from mailstore.sealed.blob_format import SEGMENT, Form, Header
+from mailstore.sealed.blob_format import SEGMENT, BlobFormat, BlobHeader
 from mailstore.sealed.draft import Draft
 
 SMALL: Final = SEGMENT  # default limit of small bodies, in octets
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedBody:
     """Name of a body; its sealed octets if it must still go into the database."""
 
     blob: str
@@ -50,12 +50,12 @@ class Bodies:
         self._clock = clock
         self._database = database
         self._limit = limit
-        self._small = db_store.SmallBodies(database, blobs.form.keys)
+        self._small = db_store.DbBlobStore(database, blobs.blob_format.keys)
 
     @property
-    def form(self) -> Form:
+    def blob_format(self) -> BlobFormat:
         """Form of new bodies, in both places."""
-        return self.blobs.form
+        return self.blobs.blob_format
 
     @property
     def place(self) -> str:
@@ -82,9 +82,9 @@ class Bodies:
         """Check that the blob store can be written to now. Raises StoreUnavailable."""
         self.blobs.probe()
 
-    def look(self) -> None:
+    def check_access(self) -> None:
         """Check that the blob store answers; writes nothing. Raises StoreUnavailable."""
-        self.blobs.look()
+        self.blobs.check_access()
 
     def sweep(self, older_than: datetime) -> int:
         """Remove leftovers of dead processes from before a time; return their number."""
@@ -92,36 +92,41 @@ class Bodies:
 
     def prepare(
         self, drafts: Sequence[Draft], *, anew: bool = False
-    ) -> list[Prepared | StoreUnavailable]:
+    ) -> list[PreparedBody | StoreUnavailable]:
         """Make larger bodies durable and seal small bodies; all drafts have ended at return.
 
         A failed draft has its error in the result; the other drafts are not affected.
         """
-        if self.form.keys is not None:
-            self.form.keys.refresh()
+        if self.blob_format.keys is not None:
+            self.blob_format.keys.refresh()
         large = [draft for draft in drafts if draft.spilled or draft.size > self._limit]
         names = iter(self.blobs.seal(large, anew=anew) if large else ())
         apart = set(map(id, large))
         return [_named(next(names)) if id(draft) in apart else _sealed(draft) for draft in drafts]
 
     def keep(
-        self, conn: Connection, prepared: Sequence[Prepared], *, now: datetime, anew: bool = False
+        self,
+        conn: Connection,
+        prepared: Sequence[PreparedBody],
+        *,
+        now: datetime,
+        anew: bool = False,
     ) -> None:
         """Insert the small bodies in a transaction, whose commit makes them durable."""
         rows = [(one.blob, one.sealed) for one in prepared if one.sealed is not None]
         if rows:
-            db_store.keep(conn, rows, now=now, anew=anew)
+            db_store.insert_bodies(conn, rows, now=now, anew=anew)
 
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
         """Make a group of drafts durable without a message; see `BlobStore.seal`."""
         found = self.prepare(drafts, anew=anew)
-        prepared = [one for one in found if isinstance(one, Prepared)]
+        prepared = [one for one in found if isinstance(one, PreparedBody)]
         try:
             with self._database.write() as conn:
                 self.keep(conn, prepared, now=self._clock(), anew=anew)
         except StoreUnavailable as error:
             return [_failed(one, error) for one in found]
-        return [one.blob if isinstance(one, Prepared) else one for one in found]
+        return [one.blob if isinstance(one, PreparedBody) else one for one in found]
 
     def open(self, blob: str, size: int = 0) -> BinaryIO:
         """Open the content of a body for reading, verified while it is read.
@@ -147,7 +152,7 @@ class Bodies:
         """Open the content of a small body from `sealed`; as `open`, but without I/O."""
         return self._small.unseal(blob, sealed)
 
-    def header(self, blob: str) -> Header | None:
+    def header(self, blob: str) -> BlobHeader | None:
         """Header of a body's stored form, unverified; None without a header. Errors as `open`."""
         with suppress(NotFound):
             return self._small.header(blob)
@@ -183,19 +188,21 @@ class Bodies:
         return sum(octets) if octets else None
 
 
-def _named(outcome: str | StoreUnavailable) -> Prepared | StoreUnavailable:
-    return Prepared(outcome) if isinstance(outcome, str) else outcome
+def _named(outcome: str | StoreUnavailable) -> PreparedBody | StoreUnavailable:
+    return PreparedBody(outcome) if isinstance(outcome, str) else outcome
 
 
-def _sealed(draft: Draft) -> Prepared | StoreUnavailable:
+def _sealed(draft: Draft) -> PreparedBody | StoreUnavailable:
     blob = draft.blob
     try:
-        return Prepared(blob, draft.sealed())
+        return PreparedBody(blob, draft.sealed())
     except StoreUnavailable as error:
         return error
 
 
-def _failed(one: Prepared | StoreUnavailable, error: StoreUnavailable) -> str | StoreUnavailable:
+def _failed(
+    one: PreparedBody | StoreUnavailable, error: StoreUnavailable
+) -> str | StoreUnavailable:
     """Outcome of a body after the transaction of the small bodies failed."""
     if isinstance(one, StoreUnavailable):
         return one

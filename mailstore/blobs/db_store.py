@@ -16,21 +16,21 @@ from typing import BinaryIO, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from mailstore.db.bulk_insert import Inserter
+from mailstore.db.bulk_insert import BulkInsert
 from mailstore.db.database import Database
 from mailstore.db.schema import bodies, microseconds
 from mailstore.errors import NotFound
-from mailstore.sealed.blob_format import HEADER, Header
+from mailstore.sealed.blob_format import HEADER, BlobHeader
 from mailstore.sealed.blob_reader import open_content, read_header
 from mailstore.sealed.keyring import Keyring
 
 _PAGE: Final = 1000  # names per query
 
 _COLUMNS: Final = ("blob", "used_at", "sealed")
-_USE: Final = Inserter(
+_USE: Final = BulkInsert(
     bodies, _COLUMNS, "ON CONFLICT (blob) DO UPDATE SET used_at = excluded.used_at", used="used_at"
 )
-_REPLACE: Final = Inserter(
+_REPLACE: Final = BulkInsert(
     bodies,
     _COLUMNS,
     "ON CONFLICT (blob) DO UPDATE SET used_at = excluded.used_at, sealed = excluded.sealed",
@@ -41,7 +41,7 @@ _SEALED: Final = select(bodies.c.blob, bodies.c.sealed).where(
 )
 
 
-def keep(
+def insert_bodies(
     conn: Connection, new: Sequence[tuple[str, bytes]], *, now: datetime, anew: bool = False
 ) -> None:
     """Insert bodies by name; an existing body is marked as used, or replaced if `anew`."""
@@ -53,7 +53,7 @@ def keep(
     (_REPLACE if anew else _USE).insert(conn, rows)
 
 
-class SmallBodies:
+class DbBlobStore:
     """The small bodies in a database; `keys` open them. All methods raise StoreUnavailable."""
 
     def __init__(self, database: Database, keys: Keyring | None) -> None:
@@ -75,7 +75,7 @@ class SmallBodies:
         """Open the content of a sealed body; see `BlobStore.open`."""
         return open_content(io.BytesIO(sealed), blob, self._keys)
 
-    def header(self, blob: str) -> Header | None:
+    def header(self, blob: str) -> BlobHeader | None:
         """Header of a body, unverified. Raises NotFound and BlobDamaged."""
         return read_header(io.BytesIO(self._read(blob, HEADER)))
 

@@ -25,12 +25,12 @@ from uuid import uuid4
 
 from foundation.failpoints import failpoint
 from foundation.fsync import sync_directory
-from mailstore.blobs.gc_lock import Guard
-from mailstore.blobs.group_sync import Syncer, failure
+from mailstore.blobs.gc_lock import GcLock
+from mailstore.blobs.group_sync import GroupSync, failure
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.sealed.blob_format import HEADER, Form, Header, lengths
+from mailstore.sealed.blob_format import HEADER, BlobFormat, BlobHeader, lengths
 from mailstore.sealed.blob_reader import open_content, read_header
-from mailstore.sealed.draft import Draft, Room
+from mailstore.sealed.draft import Draft, DraftMemory
 from mailstore.sealed.draft_folder import make_private_folder, sweep_drafts
 from mailstore.sealed.keyring import open_private
 
@@ -43,15 +43,15 @@ _MARK = "store"  # file with the name of the store that owns these blobs
 class FileBlobStore:
     """The blobs under a directory, which is made if its parent exists.
 
-    `form` is the form of new blobs; blobs of other forms are read too. `room` is the shared memory
-    for drafts, in octets (`mailstore.sealed.draft.Room`). Thread-safe; each process makes its own
-    object. Raises StoreUnavailable if the directory cannot be made.
+    `blob_format` is the form of new blobs; blobs of other forms are read too. `room` is the shared
+    memory for drafts, in octets (`mailstore.sealed.draft.DraftMemory`). Thread-safe; each process
+    makes its own object. Raises StoreUnavailable if the directory cannot be made.
     """
 
-    def __init__(self, root: Path, form: Form = Form(), room: int = 0) -> None:  # noqa: B008 - frozen
+    def __init__(self, root: Path, form: BlobFormat = BlobFormat(), room: int = 0) -> None:  # noqa: B008 - frozen
         self.root = root
-        self.form = form
-        self._room = Room(room)
+        self.blob_format = form
+        self._room = DraftMemory(room)
         self._drafts = root / "tmp"
         self._fanouts = {name: root / name for name in (f"{i:02x}" for i in range(256))}
         try:
@@ -61,8 +61,8 @@ class FileBlobStore:
                         make_private_folder(directory)
                 sync_directory(directory.parent)
             self._make_fanouts()
-            self._guard = Guard(root)
-            self._syncer = Syncer(root)
+            self._guard = GcLock(root)
+            self._syncer = GroupSync(root)
         except OSError as error:
             raise StoreUnavailable(
                 f"cannot make the blob store {error.filename or root}: {error.strerror}"
@@ -75,7 +75,7 @@ class FileBlobStore:
 
     def draft(self) -> Draft:
         """Begin a new blob, in memory while it is small."""
-        return Draft(self._drafts, self.form, self._room)
+        return Draft(self._drafts, self.blob_format, self._room)
 
     def probe(self) -> None:
         """Check that a draft can be written and synced now. Raises StoreUnavailable."""
@@ -87,7 +87,7 @@ class FileBlobStore:
         finally:
             draft.discard()
 
-    def look(self) -> None:
+    def check_access(self) -> None:
         """Check that the folder exists. Raises StoreUnavailable."""
         try:
             self.root.stat()
@@ -100,8 +100,8 @@ class FileBlobStore:
         A failed draft has its StoreUnavailable in the result; the other drafts are not affected.
         All drafts have ended at return. Existing blobs are marked as used, or replaced if `anew`.
         """
-        if self.form.keys is not None:
-            self.form.keys.refresh()
+        if self.blob_format.keys is not None:
+            self.blob_format.keys.refresh()
         since = self._syncer.failures
         begun = [draft.spilled for draft in drafts]
         failpoint("blobs.sealing")
@@ -124,7 +124,7 @@ class FileBlobStore:
         failed = self._syncer.names({self._fanout(name) for name in placed}, since)
         for name in placed:
             if self._fanout(name) not in failed:
-                self._vouch(name)
+                self._mark_durable(name)
         return [
             failed.get(self._fanout(outcome), outcome)
             if isinstance(outcome, str) and outcome in placed
@@ -148,7 +148,7 @@ class FileBlobStore:
         Raises NotFound; the reading also raises BlobDamaged, KeyMissing and StoreUnavailable.
         """
         try:
-            return open_content(io.FileIO(self.path(blob)), blob, self.form.keys)
+            return open_content(io.FileIO(self.path(blob)), blob, self.blob_format.keys)
         except FileNotFoundError as error:
             raise self._missing(blob) from error
         except (BlobDamaged, KeyMissing) as error:
@@ -156,7 +156,7 @@ class FileBlobStore:
         except OSError as error:
             raise StoreUnavailable(f"cannot read the blob {blob}: {error.strerror}") from error
 
-    def header(self, blob: str) -> Header | None:
+    def header(self, blob: str) -> BlobHeader | None:
         """Header of a blob's file, unverified; None without a header. Errors as `open`."""
         try:
             with io.FileIO(self.path(blob)) as file:
@@ -207,7 +207,7 @@ class FileBlobStore:
         The caller knows that no message referred to it at that time. Raises StoreUnavailable.
         """
         path = self.path(blob)
-        with self._guard.alone():
+        with self._guard.exclusive():
             try:
                 found = path.stat()
                 if found.st_mtime >= unused_since.timestamp():
@@ -272,7 +272,7 @@ class FileBlobStore:
                     folder.rmdir()
             raise
 
-    def _vouch(self, blob: str) -> None:
+    def _mark_durable(self, blob: str) -> None:
         """Mark a blob as durable, for every process."""
         with suppress(OSError):  # else the blob is written again at its next use
             self.path(blob).chmod(0o400)
@@ -290,7 +290,7 @@ class FileBlobStore:
         """Write a draft to its file, or discard it if its blob is stored already."""
         blob = draft.blob
         try:
-            if not anew and not draft.ended and self._counts_on(blob, draft.size):
+            if not anew and not draft.ended and self._reuse(blob, draft.size):
                 draft.discard()
             else:
                 draft.spill()
@@ -298,7 +298,7 @@ class FileBlobStore:
             return error
         return blob
 
-    def _counts_on(self, blob: str, size: int) -> bool:
+    def _reuse(self, blob: str, size: int) -> bool:
         """Mark a blob as used if it is stored and durable; False: write it again."""
         path = self.path(blob)
         # Only whole, synced files get such a name. A file of another size was damaged since. The

@@ -27,7 +27,7 @@ _GROUP = 16  # blobs made durable together
 
 
 @dataclass(frozen=True, slots=True)
-class Freed:
+class GcResult:
     """Number of freed messages (rows) and blobs, and their octets on disk."""
 
     messages: int
@@ -35,12 +35,12 @@ class Freed:
     octets: int
 
 
-def collect(
+def collect_garbage(
     database: Database,
     blobs: BlobStore,
     before: datetime,
     goes_on: Callable[[], bool] = lambda: True,
-) -> Freed:
+) -> GcResult:
     """Free messages that nothing holds, then blobs without a message, unused since `before`.
 
     `before` must be longer ago than any acceptance takes. The run ends early when `goes_on()` is
@@ -55,25 +55,27 @@ def collect(
             freed = None if sizes else blobs.free(blob, before)
             if freed is not None:
                 count, octets = count + 1, octets + freed
-    return Freed(dropped, count, octets)
+    return GcResult(dropped, count, octets)
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
+class RewriteResult:
     """Number of rewritten blobs, and errors of the others."""
 
     blobs: int
     problems: tuple[str, ...]
 
 
-def rewrite(blobs: BlobStore, progress: Callable[[int], None] = lambda _: None) -> Rewritten:
+def rewrite_blobs(
+    blobs: BlobStore, progress: Callable[[int], None] = lambda _: None
+) -> RewriteResult:
     """Rewrite each blob whose form or key differs from new blobs.
 
     Each blob is replaced whole and synced, or stays as it was. After a crash, start again: finished
     blobs are skipped. `progress` gets the number done. Raises StoreUnavailable.
     """
-    if blobs.form.keys is not None:
-        blobs.form.keys.refresh()
+    if blobs.blob_format.keys is not None:
+        blobs.blob_format.keys.refresh()
     done = 0
     problems: list[str] = []
     for names in grouped(filter(_differs(blobs), blobs.names()), _GROUP):
@@ -83,11 +85,11 @@ def rewrite(blobs: BlobStore, progress: Callable[[int], None] = lambda _: None) 
                 raise outcome
         done += len(drafts)
         progress(done)
-    return Rewritten(done, tuple(problems))
+    return RewriteResult(done, tuple(problems))
 
 
 def _differs(blobs: BlobStore) -> Callable[[str], bool]:
-    key, codec = blobs.form.key, blobs.form.codec
+    key, codec = blobs.blob_format.key, blobs.blob_format.codec
     wanted = (None if key is None else key.id, codec is not None)
 
     def differs(blob: str) -> bool:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class Guard:
+class GcLock:
     """The lock of a folder. `with guard:` shares it among threads and processes."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Guard:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Hold the lock exclusively, against threads of this process too."""
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -28,7 +28,7 @@ _THREADS: Final = 8  # files and directories synced in parallel by a process
 _NO_SUCH_CALL: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP})
 
 
-class Syncer:
+class GroupSync:
     """Syncs files and directories below the folder `root`. Thread-safe. Raises OSError."""
 
     def __init__(self, root: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 
 from mailstore.errors import StoreUnavailable
-from mailstore.sealed.blob_format import Form, Header
+from mailstore.sealed.blob_format import BlobFormat, BlobHeader
 from mailstore.sealed.draft import Draft
 
 
@@ -18,7 +18,7 @@ class BlobStore(Protocol):
     """A store of blobs. All methods may raise StoreUnavailable; calls block."""
 
     @property
-    def form(self) -> Form:
+    def blob_format(self) -> BlobFormat:
         """Form of new blobs; blobs of other forms are read too."""
 
     def draft(self) -> Draft:
@@ -27,7 +27,7 @@ class BlobStore(Protocol):
     def probe(self) -> None:
         """Check that a blob can be stored now."""
 
-    def look(self) -> None:
+    def check_access(self) -> None:
         """Check that the store answers; cheap, and writes nothing."""
 
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
@@ -43,7 +43,7 @@ class BlobStore(Protocol):
         Raises NotFound; the reading also raises BlobDamaged, KeyMissing and StoreUnavailable.
         """
 
-    def header(self, blob: str) -> Header | None:
+    def header(self, blob: str) -> BlobHeader | None:
         """Header of a blob, unverified; None without a header. Errors as `open`."""
 
     def exists(self, blob: str) -> bool:

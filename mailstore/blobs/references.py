@@ -17,7 +17,7 @@ from typing import Self
 from sqlalchemy import ColumnElement, Connection, delete, exists, select
 
 from mailstore.db.database import Database
-from mailstore.db.dialect import take_your_time
+from mailstore.db.dialect import disable_statement_timeout
 from mailstore.db.schema import messages, metadata
 
 _RECORD = struct.Struct(">32sQ")
@@ -33,7 +33,7 @@ class References:
         with ExitStack() as opened:
             self._file = opened.enter_context(tempfile.TemporaryFile())
             with database.read() as conn:
-                take_your_time(conn)
+                disable_statement_timeout(conn)
                 rows = conn.execution_options(yield_per=_PAGE).execute(query)
                 for (blob, size), _ in groupby(rows):
                     self._file.write(_RECORD.pack(bytes.fromhex(blob), size))
@@ -72,7 +72,7 @@ def referred_now(database: Database, blobs: Sequence[str]) -> set[str]:
     """Return those of the names that a message refers to, by a single scan of the table."""
     query = select(messages.c.blob).where(messages.c.blob.in_(blobs)).distinct()
     with database.read() as conn:
-        take_your_time(conn)
+        disable_statement_timeout(conn)
         return set(conn.scalars(query))
 
 
@@ -86,7 +86,7 @@ def drop_unneeded(database: Database, before: datetime) -> int:
     dropped, after = 0, ""
     while True:
         with database.read() as conn:
-            take_your_time(conn)
+            disable_statement_timeout(conn)
             found = list(conn.scalars(query.where(messages.c.id > after).limit(_GROUP)))
         if not found:
             return dropped

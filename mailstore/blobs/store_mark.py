@@ -14,11 +14,11 @@ from typing import Final
 
 from sqlalchemy import Connection, select, update
 
-from mailstore.db.bulk_insert import Inserter
+from mailstore.db.bulk_insert import BulkInsert
 from mailstore.db.database import Database
 from mailstore.db.schema import messages, store_mark
 from mailstore.errors import BlobDamaged
-from mailstore.sealed.blob_format import HEADER, Form, Header
+from mailstore.sealed.blob_format import HEADER, BlobFormat, BlobHeader
 from mailstore.sealed.blob_reader import open_content
 from mailstore.sealed.keyring import Keyring
 
@@ -26,7 +26,7 @@ _DIGEST: Final = 32  # octets in front: the digest to which the sealed octets ar
 _NEVER_SMALL: Final = 1024 * 1024  # octets; larger bodies are never in a database
 _SAMPLE: Final = 20
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
-_INSERT: Final = Inserter(store_mark, ("id", "mark"), "ON CONFLICT (id) DO NOTHING")
+_INSERT: Final = BulkInsert(store_mark, ("id", "mark"), "ON CONFLICT (id) DO NOTHING")
 
 
 def new_name() -> str:
@@ -39,11 +39,11 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def seal(store: str, form: Form) -> bytes:
+def seal(store: str, form: BlobFormat) -> bytes:
     """Return the mark of a store, in the form of its new bodies."""
     content = store.encode("ascii")
     digest = hashlib.sha256(content)
-    sealer = Form(form.keys, None, encrypt=form.encrypt).sealer()
+    sealer = BlobFormat(form.keys, None, encrypt=form.encrypt).sealer()
     parts = sealer.segments(memoryview(content), last=True)
     header = sealer.header(digest.hexdigest(), len(content))
     return b"".join((digest.digest(), header, *parts))
@@ -61,7 +61,7 @@ def unseal(mark: bytes, keys: Keyring | None) -> str:
 
 def key_of(mark: bytes) -> bytes | None:
     """Identifier of the key of the mark's seal, None without. Raises BlobDamaged."""
-    header = Header.parse(mark[_DIGEST : _DIGEST + HEADER])
+    header = BlobHeader.parse(mark[_DIGEST : _DIGEST + HEADER])
     return None if header is None else header.key_id
 
 

@@ -21,7 +21,7 @@ _GROUP = 500  # candidates per query of the second check
 _STEP = 1000  # blobs between two calls of `progress`
 
 
-class Fault(StrEnum):
+class BlobFault(StrEnum):
     """Fault of a blob."""
 
     MISSING = "missing"
@@ -33,36 +33,38 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class BlobFinding:
     """A fault of a blob, with its details."""
 
-    fault: Fault
+    fault: BlobFault
     blob: str
     detail: str
 
 
-def check(
+def verify_blobs(
     database: Database,
     blobs: BlobStore,
     before: datetime,
     progress: Callable[[int], None] = lambda _: None,
-) -> Iterator[Finding]:
+) -> Iterator[BlobFinding]:
     """Yield all faults; `progress` gets the number of checked blobs, now and then and at the end.
 
     Blobs without a message count only if unused since `before`. Raises StoreUnavailable.
     """
-    doubtful: dict[str, Finding] = {}
+    doubtful: dict[str, BlobFinding] = {}
     seen = 0
     with References(database) as referred:
         for blob, stored, sizes in compare(blobs.names(), iter(referred)):
             if not stored:
-                doubtful[blob] = Finding(Fault.MISSING, blob, "a message has lost its body")
+                doubtful[blob] = BlobFinding(BlobFault.MISSING, blob, "a message has lost its body")
             else:
                 seen += 1
                 if seen % _STEP == 0:
                     progress(seen)
                 if not sizes:
-                    doubtful[blob] = Finding(Fault.UNREFERENCED, blob, "no message needs it")
+                    doubtful[blob] = BlobFinding(
+                        BlobFault.UNREFERENCED, blob, "no message needs it"
+                    )
                 yield from _verify(blobs, blob, sizes)
             if len(doubtful) >= _GROUP:
                 yield from _confirmed(database, blobs, before, doubtful)
@@ -71,7 +73,7 @@ def check(
     progress(seen)
 
 
-def _verify(blobs: BlobStore, blob: str, sizes: list[int]) -> Iterator[Finding]:
+def _verify(blobs: BlobStore, blob: str, sizes: list[int]) -> Iterator[BlobFinding]:
     digest, size = hashlib.sha256(), 0
     try:
         with blobs.open(blob) as content:
@@ -81,28 +83,28 @@ def _verify(blobs: BlobStore, blob: str, sizes: list[int]) -> Iterator[Finding]:
     except NotFound:
         return  # freed meanwhile
     except BlobDamaged as error:
-        yield Finding(Fault.DAMAGED, blob, str(error))
+        yield BlobFinding(BlobFault.DAMAGED, blob, str(error))
         return
     except KeyMissing as error:
-        yield Finding(Fault.NO_KEY, blob, str(error))
+        yield BlobFinding(BlobFault.NO_KEY, blob, str(error))
         return
     except (OSError, StoreUnavailable) as error:
-        yield Finding(Fault.UNREADABLE, blob, str(error))
+        yield BlobFinding(BlobFault.UNREADABLE, blob, str(error))
         return
     if digest.hexdigest() != blob:
-        yield Finding(Fault.DAMAGED, blob, "its content is not that of its name")
+        yield BlobFinding(BlobFault.DAMAGED, blob, "its content is not that of its name")
     for stated in sizes:
         if stated != size:
             detail = f"it has {size} octets, and a message states {stated}"
-            yield Finding(Fault.WRONG_SIZE, blob, detail)
+            yield BlobFinding(BlobFault.WRONG_SIZE, blob, detail)
 
 
 def _confirmed(
-    database: Database, blobs: BlobStore, before: datetime, doubtful: dict[str, Finding]
-) -> Iterator[Finding]:
+    database: Database, blobs: BlobStore, before: datetime, doubtful: dict[str, BlobFinding]
+) -> Iterator[BlobFinding]:
     referred = referred_now(database, list(doubtful)) if doubtful else set()
     for blob, finding in doubtful.items():
-        if finding.fault is Fault.MISSING:
+        if finding.fault is BlobFault.MISSING:
             stands = blob in referred and not blobs.exists(blob)
         else:
             stands = blob not in referred and blobs.unused_since(blob, before)

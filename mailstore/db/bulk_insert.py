@@ -16,7 +16,7 @@ from mailstore.db.store_time import SERVER_TIME
 _SIZES: Final = (512, 256, 128, 64, 32, *range(16, 0, -1))
 
 
-class Inserter:
+class BulkInsert:
     """`INSERT INTO table (columns) VALUES …`, ended by `also`, for example an ON CONFLICT clause.
 
     Values are the driver's: whole microseconds for a time (`mailstore.db.schema.microseconds`). The

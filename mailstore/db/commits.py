@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-HEARD: Final = "warnings of the server"
+WARNINGS: Final = "warnings of the server"
 _MOST: Final = 16  # warnings kept between two commits
 # Warning of a filling NOTIFY queue: comes during a commit, which is certain all the same.
 _HARMLESS: Final = frozenset({"async.c"})
@@ -34,7 +34,7 @@ LIMIT 1
 """)
 
 
-class Warned(NamedTuple):
+class CommitWarning(NamedTuple):
     """A warning of the server: source file, code, text."""
 
     source_file: str | None
@@ -43,28 +43,30 @@ class Warned(NamedTuple):
 
 
 def hear_warnings(connection: "DBAPIConnection", record: "ConnectionPoolEntry") -> None:
-    """Collect PostgreSQL's warnings on a new connection, for `doubtless`."""
-    heard: deque[Warned] = deque(maxlen=_MOST)
-    record.info[HEARD] = heard
+    """Collect PostgreSQL's warnings on a new connection, for `certain_commit`."""
+    heard: deque[CommitWarning] = deque(maxlen=_MOST)
+    record.info[WARNINGS] = heard
 
     def note(diagnostic: Any) -> None:
         # Texts are in the server's language, and so is the localised severity.
         if diagnostic.severity_nonlocalized == "WARNING":
             # Copied, because the diagnostic is valid only during this call.
             heard.append(
-                Warned(diagnostic.source_file, diagnostic.sqlstate, diagnostic.message_primary)
+                CommitWarning(
+                    diagnostic.source_file, diagnostic.sqlstate, diagnostic.message_primary
+                )
             )
 
     connection.add_notice_handler(note)
 
 
 @contextmanager
-def doubtless(connection: Connection) -> Iterator[None]:
+def certain_commit(connection: Connection) -> Iterator[None]:
     """Run a transaction on a connection; an end without an error is a certain commit.
 
     Raises StoreUnavailable if the server has warned about the commit.
     """
-    heard: deque[Warned] = connection.info.get(HEARD, deque())
+    heard: deque[CommitWarning] = connection.info.get(WARNINGS, deque())
     with connection.begin():
         yield
         heard.clear()

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from mailstore.db.commits import check_standby, doubtless
+from mailstore.db.commits import certain_commit, check_standby
 from mailstore.db.database_url import parse_url
 from mailstore.db.dialect import (
     checkpoints_of,
     create_engines,
     probe_writing,
     rows_changed,
-    turn_of,
+    write_lock_of,
 )
 from mailstore.db.driver_errors import unavailable_if_unwell
 from mailstore.db.schema import messages
@@ -37,7 +37,7 @@ class Database:
     def __init__(self, url: str | Path, *, pool_size: int = 8) -> None:
         self.url = parse_url(url)
         self._writer, self._reader = create_engines(self.url, pool_size)
-        self._turn = turn_of(self.url)
+        self._turn = write_lock_of(self.url)
         self._checkpoints = checkpoints_of(self.url, self._reader, self._turn)
 
     @property
@@ -59,24 +59,24 @@ class Database:
         for the write lock. Raises StoreUnavailable, also for a commit in doubt.
         """
         with (
-            self._turn.taken(),
+            self._turn.held(),
             unavailable_if_unwell(),
             self._writer.connect() as connection,
-            doubtless(connection),
+            certain_commit(connection),
         ):
             yield connection
             rows = rows_changed(connection)
         if self._checkpoints is not None:
             self._checkpoints.written(rows)
 
-    def probe(self, patience: float = PROBE_SECONDS) -> None:
+    def probe(self, timeout: float = PROBE_SECONDS) -> None:
         """Check that a write transaction can begin now; nothing is written.
 
-        Waits up to `patience` seconds, twice that if another process of ours is writing. Raises
+        Waits up to `timeout` seconds, twice that if another process of ours is writing. Raises
         StoreUnavailable.
         """
-        with self._turn.taken(patience), unavailable_if_unwell():
-            probe_writing(self._writer, messages, patience)
+        with self._turn.held(timeout), unavailable_if_unwell():
+            probe_writing(self._writer, messages, timeout)
 
     def check_commits(self) -> None:
         """Check that a commit would end; on SQLite it always does. Raises StoreUnavailable."""

@@ -34,7 +34,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from mailstore.db.commits import check_standby
 from mailstore.db.driver_errors import read_only
 from mailstore.db.wal_checkpoint import Checkpoints
-from mailstore.db.write_lock import NoTurn, Turn
+from mailstore.db.write_lock import NoLock, WriteLock
 from mailstore.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ def create_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     return postgresql.create_engines(url, pool_size, BUSY_TIMEOUT)
 
 
-def turn_of(url: URL) -> Turn | NoTurn:
+def write_lock_of(url: URL) -> WriteLock | NoLock:
     """Return the write lock of a database."""
     if url.get_backend_name() == "sqlite":
-        return Turn(Path(f"{url.database}-turn"), BUSY_TIMEOUT)
-    return NoTurn()
+        return WriteLock(Path(f"{url.database}-turn"), BUSY_TIMEOUT)
+    return NoLock()
 
 
-def checkpoints_of(url: URL, reader: Engine, turn: Turn | NoTurn) -> Checkpoints | None:
+def checkpoints_of(url: URL, reader: Engine, turn: WriteLock | NoLock) -> Checkpoints | None:
     """Return the process's checkpoints of a SQLite database; None for PostgreSQL."""
     if url.get_backend_name() != "sqlite":
         return None
@@ -165,7 +165,7 @@ def _create_private_file(path: Path) -> None:
         raise StoreUnavailable(f"cannot open the database {path}: {problem}")
 
 
-def probe_writing(writer: Engine, table: Table, patience: float) -> None:
+def probe_writing(writer: Engine, table: Table, timeout: float) -> None:
     """Acquire the lock for a write to `table`, and release it. Raises StoreUnavailable.
 
     SQLite: on a separate connection, since a writer of this process may have the pool's.
@@ -179,7 +179,7 @@ def probe_writing(writer: Engine, table: Table, patience: float) -> None:
                     "SELECT current_setting('transaction_read_only')::bool"
                     " FROM set_config('lock_timeout', :patience, true)"
                 ),
-                {"patience": str(round(patience * 1000))},
+                {"patience": str(round(timeout * 1000))},
             )
             if reads_only:
                 raise StoreUnavailable(read_only(connection))
@@ -191,14 +191,14 @@ def probe_writing(writer: Engine, table: Table, patience: float) -> None:
     existing = f"file:{quote(path)}?mode=rw"
     try:
         with contextlib.closing(
-            sqlite3.connect(existing, timeout=patience, isolation_level=None, uri=True)
+            sqlite3.connect(existing, timeout=timeout, isolation_level=None, uri=True)
         ) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
             raise StoreUnavailable(
-                f"another program has held the write lock of {path} for {patience:g} seconds; "
+                f"another program has held the write lock of {path} for {timeout:g} seconds; "
                 f"find it: fuser {shlex.quote(path)}"
             ) from error
         raise StoreUnavailable(f"the database {path} takes no writes: {error}") from error
@@ -238,17 +238,17 @@ def not_by_index(column: ColumnElement[str]) -> ColumnElement[str]:
     return column.concat("")
 
 
-def take_your_time(connection: Connection) -> None:
+def disable_statement_timeout(connection: Connection) -> None:
     """Disable the statement timeout for this transaction, which scans whole tables."""
     if connection.dialect.name == "postgresql":
-        _be_patient(connection)
+        _disable_postgresql_timeout(connection)
         connection.execute(text("SET LOCAL statement_timeout = 0"))
 
 
-def _be_patient(connection: Connection) -> None:
+def _disable_postgresql_timeout(connection: Connection) -> None:
     from mailstore.db import postgresql  # noqa: PLC0415 - as above
 
-    postgresql.be_patient(connection)
+    postgresql.disable_statement_timeout(connection)
 
 
 @contextlib.contextmanager
@@ -263,7 +263,7 @@ def exclusive_migration(connection: Connection) -> Iterator[None]:
         with connection.begin():
             yield
         return
-    _be_patient(connection)
+    _disable_postgresql_timeout(connection)
     connection.execute(text("SET statement_timeout = '60s'"))
     connection.execute(text("SET lock_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})

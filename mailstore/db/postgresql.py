@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-REST: Final = 5.0  # seconds of disuse after which a connection is tested before it is lent
+IDLE_SECONDS: Final = 5.0  # seconds of disuse after which a connection is tested before it is lent
 CONNECT_SECONDS: Final = 10.0  # timeout for a new connection
-TRIAL_SECONDS: Final = 5.0  # timeout for answers that cost the server nothing
+PING_SECONDS: Final = 5.0  # timeout for answers that cost the server nothing
 MARGIN_SECONDS: Final = 5.0  # added to the server's own timeout
 
 # Defaults; the URL may override them. Keepalives detect within 25 seconds that the peer of a silent
@@ -88,16 +88,16 @@ def connect_parameters(url: URL) -> dict[str, Any]:
     return parameters
 
 
-class Link(psycopg.Connection[TupleRow]):
+class PostgresConnection(psycopg.Connection[TupleRow]):
     """A connection with a timeout of `answer_seconds` for each answer (None: no timeout).
 
     A late answer closes the connection and raises the OperationalError of a lost connection. If
-    `patient`, a late answer is awaited as long as the server accepts another connection. Errors
-    have only their first line: other lines quote rows, and so addresses.
+    `has_no_timeout`, a late answer is awaited as long as the server accepts another connection.
+    Errors have only their first line: other lines quote rows, and so addresses.
     """
 
     answer_seconds: float | None = CONNECT_SECONDS  # until `set_up`
-    patient: bool = False
+    has_no_timeout: bool = False
     server_session: int | None = None  # process of the server at set-up
     parameters: Mapping[str, Any] = MappingProxyType({})  # libpq parameters of this connection
 
@@ -112,7 +112,7 @@ class Link(psycopg.Connection[TupleRow]):
             except _WaitTimeout:
                 if limit is None:
                     raise
-                if self.patient and self._server_answers():
+                if self.has_no_timeout and self._server_answers():
                     continue
                 self.close()
                 raise psycopg.OperationalError(
@@ -140,12 +140,12 @@ class Link(psycopg.Connection[TupleRow]):
         limit /= 1000
         self.answer_seconds = limit + MARGIN_SECONDS if limit else None
 
-    def try_out(self) -> bool:
+    def is_alive(self) -> bool:
         """True if the same session of the server answers, and soon.
 
         Outside a transaction. Raises psycopg.Error without an answer.
         """
-        usual, self.answer_seconds = self.answer_seconds, TRIAL_SECONDS
+        usual, self.answer_seconds = self.answer_seconds, PING_SECONDS
         try:
             self.autocommit = True
             same = self.session() == self.server_session
@@ -165,7 +165,7 @@ class Link(psycopg.Connection[TupleRow]):
         try:
             # Same address: another server of the URL might answer.
             here = {"host": self.info.host, "port": self.info.port}
-            with open_link({**self.parameters, **here}) as other:
+            with open_connection({**self.parameters, **here}) as other:
                 other.execute("SELECT 1")
         except psycopg.Error:
             return False
@@ -177,17 +177,19 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def open_link(parameters: Mapping[str, Any], context: "AdaptContext | None" = None) -> Link:
+def open_connection(
+    parameters: Mapping[str, Any], context: "AdaptContext | None" = None
+) -> PostgresConnection:
     """Connect. Raises psycopg.Error, at the latest after `connect_timeout` per address."""
-    link = Link.connect(make_conninfo("", **parameters), context=context)
+    link = PostgresConnection.connect(make_conninfo("", **parameters), context=context)
     link.parameters = parameters
     return link
 
 
-def create_engines(url: URL, pool_size: int, patience: float) -> tuple[Engine, Engine]:
+def create_engines(url: URL, pool_size: int, timeout: float) -> tuple[Engine, Engine]:
     """Make the engines for writing and for reading; no connection is made yet.
 
-    `patience` is the longest wait for a free connection, in seconds. Raises InvalidDatabaseUrl.
+    `timeout` is the longest wait for a free connection, in seconds. Raises InvalidDatabaseUrl.
     """
     parameters = connect_parameters(url)
     writer = create_engine(
@@ -195,12 +197,14 @@ def create_engines(url: URL, pool_size: int, patience: float) -> tuple[Engine, E
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=patience,
+        pool_timeout=timeout,
     )
 
     @event.listens_for(writer, "do_connect")
-    def connect(_dialect: object, _record: object, _given: object, options: dict[str, Any]) -> Link:
-        link = open_link(parameters, context=options.get("context"))
+    def connect(
+        _dialect: object, _record: object, _given: object, options: dict[str, Any]
+    ) -> PostgresConnection:
+        link = open_connection(parameters, context=options.get("context"))
         try:
             link.set_up()
         except BaseException:
@@ -216,11 +220,11 @@ def create_engines(url: URL, pool_size: int, patience: float) -> tuple[Engine, E
             context.invalidate_pool_on_disconnect = False
 
     event.listen(writer, "connect", hear_warnings)
-    _try_after_rest(writer)
+    _ping_after_idle(writer)
     return writer, writer.execution_options(postgresql_readonly=True)
 
 
-def _try_after_rest(engine: Engine) -> None:
+def _ping_after_idle(engine: Engine) -> None:
     """Test a connection after disuse before it is lent: a firewall may have cut it.
 
     A connection in steady use is known to work; it is spared the round trip.
@@ -230,22 +234,22 @@ def _try_after_rest(engine: Engine) -> None:
     def note(connection: "DBAPIConnection | None", record: "ConnectionPoolEntry") -> None:
         record.info["rests since"] = time.monotonic()
         if connection is not None:
-            cast("Link", connection).patient = False
+            cast("PostgresConnection", connection).has_no_timeout = False
 
     @event.listens_for(engine, "checkout")
     def try_out(
         connection: "DBAPIConnection", record: "ConnectionPoolEntry", _proxy: object
     ) -> None:
         now = time.monotonic()
-        if now - record.info.get("rests since", now) > REST:
+        if now - record.info.get("rests since", now) > IDLE_SECONDS:
             try:
-                same = cast("Link", connection).try_out()
+                same = cast("PostgresConnection", connection).is_alive()
             except psycopg.Error as error:
                 raise InvalidatePoolError from error  # the whole old pool is replaced
             if not same:
                 raise StoreUnavailable(f"the database is unavailable: {SHARED_BY_TRANSACTIONS}")
 
 
-def be_patient(connection: Connection) -> None:
+def disable_statement_timeout(connection: Connection) -> None:
     """Await late answers until the connection returns to the pool."""
-    cast("Link", connection.connection.driver_connection).patient = True
+    cast("PostgresConnection", connection.connection.driver_connection).has_no_timeout = True

@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from mailstore.db.write_lock import NoTurn, Turn
+from mailstore.db.write_lock import NoLock, WriteLock
 
 EVERY: Final = 64  # most write transactions of a process between two checkpoints
 ROWS: Final = 8_000  # most changed rows in between: few transactions may fill the log too
@@ -60,7 +60,7 @@ class Checkpoints:
         self,
         database: Path,
         lend: Callable[[], AbstractContextManager[sqlite3.Connection]],
-        turn: Turn | NoTurn,
+        turn: WriteLock | NoLock,
         panic: Callable[[Path, str], None] = end_all,
     ) -> None:
         self._database = database
@@ -96,7 +96,7 @@ class Checkpoints:
         with self._lend() as connection:
             self.run(connection)
             self._sync()
-            with self._turn.taken():
+            with self._turn.held():
                 self.run(connection)
 
     def run(self, connection: sqlite3.Connection) -> None:

@@ -17,11 +17,11 @@ from typing import Final
 _PAUSE: Final = 0.0005  # seconds between two attempts to lock
 
 
-class NoTurn:
+class NoLock:
     """For a database with its own handling of several writers."""
 
     @contextmanager
-    def taken(self, patience: float | None = None) -> Iterator[None]:  # noqa: ARG002 - as Turn's
+    def held(self, timeout: float | None = None) -> Iterator[None]:  # noqa: ARG002 - as WriteLock's
         """Do nothing."""
         yield
 
@@ -29,22 +29,22 @@ class NoTurn:
         """Nothing is open."""
 
 
-class Turn:
+class WriteLock:
     """The write lock in a process, whose threads take it in turn; `patience` in seconds.
 
     After the timeout a writer continues without the lock: then SQLite's own lock reports the error.
     """
 
-    def __init__(self, path: Path, patience: float) -> None:
+    def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
-        self._patience = patience
+        self._timeout = timeout
         self._mine = threading.Lock()
         self._file = -1
 
     @contextmanager
-    def taken(self, patience: float | None = None) -> Iterator[None]:
-        """Hold the lock for the block; `patience` overrides the usual timeout."""
-        deadline = time.monotonic() + (self._patience if patience is None else patience)
+    def held(self, timeout: float | None = None) -> Iterator[None]:
+        """Hold the lock for the block; `timeout` overrides the usual timeout."""
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
         if not self._mine.acquire(timeout=max(deadline - time.monotonic(), 0)):
             yield
             return

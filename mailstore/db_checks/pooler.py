@@ -12,7 +12,12 @@ import psycopg
 from sqlalchemy import URL, Connection
 
 from mailstore.db.driver_errors import SHARED_BY_TRANSACTIONS
-from mailstore.db.postgresql import Link, connect_parameters, first_line, open_link
+from mailstore.db.postgresql import (
+    PostgresConnection,
+    connect_parameters,
+    first_line,
+    open_connection,
+)
 from mailstore.errors import StoreUnavailable
 
 _MOST: Final = 4  # most further connections opened at once for the test
@@ -21,7 +26,7 @@ _MOST: Final = 4  # most further connections opened at once for the test
 def pooled(connection: Connection) -> bool:
     """True behind a pooler, which never reports the number of the server process."""
     link = connection.connection.driver_connection
-    return isinstance(link, Link) and link.server_session != link.info.backend_pid
+    return isinstance(link, PostgresConnection) and link.server_session != link.info.backend_pid
 
 
 def shared_by_transactions(url: URL) -> str:
@@ -36,13 +41,13 @@ def shared_by_transactions(url: URL) -> str:
     with ExitStack() as stack:
         first = None
         try:
-            first = stack.enter_context(open_link(parameters))
+            first = stack.enter_context(open_connection(parameters))
             process = first.session()
             first.commit()
             if process == first.info.backend_pid:
                 return ""
             for _ in range(_MOST):
-                other = stack.enter_context(open_link(parameters))
+                other = stack.enter_context(open_connection(parameters))
                 if other.session() == process or first.session() != process:
                     return SHARED_BY_TRANSACTIONS
                 first.commit()

@@ -46,25 +46,25 @@ ORDER BY one
 
 
 @dataclass(frozen=True, slots=True)
-class Promises:
+class DurabilityPromises:
     """`doubts`: likely mistakes, each with loss and fix; `standby`: the state of replication."""
 
     doubts: tuple[str, ...] = ()
     standby: str = ""
 
 
-def promises(database: Database, *, alone: bool) -> Promises:
+def promises(database: Database, *, alone: bool) -> DurabilityPromises:
     """Examine a PostgreSQL; SQLite has no findings. Raises StoreUnavailable.
 
     `alone`: a single machine uses it and keeps bodies on its own disk. Without a standby it loses
     no more than with a database file, so this is no doubt.
     """
     if database.url.get_backend_name() == "sqlite":
-        return Promises()
+        return DurabilityPromises()
     with database.read() as connection:
         told, doubted = _replication(connection, alone=alone)
         found = [*_unsafe(connection), *([told] if doubted else []), *_overridden(connection)]
-        return Promises(tuple(found), "" if doubted else told)
+        return DurabilityPromises(tuple(found), "" if doubted else told)
 
 
 def _unsafe(connection: Connection) -> Iterator[str]:

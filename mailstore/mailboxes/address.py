@@ -21,7 +21,7 @@ _DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class MailboxAddress:
     """A mailbox address: the local part as given, the domain in lower case."""
 
     local_part: str
@@ -59,7 +59,7 @@ def parse_domain(text: str) -> str:
     return domain
 
 
-def parse_address(text: str) -> Address:
+def parse_mailbox_address(text: str) -> MailboxAddress:
     """Parse the address of a new mailbox. Raises InvalidAddress, naming the wrong part.
 
     Lengths are those of RFC 5321 §4.5.3.1: 64 octets of local part, 254 in all.
@@ -67,7 +67,7 @@ def parse_address(text: str) -> Address:
     local_part, at, domain = text.strip().rpartition("@")
     if not at:
         raise InvalidAddress(f"{text!r} is not an address: expected local-part@domain")
-    address = Address(unicodedata.normalize("NFC", local_part), parse_domain(domain))
+    address = MailboxAddress(unicodedata.normalize("NFC", local_part), parse_domain(domain))
     if not _DOT_ATOM.fullmatch(address.local_part):
         raise InvalidAddress(
             f"the local part of {text!r} is not a dot-atom: letters, digits, hyphens and the like,"

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.schema import domains, entries, mailbox_changes, mailboxes, messages
 from mailstore.errors import Conflict, InvalidState, NotFound
-from mailstore.mailboxes.address import address_key, parse_address, parse_domain
+from mailstore.mailboxes.address import address_key, parse_domain, parse_mailbox_address
 from mailstore.mailboxes.identifiers import (
     Identifier,
     MailboxType,
@@ -112,7 +112,7 @@ def add_mailbox(
     domain that is not hosted; Conflict for an address in use, even by a closed mailbox: the mail of
     a holder must never reach another.
     """
-    parsed = parse_address(address)
+    parsed = parse_mailbox_address(address)
     check_attachment(mailbox_type, identifier)
     domain_id = _domain_id(conn, parsed.domain)
     if domain_id is None:

@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 from mailstore.blobs.interface import BlobStore
 from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.mailboxes.messages import Entry, Message, list_entries
+from mailstore.mailboxes.messages import MailboxEntry, Message, list_entries
 
 _CHUNK = 256 * 1024  # octets of a body in memory at once
 _PAGE = 200  # entries read per transaction
@@ -28,7 +28,7 @@ _FROM_LINE = re.compile(rb"^(?=>*From )", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class SkippedMessage:
     """A message left out of an export, with the reason in a line."""
 
     message: str
@@ -36,16 +36,16 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """Number of messages written whole, and the messages left out."""
 
     count: int
-    left_out: tuple[LeftOut, ...] = ()
+    skipped: tuple[SkippedMessage, ...] = ()
 
 
 def export_mailbox(
     database: Database, blobs: BlobStore, mailbox_id: int, output: BinaryIO
-) -> Exported:
+) -> ExportResult:
     """Write all messages of a mailbox to a binary stream, oldest first.
 
     No transaction is held while bodies are copied. Raises StoreUnavailable if the whole store does
@@ -54,23 +54,23 @@ def export_mailbox(
     return write_mbox(_all_entries(database, mailbox_id), blobs, output)
 
 
-def write_mbox(held: Iterable[Entry], blobs: BlobStore, output: BinaryIO) -> Exported:
+def write_mbox(held: Iterable[MailboxEntry], blobs: BlobStore, output: BinaryIO) -> ExportResult:
     """Write the messages of these entries, in order; errors as `export_mailbox`."""
     count = in_a_row = 0
-    left_out: list[LeftOut] = []
+    left_out: list[SkippedMessage] = []
     for entry in held:
         message = entry.message
         try:
             with _verified(blobs, message.blob) as body:
                 _write(message, body, output)
         except _Unreadable as error:
-            left_out.append(LeftOut(message.id, error.reason))
+            left_out.append(SkippedMessage(message.id, error.reason))
             in_a_row = 0 if error.of_body else in_a_row + 1
             if in_a_row == _GIVE_UP:
                 raise StoreUnavailable(error.reason) from error
         else:
             count, in_a_row = count + 1, 0
-    return Exported(count, tuple(left_out))
+    return ExportResult(count, tuple(left_out))
 
 
 class _Unreadable(Exception):
@@ -128,7 +128,7 @@ def _write(message: Message, body: _Body, output: BinaryIO) -> None:
         output.write(b"\n" if last.endswith(b"\n") else b"\n\n")
 
 
-def _all_entries(database: Database, mailbox_id: int) -> Iterator[Entry]:
+def _all_entries(database: Database, mailbox_id: int) -> Iterator[MailboxEntry]:
     after = 0
     while True:
         with database.read() as conn:

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from mailstore.db.bulk_insert import Inserter
+from mailstore.db.bulk_insert import BulkInsert
 from mailstore.db.schema import entries, messages, microseconds
 from mailstore.errors import NotFound
 
-_MESSAGES = Inserter(messages, messages.c.keys())
-_ENTRIES = Inserter(entries, ("mailbox_id", "message_id", "recipient", "delivered_at"))
+_MESSAGES = BulkInsert(messages, messages.c.keys())
+_ENTRIES = BulkInsert(entries, ("mailbox_id", "message_id", "recipient", "delivered_at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Message:
     received_at: datetime
 
 
-class Delivery(NamedTuple):  # takes a third of a dataclass's time, for each of hundreds
+class LocalDelivery(NamedTuple):  # takes a third of a dataclass's time, for each of hundreds
     """A copy to deliver: mailbox, and recipient address as given by the peer."""
 
     mailbox_id: int
@@ -51,11 +51,11 @@ class NewMessage:
     """A message to store, with its local deliveries (none if it only goes out)."""
 
     message: Message
-    deliveries: tuple[Delivery, ...] = ()
+    deliveries: tuple[LocalDelivery, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MailboxEntry:
     """A message in a mailbox. Entry ids rise with time within a mailbox."""
 
     id: int
@@ -70,7 +70,7 @@ class StoredMessage:
     """A message with all of its entries, by entry id."""
 
     message: Message
-    entries: tuple[Entry, ...]
+    entries: tuple[MailboxEntry, ...]
 
 
 def store_messages(conn: Connection, new: Sequence[NewMessage], *, now: datetime) -> None:
@@ -106,7 +106,7 @@ def _values(message: Message) -> tuple[object, ...]:
 
 def list_entries(
     conn: Connection, mailbox_id: int, *, after: int = 0, limit: int = 100
-) -> list[Entry]:
+) -> list[MailboxEntry]:
     """List up to `limit` entries of a mailbox by id, from the first after the id `after`."""
     query = (
         _entries()
@@ -119,7 +119,7 @@ def list_entries(
 
 def newest_entries(
     conn: Connection, mailbox_id: int, *, after: int = 0, before: int | None = None, limit: int
-) -> list[Entry]:
+) -> list[MailboxEntry]:
     """List up to `limit` entries of a mailbox, newest first, between two ids, exclusive."""
     query = _entries().where(entries.c.mailbox_id == mailbox_id, entries.c.id > after)
     if before is not None:
@@ -166,8 +166,8 @@ def _message(row: Row[Any]) -> Message:
     )
 
 
-def _entry(row: Row[Any], message: Message) -> Entry:
-    return Entry(
+def _entry(row: Row[Any], message: Message) -> MailboxEntry:
+    return MailboxEntry(
         id=row.id,
         mailbox_id=row.mailbox_id,
         recipient=row.recipient,

@@ -37,7 +37,7 @@ _MACHINE = re.compile(r"/latest/(api/token|meta-data/iam)")  # source of a machi
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BucketPlace:
     """Location of a bucket, and the credentials for it.
 
     `endpoint` is a URL, '' for AWS's own in the region; `prefix` is a folder in the bucket, '' for
@@ -58,7 +58,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class BucketTimeouts:
     """Timeouts in seconds: connection, request, start of retries; and the number of retries."""
 
     connect: float = 5.0
@@ -68,7 +68,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ObjectInfo:
     """An object: key below the prefix, octets, start of its upload (store's clock)."""
 
     key: str
@@ -79,13 +79,13 @@ class Found:
 class Bucket:
     """A bucket. Thread-safe; no request is made before the first call."""
 
-    def __init__(self, place: Place, patience: Patience = Patience()) -> None:
+    def __init__(self, place: BucketPlace, timeouts: BucketTimeouts = BucketTimeouts()) -> None:
         self.place = place
         self._store = S3Store(
             config=_config(place),
             prefix=place.prefix or None,
-            client_options=_client(place, patience),
-            retry_config=_retries(patience),
+            client_options=_client(place, timeouts),
+            retry_config=_retries(timeouts),
         )
 
     def put(self, key: str, data: bytes | Path) -> None:
@@ -104,7 +104,7 @@ class Bucket:
             except FileNotFoundError as error:  # the bucket is missing, not the object
                 raise OSError(str(error)) from None
 
-    def list(self, folder: str = "", after: str = "") -> Iterator[Found]:
+    def list(self, folder: str = "", after: str = "") -> Iterator[ObjectInfo]:
         """All objects of a folder or of the bucket, in order, from the first key after `after`.
 
         Raises StoreUnavailable.
@@ -122,7 +122,7 @@ class Bucket:
                     # Wrong order would break the merge with other sorted names.
                     raise StoreUnavailable(f"{self.place} does not list its objects in order")
                 last = key
-                yield Found(key, item["size"], item["last_modified"])
+                yield ObjectInfo(key, item["size"], item["last_modified"])
 
     def read(self, key: str, start: int, end: int) -> memoryview:
         """The octets of an object from `start` up to `end`, at least one; fewer at its end.
@@ -152,7 +152,7 @@ class Bucket:
             raise StoreUnavailable(f"cannot {what} {self.place}: {_reason(error)}") from None
 
 
-def _config(place: Place) -> "S3Config":
+def _config(place: BucketPlace) -> "S3Config":
     config: S3Config = {
         "bucket": place.bucket,
         "region": place.region,
@@ -167,10 +167,10 @@ def _config(place: Place) -> "S3Config":
     return config
 
 
-def _client(place: Place, patience: Patience) -> "ClientConfig":
+def _client(place: BucketPlace, timeouts: BucketTimeouts) -> "ClientConfig":
     client: ClientConfig = {
-        "connect_timeout": timedelta(seconds=patience.connect),
-        "timeout": timedelta(seconds=patience.request),
+        "connect_timeout": timedelta(seconds=timeouts.connect),
+        "timeout": timedelta(seconds=timeouts.request),
         # The configuration decides whether http is allowed.
         "allow_http": place.endpoint.startswith("http://"),
     }
@@ -179,10 +179,10 @@ def _client(place: Place, patience: Patience) -> "ClientConfig":
     return client
 
 
-def _retries(patience: Patience) -> "RetryConfig":
+def _retries(timeouts: BucketTimeouts) -> "RetryConfig":
     return {
-        "max_retries": patience.retries,
-        "retry_timeout": timedelta(seconds=patience.retry),
+        "max_retries": timeouts.retries,
+        "retry_timeout": timedelta(seconds=timeouts.retry),
         "backoff": {
             "init_backoff": timedelta(milliseconds=100),
             "max_backoff": timedelta(seconds=5),

@@ -14,20 +14,20 @@ _ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RuleEffects:
     """Rules that lose mail, and rules that cost space or may be unintended, a line each."""
 
     losses: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
 
-def judge(
+def effects_of_rules(
     prefix: str,
     *,
     versioning: bytes | None = None,
     lock: bytes | None = None,
     lifecycle: bytes | None = None,
-) -> Verdict:
+) -> RuleEffects:
     """Judge the answers, None for absent settings. Raises ValueError for invalid XML."""
     folder = f"{prefix}/" if prefix else ""
     losses, ends_versions = [], False
@@ -64,7 +64,7 @@ def judge(
             f"object lock keeps every object of the bucket for {time} {unit}: what is freed frees "
             "no room before"
         )
-    return Verdict(tuple(losses), tuple(doubts))
+    return RuleEffects(tuple(losses), tuple(doubts))
 
 
 def upload_of(begun: bytes) -> str:

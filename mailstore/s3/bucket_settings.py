@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mailstore.errors import StoreUnavailable
-from mailstore.s3.bucket import Place, reason_of
+from mailstore.s3.bucket import BucketPlace, reason_of
 from mailstore.s3.signing import Credentials, signed, target
 
 _MOST: Final = 1024 * 1024  # octets of an answer
@@ -22,7 +22,7 @@ _SECONDS: Final = 10.0  # timeout for the connection, and for each piece of an a
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class S3Response:
     """The status of an answer and its body, in S3's XML."""
 
     status: int
@@ -35,7 +35,7 @@ class Answer:
         return reason_of(text) or f"HTTP {self.status}"
 
 
-def credentials_of(place: Place) -> Credentials | None:
+def credentials_of(place: BucketPlace) -> Credentials | None:
     """Credentials of the place or of the environment; None if the machine has its own."""
     if place.access_key:
         return Credentials(place.access_key, place.secret_key)
@@ -45,15 +45,15 @@ def credentials_of(place: Place) -> Credentials | None:
     return Credentials(access, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
 
 
-def ask(
-    place: Place,
+def request_settings(
+    place: BucketPlace,
     credentials: Credentials,
     now: datetime,
     query: Mapping[str, str],
     *,
     method: str = "GET",
     key: str = "",
-) -> Answer:
+) -> S3Response:
     """Make a request about the bucket, or with `key` an object. Raises StoreUnavailable."""
     url = urlsplit(place.endpoint or f"https://s3.{place.region}.amazonaws.com")
     folder = "".join(f"/{part}" for part in (place.prefix, key) if part) if key else ""
@@ -63,7 +63,7 @@ def ask(
         with closing(_connection(place, url.scheme, url.hostname or "", url.port)) as server:
             server.request(method, target(path, query), headers=fields)
             answer = server.getresponse()
-            return Answer(answer.status, answer.read(_MOST))
+            return S3Response(answer.status, answer.read(_MOST))
     except (OSError, http.client.HTTPException) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else ""
         why = said or type(error).__name__
@@ -71,7 +71,7 @@ def ask(
 
 
 def _connection(
-    place: Place, scheme: str, host: str, port: int | None
+    place: BucketPlace, scheme: str, host: str, port: int | None
 ) -> http.client.HTTPConnection:
     if scheme == "http":
         return http.client.HTTPConnection(host, port, timeout=_SECONDS)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
 from mailstore.errors import NotFound
-from mailstore.s3.bucket import Bucket, Found
+from mailstore.s3.bucket import Bucket, ObjectInfo
 
 BLOCK: Final = 1024 * 1024  # octets per request
 _SKIPPED: Final = 64 * 1024  # octets skipped at a time
@@ -22,7 +22,7 @@ class ObjectFile(io.RawIOBase):
     Reading raises NotFound once the object is gone, and StoreUnavailable.
     """
 
-    def __init__(self, bucket: Bucket, found: Found) -> None:
+    def __init__(self, bucket: Bucket, found: ObjectInfo) -> None:
         self._bucket = bucket
         self._found = found
         self._position = 0

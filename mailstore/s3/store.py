@@ -25,11 +25,11 @@ from uuid import uuid4
 
 from foundation.failpoints import failpoint
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.s3.bucket import Bucket, Found, Patience
+from mailstore.s3.bucket import Bucket, BucketTimeouts, ObjectInfo
 from mailstore.s3.reader import LastingContent, ObjectFile
-from mailstore.sealed.blob_format import HEADER, SEGMENT, Form, Header, lengths
+from mailstore.sealed.blob_format import HEADER, SEGMENT, BlobFormat, BlobHeader, lengths
 from mailstore.sealed.blob_reader import open_content
-from mailstore.sealed.draft import Draft, Room
+from mailstore.sealed.draft import Draft, DraftMemory
 from mailstore.sealed.draft_folder import make_drafts_folder, sweep_drafts
 
 FRESH: Final = timedelta(minutes=30)  # time after an upload in which new messages may reference it
@@ -42,17 +42,17 @@ _PROBE: Final = "probe"
 _MARK: Final = "store"  # the key of the name of the store that owns these bodies
 _MARK_OCTETS: Final = 100  # more than the longest name
 _NOBODY: Final = "0" * 64  # a name that no blob has
-_HURRY: Final = Patience(connect=3.0, request=5.0, retry=5.0, retries=1)
+_HURRY: Final = BucketTimeouts(connect=3.0, request=5.0, retry=5.0, retries=1)
 _KEY = re.compile(r"([0-9a-f]{64})/[0-9a-f]{32}")
 _NAME = re.compile(r"[0-9a-f]{64}")
 _T = TypeVar("_T")
 
 
-class ObjectBlobStore:
+class S3BlobStore:
     """The blobs of a bucket; drafts spill to a local folder, made if its parent exists.
 
     Thread-safe; each process and machine makes its own object. `clock` gives the time in UTC;
-    `room` is the shared memory for drafts, in octets (`mailstore.sealed.draft.Room`). Raises
+    `room` is the shared memory for drafts, in octets (`mailstore.sealed.draft.DraftMemory`). Raises
     StoreUnavailable if the folder cannot be made.
     """
 
@@ -60,15 +60,15 @@ class ObjectBlobStore:
         self,
         bucket: Bucket,
         drafts: Path,
-        form: Form,
+        form: BlobFormat,
         clock: Callable[[], datetime],
         room: int = 0,
     ) -> None:
-        self.form = form
+        self.blob_format = form
         self._bucket = bucket
         self._hurried: Bucket | None = None
         self._drafts = drafts
-        self._room = Room(room)
+        self._room = DraftMemory(room)
         self._clock = clock
         make_drafts_folder(drafts)
         self._pool = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="blob-upload")
@@ -82,7 +82,7 @@ class ObjectBlobStore:
 
     def draft(self) -> Draft:
         """Begin a new blob, in memory while it is small."""
-        return Draft(self._drafts, self.form, self._room)
+        return Draft(self._drafts, self.blob_format, self._room)
 
     def probe(self) -> None:
         """Check that a draft can be spilled and uploaded now. Raises StoreUnavailable."""
@@ -92,7 +92,7 @@ class ObjectBlobStore:
         with self._whole(draft) as data:
             self._bucket.put(_PROBE, data)
 
-    def look(self) -> None:
+    def check_access(self) -> None:
         """Check within seconds, by a request or two, that the bucket answers.
 
         Raises StoreUnavailable.
@@ -103,8 +103,8 @@ class ObjectBlobStore:
 
     def seal(self, drafts: Sequence[Draft], *, anew: bool = False) -> list[str | StoreUnavailable]:
         """Upload a group of drafts in parallel; see `BlobStore.seal`."""
-        if self.form.keys is not None:
-            self.form.keys.refresh()
+        if self.blob_format.keys is not None:
+            self.blob_format.keys.refresh()
         failpoint("blobs.sealing")
         equal: dict[str, list[int]] = {}
         for i, draft in enumerate(drafts):
@@ -128,8 +128,8 @@ class ObjectBlobStore:
     def open(self, blob: str) -> BinaryIO:
         """Open the content of a blob for reading; see `BlobStore.open`."""
 
-        def of(newest: Found) -> BinaryIO:
-            return open_content(ObjectFile(self._bucket, newest), blob, self.form.keys)
+        def of(newest: ObjectInfo) -> BinaryIO:
+            return open_content(ObjectFile(self._bucket, newest), blob, self.blob_format.keys)
 
         def opened() -> BinaryIO:
             return self._of_newest(blob, of)
@@ -139,7 +139,7 @@ class ObjectBlobStore:
         except (BlobDamaged, KeyMissing) as error:
             raise type(error)(f"cannot read the blob {blob}: {error}") from error
 
-    def header(self, blob: str) -> Header | None:
+    def header(self, blob: str) -> BlobHeader | None:
         """Header of a blob's object, unverified; None without a header. Errors as `open`."""
         return self._of_newest(blob, self._header)
 
@@ -152,7 +152,7 @@ class ObjectBlobStore:
 
         Raises StoreUnavailable, soon if the bucket does not answer.
         """
-        self.look()
+        self.check_access()
         starts = [f"{16**4 * i // limit:04x}" for i in range(limit)]
         return {key for key in self._pool.map(self._key_after, starts) if key is not None}
 
@@ -206,7 +206,7 @@ class ObjectBlobStore:
         """See `BlobStore.put_place_mark`."""
         self._bucket.put(_MARK, f"{store}\n".encode("ascii"))
 
-    def _walk(self, after: str = "") -> Iterator[tuple[str, list[Found]]]:
+    def _walk(self, after: str = "") -> Iterator[tuple[str, list[ObjectInfo]]]:
         """Each blob after a key, with its objects, sorted by name."""
         keyed = ((_KEY.fullmatch(found.key), found) for found in self._bucket.list(after=after))
         blobs = ((match[1], found) for match, found in keyed if match is not None)
@@ -215,12 +215,12 @@ class ObjectBlobStore:
                 raise StoreUnavailable("the blob store is closed")
             yield name, [found for _, found in group]
 
-    def _objects(self, blob: str) -> list[Found]:
+    def _objects(self, blob: str) -> list[ObjectInfo]:
         if not _NAME.fullmatch(blob):
             raise NotFound(f"{blob!r} is not the name of a blob")
         return [found for found in self._bucket.list(blob) if _KEY.fullmatch(found.key)]
 
-    def _of_newest(self, blob: str, use: Callable[[Found], _T]) -> _T:
+    def _of_newest(self, blob: str, use: Callable[[ObjectInfo], _T]) -> _T:
         """Call `use` with the newest object of a blob, which may be replaced. Raises NotFound."""
         for _ in range(_ATTEMPTS):
             found = self._objects(blob)
@@ -230,9 +230,9 @@ class ObjectBlobStore:
                 return use(_newest(found))
         raise NotFound(f"the blob {blob} is missing from {self._bucket.place}")
 
-    def _header(self, found: Found) -> Header | None:
+    def _header(self, found: ObjectInfo) -> BlobHeader | None:
         octets = min(HEADER, found.size)
-        return Header.parse(bytes(self._bucket.read(found.key, 0, octets)) if octets else b"")
+        return BlobHeader.parse(bytes(self._bucket.read(found.key, 0, octets)) if octets else b"")
 
     def _key_after(self, start: str) -> bytes | None:
         for _, found in self._walk(start):
@@ -261,7 +261,7 @@ class ObjectBlobStore:
     def _upload(self, draft: Draft, *, anew: bool) -> None:
         blob = draft.blob
         before = self._objects(blob)
-        if not anew and not draft.ended and self._counts_on(before, draft.size):
+        if not anew and not draft.ended and self._reuse(before, draft.size):
             draft.discard()
             return
         with self._whole(draft) as data:
@@ -271,7 +271,7 @@ class ObjectBlobStore:
             for one in before:
                 self._bucket.delete(one.key)
 
-    def _counts_on(self, found: list[Found], size: int) -> bool:
+    def _reuse(self, found: list[ObjectInfo], size: int) -> bool:
         """True if the blob need not be uploaded; in doubt, False."""
         if not found or abs(self._clock() - _newest(found).uploaded) > FRESH:
             return False
@@ -301,5 +301,5 @@ class ObjectBlobStore:
                 file.unlink()
 
 
-def _newest(found: list[Found]) -> Found:
+def _newest(found: list[ObjectInfo]) -> ObjectInfo:
     return max(found, key=lambda one: (one.uploaded, one.key))

@@ -53,7 +53,7 @@ class Codec(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class BlobHeader:
     """Header of a blob's file; `key_id` is None if it is not encrypted."""
 
     key_id: bytes | None
@@ -98,10 +98,10 @@ class _Bound:
         self._aead = None if key is None else AESGCM(_derive(key, salt))
 
 
-class Opener(_Bound):
+class SegmentOpener(_Bound):
     """Opens the segments of a blob in order."""
 
-    def __init__(self, key: Key | None, header: Header, codec: Codec | None) -> None:
+    def __init__(self, key: Key | None, header: BlobHeader, codec: Codec | None) -> None:
         super().__init__(key, header.salt, header.head)
         self._header = header
         self._codec = codec
@@ -141,7 +141,7 @@ class Opener(_Bound):
         return SEGMENT + (TAG if self._aead is not None else 0)
 
 
-class Sealer(_Bound):
+class SegmentSealer(_Bound):
     """Seals a blob, from its first segment to its header, which comes last."""
 
     def __init__(self, key: Key | None, codec: Codec | None) -> None:
@@ -171,9 +171,9 @@ class Sealer(_Bound):
             return fields + bytes(TAG)
         return fields + self._aead.encrypt(_HEADER_NONCE, b"", fields + bytes.fromhex(name))
 
-    def so_far(self) -> tuple[Header, Opener]:
+    def so_far(self) -> tuple[BlobHeader, SegmentOpener]:
         """Header and opener for the segments sealed so far."""
-        header = Header(
+        header = BlobHeader(
             key_id=None if self._key is None else self._key.id,
             compressed=self._codec is not None,
             salt=self._salt,
@@ -181,7 +181,7 @@ class Sealer(_Bound):
             size=0,
             tag=b"",
         )
-        return header, Opener(self._key, header, self._codec)
+        return header, SegmentOpener(self._key, header, self._codec)
 
     def _segment(self, data: bytes | memoryview, *, ends: bool) -> bytes:
         if self._codec is not None:
@@ -193,7 +193,7 @@ class Sealer(_Bound):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class BlobFormat:
     """Form of new blobs; `keys` also open existing blobs.
 
     New blobs are encrypted with the newest key, if there are keys and `encrypt` is on, and
@@ -209,9 +209,9 @@ class Form:
         """The key for new blobs."""
         return self.keys.newest if self.encrypt and self.keys is not None else None
 
-    def sealer(self) -> Sealer:
+    def sealer(self) -> SegmentSealer:
         """Begin a blob."""
-        return Sealer(self.key, self.codec)
+        return SegmentSealer(self.key, self.codec)
 
 
 def lengths(size: int) -> Iterator[int]:

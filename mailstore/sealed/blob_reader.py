@@ -10,7 +10,7 @@ import os
 from typing import Any, BinaryIO
 
 from mailstore.errors import BlobDamaged, KeyMissing
-from mailstore.sealed.blob_format import FRAME, HEADER, LONGEST, SEGMENT, Header, Opener
+from mailstore.sealed.blob_format import FRAME, HEADER, LONGEST, SEGMENT, BlobHeader, SegmentOpener
 from mailstore.sealed.compression import Zstd
 from mailstore.sealed.keyring import Key, Keyring
 
@@ -30,9 +30,9 @@ def open_content(file: Stored, name: str, keys: Keyring | None) -> BinaryIO:
             file.seek(0)
             return io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
         key = None if header.key_id is None else _key(keys, header.key_id)
-        opener = Opener(key, header, Zstd() if header.compressed else None)
+        opener = SegmentOpener(key, header, Zstd() if header.compressed else None)
         opener.check(name, file.seek(0, os.SEEK_END))
-        content = Content(file, header, opener, name=f"cannot read the blob {name}: ")
+        content = BlobContent(file, header, opener, name=f"cannot read the blob {name}: ")
         if key is None:
             _hold_to(name, content)
             content.rewind()
@@ -42,10 +42,10 @@ def open_content(file: Stored, name: str, keys: Keyring | None) -> BinaryIO:
         raise
 
 
-def read_header(file: Stored) -> Header | None:
+def read_header(file: Stored) -> BlobHeader | None:
     """Header of a blob's file, None without a header. Raises BlobDamaged and OSError."""
     file.seek(0)
-    return Header.parse(file.read(HEADER) or b"")
+    return BlobHeader.parse(file.read(HEADER) or b"")
 
 
 def _hold_to(name: str, content: Stored) -> None:
@@ -63,14 +63,14 @@ def _key(keys: Keyring | None, key_id: bytes) -> Key:
     return keys.get(key_id)
 
 
-class Content(io.RawIOBase):
+class BlobContent(io.RawIOBase):
     """Content after a header, of a finished file or a file still being written."""
 
     def __init__(
         self,
         file: Stored,
-        header: Header,
-        opener: Opener,
+        header: BlobHeader,
+        opener: SegmentOpener,
         *,
         name: str = "",
         finished: bool = True,

@@ -5,7 +5,7 @@ from typing import Final
 _LARGE: Final = 16 * 1024  # smallest piece, in octets, that is kept as it is
 
 
-class Gathered:
+class ByteBuffer:
     """Octets, in order of arrival.
 
     Small pieces are merged into a single buffer, so that memory use is that of the octets, however

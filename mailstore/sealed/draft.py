@@ -19,9 +19,9 @@ from uuid import uuid4
 
 from foundation.failpoints import failpoint
 from mailstore.errors import BlobDamaged, StoreUnavailable
-from mailstore.sealed.blob_format import HEADER, SEGMENT, Form, Sealer
-from mailstore.sealed.blob_reader import Content
-from mailstore.sealed.byte_buffer import Gathered
+from mailstore.sealed.blob_format import HEADER, SEGMENT, BlobFormat, SegmentSealer
+from mailstore.sealed.blob_reader import BlobContent
+from mailstore.sealed.byte_buffer import ByteBuffer
 from mailstore.sealed.keyring import open_private
 
 MEMORY_LIMIT = 256 * 1024  # octets of a draft that stays in memory
@@ -30,7 +30,7 @@ _CHUNK_SIZE = 128 * 1024  # octets read back at a time
 _AT_ONCE = 64  # segments per write; the system allows 1024
 
 
-class Room:
+class DraftMemory:
     """Memory of all drafts of a process together, in octets, beyond `MEMORY_LIMIT` each.
 
     A message that stays in memory to its end costs a single write instead of many, each of which
@@ -41,7 +41,7 @@ class Room:
         self._left = octets
         self._lock = threading.Lock()
 
-    def take(self) -> bool:
+    def reserve(self) -> bool:
         """Reserve `MEMORY_LIMIT` octets; False if they are not left."""
         with self._lock:
             if self._left < MEMORY_LIMIT:
@@ -49,13 +49,13 @@ class Room:
             self._left -= MEMORY_LIMIT
             return True
 
-    def give_back(self, octets: int) -> None:
+    def release(self, octets: int) -> None:
         """Release reserved octets."""
         with self._lock:
             self._left += octets
 
 
-_NO_ROOM = Room()
+_NO_MEMORY = DraftMemory()
 
 
 class Draft:
@@ -67,18 +67,18 @@ class Draft:
     def __init__(
         self,
         directory: Path,
-        form: Form = Form(),  # noqa: B008 - frozen
-        room: Room = _NO_ROOM,
+        form: BlobFormat = BlobFormat(),  # noqa: B008 - frozen
+        room: DraftMemory = _NO_MEMORY,
     ) -> None:
         self.size = 0
         self._hash = hashlib.sha256()
-        self._buffer = Gathered()
+        self._buffer = ByteBuffer()
         self._limit = MEMORY_LIMIT
         self._room = room
         self._taken = 0
         self._form = form
         self._file: io.FileIO | None = None
-        self._sealer: Sealer | None = None
+        self._sealer: SegmentSealer | None = None
         self._sealed = False
         self._directory = directory
         self._ended: str | None = None
@@ -124,7 +124,7 @@ class Draft:
                 # A separate descriptor: the draft's own may be closed, and its number reused for
                 # another file, while another thread reads.
                 file = self._path.open("rb", buffering=0)
-                raw = Content(file, header, opener, finished=self._sealed)
+                raw = BlobContent(file, header, opener, finished=self._sealed)
                 with io.BufferedReader(raw, SEGMENT) as content:
                     while piece := content.read(size):
                         yield piece
@@ -192,7 +192,7 @@ class Draft:
 
     def _fits(self, octets: int) -> bool:
         while octets > self._limit:
-            if self._file is not None or self._limit >= MOST or not self._room.take():
+            if self._file is not None or self._limit >= MOST or not self._room.reserve():
                 return False
             self._taken += MEMORY_LIMIT
             self._limit += MEMORY_LIMIT
@@ -200,14 +200,14 @@ class Draft:
 
     def _leave_room(self) -> None:
         if self._taken:
-            self._room.give_back(self._taken)
+            self._room.release(self._taken)
             self._taken = 0
 
     def _check_open(self) -> None:
         if self._ended is not None:
             raise StoreUnavailable(self._ended)
 
-    def _opened(self) -> tuple[io.FileIO, Sealer]:
+    def _opened(self) -> tuple[io.FileIO, SegmentSealer]:
         if self._file is None or self._sealer is None:
             self._sealer = self._form.sealer()
             self._file = open_private(self._path)
@@ -236,7 +236,7 @@ class Draft:
 
     def _end(self, reason: str) -> None:
         self._ended = self._ended or reason
-        self._buffer = Gathered()
+        self._buffer = ByteBuffer()
         self._leave_room()
         if self._file is not None:
             # Files that cannot be closed or removed now are left to `FileBlobStore.sweep`.

@@ -124,7 +124,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 
 def make_first(path: Path, now: datetime) -> bool:
     """Make a missing file, with a single key; return True if made. Raises InvalidKeys."""
-    with _alone(path):
+    with _file_lock(path):
         if path.exists():
             return False
         _write(path, (_new(now),))
@@ -133,7 +133,7 @@ def make_first(path: Path, now: datetime) -> bool:
 
 def rotate(path: Path, now: datetime) -> Key:
     """Add a key, for all new blobs from now on. Raises InvalidKeys."""
-    with _alone(path):
+    with _file_lock(path):
         key = _new(now)
         _write(path, (*read_keys(path), key))
         return key
@@ -176,7 +176,7 @@ def _write(path: Path, keys: tuple[Key, ...]) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _file_lock(path: Path) -> Iterator[None]:
     """Lock out other writers of the file. Raises InvalidKeys."""
     try:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

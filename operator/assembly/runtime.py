@@ -26,7 +26,7 @@ from mailstore.blobs.interface import BlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable, UnfitDatabase
-from mailstore.sealed.blob_format import Form
+from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.compression import Zstd
 from mailstore.sealed.keyring import Keyring, make_first
 from relay.client.routing import Router, Target
@@ -207,7 +207,7 @@ def make_keys(settings: Settings) -> Path | None:
                 raise store_mark.refusal(settings, path)
         except StoreUnavailable as error:
             raise _fault(settings, "storage", error) from error
-        _open_bodies(settings, database, Form()).close()
+        _open_bodies(settings, database, BlobFormat()).close()
     try:
         make_first(path, clock())
     except InvalidKeys as error:
@@ -215,7 +215,7 @@ def make_keys(settings: Settings) -> Path | None:
     return path
 
 
-def _open_form(settings: Settings) -> Form:
+def _open_form(settings: Settings) -> BlobFormat:
     storage, path = settings.storage, keys_file(settings)
     if storage.encryption and not path.exists():
         raise SettingsError(
@@ -230,10 +230,10 @@ def _open_form(settings: Settings) -> Form:
         codec = Zstd() if storage.compression == "zstd" else None
     except StoreUnavailable as error:
         raise _fault(settings, "storage.compression", error) from error
-    return Form(keys, codec, encrypt=storage.encryption)
+    return BlobFormat(keys, codec, encrypt=storage.encryption)
 
 
-def _make_blobs(settings: Settings, form: Form) -> BlobStore:
+def _make_blobs(settings: Settings, form: BlobFormat) -> BlobStore:
     folder = storage_folder(settings)
     try:
         if settings.storage.s3.bucket:
@@ -243,7 +243,7 @@ def _make_blobs(settings: Settings, form: Form) -> BlobStore:
         raise _fault(settings, "storage", error) from error
 
 
-def _open_bodies(settings: Settings, database: Database, form: Form) -> Bodies:
+def _open_bodies(settings: Settings, database: Database, form: BlobFormat) -> Bodies:
     """Open the bodies; refuse if a key that a sample of them needs is missing."""
     with ExitStack() as opened:
         blobs = opened.enter_context(closing(_make_blobs(settings, form)))

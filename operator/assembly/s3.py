@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailstore.blobs.interface import BlobStore
-from mailstore.sealed.blob_format import Form
+from mailstore.sealed.blob_format import BlobFormat
 
 from ..settings.model import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from mailstore.s3.bucket import Place
+    from mailstore.s3.bucket import BucketPlace
 
 
 def open_bucket(
-    settings: Settings, drafts: Path, form: Form, clock: Callable[[], datetime], room: int
+    settings: Settings, drafts: Path, form: BlobFormat, clock: Callable[[], datetime], room: int
 ) -> BlobStore:
     """Blob store in the configured bucket; no request is made yet.
 
@@ -25,23 +25,23 @@ def open_bucket(
     """
     place = place_of(settings)
     from mailstore.s3.bucket import Bucket  # noqa: PLC0415 - installed, as `place_of` succeeded
-    from mailstore.s3.store import ObjectBlobStore  # noqa: PLC0415
+    from mailstore.s3.store import S3BlobStore  # noqa: PLC0415
 
-    return ObjectBlobStore(Bucket(place), drafts, form, clock, room)
+    return S3BlobStore(Bucket(place), drafts, form, clock, room)
 
 
-def place_of(settings: Settings) -> "Place":
+def place_of(settings: Settings) -> "BucketPlace":
     """Configured bucket with its credentials.  Raises SettingsError."""
     try:
         # Imported only if configured: the library is optional, and its import takes time.
-        from mailstore.s3.bucket import Place  # noqa: PLC0415
+        from mailstore.s3.bucket import BucketPlace  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(
             f"{settings.origin}: storage.s3: needs the package obstore; "
             "run: pip install 'mssante[s3]'"
         ) from error
     section = settings.storage.s3
-    return Place(
+    return BucketPlace(
         bucket=section.bucket,
         endpoint=section.endpoint.rstrip("/"),
         region=section.region,

@@ -34,12 +34,12 @@ def verify(
         if not anew or (begun and is_empty(bodies)):
             return
         name = _of_before(database, bodies) or store_mark.new_name()
-        found = store_mark.put(database, store_mark.seal(name, bodies.form))
+        found = store_mark.put(database, store_mark.seal(name, bodies.blob_format))
     try:
-        store = store_mark.unseal(found, bodies.form.keys)
+        store = store_mark.unseal(found, bodies.blob_format.keys)
         keyed = store_mark.key_of(found) is not None
     except KeyMissing:
-        if bodies.form.encrypt:
+        if bodies.blob_format.encrypt:
             raise refusal(settings, keys) from None
         return  # encryption is off: an error comes only with a body that needs the key
     except BlobDamaged as error:
@@ -49,8 +49,8 @@ def verify(
             f"mssante --config {settings.origin} db upgrade"
         ) from error
     _verify_place(settings, bodies, store, mark_it=anew and (fresh or not begun))
-    if anew and not keyed and bodies.form.key is not None:
-        store_mark.replace(database, found, store_mark.seal(store, bodies.form))
+    if anew and not keyed and bodies.blob_format.key is not None:
+        store_mark.replace(database, found, store_mark.seal(store, bodies.blob_format))
         verify(settings, keys, database, bodies)  # another machine may have been first
 
 
@@ -79,12 +79,12 @@ def reseal(database: Database, bodies: Bodies) -> None:
         found = store_mark.read(connection)
     if found is not None:
         try:
-            store = store_mark.unseal(found, bodies.form.keys)
+            store = store_mark.unseal(found, bodies.blob_format.keys)
         except KeyMissing:
-            if bodies.form.encrypt:
+            if bodies.blob_format.encrypt:
                 raise
             store = bodies.place_mark() or store_mark.new_name()  # the key is abandoned
-        store_mark.replace(database, found, store_mark.seal(store, bodies.form))
+        store_mark.replace(database, found, store_mark.seal(store, bodies.blob_format))
 
 
 def put_place(database: Database, bodies: Bodies) -> None:
@@ -93,7 +93,7 @@ def put_place(database: Database, bodies: Bodies) -> None:
         found = store_mark.read(connection)
     if found is not None and bodies.place_mark() is None:
         with suppress(KeyMissing):  # encryption is off and the key is abandoned
-            bodies.put_place_mark(store_mark.unseal(found, bodies.form.keys))
+            bodies.put_place_mark(store_mark.unseal(found, bodies.blob_format.keys))
 
 
 def doubts(settings: Settings, database: Database, bodies: Bodies) -> list[str]:

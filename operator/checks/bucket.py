@@ -15,7 +15,7 @@ from ..assembly.s3 import place_of
 from ..settings.model import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from mailstore.s3.bucket import Place
+    from mailstore.s3.bucket import BucketPlace
     from mailstore.s3.signing import Credentials
 
 _PROBE: Final = "probe"
@@ -66,10 +66,10 @@ def look_at(settings: Settings) -> Look:
     return look
 
 
-def _try_rights(place: "Place", look: Look) -> None:
-    from mailstore.s3.bucket import Bucket, Patience  # noqa: PLC0415 - as in `bucket`
+def _try_rights(place: "BucketPlace", look: Look) -> None:
+    from mailstore.s3.bucket import Bucket, BucketTimeouts  # noqa: PLC0415 - as in `bucket`
 
-    bucket = Bucket(place, Patience(request=10.0, retry=10.0, retries=1))
+    bucket = Bucket(place, BucketTimeouts(request=10.0, retry=10.0, retries=1))
     try:
         try:
             bucket.put(_PROBE, b"probe")
@@ -85,8 +85,8 @@ def _try_rights(place: "Place", look: Look) -> None:
         look.doubt(f"rights were not tried: {error}")
 
 
-def _ask_settings(place: "Place", look: Look) -> None:
-    from mailstore.s3.bucket_settings import ask, credentials_of  # noqa: PLC0415 - as above
+def _ask_settings(place: "BucketPlace", look: Look) -> None:
+    from mailstore.s3.bucket_settings import credentials_of, request_settings  # noqa: PLC0415 - as above
 
     credentials = credentials_of(place)
     if credentials is None:
@@ -99,7 +99,7 @@ def _ask_settings(place: "Place", look: Look) -> None:
     refused = []
     try:
         for name, right in _SETTINGS.items():
-            answer = ask(place, credentials, runtime.clock(), {name: ""})
+            answer = request_settings(place, credentials, runtime.clock(), {name: ""})
             if answer.status == 200:
                 answers[name] = answer.body
             elif answer.status in (401, 403):
@@ -117,11 +117,11 @@ def _ask_settings(place: "Place", look: Look) -> None:
         )
 
 
-def _judge(place: "Place", answers: dict[str, bytes], look: Look) -> None:
-    from mailstore.s3.bucket_rules import judge  # noqa: PLC0415 - as above
+def _judge(place: "BucketPlace", answers: dict[str, bytes], look: Look) -> None:
+    from mailstore.s3.bucket_rules import effects_of_rules  # noqa: PLC0415 - as above
 
     try:
-        verdict = judge(
+        verdict = effects_of_rules(
             place.prefix,
             versioning=answers.get("versioning"),
             lock=answers.get("object-lock"),
@@ -136,12 +136,14 @@ def _judge(place: "Place", answers: dict[str, bytes], look: Look) -> None:
         look.doubt(problem)
 
 
-def _try_abort(place: "Place", credentials: "Credentials", look: Look) -> None:
+def _try_abort(place: "BucketPlace", credentials: "Credentials", look: Look) -> None:
     """Start a multipart upload and abort it, as after a failed upload."""
     from mailstore.s3.bucket_rules import upload_of  # noqa: PLC0415 - as above
-    from mailstore.s3.bucket_settings import ask  # noqa: PLC0415 - as above
+    from mailstore.s3.bucket_settings import request_settings  # noqa: PLC0415 - as above
 
-    begun = ask(place, credentials, runtime.clock(), {"uploads": ""}, method="POST", key=_PROBE)
+    begun = request_settings(
+        place, credentials, runtime.clock(), {"uploads": ""}, method="POST", key=_PROBE
+    )
     if begun.status != 200:
         return  # `_try_rights` has checked the right to put
     try:
@@ -149,7 +151,9 @@ def _try_abort(place: "Place", credentials: "Credentials", look: Look) -> None:
     except ValueError as error:
         look.doubt(f"whether uploads in parts can be ended was not tried: {error}")
         return
-    ended = ask(place, credentials, runtime.clock(), upload, method="DELETE", key=_PROBE)
+    ended = request_settings(
+        place, credentials, runtime.clock(), upload, method="DELETE", key=_PROBE
+    )
     if ended.status in (401, 403):
         look.doubt(
             "uploads in parts that fail cannot be ended, and keep their room: give the access key "

@@ -379,7 +379,7 @@ def message_export(given: Path | None, address: str, output: Any) -> None:
         output.write(b"")  # empties an earlier file even if there is no message
         output.flush()
     click.echo(f"{done.count} messages exported", file=sys.stderr)
-    for one in done.left_out:
+    for one in done.skipped:
         click.echo(f"mssante: message {one.message} is left out: {one.reason}", file=sys.stderr)
-    if done.left_out:
+    if done.skipped:
         raise SystemExit(1)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from mailstore.blobs.gc import GRACE, collect, rewrite
+from mailstore.blobs.gc import GRACE, collect_garbage, rewrite_blobs
 from mailstore.blobs.store import Store
-from mailstore.blobs.verify import check as check_store
+from mailstore.blobs.verify import verify_blobs as check_store
 
 from ..assembly import runtime, store_mark
 from ..errors import OperatorError
@@ -80,7 +80,7 @@ def gc(given: Path | None, hours: float) -> None:
         if clocks.compare():
             raise ClockApart(f"nothing is freed: {clocks.problem}")
         before = runtime.clock() - timedelta(hours=hours)
-        freed = collect(act.store.database, act.store.blobs, before)
+        freed = collect_garbage(act.store.database, act.store.blobs, before)
         act.record("store.freed", **asdict(freed))
     click.echo(f"freed {freed.messages} messages, {freed.blobs} bodies, {freed.octets} octets")
 
@@ -98,7 +98,7 @@ def rewrite_(given: Path | None) -> None:
 
 def rewrite_all(act: Acting) -> None:
     """Rewrite all bodies and print the result.  Raises SystemExit(1) if some failed."""
-    done = rewrite(act.store.blobs, _progress("rewritten"))
+    done = rewrite_blobs(act.store.blobs, _progress("rewritten"))
     act.record("store.rewritten", bodies=done.blobs, problems=len(done.problems))
     if not done.problems:
         store_mark.reseal(act.store.database, act.store.blobs)

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from mailstore.blobs.gc import GRACE, Freed, collect
+from mailstore.blobs.gc import GRACE, GcResult, collect_garbage
 from mailstore.blobs.store import Store
 
 from ..assembly import runtime
@@ -104,9 +104,9 @@ class Tidying:
             seconds=round(time.monotonic() - begun, 3),
         )
 
-    def _collect(self) -> Freed:
+    def _collect(self) -> GcResult:
         before = runtime.clock() - GRACE
-        return collect(self.store.database, self.store.blobs, before, self._goes_on)
+        return collect_garbage(self.store.database, self.store.blobs, before, self._goes_on)
 
     def _goes_on(self) -> bool:
         return not self._ending and not self.in_doubt()

@@ -33,7 +33,7 @@ def open_spool(settings: Settings, store: Store, *, bodies: bool = False) -> Spo
             store.blobs.probe()
             stored_at = time.monotonic()
         elif bodies:
-            store.blobs.look()
+            store.blobs.check_access()
         store.database.probe()
 
     floor = Floor(storage.min_free_bytes, storage.min_free_inodes)

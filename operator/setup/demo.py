@@ -22,7 +22,7 @@ from typing import Final
 import click
 
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import Entry, list_entries
+from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from relay.smtp.address import parse_address
 
 from ..assembly import runtime
@@ -157,7 +157,7 @@ def _exchange(source: _Side, to: _Side) -> None:
     click.echo(f"    over TLS from {entry.message.peer}")
 
 
-def _await_entry(side: _Side, recipient: str) -> Entry:
+def _await_entry(side: _Side, recipient: str) -> MailboxEntry:
     deadline = time.monotonic() + PATIENCE
     with closing(runtime.open_store(side.settings)) as store:
         while time.monotonic() < deadline:

@@ -21,10 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from foundation.best_effort import best_effort
 from foundation.failpoints import failpoint
-from mailstore.blobs.bodies import Prepared
+from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay import metrics
 from relay.acceptance.message import AcceptedMessage, WithReceipt
 from relay.queue.enqueue import enqueue
@@ -42,7 +42,7 @@ GATHER_SECONDS: Final = 0.008  # the longest wait
 # encoded).  An unwell database raises StoreUnavailable.
 _ITS_OWN: Final = (SQLAlchemyError, ValueError, OverflowError)
 
-_Kept = tuple[AcceptedMessage, Prepared]
+_Kept = tuple[AcceptedMessage, PreparedBody]
 Record = Callable[..., None]  # of a journal
 
 
@@ -67,8 +67,8 @@ def commit(
     ready: list[tuple[int, list[_Kept]]] = []
     for index, pair in enumerate(group):
         prepared = [(one, next(bodies)) for one in _both(pair)]
-        kept = [(one, body) for one, body in prepared if isinstance(body, Prepared)]
-        why = next((str(body) for _, body in prepared if not isinstance(body, Prepared)), None)
+        kept = [(one, body) for one, body in prepared if isinstance(body, PreparedBody)]
+        why = next((str(body) for _, body in prepared if not isinstance(body, PreparedBody)), None)
         results.append(None if why is None else StoreDeferred(why))
         if why is None:
             ready.append((index, kept))
@@ -156,7 +156,7 @@ def _row(message: AcceptedMessage, blob: str) -> NewMessage:
         session=message.session,
         received_at=message.received_at,
     )
-    to = tuple(Delivery(local.mailbox_id, str(local.address)) for local in message.local)
+    to = tuple(LocalDelivery(local.mailbox_id, str(local.address)) for local in message.local)
     return NewMessage(row, to)
 
 

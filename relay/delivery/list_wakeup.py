@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, false, or_, select, update
 from foundation.backoff import backoff
 from foundation.best_effort import best_effort
 from mailstore.db.database import Database
-from mailstore.db.dialect import take_your_time
+from mailstore.db.dialect import disable_statement_timeout
 from mailstore.errors import StoreUnavailable
 from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue.due import destinations_with_mail
@@ -152,7 +152,7 @@ class ListWaking:
         while True:
             now = self._clock()
             with self._database.read() as connection:
-                take_your_time(connection)
+                disable_statement_timeout(connection)
                 late = select(d.id).where(*waits, d.due > now, d.id > last).order_by(d.id)
                 ids = connection.scalars(late.limit(_BATCH)).all()
                 put_off = (dead, destinations.c.dead_until > now)

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Connection
 
 from foundation.best_effort import best_effort
-from mailstore.blobs.bodies import Prepared
+from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes.mailboxes import Mailbox, MailboxState, local_domains, resolve
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 _PIECE: Final = 64 * 1024  # octets read at a time of a message that goes back
 _UNREADABLE: Final = (NotFound, BlobDamaged, KeyMissing, StoreUnavailable)
 
-Report = tuple[AcceptedMessage, Prepared]
+Report = tuple[AcceptedMessage, PreparedBody]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Generic, TypeVar
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true, update
 
 from mailstore.db.database import Database
-from mailstore.db.dialect import skip_locked, take_your_time
+from mailstore.db.dialect import disable_statement_timeout, skip_locked
 from mailstore.db.store_time import store_now
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue.wakeup import announce, signal
@@ -183,7 +183,7 @@ class Release(PlainAct):
 def count(connection: Connection, wanted: Filter, now: datetime) -> dict[Standing, int]:
     """The number of deliveries that a filter matches, by state."""
     d = deliveries.c
-    take_your_time(connection)
+    disable_statement_timeout(connection)
     statement = (
         select(d.state, d.held.is_not(None).label("is_held"), func.count().label("number"))
         .where(*wanted.conditions(now))
@@ -235,7 +235,7 @@ def _find(
     d = deliveries.c
     statement = select(d.id, d.message_id).where(d.id > last, *chosen).order_by(d.id).limit(limit)
     with database.read() as connection:
-        take_your_time(connection)
+        disable_statement_timeout(connection)
         return {row.id: row.message_id for row in connection.execute(statement)}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
-from mailstore.db.dialect import take_your_time
+from mailstore.db.dialect import disable_statement_timeout
 from mailstore.db.schema import messages
 from mailstore.db.store_time import store_now
 from relay.queue.model import ALL
@@ -45,7 +45,7 @@ def summary(connection: Connection, wanted: Filter, now: datetime) -> list[Desti
     A pause is shown even if no mail waits behind it: it must not be forgotten.
     """
     d = deliveries.c
-    take_your_time(connection)
+    disable_statement_timeout(connection)
     waits, held, failed = (one.condition for one in Standing)
     in_flight = _in_flight(now)
     statement = (
@@ -167,7 +167,7 @@ class Shown:
 def listing(connection: Connection, wanted: Filter, now: datetime, limit: int) -> list[Listed]:
     """The oldest `limit` deliveries that a filter matches."""
     d = deliveries.c
-    take_your_time(connection)
+    disable_statement_timeout(connection)
     statement = (
         select(
             d.id, d.message_id, d.domain, d.state, d.held, d.traffic, d.mailbox_type, d.sender,

@@ -17,7 +17,7 @@ from typing import Final
 
 from sqlalchemy import delete, update
 
-from mailstore.s3.bucket import Place
+from mailstore.s3.bucket import BucketPlace
 from relay.queue.schema import deliveries, delivery_recipients, destinations
 from tests.crash.load import Ledger, Load, Sending
 from tests.crash.outbox import Outbox, leased, outbox, queued, stored
@@ -66,7 +66,7 @@ class Field:
     machines: Sequence[Machine]
     box: Outbox
     pair: Pair
-    place: Place
+    place: BucketPlace
     seed: str
     _ours: Machine
     lagged: set[str] = field(default_factory=set)

@@ -26,7 +26,7 @@ from structlog.testing import capture_logs
 
 import tests.support.profiles  # noqa: F401  # the timeouts of hypothesis
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import Entry, list_entries
+from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from relay.connection.limits import Limits
 from relay.policy.admission import Policy
 from tests.fuzz.audit import Message
@@ -179,7 +179,7 @@ class World:
         self._tasks.clear()
         assert not self._troubles, self._troubles
 
-    def _new_entries(self) -> list[Entry]:
+    def _new_entries(self) -> list[MailboxEntry]:
         found = []
         with self._server.store.database.read() as connection:
             for address, last in self._seen.items():
@@ -189,7 +189,9 @@ class World:
                 self._seen[address] = new[-1].id if new else last
         return found
 
-    def _match(self, new: list[Entry], accepted: list[Message], unheard: list[Message]) -> None:
+    def _match(
+        self, new: list[MailboxEntry], accepted: list[Message], unheard: list[Message]
+    ) -> None:
         """The mailboxes hold the acknowledged messages, and maybe those without a seen reply."""
         held: dict[str, Message] = {}
         for entry in new:

@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailstore.errors import InvalidAddress
-from mailstore.mailboxes.address import Address, address_key, parse_address, parse_domain
+from mailstore.mailboxes.address import (
+    MailboxAddress,
+    address_key,
+    parse_domain,
+    parse_mailbox_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,12 +25,12 @@ from mailstore.mailboxes.address import Address, address_key, parse_address, par
     ],
 )
 def test_addresses_are_kept_as_given(text: str) -> None:
-    assert str(parse_address(text)) == text
+    assert str(parse_mailbox_address(text)) == text
 
 
 def test_the_domain_is_put_in_lower_case_and_the_local_part_left() -> None:
-    address = parse_address(" Jean.Dupont@Medecin.MSSANTE.fr ")
-    assert address == Address("Jean.Dupont", "medecin.mssante.fr")
+    address = parse_mailbox_address(" Jean.Dupont@Medecin.MSSANTE.fr ")
+    assert address == MailboxAddress("Jean.Dupont", "medecin.mssante.fr")
     assert address.key == "jean.dupont@medecin.mssante.fr"
 
 
@@ -58,7 +63,7 @@ def test_the_domain_is_put_in_lower_case_and_the_local_part_left() -> None:
 )
 def test_what_is_no_mailbox_address_is_refused_with_its_reason(text: str, reason: str) -> None:
     with pytest.raises(InvalidAddress, match=reason):
-        parse_address(text)
+        parse_mailbox_address(text)
 
 
 def test_domains() -> None:
@@ -100,7 +105,7 @@ def test_spellings_of_different_mailboxes(one: str, other: str) -> None:
 def test_any_text_has_a_key_and_either_parses_or_is_refused(text: str) -> None:
     address_key(text)
     try:
-        address = parse_address(text)
+        address = parse_mailbox_address(text)
     except InvalidAddress:
         return
-    assert parse_address(str(address)) == address
+    assert parse_mailbox_address(str(address)) == address

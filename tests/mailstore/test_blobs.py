@@ -157,7 +157,7 @@ def test_what_was_vouched_for_costs_no_sync(
     store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.seal([draft(store, b"one")])
-    other = FileBlobStore(store.root, store.form)
+    other = FileBlobStore(store.root, store.blob_format)
     syscalls = Syscalls(monkeypatch)
     for one in (store, other):
         one.seal([draft(one, b"one"), draft(one, b"one")])
@@ -224,7 +224,7 @@ def test_no_process_counts_on_what_another_could_not_sync(
     assert "Input/output error" in str(new)
     # The name exists, but may be lost in a power cut, whatever a second sync reports.
     inode = path.stat().st_ino
-    other = FileBlobStore(store.root, store.form)
+    other = FileBlobStore(store.root, store.blob_format)
     syscalls = Syscalls(monkeypatch)
     assert other.seal([draft(other, b"new")]) == [name(b"new")]
     assert path.stat().st_ino != inode

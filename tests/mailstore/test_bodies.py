@@ -11,16 +11,16 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from mailstore.blobs import db_store
-from mailstore.blobs.bodies import Bodies, Prepared
+from mailstore.blobs.bodies import Bodies, PreparedBody
 from mailstore.blobs.file_store import FileBlobStore
-from mailstore.blobs.gc import GRACE, collect, rewrite
-from mailstore.blobs.verify import Fault, check
+from mailstore.blobs.gc import GRACE, collect_garbage, rewrite_blobs
+from mailstore.blobs.verify import BlobFault, verify_blobs
 from mailstore.db.database import Database
 from mailstore.db.schema import bodies as table
 from mailstore.db.schema import mailbox_changes
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
-from mailstore.sealed.blob_format import Form
+from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import rotate
 from tests.support.blobs import FORMS, content, form
@@ -96,7 +96,7 @@ def test_every_form(kind: str, database: Database, tmp_path: Path) -> None:
     put(store, *texts)
     assert list(blobs.names()) == []
     assert [content(store, name(text)) for text in texts] == texts
-    keys = blobs.form.keys
+    keys = blobs.blob_format.keys
     assert store.keys_used(10) == (keys.names if keys is not None else set())
     blobs.close()
 
@@ -119,7 +119,7 @@ def test_the_limit_may_change(store: Bodies, blobs: FileBlobStore, database: Dat
 
 def keep_and_fail(store: Bodies, database: Database, prepared: Sequence[object]) -> None:
     with database.write() as conn:
-        store.keep(conn, [one for one in prepared if isinstance(one, Prepared)], now=NOW)
+        store.keep(conn, [one for one in prepared if isinstance(one, PreparedBody)], now=NOW)
         conn.execute(update(mailbox_changes).values(id=2))  # refused by the table
 
 
@@ -173,9 +173,11 @@ def test_what_was_damaged_is_noticed(
     with pytest.raises(error):
         content(store, blob)
     (finding,) = [
-        one for one in check(database, store, BEFORE) if one.fault is not Fault.UNREFERENCED
+        one
+        for one in verify_blobs(database, store, BEFORE)
+        if one.fault is not BlobFault.UNREFERENCED
     ]
-    assert (finding.fault, finding.blob) == (Fault.DAMAGED, blob)
+    assert (finding.fault, finding.blob) == (BlobFault.DAMAGED, blob)
 
 
 def test_one_body_in_the_place_of_another(store: Bodies, database: Database) -> None:
@@ -210,7 +212,7 @@ def test_gc_frees_what_no_message_needs(store: Bodies, database: Database) -> No
     for blob in (held, old):
         age(database, blob)
     octets = len(sealed(database, old))
-    freed = collect(database, store, BEFORE)
+    freed = collect_garbage(database, store, BEFORE)
     assert (freed.messages, freed.blobs, freed.octets) == (0, 1, octets)
     assert set(store.names()) == {held, young, large}
 
@@ -222,7 +224,7 @@ def test_what_is_counted_on_at_that_moment_is_not_freed(
     (blob,) = put(store, TINY)
     age(database, blob)
     (prepared,) = store.prepare([draft(store, TINY)])
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, PreparedBody)
     freed: list[int | None] = []
     freeing = threading.Thread(target=lambda: freed.append(store.free(blob, BEFORE)))
     with database.write() as conn:
@@ -239,7 +241,7 @@ def test_what_is_freed_at_that_moment_is_kept_anew(store: Bodies, database: Data
     """The reverse: the body is being freed when an equal message comes."""
     (blob,) = put(store, TINY)
     (prepared,) = store.prepare([draft(store, TINY)])
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, PreparedBody)
 
     def keep() -> None:
         with database.write() as conn:
@@ -261,17 +263,17 @@ def test_rewriting_moves_to_the_newest_key(
     texts = (TINY, EDGE, OVER)
     put(store, *texts)
     new = rotate(tmp_path / "keys", NOW)
-    done = rewrite(store)
+    done = rewrite_blobs(store)
     assert (done.blobs, done.problems) == (3, ())
     assert store.keys_used(10) == {new.id}
     assert [content(store, name(text)) for text in texts] == list(texts)
-    assert rewrite(store).blobs == 0
+    assert rewrite_blobs(store).blobs == 0
     off = Bodies(
-        FileBlobStore(tmp_path / "blobs", Form(store.form.keys, encrypt=False)),
+        FileBlobStore(tmp_path / "blobs", BlobFormat(store.blob_format.keys, encrypt=False)),
         database,
         lambda: NOW,
     )
-    assert rewrite(off).blobs == 3
+    assert rewrite_blobs(off).blobs == 3
 
 
 def test_names_come_in_pages(store: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +310,7 @@ def test_what_a_machine_days_behind_has_stored_is_not_freed_by_another(
 ) -> None:
     # Another machine has read the messages, and reads the bodies now.
     (prepared,) = store.prepare([draft(store, TINY)])
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, PreparedBody)
     now = datetime.now(UTC)
     for clock in (now, now - 2 * GRACE) if here else (now - 2 * GRACE,):
         with database.write() as conn:

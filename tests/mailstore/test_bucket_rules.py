@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailstore.s3.bucket_rules import judge
+from mailstore.s3.bucket_rules import effects_of_rules
 
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 DAYS = "<Expiration><Days>30</Days></Expiration>"
@@ -60,7 +60,7 @@ def lifecycle(what: str, prefix: str = "", status: str = "Enabled", namespace: s
     ],
 )
 def test_rules_that_lose_bodies(rules: bytes, *, loses: bool) -> None:
-    found = judge("ours", lifecycle=rules)
+    found = effects_of_rules("ours", lifecycle=rules)
     assert bool(found.losses) is loses
     assert all("lifecycle rule tidy" in one and "ours/" in one for one in found.losses)
 
@@ -68,12 +68,17 @@ def test_rules_that_lose_bodies(rules: bytes, *, loses: bool) -> None:
 @pytest.mark.parametrize("status", ["Enabled", "Suspended"])
 def test_versions_keep_what_is_freed_unless_a_rule_ends_them(status: str) -> None:
     versioning = f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>"
-    (doubt,) = judge("ours", versioning=versioning.encode()).doubts
+    (doubt,) = effects_of_rules("ours", versioning=versioning.encode()).doubts
     assert f"keeps versions ({status})" in doubt
     assert "NoncurrentVersionExpiration" in doubt
     elsewhere = lifecycle(OLD, "<Prefix>theirs/</Prefix>")
-    assert judge("ours", versioning=versioning.encode(), lifecycle=elsewhere).doubts == (doubt,)
-    assert judge("ours", versioning=versioning.encode(), lifecycle=lifecycle(OLD)).doubts == ()
+    assert effects_of_rules("ours", versioning=versioning.encode(), lifecycle=elsewhere).doubts == (
+        doubt,
+    )
+    assert (
+        effects_of_rules("ours", versioning=versioning.encode(), lifecycle=lifecycle(OLD)).doubts
+        == ()
+    )
 
 
 def test_object_lock_keeps_what_is_freed() -> None:
@@ -81,18 +86,18 @@ def test_object_lock_keeps_what_is_freed() -> None:
         "<Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>90</Days></DefaultRetention></Rule>"
     )
     lock = f"<ObjectLockConfiguration{NAMESPACE}>{rule}</ObjectLockConfiguration>"
-    (doubt,) = judge("", lock=lock.encode()).doubts
+    (doubt,) = effects_of_rules("", lock=lock.encode()).doubts
     assert "for 90 days" in doubt
     bare = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>"
-    assert judge("", lock=bare + b"</ObjectLockConfiguration>").doubts == ()
+    assert effects_of_rules("", lock=bare + b"</ObjectLockConfiguration>").doubts == ()
 
 
 def test_a_bucket_without_any_of_it() -> None:
-    found = judge("", versioning=b"<VersioningConfiguration/>")
+    found = effects_of_rules("", versioning=b"<VersioningConfiguration/>")
     assert (found.losses, found.doubts) == ((), ())
 
 
 @pytest.mark.parametrize("answer", [b"", b"{}", b"<a", b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;'])
 def test_what_is_no_answer(answer: bytes) -> None:
     with pytest.raises(ValueError, match="no XML"):
-        judge("", lifecycle=answer)
+        effects_of_rules("", lifecycle=answer)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.blobs.verify import Fault, check
+from mailstore.blobs.verify import BlobFault, verify_blobs
 from mailstore.sealed.blob_format import SEGMENT
 from tests.support.blobs import form, overwrite
 from tests.support.kept_bodies import BEFORE, Stored, stored
@@ -14,8 +14,8 @@ from tests.support.kept_bodies import BEFORE, Stored, stored
 __all__ = ["stored"]
 
 
-def faults(stored: Stored, seen: list[int] | None = None) -> dict[str, Fault]:
-    found = list(check(stored.database, stored.blobs, BEFORE, (seen or []).append))
+def faults(stored: Stored, seen: list[int] | None = None) -> dict[str, BlobFault]:
+    found = list(verify_blobs(stored.database, stored.blobs, BEFORE, (seen or []).append))
     assert len({finding.blob for finding in found}) == len(found)
     return {finding.blob: finding.fault for finding in found}
 
@@ -37,13 +37,13 @@ def test_each_fault_is_found(stored: Stored) -> None:
         return blob
 
     expected = {
-        message(b"lost"): Fault.MISSING,
-        message(bytes(2 * SEGMENT)): Fault.DAMAGED,
-        message(b"swapped"): Fault.DAMAGED,
-        message(b"in clear"): Fault.DAMAGED,
-        message(b"another size", 99): Fault.WRONG_SIZE,
-        stored.put(b"nobody's"): Fault.UNREFERENCED,
-        message(b"a folder"): Fault.UNREADABLE,
+        message(b"lost"): BlobFault.MISSING,
+        message(bytes(2 * SEGMENT)): BlobFault.DAMAGED,
+        message(b"swapped"): BlobFault.DAMAGED,
+        message(b"in clear"): BlobFault.DAMAGED,
+        message(b"another size", 99): BlobFault.WRONG_SIZE,
+        stored.put(b"nobody's"): BlobFault.UNREFERENCED,
+        message(b"a folder"): BlobFault.UNREADABLE,
     }
     lost, cut, swapped, clear, _, _, folder = map(stored.blobs.path, expected)
     lost.unlink()
@@ -60,8 +60,8 @@ def test_a_lost_key_is_told(stored: Stored, tmp_path: Path) -> None:
     stored.message(blob, 6)
     (tmp_path / "keys").unlink()
     other = type(stored.blobs)(stored.blobs.root, form("encrypted", tmp_path))
-    found = list(check(stored.database, other, BEFORE))
-    assert [finding.fault for finding in found] == [Fault.NO_KEY]
+    found = list(verify_blobs(stored.database, other, BEFORE))
+    assert [finding.fault for finding in found] == [BlobFault.NO_KEY]
     other.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, insert, select
 
 from mailstore.db import commits
-from mailstore.db.commits import HEARD, Warned
+from mailstore.db.commits import WARNINGS, CommitWarning
 from mailstore.db.database import Database
 from mailstore.db.schema import domains
 from mailstore.errors import StoreUnavailable
@@ -127,8 +127,8 @@ def test_that_the_queue_of_notifications_fills_is_no_doubt(
     with pytest.raises(StoreUnavailable) if doubted else nullcontext():  # noqa: SIM117
         with database.write() as connection:
             connection.execute(insert(domains).values(name="a.mssante.fr", created_at=NOW))
-            heard = connection.info[HEARD]
+            heard = connection.info[WARNINGS]
             event.listen(
-                connection, "commit", lambda _: heard.append(Warned(source, "01000", "full"))
+                connection, "commit", lambda _: heard.append(CommitWarning(source, "01000", "full"))
             )
     assert names(database) == ["a.mssante.fr"]

@@ -266,7 +266,7 @@ def test_a_broken_connection_is_unavailability_once(database: Database) -> None:
 def test_connections_that_died_while_they_rested_are_replaced_unseen(
     database: Database, monkeypatch: pytest.MonkeyPatch, rest: float
 ) -> None:
-    monkeypatch.setattr(postgresql, "REST", rest)
+    monkeypatch.setattr(postgresql, "IDLE_SECONDS", rest)
 
     def two_at_once() -> None:
         with database.write() as one, database.write() as other:

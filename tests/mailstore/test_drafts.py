@@ -11,7 +11,7 @@ import pytest
 
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.blob_reader import open_content
-from mailstore.sealed.draft import MEMORY_LIMIT, MOST, Draft, Room
+from mailstore.sealed.draft import MEMORY_LIMIT, MOST, Draft, DraftMemory
 from tests.support.blobs import FORMS, form
 
 
@@ -200,7 +200,7 @@ def test_a_draft_whose_file_was_harmed_is_given_up(
 
 
 def test_what_there_is_room_for_stays_in_memory(tmp_path: Path) -> None:
-    room = Room(3 * MEMORY_LIMIT)
+    room = DraftMemory(3 * MEMORY_LIMIT)
     one, other = Draft(tmp_path, room=room), Draft(tmp_path, room=room)
     for draft in (one, other):
         assert not draft.would_block(MEMORY_LIMIT)
@@ -215,11 +215,11 @@ def test_what_there_is_room_for_stays_in_memory(tmp_path: Path) -> None:
     # Room is released by a draft that spilled, and by a draft that ended.
     other.discard()
     one.discard()
-    assert [room.take() for _ in range(4)] == [True, True, True, False]
+    assert [room.reserve() for _ in range(4)] == [True, True, True, False]
 
 
 def test_one_draft_does_not_take_all_the_room(tmp_path: Path) -> None:
-    draft = Draft(tmp_path, room=Room(100 * MOST))
+    draft = Draft(tmp_path, room=DraftMemory(100 * MOST))
     draft.write(b"x" * MOST)
     assert list(tmp_path.iterdir()) == []
     assert draft.would_block(1)
@@ -230,11 +230,11 @@ def test_one_draft_does_not_take_all_the_room(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["discard", "sealed", "spill"])
 def test_room_is_given_back_at_the_end(tmp_path: Path, ending: str) -> None:
-    room = Room(MEMORY_LIMIT)
+    room = DraftMemory(MEMORY_LIMIT)
     for _ in range(3):
         draft = Draft(tmp_path, room=room)
         draft.write(b"x" * 2 * MEMORY_LIMIT)
         assert not draft.spilled
         getattr(draft, ending)()
         draft.discard()
-    assert room.take()
+    assert room.reserve()

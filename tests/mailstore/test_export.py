@@ -19,9 +19,15 @@ from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes import mbox as export
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.mbox import Exported, export_mailbox, write_mbox
-from mailstore.mailboxes.messages import Delivery, Entry, Message, NewMessage, store_messages
-from mailstore.sealed.blob_format import Form
+from mailstore.mailboxes.mbox import ExportResult, export_mailbox, write_mbox
+from mailstore.mailboxes.messages import (
+    LocalDelivery,
+    MailboxEntry,
+    Message,
+    NewMessage,
+    store_messages,
+)
+from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.keyring import Keyring, make_first
 from tests.support.clock import NOW
 
@@ -49,8 +55,8 @@ def message(
     return Message(f"{number:032x}", sender, str(blob), len(body), TRACE, "local", "s", received_at)
 
 
-def entry(held: Message) -> Entry:
-    return Entry(1, 1, "b@chu.mssante.fr", NOW, held)
+def entry(held: Message) -> MailboxEntry:
+    return MailboxEntry(1, 1, "b@chu.mssante.fr", NOW, held)
 
 
 def read_back(mbox: bytes, path: Path) -> list[bytes]:
@@ -67,7 +73,7 @@ def read_back(mbox: bytes, path: Path) -> list[bytes]:
 def exported(store: FileBlobStore, *bodies: bytes) -> bytes:
     output = io.BytesIO()
     done = write_mbox([entry(message(store, body)) for body in bodies], store, output)
-    assert done == Exported(len(bodies))
+    assert done == ExportResult(len(bodies))
     return output.getvalue()
 
 
@@ -158,14 +164,14 @@ def test_a_mailbox_is_exported_whole_in_its_order(
         )
         new = [
             # Falling ids: the order is that of delivery.
-            NewMessage(message(store, body, number=99 - i), (Delivery(box.id, "x"),))
+            NewMessage(message(store, body, number=99 - i), (LocalDelivery(box.id, "x"),))
             for i, (body, box) in enumerate(itertools.product(bodies, (a, b)))
         ]
         store_messages(conn, new, now=NOW)
     output = io.BytesIO()
-    assert export_mailbox(database, store, a.id, output) == Exported(8)
+    assert export_mailbox(database, store, a.id, output) == ExportResult(8)
     assert read_back(output.getvalue(), tmp_path / "mbox") == [expected(body) for body in bodies]
-    assert export_mailbox(database, store, 99, io.BytesIO()) == Exported(0)
+    assert export_mailbox(database, store, 99, io.BytesIO()) == ExportResult(0)
 
 
 def _remove(path: Path) -> None:
@@ -195,7 +201,7 @@ def test_a_damaged_body_is_left_out_and_the_sound_ones_are_not(
     tmp_path: Path, damage: Callable[[Path], None], *, encrypted: bool
 ) -> None:
     make_first(tmp_path / "keys", NOW)
-    form = Form(Keyring(tmp_path / "keys"), encrypt=True) if encrypted else Form()
+    form = BlobFormat(Keyring(tmp_path / "keys"), encrypt=True) if encrypted else BlobFormat()
     store = FileBlobStore(tmp_path / "blobs", form)
     first, last = message(store, HEAD, number=1), message(store, HEAD + b"end", number=3)
     bad = message(store, HEAD + b"x" * 76 + b"\r\n" * 150_000, number=2)
@@ -206,7 +212,7 @@ def test_a_damaged_body_is_left_out_and_the_sound_ones_are_not(
     done = write_mbox(map(entry, (first, bad, last)), store, output)
     assert output.getvalue() == exported(store, HEAD, HEAD + b"end")
     assert done.count == 2
-    [left_out] = done.left_out
+    [left_out] = done.skipped
     assert left_out.message == bad.id
     assert bad.blob in left_out.reason
     store.close()

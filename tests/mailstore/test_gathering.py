@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstore.sealed.byte_buffer import Gathered
+from mailstore.sealed.byte_buffer import ByteBuffer
 
 LARGE = 16 * 1024
 PIECES = st.lists(st.sampled_from([0, 1, 7, 1000, LARGE - 1, LARGE, 3 * LARGE]), max_size=12)
@@ -17,7 +17,7 @@ PIECES = st.lists(st.sampled_from([0, 1, 7, 1000, LARGE - 1, LARGE, 3 * LARGE]),
 def test_what_is_taken_is_what_came(
     sizes: list[int], shares: list[float], kind: type[bytes | bytearray]
 ) -> None:
-    gathered, expected = Gathered(), b""
+    gathered, expected = ByteBuffer(), b""
     for number, size in enumerate(sizes):
         piece = kind(bytes([number]) * size)
         gathered.add(piece)
@@ -35,7 +35,7 @@ def test_what_is_taken_is_what_came(
 
 
 def test_a_large_piece_is_not_copied() -> None:
-    gathered, piece = Gathered(), b"x" * LARGE
+    gathered, piece = ByteBuffer(), b"x" * LARGE
     gathered.add(piece)
     assert gathered.whole() is piece
     assert gathered.take(LARGE).obj is piece
@@ -47,7 +47,7 @@ def test_single_octets_take_no_more_memory_than_large_pieces() -> None:
     octets = [bytes([n % 256, n // 256 % 256]) for n in range(65_536)]
     tracemalloc.start()
     try:
-        gathered = Gathered()
+        gathered = ByteBuffer()
         for some in octets:
             gathered.add(some)
         assert tracemalloc.get_traced_memory()[0] < 2 * len(gathered)

@@ -19,7 +19,7 @@ from mailstore.mailboxes.mailboxes import (
     used_by_mailbox,
     used_octets,
 )
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from tests.support.clock import NOW
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
@@ -44,8 +44,10 @@ def boxes(database: Database) -> tuple[Mailbox, Mailbox, Mailbox]:
         one = add(conn, "one@a.mssante.fr", LARGE)
         two, three = add(conn, "two@a.mssante.fr"), add(conn, "three@b.mssante.fr")
         new = [
-            NewMessage(message(1, LARGE - 1), (Delivery(one.id, ""), Delivery(two.id, ""))),
-            NewMessage(message(2, 3), (Delivery(two.id, ""), Delivery(two.id, ""))),
+            NewMessage(
+                message(1, LARGE - 1), (LocalDelivery(one.id, ""), LocalDelivery(two.id, ""))
+            ),
+            NewMessage(message(2, 3), (LocalDelivery(two.id, ""), LocalDelivery(two.id, ""))),
             NewMessage(message(3, 50)),
         ]
         store_messages(conn, new, now=NOW)

@@ -11,8 +11,8 @@ from mailstore.errors import NotFound
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import Mailbox, add_domain, add_mailbox
 from mailstore.mailboxes.messages import (
-    Delivery,
-    Entry,
+    LocalDelivery,
+    MailboxEntry,
     Message,
     NewMessage,
     StoredMessage,
@@ -53,14 +53,16 @@ def test_a_message_comes_back_as_it_was_with_its_entries(
     database: Database, boxes: list[Mailbox]
 ) -> None:
     a, b = boxes
-    deliveries = (Delivery(b.id, "B@CHU.mssante.fr"), Delivery(a.id, "a@chu.mssante.fr"))
+    deliveries = (LocalDelivery(b.id, "B@CHU.mssante.fr"), LocalDelivery(a.id, "a@chu.mssante.fr"))
     new = [NewMessage(message(1), deliveries), NewMessage(message(0))]
     with database.write() as conn:
         store_messages(conn, new, now=LATER)
     with database.read() as conn:
         stored = get_message(conn, message(1).id)
         assert stored.message == message(1)
-        assert [Delivery(e.mailbox_id, e.recipient) for e in stored.entries] == list(deliveries)
+        assert [LocalDelivery(e.mailbox_id, e.recipient) for e in stored.entries] == list(
+            deliveries
+        )
         assert {e.delivered_at for e in stored.entries} == {LATER}
         assert list_entries(conn, b.id) == [stored.entries[0]]
         assert get_message(conn, message(0).id) == StoredMessage(message(0), ())
@@ -73,7 +75,8 @@ def test_many_messages_take_few_statements_and_keep_their_order(
 ) -> None:
     a, b = boxes
     new = [
-        NewMessage(message(i), (Delivery(a.id, "a@x"), Delivery(b.id, "b@x"))) for i in range(250)
+        NewMessage(message(i), (LocalDelivery(a.id, "a@x"), LocalDelivery(b.id, "b@x")))
+        for i in range(250)
     ]
     statements = []
     with database.write() as conn:
@@ -84,8 +87,8 @@ def test_many_messages_take_few_statements_and_keep_their_order(
     # 250 is 128 + 64 + 32 + 16 + 10; 500 is 256 + 128 + 64 + 32 + 16 + 4.
     assert len(statements) == 11
 
-    def read(mailbox_id: int, page: int) -> list[Entry]:
-        found: list[Entry] = []
+    def read(mailbox_id: int, page: int) -> list[MailboxEntry]:
+        found: list[MailboxEntry] = []
         with database.read() as conn:
             while new := list_entries(
                 conn, mailbox_id, after=found[-1].id if found else 0, limit=page
@@ -116,8 +119,8 @@ def test_nothing_to_store_is_no_statement(database: Database) -> None:
 def test_a_group_is_stored_as_a_whole_or_not_at_all(
     database: Database, boxes: list[Mailbox]
 ) -> None:
-    good = NewMessage(message(1), (Delivery(boxes[0].id, "a@x"),))
-    for bad in (NewMessage(message(1)), NewMessage(message(2), (Delivery(99, "c@x"),))):
+    good = NewMessage(message(1), (LocalDelivery(boxes[0].id, "a@x"),))
+    for bad in (NewMessage(message(1)), NewMessage(message(2), (LocalDelivery(99, "c@x"),))):
         with pytest.raises(IntegrityError), database.write() as conn:
             store_messages(conn, [good, bad], now=NOW)
     with database.read() as conn:

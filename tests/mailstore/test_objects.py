@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.s3.bucket import PART, Bucket, Place
-from mailstore.s3.store import FRESH, LEAST_GRACE, ObjectBlobStore
-from mailstore.sealed.blob_format import SEGMENT, Form
+from mailstore.s3.bucket import PART, Bucket, BucketPlace
+from mailstore.s3.store import FRESH, LEAST_GRACE, S3BlobStore
+from mailstore.sealed.blob_format import SEGMENT, BlobFormat
 from mailstore.sealed.draft import MEMORY_LIMIT
 from tests.support.blobs import content, form
 from tests.support.object_server import ObjectServer, object_server_running
@@ -147,7 +147,7 @@ class TestFailures:
 
     def test_a_bucket_that_is_not_there(self, object_server: ObjectServer, tmp_path: Path) -> None:
         place = object_server.place("none-such")
-        store = ObjectBlobStore(Bucket(place, HASTE), tmp_path / "drafts", Form(), now)
+        store = S3BlobStore(Bucket(place, HASTE), tmp_path / "drafts", BlobFormat(), now)
         looks = [
             lambda: store.exists(name(b"x")),
             lambda: store.open(name(b"x")),
@@ -167,8 +167,8 @@ class TestFailures:
         for variable in [one for one in os.environ if one.startswith("AWS_")]:
             monkeypatch.delenv(variable)
         monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")  # the machine's own
-        place = Place("some", object_server.endpoint)
-        store = ObjectBlobStore(Bucket(place, HASTE), tmp_path / "drafts", Form(), now)
+        place = BucketPlace("some", object_server.endpoint)
+        store = S3BlobStore(Bucket(place, HASTE), tmp_path / "drafts", BlobFormat(), now)
         with pytest.raises(StoreUnavailable, match="no credentials are given, nor found"):
             store.probe()
         store.close()
@@ -190,7 +190,7 @@ class TestFailures:
     @pytest.mark.integration
     def test_a_server_that_is_away_and_comes_back(self, tmp_path: Path) -> None:
         with object_server_running() as server:
-            kept = KeptInBucket(server, tmp_path / "drafts", Form())
+            kept = KeptInBucket(server, tmp_path / "drafts", BlobFormat())
             blob = put(kept, b"before")
             server.kill()
             (failed,) = kept.store.seal([draft(kept.store, b"meanwhile")])
@@ -208,7 +208,7 @@ class TestFailures:
     @pytest.mark.integration
     def test_a_server_that_does_not_answer(self, tmp_path: Path) -> None:
         with object_server_running() as server:
-            kept = KeptInBucket(server, tmp_path / "drafts", Form())
+            kept = KeptInBucket(server, tmp_path / "drafts", BlobFormat())
             with server.frozen():
                 (failed,) = kept.store.seal([draft(kept.store, b"body")])
             assert isinstance(failed, StoreUnavailable)

@@ -56,7 +56,7 @@ def test_statement_pooling_is_found_out(own_server: Server, own_database: str) -
 def test_session_pooling_does_no_harm(
     own_server: Server, own_database: str, monkeypatch: pytest.MonkeyPatch, sessions: int
 ) -> None:
-    monkeypatch.setattr(postgresql.Link, "answer_seconds", 1.0)
+    monkeypatch.setattr(postgresql.PostgresConnection, "answer_seconds", 1.0)
     with pooling(own_server, "session", default_pool_size=sessions) as port:
         assert found(port, own_database) == ""
 
@@ -69,7 +69,7 @@ def test_without_a_pooler_there_is_nothing_to_find(own_server: Server, own_datab
 def test_a_pooler_that_begins_to_share_is_told_of(
     own_server: Server, own_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "REST", 0.0)
+    monkeypatch.setattr(postgresql, "IDLE_SECONDS", 0.0)
     with pooling(own_server, "transaction") as port:
         url = f"postgresql://postgres@127.0.0.1:{port}/{own_database}"
         with closing(Database(url)) as database, closing(Database(url)) as another:

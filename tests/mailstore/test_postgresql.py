@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mailstore.db import postgresql
 from mailstore.db.database import Database
-from mailstore.db.dialect import server_clock, take_your_time
+from mailstore.db.dialect import disable_statement_timeout, server_clock
 from mailstore.db.schema import domains
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
 from mailstore.mailboxes.mailboxes import add_domain, list_domains
@@ -28,7 +28,7 @@ SOON = 10.0  # seconds: enough on a loaded machine, far from the defaults
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgresql, "MARGIN_SECONDS", 0.5)
-    monkeypatch.setattr(postgresql, "TRIAL_SECONDS", 0.5)
+    monkeypatch.setattr(postgresql, "PING_SECONDS", 0.5)
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def opened(url: str, pool_size: int = 2) -> Iterator[Database]:
 
 def option(connection: Connection, level: int, name: int) -> int:
     link = connection.connection.driver_connection
-    assert isinstance(link, postgresql.Link)
+    assert isinstance(link, postgresql.PostgresConnection)
     with socket.socket(fileno=socket.dup(link.fileno())) as one:
         return one.getsockopt(level, name)
 
@@ -148,7 +148,7 @@ def test_no_thread_waits_for_a_frozen_server(
 def test_a_connection_that_froze_while_it_rested_is_replaced(
     own_server: Server, own_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "REST", 0.0)
+    monkeypatch.setattr(postgresql, "IDLE_SECONDS", 0.0)
     with proxying(own_server.address) as proxy:
         url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{own_database}"
         with opened(url) as database:
@@ -165,10 +165,10 @@ def test_a_long_statement_is_waited_for_while_its_server_lives(
 ) -> None:
     with opened(f"{own_server.url(own_database)}?{SHORT}&connect_timeout=2") as database:
         with database.read() as connection:
-            take_your_time(connection)
+            disable_statement_timeout(connection)
             assert connection.scalar(text("SELECT 7 FROM pg_sleep(2.5)")) == 7
         with pytest.raises(StoreUnavailable, match="not answered"), database.read() as connection:  # noqa: PT012 - the body is the test
-            take_your_time(connection)
+            disable_statement_timeout(connection)
             with own_server.frozen():
                 connection.execute(text("SELECT 1"))
         # `patient` ends with the transaction.

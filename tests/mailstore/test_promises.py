@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from mailstore.db.database import Database
-from mailstore.db_checks.promises import Promises, promises
+from mailstore.db_checks.promises import DurabilityPromises, promises
 from tests.support import postgresql
 from tests.support.own_server import make_role, setting
 from tests.support.postgresql import Server, builds
@@ -28,7 +28,7 @@ def pair(synced_pair: Pair) -> Pair:
     return synced_pair
 
 
-def looked_at(url: str, *, alone: bool = False) -> Promises:
+def looked_at(url: str, *, alone: bool = False) -> DurabilityPromises:
     with closing(Database(url)) as database:
         return promises(database, alone=alone)
 
@@ -39,7 +39,7 @@ def told(pair: Pair) -> tuple[str, ...]:
 
 def test_of_a_synchronous_standby_nothing_is_doubted(pair: Pair) -> None:
     found = looked_at(pair.primary.url("postgres"))
-    assert found == Promises((), "each commit waits for a synchronous standby (standby)")
+    assert found == DurabilityPromises((), "each commit waits for a synchronous standby (standby)")
 
 
 def test_a_role_that_does_not_see_the_standbys_doubts_nothing(pair: Pair) -> None:

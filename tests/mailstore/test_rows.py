@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection, event, select
 
-from mailstore.db.bulk_insert import Inserter
+from mailstore.db.bulk_insert import BulkInsert
 from mailstore.db.database import Database
 from mailstore.db.schema import domains, microseconds
 from tests.support.clock import NOW
 
-INSERTER = Inserter(domains, ("name", "created_at"))
+INSERTER = BulkInsert(domains, ("name", "created_at"))
 
 
 @contextmanager
@@ -61,4 +61,4 @@ def test_no_value_is_ever_part_of_the_text(database: Database) -> None:
 
 def test_what_is_no_column() -> None:
     with pytest.raises(KeyError, match="colour"):
-        Inserter(domains, ("name", "colour"))
+        BulkInsert(domains, ("name", "colour"))

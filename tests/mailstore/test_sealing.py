@@ -12,7 +12,7 @@ import pytest
 
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.errors import BlobDamaged, KeyMissing, StoreUnavailable
-from mailstore.sealed.blob_format import HEADER, SEGMENT, TAG, Form
+from mailstore.sealed.blob_format import HEADER, SEGMENT, TAG, BlobFormat
 from mailstore.sealed.keyring import rotate
 from tests.support.blobs import FORMS, MADE, content, form, overwrite
 
@@ -193,7 +193,7 @@ def test_a_running_store_takes_up_a_rotation_for_writing_and_for_reading(
 
 def test_encryption_off_writes_plain_and_reads_both(tmp_path: Path, store: FileBlobStore) -> None:
     secret = put(store, b"secret")
-    off = FileBlobStore(tmp_path / "blobs", Form(store.form.keys, encrypt=False))
+    off = FileBlobStore(tmp_path / "blobs", BlobFormat(store.blob_format.keys, encrypt=False))
     assert b"open" in off.path(put(off, b"open")).read_bytes()
     assert content(off, secret) == b"secret"
     off.close()

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.file_store import FileBlobStore
-from mailstore.blobs.gc import GRACE, collect
+from mailstore.blobs.gc import GRACE, collect_garbage
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, resolve
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
-from mailstore.sealed.blob_format import Form
+from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.sealed.blob_format import BlobFormat
 from tests.support.replicas import Pair
 
 NOW = datetime.now(UTC)
@@ -25,7 +25,7 @@ RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
 
 @pytest.fixture
 def blobs(tmp_path: Path) -> Iterator[FileBlobStore]:
-    with closing(FileBlobStore(tmp_path / "blobs", Form())) as made:
+    with closing(FileBlobStore(tmp_path / "blobs", BlobFormat())) as made:
         yield made
 
 
@@ -44,11 +44,11 @@ def test_a_standby_that_is_behind_frees_nothing_and_knows_nobody(
         add_domain(connection, "a.mssante.fr", now=old)
         box = add_mailbox(connection, ADDRESS, MailboxType.PER, RPPS, now=old)
         message = Message("0" * 32, "", blob, 26, "", "local", "s", old)
-        new = NewMessage(message, (Delivery(box.id, ADDRESS),))
+        new = NewMessage(message, (LocalDelivery(box.id, ADDRESS),))
         store_messages(connection, [new], now=old)
     with closing(Database(pair.standby.url(name))) as database:
         with pytest.raises(StoreUnavailable, match="is a standby"):
-            collect(database, blobs, NOW - GRACE)
+            collect_garbage(database, blobs, NOW - GRACE)
         with pytest.raises(StoreUnavailable, match="is a standby"), database.read() as connection:
             resolve(connection, [ADDRESS])
     assert blobs.exists(blob)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.sealed.blob_format import SEGMENT, Form
+from mailstore.sealed.blob_format import SEGMENT, BlobFormat
 from mailstore.sealed.draft import MEMORY_LIMIT
 from mailstore.sealed.keyring import rotate
 from tests.support.blobs import FORMS, MADE, content
@@ -140,7 +140,7 @@ def test_nothing_of_what_was_harmed_is_given_out(kept: Kept, harm: str) -> None:
 def test_without_its_key_nothing_is_read(encrypted: Kept) -> None:
     blob = put(encrypted, b"secret")
     assert b"secret" not in encrypted.raw(blob)
-    stranger = encrypted.again(Form())
+    stranger = encrypted.again(BlobFormat())
     with pytest.raises(KeyMissing, match=blob):
         stranger.open(blob)
     stranger.close()
@@ -148,7 +148,7 @@ def test_without_its_key_nothing_is_read(encrypted: Kept) -> None:
 
 def test_keys_used_are_those_of_the_blobs(encrypted: Kept, tmp_path: Path) -> None:
     assert encrypted.store.keys_used(16) == set()
-    keys = encrypted.store.form.keys
+    keys = encrypted.store.blob_format.keys
     assert keys is not None
     old = keys.newest.id
     put(encrypted, b"old")

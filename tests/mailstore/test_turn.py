@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
-from mailstore.db.write_lock import NoTurn, Turn
+from mailstore.db.write_lock import NoLock, WriteLock
 
 HOLDER = """\
 import sys
@@ -41,11 +41,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.integration
 def test_another_process_waits_until_it_is_handed_on(tmp_path: Path) -> None:
     path = tmp_path / "turn"
-    turn, taken = Turn(path, 20), threading.Event()
+    turn, taken = WriteLock(path, 20), threading.Event()
     other = holder(path)
 
     def take() -> None:
-        with turn.taken():
+        with turn.held():
             taken.set()
 
     waiting = threading.Thread(target=take)
@@ -62,8 +62,8 @@ def test_a_process_that_is_killed_hands_it_on(tmp_path: Path) -> None:
     path = tmp_path / "turn"
     other = holder(path)
     other.kill()
-    turn = Turn(path, 20)
-    with turn.taken():
+    turn = WriteLock(path, 20)
+    with turn.held():
         assert turn._file >= 0
     end(other)
     turn.close()
@@ -74,18 +74,18 @@ def test_who_waited_in_vain_goes_on(tmp_path: Path) -> None:
     # A process stopped while it holds the lock: SQLite's own lock decides then.
     path = tmp_path / "turn"
     other = holder(path)
-    turn = Turn(path, 0.05)
-    with turn.taken():
+    turn = WriteLock(path, 0.05)
+    with turn.held():
         pass
     end(other)
-    with turn.taken():  # and does not release another holder's lock at its end
+    with turn.held():  # and does not release another holder's lock at its end
         again = holder_would_wait(path)
     assert again
     turn.close()
 
 
 def holder_would_wait(path: Path) -> bool:
-    other = Turn(path, 0.05)
+    other = WriteLock(path, 0.05)
     try:
         return not other._lock(time.monotonic() + 0.05)
     finally:
@@ -93,11 +93,11 @@ def holder_would_wait(path: Path) -> bool:
 
 
 def test_threads_of_one_process_take_turns_too(tmp_path: Path) -> None:
-    turn, inside, most = Turn(tmp_path / "turn", 20), [0], [0]
+    turn, inside, most = WriteLock(tmp_path / "turn", 20), [0], [0]
 
     def work() -> None:
         for _ in range(200):
-            with turn.taken():
+            with turn.held():
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 inside[0] -= 1
@@ -112,17 +112,17 @@ def test_threads_of_one_process_take_turns_too(tmp_path: Path) -> None:
 
 
 def test_it_is_given_back_whatever_happens(tmp_path: Path) -> None:
-    turn = Turn(tmp_path / "turn", 20)
-    with pytest.raises(RuntimeError), turn.taken():
+    turn = WriteLock(tmp_path / "turn", 20)
+    with pytest.raises(RuntimeError), turn.held():
         raise RuntimeError
     assert not holder_would_wait(tmp_path / "turn")
     turn.close()
 
 
 def test_where_no_file_can_be_made_there_is_no_turn_and_no_error(tmp_path: Path) -> None:
-    turn, other = (Turn(tmp_path / "missing" / "turn", 600) for _ in range(2))
+    turn, other = (WriteLock(tmp_path / "missing" / "turn", 600) for _ in range(2))
     done = []
-    with turn.taken(), other.taken():  # with the lock this would wait for ten minutes
+    with turn.held(), other.held():  # with the lock this would wait for ten minutes
         done.append("both")
     assert done == ["both"]
     assert not (tmp_path / "missing").exists()
@@ -132,7 +132,7 @@ def test_where_no_file_can_be_made_there_is_no_turn_and_no_error(tmp_path: Path)
 
 def test_only_sqlite_takes_turns(database: Database) -> None:
     sqlite = database.url.get_backend_name() == "sqlite"
-    assert isinstance(database._turn, Turn if sqlite else NoTurn)
+    assert isinstance(database._turn, WriteLock if sqlite else NoLock)
     with database.write():
-        if isinstance(database._turn, Turn):
+        if isinstance(database._turn, WriteLock):
             assert holder_would_wait(database._turn._path)

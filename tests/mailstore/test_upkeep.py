@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import delete, select
 
 from mailstore.blobs.file_store import FileBlobStore
-from mailstore.blobs.gc import Freed, rewrite
+from mailstore.blobs.gc import GcResult, rewrite_blobs
 from mailstore.blobs.references import compare
 from mailstore.db.schema import entries, messages
 from mailstore.errors import NotFound
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
-from mailstore.sealed.blob_format import SEGMENT, Form
+from mailstore.sealed.blob_format import SEGMENT, BlobFormat
 from mailstore.sealed.keyring import rotate
 from tests.support.blobs import MADE, content, overwrite
 from tests.support.kept_bodies import BEFORE, NOW, OLD, Stored
@@ -27,11 +27,11 @@ def test_what_a_message_needs_is_kept_and_the_rest_is_freed(stored: Stored) -> N
     stored.message(queued, 5, held=False, queued=True)
     os.utime(stored.blobs.path(fresh))  # sealed just now, its row not committed yet
     size = stored.blobs.path(orphan).stat().st_size
-    assert stored.collect() == Freed(0, 1, size)
+    assert stored.collect() == GcResult(0, 1, size)
     assert set(stored.blobs.names()) == {held, queued, fresh}
     with pytest.raises(NotFound):
         stored.blobs.open(orphan)
-    assert stored.collect() == Freed(0, 0, 0)
+    assert stored.collect() == GcResult(0, 0, 0)
 
 
 def test_a_message_that_nothing_holds_goes_with_its_body_after_the_grace(stored: Stored) -> None:
@@ -75,7 +75,7 @@ def test_freeing_and_counting_on_the_same_blobs_at_once_loses_none(stored: Store
 
     def free() -> None:
         # Like another process: with its own store, and so its own lock.
-        other = FileBlobStore(stored.blobs.root, stored.blobs.form)
+        other = FileBlobStore(stored.blobs.root, stored.blobs.blob_format)
         while not over.is_set():
             freed.extend(name for name in names if other.free(name, BEFORE) is not None)
         other.close()
@@ -127,7 +127,7 @@ def test_rewriting_brings_every_blob_to_the_newest_key(stored: Stored, tmp_path:
     overwrite(plain, bodies[3])  # as stored before encryption
     key = rotate(tmp_path / "keys", MADE)
     told: list[int] = []
-    done = rewrite(stored.blobs, told.append)
+    done = rewrite_blobs(stored.blobs, told.append)
     assert (done.blobs, done.problems) == (40, ())
     assert told[-1] == 40
     for name, body in zip(names, bodies, strict=True):
@@ -135,10 +135,10 @@ def test_rewriting_brings_every_blob_to_the_newest_key(stored: Stored, tmp_path:
         assert header is not None
         assert header.key_id == key.id
         assert content(stored.blobs, name) == body
-    assert rewrite(stored.blobs).blobs == 0
+    assert rewrite_blobs(stored.blobs).blobs == 0
     # And back, with encryption off.
-    off = FileBlobStore(stored.blobs.root, Form(stored.blobs.form.keys, encrypt=False))
-    assert rewrite(off).blobs == 40
+    off = FileBlobStore(stored.blobs.root, BlobFormat(stored.blobs.blob_format.keys, encrypt=False))
+    assert rewrite_blobs(off).blobs == 40
     assert [content(off, name) for name in names] == bodies
     off.close()
 
@@ -151,8 +151,8 @@ def test_rewriting_goes_on_where_it_was_broken_off(stored: Stored, tmp_path: Pat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rewrite(stored.blobs, break_off)
-    assert 0 < rewrite(stored.blobs).blobs < 40
+        rewrite_blobs(stored.blobs, break_off)
+    assert 0 < rewrite_blobs(stored.blobs).blobs < 40
     for i, name in enumerate(names):
         assert content(stored.blobs, name) == f"body {i}".encode()
 
@@ -164,7 +164,7 @@ def test_rewriting_leaves_what_is_damaged_as_it_is_and_tells(
     path = stored.blobs.path(bad)
     overwrite(path, harmed := path.read_bytes()[:-1] + b"x")
     rotate(tmp_path / "keys", MADE)
-    done = rewrite(stored.blobs)
+    done = rewrite_blobs(stored.blobs)
     assert done.blobs == 1
     (problem,) = done.problems
     assert bad in problem

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
-from mailstore.blobs.gc import GRACE, Freed, collect, rewrite
-from mailstore.blobs.verify import check
+from mailstore.blobs.gc import GRACE, GcResult, collect_garbage, rewrite_blobs
+from mailstore.blobs.verify import verify_blobs
 from mailstore.db.database import Database
 from mailstore.db.schema import entries, messages
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.sealed.keyring import rotate
 from tests.support.blobs import MADE, content
 from tests.support.stores import Kept, draft, kept_in
@@ -45,7 +45,7 @@ class Mail:
         message = f"{next(self.numbers):032x}"
         row = Message(message, "", str(blob), len(body), "", "local", "s", NOW)
         with self.database.write() as conn:
-            new = NewMessage(row, (Delivery(self.box, "x@a.mssante.fr"),))
+            new = NewMessage(row, (LocalDelivery(self.box, "x@a.mssante.fr"),))
             store_messages(conn, [new], now=NOW)
         return message, str(blob)
 
@@ -62,8 +62,8 @@ class Mail:
             )
         self.kept.age(blob, by)
 
-    def collect(self) -> Freed:
-        return collect(self.database, self.kept.store, BEFORE)
+    def collect(self) -> GcResult:
+        return collect_garbage(self.database, self.kept.store, BEFORE)
 
 
 @pytest.fixture(params=["files", "bucket"])
@@ -87,8 +87,8 @@ def test_a_message_without_entries_is_freed_and_its_blob_after_the_grace(mail: M
     assert mail.kept.store.exists(blob)  # the other message needs it
     mail.drop(twin)
     octets = len(mail.kept.raw(blob))
-    assert mail.collect() == Freed(1, 1, octets)
-    assert mail.collect() == Freed(0, 0, 0)
+    assert mail.collect() == GcResult(1, 1, octets)
+    assert mail.collect() == GcResult(0, 0, 0)
     with mail.database.read() as conn:
         assert list(conn.scalars(select(messages.c.id))) == [held]
     assert content(mail.kept.store, needed) == b"kept"
@@ -97,9 +97,9 @@ def test_a_message_without_entries_is_freed_and_its_blob_after_the_grace(mail: M
 def test_nothing_goes_within_the_grace(mail: Mail) -> None:
     message, blob = mail.arrive(b"just deleted")
     mail.drop(message)
-    assert mail.collect() == Freed(0, 0, 0)
+    assert mail.collect() == GcResult(0, 0, 0)
     mail.age(message, blob, GRACE - timedelta(minutes=10))
-    assert mail.collect() == Freed(0, 0, 0)
+    assert mail.collect() == GcResult(0, 0, 0)
     assert mail.kept.store.exists(blob)
 
 
@@ -109,7 +109,7 @@ def test_it_ends_early_when_told_to(mail: Mail) -> None:
         mail.age(message, blob)
         mail.drop(message)
     asked = iter([True, False])
-    freed = collect(mail.database, mail.kept.store, BEFORE, lambda: next(asked))
+    freed = collect_garbage(mail.database, mail.kept.store, BEFORE, lambda: next(asked))
     assert (freed.messages, freed.blobs) == (3, 1)
     assert mail.collect().blobs == 2
 
@@ -122,10 +122,10 @@ def test_two_freeing_while_equal_messages_arrive(mail: Mail) -> None:
     problems: list[Exception] = []
 
     def free() -> None:
-        store = mail.kept.again(mail.kept.store.form)
+        store = mail.kept.again(mail.kept.store.blob_format)
         try:
             while not over.is_set():
-                freed.append(collect(mail.database, store, BEFORE).blobs)
+                freed.append(collect_garbage(mail.database, store, BEFORE).blobs)
         except Exception as error:
             problems.append(error)
         finally:
@@ -157,13 +157,15 @@ def test_two_freeing_while_equal_messages_arrive(mail: Mail) -> None:
 def test_check_and_rewrite(mail: Mail, tmp_path: Path) -> None:
     names = [mail.arrive(f"body {i}".encode())[1] for i in range(8)]
     key = rotate(tmp_path / "keys", MADE)
-    assert rewrite(mail.kept.store).blobs == 8
-    assert rewrite(mail.kept.store).blobs == 0
+    assert rewrite_blobs(mail.kept.store).blobs == 8
+    assert rewrite_blobs(mail.kept.store).blobs == 0
     headers = [mail.kept.store.header(name) for name in names]
     assert {header and header.key_id for header in headers} == {key.id}
     assert mail.kept.count() == 8
-    assert list(check(mail.database, mail.kept.store, BEFORE)) == []
+    assert list(verify_blobs(mail.database, mail.kept.store, BEFORE)) == []
     mail.kept.remove(names[0])
     mail.kept.replace(names[1], mail.kept.raw(names[2]))
-    found = {one.blob: one.fault.value for one in check(mail.database, mail.kept.store, BEFORE)}
+    found = {
+        one.blob: one.fault.value for one in verify_blobs(mail.database, mail.kept.store, BEFORE)
+    }
     assert found == {names[0]: "missing", names[1]: "damaged"}

@@ -46,8 +46,9 @@ MUTANTS = (
     ),
     Mutant(
         "acceptance: only a name on disk is vouched for",
-        "            if self._fanout(name) not in failed:\n                self._vouch(name)\n",
-        "            self._vouch(name)\n",
+        "            if self._fanout(name) not in failed:\n"
+        "                self._mark_durable(name)\n",
+        "            self._mark_durable(name)\n",
         ("test_a_directory_that_was_not_synced_is_no_proof",),
     ),
     Mutant(

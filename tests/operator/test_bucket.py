@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.s3.bucket import Bucket, Place
+from mailstore.s3.bucket import Bucket, BucketPlace
 from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import SettingsError, load
 from tests.support.cluster import keep_in_bucket
@@ -62,12 +62,12 @@ def test_endpoints_that_may_be(tmp_path: Path, lines: str) -> None:
 
 
 @pytest.fixture
-def place(object_server: ObjectServer) -> Place:
+def place(object_server: ObjectServer) -> BucketPlace:
     return object_server.place(prefix="a")
 
 
 @pytest.fixture
-def operator_a(tmp_path: Path, place: Place) -> Daemon:
+def operator_a(tmp_path: Path, place: BucketPlace) -> Daemon:
     daemon = lay_out(tmp_path / "a", "a")
     keep_in_bucket(daemon, place)
     return daemon
@@ -86,7 +86,7 @@ def submit(daemon: Daemon, octets: int = 300_000) -> bytes:
 
 
 class TestCommands:
-    def test_they_work_on_a_bucket(self, operator_a: Daemon, place: Place) -> None:
+    def test_they_work_on_a_bucket(self, operator_a: Daemon, place: BucketPlace) -> None:
         assert "schema up to date" in operator_a.run("config", "check")
         letter = submit(operator_a)
         (entry,) = operator_a.entries(MARTIN)
@@ -121,7 +121,7 @@ class TestWhatCannotBeUsed:
         assert "key-secret" not in said
         return line
 
-    def test_a_bucket_that_is_not_there(self, operator_a: Daemon, place: Place) -> None:
+    def test_a_bucket_that_is_not_there(self, operator_a: Daemon, place: BucketPlace) -> None:
         text = operator_a.config.read_text()
         operator_a.config.write_text(text.replace(place.bucket, "none-such"))
         assert f"cannot list the bucket none-such at {place.endpoint}" in self.said(operator_a)

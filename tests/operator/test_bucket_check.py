@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.s3.bucket import Bucket, Place
+from mailstore.s3.bucket import Bucket, BucketPlace
 from mssante_operator.checks.bucket import check, look_at
 from mssante_operator.settings.model import Settings, SettingsError, load
 from tests.support.cluster import keep_in_bucket
@@ -20,12 +20,12 @@ VERSIONS = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfigu
 
 
 @pytest.fixture
-def place(object_server: ObjectServer) -> Place:
+def place(object_server: ObjectServer) -> BucketPlace:
     return object_server.place(prefix="a")
 
 
 @pytest.fixture
-def operator_a(tmp_path: Path, place: Place) -> Daemon:
+def operator_a(tmp_path: Path, place: BucketPlace) -> Daemon:
     daemon = lay_out(tmp_path / "a", "a")
     keep_in_bucket(daemon, place)
     return daemon
@@ -37,7 +37,7 @@ def settings(operator_a: Daemon) -> Settings:
 
 
 def test_a_bucket_without_rules(
-    settings: Settings, place: Place, object_server: ObjectServer
+    settings: Settings, place: BucketPlace, object_server: ObjectServer
 ) -> None:
     look = look_at(settings)
     assert (look.losses, look.doubts) == ([], [])
@@ -46,7 +46,7 @@ def test_a_bucket_without_rules(
 
 
 def test_versions_are_a_doubt_that_says_what_to_set(
-    operator_a: Daemon, place: Place, object_server: ObjectServer
+    operator_a: Daemon, place: BucketPlace, object_server: ObjectServer
 ) -> None:
     object_server.configure(place.bucket, "versioning", VERSIONS)
     said = operator_a.run("config", "check")
@@ -56,7 +56,7 @@ def test_versions_are_a_doubt_that_says_what_to_set(
 
 
 def test_a_rule_that_expires_bodies_is_refused(
-    operator_a: Daemon, place: Place, object_server: ObjectServer
+    operator_a: Daemon, place: BucketPlace, object_server: ObjectServer
 ) -> None:
     object_server.configure(place.bucket, "lifecycle", EXPIRES)
     said = operator_a.run("config", "check", code=1)
@@ -115,7 +115,7 @@ def test_a_store_that_has_no_such_settings(
 
 @pytest.mark.parametrize("status", [301, 400])
 def test_another_region_is_told_as_such(
-    operator_a: Daemon, place: Place, object_server: ObjectServer, status: int
+    operator_a: Daemon, place: BucketPlace, object_server: ObjectServer, status: int
 ) -> None:
     object_server.fail(status, "GET", place.bucket, code="AuthorizationHeaderMalformed")
     try:

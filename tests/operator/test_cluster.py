@@ -19,7 +19,7 @@ from sqlalchemy import delete, update
 
 from mailstore.db.schema import entries, messages
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.s3.bucket import Bucket, Place
+from mailstore.s3.bucket import Bucket, BucketPlace
 from mssante_operator.assembly import runtime
 from tests.support.blobs import content
 from tests.support.cluster import DURAND, MARTIN, body, keep_in_bucket, lay_out_machines, send
@@ -39,18 +39,18 @@ def bodies(machine: Daemon, address: str) -> list[bytes]:
         return [content(store.blobs, entry.message.blob) for entry in machine.entries(address)]
 
 
-def objects(place: Place) -> list[str]:
+def objects(place: BucketPlace) -> list[str]:
     return [found.key for found in Bucket(place).list() if "/" in found.key]
 
 
 @pytest.fixture
-def place(object_server: ObjectServer) -> Place:
+def place(object_server: ObjectServer) -> BucketPlace:
     return object_server.place(prefix="mail/a")
 
 
 @pytest.fixture
 def machines(
-    tmp_path: Path, place: Place, postgres_server: PostgresServer, postgres_template: str
+    tmp_path: Path, place: BucketPlace, postgres_server: PostgresServer, postgres_template: str
 ) -> Iterator[Sequence[Daemon]]:
     name = postgres_server.create(postgres_template)
     yield lay_out_machines(tmp_path, place, postgres_server.url(name))
@@ -58,7 +58,7 @@ def machines(
 
 
 def test_one_of_two_is_killed_amid_its_load_and_nothing_is_lost(
-    machines: Sequence[Daemon], place: Place
+    machines: Sequence[Daemon], place: BucketPlace
 ) -> None:
     one, two = machines
     assert one.endpoint != two.endpoint
@@ -163,7 +163,7 @@ def test_without_the_bucket_mail_is_put_off_until_it_is_back(tmp_path: Path) -> 
 
 
 def test_the_daemon_frees_what_nobody_needs(
-    tmp_path: Path, object_server: ObjectServer, place: Place
+    tmp_path: Path, object_server: ObjectServer, place: BucketPlace
 ) -> None:
     daemon = lay_out(tmp_path / "a", "a")
     keep_in_bucket(daemon, place, "", "gc_hours = 0.0002")

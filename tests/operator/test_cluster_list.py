@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.s3.bucket import Place
+from mailstore.s3.bucket import BucketPlace
 from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
 from relay.delivery.attempt import NOT_CERTAIN
@@ -48,7 +48,7 @@ def office(
     postgres_server: PostgresServer,
     postgres_template: str,
 ) -> Iterator[Office]:
-    place: Place = object_server.place(prefix="mail/list")
+    place: BucketPlace = object_server.place(prefix="mail/list")
     name = postgres_server.create(postgres_template)
     b = lay_out(tmp_path / "b", "b")
     b.run("domain", "add", "d.mssante.fr")

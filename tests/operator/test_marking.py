@@ -11,12 +11,12 @@ from sqlalchemy import delete, select
 
 from mailstore.blobs import store_mark as mark
 from mailstore.blobs.bodies import Bodies
-from mailstore.blobs.gc import rewrite
+from mailstore.blobs.gc import rewrite_blobs
 from mailstore.db.database import Database
 from mailstore.db.schema import store_mark
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mailstore.s3.bucket import Bucket
-from mailstore.sealed.blob_format import Form
+from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.keyring import Keyring, make_first, rotate
 from mssante_operator.assembly import runtime
 from mssante_operator.assembly import store_mark as marking
@@ -49,11 +49,11 @@ class Site:
         self.settings, self.database, self.kept, self.folder = settings, database, kept, folder
         self.keys = folder / "keys"
 
-    def bodies(self, form: Form | None = None) -> Bodies:
+    def bodies(self, form: BlobFormat | None = None) -> Bodies:
         store = self.kept.store if form is None else self.kept.again(form)
         return Bodies(store, self.database, runtime.clock, 0)
 
-    def verify(self, form: Form | None = None, *, anew: bool = False) -> None:
+    def verify(self, form: BlobFormat | None = None, *, anew: bool = False) -> None:
         bodies = self.bodies(form)
         try:
             marking.verify(self.settings, self.keys, self.database, bodies, anew=anew)
@@ -61,7 +61,7 @@ class Site:
             if form is not None:
                 bodies.close()
 
-    def refusal(self, form: Form | None = None, *, anew: bool = False) -> str:
+    def refusal(self, form: BlobFormat | None = None, *, anew: bool = False) -> str:
         with pytest.raises(SettingsError) as refused:
             self.verify(form, anew=anew)
         assert "\n" not in str(refused.value)
@@ -71,10 +71,10 @@ class Site:
         with self.database.read() as connection:
             return connection.scalar(select(store_mark.c.mark))
 
-    def other(self, name: str = "other") -> Form:
+    def other(self, name: str = "other") -> BlobFormat:
         """Keys of another store."""
         make_first(self.folder / name, MADE)
-        return Form(Keyring(self.folder / name))
+        return BlobFormat(Keyring(self.folder / name))
 
     def put(self, body: bytes = b"From: x\r\n\r\nSIDA\r\n", *, lose: bool = False) -> None:
         """Store a message; optionally lose its body."""
@@ -107,7 +107,7 @@ def test_other_keys_are_refused_on_an_empty_store(site: Site) -> None:
         assert site.mark() == before
         site.verify(anew=anew)
     assert site.mark() == before
-    assert site.kept.store.place_mark() == mark.unseal(before, site.kept.store.form.keys)
+    assert site.kept.store.place_mark() == mark.unseal(before, site.kept.store.blob_format.keys)
     assert list(site.kept.store.names()) == []
 
 
@@ -115,11 +115,11 @@ def test_of_machines_that_mark_at_once_one_is_first(site: Site) -> None:
     race(site, [site.other(name) for name in ("one", "two", "three", "four")], refused=3)
 
 
-def race(site: Site, forms: list[Form], *, refused: int) -> None:
+def race(site: Site, forms: list[BlobFormat], *, refused: int) -> None:
     """Start several machines, each with its own keys, at the same time."""
     start, said = threading.Barrier(len(forms)), []
 
-    def begin(form: Form) -> None:
+    def begin(form: BlobFormat) -> None:
         start.wait()
         try:
             site.verify(form, anew=True)
@@ -139,22 +139,22 @@ def test_rotated_keys_open_the_mark_and_a_rewrite_needs_the_old_ones_no_more(sit
     site.verify(anew=True)
     shutil.copy(site.keys, site.folder / "copy")
     rotate(site.keys, MADE)
-    both, old = Form(Keyring(site.keys)), Form(Keyring(site.folder / "copy"))
+    both, old = BlobFormat(Keyring(site.keys)), BlobFormat(Keyring(site.folder / "copy"))
     site.verify(both, anew=True)
     site.verify(old, anew=True)  # a machine without the new key
     bodies = site.bodies(both)
-    assert rewrite(bodies).problems == ()
+    assert rewrite_blobs(bodies).problems == ()
     marking.reseal(site.database, bodies)
     bodies.close()
     *head, _, newest = site.keys.read_text().splitlines(keepends=True)
     (site.folder / "newest").write_text("".join([*head, newest]))
     (site.folder / "newest").chmod(0o600)
-    site.verify(Form(Keyring(site.folder / "newest")))
+    site.verify(BlobFormat(Keyring(site.folder / "newest")))
     assert "not the key file" in site.refusal(old)
 
 
 def test_a_store_that_is_encrypted_later_is_marked_with_its_key_then(site: Site) -> None:
-    plain = Form(encrypt=False)
+    plain = BlobFormat(encrypt=False)
     site.verify(plain, anew=True)
     site.verify(site.other("any"))  # nothing shows which store the keys belong to
     race(site, [site.other(name) for name in ("one", "two", "three")], refused=2)
@@ -222,7 +222,7 @@ def test_an_older_database_is_put_back_beside_its_bodies(site: Site) -> None:
     with site.database.write() as connection:
         connection.execute(delete(store_mark))
     site.verify(anew=True)
-    assert mark.unseal(site.mark() or b"", site.kept.store.form.keys) == name
+    assert mark.unseal(site.mark() or b"", site.kept.store.blob_format.keys) == name
 
 
 def test_a_damaged_mark_is_told_as_such(site: Site) -> None:

@@ -12,7 +12,7 @@ import structlog.testing
 from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
-from mailstore.sealed.blob_format import Form
+from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import MEMORY_LIMIT
 from mssante_operator.jobs.blob_gc import FREED, ROUNDS, Tidying
 from tests.support.clock import system_clock
@@ -25,7 +25,7 @@ OLD = timedelta(days=2)
 
 @pytest.fixture
 def kept(object_server: ObjectServer, tmp_path: Path) -> Iterator[KeptInBucket]:
-    kept = KeptInBucket(object_server, tmp_path / "drafts", Form())
+    kept = KeptInBucket(object_server, tmp_path / "drafts", BlobFormat())
     yield kept
     object_server.fail(200, "NONE")
     kept.store.close()

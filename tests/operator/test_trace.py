@@ -15,7 +15,7 @@ from foundation.journal.files import NAME
 from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from mssante_operator.assembly import runtime
 from mssante_operator.settings.model import load
 from relay.queue.enqueue import enqueue
@@ -79,7 +79,7 @@ class Site:
         with database.write() as connection:
             box = get_mailbox(connection, BOX)
             store_messages(
-                connection, [NewMessage(message, (Delivery(box.id, BOX),))], now=self.now
+                connection, [NewMessage(message, (LocalDelivery(box.id, BOX),))], now=self.now
             )
             enqueue(
                 connection,

@@ -14,7 +14,7 @@ from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import MailboxState as StoredState
 from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
 from relay.policy.recipient import MailboxState
 from relay.smtp.address import POSTMASTER, Address, parse_address
@@ -29,7 +29,7 @@ HELD = 1000  # octets in the active mailbox
 def store(tmp_path: Path, database_url: str) -> Iterator[Store]:
     store = make_store(tmp_path, database_url)
     with store.database.write() as connection:
-        holds = Delivery(get_mailbox(connection, ACTIVE).id, ACTIVE)
+        holds = LocalDelivery(get_mailbox(connection, ACTIVE).id, ACTIVE)
         message = Message("0" * 32, "", "0" * 64, HELD, "", "local", "s", NOW)
         store_messages(connection, [NewMessage(message, (holds,))], now=NOW)
     yield store
@@ -265,7 +265,7 @@ async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
         found = await directory.lookup(address)
         assert found.state is (MailboxState.FULL if number == 3 else MailboxState.ACTIVE)
         with store.database.write() as connection:
-            holds = Delivery(get_mailbox(connection, ACTIVE).id, ACTIVE)
+            holds = LocalDelivery(get_mailbox(connection, ACTIVE).id, ACTIVE)
             message = Message(f"{number:032}", "", "0" * 64, HELD, "", "local", "s", NOW)
             store_messages(connection, [NewMessage(message, (holds,))], now=NOW)
     # A removed mailbox is noticed within a minute.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.blobs.gc import collect
+from mailstore.blobs.gc import collect_garbage
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from mailstore.mailboxes.messages import get_message
@@ -65,10 +65,10 @@ def test_from_its_failure_to_the_end_of_its_body(
     assert (row.state, row.due) == ("failed", NOW + after)
     assert len(office.mail(CLAIRE)) == 1  # its sender has the DSN
     assert list(forget_failed(database, NOW + after)) == []
-    collect(database, office.store.blobs, NOW + 9 * DAY)
+    collect_garbage(database, office.store.blobs, NOW + 9 * DAY)
     assert office.store.blobs.exists(taken.blob)
     assert len(list(forget_failed(database, NOW + after + timedelta(seconds=1)))) == 1
-    assert collect(database, office.store.blobs, NOW + 9 * DAY).blobs == 1
+    assert collect_garbage(database, office.store.blobs, NOW + 9 * DAY).blobs == 1
     assert not office.store.blobs.exists(taken.blob)
     with database.read() as connection, pytest.raises(NotFound):
         get_message(connection, taken.message_id)

@@ -7,7 +7,7 @@ import pytest
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay.queue.attempt_result import attempt_result
 from relay.queue.enqueue import enqueue
 from relay.queue.leases import claim
@@ -40,8 +40,8 @@ def filled(database: Database) -> Database:
             now=NOW,
         )
         copies = (
-            Delivery(box.id, "CLAIRE@a.mssante.fr"),
-            Delivery(box.id, "postmaster@a.mssante.fr"),
+            LocalDelivery(box.id, "CLAIRE@a.mssante.fr"),
+            LocalDelivery(box.id, "postmaster@a.mssante.fr"),
         )
         for key in (ID, OTHER):
             store_messages(connection, [NewMessage(message(key), copies)], now=NOW)

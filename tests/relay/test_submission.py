@@ -12,7 +12,7 @@ from sqlalchemy import delete
 
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import Entry, get_message, list_entries
+from mailstore.mailboxes.messages import MailboxEntry, get_message, list_entries
 from relay.acceptance.recipient_lookup import Directory
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import Offer, publish
@@ -235,7 +235,7 @@ def test_what_is_asked_for_reports_is_queued(submitter: Submitter) -> None:
     )
 
 
-def received(store: Store, address: str) -> list[Entry]:
+def received(store: Store, address: str) -> list[MailboxEntry]:
     with store.database.read() as connection:
         return list_entries(connection, get_mailbox(connection, address).id)
 

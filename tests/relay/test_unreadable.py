@@ -14,7 +14,7 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.store import Store
 from mailstore.db.schema import bodies
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.sealed.blob_format import Form
+from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import Keyring, make_first
 from mssante_operator.jobs.body_restoring import Restoring
@@ -87,7 +87,7 @@ def damage_the_row(sender: Sender) -> Undo:
 def seal_with_a_key_elsewhere(sender: Sender) -> Undo:
     before = row_of(sender)
     make_first(sender.folder / "elsewhere", MADE)
-    draft = Draft(sender.folder, Form(Keyring(sender.folder / "elsewhere")))
+    draft = Draft(sender.folder, BlobFormat(Keyring(sender.folder / "elsewhere")))
     draft.write(BODY)
     put_row(sender, draft.sealed())
     return lambda: put_row(sender, before)
@@ -178,7 +178,7 @@ async def test_a_disk_that_was_taken_away_holds_nothing(sender: Sender, peer_fol
 async def test_only_an_object_that_is_gone_from_a_bucket_holds(
     sender: Sender, peer_folder: Path, object_server: ObjectServer, status: int
 ) -> None:
-    kept = KeptInBucket(object_server, sender.folder / "drafts", Form())
+    kept = KeptInBucket(object_server, sender.folder / "drafts", BlobFormat())
     before = sender.store
     sender.store = Store(Bodies(kept.store, before.database, system_clock), before.database)
     try:

@@ -7,7 +7,7 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.interface import BlobStore
 from mailstore.errors import StoreUnavailable
-from mailstore.sealed.blob_format import Form
+from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.compression import Zstd
 from mailstore.sealed.keyring import Keyring, make_first
 
@@ -32,10 +32,10 @@ def _has_zstd() -> bool:
 FORMS = ("plain", "encrypted", *(("zstd", "encrypted-zstd") if _has_zstd() else ()))
 
 
-def form(name: str, folder: Path) -> Form:
+def form(name: str, folder: Path) -> BlobFormat:
     """Form of a store by name, with the keys in that folder."""
     keys = keyring(folder) if name.startswith("encrypted") else None
-    return Form(keys, Zstd() if name.endswith("zstd") else None)
+    return BlobFormat(keys, Zstd() if name.endswith("zstd") else None)
 
 
 def content(store: BlobStore, blob: object) -> bytes:

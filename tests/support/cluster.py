@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.s3.bucket import Place
+from mailstore.s3.bucket import BucketPlace
 from mssante_operator.setup.install import SAMPLES
 from tests.support.clock import system_clock
 from tests.support.daemon import Daemon, client, lay_out
@@ -18,7 +18,7 @@ DURAND = "durand@b.mssante.fr"
 MARTIN = "claire.martin@a.mssante.fr"
 
 
-def keep_in_bucket(daemon: Daemon, place: Place, database: str = "", *keys: str) -> None:
+def keep_in_bucket(daemon: Daemon, place: BucketPlace, database: str = "", *keys: str) -> None:
     """Configure a bucket for the bodies, a database, and further keys of [storage]."""
     credentials = {"access": place.access_key, "secret": place.secret_key}
     for name, credential in credentials.items():
@@ -44,7 +44,7 @@ def keep_in_bucket(daemon: Daemon, place: Place, database: str = "", *keys: str)
 
 def lay_out_machines(
     folder: Path,
-    place: Place,
+    place: BucketPlace,
     database: str,
     *keys: str,
     routes: Mapping[str, str] | None = None,
@@ -55,7 +55,7 @@ def lay_out_machines(
 
 def lay_out_apart(
     folder: Path,
-    ways: Sequence[tuple[Place, str]],
+    ways: Sequence[tuple[BucketPlace, str]],
     database: str,
     *keys: str,
     routes: Mapping[str, str] | None = None,

@@ -22,7 +22,7 @@ import structlog
 
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import Entry, list_entries
+from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from mssante_operator.assembly import runtime
 from mssante_operator.cli.main import main
 from mssante_operator.errors import Away
@@ -198,12 +198,12 @@ class Daemon:
             opened.database.close()
             opened.blobs.close()
 
-    def entries(self, address: str) -> list[Entry]:
+    def entries(self, address: str) -> list[MailboxEntry]:
         """Entries of a mailbox."""
         with self.store() as store, store.database.read() as connection:
             return list_entries(connection, get_mailbox(connection, address).id, limit=1_000_000)
 
-    def body(self, entry: Entry) -> bytes:
+    def body(self, entry: MailboxEntry) -> bytes:
         """Octets of a message as received."""
         with self.store() as store, store.blobs.open(entry.message.blob) as stored:
             return stored.read()

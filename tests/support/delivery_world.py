@@ -19,7 +19,7 @@ from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.errors import Conflict
 from mailstore.mailboxes.mailboxes import add_domain
-from mailstore.sealed.blob_format import Form
+from mailstore.sealed.blob_format import BlobFormat
 from relay.client.routing import Router
 from relay.delivery.in_flight import Progress
 from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
@@ -51,7 +51,10 @@ class World:
         self.silent: set[str] = set()
         self.store = Store(
             Bodies(
-                FileBlobStore(folder / "blobs", Form(), 1_000_000), database, lambda: self.now, 0
+                FileBlobStore(folder / "blobs", BlobFormat(), 1_000_000),
+                database,
+                lambda: self.now,
+                0,
             ),
             database,
         )

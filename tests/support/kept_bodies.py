@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.file_store import FileBlobStore
-from mailstore.blobs.gc import Freed, collect
+from mailstore.blobs.gc import GcResult, collect_garbage
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.messages import Delivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from tests.support.blobs import form
@@ -51,7 +51,7 @@ class Stored:
         """A message of that blob, in the mailbox, in the queue, in both or in neither."""
         self.count += 1
         message = Message(f"{self.count:032x}", "", blob, size, "", "local", "s", at)
-        to = (Delivery(self.box, "x@a.mssante.fr"),) if held else ()
+        to = (LocalDelivery(self.box, "x@a.mssante.fr"),) if held else ()
         item = QueueItem(message.id, "b.mssante.fr", ("y@b.mssante.fr",), False, at)
         with self.database.write() as conn:
             store_messages(conn, [NewMessage(message, to)], now=at)
@@ -59,8 +59,8 @@ class Stored:
                 enqueue(conn, [item])
         return message.id
 
-    def collect(self) -> Freed:
-        return collect(self.database, self.blobs, BEFORE)
+    def collect(self) -> GcResult:
+        return collect_garbage(self.database, self.blobs, BEFORE)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from mailstore.s3.bucket import Place
+from mailstore.s3.bucket import BucketPlace
 
 CHECKOUT = Path(__file__).parents[2]
 _buckets = count(1)
@@ -67,12 +67,12 @@ class ObjectServer:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def place(self, bucket: str = "", prefix: str = "") -> Place:
+    def place(self, bucket: str = "", prefix: str = "") -> BucketPlace:
         """Bucket with its credentials; a new bucket unless named."""
         if not bucket:
             bucket = f"bodies-{os.getpid()}-{next(_buckets)}"
             self.make(bucket)
-        return Place(bucket, self.endpoint, "eu-west-3", prefix, "key-id", "key-secret")
+        return BucketPlace(bucket, self.endpoint, "eu-west-3", prefix, "key-id", "key-secret")
 
     def configure(self, bucket: str, what: str, xml: str) -> None:
         """Set `versioning`, `lifecycle` or `object-lock` of a bucket."""

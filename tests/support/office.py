@@ -13,7 +13,7 @@ from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import list_entries
-from mailstore.sealed.blob_format import Form
+from mailstore.sealed.blob_format import BlobFormat
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage
 from relay.delivery.turn_commit import PendingWrites, TurnCommitter
@@ -54,7 +54,7 @@ class Office:
 
     def __init__(self, folder: Path, database: Database) -> None:
         self.store = Store(
-            Bodies(FileBlobStore(folder / "blobs", Form()), database, lambda: NOW), database
+            Bodies(FileBlobStore(folder / "blobs", BlobFormat()), database, lambda: NOW), database
         )
         self.chance = Random(1)
         with database.write() as connection:

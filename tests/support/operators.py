@@ -31,7 +31,7 @@ from mailstore.mailboxes.mailboxes import (
     get_mailbox,
     set_state,
 )
-from mailstore.mailboxes.messages import Entry, list_entries
+from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from mssante_operator.assembly import migrations
 from mssante_operator.setup.install import TrustSpace, write_identity
 from mssante_operator.setup.testbed.ca import Hierarchy
@@ -164,12 +164,12 @@ class Inbound:
         context.load_verify_locations(cadata=self.space.trust.pem)
         return context
 
-    def entries(self, address: str) -> list[Entry]:
+    def entries(self, address: str) -> list[MailboxEntry]:
         """Entries of a mailbox."""
         with self.store.database.read() as connection:
             return list_entries(connection, get_mailbox(connection, address).id)
 
-    def body(self, entry: Entry) -> bytes:
+    def body(self, entry: MailboxEntry) -> bytes:
         """Octets of a message as received."""
         with self.store.blobs.open(entry.message.blob) as stored:
             return stored.read()

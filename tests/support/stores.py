@@ -10,14 +10,14 @@ import pytest
 
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.interface import BlobStore
-from mailstore.s3.bucket import Bucket, Found, Patience
-from mailstore.s3.store import ObjectBlobStore
-from mailstore.sealed.blob_format import Form
+from mailstore.s3.bucket import Bucket, BucketTimeouts, ObjectInfo
+from mailstore.s3.store import S3BlobStore
+from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import Draft
 from tests.support.blobs import form, overwrite, visible
 from tests.support.object_server import ObjectServer
 
-HASTE = Patience(connect=2.0, request=2.0, retry=1.0, retries=1)
+HASTE = BucketTimeouts(connect=2.0, request=2.0, retry=1.0, retries=1)
 
 
 def now() -> datetime:
@@ -37,7 +37,7 @@ class Kept(Protocol):
 
     store: BlobStore
 
-    def again(self, form: Form) -> BlobStore:
+    def again(self, form: BlobFormat) -> BlobStore:
         """The same store, opened again as by another process; the caller closes it."""
 
     def raw(self, blob: str) -> bytes:
@@ -62,11 +62,11 @@ class Kept(Protocol):
 class KeptInFiles:
     """Files below a folder."""
 
-    def __init__(self, root: Path, form: Form) -> None:
+    def __init__(self, root: Path, form: BlobFormat) -> None:
         self.files = FileBlobStore(root, form)
         self.store: BlobStore = self.files
 
-    def again(self, form: Form) -> BlobStore:
+    def again(self, form: BlobFormat) -> BlobStore:
         return FileBlobStore(self.files.root, form)
 
     def raw(self, blob: str) -> bytes:
@@ -92,16 +92,16 @@ class KeptInFiles:
 class KeptInBucket:
     """Objects in a bucket of this store."""
 
-    def __init__(self, server: ObjectServer, folder: Path, form: Form) -> None:
+    def __init__(self, server: ObjectServer, folder: Path, form: BlobFormat) -> None:
         self.server = server
         self.bucket = Bucket(server.place(prefix="some/folder"), HASTE)
         self._folder = folder
         self.store: BlobStore = self.again(form)
 
-    def again(self, form: Form) -> BlobStore:
-        return ObjectBlobStore(self.bucket, self._folder, form, now)
+    def again(self, form: BlobFormat) -> BlobStore:
+        return S3BlobStore(self.bucket, self._folder, form, now)
 
-    def objects(self, blob: str = "") -> list[Found]:
+    def objects(self, blob: str = "") -> list[ObjectInfo]:
         """Objects of a blob, or of all blobs."""
         return [found for found in self.bucket.list(blob) if "/" in found.key]
 
