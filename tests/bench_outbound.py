@@ -25,7 +25,7 @@ from mssante_operator.assembly import runtime
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage
 from relay.queue.schema import deliveries
-from relay.smtp.address import Address, parse_address
+from relay.smtp.address import SmtpAddress, parse_address
 from tests.bench_load import Generator, Load
 from tests.bench_rows import POSTFIX, RATE, Bench, Goal, Row
 from tests.bench_sides import log_as_json
@@ -137,7 +137,7 @@ def queue_letters(store: Store, total: int, size: int = SIZE) -> None:
         assert not failures
 
 
-def _letter(store: Store, sender: Address, to: Address, size: int) -> AcceptedMessage:
+def _letter(store: Store, sender: SmtpAddress, to: SmtpAddress, size: int) -> AcceptedMessage:
     one = runtime.make_id()
     draft = store.blobs.draft()
     draft.write(

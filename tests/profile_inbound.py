@@ -27,7 +27,7 @@ from typing import Final
 import uvloop
 
 from mssante_operator import logs
-from relay.policy.admission import Policy
+from relay.policy.admission import AdmissionPolicy
 from tests.bench_load import Generator, Load, find_generator
 from tests.support.operators import ACTIVE, Inbound, inbound
 
@@ -90,7 +90,7 @@ def thread_cpu() -> Counter[str]:
 async def _listening(given: argparse.Namespace) -> AsyncIterator[tuple[Inbound, Generator]]:
     with tempfile.TemporaryDirectory(prefix="mssante-profile-") as name:
         folder = Path(name)
-        async with inbound(folder, policy=Policy(40_000_000)) as server:
+        async with inbound(folder, policy=AdmissionPolicy(40_000_000)) as server:
             identity = server.space.identity("b", folder)
             files = identity.certificate, identity.key
             yield server, find_generator(given.load, folder, files)

@@ -5,21 +5,21 @@ from datetime import timedelta
 
 from relay.connection.limits import Limits
 from relay.delivery.window import WindowPolicy
-from relay.policy.admission import Policy
+from relay.policy.admission import AdmissionPolicy
 from relay.queue.retry import RetryPolicy
 from whitelist.pki.name_folding import fold
 
 from ..settings.model import Settings
 
 
-def policy(settings: Settings) -> Policy:
+def policy(settings: Settings) -> AdmissionPolicy:
     """Policy of admission: keys of [inbound], and the keys `patient_*` of [outbound]."""
     inbound, outbound = settings.inbound, settings.outbound
     given = {
         one.name: getattr(outbound if one.name.startswith("patient_") else inbound, one.name)
-        for one in fields(Policy)
+        for one in fields(AdmissionPolicy)
     }
-    return Policy(
+    return AdmissionPolicy(
         **{**given, "own_header_from_peers": frozenset(map(fold, inbound.own_header_from_peers))}
     )
 

@@ -33,11 +33,11 @@ from relay.client.routing import Router, Target
 from relay.delivery.operator_labels import OperatorLabels
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
-from relay.policy.trust_state import Ageing, Expected, Perimeter
+from relay.policy.trust_state import ExpectedList, ListAgeLimits, TrustState
 from relay.scan.clamav import Clamav
 from relay.scan.rspamd import Rspamd
-from relay.scan.scanner import Scanner, Scanning
-from relay.smtp.address import Address, parse_address
+from relay.scan.scanner import Scanner, Scanners
+from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.errors import SyntaxRefused
 from whitelist.errors import TrustFileError
 from whitelist.national.archive import Archive
@@ -114,14 +114,16 @@ def open_tls(
     settings: Settings,
     make: Callable[[tls.Identity, TrustStore, str], ssl.SSLContext],
     trust: TrustStore,
-) -> tls.Renewing:
+) -> tls.ReloadingContext:
     """TLS contexts, renewed when their files change.  Raises SettingsError.
 
     `make`: `tls.server_context` or `tls.client_context`.
     """
     suites = settings.tls.suites
     try:
-        return tls.Renewing(lambda own, top: make(own, top, suites), identity(settings), trust)
+        return tls.ReloadingContext(
+            lambda own, top: make(own, top, suites), identity(settings), trust
+        )
     except TrustFileError as error:
         raise _fault(settings, "tls", error) from error
 
@@ -139,25 +141,27 @@ def open_crls(settings: Settings, trust: TrustStore) -> CrlStore:
         raise _fault(settings, "storage.directory", error) from error
 
 
-def ageing(settings: Settings) -> Ageing:
+def list_age_limits(settings: Settings) -> ListAgeLimits:
     """Ages at which the white list is stale and expired."""
     section = settings.whitelist
-    return Ageing(timedelta(hours=section.stale_hours), timedelta(hours=section.expired_hours))
+    return ListAgeLimits(
+        timedelta(hours=section.stale_hours), timedelta(hours=section.expired_hours)
+    )
 
 
-def open_perimeter(settings: Settings, trust: TrustStore) -> Perimeter:
+def open_trust_state(settings: Settings, trust: TrustStore) -> TrustState:
     """Perimeter, loaded from disk.  Raises SettingsError, Away."""
-    perimeter = Perimeter(
+    trust_state = TrustState(
         open_archive(settings),
         open_crls(settings, trust),
         trust,
-        Expected(settings.whitelist.expected_signer, settings.whitelist.loose_department),
-        ageing(settings),
+        ExpectedList(settings.whitelist.expected_signer, settings.whitelist.loose_department),
+        list_age_limits(settings),
         clock,
         ocsp=OcspClient(clock, settings.trust.ocsp_urls) if settings.trust.ocsp else None,
     )
-    perimeter.load()
-    return perimeter
+    trust_state.load()
+    return trust_state
 
 
 def storage_folder(settings: Settings) -> Path:
@@ -312,7 +316,7 @@ def open_journal(settings: Settings, role: str) -> Journal:
     )
 
 
-def open_scanning(settings: Settings) -> Scanning:
+def open_scanners(settings: Settings) -> Scanners:
     """Configured scanners."""
     section = settings.scan
     scanners: list[Scanner] = []
@@ -320,10 +324,10 @@ def open_scanning(settings: Settings) -> Scanning:
         scanners.append(Clamav(section.clamav))
     if section.rspamd:
         scanners.append(Rspamd(section.rspamd, settings.operator.hostname))
-    return Scanning(scanners, section.on_failure, section.timeout_seconds)
+    return Scanners(scanners, section.on_failure, section.timeout_seconds)
 
 
-def postmaster(settings: Settings) -> Address | None:
+def postmaster(settings: Settings) -> SmtpAddress | None:
     """Address of the postmaster's mailbox; None if not configured.  Raises SettingsError."""
     text = settings.operator.postmaster
     try:
@@ -332,8 +336,8 @@ def postmaster(settings: Settings) -> Address | None:
         raise _fault(settings, "operator.postmaster", error) from error
 
 
-def make_router(settings: Settings, perimeter: Perimeter | None = None) -> Router:
-    """Router with its resolver.  Routes by operator need `perimeter`, for its white list.
+def make_router(settings: Settings, trust_state: TrustState | None = None) -> Router:
+    """Router with its resolver.  Routes by operator need `trust_state`, for its white list.
 
     Raises SettingsError if no DNS server is found.
     """
@@ -348,7 +352,7 @@ def make_router(settings: Settings, perimeter: Perimeter | None = None) -> Route
     resolver.timeout = min(resolver.timeout, resolver.lifetime)
 
     def names_of(domain: str) -> frozenset[DistinguishedName]:
-        white_list = perimeter.snapshot.white_list if perimeter is not None else None
+        white_list = trust_state.snapshot.white_list if trust_state is not None else None
         return white_list.names_of(domain) if white_list is not None else frozenset()
 
     return Router(
@@ -362,14 +366,14 @@ def make_router(settings: Settings, perimeter: Perimeter | None = None) -> Route
     )
 
 
-def open_operator_labels(settings: Settings, perimeter: Perimeter) -> OperatorLabels:
+def open_operator_labels(settings: Settings, trust_state: TrustState) -> OperatorLabels:
     """Labels of operators in metrics, from the white list on disk, even an expired one.
 
     Raises SettingsError.
     """
 
     def names_of(domain: str) -> frozenset[DistinguishedName]:
-        loaded = perimeter.snapshot.loaded
+        loaded = trust_state.snapshot.loaded
         return loaded.names_of(domain) if loaded is not None else frozenset()
 
     labels = OperatorLabels(storage_folder(settings) / "operators", names_of)

@@ -254,12 +254,12 @@ def _outbound(settings: Settings) -> Iterator[Finding]:
 
 
 def _scanners(settings: Settings) -> Iterator[Finding]:
-    scanning = runtime.open_scanning(settings)
-    if not scanning.on:
+    scanners = runtime.open_scanners(settings)
+    if not scanners.on:
         return
-    problems = asyncio.run(scanning.probe(SCANNER_SECONDS))
+    problems = asyncio.run(scanners.probe(SCANNER_SECONDS))
     for name, problem in problems.items():
-        effect = f"messages are {'put off' if scanning.defers else 'accepted unseen'} meanwhile"
+        effect = f"messages are {'put off' if scanners.defers else 'accepted unseen'} meanwhile"
         yield _doubt("scanners", settings, f"scan.{name}", f"{problem}; {effect}")
     if not problems:
         yield Finding("scanners", Says.YES, "each answers")

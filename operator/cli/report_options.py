@@ -8,9 +8,9 @@ import click
 
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import (
+    DsnReturn,
     MailParameters,
     RcptParameters,
-    Return,
     encode_xtext,
     parse_mail_parameters,
     parse_rcpt_parameters,
@@ -59,7 +59,7 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--ret",
-        type=click.Choice([one.value.lower() for one in Return], case_sensitive=False),
+        type=click.Choice([one.value.lower() for one in DsnReturn], case_sensitive=False),
         help="What a report of failure gives back: all of it or its header section. [hdrs]",
     ),
     click.option("--envid", type=Envid(), help="Your name for the message, told in its reports."),
@@ -77,7 +77,7 @@ def reporting(command: Command) -> Command:
         envid: str | None,
         **rest: Any,
     ) -> None:
-        parameters = MailParameters(ret=Return(ret.upper()) if ret else None, envid=envid)
+        parameters = MailParameters(ret=DsnReturn(ret.upper()) if ret else None, envid=envid)
         command(*args, parameters=parameters, asked=notify or RcptParameters(), **rest)
 
     for option in reversed(_OPTIONS):

@@ -102,7 +102,7 @@ def verify(
         loose = False
     else:
         settings = load(given)
-        trust = runtime.open_perimeter(settings, runtime.open_trust(settings)).trust
+        trust = runtime.open_trust_state(settings, runtime.open_trust(settings)).trust
         configured = settings.whitelist.expected_signer
         expected = ExpectedSigner(signer, policy=configured.policy) if signer else configured
         loose = settings.whitelist.loose_department
@@ -204,14 +204,14 @@ def diff(given: Path | None, old: str, new: str, *, as_json: bool) -> None:
 def status(given: Path | None, *, as_json: bool) -> None:
     """The list in force and its age; exit 1 if nothing is relayed for want of one."""
     settings = load(given)
-    perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
-    snapshot = perimeter.snapshot
+    trust_state = runtime.open_trust_state(settings, runtime.open_trust(settings))
+    snapshot = trust_state.snapshot
     record: dict[str, Any] = {
         "usable": snapshot.white_list is not None,
         "state": snapshot.freshness,
         "last_check": snapshot.last_check,
         "behind": snapshot.behind,
-        "newest_at": perimeter.confirmed,
+        "newest_at": trust_state.confirmed,
         "problem": snapshot.problem or None,
     }
     if snapshot.loaded is not None:

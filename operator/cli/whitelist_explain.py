@@ -18,7 +18,7 @@ from relay.acceptance.recipient_lookup import Directory
 from relay.client.connect import look_at
 from relay.client.routing import Target
 from relay.policy import tls
-from relay.policy.admission import Attempt, Finding, Stage, examine
+from relay.policy.admission import AdmissionFacts, AdmissionFinding, Stage, examine
 from relay.policy.author_rules import seen_authors
 from relay.policy.recipient import Recipient
 from relay.policy.server_admission import examine_server
@@ -151,17 +151,17 @@ def _explain_peer(
     *,
     as_json: bool,
 ) -> None:
-    perimeter = runtime.open_perimeter(settings, runtime.open_trust(settings))
+    trust_state = runtime.open_trust_state(settings, runtime.open_trust(settings))
     # Without a session there is no TLS version and no cipher: that rule is left out.
-    origin = asyncio.run(perimeter.identify_peer(_der(certificate), "", ""))
-    attempt = Attempt(
+    origin = asyncio.run(trust_state.identify_peer(_der(certificate), "", ""))
+    attempt = AdmissionFacts(
         origin,
         policies.policy(settings),
-        perimeter.snapshot.white_list,
-        perimeter.snapshot.problem,
+        trust_state.snapshot.white_list,
+        trust_state.snapshot.problem,
         sender_stated=True,
         sender=parse_address(sender) if sender else None,
-        list_final=perimeter.snapshot.final,
+        list_final=trust_state.snapshot.final,
     )
     if header_from:
         attempt = _with_author(settings, attempt, header_from)
@@ -202,7 +202,7 @@ def _der(certificate: Path) -> bytes:
         ) from None
 
 
-def _with_author(settings: Settings, attempt: Attempt, header_from: str) -> Attempt:
+def _with_author(settings: Settings, attempt: AdmissionFacts, header_from: str) -> AdmissionFacts:
     """The attempt with the domain of its header From, and whether we host that domain."""
     author = parse_address(header_from).domain
     known = replace(attempt, header=HeaderFacts(frozenset({author})))
@@ -211,10 +211,12 @@ def _with_author(settings: Settings, attempt: Attempt, header_from: str) -> Atte
     return replace(known, own_authors=tuple(one for one in seen_authors(known) if one in ours))
 
 
-def _recipients(settings: Settings, attempt: Attempt, given: Sequence[str]) -> list[Finding]:
+def _recipients(
+    settings: Settings, attempt: AdmissionFacts, given: Sequence[str]
+) -> list[AdmissionFinding]:
     if not given:
         return []
-    found: list[Finding] = []
+    found: list[AdmissionFinding] = []
     with closing(runtime.open_store(settings)) as store:
         directory = Directory(store.database, postmaster=runtime.postmaster(settings))
         for text in given:
@@ -227,16 +229,16 @@ def _recipients(settings: Settings, attempt: Attempt, given: Sequence[str]) -> l
 
 def _explain_server(settings: Settings, connect: str, domain: str, *, as_json: bool) -> None:
     trust = runtime.open_trust(settings)
-    perimeter = runtime.open_perimeter(settings, trust)
+    trust_state = runtime.open_trust_state(settings, trust)
     try:
         target = Target(*split_endpoint(connect))
     except ValueError as error:
         raise click.UsageError(f"--connect: {error}") from None
     context = runtime.open_tls(settings, tls.client_context, trust)
     shown = asyncio.run(
-        look_at(target, settings.operator.hostname, context(), perimeter.identify_peer)
+        look_at(target, settings.operator.hostname, context(), trust_state.identify_peer)
     )
-    snapshot = perimeter.snapshot
+    snapshot = trust_state.snapshot
     findings = examine_server(shown, snapshot.white_list, snapshot.problem, domain.lower())
     rows = [
         {

@@ -64,7 +64,7 @@ class Desk:
     @property
     def freshness(self) -> str:
         """Freshness of the white list; `unknown` before the start."""
-        return self.monitor.perimeter.snapshot.freshness.value if self.monitor else "unknown"
+        return self.monitor.trust_state.snapshot.freshness.value if self.monitor else "unknown"
 
     def _judge(self) -> tuple[list[str], list[str]]:
         if self.monitor is not None:

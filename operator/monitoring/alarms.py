@@ -12,7 +12,7 @@ from typing import Final
 
 from foundation.clock_watch import Jump
 from relay.acceptance.disk_guard import SpoolState
-from relay.policy.trust_state import Snapshot
+from relay.policy.trust_state import ListSnapshot
 from whitelist.national.adoption import own_domains
 from whitelist.national.freshness import Freshness
 from whitelist.pki.crl import RevocationPolicy
@@ -64,7 +64,7 @@ class Facts:
     """Facts from which alarms are derived.  `own`: None if our certificate cannot be read."""
 
     now: datetime
-    snapshot: Snapshot
+    snapshot: ListSnapshot
     refresh_problem: str
     own: CertificateFacts | None
     own_chain_problem: str

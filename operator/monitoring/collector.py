@@ -17,7 +17,7 @@ from foundation.clock_watch import ClockWatch
 from relay.acceptance.disk_guard import Spool, SpoolState
 from relay.machines.clock_difference import ClockComparison
 from relay.policy.admission import Peer
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 from whitelist.errors import ArchiveError
 from whitelist.national.freshness import Freshness
 from whitelist.pki.certificates import read_pem
@@ -53,7 +53,7 @@ class Monitor:
     """Collector of the gauges, for a registry of prometheus_client."""
 
     settings: Settings
-    perimeter: Perimeter
+    trust_state: TrustState
     store_watch: StoreWatch
     refresher: Refresher
     crls: CrlRefresher
@@ -96,14 +96,14 @@ class Monitor:
         own = self._own()
         facts = Facts(
             now=runtime.clock(),
-            snapshot=self.perimeter.snapshot,
+            snapshot=self.trust_state.snapshot,
             refresh_problem=self.refresher.problem,
             own=own.certificate if own else None,
             own_chain_problem=own.chain.detail
             if own and own.chain and not own.chain.trusted
             else "",
             hosted=self.store_watch.hosted,
-            trust=self.perimeter.trust,
+            trust=self.trust_state.trust,
             crl_problems=sorted({*self.crls.problems.values(), *self.crls.store.problems}),
             spool=self.spool.state,
             jumps=self.clock.jumps,
@@ -165,16 +165,16 @@ class Monitor:
 
     def _unlisted(self) -> str:
         """Reason why no white list is in force; empty if one is."""
-        unseen = self.perimeter.unseen_seconds
+        unseen = self.trust_state.unseen_seconds
         if unseen > max(UNSEEN_SECONDS, 5 * self.settings.whitelist.check_seconds):
             return f"not looked at for {unseen:.0f} s; see the log"
-        snapshot = self.perimeter.snapshot
+        snapshot = self.trust_state.snapshot
         return "" if snapshot.white_list is not None else self.refresher.problem or snapshot.problem
 
     def _stalled(self, own: Peer | None) -> str:
         """Reason why all mail is deferred for lack of revocation lists; empty if it is not."""
         ocsp = self.settings.trust.ocsp
-        stalled = self.perimeter.trust.refusal_of_all(runtime.clock(), ocsp=ocsp)
+        stalled = self.trust_state.trust.refusal_of_all(runtime.clock(), ocsp=ocsp)
         if not stalled and not ocsp and own is not None and own.chain is not None:
             # Peers' certificates are of the same authority, so they lack the same list.
             return own.chain.detail if own.chain.status is ChainStatus.NO_CRL else ""
@@ -187,7 +187,7 @@ class Monitor:
             der = read_pem(pem)[0].public_bytes(Encoding.DER)
         except (OSError, ValueError):
             return None
-        return self.perimeter.identify(der, "", "")
+        return self.trust_state.identify(der, "", "")
 
     def _trust_gauges(self) -> Iterable[Metric]:
         expiry = GaugeMetricFamily(
@@ -198,7 +198,7 @@ class Monitor:
         own = self._own()
         if own is not None and own.certificate is not None:
             expiry.add_metric(["server"], own.certificate.not_after.timestamp())
-        loaded = self.perimeter.snapshot.loaded
+        loaded = self.trust_state.snapshot.loaded
         if loaded is not None:
             expiry.add_metric(["list_signer"], loaded.signer.not_after.timestamp())
         yield expiry
@@ -207,7 +207,7 @@ class Monitor:
             "Until when the revocation lists of an authority serve",
             labels=["authority"],
         )
-        for authority, until in _serve_until(self.perimeter.trust.crls, runtime.clock()).items():
+        for authority, until in _serve_until(self.trust_state.trust.crls, runtime.clock()).items():
             crls.add_metric([authority], until.timestamp())
         yield crls
 
@@ -220,7 +220,7 @@ class Monitor:
                 yield GaugeMetricFamily(name, meaning, value)
 
     def _list_gauges(self, now: datetime) -> Iterable[Metric]:
-        snapshot = self.perimeter.snapshot
+        snapshot = self.trust_state.snapshot
         yield GaugeMetricFamily(
             "mssante_whitelist_valid",
             "Whether a usable white list is in force",

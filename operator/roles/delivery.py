@@ -19,7 +19,7 @@ from relay.delivery.list_wakeup import ListWaking
 from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import Mender
 from relay.queue.leases import release
@@ -90,9 +90,9 @@ class _Opened:
     thread that frees leases may run until then.
     """
 
-    client_tls: tls.Renewing
+    client_tls: tls.ReloadingContext
     store: Store
-    perimeter: Perimeter
+    trust_state: TrustState
     turn: IO[str]
 
 
@@ -103,10 +103,10 @@ def _open(settings: Settings) -> _Opened:
     node_name(settings)  # an error of the name's file is reported first
     with ExitStack() as opened:
         store = opened.enter_context(closing(runtime.open_store(settings)))
-        perimeter = runtime.open_perimeter(settings, trust)
+        trust_state = runtime.open_trust_state(settings, trust)
         turn = (runtime.storage_folder(settings) / "run" / "courier").open("w")
         opened.pop_all()
-        return _Opened(client_tls, store, perimeter, turn)
+        return _Opened(client_tls, store, trust_state, turn)
 
 
 def _free(store: Store, node: str) -> int:
@@ -126,7 +126,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
     opened = await start.insist(partial(_open, settings))
     if opened is None:
         return
-    perimeter = opened.perimeter
+    trust_state = opened.trust_state
     with closing(opened.store) as store:
         if not _is_ours(opened.turn):
             start.ready()
@@ -146,15 +146,15 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
             return
         beating = keep(pulse.run)  # until the last attempt has ended
         _log.info("courier.started", machine=pulse.node, leases_freed=freed)
-        operators = runtime.open_operator_labels(settings, perimeter)
+        operators = runtime.open_operator_labels(settings, trust_state)
         delivery_metrics.begin(operators.all)
         clock, _ = open_clock(settings)
         mender = _mender(settings, clocks, journal, pulse.node, clock)
         manager = DeliveryManager(
             Services(
                 store=store,
-                perimeter=perimeter,
-                router=runtime.make_router(settings, perimeter),
+                trust_state=trust_state,
+                router=runtime.make_router(settings, trust_state),
                 tls=opened.client_tls,
                 journal=journal,
                 clock=runtime.clock,
@@ -175,8 +175,8 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
             ),
         )
         waking = ListWaking(store.database, runtime.clock)
-        perimeter.on_new_list = waking.note
-        perimeter.on_confirmed = waking.confirmed
+        trust_state.on_new_list = waking.note
+        trust_state.on_confirmed = waking.confirmed
         check = settings.whitelist.check_seconds
 
         def jumped(_jump: Jump) -> None:
@@ -184,7 +184,7 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
             mender.jumped()
 
         watches = [
-            keep(lambda: perimeter.watch(check)),
+            keep(lambda: trust_state.watch(check)),
             keep(lambda: watch_clock(clock, journal, jumped)),
             keep(mender.run),
             keep(Publisher(journal).run),

@@ -22,7 +22,7 @@ from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.national.freshness import is_ahead
 from whitelist.pki.crl_store import CrlStore
@@ -73,7 +73,7 @@ class _Opened:
     store: Store
     store_watch: StoreWatch
     trust: TrustStore
-    perimeter: Perimeter
+    trust_state: TrustState
     crls: CrlStore
     journal: Journal
 
@@ -84,12 +84,12 @@ def _open(settings: Settings) -> _Opened:
     crls = runtime.open_crls(settings, trust)
     with ExitStack() as opened:
         store = opened.enter_context(closing(runtime.open_store(settings)))
-        perimeter = runtime.open_perimeter(settings, trust)
+        trust_state = runtime.open_trust_state(settings, trust)
         store_watch = StoreWatch(store.database)
         store_watch.look()
         journal = runtime.open_journal(settings, "maintenance")
         opened.pop_all()
-        return _Opened(store, store_watch, trust, perimeter, crls, journal)
+        return _Opened(store, store_watch, trust, trust_state, crls, journal)
 
 
 async def run_maintenance(settings: Settings, launch: Launch, orders: Orders, start: Start) -> None:
@@ -113,14 +113,14 @@ async def _maintain(
     serving: asyncio.Future[None],
 ) -> None:
     """Run all jobs while the admin HTTP is served."""
-    store, trust, perimeter, journal = (
+    store, trust, trust_state, journal = (
         opened.store,
         opened.trust,
-        opened.perimeter,
+        opened.trust_state,
         opened.journal,
     )
     crls = CrlRefresher(settings, opened.crls, trust)
-    refresher = Refresher(settings, runtime.open_archive(settings), perimeter.trust)
+    refresher = Refresher(settings, runtime.open_archive(settings), trust_state.trust)
     sharing = ListSharing(store.database, refresher)
     spool = open_spool(settings, store, bodies=True)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
@@ -132,14 +132,14 @@ async def _maintain(
     tidying = Tidying(store, settings.storage.gc_hours * 3600, in_doubt)
     failed = timedelta(days=settings.outbound.failed_days)
     forgetting = Forgetting(store.database, journal, failed, in_doubt=in_doubt)
-    labels = runtime.open_operator_labels(settings, perimeter)
+    labels = runtime.open_operator_labels(settings, trust_state)
     measuring = Measuring(store.database, labels, runtime.clock)
     own_port = OwnPort.share(desk.run_folder.own_port)
     self_check = SelfCheck(settings.inbound.listen, own_port)
-    scanners = ScannerWatch(runtime.open_scanning(settings))
+    scanners = ScannerWatch(runtime.open_scanners(settings))
     monitor = Monitor(
         settings,
-        perimeter,
+        trust_state,
         opened.store_watch,
         refresher,
         crls,
@@ -155,7 +155,7 @@ async def _maintain(
     await compare_once(clocks)  # before any job deletes by this clock
     looked = asyncio.Event()
     tasks = [
-        keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
+        keep(lambda: trust_state.watch(settings.whitelist.check_seconds)),
         keep(lambda: watch_clock(clock, journal, lambda _: jumped.set(), clock_file.keep)),
         keep(lambda: _keep_current(settings, trust, crls, sharing, jumped, looked)),
         keep(lambda: _begin_alarms(monitor, looked)),

@@ -16,7 +16,7 @@ from relay.connection.connection_counts import Occupancy
 from relay.connection.own_port import OwnPort
 from relay.connection.worker_load import Seat
 from relay.policy import tls
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 from relay.server.context import SessionContext
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
@@ -42,9 +42,9 @@ from .turning_away import TurningAway
 class _Opened:
     """Parts that a worker needs to start."""
 
-    server_tls: tls.Renewing
+    server_tls: tls.ReloadingContext
     store: Store
-    perimeter: Perimeter
+    trust_state: TrustState
     spool: Spool
     journal: Journal
 
@@ -55,11 +55,11 @@ def _open(settings: Settings) -> _Opened:
     server_tls = runtime.open_tls(settings, tls.server_context, trust)
     with ExitStack() as opened:
         store = opened.enter_context(closing(runtime.open_store(settings)))
-        perimeter = runtime.open_perimeter(settings, trust)
+        trust_state = runtime.open_trust_state(settings, trust)
         spool = open_spool(settings, store)
         journal = runtime.open_journal(settings, "worker")
         opened.pop_all()
-        return _Opened(server_tls, store, perimeter, spool, journal)
+        return _Opened(server_tls, store, trust_state, spool, journal)
 
 
 async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: Start) -> None:
@@ -71,9 +71,9 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
     await turning_away.end()
     if opened is None:
         return
-    store, perimeter, spool, journal = (
+    store, trust_state, spool, journal = (
         opened.store,
-        opened.perimeter,
+        opened.trust_state,
         opened.spool,
         opened.journal,
     )
@@ -84,11 +84,11 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
         hostname=settings.operator.hostname,
         limits=limits,
         policy=policies.policy(settings),
-        perimeter=perimeter,
+        trust_state=trust_state,
         directory=Directory(store.database, postmaster=runtime.postmaster(settings)),
         blobs=store.blobs,
         spool=spool,
-        scanning=runtime.open_scanning(settings),
+        scanners=runtime.open_scanners(settings),
         intake=intake,
         journal=journal,
         occupancy=Occupancy(limits, seat.have),
@@ -101,7 +101,7 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
     )
     clock, _ = open_clock(settings)
     watches = [
-        keep(lambda: perimeter.watch(settings.whitelist.check_seconds)),
+        keep(lambda: trust_state.watch(settings.whitelist.check_seconds)),
         keep(spool.watch),
         keep(malloc_trim.keep_trimmed),
         keep(partial(watch_clock, clock, journal)),

@@ -31,7 +31,7 @@ def _submitter(settings: Settings, store: Store, journal: Journal) -> Submitter:
         policy=policies.policy(settings),
         store=store,
         directory=Directory(store.database, postmaster=runtime.postmaster(settings)),
-        perimeter=runtime.open_perimeter(settings, runtime.open_trust(settings)),
+        trust_state=runtime.open_trust_state(settings, runtime.open_trust(settings)),
         clock=runtime.clock,
         new_id=runtime.make_id,
         record=journal.record,

@@ -104,10 +104,10 @@ def _free_endpoint() -> str:
 
 
 def _show_list(side: _Side) -> None:
-    perimeter = runtime.open_perimeter(side.settings, runtime.open_trust(side.settings))
-    white_list = perimeter.snapshot.white_list
+    trust_state = runtime.open_trust_state(side.settings, runtime.open_trust(side.settings))
+    white_list = trust_state.snapshot.white_list
     if white_list is None:
-        raise DemoFailed(f"white list refused: {perimeter.snapshot.problem}")
+        raise DemoFailed(f"white list refused: {trust_state.snapshot.problem}")
     click.echo(
         f"list verified: {white_list.entries} entries, {white_list.domains} domains, "
         f"signed by {white_list.signer.subject.common_name}"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.sealed.draft import Draft
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.parameters import MailParameters, RcptParameters
 
 
@@ -18,7 +18,7 @@ class LocalRecipient(NamedTuple):  # a third of a dataclass's time; there may be
     """A recipient with a mailbox here, and its RCPT parameters."""
 
     mailbox_id: int
-    address: Address
+    address: SmtpAddress
     parameters: RcptParameters = RcptParameters()
 
 
@@ -36,15 +36,15 @@ class AcceptedMessage:
     id: str
     session: str
     peer: str
-    sender: Address | None
+    sender: SmtpAddress | None
     received_at: datetime
     trace: bytes
     draft: Draft
     parameters: MailParameters = field(default_factory=MailParameters)
     local: tuple[LocalRecipient, ...] = ()
-    remote: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    remote: Mapping[str, tuple[SmtpAddress, ...]] = field(default_factory=dict)
     mailbox_type: MailboxType | None = None
-    asked: Mapping[Address, RcptParameters] = field(default_factory=dict)
+    asked: Mapping[SmtpAddress, RcptParameters] = field(default_factory=dict)
 
 
 # A message, and the receipt that was asked for: it becomes durable with the message, or neither.

@@ -33,8 +33,8 @@ from mailstore.mailboxes.mailboxes import (
     resolve,
     used_octets,
 )
-from relay.policy.recipient import MailboxState
-from relay.smtp.address import Address
+from relay.policy.recipient import RecipientStatus
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import StoreDeferred
 
 REMEMBERED: Final = 1.0  # seconds
@@ -43,14 +43,14 @@ FORGOTTEN: Final = 60.0  # seconds: life of the cache, even if the change number
 MOST: Final = 20_000  # addresses in the cache
 _BATCH: Final = 200  # addresses looked up by one query
 
-_Question = tuple[Address, int | None]
+_Question = tuple[SmtpAddress, int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """State of an address here; id and type of its mailbox, if any; whether that has a quota."""
 
-    state: MailboxState
+    state: RecipientStatus
     mailbox_id: int | None = None
     bounded: bool = False
     type: MailboxType | None = None
@@ -74,12 +74,12 @@ class Directory:
         database: Database,
         clock: Callable[[], float] = time.monotonic,
         *,
-        postmaster: Address | None = None,
+        postmaster: SmtpAddress | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._postmaster = postmaster
-        self._open: dict[Address, Found] = {}
+        self._open: dict[SmtpAddress, Found] = {}
         self._number: int | None = None  # the mailstore's change number of the entries in `_open`
         self._holds_until = float("-inf")
         self._ends = float("-inf")
@@ -89,11 +89,11 @@ class Directory:
         self._waiting: list[tuple[_Question, asyncio.Future[Found] | None]] = []
         self._asking: asyncio.Task[None] | None = None
 
-    def remembered(self, address: Address) -> Found | None:
+    def remembered(self, address: SmtpAddress) -> Found | None:
         """The cached entry of an address: only open mailboxes without a quota are cached."""
         return self.open_mailboxes().get(address)
 
-    def open_mailboxes(self) -> Mapping[Address, Found]:
+    def open_mailboxes(self) -> Mapping[SmtpAddress, Found]:
         """All valid cache entries at this moment.
 
         A new object, unless empty, whenever entries were dropped.
@@ -101,7 +101,7 @@ class Directory:
         return self._open if self._clock() < self._holds_until else {}
 
     async def lookup(
-        self, address: Address, size: int | None = None, ahead: Iterable[Address] = ()
+        self, address: SmtpAddress, size: int | None = None, ahead: Iterable[SmtpAddress] = ()
     ) -> Found:
         """Find an address for a message of `size` octets, None if unknown.
 
@@ -119,11 +119,11 @@ class Directory:
             self._asking = loop.create_task(self._answer())
         return await answer
 
-    def find(self, address: Address, size: int | None = None) -> Found:
+    def find(self, address: SmtpAddress, size: int | None = None) -> Found:
         """Find an address, blocking.  Raises StoreDeferred."""
         return self._ask([(address, size)]).found[0]
 
-    def find_sender(self, address: Address) -> Found:
+    def find_sender(self, address: SmtpAddress) -> Found:
         """Find the mailbox of exactly this address, blocking: the postmaster alias never sends.
 
         Raises StoreDeferred.
@@ -174,7 +174,7 @@ class Directory:
         self._holds_until = begun + REMEMBERED
         room = MOST - len(self._open)
         for (address, _), found in zip(questions[:room], answers.found, strict=False):
-            if found.state is MailboxState.ACTIVE and not found.bounded:
+            if found.state is RecipientStatus.ACTIVE and not found.bounded:
                 self._open[address] = found
 
     def _ask(self, questions: Sequence[_Question], *, alias: bool = True) -> _Answers:
@@ -198,23 +198,23 @@ class Directory:
         self,
         connection: Connection,
         mailboxes: Mapping[str, Mailbox],
-        address: Address,
+        address: SmtpAddress,
         size: int,
-        postmaster: Address | None,
+        postmaster: SmtpAddress | None,
     ) -> Found:
         mailbox = mailboxes.get(str(address))
         if mailbox is None:
             local = not address.domain or is_local_domain(connection, address.domain)
             if local and postmaster is not None and _is_postmaster(address):
                 return self._found(connection, mailboxes, postmaster, size, None)
-            return Found(MailboxState.UNKNOWN if local else MailboxState.FOREIGN)
-        state = MailboxState(mailbox.state.value)
+            return Found(RecipientStatus.UNKNOWN if local else RecipientStatus.FOREIGN)
+        state = RecipientStatus(mailbox.state.value)
         if mailbox.quota is None:
             return Found(state, mailbox.id, type=mailbox.type)
-        if state is MailboxState.ACTIVE:
+        if state is RecipientStatus.ACTIVE:
             used = self._usage(connection, mailbox.id)
             if used >= mailbox.quota or used + size > mailbox.quota:
-                state = MailboxState.FULL
+                state = RecipientStatus.FULL
         return Found(state, mailbox.id, bounded=True, type=mailbox.type)
 
     def _usage(self, connection: Connection, mailbox_id: int) -> int:
@@ -226,5 +226,5 @@ class Directory:
         return usage.octets
 
 
-def _is_postmaster(address: Address) -> bool:
+def _is_postmaster(address: SmtpAddress) -> bool:
     return address.local.lower() == "postmaster"

@@ -19,7 +19,7 @@ from relay.client.connection import Link, Shown
 from relay.client.replies import PeerReply, shown
 from relay.client.routing import Target
 from relay.policy.admission import Peer
-from relay.smtp.envelope import KEYWORDS, Offers
+from relay.smtp.envelope import KEYWORDS, PeerExtensions
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 
@@ -92,7 +92,9 @@ async def open_link(target: Target, domain: str, terms: Terms) -> Link:
     transport = client.transport
     if transport is None or transport.is_closing():
         raise AttemptFailed(FailureReason.CONNECTION, f"{target.host}: connection lost after EHLO")
-    return Link(target.host, cast("asyncio.Transport", transport), Offers.of(extensions), found)
+    return Link(
+        target.host, cast("asyncio.Transport", transport), PeerExtensions.of(extensions), found
+    )
 
 
 def _client(target: Target, hostname: str, timeout: float) -> aiosmtplib.SMTP:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.client.replies import Garbage, PeerReply, ReplyReader, shown
-from relay.smtp.envelope import Offers
+from relay.smtp.envelope import PeerExtensions
 from relay.smtp.failure_reason import FailureReason
 
 _GATHER: Final = 64 * 1024  # octets that are worth a write of their own
@@ -49,7 +49,7 @@ class Link(asyncio.Protocol):
     """A connection under TLS, greeted and told what the peer offers; one message at a time."""
 
     def __init__(
-        self, host: str, transport: asyncio.Transport, offers: Offers, certificate: Shown
+        self, host: str, transport: asyncio.Transport, offers: PeerExtensions, certificate: Shown
     ) -> None:
         self.host = host
         self.offers = offers

@@ -11,7 +11,7 @@ from foundation.failpoints import failpoint
 from mailstore.errors import StoreUnavailable
 from relay.client.connection import Link, LinkFailed
 from relay.client.replies import PeerReply
-from relay.smtp.envelope import Letter
+from relay.smtp.envelope import OutgoingMessage
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.framing import ChunkChecker, DotStuffer
 from relay.smtp.line_checker import Violation
@@ -56,7 +56,7 @@ class _Inspector:
             raise StoreUnavailable(f"a stored message is {-self._missing:+d} octets off its size")
 
 
-async def send(link: Link, letter: Letter, *, block: float, verdict: float) -> PeerReply:
+async def send(link: Link, letter: OutgoingMessage, *, block: float, verdict: float) -> PeerReply:
     """Send the message, after 354 or where BDAT is offered; returns the reply that decides.
 
     The peer may take `block` seconds for what is on its way and `verdict` for its reply.  Raises
@@ -85,7 +85,7 @@ def _refusal(link: Link) -> PeerReply | None:
     return None
 
 
-async def _by_data(link: Link, letter: Letter, block: float, verdict: float) -> PeerReply:
+async def _by_data(link: Link, letter: OutgoingMessage, block: float, verdict: float) -> PeerReply:
     inspector, stuffer = _Inspector(letter.size), DotStuffer()
     async for chunk in letter.octets:
         link.write(stuffer.feed(inspector.look(chunk)))
@@ -103,7 +103,9 @@ async def _by_data(link: Link, letter: Letter, block: float, verdict: float) -> 
     return await _verdict(link, verdict)
 
 
-async def _by_chunks(link: Link, letter: Letter, block: float, verdict: float) -> PeerReply:
+async def _by_chunks(
+    link: Link, letter: OutgoingMessage, block: float, verdict: float
+) -> PeerReply:
     inspector = _Inspector(letter.size)
     missing, room, owed = letter.size, 0, 0
     end = memoryview(b"BDAT 0 LAST\r\n" if not missing else b"")

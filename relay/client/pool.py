@@ -16,7 +16,7 @@ from relay.client.connect import Refused, Terms, open_link
 from relay.client.connection import Link
 from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown, Stale, left_over, transact
-from relay.smtp.envelope import Letter
+from relay.smtp.envelope import OutgoingMessage
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
@@ -58,7 +58,7 @@ class Peers:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def hand_over(
-        self, domain: str, targets: Sequence[Target], letter: Callable[[], Letter]
+        self, domain: str, targets: Sequence[Target], letter: Callable[[], OutgoingMessage]
     ) -> Mapping[str, Outcome]:
         """Give a message to the first of `targets` that will talk; what became of each recipient.
 
@@ -84,7 +84,7 @@ class Peers:
         self,
         domain: str,
         target: Target,
-        letter: Callable[[], Letter],
+        letter: Callable[[], OutgoingMessage],
         answers: Mapping[str, Outcome],
     ) -> Mapping[str, Outcome]:
         """Give it to those who were left over by one transaction in the next (RFC 9422 §4).
@@ -99,7 +99,7 @@ class Peers:
         until = clock() + FOLLOW_UP_SECONDS
         while (rest := left_over(answers)) and clock() < until:
 
-            def narrowed(rest: Sequence[str] = rest) -> Letter:
+            def narrowed(rest: Sequence[str] = rest) -> OutgoingMessage:
                 made = letter()
                 return replace(made, envelope=made.envelope.narrowed(rest))
 
@@ -127,7 +127,7 @@ class Peers:
             await asyncio.wait(self._leaving)
 
     async def _try(
-        self, domain: str, target: Target, letter: Callable[[], Letter]
+        self, domain: str, target: Target, letter: Callable[[], OutgoingMessage]
     ) -> Mapping[str, Outcome]:
         link = await self._take(domain, target)
         if link is not None:
@@ -143,7 +143,7 @@ class Peers:
         return await self._carry(link, target, letter)
 
     async def _carry(
-        self, link: Link, target: Target, letter: Callable[[], Letter]
+        self, link: Link, target: Target, letter: Callable[[], OutgoingMessage]
     ) -> Mapping[str, Outcome]:
         try:
             async with AsyncExitStack() as stack:

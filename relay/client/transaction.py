@@ -8,7 +8,7 @@ from relay.client.connect import Terms
 from relay.client.connection import Link, LinkFailed
 from relay.client.data import Unanswered, Unsendable, send
 from relay.client.replies import PeerReply
-from relay.smtp.envelope import Letter, commands
+from relay.smtp.envelope import OutgoingMessage, commands
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
@@ -45,7 +45,7 @@ def left_over(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
     return tuple(address for address, one in answers.items() if one.too_many)
 
 
-async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Outcome]:
+async def transact(link: Link, terms: Terms, letter: OutgoingMessage) -> Mapping[str, Outcome]:
     """Hand one message over; returns what became of each recipient.
 
     Raises AttemptFailed, and what reading the message raises; the connection must be ended then.
@@ -59,7 +59,7 @@ async def transact(link: Link, terms: Terms, letter: Letter) -> Mapping[str, Out
     }
     unasked = {
         one: Outcome(State.WAITING, why, link.offers.dsn, too_many=True)
-        for one, why in wanted.left_over.items()
+        for one, why in wanted.deferred.items()
     }
     if not wanted.rcpt:
         return refused
@@ -95,7 +95,7 @@ class _Transaction:
         self._answers: dict[str, Outcome] = {}
         self._taken: list[str] = []
 
-    async def run(self, letter: Letter) -> Mapping[str, Outcome]:
+    async def run(self, letter: OutgoingMessage) -> Mapping[str, Outcome]:
         refusal = await self._begin()
         if refusal is not None:
             self._answer(self._rcpt, refusal)
@@ -186,7 +186,7 @@ class _Transaction:
         except LinkFailed:
             link.abort()
 
-    async def _content(self, letter: Letter) -> PeerReply:
+    async def _content(self, letter: OutgoingMessage) -> PeerReply:
         """The reply that decides about the message."""
         link, terms = self._link, self._terms
         if self._data:

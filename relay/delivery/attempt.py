@@ -21,9 +21,9 @@ from relay.client.transaction import OutcomeUnknown
 from relay.delivery.in_flight import ANSWER, Progress
 from relay.machines.certainty import Certainty
 from relay.policy.server_admission import examine_server
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 from relay.queue.model import Claim
-from relay.smtp.envelope import Envelope, Letter
+from relay.smtp.envelope import Envelope, OutgoingMessage
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome
@@ -41,14 +41,14 @@ def refused_by(rule: str) -> str:
 
 
 async def judge_server(
-    perimeter: Perimeter, domain: str, der: bytes | None, version: str, cipher: str
+    trust_state: TrustState, domain: str, der: bytes | None, version: str, cipher: str
 ) -> None:
     """Check that mail for `domain` may go to the server with this certificate (DER) and TLS.
 
     Raises AttemptFailed, which names the rule that refused it.
     """
-    server = await perimeter.identify_peer(der, version, cipher)
-    snapshot = perimeter.snapshot
+    server = await trust_state.identify_peer(der, version, cipher)
+    snapshot = trust_state.snapshot
     for finding in examine_server(server, snapshot.white_list, snapshot.problem, domain):
         if not finding.passed:
             detail = f"{refused_by(finding.rule)}{finding.evidence}"
@@ -62,17 +62,17 @@ class SmtpDelivery:
         self,
         hostname: str,
         store: Store,
-        perimeter: Perimeter,
+        trust_state: TrustState,
         router: Router,
         tls: Callable[[], ssl.SSLContext],
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._perimeter = perimeter
+        self._trust_state = trust_state
         self._router = router
         self._clock = clock
-        self._certainty = Certainty(store.database, perimeter)
-        self._peers = Peers(Terms(hostname, tls, partial(judge_server, perimeter)))
+        self._certainty = Certainty(store.database, trust_state)
+        self._peers = Peers(Terms(hostname, tls, partial(judge_server, trust_state)))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 
     async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
@@ -95,10 +95,10 @@ class SmtpDelivery:
         def heard() -> None:
             progress.step("conversation")
 
-        def letter() -> Letter:
+        def letter() -> OutgoingMessage:
             heard()
             octets = self._octets(taken, trace, progress)
-            return Letter(envelope, octets, len(trace) + taken.size, heard)
+            return OutgoingMessage(envelope, octets, len(trace) + taken.size, heard)
 
         try:
             return await self._peers.hand_over(taken.domain, targets, letter)
@@ -115,7 +115,7 @@ class SmtpDelivery:
 
         Nor does anything by a list that may be older than the message, or than another machine's.
         """
-        white_list = self._perimeter.snapshot.white_list
+        white_list = self._trust_state.snapshot.white_list
         if white_list is None:
             raise AttemptFailed(FailureReason.NOT_LISTED, NO_LIST)
         if white_list.names_of(taken.domain):
@@ -131,7 +131,7 @@ class SmtpDelivery:
         try:
             return await self._router.targets(taken.domain)
         except NoRoute as failure:
-            white_list = self._perimeter.snapshot.white_list
+            white_list = self._trust_state.snapshot.white_list
             if not failure.permanent or not self._router.follows_list or white_list is None:
                 raise
             if await self._certainty.of_mail(white_list, taken.created_at, self._clock):

@@ -39,13 +39,13 @@ from relay.delivery.turn_commit import Committed, PendingWrites, TurnCommitter
 from relay.delivery.watchdog import Watchdog
 from relay.delivery.window import WindowPolicy
 from relay.dsn.bouncer import Bouncer
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.due import read_queue
 from relay.queue.model import PROBE, Claim, Lease, QueueSnapshot, Traffic, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.wakeup import listen
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +61,7 @@ class Services:
     """
 
     store: Store
-    perimeter: Perimeter
+    trust_state: TrustState
     router: Router
     tls: Callable[[], ssl.SSLContext]
     journal: Journal
@@ -87,7 +87,7 @@ class DeliveryConfig:
     poll: float = 2.0
     windows: WindowPolicy = field(default_factory=WindowPolicy)
     stuck: float = 1800.0
-    postmaster: Address | None = None
+    postmaster: SmtpAddress | None = None
 
 
 class DeliveryManager:
@@ -112,7 +112,7 @@ class DeliveryManager:
         self._selection = Selection(self._limits, config.concurrency, config.poll, clock, monotonic)
         self._slots = DestinationSlots(self._in_flight, self._window)
         self._smtp = SmtpDelivery(
-            config.hostname, store, services.perimeter, services.router, services.tls, clock
+            config.hostname, store, services.trust_state, services.router, services.tls, clock
         )
         self._runner = AttemptRunner(
             deliver or self._smtp.deliver,
@@ -290,7 +290,7 @@ class DeliveryManager:
 
     def _takes_work(self) -> bool:
         services = self._services
-        return services.perimeter.snapshot.white_list is not None and services.takes_work()
+        return services.trust_state.snapshot.white_list is not None and services.takes_work()
 
     @property
     def _unwritten(self) -> bool:

@@ -28,7 +28,7 @@ from relay.dsn.receipt import written
 from relay.dsn.rules import FULL_LIMIT, Original, notice_of, report_of
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Claim, Lease
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.headers import HeaderCollector
 
@@ -58,7 +58,7 @@ class Bouncer:
 
     store: Store
     hostname: str
-    postmaster: Address | None
+    postmaster: SmtpAddress | None
     life: timedelta
     new_id: Callable[[], str]
     record: Callable[..., None]

@@ -13,9 +13,9 @@ from typing import Final
 from relay.dsn.human_part import subject, words
 from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.parts import boundary, joined, original_part, status_part, words_part
-from relay.smtp.address import POSTMASTER, Address, parse_address
+from relay.smtp.address import POSTMASTER, SmtpAddress, parse_address
 from relay.smtp.failure_reason import Cause
-from relay.smtp.parameters import Return
+from relay.smtp.parameters import DsnReturn
 
 __all__ = ["Action", "Cause", "Report", "ReportFacts", "ReportedRecipient", "build_report"]
 
@@ -69,7 +69,7 @@ def build_report(facts: ReportFacts) -> Report:
         "Content-Type: multipart/report; report-type=delivery-status;",
         f' boundary="{mark}"',
     ]
-    whole = facts.returned is Return.FULL
+    whole = facts.returned is DsnReturn.FULL
     wide = not all(map(bytes.isascii, parts))
     eight_bit = wide or (whole and (facts.eight_bit or facts.smtputf8))
     if eight_bit:
@@ -85,5 +85,5 @@ def build_report(facts: ReportFacts) -> Report:
     )
 
 
-def _parsed(address: str) -> Address:
+def _parsed(address: str) -> SmtpAddress:
     return POSTMASTER if address == str(POSTMASTER) else parse_address(address)

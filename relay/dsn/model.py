@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from relay.smtp.failure_reason import Cause
-from relay.smtp.parameters import Return
+from relay.smtp.parameters import DsnReturn
 
 
 class Action(StrEnum):
@@ -62,5 +62,5 @@ class ReportFacts:
     headers: bytes
     smtputf8: bool = False
     eight_bit: bool = True
-    returned: Return = Return.HDRS
+    returned: DsnReturn = DsnReturn.HDRS
     notice_of: str = ""

@@ -13,7 +13,7 @@ from relay.queue.unreadable_body import reason_in
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import Notify
+from relay.smtp.parameters import DsnNotify
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def occasion_of(result: AttemptResult, life: timedelta) -> ReportOccasion:
 
     end = result.claim.created_at + life
     recipients = (
-        *(told(one) for one in result.delivered if Notify.SUCCESS in wanted(one.notify)),
+        *(told(one) for one in result.delivered if DsnNotify.SUCCESS in wanted(one.notify)),
         *(told(one) for one in result.failed),
         *(told(one) for one in result.expired),
         *(told(one, end) for one in result.late),

@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Final
 
 from relay.dsn.model import ReportedRecipient, ReportFacts
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.line_checker import MAX_TEXT_LINE, LineChecker
-from relay.smtp.parameters import Return, ascii_form, decode_orcpt, decode_xtext
+from relay.smtp.parameters import DsnReturn, ascii_form, decode_orcpt, decode_xtext
 from relay.smtp.reply import ascii_text
 
 _MAX_SECTION: Final = 64 * 1024  # octets of the original header section
@@ -39,7 +39,7 @@ def words_part(words: str) -> bytes:
     return joined(header) + b"\r\n" + quoted_printable(words.encode())
 
 
-def status_part(facts: ReportFacts, addresses: Sequence[Address]) -> bytes:
+def status_part(facts: ReportFacts, addresses: Sequence[SmtpAddress]) -> bytes:
     """The part for programs (RFC 3464 §2.1): fields on the message, then on each recipient."""
     fields = ["Content-Type: message/delivery-status", ""]
     if facts.envid is not None:
@@ -51,7 +51,7 @@ def status_part(facts: ReportFacts, addresses: Sequence[Address]) -> bytes:
     return joined(fields)
 
 
-def _of_recipient(address: Address, recipient: ReportedRecipient) -> list[str]:
+def _of_recipient(address: SmtpAddress, recipient: ReportedRecipient) -> list[str]:
     """The fields of one recipient, in the order of RFC 3464 §2.3."""
     fields = []
     if recipient.orcpt is not None:
@@ -84,7 +84,7 @@ def _typed(address: str) -> str:
 
 def original_part(facts: ReportFacts) -> bytes:
     """What is given back: the header section, or the beginning of a part that the message ends."""
-    if facts.returned is Return.FULL:
+    if facts.returned is DsnReturn.FULL:
         return _whole(smtputf8=facts.smtputf8, eight_bit=facts.eight_bit)
     return _section(facts.headers, smtputf8=facts.smtputf8) if facts.headers else b""
 

@@ -17,7 +17,7 @@ from relay.dsn.rules import Original, RecipientResult, notify_text, report_of
 from relay.smtp.address import parse_address
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import MailParameters, Notify
+from relay.smtp.parameters import DsnNotify, MailParameters
 
 
 def receipt_of(
@@ -37,7 +37,7 @@ def receipt_of(
     asked = [
         one
         for one in message.local
-        if one.parameters.notify is not None and Notify.SUCCESS in one.parameters.notify
+        if one.parameters.notify is not None and DsnNotify.SUCCESS in one.parameters.notify
     ]
     if message.sender is None or not asked:
         return None

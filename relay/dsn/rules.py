@@ -22,12 +22,12 @@ from foundation.privacy import mask, mask_of
 from relay.dsn.builder import DELIVERED_STATUS, RELAYED_STATUS
 from relay.dsn.model import Action, ReportedRecipient, ReportFacts
 from relay.dsn.status import judge
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import Notify, Return, decode_orcpt, decode_xtext
+from relay.smtp.parameters import DsnNotify, DsnReturn, decode_orcpt, decode_xtext
 
 FULL_LIMIT: Final = 10 * 1024 * 1024
 """Octets of a message that may go back as a whole.
@@ -36,7 +36,7 @@ Far below what any mailbox here takes (25 MB of content, DOMAIN §9.22), so that
 its size where the message did; what is bigger its sender has, and the header section tells which.
 """
 
-_BY_DEFAULT: Final = frozenset({Notify.FAILURE, Notify.DELAY})
+_BY_DEFAULT: Final = frozenset({DsnNotify.FAILURE, DsnNotify.DELAY})
 _REPORTS: Final = frozenset({"delivery-status", "disposition-notification", ""})
 _MAX_TYPE: Final = 2000  # characters of a Content-Type looked at: a report names its kind early
 
@@ -89,17 +89,17 @@ class RecipientResult:
         return self.recipient.address
 
 
-def wanted(notify: str) -> frozenset[Notify]:
+def wanted(notify: str) -> frozenset[DsnNotify]:
     """What NOTIFY asks to be told of, by the queue's text for it (RFC 3461 §4.1)."""
     if not notify:
         return _BY_DEFAULT
-    return frozenset(Notify(word) for word in notify.split(",") if word in Notify.__members__)
+    return frozenset(DsnNotify(word) for word in notify.split(",") if word in DsnNotify.__members__)
 
 
-def notify_text(notify: Iterable[Notify] | None) -> str:
+def notify_text(notify: Iterable[DsnNotify] | None) -> str:
     """NOTIFY as the queue keeps it: keywords with commas in their order, '' if it was not said."""
     given = frozenset(notify or ())
-    return ",".join(word for word in Notify if word in given)
+    return ",".join(word for word in DsnNotify if word in given)
 
 
 def is_report(header: bytes) -> bool:
@@ -146,7 +146,7 @@ def report_of(
     if not told or original.is_report:
         return None
     failed = any(recipient.action is Action.FAILED for recipient in told)
-    full = original.ret == Return.FULL and failed and original.size <= full_limit
+    full = original.ret == DsnReturn.FULL and failed and original.size <= full_limit
     at_home = told[0].address if any(one.here for one in results) else original.sender or ""
     here = at_home.rpartition("@")[2] if "@" in at_home else hostname
     return ReportFacts(
@@ -161,7 +161,7 @@ def report_of(
         headers=original.header,
         smtputf8=original.smtputf8,
         eight_bit=original.eight_bit,
-        returned=Return.FULL if full else Return.HDRS,
+        returned=DsnReturn.FULL if full else DsnReturn.HDRS,
     )
 
 
@@ -172,7 +172,7 @@ def notice_of(
     hostname: str,
     report_id: str,
     now: datetime,
-    postmaster: Address,
+    postmaster: SmtpAddress,
 ) -> ReportFacts | None:
     """The facts of the notice to our postmaster that a report failed (RFC 3461 §5.2), or None.
 
@@ -217,10 +217,10 @@ def _fate(one: RecipientResult) -> Action | None:
 
 
 _ASKED_BY: Final = {
-    Action.FAILED: Notify.FAILURE,
-    Action.DELAYED: Notify.DELAY,
-    Action.DELIVERED: Notify.SUCCESS,
-    Action.RELAYED: Notify.SUCCESS,
+    Action.FAILED: DsnNotify.FAILURE,
+    Action.DELAYED: DsnNotify.DELAY,
+    Action.DELIVERED: DsnNotify.SUCCESS,
+    Action.RELAYED: DsnNotify.SUCCESS,
 }
 
 

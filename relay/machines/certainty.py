@@ -14,7 +14,7 @@ from foundation.best_effort import best_effort
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.machines.shared_list import read_head
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 from whitelist.errors import ArchiveError
 from whitelist.national.lookup import WhiteList
 from whitelist.national.newest import KnownLists, SharedList, is_behind, may_fail
@@ -25,9 +25,9 @@ _log = structlog.get_logger(__name__)
 class Certainty:
     """Answers for one perimeter and the database of its store."""
 
-    def __init__(self, database: Database, perimeter: Perimeter) -> None:
+    def __init__(self, database: Database, trust_state: TrustState) -> None:
         self._database = database
-        self._perimeter = perimeter
+        self._trust_state = trust_state
 
     async def of_mail(
         self, by: WhiteList, queued_at: datetime, clock: Callable[[], datetime]
@@ -43,11 +43,11 @@ class Certainty:
             shared = self._shared()
         except StoreUnavailable:
             return False
-        known = KnownLists(self._perimeter.known.own, shared)
+        known = KnownLists(self._trust_state.known.own, shared)
         if may_fail(by, known, queued_at, clock()):
             return True
         try:
-            self._perimeter.want_check()
+            self._trust_state.want_check()
         except ArchiveError as error:
             with best_effort:
                 _log.error("whitelist.check_not_wanted", why=str(error))
@@ -55,7 +55,7 @@ class Certainty:
 
     def of_question(self) -> bool:
         """Whether the list in force may refuse a peer for good now; blocks."""
-        snapshot = self._perimeter.snapshot
+        snapshot = self._trust_state.snapshot
         if not snapshot.final:
             return False
         try:

@@ -1,9 +1,9 @@
 """Admission: the pure function that decides whether a sender may send a message to a recipient.
 
 `RULES` is the order of checks of DOMAIN §3.2 (and §3.3 for our own users); each rule is a function
-from an `Attempt` to a `Finding`.  The SMTP session asks stage by stage with the facts known so far,
-`mssante whitelist explain peer` prints the findings, and local submission asks the same rules.
-No I/O, no clock, no logging: the caller gathers the facts and passes them in.
+from an `AdmissionFacts` to a `AdmissionFinding`.  The SMTP session asks stage by stage with the
+facts known so far, `mssante whitelist explain peer` prints the findings, and local submission asks
+the same rules. No I/O, no clock, no logging: the caller gathers the facts and passes them in.
 """
 
 from collections.abc import Callable
@@ -15,19 +15,19 @@ from relay.policy import patients, sizes
 from relay.policy.author_rules import header_from, own_header_from
 from relay.policy.evidence import chain_evidence, entry_evidence
 from relay.policy.facts import (
-    Attempt,
-    Finding,
+    AdmissionFacts,
+    AdmissionFinding,
+    AdmissionPolicy,
     HeaderFromPolicy,
     LocalUser,
     Peer,
-    Policy,
     Stage,
     name_of,
     no,
     not_listed,
     ok,
 )
-from relay.policy.recipient import MailboxState, Recipient
+from relay.policy.recipient import Recipient, RecipientStatus
 from relay.smtp.errors import Refused, Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.trust_store import ChainStatus
@@ -37,25 +37,25 @@ __all__ = [
     "CLEAR_TEXT",
     "RULES",
     "TLS_REQUIRED",
-    "Attempt",
-    "Finding",
+    "AdmissionFacts",
+    "AdmissionFinding",
+    "AdmissionPolicy",
     "HeaderFromPolicy",
     "LocalUser",
     "Peer",
-    "Policy",
     "Stage",
     "admit",
     "admit_recipient",
     "examine",
 ]
 
-Rule = Callable[[Attempt], Finding | None]
+Rule = Callable[[AdmissionFacts], AdmissionFinding | None]
 
 TLS_REQUIRED: Final = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
 CLEAR_TEXT: Final = no("tls", TLS_REQUIRED, "no TLS on this connection", "clear text")
 
 
-def _tls(a: Attempt) -> Finding | None:
+def _tls(a: AdmissionFacts) -> AdmissionFinding | None:
     if not isinstance(a.origin, Peer):
         return None
     if not a.origin.tls_version:
@@ -64,7 +64,7 @@ def _tls(a: Attempt) -> Finding | None:
     return ok("tls", lambda: f"{origin.tls_version} {origin.cipher}")
 
 
-def _certificate(a: Attempt) -> Finding | None:
+def _certificate(a: AdmissionFacts) -> AdmissionFinding | None:
     if not isinstance(a.origin, Peer):
         return None
     if a.origin.certificate is None and a.origin.chain is None:
@@ -77,7 +77,7 @@ def _certificate(a: Attempt) -> Finding | None:
     return ok("certificate", lambda: f"{shown.subject} serial {shown.serial:x}")
 
 
-def _chain(a: Attempt) -> Finding | None:
+def _chain(a: AdmissionFacts) -> AdmissionFinding | None:
     if not isinstance(a.origin, Peer) or a.origin.certificate is None:
         return None
     chain = a.origin.chain
@@ -94,7 +94,7 @@ def _chain(a: Attempt) -> Finding | None:
     return ok("chain", lambda: chain_evidence(chain))
 
 
-def _list_usable(a: Attempt) -> Finding | None:
+def _list_usable(a: AdmissionFacts) -> AdmissionFinding | None:
     if a.white_list is None:
         reply = Reply(451, "4.7.1", "National white list unavailable here, try again later")
         return no("list", reply, a.list_problem)
@@ -104,7 +104,7 @@ def _list_usable(a: Attempt) -> Finding | None:
     )
 
 
-def _listed(a: Attempt) -> Finding | None:
+def _listed(a: AdmissionFacts) -> AdmissionFinding | None:
     if not isinstance(a.origin, Peer) or a.origin.certificate is None or a.white_list is None:
         return None
     name, white_list = a.origin.certificate.subject, a.white_list
@@ -114,11 +114,14 @@ def _listed(a: Attempt) -> Finding | None:
     return ok("listed", lambda: f"{name}: {len(white_list.domains_of(name))} domains")
 
 
-def _sender(a: Attempt) -> Finding | None:
+def _sender(a: AdmissionFacts) -> AdmissionFinding | None:
     if not a.sender_stated:
         return None
     if isinstance(a.origin, LocalUser):
-        if a.origin.state not in {MailboxState.ACTIVE, MailboxState.FULL}:  # a full one may send
+        if a.origin.state not in {
+            RecipientStatus.ACTIVE,
+            RecipientStatus.FULL,
+        }:  # a full one may send
             reply = Reply(550, "5.7.1", f"Sender mailbox is {a.origin.state}")
             return no("sender", reply, f"mailbox {a.origin.state}")
         return ok("sender", "active mailbox of this operator")
@@ -135,7 +138,7 @@ def _sender(a: Attempt) -> Finding | None:
     return ok("sender", lambda: entry_evidence(white_list, name, domain))
 
 
-def _size(a: Attempt) -> Finding | None:
+def _size(a: AdmissionFacts) -> AdmissionFinding | None:
     if a.size is None:
         return None
     # At MAIL the header is not known yet: it may be that of a report.
@@ -151,17 +154,17 @@ def _size(a: Attempt) -> Finding | None:
 
 
 _RECIPIENT_REFUSALS: Final = {
-    MailboxState.UNKNOWN: Reply(550, "5.1.1", "No such mailbox here"),
-    MailboxState.CLOSED: Reply(550, "5.2.1", "Mailbox closed"),
-    MailboxState.SUSPENDED: Reply(450, "4.2.1", "Mailbox suspended, try again later"),
-    MailboxState.FULL: Reply(452, "4.2.2", "Mailbox full, try again later"),
+    RecipientStatus.UNKNOWN: Reply(550, "5.1.1", "No such mailbox here"),
+    RecipientStatus.CLOSED: Reply(550, "5.2.1", "Mailbox closed"),
+    RecipientStatus.SUSPENDED: Reply(450, "4.2.1", "Mailbox suspended, try again later"),
+    RecipientStatus.FULL: Reply(452, "4.2.2", "Mailbox full, try again later"),
 }
 
 
-_ACTIVE_HERE: Final = Finding("recipient", "active mailbox of this operator")
+_ACTIVE_HERE: Final = AdmissionFinding("recipient", "active mailbox of this operator")
 
 
-def _recipient(a: Attempt) -> Finding | None:
+def _recipient(a: AdmissionFacts) -> AdmissionFinding | None:
     if a.recipient is None:
         return None
     return _of_recipient(a.recipient, a.origin, a.white_list, final=a.list_final)
@@ -173,11 +176,11 @@ def _of_recipient(
     white_list: WhiteList | None,
     *,
     final: bool = True,
-) -> Finding | None:
+) -> AdmissionFinding | None:
     state, address = recipient.state, recipient.address
     if state.open_to_all:
         return _ACTIVE_HERE
-    if state is not MailboxState.FOREIGN:
+    if state is not RecipientStatus.FOREIGN:
         return no("recipient", _RECIPIENT_REFUSALS[state], f"mailbox {state}", address.masked)
     if isinstance(origin, Peer):
         reply = Reply(550, "5.7.1", f"Relaying denied: {address.domain} is not served here")
@@ -192,11 +195,11 @@ def _of_recipient(
     return ok("recipient", f"{address.domain} is on the white list")
 
 
-def _patient(a: Attempt) -> Finding | None:
+def _patient(a: AdmissionFacts) -> AdmissionFinding | None:
     if not isinstance(a.origin, LocalUser) or a.recipient is None:
         return None
     address, state = a.recipient
-    if address.domain != PATIENT_DOMAIN or state is not MailboxState.FOREIGN:
+    if address.domain != PATIENT_DOMAIN or state is not RecipientStatus.FOREIGN:
         return None
     reply = patients.refusal(address, check_key=a.policy.patient_ins_key)
     if reply is not None:
@@ -204,7 +207,7 @@ def _patient(a: Attempt) -> Finding | None:
     return ok("patient", "a well-formed INS, or the national test mailbox")
 
 
-def _loop(a: Attempt) -> Finding | None:
+def _loop(a: AdmissionFacts) -> AdmissionFinding | None:
     if a.header is None:
         return None
     limit, count = a.policy.max_received, a.header.received
@@ -214,7 +217,7 @@ def _loop(a: Attempt) -> Finding | None:
     return ok("loop", lambda: f"{count} Received fields")
 
 
-def _header_size(a: Attempt) -> Finding | None:
+def _header_size(a: AdmissionFacts) -> AdmissionFinding | None:
     if a.header is None:
         return None
     policy, header = a.policy, a.header
@@ -253,13 +256,13 @@ def _rules(stages: Stage) -> tuple[Rule, ...]:
     return tuple(rule for stage, rule in RULES if stage & stages)
 
 
-def examine(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[Finding, ...]:
+def examine(attempt: AdmissionFacts, stages: Stage = Stage.EVERY) -> tuple[AdmissionFinding, ...]:
     """The findings of these stages, in order; a rule whose facts are missing gives none."""
     findings = (rule(attempt) for rule in _rules(stages))
     return tuple(finding for finding in findings if finding is not None)
 
 
-def admit(attempt: Attempt, stages: Stage) -> None:
+def admit(attempt: AdmissionFacts, stages: Stage) -> None:
     """Return if every rule of these stages passes; raise Refused with the first that fails."""
     for rule in _rules(stages):
         _hold(rule(attempt))
@@ -270,6 +273,6 @@ def admit_recipient(recipient: Recipient, origin: Peer, white_list: WhiteList | 
     _hold(_of_recipient(recipient, origin, white_list))
 
 
-def _hold(finding: Finding | None) -> None:
+def _hold(finding: AdmissionFinding | None) -> None:
     if finding is not None and finding.reply is not None:
         raise Refused(finding.rule, finding.reply, finding.evidence, finding.presented)

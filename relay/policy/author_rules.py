@@ -5,8 +5,8 @@ use as an author's (docs/decisions/0036).  Pure.
 """
 
 from relay.policy.facts import (
-    Attempt,
-    Finding,
+    AdmissionFacts,
+    AdmissionFinding,
     HeaderFromPolicy,
     LocalUser,
     Peer,
@@ -21,19 +21,19 @@ from whitelist.pki.name_folding import fold
 _MOST_SHOWN = 5  # domains in a reply: a hostile header can name tens of thousands
 
 
-def foreign_authors(a: Attempt) -> tuple[str, ...]:
+def foreign_authors(a: AdmissionFacts) -> tuple[str, ...]:
     """Domains in the header From and Sender that the sender may not use, sorted."""
     domains = a.header.from_domains if a.header else frozenset[str]()
     return _not_covered(a, domains)
 
 
-def seen_authors(a: Attempt) -> tuple[str, ...]:
+def seen_authors(a: AdmissionFacts) -> tuple[str, ...]:
     """The same, with the domains that only the names show."""
     header = a.header
     return _not_covered(a, header.from_domains | header.shown_domains if header else frozenset())
 
 
-def _not_covered(a: Attempt, domains: frozenset[str]) -> tuple[str, ...]:
+def _not_covered(a: AdmissionFacts, domains: frozenset[str]) -> tuple[str, ...]:
     if isinstance(a.origin, LocalUser):
         return tuple(sorted(domains - {a.sender.domain if a.sender else ""}))
     name = a.origin.certificate.subject if a.origin.certificate else None
@@ -42,7 +42,7 @@ def _not_covered(a: Attempt, domains: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(d for d in domains if not a.white_list.covers(name, d)))
 
 
-def noted_authors(a: Attempt) -> tuple[str, ...]:
+def noted_authors(a: AdmissionFacts) -> tuple[str, ...]:
     """The domains that log and journal note for an accepted message; few."""
     own = a.own_authors if a.policy.own_header_from is not HeaderFromPolicy.OFF else ()
     foreign = foreign_authors(a) if a.policy.header_from is not HeaderFromPolicy.OFF else ()
@@ -51,7 +51,7 @@ def noted_authors(a: Attempt) -> tuple[str, ...]:
     ]
 
 
-def own_header_from(a: Attempt) -> Finding | None:
+def own_header_from(a: AdmissionFacts) -> AdmissionFinding | None:
     """No peer uses one of our domains as author, unless the list or the configuration allows it."""
     policy = a.policy.own_header_from
     if a.header is None or not isinstance(a.origin, Peer) or policy is HeaderFromPolicy.OFF:
@@ -73,7 +73,7 @@ def own_header_from(a: Attempt) -> Finding | None:
     return not_listed("own-header-from", reply, evidence, presented, final=a.list_final)
 
 
-def header_from(a: Attempt) -> Finding | None:
+def header_from(a: AdmissionFacts) -> AdmissionFinding | None:
     """Each author's domain is listed with the peer's certificate; ours are judged before."""
     if a.header is None or a.policy.header_from is HeaderFromPolicy.OFF:
         return None

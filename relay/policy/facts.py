@@ -6,8 +6,8 @@ from enum import Flag, StrEnum, auto
 from typing import Final, NamedTuple
 
 from relay.policy import patients
-from relay.policy.recipient import MailboxState, Recipient
-from relay.smtp.address import Address
+from relay.policy.recipient import Recipient, RecipientStatus
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Reply
 from relay.smtp.headers import MAX_HEADER, HeaderFacts
 from whitelist.national.lookup import WhiteList
@@ -52,11 +52,11 @@ class Peer:
 class LocalUser:
     """A mailbox of ours that submits a message; its state as the mailstore says."""
 
-    state: MailboxState
+    state: RecipientStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class AdmissionPolicy:
     """Settings of admission.  Sizes are octets on the wire; for patients see `patient_max_counts`.
 
     `own_header_from_peers` are CNs, folded, of peers that forward mail of ours back to us.
@@ -76,15 +76,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AdmissionFacts:
     """The facts at one moment of a transaction; a fact that is not known yet is None."""
 
     origin: Peer | LocalUser
-    policy: Policy
+    policy: AdmissionPolicy
     white_list: WhiteList | None
     list_problem: str = ""
     sender_stated: bool = False
-    sender: Address | None = None  # None with sender_stated: the null reverse-path
+    sender: SmtpAddress | None = None  # None with sender_stated: the null reverse-path
     size: int | None = None
     recipient: Recipient | None = None
     header: HeaderFacts | None = None
@@ -95,7 +95,7 @@ class Attempt:
     list_final: bool = True  # the list is certainly the newest and may refuse for good
 
 
-class Finding(NamedTuple):  # a dozen for each message, in a third of a dataclass's time
+class AdmissionFinding(NamedTuple):  # a dozen for each message, in a third of a dataclass's time
     """The result of one rule; `reply` is the refusal or None.
 
     `presented` is the value that the peer itself showed; it may be told to the peer.  `grounds` is
@@ -118,14 +118,14 @@ class Finding(NamedTuple):  # a dozen for each message, in a third of a dataclas
         return self.reply is None
 
 
-def ok(rule: str, grounds: str | Callable[[], str]) -> Finding:
+def ok(rule: str, grounds: str | Callable[[], str]) -> AdmissionFinding:
     """The rule lets the attempt through."""
-    return Finding(rule, grounds)
+    return AdmissionFinding(rule, grounds)
 
 
-def no(rule: str, reply: Reply, evidence: str, presented: str = "") -> Finding:
+def no(rule: str, reply: Reply, evidence: str, presented: str = "") -> AdmissionFinding:
     """The rule refuses the attempt."""
-    return Finding(rule, evidence, reply, presented)
+    return AdmissionFinding(rule, evidence, reply, presented)
 
 
 _NOT_THE_NEWEST: Final = Reply(
@@ -135,14 +135,14 @@ _NOT_THE_NEWEST: Final = Reply(
 
 def not_listed(
     rule: str, reply: Reply, evidence: str, presented: str = "", *, final: bool
-) -> Finding:
+) -> AdmissionFinding:
     """The rule refuses the attempt by the list; for now only, unless the list is `final`."""
     if final:
         return no(rule, reply, evidence, presented)
     return no(rule, _NOT_THE_NEWEST, f"{evidence}; not certain by this list: {reply}", presented)
 
 
-def name_of(a: Attempt) -> str:
+def name_of(a: AdmissionFacts) -> str:
     """The name in the peer's certificate; empty without a certificate."""
     shown = a.origin.certificate if isinstance(a.origin, Peer) else None
     return str(shown.subject) if shown else ""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from foundation.ins import PATIENT_DOMAIN, is_ins
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Reply
 
 MAX_BYTES: Final = 26_214_400  # 25 MB of content, DOMAIN §7.4, §7.5
@@ -29,7 +29,7 @@ def over(limit: int, counted: Counted) -> Reply:
     return Reply(552, "5.3.4", f"Message over the limit of {limit} {of} to {PATIENT_DOMAIN}")
 
 
-def refusal(address: Address, *, check_key: bool) -> Reply | None:
+def refusal(address: SmtpAddress, *, check_key: bool) -> Reply | None:
     """The refusal of a patient's address, without quoting it; None if it is well-formed.
 
     `check_key`: the key of the INS must be right too (`foundation.ins.is_ins`).

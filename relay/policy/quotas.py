@@ -70,7 +70,7 @@ class Quotas:
             return self._general
         return self._by_name.get(fold(name.common_name or ""), self._general)
 
-    def room(self, name: DistinguishedName, now: float) -> Quota:
+    def remaining(self, name: DistinguishedName, now: float) -> Quota:
         """The counts that a peer has left now; never below 0."""
         quota = self.of(name)
         if quota == NO_LIMIT:
@@ -80,7 +80,9 @@ class Quotas:
             *(None if q is None else max(q - u, 0) for q, u in zip(quota, used, strict=True))
         )
 
-    def took(self, name: DistinguishedName, now: float, *, recipients: int, receipt: bool) -> None:
+    def record(
+        self, name: DistinguishedName, now: float, *, recipients: int, receipt: bool
+    ) -> None:
         """Count an accepted message of a peer."""
         if self.of(name) != NO_LIMIT:
             hour = self._used.setdefault(name, _Hour())

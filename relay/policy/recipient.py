@@ -3,10 +3,10 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 
 
-class MailboxState(StrEnum):
+class RecipientStatus(StrEnum):
     """The mailstore's answer about a recipient."""
 
     ACTIVE = "active"
@@ -19,11 +19,11 @@ class MailboxState(StrEnum):
     @property
     def open_to_all(self) -> bool:
         """Whether any sender that may send at all may send to it, whatever its address."""
-        return self is MailboxState.ACTIVE
+        return self is RecipientStatus.ACTIVE
 
 
 class Recipient(NamedTuple):  # faster than a dataclass: a message may have hundreds
     """A recipient and its state in the mailstore."""
 
-    address: Address
-    state: MailboxState
+    address: SmtpAddress
+    state: RecipientStatus

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relay.policy.admission import Peer
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 
 _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PeerStanding:
     """A peer with its certificate (DER, None if it showed none), and the time that this holds.
 
     `generation` is that of the trust store that judged.  From `since` up to `until`, `until`
@@ -29,21 +29,21 @@ class Standing:
     since: datetime = _ALWAYS[0]
     until: datetime = _ALWAYS[1]
 
-    def holds(self, perimeter: Perimeter, now: datetime) -> bool:
+    def holds(self, trust_state: TrustState, now: datetime) -> bool:
         """Whether the verdict is certainly still the same."""
-        return self.since <= now < self.until and self.generation == perimeter.trust.generation
+        return self.since <= now < self.until and self.generation == trust_state.trust.generation
 
 
-async def judge(
-    perimeter: Perimeter, der: bytes | None, tls_version: str, cipher: str, now: datetime
-) -> Standing:
-    """Judge a certificate by `Perimeter.identify_peer`; may take seconds where OCSP is on."""
-    trust = perimeter.trust  # CRLs that arrive during the await make the next MAIL ask again
-    peer = await perimeter.identify_peer(der, tls_version, cipher)
+async def judge_peer(
+    trust_state: TrustState, der: bytes | None, tls_version: str, cipher: str, now: datetime
+) -> PeerStanding:
+    """Judge a certificate by `TrustState.identify_peer`; may take seconds where OCSP is on."""
+    trust = trust_state.trust  # CRLs that arrive during the await make the next MAIL ask again
+    peer = await trust_state.identify_peer(der, tls_version, cipher)
     since, until = _ALWAYS
     if der is not None and peer.certificate is not None:
         since, until = trust.validity_span(peer.certificate, now)
-        answered = perimeter.ocsp_holds_until(der, now)
+        answered = trust_state.ocsp_holds_until(der, now)
         if answered is not None:
             until = min(until, answered)
-    return Standing(peer, der, trust.generation, since, until)
+    return PeerStanding(peer, der, trust.generation, since, until)

@@ -54,7 +54,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-class Undescribed(ssl.SSLObject):
+class DerOnlySSLObject(ssl.SSLObject):
     """A TLS connection that gives its peer's certificate in DER only.
 
     Event loops ask for the decoded form at the end of each handshake, though nothing reads it, and
@@ -66,7 +66,7 @@ class Undescribed(ssl.SSLObject):
         return super().getpeercert(binary_form=True) if binary_form else None
 
 
-class Renewing:
+class ReloadingContext:
     """A TLS context that follows its files: a renewed certificate serves the next handshake.
 
     Made by `make`: `server_context` or `client_context`, which raises TrustFileError if the files
@@ -125,7 +125,7 @@ def server_context(
     # One ticket is enough: the next connection gets its own.  For each ticket OpenSSL parses the
     # peer's certificate again, an eighth of the cost of a handshake.
     context.num_tickets = 1
-    context.sslobject_class = Undescribed
+    context.sslobject_class = DerOnlySSLObject
     try:
         take_any_certificate(context)
     except CannotOpen as error:

@@ -41,7 +41,7 @@ _LONGEST: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ageing:
+class ListAgeLimits:
     """How long a list serves without a successful check: until the alarm, until the end."""
 
     stale_after: timedelta = timedelta(hours=24)
@@ -49,7 +49,7 @@ class Ageing:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedList:
     """Requirements for a list: its signer, and how its names are compared (DOMAIN §9.8)."""
 
     signer: str | ExpectedSigner
@@ -57,7 +57,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class ListSnapshot:
     """The state at one moment.
 
     `loaded` is the adopted list whatever its age; `problem` says why no list may be used.
@@ -88,7 +88,7 @@ class Snapshot:
         return self.loaded is None or self.loaded.lists(peer.certificate.subject)
 
 
-class Perimeter:
+class TrustState:
     """Follows the list adopted in `archive` and the revocation lists in `crls`.
 
     `ocsp`, if given, is asked about peers where a revocation list is missing.
@@ -105,8 +105,8 @@ class Perimeter:
         archive: Archive,
         crls: CrlStore,
         trust: TrustStore,
-        expected: Expected,
-        ageing: Ageing,
+        expected: ExpectedList,
+        age_limits: ListAgeLimits,
         clock: Callable[[], datetime],
         *,
         ocsp: OcspClient | None = None,
@@ -116,7 +116,7 @@ class Perimeter:
         self._archive = archive
         self._crls = crls
         self._expected = expected
-        self._ageing = ageing
+        self._age_limits = age_limits
         self._clock = clock
         self._ocsp = ocsp
         self._stamps: tuple[Stamp, CrlStamp] | None = None
@@ -139,20 +139,20 @@ class Perimeter:
         return self._verdicts.trust
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> ListSnapshot:
         """The state now."""
-        ageing, now = self._ageing, self._clock()
+        age_limits, now = self._age_limits, self._clock()
         checked = last_certain(
             self._last_check, self._loaded.generated_at if self._loaded else None, now
         )
-        age = judge_freshness(checked, now, ageing.stale_after, ageing.expired_after)
+        age = judge_freshness(checked, now, age_limits.stale_after, age_limits.expired_after)
         problem = self._problem
         if not problem and age in {Freshness.EXPIRED, Freshness.NONE}:
             when = self._last_check.isoformat() if self._last_check else "never"
             problem = f"the white list has expired: last checked with success {when}"
             if checked != self._last_check:
                 problem += ", a time to come: this machine's clock was ahead"
-        return Snapshot(self._loaded, age, checked, problem, self._behind)
+        return ListSnapshot(self._loaded, age, checked, problem, self._behind)
 
     @property
     def known(self) -> KnownLists:

@@ -14,11 +14,11 @@ from relay.scan.scanner import (
     CLEAN,
     ScanFacts,
     ScannerFailed,
+    ScanVerdict,
     Streams,
-    Verdict,
     exchange,
     infected,
-    pieces,
+    octets_of,
     printable,
 )
 
@@ -27,7 +27,7 @@ _FOUND: Final = re.compile(rb"stream: (.+) FOUND", re.DOTALL)
 _TOO_LARGE: Final = b"INSTREAM size limit exceeded. ERROR"
 
 
-def read_answer(answer: bytes) -> Verdict:
+def read_answer(answer: bytes) -> ScanVerdict:
     """The verdict in an answer without its NUL.  Raises ScannerFailed."""
     if answer == b"stream: OK":
         return CLEAN
@@ -47,12 +47,12 @@ class Clamav:
     def __init__(self, address: str) -> None:
         self._address = address
 
-    async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:  # noqa: ARG002 - Scanner's
+    async def scan(self, draft: Draft, facts: ScanFacts) -> ScanVerdict:  # noqa: ARG002 - Scanner's
         """Judge a message by its content alone.  Raises ScannerFailed and StoreUnavailable."""
 
         async def send(writer: asyncio.StreamWriter) -> None:
             writer.write(b"zINSTREAM\0")
-            async with aclosing(pieces(draft)) as chunks:
+            async with aclosing(octets_of(draft)) as chunks:
                 async for chunk in chunks:
                     writer.write(len(chunk).to_bytes(4, "big"))
                     writer.write(chunk)

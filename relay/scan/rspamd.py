@@ -24,11 +24,11 @@ from relay.scan.scanner import (
     DEFER,
     ScanFacts,
     ScannerFailed,
+    ScanVerdict,
     Streams,
-    Verdict,
     exchange,
     infected,
-    pieces,
+    octets_of,
     printable,
 )
 
@@ -41,7 +41,7 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r\n", r
 _CONTROLS: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
 
-def read_answer(body: bytes) -> Verdict:
+def read_answer(body: bytes) -> ScanVerdict:
     """The verdict in the JSON of an answer.  Raises ScannerFailed."""
     try:
         answer: Any = json.loads(body)
@@ -118,12 +118,12 @@ class Rspamd:
         self._url = urlsplit(url)
         self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
 
-    async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:
+    async def scan(self, draft: Draft, facts: ScanFacts) -> ScanVerdict:
         """Judge a message and its envelope.  Raises ScannerFailed and StoreUnavailable."""
 
         async def send(writer: asyncio.StreamWriter) -> None:
             writer.write(request_head(self._url, self._hostname, draft.size, facts))
-            async with aclosing(pieces(draft)) as chunks:
+            async with aclosing(octets_of(draft)) as chunks:
                 async for chunk in chunks:
                     writer.write(chunk)
                     await writer.drain()

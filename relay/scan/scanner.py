@@ -39,7 +39,7 @@ class OnFailure(StrEnum):
     ACCEPT = "accept"
 
 
-class Result(StrEnum):
+class ScanResult(StrEnum):
     """A scanner's judgement of a message."""
 
     CLEAN = "clean"
@@ -48,20 +48,20 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ScanVerdict:
     """A scanner's answer; `name` is its finding, in its own words."""
 
-    result: Result
+    result: ScanResult
     name: str = ""
 
 
-CLEAN: Final = Verdict(Result.CLEAN)
-DEFER: Final = Verdict(Result.DEFER)
+CLEAN: Final = ScanVerdict(ScanResult.CLEAN)
+DEFER: Final = ScanVerdict(ScanResult.DEFER)
 
 
-def infected(name: str) -> Verdict:
+def infected(name: str) -> ScanVerdict:
     """The verdict on a message with a finding."""
-    return Verdict(Result.INFECTED, name)
+    return ScanVerdict(ScanResult.INFECTED, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,14 @@ class Scanner(Protocol):
 
     name: str
 
-    async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:
+    async def scan(self, draft: Draft, facts: ScanFacts) -> ScanVerdict:
         """Judge a message.  May be cancelled.  Raises ScannerFailed and StoreUnavailable."""
 
     async def probe(self) -> None:
         """Check that the scanner answers.  May be cancelled.  Raises ScannerFailed."""
 
 
-class Scanning:
+class Scanners:
     """The scanners of this operator, possibly none; `timeout` in seconds for each."""
 
     def __init__(
@@ -137,14 +137,14 @@ class Scanning:
                 self._failed(scanner.name, str(error), facts)
                 continue
             SCANS.labels(scanner.name, verdict.result.value).inc()
-            if verdict.result is Result.INFECTED:
+            if verdict.result is ScanResult.INFECTED:
                 found = f"{scanner.name}: {printable(verdict.name)}"
                 raise Refused("scan", Reply(554, "5.7.1", f"Content refused by {found}"), found)
-            if verdict.result is Result.DEFER:
+            if verdict.result is ScanResult.DEFER:
                 text = "Content cannot be judged yet, try again later"
                 raise Refused("scan", Reply(451, "4.7.1", text), f"{scanner.name} asks for it")
 
-    async def _ask(self, scanner: Scanner, draft: Draft, facts: ScanFacts) -> Verdict:
+    async def _ask(self, scanner: Scanner, draft: Draft, facts: ScanFacts) -> ScanVerdict:
         try:
             async with asyncio.timeout(self._timeout):
                 return await scanner.scan(draft, facts)
@@ -176,7 +176,7 @@ def printable(text: str) -> str:
 # For the scanners' clients.
 
 
-async def pieces(draft: Draft) -> AsyncGenerator[bytes, None]:
+async def octets_of(draft: Draft) -> AsyncGenerator[bytes, None]:
     """Read a draft back, in threads if it is on disk.  Raises StoreUnavailable."""
     spilled = draft.spilled
     with closing(draft.chunks()) as chunks:

@@ -14,10 +14,10 @@ from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
 from relay.connection.own_port import OwnPort
 from relay.connection.strangers import Strangers
-from relay.policy.admission import Policy
+from relay.policy.admission import AdmissionPolicy
 from relay.policy.quotas import Quotas
-from relay.policy.trust_state import Perimeter
-from relay.scan.scanner import Scanning
+from relay.policy.trust_state import TrustState
+from relay.scan.scanner import Scanners
 from relay.server.rcpt_pipeline import RcptLines
 from whitelist.pki.distinguished_name import DistinguishedName
 
@@ -32,12 +32,12 @@ class SessionContext:
 
     hostname: str
     limits: Limits
-    policy: Policy
-    perimeter: Perimeter
+    policy: AdmissionPolicy
+    trust_state: TrustState
     directory: Directory
     blobs: Bodies
     spool: Spool
-    scanning: Scanning
+    scanners: Scanners
     intake: Intake
     journal: Journal
     occupancy: Occupancy

@@ -54,8 +54,8 @@ async def _judge(
     if noted:
         journal.record("header_from.foreign", message=message.id, domains=noted)
         journal.log.info("header_from.foreign", message=message.id, domains=noted)
-    if context.scanning.on:
-        await context.scanning.check(body.draft, _scan_facts(facts, message))
+    if context.scanners.on:
+        await context.scanners.check(body.draft, _scan_facts(facts, message))
     asked = receipt_of(
         message,
         body.header.section,

@@ -18,7 +18,7 @@ from relay.server.rcpt_pipeline import parse_rcpt
 from relay.server.session import Handler, Session
 from relay.server.states import BDAT_LAST
 from relay.server.transaction import SessionFacts, Transaction
-from relay.smtp.address import Address, parse_path
+from relay.smtp.address import SmtpAddress, parse_path
 from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.smtp.parameters import MailParameters, parse_bdat, parse_mail_parameters
 from relay.smtp.reply import Acknowledged, reply_lines
@@ -34,7 +34,7 @@ _TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "Too many messages on one connec
 
 
 @lru_cache(500)  # messages of equal size, such as DSNs, come again and again
-def _parse_mail(argument: str) -> tuple[Address | None, MailParameters]:
+def _parse_mail(argument: str) -> tuple[SmtpAddress | None, MailParameters]:
     address, rest = parse_path(argument, "FROM:")
     return address, parse_mail_parameters(rest)
 

@@ -11,19 +11,19 @@ from dataclasses import replace
 from typing import Final
 
 from relay.connection.connection_counts import OpenSession
-from relay.policy.admission import Attempt, Peer, Stage, admit, admit_recipient
+from relay.policy.admission import AdmissionFacts, Peer, Stage, admit, admit_recipient
 from relay.policy.author_rules import noted_authors, seen_authors
 from relay.policy.quotas import NO_LIMIT, Quota
 from relay.policy.recipient import Recipient
-from relay.policy.standing import Standing, judge
-from relay.policy.trust_state import Snapshot
+from relay.policy.standing import PeerStanding, judge_peer
+from relay.policy.trust_state import ListSnapshot
 from relay.server.context import SessionContext
 from relay.server.journal import SessionJournal
 from relay.server.policy import Handshake
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused, Reply, SmtpError
 from relay.smtp.headers import HeaderFacts
-from relay.smtp.parameters import Notify, RcptParameters
+from relay.smtp.parameters import DsnNotify, RcptParameters
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.distinguished_name import DistinguishedName
 
@@ -48,9 +48,9 @@ class PeerPolicy:
         self.peer = Peer()
         self.name: DistinguishedName | None = None
         self.ending: Reply | None = None
-        self._standing = Standing(self.peer)
+        self._standing = PeerStanding(self.peer)
         self._stranger_clock: asyncio.TimerHandle | None = None  # None for an admitted peer
-        self._at_mail: Snapshot | None = None  # the state when the transaction began
+        self._at_mail: ListSnapshot | None = None  # the state when the transaction began
         # Sender domain and peer admitted at the last MAIL, and the list that admitted them.
         self._admitted: tuple[WhiteList | None, Peer | None, str | None] = (None, None, None)
         self._room: Quota = NO_LIMIT  # the quota left at the last MAIL
@@ -82,13 +82,15 @@ class PeerPolicy:
         self.peer = Peer(version, cipher)  # TLS is on, whatever the verdict
         if der is not None:
             context.occupancy.weigh(self._session)
-        self._standing = await judge(context.perimeter, der, version, cipher, context.clock())
+        self._standing = await judge_peer(
+            context.trust_state, der, version, cipher, context.clock()
+        )
         found = self.peer = self._standing.peer
         shown, chain = found.certificate, found.chain
         self._count()
         with suppress(Refused):  # the refusal is sent at MAIL
             self._admit_peer(self._attempt())
-        if not journal.known and context.perimeter.snapshot.lists(found):
+        if not journal.known and context.trust_state.snapshot.lists(found):
             journal.became_known()
         name = str(shown.subject) if shown else ""
         known_as = name if self.name or not name else f"{name} (unproven)"
@@ -119,7 +121,7 @@ class PeerPolicy:
             if not self._context.occupancy.identify(shown.subject):
                 self.ending = _TOO_MANY_OF_PEER
 
-    def _admit_peer(self, attempt: Attempt) -> None:
+    def _admit_peer(self, attempt: AdmissionFacts) -> None:
         """Return if the peer's certificate is admitted.  Raises Refused.
 
         A peer that does not pass is a stranger, even if it was known until now.
@@ -140,10 +142,10 @@ class PeerPolicy:
 
     # A transaction.
 
-    async def admit_sender(self, sender: Address | None, size: int | None) -> None:
+    async def admit_sender(self, sender: SmtpAddress | None, size: int | None) -> None:
         """Return if the peer may send for this sender's domain.  Raises Refused."""
         await self._judge_again()
-        at_mail = self._at_mail = self._context.perimeter.snapshot
+        at_mail = self._at_mail = self._context.trust_state.snapshot
         attempt = self._attempt(at_mail, sender_stated=True, sender=sender, size=size)
         domain = sender.domain if sender else None
         white_list, peer, before = self._admitted
@@ -160,10 +162,10 @@ class PeerPolicy:
     async def _judge_again(self) -> None:
         """Judge the peer's certificate again, if the verdict may have changed."""
         context, before, now = self._context, self._standing, self._context.clock()
-        if before.holds(context.perimeter, now):
+        if before.holds(context.trust_state, now):
             return
         version, cipher = before.peer.tls_version, before.peer.cipher
-        self._standing = await judge(context.perimeter, before.der, version, cipher, now)
+        self._standing = await judge_peer(context.trust_state, before.der, version, cipher, now)
         if self._standing.peer == before.peer:
             return  # the verdict under which the peer was admitted
         self.peer = self._standing.peer
@@ -182,7 +184,7 @@ class PeerPolicy:
         if self.name is None:
             self._room = NO_LIMIT
             return
-        room = quotas.room(self.name, asyncio.get_running_loop().time())
+        room = quotas.remaining(self.name, asyncio.get_running_loop().time())
         if 0 in {room.messages, room.recipients}:
             raise SmtpError(_QUOTA, f"of {quotas.of(self.name)}")
         self._room = room
@@ -200,7 +202,7 @@ class PeerPolicy:
 
     def admit_receipt(self, parameters: RcptParameters) -> None:
         """Return if the quota leaves room for the receipt, if RCPT asks for a receipt."""
-        if self._room.receipts == 0 and Notify.SUCCESS in (parameters.notify or ()):
+        if self._room.receipts == 0 and DsnNotify.SUCCESS in (parameters.notify or ()):
             raise SmtpError(_RECEIPTS_QUOTA)
 
     def admit_recipient(self, recipient: Recipient) -> None:
@@ -209,7 +211,7 @@ class PeerPolicy:
         admit_recipient(recipient, self.peer, white_list)
 
     async def admit_message(
-        self, sender: Address | None, size: int, header: HeaderFacts, *, report: bool
+        self, sender: SmtpAddress | None, size: int, header: HeaderFacts, *, report: bool
     ) -> tuple[str, ...]:
         """Return foreign author domains to be noted, if size and header pass.  Raises Refused."""
         attempt = self._attempt(
@@ -226,20 +228,20 @@ class PeerPolicy:
         """Count an accepted message in the hour's quota."""
         if self.name is not None:
             now = asyncio.get_running_loop().time()
-            self._context.quotas.took(self.name, now, recipients=recipients, receipt=receipt)
+            self._context.quotas.record(self.name, now, recipients=recipients, receipt=receipt)
 
     def _attempt(
         self,
-        snapshot: Snapshot | None = None,
+        snapshot: ListSnapshot | None = None,
         *,
         sender_stated: bool = False,
-        sender: Address | None = None,
+        sender: SmtpAddress | None = None,
         size: int | None = None,
         header: HeaderFacts | None = None,
         report: bool = False,
-    ) -> Attempt:
-        snapshot = snapshot or self._context.perimeter.snapshot
-        return Attempt(
+    ) -> AdmissionFacts:
+        snapshot = snapshot or self._context.trust_state.snapshot
+        return AdmissionFacts(
             self.peer,
             self._context.policy,
             snapshot.white_list,

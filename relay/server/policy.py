@@ -14,7 +14,7 @@ from relay.connection.connection_counts import OpenSession
 from relay.policy.admission import Peer
 from relay.policy.recipient import Recipient
 from relay.server.journal import SessionJournal
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Reply
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import RcptParameters
@@ -54,7 +54,7 @@ class SessionPolicy(Protocol):
     async def identify(self, handshake: Handshake) -> None:
         """Take the facts of TLS about the client; nothing is refused here."""
 
-    async def admit_sender(self, sender: Address | None, size: int | None) -> None:
+    async def admit_sender(self, sender: SmtpAddress | None, size: int | None) -> None:
         """Return if the client may send for this sender (None: the null reverse-path)."""
 
     def grant_quota(self) -> None:
@@ -75,7 +75,7 @@ class SessionPolicy(Protocol):
         """Return if the client may write to this recipient."""
 
     async def admit_message(
-        self, sender: Address | None, size: int, header: HeaderFacts, *, report: bool
+        self, sender: SmtpAddress | None, size: int, header: HeaderFacts, *, report: bool
     ) -> tuple[str, ...]:
         """Return foreign author domains to be noted, if the message may come in."""
 

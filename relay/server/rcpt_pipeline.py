@@ -13,7 +13,7 @@ from typing import Final
 from relay.acceptance.message import LocalRecipient
 from relay.acceptance.recipient_lookup import MOST, Directory, Found
 from relay.connection.streams import MAX_COMMAND_LINE, InboundBuffer
-from relay.smtp.address import Address, parse_path
+from relay.smtp.address import SmtpAddress, parse_path
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import RcptParameters, parse_rcpt_parameters
 
@@ -22,13 +22,13 @@ _SHORT: Final = 128  # octets of the longest line that is cached
 
 
 @lru_cache(2000)  # the same recipients come again and again
-def parse_rcpt(argument: str) -> tuple[Address | None, RcptParameters]:
+def parse_rcpt(argument: str) -> tuple[SmtpAddress | None, RcptParameters]:
     """Read the argument of RCPT; address None is the null path.  Raises SyntaxRefused."""
     address, rest = parse_path(argument, "TO:")
     return address, parse_rcpt_parameters(rest)
 
 
-def parse_rcpt_line(line: bytes) -> tuple[Address, RcptParameters] | None:
+def parse_rcpt_line(line: bytes) -> tuple[SmtpAddress, RcptParameters] | None:
     """Read a line that ends in CR; None unless it is a plain, valid RCPT in ASCII."""
     if line[:8].upper() != b"RCPT TO:" or len(line) >= MAX_COMMAND_LINE:
         return None
@@ -49,7 +49,7 @@ class RcptLines:
 
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
-        self._mailboxes: Mapping[Address, Found] = {}  # of the cached recipients
+        self._mailboxes: Mapping[SmtpAddress, Found] = {}  # of the cached recipients
         self._recipients: dict[bytes, LocalRecipient] = {}
 
     def known(self, lines: Iterable[bytes]) -> Iterator[LocalRecipient]:
@@ -74,7 +74,7 @@ class RcptLines:
             yield recipient
 
 
-def _named(line: bytes, mailboxes: Mapping[Address, Found]) -> LocalRecipient | None:
+def _named(line: bytes, mailboxes: Mapping[SmtpAddress, Found]) -> LocalRecipient | None:
     parsed = parse_rcpt_line(line)
     found = mailboxes.get(parsed[0]) if parsed is not None else None
     if parsed is None or found is None or found.mailbox_id is None or not found.state.open_to_all:
@@ -94,7 +94,7 @@ class RcptPipeline:
         """Begin a transaction: nothing has been looked up ahead."""
         self._looked_up_to = 0
 
-    async def find(self, address: Address, size: int | None, command: int) -> Found:
+    async def find(self, address: SmtpAddress, size: int | None, command: int) -> Found:
         """Find the mailbox of a recipient; the same query covers the recipients pipelined after it.
 
         `command` is the number of this command in the session.  Raises StoreDeferred.
@@ -103,7 +103,7 @@ class RcptPipeline:
         found = directory.remembered(address)
         return found or await directory.lookup(address, size, self._addresses_ahead(command))
 
-    def _addresses_ahead(self, command: int) -> list[Address]:
+    def _addresses_ahead(self, command: int) -> list[SmtpAddress]:
         if command < self._looked_up_to:
             return []  # looked up already, without success: each is asked for by itself
         ahead = self._inbound.ahead(LOOK_AHEAD)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from relay.policy.admission import CLEAR_TEXT, TLS_REQUIRED
-from relay.policy.facts import Finding
+from relay.policy.facts import AdmissionFinding
 from relay.smtp.errors import Refused, Reply, SmtpError, SyntaxRefused
 
 
@@ -52,7 +52,7 @@ class OutOfOrder:
 
     reply: Reply
     syntax_first: bool = False
-    finding: Finding | None = None
+    finding: AdmissionFinding | None = None
 
     def error(self) -> SmtpError:
         """A new error with this reply, to raise."""

@@ -7,7 +7,7 @@ from mailstore.sealed.draft import Draft
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.policy.admission import Peer
 from relay.server.data import Body
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.headers import TraceFacts, received_field
 from relay.smtp.parameters import MailParameters
 
@@ -20,7 +20,7 @@ class Transaction:
     """
 
     id: str
-    sender: Address | None
+    sender: SmtpAddress | None
     parameters: MailParameters
     local: dict[int, LocalRecipient] = field(default_factory=dict)
     body: Body | None = None

@@ -31,7 +31,7 @@ _POSTMASTER: Final = re.compile("<postmaster>", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SmtpAddress:
     """A mailbox address; `local` as it was written, `domain` in lower case, empty in POSTMASTER."""
 
     local: str
@@ -53,19 +53,19 @@ class Address:
         return not self.local.isascii()
 
 
-POSTMASTER: Final = Address("postmaster", "")
+POSTMASTER: Final = SmtpAddress("postmaster", "")
 """The recipient of mail to the host itself, whatever its domains (RFC 5321 §4.5.1)."""
 
 
-def _build(match: re.Match[str]) -> Address:
+def _build(match: re.Match[str]) -> SmtpAddress:
     local, domain = match["local"], match["domain"].lower()
     # RFC 5321 §4.5.3.1: limits in octets.
     if len(local.encode()) > 64 or len(domain) > 255:
         raise SyntaxRefused("Address too long", code=553, enhanced="5.1.3")
-    return Address(local, domain)
+    return SmtpAddress(local, domain)
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> SmtpAddress:
     """Read a bare `local@domain`.  Raises SyntaxRefused."""
     match = _MAILBOX.fullmatch(text)
     if match is None:
@@ -73,7 +73,7 @@ def parse_address(text: str) -> Address:
     return _build(match)
 
 
-def parse_path(argument: str, keyword: str) -> tuple[Address | None, str]:
+def parse_path(argument: str, keyword: str) -> tuple[SmtpAddress | None, str]:
     """Read `FROM:<path> parameters` or `TO:<path> parameters` (RFC 5321 §4.1.1.2, §4.1.1.3).
 
     Returns the address, None for the null reverse-path `<>`, and the unparsed parameters.

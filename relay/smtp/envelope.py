@@ -56,7 +56,7 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutgoingMessage:
     """A message to hand over: `octets` yields it with CRLF line ends, `size` octets in all.
 
     `heard()` is called for each recipient's reply, as a sign of progress: a peer may take minutes
@@ -70,7 +70,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Offers:
+class PeerExtensions:
     """The extensions that a peer offers in its reply to EHLO.
 
     `size` in octets (RFC 1870), `mail_max` in messages per connection, `rcpt_max` in recipients per
@@ -88,7 +88,7 @@ class Offers:
     rcpt_max: int | None = None
 
     @classmethod
-    def of(cls, extensions: Mapping[str, str]) -> "Offers":
+    def of(cls, extensions: Mapping[str, str]) -> "PeerExtensions":
         """From EHLO keywords in lower case with their parameters."""
         limits = dict(
             pair.partition("=")[::2] for pair in extensions.get("limits", "").upper().split()
@@ -112,24 +112,24 @@ def _number(text: str) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Commands:
+class EnvelopeCommands:
     """MAIL, and RCPT by recipient; `refused` has recipients not even asked for, with the reason.
 
-    `left_over` has recipients beyond the peer's recipient limit, with the reason; they need another
+    `deferred` has recipients beyond the peer's recipient limit, with the reason; they need another
     transaction.  If `rcpt` is empty, nothing is to be sent.
     """
 
     mail: bytes = b""
     rcpt: Mapping[str, bytes] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
-    left_over: Mapping[str, str] = field(default_factory=dict)
+    deferred: Mapping[str, str] = field(default_factory=dict)
 
 
-def commands(envelope: Envelope, size: int, offers: Offers) -> Commands:
+def commands(envelope: Envelope, size: int, offers: PeerExtensions) -> EnvelopeCommands:
     """The commands for an envelope and a message of `size` octets, each line with its CRLF."""
     why = _refusal(envelope, size, offers)
     if why:
-        return Commands(refused=dict.fromkeys(envelope.addresses, why))
+        return EnvelopeCommands(refused=dict.fromkeys(envelope.addresses, why))
     rcpt: dict[str, bytes] = {}
     refused: dict[str, str] = {}
     for one in envelope.recipients:
@@ -144,7 +144,7 @@ def commands(envelope: Envelope, size: int, offers: Offers) -> Commands:
             rcpt[one.address] = _line(words)
     room, asked = offers.rcpt_max or len(rcpt), list(rcpt.items())
     why = f"452 4.5.3 not asked for: the peer takes {offers.rcpt_max} recipients at once (RFC 9422)"
-    return Commands(
+    return EnvelopeCommands(
         _line(_mail(envelope, size, offers)),
         dict(asked[:room]),
         refused,
@@ -152,7 +152,7 @@ def commands(envelope: Envelope, size: int, offers: Offers) -> Commands:
     )
 
 
-def _refusal(envelope: Envelope, size: int, offers: Offers) -> str:
+def _refusal(envelope: Envelope, size: int, offers: PeerExtensions) -> str:
     """The reason why the peer cannot take this message at all; empty if it can."""
     if envelope.smtputf8 and not offers.smtputf8:
         return _NO_SMTPUTF8
@@ -164,7 +164,7 @@ def _refusal(envelope: Envelope, size: int, offers: Offers) -> str:
     return "" if envelope.sender.isascii() or envelope.smtputf8 else _NEEDS_SMTPUTF8
 
 
-def _mail(envelope: Envelope, size: int, offers: Offers) -> list[str]:
+def _mail(envelope: Envelope, size: int, offers: PeerExtensions) -> list[str]:
     words = [f"MAIL FROM:<{envelope.sender}>"]
     if offers.knows_size:
         words.append(f"SIZE={size}")

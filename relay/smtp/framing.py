@@ -1,11 +1,11 @@
 r"""Framing of message data: finds the end of DATA, undoes and does dot-stuffing, names faults.
 
-Sans-IO: bytes in, `Framed(payload, ended, rest)` out; the first violation is kept.  Work is linear
-in the bytes fed, however they are cut, and every search runs at C speed over large chunks.
+Sans-IO: bytes in, `FramedData(payload, ended, rest)` out; the first violation is kept.  Work is
+linear in the bytes fed, however they are cut, and every search runs at C speed over large chunks.
 BDAT content (RFC 3030) has its length announced and no dot-stuffing; the same faults are checked.
-Only `CRLF.CRLF` ends a message (RFC 5321 §4.1.1.4).  A bare CR, a bare LF, a NUL or a line over
-998 octets makes the message refusable but never ends it, so smuggled commands stay inside the body
-of the message that carries them (RFC 5321 §2.3.8, CVE-2023-51764).
+Only `CRLF.CRLF` ends a message (RFC 5321 §4.1.1.4).  A bare CR, a bare LF, a NUL or a line over 998
+octets makes the message refusable but never ends it, so smuggled commands stay inside the body of
+the message that carries them (RFC 5321 §2.3.8, CVE-2023-51764).
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _DOT: Final = _END[:3]
 
 
 @dataclass(frozen=True, slots=True)
-class Framed:
+class FramedData:
     """One step: octets without dot-stuffing, whether the end was found, the octets after it."""
 
     payload: bytes
@@ -41,7 +41,7 @@ class DataDecoder:
         """The first fault met so far."""
         return self._lines.violation
 
-    def feed(self, chunk: bytes) -> Framed:
+    def feed(self, chunk: bytes) -> FramedData:
         """Take the next octets from the wire.  Never call it after `ended`."""
         data = self._held + chunk
         # A message ends only after a dot at a line's start.  Most chunks have no other dot than
@@ -64,7 +64,7 @@ class DataDecoder:
             # Only after the replacement: a leading dot needs the imagined CRLF before it.
             body, self._imagined = body[self._imagined :], 0
         self._lines.check(body)
-        return Framed(body, end >= 0, rest)
+        return FramedData(body, end >= 0, rest)
 
 
 def _partial_end(data: bytes) -> int:

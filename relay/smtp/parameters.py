@@ -39,14 +39,14 @@ _UTF8_ADDRESS: Final = re.compile(
 )
 
 
-class Return(StrEnum):
+class DsnReturn(StrEnum):
     """How much of the message a DSN of failure returns (RFC 3461 §4.3)."""
 
     FULL = "FULL"
     HDRS = "HDRS"
 
 
-class Notify(StrEnum):
+class DsnNotify(StrEnum):
     """The events that the sender wants a DSN for (RFC 3461 §4.1)."""
 
     NEVER = "NEVER"
@@ -65,7 +65,7 @@ class MailParameters:
     size: int | None = None
     eight_bit: bool = False
     smtputf8: bool = False
-    ret: Return | None = None
+    ret: DsnReturn | None = None
     envid: str | None = None
 
 
@@ -73,12 +73,12 @@ class MailParameters:
 class RcptParameters:
     """The parameters of RCPT: `notify`, None if absent; `orcpt` as it came, with its type."""
 
-    notify: frozenset[Notify] | None = None
+    notify: frozenset[DsnNotify] | None = None
     orcpt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class BdatChunk:
     """The announcement of BDAT: how many octets follow, and whether the message ends with them."""
 
     size: int
@@ -101,7 +101,7 @@ def parse_mail_parameters(text: str) -> MailParameters:
         raise SyntaxRefused("BODY is 7BIT or 8BITMIME")
     if given.get("SMTPUTF8"):
         raise SyntaxRefused("SMTPUTF8 takes no value")
-    if ret is not None and ret.upper() not in Return.__members__:
+    if ret is not None and ret.upper() not in DsnReturn.__members__:
         raise SyntaxRefused("RET is FULL or HDRS")
     if envid is not None and not (0 < len(envid) <= _MAX_ENVID and _XTEXT.fullmatch(envid)):
         raise SyntaxRefused(f"ENVID takes xtext of at most {_MAX_ENVID} characters")
@@ -109,7 +109,7 @@ def parse_mail_parameters(text: str) -> MailParameters:
         None if size is None else int(size),
         eight_bit=body is not None and body.upper() == "8BITMIME",
         smtputf8="SMTPUTF8" in given,
-        ret=None if ret is None else Return(ret.upper()),
+        ret=None if ret is None else DsnReturn(ret.upper()),
         envid=envid,
     )
 
@@ -140,10 +140,10 @@ def _split(text: str, command: str, offered: frozenset[str]) -> dict[str, str]:
     return given
 
 
-def _parse_notify(value: str) -> frozenset[Notify]:
+def _parse_notify(value: str) -> frozenset[DsnNotify]:
     words = value.upper().split(",")
-    found = frozenset(Notify(word) for word in words if word in Notify.__members__)
-    if len(found) != len(words) or (Notify.NEVER in found and len(found) > 1):
+    found = frozenset(DsnNotify(word) for word in words if word in DsnNotify.__members__)
+    if len(found) != len(words) or (DsnNotify.NEVER in found and len(found) > 1):
         raise SyntaxRefused("NOTIFY is NEVER, or a list of SUCCESS, FAILURE, DELAY")
     return found
 
@@ -189,9 +189,9 @@ def decode_orcpt(value: str) -> str:
     return ascii_form(value) if kind.lower() == "utf-8" else f"{kind};{decode_xtext(address)}"
 
 
-def parse_bdat(argument: str | None) -> Chunk:
+def parse_bdat(argument: str | None) -> BdatChunk:
     """Read the argument of BDAT (RFC 3030 §2), `size [LAST]`.  Raises SyntaxRefused."""
     match = _CHUNK.fullmatch(argument or "")
     if match is None:
         raise SyntaxRefused("Syntax: BDAT size [LAST]")
-    return Chunk(int(match["size"]), match["last"] is not None)
+    return BdatChunk(int(match["size"]), match["last"] is not None)

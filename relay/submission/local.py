@@ -17,11 +17,11 @@ from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.acceptance.recipient_lookup import Directory
 from relay.dsn.receipt import receipt_of
 from relay.machines.certainty import Certainty
-from relay.policy.admission import Attempt, LocalUser, Policy, Stage, admit
-from relay.policy.recipient import MailboxState, Recipient
+from relay.policy.admission import AdmissionFacts, AdmissionPolicy, LocalUser, Stage, admit
+from relay.policy.recipient import Recipient, RecipientStatus
 from relay.policy.sizes import is_report, limit_of, over
-from relay.policy.trust_state import Perimeter
-from relay.smtp.address import Address
+from relay.policy.trust_state import TrustState
+from relay.smtp.address import SmtpAddress
 from relay.smtp.content_size import ContentSize
 from relay.smtp.errors import Reply, SmtpError
 from relay.smtp.headers import HeaderCollector, TraceFacts, received_field
@@ -49,10 +49,10 @@ class Submitter:
     """
 
     hostname: str
-    policy: Policy
+    policy: AdmissionPolicy
     store: Store
     directory: Directory
-    perimeter: Perimeter
+    trust_state: TrustState
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     record: Record
@@ -61,19 +61,19 @@ class Submitter:
     def submit(
         self,
         body: Readable,
-        sender: Address,
-        recipients: Sequence[Address],
+        sender: SmtpAddress,
+        recipients: Sequence[SmtpAddress],
         *,
         parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
-        asked: Mapping[Address, RcptParameters] | None = None,
+        asked: Mapping[SmtpAddress, RcptParameters] | None = None,
     ) -> AcceptedMessage:
         """Admit and make durable a message; returns it with its id.  Raises SmtpError.
 
         `parameters` and, by recipient, `asked` are the parameters of MAIL and RCPT (RFC 3461 §4).
         """
-        snapshot = self.perimeter.snapshot
+        snapshot = self.trust_state.snapshot
         own = self.directory.find_sender(sender)
-        attempt = Attempt(
+        attempt = AdmissionFacts(
             LocalUser(own.state),
             self.policy,
             snapshot.white_list,
@@ -84,11 +84,11 @@ class Submitter:
         admit(attempt, Stage.PEER | Stage.SENDER)
         asked = asked or {}
         local: dict[int, LocalRecipient] = {}
-        remote: dict[str, tuple[Address, ...]] = {}
+        remote: dict[str, tuple[SmtpAddress, ...]] = {}
         for address in dict.fromkeys(recipients):
             found = self.directory.find(address)
             self._admit_recipient(attempt, Recipient(address, found.state))
-            if found.state is MailboxState.FOREIGN:
+            if found.state is RecipientStatus.FOREIGN:
                 remote[address.domain] = (*remote.get(address.domain, ()), address)
             elif found.mailbox_id is not None:
                 one = LocalRecipient(found.mailbox_id, address, asked.get(address, _NOTHING))
@@ -132,12 +132,12 @@ class Submitter:
             self._tell(message, receipt)
         return message
 
-    def _admit_recipient(self, attempt: Attempt, recipient: Recipient) -> None:
+    def _admit_recipient(self, attempt: AdmissionFacts, recipient: Recipient) -> None:
         """Admit a recipient.  Raises Refused; for good only by the newest list."""
         attempt, white_list = replace(attempt, recipient=recipient), attempt.white_list
-        foreign = recipient.state is MailboxState.FOREIGN
+        foreign = recipient.state is RecipientStatus.FOREIGN
         if foreign and white_list and not white_list.names_of(recipient.address.domain):
-            final = Certainty(self.store.database, self.perimeter).of_question()
+            final = Certainty(self.store.database, self.trust_state).of_question()
             attempt = replace(attempt, list_final=final)
         admit(attempt, Stage.RECIPIENT)
 
@@ -157,11 +157,11 @@ class Submitter:
 
     def _message(
         self,
-        sender: Address,
+        sender: SmtpAddress,
         draft: Draft,
         parameters: MailParameters,
         local: tuple[LocalRecipient, ...],
-        remote: dict[str, tuple[Address, ...]],
+        remote: dict[str, tuple[SmtpAddress, ...]],
     ) -> AcceptedMessage:
         now, message, session = self.clock(), self.new_id(), self.new_id()
         trace = TraceFacts(
@@ -194,7 +194,7 @@ class Submitter:
 class _Taken:
     """A message being read; reading stops at a refusal."""
 
-    def __init__(self, draft: Draft, policy: Policy, *, to_patients: bool) -> None:
+    def __init__(self, draft: Draft, policy: AdmissionPolicy, *, to_patients: bool) -> None:
         self.header = HeaderCollector()
         self.content = ContentSize()
         self.report = False

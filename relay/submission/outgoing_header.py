@@ -13,7 +13,7 @@ from email.utils import format_datetime
 from typing import BinaryIO, Final
 
 from mailstore.mailboxes.address import address_key
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Reply, SmtpError
 from relay.smtp.headers import MAX_HEADER
 
@@ -28,7 +28,7 @@ class OutgoingMessage:
     Raises SmtpError for a message that is empty, has no header, or has another author.
     """
 
-    def __init__(self, body: BinaryIO, sender: Address, at: datetime, message_id: str) -> None:
+    def __init__(self, body: BinaryIO, sender: SmtpAddress, at: datetime, message_id: str) -> None:
         first = body.read(MAX_HEADER + 1)
         end = _end_of_header(first)
         if end is not None:
@@ -47,7 +47,7 @@ class OutgoingMessage:
         return taken
 
 
-def prepare(section: bytes, sender: Address, at: datetime, message_id: str) -> bytes:
+def prepare(section: bytes, sender: SmtpAddress, at: datetime, message_id: str) -> bytes:
     """The header section for the recipients, without the empty line after it.
 
     `at` is aware; `message_id` goes between angle brackets.  Raises SmtpError as OutgoingMessage.
@@ -91,7 +91,7 @@ def _name(field: bytes) -> bytes:
     return field.partition(b":")[0].strip().lower()
 
 
-def _check_author(fields: list[bytes], sender: Address) -> None:
+def _check_author(fields: list[bytes], sender: SmtpAddress) -> None:
     if len(fields) != 1:
         found = "no From field" if not fields else "several From fields"
         raise SmtpError(Reply(550, "5.6.0", f"Message has {found}; give one: From: {sender}"))

@@ -23,7 +23,7 @@ from mssante_operator.settings.model import load
 from relay.queue.schema import deliveries
 from relay.smtp.address import parse_address
 from relay.smtp.errors import StoreDeferred
-from relay.smtp.parameters import MailParameters, Notify, RcptParameters
+from relay.smtp.parameters import DsnNotify, MailParameters, RcptParameters
 from relay.submission.local import Submitter
 from tests.crash.receiver import NOBODY, Receiver
 from tests.crash.site import PATIENCE
@@ -91,7 +91,7 @@ class Outbox:
         head = f"From: <{sender}>\r\nMessage-ID: <{mark}@a.mssante.fr>\r\nSubject: [FIN]\r\n\r\n"
         body = head.encode() + _LINE * ((size or self.chance.choice(SIZES)) // len(_LINE))
         asked = (
-            RcptParameters(notify=frozenset({Notify.SUCCESS, Notify.FAILURE}))
+            RcptParameters(notify=frozenset({DsnNotify.SUCCESS, DsnNotify.FAILURE}))
             if asks
             else RcptParameters()
         )

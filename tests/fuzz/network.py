@@ -28,7 +28,7 @@ import tests.support.profiles  # noqa: F401  # the timeouts of hypothesis
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from relay.connection.limits import Limits
-from relay.policy.admission import Policy
+from relay.policy.admission import AdmissionPolicy
 from tests.fuzz.audit import Message
 from tests.fuzz.grammar import LIMIT, SECOND, garbage, plain_moves, secure_moves, tails
 from tests.fuzz.talk import BrokenHandshake, Conversation, Ending, Talk
@@ -212,7 +212,7 @@ def world(folder: Path, loop: str) -> Iterator[World]:
     """Listen as operator A in a folder, on a loop of this kind."""
     limits = Limits(handshake_seconds=3)
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        listening = inbound(folder, limits=limits, policy=Policy(LIMIT))
+        listening = inbound(folder, limits=limits, policy=AdmissionPolicy(LIMIT))
         server = runner.run(listening.__aenter__())
         try:
             yield World(server, runner)

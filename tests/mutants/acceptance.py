@@ -137,13 +137,13 @@ MUTANTS = (
     ),
     Mutant(
         "acceptance: a mailbox with a quota is asked each time",
-        "            if found.state is MailboxState.ACTIVE and not found.bounded:\n",
-        "            if found.state is MailboxState.ACTIVE:\n",
+        "            if found.state is RecipientStatus.ACTIVE and not found.bounded:\n",
+        "            if found.state is RecipientStatus.ACTIVE:\n",
         ("test_a_mailbox_with_a_quota_is_asked_each_time",),
     ),
     Mutant(
         "acceptance: what is refused is not remembered as open",
-        "            if found.state is MailboxState.ACTIVE and not found.bounded:\n",
+        "            if found.state is RecipientStatus.ACTIVE and not found.bounded:\n",
         "            if not found.bounded:\n",
         ("test_an_open_mailbox_is_remembered_for_a_moment", "test_states"),
     ),

@@ -64,7 +64,7 @@ MUTANTS = (
     ),
     Mutant(
         "admission: a mailbox of ours that sends must be active",
-        "if a.origin.state not in {MailboxState.ACTIVE, MailboxState.FULL}:",
+        "if a.origin.state not in {RecipientStatus.ACTIVE, RecipientStatus.FULL}:",
         "if False:",
         _REFUSED,
     ),
@@ -172,19 +172,19 @@ MUTANTS = (
     ),
     Mutant(
         "admission: a peer that was let in is judged anew",
-        "        if before.holds(context.perimeter, now):\n",
+        "        if before.holds(context.trust_state, now):\n",
         "        if True:\n",
         ("test_a_certificate_revoked_in_the_middle_of_a_session",),
     ),
     Mutant(
         "admission: a verdict ends with its span",
-        "self.since <= now < self.until and self.generation == perimeter",
-        "self.generation == perimeter",
+        "self.since <= now < self.until and self.generation == trust_state",
+        "self.generation == trust_state",
         ("test_a_certificate_that_runs_out_in_the_middle_of_a_session",),
     ),
     Mutant(
         "admission: a verdict ends with its trust store",
-        "self.since <= now < self.until and self.generation == perimeter.trust.generation",
+        "self.since <= now < self.until and self.generation == trust_state.trust.generation",
         "self.since <= now < self.until",
         ("test_a_certificate_revoked_in_the_middle_of_a_session",),
     ),

@@ -189,14 +189,14 @@ MUTANTS = (
     ),
     Mutant(
         "reports: failures are told unasked",
-        "_BY_DEFAULT: Final = frozenset({Notify.FAILURE, Notify.DELAY})\n",
-        "_BY_DEFAULT: Final = frozenset({Notify.DELAY})\n",
+        "_BY_DEFAULT: Final = frozenset({DsnNotify.FAILURE, DsnNotify.DELAY})\n",
+        "_BY_DEFAULT: Final = frozenset({DsnNotify.DELAY})\n",
         ("test_senders_hear_of_what_they_asked_for",),
     ),
     Mutant(
         "reports: delays are told unasked",
-        "_BY_DEFAULT: Final = frozenset({Notify.FAILURE, Notify.DELAY})\n",
-        "_BY_DEFAULT: Final = frozenset({Notify.FAILURE})\n",
+        "_BY_DEFAULT: Final = frozenset({DsnNotify.FAILURE, DsnNotify.DELAY})\n",
+        "_BY_DEFAULT: Final = frozenset({DsnNotify.FAILURE})\n",
         ("test_senders_hear_of_what_they_asked_for",),
     ),
     Mutant(

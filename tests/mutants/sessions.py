@@ -221,7 +221,7 @@ MUTANTS = (
     # The end of a message and of a session.
     Mutant(
         "sessions: a message is scanned before it is accepted",
-        "    if context.scanning.on:\n        await",
+        "    if context.scanners.on:\n        await",
         "    if False:\n        await",
         ("test_a_scanner_sees_the_message_before_it_is_accepted",),
     ),

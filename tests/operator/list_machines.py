@@ -9,7 +9,7 @@ from mssante_operator.lists.crl_refresh import CrlRefresher
 from mssante_operator.lists.list_refresh import Refresher
 from mssante_operator.lists.list_sharing import ListSharing
 from mssante_operator.settings.model import load
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 from tests.support.daemon import Daemon, lay_out
 from tests.support.list_files import put
 from whitelist.national.archive import Archive, ArchiveRecord
@@ -39,9 +39,9 @@ class Machine:
         put(self.daemon, data)
         self.refresher.check(accept_shrink=accept_shrink)
 
-    def perimeter(self) -> Perimeter:
+    def trust_state(self) -> TrustState:
         """Snapshot that the processes of this machine use."""
-        return runtime.open_perimeter(self.refresher.settings, self.refresher.trust)
+        return runtime.open_trust_state(self.refresher.settings, self.refresher.trust)
 
 
 def machine(folder: Path, database: Database, white_list: bytes | None = None) -> Machine:

@@ -7,7 +7,7 @@ import pytest
 
 from foundation.clock_watch import Jump
 from mssante_operator.monitoring.alarms import AlarmName, Facts, alarms
-from relay.policy.trust_state import Snapshot
+from relay.policy.trust_state import ListSnapshot
 from tests.support.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
 from whitelist.national.freshness import Freshness
 from whitelist.national.reader import read_list
@@ -19,7 +19,7 @@ LIST = read_list(signed_list([listed("b.mssante.fr", str(OWN.subject))]), trust(
 TRUST = replace(trust(), revocation=RevocationPolicy.REFUSE).with_crls(crls())
 QUIET = Facts(
     now=NOW,
-    snapshot=Snapshot(LIST, Freshness.FRESH, NOW),
+    snapshot=ListSnapshot(LIST, Freshness.FRESH, NOW),
     refresh_problem="",
     own=OWN,
     own_chain_problem="",
@@ -60,7 +60,7 @@ def test_certificates_near_their_end(left: timedelta, says: str) -> None:
     for facts, name in (
         (replace(QUIET, own=own), AlarmName.OWN_CERTIFICATE_EXPIRES),
         (
-            replace(QUIET, snapshot=Snapshot(signer, Freshness.FRESH, NOW)),
+            replace(QUIET, snapshot=ListSnapshot(signer, Freshness.FRESH, NOW)),
             AlarmName.LIST_SIGNER_EXPIRES,
         ),
     ):
@@ -73,15 +73,15 @@ def test_certificates_near_their_end(left: timedelta, says: str) -> None:
     ("facts", "name"),
     [
         (
-            replace(QUIET, snapshot=Snapshot(None, Freshness.NONE, None, "never")),
+            replace(QUIET, snapshot=ListSnapshot(None, Freshness.NONE, None, "never")),
             AlarmName.LIST_MISSING,
         ),
         (
-            replace(QUIET, snapshot=Snapshot(LIST, Freshness.STALE, NOW)),
+            replace(QUIET, snapshot=ListSnapshot(LIST, Freshness.STALE, NOW)),
             AlarmName.LIST_STALE,
         ),
         (
-            replace(QUIET, snapshot=Snapshot(LIST, Freshness.EXPIRED, NOW, "expired")),
+            replace(QUIET, snapshot=ListSnapshot(LIST, Freshness.EXPIRED, NOW, "expired")),
             AlarmName.LIST_EXPIRED,
         ),
         (replace(QUIET, refresh_problem="shrunk: ..."), AlarmName.LIST_REFUSED),

@@ -13,7 +13,7 @@ from mssante_operator.settings.reference import reference
 from relay.client.routing import NoRoute, Target
 from tests.support.configuration import GOOD, refusal, write
 from tests.support.operators import trust_space
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import trust_state
 
 
 def test_defaults_and_paths(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ async def test_routes_lead_where_they_say(tmp_path: Path) -> None:
     # Only the white list names the operator of c.mssante.fr.
     space = trust_space()
     settings = load(write(tmp_path, GOOD + ROUTES))
-    follower = perimeter(tmp_path, space.white_list, space.trust, runtime.clock, crls=space.crls)
+    follower = trust_state(tmp_path, space.white_list, space.trust, runtime.clock, crls=space.crls)
     router = runtime.make_router(settings, follower)
     assert await router.targets("b.mssante.fr") == [Target("127.0.0.1", 2526)]
     assert await router.targets("c.mssante.fr") == [

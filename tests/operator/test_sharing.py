@@ -75,9 +75,9 @@ def test_a_list_adopted_by_one_is_believed_by_the_other(
     assert two.active.added == 1
     (adopted,) = [line for line in logs if line["event"] == "whitelist.adopted"]
     assert adopted["source"] == "shared"
-    perimeter = two.perimeter()
-    assert perimeter.snapshot.final
-    white_list = perimeter.snapshot.white_list
+    trust_state = two.trust_state()
+    assert trust_state.snapshot.final
+    white_list = trust_state.snapshot.white_list
     assert white_list is not None
     assert white_list.names_of("d.mssante.fr")
     # A machine whose own source has an older list keeps the newer list.
@@ -114,16 +114,16 @@ def test_until_a_list_is_believed_nothing_is_refused_for_good(
     two.sharing.look()
     assert two.active == before
     assert "shrunk: " in two.sharing.problem
-    perimeter = two.perimeter()
-    assert perimeter.snapshot.behind
-    assert not perimeter.snapshot.final
+    trust_state = two.trust_state()
+    assert trust_state.snapshot.behind
+    assert not trust_state.snapshot.final
     long_ago = runtime.clock() - HOUR
-    assert not may_fail(before, perimeter.known, long_ago, runtime.clock())
+    assert not may_fail(before, trust_state.known, long_ago, runtime.clock())
     # Its own source has the list, and a person lets it pass here.
     two.adopt(data, accept_shrink=True)
     two.sharing.look()
     assert (two.active.digest, two.sharing.problem) == (digest, "")
-    assert two.perimeter().snapshot.final
+    assert two.trust_state().snapshot.final
 
 
 def test_what_a_person_let_pass_on_one_machine_passes_on_all(
@@ -163,9 +163,9 @@ def test_a_list_that_is_not_believed_leaves_all_as_it_was(
     assert says in refused["why"]
     assert two.sharing.problem == refused["why"]
     assert (two.active, two.archive.last_check()) == (before, checked)
-    assert two.perimeter().snapshot.white_list is not None
+    assert two.trust_state().snapshot.white_list is not None
     # Maybe only this machine does not know the signer: no refusal for good until that is clear.
-    assert not two.perimeter().snapshot.final
+    assert not two.trust_state().snapshot.final
     assert head(database).shared.digest == digest
 
 
@@ -185,7 +185,7 @@ def test_what_is_no_list_gives_way_to_one(
     assert two.sharing.problem == ""
     assert head(database).shared.digest == before.digest
     assert head(database).shared.generated_at == before.generated_at
-    assert two.perimeter().snapshot.final
+    assert two.trust_state().snapshot.final
     (shared,) = [line for line in logs if line["event"] == "whitelist.shared"]
     assert shared["instead_of_damaged"]
 
@@ -199,7 +199,7 @@ def test_a_date_that_is_not_the_lists_own_is_set_right(
         connection.execute(update(shared_list).values(generated_at=far))
     two.sharing.look()
     assert head(database).shared.generated_at == two.active.generated_at
-    assert two.perimeter().snapshot.final
+    assert two.trust_state().snapshot.final
 
 
 def test_other_revocation_lists_have_it_looked_at_again(
@@ -226,7 +226,7 @@ def test_a_new_machine_begins_with_what_the_others_have(
     assert three.archive.active() is None
     three.sharing.look()
     assert three.active.digest == machines[0].active.digest
-    assert three.perimeter().snapshot.freshness is Freshness.FRESH
+    assert three.trust_state().snapshot.freshness is Freshness.FRESH
 
 
 def test_a_check_by_one_counts_for_all(tmp_path: Path, database: Database) -> None:

@@ -10,10 +10,16 @@ from datetime import timedelta
 from functools import cache
 
 from mssante_operator.setup.testbed.credential import Credential
-from relay.policy.admission import Attempt, HeaderFromPolicy, LocalUser, Peer, Policy
+from relay.policy.admission import (
+    AdmissionFacts,
+    AdmissionPolicy,
+    HeaderFromPolicy,
+    LocalUser,
+    Peer,
+)
 from relay.policy.facts import MAX_RECEIVED
-from relay.policy.recipient import MailboxState, Recipient
-from relay.smtp.address import Address, parse_address
+from relay.policy.recipient import Recipient, RecipientStatus
+from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.headers import HeaderFacts
 from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
 from whitelist.national.lookup import WhiteList
@@ -35,7 +41,7 @@ LISTED = {
 DOMAINS = sorted({domain for domain, _ in LISTED} | {"a.mssante.fr", "mssante.fr", "evil.fr"})
 
 LIMIT = 1000
-POLICY = Policy(LIMIT, HeaderFromPolicy.REFUSE)
+POLICY = AdmissionPolicy(LIMIT, HeaderFromPolicy.REFUSE)
 
 
 @cache
@@ -71,36 +77,36 @@ def peer(name: str = "b1", status: ChainStatus = ChainStatus.TRUSTED) -> Peer:
     return Peer("TLSv1.3", "TLS_AES_256_GCM_SHA384", certificate(name), verdict(status))
 
 
-def attempt(origin: Peer | LocalUser | None = None, **facts: object) -> Attempt:
+def attempt(origin: Peer | LocalUser | None = None, **facts: object) -> AdmissionFacts:
     """An attempt of which every rule approves, but for these facts."""
-    good = Attempt(
+    good = AdmissionFacts(
         origin or peer(),
         POLICY,
         white_list(),
         "",
         sender_stated=True,
-        sender=Address("dr", "b.mssante.fr"),
+        sender=SmtpAddress("dr", "b.mssante.fr"),
         size=LIMIT,
-        recipient=Recipient(Address("claire.martin", "a.mssante.fr"), MailboxState.ACTIVE),
+        recipient=Recipient(SmtpAddress("claire.martin", "a.mssante.fr"), RecipientStatus.ACTIVE),
         header=HeaderFacts(frozenset({"b.mssante.fr"}), MAX_RECEIVED),
     )
     return replace(good, **facts)  # type: ignore[arg-type]  # checked where it matters: at run time
 
 
-LOCAL = LocalUser(MailboxState.ACTIVE)
+LOCAL = LocalUser(RecipientStatus.ACTIVE)
 
 
-def local(**facts: object) -> Attempt:
+def local(**facts: object) -> AdmissionFacts:
     """The same for one of our own users."""
     facts = {
-        "sender": Address("claire.martin", "a.mssante.fr"),
+        "sender": SmtpAddress("claire.martin", "a.mssante.fr"),
         "header": HeaderFacts(frozenset({"a.mssante.fr"})),
-        "recipient": Recipient(Address("dr", "b.mssante.fr"), MailboxState.FOREIGN),
+        "recipient": Recipient(SmtpAddress("dr", "b.mssante.fr"), RecipientStatus.FOREIGN),
     } | facts
     return attempt(LOCAL, **facts)
 
 
-def to(state: MailboxState, address: str = "x@a.mssante.fr") -> Recipient:
+def to(state: RecipientStatus, address: str = "x@a.mssante.fr") -> Recipient:
     return Recipient(parse_address(address), state)
 
 

@@ -15,7 +15,7 @@ from mailstore.db.database import Database
 from mailstore.mailboxes.messages import get_message, list_entries
 from relay.acceptance.group_commit import BUSY, Intake, commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient, WithReceipt
-from relay.smtp.address import Address, parse_address
+from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.errors import StoreDeferred
 from tests.support.blobs import content, folder
 from tests.support.clock import system_clock
@@ -24,7 +24,7 @@ from tests.support.listed import listing
 from tests.support.operators import ACTIVE, make_store
 from tests.support.waiting import until
 
-BOX = Address("claire.martin", "a.mssante.fr")
+BOX = SmtpAddress("claire.martin", "a.mssante.fr")
 PEER = "CN=smtp.b.mssante.fr,C=FR"
 
 
@@ -40,7 +40,7 @@ def submission(
     body: bytes,
     *,
     mailbox: int = 1,
-    remote: dict[str, tuple[Address, ...]] | None = None,
+    remote: dict[str, tuple[SmtpAddress, ...]] | None = None,
 ) -> AcceptedMessage:
     draft = store.blobs.draft()
     draft.write(body)
@@ -75,7 +75,7 @@ def test_rows_and_bodies_of_a_group(store: Store) -> None:
 
 
 def test_local_and_remote_recipients_in_one_transaction(store: Store) -> None:
-    other = Address("dr", "b.mssante.fr")
+    other = SmtpAddress("dr", "b.mssante.fr")
     one = submission(store, b"x\r\n", remote={"b.mssante.fr": (other,)})
     assert commit(store, alone(one), system_clock()) == [None]
     with store.database.read() as connection:
@@ -267,7 +267,7 @@ async def test_a_message_at_fault_itself_does_not_stop_the_intake(store: Store) 
 
 
 def _sent_by(one: AcceptedMessage, local: str) -> AcceptedMessage:
-    return replace(one, sender=Address(local, "b.mssante.fr"))
+    return replace(one, sender=SmtpAddress(local, "b.mssante.fr"))
 
 
 @pytest.mark.parametrize("local", ["a\0b", "caf\udce9"], ids=["NUL", "no UTF-8"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.smtp.address import POSTMASTER, Address, parse_address, parse_path
+from relay.smtp.address import POSTMASTER, SmtpAddress, parse_address, parse_path
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import parse_mail_parameters
 
@@ -108,8 +108,8 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "local", "domain"), ACCEPTED)
 def test_an_address(text: str, local: str, domain: str) -> None:
-    assert parse_address(text) == Address(local, domain)
-    assert parse_path(f"FROM:<{text}>", "FROM:") == (Address(local, domain), "")
+    assert parse_address(text) == SmtpAddress(local, domain)
+    assert parse_path(f"FROM:<{text}>", "FROM:") == (SmtpAddress(local, domain), "")
     assert str(parse_address(text)) == f"{local}@{domain}"
 
 
@@ -126,23 +126,23 @@ def test_not_an_address(text: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "address", "rest"),
     [
-        ("FROM:<a@b.fr>", Address("a", "b.fr"), ""),
-        ("from:<a@b.fr>", Address("a", "b.fr"), ""),
-        ("FROM: <a@b.fr>", Address("a", "b.fr"), ""),
-        ("FROM:   <a@b.fr>  ", Address("a", "b.fr"), ""),
-        ("FROM:<a@b.fr> SIZE=1 BODY=7BIT", Address("a", "b.fr"), "SIZE=1 BODY=7BIT"),
-        ("FROM:<a@b.fr>  SIZE=1", Address("a", "b.fr"), "SIZE=1"),
+        ("FROM:<a@b.fr>", SmtpAddress("a", "b.fr"), ""),
+        ("from:<a@b.fr>", SmtpAddress("a", "b.fr"), ""),
+        ("FROM: <a@b.fr>", SmtpAddress("a", "b.fr"), ""),
+        ("FROM:   <a@b.fr>  ", SmtpAddress("a", "b.fr"), ""),
+        ("FROM:<a@b.fr> SIZE=1 BODY=7BIT", SmtpAddress("a", "b.fr"), "SIZE=1 BODY=7BIT"),
+        ("FROM:<a@b.fr>  SIZE=1", SmtpAddress("a", "b.fr"), "SIZE=1"),
         ("FROM:<>", None, ""),
         ("FROM: <>", None, ""),
         ("FROM:<> SIZE=1", None, "SIZE=1"),
         # source routes are read and dropped: RFC 5321 §4.1.1.3, Appendix C
-        ("FROM:<@r.fr:a@b.fr>", Address("a", "b.fr"), ""),
-        ("FROM:<@r.fr,@s.fr,@t.fr:a@b.fr> SIZE=1", Address("a", "b.fr"), "SIZE=1"),
-        ('FROM:<@r.fr:"@s.fr:x"@b.fr>', Address('"@s.fr:x"', "b.fr"), ""),
-        ('FROM:<"> SIZE=1"@b.fr>', Address('"> SIZE=1"', "b.fr"), ""),
+        ("FROM:<@r.fr:a@b.fr>", SmtpAddress("a", "b.fr"), ""),
+        ("FROM:<@r.fr,@s.fr,@t.fr:a@b.fr> SIZE=1", SmtpAddress("a", "b.fr"), "SIZE=1"),
+        ('FROM:<@r.fr:"@s.fr:x"@b.fr>', SmtpAddress('"@s.fr:x"', "b.fr"), ""),
+        ('FROM:<"> SIZE=1"@b.fr>', SmtpAddress('"> SIZE=1"', "b.fr"), ""),
     ],
 )
-def test_a_path(argument: str, address: Address | None, rest: str) -> None:
+def test_a_path(argument: str, address: SmtpAddress | None, rest: str) -> None:
     assert parse_path(argument, "FROM:") == (address, rest)
 
 
@@ -158,7 +158,7 @@ def test_a_path(argument: str, address: Address | None, rest: str) -> None:
 def test_the_postmaster_needs_no_domain_as_a_recipient(argument: str, rest: str) -> None:
     # RFC 5321 §4.1.1.3, §4.5.1
     assert parse_path(argument, "TO:") == (POSTMASTER, rest)
-    assert Address("postmaster", "") == POSTMASTER
+    assert SmtpAddress("postmaster", "") == POSTMASTER
     assert str(POSTMASTER) == POSTMASTER.masked == "postmaster"
     assert not POSTMASTER.needs_smtputf8
 
@@ -344,7 +344,7 @@ def test_any_argument_is_a_path_or_refused(argument: str) -> None:
         assert_harmless(address)
 
 
-def assert_harmless(address: Address) -> None:
+def assert_harmless(address: SmtpAddress) -> None:
     """No part of the address has a meaning in a command, a header, a log or a query."""
     octets = str(address).encode()
     assert len(octets) <= 64 + 1 + 255

@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 
 from relay.policy.admission import (
-    Attempt,
+    AdmissionFacts,
+    AdmissionPolicy,
     HeaderFromPolicy,
     LocalUser,
     Peer,
-    Policy,
     Stage,
     admit,
     examine,
 )
 from relay.policy.patients import Counted
-from relay.policy.recipient import MailboxState
-from relay.smtp.address import Address
+from relay.policy.recipient import RecipientStatus
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts
 from tests.relay.attempts import (
@@ -36,7 +36,7 @@ WRONG_KEY = (
 )
 
 
-def refusal(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[str, str]:
+def refusal(attempt: AdmissionFacts, stages: Stage = Stage.EVERY) -> tuple[str, str]:
     with pytest.raises(Refused) as caught:
         admit(attempt, stages)
     # The reply is the first refusal that examine shows.
@@ -46,7 +46,7 @@ def refusal(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[str, str]:
     return caught.value.rule, str(caught.value.reply)
 
 
-REFUSALS: dict[str, tuple[Attempt, str, str]] = {
+REFUSALS: dict[str, tuple[AdmissionFacts, str, str]] = {
     "without TLS (DOMAIN §9.14)": (
         attempt(Peer()),
         "tls",
@@ -118,42 +118,42 @@ REFUSALS: dict[str, tuple[Attempt, str, str]] = {
         "550 5.7.1 Sender domain b.mssante.fr is not listed with your certificate",
     ),
     "a domain off the list": (
-        attempt(sender=Address("dr", "evil.fr")),
+        attempt(sender=SmtpAddress("dr", "evil.fr")),
         "sender",
         "550 5.7.1 Sender domain evil.fr is not listed with your certificate",
     ),
     "a domain below the peer's (DOMAIN §9.11)": (
-        attempt(sender=Address("dr", "sub.b.mssante.fr")),
+        attempt(sender=SmtpAddress("dr", "sub.b.mssante.fr")),
         "sender",
         "550 5.7.1 Sender domain sub.b.mssante.fr is not listed with your certificate",
     ),
     "a domain above the peer's (DOMAIN §9.11)": (
-        attempt(peer("c"), sender=Address("dr", "b.mssante.fr")),
+        attempt(peer("c"), sender=SmtpAddress("dr", "b.mssante.fr")),
         "sender",
         "550 5.7.1 Sender domain b.mssante.fr is not listed with your certificate",
     ),
     "our own domain, from outside": (
-        attempt(sender=Address("claire.martin", "a.mssante.fr")),
+        attempt(sender=SmtpAddress("claire.martin", "a.mssante.fr")),
         "sender",
         "550 5.7.1 Sender domain a.mssante.fr is not listed with your certificate",
     ),
     "a suspended user of ours": (
-        replace(local(), origin=LocalUser(MailboxState.SUSPENDED)),
+        replace(local(), origin=LocalUser(RecipientStatus.SUSPENDED)),
         "sender",
         "550 5.7.1 Sender mailbox is suspended",
     ),
     "a closed user of ours": (
-        replace(local(), origin=LocalUser(MailboxState.CLOSED)),
+        replace(local(), origin=LocalUser(RecipientStatus.CLOSED)),
         "sender",
         "550 5.7.1 Sender mailbox is closed",
     ),
     "an unknown user of ours": (
-        replace(local(), origin=LocalUser(MailboxState.UNKNOWN)),
+        replace(local(), origin=LocalUser(RecipientStatus.UNKNOWN)),
         "sender",
         "550 5.7.1 Sender mailbox is unknown",
     ),
     "a stranger who says he is a user of ours": (
-        replace(local(), origin=LocalUser(MailboxState.FOREIGN)),
+        replace(local(), origin=LocalUser(RecipientStatus.FOREIGN)),
         "sender",
         "550 5.7.1 Sender mailbox is foreign",
     ),
@@ -168,63 +168,65 @@ REFUSALS: dict[str, tuple[Attempt, str, str]] = {
         "552 5.3.4 Message over the limit of 1000 octets",
     ),
     "no such mailbox (DOMAIN §9.19)": (
-        attempt(recipient=to(MailboxState.UNKNOWN)),
+        attempt(recipient=to(RecipientStatus.UNKNOWN)),
         "recipient",
         "550 5.1.1 No such mailbox here",
     ),
     "a closed mailbox (DOMAIN §9.19)": (
-        attempt(recipient=to(MailboxState.CLOSED)),
+        attempt(recipient=to(RecipientStatus.CLOSED)),
         "recipient",
         "550 5.2.1 Mailbox closed",
     ),
     "a suspended mailbox": (
-        attempt(recipient=to(MailboxState.SUSPENDED)),
+        attempt(recipient=to(RecipientStatus.SUSPENDED)),
         "recipient",
         "450 4.2.1 Mailbox suspended, try again later",
     ),
     "relaying to a listed domain (DOMAIN §9.19)": (
-        attempt(recipient=to(MailboxState.FOREIGN, "x@clinique.mssante.fr")),
+        attempt(recipient=to(RecipientStatus.FOREIGN, "x@clinique.mssante.fr")),
         "recipient",
         "550 5.7.1 Relaying denied: clinique.mssante.fr is not served here",
     ),
     "relaying to the internet (DOMAIN §9.19)": (
-        attempt(recipient=to(MailboxState.FOREIGN, "x@gmail.com")),
+        attempt(recipient=to(RecipientStatus.FOREIGN, "x@gmail.com")),
         "recipient",
         "550 5.7.1 Relaying denied: gmail.com is not served here",
     ),
     "our user to the internet (DOMAIN §9.26)": (
-        local(recipient=to(MailboxState.FOREIGN, "x@gmail.com")),
+        local(recipient=to(RecipientStatus.FOREIGN, "x@gmail.com")),
         "recipient",
         "550 5.7.1 gmail.com is not on the national white list",
     ),
     "our user to a domain below a listed one (DOMAIN §9.11)": (
-        local(recipient=to(MailboxState.FOREIGN, "x@x.b.mssante.fr")),
+        local(recipient=to(RecipientStatus.FOREIGN, "x@x.b.mssante.fr")),
         "recipient",
         "550 5.7.1 x.b.mssante.fr is not on the national white list",
     ),
     "our user to nobody of ours": (
-        local(recipient=to(MailboxState.UNKNOWN)),
+        local(recipient=to(RecipientStatus.UNKNOWN)),
         "recipient",
         "550 5.1.1 No such mailbox here",
     ),
     "our user to what is no patient (DOMAIN §9.30)": (
-        local(recipient=to(MailboxState.FOREIGN, "jean.dupont@patient.mssante.fr")),
+        local(recipient=to(RecipientStatus.FOREIGN, "jean.dupont@patient.mssante.fr")),
         "patient",
         "553 5.1.3 What stands before @patient.mssante.fr is not an INS of 15 characters",
     ),
     "our user to a patient whose INS is wrong (DOMAIN §9.30)": (
-        local(recipient=to(MailboxState.FOREIGN, "279035121518988@patient.mssante.fr")),
+        local(recipient=to(RecipientStatus.FOREIGN, "279035121518988@patient.mssante.fr")),
         "patient",
         f"553 5.1.3 {WRONG_KEY}",
     ),
     "our user to a patient at length (DOMAIN §7.4)": (
-        local(policy=Policy(LIMIT, patient_max_bytes=LIMIT - 1), to_patients=True),
+        local(policy=AdmissionPolicy(LIMIT, patient_max_bytes=LIMIT - 1), to_patients=True),
         "size",
         f"552 5.3.4 Message over the limit of {LIMIT - 1} octets of content to patient.mssante.fr",
     ),
     "our user to a patient at length on the wire, which counts": (
         local(
-            policy=Policy(LIMIT, patient_max_bytes=LIMIT - 1, patient_max_counts=Counted.WIRE),
+            policy=AdmissionPolicy(
+                LIMIT, patient_max_bytes=LIMIT - 1, patient_max_counts=Counted.WIRE
+            ),
             to_patients=True,
             content=1,
         ),
@@ -318,15 +320,15 @@ def test_nor_is_an_author_of_ours() -> None:
     )
 
 
-ACCEPTED: dict[str, Attempt] = {
+ACCEPTED: dict[str, AdmissionFacts] = {
     "the right domain (DOMAIN §9.17)": attempt(),
     "the other name of the domain (DOMAIN §9.20)": attempt(peer("b2")),
     "the other domain of the name (DOMAIN §9.20)": attempt(
-        sender=Address("dr", "clinique.mssante.fr")
+        sender=SmtpAddress("dr", "clinique.mssante.fr")
     ),
-    "the domain in capitals": attempt(sender=Address("dr", "B.MSSante.FR")),
+    "the domain in capitals": attempt(sender=SmtpAddress("dr", "B.MSSante.FR")),
     "a domain outside of mssante.fr (DOMAIN §9.11)": attempt(
-        peer("c"), sender=Address("dr", "mss.example.org"), header=authors("mss.example.org")
+        peer("c"), sender=SmtpAddress("dr", "mss.example.org"), header=authors("mss.example.org")
     ),
     "the null sender (DOMAIN §9.17)": attempt(sender=None),
     "the null sender of another listed peer": attempt(
@@ -341,29 +343,31 @@ ACCEPTED: dict[str, Attempt] = {
     "whatever comes with the null reverse-path": attempt(size=LIMIT + 1, sender=None),
     "a size declared that a report may have": attempt(size=LIMIT * 14 // 10, header=None),
     "our user to a patient, long on the wire alone (DOMAIN §7.5)": local(
-        policy=Policy(LIMIT, patient_max_bytes=LIMIT - 1), to_patients=True, content=LIMIT - 1
+        policy=AdmissionPolicy(LIMIT, patient_max_bytes=LIMIT - 1),
+        to_patients=True,
+        content=LIMIT - 1,
     ),
     "our user to a listed domain (DOMAIN §9.26)": local(),
     "our user to a listed domain in capitals": local(
-        recipient=to(MailboxState.FOREIGN, "x@B.MSSANTE.FR")
+        recipient=to(RecipientStatus.FOREIGN, "x@B.MSSANTE.FR")
     ),
     "our user to a patient (DOMAIN §1.5)": local(
-        recipient=to(MailboxState.FOREIGN, INS), to_patients=True
+        recipient=to(RecipientStatus.FOREIGN, INS), to_patients=True
     ),
     "our user to the national test mailbox (DOMAIN §1.2)": local(
-        recipient=to(MailboxState.FOREIGN, "reponse.automatique-test@patient.mssante.fr")
+        recipient=to(RecipientStatus.FOREIGN, "reponse.automatique-test@patient.mssante.fr")
     ),
     "our user to a patient whose key is not looked at (DOMAIN §1.5)": local(
-        policy=Policy(LIMIT, patient_ins_key=False),
-        recipient=to(MailboxState.FOREIGN, "279035121518988@patient.mssante.fr"),
+        policy=AdmissionPolicy(LIMIT, patient_ins_key=False),
+        recipient=to(RecipientStatus.FOREIGN, "279035121518988@patient.mssante.fr"),
     ),
     "our user at length to others than patients": local(
-        policy=Policy(LIMIT, patient_max_bytes=LIMIT - 1)
+        policy=AdmissionPolicy(LIMIT, patient_max_bytes=LIMIT - 1)
     ),
     "a patient's own operator, at any address": local(
-        recipient=to(MailboxState.ACTIVE, "jean.dupont@patient.mssante.fr")
+        recipient=to(RecipientStatus.ACTIVE, "jean.dupont@patient.mssante.fr")
     ),
-    "our user to a colleague": local(recipient=to(MailboxState.ACTIVE)),
+    "our user to a colleague": local(recipient=to(RecipientStatus.ACTIVE)),
 }
 
 
@@ -377,9 +381,9 @@ def test_accepted(case: str) -> None:
 @pytest.mark.parametrize("policy", [HeaderFromPolicy.TAG, HeaderFromPolicy.OFF])
 @pytest.mark.parametrize("make", [attempt, local])
 def test_other_policies_let_another_author_pass(
-    policy: HeaderFromPolicy, make: Callable[..., Attempt]
+    policy: HeaderFromPolicy, make: Callable[..., AdmissionFacts]
 ) -> None:
-    facts = make(policy=Policy(LIMIT, policy), header=authors("evil.fr", UNREADABLE))
+    facts = make(policy=AdmissionPolicy(LIMIT, policy), header=authors("evil.fr", UNREADABLE))
     admit(facts, Stage.EVERY)
     found = [finding for finding in examine(facts) if finding.rule == "header-from"]
     if policy is HeaderFromPolicy.OFF:

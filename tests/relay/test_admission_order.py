@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from relay.policy.admission import RULES, Attempt, Peer, Stage, admit, examine
-from relay.policy.recipient import MailboxState
-from relay.smtp.address import Address
+from relay.policy.admission import RULES, AdmissionFacts, Peer, Stage, admit, examine
+from relay.policy.recipient import RecipientStatus
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused
 from relay.smtp.headers import HeaderFacts
 from tests.relay.attempts import (
@@ -23,7 +23,7 @@ from tests.relay.attempts import (
 from whitelist.pki.trust_store import ChainStatus
 
 
-def refusal(attempt: Attempt, stages: Stage = Stage.EVERY) -> tuple[str, str]:
+def refusal(attempt: AdmissionFacts, stages: Stage = Stage.EVERY) -> tuple[str, str]:
     with pytest.raises(Refused) as caught:
         admit(attempt, stages)
     # The reply is the first refusal that examine shows.
@@ -40,9 +40,9 @@ def test_the_first_rule_that_fails_answers() -> None:
         Peer(),
         white_list=None,
         list_problem="stale",
-        sender=Address("dr", "evil.fr"),
+        sender=SmtpAddress("dr", "evil.fr"),
         size=LIMIT + 1,
-        recipient=to(MailboxState.FOREIGN),
+        recipient=to(RecipientStatus.FOREIGN),
         header=HeaderFacts(frozenset({"evil.fr"}), 101, complete=False),
         own_authors=("a.mssante.fr",),
     )
@@ -52,9 +52,9 @@ def test_the_first_rule_that_fails_answers() -> None:
         ("certificate", {"origin": peer("intruder", ChainStatus.EXPIRED)}),
         ("chain", {"origin": peer("intruder")}),
         ("listed", {"origin": peer()}),
-        ("sender", {"sender": Address("dr", "b.mssante.fr")}),
+        ("sender", {"sender": SmtpAddress("dr", "b.mssante.fr")}),
         ("size", {"size": LIMIT}),
-        ("recipient", {"recipient": to(MailboxState.ACTIVE)}),
+        ("recipient", {"recipient": to(RecipientStatus.ACTIVE)}),
         ("header-size", {"header": HeaderFacts(frozenset({"evil.fr"}), 101)}),
         ("loop", {"header": authors("evil.fr")}),
         ("own-header-from", {"own_authors": ()}),
@@ -72,7 +72,7 @@ def test_examine_shows_every_finding_with_evidence() -> None:
     facts = attempt(
         peer("c", ChainStatus.EXPIRED),
         size=LIMIT + 1,
-        recipient=to(MailboxState.CLOSED),
+        recipient=to(RecipientStatus.CLOSED),
         header=HeaderFacts(frozenset({"evil.fr"}), 101),
     )
     findings = {finding.rule: finding for finding in examine(facts)}
@@ -104,11 +104,13 @@ def test_evidence_says_why_there_is_no_list() -> None:
 
 
 def test_facts_that_are_not_known_yet_decide_nothing() -> None:
-    greeted = Attempt(peer(), POLICY, white_list())
+    greeted = AdmissionFacts(peer(), POLICY, white_list())
     assert [finding.rule for finding in examine(greeted)] == [
         *("tls", "list", "certificate", "chain", "listed"),
     ]
-    assert [finding.rule for finding in examine(Attempt(LOCAL, POLICY, white_list()))] == ["list"]
+    assert [finding.rule for finding in examine(AdmissionFacts(LOCAL, POLICY, white_list()))] == [
+        "list"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from relay.policy.admission import Attempt, LocalUser, Peer, Stage, admit, examine
-from relay.policy.recipient import MailboxState, Recipient
-from relay.smtp.address import Address
+from relay.policy.admission import AdmissionFacts, LocalUser, Peer, Stage, admit, examine
+from relay.policy.recipient import Recipient, RecipientStatus
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused, Reply
 from relay.smtp.headers import HeaderFacts
 from tests.relay.attempts import POLICY, attempt, certificate, local, peer, to
 from whitelist.pki.trust_store import ChainStatus
 
 B1, INTRUDER = (str(certificate(name).subject) for name in ("b1", "intruder"))
-PATIENT = Address("188012345678901", "patient.mssante.fr")
+PATIENT = SmtpAddress("188012345678901", "patient.mssante.fr")
 
 PRESENTED = {
     "tls": (attempt(Peer()), "clear text"),
@@ -23,9 +23,9 @@ PRESENTED = {
         f"{B1} serial {certificate('b1').serial:x}",
     ),
     "listed": (attempt(peer("intruder")), INTRUDER),
-    "sender": (attempt(sender=Address("dr", "sub.b.mssante.fr")), f"sub.b.mssante.fr by {B1}"),
+    "sender": (attempt(sender=SmtpAddress("dr", "sub.b.mssante.fr")), f"sub.b.mssante.fr by {B1}"),
     "size": (attempt(size=1001), "1001 octets"),
-    "recipient": (attempt(recipient=to(MailboxState.FULL)), "x@a.mssante.fr"),
+    "recipient": (attempt(recipient=to(RecipientStatus.FULL)), "x@a.mssante.fr"),
     "loop": (attempt(header=HeaderFacts(frozenset({"b.mssante.fr"}), 101)), "101 Received fields"),
     "header-size": (
         attempt(header=HeaderFacts(frozenset({"b.mssante.fr"}), fields=1001)),
@@ -40,7 +40,7 @@ PRESENTED = {
 }
 
 
-def refused(facts: Attempt) -> Refused:
+def refused(facts: AdmissionFacts) -> Refused:
     with pytest.raises(Refused) as caught:
         admit(facts, Stage.EVERY)
     return caught.value
@@ -59,7 +59,7 @@ def test_no_rule_is_forgotten() -> None:
 
 def test_a_full_mailbox_is_a_passing_trouble() -> None:
     # RFC 5321 §4.2.3, RFC 3463 §3.3
-    error = refused(attempt(recipient=to(MailboxState.FULL)))
+    error = refused(attempt(recipient=to(RecipientStatus.FULL)))
     assert str(error.reply) == "452 4.2.2 Mailbox full, try again later"
 
 
@@ -90,7 +90,7 @@ def test_the_limits_are_the_configurations(
 
 
 def test_a_patient_is_not_named() -> None:
-    error = refused(attempt(recipient=Recipient(PATIENT, MailboxState.UNKNOWN)))
+    error = refused(attempt(recipient=Recipient(PATIENT, RecipientStatus.UNKNOWN)))
     assert error.presented == "***@patient.mssante.fr"
 
 
@@ -101,11 +101,11 @@ def test_other_operators_names_are_for_our_eyes_only() -> None:
 
 
 def test_whose_mailbox_is_full_may_still_send() -> None:
-    def said(state: MailboxState) -> dict[str, Reply | None]:
+    def said(state: RecipientStatus) -> dict[str, Reply | None]:
         attempt = replace(local(), origin=LocalUser(state))
         return {finding.rule: finding.reply for finding in examine(attempt)}
 
-    full, suspended = said(MailboxState.FULL), said(MailboxState.SUSPENDED)
+    full, suspended = said(RecipientStatus.FULL), said(RecipientStatus.SUSPENDED)
     assert set(full.values()) == {None}
     # The same rules apply as for a peer that may not send.
     assert [rule for rule in full if suspended[rule] is not None] == ["sender"]

@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 
 from foundation.ins import PATIENT_DOMAIN
 from relay.policy.admission import (
-    Attempt,
+    AdmissionFacts,
+    AdmissionPolicy,
     HeaderFromPolicy,
     LocalUser,
     Peer,
-    Policy,
     Stage,
     admit,
     admit_recipient,
     examine,
 )
 from relay.policy.patients import Counted
-from relay.policy.recipient import MailboxState, Recipient
-from relay.smtp.address import Address
+from relay.policy.recipient import Recipient, RecipientStatus
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts
 from tests.relay.attempts import (
@@ -44,7 +44,7 @@ from tests.relay.attempts import (
 from whitelist.pki.trust_store import ChainStatus
 
 ORIGINS = st.one_of(
-    st.builds(LocalUser, st.sampled_from(MailboxState)),
+    st.builds(LocalUser, st.sampled_from(RecipientStatus)),
     st.sampled_from(PEERS).map(peer),
     st.builds(
         Peer,
@@ -55,12 +55,12 @@ ORIGINS = st.one_of(
     ),
 )
 INS = "279035121518989"
-ADDRESSES = st.builds(Address, st.sampled_from(["dr", INS]), st.sampled_from(DOMAINS))
+ADDRESSES = st.builds(SmtpAddress, st.sampled_from(["dr", INS]), st.sampled_from(DOMAINS))
 ATTEMPTS = st.builds(
-    Attempt,
+    AdmissionFacts,
     ORIGINS,
     st.builds(
-        Policy,
+        AdmissionPolicy,
         st.just(LIMIT),
         st.sampled_from(HeaderFromPolicy),
         patient_max_bytes=st.just(LIMIT - 1),
@@ -75,7 +75,9 @@ ATTEMPTS = st.builds(
     ),
     content=st.one_of(st.none(), st.sampled_from([LIMIT - 1, LIMIT])),
     report=st.booleans(),
-    recipient=st.one_of(st.none(), st.builds(Recipient, ADDRESSES, st.sampled_from(MailboxState))),
+    recipient=st.one_of(
+        st.none(), st.builds(Recipient, ADDRESSES, st.sampled_from(RecipientStatus))
+    ),
     header=st.one_of(
         st.none(),
         st.builds(
@@ -89,14 +91,14 @@ ATTEMPTS = st.builds(
 STAGES = st.sampled_from([stage for stage in map(Stage, range(1, 16)) if stage])
 
 # A mailbox is full only for its senders; its owner may still send.
-MAY_SEND = {MailboxState.ACTIVE, MailboxState.FULL}
+MAY_SEND = {RecipientStatus.ACTIVE, RecipientStatus.FULL}
 
 
 def holds(name: str, domain: str) -> bool:
     return (domain, name) in LISTED
 
 
-def name_of(a: Attempt) -> str | None:
+def name_of(a: AdmissionFacts) -> str | None:
     """The short name of a peer with a trusted certificate, by the pairs of the list."""
     if not isinstance(a.origin, Peer) or a.origin.certificate is None or a.origin.chain is None:
         return None
@@ -106,7 +108,7 @@ def name_of(a: Attempt) -> str | None:
     return name if any(name == other for _, other in LISTED) else None
 
 
-def acceptable(a: Attempt, stages: Stage) -> bool:
+def acceptable(a: AdmissionFacts, stages: Stage) -> bool:
     """Whether these stages may pass, by the requirements and not by the rules."""
     ours = isinstance(a.origin, LocalUser)
     name = name_of(a)
@@ -125,12 +127,12 @@ def acceptable(a: Attempt, stages: Stage) -> bool:
             verdicts.append((a.content if counted else a.size) < LIMIT)  # type: ignore[operator]
     if Stage.RECIPIENT in stages and a.recipient is not None:
         on_the_list = any(domain == a.recipient.address.domain for domain, _ in LISTED)
-        leaves = a.recipient.state is MailboxState.FOREIGN and ours
+        leaves = a.recipient.state is RecipientStatus.FOREIGN and ours
         address = a.recipient.address
         if leaves and address.domain == PATIENT_DOMAIN:
             verdicts.append(address.local == INS)
         verdicts.append(
-            a.recipient.state is MailboxState.ACTIVE
+            a.recipient.state is RecipientStatus.ACTIVE
             or (leaves and (a.white_list is None or on_the_list))
         )
     if Stage.MESSAGE in stages and a.header is not None:
@@ -140,13 +142,13 @@ def acceptable(a: Attempt, stages: Stage) -> bool:
     return all(verdicts)
 
 
-def may_write_as(a: Attempt, name: str | None, domain: str) -> bool:
+def may_write_as(a: AdmissionFacts, name: str | None, domain: str) -> bool:
     if isinstance(a.origin, LocalUser):
         return a.sender is not None and a.sender.domain == domain
     return name is None or a.white_list is None or holds(name, domain)
 
 
-def asked(a: Attempt, stages: Stage) -> Refused | None:
+def asked(a: AdmissionFacts, stages: Stage) -> Refused | None:
     try:
         admit(a, stages)
     except Refused as refused:
@@ -158,7 +160,7 @@ def asked(a: Attempt, stages: Stage) -> Refused | None:
 @given(ATTEMPTS, STAGES)
 @example(attempt(replace(peer(), chain=None)), Stage.PEER | Stage.SENDER)
 @example(local(white_list=None, header=authors("evil.fr")), Stage.MESSAGE)
-def test_what_is_accepted_is_acceptable(facts: Attempt, stages: Stage) -> None:
+def test_what_is_accepted_is_acceptable(facts: AdmissionFacts, stages: Stage) -> None:
     refused = asked(facts, stages)
     failed = [finding for finding in examine(facts, stages) if not finding.passed]
     if refused is None:
@@ -173,7 +175,7 @@ def test_what_is_accepted_is_acceptable(facts: Attempt, stages: Stage) -> None:
 @pytest.mark.fuzz
 @given(ATTEMPTS)
 def test_nothing_is_accepted_at_mail_from_a_peer_without_a_trusted_listed_certificate(
-    facts: Attempt,
+    facts: AdmissionFacts,
 ) -> None:
     # DOMAIN §9.14-9.17, §9.13: the stages that the session asks at MAIL
     if asked(replace(facts, sender_stated=True), Stage.PEER | Stage.SENDER):
@@ -196,7 +198,7 @@ def said(decide: Callable[[], None]) -> tuple[str, str, str] | None:
 
 
 @given(ATTEMPTS)
-def test_a_peers_recipient_alone_is_judged_as_with_all_the_facts(a: Attempt) -> None:
+def test_a_peers_recipient_alone_is_judged_as_with_all_the_facts(a: AdmissionFacts) -> None:
     recipient, origin = a.recipient, a.origin
     if recipient is None or isinstance(origin, LocalUser):
         return
@@ -205,10 +207,10 @@ def test_a_peers_recipient_alone_is_judged_as_with_all_the_facts(a: Attempt) -> 
 
 
 @given(ATTEMPTS)
-def test_a_mailbox_that_is_open_to_all_is_refused_to_nobody(a: Attempt) -> None:
+def test_a_mailbox_that_is_open_to_all_is_refused_to_nobody(a: AdmissionFacts) -> None:
     # `relay.server.rcpt_pipeline` relies on this for hundreds of recipients at once.
     if a.recipient is not None:
         _, state = a.recipient
         refused = said(lambda: admit(a, Stage.RECIPIENT))
         assert not (state.open_to_all and refused is not None and refused[1] == "recipient")
-        assert state.open_to_all == (state is MailboxState.ACTIVE)
+        assert state.open_to_all == (state is RecipientStatus.ACTIVE)

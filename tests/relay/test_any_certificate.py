@@ -108,7 +108,7 @@ async def test_a_name_that_is_not_proven_takes_no_place_of_its_bearer(tmp_path: 
 
 async def test_impostors_push_nobody_out_of_the_memory_of_verdicts(tmp_path: Path) -> None:
     async with inbound(tmp_path) as server:
-        verdicts = server.perimeter._verdicts
+        verdicts = server.trust_state._verdicts
         genuine = await call(server)
         assert len(verdicts) == 1
         impostor = await _come(server, "self-signed")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.policy.admission import HeaderFromPolicy, Policy, Stage, admit, examine
+from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy, Stage, admit, examine
 from relay.policy.author_rules import noted_authors, seen_authors
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts
@@ -19,7 +19,7 @@ OWN = (OURS,)
 TAG, OFF, REFUSE = HeaderFromPolicy.TAG, HeaderFromPolicy.OFF, HeaderFromPolicy.REFUSE
 
 
-def own(policy: Policy) -> str:
+def own(policy: AdmissionPolicy) -> str:
     """The finding on an author of ours: its evidence, or the reply."""
     facts = attempt(policy=policy, header=authors(OURS), own_authors=OWN)
     found = [one for one in examine(facts, Stage.MESSAGE) if one.rule == "own-header-from"]
@@ -28,7 +28,7 @@ def own(policy: Policy) -> str:
 
 def test_our_own_domains_are_refused_by_default_whatever_is_done_about_others() -> None:
     for others in HeaderFromPolicy:
-        said = own(Policy(LIMIT, others))
+        said = own(AdmissionPolicy(LIMIT, others))
         assert said == f"550 5.7.1 Author domain {OURS} is ours, not listed with your certificate"
 
 
@@ -91,7 +91,7 @@ FORGED = [
 
 @pytest.mark.parametrize("header", FORGED)
 async def test_a_peer_does_not_write_in_our_name(tmp_path: Path, header: str) -> None:
-    async with inbound(tmp_path, policy=Policy(100_000, OFF)) as server:
+    async with inbound(tmp_path, policy=AdmissionPolicy(100_000, OFF)) as server:
         caller = await call(server)
         said = await caller.send(body=f"{header}\r\n\r\nhello\r\n".encode())
         assert said.startswith(f"550 5.7.1 Author domain {OURS} is ours, not listed with your ")
@@ -103,7 +103,7 @@ async def test_a_peer_does_not_write_in_our_name(tmp_path: Path, header: str) ->
 
 async def test_who_forwards_our_mail_back_is_let_and_noted_in_the_log(tmp_path: Path) -> None:
     # DOMAIN U5: a forwarded message keeps its From.
-    policy = Policy(100_000, own_header_from_peers=frozenset({"smtp.b.mssante.fr"}))
+    policy = AdmissionPolicy(100_000, own_header_from_peers=frozenset({"smtp.b.mssante.fr"}))
     with capture_logs() as logs:
         async with inbound(tmp_path, policy=policy) as server:
             caller, other = await call(server), await call(server, "c")

@@ -26,7 +26,7 @@ from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.failure_reason import Cause, FailureReason
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import Notify, Return
+from relay.smtp.parameters import DsnNotify, DsnReturn
 from tests.support.reports import octets_of, read_report
 
 ARRIVAL = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
@@ -191,11 +191,18 @@ def test_no_header_section_is_too_broken_to_be_judged(header: bytes) -> None:
 
 
 def test_notify_is_kept_as_text_and_read_back() -> None:
-    for asked in ({Notify.NEVER}, {Notify.DELAY, Notify.SUCCESS}, set(Notify) - {Notify.NEVER}):
+    for asked in (
+        {DsnNotify.NEVER},
+        {DsnNotify.DELAY, DsnNotify.SUCCESS},
+        set(DsnNotify) - {DsnNotify.NEVER},
+    ):
         assert wanted(notify_text(asked)) == asked
-    assert notify_text({Notify.DELAY, Notify.SUCCESS, Notify.FAILURE}) == "SUCCESS,FAILURE,DELAY"
+    assert (
+        notify_text({DsnNotify.DELAY, DsnNotify.SUCCESS, DsnNotify.FAILURE})
+        == "SUCCESS,FAILURE,DELAY"
+    )
     assert notify_text(None) == ""
-    assert wanted("") == {Notify.FAILURE, Notify.DELAY}
+    assert wanted("") == {DsnNotify.FAILURE, DsnNotify.DELAY}
 
 
 # The text of the DSN.
@@ -323,17 +330,17 @@ def test_several_fates_share_a_report_and_those_nobody_asked_for_are_left_out() 
 @pytest.mark.parametrize(
     ("ret", "became", "size", "returned"),
     [
-        ("FULL", REFUSED, FULL_LIMIT, Return.FULL),
-        ("FULL", GIVEN_UP, 5000, Return.FULL),
-        ("FULL", REFUSED, FULL_LIMIT + 1, Return.HDRS),
-        ("HDRS", REFUSED, 5000, Return.HDRS),
-        (None, REFUSED, 5000, Return.HDRS),
-        ("FULL", LATE, 5000, Return.HDRS),
-        ("FULL", changed(DELIVERED, notify="SUCCESS"), 5000, Return.HDRS),
+        ("FULL", REFUSED, FULL_LIMIT, DsnReturn.FULL),
+        ("FULL", GIVEN_UP, 5000, DsnReturn.FULL),
+        ("FULL", REFUSED, FULL_LIMIT + 1, DsnReturn.HDRS),
+        ("HDRS", REFUSED, 5000, DsnReturn.HDRS),
+        (None, REFUSED, 5000, DsnReturn.HDRS),
+        ("FULL", LATE, 5000, DsnReturn.HDRS),
+        ("FULL", changed(DELIVERED, notify="SUCCESS"), 5000, DsnReturn.HDRS),
     ],
 )
 def test_the_whole_message_goes_back_only_where_it_failed(
-    ret: str | None, became: RecipientResult, size: int, returned: Return
+    ret: str | None, became: RecipientResult, size: int, returned: DsnReturn
 ) -> None:
     # RFC 3461 §4.3
     facts = told(replace(ORIGINAL, ret=ret, size=size), became)
@@ -345,7 +352,7 @@ def test_one_failure_among_others_returns_the_whole_message() -> None:
     full = replace(ORIGINAL, ret="FULL")
     facts = told(full, LATE, changed(REFUSED, address="x@b.fr"))
     assert facts is not None
-    assert facts.returned is Return.FULL
+    assert facts.returned is DsnReturn.FULL
 
 
 def test_parameters_that_cannot_be_told_do_not_keep_a_failure_untold() -> None:

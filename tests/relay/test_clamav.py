@@ -10,7 +10,7 @@ import uvloop
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import MEMORY_LIMIT
 from relay.scan.clamav import Clamav, read_answer
-from relay.scan.scanner import CLEAN, OnFailure, ScannerFailed, Scanning, infected
+from relay.scan.scanner import CLEAN, OnFailure, ScannerFailed, Scanners, infected
 from relay.smtp.errors import SmtpError
 from tests.support.scanners import (
     CLAMD,
@@ -68,13 +68,13 @@ class TestRealClamd:
     async def test_an_infected_message_is_refused_with_the_name(
         self, running: RunningClamd, tmp_path: Path
     ) -> None:
-        scanning = Scanning([Clamav(running.socket)], OnFailure.ACCEPT)
+        scanners = Scanners([Clamav(running.socket)], OnFailure.ACCEPT)
         with pytest.raises(SmtpError) as refused:
-            await scanning.check(draft(tmp_path, HEADER, EICAR), FACTS)
+            await scanners.check(draft(tmp_path, HEADER, EICAR), FACTS)
         assert (
             str(refused.value.reply) == "554 5.7.1 Content refused by clamav: Test.Eicar.UNOFFICIAL"
         )
-        await scanning.check(draft(tmp_path, CLEAN_MESSAGE), FACTS)
+        await scanners.check(draft(tmp_path, CLEAN_MESSAGE), FACTS)
 
     async def test_many_at_once(self, running: RunningClamd, tmp_path: Path) -> None:
         scanner = Clamav(running.endpoint)
@@ -189,12 +189,12 @@ async def test_a_scanner_that_hangs_is_cut(tmp_path: Path, *, large: bool, reads
 
     size = 40 * MEMORY_LIMIT if large else 1000
     async with scripted(hang) as server:
-        scanning = Scanning([Clamav(server.endpoint)], OnFailure.DEFER, timeout=0.2)
+        scanners = Scanners([Clamav(server.endpoint)], OnFailure.DEFER, timeout=0.2)
         with (
             drafted(tmp_path, b"x" * size) as message,
             pytest.raises(SmtpError, match=r"451 4\.7\.1 .* \[clamav: no answer within 0.2 s\]"),
         ):
-            await scanning.check(message, FACTS)
+            await scanners.check(message, FACTS)
         # A reader sees that we have hung up.
         await until(lambda: server.ended == reads)
 

@@ -15,7 +15,7 @@ from relay.connection.limits import Limits
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from tests.support.blobs import folder
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.talking import Caller, call, dial
@@ -278,7 +278,7 @@ class Broken(Directory):
     """A directory with an unforeseen fault."""
 
     async def lookup(
-        self, address: Address, size: int | None = None, ahead: Iterable[Address] = ()
+        self, address: SmtpAddress, size: int | None = None, ahead: Iterable[SmtpAddress] = ()
     ) -> Found:
         raise RuntimeError(f"no {address} of {size}, no {ahead}")
 

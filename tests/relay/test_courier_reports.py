@@ -33,11 +33,11 @@ from relay.smtp.address import parse_address
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import Notify, RcptParameters
+from relay.smtp.parameters import DsnNotify, RcptParameters
 from tests.support.clock import NOW, system_clock
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 from tests.support.operators import trust_space
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import trust_state
 from tests.support.queued import rows
 from tests.support.waiting import until
 
@@ -57,7 +57,7 @@ class World:
         self.journal = Journal(folder / "trace", system_clock)
         services = Services(
             store=office.store,
-            perimeter=perimeter(
+            trust_state=trust_state(
                 folder, space.white_list, space.trust, system_clock, crls=space.crls
             ),
             router=Router({}, dns.asyncresolver.Resolver(configure=False), random.Random(1)),
@@ -87,7 +87,7 @@ class World:
             mailbox = get_mailbox(connection, CLAIRE)
         draft = store.blobs.draft()
         draft.write(BODY)
-        asked = RcptParameters(frozenset({Notify.SUCCESS}))
+        asked = RcptParameters(frozenset({DsnNotify.SUCCESS}))
         message = AcceptedMessage(
             id=self.office.new_id(),
             session="0" * 32,
@@ -163,7 +163,7 @@ async def test_a_report_that_reaches_nobody_ends_there(world: World) -> None:
 
 async def test_the_sender_hears_of_what_was_relayed(world: World) -> None:
     # DOMAIN §3.3: the accusé de réception where the peer gives none.
-    world.office.queue(Notify.SUCCESS)
+    world.office.queue(DsnNotify.SUCCESS)
     world.answer = Outcome(State.DELIVERED, "250 2.0.0 ok")
     async with running(world):
         await until(lambda: world.states() == [])

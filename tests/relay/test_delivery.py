@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from relay.client.routing import Router, Target
-from relay.policy.admission import Policy
+from relay.policy.admission import AdmissionPolicy
 from relay.queue.schema import deliveries
 from tests.support.clock import system_clock
 from tests.support.operators import ACTIVE, HOST, SUSPENDED, inbound
@@ -48,7 +48,7 @@ async def test_a_message_arrives_byte_for_byte(sender: Sender, peer_folder: Path
 
 async def test_a_large_message_streams(sender: Sender, peer_folder: Path) -> None:
     body = BODY + b"".join(b"%d %s\r\n" % (n, b".x" * 30) for n in range(12_000))
-    async with inbound(peer_folder, policy=Policy(2_000_000)) as peer:
+    async with inbound(peer_folder, policy=AdmissionPolicy(2_000_000)) as peer:
         sender.queue(ACTIVE, body=body)
         await sender.deliver(peer.port)
         (entry,) = peer.entries(ACTIVE)
@@ -72,7 +72,7 @@ async def test_our_certificate_is_shown(sender: Sender, peer_folder: Path) -> No
         await sender.deliver(peer.port)
     (shown,) = peer.certificates
     assert shown is not None
-    facts = sender.perimeter.identify(shown, "", "").certificate
+    facts = sender.trust_state.identify(shown, "", "").certificate
     assert facts is not None
     assert facts.subject.common_name == "smtp.b.mssante.fr"
 

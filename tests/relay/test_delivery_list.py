@@ -19,7 +19,7 @@ from relay.queue.leases import load_claims
 from relay.smtp.errors import AttemptFailed
 from tests.support.clock import system_clock
 from tests.support.operators import ACTIVE, HOST, trust_space
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import trust_state
 from tests.support.queued import destination
 from tests.support.scripted import running
 from tests.support.senders import Sender, sending, server_tls
@@ -46,7 +46,7 @@ async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Pat
     # DOMAIN §3.3: hold, do not try, do not fail.
     empty = sender.folder / "empty"
     empty.mkdir()
-    sender.perimeter = perimeter(empty, b"", trust_space().trust, system_clock)
+    sender.trust_state = trust_state(empty, b"", trust_space().trust, system_clock)
     stop = asyncio.Event()
     async with running(server_tls("a", peer_folder)) as peer:
         sender.queue(ACTIVE)
@@ -66,7 +66,7 @@ async def test_a_list_that_is_lost_in_between_ends_an_attempt_before_it_connects
     empty = sender.folder / "empty"
     empty.mkdir()
     space = trust_space()
-    listless = perimeter(empty, b"", space.trust, system_clock)
+    listless = trust_state(empty, b"", space.trust, system_clock)
     context = client_context(space.identity("b", sender.folder), space.trust)
     sender.queue(ACTIVE)
     async with running(server_tls("a", peer_folder)) as peer:
@@ -86,10 +86,10 @@ async def test_a_list_that_is_lost_in_between_ends_an_attempt_before_it_connects
 
 def confirm(sender: Sender, at: datetime) -> None:
     """A check found the list in force to be the newest."""
-    archive, snapshot = Archive(sender.folder / "whitelist"), sender.perimeter.snapshot
+    archive, snapshot = Archive(sender.folder / "whitelist"), sender.trust_state.snapshot
     assert snapshot.loaded is not None
     archive.note_confirmed(ConfirmedList(snapshot.loaded.digest, at))
-    sender.perimeter.load()
+    sender.trust_state.load()
 
 
 async def test_a_domain_that_left_the_list_fails(sender: Sender, peer_folder: Path) -> None:
@@ -127,7 +127,7 @@ async def test_nothing_fails_by_a_list_that_may_be_older_than_the_message(
     assert archive.wanted_stamp() != asked
     waking = ListWaking(sender.store.database, system_clock)
     waking._next()  # not what it does at its start
-    sender.perimeter.on_confirmed = waking.confirmed
+    sender.trust_state.on_confirmed = waking.confirmed
     confirm(sender, system_clock() + timedelta(minutes=1))
     assert waking.wake() == 20
     async with running(server_tls("a", peer_folder)) as peer:
@@ -140,7 +140,7 @@ async def test_nothing_fails_by_a_list_older_than_another_machines(
 ) -> None:
     # Whatever this machine's own check says: the database is asked before mail fails for good.
     now = system_clock()
-    snapshot = sender.perimeter.snapshot
+    snapshot = sender.trust_state.snapshot
     assert snapshot.loaded is not None
     newer = Offer("0" * 64, snapshot.loaded.generated_at + timedelta(seconds=1), b"x")
     with sender.store.database.write() as connection:

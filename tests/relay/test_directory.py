@@ -16,8 +16,8 @@ from mailstore.mailboxes.mailboxes import MailboxState as StoredState
 from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
-from relay.policy.recipient import MailboxState
-from relay.smtp.address import POSTMASTER, Address, parse_address
+from relay.policy.recipient import RecipientStatus
+from relay.smtp.address import POSTMASTER, SmtpAddress, parse_address
 from relay.smtp.errors import StoreDeferred
 from tests.support.clock import NOW
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store
@@ -48,44 +48,46 @@ def limit(store: Store, address: str, quota: int | None) -> None:
 @pytest.mark.parametrize(
     ("address", "state"),
     [
-        (ACTIVE, MailboxState.ACTIVE),
-        (ACTIVE.upper(), MailboxState.ACTIVE),
-        (SUSPENDED, MailboxState.SUSPENDED),
-        (CLOSED, MailboxState.CLOSED),
-        ("nobody@a.mssante.fr", MailboxState.UNKNOWN),
-        ("nobody@x.a.mssante.fr", MailboxState.FOREIGN),
-        ("nobody@gmail.com", MailboxState.FOREIGN),
+        (ACTIVE, RecipientStatus.ACTIVE),
+        (ACTIVE.upper(), RecipientStatus.ACTIVE),
+        (SUSPENDED, RecipientStatus.SUSPENDED),
+        (CLOSED, RecipientStatus.CLOSED),
+        ("nobody@a.mssante.fr", RecipientStatus.UNKNOWN),
+        ("nobody@x.a.mssante.fr", RecipientStatus.FOREIGN),
+        ("nobody@gmail.com", RecipientStatus.FOREIGN),
     ],
 )
-async def test_states(store: Store, address: str, state: MailboxState) -> None:
+async def test_states(store: Store, address: str, state: RecipientStatus) -> None:
     directory, parsed = Directory(store.database), parse_address(address)
     found = await directory.lookup(parsed)
     assert found == directory.find(parsed) == await directory.lookup(parsed, 10**9)
     assert found.state is state
-    assert (found.mailbox_id is None) == (state in {MailboxState.UNKNOWN, MailboxState.FOREIGN})
+    assert (found.mailbox_id is None) == (
+        state in {RecipientStatus.UNKNOWN, RecipientStatus.FOREIGN}
+    )
 
 
 @pytest.mark.parametrize(
     ("address", "state"),
     [
-        (POSTMASTER, MailboxState.ACTIVE),
-        (parse_address("PostMaster@a.mssante.fr"), MailboxState.ACTIVE),
-        (parse_address("hostmaster@a.mssante.fr"), MailboxState.UNKNOWN),
-        (parse_address("postmaster@gmail.com"), MailboxState.FOREIGN),
+        (POSTMASTER, RecipientStatus.ACTIVE),
+        (parse_address("PostMaster@a.mssante.fr"), RecipientStatus.ACTIVE),
+        (parse_address("hostmaster@a.mssante.fr"), RecipientStatus.UNKNOWN),
+        (parse_address("postmaster@gmail.com"), RecipientStatus.FOREIGN),
     ],
     ids=str,
 )
 async def test_mail_for_postmaster_goes_where_the_configuration_says(
-    store: Store, address: Address, state: MailboxState
+    store: Store, address: SmtpAddress, state: RecipientStatus
 ) -> None:
     directory = Directory(store.database, postmaster=parse_address(ACTIVE))
     found = await directory.lookup(address)
     assert found == directory.find(address) == await directory.lookup(address)
     assert found.state is state
-    if state is MailboxState.ACTIVE:
+    if state is RecipientStatus.ACTIVE:
         assert found == directory.find(parse_address(ACTIVE))
     # The alias is for recipients only, and exists only if it is configured.
-    unknown = MailboxState.UNKNOWN if state is MailboxState.ACTIVE else state
+    unknown = RecipientStatus.UNKNOWN if state is RecipientStatus.ACTIVE else state
     assert directory.find_sender(address).state is unknown
     assert Directory(store.database).find(address).state is unknown
 
@@ -97,30 +99,30 @@ async def test_a_mailbox_that_is_named_postmaster_has_its_mail_and_its_state(sto
         person = Identifier(IdentifierKind.RPPS, "10987654321")
         add_mailbox(connection, str(address), MailboxType.PER, person, now=NOW)
         set_state(connection, str(address), StoredState.SUSPENDED)
-    assert (await directory.lookup(address)).state is MailboxState.SUSPENDED
+    assert (await directory.lookup(address)).state is RecipientStatus.SUSPENDED
 
 
 async def test_a_postmaster_without_a_mailbox_is_nobody(store: Store) -> None:
     directory = Directory(store.database, postmaster=parse_address("nobody@a.mssante.fr"))
-    assert (await directory.lookup(POSTMASTER)).state is MailboxState.UNKNOWN
+    assert (await directory.lookup(POSTMASTER)).state is RecipientStatus.UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("quota", "size", "state"),
     [
-        (None, 10**15, MailboxState.ACTIVE),
-        (HELD + 1, None, MailboxState.ACTIVE),
-        (HELD + 1, 0, MailboxState.ACTIVE),
-        (HELD + 1, 1, MailboxState.ACTIVE),
-        (HELD + 1, 2, MailboxState.FULL),
-        (HELD, None, MailboxState.FULL),
-        (HELD, 0, MailboxState.FULL),
-        (HELD - 1, None, MailboxState.FULL),
-        (0, None, MailboxState.FULL),
+        (None, 10**15, RecipientStatus.ACTIVE),
+        (HELD + 1, None, RecipientStatus.ACTIVE),
+        (HELD + 1, 0, RecipientStatus.ACTIVE),
+        (HELD + 1, 1, RecipientStatus.ACTIVE),
+        (HELD + 1, 2, RecipientStatus.FULL),
+        (HELD, None, RecipientStatus.FULL),
+        (HELD, 0, RecipientStatus.FULL),
+        (HELD - 1, None, RecipientStatus.FULL),
+        (0, None, RecipientStatus.FULL),
     ],
 )
 async def test_a_full_mailbox(
-    store: Store, quota: int | None, size: int | None, state: MailboxState
+    store: Store, quota: int | None, size: int | None, state: RecipientStatus
 ) -> None:
     limit(store, ACTIVE, quota)
     found = await Directory(store.database).lookup(parse_address(ACTIVE), size)
@@ -130,7 +132,10 @@ async def test_a_full_mailbox(
 
 async def test_only_an_open_mailbox_is_full(store: Store) -> None:
     directory = Directory(store.database)
-    for address, state in ((SUSPENDED, MailboxState.SUSPENDED), (CLOSED, MailboxState.CLOSED)):
+    for address, state in (
+        (SUSPENDED, RecipientStatus.SUSPENDED),
+        (CLOSED, RecipientStatus.CLOSED),
+    ):
         limit(store, address, 0)
         assert (await directory.lookup(parse_address(address))).state is state
 
@@ -138,12 +143,12 @@ async def test_only_an_open_mailbox_is_full(store: Store) -> None:
 async def test_full_is_over_once_there_is_room(store: Store) -> None:
     directory, address = Directory(store.database), parse_address(ACTIVE)
     limit(store, ACTIVE, HELD)
-    assert (await directory.lookup(address)).state is MailboxState.FULL
+    assert (await directory.lookup(address)).state is RecipientStatus.FULL
     limit(store, ACTIVE, 2 * HELD)
-    assert (await directory.lookup(address, HELD)).state is MailboxState.ACTIVE
+    assert (await directory.lookup(address, HELD)).state is RecipientStatus.ACTIVE
     with store.database.write() as connection:
         set_state(connection, ACTIVE, StoredState.SUSPENDED)
-    assert (await directory.lookup(address, HELD + 1)).state is MailboxState.SUSPENDED
+    assert (await directory.lookup(address, HELD + 1)).state is RecipientStatus.SUSPENDED
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -157,25 +162,25 @@ def test_a_database_that_is_unwell_puts_off(store: Store, database_url: str) -> 
 async def test_an_open_mailbox_is_remembered_for_a_moment(store: Store) -> None:
     now = [100.0]
     directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
-    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
     with store.database.write() as connection:
         set_state(connection, ACTIVE, StoredState.SUSPENDED)
     now[0] += REMEMBERED - 0.001
-    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
     now[0] += 0.001
-    assert (await directory.lookup(address)).state is MailboxState.SUSPENDED
+    assert (await directory.lookup(address)).state is RecipientStatus.SUSPENDED
     with store.database.write() as connection:
         set_state(connection, ACTIVE, StoredState.ACTIVE)
     # A refusal is never cached: a reopened mailbox need not wait.
-    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
 
 
 async def test_a_mailbox_with_a_quota_is_asked_each_time(store: Store) -> None:
     directory, address = Directory(store.database, lambda: 0.0), parse_address(ACTIVE)
     limit(store, ACTIVE, 10 * HELD)
-    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
     limit(store, ACTIVE, HELD)
-    assert (await directory.lookup(address)).state is MailboxState.FULL
+    assert (await directory.lookup(address)).state is RecipientStatus.FULL
 
 
 async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +213,7 @@ async def test_nothing_is_remembered_for_ever(store: Store) -> None:
     with store.database.write() as connection:
         connection.execute(update(mailboxes).values(state="suspended"))
     now[0] += FORGOTTEN
-    assert (await directory.lookup(address)).state is MailboxState.SUSPENDED
+    assert (await directory.lookup(address)).state is RecipientStatus.SUSPENDED
 
 
 async def test_who_asks_together_is_answered_together(store: Store) -> None:
@@ -225,11 +230,11 @@ async def test_who_asks_together_is_answered_together(store: Store) -> None:
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     assert [one.state for one in found] == [
-        MailboxState.ACTIVE,
-        MailboxState.SUSPENDED,
-        MailboxState.CLOSED,
-        MailboxState.ACTIVE,
-        MailboxState.FOREIGN,
+        RecipientStatus.ACTIVE,
+        RecipientStatus.SUSPENDED,
+        RecipientStatus.CLOSED,
+        RecipientStatus.ACTIVE,
+        RecipientStatus.FOREIGN,
     ]
     assert sum("FROM mailboxes JOIN" in statement for statement in statements) == 1
 
@@ -252,7 +257,7 @@ async def test_one_that_gives_up_leaves_the_others_their_answer(store: Store) ->
     other = asyncio.create_task(directory.lookup(parse_address(SUSPENDED)))
     await asyncio.sleep(0)  # both have asked
     one.cancel()
-    assert (await other).state is MailboxState.SUSPENDED
+    assert (await other).state is RecipientStatus.SUSPENDED
     with pytest.raises(asyncio.CancelledError):
         await one
 
@@ -263,7 +268,7 @@ async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
     limit(store, ACTIVE, 3 * HELD)
     for number in range(1, 4):
         found = await directory.lookup(address)
-        assert found.state is (MailboxState.FULL if number == 3 else MailboxState.ACTIVE)
+        assert found.state is (RecipientStatus.FULL if number == 3 else RecipientStatus.ACTIVE)
         with store.database.write() as connection:
             holds = LocalDelivery(get_mailbox(connection, ACTIVE).id, ACTIVE)
             message = Message(f"{number:032}", "", "0" * 64, HELD, "", "local", "s", NOW)
@@ -271,9 +276,9 @@ async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
     # A removed mailbox is noticed within a minute.
     with store.database.write() as connection:
         connection.execute(delete(entries))
-    assert (await directory.lookup(address)).state is MailboxState.FULL
+    assert (await directory.lookup(address)).state is RecipientStatus.FULL
     now[0] += FORGOTTEN
-    assert (await directory.lookup(address)).state is MailboxState.ACTIVE
+    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
 
 
 async def test_what_is_foreseen_is_looked_up_with_the_next_one(store: Store) -> None:
@@ -281,8 +286,8 @@ async def test_what_is_foreseen_is_looked_up_with_the_next_one(store: Store) -> 
     org = parse_address("cardiologie@a.mssante.fr")
     ahead = [org, parse_address(SUSPENDED), parse_address("nobody@gmail.com")]
     found = await directory.lookup(parse_address(ACTIVE), None, ahead)
-    assert found.state is MailboxState.ACTIVE
+    assert found.state is RecipientStatus.ACTIVE
     assert directory.remembered(org) is not None
     # A refusal is never cached, whatever its cause.
     assert directory.remembered(parse_address(SUSPENDED)) is None
-    assert (await directory.lookup(parse_address(SUSPENDED))).state is MailboxState.SUSPENDED
+    assert (await directory.lookup(parse_address(SUSPENDED))).state is RecipientStatus.SUSPENDED

@@ -4,11 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.smtp.envelope import Commands, Envelope, EnvelopeRecipient, Offers, commands
+from relay.smtp.envelope import (
+    Envelope,
+    EnvelopeCommands,
+    EnvelopeRecipient,
+    PeerExtensions,
+    commands,
+)
 from relay.smtp.parameters import ascii_form
 
 TO = "x@a.mssante.fr"
-ALL = Offers(
+ALL = PeerExtensions(
     size=1000, eight_bit=True, smtputf8=True, pipelining=True, chunking=True, dsn=True,
     knows_size=True,
 )  # fmt: skip
@@ -16,14 +22,14 @@ ALL = Offers(
 
 def said(
     recipient: EnvelopeRecipient | str = TO,
-    offers: Offers = ALL,
+    offers: PeerExtensions = ALL,
     *,
     size: int = 10,
     sender: str = "dr@b.mssante.fr",
     smtputf8: bool = False,
     envid: str | None = None,
     ret: str | None = None,
-) -> Commands:
+) -> EnvelopeCommands:
     one = EnvelopeRecipient(recipient) if isinstance(recipient, str) else recipient
     return commands(Envelope(sender, (one,), smtputf8, envid, ret), size, offers)
 
@@ -41,7 +47,7 @@ def test_what_is_offered_is_used() -> None:
 
 def test_what_is_not_offered_is_not_said() -> None:
     one = EnvelopeRecipient(TO, "NEVER", "rfc822;x@a.mssante.fr")
-    made = said(one, Offers(), envid="Q", ret="FULL")
+    made = said(one, PeerExtensions(), envid="Q", ret="FULL")
     assert made.mail == b"MAIL FROM:<dr@b.mssante.fr>\r\n"
     assert made.rcpt == {TO: b"RCPT TO:<x@a.mssante.fr>\r\n"}
 
@@ -64,7 +70,7 @@ def test_what_needs_smtputf8_is_never_downgraded() -> None:
         "hélène@a.mssante.fr": "RCPT TO:<hélène@a.mssante.fr>\r\n".encode()
     }
     for made in (
-        said("hélène@a.mssante.fr", Offers(), smtputf8=True),
+        said("hélène@a.mssante.fr", PeerExtensions(), smtputf8=True),
         said("hélène@a.mssante.fr"),
         said(sender="hélène@b.mssante.fr"),
     ):
@@ -154,6 +160,6 @@ def test_no_parameter_brings_another_along(
 def test_offers_with_numbers(
     extensions: dict[str, str], numbers: tuple[int | None, int | None, int | None]
 ) -> None:
-    found = Offers.of(extensions)
+    found = PeerExtensions.of(extensions)
     assert (found.size, found.mail_max, found.rcpt_max) == numbers
     assert found.knows_size == bool(extensions)

@@ -13,7 +13,7 @@ from mailstore.errors import StoreUnavailable
 from relay.client import data as content
 from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
-from relay.smtp.envelope import Letter
+from relay.smtp.envelope import OutgoingMessage
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.outcome import State
 from tests.support.handing import (
@@ -157,7 +157,7 @@ async def test_what_is_not_of_its_size_is_not_sent(
     make = letter(A)
     async with running(replace(scripted, offers=offers)) as server, ours.peers() as peers:
 
-        def wrong() -> Letter:
+        def wrong() -> OutgoingMessage:
             return replace(make(), size=len(BODY) + off)
 
         with pytest.raises(StoreUnavailable):

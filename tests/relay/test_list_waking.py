@@ -189,7 +189,7 @@ async def test_mail_goes_as_soon_as_the_list_has_the_servers_new_name(tmp_path: 
     after = space.space.sign_list({"a.mssante.fr": a, "b.mssante.fr": b})
     with sending(tmp_path / "b", before) as sender:
         found = ListWaking(sender.store.database, system_clock)
-        sender.perimeter.on_new_list = found.note
+        sender.trust_state.on_new_list = found.note
         async with running(server_tls("a", tmp_path)) as peer:
             for _ in range(6):  # more than a destination survives
                 sender.queue(ACTIVE)
@@ -197,7 +197,7 @@ async def test_mail_goes_as_soon_as_the_list_has_the_servers_new_name(tmp_path: 
             courier = sender.courier({"a.mssante.fr": Target(HOST, peer.port)})
             tasks = [
                 asyncio.create_task(courier.run(stop)),
-                asyncio.create_task(sender.perimeter.watch(0.01)),
+                asyncio.create_task(sender.trust_state.watch(0.01)),
                 asyncio.create_task(found.run(0.01)),
             ]
 

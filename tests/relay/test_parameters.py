@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import (
+    DsnReturn,
     MailParameters,
-    Return,
     decode_xtext,
     encode_xtext,
     parse_mail_parameters,
@@ -29,13 +29,13 @@ from relay.smtp.parameters import (
         ("SMTPUTF8", MailParameters(smtputf8=True)),
         ("smtputf8  size=5   Body=8BITMIME", MailParameters(5, eight_bit=True, smtputf8=True)),
         # RFC 3461 §4.3
-        ("RET=FULL", MailParameters(ret=Return.FULL)),
-        ("ret=hdrs", MailParameters(ret=Return.HDRS)),
+        ("RET=FULL", MailParameters(ret=DsnReturn.FULL)),
+        ("ret=hdrs", MailParameters(ret=DsnReturn.HDRS)),
         # RFC 3461 §4.4, verbatim
         ("ENVID=QQ314159", MailParameters(envid="QQ314159")),
         ("ENVID=a+20b+2B+3D", MailParameters(envid="a+20b+2B+3D")),
         ("ENVID=" + "x" * 100, MailParameters(envid="x" * 100)),
-        ("RET=HDRS ENVID=MiXed SIZE=1", MailParameters(1, ret=Return.HDRS, envid="MiXed")),
+        ("RET=HDRS ENVID=MiXed SIZE=1", MailParameters(1, ret=DsnReturn.HDRS, envid="MiXed")),
     ],
 )
 def test_what_mail_may_declare(text: str, expected: MailParameters) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import (
-    Chunk,
-    Notify,
+    BdatChunk,
+    DsnNotify,
     RcptParameters,
     ascii_form,
     decode_orcpt,
@@ -29,16 +29,16 @@ REFUSED_ORCPT = "501 5.5.4 ORCPT takes a type of address, a semicolon, and xtext
     [
         ("", None),
         ("  ", None),
-        ("NOTIFY=NEVER", {Notify.NEVER}),
-        ("notify=never", {Notify.NEVER}),
-        ("NOTIFY=SUCCESS", {Notify.SUCCESS}),
-        ("NOTIFY=FAILURE", {Notify.FAILURE}),
-        ("NOTIFY=DELAY", {Notify.DELAY}),
-        ("NOTIFY=Success,Delay", {Notify.SUCCESS, Notify.DELAY}),
-        ("NOTIFY=DELAY,FAILURE,SUCCESS", {Notify.SUCCESS, Notify.DELAY, Notify.FAILURE}),
+        ("NOTIFY=NEVER", {DsnNotify.NEVER}),
+        ("notify=never", {DsnNotify.NEVER}),
+        ("NOTIFY=SUCCESS", {DsnNotify.SUCCESS}),
+        ("NOTIFY=FAILURE", {DsnNotify.FAILURE}),
+        ("NOTIFY=DELAY", {DsnNotify.DELAY}),
+        ("NOTIFY=Success,Delay", {DsnNotify.SUCCESS, DsnNotify.DELAY}),
+        ("NOTIFY=DELAY,FAILURE,SUCCESS", {DsnNotify.SUCCESS, DsnNotify.DELAY, DsnNotify.FAILURE}),
     ],
 )
-def test_what_a_sender_may_want_to_hear_of(text: str, notify: set[Notify] | None) -> None:
+def test_what_a_sender_may_want_to_hear_of(text: str, notify: set[DsnNotify] | None) -> None:
     # RFC 3461 §4.1
     expected = None if notify is None else frozenset(notify)
     assert parse_rcpt_parameters(text) == RcptParameters(notify=expected)
@@ -72,7 +72,7 @@ def test_an_original_recipient_is_kept_verbatim(orcpt: str, reported: str) -> No
     # RFC 3461 §4.2, and RFC 3464 §2.3.1 for reports
     assert parse_rcpt_parameters(f"ORCPT={orcpt}") == RcptParameters(orcpt=orcpt)
     both = parse_rcpt_parameters(f"notify=success  Orcpt={orcpt}")
-    assert both == RcptParameters(frozenset({Notify.SUCCESS}), orcpt)
+    assert both == RcptParameters(frozenset({DsnNotify.SUCCESS}), orcpt)
     assert decode_orcpt(orcpt) == reported
 
 
@@ -147,18 +147,18 @@ def test_what_rcpt_may_not_declare(text: str, reply: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "chunk"),
     [
-        ("0", Chunk(0, last=False)),
-        ("0 LAST", Chunk(0, last=True)),
-        ("1000000", Chunk(1_000_000, last=False)),
-        ("86 last", Chunk(86, last=True)),
-        ("86 LaSt", Chunk(86, last=True)),
-        ("007", Chunk(7, last=False)),
-        ("9" * 20, Chunk(10**20 - 1, last=False)),
-        ("1  ", Chunk(1, last=False)),  # blanks at the end are tolerated, RFC 5321 §4.1.1
-        ("1 LAST ", Chunk(1, last=True)),
+        ("0", BdatChunk(0, last=False)),
+        ("0 LAST", BdatChunk(0, last=True)),
+        ("1000000", BdatChunk(1_000_000, last=False)),
+        ("86 last", BdatChunk(86, last=True)),
+        ("86 LaSt", BdatChunk(86, last=True)),
+        ("007", BdatChunk(7, last=False)),
+        ("9" * 20, BdatChunk(10**20 - 1, last=False)),
+        ("1  ", BdatChunk(1, last=False)),  # blanks at the end are tolerated, RFC 5321 §4.1.1
+        ("1 LAST ", BdatChunk(1, last=True)),
     ],
 )
-def test_what_bdat_may_announce(argument: str, chunk: Chunk) -> None:
+def test_what_bdat_may_announce(argument: str, chunk: BdatChunk) -> None:
     # RFC 3030 §2
     assert parse_bdat(argument) == chunk
 
@@ -268,7 +268,9 @@ def test_any_text_of_rcpt_is_understood_whole_or_refused_in_one_short_line(text:
     assert found.orcpt == words.get("ORCPT")
     assert (found.notify is None) == ("NOTIFY" not in words)
     assert (
-        found.notify is None or found.notify == {Notify.NEVER} or Notify.NEVER not in found.notify
+        found.notify is None
+        or found.notify == {DsnNotify.NEVER}
+        or DsnNotify.NEVER not in found.notify
     )
     if found.orcpt is not None:
         reported = decode_orcpt(found.orcpt)

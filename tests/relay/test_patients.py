@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from foundation.ins import PATIENT_DOMAIN
 from relay.policy import patients
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 
 ORDINARY = st.from_regex(r"[1-8][0-9]{12}", fullmatch=True)
 CORSICAN = st.from_regex(r"[1-8][0-9]{4}2[AB][0-9]{6}", fullmatch=True)
@@ -25,7 +25,7 @@ def complete(thirteen: str) -> str:
 
 
 def refused(local: str, *, check_key: bool = True) -> str:
-    reply = patients.refusal(Address(local, PATIENT_DOMAIN), check_key=check_key)
+    reply = patients.refusal(SmtpAddress(local, PATIENT_DOMAIN), check_key=check_key)
     return str(reply or "")
 
 

@@ -15,7 +15,7 @@ from relay.server.peer_service import PEERS, offers
 from relay.server.policy import Handshake
 from relay.server.session import Service, Session
 from relay.server.states import COMMANDS, State, table
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused, Reply
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import RcptParameters
@@ -46,7 +46,7 @@ class Neighbour:
     async def identify(self, handshake: Handshake) -> None:
         """No TLS."""
 
-    async def admit_sender(self, sender: Address | None, size: int | None) -> None:
+    async def admit_sender(self, sender: SmtpAddress | None, size: int | None) -> None:
         """Any."""
 
     def grant_quota(self) -> None:
@@ -60,7 +60,7 @@ class Neighbour:
             raise Refused("neighbour", Reply(550, "5.1.1", "No such mailbox here"), "")
 
     async def admit_message(
-        self, sender: Address | None, size: int, header: HeaderFacts, *, report: bool
+        self, sender: SmtpAddress | None, size: int, header: HeaderFacts, *, report: bool
     ) -> tuple[str, ...]:
         self.seen = (sender, size, header, report)
         return ()

@@ -12,9 +12,9 @@ from typing import NoReturn
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from relay.policy.trust_state import Ageing, Perimeter
+from relay.policy.trust_state import ListAgeLimits, TrustState
 from tests.support.hierarchy import NOW, crl, hierarchy, listed, server, signed_list, trust
-from tests.support.perimeters import adopt, fall_behind, perimeter
+from tests.support.perimeters import adopt, fall_behind, trust_state
 from tests.support.waiting import until
 from whitelist.national.archive import Archive
 from whitelist.national.freshness import Freshness
@@ -26,7 +26,7 @@ from whitelist.pki.trust_store import ChainStatus
 
 DN = "CN=smtp.b.mssante.fr,OU=1750000001,O=CHU DE TEST,ST=Paris (75),C=FR"
 GOOD = signed_list([listed("b.mssante.fr", DN)], NOW - timedelta(hours=1))
-AGEING = Ageing(timedelta(hours=24), timedelta(days=7))
+AGE_LIMITS = ListAgeLimits(timedelta(hours=24), timedelta(days=7))
 
 
 class Clock:
@@ -39,7 +39,7 @@ class Clock:
         return self.now
 
 
-def in_force(found: Perimeter) -> WhiteList:
+def in_force(found: TrustState) -> WhiteList:
     white_list = found.snapshot.white_list
     assert white_list is not None
     return white_list
@@ -47,7 +47,7 @@ def in_force(found: Perimeter) -> WhiteList:
 
 def test_nothing_adopted_is_no_list(tmp_path: Path) -> None:
     # DOMAIN §9.13
-    snapshot = perimeter(tmp_path, b"", trust(), lambda: NOW).snapshot
+    snapshot = trust_state(tmp_path, b"", trust(), lambda: NOW).snapshot
     assert snapshot.white_list is None
     assert "mssante whitelist refresh" in snapshot.problem
     assert snapshot.freshness is Freshness.NONE
@@ -55,7 +55,7 @@ def test_nothing_adopted_is_no_list(tmp_path: Path) -> None:
 
 def test_a_list_adopted_elsewhere_is_taken_over_while_running(tmp_path: Path) -> None:
     # DOMAIN §9.12: atomic, in every process, without a restart.
-    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    found = trust_state(tmp_path, GOOD, trust(), lambda: NOW)
     newer = signed_list([listed("b.mssante.fr", DN), listed("c.mssante.fr", DN)], NOW)
 
     async def watch() -> None:
@@ -69,7 +69,7 @@ def test_a_list_adopted_elsewhere_is_taken_over_while_running(tmp_path: Path) ->
 
 def test_a_damaged_archive_leaves_the_list_in_force(tmp_path: Path) -> None:
     # DOMAIN §9.5: the loaded list was checked; the file on disk was not.
-    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    found = trust_state(tmp_path, GOOD, trust(), lambda: NOW)
     loaded = in_force(found)
     (tmp_path / "whitelist" / "active.xml").write_bytes(GOOD[:-10])
     found.load()
@@ -79,7 +79,7 @@ def test_a_damaged_archive_leaves_the_list_in_force(tmp_path: Path) -> None:
 def test_a_damaged_archive_is_no_list_at_start(tmp_path: Path) -> None:
     adopt(tmp_path, GOOD, trust(), NOW)
     (tmp_path / "whitelist" / "active.xml").write_bytes(GOOD[:-10])
-    snapshot = perimeter(tmp_path, b"", trust(), lambda: NOW).snapshot
+    snapshot = trust_state(tmp_path, b"", trust(), lambda: NOW).snapshot
     assert snapshot.white_list is None
     assert snapshot.problem
 
@@ -97,7 +97,7 @@ def test_a_damaged_archive_is_no_list_at_start(tmp_path: Path) -> None:
 def test_age(tmp_path: Path, age: timedelta, freshness: Freshness, *, usable: bool) -> None:
     # DOMAIN §2.6, §9.12: alarm, then cut-off, only by the passing of time.
     clock = Clock()
-    found = perimeter(tmp_path, GOOD, trust(), clock, ageing=AGEING)
+    found = trust_state(tmp_path, GOOD, trust(), clock, age_limits=AGE_LIMITS)
     clock.now = NOW + age
     snapshot = found.snapshot
     assert snapshot.freshness is freshness
@@ -119,7 +119,7 @@ def test_a_check_by_a_clock_that_was_ahead_ends_no_mail(
     # The list is three days old: it was current then, even if the clock was wrong at its check.
     clock = Clock()
     white_list = signed_list([listed("b.mssante.fr", DN)], NOW - timedelta(days=3))
-    found = perimeter(tmp_path, white_list, trust(), clock, ageing=AGEING)
+    found = trust_state(tmp_path, white_list, trust(), clock, age_limits=AGE_LIMITS)
     clock.now = NOW - back
     if back > timedelta(days=1):
         clock.now = NOW
@@ -136,7 +136,7 @@ def test_a_check_by_a_clock_that_was_ahead_ends_no_mail(
 
 def test_a_check_makes_it_fresh_again(tmp_path: Path) -> None:
     clock = Clock()
-    found = perimeter(tmp_path, GOOD, trust(), clock, ageing=AGEING)
+    found = trust_state(tmp_path, GOOD, trust(), clock, age_limits=AGE_LIMITS)
     clock.now = NOW + timedelta(days=8)
     assert found.snapshot.white_list is None
     Archive(tmp_path / "whitelist").record_check(clock.now)
@@ -149,7 +149,7 @@ def test_the_last_good_list_outlives_its_signer_and_a_restart(tmp_path: Path) ->
     adopt(tmp_path, GOOD, trust(), NOW)
     late = NOW + timedelta(days=5 * 365)
     Archive(tmp_path / "whitelist").record_check(late)
-    assert in_force(perimeter(tmp_path, b"", trust(), lambda: late)).domains == 1
+    assert in_force(trust_state(tmp_path, b"", trust(), lambda: late)).domains == 1
 
 
 def der(name: str) -> bytes:
@@ -157,7 +157,7 @@ def der(name: str) -> bytes:
 
 
 def test_identify(tmp_path: Path) -> None:
-    found = perimeter(tmp_path, b"", trust(), lambda: NOW)
+    found = trust_state(tmp_path, b"", trust(), lambda: NOW)
     peer = found.identify(der("smtp.b.mssante.fr"), "TLSv1.3", "X")
     assert peer.certificate is not None
     assert str(peer.certificate.subject) == DN
@@ -167,13 +167,13 @@ def test_identify(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_certificate_is_not_trusted(tmp_path: Path) -> None:
-    peer = perimeter(tmp_path, b"", trust(), lambda: NOW).identify(b"\x30\x00", "TLSv1.3", "X")
+    peer = trust_state(tmp_path, b"", trust(), lambda: NOW).identify(b"\x30\x00", "TLSv1.3", "X")
     assert peer.certificate is None
     assert peer.chain is not None
     assert peer.chain.status is ChainStatus.UNTRUSTED
 
 
-def status(found: Perimeter, name: str = "smtp.b.mssante.fr") -> ChainStatus:
+def status(found: TrustState, name: str = "smtp.b.mssante.fr") -> ChainStatus:
     chain = found.identify(der(name), "TLSv1.3", "X").chain
     assert chain is not None
     return chain.status
@@ -182,7 +182,7 @@ def status(found: Perimeter, name: str = "smtp.b.mssante.fr") -> ChainStatus:
 def test_revocation_lists_are_taken_over_while_running(tmp_path: Path) -> None:
     # DOMAIN §9.15, §9.62: revoked from the arrival of the list on.
     strict = replace(trust(), revocation=RevocationPolicy.REFUSE)
-    found = perimeter(tmp_path, GOOD, strict, lambda: NOW)
+    found = trust_state(tmp_path, GOOD, strict, lambda: NOW)
     assert status(found) is ChainStatus.NO_CRL
     store = CrlStore(tmp_path / "crl", strict.authorities)
     store.offer(crl(hierarchy().root), NOW)
@@ -203,7 +203,7 @@ def test_revocation_lists_are_taken_over_while_running(tmp_path: Path) -> None:
 
 def test_the_watch_outlives_a_disk_in_trouble(tmp_path: Path) -> None:
     # An unreadable file is read again: a watch that ended would miss every revocation.
-    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW, crls=[crl(hierarchy().root)])
+    found = trust_state(tmp_path, GOOD, trust(), lambda: NOW, crls=[crl(hierarchy().root)])
     folder, aside = tmp_path / "crl", tmp_path / "aside"
     newer = signed_list([listed("c.mssante.fr", DN)], NOW)
 
@@ -228,7 +228,7 @@ def test_the_watch_outlives_whatever_goes_wrong(
 ) -> None:
     # A thread that cannot start, no memory, a log that fails: later revocations must be seen.
     monkeypatch.setattr("relay.policy.trust_state._AGAIN", 0.01)
-    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    found = trust_state(tmp_path, GOOD, trust(), lambda: NOW)
     faults = iter([RuntimeError("can't start new thread"), MemoryError()])
     asked: list[int] = []
     load = found.load
@@ -289,7 +289,7 @@ async def test_a_fault_of_the_disk_of_a_moment_loses_no_revocation(
     # Exactly when the list comes: nothing changes on disk afterwards.
     strict = replace(trust(), revocation=RevocationPolicy.REFUSE)
     lists = [crl(hierarchy().root), crl(hierarchy().intermediate)]
-    found = perimeter(tmp_path, GOOD, strict, lambda: NOW, crls=lists)
+    found = trust_state(tmp_path, GOOD, strict, lambda: NOW, crls=lists)
     assert status(found) is ChainStatus.TRUSTED
     revoked = crl(hierarchy().intermediate, [server("smtp.b.mssante.fr")], number=2)
     CrlStore(tmp_path / "crl", strict.authorities).offer(revoked, NOW)
@@ -305,7 +305,7 @@ async def test_a_fault_of_the_disk_of_a_moment_loses_no_revocation(
 async def test_a_fault_of_the_disk_of_a_moment_loses_no_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
 ) -> None:
-    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    found = trust_state(tmp_path, GOOD, trust(), lambda: NOW)
     newer = signed_list([listed("b.mssante.fr", DN), listed("c.mssante.fr", DN)], NOW)
     adopt(tmp_path, newer, trust(), NOW)
     with unwell(monkeypatch, "active.xml", fault):
@@ -322,7 +322,7 @@ async def test_a_fault_of_the_disk_of_a_moment_ends_no_list(
 ) -> None:
     # Without the time of its last check, the list would have expired for all.
     clock = Clock()
-    found = perimeter(tmp_path, GOOD, trust(), clock)
+    found = trust_state(tmp_path, GOOD, trust(), clock)
     clock.now += timedelta(minutes=1)
     Archive(tmp_path / "whitelist").record_check(clock.now)
     with unwell(monkeypatch, "checked", fault):
@@ -335,7 +335,7 @@ async def test_a_fault_of_the_disk_of_a_moment_ends_no_list(
 
 
 async def test_what_stays_damaged_is_not_read_at_each_look(tmp_path: Path) -> None:
-    found = perimeter(tmp_path, GOOD, trust(), lambda: NOW)
+    found = trust_state(tmp_path, GOOD, trust(), lambda: NOW)
     (tmp_path / "whitelist" / "active.xml").write_bytes(GOOD[:-10])
     looks = []
     load = found.load
@@ -353,7 +353,7 @@ async def test_what_stays_damaged_is_not_read_at_each_look(tmp_path: Path) -> No
 
 def test_only_the_newest_list_checked_lately_is_final(tmp_path: Path) -> None:
     clock = Clock()
-    found = perimeter(tmp_path, GOOD, trust(), clock, ageing=AGEING)
+    found = trust_state(tmp_path, GOOD, trust(), clock, age_limits=AGE_LIMITS)
 
     def standing() -> tuple[bool, bool]:
         return found.snapshot.behind, found.snapshot.final
@@ -375,7 +375,7 @@ def test_only_the_newest_list_checked_lately_is_final(tmp_path: Path) -> None:
 def test_mail_that_waits_hears_of_the_check_that_decides(tmp_path: Path) -> None:
     heard: list[datetime] = []
     clock = Clock()
-    found = perimeter(tmp_path, GOOD, trust(), clock)
+    found = trust_state(tmp_path, GOOD, trust(), clock)
     found.on_confirmed = lambda: heard.append(clock.now)
     archive = Archive(tmp_path / "whitelist")
 

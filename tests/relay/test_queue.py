@@ -20,7 +20,7 @@ from relay.queue.schema import deliveries, destinations, hold_rules
 from relay.queue.settlement import settle, settle_delivered
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import Notify, RcptParameters
+from relay.smtp.parameters import DsnNotify, RcptParameters
 from tests.support.listed import listing
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -201,7 +201,7 @@ def test_what_was_asked_for_reaches_the_attempt(database: Database) -> None:
         ret="HDRS",
         asked={
             "x@b.mssante.fr": RcptParameters(
-                frozenset({Notify.SUCCESS, Notify.DELAY}), "rfc822;x@b.mssante.fr"
+                frozenset({DsnNotify.SUCCESS, DsnNotify.DELAY}), "rfc822;x@b.mssante.fr"
             )
         },
     )

@@ -15,7 +15,7 @@ from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_admin.actions import Touched, Work, work_through
 from relay.queue_admin.drop import REPORTS, Drop
 from relay.queue_admin.filter import Filter, Standing
-from relay.smtp.parameters import MailParameters, Notify, Return
+from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, TO, Office
 from tests.support.queued import Letter, perform, put, recipient_states, rows
@@ -60,15 +60,15 @@ def test_the_sender_hears_that_it_was_taken_out_and_not_why(office: Office) -> N
 @pytest.mark.parametrize(
     ("notify", "told"),
     [
-        ((Notify.FAILURE,), 1),
-        ((Notify.SUCCESS, Notify.FAILURE), 1),
-        ((Notify.NEVER,), 0),
-        ((Notify.SUCCESS,), 0),
-        ((Notify.DELAY,), 0),
+        ((DsnNotify.FAILURE,), 1),
+        ((DsnNotify.SUCCESS, DsnNotify.FAILURE), 1),
+        ((DsnNotify.NEVER,), 0),
+        ((DsnNotify.SUCCESS,), 0),
+        ((DsnNotify.DELAY,), 0),
     ],
 )
 def test_who_asked_for_no_failures_hears_nothing(
-    office: Office, notify: tuple[Notify, ...], told: int
+    office: Office, notify: tuple[DsnNotify, ...], told: int
 ) -> None:
     office.queue(*notify)
     assert list(map(bool, drop(office))) == [bool(told)]
@@ -78,7 +78,7 @@ def test_who_asked_for_no_failures_hears_nothing(
 
 def test_all_of_it_goes_back_where_that_was_asked_for(office: Office) -> None:
     body = BODY + b"0123456789abcdef\r\n" * 20_000  # a file, never in memory
-    office.queue(body=body, parameters=MailParameters(ret=Return.FULL))
+    office.queue(body=body, parameters=MailParameters(ret=DsnReturn.FULL))
     drop(office)
     (report,) = office.mail(CLAIRE)
     assert report.original == body
@@ -168,7 +168,7 @@ def test_what_no_report_can_be_written_of_is_left_alone(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office.queue()
-    office.queue(Notify.NEVER)
+    office.queue(DsnNotify.NEVER)
 
     def fail(*_: object, **__: object) -> None:
         raise ValueError("a line of a report is too long")

@@ -25,31 +25,31 @@ OTHER = f"cardiologie@{ACTIVE.partition('@')[2]}"
 
 def test_nothing_is_counted_without_a_limit() -> None:
     quotas = Quotas()
-    quotas.took(B, 0, recipients=5, receipt=True)
-    assert quotas.room(B, 0) == NO_LIMIT
+    quotas.record(B, 0, recipients=5, receipt=True)
+    assert quotas.remaining(B, 0) == NO_LIMIT
     assert not quotas._used
 
 
 def test_what_is_left_of_an_hour() -> None:
     quotas = Quotas(Quota(messages=3, recipients=10, receipts=1))
-    assert quotas.room(B, 0) == (3, 10, 1)
-    quotas.took(B, 0, recipients=4, receipt=True)
-    quotas.took(B, 1799, recipients=5, receipt=False)
-    assert quotas.room(B, 1800) == (1, 1, 0)
-    assert quotas.room(C, 1800) == (3, 10, 1)
+    assert quotas.remaining(B, 0) == (3, 10, 1)
+    quotas.record(B, 0, recipients=4, receipt=True)
+    quotas.record(B, 1799, recipients=5, receipt=False)
+    assert quotas.remaining(B, 1800) == (1, 1, 0)
+    assert quotas.remaining(C, 1800) == (3, 10, 1)
     # The first is over an hour after its minute, at any second of it.
-    assert quotas.room(B, 3599) == (1, 1, 0)
-    assert quotas.room(B, 3600) == (2, 5, 1)
-    assert quotas.room(B, 1799 + 3661) == (3, 10, 1)
+    assert quotas.remaining(B, 3599) == (1, 1, 0)
+    assert quotas.remaining(B, 3600) == (2, 5, 1)
+    assert quotas.remaining(B, 1799 + 3661) == (3, 10, 1)
 
 
 def test_a_peer_that_is_named_has_its_own() -> None:
     quotas = Quotas(Quota(messages=1), {"SMTP.c.mssante.fr": Quota(receipts=2)})
-    assert quotas.room(B, 0) == (1, None, None)
-    assert quotas.room(C, 0) == (None, None, 2)
-    quotas.took(B, 0, recipients=1, receipt=True)
-    quotas.took(B, 0, recipients=1, receipt=True)
-    assert quotas.room(B, 0) == (0, None, None)
+    assert quotas.remaining(B, 0) == (1, None, None)
+    assert quotas.remaining(C, 0) == (None, None, 2)
+    quotas.record(B, 0, recipients=1, receipt=True)
+    quotas.record(B, 0, recipients=1, receipt=True)
+    assert quotas.remaining(B, 0) == (0, None, None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 5)), max_size=40))
@@ -57,8 +57,8 @@ def test_never_more_than_the_limit_in_any_hour(steps: list[tuple[int, int]]) -> 
     quotas, now, taken = Quotas(Quota(messages=4)), 0, list[int]()
     for wait, _ in steps:
         now += wait
-        if quotas.room(B, now).messages:
-            quotas.took(B, now, recipients=1, receipt=False)
+        if quotas.remaining(B, now).messages:
+            quotas.record(B, now, recipients=1, receipt=False)
             taken.append(now)
     for end in taken:
         assert sum(end - 3540 <= at <= end for at in taken) <= 4

@@ -20,7 +20,7 @@ from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.headers import HeaderCollector
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import Notify, RcptParameters, Return
+from relay.smtp.parameters import DsnNotify, DsnReturn, RcptParameters
 from tests.support.blobs import content as stored
 from tests.support.ids import make_id
 from tests.support.operators import ACTIVE, make_store
@@ -59,7 +59,11 @@ def test_the_message_is_streamed_between_opening_and_closing(tmp_path: Path) -> 
             yield (b"%04d " % number + b"x" * 990 + b"\r\n") * 100
 
     report = written(
-        replace(FACTS, returned=Return.FULL), draft, session="s", mailbox_id=7, original=message()
+        replace(FACTS, returned=DsnReturn.FULL),
+        draft,
+        session="s",
+        mailbox_id=7,
+        original=message(),
     )
     assert alive[-1]  # most of it had left memory before its end came
     assert draft.size > 40 * 99_000
@@ -86,9 +90,9 @@ def test_a_message_that_does_not_go_back_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("facts", "eight_bit", "smtputf8"),
     [
-        (replace(FACTS, returned=Return.FULL, eight_bit=False), False, False),
-        (replace(FACTS, returned=Return.FULL), True, False),
-        (replace(FACTS, returned=Return.FULL, smtputf8=True), True, True),
+        (replace(FACTS, returned=DsnReturn.FULL, eight_bit=False), False, False),
+        (replace(FACTS, returned=DsnReturn.FULL), True, False),
+        (replace(FACTS, returned=DsnReturn.FULL, smtputf8=True), True, True),
         (replace(FACTS, smtputf8=True), False, False),
         (replace(FACTS, smtputf8=True, headers="Subject: é\r\n".encode()), True, True),
         (replace(FACTS, headers="Subject: é\r\n".encode()), False, False),
@@ -112,7 +116,7 @@ def broken() -> Iterator[bytes]:
 def test_nothing_is_left_of_a_report_that_could_not_be_written(tmp_path: Path) -> None:
     draft = Draft(tmp_path)
     with pytest.raises(StoreUnavailable):
-        written(replace(FACTS, returned=Return.FULL), draft, session="s", original=broken())
+        written(replace(FACTS, returned=DsnReturn.FULL), draft, session="s", original=broken())
     assert draft.ended
     assert list(tmp_path.iterdir()) == []
     refused = Draft(tmp_path)
@@ -122,7 +126,7 @@ def test_nothing_is_left_of_a_report_that_could_not_be_written(tmp_path: Path) -
 
 
 def submission(
-    tmp_path: Path, sender: str | None, *notify: frozenset[Notify] | None
+    tmp_path: Path, sender: str | None, *notify: frozenset[DsnNotify] | None
 ) -> AcceptedMessage:
     return AcceptedMessage(
         id="id0",
@@ -146,8 +150,8 @@ def receipt_for(
 
 
 def test_a_receipt_tells_of_those_who_were_asked_about(tmp_path: Path) -> None:
-    asked = frozenset({Notify.SUCCESS})
-    message = submission(tmp_path, "dr@b.fr", None, asked, frozenset({Notify.NEVER}), asked)
+    asked = frozenset({DsnNotify.SUCCESS})
+    message = submission(tmp_path, "dr@b.fr", None, asked, frozenset({DsnNotify.NEVER}), asked)
     report = receipt_for(tmp_path, message, b"Subject: x\r\n")
     assert report is not None
     read = read_report(content(report.draft))
@@ -161,7 +165,7 @@ def test_a_receipt_tells_of_those_who_were_asked_about(tmp_path: Path) -> None:
 
 
 def test_no_receipt_for_what_answers_itself(tmp_path: Path) -> None:
-    asked = frozenset({Notify.SUCCESS})
+    asked = frozenset({DsnNotify.SUCCESS})
     assert receipt_for(tmp_path, submission(tmp_path, None, asked)) is None
     assert receipt_for(tmp_path, submission(tmp_path, "dr@b.fr", asked), MDN) is None
     assert receipt_for(tmp_path, submission(tmp_path, "dr@b.fr", None)) is None

@@ -21,7 +21,7 @@ from mssante_operator.setup.testbed.certificate_profile import (
 from mssante_operator.setup.testbed.credential import Credential
 from tests.support.hierarchy import NOW, crl, hierarchy, signed_list, spare_key, trust
 from tests.support.ocsp_responder import Responder, ocsp_answer, responding
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import trust_state
 from tests.support.waiting import until
 from whitelist.pki.crl import RevocationList, RevocationPolicy
 from whitelist.pki.ocsp_client import FAILURE_HOLDS, OcspClient
@@ -362,12 +362,12 @@ async def test_off_never_asks(responder: Responder, tmp_path: Path) -> None:
     responder.answer = says(der, GOOD)
     lists = [crl(hierarchy().root)]
     strict = store()
-    off = perimeter(tmp_path / "off", signed_list([]), strict, lambda: NOW, crls=lists)
+    off = trust_state(tmp_path / "off", signed_list([]), strict, lambda: NOW, crls=lists)
     found = await off.identify_peer(der, "TLSv1.3", "X")
     assert found == off.identify(der, "TLSv1.3", "X")
     assert responder.questions == []
     asker = OcspClient(lambda: NOW, [responder.url])
-    on = perimeter(tmp_path / "on", b"", strict, lambda: NOW, crls=lists, ocsp=asker)
+    on = trust_state(tmp_path / "on", b"", strict, lambda: NOW, crls=lists, ocsp=asker)
     chain = (await on.identify_peer(der, "TLSv1.3", "X")).chain
     assert chain is not None
     assert chain.trusted

@@ -21,7 +21,7 @@ from tests.support.clock import system_clock
 from tests.support.hierarchy import crl, hierarchy, spare_key
 from tests.support.ocsp_responder import Responder, ocsp_answer, responding
 from tests.support.operators import ACTIVE, HOST, inbound, trust_space
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import trust_state
 from tests.support.senders import sending
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.ocsp_client import OcspClient
@@ -78,12 +78,13 @@ async def test_a_peer_comes_while_its_list_is_lacking(
     asked_at = responder.url if status else DOWN
     lists, asker = space.crls[:1], OcspClient(system_clock, [asked_at])
     folder = tmp_path / "lacking"
-    follower = perimeter(
+    follower = trust_state(
         folder, space.white_list, space.trust, system_clock, crls=lists, ocsp=asker
     )
     async with inbound(tmp_path) as server:
         listener = Listener(
-            peer_session, replace(server.context, perimeter=follower, occupancy=Occupancy(Limits()))
+            peer_session,
+            replace(server.context, trust_state=follower, occupancy=Occupancy(Limits())),
         )
         bound = bind(HOST, 0)
         listener.start(bound)
@@ -116,7 +117,7 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
         listener, bound = Listener(peer_session, asked), bind(HOST, 0)
         listener.start(bound)
         with sending(tmp_path / "b") as sender:
-            sender.perimeter = perimeter(
+            sender.trust_state = trust_state(
                 tmp_path / "lacking",
                 space.white_list,
                 space.trust,

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import MEMORY_LIMIT
 from relay.scan.rspamd import Rspamd, read_answer, request_head
-from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScannerFailed, Scanning, Verdict, infected
+from relay.scan.scanner import (
+    CLEAN,
+    DEFER,
+    OnFailure,
+    ScannerFailed,
+    Scanners,
+    ScanVerdict,
+    infected,
+)
 from relay.smtp.errors import SmtpError
 from tests.support.scanners import (
     CLEAN_MESSAGE,
@@ -59,9 +67,9 @@ class TestRealRspamd:
     async def test_gtube_is_refused_with_what_rspamd_says(
         self, running: str, tmp_path: Path
     ) -> None:
-        scanning = Scanning([Rspamd(running, OURS)], OnFailure.ACCEPT)
+        scanners = Scanners([Rspamd(running, OURS)], OnFailure.ACCEPT)
         with pytest.raises(SmtpError) as refused:
-            await scanning.check(draft(tmp_path, SPAM), FACTS)
+            await scanners.check(draft(tmp_path, SPAM), FACTS)
         assert str(refused.value.reply) == "554 5.7.1 Content refused by rspamd: Gtube pattern"
 
     async def test_all_of_a_large_message_arrives(self, running: str, tmp_path: Path) -> None:
@@ -83,7 +91,7 @@ class TestRealRspamd:
         ],
     )
     async def test_every_action_and_the_envelope(
-        self, running: str, tmp_path: Path, action: str, verdict: Verdict
+        self, running: str, tmp_path: Path, action: str, verdict: ScanVerdict
     ) -> None:
         """The rule in use obeys the sender's address, and returns the facts that it got."""
         facts = replace(FACTS, sender=f"{action}@b.mssante.fr")
@@ -149,7 +157,7 @@ def answer(**facts: object) -> bytes:
         (answer(action="soft reject"), DEFER),
     ],
 )
-def test_verdicts(body: bytes, verdict: Verdict) -> None:
+def test_verdicts(body: bytes, verdict: ScanVerdict) -> None:
     assert read_answer(body) == verdict
 
 
@@ -238,12 +246,12 @@ async def test_one_that_hangs_is_cut(tmp_path: Path, *, large: bool) -> None:
     size = 40 * MEMORY_LIMIT if large else 1000
     async with scripted(hang) as server:
         scanner = Rspamd(f"http://{server.endpoint}", OURS)
-        scanning = Scanning([scanner], OnFailure.DEFER, timeout=0.2)
+        scanners = Scanners([scanner], OnFailure.DEFER, timeout=0.2)
         with (
             drafted(tmp_path, bytes(size)) as message,
             pytest.raises(SmtpError, match=r"451 4\.7\.1 .* \[rspamd: no answer within 0.2 s\]"),
         ):
-            await scanning.check(message, FACTS)
+            await scanners.check(message, FACTS)
         await until(lambda: server.ended == 1)
 
 

@@ -18,10 +18,10 @@ from relay.scan.scanner import (
     ScanFacts,
     Scanner,
     ScannerFailed,
-    Scanning,
-    Verdict,
+    Scanners,
+    ScanVerdict,
     infected,
-    pieces,
+    octets_of,
     printable,
 )
 from relay.smtp.errors import Refused, StoreDeferred
@@ -32,19 +32,19 @@ from tests.support.scanners import CLEAN_MESSAGE, FACTS, draft, drafted, harmed_
 class Scripted:
     """A scanner with given answers; `asked` has the order of the questions."""
 
-    answer: Verdict | Exception | Callable[[], Awaitable[Verdict]]
+    answer: ScanVerdict | Exception | Callable[[], Awaitable[ScanVerdict]]
     name: str = "scripted"
     asked: list[str] = field(default_factory=list)
 
     async def probe(self) -> None:
         pass
 
-    async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:
+    async def scan(self, draft: Draft, facts: ScanFacts) -> ScanVerdict:
         assert (b"".join(draft.chunks()), facts) == (CLEAN_MESSAGE, FACTS)
         self.asked.append(self.name)
         if isinstance(self.answer, Exception):
             raise self.answer
-        if isinstance(self.answer, Verdict):
+        if isinstance(self.answer, ScanVerdict):
             return self.answer
         return await self.answer()
 
@@ -52,7 +52,7 @@ class Scripted:
 async def check(
     path: Path, *scanners: Scanner, on_failure: OnFailure = OnFailure.DEFER, patience: float = 20
 ) -> None:
-    await Scanning(scanners, on_failure, patience).check(draft(path, CLEAN_MESSAGE), FACTS)
+    await Scanners(scanners, on_failure, patience).check(draft(path, CLEAN_MESSAGE), FACTS)
 
 
 def counted(name: str, result: str) -> float:
@@ -98,7 +98,7 @@ async def test_a_scanner_may_put_a_message_off(tmp_path: Path) -> None:
             await check(tmp_path, Scripted(DEFER), on_failure=on_failure)
 
 
-async def never() -> Verdict:
+async def never() -> ScanVerdict:
     await asyncio.Event().wait()
     return CLEAN
 
@@ -143,7 +143,7 @@ async def test_an_infection_counts_although_another_scanner_is_down(tmp_path: Pa
 @pytest.mark.parametrize(
     ("answer", "result"), [(CLEAN, "clean"), (infected("x"), "infected"), (DEFER, "defer")]
 )
-async def test_answers_are_counted(tmp_path: Path, answer: Verdict, result: str) -> None:
+async def test_answers_are_counted(tmp_path: Path, answer: ScanVerdict, result: str) -> None:
     before = counted("counted", result)
     await asyncio.gather(check(tmp_path, Scripted(answer, "counted")), return_exceptions=True)
     assert counted("counted", result) == before + 1
@@ -159,9 +159,9 @@ async def test_a_store_that_is_unwell_is_no_scanners_fault(tmp_path: Path) -> No
 async def test_pieces_are_the_message(tmp_path: Path, size: int) -> None:
     data = bytes(i % 251 for i in range(size))
     with drafted(tmp_path, data) as message:
-        assert b"".join([piece async for piece in pieces(message)]) == data
+        assert b"".join([piece async for piece in octets_of(message)]) == data
 
 
 async def test_pieces_of_a_harmed_draft(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
-        [piece async for piece in pieces(harmed_draft(tmp_path))]
+        [piece async for piece in octets_of(harmed_draft(tmp_path))]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mailstore.sealed.draft import MEMORY_LIMIT
-from relay.policy.admission import Policy
+from relay.policy.admission import AdmissionPolicy
 from relay.scan.clamav import Clamav
 from relay.scan.rspamd import Rspamd
-from relay.scan.scanner import OnFailure, Scanner, Scanning
+from relay.scan.scanner import OnFailure, Scanner, Scanners
 from relay.smtp.errors import Reply
 from tests.support.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.scanners import (
@@ -66,7 +66,7 @@ async def test_what_real_scanners_find_is_refused(
     tmp_path: Path, scanners: tuple[Scanner, ...]
 ) -> None:
     infected, spam = HEADER + LARGE + EICAR + b"\r\n", HEADER + GTUBE + b"\r\n"
-    async with inbound(tmp_path, scanning=Scanning(scanners, OnFailure.DEFER)) as server:
+    async with inbound(tmp_path, scanners=Scanners(scanners, OnFailure.DEFER)) as server:
         first, second, third, fourth = await asyncio.to_thread(
             send, server, infected, CLEAN_MESSAGE, spam, HEADER + LARGE
         )
@@ -87,7 +87,7 @@ async def test_what_real_scanners_find_is_refused(
     ],
 )
 async def test_a_scanner_that_is_down(tmp_path: Path, on_failure: OnFailure, reply: str) -> None:
-    async with inbound(tmp_path, scanning=Scanning([DOWN], on_failure)) as server:
+    async with inbound(tmp_path, scanners=Scanners([DOWN], on_failure)) as server:
         said = await asyncio.to_thread(send, server, CLEAN_MESSAGE, HEADER + LARGE)
         assert all(one.startswith(reply) for one in said), said
         assert len(server.entries(ACTIVE)) == (2 if on_failure is OnFailure.ACCEPT else 0)
@@ -105,8 +105,10 @@ async def test_a_session_that_ends_during_the_scan_leaves_nothing(
         await asyncio.Event().wait()
 
     async with scripted(hang) as scanner:
-        scanning = Scanning([Clamav(scanner.endpoint)], OnFailure.DEFER, timeout=60)
-        async with inbound(tmp_path, policy=Policy(20_000_000), scanning=scanning) as server:
+        scanners = Scanners([Clamav(scanner.endpoint)], OnFailure.DEFER, timeout=60)
+        async with inbound(
+            tmp_path, policy=AdmissionPolicy(20_000_000), scanners=scanners
+        ) as server:
             sending = asyncio.create_task(asyncio.to_thread(send, server, message))
             await asyncio.wait_for(asked.wait(), 20)
             (session,) = server.context.occupancy.sessions

@@ -13,8 +13,8 @@ from mailstore.mailboxes.messages import get_message
 from mailstore.sealed.draft import Draft
 from relay.acceptance.disk_guard import Floor
 from relay.connection.limits import Limits
-from relay.policy.admission import HeaderFromPolicy, Policy
-from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanning, Verdict, infected
+from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
+from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanners, ScanVerdict, infected
 from tests.support.blobs import folder
 from tests.support.clock import system_clock
 from tests.support.listed import Listed, listing
@@ -94,7 +94,7 @@ async def test_a_failed_handshake_is_in_the_journal(tmp_path: Path) -> None:
 
 async def test_a_foreign_author_is_noted_and_let_through(tmp_path: Path) -> None:
     # DOMAIN §9.18: header_from = "tag"
-    policy = Policy(100_000, HeaderFromPolicy.TAG)
+    policy = AdmissionPolicy(100_000, HeaderFromPolicy.TAG)
     async with inbound(tmp_path, policy=policy) as server:
         caller = await call(server)
         session = session_of(await caller.say("FLY"))
@@ -236,14 +236,14 @@ class Answers:
 
     name = "test"
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: ScanVerdict) -> None:
         self.verdict = verdict
         self.shown: list[tuple[bytes, ScanFacts]] = []
 
     async def probe(self) -> None:
         pass
 
-    async def scan(self, draft: Draft, facts: ScanFacts) -> Verdict:
+    async def scan(self, draft: Draft, facts: ScanFacts) -> ScanVerdict:
         self.shown.append((b"".join(draft.chunks()), facts))
         return self.verdict
 
@@ -257,12 +257,12 @@ class Answers:
     ],
 )
 async def test_a_scanner_sees_the_message_before_it_is_accepted(
-    tmp_path: Path, verdict: Verdict, reply: str
+    tmp_path: Path, verdict: ScanVerdict, reply: str
 ) -> None:
     # DOMAIN §9.25
     scanner = Answers(verdict)
-    scanning = Scanning([scanner], OnFailure.DEFER, 5)
-    async with inbound(tmp_path, scanning=scanning) as server:
+    scanners = Scanners([scanner], OnFailure.DEFER, 5)
+    async with inbound(tmp_path, scanners=scanners) as server:
         caller = await call(server)
         said = await caller.send(body=SECRET)
         assert said.startswith(reply)
@@ -330,13 +330,13 @@ async def test_who_was_let_in_is_judged_anew_when_anything_changed(
         assert (await caller.say("MAIL FROM:<dr@c.mssante.fr>")).startswith("550 5.7.1 ")
         assert (await caller.say("MAIL FROM:<dr@b.mssante.fr> SIZE=99999999")).startswith("552 ")
         with monkeypatch.context() as patch:
-            patch.setattr(server.context.perimeter, "_loaded", None)
-            patch.setattr(server.context.perimeter, "_problem", "it is gone")
+            patch.setattr(server.context.trust_state, "_loaded", None)
+            patch.setattr(server.context.trust_state, "_problem", "it is gone")
             assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 4.7.1 ")
         assert (await caller.send()).startswith("250 2.0.0 ")
         space = trust_space()
         without_b = space.space.sign_list({"a.mssante.fr": space.operators["a"]})
         adopt(tmp_path, without_b, space.trust, system_clock())
-        server.context.perimeter.load()
+        server.context.trust_state.load()
         assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("554 5.7.1 ")
         caller.close()

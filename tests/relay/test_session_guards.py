@@ -10,7 +10,7 @@ import pytest
 from mailstore.blobs.bodies import SMALL
 from mailstore.sealed.draft import Draft
 from relay.connection.limits import Limits
-from relay.scan.scanner import CLEAN, OnFailure, ScanFacts, Scanning, Verdict
+from relay.scan.scanner import CLEAN, OnFailure, ScanFacts, Scanners, ScanVerdict
 from relay.server.session import Session
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.talking import Caller, call, dial
@@ -93,7 +93,7 @@ class Looks:
     async def probe(self) -> None:
         pass
 
-    async def scan(self, _draft: Draft, _facts: ScanFacts) -> Verdict:
+    async def scan(self, _draft: Draft, _facts: ScanFacts) -> ScanVerdict:
         (session,) = self.server.context.occupancy.sessions
         timeout = session._timeout_handle  # type: ignore[attr-defined]  # aiosmtpd's own
         self.armed.append(timeout is not None and not timeout.cancelled())
@@ -103,7 +103,7 @@ class Looks:
 async def test_our_own_work_is_not_the_peer_s_time(tmp_path: Path) -> None:
     # A scan may take longer than a peer may be silent.
     scanner = Looks()
-    async with inbound(tmp_path, scanning=Scanning([scanner], OnFailure.DEFER, 5)) as server:
+    async with inbound(tmp_path, scanners=Scanners([scanner], OnFailure.DEFER, 5)) as server:
         scanner.server = server
         caller = await call(server)
         assert (await caller.send()).startswith("250 2.0.0 ")
@@ -144,7 +144,7 @@ async def test_a_peer_that_is_listed_no_more_has_a_stranger_s_time(
     async with inbound(tmp_path, limits=Limits(stranger_seconds=0.5)) as server:
         caller = await call(server)
         assert (await caller.send()).startswith("250 2.0.0 ")
-        monkeypatch.setattr(server.context.perimeter, "_problem", "it is gone")
+        monkeypatch.setattr(server.context.trust_state, "_problem", "it is gone")
         assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 4.7.1 ")
         assert await hear_all(caller) == ["421 4.7.0"]
         caller.close()

@@ -16,7 +16,7 @@ from relay.dsn.bouncer import Bouncer, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import MailParameters, Notify, Return
+from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
 from tests.support.office import BODY, CLAIRE, POSTMASTER, Office, pending
 from tests.support.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
 from tests.support.queued import rows
@@ -74,7 +74,7 @@ def test_what_became_of_mail_is_recorded_without_a_report_that_is_refused(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its sender's mailbox goes between the writing of the report and its keeping.
-    gone, other = office.send(), office.send(Notify.SUCCESS, sender=POSTMASTER)
+    gone, other = office.send(), office.send(DsnNotify.SUCCESS, sender=POSTMASTER)
     compose = Bouncer.compose
 
     def overtaken(
@@ -117,7 +117,7 @@ def test_a_report_for_which_there_is_no_room_costs_no_neighbour_its_outcome(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The disk or the bucket of bodies takes nothing more, and gives what it has.
-    full = MailParameters(ret=Return.FULL)
+    full = MailParameters(ret=DsnReturn.FULL)
     large = office.send(body=BODY + b"0123456789abcdef\r\n" * 20_000, parameters=full)
     good = office.send()
 

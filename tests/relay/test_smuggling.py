@@ -12,7 +12,7 @@ import pytest
 
 from relay.acceptance.recipient_lookup import Directory
 from relay.connection.limits import Limits
-from relay.policy.admission import Policy
+from relay.policy.admission import AdmissionPolicy
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SmtpError
 from relay.submission.local import Submitter
@@ -82,10 +82,10 @@ def _submit(sender: Sender, body: bytes) -> str:
     """Submit as one of our users to a peer; the refusal, empty if there was none."""
     submitter = Submitter(
         hostname="smtp.a.mssante.fr",
-        policy=Policy(100_000),
+        policy=AdmissionPolicy(100_000),
         store=sender.store,
         directory=Directory(sender.store.database),
-        perimeter=sender.perimeter,
+        trust_state=sender.trust_state,
         clock=system_clock,
         new_id=make_id,
         record=sender.journal.record,

@@ -13,8 +13,8 @@ from mssante_operator.setup.install import write_identity
 from mssante_operator.setup.testbed.certificate_profile import Lifetime, RevocationAddresses
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
-from relay.policy.standing import Standing, judge
-from relay.policy.trust_state import Perimeter
+from relay.policy.standing import PeerStanding, judge_peer
+from relay.policy.trust_state import TrustState
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
@@ -22,7 +22,7 @@ from tests.support.clock import system_clock
 from tests.support.hierarchy import spare_key
 from tests.support.ocsp_responder import ocsp_answer, responding
 from tests.support.operators import Inbound, inbound, trust_space
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import trust_state
 from tests.support.talking import Caller, call
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.ocsp_client import OcspClient
@@ -42,7 +42,7 @@ class Clock:
         return system_clock() + self.ahead
 
 
-def revoke(folder: Path, found: Perimeter, *names: str) -> None:
+def revoke(folder: Path, found: TrustState, *names: str) -> None:
     """Bring a newer list of the intermediate, with the operators' certificates on it."""
     space = trust_space()
     revoked = [space.operators[name] for name in ("revoked", *names)]
@@ -51,15 +51,15 @@ def revoke(folder: Path, found: Perimeter, *names: str) -> None:
     found.load()
 
 
-def status(standing: Standing) -> ChainStatus | None:
+def status(standing: PeerStanding) -> ChainStatus | None:
     return standing.peer.chain.status if standing.peer.chain else None
 
 
 @asynccontextmanager
-async def visited(server: Inbound, follower: Perimeter, clock: Clock) -> AsyncIterator[Caller]:
+async def visited(server: Inbound, follower: TrustState, clock: Clock) -> AsyncIterator[Caller]:
     """Operator B under TLS at a listener with its own perimeter and clock."""
     context = replace(
-        server.context, perimeter=follower, clock=clock, occupancy=Occupancy(Limits())
+        server.context, trust_state=follower, clock=clock, occupancy=Occupancy(Limits())
     )
     listener, bound = Listener(peer_session, context), bind("127.0.0.1", 0)
     listener.start(bound)
@@ -76,7 +76,7 @@ async def test_a_certificate_revoked_in_the_middle_of_a_session(tmp_path: Path) 
         caller, other = await call(server), await call(server, "c")
         assert (await caller.send()).startswith("250 2.0.0 ")
         await caller.begin()  # a transaction under way may end
-        revoke(tmp_path, server.perimeter, "b")
+        revoke(tmp_path, server.trust_state, "b")
         assert (await caller.say("DATA")).startswith("354 ")
         caller.writer.write(b"From: <dr@b.mssante.fr>\r\n\r\n.\r\n")
         assert (await caller.hear()).startswith("250 2.0.0 ")
@@ -99,7 +99,7 @@ async def test_a_certificate_that_runs_out_in_the_middle_of_a_session(tmp_path: 
         Lifetime(now - HOUR, now + HOUR),
         key=spare_key(),
     )
-    follower = perimeter(tmp_path / "own", space.white_list, space.trust, clock, crls=space.crls)
+    follower = trust_state(tmp_path / "own", space.white_list, space.trust, clock, crls=space.crls)
     async with inbound(tmp_path) as server:
         write_identity(short, space.space.hierarchy, tmp_path, "b")
         async with visited(server, follower, clock) as caller:
@@ -135,7 +135,7 @@ async def test_an_answer_of_ocsp_that_is_over_is_asked_for_again(tmp_path: Path)
 
         responder.answer = answer
         asker = OcspClient(clock, [responder.url])
-        follower = perimeter(
+        follower = trust_state(
             folder, space.white_list, space.trust, clock, crls=space.crls[:1], ocsp=asker
         )
         async with inbound(tmp_path) as server:
@@ -151,9 +151,9 @@ async def test_an_answer_of_ocsp_that_is_over_is_asked_for_again(tmp_path: Path)
 
 async def test_a_verdict_holds_until_something_comes(tmp_path: Path) -> None:
     space, clock = trust_space(), Clock()
-    follower = perimeter(tmp_path, space.white_list, space.trust, clock, crls=space.crls)
+    follower = trust_state(tmp_path, space.white_list, space.trust, clock, crls=space.crls)
     der = space.operators["b"].certificate.public_bytes(Encoding.DER)
-    standing = await judge(follower, der, "TLSv1.3", "X", clock())
+    standing = await judge_peer(follower, der, "TLSv1.3", "X", clock())
     assert status(standing) is ChainStatus.TRUSTED
     assert standing.holds(follower, clock())
     clock.ahead = timedelta(days=20_000)
@@ -161,12 +161,12 @@ async def test_a_verdict_holds_until_something_comes(tmp_path: Path) -> None:
     clock.ahead = timedelta()
     revoke(tmp_path, follower, "b")
     assert not standing.holds(follower, clock())
-    assert status(await judge(follower, der, "TLSv1.3", "X", clock())) is ChainStatus.REVOKED
+    assert status(await judge_peer(follower, der, "TLSv1.3", "X", clock())) is ChainStatus.REVOKED
 
 
 async def test_without_a_certificate_nothing_is_asked(tmp_path: Path) -> None:
     space, clock = trust_space(), Clock()
-    follower = perimeter(tmp_path, space.white_list, space.trust, clock, crls=space.crls)
-    standing = await judge(follower, None, "TLSv1.3", "X", clock())
+    follower = trust_state(tmp_path, space.white_list, space.trust, clock, crls=space.crls)
+    standing = await judge_peer(follower, None, "TLSv1.3", "X", clock())
     assert standing.peer.certificate is None
     assert standing.until.year == 9999

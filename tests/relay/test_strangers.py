@@ -162,7 +162,7 @@ async def test_a_peer_listed_after_its_handshake_loses_no_line(tmp_path: Path) -
         while server.context.strangers.may_tell("127.0.0.1", "refused"):
             pass  # others at its address use up the allowance of strangers
         adopt(tmp_path, space.white_list, space.trust, system_clock())
-        server.context.perimeter.load()
+        server.context.trust_state.load()
         assert (await caller.send()).startswith("250 2.0.0 ")
         await caller.say("QUIT")
         caller.close()

@@ -112,7 +112,7 @@ async def test_a_peer_let_in_again_is_no_stranger(
         caller = await call(server)
         assert (await caller.send()).startswith("250 2.0.0 ")
         with monkeypatch.context() as patch:
-            patch.setattr(server.context.perimeter, "_problem", "it is gone")
+            patch.setattr(server.context.trust_state, "_problem", "it is gone")
             assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 ")
         await caller.begin()
         assert (await caller.say("DATA")).startswith("354 ")
@@ -128,15 +128,15 @@ async def test_a_peer_whose_verdict_takes_long_keeps_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with inbound(tmp_path, limits=Limits(max_connections=1)) as server:
-        perimeter, asked, answered = server.context.perimeter, asyncio.Event(), asyncio.Event()
-        identify = perimeter.identify_peer
+        trust_state, asked, answered = server.context.trust_state, asyncio.Event(), asyncio.Event()
+        identify = trust_state.identify_peer
 
         async def slow(der: bytes | None, version: str, cipher: str) -> Peer:
             asked.set()
             await answered.wait()
             return await identify(der, version, cipher)
 
-        monkeypatch.setattr(perimeter, "identify_peer", slow)
+        monkeypatch.setattr(trust_state, "identify_peer", slow)
         coming = asyncio.create_task(call(server))
         await asked.wait()
         await asyncio.sleep(ARRIVAL_SECONDS)

@@ -16,21 +16,21 @@ from mailstore.mailboxes.messages import MailboxEntry, get_message, list_entries
 from relay.acceptance.recipient_lookup import Directory
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import Offer, publish
-from relay.policy.admission import HeaderFromPolicy, Policy
+from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.queue.leases import claim
 from relay.queue_admin.hold_rules import Scope, add_rule
-from relay.smtp.address import Address, parse_address
+from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SmtpError
-from relay.smtp.parameters import MailParameters, Notify, RcptParameters, Return
+from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters, RcptParameters
 from relay.submission.local import Submitter
 from tests.support.blobs import content
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
 from tests.support.listed import listing
 from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
-from tests.support.perimeters import fall_behind, perimeter
+from tests.support.perimeters import fall_behind, trust_state
 from tests.support.reports import read_report
 
 SENDER = parse_address("cardiologie@a.mssante.fr")
@@ -61,20 +61,20 @@ def submitter(
     white_list = space.space.sign_list(
         {domain: space.operators[domain[0].replace("p", "c")] for domain in listed}
     )
-    follower = perimeter(tmp_path, white_list, space.trust, system_clock, crls=space.crls)
+    follower = trust_state(tmp_path, white_list, space.trust, system_clock, crls=space.crls)
     return Submitter(
         hostname="smtp.a.mssante.fr",
-        policy=Policy(1000, HeaderFromPolicy.REFUSE, patient_max_bytes=800),
+        policy=AdmissionPolicy(1000, HeaderFromPolicy.REFUSE, patient_max_bytes=800),
         store=store,
         directory=Directory(store.database),
-        perimeter=follower,
+        trust_state=follower,
         clock=system_clock,
         new_id=make_id,
         record=lambda event, **facts: recorded.append((event, facts)),
     )
 
 
-def to(*addresses: str) -> list[Address]:
+def to(*addresses: str) -> list[SmtpAddress]:
     return [parse_address(address) for address in addresses]
 
 
@@ -129,7 +129,7 @@ def test_only_the_newest_list_refuses_a_recipient_for_good(
         return str(refused.value)
 
     assert answer().startswith("550 5.7.1 new.mssante.fr is not on the national white list")
-    loaded = submitter.perimeter.snapshot.loaded
+    loaded = submitter.trust_state.snapshot.loaded
     assert loaded is not None
     # In the database already, but not yet in the files of this machine.
     with database.write() as connection:
@@ -141,7 +141,7 @@ def test_only_the_newest_list_refuses_a_recipient_for_good(
     with database.write() as connection:
         connection.execute(delete(shared_list))
     assert answer().startswith("550 ")
-    fall_behind(submitter.perimeter, tmp_path)
+    fall_behind(submitter.trust_state, tmp_path)
     assert answer().startswith("451 ")
 
 
@@ -206,7 +206,7 @@ def test_to_a_patient_over_the_limit(submitter: Submitter) -> None:
     assert submitter.submit(body(801), SENDER, to(ACTIVE)).draft.size == 801
 
 
-SUCCESS = RcptParameters(frozenset({Notify.SUCCESS}), "rfc822;Claire+40a.mssante.fr")
+SUCCESS = RcptParameters(frozenset({DsnNotify.SUCCESS}), "rfc822;Claire+40a.mssante.fr")
 
 
 def test_what_is_asked_for_reports_is_queued(submitter: Submitter) -> None:
@@ -216,7 +216,7 @@ def test_what_is_asked_for_reports_is_queued(submitter: Submitter) -> None:
         BytesIO(TEXT),
         SENDER,
         [dr, other],
-        parameters=MailParameters(ret=Return.FULL, envid="Q+2B1"),
+        parameters=MailParameters(ret=DsnReturn.FULL, envid="Q+2B1"),
         asked={dr: SUCCESS},
     )
     with submitter.store.database.write() as connection:
@@ -272,7 +272,7 @@ def test_a_receipt_for_what_is_delivered_here_is_in_the_senders_mailbox(
 
 
 def test_nobody_is_told_of_success_unasked(submitter: Submitter) -> None:
-    never = RcptParameters(frozenset({Notify.NEVER}))
+    never = RcptParameters(frozenset({DsnNotify.NEVER}))
     mdn = b"Content-Type: multipart/report; report-type=disposition-notification; boundary=x\n"
     (claire,) = to(ACTIVE)
     for body, asked in ((TEXT, {}), (TEXT, {claire: never}), (mdn + TEXT, {claire: SUCCESS})):

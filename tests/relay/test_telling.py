@@ -20,7 +20,7 @@ from relay.queue.schema import deliveries
 from relay.queue_admin.hold_rules import Scope, add_rule
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import MailParameters, Notify, Return
+from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 
@@ -35,20 +35,20 @@ SOON, LATE, OVER = timedelta(seconds=5), timedelta(hours=5), timedelta(days=5)
     ("notify", "outcome", "after", "told"),
     [
         ((), REFUSED, SOON, "failed 5.1.1"),
-        ((Notify.FAILURE,), REFUSED, SOON, "failed 5.1.1"),
-        ((Notify.NEVER,), REFUSED, SOON, ""),
-        ((Notify.SUCCESS,), REFUSED, SOON, ""),
+        ((DsnNotify.FAILURE,), REFUSED, SOON, "failed 5.1.1"),
+        ((DsnNotify.NEVER,), REFUSED, SOON, ""),
+        ((DsnNotify.SUCCESS,), REFUSED, SOON, ""),
         ((), LATER, SOON, ""),
         ((), LATER, LATE, "delayed 4.3.0"),
-        ((Notify.FAILURE,), LATER, LATE, ""),
+        ((DsnNotify.FAILURE,), LATER, LATE, ""),
         ((), LATER, OVER, "failed 4.3.0"),
         ((), Outcome(State.DELIVERED, "250 2.0.0 ok"), SOON, ""),
-        ((Notify.SUCCESS,), Outcome(State.DELIVERED, "250 2.0.0 ok"), SOON, "relayed 2.1.9"),
-        ((Notify.SUCCESS,), Outcome(State.DELIVERED, "250 ok", dsn=True), SOON, ""),
+        ((DsnNotify.SUCCESS,), Outcome(State.DELIVERED, "250 2.0.0 ok"), SOON, "relayed 2.1.9"),
+        ((DsnNotify.SUCCESS,), Outcome(State.DELIVERED, "250 ok", dsn=True), SOON, ""),
     ],
 )
 def test_what_the_sender_hears(
-    office: Office, notify: tuple[Notify, ...], outcome: Outcome, after: timedelta, told: str
+    office: Office, notify: tuple[DsnNotify, ...], outcome: Outcome, after: timedelta, told: str
 ) -> None:
     office.conclude(office.send(*notify), {TO: outcome}, after=after)
     found = [
@@ -72,7 +72,7 @@ def test_where_no_host_answered_it_is_told_at_the_end(office: Office) -> None:
 def test_all_of_it_goes_back_where_that_was_asked_for(office: Office, size: int) -> None:
     # RFC 3461 §4.3; the larger one is a file, and is never in memory.
     body = BODY + b"0123456789abcdef\r\n" * (size // 18)
-    taken = office.send(body=body, parameters=MailParameters(ret=Return.FULL, envid="Q1"))
+    taken = office.send(body=body, parameters=MailParameters(ret=DsnReturn.FULL, envid="Q1"))
     office.conclude(taken, {TO: REFUSED}, after=SOON)
     (report,) = office.mail(CLAIRE)
     assert report.original_type == "message/rfc822"
@@ -148,7 +148,7 @@ def test_where_the_store_fails_nothing_is_left_of_what_was_written(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     big = BODY + b"0123456789abcdef\r\n" * 20_000
-    full = MailParameters(ret=Return.FULL)
+    full = MailParameters(ret=DsnReturn.FULL)
     endings = [
         attempt_result(
             taken, {TO: REFUSED}, error="", reason=FailureReason.REFUSED, now=NOW, policy=RETRY

@@ -7,7 +7,7 @@ import pytest
 
 from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject
 from relay.policy import tls
-from relay.policy.tls import Identity, Renewing
+from relay.policy.tls import Identity, ReloadingContext
 from tests.support.clock import Monotonic
 from tests.support.hierarchy import NOW, hierarchy, trust
 from whitelist.errors import TrustFileError
@@ -48,7 +48,7 @@ def test_a_fault_of_the_disk_of_a_moment_loses_no_renewal(
 ) -> None:
     # The files do not change again: only loaded files count as seen.
     making, clock = Making(), Monotonic()
-    renewing = Renewing(making, identity, trust(), clock)
+    renewing = ReloadingContext(making, identity, trust(), clock)
     first = renewing()
     assert renewing() is first
     renew(identity)
@@ -70,7 +70,7 @@ def test_half_a_renewal_leaves_the_old_certificate_until_the_other_half(
     identity: Identity,
 ) -> None:
     making = Making()
-    renewing = Renewing(making, identity, trust())
+    renewing = ReloadingContext(making, identity, trust())
     first = renewing()
     old = identity.certificate.read_bytes()
     renew(identity)

@@ -31,7 +31,7 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW, system_clock
 from tests.support.operators import trust_space
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import trust_state
 from tests.support.waiting import until
 
 STUCK = 3600.0  # seconds
@@ -63,7 +63,7 @@ class World:
         self.journal = Journal(folder / "trace", system_clock)
         services = Services(
             store=self.store,
-            perimeter=perimeter(
+            trust_state=trust_state(
                 folder, space.white_list, space.trust, system_clock, crls=space.crls
             ),
             router=Router({}, dns.asyncresolver.Resolver(configure=False), random.Random(1)),

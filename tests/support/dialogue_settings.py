@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from relay.connection.limits import Limits
-from relay.policy.admission import HeaderFromPolicy, Policy
+from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.smtp.address import parse_address
 
 _POLICIES = ("header_from", "own_header_from")
@@ -14,17 +14,19 @@ _OTHERS = {"peer", "list", "postmaster", *_POLICIES}
 
 def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
     """Arguments of `operators.inbound` for a dialogue.  ValueError for an unknown setting."""
-    unknown = set(settings) - _OTHERS - {one.name for one in (*fields(Limits), *fields(Policy))}
+    unknown = (
+        set(settings) - _OTHERS - {one.name for one in (*fields(Limits), *fields(AdmissionPolicy))}
+    )
     if unknown:
         raise ValueError(f"no setting of the listener: {', '.join(sorted(unknown))}")
-    policy: dict[str, Any] = {"max_message_bytes": 1_000_000, **_numbers(Policy, settings)}
+    policy: dict[str, Any] = {"max_message_bytes": 1_000_000, **_numbers(AdmissionPolicy, settings)}
     policy |= {name: HeaderFromPolicy(settings[name]) for name in _POLICIES if name in settings}
     postmaster = settings.get("postmaster")
     return {
         "white_list": b"" if settings.get("list") == "none" else None,
         "behind": settings.get("list") == "old",
         "limits": Limits(**_numbers(Limits, settings)),
-        "policy": Policy(**policy),
+        "policy": AdmissionPolicy(**policy),
         "postmaster": parse_address(postmaster) if postmaster else None,
     }
 

@@ -13,11 +13,11 @@ from relay.client.pool import Peers
 from relay.client.routing import Target
 from relay.delivery.attempt import judge_server
 from relay.policy import tls
-from relay.policy.trust_state import Perimeter
-from relay.smtp.envelope import Envelope, EnvelopeRecipient, Letter
+from relay.policy.trust_state import TrustState
+from relay.smtp.envelope import Envelope, EnvelopeRecipient, OutgoingMessage
 from tests.support.clock import system_clock
 from tests.support.operators import HOST, trust_space
-from tests.support.perimeters import adopt, perimeter
+from tests.support.perimeters import adopt, trust_state
 from tests.support.scripted import OFFERS, ScriptedPeer
 
 BODY = b"From: dr@b.mssante.fr\r\nSubject: [FIN]\r\n\r\n.dot\r\n..\r\nfin\r\n"
@@ -38,14 +38,14 @@ class Handing:
     """Parts of B's SMTP client.  `judged`: domains for which a server was judged."""
 
     folder: Path
-    perimeter: Perimeter
+    trust_state: TrustState
     context: ssl.SSLContext
     judged: list[str]
 
     async def judge(self, domain: str, der: bytes | None, version: str, cipher: str) -> None:
         """Judge a server like delivery, and note the domain."""
         self.judged.append(domain)
-        await judge_server(self.perimeter, domain, der, version, cipher)
+        await judge_server(self.trust_state, domain, der, version, cipher)
 
     def terms(self, **seconds: float) -> Terms:
         """Our name and certificate, with timeouts."""
@@ -59,7 +59,7 @@ class Handing:
         space = trust_space()
         domains = {f"{name}.mssante.fr": space.operators[who] for name, who in owners.items()}
         adopt(self.folder, space.space.sign_list(domains), space.trust, system_clock())
-        self.perimeter.load()
+        self.trust_state.load()
 
     @asynccontextmanager
     async def peers(
@@ -87,7 +87,7 @@ def handing(folder: Path) -> Handing:
     """Operator B in a new folder, with the good list."""
     folder.mkdir()
     space = trust_space()
-    follower = perimeter(folder, space.white_list, space.trust, system_clock, crls=space.crls)
+    follower = trust_state(folder, space.white_list, space.trust, system_clock, crls=space.crls)
     context = tls.client_context(space.identity("b", folder), space.trust)
     return Handing(folder, follower, context, [])
 
@@ -112,11 +112,11 @@ def letter(
     smtputf8: bool = False,
     envid: str | None = None,
     ret: str | None = None,
-) -> Callable[[], Letter]:
+) -> Callable[[], OutgoingMessage]:
     """Function that makes the message for each attempt."""
     recipients = tuple(EnvelopeRecipient(one) if isinstance(one, str) else one for one in to)
     envelope = Envelope(sender, recipients, smtputf8, envid, ret)
-    return lambda: Letter(envelope, octets(body), len(body))
+    return lambda: OutgoingMessage(envelope, octets(body), len(body))
 
 
 async def hand(

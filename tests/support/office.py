@@ -26,7 +26,7 @@ from relay.queue.retry import RetryPolicy
 from relay.smtp.address import parse_address
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from relay.smtp.parameters import MailParameters, Notify, RcptParameters
+from relay.smtp.parameters import DsnNotify, MailParameters, RcptParameters
 from tests.support.clock import NOW
 from tests.support.reports import ReadReport, read_report
 
@@ -83,7 +83,7 @@ class Office:
 
     def send(
         self,
-        *notify: Notify,
+        *notify: DsnNotify,
         sender: str | None = CLAIRE,
         body: bytes = BODY,
         parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen
@@ -107,7 +107,7 @@ class Office:
 
     def queue(
         self,
-        *notify: Notify,
+        *notify: DsnNotify,
         sender: str | None = CLAIRE,
         body: bytes = BODY,
         parameters: MailParameters = MailParameters(),  # noqa: B008 - frozen

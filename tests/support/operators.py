@@ -43,17 +43,17 @@ from relay.acceptance.recipient_lookup import Directory
 from relay.connection.connection_counts import Occupancy
 from relay.connection.limits import Limits
 from relay.policy import tls
-from relay.policy.admission import Policy
-from relay.policy.trust_state import Perimeter
-from relay.scan.scanner import OnFailure, Scanning
+from relay.policy.admission import AdmissionPolicy
+from relay.policy.trust_state import TrustState
+from relay.scan.scanner import OnFailure, Scanners
 from relay.server.context import SessionContext
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
-from relay.smtp.address import Address
+from relay.smtp.address import SmtpAddress
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
-from tests.support.perimeters import fall_behind, perimeter
+from tests.support.perimeters import fall_behind, trust_state
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
@@ -152,7 +152,7 @@ class Inbound:
     folder: Path
     store: Store
     context: SessionContext
-    perimeter: Perimeter
+    trust_state: TrustState
     space: Space = field(default_factory=trust_space)
 
     def client_tls(self, name: str | None) -> ssl.SSLContext:
@@ -213,10 +213,10 @@ async def inbound(
     *,
     white_list: bytes | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
-    policy: Policy = Policy(1_000_000),  # noqa: B008 - frozen
-    scanning: Scanning = Scanning((), OnFailure.DEFER, 1),  # noqa: B008 - has no state
+    policy: AdmissionPolicy = AdmissionPolicy(1_000_000),  # noqa: B008 - frozen
+    scanners: Scanners = Scanners((), OnFailure.DEFER, 1),  # noqa: B008 - has no state
     floor: Floor = Floor(0, 0),  # noqa: B008 - frozen
-    postmaster: Address | None = None,
+    postmaster: SmtpAddress | None = None,
     debug_peers: frozenset[DistinguishedName] = frozenset(),
     behind: bool = False,
 ) -> AsyncIterator[Inbound]:
@@ -226,7 +226,7 @@ async def inbound(
     """
     space = trust_space()
     data = space.white_list if white_list is None else white_list
-    follower = perimeter(folder, data, space.trust, system_clock, crls=space.crls)
+    follower = trust_state(folder, data, space.trust, system_clock, crls=space.crls)
     if behind:
         fall_behind(follower, folder)
     store = make_store(folder)
@@ -236,11 +236,11 @@ async def inbound(
         hostname="smtp.a.mssante.fr",
         limits=limits,
         policy=policy,
-        perimeter=follower,
+        trust_state=follower,
         directory=Directory(store.database, postmaster=postmaster),
         blobs=store.blobs,
         spool=spool,
-        scanning=scanning,
+        scanners=scanners,
         intake=Intake(store, system_clock, spool.failed),
         journal=Journal(folder / "trace", system_clock),
         occupancy=Occupancy(limits),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from relay.policy.trust_state import Ageing, Expected, Perimeter
+from relay.policy.trust_state import ExpectedList, ListAgeLimits, TrustState
 from whitelist.national.archive import Archive, ListSource
 from whitelist.national.newest import SharedList
 from whitelist.national.reader import read_list
@@ -24,29 +24,29 @@ def adopt(folder: Path, data: bytes, trust: TrustStore, now: datetime) -> None:
     Archive(folder / "whitelist").adopt(data, found, now, ListSource.FILE, accepted_shrink=True)
 
 
-def perimeter(
+def trust_state(
     folder: Path,
     white_list: bytes,
     trust: TrustStore,
     clock: Callable[[], datetime],
     *,
     crls: Iterable[bytes] = (),
-    ageing: Ageing = Ageing(),  # noqa: B008 - frozen
+    age_limits: ListAgeLimits = ListAgeLimits(),  # noqa: B008 - frozen
     ocsp: OcspClient | None = None,
-) -> Perimeter:
+) -> TrustState:
     """Perimeter with a list adopted now (b"": none) and with revocation lists."""
     if white_list:
         adopt(folder, white_list, trust, clock())
     store = CrlStore(folder / "crl", trust.authorities)
     for octets in crls:
         store.offer(octets, clock())
-    archive, expected = Archive(folder / "whitelist"), Expected(SIGNER)
-    made = Perimeter(archive, store, trust, expected, ageing, clock, ocsp=ocsp)
+    archive, expected = Archive(folder / "whitelist"), ExpectedList(SIGNER)
+    made = TrustState(archive, store, trust, expected, age_limits, clock, ocsp=ocsp)
     made.load()
     return made
 
 
-def fall_behind(follower: Perimeter, folder: Path) -> SharedList:
+def fall_behind(follower: TrustState, folder: Path) -> SharedList:
     """Note that another machine has a list one second newer than the list in force here."""
     loaded = follower.snapshot.loaded
     assert loaded is not None

@@ -11,7 +11,7 @@ from relay.dsn.builder import (
     ReportFacts,
     build_report,
 )
-from relay.smtp.parameters import Return
+from relay.smtp.parameters import DsnReturn
 from tests.support.reports import octets_of
 
 PARIS = timezone(timedelta(hours=1))
@@ -47,4 +47,4 @@ LOST = ReportedRecipient(
 )
 
 
-WHOLE = replace(FACTS, recipients=(LOST,), returned=Return.FULL)
+WHOLE = replace(FACTS, recipients=(LOST,), returned=DsnReturn.FULL)

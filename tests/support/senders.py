@@ -19,7 +19,7 @@ from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.client.routing import Router, Target
 from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
 from relay.policy import tls
-from relay.policy.trust_state import Perimeter
+from relay.policy.trust_state import TrustState
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from relay.queue.retry import RetryPolicy
@@ -29,7 +29,7 @@ from tests.support.clock import system_clock
 from tests.support.ids import make_id
 from tests.support.listed import Listed, listing
 from tests.support.operators import HOST, make_store, trust_space
-from tests.support.perimeters import perimeter
+from tests.support.perimeters import trust_state
 from tests.support.scripted import ScriptedPeer
 from tests.support.waiting import until
 
@@ -43,7 +43,7 @@ class Sender:
 
     folder: Path
     store: Store
-    perimeter: Perimeter
+    trust_state: TrustState
     journal: Journal
 
     def queue(self, *recipients: str, body: bytes = BODY, smtputf8: bool = False) -> str:
@@ -97,7 +97,7 @@ class Sender:
         return DeliveryManager(
             Services(
                 store=self.store,
-                perimeter=self.perimeter,
+                trust_state=self.trust_state,
                 router=Router(routes, resolver, random.Random(1)),
                 tls=lambda: context,
                 journal=self.journal,
@@ -144,7 +144,7 @@ def sending(folder: Path, white_list: bytes | None = None) -> Iterator[Sender]:
         add_domain(connection, "b.mssante.fr", now=system_clock())
     space = trust_space()
     data = white_list or space.white_list
-    follower = perimeter(folder, data, space.trust, system_clock, crls=space.crls)
+    follower = trust_state(folder, data, space.trust, system_clock, crls=space.crls)
     journal = Journal(folder / "trace", system_clock)
     try:
         yield Sender(folder, store, follower, journal)
