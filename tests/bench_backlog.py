@@ -30,7 +30,7 @@ from mssante_operator.settings.model import load
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from relay.smtp.address import parse_address
-from relay.submission.local import Submitter
+from relay.submission.local import LocalSubmitter
 from tests.bench_rows import Bench, Goal, Row
 from tests.bench_sides import log_as_json, postgresql, use_database
 from tests.bench_sink import Sink, missing, sink
@@ -133,7 +133,7 @@ def _installed(peer: Sink, url: str) -> Iterator[Daemon]:
 class _Watch:
     """Looks at the daemon and the sink while the backlog drains."""
 
-    def __init__(self, daemon: Daemon, peer: Sink, submitter: Submitter, seen: Seen) -> None:
+    def __init__(self, daemon: Daemon, peer: Sink, submitter: LocalSubmitter, seen: Seen) -> None:
         self._daemon, self._peer, self._submitter, self.seen = daemon, peer, submitter, seen
         self._to = cycle(living())
         self._sampled = self._wrote = 0.0

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from datetime import timedelta
 
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.delivery.window import WindowPolicy
 from relay.policy.admission import AdmissionPolicy
 from relay.queue.retry import RetryPolicy
@@ -24,10 +24,10 @@ def policy(settings: Settings) -> AdmissionPolicy:
     )
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings) -> SessionLimits:
     """Limits of the listener: the keys of [inbound] with the same names."""
     inbound = settings.inbound
-    return Limits(**{one.name: getattr(inbound, one.name) for one in fields(Limits)})
+    return SessionLimits(**{one.name: getattr(inbound, one.name) for one in fields(SessionLimits)})
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

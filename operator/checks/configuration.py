@@ -15,7 +15,7 @@ from typing import Final
 
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.mailboxes import local_domains
-from relay.acceptance.disk_guard import Floor, measure
+from relay.acceptance.disk_guard import FreeSpaceFloor, measure
 from relay.policy import tls
 from whitelist.errors import ArchiveError, CrlRefused, ListRefused
 from whitelist.national.adoption import own_domains
@@ -182,7 +182,9 @@ def _storage(settings: Settings) -> Iterator[Finding]:
     folder = settings.path(settings.storage.directory)
     with suppress(OSError):
         section = settings.storage
-        if measure(folder).short_of(Floor(section.min_free_bytes, section.min_free_inodes)):
+        if measure(folder).short_of(
+            FreeSpaceFloor(section.min_free_bytes, section.min_free_inodes)
+        ):
             problem = (
                 f"the file system of {folder} has less free than min_free_bytes or "
                 "min_free_inodes: mail is put off with 452; make room, or lower them"

@@ -28,7 +28,7 @@ from mailstore.mailboxes.mbox import export_mailbox
 from mailstore.mailboxes.messages import count_entries, get_message, newest_entries
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
-from relay.submission.outgoing_header import OutgoingMessage
+from relay.submission.outgoing_header import PreparedMessage
 
 from ..assembly import runtime
 from ..services.acts import acting
@@ -265,7 +265,7 @@ def message_send(
     with open_submitter(settings) as submitter:
         message_id = f"{runtime.make_id()}@{settings.operator.hostname}"
         accepted = submitter.submit(
-            OutgoingMessage(file, author, runtime.clock(), message_id),
+            PreparedMessage(file, author, runtime.clock(), message_id),
             author,
             to,
             parameters=parameters,

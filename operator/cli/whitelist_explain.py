@@ -14,7 +14,7 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.mailboxes.mailboxes import local_domains
-from relay.acceptance.recipient_lookup import Directory
+from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.client.connect import look_at
 from relay.client.routing import Target
 from relay.policy import tls
@@ -218,7 +218,7 @@ def _recipients(
         return []
     found: list[AdmissionFinding] = []
     with closing(runtime.open_store(settings)) as store:
-        directory = Directory(store.database, postmaster=runtime.postmaster(settings))
+        directory = RecipientLookup(store.database, postmaster=runtime.postmaster(settings))
         for text in given:
             address = parse_address(text)
             recipient = Recipient(address, directory.find(address).state)

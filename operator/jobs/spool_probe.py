@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from mailstore.blobs.store import Store
-from relay.acceptance.disk_guard import Floor, Spool
+from relay.acceptance.disk_guard import DiskGuard, FreeSpaceFloor
 
 from ..assembly import runtime
 from ..settings.model import Settings
@@ -13,7 +13,7 @@ from ..settings.model import Settings
 TRIAL_SECONDS: Final = 60.0  # between two test writes to the store of bodies
 
 
-def open_spool(settings: Settings, store: Store, *, bodies: bool = False) -> Spool:
+def open_disk_guard(settings: Settings, store: Store, *, bodies: bool = False) -> DiskGuard:
     """Guard of the disk and the database; with `bodies` also of the store of bodies.
 
     Workers leave `bodies` out: small messages need only the database.  A store that answers may
@@ -36,5 +36,5 @@ def open_spool(settings: Settings, store: Store, *, bodies: bool = False) -> Spo
             store.blobs.check_access()
         store.database.probe()
 
-    floor = Floor(storage.min_free_bytes, storage.min_free_inodes)
-    return Spool(runtime.storage_folder(settings), floor, probe, look)
+    floor = FreeSpaceFloor(storage.min_free_bytes, storage.min_free_inodes)
+    return DiskGuard(runtime.storage_folder(settings), floor, probe, look)

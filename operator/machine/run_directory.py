@@ -140,12 +140,12 @@ class RunFolder:
             _remove(self.path / "metrics")
             (self.path / "metrics").mkdir(mode=0o700)
             _remove(self.seats)
-            worker_load.lay_out(self.seats)
+            worker_load.create_load_file(self.seats)
             _remove(self.path / "listen")
             _remove(self.path / "waiting")
             _remove(self.path / "silent")
             _remove(self.own_port)
-            own_port.lay_out(self.own_port)
+            own_port.create_port_file(self.own_port)
             # Kept: the lock, which an old courier may still hold; the jumps of the clock.
             for left in (self.path / "courier", self.clock):
                 if left.is_symlink() or not left.is_file():

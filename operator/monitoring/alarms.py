@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from foundation.clock_watch import Jump
-from relay.acceptance.disk_guard import SpoolState
+from relay.acceptance.disk_guard import DiskGuardState
 from relay.policy.trust_state import ListSnapshot
 from whitelist.national.adoption import own_domains
 from whitelist.national.freshness import Freshness
@@ -71,11 +71,11 @@ class Facts:
     hosted: Sequence[str]
     trust: TrustStore  # with the revocation lists that are loaded
     crl_problems: Sequence[str]
-    spool: SpoolState = SpoolState.WELL
+    disk_guard: DiskGuardState = DiskGuardState.WELL
     jumps: Sequence[Jump] = ()  # jumps of the clock within the last day
     clock_apart: str = ""  # difference between this clock and the database's, empty if small
     copied_from: str = ""  # machine of which this one was found to be a copy within the last day
-    spool_trouble: str = ""
+    disk_trouble: str = ""
     losses: Mapping[str, str] = field(default_factory=dict)  # log, journal or metrics: reason
     scanner_problems: Mapping[str, str] = field(default_factory=dict)  # scanner's name: reason
     unreadable: bool = False  # whether deliveries are held because their bodies are unreadable
@@ -86,11 +86,11 @@ class Facts:
 def alarms(facts: Facts) -> list[Alarm]:
     """All active alarms, in a fixed order."""
     found = [*_list_alarms(facts), *_own_alarms(facts), *_crl_alarms(facts)]
-    if facts.spool is not SpoolState.WELL:
-        detail = f"the disk of the mail store is {facts.spool}: mail is put off with 4xx"
-        if facts.spool_trouble:
+    if facts.disk_guard is not DiskGuardState.WELL:
+        detail = f"the disk of the mail store is {facts.disk_guard}: mail is put off with 4xx"
+        if facts.disk_trouble:
             detail = (
-                f"the mail store takes no mail, which is put off with 451: {facts.spool_trouble}"
+                f"the mail store takes no mail, which is put off with 451: {facts.disk_trouble}"
             )
         found.append(Alarm(AlarmName.SPOOL, detail))
     if facts.jumps:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from foundation.clock_watch import ClockWatch
-from relay.acceptance.disk_guard import Spool, SpoolState
+from relay.acceptance.disk_guard import DiskGuard, DiskGuardState
 from relay.machines.clock_difference import ClockComparison
 from relay.policy.admission import Peer
 from relay.policy.trust_state import TrustState
@@ -57,7 +57,7 @@ class Monitor:
     store_watch: StoreWatch
     refresher: Refresher
     crls: CrlRefresher
-    spool: Spool
+    disk_guard: DiskGuard
     measuring: Measuring
     self_check: SelfCheck
     clock: ClockWatch
@@ -74,7 +74,7 @@ class Monitor:
         yield from self._list_gauges(now)
         yield from self._queue_gauges(now)
         yield from self._trust_gauges()
-        yield from self._spool_gauges()
+        yield from self._disk_gauges()
         if self.clocks.last is not None:
             yield GaugeMetricFamily(
                 "mssante_clock_difference_seconds",
@@ -105,11 +105,11 @@ class Monitor:
             hosted=self.store_watch.hosted,
             trust=self.trust_state.trust,
             crl_problems=sorted({*self.crls.problems.values(), *self.crls.store.problems}),
-            spool=self.spool.state,
+            disk_guard=self.disk_guard.state,
             jumps=self.clock.jumps,
             clock_apart=self.clocks.problem,
             copied_from=self._copied_from(),
-            spool_trouble=self.spool.trouble,
+            disk_trouble=self.disk_guard.trouble,
             losses=self.losses.standing(),
             scanner_problems=self.scanners.problems,
             unreadable=self.measuring.depth is not None and self.measuring.depth.unreadable > 0,
@@ -142,10 +142,10 @@ class Monitor:
             found.append(f"revocation lists: {stalled}")
         if why := self.store_watch.problem:
             found.append(f"store: {why}")
-        if self.spool.state is SpoolState.UNWELL:
-            found.append(f"store: {self.spool.trouble}")
-        elif self.spool.state is not SpoolState.WELL:
-            found.append(f"disk: {self.spool.state}, {self.spool.free_bytes} octets free")
+        if self.disk_guard.state is DiskGuardState.UNWELL:
+            found.append(f"store: {self.disk_guard.trouble}")
+        elif self.disk_guard.state is not DiskGuardState.WELL:
+            found.append(f"disk: {self.disk_guard.state}, {self.disk_guard.free_bytes} octets free")
         if self.scanners.defers:
             found += [f"scan.{name}: {why}" for name, why in self.scanners.problems.items()]
         found += self.self_check.problems()
@@ -211,10 +211,18 @@ class Monitor:
             crls.add_metric([authority], until.timestamp())
         yield crls
 
-    def _spool_gauges(self) -> Iterable[Metric]:
+    def _disk_gauges(self) -> Iterable[Metric]:
         for name, meaning, value in (
-            ("mssante_spool_free_bytes", "Free octets where messages go", self.spool.free_bytes),
-            ("mssante_spool_free_inodes", "Free inodes, where counted", self.spool.free_inodes),
+            (
+                "mssante_spool_free_bytes",
+                "Free octets where messages go",
+                self.disk_guard.free_bytes,
+            ),
+            (
+                "mssante_spool_free_inodes",
+                "Free inodes, where counted",
+                self.disk_guard.free_inodes,
+            ),
         ):
             if value is not None:
                 yield GaugeMetricFamily(name, meaning, value)

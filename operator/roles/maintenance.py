@@ -41,7 +41,7 @@ from ..jobs.failed_expiry import Forgetting
 from ..jobs.queue_measurement import Measuring
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
-from ..jobs.spool_probe import open_spool
+from ..jobs.spool_probe import open_disk_guard
 from ..jobs.store_watch import StoreWatch
 from ..lists.crl_refresh import CrlRefresher
 from ..lists.early_check import EarlyCheck
@@ -122,7 +122,7 @@ async def _maintain(
     crls = CrlRefresher(settings, opened.crls, trust)
     refresher = Refresher(settings, runtime.open_archive(settings), trust_state.trust)
     sharing = ListSharing(store.database, refresher)
-    spool = open_spool(settings, store, bodies=True)
+    disk_guard = open_disk_guard(settings, store, bodies=True)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
     clocks = runtime.compare_clocks(settings, store.database)
 
@@ -143,7 +143,7 @@ async def _maintain(
         opened.store_watch,
         refresher,
         crls,
-        spool,
+        disk_guard,
         measuring,
         self_check,
         clock,
@@ -163,7 +163,7 @@ async def _maintain(
         keep(lambda: keep_comparing(clocks)),
         keep(opened.store_watch.run),
         keep(scanners.run),
-        keep(spool.watch),
+        keep(disk_guard.watch),
         keep(tidying.run),
         keep(forgetting.run),
         keep(measuring.run),

@@ -8,13 +8,13 @@ from functools import partial
 
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
-from relay.acceptance.disk_guard import Spool
-from relay.acceptance.group_commit import Intake
-from relay.acceptance.recipient_lookup import Directory
+from relay.acceptance.disk_guard import DiskGuard
+from relay.acceptance.group_commit import GroupCommitter
+from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.connection import worker_load
-from relay.connection.connection_counts import Occupancy
+from relay.connection.connection_counts import ConnectionCounts
 from relay.connection.own_port import OwnPort
-from relay.connection.worker_load import Seat
+from relay.connection.worker_load import WorkerLoad
 from relay.policy import tls
 from relay.policy.trust_state import TrustState
 from relay.server.context import SessionContext
@@ -27,7 +27,7 @@ from ..daemon.control_channel import Orders
 from ..daemon.lasting_tasks import keep
 from ..daemon.start_args import Launch
 from ..daemon.starting import Start
-from ..jobs.spool_probe import open_spool
+from ..jobs.spool_probe import open_disk_guard
 from ..jobs.strangers_summary import sum_up_strangers, tell_of_strangers
 from ..machine.clock_file import open_clock
 from ..machine.clock_watching import watch_clock
@@ -45,7 +45,7 @@ class _Opened:
     server_tls: tls.ReloadingContext
     store: Store
     trust_state: TrustState
-    spool: Spool
+    disk_guard: DiskGuard
     journal: Journal
 
 
@@ -56,42 +56,42 @@ def _open(settings: Settings) -> _Opened:
     with ExitStack() as opened:
         store = opened.enter_context(closing(runtime.open_store(settings)))
         trust_state = runtime.open_trust_state(settings, trust)
-        spool = open_spool(settings, store)
+        disk_guard = open_disk_guard(settings, store)
         journal = runtime.open_journal(settings, "worker")
         opened.pop_all()
-        return _Opened(server_tls, store, trust_state, spool, journal)
+        return _Opened(server_tls, store, trust_state, disk_guard, journal)
 
 
 async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: Start) -> None:
     """Serve until told to stop.  While the process waits, peers get 421."""
     sockets = [socket.socket(fileno=number) for number in launch.sockets]
     run_folder = RunFolder(settings.path(settings.storage.directory) / "run")
-    turning_away = TurningAway(sockets, partial(worker_load.anybody, run_folder.seats))
+    turning_away = TurningAway(sockets, partial(worker_load.is_any_held, run_folder.seats))
     opened = await start.insist(partial(_open, settings), lambda _: turning_away.begin())
     await turning_away.end()
     if opened is None:
         return
-    store, trust_state, spool, journal = (
+    store, trust_state, disk_guard, journal = (
         opened.store,
         opened.trust_state,
-        opened.spool,
+        opened.disk_guard,
         opened.journal,
     )
-    intake = Intake(store, runtime.clock, spool.failed, journal.record)
+    committer = GroupCommitter(store, runtime.clock, disk_guard.failed, journal.record)
     limits = policies.limits(settings)
-    seat = Seat.take(run_folder.seats)
+    load = WorkerLoad.take(run_folder.seats)
     context = SessionContext(
         hostname=settings.operator.hostname,
         limits=limits,
         policy=policies.policy(settings),
         trust_state=trust_state,
-        directory=Directory(store.database, postmaster=runtime.postmaster(settings)),
+        recipient_lookup=RecipientLookup(store.database, postmaster=runtime.postmaster(settings)),
         blobs=store.blobs,
-        spool=spool,
+        disk_guard=disk_guard,
         scanners=runtime.open_scanners(settings),
-        intake=intake,
+        committer=committer,
         journal=journal,
-        occupancy=Occupancy(limits, seat.have),
+        connection_counts=ConnectionCounts(limits, load.set_sessions),
         tls=opened.server_tls,
         clock=runtime.clock,
         new_id=runtime.make_id,
@@ -102,13 +102,13 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
     clock, _ = open_clock(settings)
     watches = [
         keep(lambda: trust_state.watch(settings.whitelist.check_seconds)),
-        keep(spool.watch),
+        keep(disk_guard.watch),
         keep(malloc_trim.keep_trimmed),
         keep(partial(watch_clock, clock, journal)),
         keep(Publisher(journal).run),
         keep(lambda: sum_up_strangers(context)),
     ]
-    listeners = [Listener(peer_session, context, seat) for _ in sockets]
+    listeners = [Listener(peer_session, context, load) for _ in sockets]
     for listener, bound in zip(listeners, sockets, strict=True):
         listener.start(bound)
     start.ready()
@@ -117,7 +117,7 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
     await asyncio.gather(*(listener.stop(grace, orders.hurry) for listener in listeners))
     for watch in watches:
         watch.cancel()
-    await intake.close()
+    await committer.close()
     tell_of_strangers(context)
     journal.close()
     store.close()

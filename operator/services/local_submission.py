@@ -5,8 +5,8 @@ from contextlib import closing, contextmanager
 
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
-from relay.acceptance.recipient_lookup import Directory
-from relay.submission.local import Submitter
+from relay.acceptance.recipient_lookup import RecipientLookup
+from relay.submission.local import LocalSubmitter
 
 from ..assembly import policies, runtime
 from ..assembly.file_owner import check_user
@@ -15,7 +15,7 @@ from .acts import who
 
 
 @contextmanager
-def open_submitter(settings: Settings) -> Iterator[Submitter]:
+def open_submitter(settings: Settings) -> Iterator[LocalSubmitter]:
     """Open a submitter of messages from local mailboxes.  Raises SettingsError."""
     check_user(settings)
     with (
@@ -25,12 +25,12 @@ def open_submitter(settings: Settings) -> Iterator[Submitter]:
         yield _submitter(settings, store, journal)
 
 
-def _submitter(settings: Settings, store: Store, journal: Journal) -> Submitter:
-    return Submitter(
+def _submitter(settings: Settings, store: Store, journal: Journal) -> LocalSubmitter:
+    return LocalSubmitter(
         hostname=settings.operator.hostname,
         policy=policies.policy(settings),
         store=store,
-        directory=Directory(store.database, postmaster=runtime.postmaster(settings)),
+        directory=RecipientLookup(store.database, postmaster=runtime.postmaster(settings)),
         trust_state=runtime.open_trust_state(settings, runtime.open_trust(settings)),
         clock=runtime.clock,
         new_id=runtime.make_id,

@@ -23,7 +23,7 @@ from relay.smtp.errors import Refused, Reply
 
 _log = structlog.get_logger(__name__)
 
-PATIENCE: Final = 10.0  # seconds: timeout for an answer of the store
+ANSWER_SECONDS: Final = 10.0  # seconds: timeout for an answer of the store
 LOOK_SECONDS: Final = 5.0  # between two cheap looks at a store that seems well
 _MARGIN: Final = 10  # LOW ends a tenth above the floor, so that it does not flap
 
@@ -31,7 +31,7 @@ _LOW: Final = Reply(452, "4.3.1", "Mail store is nearly full, try again later")
 _UNWELL: Final = Reply(451, "4.3.0", "Mail store unavailable, try again later")
 
 
-class SpoolState(StrEnum):
+class DiskGuardState(StrEnum):
     """Whether mail can be taken: yes; no, too little room; no, storing fails."""
 
     WELL = "well"
@@ -40,7 +40,7 @@ class SpoolState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Floor:
+class FreeSpaceFloor:
     """The octets and inodes that must stay free; zero for no floor."""
 
     min_free_bytes: int
@@ -48,13 +48,13 @@ class Floor:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeSpace:
     """Free room on a file system, for us; `inodes` is None where they are not counted."""
 
     octets: int
     inodes: int | None
 
-    def short_of(self, floor: Floor, *, size: int = 0, margin: int = 0) -> bool:
+    def short_of(self, floor: FreeSpaceFloor, *, size: int = 0, margin: int = 0) -> bool:
         """Whether a message of `size` octets would go below a floor raised by 1/`margin` of it."""
 
         def raised(least: int) -> int:
@@ -66,33 +66,33 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class DiskHealth:
     """The spool at one moment; `trouble` says why storing failed, empty if it did not."""
 
-    floor: Floor
-    room: Room | None = None
+    floor: FreeSpaceFloor
+    room: FreeSpace | None = None
     low: bool = False
     trouble: str = ""
 
-    def measured(self, room: Room) -> "Health":
+    def measured(self, room: FreeSpace) -> "DiskHealth":
         """The health after a measurement."""
         low = room.short_of(self.floor, margin=_MARGIN if self.low else 0)
         return replace(self, room=room, low=low)
 
-    def failed(self, trouble: str) -> "Health":
+    def failed(self, trouble: str) -> "DiskHealth":
         """The health after a failure; the first one is kept until a recovery."""
         return replace(self, trouble=self.trouble or trouble or "unknown")
 
-    def recovered(self) -> "Health":
+    def recovered(self) -> "DiskHealth":
         """The health after a probe that succeeded."""
         return replace(self, trouble="")
 
     @property
-    def state(self) -> SpoolState:
+    def state(self) -> DiskGuardState:
         """The state; failing hides low room, because it is worse."""
         if self.trouble:
-            return SpoolState.UNWELL
-        return SpoolState.LOW if self.low else SpoolState.WELL
+            return DiskGuardState.UNWELL
+        return DiskGuardState.LOW if self.low else DiskGuardState.WELL
 
     def refusal(self, size: int | None) -> Reply | None:
         """Why a message cannot be taken now, None if it can; `size` in octets, None if unknown."""
@@ -108,22 +108,22 @@ class Health:
         return f"{self.trouble}; {free}" if self.trouble else free
 
 
-def measure(folder: Path) -> Room:
+def measure(folder: Path) -> FreeSpace:
     """Free room on the file system of a folder, for users other than root.  Raises OSError."""
     found = os.statvfs(folder)
-    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    return FreeSpace(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
     """One look at the disk; `probed`: the store passed a full test."""
 
-    room: Room | None
+    room: FreeSpace | None
     trouble: str = ""
     probed: bool = False
 
 
-class Spool:
+class DiskGuard:
     """The guard of one process over the file system of `folder`, measured once as it is made.
 
     `probe()` blocks, does the same as storing a message, and raises any error that it meets.
@@ -135,7 +135,7 @@ class Spool:
     def __init__(
         self,
         folder: Path,
-        floor: Floor,
+        floor: FreeSpaceFloor,
         probe: Callable[[], None],
         look: Callable[[], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -145,12 +145,12 @@ class Spool:
         self._probe = probe
         self._cheap = look
         self._looked = self._monotonic()
-        self._health = Health(floor)
+        self._health = DiskHealth(floor)
         self._failures = 0
         self._learn(self._look(probing=False), 0)
 
     @property
-    def state(self) -> SpoolState:
+    def state(self) -> DiskGuardState:
         """The state of the last measurement."""
         return self._health.state
 
@@ -183,7 +183,7 @@ class Spool:
         self._failures += 1
         self._become(self._health.failed(detail))
 
-    async def watch(self, interval: float = 1.0, patience: float = PATIENCE) -> None:
+    async def watch(self, interval: float = 1.0, answer_seconds: float = ANSWER_SECONDS) -> None:
         """Measure every `interval` seconds, and probe while unwell, until cancelled.
 
         If the guard itself fails, for any reason, the spool counts as unwell until the next look.
@@ -191,7 +191,7 @@ class Spool:
         told = ""
         while True:
             try:
-                await self._watch_once(patience)
+                await self._watch_once(answer_seconds)
                 told = ""
             except Exception as error:
                 why = f"internal error: {type(error).__name__}"
@@ -202,13 +202,13 @@ class Spool:
                 told = why
             await asyncio.sleep(interval)
 
-    async def _watch_once(self, patience: float) -> None:
+    async def _watch_once(self, answer_seconds: float) -> None:
         loop, failures = asyncio.get_running_loop(), self._failures
-        probing = self.state is SpoolState.UNWELL
+        probing = self.state is DiskGuardState.UNWELL
         looking = loop.run_in_executor(None, partial(self._look, probing=probing))
-        done, _ = await asyncio.wait({looking}, timeout=patience)
+        done, _ = await asyncio.wait({looking}, timeout=answer_seconds)
         if not done:
-            self.failed(f"the store has not answered for {patience:g} s")
+            self.failed(f"the store has not answered for {answer_seconds:g} s")
         self._learn(await looking, failures)
 
     def _look(self, *, probing: bool) -> _Look:
@@ -242,10 +242,10 @@ class Spool:
             health = health.recovered()
         self._become(health.measured(look.room) if look.room else health)
 
-    def _become(self, health: Health) -> None:
+    def _become(self, health: DiskHealth) -> None:
         before, self._health = self._health.state, health
         if health.state is not before:
-            log = _log.info if health.state is SpoolState.WELL else _log.error
+            log = _log.info if health.state is DiskGuardState.WELL else _log.error
             state, detail = health.state.value, str(health)
             with best_effort:
                 log("spool.state", state=state, before=before.value, detail=detail)

@@ -183,7 +183,7 @@ def _queue_items(message: AcceptedMessage) -> list[QueueItem]:
     ]
 
 
-class Intake:
+class GroupCommitter:
     """Gathers concurrent messages into groups and makes each group durable in a thread.
 
     `failed` is called in the event loop with the reason, if the store is at fault for a message

@@ -1,7 +1,7 @@
 """The lookup of recipients in the mailstore, for the session and for local submission.
 
 An open mailbox is cached, so that a busy session does not ask the database for each message.  Cache
-entries stay valid for `REMEMBERED` seconds after the mailstore's change number was last seen
+entries stay valid for `CACHE_SECONDS` seconds after the mailstore's change number was last seen
 unchanged, so a suspended or closed mailbox may accept mail for that long.  A refusal is never
 cached.  Sessions that ask at the same time are answered by one query.
 
@@ -37,9 +37,11 @@ from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import StoreDeferred
 
-REMEMBERED: Final = 1.0  # seconds
-DOMAINS_REMEMBERED: Final = 10.0  # seconds; a domain is added once in months
-FORGOTTEN: Final = 60.0  # seconds: life of the cache, even if the change number stays the same
+CACHE_SECONDS: Final = 1.0  # seconds
+DOMAINS_CACHE_SECONDS: Final = 10.0  # seconds; a domain is added once in months
+CACHE_AGE_LIMIT: Final = (
+    60.0  # seconds: life of the cache, even if the change number stays the same
+)
 MOST: Final = 20_000  # addresses in the cache
 _BATCH: Final = 200  # addresses looked up by one query
 
@@ -47,7 +49,7 @@ _Question = tuple[SmtpAddress, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRecipient:
     """State of an address here; id and type of its mailbox, if any; whether that has a quota."""
 
     state: RecipientStatus
@@ -57,12 +59,12 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answers:
+class _CachedAnswers:
     number: int
-    found: list[Found]
+    found: list[FoundRecipient]
 
 
-class Directory:
+class RecipientLookup:
     """Looks addresses up in the database, in a thread; `clock` is monotonic, in seconds.
 
     `postmaster` is the mailbox for mail to postmaster; without it, postmaster is a mailbox like any
@@ -79,21 +81,21 @@ class Directory:
         self._database = database
         self._clock = clock
         self._postmaster = postmaster
-        self._open: dict[SmtpAddress, Found] = {}
+        self._open: dict[SmtpAddress, FoundRecipient] = {}
         self._number: int | None = None  # the mailstore's change number of the entries in `_open`
         self._holds_until = float("-inf")
         self._ends = float("-inf")
         self._used: dict[int, Usage] = {}  # of mailboxes with a quota
         self._domains: frozenset[str] = frozenset()
         self._domains_until = float("-inf")
-        self._waiting: list[tuple[_Question, asyncio.Future[Found] | None]] = []
+        self._waiting: list[tuple[_Question, asyncio.Future[FoundRecipient] | None]] = []
         self._asking: asyncio.Task[None] | None = None
 
-    def remembered(self, address: SmtpAddress) -> Found | None:
+    def cached(self, address: SmtpAddress) -> FoundRecipient | None:
         """The cached entry of an address: only open mailboxes without a quota are cached."""
         return self.open_mailboxes().get(address)
 
-    def open_mailboxes(self) -> Mapping[SmtpAddress, Found]:
+    def open_mailboxes(self) -> Mapping[SmtpAddress, FoundRecipient]:
         """All valid cache entries at this moment.
 
         A new object, unless empty, whenever entries were dropped.
@@ -102,28 +104,28 @@ class Directory:
 
     async def lookup(
         self, address: SmtpAddress, size: int | None = None, ahead: Iterable[SmtpAddress] = ()
-    ) -> Found:
+    ) -> FoundRecipient:
         """Find an address for a message of `size` octets, None if unknown.
 
         Addresses `ahead` are looked up by the same query, for the cache.  Raises StoreDeferred if
         the database gives no answer.
         """
-        known = self.remembered(address)
+        known = self.cached(address)
         if known is not None:
             return known
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Found] = loop.create_future()
+        answer: asyncio.Future[FoundRecipient] = loop.create_future()
         self._waiting.append(((address, size), answer))
-        self._waiting += (((one, size), None) for one in ahead if self.remembered(one) is None)
+        self._waiting += (((one, size), None) for one in ahead if self.cached(one) is None)
         if self._asking is None:
             self._asking = loop.create_task(self._answer())
         return await answer
 
-    def find(self, address: SmtpAddress, size: int | None = None) -> Found:
+    def find(self, address: SmtpAddress, size: int | None = None) -> FoundRecipient:
         """Find an address, blocking.  Raises StoreDeferred."""
         return self._ask([(address, size)]).found[0]
 
-    def find_sender(self, address: SmtpAddress) -> Found:
+    def find_sender(self, address: SmtpAddress) -> FoundRecipient:
         """Find the mailbox of exactly this address, blocking: the postmaster alias never sends.
 
         Raises StoreDeferred.
@@ -135,7 +137,7 @@ class Directory:
         now = self._clock()
         if now >= self._domains_until:
             self._domains = await asyncio.to_thread(self._ask_domains)
-            self._domains_until = now + DOMAINS_REMEMBERED
+            self._domains_until = now + DOMAINS_CACHE_SECONDS
         return self._domains
 
     def _ask_domains(self) -> frozenset[str]:
@@ -160,24 +162,24 @@ class Directory:
                         if answer is not None and not answer.done():
                             answer.set_exception(error)
                     continue
-                self._remember(begun, questions, answers)
+                self._cache(begun, questions, answers)
                 for (_, answer), found in zip(batch, answers.found, strict=True):
                     if answer is not None and not answer.done():  # done: the peer has gone
                         answer.set_result(found)
         finally:
             self._asking = None
 
-    def _remember(self, begun: float, questions: Sequence[_Question], answers: _Answers) -> None:
+    def _cache(self, begun: float, questions: Sequence[_Question], answers: _CachedAnswers) -> None:
         if answers.number != self._number or begun >= self._ends or len(self._open) >= MOST:
             self._open = {}
-            self._number, self._ends = answers.number, begun + FORGOTTEN
-        self._holds_until = begun + REMEMBERED
+            self._number, self._ends = answers.number, begun + CACHE_AGE_LIMIT
+        self._holds_until = begun + CACHE_SECONDS
         room = MOST - len(self._open)
         for (address, _), found in zip(questions[:room], answers.found, strict=False):
             if found.state is RecipientStatus.ACTIVE and not found.bounded:
                 self._open[address] = found
 
-    def _ask(self, questions: Sequence[_Question], *, alias: bool = True) -> _Answers:
+    def _ask(self, questions: Sequence[_Question], *, alias: bool = True) -> _CachedAnswers:
         postmaster = self._postmaster if alias else None
         named = [address for address, _ in questions]
         if postmaster is not None and any(map(_is_postmaster, named)):
@@ -192,7 +194,7 @@ class Directory:
                 ]
         except StoreUnavailable as error:
             raise StoreDeferred(str(error)) from error
-        return _Answers(number, found)
+        return _CachedAnswers(number, found)
 
     def _found(
         self,
@@ -201,21 +203,21 @@ class Directory:
         address: SmtpAddress,
         size: int,
         postmaster: SmtpAddress | None,
-    ) -> Found:
+    ) -> FoundRecipient:
         mailbox = mailboxes.get(str(address))
         if mailbox is None:
             local = not address.domain or is_local_domain(connection, address.domain)
             if local and postmaster is not None and _is_postmaster(address):
                 return self._found(connection, mailboxes, postmaster, size, None)
-            return Found(RecipientStatus.UNKNOWN if local else RecipientStatus.FOREIGN)
+            return FoundRecipient(RecipientStatus.UNKNOWN if local else RecipientStatus.FOREIGN)
         state = RecipientStatus(mailbox.state.value)
         if mailbox.quota is None:
-            return Found(state, mailbox.id, type=mailbox.type)
+            return FoundRecipient(state, mailbox.id, type=mailbox.type)
         if state is RecipientStatus.ACTIVE:
             used = self._usage(connection, mailbox.id)
             if used >= mailbox.quota or used + size > mailbox.quota:
                 state = RecipientStatus.FULL
-        return Found(state, mailbox.id, bounded=True, type=mailbox.type)
+        return FoundRecipient(state, mailbox.id, bounded=True, type=mailbox.type)
 
     def _usage(self, connection: Connection, mailbox_id: int) -> int:
         # A mailbox may hold tens of thousands of messages: only new ones are added to the sum.

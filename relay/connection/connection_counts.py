@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final, Protocol, TypeVar
 
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.smtp.errors import Reply
 from whitelist.pki.distinguished_name import DistinguishedName
 
@@ -61,7 +61,7 @@ def network(address: str) -> str:
 
 
 @dataclass(slots=True)
-class _Strangers:
+class _StrangerQueue:
     """Sessions without a listed certificate, with their networks, oldest first.
 
     `coming` has sessions before their certificate, each with the time of its arrival.
@@ -85,7 +85,7 @@ class _Strangers:
         return None
 
 
-class Occupancy:
+class ConnectionCounts:
     """The open sessions and their counts; `changed` is called with each new number of sessions.
 
     `clock` is monotonic, in seconds.
@@ -93,7 +93,7 @@ class Occupancy:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: SessionLimits,
         changed: Callable[[int], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -103,7 +103,7 @@ class Occupancy:
         self.sessions: set[OpenSession] = set()
         self._addresses: Counter[str] = Counter()
         self._peers: Counter[DistinguishedName] = Counter()
-        self._strangers = _Strangers()
+        self._strangers = _StrangerQueue()
         self._leaving: set[OpenSession] = set()  # given up and closing
 
     def make_room(self, address: str) -> str:
@@ -128,34 +128,34 @@ class Occupancy:
         stranger.hang_up(_GIVEN_UP, at_once=len(self._leaving) > _MOST_LEAVING)
         return True
 
-    def enter(self, session: OpenSession, address: str) -> None:
-        """Count a new session; it is a stranger's until `know`."""
+    def add(self, session: OpenSession, address: str) -> None:
+        """Count a new session; it is a stranger's until `mark_known`."""
         self.sessions.add(session)
         self._changed(len(self.sessions))
         where = network(address)
         self._addresses[where] += 1
         self._strangers.coming[session] = where, self._clock()
 
-    def weigh(self, session: OpenSession) -> None:
+    def mark_undecided(self, session: OpenSession) -> None:
         """Keep the place of a session that showed a certificate; the verdict may take seconds."""
         self._strangers.forget(session)
 
-    def know(self, session: OpenSession) -> None:
+    def mark_known(self, session: OpenSession) -> None:
         """Mark a session as a peer's: its certificate is admitted."""
         self._strangers.forget(session)
 
-    def doubt(self, session: OpenSession, address: str) -> None:
+    def mark_stranger(self, session: OpenSession, address: str) -> None:
         """Mark a session as a stranger's: no certificate, or not admitted (any more)."""
         self._strangers.forget(session)
         if session not in self._leaving:
             self._strangers.shown[session] = network(address)
 
-    def identify(self, name: DistinguishedName) -> bool:
-        """Count a session under its name until `leave`; False if the name has too many."""
+    def count_peer(self, name: DistinguishedName) -> bool:
+        """Count a session under its name until `remove`; False if the name has too many."""
         self._peers[name] += 1
         return self._peers[name] <= self._limits.max_connections_per_peer
 
-    def leave(self, session: OpenSession, address: str, name: DistinguishedName | None) -> None:
+    def remove(self, session: OpenSession, address: str, name: DistinguishedName | None) -> None:
         """Remove an ended session from the counts."""
         self.sessions.discard(session)
         self._strangers.forget(session)

@@ -13,7 +13,7 @@ LINGER_SECONDS: Final = 5.0  # time for a peer to read the last reply before we 
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SessionLimits:
     """Counts, and times in seconds; `min_rate` in octets per second, 0 for no minimum."""
 
     max_connections: int = 500
@@ -36,10 +36,10 @@ _TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "Too many errors since the last me
 _TOO_MANY_COMMANDS: Final = Reply(421, "4.7.0", "Too many commands since the last message accepted")
 
 
-class Tally:
+class SessionCounts:
     """The counts of a session; `errors` and `commands` since its last accepted message."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: SessionLimits) -> None:
         self._limits = limits
         self.messages = self.errors = self.commands = 0
 
@@ -66,13 +66,13 @@ class Pace:
     Only waiting for the peer counts, not the time of our own disk.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: SessionLimits) -> None:
         self._limits = limits
         self._waited = 0.0
         self._octets = 0
 
     @property
-    def patience(self) -> float:
+    def timeout(self) -> float:
         """Timeout in seconds for the next octets; zero or less once the peer is too slow."""
         limits = self._limits
         if not limits.min_rate:

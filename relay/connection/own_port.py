@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 _OCTETS: Final = 4
 
 
-def lay_out(path: Path) -> None:
+def create_port_file(path: Path) -> None:
     """Make the file, with port 0.  Raises OSError."""
     # Octets are written, not left as a hole: without disk space a later write would kill a process.
     path.write_bytes(bytes(_OCTETS))
@@ -36,7 +36,7 @@ class OwnPort:
 
     @classmethod
     def share(cls, path: Path) -> "OwnPort":
-        """The number in a file made by `lay_out`; not shared if the file cannot be used."""
+        """The number in a file made by `create_port_file`; not shared if the file cannot be used."""
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:

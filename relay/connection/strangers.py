@@ -20,20 +20,20 @@ MOST_TEXT: Final = 300  # characters of one fact of a stranger's event
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class RateAllowance:
     """Events at once, and further events per second."""
 
     burst: float
     rate: float
 
 
-OF_ONE: Final = Allowance(200, 0.5)  # for each network
-OF_ALL: Final = Allowance(1000, 5)  # 150 MB a day of journal, and as much of log
+OF_ONE: Final = RateAllowance(200, 0.5)  # for each network
+OF_ALL: Final = RateAllowance(1000, 5)  # 150 MB a day of journal, and as much of log
 
 
 @dataclass(slots=True)
 class _Bucket:
-    allowance: Allowance
+    allowance: RateAllowance
     level: float
     at: float
 
@@ -51,8 +51,8 @@ class Strangers:
         self,
         clock: Callable[[], float] = time.monotonic,
         *,
-        of_one: Allowance = OF_ONE,
-        of_all: Allowance = OF_ALL,
+        of_one: RateAllowance = OF_ONE,
+        of_all: RateAllowance = OF_ALL,
     ) -> None:
         self._clock = clock
         self._of_one = of_one
@@ -60,7 +60,7 @@ class Strangers:
         self._networks: dict[str, _Bucket] = {}
         self._more: dict[tuple[str, str], Counter[str]] = {}
 
-    def may_tell(self, address: str, event: str, rule: str = "") -> bool:
+    def may_report(self, address: str, event: str, rule: str = "") -> bool:
         """Whether to record an event; if not, it is counted."""
         now, source = self._clock(), network(address)
         bucket = self._networks.get(source)

@@ -91,7 +91,7 @@ class InboundBuffer:
         end = self._together().find(b"\n")
         return None if end < 0 else self._line(end + 1)
 
-    def ahead(self, count: int) -> list[bytes]:
+    def peek_lines(self, count: int) -> list[bytes]:
         """Up to `count` complete lines from the buffer, without LF; none is taken out."""
         return bytes(self._together()[: count * MAX_COMMAND_LINE]).split(b"\n", count)[:-1]
 

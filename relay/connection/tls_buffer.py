@@ -13,7 +13,7 @@ from typing import Final, Protocol
 _BUFFER: Final = memoryview(bytearray(256 * 1024))
 
 
-class Reader(Protocol):
+class TlsReader(Protocol):
     """The receiver of the octets and of the connection's other events."""
 
     def data_received(self, data: bytes | memoryview) -> None:
@@ -32,11 +32,11 @@ class Reader(Protocol):
         """The connection is gone."""
 
 
-class Secured(asyncio.BufferedProtocol):
+class TlsReadBuffer(asyncio.BufferedProtocol):
     """The protocol in front of a reader, from STARTTLS on."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader: Reader | None = reader
+    def __init__(self, reader: TlsReader) -> None:
+        self._reader: TlsReader | None = reader
 
     def get_buffer(self, _size_hint: int) -> memoryview:
         """The buffer for the next octets."""

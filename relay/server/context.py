@@ -7,11 +7,11 @@ from datetime import datetime
 
 from foundation.journal.writer import Journal
 from mailstore.blobs.bodies import Bodies
-from relay.acceptance.disk_guard import Spool
-from relay.acceptance.group_commit import Intake
-from relay.acceptance.recipient_lookup import Directory
-from relay.connection.connection_counts import Occupancy
-from relay.connection.limits import Limits
+from relay.acceptance.disk_guard import DiskGuard
+from relay.acceptance.group_commit import GroupCommitter
+from relay.acceptance.recipient_lookup import RecipientLookup
+from relay.connection.connection_counts import ConnectionCounts
+from relay.connection.limits import SessionLimits
 from relay.connection.own_port import OwnPort
 from relay.connection.strangers import Strangers
 from relay.policy.admission import AdmissionPolicy
@@ -31,16 +31,16 @@ class SessionContext:
     """
 
     hostname: str
-    limits: Limits
+    limits: SessionLimits
     policy: AdmissionPolicy
     trust_state: TrustState
-    directory: Directory
+    recipient_lookup: RecipientLookup
     blobs: Bodies
-    spool: Spool
+    disk_guard: DiskGuard
     scanners: Scanners
-    intake: Intake
+    committer: GroupCommitter
     journal: Journal
-    occupancy: Occupancy
+    connection_counts: ConnectionCounts
     tls: Callable[[], ssl.SSLContext]
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
@@ -49,7 +49,7 @@ class SessionContext:
     quiet: bool = False
     strangers: Strangers = field(default_factory=Strangers)
     quotas: Quotas = field(default_factory=Quotas)
-    rcpt_lines: RcptLines = field(init=False)  # of `directory`
+    rcpt_lines: RcptLines = field(init=False)  # of `recipient_lookup`
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rcpt_lines", RcptLines(self.directory))
+        object.__setattr__(self, "rcpt_lines", RcptLines(self.recipient_lookup))

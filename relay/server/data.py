@@ -21,7 +21,7 @@ from relay.smtp.line_checker import Violation
 OVERRUN: Final = 10  # times the limit: more is not read of a message refused for its size
 
 
-class Body:
+class MessageReceiver:
     """A message on its way into a draft; the first problem is kept, later octets are dropped.
 
     One `pace` per message, waits between BDAT chunks included: otherwise every chunk would get a
@@ -76,7 +76,7 @@ class Body:
         return self._read > limit_of(self._limit, report=self.report)
 
 
-class Source:
+class PacedReader:
     """The peer's octets of a message, read with the timeout of its pace."""
 
     def __init__(self, inbound: InboundBuffer, pace: Pace) -> None:
@@ -92,7 +92,7 @@ class Source:
             clock = asyncio.get_running_loop().time
             begun = clock()
             try:
-                await self.inbound.wait(self._pace.patience)
+                await self.inbound.wait(self._pace.timeout)
             except TimeoutError:
                 raise _too_slow() from None
             self._pace.waited(clock() - begun)
@@ -108,7 +108,7 @@ class Source:
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
-            async with asyncio.timeout(min(self._pace.patience, longest)):
+            async with asyncio.timeout(min(self._pace.timeout, longest)):
                 line = await self.inbound.readline()
         except TimeoutError:
             raise _too_slow() from None
@@ -121,7 +121,7 @@ def _too_slow() -> Disconnected:
     return Disconnected(reply, "below min_rate or silent")
 
 
-async def receive_data(source: Source, body: Body) -> None:
+async def receive_data(source: PacedReader, body: MessageReceiver) -> None:
     """Read the octets after `354` up to `CRLF.CRLF` (RFC 5321 §4.1.1.4)."""
     decoder = DataDecoder()
     ended = False
@@ -133,7 +133,9 @@ async def receive_data(source: Source, body: Body) -> None:
         await body.take(framed.payload, decoder.violation)
 
 
-async def receive_chunk(source: Source, body: Body, octets: int, *, last: bool) -> None:
+async def receive_chunk(
+    source: PacedReader, body: MessageReceiver, octets: int, *, last: bool
+) -> None:
     """Read one chunk of BDAT (RFC 3030 §2)."""
     while octets:
         piece = await source.read(octets)
@@ -143,7 +145,7 @@ async def receive_chunk(source: Source, body: Body, octets: int, *, last: bool) 
         await body.take(body.chunks.finish(), body.chunks.violation)
 
 
-async def skip(source: Source, octets: int) -> None:
+async def skip(source: PacedReader, octets: int) -> None:
     """Read and drop a refused chunk, so that commands are read after it (RFC 3030 §2)."""
     while octets:
         octets -= len(await source.read(octets))

@@ -10,7 +10,7 @@ from relay.acceptance.message import AcceptedMessage, WithReceipt
 from relay.dsn.receipt import receipt_of
 from relay.scan.scanner import ScanFacts
 from relay.server.context import SessionContext
-from relay.server.data import Body
+from relay.server.data import MessageReceiver
 from relay.server.journal import SessionJournal
 from relay.server.policy import SessionPolicy
 from relay.server.transaction import SessionFacts, Transaction, compose
@@ -22,7 +22,7 @@ async def take_message(
     journal: SessionJournal,
     facts: SessionFacts,
     transaction: Transaction,
-    body: Body,
+    body: MessageReceiver,
 ) -> str:
     """Make the message of a transaction durable, with its receipt; returns its id.
 
@@ -31,8 +31,8 @@ async def take_message(
     message, receipt = await _judge(context, policy, journal, facts, transaction, body)
     transaction.body = None  # from here on the draft belongs to the intake
     failpoint("message.judged")
-    await context.intake.accept(message, receipt)
-    policy.took(len(message.local), receipt=receipt is not None)
+    await context.committer.accept(message, receipt)
+    policy.count_accepted(len(message.local), receipt=receipt is not None)
     with best_effort:
         _tell(journal, message, receipt)
     return message.id
@@ -44,7 +44,7 @@ async def _judge(
     journal: SessionJournal,
     facts: SessionFacts,
     transaction: Transaction,
-    body: Body,
+    body: MessageReceiver,
 ) -> WithReceipt:
     noted = await policy.admit_message(
         transaction.sender, body.draft.size, body.header.facts(), report=body.report

@@ -6,7 +6,7 @@ from typing import Final
 
 from relay import metrics
 from relay.connection.limits import LINGER_SECONDS
-from relay.connection.tls_buffer import Secured
+from relay.connection.tls_buffer import TlsReadBuffer
 from relay.server.policy import Handshake
 from relay.server.session import Handler, Session
 from relay.smtp.errors import Reply, SyntaxRefused
@@ -49,7 +49,7 @@ async def starttls(session: Session, _argument: str) -> None:
     try:
         transport = await session.loop.start_tls(
             plain,
-            Secured(session),
+            TlsReadBuffer(session),
             session.context.tls(),
             server_side=True,
             ssl_handshake_timeout=session.context.limits.handshake_seconds,

@@ -47,7 +47,7 @@ class SessionJournal:
             return False
         if self.known:
             journal.record(event, session=self._session, **facts)
-        elif self._context.strangers.may_tell(self.address, event, rule):
+        elif self._context.strangers.may_report(self.address, event, rule):
             journal.record_stranger(event, session=self._session, **shortened(facts))
         else:
             return False

@@ -13,9 +13,9 @@ from typing import Final, cast
 import structlog
 
 from relay import metrics
-from relay.connection.connection_counts import Occupancy
+from relay.connection.connection_counts import ConnectionCounts
 from relay.connection.limits import LINGER_SECONDS
-from relay.connection.worker_load import Seat
+from relay.connection.worker_load import WorkerLoad
 from relay.server.context import SessionContext
 from relay.server.listen_socket import BACKLOG
 from relay.server.session import Session
@@ -38,7 +38,7 @@ FULL_SECONDS: Final = 1.0  # until the next try after the system refused to acce
 GOODBYE_SECONDS: Final = 1.0  # for a peer to read the last reply, after the grace
 
 
-class _Door(asyncio.Protocol):
+class _AcceptedConnection(asyncio.Protocol):
     """Turns a new connection into a session, or refuses it over a limit.
 
     A refused peer gets the reason and a moment to read it: if we closed at once with octets of the
@@ -63,7 +63,7 @@ class _Door(asyncio.Protocol):
         stream = cast("asyncio.Transport", transport)
         address = str((transport.get_extra_info("peername") or ("unknown",))[0])
         own = self._context.own_port.is_from_us(stream)
-        over = "" if own else self._context.occupancy.make_room(address)
+        over = "" if own else self._context.connection_counts.make_room(address)
         if not over:
             session = self._factory(self._ours if own else self._context)
             stream.set_protocol(session)
@@ -93,15 +93,18 @@ class Listener:
     """
 
     def __init__(
-        self, factory: SessionFactory, context: SessionContext, seat: Seat | None = None
+        self, factory: SessionFactory, context: SessionContext, load: WorkerLoad | None = None
     ) -> None:
         self._factory = factory
         self._context = context
         # For the daemon's connections to itself, which take no peer's place.
         self._ours = replace(
-            context, quiet=True, occupancy=Occupancy(context.limits), debug_peers=frozenset()
+            context,
+            quiet=True,
+            connection_counts=ConnectionCounts(context.limits),
+            debug_peers=frozenset(),
         )
-        self._seat = seat or Seat.alone()
+        self._load = load or WorkerLoad.unshared()
         self._bound: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._coming: set[asyncio.Task[None]] = set()
@@ -126,22 +129,25 @@ class Listener:
         now = asyncio.get_running_loop().time()
         deadline = now + grace
         settled = now + min(SETTLE_SECONDS, grace / 2)
-        while self._context.occupancy.sessions:
+        while self._context.connection_counts.sessions:
             at_once = hurry is None or hurry.is_set()
             if at_once or asyncio.get_running_loop().time() >= settled:
-                for session in [s for s in self._context.occupancy.sessions if s.idle]:
+                for session in [s for s in self._context.connection_counts.sessions if s.idle]:
                     session.hang_up(_STOPPING)
             remaining = deadline - asyncio.get_running_loop().time()
             if remaining <= 0:
                 break
             await asyncio.sleep(min(0.05, remaining))
-        cut_off = len(self._context.occupancy.sessions)
-        for session in tuple(self._context.occupancy.sessions):
+        cut_off = len(self._context.connection_counts.sessions)
+        for session in tuple(self._context.connection_counts.sessions):
             session.hang_up(_STOPPING)
-        for session in tuple(self._ours.occupancy.sessions):
+        for session in tuple(self._ours.connection_counts.sessions):
             session.hang_up(_STOPPING)
         await self._let_end(GOODBYE_SECONDS)
-        for session in (*self._context.occupancy.sessions, *self._ours.occupancy.sessions):
+        for session in (
+            *self._context.connection_counts.sessions,
+            *self._ours.connection_counts.sessions,
+        ):
             session.drop()
         for stream in self._leaving:
             stream.abort()
@@ -159,11 +165,11 @@ class Listener:
 
     def _open(self) -> int:
         """The number of open connections, served or refused."""
-        served = self._context.occupancy.sessions, self._ours.occupancy.sessions
+        served = self._context.connection_counts.sessions, self._ours.connection_counts.sessions
         return sum(map(len, served)) + len(self._leaving)
 
     def _close(self) -> None:
-        self._seat.leave()
+        self._load.clear()
         if self._pause is not None:
             self._pause.cancel()
         if self._bound is not None:
@@ -173,7 +179,7 @@ class Listener:
 
     def _arrived(self, bound: socket.socket) -> None:
         """Accept a new connection, at once or, if no other worker does, in a moment."""
-        if self._seat.gives_way():
+        if self._load.should_defer_accept():
             self._rest(bound, YIELD_SECONDS)
         else:
             self._accept(bound)
@@ -198,20 +204,23 @@ class Listener:
             _log.error("listener.cannot_accept", detail=str(error))
             self._rest(bound, FULL_SECONDS)
             return
-        self._seat.coming(1)
-        task = asyncio.get_running_loop().create_task(self._let_in(stream))
+        self._load.add_coming(1)
+        task = asyncio.get_running_loop().create_task(self._connect(stream))
         self._coming.add(task)
-        task.add_done_callback(self._let)
+        task.add_done_callback(self._connected)
 
-    async def _let_in(self, stream: socket.socket) -> None:
+    async def _connect(self, stream: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Door(self._factory, self._context, self._ours, self._leaving), stream
+                lambda: _AcceptedConnection(
+                    self._factory, self._context, self._ours, self._leaving
+                ),
+                stream,
             )
         except OSError as error:  # the peer is gone already
             stream.close()
             _log.debug("listener.gone", detail=str(error))
 
-    def _let(self, task: asyncio.Task[None]) -> None:
+    def _connected(self, task: asyncio.Task[None]) -> None:
         self._coming.discard(task)
-        self._seat.coming(-1)
+        self._load.add_coming(-1)

@@ -12,7 +12,14 @@ from foundation.failpoints import failpoint
 from relay.acceptance.message import LocalRecipient
 from relay.connection.limits import Pace
 from relay.policy.recipient import Recipient
-from relay.server.data import OVERRUN, Body, Source, receive_chunk, receive_data, skip
+from relay.server.data import (
+    OVERRUN,
+    MessageReceiver,
+    PacedReader,
+    receive_chunk,
+    receive_data,
+    skip,
+)
 from relay.server.end_of_data import take_message
 from relay.server.rcpt_pipeline import parse_rcpt
 from relay.server.session import Handler, Session
@@ -48,7 +55,7 @@ async def mail(session: Session, argument: str) -> Reply:
     if sender is not None and sender.needs_smtputf8 and not parameters.smtputf8:
         raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
     await policy.admit_sender(sender, parameters.size)
-    context.spool.check(parameters.size)
+    context.disk_guard.check(parameters.size)
     policy.grant_quota()
     session.pipeline.begin()
     session.transaction = Transaction(context.new_id(), sender, parameters)
@@ -93,7 +100,7 @@ async def data(session: Session, _argument: str) -> Reply:
     transaction = session.current
     await session.say(_BEGIN_MESSAGE)
     body = _begin_body(session, transaction)
-    await receive_data(Source(session.inbound, body.pace), body)
+    await receive_data(PacedReader(session.inbound, body.pace), body)
     return await _end_of_data(session, transaction, body)
 
 
@@ -108,7 +115,7 @@ async def bdat(session: Session, argument: str) -> Reply:
         # The end of the chunk is not known, so nothing after it can be read as a command.
         raise Disconnected(error.reply) from None
     try:
-        following = session.following(BDAT_LAST if chunk.last else b"BDAT", bare=False)
+        following = session.next_state(BDAT_LAST if chunk.last else b"BDAT", bare=False)
     except SmtpError:
         await _skip(session, chunk.size)
         raise
@@ -116,12 +123,12 @@ async def bdat(session: Session, argument: str) -> Reply:
     body = transaction.body or _begin_body(session, transaction)
     if body.exceeds(chunk.size):
         raise Disconnected(body.too_big.reply, f"a chunk of {chunk.size} octets")
-    await receive_chunk(Source(session.inbound, body.pace), body, chunk.size, last=chunk.last)
+    await receive_chunk(PacedReader(session.inbound, body.pace), body, chunk.size, last=chunk.last)
     if chunk.last:
         return await _end_of_data(session, transaction, body)
     if body.problem is not None:
         session.forget_transaction()
-        raise _told(session, body.problem)
+        raise _report_to_guard(session, body.problem)
     if chunk.size >= _PROGRESS:
         session.tally.commands -= 1
     session.state = following
@@ -131,12 +138,12 @@ async def bdat(session: Session, argument: str) -> Reply:
 async def _skip(session: Session, octets: int) -> None:
     if octets > session.context.policy.max_message_bytes * OVERRUN:
         raise Disconnected(Reply(552, "5.3.4", "Chunk over the limit for messages"))
-    await skip(Source(session.inbound, Pace(session.context.limits)), octets)
+    await skip(PacedReader(session.inbound, Pace(session.context.limits)), octets)
 
 
-def _begin_body(session: Session, transaction: Transaction) -> Body:
+def _begin_body(session: Session, transaction: Transaction) -> MessageReceiver:
     context, policy = session.context, session.context.policy
-    transaction.body = Body(
+    transaction.body = MessageReceiver(
         context.blobs.draft(),
         policy.max_message_bytes,
         policy.max_header_bytes,
@@ -146,14 +153,14 @@ def _begin_body(session: Session, transaction: Transaction) -> Body:
     return transaction.body
 
 
-async def _end_of_data(session: Session, transaction: Transaction, body: Body) -> Reply:
+async def _end_of_data(session: Session, transaction: Transaction, body: MessageReceiver) -> Reply:
     """Judge a completely received message, make it durable, acknowledge it."""
     failpoint("message.whole")
     journal, policy = session.journal, session.policy
     journal.remark(f"{body.draft.size} octets of the message")
     try:
         if body.problem is not None:
-            raise _told(session, body.problem)
+            raise _report_to_guard(session, body.problem)
         address = journal.address
         facts = SessionFacts(
             session.id, session.hostname, session.client_name, address, policy.peer
@@ -166,10 +173,10 @@ async def _end_of_data(session: Session, transaction: Transaction, body: Body) -
     return Acknowledged(250, "2.0.0", f"Accepted as {message}")
 
 
-def _told(session: Session, problem: SmtpError) -> SmtpError:
+def _report_to_guard(session: Session, problem: SmtpError) -> SmtpError:
     """Report a problem of the store to the disk guard; returns the problem."""
     if isinstance(problem, StoreDeferred):
-        session.context.spool.failed(problem.detail)
+        session.context.disk_guard.failed(problem.detail)
     return problem
 
 

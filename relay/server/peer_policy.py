@@ -81,7 +81,7 @@ class PeerPolicy:
         version, cipher, der = handshake.version, handshake.cipher, handshake.certificate
         self.peer = Peer(version, cipher)  # TLS is on, whatever the verdict
         if der is not None:
-            context.occupancy.weigh(self._session)
+            context.connection_counts.mark_undecided(self._session)
         self._standing = await judge_peer(
             context.trust_state, der, version, cipher, context.clock()
         )
@@ -118,7 +118,7 @@ class PeerPolicy:
         shown, chain = self.peer.certificate, self.peer.chain
         if self.name is None and shown is not None and chain is not None and chain.trusted:
             self.name = shown.subject
-            if not self._context.occupancy.identify(shown.subject):
+            if not self._context.connection_counts.count_peer(shown.subject):
                 self.ending = _TOO_MANY_OF_PEER
 
     def _admit_peer(self, attempt: AdmissionFacts) -> None:
@@ -132,11 +132,11 @@ class PeerPolicy:
         except Refused:
             if self._stranger_clock is None:
                 self._start_stranger_clock()
-            context.occupancy.doubt(self._session, self._journal.address)
+            context.connection_counts.mark_stranger(self._session, self._journal.address)
             raise
         if self._stranger_clock is not None:
             self._stop_stranger_clock()
-            context.occupancy.know(self._session)
+            context.connection_counts.mark_known(self._session)
         if not self._journal.known:
             self._journal.became_known()
 
@@ -219,12 +219,12 @@ class PeerPolicy:
         )
         seen = seen_authors(attempt)
         if seen:
-            ours = await self._context.directory.own_domains()
+            ours = await self._context.recipient_lookup.own_domains()
             attempt = replace(attempt, own_authors=tuple(one for one in seen if one in ours))
         admit(attempt, Stage.MESSAGE)
         return noted_authors(attempt) if seen else ()
 
-    def took(self, recipients: int, *, receipt: bool) -> None:
+    def count_accepted(self, recipients: int, *, receipt: bool) -> None:
         """Count an accepted message in the hour's quota."""
         if self.name is not None:
             now = asyncio.get_running_loop().time()

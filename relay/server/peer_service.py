@@ -12,10 +12,10 @@ from relay.server.greeting import GREETING_HANDLERS
 from relay.server.mail_commands import MAIL_HANDLERS
 from relay.server.peer_policy import PeerPolicy
 from relay.server.session import Service, Session
-from relay.server.states import COMMANDS, State
+from relay.server.states import COMMANDS, SessionState
 
 
-def offers(context: SessionContext, state: State) -> list[str]:
+def offers(context: SessionContext, state: SessionState) -> list[str]:
     """The extensions offered in a state; STARTTLS only before TLS."""
     limits = context.limits
     return [

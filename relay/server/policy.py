@@ -79,5 +79,5 @@ class SessionPolicy(Protocol):
     ) -> tuple[str, ...]:
         """Return foreign author domains to be noted, if the message may come in."""
 
-    def took(self, recipients: int, *, receipt: bool) -> None:
+    def count_accepted(self, recipients: int, *, receipt: bool) -> None:
         """Count an accepted message."""

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Final
 
 from relay.acceptance.message import LocalRecipient
-from relay.acceptance.recipient_lookup import MOST, Directory, Found
+from relay.acceptance.recipient_lookup import MOST, FoundRecipient, RecipientLookup
 from relay.connection.streams import MAX_COMMAND_LINE, InboundBuffer
 from relay.smtp.address import SmtpAddress, parse_path
 from relay.smtp.errors import SyntaxRefused
@@ -47,9 +47,9 @@ class RcptLines:
     Entries live as long as the directory's cache of their mailboxes.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: RecipientLookup) -> None:
         self.directory = directory
-        self._mailboxes: Mapping[SmtpAddress, Found] = {}  # of the cached recipients
+        self._mailboxes: Mapping[SmtpAddress, FoundRecipient] = {}  # of the cached recipients
         self._recipients: dict[bytes, LocalRecipient] = {}
 
     def known(self, lines: Iterable[bytes]) -> Iterator[LocalRecipient]:
@@ -74,7 +74,7 @@ class RcptLines:
             yield recipient
 
 
-def _named(line: bytes, mailboxes: Mapping[SmtpAddress, Found]) -> LocalRecipient | None:
+def _named(line: bytes, mailboxes: Mapping[SmtpAddress, FoundRecipient]) -> LocalRecipient | None:
     parsed = parse_rcpt_line(line)
     found = mailboxes.get(parsed[0]) if parsed is not None else None
     if parsed is None or found is None or found.mailbox_id is None or not found.state.open_to_all:
@@ -94,19 +94,19 @@ class RcptPipeline:
         """Begin a transaction: nothing has been looked up ahead."""
         self._looked_up_to = 0
 
-    async def find(self, address: SmtpAddress, size: int | None, command: int) -> Found:
+    async def find(self, address: SmtpAddress, size: int | None, command: int) -> FoundRecipient:
         """Find the mailbox of a recipient; the same query covers the recipients pipelined after it.
 
         `command` is the number of this command in the session.  Raises StoreDeferred.
         """
         directory = self._lines.directory
-        found = directory.remembered(address)
+        found = directory.cached(address)
         return found or await directory.lookup(address, size, self._addresses_ahead(command))
 
     def _addresses_ahead(self, command: int) -> list[SmtpAddress]:
         if command < self._looked_up_to:
             return []  # looked up already, without success: each is asked for by itself
-        ahead = self._inbound.ahead(LOOK_AHEAD)
+        ahead = self._inbound.peek_lines(LOOK_AHEAD)
         self._looked_up_to = command + len(ahead)
         recipients = takewhile(lambda line: line[:8].upper() == b"RCPT TO:", ahead)
         return [parsed[0] for parsed in map(parse_rcpt_line, recipients) if parsed]
@@ -116,7 +116,7 @@ class RcptPipeline:
 
         Hundreds of recipients are so spared the full path of a command.
         """
-        lines = self._inbound.ahead(min(most, LOOK_AHEAD))
+        lines = self._inbound.peek_lines(min(most, LOOK_AHEAD))
         recipients = list(self._lines.known(lines))
         if recipients:
             self._inbound.take(sum(len(line) + 1 for line in lines[: len(recipients)]))

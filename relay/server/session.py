@@ -21,15 +21,15 @@ from aiosmtpd.smtp import SMTP
 from foundation.failpoints import failpoint
 from foundation.privacy import mask
 from relay import metrics
-from relay.connection.limits import LINGER_SECONDS, Tally
+from relay.connection.limits import LINGER_SECONDS, SessionCounts
 from relay.connection.streams import InboundBuffer, ReplyWriter
 from relay.server import aiosmtpd_adapter
 from relay.server.context import SessionContext
-from relay.server.data import Source
+from relay.server.data import PacedReader
 from relay.server.journal import SessionJournal
 from relay.server.policy import Handshake, SessionPolicy
 from relay.server.rcpt_pipeline import RcptPipeline
-from relay.server.states import ARGUMENT_FIRST, BARE, OutOfOrder, State, Table
+from relay.server.states import ARGUMENT_FIRST, BARE, OutOfOrder, SessionState, Table
 from relay.server.transaction import Transaction
 from relay.smtp.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
 from relay.smtp.reply import Acknowledged, Goodbye, refusal_line, reply_lines
@@ -51,7 +51,7 @@ class Service:
 
     commands: Table
     handlers: Mapping[bytes, Handler]
-    offers: Callable[[SessionContext, State], list[str]]
+    offers: Callable[[SessionContext, SessionState], list[str]]
     policy: Callable[[SessionContext], SessionPolicy]
 
 
@@ -70,11 +70,11 @@ class Session(SMTP):
         self.policy = service.policy(context)
         self.inbound = InboundBuffer(self._before_wait)
         self.pipeline = RcptPipeline(self.inbound, context.rcpt_lines)
-        self.state = State.CLEAR
+        self.state = SessionState.CLEAR
         self.tls_begun = False  # from the 220 of STARTTLS on
         self.client_name = ""  # of EHLO, empty again after STARTTLS (RFC 3207 §4.2)
         self.transaction: Transaction | None = None
-        self.tally = Tally(limits)
+        self.tally = SessionCounts(limits)
         self._linger: asyncio.TimerHandle | None = None
         self.ended_by = "peer"  # the side that ended the session, for the journal
 
@@ -93,7 +93,7 @@ class Session(SMTP):
         super().connection_made(transport)
         self._greeting_ends = self.loop.time() + context.limits.greeting_seconds
         address = str((transport.get_extra_info("peername") or ("unknown",))[0])
-        context.occupancy.enter(self, address)
+        context.connection_counts.add(self, address)
         if not context.quiet:
             metrics.SESSIONS.inc()
         metrics.OPEN.inc()
@@ -130,12 +130,12 @@ class Session(SMTP):
         if self._linger is not None:
             self._linger.cancel()
         metrics.OPEN.dec()
-        self.context.occupancy.leave(self, journal.address, policy.name)
+        self.context.connection_counts.remove(self, journal.address, policy.name)
         journal.keep_transcript(policy.name)
         journal.record("session.closed", messages=self.tally.messages, ended_by=self.ended_by)
-        aiosmtpd_adapter.once_over(self, self._let_go)
+        aiosmtpd_adapter.once_over(self, self._release)
 
-    def _let_go(self, _: object) -> None:
+    def _release(self, _: object) -> None:
         aiosmtpd_adapter.cut_circles(self)
         self._linger = None
         self.inbound.detach()
@@ -179,7 +179,7 @@ class Session(SMTP):
         self.outbound.close()
         self._linger = self.loop.call_later(LINGER_SECONDS, transport.abort)
 
-    async def _swallow(self) -> None:
+    async def _discard(self) -> None:
         """Drop the octets still arriving: if we closed before them, TCP would lose our reply."""
         self.outbound.flush()
         end = self.loop.time() + LINGER_SECONDS
@@ -203,7 +203,7 @@ class Session(SMTP):
                     if line is None:
                         line = await self._next_line()
                     verb = line.partition(b" ")[0].upper()
-                    reply = await self.obey(verb, line[len(verb) :].strip(b" \t"), line)
+                    reply = await self.run_command(verb, line[len(verb) :].strip(b" \t"), line)
                     if reply is not None:
                         await self.say(reply)
                 except ConnectionError:
@@ -218,7 +218,7 @@ class Session(SMTP):
         limits = self.context.limits
         body = self.transaction.body if self.transaction is not None else None
         if body is not None:
-            return await Source(self.inbound, body.pace).readline(limits.idle_seconds)
+            return await PacedReader(self.inbound, body.pace).readline(limits.idle_seconds)
         patience = limits.idle_seconds
         if not self.state.has_tls:
             patience = min(patience, max(self._greeting_ends - self.loop.time(), 0.001))
@@ -227,7 +227,7 @@ class Session(SMTP):
         aiosmtpd_adapter.stop_waiting(self)
         return line
 
-    async def obey(self, verb: bytes, argument: bytes, line: bytes) -> Reply | None:
+    async def run_command(self, verb: bytes, argument: bytes, line: bytes) -> Reply | None:
         """Carry out a command; returns its reply, None if it was sent.  Raises SmtpError."""
         if self.journal.transcribed:
             self.journal.said_by_client(line)
@@ -244,12 +244,12 @@ class Session(SMTP):
         handler = self.service.handlers[verb]
         if verb in ARGUMENT_FIRST:
             return await handler(self, text)
-        following = self.following(verb, bare=not text)
+        following = self.next_state(verb, bare=not text)
         reply = await handler(self, text)
         self.state = following
         return reply
 
-    def following(self, verb: bytes, *, bare: bool) -> State:
+    def next_state(self, verb: bytes, *, bare: bool) -> SessionState:
         """The state that a command leads to.  Raises SmtpError if the command is out of order."""
         cell = self.service.commands[verb][self.state]
         if isinstance(cell, OutOfOrder) and not cell.syntax_first:
@@ -285,7 +285,7 @@ class Session(SMTP):
         self.write(refusal_line(error.reply, self.id, rule, presented))
         if isinstance(error, Disconnected):
             self._cut(error.reply, error.detail)
-            await self._swallow()
+            await self._discard()
             self._close()
         elif self.outbound.blocked:
             await self._let_read()
@@ -323,7 +323,7 @@ class Session(SMTP):
     async def secured(self, handshake: Handshake) -> None:
         """TLS is on: forget the EHLO name, identify the peer."""
         self.client_name = ""
-        self.state = self.following(b"STARTTLS", bare=True)
+        self.state = self.next_state(b"STARTTLS", bare=True)
         await self.policy.identify(handshake)
 
     @property

@@ -17,7 +17,7 @@ from relay.policy.facts import AdmissionFinding
 from relay.smtp.errors import Refused, Reply, SmtpError, SyntaxRefused
 
 
-class State(StrEnum):  # looked up for each command: hashed like a string
+class SessionState(StrEnum):  # looked up for each command: hashed like a string
     """State of a session between two commands."""
 
     CLEAR = "connected: no TLS, no EHLO"
@@ -34,13 +34,13 @@ class State(StrEnum):  # looked up for each command: hashed like a string
         return self not in _CLEAR_TEXT
 
     @property
-    def without_transaction(self) -> "State":
+    def without_transaction(self) -> "SessionState":
         """The state after a transaction, if any, is dropped."""
         return _READY if self in _TRANSACTION else self
 
 
-_CLEAR_TEXT: Final = frozenset({State.CLEAR, State.GREETED})
-_TRANSACTION: Final = frozenset({State.SENDER, State.RECIPIENTS, State.CHUNKS})
+_CLEAR_TEXT: Final = frozenset({SessionState.CLEAR, SessionState.GREETED})
+_TRANSACTION: Final = frozenset({SessionState.SENDER, SessionState.RECIPIENTS, SessionState.CHUNKS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class OutOfOrder:
         return SyntaxRefused(reply.text, code=reply.code, enhanced=reply.enhanced)
 
 
-Row = Mapping[State, State | OutOfOrder]
+Row = Mapping[SessionState, SessionState | OutOfOrder]
 Table = Mapping[bytes, Row]
 
 BDAT_LAST: Final = b"BDAT LAST"  # the row of a chunk that ends the message
@@ -75,20 +75,25 @@ ARGUMENT_FIRST: Final = frozenset({b"BDAT"})
 BARE: Final = frozenset({b"STARTTLS", b"DATA", b"RSET", b"QUIT"})
 
 
-def table(rows: Mapping[bytes, tuple[State | OutOfOrder, ...]]) -> Table:
+def table(rows: Mapping[bytes, tuple[SessionState | OutOfOrder, ...]]) -> Table:
     """A table from rows whose cells are in the order of the states.  Raises ValueError."""
     return MappingProxyType(
         {
-            verb: MappingProxyType(dict(zip(State, cells, strict=True)))
+            verb: MappingProxyType(dict(zip(SessionState, cells, strict=True)))
             for verb, cells in rows.items()
         }
     )
 
 
-_CLEAR, _GREETED, _SECURED, _READY = State.CLEAR, State.GREETED, State.SECURED, State.READY
-_SENDER, _RECIPS, _CHUNKS = State.SENDER, State.RECIPIENTS, State.CHUNKS
-_STAY: Final = tuple(State)
-_RESET: Final = tuple(state.without_transaction for state in State)
+_CLEAR, _GREETED, _SECURED, _READY = (
+    SessionState.CLEAR,
+    SessionState.GREETED,
+    SessionState.SECURED,
+    SessionState.READY,
+)
+_SENDER, _RECIPS, _CHUNKS = SessionState.SENDER, SessionState.RECIPIENTS, SessionState.CHUNKS
+_STAY: Final = tuple(SessionState)
+_RESET: Final = tuple(state.without_transaction for state in SessionState)
 
 
 def _503(text: str, *, syntax_first: bool = False) -> OutOfOrder:

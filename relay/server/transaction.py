@@ -6,7 +6,7 @@ from datetime import datetime
 from mailstore.sealed.draft import Draft
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.policy.admission import Peer
-from relay.server.data import Body
+from relay.server.data import MessageReceiver
 from relay.smtp.address import SmtpAddress
 from relay.smtp.headers import TraceFacts, received_field
 from relay.smtp.parameters import MailParameters
@@ -23,7 +23,7 @@ class Transaction:
     sender: SmtpAddress | None
     parameters: MailParameters
     local: dict[int, LocalRecipient] = field(default_factory=dict)
-    body: Body | None = None
+    body: MessageReceiver | None = None
 
     @property
     def recipients(self) -> int:

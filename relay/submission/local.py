@@ -14,7 +14,7 @@ from mailstore.blobs.store import Store
 from mailstore.sealed.draft import Draft
 from relay.acceptance.group_commit import Record, commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
-from relay.acceptance.recipient_lookup import Directory
+from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.dsn.receipt import receipt_of
 from relay.machines.certainty import Certainty
 from relay.policy.admission import AdmissionFacts, AdmissionPolicy, LocalUser, Stage, admit
@@ -31,7 +31,7 @@ from relay.smtp.parameters import MailParameters, RcptParameters
 _CHUNK: Final = 256 * 1024
 
 
-class Readable(Protocol):
+class ReadableMessage(Protocol):
     """A message, to be read from its start."""
 
     def read(self, size: int, /) -> bytes:
@@ -42,7 +42,7 @@ _NOTHING: Final = RcptParameters()
 
 
 @dataclass(frozen=True, slots=True)
-class Submitter:
+class LocalSubmitter:
     """Submits messages for local mailboxes; blocks.
 
     `record` notes submitted messages, for `who`, and deliveries that a hold rule keeps.
@@ -51,7 +51,7 @@ class Submitter:
     hostname: str
     policy: AdmissionPolicy
     store: Store
-    directory: Directory
+    directory: RecipientLookup
     trust_state: TrustState
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
@@ -60,7 +60,7 @@ class Submitter:
 
     def submit(
         self,
-        body: Readable,
+        body: ReadableMessage,
         sender: SmtpAddress,
         recipients: Sequence[SmtpAddress],
         *,
@@ -96,7 +96,7 @@ class Submitter:
         attempt = replace(attempt, to_patients=PATIENT_DOMAIN in remote)
         draft, receipt = self.store.blobs.draft(), None
         try:
-            taken = _Taken(draft, self.policy, to_patients=attempt.to_patients)
+            taken = _MessageIntake(draft, self.policy, to_patients=attempt.to_patients)
             taken.read(body)
             header = taken.header
             attempt = replace(
@@ -191,7 +191,7 @@ class Submitter:
         )
 
 
-class _Taken:
+class _MessageIntake:
     """A message being read; reading stops at a refusal."""
 
     def __init__(self, draft: Draft, policy: AdmissionPolicy, *, to_patients: bool) -> None:
@@ -203,7 +203,7 @@ class _Taken:
         self._to_patients = to_patients
         self._lines = LineChecker()
 
-    def read(self, body: Readable) -> None:
+    def read(self, body: ReadableMessage) -> None:
         """Read the message into the draft.  Raises SmtpError."""
         held = b""
         while chunk := body.read(_CHUNK):

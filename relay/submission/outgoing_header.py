@@ -22,7 +22,7 @@ _HIDDEN: Final = frozenset({b"bcc", b"resent-bcc"})
 _UNREADABLE: Final = (email.errors.MessageError, ValueError, IndexError, AttributeError, TypeError)
 
 
-class OutgoingMessage:
+class PreparedMessage:
     """A message to be read from its start, with a prepared header; the rest is streamed.
 
     Raises SmtpError for a message that is empty, has no header, or has another author.
@@ -50,7 +50,7 @@ class OutgoingMessage:
 def prepare(section: bytes, sender: SmtpAddress, at: datetime, message_id: str) -> bytes:
     """The header section for the recipients, without the empty line after it.
 
-    `at` is aware; `message_id` goes between angle brackets.  Raises SmtpError as OutgoingMessage.
+    `at` is aware; `message_id` goes between angle brackets.  Raises SmtpError as PreparedMessage.
     """
     if not section.strip():
         raise SmtpError(Reply(550, "5.6.0", "Message is empty, or begins with an empty line"))

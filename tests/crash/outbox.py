@@ -24,7 +24,7 @@ from relay.queue.schema import deliveries
 from relay.smtp.address import parse_address
 from relay.smtp.errors import StoreDeferred
 from relay.smtp.parameters import DsnNotify, MailParameters, RcptParameters
-from relay.submission.local import Submitter
+from relay.submission.local import LocalSubmitter
 from tests.crash.receiver import NOBODY, Receiver
 from tests.crash.site import PATIENCE
 from tests.crash.verdict import Verdict
@@ -55,7 +55,7 @@ class Outbox:
 
     daemon: Daemon
     receivers: Sequence[Receiver]
-    submitter: Submitter
+    submitter: LocalSubmitter
     chance: random.Random
     posted: list[Posted] = field(default_factory=list)
     uncommitted: dict[_Delivery, int] = field(default_factory=dict)

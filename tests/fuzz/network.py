@@ -27,7 +27,7 @@ from structlog.testing import capture_logs
 import tests.support.profiles  # noqa: F401  # the timeouts of hypothesis
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.policy.admission import AdmissionPolicy
 from tests.fuzz.audit import Message
 from tests.fuzz.grammar import LIMIT, SECOND, garbage, plain_moves, secure_moves, tails
@@ -153,7 +153,7 @@ class World:
 
         def over() -> bool:
             return (
-                not server.context.occupancy.sessions
+                not server.context.connection_counts.sessions
                 and all(task.done() for task in self._tasks if task is not mine)
                 and not any((folder(server.store.blobs) / "tmp").iterdir())
             )
@@ -169,7 +169,7 @@ class World:
         except TimeoutError:
             left = [task for task in self._tasks if not task.done() and task is not mine]
             raise AssertionError(
-                f"left behind: {server.context.occupancy.sessions}, {left}, "
+                f"left behind: {server.context.connection_counts.sessions}, {left}, "
                 f"{list((folder(server.store.blobs) / 'tmp').iterdir())}"
             ) from None
         for task in self._tasks:
@@ -210,7 +210,7 @@ class World:
 @contextmanager
 def world(folder: Path, loop: str) -> Iterator[World]:
     """Listen as operator A in a folder, on a loop of this kind."""
-    limits = Limits(handshake_seconds=3)
+    limits = SessionLimits(handshake_seconds=3)
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         listening = inbound(folder, limits=limits, policy=AdmissionPolicy(LIMIT))
         server = runner.run(listening.__aenter__())

@@ -13,8 +13,7 @@ import pytest
 from sqlalchemy import BigInteger, Connection, insert, select, text, type_coerce, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from mailstore.db import dialect as dialect_module
-from mailstore.db import postgresql
+from mailstore.db import dialect, postgresql
 from mailstore.db.database import Database
 from mailstore.db.schema import domains
 from mailstore.errors import StoreUnavailable
@@ -222,7 +221,7 @@ def test_read_modify_write_loses_nothing_among_many_writers(
 def test_a_writer_that_waited_too_long_is_told(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialect_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(dialect, "BUSY_TIMEOUT", 0.05)
     impatient = Database(database_url)
     with (
         database.write(),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foundation.fsync import AVAILABLE, sync_filesystem
-from mailstore.blobs import group_sync as module
+from mailstore.blobs import group_sync
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
@@ -50,7 +50,7 @@ def test_a_group_is_synced_before_and_after_it_gets_its_names(
         named.append(sum(1 for path in store.root.glob("??/*")))
         sync_filesystem(descriptor)
 
-    monkeypatch.setattr(module, "sync_filesystem", watched)
+    monkeypatch.setattr(group_sync, "sync_filesystem", watched)
     sealed = store.seal(drafts(store, count))
     assert all(isinstance(name, str) and store.exists(name) for name in sealed)
     # A power cut must never leave a name without its content on disk.
@@ -66,7 +66,7 @@ class Disk:
         kinds: list[tuple[object, str, str]] = [
             (os, "fdatasync", "body"),
             (os, "fsync", "directory"),
-            (module, "sync_filesystem", "all"),
+            (group_sync, "sync_filesystem", "all"),
         ]
         for owner, name, kind in kinds:
             monkeypatch.setattr(owner, name, self._watched(kind, getattr(owner, name)))
@@ -155,15 +155,15 @@ def test_a_failure_told_to_somebody_else_is_ours_too(
     def told_to_another(descriptor: int) -> None:
         if not told:
             told.append(True)
-            monkeypatch.setattr(module, "sync_filesystem", fails)
+            monkeypatch.setattr(group_sync, "sync_filesystem", fails)
             assert all(isinstance(one, StoreUnavailable) for one in store.seal(drafts(store, 3)))
-            monkeypatch.setattr(module, "sync_filesystem", told_to_another)
+            monkeypatch.setattr(group_sync, "sync_filesystem", told_to_another)
         call(descriptor)
 
     def fails(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(module, "sync_filesystem", told_to_another)
+    monkeypatch.setattr(group_sync, "sync_filesystem", told_to_another)
     assert all(isinstance(one, StoreUnavailable) for one in store.seal(group))
 
 
@@ -174,7 +174,7 @@ def test_where_there_is_no_such_call_each_is_synced_by_itself(
     def refused(_: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(module, "sync_filesystem", refused)
+    monkeypatch.setattr(group_sync, "sync_filesystem", refused)
     monkeypatch.setattr(store._syncer, "_as_one", True)
     disk = Disk(monkeypatch, {})
     for count in (5, 6):
@@ -186,7 +186,7 @@ def test_where_there_is_no_such_call_each_is_synced_by_itself(
 def test_without_it_everything_is_synced_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "AVAILABLE", False)
+    monkeypatch.setattr(group_sync, "AVAILABLE", False)
     disk = Disk(monkeypatch, {})
     store = FileBlobStore(tmp_path / "blobs")
     assert all(isinstance(name, str) for name in store.seal(drafts(store, 5)))

@@ -100,13 +100,13 @@ MUTANTS = (
     ),
     Mutant(
         "acceptance: 250 is said after the store has answered",
-        "    await context.intake.accept(message, receipt)\n",
-        "    __import__('asyncio').ensure_future(context.intake.accept(message, receipt))\n",
+        "    await context.committer.accept(message, receipt)\n",
+        "    __import__('asyncio').ensure_future(context.committer.accept(message, receipt))\n",
         ("test_a_store_that_failed_takes_no_more_until_it_is_well",),
     ),
     Mutant(
         "acceptance: a body that could not be written is not accepted",
-        "        if body.problem is not None:\n            raise _told(session, body.problem)\n"
+        "        if body.problem is not None:\n            raise _report_to_guard(session, body.problem)\n"
         "        address",
         "        address",
         ("test_a_body_that_cannot_be_written_is_read_to_its_end", "test_dialogue[smuggling-"),
@@ -188,13 +188,13 @@ MUTANTS = (
     ),
     Mutant(
         "disk guard: it is asked at MAIL",
-        "    context.spool.check(parameters.size)\n",
+        "    context.disk_guard.check(parameters.size)\n",
         "",
         ("test_a_disk_nearly_full_puts_mail_off",),
     ),
     Mutant(
         "disk guard: it hears of a message that could not be stored",
-        "        session.context.spool.failed(problem.detail)\n",
+        "        session.context.disk_guard.failed(problem.detail)\n",
         "        pass\n",
         ("test_a_body_that_cannot_be_written_is_read_to_its_end",),
     ),

@@ -20,7 +20,7 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a command out of order is refused",
-        "        following = self.following(verb, bare=not text)\n",
+        "        following = self.next_state(verb, bare=not text)\n",
         "        following = self.state\n",
         ("test_dialogue[order-",),
     ),
@@ -38,8 +38,8 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: what was said before TLS is forgotten",
-        '        self.client_name = ""\n        self.state = self.following(',
-        "        self.state = self.following(",
+        '        self.client_name = ""\n        self.state = self.next_state(',
+        "        self.state = self.next_state(",
         ("test_a_name_said_before_tls_is_not_in_the_trace",),
     ),
     Mutant(
@@ -153,8 +153,8 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: waits between chunks are part of the message",
-        "        if body is not None:\n            return await Source(",
-        "        if False:\n            return await Source(",
+        "        if body is not None:\n            return await PacedReader(",
+        "        if False:\n            return await PacedReader(",
         ("test_waits_between_chunks_are_part_of_the_message",),
     ),
     Mutant(
@@ -257,20 +257,20 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a reply is heard although octets are under way",
-        "            await self._swallow()\n",
+        "            await self._discard()\n",
         "",
         ("test_a_reply_is_heard_although_much_is_under_way",),
     ),
     Mutant(
         "sessions: a stranger's events are told up to a rate",
-        "        elif self._context.strangers.may_tell(self.address, event, rule):\n",
+        "        elif self._context.strangers.may_report(self.address, event, rule):\n",
         "        elif True:\n",
         ("test_a_flood_of_a_stranger_leaves_little_and_hides_no_peer",),
     ),
     # The listener.
     Mutant(
         "sessions: a connection too many is turned away",
-        '        over = "" if own else self._context.occupancy.make_room(address)\n',
+        '        over = "" if own else self._context.connection_counts.make_room(address)\n',
         '        over = ""\n',
         ("test_listed_peers_that_fill_all_places_keep_them",),
     ),
@@ -282,8 +282,8 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a listener that stops lets a message finish",
-        "[s for s in self._context.occupancy.sessions if s.idle]",
-        "[*self._context.occupancy.sessions]",
+        "[s for s in self._context.connection_counts.sessions if s.idle]",
+        "[*self._context.connection_counts.sessions]",
         ("test_stopping_lets_a_message_finish_and_ends_the_idle",),
     ),
 )

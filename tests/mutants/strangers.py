@@ -29,19 +29,19 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a listed peer is no stranger",
-        "self._stop_stranger_clock()\n            context.occupancy.know(self._session)\n",
-        "context.occupancy.know(self._session)\n",
+        "self._stop_stranger_clock()\n            context.connection_counts.mark_known(self._session)\n",
+        "context.connection_counts.mark_known(self._session)\n",
         _CHATTER,
     ),
     Mutant(
         "sessions: a listed peer keeps its place",
-        "            context.occupancy.know(self._session)\n",
+        "            context.connection_counts.mark_known(self._session)\n",
         "",
         (*_LET_IN_AGAIN, "test_strangers_keep_no_listed_peer_out"),
     ),
     Mutant(
         "sessions: a stranger gives up its place",
-        "            context.occupancy.doubt(self._session, self._journal.address)\n",
+        "            context.connection_counts.mark_stranger(self._session, self._journal.address)\n",
         "",
         ("test_strangers_keep_no_listed_peer_out",),
     ),
@@ -65,7 +65,7 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a place is kept while the certificate is judged",
-        "            context.occupancy.weigh(self._session)\n",
+        "            context.connection_counts.mark_undecided(self._session)\n",
         "            pass\n",
         ("test_a_peer_whose_verdict_takes_long_keeps_its_place",),
     ),
@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: what was taken is counted in the quota",
-        "    policy.took(len(message.local), receipt=receipt is not None)\n",
+        "    policy.count_accepted(len(message.local), receipt=receipt is not None)\n",
         "",
         ("test_messages_beyond_the_share_are_put_off",),
     ),

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from mssante_operator.daemon import control_channel
-from mssante_operator.daemon import fork_client as launcher_module
+from mssante_operator.daemon import control_channel, fork_client
 from mssante_operator.daemon.fork_client import Launcher
 from mssante_operator.daemon.subreaper import adopt_orphans
 from mssante_operator.machine.run_directory import METRICS
@@ -223,7 +222,7 @@ async def test_a_launcher_that_cannot_run_is_an_error(tmp_path: Path) -> None:
 async def test_a_launcher_that_does_not_end_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher_module, "STUCK_SECONDS", 0.01)
+    monkeypatch.setattr(fork_client, "STUCK_SECONDS", 0.01)
     one = Launcher({METRICS: str(tmp_path)})
     before = children()
     with socket.create_server(("127.0.0.1", 0)) as served_by_it:

@@ -9,7 +9,7 @@ import pytest
 from mssante_operator.errors import Away
 from mssante_operator.machine.run_directory import RunFolder
 from mssante_operator.settings.model import SettingsError
-from relay.connection.worker_load import Seat
+from relay.connection.worker_load import WorkerLoad
 from tests.support.daemon import get, lay_out, served
 from tests.support.waiting import until_now
 
@@ -43,7 +43,7 @@ def test_an_entry_of_the_wrong_kind_is_made_anew(
     with lock:
         folder.clear()
         assert (folder.path / "metrics").is_dir()
-        Seat.take(folder.seats).leave()
+        WorkerLoad.take(folder.seats).clear()
         (folder.path / "courier").open("w").close()
         folder.clock.open("a").close()
         folder.environment(1, ["X25519"])

@@ -10,10 +10,10 @@ import pytest
 from mailstore.blobs.store import Store
 from mssante_operator.assembly import runtime
 from mssante_operator.jobs import spool_probe
-from mssante_operator.jobs.spool_probe import open_spool
+from mssante_operator.jobs.spool_probe import open_disk_guard
 from mssante_operator.settings.model import load
 from relay.acceptance import disk_guard as spool_module
-from relay.acceptance.disk_guard import SpoolState
+from relay.acceptance.disk_guard import DiskGuardState
 from tests.support.cluster import keep_in_bucket
 from tests.support.daemon import Daemon, lay_out
 from tests.support.object_server import ObjectServer
@@ -38,14 +38,14 @@ async def test_a_bucket_that_can_be_read_and_takes_nothing_is_unwell(
 ) -> None:
     monkeypatch.setattr(spool_module, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(spool_probe, "TRIAL_SECONDS", 0.0)
-    spool = open_spool(load(operator_a.config), store, bodies=True)
-    watching = asyncio.create_task(spool.watch(0.01))
+    disk_guard = open_disk_guard(load(operator_a.config), store, bodies=True)
+    watching = asyncio.create_task(disk_guard.watch(0.01))
     try:
         object_server.fail(403, "PUT", "probe", code="AccessDenied")
-        await until(lambda: spool.state is SpoolState.UNWELL)
-        assert "403 AccessDenied" in spool.trouble
+        await until(lambda: disk_guard.state is DiskGuardState.UNWELL)
+        assert "403 AccessDenied" in disk_guard.trouble
         object_server.fail(200, "NONE")
-        await until(lambda: spool.state is SpoolState.WELL)
+        await until(lambda: disk_guard.state is DiskGuardState.WELL)
     finally:
         object_server.fail(200, "NONE")
         watching.cancel()
@@ -56,8 +56,8 @@ async def test_it_is_tried_now_and_then(
 ) -> None:
     monkeypatch.setattr(spool_module, "LOOK_SECONDS", 0.0)
     object_server.asked()
-    spool = open_spool(load(operator_a.config), store, bodies=True)
-    watching = asyncio.create_task(spool.watch(0.01))
+    disk_guard = open_disk_guard(load(operator_a.config), store, bodies=True)
+    watching = asyncio.create_task(disk_guard.watch(0.01))
     asked: list[str] = []
 
     def looked() -> bool:

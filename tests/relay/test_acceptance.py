@@ -13,7 +13,7 @@ from mailstore.blobs.bodies import SMALL
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.mailboxes.messages import get_message, list_entries
-from relay.acceptance.group_commit import BUSY, Intake, commit
+from relay.acceptance.group_commit import BUSY, GroupCommitter, commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient, WithReceipt
 from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.errors import StoreDeferred
@@ -131,13 +131,13 @@ def test_one_failed_body_spares_its_neighbours(store: Store) -> None:
 
 
 async def test_nobody_is_answered_before_the_commit(store: Store) -> None:
-    intake = Intake(store, system_clock)
+    committer = GroupCommitter(store, system_clock)
     seen: list[bytes] = []
     one = submission(store, b"x\r\n")
-    await intake.accept(one)
+    await committer.accept(one)
     seen += bodies(store)
     assert seen == [b"x\r\n"]
-    await intake.close()
+    await committer.close()
 
 
 async def test_concurrent_messages_share_groups(
@@ -152,10 +152,10 @@ async def test_concurrent_messages_share_groups(
         return commit(store, group, now)
 
     monkeypatch.setattr("relay.acceptance.group_commit.commit", counting)
-    intake = Intake(store, system_clock)
+    committer = GroupCommitter(store, system_clock)
     many = [submission(store, b"%d\r\n" % n) for n in range(100)]
-    await asyncio.gather(*(intake.accept(one) for one in many))
-    await intake.close()
+    await asyncio.gather(*(committer.accept(one) for one in many))
+    await committer.close()
     assert sum(groups) == 100
     assert max(groups) <= 64
     assert len(groups) < 20
@@ -182,15 +182,15 @@ async def test_who_is_not_busy_never_waits(
     store: Store, monkeypatch: pytest.MonkeyPatch, sessions: int
 ) -> None:
     groups = watch_groups(monkeypatch, gather=600)
-    intake = Intake(store, system_clock)
+    committer = GroupCommitter(store, system_clock)
 
     async def session(messages: int) -> None:
         for n in range(messages):
-            await intake.accept(submission(store, b"%d\r\n" % n))
+            await committer.accept(submission(store, b"%d\r\n" % n))
 
     async with asyncio.timeout(60):  # a tenth of the time that a gathering group would wait
         await asyncio.gather(*(session(1 + n) for n in range(sessions)))
-    await intake.close()
+    await committer.close()
     assert sum(groups) == sum(range(1, sessions + 1)), "each message in one group"
     assert max(groups) <= sessions
     assert set(bodies(store)) == {b"%d\r\n" % n for n in range(sessions)}
@@ -198,22 +198,22 @@ async def test_who_is_not_busy_never_waits(
 
 async def test_busy_sessions_stay_one_group(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     groups = watch_groups(monkeypatch, gather=600)
-    intake = Intake(store, system_clock)
+    committer = GroupCommitter(store, system_clock)
     arrived = [asyncio.Event() for _ in range(BUSY)]
 
     async def session(number: int) -> None:
         for n in range(3):
-            await intake.accept(submission(store, b"%d %d\r\n" % (number, n)))
+            await committer.accept(submission(store, b"%d %d\r\n" % (number, n)))
             if number == 0:
                 await arrived[n].wait()  # its next message is late
 
     sessions = [asyncio.create_task(session(number)) for number in range(2 * BUSY)]
     for event in arrived[:2]:
-        await until(lambda: len(intake._waiting) == 2 * BUSY - 1)
+        await until(lambda: len(committer._waiting) == 2 * BUSY - 1)
         event.set()
     arrived[2].set()
     await asyncio.gather(*sessions)
-    await intake.close()
+    await committer.close()
     assert groups == [2 * BUSY] * 3
 
 
@@ -221,22 +221,22 @@ async def test_who_does_not_come_back_is_not_waited_for(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = watch_groups(monkeypatch, gather=0.05)
-    intake = Intake(store, system_clock)
+    committer = GroupCommitter(store, system_clock)
     for sessions in (2 * BUSY, BUSY, 1, 1):
         one = [submission(store, b"%d\r\n" % n) for n in range(sessions)]
-        await asyncio.gather(*map(intake.accept, one))
-    await intake.close()
+        await asyncio.gather(*map(committer.accept, one))
+    await committer.close()
     assert groups == [2 * BUSY, BUSY, 1, 1]
 
 
 async def test_a_peer_that_hangs_up_does_not_hurt_the_group(store: Store) -> None:
-    intake = Intake(store, system_clock)
-    impatient = asyncio.create_task(intake.accept(submission(store, b"1\r\n")))
-    patient = asyncio.create_task(intake.accept(submission(store, b"2\r\n")))
+    committer = GroupCommitter(store, system_clock)
+    impatient = asyncio.create_task(committer.accept(submission(store, b"1\r\n")))
+    patient = asyncio.create_task(committer.accept(submission(store, b"2\r\n")))
     await asyncio.sleep(0)
     impatient.cancel()
     await patient
-    await intake.close()
+    await committer.close()
     assert sorted(bodies(store)) == [b"1\r\n", b"2\r\n"]
 
 
@@ -247,22 +247,22 @@ async def test_a_lost_database_defers(store: Store, tmp_path: Path, dialect: str
         (tmp_path / "empty.db").touch()
         broken = Store(store.blobs, Database(f"sqlite:///{tmp_path / 'empty.db'}"))
     troubles: list[str] = []
-    intake = Intake(broken, system_clock, troubles.append)
+    committer = GroupCommitter(broken, system_clock, troubles.append)
     with pytest.raises(StoreDeferred, match=r"451 4\.3\.0"):
-        await intake.accept(submission(store, b"x\r\n"))
-    await intake.close()
+        await committer.accept(submission(store, b"x\r\n"))
+    await committer.close()
     broken.database.close()
     assert len(troubles) == 1  # no more mail is accepted for the moment
 
 
 async def test_a_message_at_fault_itself_does_not_stop_the_intake(store: Store) -> None:
     troubles: list[str] = []
-    intake = Intake(store, system_clock, troubles.append)
+    committer = GroupCommitter(store, system_clock, troubles.append)
     one = submission(store, b"x\r\n")
     gone = one.local[0]._replace(mailbox_id=999_999)
     with pytest.raises(StoreDeferred):
-        await intake.accept(replace(one, local=(gone,)))
-    await intake.close()
+        await committer.accept(replace(one, local=(gone,)))
+    await committer.close()
     assert troubles == []
 
 
@@ -308,14 +308,14 @@ async def test_data_that_the_database_refuses_spares_its_neighbours(
 
 async def _only_the_second_is_refused(store: Store, local: str) -> None:
     troubles: list[str] = []
-    intake = Intake(store, system_clock, troubles.append)
+    committer = GroupCommitter(store, system_clock, troubles.append)
     senders = ("one", local, "three")
     group = [
         _sent_by(submission(store, b"%d\r\n" % number), sender)
         for number, sender in enumerate(senders, 1)
     ]
-    outcomes = await asyncio.gather(*map(intake.accept, group), return_exceptions=True)
-    await intake.close()
+    outcomes = await asyncio.gather(*map(committer.accept, group), return_exceptions=True)
+    await committer.close()
     first, second, third = outcomes
     assert first is None
     assert third is None

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.policy import tls
 from relay.policy.any_certificate import CannotOpen, take_any_certificate
 from tests.support.odd_certificates import careless_client, odd_b
@@ -91,7 +91,7 @@ async def test_ciphers_and_versions_are_as_strict_as_before(
 
 
 async def test_a_name_that_is_not_proven_takes_no_place_of_its_bearer(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections_per_peer=1)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections_per_peer=1)) as server:
         with capture_logs() as logs:
             impostors = [await _come(server, "self-signed") for _ in range(3)]
             for impostor in impostors:

@@ -233,7 +233,7 @@ async def test_the_peer_connects_to_us(situation: Situation, tmp_path: Path) -> 
         before = counted()
         with capture_logs() as logs:
             await play(parse(script), HOST, server.port, lambda: server.client_tls(situation.shows))
-            await until(lambda: not server.context.occupancy.sessions)
+            await until(lambda: not server.context.connection_counts.sessions)
         grown = growth(before)
         entries = server.entries(ACTIVE)
     if situation.refused is None:

@@ -9,9 +9,9 @@ import pytest
 
 import relay.server.listener
 import relay.server.session
-from relay.acceptance.recipient_lookup import Directory, Found
-from relay.connection.connection_counts import Occupancy
-from relay.connection.limits import Limits
+from relay.acceptance.recipient_lookup import FoundRecipient, RecipientLookup
+from relay.connection.connection_counts import ConnectionCounts
+from relay.connection.limits import SessionLimits
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
@@ -58,7 +58,7 @@ async def test_asyncio_makes_no_stream_writer_for_a_session(
 
 
 async def test_chatter_before_tls_does_not_buy_time(tmp_path: Path) -> None:
-    limits = Limits(greeting_seconds=0.5, idle_seconds=300)
+    limits = SessionLimits(greeting_seconds=0.5, idle_seconds=300)
     async with inbound(tmp_path, limits=limits) as server:
         caller = await dial(server)
         await caller.hear()
@@ -71,7 +71,7 @@ async def test_chatter_before_tls_does_not_buy_time(tmp_path: Path) -> None:
 
 
 async def test_a_command_that_dribbles_is_cut_off(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(idle_seconds=0.5)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(idle_seconds=0.5)) as server:
         caller = await call(server)
 
         async def dribble() -> None:
@@ -88,7 +88,7 @@ async def test_a_command_that_dribbles_is_cut_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["DATA", "BDAT"])
 async def test_a_message_below_the_rate_is_cut_off(tmp_path: Path, verb: str) -> None:
     # The peer is never silent for long, and another peer notices nothing.
-    limits = Limits(min_rate=100_000, rate_grace_seconds=0.3, data_idle_seconds=60)
+    limits = SessionLimits(min_rate=100_000, rate_grace_seconds=0.3, data_idle_seconds=60)
     async with inbound(tmp_path, limits=limits) as server:
         slow, other = await call(server), await call(server, "c")
         await slow.begin()
@@ -109,13 +109,13 @@ async def test_a_message_below_the_rate_is_cut_off(tmp_path: Path, verb: str) ->
         slow.close()
         assert (await other.send(sender="<dr@c.mssante.fr>")).startswith("250 2.0.0 ")
         other.close()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
         assert len(server.entries(ACTIVE)) == 1
 
 
 async def test_small_chunks_buy_no_time(tmp_path: Path) -> None:
     # Each chunk comes within the grace, the message does not.
-    limits = Limits(min_rate=100_000, rate_grace_seconds=0.4, data_idle_seconds=60)
+    limits = SessionLimits(min_rate=100_000, rate_grace_seconds=0.4, data_idle_seconds=60)
     async with inbound(tmp_path, limits=limits) as server:
         caller = await call(server)
         await caller.begin()
@@ -134,7 +134,7 @@ async def test_small_chunks_buy_no_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("between", ["BDAT 1\r\nx", "NOOP\r\n"])
 async def test_waits_between_chunks_are_part_of_the_message(tmp_path: Path, between: str) -> None:
     # A chunk of an octet, whole in one write and now and then, must not reset the pace.
-    limits = Limits(min_rate=100_000, rate_grace_seconds=0.5, data_idle_seconds=60)
+    limits = SessionLimits(min_rate=100_000, rate_grace_seconds=0.5, data_idle_seconds=60)
     async with inbound(tmp_path, limits=limits) as server:
         caller = await call(server)
         await caller.begin()
@@ -156,7 +156,7 @@ async def test_waits_between_chunks_are_part_of_the_message(tmp_path: Path, betw
 
 
 async def test_a_message_in_many_chunks_is_not_too_many_commands(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_commands=10)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_commands=10)) as server:
         caller = await call(server)
         await caller.begin()
         line = b"0123456789abcd\r\n"
@@ -177,7 +177,7 @@ async def test_a_message_in_many_chunks_is_not_too_many_commands(tmp_path: Path)
 
 
 async def test_silence_in_a_message_is_cut_off(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(data_idle_seconds=0.3)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(data_idle_seconds=0.3)) as server:
         caller = await call(server)
         await caller.begin()
         await caller.say("DATA")
@@ -193,7 +193,9 @@ async def test_a_peer_that_never_reads_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, tls: bool
 ) -> None:
     monkeypatch.setattr(relay.server.session, "LINGER_SECONDS", 0.2)
-    async with inbound(tmp_path, limits=Limits(idle_seconds=0.5, max_commands=10**9)) as server:
+    async with inbound(
+        tmp_path, limits=SessionLimits(idle_seconds=0.5, max_commands=10**9)
+    ) as server:
         caller = await (call(server) if tls else dial(server))
         caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
 
@@ -203,8 +205,8 @@ async def test_a_peer_that_never_reads_is_let_go(
                 await caller.writer.drain()
 
         flooding = asyncio.create_task(flood())
-        await until(lambda: bool(server.context.occupancy.sessions))
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: bool(server.context.connection_counts.sessions))
+        await until(lambda: not server.context.connection_counts.sessions)
         flooding.cancel()
         caller.writer.transport.abort()
 
@@ -213,7 +215,7 @@ async def test_a_peer_that_never_reads_is_let_go(
 
 
 async def test_too_many_of_one_name(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections_per_peer=1)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections_per_peer=1)) as server:
         first = await call(server)
         second = await dial(server)
         await second.hear()
@@ -226,13 +228,13 @@ async def test_too_many_of_one_name(tmp_path: Path) -> None:
         other = await call(server, "c")
         for caller in (first, second, other):
             caller.close()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
         again = await call(server)
         again.close()
 
 
 async def test_too_many_of_one_address(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections_per_address=1)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections_per_address=1)) as server:
         first = await call(server)
         second = await dial(server)
         second.writer.write(
@@ -248,7 +250,7 @@ async def test_who_is_turned_away_may_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay.server.listener, "LINGER_SECONDS", 0.2)
-    async with inbound(tmp_path, limits=Limits(max_connections=1)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections=1)) as server:
         first = await call(server)
         stubborn = [await dial(server) for _ in range(3)]
         said = [await caller.reader.readline() for caller in stubborn]
@@ -263,7 +265,7 @@ async def test_who_is_turned_away_may_not_stay(
 
 async def test_a_reply_is_heard_although_much_is_under_way(tmp_path: Path) -> None:
     # Closing with octets unread would make TCP throw the reply away.
-    async with inbound(tmp_path, limits=Limits(max_commands=3)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_commands=3)) as server:
         caller = await call(server)
         caller.writer.write(b"NOOP\r\n" * 200_000)
         said = (await caller.reader.read()).decode().splitlines()
@@ -274,12 +276,12 @@ async def test_a_reply_is_heard_although_much_is_under_way(tmp_path: Path) -> No
 # Our own faults.
 
 
-class Broken(Directory):
+class Broken(RecipientLookup):
     """A directory with an unforeseen fault."""
 
     async def lookup(
         self, address: SmtpAddress, size: int | None = None, ahead: Iterable[SmtpAddress] = ()
-    ) -> Found:
+    ) -> FoundRecipient:
         raise RuntimeError(f"no {address} of {size}, no {ahead}")
 
 
@@ -288,8 +290,8 @@ async def test_an_unforeseen_fault_ends_the_session_and_nothing_else(tmp_path: P
     async with inbound(tmp_path) as server:
         broken = replace(
             server.context,
-            directory=Broken(server.store.database),
-            occupancy=Occupancy(Limits()),
+            recipient_lookup=Broken(server.store.database),
+            connection_counts=ConnectionCounts(SessionLimits()),
         )
         listener, bound = Listener(peer_session, broken), bind(HOST, 0)
         listener.start(bound)

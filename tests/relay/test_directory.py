@@ -15,7 +15,7 @@ from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxT
 from mailstore.mailboxes.mailboxes import MailboxState as StoredState
 from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
-from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
+from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, RecipientLookup
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import POSTMASTER, SmtpAddress, parse_address
 from relay.smtp.errors import StoreDeferred
@@ -58,7 +58,7 @@ def limit(store: Store, address: str, quota: int | None) -> None:
     ],
 )
 async def test_states(store: Store, address: str, state: RecipientStatus) -> None:
-    directory, parsed = Directory(store.database), parse_address(address)
+    directory, parsed = RecipientLookup(store.database), parse_address(address)
     found = await directory.lookup(parsed)
     assert found == directory.find(parsed) == await directory.lookup(parsed, 10**9)
     assert found.state is state
@@ -80,7 +80,7 @@ async def test_states(store: Store, address: str, state: RecipientStatus) -> Non
 async def test_mail_for_postmaster_goes_where_the_configuration_says(
     store: Store, address: SmtpAddress, state: RecipientStatus
 ) -> None:
-    directory = Directory(store.database, postmaster=parse_address(ACTIVE))
+    directory = RecipientLookup(store.database, postmaster=parse_address(ACTIVE))
     found = await directory.lookup(address)
     assert found == directory.find(address) == await directory.lookup(address)
     assert found.state is state
@@ -89,11 +89,11 @@ async def test_mail_for_postmaster_goes_where_the_configuration_says(
     # The alias is for recipients only, and exists only if it is configured.
     unknown = RecipientStatus.UNKNOWN if state is RecipientStatus.ACTIVE else state
     assert directory.find_sender(address).state is unknown
-    assert Directory(store.database).find(address).state is unknown
+    assert RecipientLookup(store.database).find(address).state is unknown
 
 
 async def test_a_mailbox_that_is_named_postmaster_has_its_mail_and_its_state(store: Store) -> None:
-    directory = Directory(store.database, postmaster=parse_address(ACTIVE))
+    directory = RecipientLookup(store.database, postmaster=parse_address(ACTIVE))
     address = parse_address("postmaster@a.mssante.fr")
     with store.database.write() as connection:
         person = Identifier(IdentifierKind.RPPS, "10987654321")
@@ -103,7 +103,7 @@ async def test_a_mailbox_that_is_named_postmaster_has_its_mail_and_its_state(sto
 
 
 async def test_a_postmaster_without_a_mailbox_is_nobody(store: Store) -> None:
-    directory = Directory(store.database, postmaster=parse_address("nobody@a.mssante.fr"))
+    directory = RecipientLookup(store.database, postmaster=parse_address("nobody@a.mssante.fr"))
     assert (await directory.lookup(POSTMASTER)).state is RecipientStatus.UNKNOWN
 
 
@@ -125,13 +125,13 @@ async def test_a_full_mailbox(
     store: Store, quota: int | None, size: int | None, state: RecipientStatus
 ) -> None:
     limit(store, ACTIVE, quota)
-    found = await Directory(store.database).lookup(parse_address(ACTIVE), size)
+    found = await RecipientLookup(store.database).lookup(parse_address(ACTIVE), size)
     assert found.state is state
     assert found.mailbox_id is not None
 
 
 async def test_only_an_open_mailbox_is_full(store: Store) -> None:
-    directory = Directory(store.database)
+    directory = RecipientLookup(store.database)
     for address, state in (
         (SUSPENDED, RecipientStatus.SUSPENDED),
         (CLOSED, RecipientStatus.CLOSED),
@@ -141,7 +141,7 @@ async def test_only_an_open_mailbox_is_full(store: Store) -> None:
 
 
 async def test_full_is_over_once_there_is_room(store: Store) -> None:
-    directory, address = Directory(store.database), parse_address(ACTIVE)
+    directory, address = RecipientLookup(store.database), parse_address(ACTIVE)
     limit(store, ACTIVE, HELD)
     assert (await directory.lookup(address)).state is RecipientStatus.FULL
     limit(store, ACTIVE, 2 * HELD)
@@ -155,17 +155,17 @@ async def test_full_is_over_once_there_is_room(store: Store) -> None:
 def test_a_database_that_is_unwell_puts_off(store: Store, database_url: str) -> None:
     ruin(database_url)
     with pytest.raises(StoreDeferred, match=r"451 4\.3\.0") as deferred:
-        Directory(store.database).find(parse_address(ACTIVE))
+        RecipientLookup(store.database).find(parse_address(ACTIVE))
     assert isinstance(deferred.value.__cause__, StoreUnavailable)
 
 
 async def test_an_open_mailbox_is_remembered_for_a_moment(store: Store) -> None:
     now = [100.0]
-    directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
+    directory, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
     assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
     with store.database.write() as connection:
         set_state(connection, ACTIVE, StoredState.SUSPENDED)
-    now[0] += REMEMBERED - 0.001
+    now[0] += CACHE_SECONDS - 0.001
     assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
     now[0] += 0.001
     assert (await directory.lookup(address)).state is RecipientStatus.SUSPENDED
@@ -176,7 +176,7 @@ async def test_an_open_mailbox_is_remembered_for_a_moment(store: Store) -> None:
 
 
 async def test_a_mailbox_with_a_quota_is_asked_each_time(store: Store) -> None:
-    directory, address = Directory(store.database, lambda: 0.0), parse_address(ACTIVE)
+    directory, address = RecipientLookup(store.database, lambda: 0.0), parse_address(ACTIVE)
     limit(store, ACTIVE, 10 * HELD)
     assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
     limit(store, ACTIVE, HELD)
@@ -185,7 +185,7 @@ async def test_a_mailbox_with_a_quota_is_asked_each_time(store: Store) -> None:
 
 async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.acceptance.recipient_lookup.MOST", 2)
-    directory = Directory(store.database, lambda: 0.0)
+    directory = RecipientLookup(store.database, lambda: 0.0)
     for address in (ACTIVE, "cardiologie@a.mssante.fr", ACTIVE.upper(), ACTIVE.title()):
         await directory.lookup(parse_address(address))
         assert len(directory._open) <= 2
@@ -193,31 +193,31 @@ async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.M
 
 async def test_memory_outlasts_a_look_that_finds_no_change(store: Store) -> None:
     now = [100.0]
-    directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
+    directory, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
     await directory.lookup(address)
-    now[0] += REMEMBERED
-    assert directory.remembered(address) is None
+    now[0] += CACHE_SECONDS
+    assert directory.cached(address) is None
     await directory.lookup(parse_address("nobody@a.mssante.fr"))  # the look
-    assert directory.remembered(address) is not None
-    now[0] += REMEMBERED
+    assert directory.cached(address) is not None
+    now[0] += CACHE_SECONDS
     limit(store, SUSPENDED, 1)  # any change
     await directory.lookup(parse_address("nobody@a.mssante.fr"))
-    assert directory.remembered(address) is None
+    assert directory.cached(address) is None
 
 
 async def test_nothing_is_remembered_for_ever(store: Store) -> None:
     # A change by SQL does not increase the change number.
     now = [100.0]
-    directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
+    directory, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
     await directory.lookup(address)
     with store.database.write() as connection:
         connection.execute(update(mailboxes).values(state="suspended"))
-    now[0] += FORGOTTEN
+    now[0] += CACHE_AGE_LIMIT
     assert (await directory.lookup(address)).state is RecipientStatus.SUSPENDED
 
 
 async def test_who_asks_together_is_answered_together(store: Store) -> None:
-    directory = Directory(store.database)
+    directory = RecipientLookup(store.database)
     statements: list[str] = []
 
     def note(*arguments: Any) -> None:
@@ -245,14 +245,14 @@ async def test_everybody_hears_of_a_database_that_is_unwell(
 ) -> None:
     store.database.close()
     ruin(database_url)
-    directory = Directory(store.database)
+    directory = RecipientLookup(store.database)
     asked = [directory.lookup(parse_address(one)) for one in (ACTIVE, SUSPENDED)]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(one) for one in found] == [StoreDeferred, StoreDeferred]
 
 
 async def test_one_that_gives_up_leaves_the_others_their_answer(store: Store) -> None:
-    directory = Directory(store.database)
+    directory = RecipientLookup(store.database)
     one = asyncio.create_task(directory.lookup(parse_address(ACTIVE)))
     other = asyncio.create_task(directory.lookup(parse_address(SUSPENDED)))
     await asyncio.sleep(0)  # both have asked
@@ -264,7 +264,7 @@ async def test_one_that_gives_up_leaves_the_others_their_answer(store: Store) ->
 
 async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
     now = [100.0]
-    directory, address = Directory(store.database, lambda: now[0]), parse_address(ACTIVE)
+    directory, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
     limit(store, ACTIVE, 3 * HELD)
     for number in range(1, 4):
         found = await directory.lookup(address)
@@ -277,17 +277,17 @@ async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
     with store.database.write() as connection:
         connection.execute(delete(entries))
     assert (await directory.lookup(address)).state is RecipientStatus.FULL
-    now[0] += FORGOTTEN
+    now[0] += CACHE_AGE_LIMIT
     assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
 
 
 async def test_what_is_foreseen_is_looked_up_with_the_next_one(store: Store) -> None:
-    directory = Directory(store.database)
+    directory = RecipientLookup(store.database)
     org = parse_address("cardiologie@a.mssante.fr")
     ahead = [org, parse_address(SUSPENDED), parse_address("nobody@gmail.com")]
     found = await directory.lookup(parse_address(ACTIVE), None, ahead)
     assert found.state is RecipientStatus.ACTIVE
-    assert directory.remembered(org) is not None
+    assert directory.cached(org) is not None
     # A refusal is never cached, whatever its cause.
-    assert directory.remembered(parse_address(SUSPENDED)) is None
+    assert directory.cached(parse_address(SUSPENDED)) is None
     assert (await directory.lookup(parse_address(SUSPENDED))).state is RecipientStatus.SUSPENDED

@@ -4,38 +4,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.connection.limits import Limits, Pace, Tally
+from relay.connection.limits import Pace, SessionCounts, SessionLimits
 from relay.smtp.errors import Disconnected
 
-LIMITS = Limits(data_idle_seconds=180, min_rate=1000, rate_grace_seconds=60)
+LIMITS = SessionLimits(data_idle_seconds=180, min_rate=1000, rate_grace_seconds=60)
 
 
 def test_at_first_a_peer_may_take_the_grace() -> None:
-    assert Pace(LIMITS).patience == 60
+    assert Pace(LIMITS).timeout == 60
 
 
 def test_octets_earn_time_up_to_the_silence_allowed() -> None:
     pace = Pace(LIMITS)
     pace.received(30_000)
-    assert pace.patience == 90
+    assert pace.timeout == 90
     pace.received(10_000_000)
-    assert pace.patience == 180
+    assert pace.timeout == 180
 
 
 def test_only_waiting_uses_it_up() -> None:
     pace = Pace(LIMITS)
     pace.waited(59)
-    assert pace.patience == 1
+    assert pace.timeout == 1
     pace.received(1000)
-    assert pace.patience == 2
+    assert pace.timeout == 2
     pace.waited(2)
-    assert pace.patience <= 0
+    assert pace.timeout <= 0
 
 
 def test_without_a_rate_only_silence_counts() -> None:
-    pace = Pace(Limits(min_rate=0, data_idle_seconds=7))
+    pace = Pace(SessionLimits(min_rate=0, data_idle_seconds=7))
     pace.waited(1_000_000)
-    assert pace.patience == 7
+    assert pace.timeout == 7
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 10**6)), max_size=50))
@@ -43,7 +43,7 @@ def test_a_peer_at_the_rate_is_never_cut(steps: list[tuple[float, int]]) -> None
     # However the peer spreads its octets, if each wait is shorter than the timeout at that moment.
     pace, waited, octets = Pace(LIMITS), 0.0, 0
     for seconds, count in steps:
-        if seconds >= pace.patience:
+        if seconds >= pace.timeout:
             assert waited + seconds >= 60 + octets / 1000 or seconds >= 180
             return
         pace.waited(seconds)
@@ -53,7 +53,7 @@ def test_a_peer_at_the_rate_is_never_cut(steps: list[tuple[float, int]]) -> None
 
 
 def test_errors_and_commands_are_counted_since_the_last_message() -> None:
-    tally = Tally(Limits(max_errors=2, max_commands=3))
+    tally = SessionCounts(SessionLimits(max_errors=2, max_commands=3))
     tally.commands, tally.errors = 3, 1
     tally.check()
     assert tally.left == 0

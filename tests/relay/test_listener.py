@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
@@ -23,7 +23,7 @@ from tests.support.waiting import until
 
 
 async def test_over_the_limit_is_told_so_and_others_are_unharmed(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections=2)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections=2)) as server:
         first = await call(server)
         second = await call(server)
         reader, writer = await asyncio.open_connection(HOST, server.port)
@@ -32,7 +32,7 @@ async def test_over_the_limit_is_told_so_and_others_are_unharmed(tmp_path: Path)
         for caller in (first, second):
             assert (await caller.say("NOOP")).startswith("250")
         second.close()
-        await until(lambda: len(server.context.occupancy.sessions) == 1)
+        await until(lambda: len(server.context.connection_counts.sessions) == 1)
         third = await call(server)
         assert (await third.say("NOOP")).startswith("250")
         first.close()
@@ -40,7 +40,7 @@ async def test_over_the_limit_is_told_so_and_others_are_unharmed(tmp_path: Path)
 
 
 async def test_an_idle_peer_is_ended_with_a_reason(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(idle_seconds=0.2)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(idle_seconds=0.2)) as server:
         reader, writer = await asyncio.open_connection(HOST, server.port)
         assert (await reader.readline()).startswith(b"220")
         assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"421 4.4.2 ")
@@ -48,13 +48,13 @@ async def test_an_idle_peer_is_ended_with_a_reason(tmp_path: Path) -> None:
 
 
 async def test_a_peer_that_says_nothing_in_tls_is_ended(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(handshake_seconds=0.2)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(handshake_seconds=0.2)) as server:
         caller = await dial(server)
         await caller.hear()
         assert (await caller.say("STARTTLS")).startswith("220")
         assert await asyncio.wait_for(caller.reader.read(), 5) == b""
         caller.close()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
 
 
 async def test_stopping_lets_a_message_finish_and_ends_the_idle(tmp_path: Path) -> None:
@@ -98,14 +98,14 @@ async def test_one_that_is_replaced_lets_its_peers_go_on(tmp_path: Path) -> None
 
 async def test_all_that_it_cuts_off_has_ended_when_it_has_stopped(tmp_path: Path) -> None:
     # Otherwise the journal would be closed first, without the end of the session.
-    async with inbound(tmp_path, limits=Limits(max_connections=2)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections=2)) as server:
         listener, bound = Listener(peer_session, server.context), bind(HOST, 0)
         listener.start(bound)
         callers = [await asyncio.open_connection(*bound.getsockname()) for _ in range(3)]
         for reader, _ in callers:
             await reader.readline()  # two banners, and a reply that turns the third away
         await listener.stop(grace=0)
-        assert not server.context.occupancy.sessions
+        assert not server.context.connection_counts.sessions
         for _, writer in callers:
             writer.close()
     lines = "".join(path.read_text() for path in (tmp_path / "trace").rglob("*.jsonl"))
@@ -174,7 +174,7 @@ async def test_an_aborted_message_leaves_nothing(tmp_path: Path) -> None:
         caller.writer.write(b"0123456789\r\n" * 60_000)  # over what stays in memory
         await caller.writer.drain()
         caller.writer.transport.abort()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
         assert server.entries(ACTIVE) == []
         await until(lambda: not any(p.is_file() for p in folder(server.store.blobs).rglob("*")))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SmtpError
-from relay.submission.outgoing_header import OutgoingMessage, prepare
+from relay.submission.outgoing_header import PreparedMessage, prepare
 
 CLAIRE = parse_address("claire.martin@a.mssante.fr")
 AT = datetime(2026, 11, 29, 21, 5, 6, tzinfo=UTC)
@@ -81,7 +81,7 @@ def test_any_author_is_taken_or_refused(author: str) -> None:
 @pytest.mark.parametrize("step", [1, 7, 10_000])
 def test_the_rest_streams_as_it_is(empty_line: bytes, step: int) -> None:
     text = b"Bcc: x@y.fr\nDate: d\n\n\r\n" * 40_000
-    message = OutgoingMessage(
+    message = PreparedMessage(
         io.BytesIO(FROM + empty_line + text), CLAIRE, AT, "7@smtp.a.mssante.fr"
     )
     begin = message.read(step)
@@ -92,10 +92,10 @@ def test_the_rest_streams_as_it_is(empty_line: bytes, step: int) -> None:
 
 
 def test_a_message_without_a_body_is_all_header() -> None:
-    message = OutgoingMessage(io.BytesIO(FROM), CLAIRE, AT, "7@smtp.a.mssante.fr")
+    message = PreparedMessage(io.BytesIO(FROM), CLAIRE, AT, "7@smtp.a.mssante.fr")
     assert message.read() == FROM + ADDED
 
 
 def test_a_header_beyond_all_bounds_is_left_to_admission() -> None:
     text = FROM + b"X: y\n" * 100_000
-    assert OutgoingMessage(io.BytesIO(text), CLAIRE, AT, "x").read() == text[: 256 * 1024 + 1]
+    assert PreparedMessage(io.BytesIO(text), CLAIRE, AT, "x").read() == text[: 256 * 1024 + 1]

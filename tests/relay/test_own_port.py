@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relay.connection import own_port
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.connection.own_port import OwnPort
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
@@ -29,7 +29,7 @@ class Transport:
 
 
 def test_one_process_announces_and_another_knows(tmp_path: Path) -> None:
-    own_port.lay_out(tmp_path / "own-port")
+    own_port.create_port_file(tmp_path / "own-port")
     asking, asked = OwnPort.share(tmp_path / "own-port"), OwnPort.share(tmp_path / "own-port")
     ours = Transport(("192.0.2.1", 40000), ("192.0.2.1", 25))
     assert not asked.is_from_us(ours)
@@ -79,13 +79,13 @@ def ask(server: Inbound) -> tuple[bytes, bytes]:
 
 
 async def test_it_takes_no_place_and_leaves_nothing_in_the_journal(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections=1)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections=1)) as server:
         reader, writer = await asyncio.open_connection(HOST, server.port)
         assert (await reader.readline()).startswith(b"220 ")
         banner, bye = await asyncio.to_thread(ask, server)  # though all places are taken
         assert banner.startswith(b"220 smtp.a.mssante.fr ")
         assert bye.startswith(b"221 ")
-        assert len(server.context.occupancy.sessions) == 1
+        assert len(server.context.connection_counts.sessions) == 1
         server.context.own_port.announce(0)
         late_reader, late = await asyncio.open_connection(HOST, server.port)
         assert (await late_reader.readline()).startswith(b"421 4.3.2 ")
@@ -101,7 +101,7 @@ async def test_it_takes_no_place_and_leaves_nothing_in_the_journal(tmp_path: Pat
 
 
 async def test_it_is_cut_off_like_any_other(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(greeting_seconds=0.2)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(greeting_seconds=0.2)) as server:
 
         def wait() -> bytes:
             with announced(server) as ours:
@@ -120,5 +120,5 @@ async def test_a_second_listener_of_the_process_knows_it_too(tmp_path: Path) -> 
         with announced(server) as ours:
             await asyncio.to_thread(ours.connect, (HOST, port))
             assert (await asyncio.to_thread(ours.recv, 1000)).startswith(b"220 ")
-            assert not server.context.occupancy.sessions
+            assert not server.context.connection_counts.sessions
         await beside.stop(grace=0)

@@ -14,7 +14,7 @@ from relay.server.listener import Listener
 from relay.server.peer_service import PEERS, offers
 from relay.server.policy import Handshake
 from relay.server.session import Service, Session
-from relay.server.states import COMMANDS, State, table
+from relay.server.states import COMMANDS, SessionState, table
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused, Reply
 from relay.smtp.headers import HeaderFacts
@@ -65,12 +65,12 @@ class Neighbour:
         self.seen = (sender, size, header, report)
         return ()
 
-    def took(self, recipients: int, *, receipt: bool) -> None:
+    def count_accepted(self, recipients: int, *, receipt: bool) -> None:
         self.taken.append((recipients, receipt))
 
 
 # Like LMTP (RFC 2033 §4): LHLO instead of EHLO and HELO, and no TLS on a socket of this machine.
-_GREETS = (State.READY,) * len(State)
+_GREETS = (SessionState.READY,) * len(SessionState)
 _OTHERS = COMMANDS.keys() - {b"EHLO", b"HELO", b"STARTTLS"}
 LOCAL = Service(
     commands=table({**{v: tuple(COMMANDS[v].values()) for v in _OTHERS}, b"LHLO": _GREETS}),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.client.routing import Target
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.smtp.outcome import Outcome, State
 from tests.support.handing import BODY, Handing, every_manner, hand, letter
 from tests.support.operators import ACTIVE, HOST, inbound
@@ -122,7 +122,10 @@ async def test_what_is_answered_stands_whatever_comes_then(
 
 async def test_our_own_server_says_how_many_it_takes(tmp_path: Path, ours: Handing) -> None:
     to = [ACTIVE, "cardiologie@a.mssante.fr"]
-    async with inbound(tmp_path, limits=Limits(max_recipients=1)) as server, ours.peers() as peers:
+    async with (
+        inbound(tmp_path, limits=SessionLimits(max_recipients=1)) as server,
+        ours.peers() as peers,
+    ):
         found = await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], letter(*to))
         assert {one.state for one in found.values()} == {State.DELIVERED}
         entries = [entry for one in to for entry in server.entries(one)]

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.connection.connection_counts import Occupancy
-from relay.connection.limits import Limits
+from relay.connection.connection_counts import ConnectionCounts
+from relay.connection.limits import SessionLimits
 from relay.policy.quotas import NO_LIMIT, Quota, Quotas
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
@@ -68,7 +68,9 @@ def test_never_more_than_the_limit_in_any_hour(steps: list[tuple[int, int]]) -> 
 async def limited(server: Inbound, quota: Quota) -> AsyncIterator[tuple[Caller, Caller]]:
     """Operators B, with these limits, and C without any."""
     quotas = Quotas(by_name={"smtp.b.mssante.fr": quota})
-    context = replace(server.context, quotas=quotas, occupancy=Occupancy(Limits()))
+    context = replace(
+        server.context, quotas=quotas, connection_counts=ConnectionCounts(SessionLimits())
+    )
     listener, bound = Listener(peer_session, context), bind(HOST, 0)
     listener.start(bound)
     there = replace(server, port=bound.getsockname()[1])

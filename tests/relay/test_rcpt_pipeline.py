@@ -8,7 +8,7 @@ import pytest
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import MailboxState, get_mailbox, set_quota, set_state
 from relay.acceptance.message import LocalRecipient
-from relay.acceptance.recipient_lookup import FORGOTTEN, REMEMBERED, Directory
+from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, RecipientLookup
 from relay.server import rcpt_pipeline
 from relay.server.rcpt_pipeline import RcptLines, parse_rcpt_line
 from relay.smtp.address import parse_address
@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 async def knowing(store: Store, now: list[float]) -> RcptLines:
-    directory = Directory(store.database, lambda: now[0])
+    directory = RecipientLookup(store.database, lambda: now[0])
     for address in (ACTIVE, ORG, SUSPENDED, "nobody@a.mssante.fr", "dr@gmail.com"):
         await directory.lookup(parse_address(address))
     return RcptLines(directory)
@@ -93,7 +93,7 @@ async def test_what_was_recognised_is_forgotten_with_its_mailbox(
             set_state(connection, ACTIVE, MailboxState.SUSPENDED)
         else:
             set_quota(connection, ACTIVE, 10**6)
-    now[0] += REMEMBERED
+    now[0] += CACHE_SECONDS
     assert list(cache.known([LINE])) == []
     await cache.directory.lookup(parse_address(ORG))
     assert list(cache.known([LINE])) == []
@@ -105,7 +105,7 @@ async def test_nothing_is_recognised_for_longer_than_mailboxes_are_remembered(
 ) -> None:
     cache = await knowing(store, now)
     assert len(list(cache.known([LINE]))) == 1
-    now[0] += FORGOTTEN
+    now[0] += CACHE_AGE_LIMIT
     assert list(cache.known([LINE])) == []
 
 

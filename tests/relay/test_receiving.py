@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.file_store import FileBlobStore
-from relay.connection.limits import Limits, Pace
-from relay.server.data import OVERRUN, Body
+from relay.connection.limits import Pace, SessionLimits
+from relay.server.data import OVERRUN, MessageReceiver
 from relay.smtp.errors import Disconnected
 
 LIMIT = 1000
@@ -14,7 +14,9 @@ LIMIT = 1000
 
 async def test_a_message_without_end_is_cut_off(tmp_path: Path) -> None:
     # Refused for its size and read on, so that the peer gets the reply, but not for ever.
-    body = Body(FileBlobStore(tmp_path / "blobs").draft(), LIMIT, LIMIT, Pace(Limits()))
+    body = MessageReceiver(
+        FileBlobStore(tmp_path / "blobs").draft(), LIMIT, LIMIT, Pace(SessionLimits())
+    )
     line = b"x" * 98 + b"\r\n"
     for _ in range(LIMIT * OVERRUN // len(line)):
         await body.take(line, None)

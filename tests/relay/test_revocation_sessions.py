@@ -11,8 +11,8 @@ from cryptography.x509 import ocsp
 
 from mssante_operator.setup.install import write_identity
 from mssante_operator.setup.testbed.certificate_profile import Lifetime, RevocationAddresses
-from relay.connection.connection_counts import Occupancy
-from relay.connection.limits import Limits
+from relay.connection.connection_counts import ConnectionCounts
+from relay.connection.limits import SessionLimits
 from relay.policy import tls
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
@@ -84,7 +84,11 @@ async def test_a_peer_comes_while_its_list_is_lacking(
     async with inbound(tmp_path) as server:
         listener = Listener(
             peer_session,
-            replace(server.context, trust_state=follower, occupancy=Occupancy(Limits())),
+            replace(
+                server.context,
+                trust_state=follower,
+                connection_counts=ConnectionCounts(SessionLimits()),
+            ),
         )
         bound = bind(HOST, 0)
         listener.start(bound)
@@ -113,7 +117,9 @@ async def test_mail_goes_out_while_the_list_of_the_server_is_lacking(
     async with inbound(tmp_path) as server:
         identity = space.identity(enrol("a", tmp_path, responder, status), tmp_path)
         context = tls.server_context(identity, space.trust)
-        asked = replace(server.context, tls=lambda: context, occupancy=Occupancy(Limits()))
+        asked = replace(
+            server.context, tls=lambda: context, connection_counts=ConnectionCounts(SessionLimits())
+        )
         listener, bound = Listener(peer_session, asked), bind(HOST, 0)
         listener.start(bound)
         with sending(tmp_path / "b") as sender:

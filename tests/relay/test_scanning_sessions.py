@@ -111,9 +111,11 @@ async def test_a_session_that_ends_during_the_scan_leaves_nothing(
         ) as server:
             sending = asyncio.create_task(asyncio.to_thread(send, server, message))
             await asyncio.wait_for(asked.wait(), 20)
-            (session,) = server.context.occupancy.sessions
+            (session,) = server.context.connection_counts.sessions
             session.hang_up(Reply(421, "4.3.2", "Stopping"))
             (reply,) = await sending
             assert reply.startswith("421 4.3.2 ")
-            await until(lambda: not server.context.occupancy.sessions and not drafts(server))
+            await until(
+                lambda: not server.context.connection_counts.sessions and not drafts(server)
+            )
             assert server.entries(ACTIVE) == []

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from relay.connection.worker_load import FEW, Seat, gives_way, lay_out
+from relay.connection.worker_load import FEW, WorkerLoad, create_load_file, should_defer_accept
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
@@ -37,8 +37,8 @@ def having(*sessions: int | None) -> list[int]:
     ],
 )
 def test_few_connections_stay_together(numbers: list[int], who: int) -> None:
-    taken = [seat for seat, number in enumerate(numbers) if number]
-    assert [seat for seat in taken if not gives_way(numbers, seat)] == [who]
+    taken = [load for load, number in enumerate(numbers) if number]
+    assert [load for load in taken if not should_defer_accept(numbers, load)] == [who]
 
 
 @pytest.mark.parametrize(
@@ -53,21 +53,21 @@ def test_few_connections_stay_together(numbers: list[int], who: int) -> None:
     ],
 )
 def test_many_are_shared(numbers: list[int], who: list[int]) -> None:
-    taken = [seat for seat, number in enumerate(numbers) if number]
-    assert [seat for seat in taken if not gives_way(numbers, seat)] == who
+    taken = [load for load, number in enumerate(numbers) if number]
+    assert [load for load in taken if not should_defer_accept(numbers, load)] == who
 
 
 @given(st.lists(st.none() | st.integers(0, 3 * FEW), min_size=1, max_size=6))
 def test_somebody_always_takes_it_at_once(sessions: list[int | None]) -> None:
     numbers = having(*sessions)
-    taken = [seat for seat, number in enumerate(numbers) if number]
-    assert not taken or not all(gives_way(numbers, seat) for seat in taken)
+    taken = [load for load, number in enumerate(numbers) if number]
+    assert not taken or not all(should_defer_accept(numbers, load) for load in taken)
 
 
 @pytest.mark.integration
 def test_a_seat_is_free_again_once_its_process_has_ended(tmp_path: Path) -> None:
     path = tmp_path / "seats"
-    lay_out(path)
+    create_load_file(path)
     script = (
         "import sys; from pathlib import Path; from relay.connection.worker_load import Seat;"
         "seat = Seat.take(Path(sys.argv[1])); seat.have(3); print(seat._mine, flush=True);"
@@ -92,19 +92,19 @@ def test_a_seat_is_free_again_once_its_process_has_ended(tmp_path: Path) -> None
 
 def test_where_there_is_no_room_a_worker_goes_without(tmp_path: Path) -> None:
     with capture_logs() as logs:
-        seat = Seat.take(tmp_path / "missing" / "seats")
+        load = WorkerLoad.take(tmp_path / "missing" / "seats")
     assert [entry["event"] for entry in logs] == ["seat.none"]
-    seat.have(FEW)
-    assert not seat.gives_way()
+    load.set_sessions(FEW)
+    assert not load.should_defer_accept()
 
 
 def test_a_disk_that_refuses_the_file_keeps_nobody_from_starting(tmp_path: Path) -> None:
     (tmp_path / "seats").mkdir()
     with capture_logs() as logs:
-        lay_out(tmp_path / "seats")
-        seat = Seat.take(tmp_path / "seats")
+        create_load_file(tmp_path / "seats")
+        load = WorkerLoad.take(tmp_path / "seats")
     assert [entry["event"] for entry in logs] == ["seat.none"] * 2
-    assert not seat.gives_way()
+    assert not load.should_defer_accept()
 
 
 def test_a_file_that_is_too_short_keeps_nobody_from_starting(tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ def test_a_file_that_is_too_short_keeps_nobody_from_starting(tmp_path: Path) -> 
     path.write_bytes(b"")
     before = len(list(Path("/proc/self/fd").iterdir()))
     with capture_logs() as logs:
-        seat = Seat.take(path)
+        load = WorkerLoad.take(path)
     assert [entry["event"] for entry in logs] == ["seat.none"]
-    assert not seat.gives_way()
+    assert not load.should_defer_accept()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -123,14 +123,14 @@ async def test_a_worker_without_sessions_leaves_new_ones_to_one_that_has_few(
 ) -> None:
     monkeypatch.setattr("relay.server.listener.YIELD_SECONDS", 60.0)
     numbers = memoryview(bytearray(4 * 2)).cast("I")
-    mine, other = Seat(numbers, 0), Seat(numbers, 1)
+    mine, other = WorkerLoad(numbers, 0), WorkerLoad(numbers, 1)
     async with inbound(tmp_path) as server:
         bound = bind(HOST, 0)
         beside = bound.dup()
         beside.settimeout(5)
         listener = Listener(peer_session, server.context, mine)
         listener.start(bound)
-        other.have(1)
+        other.set_sessions(1)
         with socket.create_connection(beside.getsockname()) as client:
             accepted, _ = await asyncio.to_thread(beside.accept)
             with accepted:
@@ -142,13 +142,13 @@ async def test_a_worker_without_sessions_leaves_new_ones_to_one_that_has_few(
 async def test_what_the_other_does_not_take_is_taken_after_a_moment(tmp_path: Path) -> None:
     # It may be stuck, or its number may be that of a killed process.
     numbers = memoryview(bytearray(4 * 2)).cast("I")
-    mine, other = Seat(numbers, 0), Seat(numbers, 1)
+    mine, other = WorkerLoad(numbers, 0), WorkerLoad(numbers, 1)
     async with inbound(tmp_path) as server:
         bound = bind(HOST, 0)
         address = bound.getsockname()
         listener = Listener(peer_session, server.context, mine)
         listener.start(bound)
-        other.have(1)
+        other.set_sessions(1)
         reader, writer = await asyncio.open_connection(*address)
         assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"220 ")
         writer.close()

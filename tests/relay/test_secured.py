@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay.connection.tls_buffer import Secured
+from relay.connection.tls_buffer import TlsReadBuffer
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.talking import call
 
@@ -77,7 +77,7 @@ class Listening:
 
 def test_everything_is_passed_on_until_the_connection_is_lost() -> None:
     reader = Listening()
-    secured = Secured(reader)
+    secured = TlsReadBuffer(reader)
     secured.get_buffer(-1)[:2] = b"ab"
     secured.buffer_updated(2)
     secured.pause_writing()

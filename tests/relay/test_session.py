@@ -11,8 +11,8 @@ from foundation.journal.search import Event, find
 from mailstore.blobs.bodies import SMALL
 from mailstore.mailboxes.messages import get_message
 from mailstore.sealed.draft import Draft
-from relay.acceptance.disk_guard import Floor
-from relay.connection.limits import Limits
+from relay.acceptance.disk_guard import FreeSpaceFloor
+from relay.connection.limits import SessionLimits
 from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanners, ScanVerdict, infected
 from tests.support.blobs import folder
@@ -55,7 +55,7 @@ async def test_everything_of_a_session_is_in_the_journal(tmp_path: Path) -> None
         refusal = await caller.say("MAIL FROM:<dr@c.mssante.fr>")
         await caller.say("QUIT")
         caller.close()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
     found = events(tmp_path, session)
     assert [event.name for event in found] == [
         *("session.opened", "tls.started", "refused", "accepted", "refused", "session.closed")
@@ -87,7 +87,7 @@ async def test_a_failed_handshake_is_in_the_journal(tmp_path: Path) -> None:
         caller.writer.write(b"this is not TLS\r\n" * 10)
         await caller.reader.read()
         caller.close()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
     names = [event.name for event in events(tmp_path, session)]
     assert names == ["session.opened", "refused", "tls.failed", "session.closed"]
 
@@ -101,7 +101,7 @@ async def test_a_foreign_author_is_noted_and_let_through(tmp_path: Path) -> None
         accepted = await caller.send(body=b"From: <x@gmail.com>, <y@b.mssante.fr>\r\n\r\n")
         assert accepted.startswith("250 ")
         caller.close()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
     (tagged,) = (e for e in events(tmp_path, session) if e.name == "header_from.foreign")
     assert tagged.facts["domains"] == ["gmail.com"]
     assert tagged.facts["message"] == accepted.rpartition(" ")[2]
@@ -119,7 +119,7 @@ async def test_a_transcript_is_kept_of_the_peer_asked_for(tmp_path: Path, asked_
         await caller.hear()
         await caller.say("QUIT")
         caller.close()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
     kept = [e.facts["lines"] for e in events(tmp_path, session) if e.name == "transcript"]
     if asked_for == "c":
         assert kept == []
@@ -191,7 +191,7 @@ async def test_nobody_who_did_not_ask_gets_a_receipt(
 
 
 async def test_a_disk_nearly_full_puts_mail_off(tmp_path: Path) -> None:
-    async with inbound(tmp_path, floor=Floor(2**62, 0)) as server:
+    async with inbound(tmp_path, floor=FreeSpaceFloor(2**62, 0)) as server:
         caller = await call(server)
         said = await caller.say("MAIL FROM:<dr@b.mssante.fr>")
         assert said.startswith("452 4.3.1 Mail store is nearly full, try again later (rule spool)")
@@ -207,10 +207,10 @@ async def test_a_store_that_failed_takes_no_more_until_it_is_well(tmp_path: Path
             large = b"From: <dr@b.mssante.fr>\r\n\r\n" + b"x\r\n" * SMALL
             assert (await caller.send(body=large)).startswith("451 4.3.0 ")
             assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 4.3.0 ")
-            watch = asyncio.create_task(server.context.spool.watch(0.05))
+            watch = asyncio.create_task(server.context.disk_guard.watch(0.05))
             assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("451 4.3.0 ")
             aside.rename(tmp)
-            await until(lambda: server.context.spool.state == "well")
+            await until(lambda: server.context.disk_guard.state == "well")
             watch.cancel()
         assert (await caller.send()).startswith("250 2.0.0 ")
         caller.close()
@@ -226,7 +226,7 @@ async def test_a_body_that_cannot_be_written_is_read_to_its_end(tmp_path: Path) 
         caller.writer.write(b"0123456789\r\n" * 60_000 + b".\r\nNOOP\r\n")
         assert (await caller.hear()).startswith("451 4.3.0 Mail store unavailable")
         assert (await caller.hear()).startswith("250 2.0.0 ")
-        assert server.context.spool.state == "unwell"
+        assert server.context.disk_guard.state == "unwell"
         aside.rename(tmp)
         caller.close()
 
@@ -276,7 +276,7 @@ async def test_a_scanner_sees_the_message_before_it_is_accepted(
 
 
 async def test_a_message_to_one_mailbox_by_two_names_arrives_once(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_recipients=2)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_recipients=2)) as server:
         caller = await call(server)
         said = await caller.send(f"<{ACTIVE}>", f"<{ACTIVE.upper()}>", f"<{ORG}>")
         assert said.startswith("250 2.0.0 ")
@@ -289,13 +289,13 @@ async def test_recipients_that_are_pipelined_are_looked_up_together(
 ) -> None:
     async with inbound(tmp_path) as server:
         asked: list[int] = []
-        ask = server.context.directory._ask
+        ask = server.context.recipient_lookup._ask
 
         def counted(questions: list[object]) -> object:
             asked.append(len(questions))
             return ask(questions)  # type: ignore[arg-type]  # passed on unchanged
 
-        monkeypatch.setattr(server.context.directory, "_ask", counted)
+        monkeypatch.setattr(server.context.recipient_lookup, "_ask", counted)
         caller = await call(server)
         await caller.say("MAIL FROM:<dr@b.mssante.fr>")
         named = [ACTIVE, "nobody@a.mssante.fr", ORG, "no address", "x@gmail.com", ACTIVE.upper()]

@@ -9,7 +9,7 @@ import pytest
 
 from mailstore.blobs.bodies import SMALL
 from mailstore.sealed.draft import Draft
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.scan.scanner import CLEAN, OnFailure, ScanFacts, Scanners, ScanVerdict
 from relay.server.session import Session
 from tests.support.operators import ACTIVE, Inbound, inbound
@@ -30,7 +30,7 @@ async def hear_all(caller: Caller) -> list[str]:
 
 
 async def test_many_unknown_recipients_do_not_end_a_session(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_errors=2)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_errors=2)) as server:
         caller = await call(server)
         await caller.begin()
         for _ in range(3):
@@ -40,7 +40,7 @@ async def test_many_unknown_recipients_do_not_end_a_session(tmp_path: Path) -> N
 
 
 async def test_recipients_that_are_pipelined_are_commands_too(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_commands=6)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_commands=6)) as server:
         caller = await call(server)
         assert (await caller.send()).startswith("250 2.0.0 ")  # the mailbox is known from now on
         await caller.say("MAIL FROM:<dr@b.mssante.fr>")
@@ -50,7 +50,7 @@ async def test_recipients_that_are_pipelined_are_commands_too(tmp_path: Path) ->
 
 
 async def test_recipients_that_are_pipelined_count_in_the_limit(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_recipients=1)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_recipients=1)) as server:
         caller = await call(server)
         for one in (ACTIVE, ORG):  # both are known from now on
             assert (await caller.send(f"<{one}>")).startswith("250 2.0.0 ")
@@ -62,7 +62,7 @@ async def test_recipients_that_are_pipelined_count_in_the_limit(tmp_path: Path) 
 
 
 async def test_many_small_chunks_are_too_many_commands(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_commands=10)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_commands=10)) as server:
         caller = await call(server)
         await caller.begin()
         caller.writer.write(b"BDAT 1\r\nx" * 20 + b"QUIT\r\n")
@@ -94,7 +94,7 @@ class Looks:
         pass
 
     async def scan(self, _draft: Draft, _facts: ScanFacts) -> ScanVerdict:
-        (session,) = self.server.context.occupancy.sessions
+        (session,) = self.server.context.connection_counts.sessions
         timeout = session._timeout_handle  # type: ignore[attr-defined]  # aiosmtpd's own
         self.armed.append(timeout is not None and not timeout.cancelled())
         return CLEAN
@@ -118,7 +118,7 @@ async def test_nothing_more_is_done_for_a_peer_that_does_not_read(
     # Replies would gather without a limit.
     async with inbound(tmp_path) as server:
         caller = await call(server)
-        (session,) = server.context.occupancy.sessions
+        (session,) = server.context.connection_counts.sessions
         assert isinstance(session, Session)
         before = session.tally.commands
         session.pause_writing()  # as the transport asks for
@@ -132,7 +132,7 @@ async def test_nothing_more_is_done_for_a_peer_that_does_not_read(
 
 
 async def test_the_time_of_a_stranger_begins_with_its_connection(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(stranger_seconds=0.5)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(stranger_seconds=0.5)) as server:
         caller = await dial(server)
         assert (await hear_all(caller))[-1] == "421 4.7.0"
         caller.close()
@@ -141,7 +141,7 @@ async def test_the_time_of_a_stranger_begins_with_its_connection(tmp_path: Path)
 async def test_a_peer_that_is_listed_no_more_has_a_stranger_s_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with inbound(tmp_path, limits=Limits(stranger_seconds=0.5)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(stranger_seconds=0.5)) as server:
         caller = await call(server)
         assert (await caller.send()).startswith("250 2.0.0 ")
         monkeypatch.setattr(server.context.trust_state, "_problem", "it is gone")
@@ -194,22 +194,22 @@ async def test_a_session_that_ends_during_the_commit_takes_nothing_back(
     # The draft is the store's by then.
     async with inbound(tmp_path) as server:
         loop, asked, gone = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-        intake = server.context.intake
-        commit = intake._commit
+        committer = server.context.committer
+        commit = committer._commit
 
         def late(group: Sequence[object]) -> object:
             loop.call_soon_threadsafe(asked.set)
             gone.wait(20)
             return commit(group)  # type: ignore[arg-type]  # handed on as it came
 
-        monkeypatch.setattr(intake, "_commit", late)
+        monkeypatch.setattr(committer, "_commit", late)
         caller = await call(server)
         await caller.begin()
         assert (await caller.say("DATA")).startswith("354 ")
         caller.writer.write(LARGE + b".\r\n")
         await asyncio.wait_for(asked.wait(), 20)
         caller.writer.transport.abort()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
         gone.set()
         await until(lambda: len(server.entries(ACTIVE)) == 1)
         (entry,) = server.entries(ACTIVE)

@@ -49,7 +49,7 @@ def test_nothing_keeps_a_session_that_is_over(tmp_path: Path) -> None:
                     await broken.reader.read()
                     for caller in (quitting, broken):
                         caller.close()
-                await until(lambda: not server.context.occupancy.sessions)
+                await until(lambda: not server.context.connection_counts.sessions)
                 await until(lambda: sessions() == before)
 
     # The daemon's event loop; asyncio's own loop keeps objects of a failed handshake.

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.connection.limits import Limits
-from relay.server.states import BDAT_LAST, COMMANDS, OutOfOrder, State
+from relay.connection.limits import SessionLimits
+from relay.server.states import BDAT_LAST, COMMANDS, OutOfOrder, SessionState
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.session_driver import Driver, without_tls
 
-ENDLESS = Limits(max_errors=10**9, max_commands=10**9, max_messages=10**9)
+ENDLESS = SessionLimits(max_errors=10**9, max_commands=10**9, max_messages=10**9)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Run
         runner.run(stack.aclose())
 
 
-def expected(state: State, step: Step) -> tuple[str, State]:
+def expected(state: SessionState, step: Step) -> tuple[str, SessionState]:
     """The beginning of the reply, and the state after it."""
     row = COMMANDS.get(step.name)
     if row is None:
@@ -92,7 +92,7 @@ def expected(state: State, step: Step) -> tuple[str, State]:
     return step.code, state if step.odd or isinstance(cell, OutOfOrder) else cell
 
 
-def at_rest(driver: Driver, state: State) -> None:
+def at_rest(driver: Driver, state: SessionState) -> None:
     """The session holds what its state says, and no octet is left on the wire."""
     session = driver.session
     assert session.state is state
@@ -100,13 +100,13 @@ def at_rest(driver: Driver, state: State) -> None:
     assert (transaction is not None) == (state is not state.without_transaction)
     assert session.idle == (transaction is None)
     if transaction is not None:
-        assert (transaction.recipients > 0) == (state is not State.SENDER)
-        assert (transaction.body is not None) == (state is State.CHUNKS)
+        assert (transaction.recipients > 0) == (state is not SessionState.SENDER)
+        assert (transaction.body is not None) == (state is SessionState.CHUNKS)
     assert session.inbound.empty
 
 
 async def walk(server: Inbound, taken: list[Step]) -> None:
-    driver, state, messages = Driver(server.context, without_tls()), State.CLEAR, 0
+    driver, state, messages = Driver(server.context, without_tls()), SessionState.CLEAR, 0
     before = len(server.entries(ACTIVE))
     try:
         for step in taken:
@@ -132,18 +132,18 @@ def test_the_table_is_obeyed(held: tuple[asyncio.Runner, Inbound], taken: list[S
 
 
 WAYS = {
-    State.CLEAR: [],
-    State.GREETED: [b"EHLO"],
-    State.SECURED: [b"STARTTLS"],
-    State.READY: [b"STARTTLS", b"EHLO"],
-    State.SENDER: [b"EHLO", b"STARTTLS", b"MAIL"],
-    State.RECIPIENTS: [b"EHLO", b"STARTTLS", b"MAIL", b"RCPT"],
-    State.CHUNKS: [b"EHLO", b"STARTTLS", b"MAIL", b"RCPT", b"BDAT"],
+    SessionState.CLEAR: [],
+    SessionState.GREETED: [b"EHLO"],
+    SessionState.SECURED: [b"STARTTLS"],
+    SessionState.READY: [b"STARTTLS", b"EHLO"],
+    SessionState.SENDER: [b"EHLO", b"STARTTLS", b"MAIL"],
+    SessionState.RECIPIENTS: [b"EHLO", b"STARTTLS", b"MAIL", b"RCPT"],
+    SessionState.CHUNKS: [b"EHLO", b"STARTTLS", b"MAIL", b"RCPT", b"BDAT"],
 }
 
 
-@pytest.mark.parametrize("state", State)
-def test_every_cell_of_the_table(held: tuple[asyncio.Runner, Inbound], state: State) -> None:
+@pytest.mark.parametrize("state", SessionState)
+def test_every_cell_of_the_table(held: tuple[asyncio.Runner, Inbound], state: SessionState) -> None:
     runner, server = held
     first = {step.name: step for step in reversed(STEPS) if not step.odd}
     assert first.keys() == COMMANDS.keys()

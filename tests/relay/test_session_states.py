@@ -3,14 +3,14 @@
 import pytest
 
 from relay.server.peer_service import PEERS
-from relay.server.states import BDAT_LAST, COMMANDS, NO_TLS, OutOfOrder, State, table
+from relay.server.states import BDAT_LAST, COMMANDS, NO_TLS, OutOfOrder, SessionState, table
 from relay.smtp.errors import Refused, SyntaxRefused
 
 
 def test_each_row_has_a_cell_for_each_state() -> None:
-    assert all(tuple(row) == tuple(State) for row in COMMANDS.values())
+    assert all(tuple(row) == tuple(SessionState) for row in COMMANDS.values())
     with pytest.raises(ValueError, match="shorter"):
-        table({b"NOOP": (State.CLEAR,)})
+        table({b"NOOP": (SessionState.CLEAR,)})
 
 
 def test_each_command_has_a_handler_and_no_handler_is_without_a_command() -> None:
@@ -18,17 +18,17 @@ def test_each_command_has_a_handler_and_no_handler_is_without_a_command() -> Non
 
 
 def test_every_state_can_be_reached() -> None:
-    reached, before = {State.CLEAR}, 0
+    reached, before = {SessionState.CLEAR}, 0
     while len(reached) > before:
         before = len(reached)
         cells = (row[state] for row in COMMANDS.values() for state in tuple(reached))
-        reached |= {cell for cell in cells if isinstance(cell, State)}
-    assert reached == set(State)
+        reached |= {cell for cell in cells if isinstance(cell, SessionState)}
+    assert reached == set(SessionState)
 
 
 def test_without_tls_nobody_gets_near_a_transaction() -> None:
     # DOMAIN §3.2 step 2
-    for state in (State.CLEAR, State.GREETED):
+    for state in (SessionState.CLEAR, SessionState.GREETED):
         assert not state.has_tls
         for verb in (b"MAIL", b"RCPT", b"DATA", b"BDAT", BDAT_LAST):
             assert COMMANDS[verb][state] is NO_TLS
@@ -43,30 +43,30 @@ def test_tls_is_never_left() -> None:
 @pytest.mark.parametrize(
     ("verb", "states"),
     [
-        (b"STARTTLS", {State.CLEAR, State.GREETED}),
-        (b"MAIL", {State.READY}),
-        (b"RCPT", {State.SENDER, State.RECIPIENTS}),
-        (b"DATA", {State.RECIPIENTS}),
-        (b"BDAT", {State.RECIPIENTS, State.CHUNKS}),
-        (BDAT_LAST, {State.RECIPIENTS, State.CHUNKS}),
+        (b"STARTTLS", {SessionState.CLEAR, SessionState.GREETED}),
+        (b"MAIL", {SessionState.READY}),
+        (b"RCPT", {SessionState.SENDER, SessionState.RECIPIENTS}),
+        (b"DATA", {SessionState.RECIPIENTS}),
+        (b"BDAT", {SessionState.RECIPIENTS, SessionState.CHUNKS}),
+        (BDAT_LAST, {SessionState.RECIPIENTS, SessionState.CHUNKS}),
     ],
 )
-def test_these_are_in_order_here_alone(verb: bytes, states: set[State]) -> None:
+def test_these_are_in_order_here_alone(verb: bytes, states: set[SessionState]) -> None:
     # RFC 3207 §4, RFC 5321 §4.1.4, RFC 3030 §2
     row = COMMANDS[verb]
-    assert {state for state, cell in row.items() if isinstance(cell, State)} == states
+    assert {state for state, cell in row.items() if isinstance(cell, SessionState)} == states
 
 
 def test_these_are_in_order_always() -> None:
     # RFC 5321 §4.1.4
     for verb in (b"EHLO", b"HELO", b"NOOP", b"RSET", b"QUIT", b"VRFY", b"EXPN", b"HELP"):
-        assert all(isinstance(cell, State) for cell in COMMANDS[verb].values())
+        assert all(isinstance(cell, SessionState) for cell in COMMANDS[verb].values())
 
 
 def test_ehlo_and_rset_forget_the_transaction() -> None:
     # RFC 5321 §4.1.4, §4.1.1.5
-    for state in (State.SENDER, State.RECIPIENTS, State.CHUNKS):
-        assert COMMANDS[b"EHLO"][state] is COMMANDS[b"RSET"][state] is State.READY
+    for state in (SessionState.SENDER, SessionState.RECIPIENTS, SessionState.CHUNKS):
+        assert COMMANDS[b"EHLO"][state] is COMMANDS[b"RSET"][state] is SessionState.READY
 
 
 def test_a_refusal_is_an_error_of_the_rule_that_refuses() -> None:
@@ -75,7 +75,7 @@ def test_a_refusal_is_an_error_of_the_rule_that_refuses() -> None:
     assert (error.rule, error.presented, str(error.reply)[:9]) == (
         *("tls", "clear text", "530 5.7.0"),
     )
-    cell = COMMANDS[b"MAIL"][State.SECURED]
+    cell = COMMANDS[b"MAIL"][SessionState.SECURED]
     assert isinstance(cell, OutOfOrder)
     assert isinstance(cell.error(), SyntaxRefused)
     assert cell.error().reply == cell.reply

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from relay.acceptance.recipient_lookup import Directory
-from relay.connection.limits import Limits
+from relay.acceptance.recipient_lookup import RecipientLookup
+from relay.connection.limits import SessionLimits
 from relay.policy.admission import AdmissionPolicy
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SmtpError
-from relay.submission.local import Submitter
+from relay.submission.local import LocalSubmitter
 from tests.fuzz.grammar import SMUGGLING
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
@@ -34,7 +34,7 @@ def credulous(octets: bytes) -> list[bytes]:
 
 
 async def test_no_sequence_gets_in_by_chunks(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_errors=1000)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_errors=1000)) as server:
         caller = await call(server)
         for sequence in SMUGGLING:
             octets = b"hello" + sequence + SMUGGLED
@@ -80,11 +80,11 @@ async def test_what_our_users_send_is_mended_or_refused(sequence: bytes, tmp_pat
 
 def _submit(sender: Sender, body: bytes) -> str:
     """Submit as one of our users to a peer; the refusal, empty if there was none."""
-    submitter = Submitter(
+    submitter = LocalSubmitter(
         hostname="smtp.a.mssante.fr",
         policy=AdmissionPolicy(100_000),
         store=sender.store,
-        directory=Directory(sender.store.database),
+        directory=RecipientLookup(sender.store.database),
         trust_state=sender.trust_state,
         clock=system_clock,
         new_id=make_id,

@@ -17,15 +17,22 @@ from structlog.testing import capture_logs
 
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.errors import StoreUnavailable
-from relay.acceptance.disk_guard import Floor, Health, Room, Spool, SpoolState, measure
+from relay.acceptance.disk_guard import (
+    DiskGuard,
+    DiskGuardState,
+    DiskHealth,
+    FreeSpace,
+    FreeSpaceFloor,
+    measure,
+)
 from relay.smtp.errors import Refused
 from tests.support import needs
 from tests.support.waiting import until
 
-NO_FLOOR = Floor(0, 0)
+NO_FLOOR = FreeSpaceFloor(0, 0)
 MOST = 2**62
-WELL, LOW, UNWELL = SpoolState
-HEALTH = Health(Floor(1000, 100))
+WELL, LOW, UNWELL = DiskGuardState
+HEALTH = DiskHealth(FreeSpaceFloor(1000, 100))
 amounts = st.integers(0, 3000)
 
 
@@ -45,11 +52,11 @@ class TestHealth:
             (0, 0, LOW),
         ],
     )
-    def test_the_floor(self, octets: int, inodes: int | None, state: SpoolState) -> None:
-        assert HEALTH.measured(Room(octets, inodes)).state is state
+    def test_the_floor(self, octets: int, inodes: int | None, state: DiskGuardState) -> None:
+        assert HEALTH.measured(FreeSpace(octets, inodes)).state is state
 
     def test_no_floor_asks_for_nothing(self) -> None:
-        health = Health(NO_FLOOR).measured(Room(0, 0))
+        health = DiskHealth(NO_FLOOR).measured(FreeSpace(0, 0))
         assert health.state is WELL
         assert health.refusal(0) is None
         assert health.refusal(1) is not None  # more than there is
@@ -60,7 +67,7 @@ class TestHealth:
     def test_a_declared_size_must_leave_the_floor_free(
         self, size: int | None, code: int | None
     ) -> None:
-        health = HEALTH.measured(Room(1500, None))
+        health = HEALTH.measured(FreeSpace(1500, None))
         reply = health.refusal(size)
         assert (reply.code if reply else None) == code
         assert health.state is WELL
@@ -68,22 +75,26 @@ class TestHealth:
     def test_it_does_not_come_and_go_at_the_floor(self) -> None:
         health, states = HEALTH, []
         for octets in (1001, 999, 1000, 1001, 1099, 1100, 1099, 1000, 999):
-            health = health.measured(Room(octets, None))
+            health = health.measured(FreeSpace(octets, None))
             states.append(health.state)
         assert states == [WELL, LOW, LOW, LOW, LOW, WELL, WELL, WELL, LOW]
         for inodes, state in ((109, LOW), (110, WELL), (100, WELL), (99, LOW)):
-            health = health.measured(Room(2000, inodes))
+            health = health.measured(FreeSpace(2000, inodes))
             assert health.state is state
 
     def test_a_failure_holds_until_a_recovery_whatever_is_measured(self) -> None:
         failed = HEALTH.failed("disk gone").failed("and gone")
         assert (failed.state, failed.trouble) == (UNWELL, "disk gone")
-        for health in (failed, failed.measured(Room(9999, None)), failed.measured(Room(0, 0))):
+        for health in (
+            failed,
+            failed.measured(FreeSpace(9999, None)),
+            failed.measured(FreeSpace(0, 0)),
+        ):
             assert health.state is UNWELL
             reply = health.refusal(None)
             assert reply is not None
             assert (reply.code, reply.enhanced) == (451, "4.3.0")
-        assert failed.measured(Room(0, 0)).recovered().state is LOW
+        assert failed.measured(FreeSpace(0, 0)).recovered().state is LOW
         assert failed.recovered().state is WELL
         assert HEALTH.failed("").state is UNWELL
 
@@ -93,7 +104,7 @@ class TestHealth:
     ) -> None:
         health = HEALTH
         for octets, inodes in rooms:
-            before, health = health.state, health.measured(Room(octets, inodes))
+            before, health = health.state, health.measured(FreeSpace(octets, inodes))
             taken = health.refusal(size) is None
             if taken:
                 assert octets - size >= 1000
@@ -109,7 +120,7 @@ def test_the_real_file_system_is_measured(tmp_path: Path) -> None:
     found, room = os.statvfs(tmp_path), measure(tmp_path)
     assert 0 < room.octets <= found.f_blocks * found.f_frsize
     assert (room.inodes is None) == (found.f_files == 0)
-    assert Spool(tmp_path, NO_FLOOR, nothing).state is WELL
+    assert DiskGuard(tmp_path, NO_FLOOR, nothing).state is WELL
 
 
 @pytest.fixture
@@ -134,32 +145,32 @@ class TestSmallFileSystem:
     """On a real file system that becomes full."""
 
     async def test_octets(self, small: Path) -> None:
-        spool = Spool(small, Floor(512 * 1024, 0), nothing)
-        spool.check(400 * 1024)
+        disk_guard = DiskGuard(small, FreeSpaceFloor(512 * 1024, 0), nothing)
+        disk_guard.check(400 * 1024)
         with pytest.raises(Refused, match=r"452 4\.3\.1"):
-            spool.check(600 * 1024)
-        async with watched(spool):
+            disk_guard.check(600 * 1024)
+        async with watched(disk_guard):
             fill(small / "large", 700 * 1024)
-            await until(lambda: spool.state is LOW)
-            assert spool.free_bytes == measure(small).octets
+            await until(lambda: disk_guard.state is LOW)
+            assert disk_guard.free_bytes == measure(small).octets
             for size in (None, 1):
                 with pytest.raises(Refused, match=r"452 4\.3\.1"):
-                    spool.check(size)
+                    disk_guard.check(size)
             fill(small / "large", 100)
-            await until(lambda: spool.state is WELL)
-            spool.check(None)
+            await until(lambda: disk_guard.state is WELL)
+            disk_guard.check(None)
 
     async def test_inodes(self, small: Path) -> None:
-        spool = Spool(small, Floor(0, 10), nothing)
-        spool.check(None)
-        async with watched(spool):
+        disk_guard = DiskGuard(small, FreeSpaceFloor(0, 10), nothing)
+        disk_guard.check(None)
+        async with watched(disk_guard):
             for number in range(395):
                 fill(small / str(number), 0)
-            await until(lambda: spool.state is LOW)
-            assert spool.free_inodes is not None
-            assert spool.free_inodes < 10
+            await until(lambda: disk_guard.state is LOW)
+            assert disk_guard.free_inodes is not None
+            assert disk_guard.free_inodes < 10
             with pytest.raises(Refused, match=r"452 4\.3\.1"):
-                spool.check(1)
+                disk_guard.check(1)
 
     async def test_a_full_disk_and_its_recovery(self, small: Path) -> None:
         """The store's own probe fails while the disk is full."""
@@ -167,13 +178,13 @@ class TestSmallFileSystem:
         fill(small / "large", 1024 * 1024)
         with pytest.raises(StoreUnavailable, match="No space left"):
             blobs.probe()
-        spool = Spool(small, NO_FLOOR, blobs.probe)
-        async with watched(spool):
-            spool.failed("No space left on device")
+        disk_guard = DiskGuard(small, NO_FLOOR, blobs.probe)
+        async with watched(disk_guard):
+            disk_guard.failed("No space left on device")
             with pytest.raises(Refused, match=r"451 4\.3\.0 .* \[No space left on device; "):
-                spool.check(None)
+                disk_guard.check(None)
             fill(small / "large", 0)
-            await until(lambda: spool.state is WELL)
+            await until(lambda: disk_guard.state is WELL)
         blobs.close()
 
 
@@ -183,8 +194,8 @@ def fill(path: Path, size: int) -> None:
 
 
 @asynccontextmanager
-async def watched(spool: Spool, patience: float = 20) -> AsyncIterator[None]:
-    watch = asyncio.create_task(spool.watch(0.001, patience))
+async def watched(disk_guard: DiskGuard, patience: float = 20) -> AsyncIterator[None]:
+    watch = asyncio.create_task(disk_guard.watch(0.001, patience))
     try:
         yield
     finally:
@@ -194,15 +205,15 @@ async def watched(spool: Spool, patience: float = 20) -> AsyncIterator[None]:
 
 
 async def test_low_space_is_told_with_the_rule_and_the_figures(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, Floor(MOST, 0), nothing)
-    assert spool.state is LOW
+    disk_guard = DiskGuard(tmp_path, FreeSpaceFloor(MOST, 0), nothing)
+    assert disk_guard.state is LOW
     with pytest.raises(Refused) as refused:
-        spool.check(None)
+        disk_guard.check(None)
     assert (refused.value.rule, str(refused.value.reply)) == (
         "spool",
         "452 4.3.1 Mail store is nearly full, try again later",
     )
-    assert f"{spool.free_bytes} octets" in refused.value.detail
+    assert f"{disk_guard.free_bytes} octets" in refused.value.detail
 
 
 class Probe:
@@ -225,20 +236,20 @@ async def test_unwell_from_the_first_failure_until_a_probe_succeeds(
     tmp_path: Path, failure: Exception
 ) -> None:
     probe = Probe(failure)
-    spool = Spool(tmp_path, NO_FLOOR, probe)
-    async with watched(spool):
-        await until(lambda: spool.free_bytes is not None)
+    disk_guard = DiskGuard(tmp_path, NO_FLOOR, probe)
+    async with watched(disk_guard):
+        await until(lambda: disk_guard.free_bytes is not None)
         assert probe.asked == 0  # a store that is well is left alone
         with capture_logs() as logs:
             for _ in range(3):
-                spool.failed("cannot write to the blob store: Input/output error")
-            assert spool.state is UNWELL
+                disk_guard.failed("cannot write to the blob store: Input/output error")
+            assert disk_guard.state is UNWELL
             await until(lambda: probe.asked > 3)
             with pytest.raises(Refused, match=r"451 4\.3\.0 .*Input/output error"):
-                spool.check(None)
+                disk_guard.check(None)
             probe.failure = None
-            await until(lambda: spool.state is WELL)
-            spool.check(None)
+            await until(lambda: disk_guard.state is WELL)
+            disk_guard.check(None)
     # Logged at a change only.
     assert [(line["before"], line["state"]) for line in logs] == [
         ("well", "unwell"),
@@ -259,14 +270,14 @@ async def test_a_failure_during_a_probe_is_not_forgotten(tmp_path: Path) -> None
         elif probes == 2:
             raise StoreUnavailable("it is true")
 
-    spool = Spool(tmp_path, NO_FLOOR, probe)
-    spool.failed("first")
-    async with watched(spool):
+    disk_guard = DiskGuard(tmp_path, NO_FLOOR, probe)
+    disk_guard.failed("first")
+    async with watched(disk_guard):
         await until(begun.is_set)
-        spool.failed("second")
+        disk_guard.failed("second")
         with capture_logs() as logs:
             go_on.set()
-            await until(lambda: spool.state is WELL)
+            await until(lambda: disk_guard.state is WELL)
     assert probes == 3
     assert len(logs) == 1
 
@@ -278,19 +289,19 @@ async def test_a_disk_that_does_not_answer_is_unwell(tmp_path: Path) -> None:
     def probe() -> None:
         assert go_on.wait(20)
 
-    spool = Spool(tmp_path, NO_FLOOR, probe)
-    spool.failed("")
+    disk_guard = DiskGuard(tmp_path, NO_FLOOR, probe)
+    disk_guard.failed("")
     with capture_logs():
-        async with watched(spool, patience=0.01):
-            await until(lambda: spool._failures == 2)
-            assert spool.state is UNWELL
+        async with watched(disk_guard, patience=0.01):
+            await until(lambda: disk_guard._failures == 2)
+            assert disk_guard.state is UNWELL
             go_on.set()
-            await until(lambda: spool.state is WELL)
+            await until(lambda: disk_guard.state is WELL)
 
 
 async def test_a_folder_that_is_gone_is_unwell(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
-    missing = Spool(folder, NO_FLOOR, nothing)
+    missing = DiskGuard(folder, NO_FLOOR, nothing)
     assert (missing.state, missing.free_bytes, missing.free_inodes) == (UNWELL, None, None)
     with pytest.raises(Refused, match=r"451 4\.3\.0 .*No such file"):
         missing.check(1)
@@ -319,25 +330,25 @@ async def test_a_cheap_look_finds_trouble_before_a_message_does(
 ) -> None:
     monkeypatch.setattr("relay.acceptance.disk_guard.LOOK_SECONDS", 0.01)
     look, probe = Probe(None), Probe(None)
-    spool = Spool(tmp_path, NO_FLOOR, probe, look)
-    async with watched(spool):
+    disk_guard = DiskGuard(tmp_path, NO_FLOOR, probe, look)
+    async with watched(disk_guard):
         await until(lambda: look.asked > 1)
         assert probe.asked == 0  # a probe costs a sync
         look.failure = probe.failure = StoreUnavailable("another program has the lock")
-        await until(lambda: spool.state is SpoolState.UNWELL)
-        assert spool.trouble == "another program has the lock"
+        await until(lambda: disk_guard.state is DiskGuardState.UNWELL)
+        assert disk_guard.trouble == "another program has the lock"
         await until(lambda: probe.asked > 1)
         look.failure = probe.failure = None
-        await until(lambda: spool.state is SpoolState.WELL)
+        await until(lambda: disk_guard.state is DiskGuardState.WELL)
 
 
 async def test_a_guard_that_cannot_look_takes_nothing_and_looks_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A guard that ended would let the disk become full unseen, or refuse mail for ever.
-    spool = Spool(tmp_path, NO_FLOOR, nothing)
+    disk_guard = DiskGuard(tmp_path, NO_FLOOR, nothing)
     with capture_logs() as logs:
-        async with watched(spool):
+        async with watched(disk_guard):
             with monkeypatch.context() as broken:
                 asked: list[Path] = []
 
@@ -346,10 +357,10 @@ async def test_a_guard_that_cannot_look_takes_nothing_and_looks_again(
                     raise RuntimeError("can't start new thread")
 
                 broken.setattr("relay.acceptance.disk_guard.measure", failing)
-                await until(lambda: spool.state is UNWELL)
+                await until(lambda: disk_guard.state is UNWELL)
                 await until(lambda: len(asked) > 2)
                 with pytest.raises(Refused, match=r"451 4\.3\.0 .*internal error: RuntimeError"):
-                    spool.check(1)
-            await until(lambda: spool.state is WELL)
+                    disk_guard.check(1)
+            await until(lambda: disk_guard.state is WELL)
     errors = [line["event"] for line in logs if line["event"] == "spool.error"]
     assert len(errors) == 1  # not one for each look

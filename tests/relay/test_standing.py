@@ -11,8 +11,8 @@ from cryptography.x509 import ocsp
 
 from mssante_operator.setup.install import write_identity
 from mssante_operator.setup.testbed.certificate_profile import Lifetime, RevocationAddresses
-from relay.connection.connection_counts import Occupancy
-from relay.connection.limits import Limits
+from relay.connection.connection_counts import ConnectionCounts
+from relay.connection.limits import SessionLimits
 from relay.policy.standing import PeerStanding, judge_peer
 from relay.policy.trust_state import TrustState
 from relay.server.listen_socket import bind
@@ -59,7 +59,10 @@ def status(standing: PeerStanding) -> ChainStatus | None:
 async def visited(server: Inbound, follower: TrustState, clock: Clock) -> AsyncIterator[Caller]:
     """Operator B under TLS at a listener with its own perimeter and clock."""
     context = replace(
-        server.context, trust_state=follower, clock=clock, occupancy=Occupancy(Limits())
+        server.context,
+        trust_state=follower,
+        clock=clock,
+        connection_counts=ConnectionCounts(SessionLimits()),
     )
     listener, bound = Listener(peer_session, context), bind("127.0.0.1", 0)
     listener.start(bound)
@@ -72,7 +75,7 @@ async def visited(server: Inbound, follower: TrustState, clock: Clock) -> AsyncI
 
 
 async def test_a_certificate_revoked_in_the_middle_of_a_session(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(stranger_seconds=0.5)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(stranger_seconds=0.5)) as server:
         caller, other = await call(server), await call(server, "c")
         assert (await caller.send()).startswith("250 2.0.0 ")
         await caller.begin()  # a transaction under way may end

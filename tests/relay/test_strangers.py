@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from mssante_operator.jobs.strangers_summary import tell_of_strangers
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.connection.strangers import (
     MOST_NETWORKS,
     MOST_TEXT,
     OF_ALL,
     OF_ONE,
-    Allowance,
+    RateAllowance,
     Strangers,
     shortened,
 )
@@ -55,12 +55,12 @@ def test_each_event_is_told_or_counted_and_never_too_many(
     given_events: list[tuple[str, str, float]],
 ) -> None:
     clock, told = Ticking(), 0
-    one, every = Allowance(10, 0.5), Allowance(20, 1)
+    one, every = RateAllowance(10, 0.5), RateAllowance(20, 1)
     strangers = Strangers(clock, of_one=one, of_all=every)
     of: dict[str, int] = {}
     for address, event, later in given_events:
         clock.now += later
-        if strangers.may_tell(address, event):
+        if strangers.may_report(address, event):
             told += 1
             of[address] = of.get(address, 0) + 1
     assert told <= every.burst + clock.now * every.rate
@@ -73,9 +73,9 @@ def test_each_event_is_told_or_counted_and_never_too_many(
 def test_one_stranger_does_not_silence_another_and_time_heals() -> None:
     clock = Ticking()
     strangers = Strangers(clock)
-    told = sum(strangers.may_tell("192.0.2.1", "refused", "SyntaxRefused") for _ in range(18_500))
+    told = sum(strangers.may_report("192.0.2.1", "refused", "SyntaxRefused") for _ in range(18_500))
     assert told == OF_ONE.burst
-    assert strangers.may_tell("192.0.2.2", "refused")
+    assert strangers.may_report("192.0.2.2", "refused")
     (facts,) = strangers.sum_up()
     assert facts == {
         "of": "refused",
@@ -86,13 +86,13 @@ def test_one_stranger_does_not_silence_another_and_time_heals() -> None:
         "most_from": ["192.0.2.1 (18300)"],
     }
     clock.now += 2 / OF_ONE.rate
-    assert [strangers.may_tell("192.0.2.1", "refused") for _ in range(3)] == [True, True, False]
+    assert [strangers.may_report("192.0.2.1", "refused") for _ in range(3)] == [True, True, False]
 
 
 def test_many_networks_cost_bounded_memory_and_share_what_is_left() -> None:
     clock = Ticking()
     strangers = Strangers(clock)
-    told = sum(strangers.may_tell(f"192.{n >> 8}.{n & 255}.1", "refused") for n in range(65_536))
+    told = sum(strangers.may_report(f"192.{n >> 8}.{n & 255}.1", "refused") for n in range(65_536))
     assert told == OF_ALL.burst
     assert len(strangers._networks) == MOST_NETWORKS
     (facts,) = strangers.sum_up()
@@ -106,7 +106,7 @@ def test_many_networks_cost_bounded_memory_and_share_what_is_left() -> None:
 def test_a_peer_uses_nothing_up() -> None:
     strangers = Strangers(Ticking())
     for _ in range(10_000):
-        assert strangers.may_tell("192.0.2.1", "session.opened")
+        assert strangers.may_report("192.0.2.1", "session.opened")
         strangers.is_known("192.0.2.1")
 
 
@@ -119,7 +119,7 @@ def test_long_texts_are_cut() -> None:
 
 async def test_a_flood_of_a_stranger_leaves_little_and_hides_no_peer(tmp_path: Path) -> None:
     # 95 kB/s of one stranger became 25 GB an hour of journal, and as much of log.
-    limits, flood = Limits(max_errors=1000), b"FLY " + b"x" * 400 + b"\r\n"
+    limits, flood = SessionLimits(max_errors=1000), b"FLY " + b"x" * 400 + b"\r\n"
     with capture_logs() as logs:
         async with inbound(tmp_path, limits=limits) as server:
             for _ in range(20):
@@ -133,7 +133,7 @@ async def test_a_flood_of_a_stranger_leaves_little_and_hides_no_peer(tmp_path: P
             refusal = await caller.say("MAIL FROM:<dr@c.mssante.fr>")
             await caller.say("QUIT")
             caller.close()
-            await until(lambda: not server.context.occupancy.sessions)
+            await until(lambda: not server.context.connection_counts.sessions)
             tell_of_strangers(server.context)
     found = events(tmp_path)
     session = refusal.rpartition("[session ")[2].removesuffix("]")
@@ -159,14 +159,14 @@ async def test_a_peer_listed_after_its_handshake_loses_no_line(tmp_path: Path) -
     async with inbound(tmp_path, white_list=without_b) as server:
         caller = await call(server)
         assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("554 5.7.1 ")
-        while server.context.strangers.may_tell("127.0.0.1", "refused"):
+        while server.context.strangers.may_report("127.0.0.1", "refused"):
             pass  # others at its address use up the allowance of strangers
         adopt(tmp_path, space.white_list, space.trust, system_clock())
         server.context.trust_state.load()
         assert (await caller.send()).startswith("250 2.0.0 ")
         await caller.say("QUIT")
         caller.close()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
     assert [event["event"] for event in events(tmp_path)] == [
         *("session.opened", "tls.started", "refused", "accepted", "session.closed"),
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.connection.connection_counts import ARRIVAL_SECONDS
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.policy.admission import Peer
 from tests.support.operators import ACTIVE, Inbound, inbound
 from tests.support.talking import Caller, call, dial
@@ -33,7 +33,7 @@ async def last_words(caller: Caller) -> str:
 async def test_chatter_under_tls_does_not_buy_a_stranger_time(
     tmp_path: Path, peer: str | None
 ) -> None:
-    limits = Limits(stranger_seconds=1.0, max_commands=100_000)
+    limits = SessionLimits(stranger_seconds=1.0, max_commands=100_000)
     async with inbound(tmp_path, limits=limits) as server:
         known, stranger = await call(server, "c"), await call(server, peer)
         task = asyncio.create_task(chatter(stranger, b"NOOP\r\n"))
@@ -47,7 +47,7 @@ async def test_chatter_under_tls_does_not_buy_a_stranger_time(
 
 
 async def test_a_chunk_that_nobody_wants_buys_no_time(tmp_path: Path) -> None:
-    limits = Limits(stranger_seconds=1.0, rate_grace_seconds=600)
+    limits = SessionLimits(stranger_seconds=1.0, rate_grace_seconds=600)
     async with inbound(tmp_path, limits=limits) as server:
         stranger = await call(server, None)
         stranger.writer.write(b"BDAT 1000000\r\n")
@@ -67,7 +67,7 @@ async def _crowd(server: Inbound, peers: list[str | None]) -> list[Caller]:
 
 
 async def test_strangers_keep_no_listed_peer_out(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections=6)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections=6)) as server:
         strangers = await _crowd(server, [None, "intruder", None, None])
         known = await _crowd(server, ["b", "c"])
         newcomers = await _crowd(server, ["b", "b"])
@@ -79,12 +79,12 @@ async def test_strangers_keep_no_listed_peer_out(tmp_path: Path) -> None:
             assert (await one.send(sender=f"<dr@{sender}.mssante.fr>")).startswith("250 2.0.0 ")
         for one in (*strangers, *known, *newcomers):
             one.close()
-        await until(lambda: not server.context.occupancy.sessions)
+        await until(lambda: not server.context.connection_counts.sessions)
         assert len(server.entries(ACTIVE)) == 4
 
 
 async def test_listed_peers_that_fill_all_places_keep_them(tmp_path: Path) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections=2)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections=2)) as server:
         known = await _crowd(server, ["b", "c"])
         turned_away = await dial(server)
         assert (await turned_away.hear()).startswith("421 4.3.2 Too many connections, try again ")
@@ -94,7 +94,7 @@ async def test_listed_peers_that_fill_all_places_keep_them(tmp_path: Path) -> No
 
 async def test_strangers_that_do_not_listen_are_not_waited_for(tmp_path: Path) -> None:
     # Each comes, shows no certificate and never reads again; there is room for a peer all the same.
-    async with inbound(tmp_path, limits=Limits(max_connections=3)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections=3)) as server:
         strangers = [await call(server, None) for _ in range(12)]
         for one in strangers:
             one.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own
@@ -108,7 +108,7 @@ async def test_a_peer_let_in_again_is_no_stranger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The list is gone for a moment between two messages, and comes back as it was.
-    async with inbound(tmp_path, limits=Limits(stranger_seconds=1.0)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(stranger_seconds=1.0)) as server:
         caller = await call(server)
         assert (await caller.send()).startswith("250 2.0.0 ")
         with monkeypatch.context() as patch:
@@ -120,14 +120,14 @@ async def test_a_peer_let_in_again_is_no_stranger(
         caller.writer.write(b"From: <dr@b.mssante.fr>\r\n\r\nhello\r\n.\r\n")
         assert (await caller.hear()).startswith("250 2.0.0 ")
         # Nor does it give up its place.
-        assert server.context.occupancy._strangers.take_first(None, math.inf) is None
+        assert server.context.connection_counts._strangers.take_first(None, math.inf) is None
         caller.close()
 
 
 async def test_a_peer_whose_verdict_takes_long_keeps_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with inbound(tmp_path, limits=Limits(max_connections=1)) as server:
+    async with inbound(tmp_path, limits=SessionLimits(max_connections=1)) as server:
         trust_state, asked, answered = server.context.trust_state, asyncio.Event(), asyncio.Event()
         identify = trust_state.identify_peer
 

@@ -41,7 +41,7 @@ def test_octets_keep_their_order_whatever_is_asked_for(steps: list[tuple[str, in
             inbound.unread(piece)
             waiting = piece + waiting
         elif step == "ahead":
-            assert inbound.ahead(2) == waiting[: 2 * MAX_COMMAND_LINE].split(b"\n", 2)[:-1]
+            assert inbound.peek_lines(2) == waiting[: 2 * MAX_COMMAND_LINE].split(b"\n", 2)[:-1]
         elif step == "line":
             line, end, rest = waiting.partition(b"\n")
             if not end:

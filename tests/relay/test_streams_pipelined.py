@@ -20,10 +20,10 @@ async def test_a_line_that_is_here_needs_no_waiting() -> None:
 
 async def test_lines_ahead_are_seen_and_not_taken() -> None:
     inbound = InboundBuffer()
-    assert inbound.ahead(5) == []
+    assert inbound.peek_lines(5) == []
     inbound.feed(b"one\r\ntwo\nthree\r\nfou")
-    assert inbound.ahead(5) == [b"one\r", b"two", b"three\r"]
-    assert inbound.ahead(2) == [b"one\r", b"two"]
+    assert inbound.peek_lines(5) == [b"one\r", b"two", b"three\r"]
+    assert inbound.peek_lines(2) == [b"one\r", b"two"]
     assert inbound.pipelined() == b"one"
 
 

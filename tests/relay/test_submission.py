@@ -13,7 +13,7 @@ from sqlalchemy import delete
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, get_message, list_entries
-from relay.acceptance.recipient_lookup import Directory
+from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import Offer, publish
 from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
@@ -24,7 +24,7 @@ from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SmtpError
 from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters, RcptParameters
-from relay.submission.local import Submitter
+from relay.submission.local import LocalSubmitter
 from tests.support.blobs import content
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
@@ -55,18 +55,18 @@ def recorded() -> list[tuple[str, dict[str, object]]]:
 @pytest.fixture
 def submitter(
     store: Store, tmp_path: Path, recorded: list[tuple[str, dict[str, object]]]
-) -> Submitter:
+) -> LocalSubmitter:
     space = trust_space()
     listed = ("a.mssante.fr", "b.mssante.fr", "c.mssante.fr", "patient.mssante.fr")
     white_list = space.space.sign_list(
         {domain: space.operators[domain[0].replace("p", "c")] for domain in listed}
     )
     follower = trust_state(tmp_path, white_list, space.trust, system_clock, crls=space.crls)
-    return Submitter(
+    return LocalSubmitter(
         hostname="smtp.a.mssante.fr",
         policy=AdmissionPolicy(1000, HeaderFromPolicy.REFUSE, patient_max_bytes=800),
         store=store,
-        directory=Directory(store.database),
+        directory=RecipientLookup(store.database),
         trust_state=follower,
         clock=system_clock,
         new_id=make_id,
@@ -78,7 +78,7 @@ def to(*addresses: str) -> list[SmtpAddress]:
     return [parse_address(address) for address in addresses]
 
 
-def test_local_and_remote(submitter: Submitter) -> None:
+def test_local_and_remote(submitter: LocalSubmitter) -> None:
     sent = submitter.submit(
         BytesIO(TEXT), SENDER, to(ACTIVE, "dr@b.mssante.fr", "x@c.mssante.fr", "y@c.mssante.fr")
     )
@@ -109,7 +109,9 @@ def test_local_and_remote(submitter: Submitter) -> None:
         ("claire.martin@patient.mssante.fr", "553 5.1.3"),
     ],
 )
-def test_a_recipient_who_may_not_have_it(submitter: Submitter, recipient: str, reply: str) -> None:
+def test_a_recipient_who_may_not_have_it(
+    submitter: LocalSubmitter, recipient: str, reply: str
+) -> None:
     with pytest.raises(SmtpError, match=f"^{reply}"):
         submitter.submit(BytesIO(TEXT), SENDER, to(ACTIVE, recipient))
     with submitter.store.database.read() as connection:
@@ -117,7 +119,7 @@ def test_a_recipient_who_may_not_have_it(submitter: Submitter, recipient: str, r
 
 
 def test_only_the_newest_list_refuses_a_recipient_for_good(
-    submitter: Submitter, tmp_path: Path
+    submitter: LocalSubmitter, tmp_path: Path
 ) -> None:
     # At submission too, a list older than another machine's refuses nothing for good.
     database = submitter.store.database
@@ -146,12 +148,12 @@ def test_only_the_newest_list_refuses_a_recipient_for_good(
 
 
 @pytest.mark.parametrize("sender", ["nobody@a.mssante.fr", CLOSED, SUSPENDED, "x@b.mssante.fr"])
-def test_a_sender_must_be_an_active_mailbox_here(submitter: Submitter, sender: str) -> None:
+def test_a_sender_must_be_an_active_mailbox_here(submitter: LocalSubmitter, sender: str) -> None:
     with pytest.raises(SmtpError, match=r"^550 5\.7\.1"):
         submitter.submit(BytesIO(TEXT), parse_address(sender), to(ACTIVE))
 
 
-def test_the_author_must_be_ours(submitter: Submitter) -> None:
+def test_the_author_must_be_ours(submitter: LocalSubmitter) -> None:
     forged = TEXT.replace(b"cardiologie@a.", b"dr@b.")
     with pytest.raises(SmtpError, match=r"^550 5\.7\.1"):
         submitter.submit(BytesIO(forged), SENDER, to(ACTIVE))
@@ -162,13 +164,13 @@ def test_the_author_must_be_ours(submitter: Submitter) -> None:
     [(b"x" * 999 + b"\n", "550 5.6.0"), (b"a\0b\n", "550 5.6.0"), (b"a\rb\n", "550 5.6.0"),
      (b"x\n" * 400, "552 5.3.4"), (b"end\r", "550 5.6.0")],
 )  # fmt: skip
-def test_bad_content(submitter: Submitter, body: bytes, reply: str) -> None:
+def test_bad_content(submitter: LocalSubmitter, body: bytes, reply: str) -> None:
     with pytest.raises(SmtpError, match=f"^{reply}"):
         submitter.submit(BytesIO(TEXT + body), SENDER, to(ACTIVE))
 
 
 def test_crlf_cut_between_reads_stays_one_line_end(
-    submitter: Submitter, monkeypatch: pytest.MonkeyPatch
+    submitter: LocalSubmitter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("relay.submission.local._CHUNK", 1)
     text = TEXT.replace(b"\n", b"\r\n")
@@ -187,14 +189,14 @@ def body(octets: int) -> BytesIO:
 
 
 @pytest.mark.parametrize("patient", [INS, "reponse.automatique-test@patient.mssante.fr"])
-def test_to_a_patient_up_to_the_limit(submitter: Submitter, patient: str) -> None:
+def test_to_a_patient_up_to_the_limit(submitter: LocalSubmitter, patient: str) -> None:
     # DOMAIN §7.4, §9.30
     sent = submitter.submit(body(800), SENDER, to(patient, ACTIVE))
     assert sent.draft.size == 800
     assert sent.remote == {"patient.mssante.fr": tuple(to(patient))}
 
 
-def test_to_a_patient_over_the_limit(submitter: Submitter) -> None:
+def test_to_a_patient_over_the_limit(submitter: LocalSubmitter) -> None:
     # DOMAIN §7.4: mail that Mon espace santé would return is refused at once, and not sent.
     with pytest.raises(
         SmtpError, match=r"^552 5\.3\.4 .* 800 octets of content to patient\.mssante\.fr"
@@ -209,7 +211,7 @@ def test_to_a_patient_over_the_limit(submitter: Submitter) -> None:
 SUCCESS = RcptParameters(frozenset({DsnNotify.SUCCESS}), "rfc822;Claire+40a.mssante.fr")
 
 
-def test_what_is_asked_for_reports_is_queued(submitter: Submitter) -> None:
+def test_what_is_asked_for_reports_is_queued(submitter: LocalSubmitter) -> None:
     # RFC 3461 §4: as in MAIL and RCPT.
     dr, other = to("dr@b.mssante.fr", "x@b.mssante.fr")
     submitter.submit(
@@ -241,7 +243,7 @@ def received(store: Store, address: str) -> list[MailboxEntry]:
 
 
 def test_a_receipt_for_what_is_delivered_here_is_in_the_senders_mailbox(
-    submitter: Submitter,
+    submitter: LocalSubmitter,
 ) -> None:
     # DOMAIN §3.3: the accusé de réception, for our own users too.
     claire, cardio = to(ACTIVE, str(SENDER))
@@ -271,7 +273,7 @@ def test_a_receipt_for_what_is_delivered_here_is_in_the_senders_mailbox(
         assert listing(connection, 10) == []
 
 
-def test_nobody_is_told_of_success_unasked(submitter: Submitter) -> None:
+def test_nobody_is_told_of_success_unasked(submitter: LocalSubmitter) -> None:
     never = RcptParameters(frozenset({DsnNotify.NEVER}))
     mdn = b"Content-Type: multipart/report; report-type=disposition-notification; boundary=x\n"
     (claire,) = to(ACTIVE)
@@ -282,7 +284,7 @@ def test_nobody_is_told_of_success_unasked(submitter: Submitter) -> None:
 
 
 def test_what_a_rule_holds_is_recorded(
-    submitter: Submitter, recorded: list[tuple[str, dict[str, object]]]
+    submitter: LocalSubmitter, recorded: list[tuple[str, dict[str, object]]]
 ) -> None:
     with submitter.store.database.write() as connection:
         scope = Scope(domain="b.*")
@@ -319,7 +321,7 @@ def with_base64(octets: int) -> bytes:
     return (head + encodebytes(b"\0" * octets).decode().replace("\n", "\r\n")).encode()
 
 
-def test_the_limit_for_patients_counts_content(submitter: Submitter) -> None:
+def test_the_limit_for_patients_counts_content(submitter: LocalSubmitter) -> None:
     # DOMAIN §7.4, §7.5: 25 MB of content are some 35 MB on the wire.
     message = with_base64(650)
     assert 800 < len(message) < 1000
@@ -329,13 +331,13 @@ def test_the_limit_for_patients_counts_content(submitter: Submitter) -> None:
         submitter.submit(BytesIO(TEXT + b"x\n" * 300), SENDER, to(INS))
 
 
-def test_or_the_octets_on_the_wire(submitter: Submitter) -> None:
+def test_or_the_octets_on_the_wire(submitter: LocalSubmitter) -> None:
     wire = replace(submitter.policy, patient_max_counts=Counted.WIRE)
     with pytest.raises(SmtpError, match=r"^552 5\.3\.4 .* 800 octets to patient\."):
         replace(submitter, policy=wire).submit(BytesIO(with_base64(650)), SENDER, to(INS))
 
 
-def test_a_report_of_ours_may_carry_a_large_message(submitter: Submitter) -> None:
+def test_a_report_of_ours_may_carry_a_large_message(submitter: LocalSubmitter) -> None:
     # DOMAIN U5: software that could not integrate a message sends it back whole.
     body = b"\n" + b"x\n" * 400
     kind = b"Content-Type: multipart/report\n"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from relay.connection.limits import Limits
+from relay.connection.limits import SessionLimits
 from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.smtp.address import parse_address
 
@@ -15,7 +15,9 @@ _OTHERS = {"peer", "list", "postmaster", *_POLICIES}
 def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
     """Arguments of `operators.inbound` for a dialogue.  ValueError for an unknown setting."""
     unknown = (
-        set(settings) - _OTHERS - {one.name for one in (*fields(Limits), *fields(AdmissionPolicy))}
+        set(settings)
+        - _OTHERS
+        - {one.name for one in (*fields(SessionLimits), *fields(AdmissionPolicy))}
     )
     if unknown:
         raise ValueError(f"no setting of the listener: {', '.join(sorted(unknown))}")
@@ -25,7 +27,7 @@ def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
     return {
         "white_list": b"" if settings.get("list") == "none" else None,
         "behind": settings.get("list") == "old",
-        "limits": Limits(**_numbers(Limits, settings)),
+        "limits": SessionLimits(**_numbers(SessionLimits, settings)),
         "policy": AdmissionPolicy(**policy),
         "postmaster": parse_address(postmaster) if postmaster else None,
     }

@@ -37,11 +37,11 @@ from mssante_operator.setup.install import TrustSpace, write_identity
 from mssante_operator.setup.testbed.ca import Hierarchy
 from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject
 from mssante_operator.setup.testbed.credential import Credential, new_key
-from relay.acceptance.disk_guard import Floor, Spool
-from relay.acceptance.group_commit import Intake
-from relay.acceptance.recipient_lookup import Directory
-from relay.connection.connection_counts import Occupancy
-from relay.connection.limits import Limits
+from relay.acceptance.disk_guard import DiskGuard, FreeSpaceFloor
+from relay.acceptance.group_commit import GroupCommitter
+from relay.acceptance.recipient_lookup import RecipientLookup
+from relay.connection.connection_counts import ConnectionCounts
+from relay.connection.limits import SessionLimits
 from relay.policy import tls
 from relay.policy.admission import AdmissionPolicy
 from relay.policy.trust_state import TrustState
@@ -212,10 +212,10 @@ async def inbound(
     folder: Path,
     *,
     white_list: bytes | None = None,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: SessionLimits = SessionLimits(),  # noqa: B008 - frozen
     policy: AdmissionPolicy = AdmissionPolicy(1_000_000),  # noqa: B008 - frozen
     scanners: Scanners = Scanners((), OnFailure.DEFER, 1),  # noqa: B008 - has no state
-    floor: Floor = Floor(0, 0),  # noqa: B008 - frozen
+    floor: FreeSpaceFloor = FreeSpaceFloor(0, 0),  # noqa: B008 - frozen
     postmaster: SmtpAddress | None = None,
     debug_peers: frozenset[DistinguishedName] = frozenset(),
     behind: bool = False,
@@ -231,19 +231,19 @@ async def inbound(
         fall_behind(follower, folder)
     store = make_store(folder)
     server_tls = tls.server_context(space.identity("a", folder), space.trust)
-    spool = Spool(folder, floor, store.blobs.probe)
+    disk_guard = DiskGuard(folder, floor, store.blobs.probe)
     context = SessionContext(
         hostname="smtp.a.mssante.fr",
         limits=limits,
         policy=policy,
         trust_state=follower,
-        directory=Directory(store.database, postmaster=postmaster),
+        recipient_lookup=RecipientLookup(store.database, postmaster=postmaster),
         blobs=store.blobs,
-        spool=spool,
+        disk_guard=disk_guard,
         scanners=scanners,
-        intake=Intake(store, system_clock, spool.failed),
+        committer=GroupCommitter(store, system_clock, disk_guard.failed),
         journal=Journal(folder / "trace", system_clock),
-        occupancy=Occupancy(limits),
+        connection_counts=ConnectionCounts(limits),
         tls=lambda: server_tls,
         clock=system_clock,
         new_id=make_id,
@@ -256,6 +256,6 @@ async def inbound(
         yield Inbound(bound.getsockname()[1], folder, store, context, follower)
     finally:
         await asyncio.wait_for(listener.stop(grace=0), 10)
-        await context.intake.close()
+        await context.committer.close()
         context.journal.close()
         store.close()

@@ -1,4 +1,4 @@
-"""Session without a socket: commands go to `Session.obey`, replies are return values."""
+"""Session without a socket: commands go to `Session.run_command`, replies are return values."""
 
 import asyncio
 from dataclasses import replace
@@ -63,7 +63,7 @@ class Driver:
         self.session = Session(context, service)
         self.wire = Wire()
         self.session.outbound = ReplyWriter(self.wire)
-        context.occupancy.enter(self.session, "127.0.0.1")
+        context.connection_counts.add(self.session, "127.0.0.1")
         self.session.journal.opened("127.0.0.1")
         self.session.policy.connected(self.session, self.session.journal)
 
@@ -72,7 +72,7 @@ class Driver:
         self.session.inbound.feed(octets)
         verb, _, argument = line.partition(b" ")
         try:
-            reply = await self.session.obey(verb, argument, line)
+            reply = await self.session.run_command(verb, argument, line)
         except SmtpError as error:
             return error.reply
         assert reply is not None
@@ -83,4 +83,4 @@ class Driver:
         session = self.session
         session.forget_transaction()
         session.policy.closed()
-        session.context.occupancy.leave(session, "127.0.0.1", session.policy.name)
+        session.context.connection_counts.remove(session, "127.0.0.1", session.policy.name)
