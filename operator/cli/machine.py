@@ -10,7 +10,7 @@ import click
 
 from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
-from relay.machines.rows import all_machines, find_machine, leases_of, strike_out
+from relay.machines.rows import all_machines, delete_machine, find_machine, leases_of
 from relay.queue.leases import release
 
 from ..assembly import runtime
@@ -86,7 +86,7 @@ def retire(given: Path | None, name: str) -> None:
             if seen is None:
                 raise MachineRefused(f"{name}: no such machine; see: mssante machine list")
             now = server_clock(connection) or runtime.clock()
-            if now - seen.seen_at < _LIVES or not strike_out(connection, seen):
+            if now - seen.seen_at < _LIVES or not delete_machine(connection, seen):
                 ago = max(round((now - seen.seen_at).total_seconds()), 0)
                 raise MachineRefused(
                     f"{name}: was seen {ago} seconds ago and counts as alive: its deliveries under "

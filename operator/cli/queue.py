@@ -17,9 +17,9 @@ from mailstore.mailboxes.address import parse_domain
 from relay.queue.model import ALL
 from relay.queue.pauses import pauses
 from relay.queue_admin import views
-from relay.queue_admin.actions import Act, Hold, Release, Retry, count
-from relay.queue_admin.drop import Drop
-from relay.queue_admin.filter import Filter, Standing
+from relay.queue_admin.actions import HoldAction, QueueAction, ReleaseAction, RetryAction, count
+from relay.queue_admin.drop import DropAction
+from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 
 from ..assembly import runtime
 from ..services.actor import Actor
@@ -50,7 +50,7 @@ def _reading(given: Path | None) -> Iterator[Connection]:
 @filtered(needed=False)
 @_json
 @click.pass_obj
-def summary(given: Path | None, *, wanted: Filter, as_json: bool) -> None:
+def summary(given: Path | None, *, wanted: DeliveryFilter, as_json: bool) -> None:
     """What is queued, by destination, the longest wait first."""
     now = runtime.clock()
     with _reading(given) as connection:
@@ -94,7 +94,7 @@ def _age(seconds: int | None) -> str | None:
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @_json
 @click.pass_obj
-def list_(given: Path | None, limit: int, *, wanted: Filter, as_json: bool) -> None:
+def list_(given: Path | None, limit: int, *, wanted: DeliveryFilter, as_json: bool) -> None:
     """Deliveries in the queue, the oldest first."""
     with _reading(given) as connection:
         found = views.listing(connection, wanted, runtime.clock(), limit)
@@ -108,7 +108,11 @@ def list_(given: Path | None, limit: int, *, wanted: Filter, as_json: bool) -> N
 @click.pass_obj
 def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
     """All of one delivery, by its number, or of each of a message, by the message's ID."""
-    wanted = Filter(ids=(number,)) if isinstance(number, int) else Filter(messages=(number,))
+    wanted = (
+        DeliveryFilter(ids=(number,))
+        if isinstance(number, int)
+        else DeliveryFilter(messages=(number,))
+    )
     with _reading(given) as connection:
         found = views.show(connection, wanted, runtime.clock())
     if not found:
@@ -132,15 +136,17 @@ def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
 @reasoned(required=False)
 @acting
 @click.pass_obj
-def retry(given: Path | None, *, wanted: Filter, failed: bool, reason: str, actor: Actor) -> None:
+def retry(
+    given: Path | None, *, wanted: DeliveryFilter, failed: bool, reason: str, actor: Actor
+) -> None:
     """Send it as soon as possible; take a destination that is dead for alive.
 
     Held and paused deliveries stay so. With --failed (or --state failed), failed deliveries are
     tried again too, although their senders already have a report of failure.
     """
-    revive = failed or wanted.state is Standing.FAILED
+    revive = failed or wanted.state is DeliveryStatus.FAILED
     with open_desk(load(given), actor, reason) as desk:
-        tally = desk.perform(Retry(revive=revive), wanted)
+        tally = desk.perform(RetryAction(revive=revive), wanted)
         _tell(desk, tally, wanted, "due now")
         with desk.store.database.read() as connection:
             stopped = pauses(connection)
@@ -154,9 +160,9 @@ def retry(given: Path | None, *, wanted: Filter, failed: bool, reason: str, acto
 @reasoned(required=True)
 @acting
 @click.pass_obj
-def hold(given: Path | None, *, wanted: Filter, reason: str, actor: Actor) -> None:
+def hold(given: Path | None, *, wanted: DeliveryFilter, reason: str, actor: Actor) -> None:
     """Keep what waits from being sent until it is released; mail to come: queue rules add."""
-    _act(given, Hold(reason), wanted, actor, reason, "held")
+    _act(given, HoldAction(reason), wanted, actor, reason, "held")
 
 
 @queue.command()
@@ -164,9 +170,9 @@ def hold(given: Path | None, *, wanted: Filter, reason: str, actor: Actor) -> No
 @reasoned(required=False)
 @acting
 @click.pass_obj
-def release(given: Path | None, *, wanted: Filter, reason: str, actor: Actor) -> None:
+def release(given: Path | None, *, wanted: DeliveryFilter, reason: str, actor: Actor) -> None:
     """Send what was held."""
-    _act(given, Release(), wanted, actor, reason, "released")
+    _act(given, ReleaseAction(), wanted, actor, reason, "released")
 
 
 @queue.command()
@@ -182,7 +188,13 @@ def release(given: Path | None, *, wanted: Filter, reason: str, actor: Actor) ->
 @acting
 @click.pass_obj
 def drop(
-    given: Path | None, *, wanted: Filter, reason: str, report: bool, yes: bool, actor: Actor
+    given: Path | None,
+    *,
+    wanted: DeliveryFilter,
+    reason: str,
+    report: bool,
+    yes: bool,
+    actor: Actor,
 ) -> None:
     """Delete it from the queue for good, whatever its state.
 
@@ -194,19 +206,24 @@ def drop(
     with open_desk(settings, actor, reason) as desk:
         if not yes:
             _confirm(desk.store.database, wanted, report=report)
-        tally = desk.perform(Drop(desk.teller if report else None), wanted)
+        tally = desk.perform(DropAction(desk.teller if report else None), wanted)
         told = _reports(tally.reports) if report else "no reports"
         _tell(desk, tally, wanted, f"dropped, {told} to senders", failed="dropped")
 
 
 def _act(
-    given: Path | None, act: Act[Any], wanted: Filter, actor: Actor, reason: str, done: str
+    given: Path | None,
+    act: QueueAction[Any],
+    wanted: DeliveryFilter,
+    actor: Actor,
+    reason: str,
+    done: str,
 ) -> None:
     with open_desk(load(given), actor, reason) as desk:
         _tell(desk, desk.perform(act, wanted), wanted, done)
 
 
-def _confirm(database: Database, wanted: Filter, *, report: bool) -> None:
+def _confirm(database: Database, wanted: DeliveryFilter, *, report: bool) -> None:
     with database.read() as connection:
         number = sum(count(connection, wanted, runtime.clock()).values())
     if number <= 1:
@@ -225,7 +242,7 @@ def _reports(number: int) -> str:
     return f"{number or 'no'} {'report' if number == 1 else 'reports'}"
 
 
-def _tell(desk: Desk, tally: Tally, wanted: Filter, done: str, *, failed: str = "") -> None:
+def _tell(desk: Desk, tally: Tally, wanted: DeliveryFilter, done: str, *, failed: str = "") -> None:
     """Print the result of an action.  Raises QueueRefused if nothing changed."""
     left = (
         f"{_deliveries(tally.in_flight)} in flight left alone: being sent just now, try again"
@@ -273,10 +290,10 @@ def pause(
     where = _destination(domain, everything=everything)
     with open_desk(load(given), actor, reason) as desk:
         desk.pause(where)
-        wanted = Filter() if where == ALL else Filter(domain=where)
+        wanted = DeliveryFilter() if where == ALL else DeliveryFilter(domain=where)
         with desk.store.database.read() as connection:
             found = count(connection, wanted, desk.clock())
-    click.echo(f"{_name(where)} is paused: {_deliveries(found[Standing.WAITING])} waiting")
+    click.echo(f"{_name(where)} is paused: {_deliveries(found[DeliveryStatus.WAITING])} waiting")
 
 
 @queue.command()

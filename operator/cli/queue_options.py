@@ -11,7 +11,7 @@ import click
 
 from foundation.ids import parse_id
 from mailstore.mailboxes.identifiers import MailboxType
-from relay.queue_admin.filter import Filter, Standing
+from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 
 from ..services.actor import Actor, account_name
 
@@ -83,7 +83,9 @@ _MORE_OPTIONS: Final = (
     click.option(
         "--id", "numbers", type=Number(), multiple=True, help="Delivery or message; repeatable."
     ),
-    click.option("--state", type=click.Choice([one.value for one in Standing]), help="Only these."),
+    click.option(
+        "--state", type=click.Choice([one.value for one in DeliveryStatus]), help="Only these."
+    ),
 )
 _ALL: Final = click.option("--all", "everything", is_flag=True, help="All, whatever it is.")
 
@@ -117,13 +119,13 @@ def filtered(*, needed: bool) -> Callable[[Command], Command]:
             **rest: Any,
         ) -> None:
             names = (*_SCOPE, "older", "younger")
-            wanted = Filter(
+            wanted = DeliveryFilter(
                 **{name: rest.pop(name) for name in names},
                 ids=tuple(one for one in numbers if isinstance(one, int)),
                 messages=tuple(one for one in numbers if isinstance(one, str)),
-                state=None if state is None else Standing(state),
+                state=None if state is None else DeliveryStatus(state),
             )
-            _check(wanted, Filter(), everything=everything, needed=needed)
+            _check(wanted, DeliveryFilter(), everything=everything, needed=needed)
             command(*args, wanted=wanted, **rest)
 
         return _with(run, (*_SCOPE_OPTIONS, *_MORE_OPTIONS, _ALL))

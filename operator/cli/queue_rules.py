@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from relay.queue_admin.hold_rules import Scope, list_rules
+from relay.queue_admin.hold_rules import HoldScope, list_rules
 
 from ..assembly import runtime
 from ..services.actor import Actor
@@ -28,7 +28,7 @@ def rules() -> None:
 @click.pass_obj
 def add(given: Path | None, *, patterns: dict[str, str | None], reason: str, actor: Actor) -> None:
     """Hold what comes from now on and matches; what is queued already: queue hold."""
-    scope = Scope(**patterns)
+    scope = HoldScope(**patterns)
     with open_desk(load(given), actor, reason) as desk:
         number = desk.add_rule(scope)
     say(f"rule {number} holds new mail: {' '.join(scope_texts(scope))}")

@@ -16,8 +16,8 @@ from mailstore.blobs.store import Store
 from mailstore.db.schema import messages
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from relay.queue.schema import deliveries
-from relay.queue_admin.actions import Release, work_through
-from relay.queue_admin.filter import Filter, Standing
+from relay.queue_admin.actions import ReleaseAction, run_action
+from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from relay.smtp.outcome import State
 
 from ..assembly import runtime
@@ -31,12 +31,12 @@ _PIECE: Final = 256 * 1024  # octets read at a time
 
 
 @dataclass(frozen=True, slots=True)
-class LetGo(Release):
+class LetGo(ReleaseAction):
     """Release of deliveries held for their bodies; those of a person or a rule stay held."""
 
     def eligible(self) -> ColumnElement[bool]:
         """Deliveries held only for their bodies."""
-        return and_(Standing.HELD.condition, deliveries.c.unreadable)
+        return and_(DeliveryStatus.HELD.condition, deliveries.c.unreadable)
 
 
 @dataclass(slots=True)
@@ -93,11 +93,11 @@ class Restoring:
         return True
 
     def _release(self, number: int) -> int:
-        wanted = Filter(ids=(number,), state=Standing.HELD)
+        wanted = DeliveryFilter(ids=(number,), state=DeliveryStatus.HELD)
         touched = [
             one
-            for done in work_through(self.store.database, LetGo(), wanted, runtime.clock)
-            for one in done.touched
+            for done in run_action(self.store.database, LetGo(), wanted, runtime.clock)
+            for one in done.changed
         ]
         for one in touched:
             facts = {"delivery": one.id, "domain": one.domain}

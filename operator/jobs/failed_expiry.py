@@ -10,7 +10,7 @@ import structlog
 
 from foundation.journal.writer import Journal
 from mailstore.db.database import Database
-from relay.queue_admin.expiry import forget_failed
+from relay.queue_admin.expiry import delete_failed
 
 from ..assembly import runtime
 
@@ -54,7 +54,7 @@ class Forgetting:
         if self.in_doubt():
             return
         try:
-            for found in forget_failed(self.database, before):
+            for found in delete_failed(self.database, before):
                 number += len(found)
                 for one in found:
                     self.journal.record(

@@ -13,7 +13,7 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.operator_labels import OperatorLabels
 from relay.queue.destinations import read_destinations
-from relay.queue_admin.depth import SLICE, Depth, Tally
+from relay.queue_admin.depth import SLICE, DepthCount, QueueDepth
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ class Measuring:
     clock: Callable[[], datetime]
     interval: float = ROUND_SECONDS
     slice: int = SLICE
-    depth: Depth | None = None
+    depth: QueueDepth | None = None
 
     async def run(self) -> None:
         """Measure until cancelled, with a pause of `interval` seconds between two rounds."""
@@ -45,14 +45,14 @@ class Measuring:
             await asyncio.sleep(self.interval)
 
     async def _round(self) -> None:
-        tally, more = Tally(), True
+        tally, more = DepthCount(), True
         while more:
             begun = time.monotonic()
             more = await asyncio.to_thread(self._read, tally)
             if more:
                 await asyncio.sleep((time.monotonic() - begun) * REST)
 
-        def end() -> Depth:
+        def end() -> QueueDepth:
             with self.database.read() as connection:
                 known = read_destinations(connection)
             self.operators.read()
@@ -60,6 +60,6 @@ class Measuring:
 
         self.depth = await asyncio.to_thread(end)
 
-    def _read(self, tally: Tally) -> bool:
+    def _read(self, tally: DepthCount) -> bool:
         with self.database.read() as connection:
             return tally.read(connection, self.slice)

@@ -20,9 +20,9 @@ from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
 from mailstore.errors import StoreUnavailable
 from relay.machines.shared_list import (
-    Head,
+    ListOffer,
     NotPacked,
-    Offer,
+    SharedListHead,
     confirm,
     publish,
     read_head,
@@ -156,7 +156,7 @@ class ListSharing:
             self._active = stamp, archive.active()
         return self._active[1]
 
-    def _is_newer(self, head: Head) -> bool:
+    def _is_newer(self, head: SharedListHead) -> bool:
         active = self._in_force()
         if active is not None and head.shared.generated_at <= active.generated_at:
             return False
@@ -165,18 +165,18 @@ class ListSharing:
             return True
         return refusal.trust is not self.refresher.trust or time.monotonic() >= refusal.again
 
-    def _is_damaged(self, head: Head, active: ArchiveRecord | None) -> bool:
+    def _is_damaged(self, head: SharedListHead, active: ArchiveRecord | None) -> bool:
         """Whether the shared octets are not a list, so that a real list may replace them."""
         if active is not None and head.shared.digest == active.digest:
             return head.shared.generated_at != active.generated_at
         refusal = self._refusal
         return refusal is not None and refusal.digest == head.shared.digest and refusal.damaged
 
-    def _still_refused(self, head: Head, active: ArchiveRecord | None) -> bool:
+    def _still_refused(self, head: SharedListHead, active: ArchiveRecord | None) -> bool:
         refused = self._refusal is not None and self._refusal.digest == head.shared.digest
         return refused and (active is None or active.digest != head.shared.digest)
 
-    def _take(self, head: Head) -> None:
+    def _take(self, head: SharedListHead) -> None:
         """Verify and adopt the shared list, or note why it is refused."""
         shared, trust = head.shared, self.refresher.trust
         try:
@@ -188,7 +188,7 @@ class ListSharing:
         else:
             self._refusal = None
 
-    def _adopt(self, head: Head) -> None:
+    def _adopt(self, head: SharedListHead) -> None:
         shared, archive = head.shared, self.refresher.archive
         try:
             with self.database.read() as connection:
@@ -234,7 +234,7 @@ class ListSharing:
         if version.digest != active.digest:
             return  # replaced meanwhile: the next look shares the new list
         own = self.refresher.archive.known().own
-        offer = Offer(
+        offer = ListOffer(
             version.digest,
             version.generated_at,
             data,

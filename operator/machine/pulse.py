@@ -14,7 +14,7 @@ import structlog
 
 from mailstore.errors import StoreUnavailable
 from relay.machines.clock_difference import ClockComparison
-from relay.machines.presence import Presence
+from relay.machines.presence import MachinePresence
 
 from ..settings.model import Settings
 from . import record as machine
@@ -37,7 +37,7 @@ class Pulse:
 
     node: str
     clocks: ClockComparison
-    presence: Presence | None
+    presence: MachinePresence | None
     record: Record
     lost: Callable[[], Awaitable[None]]
     _is_lost: bool = field(default=False, init=False)
@@ -68,7 +68,7 @@ class Pulse:
             await asyncio.to_thread(self.clocks.compare)
             # If commits hang, each further beat would block one more database connection.
             await asyncio.to_thread(self.clocks.database.check_commits)
-            if self.presence is not None and not await asyncio.to_thread(self.presence.count):
+            if self.presence is not None and not await asyncio.to_thread(self.presence.count_beat):
                 self._is_lost = True
         except StoreUnavailable as error:
             if not self._away:

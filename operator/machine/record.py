@@ -18,7 +18,7 @@ import structlog
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.machines.presence import Presence
+from relay.machines.presence import MachinePresence
 from relay.machines.rows import Machine
 
 from ..assembly import runtime
@@ -41,7 +41,7 @@ async def hold_name(
     stop: asyncio.Event,
     record: Record,
     waits: Callable[[], None] = lambda: None,
-) -> Presence | None:
+) -> MachinePresence | None:
     """Take this machine's name, or a new name if another live machine has it.
 
     `waits`: called if the beat must be watched.  None if `stop` is set meanwhile.  The caller holds
@@ -49,8 +49,10 @@ async def hold_name(
     """
     while True:
         name = node_name(settings)
-        held = Presence(database, name, proof(settings), runtime.clock, random.SystemRandom())
-        seen = await asyncio.to_thread(held.look)
+        held = MachinePresence(
+            database, name, proof(settings), runtime.clock, random.SystemRandom()
+        )
+        seen = await asyncio.to_thread(held.read)
         if seen is not None and seen.proof != held.proof:
             waits()
             _log.info("machine.watching", machine=name, seconds=WATCH_SECONDS)
@@ -59,11 +61,11 @@ async def hold_name(
                 continue
         if stop.is_set():
             return None
-        if await asyncio.to_thread(held.take, seen):
+        if await asyncio.to_thread(held.claim, seen):
             return held
 
 
-async def _moves(held: Presence, seen: Machine, stop: asyncio.Event) -> bool:
+async def _moves(held: MachinePresence, seen: Machine, stop: asyncio.Event) -> bool:
     """Whether the beat changes within WATCH_SECONDS.
 
     The time starts again whenever the database is unreachable: no machine could write a beat.
@@ -73,7 +75,7 @@ async def _moves(held: Presence, seen: Machine, stop: asyncio.Event) -> bool:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), BEAT_SECONDS / 3)
         try:
-            now = await asyncio.to_thread(held.look)
+            now = await asyncio.to_thread(held.read)
         except StoreUnavailable as error:
             _log.warning("machine.unseen", machine=held.name, detail=str(error))
             end = time.monotonic() + WATCH_SECONDS

@@ -6,10 +6,10 @@ from datetime import datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from relay.queue.model import Traffic
-from relay.queue_admin.depth import Depth
+from relay.queue_admin.depth import QueueDepth
 
 
-def queue_gauges(depth: Depth, now: datetime) -> Iterable[Metric]:
+def queue_gauges(depth: QueueDepth, now: datetime) -> Iterable[Metric]:
     """All gauges of the queue.  `now`: current time, for ages."""
     size = GaugeMetricFamily(
         "mssante_queue_deliveries", "Outbound deliveries in the queue", labels=["state"]

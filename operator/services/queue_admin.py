@@ -16,9 +16,9 @@ from mailstore.blobs.store import Store
 from relay.dsn.bouncer import Bouncer
 from relay.queue.pauses import forget_dead, pause, resume
 from relay.queue.wakeup import announce, signal
-from relay.queue_admin.actions import Act, work_through
-from relay.queue_admin.filter import Filter
-from relay.queue_admin.hold_rules import Rule, Scope, add_rule, remove_rule
+from relay.queue_admin.actions import QueueAction, run_action
+from relay.queue_admin.filter import DeliveryFilter
+from relay.queue_admin.hold_rules import HoldRuleRow, HoldScope, add_rule, remove_rule
 
 from ..assembly import policies, runtime
 from ..assembly.file_owner import check_user
@@ -60,17 +60,17 @@ class Desk:
         actor = self.actor
         self.journal.record(event, **facts, who=actor.name, account=actor.account, why=self.reason)
 
-    def perform(self, act: Act[Any], wanted: Filter) -> Tally:
+    def perform(self, act: QueueAction[Any], wanted: DeliveryFilter) -> Tally:
         """Apply an action to all deliveries that match.  Raises StoreUnavailable."""
         tally = Tally()
         database = self.store.database
         try:
-            for done in work_through(database, act, wanted, self.clock):
-                tally.changed += len(done.touched)
+            for done in run_action(database, act, wanted, self.clock):
+                tally.changed += len(done.changed)
                 tally.in_flight += done.in_flight
-                domains = {one.domain for one in done.touched}
-                tally.reports += sum(bool(one.report) for one in done.touched)
-                for one in done.touched:
+                domains = {one.domain for one in done.changed}
+                tally.reports += sum(bool(one.report) for one in done.changed)
+                for one in done.changed:
                     self.record(
                         act.event,
                         message=one.message_id,
@@ -112,7 +112,7 @@ class Desk:
             raise QueueRefused(f"{domain} is not paused")
         self.record("destination.resumed", domain=domain)
 
-    def add_rule(self, scope: Scope) -> int:
+    def add_rule(self, scope: HoldScope) -> int:
         """Add a hold rule for new mail; returns its number.  Raises StoreUnavailable."""
         with self.store.database.write() as connection:
             number = add_rule(
@@ -121,7 +121,7 @@ class Desk:
         self.record("queue.rule_added", rule=number, filters=scope_texts(scope))
         return number
 
-    def remove_rule(self, number: int) -> Rule:
+    def remove_rule(self, number: int) -> HoldRuleRow:
         """Remove a hold rule; returns it.  Raises NotFound, StoreUnavailable."""
         with self.store.database.write() as connection:
             rule = remove_rule(connection, number)
@@ -129,9 +129,9 @@ class Desk:
         return rule
 
 
-def scope_texts(scope: Scope) -> list[str]:
+def scope_texts(scope: HoldScope) -> list[str]:
     """Filters of a hold rule as texts for people and events, identifiers masked."""
-    return Filter(
+    return DeliveryFilter(
         domain=scope.domain,
         sender=scope.sender,
         recipient=scope.recipient,

@@ -19,7 +19,7 @@ from relay.client.pool import Peers
 from relay.client.routing import NoRoute, Router, Target
 from relay.client.transaction import OutcomeUnknown
 from relay.delivery.in_flight import ANSWER, Progress
-from relay.machines.certainty import Certainty
+from relay.machines.certainty import ListCertainty
 from relay.policy.server_admission import examine_server
 from relay.policy.trust_state import TrustState
 from relay.queue.model import Claim
@@ -71,7 +71,7 @@ class SmtpDelivery:
         self._trust_state = trust_state
         self._router = router
         self._clock = clock
-        self._certainty = Certainty(store.database, trust_state)
+        self._certainty = ListCertainty(store.database, trust_state)
         self._peers = Peers(Terms(hostname, tls, partial(judge_server, trust_state)))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 

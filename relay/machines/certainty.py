@@ -22,7 +22,7 @@ from whitelist.national.newest import KnownLists, SharedList, is_behind, may_fai
 _log = structlog.get_logger(__name__)
 
 
-class Certainty:
+class ListCertainty:
     """Answers for one perimeter and the database of its store."""
 
     def __init__(self, database: Database, trust_state: TrustState) -> None:

@@ -15,7 +15,7 @@ from mailstore.db.dialect import server_clock
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ClockDifference:
     """`by`: this machine's clock ahead of `theirs`, negative if behind, plus or minus `doubt`."""
 
     theirs: datetime
@@ -39,7 +39,7 @@ class ClockComparison:
     most: timedelta
     clock: Callable[[], datetime]
     running: Callable[[], float] = since_boot
-    last: Difference | None = field(default=None, init=False)
+    last: ClockDifference | None = field(default=None, init=False)
     apart: bool | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -58,10 +58,10 @@ class ClockComparison:
                 theirs = server_clock(connection)
                 took = timedelta(seconds=self.running() - began)
             if theirs is not None:
-                self._learn(Difference(theirs, wall + took / 2 - theirs, took / 2))
+                self._learn(ClockDifference(theirs, wall + took / 2 - theirs, took / 2))
         return bool(self.apart)
 
-    def _learn(self, found: Difference) -> None:
+    def _learn(self, found: ClockDifference) -> None:
         self.last = found
         if abs(found.by) - found.doubt > self.most:
             self.apart = True

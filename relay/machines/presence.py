@@ -17,14 +17,14 @@ from sqlalchemy import Connection
 from foundation.clock_watch import since_boot
 from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
-from relay.machines.rows import Machine, change, enter, find_machine
+from relay.machines.rows import Machine, find_machine, insert_machine, update_machine
 
 STEP: Final = 2**32  # the most that a count adds: 2**63 suffices for centuries
 _TRIES: Final = 3  # in one transaction, if the row changes at the same time
 
 
 @dataclass(slots=True)
-class Presence:
+class MachinePresence:
     """One machine's name; every method blocks and may raise StoreUnavailable.
 
     `proof` differs for a copy of the folder on another machine.  For one thread at a time.
@@ -45,12 +45,12 @@ class Presence:
         """Seconds since the start of the last count that is known to be on disk."""
         return self.running() - self._counted_at
 
-    def look(self) -> Machine | None:
+    def read(self) -> Machine | None:
         """The row of the name, if there is any."""
         with self.database.read() as connection:
             return find_machine(connection, self.name)
 
-    def take(self, seen: Machine | None) -> bool:
+    def claim(self, seen: Machine | None) -> bool:
         """Make the name ours if its row is still `seen`; False if it has changed."""
         began = self.running()
         with self.database.write() as connection:
@@ -60,7 +60,7 @@ class Presence:
         self._heard(mine, began)
         return True
 
-    def count(self) -> bool:
+    def count_beat(self) -> bool:
         """Count up; False, with nothing changed, if another machine has the name."""
         known = self._row
         if known is None:
@@ -103,4 +103,6 @@ class Presence:
 
 
 def _put(connection: Connection, seen: Machine | None, mine: Machine) -> bool:
-    return enter(connection, mine) if seen is None else change(connection, seen, mine)
+    return (
+        insert_machine(connection, mine) if seen is None else update_machine(connection, seen, mine)
+    )

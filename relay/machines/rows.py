@@ -42,7 +42,7 @@ def find_machine(connection: Connection, name: str) -> Machine | None:
     return None if row is None else _of(row)
 
 
-def enter(connection: Connection, machine: Machine) -> bool:
+def insert_machine(connection: Connection, machine: Machine) -> bool:
     """Add a machine; False if its name exists already."""
     row = {
         "name": machine.name,
@@ -54,14 +54,14 @@ def enter(connection: Connection, machine: Machine) -> bool:
     return connection.execute(statement).first() is not None
 
 
-def change(connection: Connection, seen: Machine, into: Machine) -> bool:
+def update_machine(connection: Connection, seen: Machine, into: Machine) -> bool:
     """Replace the row `seen` by `into`, of the same name; False if the row has changed."""
     statement = update(machines).where(_as_seen(seen))
     values = {"proof": into.proof, "beat": into.beat, "seen_at": into.seen_at}
     return connection.execute(statement.values(values)).rowcount == 1
 
 
-def strike_out(connection: Connection, seen: Machine) -> bool:
+def delete_machine(connection: Connection, seen: Machine) -> bool:
     """Remove a machine; False if it has counted since `seen` was read."""
     return connection.execute(delete(machines).where(_as_seen(seen))).rowcount == 1
 

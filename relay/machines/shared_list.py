@@ -30,7 +30,7 @@ class NotPacked(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class SharedListHead:
     """The row's facts about its list.
 
     `shrink_accepted` is the date of the newest list that shrank and that a person accepted; None if
@@ -42,7 +42,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ListOffer:
     """A list that this machine has adopted; `shrink_accepted` if a person accepted its shrinking.
 
     `checked_ago`: the time since the start of the check that found it to be the newest; None
@@ -56,12 +56,14 @@ class Offer:
     shrink_accepted: bool = False
 
 
-def read_head(connection: Connection) -> Head | None:
+def read_head(connection: Connection) -> SharedListHead | None:
     """The facts of the shared list, without its octets; None before there is a list."""
     row = connection.execute(_HEAD).one_or_none()
     if row is None:
         return None
-    return Head(SharedList(row.digest, row.generated_at, row.checked_at), row.shrink_accepted)
+    return SharedListHead(
+        SharedList(row.digest, row.generated_at, row.checked_at), row.shrink_accepted
+    )
 
 
 def read_list_octets(connection: Connection, digest: str) -> bytes | None:
@@ -79,7 +81,7 @@ def read_list_octets(connection: Connection, digest: str) -> bytes | None:
 
 
 def publish(
-    connection: Connection, offer: Offer, now: datetime, *, instead_of: SharedList | None = None
+    connection: Connection, offer: ListOffer, now: datetime, *, instead_of: SharedList | None = None
 ) -> bool:
     """Share a list if it is newer than the shared one; True if it was shared.
 

@@ -18,49 +18,49 @@ from mailstore.db.dialect import disable_statement_timeout, skip_locked
 from mailstore.db.store_time import store_now
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue.wakeup import announce, signal
-from relay.queue_admin.filter import Filter, Standing
+from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from relay.smtp.outcome import State
 
 BATCH: Final = 2000
 
-Prepared = TypeVar("Prepared")
+Preparation = TypeVar("Preparation")
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class ChangedDelivery:
     """A delivery that an action has changed; `report` is the id of the sender's DSN, if any."""
 
     id: int
     message_id: str
     domain: str
-    was: Standing
+    was: DeliveryStatus
     report: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class BatchResult:
     """The result of a batch: the deliveries changed, and the number left alone, in flight."""
 
-    touched: tuple[Touched, ...]
+    changed: tuple[ChangedDelivery, ...]
     in_flight: int
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[Prepared]):
+class ActionBatch(Generic[Preparation]):
     """A transaction of an action: its deliveries, locked, and the result of `prepare`."""
 
     connection: Connection
-    touched: Sequence[Touched]
+    changed: Sequence[ChangedDelivery]
     now: datetime
-    prepared: Prepared
+    prepared: Preparation
 
     @property
     def ids(self) -> list[int]:
         """The numbers of the deliveries."""
-        return [one.id for one in self.touched]
+        return [one.id for one in self.changed]
 
 
-class Act(Generic[Prepared]):
+class QueueAction(Generic[Preparation]):
     """An action on deliveries; `event` is its name in the journal.
 
     `revives`: its deliveries are tried even at a dead destination.  `tells`: it may write DSNs to
@@ -80,16 +80,16 @@ class Act(Generic[Prepared]):
         """How many deliveries to change in a transaction."""
         return BATCH
 
-    def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> Prepared:
+    def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> Preparation:
         """Do the slow work before the transaction; `apply` gets the result as `prepared`."""
         raise NotImplementedError
 
-    def apply(self, work: Work[Prepared]) -> Sequence[Touched]:
+    def apply(self, work: ActionBatch[Preparation]) -> Sequence[ChangedDelivery]:
         """Change the deliveries in the transaction; returns those that were changed."""
         raise NotImplementedError
 
 
-class PlainAct(Act[None]):
+class PlainAction(QueueAction[None]):
     """An action without slow work before the transaction."""
 
     def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> None:
@@ -97,7 +97,7 @@ class PlainAct(Act[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Retry(PlainAct):
+class RetryAction(PlainAction):
     """Make waiting deliveries due now; with `revive`, failed ones too, with a new life.
 
     A held delivery stays held.  A revived delivery has all its attempts again.
@@ -110,17 +110,17 @@ class Retry(PlainAct):
 
     def eligible(self) -> ColumnElement[bool]:
         """Waiting deliveries; with `revive`, failed ones too."""
-        waits = Standing.WAITING.condition
-        return or_(waits, Standing.FAILED.condition) if self.revive else waits
+        waits = DeliveryStatus.WAITING.condition
+        return or_(waits, DeliveryStatus.FAILED.condition) if self.revive else waits
 
-    def apply(self, work: Work[None]) -> Sequence[Touched]:
+    def apply(self, work: ActionBatch[None]) -> Sequence[ChangedDelivery]:
         """Set the time; reset the deliveries that failed."""
         d, r = deliveries.c, delivery_recipients.c
         connection, now = work.connection, work.now
         connection.execute(update(deliveries).where(d.id.in_(work.ids)).values(due=now))
-        failed = [one.id for one in work.touched if one.was is Standing.FAILED]
+        failed = [one.id for one in work.changed if one.was is DeliveryStatus.FAILED]
         if not failed:
-            return work.touched
+            return work.changed
         connection.execute(
             update(deliveries)
             .where(d.id.in_(failed))
@@ -135,11 +135,11 @@ class Retry(PlainAct):
             .where(r.delivery_id.in_(failed), r.state == State.FAILED)
             .values(state=State.WAITING)
         )
-        return work.touched
+        return work.changed
 
 
 @dataclass(frozen=True, slots=True)
-class Hold(PlainAct):
+class HoldAction(PlainAction):
     """Keep deliveries from being sent until they are released."""
 
     event: ClassVar[str] = "queue.held"
@@ -149,38 +149,41 @@ class Hold(PlainAct):
     def eligible(self) -> ColumnElement[bool]:
         """Waiting deliveries, and those held for their bodies; a hold by hand keeps its reason."""
         return or_(
-            Standing.WAITING.condition, and_(Standing.HELD.condition, deliveries.c.unreadable)
+            DeliveryStatus.WAITING.condition,
+            and_(DeliveryStatus.HELD.condition, deliveries.c.unreadable),
         )
 
-    def apply(self, work: Work[None]) -> Sequence[Touched]:
+    def apply(self, work: ActionBatch[None]) -> Sequence[ChangedDelivery]:
         """Write the reason."""
         chosen = deliveries.c.id.in_(work.ids)
         work.connection.execute(
             update(deliveries).where(chosen).values(held=self.reason, unreadable=False)
         )
-        return work.touched
+        return work.changed
 
 
 @dataclass(frozen=True, slots=True)
-class Release(PlainAct):
+class ReleaseAction(PlainAction):
     """End the hold; due now."""
 
     event: ClassVar[str] = "queue.released"
 
     def eligible(self) -> ColumnElement[bool]:
         """Held deliveries."""
-        return Standing.HELD.condition
+        return DeliveryStatus.HELD.condition
 
-    def apply(self, work: Work[None]) -> Sequence[Touched]:
+    def apply(self, work: ActionBatch[None]) -> Sequence[ChangedDelivery]:
         """Delete the reason."""
         chosen = deliveries.c.id.in_(work.ids)
         work.connection.execute(
             update(deliveries).where(chosen).values(held=None, unreadable=False, due=work.now)
         )
-        return work.touched
+        return work.changed
 
 
-def count(connection: Connection, wanted: Filter, now: datetime) -> dict[Standing, int]:
+def count(
+    connection: Connection, wanted: DeliveryFilter, now: datetime
+) -> dict[DeliveryStatus, int]:
     """The number of deliveries that a filter matches, by state."""
     d = deliveries.c
     disable_statement_timeout(connection)
@@ -189,20 +192,20 @@ def count(connection: Connection, wanted: Filter, now: datetime) -> dict[Standin
         .where(*wanted.conditions(now))
         .group_by(d.state, d.held.is_not(None))
     )
-    found = dict.fromkeys(Standing, 0)
+    found = dict.fromkeys(DeliveryStatus, 0)
     for row in connection.execute(statement):
-        found[Standing.of(row.state, "" if row.is_held else None)] += row.number
+        found[DeliveryStatus.of(row.state, "" if row.is_held else None)] += row.number
     return found
 
 
-def work_through(
+def run_action(
     database: Database,
-    act: Act[Prepared],
-    wanted: Filter,
+    act: QueueAction[Preparation],
+    wanted: DeliveryFilter,
     clock: Callable[[], datetime],
     *,
     batch: int | None = None,
-) -> Iterator[Done]:
+) -> Iterator[BatchResult]:
     """Apply an action to all deliveries that a filter matches now; yields once per transaction.
 
     Deliveries that are queued meanwhile, such as the DSNs about dropped deliveries, are left alone.
@@ -216,11 +219,11 @@ def work_through(
         with database.write() as connection:
             now = clock()
             idle, matching = _locked(connection, chosen, found, now)
-            touched = act.apply(Work(connection, idle, now, prepared))
+            touched = act.apply(ActionBatch(connection, idle, now, prepared))
             announce(connection)
         signal(database.url)
         last = ids[-1]
-        yield Done(tuple(touched), matching - len(touched))
+        yield BatchResult(tuple(touched), matching - len(touched))
 
 
 def _newest(database: Database) -> int:
@@ -244,7 +247,7 @@ def _locked(
     chosen: Sequence[ColumnElement[bool]],
     found: Mapping[int, str],
     now: datetime,
-) -> tuple[Sequence[Touched], int]:
+) -> tuple[Sequence[ChangedDelivery], int]:
     """Lock the deliveries that still match and are not in flight; also returns how many match.
 
     A delivery must still have the same message: after a fail-over its number may be another's.
@@ -256,7 +259,7 @@ def _locked(
     rows = connection.execute(skip_locked(columns.where(*here, idle).order_by(d.id))).all()
     matching = connection.execute(select(func.count()).where(*here)).scalar_one()
     touched = [
-        Touched(row.id, row.message_id, row.domain, Standing.of(row.state, row.held))
+        ChangedDelivery(row.id, row.message_id, row.domain, DeliveryStatus.of(row.state, row.held))
         for row in rows
     ]
     return touched, matching

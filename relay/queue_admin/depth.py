@@ -15,13 +15,13 @@ from sqlalchemy import Connection, func, select
 
 from relay.queue.model import DestinationTable, Traffic
 from relay.queue.schema import deliveries
-from relay.queue_admin.filter import Standing
+from relay.queue_admin.filter import DeliveryStatus
 
 SLICE: Final = 5000  # deliveries per read: some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
+class QueueDepth:
     """The result of a round that ended `at` a time.
 
     `deliveries` by state; `unreadable` counts the held ones whose bodies cannot be read.  Of the
@@ -30,7 +30,7 @@ class Depth:
     """
 
     at: datetime
-    deliveries: Mapping[Standing, int]
+    deliveries: Mapping[DeliveryStatus, int]
     waiting: Mapping[str, int]
     oldest: Mapping[Traffic, datetime]
     dead: Mapping[str, int]
@@ -40,11 +40,11 @@ class Depth:
 
 
 @dataclass(slots=True)
-class Tally:
+class DepthCount:
     """A round over the queue; `after` is the number after which to read on."""
 
     after: int = 0
-    _deliveries: Counter[Standing] = field(default_factory=Counter)
+    _deliveries: Counter[DeliveryStatus] = field(default_factory=Counter)
     _unreadable: int = 0
     _waiting: Counter[str] = field(default_factory=Counter)
     _oldest: dict[Traffic, datetime] = field(default_factory=dict)
@@ -72,11 +72,11 @@ class Tally:
             ).group_by(*groups)
         ).all()
         for row in found:
-            standing = Standing.of(row.state, "" if row.is_held else None)
+            standing = DeliveryStatus.of(row.state, "" if row.is_held else None)
             self._deliveries[standing] += row.number
-            if standing is Standing.HELD and row.unreadable:
+            if standing is DeliveryStatus.HELD and row.unreadable:
                 self._unreadable += row.number
-            if standing is Standing.WAITING:
+            if standing is DeliveryStatus.WAITING:
                 traffic = Traffic(row.traffic)
                 self._waiting[row.domain] += row.number
                 self._oldest[traffic] = min(self._oldest.get(traffic, row.oldest), row.oldest)
@@ -85,7 +85,7 @@ class Tally:
 
     def depth(
         self, known: DestinationTable, now: datetime, operator_of: Callable[[str], str]
-    ) -> Depth:
+    ) -> QueueDepth:
         """The result of the round; `operator_of` gives the label of a domain's operator."""
 
         def by_operator(numbers: Mapping[str, int]) -> Mapping[str, int]:
@@ -95,9 +95,9 @@ class Tally:
             return found
 
         rows = known.by_domain.items()
-        return Depth(
+        return QueueDepth(
             at=now,
-            deliveries={standing: self._deliveries[standing] for standing in Standing},
+            deliveries={standing: self._deliveries[standing] for standing in DeliveryStatus},
             waiting=by_operator(self._waiting),
             oldest=self._oldest,
             dead=by_operator({domain: 1 for domain, one in rows if one.dead_until is not None}),

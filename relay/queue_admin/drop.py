@@ -12,7 +12,7 @@ from relay.dsn.bouncer import Bouncer, Report
 from relay.queue.leases import load_claims
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
-from relay.queue_admin.actions import Act, Touched, Work
+from relay.queue_admin.actions import ActionBatch, ChangedDelivery, QueueAction
 from relay.smtp.outcome import State
 
 REPORTS: Final = 100  # deliveries in a transaction that also stores DSNs
@@ -31,7 +31,7 @@ class DropReports:
 
 
 @dataclass(frozen=True, slots=True)
-class Drop(Act[DropReports]):
+class DropAction(QueueAction[DropReports]):
     """Delete deliveries; with a `teller`, in the same transaction that stores the sender's DSN.
 
     The DSN leaves out recipients that got the message and recipients that a DSN has already
@@ -47,7 +47,7 @@ class Drop(Act[DropReports]):
     @property
     def batch(self) -> int:
         """Fewer deliveries if each may bring a DSN."""
-        return super(Drop, self).batch if self.teller is None else REPORTS
+        return super(DropAction, self).batch if self.teller is None else REPORTS
 
     def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> DropReports:
         """Write the DSNs.  Raises StoreUnavailable."""
@@ -57,9 +57,9 @@ class Drop(Act[DropReports]):
             seen = _untold(connection, ids)
         return DropReports(seen, self.teller.compose_dropped(list(seen.values()), now))
 
-    def apply(self, work: Work[DropReports]) -> Sequence[Touched]:
+    def apply(self, work: ActionBatch[DropReports]) -> Sequence[ChangedDelivery]:
         """Store the DSNs and delete the deliveries."""
-        touched = work.touched if self.teller is None else _tell(self.teller, work)
+        touched = work.changed if self.teller is None else _tell(self.teller, work)
         ids = [one.id for one in touched]
         r = delivery_recipients.c
         work.connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
@@ -67,12 +67,12 @@ class Drop(Act[DropReports]):
         return touched
 
 
-def _tell(teller: Bouncer, work: Work[DropReports]) -> Sequence[Touched]:
+def _tell(teller: Bouncer, work: ActionBatch[DropReports]) -> Sequence[ChangedDelivery]:
     """Store the DSNs; returns the deliveries to be deleted."""
     prepared, there = work.prepared, _untold(work.connection, work.ids)
-    gone: list[Touched] = []
+    gone: list[ChangedDelivery] = []
     kept: list[Report] = []
-    for one in work.touched:
+    for one in work.changed:
         seen = prepared.seen.get(one.id)
         if there.get(one.id) != seen or (seen is not None and seen.lease not in prepared.reports):
             continue

@@ -16,7 +16,7 @@ BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class DeletedDelivery:
     """A delivery that is no longer in the queue."""
 
     id: int
@@ -24,9 +24,9 @@ class Forgotten:
     domain: str
 
 
-def forget_failed(
+def delete_failed(
     database: Database, before: datetime, *, batch: int = BATCH
-) -> Iterator[Sequence[Forgotten]]:
+) -> Iterator[Sequence[DeletedDelivery]]:
     """Delete deliveries that failed before a time; yields once per transaction.
 
     Their senders got a DSN in the transaction that made them fail (`relay.dsn.bouncer`).  Messages
@@ -42,7 +42,7 @@ def forget_failed(
             if connection.execute(oldest.limit(1)).first() is None:
                 return
         with database.write() as connection:
-            found = [Forgotten(*row) for row in connection.execute(skip_locked(oldest))]
+            found = [DeletedDelivery(*row) for row in connection.execute(skip_locked(oldest))]
             ids = [one.id for one in found]
             connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
             connection.execute(delete(deliveries).where(d.id.in_(ids)))

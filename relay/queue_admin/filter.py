@@ -28,7 +28,7 @@ _LIKE: Final[Mapping[str, str]] = {"*": "%", "?": "_", "%": "/%", "_": "/_", "/"
 _STATE: Final = func.coalesce(deliveries.c.state, "")
 
 
-class Standing(StrEnum):
+class DeliveryStatus(StrEnum):
     """State of a delivery as an operator sees it."""
 
     WAITING = "waiting"
@@ -38,18 +38,18 @@ class Standing(StrEnum):
     @property
     def condition(self) -> ColumnElement[bool]:
         """The rows in this state: a failed delivery is failed, whether it was held or not."""
-        if self is Standing.FAILED:
+        if self is DeliveryStatus.FAILED:
             return _STATE == State.FAILED
         held = deliveries.c.held
-        is_held = held.is_not(None) if self is Standing.HELD else held.is_(None)
+        is_held = held.is_not(None) if self is DeliveryStatus.HELD else held.is_(None)
         return and_(_STATE == State.WAITING, is_held)
 
     @staticmethod
-    def of(state: str, held: str | None) -> "Standing":
+    def of(state: str, held: str | None) -> "DeliveryStatus":
         """The state of a row."""
         if state == State.FAILED:
-            return Standing.FAILED
-        return Standing.WAITING if held is None else Standing.HELD
+            return DeliveryStatus.FAILED
+        return DeliveryStatus.WAITING if held is None else DeliveryStatus.HELD
 
 
 def like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
@@ -74,7 +74,7 @@ def masked(pattern: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class DeliveryFilter:
     """Conditions on deliveries: all given conditions must hold; none given means all deliveries.
 
     `recipient` matches recipients without the message yet.  `ids` are numbers of deliveries,
@@ -90,7 +90,7 @@ class Filter:
     younger: timedelta | None = None
     ids: tuple[int, ...] = ()
     messages: tuple[str, ...] = ()
-    state: Standing | None = None
+    state: DeliveryStatus | None = None
 
     def conditions(self, now: datetime) -> list[ColumnElement[bool]]:
         """SQL conditions on rows of `deliveries`; ages are counted from `now`."""

@@ -14,7 +14,7 @@ from relay.queue_admin.filter import NULL_SENDER
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class HoldScope:
     """Patterns of a rule, as in `filter`; None matches everything, and so does all None."""
 
     domain: str | None = None
@@ -24,18 +24,18 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class HoldRuleRow:
     """A rule in force, its author and reason; the deliveries that it holds get the same reason."""
 
     id: int
-    scope: Scope
+    scope: HoldScope
     reason: str
     author: str
     created_at: datetime
 
 
 def add_rule(
-    connection: Connection, scope: Scope, *, reason: str, author: str, now: datetime
+    connection: Connection, scope: HoldScope, *, reason: str, author: str, now: datetime
 ) -> int:
     """Hold matching mail from now on; returns the rule's number."""
     values = {
@@ -53,12 +53,12 @@ def add_rule(
     return number
 
 
-def list_rules(connection: Connection) -> list[Rule]:
+def list_rules(connection: Connection) -> list[HoldRuleRow]:
     """The rules in force, in the order in which they are tried."""
     return [
-        Rule(
+        HoldRuleRow(
             row.id,
-            Scope(
+            HoldScope(
                 row.domain,
                 NULL_SENDER if row.sender == "" else row.sender,
                 row.recipient,
@@ -72,7 +72,7 @@ def list_rules(connection: Connection) -> list[Rule]:
     ]
 
 
-def remove_rule(connection: Connection, number: int) -> Rule:
+def remove_rule(connection: Connection, number: int) -> HoldRuleRow:
     """Remove a rule; deliveries that it has held stay held.  Raises NotFound."""
     found = next((rule for rule in list_rules(connection) if rule.id == number), None)
     if found is None:

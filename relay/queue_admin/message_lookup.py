@@ -13,7 +13,7 @@ from relay.queue.schema import deliveries, delivery_recipients
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class MessageHolder:
     """A mailbox that holds the message, and the recipient's address as the peer gave it."""
 
     mailbox: str
@@ -22,7 +22,7 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class RecipientState:
+class QueuedRecipient:
     """A recipient of a delivery; `reply` is the peer's last reply, '' before the first."""
 
     address: str
@@ -41,10 +41,10 @@ class QueuedDelivery:
     created_at: datetime
     due: datetime
     last_error: str
-    recipients: tuple[RecipientState, ...]
+    recipients: tuple[QueuedRecipient, ...]
 
 
-def holders_of(connection: Connection, message_id: str) -> list[Holder]:
+def holders_of(connection: Connection, message_id: str) -> list[MessageHolder]:
     """The mailboxes that hold a message, in the order of their entries."""
     statement = (
         select(mailboxes.c.address, entries.c.recipient, entries.c.delivered_at)
@@ -52,20 +52,20 @@ def holders_of(connection: Connection, message_id: str) -> list[Holder]:
         .where(entries.c.message_id == message_id)
         .order_by(entries.c.id)
     )
-    return [Holder(*row) for row in connection.execute(statement)]
+    return [MessageHolder(*row) for row in connection.execute(statement)]
 
 
 def deliveries_of(connection: Connection, message_id: str) -> list[QueuedDelivery]:
     """The deliveries of a message that are in the queue, by their numbers."""
     d, r = deliveries.c, delivery_recipients.c
-    recipients: dict[int, tuple[RecipientState, ...]] = {}
+    recipients: dict[int, tuple[QueuedRecipient, ...]] = {}
     for row in connection.execute(
         select(r.delivery_id, r.address, r.state, r.reply)
         .join(deliveries, d.id == r.delivery_id)
         .where(d.message_id == message_id)
         .order_by(r.id)
     ):
-        one = RecipientState(row.address, row.state, row.reply)
+        one = QueuedRecipient(row.address, row.state, row.reply)
         recipients[row.delivery_id] = (*recipients.get(row.delivery_id, ()), one)
     rows = connection.execute(
         select(d.id, d.domain, d.state, d.attempts, d.created_at, d.due, d.last_error)

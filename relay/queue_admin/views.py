@@ -12,12 +12,12 @@ from mailstore.db.schema import messages
 from mailstore.db.store_time import store_now
 from relay.queue.model import ALL
 from relay.queue.schema import deliveries, delivery_recipients, destinations
-from relay.queue_admin.filter import Filter, Standing
+from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from relay.smtp.outcome import State
 
 
 @dataclass(frozen=True, slots=True)
-class DestinationLine:
+class DestinationSummary:
     """A line of the summary: a domain and the mail that waits for it.
 
     `state` is `active`, `paused` or `dead`; `paused` the reason.  `waiting` includes deliveries in
@@ -39,14 +39,16 @@ class DestinationLine:
     dead_until: datetime | None
 
 
-def summary(connection: Connection, wanted: Filter, now: datetime) -> list[DestinationLine]:
+def summary(
+    connection: Connection, wanted: DeliveryFilter, now: datetime
+) -> list[DestinationSummary]:
     """The deliveries that a filter matches, by destination, longest wait first; then other pauses.
 
     A pause is shown even if no mail waits behind it: it must not be forgotten.
     """
     d = deliveries.c
     disable_statement_timeout(connection)
-    waits, held, failed = (one.condition for one in Standing)
+    waits, held, failed = (one.condition for one in DeliveryStatus)
     in_flight = _in_flight(now)
     statement = (
         select(
@@ -65,10 +67,10 @@ def summary(connection: Connection, wanted: Filter, now: datetime) -> list[Desti
     known = {row.domain: row for row in connection.execute(select(destinations))}
     rows = sorted(connection.execute(statement).all(), key=lambda row: (row.oldest, row.domain))
     found = [_line(row, known.get(row.domain), known.get(ALL), now) for row in rows]
-    if wanted == Filter():
+    if wanted == DeliveryFilter():
         seen = {row.domain for row in rows}
         found += [
-            DestinationLine(
+            DestinationSummary(
                 domain, "paused", 0, 0, 0, 0, None, None, None, row.last_error, row.paused, None
             )
             for domain, row in sorted(known.items())
@@ -79,11 +81,11 @@ def summary(connection: Connection, wanted: Filter, now: datetime) -> list[Desti
 
 def _line(
     row: Row[Any], own: Row[Any] | None, everywhere: Row[Any] | None, now: datetime
-) -> DestinationLine:
+) -> DestinationSummary:
     paused = (own and own.paused) or (everywhere and everywhere.paused)
     dead_until = own.dead_until if own and own.dead_until and own.dead_until > now else None
     due = None if row.due is None else max(row.due, dead_until or row.due)
-    return DestinationLine(
+    return DestinationSummary(
         domain=row.domain,
         state="paused" if paused else "dead" if dead_until else "active",
         waiting=row.waiting,
@@ -101,13 +103,13 @@ def _line(
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class DeliverySummary:
     """A line of the list; `recipients` are those without the message yet."""
 
     id: int
     message_id: str
     domain: str
-    state: Standing
+    state: DeliveryStatus
     in_flight: bool
     held: str | None
     traffic: str
@@ -122,7 +124,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class RecipientFacts:
+class RecipientDetail:
     """A recipient: its state, the peer's last reply, the DSNs that RCPT asked for."""
 
     address: str
@@ -133,7 +135,7 @@ class RecipientFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DeliveryDetail:
     """All facts of a delivery in the queue.
 
     `paused` is None or the reason of a pause; `lease_owner` the process with the last lease.
@@ -142,7 +144,7 @@ class Shown:
     id: int
     message_id: str
     domain: str
-    state: Standing
+    state: DeliveryStatus
     in_flight: bool
     held: str | None
     traffic: str
@@ -161,10 +163,12 @@ class Shown:
     lease_until: datetime | None
     paused: str | None
     dead_until: datetime | None
-    recipients: tuple[RecipientFacts, ...]
+    recipients: tuple[RecipientDetail, ...]
 
 
-def listing(connection: Connection, wanted: Filter, now: datetime, limit: int) -> list[Listed]:
+def listing(
+    connection: Connection, wanted: DeliveryFilter, now: datetime, limit: int
+) -> list[DeliverySummary]:
     """The oldest `limit` deliveries that a filter matches."""
     d = deliveries.c
     disable_statement_timeout(connection)
@@ -185,11 +189,11 @@ def listing(connection: Connection, wanted: Filter, now: datetime, limit: int) -
     for row in rows:
         facts = _common(row._mapping)
         left = (one.address for one in recipients.get(row.id, ()) if one.state != State.DELIVERED)
-        found.append(Listed(recipients=tuple(left), **facts))
+        found.append(DeliverySummary(recipients=tuple(left), **facts))
     return found
 
 
-def show(connection: Connection, wanted: Filter, now: datetime) -> list[Shown]:
+def show(connection: Connection, wanted: DeliveryFilter, now: datetime) -> list[DeliveryDetail]:
     """All facts of the few deliveries that a filter matches, by their numbers."""
     d, known = deliveries.c, destinations.c
     statement = (
@@ -211,7 +215,7 @@ def show(connection: Connection, wanted: Filter, now: datetime) -> list[Shown]:
     for row in rows:
         facts = _common(row._mapping)
         facts["paused"] = facts["paused"] or everywhere
-        found.append(Shown(recipients=recipients.get(row.id, ()), **facts))
+        found.append(DeliveryDetail(recipients=recipients.get(row.id, ()), **facts))
     return found
 
 
@@ -222,19 +226,19 @@ def _in_flight(now: datetime) -> ColumnElement[bool]:
 
 
 def _common(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {**row, "state": Standing.of(row["state"], row["held"])}
+    return {**row, "state": DeliveryStatus.of(row["state"], row["held"])}
 
 
 def _recipients(
     connection: Connection, ids: Sequence[int]
-) -> dict[int, tuple[RecipientFacts, ...]]:
+) -> dict[int, tuple[RecipientDetail, ...]]:
     r = delivery_recipients.c
-    found: dict[int, list[RecipientFacts]] = {}
+    found: dict[int, list[RecipientDetail]] = {}
     statement = (
         select(r.delivery_id, r.address, r.state, r.reply, r.notify, r.orcpt)
         .where(r.delivery_id.in_(ids))
         .order_by(r.id)
     )
     for key, *facts in connection.execute(statement):
-        found.setdefault(key, []).append(RecipientFacts(*facts))
+        found.setdefault(key, []).append(RecipientDetail(*facts))
     return {key: tuple(several) for key, several in found.items()}

@@ -16,7 +16,7 @@ from relay.acceptance.group_commit import Record, commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.dsn.receipt import receipt_of
-from relay.machines.certainty import Certainty
+from relay.machines.certainty import ListCertainty
 from relay.policy.admission import AdmissionFacts, AdmissionPolicy, LocalUser, Stage, admit
 from relay.policy.recipient import Recipient, RecipientStatus
 from relay.policy.sizes import is_report, limit_of, over
@@ -137,7 +137,7 @@ class LocalSubmitter:
         attempt, white_list = replace(attempt, recipient=recipient), attempt.white_list
         foreign = recipient.state is RecipientStatus.FOREIGN
         if foreign and white_list and not white_list.names_of(recipient.address.domain):
-            final = Certainty(self.store.database, self.trust_state).of_question()
+            final = ListCertainty(self.store.database, self.trust_state).of_question()
             attempt = replace(attempt, list_final=final)
         admit(attempt, Stage.RECIPIENT)
 

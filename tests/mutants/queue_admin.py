@@ -7,7 +7,7 @@ _EACH = ("test_one_for_each_and_one_for_all",)
 MUTANTS = (
     Mutant(
         "audit: each delivery that an act changed has its event",
-        "                for one in done.touched:\n                    self.record(\n",
+        "                for one in done.changed:\n                    self.record(\n",
         "                for one in ():\n                    self.record(\n",
         _EACH,
     ),
@@ -87,8 +87,8 @@ MUTANTS = (
     ),
     Mutant(
         "queue: what is held keeps its reason",
-        "Standing.WAITING.condition, and_(Standing.HELD.condition, deliveries.c.unreadable)\n",
-        "Standing.WAITING.condition, Standing.HELD.condition\n",
+        "DeliveryStatus.WAITING.condition, and_(DeliveryStatus.HELD.condition, deliveries.c.unreadable)\n",
+        "DeliveryStatus.WAITING.condition, DeliveryStatus.HELD.condition\n",
         ("test_what_waits_is_held_for_the_reason", "test_takes_a_state"),
     ),
     Mutant(
@@ -117,14 +117,14 @@ MUTANTS = (
     ),
     Mutant(
         "queue: what failed is tried again only if asked",
-        "        return or_(waits, Standing.FAILED.condition) if self.revive else waits\n",
-        "        return or_(waits, Standing.FAILED.condition)\n",
+        "        return or_(waits, DeliveryStatus.FAILED.condition) if self.revive else waits\n",
+        "        return or_(waits, DeliveryStatus.FAILED.condition)\n",
         ("test_what_waits_is_due_now",),
     ),
     Mutant(
         "queue: what is held is not tried again",
-        "        waits = Standing.WAITING.condition\n",
-        "        waits = or_(Standing.WAITING.condition, Standing.HELD.condition)\n",
+        "        waits = DeliveryStatus.WAITING.condition\n",
+        "        waits = or_(DeliveryStatus.WAITING.condition, DeliveryStatus.HELD.condition)\n",
         ("test_what_waits_is_due_now",),
     ),
     Mutant(
@@ -141,7 +141,7 @@ MUTANTS = (
     ),
     Mutant(
         "queue: only what is held is released",
-        '        """Held deliveries."""\n        return Standing.HELD.condition\n',
+        '        """Held deliveries."""\n        return DeliveryStatus.HELD.condition\n',
         '        """Held deliveries."""\n        return true()\n',
         ("test_what_is_held_is_released_and_due",),
     ),
@@ -165,8 +165,8 @@ MUTANTS = (
     ),
     Mutant(
         "queue: reports make transactions smaller",
-        "        return super(Drop, self).batch if self.teller is None else REPORTS\n",
-        "        return super(Drop, self).batch\n",
+        "        return super(DropAction, self).batch if self.teller is None else REPORTS\n",
+        "        return super(DropAction, self).batch\n",
         ("test_transactions_are_small_where_there_are_reports",),
     ),
     Mutant(
@@ -213,7 +213,7 @@ MUTANTS = (
     ),
     Mutant(
         "queue: what failed is not held",
-        "        if state == State.FAILED:\n            return Standing.FAILED\n",
+        "        if state == State.FAILED:\n            return DeliveryStatus.FAILED\n",
         "",
         ("test_count_by_how_they_stand",),
     ),

@@ -12,7 +12,7 @@ from mailstore.s3.bucket import BucketPlace
 from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
 from relay.delivery.attempt import NOT_CERTAIN
-from relay.queue_admin.views import Listed
+from relay.queue_admin.views import DeliverySummary
 from relay.smtp.address import parse_address
 from tests.operator.list_machines import refresher_of
 from tests.support.cluster import lay_out_machines
@@ -36,7 +36,7 @@ class Office:
     two: Daemon
     b: Daemon
 
-    def queue(self) -> list[Listed]:
+    def queue(self) -> list[DeliverySummary]:
         with self.two.store() as store, store.database.read() as connection:
             return listing(connection)
 

@@ -16,7 +16,7 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly import runtime
 from mssante_operator.jobs.failed_expiry import Forgetting
-from relay.queue_admin.expiry import forget_failed
+from relay.queue_admin.expiry import delete_failed
 from tests.support.daemon import Daemon, served
 from tests.support.queued import Letter, message_id, put, rows
 from tests.support.waiting import until, until_now
@@ -39,9 +39,9 @@ async def test_rounds_go_on_after_an_error_and_are_told_of(
         calls.append(given)
         if len(calls) == 1:
             raise StoreUnavailable("the database is away")
-        return forget_failed(*given)  # type: ignore[arg-type]  # as it was called
+        return delete_failed(*given)  # type: ignore[arg-type]  # as it was called
 
-    monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "forget_failed", once)
+    monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "delete_failed", once)
     journal = Journal(tmp_path / "trace", runtime.clock)
     with capture_logs() as logs:
         running = asyncio.create_task(Forgetting(database, journal, 30 * DAY, 0.01).run())
@@ -69,12 +69,12 @@ async def test_a_round_under_way_ends_with_the_process(
     loop, begun, told = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
     def slow(*given: object) -> Iterator[object]:
-        for found in forget_failed(*given, batch=1):  # type: ignore[arg-type]  # as it was called
+        for found in delete_failed(*given, batch=1):  # type: ignore[arg-type]  # as it was called
             loop.call_soon_threadsafe(begun.set)
             asyncio.run_coroutine_threadsafe(told.wait(), loop).result()
             yield found
 
-    monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "forget_failed", slow)
+    monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "delete_failed", slow)
     journal = Journal(tmp_path / "trace", runtime.clock)
     running = asyncio.create_task(Forgetting(database, journal, 30 * DAY).run())
     await begun.wait()

@@ -88,7 +88,7 @@ async def test_a_courier_that_was_killed_is_replaced_at_once(original: Site) -> 
     for _ in range(3):
         held = await original.hold()
         assert held is not None
-        assert held.count()
+        assert held.count_beat()
     assert (original.name, original.waited, original.events) == (name, 0, [])
 
 

@@ -17,8 +17,8 @@ from mssante_operator.jobs.queue_measurement import Measuring
 from mssante_operator.monitoring.queue_gauges import queue_gauges
 from relay.delivery.operator_labels import UNLISTED, OperatorLabels
 from relay.queue.model import Traffic
-from relay.queue_admin.depth import Depth, Tally
-from relay.queue_admin.filter import Standing
+from relay.queue_admin.depth import DepthCount, QueueDepth
+from relay.queue_admin.filter import DeliveryStatus
 from tests.support.backlog import fill
 from tests.support.clock import NOW
 from tests.support.daemon import get, lay_out, served
@@ -33,20 +33,20 @@ async def test_rounds_follow_the_queue_and_outlive_errors(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults: list[Exception] = [ValueError("a fault of ours"), StoreUnavailable("away")]
-    read = Tally.read
+    read = DepthCount.read
 
-    def failing(self: Tally, *given: object) -> bool:
+    def failing(self: DepthCount, *given: object) -> bool:
         if faults:
             raise faults.pop()
         return read(self, *given)  # type: ignore[arg-type]  # as it was called
 
-    monkeypatch.setattr(Tally, "read", failing)
+    monkeypatch.setattr(DepthCount, "read", failing)
     labels = OperatorLabels(tmp_path / "operators", lambda _domain: ())
     measuring = Measuring(database, labels, runtime.clock, interval=0.01, slice=7)
 
     def waiting(number: int) -> bool:
         depth = measuring.depth
-        return depth is not None and depth.deliveries[Standing.WAITING] == number
+        return depth is not None and depth.deliveries[DeliveryStatus.WAITING] == number
 
     with capture_logs() as logs:
         running = asyncio.create_task(measuring.run())
@@ -63,9 +63,9 @@ async def test_rounds_follow_the_queue_and_outlive_errors(
 
 
 def test_what_the_gauges_say() -> None:
-    depth = Depth(
+    depth = QueueDepth(
         at=NOW,
-        deliveries={Standing.WAITING: 6, Standing.HELD: 1, Standing.FAILED: 0},
+        deliveries={DeliveryStatus.WAITING: 6, DeliveryStatus.HELD: 1, DeliveryStatus.FAILED: 0},
         waiting={"b": 3, "c": 3},
         oldest={Traffic.PERSON: NOW - HOUR},
         dead={"b": 2},

@@ -18,7 +18,7 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly import runtime
 from relay.machines.schema import shared_list
-from relay.machines.shared_list import Head, Offer, publish, read_head
+from relay.machines.shared_list import ListOffer, SharedListHead, publish, read_head
 from tests.operator.list_machines import Machine, machine
 from tests.operator.unbelieved_lists import DAMAGED, NEWER, SIGNED
 from tests.support.daemon import federation
@@ -40,7 +40,7 @@ def machines(tmp_path: Path, database: Database) -> Sequence[Machine]:
     return found
 
 
-def head(database: Database) -> Head:
+def head(database: Database) -> SharedListHead:
     with database.read() as connection:
         found = read_head(connection)
     assert found is not None
@@ -55,7 +55,7 @@ def share(database: Database, data: bytes, hours: float, *, packed: bytes | None
     digest = hashlib.sha256(data).hexdigest()
     at = federation().space.now.replace(microsecond=0) + timedelta(hours=hours)
     with database.write() as connection:
-        assert publish(connection, Offer(digest, at, data), runtime.clock())
+        assert publish(connection, ListOffer(digest, at, data), runtime.clock())
         if packed is not None:
             connection.execute(update(shared_list).values(compressed=packed))
     return digest
@@ -95,7 +95,7 @@ def test_an_older_list_is_never_taken_nor_shared(
     one.sharing.look()
     newest = one.active.digest
     with database.write() as connection:  # as if the machine with the older list had just written
-        older = Offer("0" * 64, two.active.generated_at - HOUR, b"x")
+        older = ListOffer("0" * 64, two.active.generated_at - HOUR, b"x")
         assert not publish(connection, older, runtime.clock())
     one.sharing.look()
     assert (one.active.digest, head(database).shared.digest) == (newest, newest)

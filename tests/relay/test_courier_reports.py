@@ -26,9 +26,9 @@ from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
 from relay.dsn.receipt import receipt_of
 from relay.queue.model import Claim
 from relay.queue.schema import deliveries
-from relay.queue_admin.actions import work_through
-from relay.queue_admin.drop import Drop
-from relay.queue_admin.filter import Filter
+from relay.queue_admin.actions import run_action
+from relay.queue_admin.drop import DropAction
+from relay.queue_admin.filter import DeliveryFilter
 from relay.smtp.address import parse_address
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
@@ -185,9 +185,9 @@ async def test_the_report_on_what_is_dropped_leaves_at_once(tmp_path: Path, offi
         await until(lambda: len(world.states()) == 1)  # and now it rests
 
         def drop() -> None:
-            act = Drop(office.bouncer)
-            (done,) = work_through(office.store.database, act, Filter(), lambda: NOW)
-            assert len(done.touched) == 1
+            act = DropAction(office.bouncer)
+            (done,) = run_action(office.store.database, act, DeliveryFilter(), lambda: NOW)
+            assert len(done.changed) == 1
 
         await asyncio.to_thread(drop)
         await until(lambda: len(world.tried) == 2 and not world.states())

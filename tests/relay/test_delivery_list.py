@@ -13,7 +13,7 @@ from relay.client.routing import NoRoute, Router, Target
 from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, SmtpDelivery
 from relay.delivery.in_flight import Progress
 from relay.delivery.list_wakeup import ListWaking
-from relay.machines.shared_list import Offer, publish
+from relay.machines.shared_list import ListOffer, publish
 from relay.policy.tls import client_context
 from relay.queue.leases import load_claims
 from relay.smtp.errors import AttemptFailed
@@ -142,7 +142,7 @@ async def test_nothing_fails_by_a_list_older_than_another_machines(
     now = system_clock()
     snapshot = sender.trust_state.snapshot
     assert snapshot.loaded is not None
-    newer = Offer("0" * 64, snapshot.loaded.generated_at + timedelta(seconds=1), b"x")
+    newer = ListOffer("0" * 64, snapshot.loaded.generated_at + timedelta(seconds=1), b"x")
     with sender.store.database.write() as connection:
         publish(connection, newer, now)
     async with running(server_tls("a", peer_folder)) as peer:

@@ -21,9 +21,9 @@ from relay.delivery.in_flight import Progress
 from relay.delivery.ready_queue import ReadyQueue
 from relay.delivery.turn_commit import Committed, PendingWrites
 from relay.queue.model import Claim, Due, Lease, Traffic, new_token
-from relay.queue_admin.actions import work_through
-from relay.queue_admin.drop import Drop, DropReports
-from relay.queue_admin.filter import Filter
+from relay.queue_admin.actions import run_action
+from relay.queue_admin.drop import DropAction, DropReports
+from relay.queue_admin.filter import DeliveryFilter
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
@@ -190,18 +190,22 @@ def test_what_an_operator_looked_for_is_not_another_delivery_by_now(
     made = Office(tmp_path, database)
     standby.replicate()
     made.queue()
-    prepare = Drop.prepare
+    prepare = DropAction.prepare
 
-    def overtaken(act: Drop, database: Database, ids: Sequence[int], now: datetime) -> DropReports:
+    def overtaken(
+        act: DropAction, database: Database, ids: Sequence[int], now: datetime
+    ) -> DropReports:
         found = prepare(act, database, ids, now)
         standby.promote()
         made.queue()
         return found
 
-    monkeypatch.setattr(Drop, "prepare", overtaken)
-    act = Drop(made.bouncer if with_report else None)
-    done = list(work_through(database, act, Filter(domain=TO.rpartition("@")[2]), lambda: NOW))
-    assert [one.touched for one in done] == [()]
+    monkeypatch.setattr(DropAction, "prepare", overtaken)
+    act = DropAction(made.bouncer if with_report else None)
+    done = list(
+        run_action(database, act, DeliveryFilter(domain=TO.rpartition("@")[2]), lambda: NOW)
+    )
+    assert [one.changed for one in done] == [()]
     assert len(rows(database)) == 1
     made.store.blobs.close()
 

@@ -14,16 +14,25 @@ from sqlalchemy import Connection, delete
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.machines import presence
-from relay.machines.presence import Presence
-from relay.machines.rows import Machine, all_machines, change, enter, find_machine, strike_out
+from relay.machines.presence import MachinePresence
+from relay.machines.rows import (
+    Machine,
+    all_machines,
+    delete_machine,
+    find_machine,
+    insert_machine,
+    update_machine,
+)
 from relay.machines.schema import machines
 from tests.support.clock import NOW
 
 ROW = Machine("node", "here", 7, NOW)
 
 
-def held(database: Database, proof: str = "here", running: float = 0.0) -> Presence:
-    return Presence(database, "node", proof, lambda: NOW, random.Random(proof), lambda: running)
+def held(database: Database, proof: str = "here", running: float = 0.0) -> MachinePresence:
+    return MachinePresence(
+        database, "node", proof, lambda: NOW, random.Random(proof), lambda: running
+    )
 
 
 def row(database: Database) -> Machine | None:
@@ -57,28 +66,28 @@ class Unheard(Database):
 def test_rows_are_changed_only_as_seen(database: Database) -> None:
     other = Machine("other", "there", 1, NOW)
     with database.write() as connection:
-        assert enter(connection, ROW)
-        assert not enter(connection, replace(ROW, proof="there"))
-        assert enter(connection, other)
+        assert insert_machine(connection, ROW)
+        assert not insert_machine(connection, replace(ROW, proof="there"))
+        assert insert_machine(connection, other)
         newer = replace(ROW, beat=8)
         for wrong in (replace(ROW, beat=6), replace(ROW, proof="there"), replace(ROW, name="x")):
-            assert not change(connection, wrong, newer)
-            assert not strike_out(connection, wrong)
-        assert change(connection, ROW, newer)
+            assert not update_machine(connection, wrong, newer)
+            assert not delete_machine(connection, wrong)
+        assert update_machine(connection, ROW, newer)
         assert all_machines(connection) == [newer, other]
-        assert strike_out(connection, newer)
+        assert delete_machine(connection, newer)
         assert all_machines(connection) == [other]
 
 
 def test_a_name_is_taken_once_and_counted_on(database: Database) -> None:
     one, two = held(database), held(database, "there")
-    assert one.look() is None
-    assert one.take(None)
-    assert not two.take(None)  # both saw no row
+    assert one.read() is None
+    assert one.claim(None)
+    assert not two.claim(None)  # both saw no row
     first = row(database)
     assert first is not None
-    assert one.count()
-    assert not two.take(first)  # the row is no longer as seen
+    assert one.count_beat()
+    assert not two.claim(first)  # the row is no longer as seen
     second = row(database)
     assert second is not None
     assert first.beat < second.beat <= first.beat + presence.STEP
@@ -87,78 +96,78 @@ def test_a_name_is_taken_once_and_counted_on(database: Database) -> None:
 
 def test_whoever_is_taken_over_finds_out_and_changes_nothing(database: Database) -> None:
     one, two = held(database), held(database, "there")
-    assert one.take(None)
-    assert two.take(two.look())
+    assert one.claim(None)
+    assert two.claim(two.read())
     before = row(database)
-    assert not one.count()
+    assert not one.count_beat()
     assert row(database) == before
-    assert two.count()
-    assert not one.count()
+    assert two.count_beat()
+    assert not one.count_beat()
 
 
 def test_a_copy_of_the_whole_memory_is_found_out(database: Database) -> None:
     # A virtual machine that was cloned while it ran: even the proof is the same.
     one = held(database)
-    assert one.take(None)
+    assert one.claim(None)
     two = copy.copy(one)
     two.randomness, two._unheard = random.Random("two"), set()
-    assert one.count()
-    assert not two.count()
-    assert one.count()
+    assert one.count_beat()
+    assert not two.count_beat()
+    assert one.count_beat()
 
 
 @pytest.mark.parametrize("older", ["none", "lower"])
 def test_a_database_with_an_older_state_is_no_other_machine(database: Database, older: str) -> None:
     # After a fail-over to a standby that lagged.
     one = held(database)
-    assert one.take(None)
+    assert one.claim(None)
     first = row(database)
     assert first is not None
     for _ in range(3):
-        assert one.count()
+        assert one.count_beat()
     with database.write() as connection:
         connection.execute(delete(machines))
         if older == "lower":
-            assert enter(connection, first)
+            assert insert_machine(connection, first)
     for _ in range(3):
-        assert one.count()
+        assert one.count_beat()
     assert row(database) is not None
 
 
 def test_a_count_that_was_not_heard_of_is_our_own(database: Database) -> None:
     one = held(database)
-    assert one.take(None)
+    assert one.claim(None)
     one.database = unheard = Unheard(database)
     for _ in range(3):  # each is on disk
         with pytest.raises(StoreUnavailable):
-            one.count()
+            one.count_beat()
     unheard.fails = False
-    assert one.count()
-    assert one.count()
+    assert one.count_beat()
+    assert one.count_beat()
 
 
 def test_the_age_of_a_count_is_that_of_its_beginning(database: Database) -> None:
     now = 100.0
-    one = Presence(database, "node", "here", lambda: NOW, random.Random(1), lambda: now)
+    one = MachinePresence(database, "node", "here", lambda: NOW, random.Random(1), lambda: now)
     assert one.since_count == float("inf")
-    assert one.take(None)
+    assert one.claim(None)
     now = 104.0
     assert one.since_count == 4.0
     one.database = Unheard(database)
     with pytest.raises(StoreUnavailable):
-        one.count()
+        one.count_beat()
     assert one.since_count == 4.0
     one.database = database
-    assert one.count()
+    assert one.count_beat()
     assert one.since_count == 0.0
 
 
 def test_nothing_is_counted_on_that_was_not_taken(database: Database) -> None:
     with pytest.raises(ValueError, match="not taken"):
-        held(database).count()
+        held(database).count_beat()
 
 
-Step = Callable[[Presence], object]
+Step = Callable[[MachinePresence], object]
 
 
 @settings(
@@ -179,9 +188,9 @@ def test_of_several_with_one_name_one_holds_it(
     for proof, takes in steps:
         one = all_of_them[proof]
         if takes:
-            assert one.take(one.look())
+            assert one.claim(one.read())
             holder = proof
         elif one._row is not None:
-            assert one.count() == (proof == holder)
+            assert one.count_beat() == (proof == holder)
     found = row(database)
     assert (found.proof if found is not None else "") == holder

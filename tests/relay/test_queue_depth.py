@@ -8,8 +8,8 @@ from sqlalchemy import func, select, update
 from mailstore.db.database import Database
 from relay.queue.model import DestinationRow, DestinationTable, Traffic
 from relay.queue.schema import deliveries
-from relay.queue_admin.depth import Tally
-from relay.queue_admin.filter import Standing
+from relay.queue_admin.depth import DepthCount
+from relay.queue_admin.filter import DeliveryStatus
 from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 
@@ -22,9 +22,9 @@ BACKLOG = [
 ]
 
 
-def count(database: Database, limit: int) -> tuple[Tally, int]:
+def count(database: Database, limit: int) -> tuple[DepthCount, int]:
     """A whole round, and its number of slices."""
-    tally, slices, more = Tally(), 0, True
+    tally, slices, more = DepthCount(), 0, True
     while more:
         slices += 1
         with database.read() as connection:
@@ -46,7 +46,11 @@ def test_a_round_counts_each_delivery_once(database: Database, limit: int, slice
     tally, took = count(database, limit)
     depth = tally.depth(NOTHING, NOW, str.upper)
     assert took == slices
-    assert depth.deliveries == {Standing.WAITING: 28, Standing.HELD: 4, Standing.FAILED: 10}
+    assert depth.deliveries == {
+        DeliveryStatus.WAITING: 28,
+        DeliveryStatus.HELD: 4,
+        DeliveryStatus.FAILED: 10,
+    }
     assert depth.waiting == {"B.MSSANTE.FR": 21, "C.MSSANTE.FR": 7}
     assert depth.oldest == {Traffic.BULK: NOW - 9 * HOUR, Traffic.PERSON: NOW - 2 * HOUR}
 
@@ -61,19 +65,19 @@ def test_what_is_held_for_its_body_is_counted_apart(database: Database) -> None:
         connection.execute(held.where(of_person))
         connection.execute(update(deliveries).where(d.id == 5).values(state="failed"))
     depth = count(database, 7)[0].depth(NOTHING, NOW, str.upper)
-    assert (depth.unreadable, depth.deliveries[Standing.HELD]) == (3, 4)
+    assert (depth.unreadable, depth.deliveries[DeliveryStatus.HELD]) == (3, 4)
 
 
 def test_an_empty_queue(database: Database) -> None:
     tally, slices = count(database, 10)
     depth = tally.depth(NOTHING, NOW, str.upper)
     assert (slices, depth.oldest, depth.waiting) == (1, {}, {})
-    assert depth.deliveries == dict.fromkeys(Standing, 0)
+    assert depth.deliveries == dict.fromkeys(DeliveryStatus, 0)
 
 
 def test_what_comes_during_a_round_is_counted_by_it(database: Database) -> None:
     fill(database, BACKLOG)
-    tally = Tally()
+    tally = DepthCount()
     with database.read() as connection:
         assert tally.read(connection, 40)
     put(database, "d.mssante.fr", number=1)

@@ -12,9 +12,9 @@ from mailstore.mailboxes.mailboxes import MailboxState, set_state
 from relay.dsn.bouncer import Bouncer, Report
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
-from relay.queue_admin.actions import Touched, Work, work_through
-from relay.queue_admin.drop import REPORTS, Drop
-from relay.queue_admin.filter import Filter, Standing
+from relay.queue_admin.actions import ActionBatch, ChangedDelivery, run_action
+from relay.queue_admin.drop import REPORTS, DropAction
+from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
 from tests.support.clock import NOW
 from tests.support.office import BODY, CLAIRE, POSTMASTER, TO, Office
@@ -26,13 +26,15 @@ FAILED = Letter(state="failed")
 
 def drop(office: Office) -> list[str]:
     """Drop all; returns the ids of the DSNs, '' for none."""
-    done = work_through(office.store.database, Drop(office.bouncer), Filter(), lambda: NOW)
-    return [one.report for each in done for one in each.touched]
+    done = run_action(
+        office.store.database, DropAction(office.bouncer), DeliveryFilter(), lambda: NOW
+    )
+    return [one.report for each in done for one in each.changed]
 
 
 def test_rows_are_deleted(database: Database) -> None:
     kept, *dropped = put(database, Letter(domain="c.mssante.fr"), Letter(), HELD, FAILED)
-    assert perform(database, Drop(), Filter(domain="b.mssante.fr")) == (dropped, 0)
+    assert perform(database, DropAction(), DeliveryFilter(domain="b.mssante.fr")) == (dropped, 0)
     assert list(rows(database)) == [kept]
     assert recipient_states(database) == [(kept, "waiting")]
 
@@ -201,16 +203,16 @@ def test_reports_prepared_for_some_deliveries_are_theirs_alone(office: Office) -
     # The action has no state: another transaction may be prepared before the first.
     office.queue()
     office.queue()
-    act, database = Drop(office.bouncer), office.store.database
+    act, database = DropAction(office.bouncer), office.store.database
     first, _ = (act.prepare(database, [number], NOW) for number in (1, 2))
     row = rows(database)[1]
-    touched = [Touched(row.id, row.message_id, row.domain, Standing.WAITING)]
+    touched = [ChangedDelivery(row.id, row.message_id, row.domain, DeliveryStatus.WAITING)]
     with database.write() as connection:
-        (gone,) = act.apply(Work(connection, touched, NOW, first))
+        (gone,) = act.apply(ActionBatch(connection, touched, NOW, first))
     assert gone.report
     assert list(rows(database)) == [2]
     assert len(office.mail(CLAIRE)) == 1
 
 
 def test_transactions_are_small_where_there_are_reports(office: Office) -> None:
-    assert Drop(office.bouncer).batch == REPORTS < Drop().batch
+    assert DropAction(office.bouncer).batch == REPORTS < DropAction().batch

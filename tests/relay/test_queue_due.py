@@ -17,7 +17,7 @@ from relay.queue.leases import claim, lease_expired, release_unattempted, renew
 from relay.queue.model import ALL, Lease, Newest, Traffic, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
-from relay.queue_admin.depth import Tally
+from relay.queue_admin.depth import DepthCount
 from tests.support.backlog import fill, put
 from tests.support.clock import NOW
 
@@ -225,7 +225,7 @@ LOOKS: list[Callable[[Connection], object]] = [
     lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, most=400),
     lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=50),
     lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=5000),
-    lambda c: Tally(after=100).read(c, 1000),
+    lambda c: DepthCount(after=100).read(c, 1000),
     lambda c: claim(
         c,
         owner="n:1",

@@ -9,8 +9,8 @@ from mailstore.blobs.gc import collect_garbage
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from mailstore.mailboxes.messages import get_message
-from relay.queue_admin.actions import Retry
-from relay.queue_admin.expiry import Forgotten, forget_failed
+from relay.queue_admin.actions import RetryAction
+from relay.queue_admin.expiry import DeletedDelivery, delete_failed
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
 from tests.support.office import CLAIRE, TO, Office
@@ -29,16 +29,16 @@ def test_by_the_time_at_which_it_failed(database: Database) -> None:
     held = Letter(age=90 * DAY, held="why", columns={"due": NOW - 90 * DAY})
     failed_late = failed(29, created_at=NOW - 90 * DAY)
     old, *_ = put(database, failed(31), failed_late, long_waiting, held)
-    (found,) = forget_failed(database, NOW - 30 * DAY)
-    assert found == [Forgotten(old, message_id(1), "b.mssante.fr")]
+    (found,) = delete_failed(database, NOW - 30 * DAY)
+    assert found == [DeletedDelivery(old, message_id(1), "b.mssante.fr")]
     assert list(rows(database)) == [2, 3, 4]
     assert [one for one, _ in recipient_states(database)] == [2, 3, 4]
-    assert list(forget_failed(database, NOW - 30 * DAY)) == []
+    assert list(delete_failed(database, NOW - 30 * DAY)) == []
 
 
 def test_in_small_transactions_the_oldest_first(database: Database) -> None:
     put(database, *(failed(days) for days in (31, 34, 33, 35, 32)))
-    work = forget_failed(database, NOW - 30 * DAY, batch=2)
+    work = delete_failed(database, NOW - 30 * DAY, batch=2)
     assert [one.id for one in next(work)] == [4, 2]
     assert list(rows(database)) == [1, 3, 5]  # yielded results are on disk
     assert [[one.id for one in batch] for batch in work] == [[3, 5], [1]]
@@ -46,9 +46,9 @@ def test_in_small_transactions_the_oldest_first(database: Database) -> None:
 
 def test_what_is_tried_again_is_not_forgotten(database: Database) -> None:
     put(database, failed(31), failed(31))
-    work = forget_failed(database, NOW - 30 * DAY, batch=1)
+    work = delete_failed(database, NOW - 30 * DAY, batch=1)
     next(work)
-    perform(database, Retry(revive=True))
+    perform(database, RetryAction(revive=True))
     assert list(work) == []
     assert [row.state for row in rows(database).values()] == ["waiting"]
 
@@ -64,10 +64,10 @@ def test_from_its_failure_to_the_end_of_its_body(
     (row,) = rows(database).values()
     assert (row.state, row.due) == ("failed", NOW + after)
     assert len(office.mail(CLAIRE)) == 1  # its sender has the DSN
-    assert list(forget_failed(database, NOW + after)) == []
+    assert list(delete_failed(database, NOW + after)) == []
     collect_garbage(database, office.store.blobs, NOW + 9 * DAY)
     assert office.store.blobs.exists(taken.blob)
-    assert len(list(forget_failed(database, NOW + after + timedelta(seconds=1)))) == 1
+    assert len(list(delete_failed(database, NOW + after + timedelta(seconds=1)))) == 1
     assert collect_garbage(database, office.store.blobs, NOW + 9 * DAY).blobs == 1
     assert not office.store.blobs.exists(taken.blob)
     with database.read() as connection, pytest.raises(NotFound):

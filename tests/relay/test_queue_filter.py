@@ -10,7 +10,7 @@ from sqlalchemy import literal, select
 
 from mailstore.db.database import Database
 from relay.queue.schema import deliveries
-from relay.queue_admin.filter import Filter, Standing, like, masked
+from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus, like, masked
 from tests.support.clock import NOW
 from tests.support.queued import INS, PATIENT, Letter, message_id, put
 
@@ -29,7 +29,7 @@ LETTERS = (
 )
 
 
-def found(database: Database, wanted: Filter) -> list[int]:
+def found(database: Database, wanted: DeliveryFilter) -> list[int]:
     with database.read() as connection:
         statement = select(deliveries.c.id).where(*wanted.conditions(NOW))
         return sorted(connection.execute(statement).scalars())
@@ -38,40 +38,40 @@ def found(database: Database, wanted: Filter) -> list[int]:
 @pytest.mark.parametrize(
     ("wanted", "numbers"),
     [
-        (Filter(), [1, 2, 3, 4, 5, 6, 7]),
-        (Filter(domain="B.mssante.fr"), [1, 2, 4, 6, 7]),
-        (Filter(domain="*.c.mssante.FR"), [3]),
-        (Filter(domain="?.mssante.fr"), [1, 2, 4, 6, 7]),
-        (Filter(domain="mssante.fr"), []),
-        (Filter(sender="CLAIRE@*"), [1, 3, 5, 6]),
-        (Filter(sender="labo_1@a.mssante.fr"), [2]),
-        (Filter(sender="labo_1@*"), [2]),  # an underscore is not any character
-        (Filter(sender="labo?1@*"), [2, 7]),
-        (Filter(sender="<>"), [4]),
-        (Filter(sender="*"), [1, 2, 3, 4, 5, 6, 7]),
-        (Filter(recipient="dr*"), [1, 2, 3, 4, 7]),
-        (Filter(recipient="x%y@*"), [3]),
-        (Filter(recipient="x%@*"), []),
-        (Filter(recipient="/*"), []),
-        (Filter(recipient=f"{INS[:6]}*"), [5]),
-        (Filter(recipient="had.it@b.mssante.fr"), []),  # it has the message already
-        (Filter(recipient="waits@b.mssante.fr"), [6]),
-        (Filter(mailbox_type="APP"), [2]),
-        (Filter(older=HOUR), [2, 4]),
-        (Filter(younger=HOUR), [1, 3, 5, 6, 7]),
-        (Filter(older=HOUR, younger=2 * HOUR), [2]),
-        (Filter(ids=(1, 3, 99)), [1, 3]),
-        (Filter(messages=(message_id(2),)), [2]),
-        (Filter(ids=(1,), messages=(message_id(2),)), [1, 2]),
-        (Filter(state=Standing.WAITING), [1, 2, 3, 6]),
-        (Filter(state=Standing.HELD), [4]),
-        (Filter(state=Standing.FAILED), [5, 7]),
-        (Filter(domain="b*", sender="claire*", recipient="waits*"), [6]),
-        (Filter(domain="b*", mailbox_type="ORG"), []),
+        (DeliveryFilter(), [1, 2, 3, 4, 5, 6, 7]),
+        (DeliveryFilter(domain="B.mssante.fr"), [1, 2, 4, 6, 7]),
+        (DeliveryFilter(domain="*.c.mssante.FR"), [3]),
+        (DeliveryFilter(domain="?.mssante.fr"), [1, 2, 4, 6, 7]),
+        (DeliveryFilter(domain="mssante.fr"), []),
+        (DeliveryFilter(sender="CLAIRE@*"), [1, 3, 5, 6]),
+        (DeliveryFilter(sender="labo_1@a.mssante.fr"), [2]),
+        (DeliveryFilter(sender="labo_1@*"), [2]),  # an underscore is not any character
+        (DeliveryFilter(sender="labo?1@*"), [2, 7]),
+        (DeliveryFilter(sender="<>"), [4]),
+        (DeliveryFilter(sender="*"), [1, 2, 3, 4, 5, 6, 7]),
+        (DeliveryFilter(recipient="dr*"), [1, 2, 3, 4, 7]),
+        (DeliveryFilter(recipient="x%y@*"), [3]),
+        (DeliveryFilter(recipient="x%@*"), []),
+        (DeliveryFilter(recipient="/*"), []),
+        (DeliveryFilter(recipient=f"{INS[:6]}*"), [5]),
+        (DeliveryFilter(recipient="had.it@b.mssante.fr"), []),  # it has the message already
+        (DeliveryFilter(recipient="waits@b.mssante.fr"), [6]),
+        (DeliveryFilter(mailbox_type="APP"), [2]),
+        (DeliveryFilter(older=HOUR), [2, 4]),
+        (DeliveryFilter(younger=HOUR), [1, 3, 5, 6, 7]),
+        (DeliveryFilter(older=HOUR, younger=2 * HOUR), [2]),
+        (DeliveryFilter(ids=(1, 3, 99)), [1, 3]),
+        (DeliveryFilter(messages=(message_id(2),)), [2]),
+        (DeliveryFilter(ids=(1,), messages=(message_id(2),)), [1, 2]),
+        (DeliveryFilter(state=DeliveryStatus.WAITING), [1, 2, 3, 6]),
+        (DeliveryFilter(state=DeliveryStatus.HELD), [4]),
+        (DeliveryFilter(state=DeliveryStatus.FAILED), [5, 7]),
+        (DeliveryFilter(domain="b*", sender="claire*", recipient="waits*"), [6]),
+        (DeliveryFilter(domain="b*", mailbox_type="ORG"), []),
     ],
     ids=str,
 )
-def test_what_it_matches(database: Database, wanted: Filter, numbers: list[int]) -> None:
+def test_what_it_matches(database: Database, wanted: DeliveryFilter, numbers: list[int]) -> None:
     assert put(database, *LETTERS) == [1, 2, 3, 4, 5, 6, 7]
     assert found(database, wanted) == numbers
 
@@ -108,7 +108,7 @@ class TestMasked:
         assert masked(pattern) == shown
 
     def test_the_conditions_as_texts(self) -> None:
-        wanted = Filter(
+        wanted = DeliveryFilter(
             domain="b*",
             sender="<>",
             recipient=PATIENT,
@@ -117,7 +117,7 @@ class TestMasked:
             younger=2 * HOUR,
             ids=(1, 2),
             messages=(message_id(3),),
-            state=Standing.HELD,
+            state=DeliveryStatus.HELD,
         )
         assert wanted.texts == [
             "domain=b*",
@@ -129,4 +129,4 @@ class TestMasked:
             f"id=1,2,{message_id(3)}",
             "state=held",
         ]
-        assert Filter().texts == ["all"]
+        assert DeliveryFilter().texts == ["all"]

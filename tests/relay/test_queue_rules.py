@@ -6,20 +6,20 @@ from sqlalchemy import select
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from relay.queue.schema import hold_rules
-from relay.queue_admin.hold_rules import Rule, Scope, add_rule, list_rules, remove_rule
+from relay.queue_admin.hold_rules import HoldRuleRow, HoldScope, add_rule, list_rules, remove_rule
 from tests.support.clock import NOW
 
-SCOPE = Scope("*.b.mssante.fr", "<>", "dr?@*", "APP")
+SCOPE = HoldScope("*.b.mssante.fr", "<>", "dr?@*", "APP")
 
 
 def test_they_are_kept_in_their_order(database: Database) -> None:
     with database.write() as connection:
         first = add_rule(connection, SCOPE, reason="why", author="anne", now=NOW)
-        second = add_rule(connection, Scope(), reason="all of it", author="bob", now=NOW)
+        second = add_rule(connection, HoldScope(), reason="all of it", author="bob", now=NOW)
     with database.read() as connection:
         assert list_rules(connection) == [
-            Rule(first, SCOPE, "why", "anne", NOW),
-            Rule(second, Scope(), "all of it", "bob", NOW),
+            HoldRuleRow(first, SCOPE, "why", "anne", NOW),
+            HoldRuleRow(second, HoldScope(), "all of it", "bob", NOW),
         ]
     with database.write() as connection:
         assert remove_rule(connection, first).scope == SCOPE

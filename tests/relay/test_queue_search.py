@@ -14,7 +14,12 @@ from relay.queue.leases import claim
 from relay.queue.model import QueueItem
 from relay.queue.retry import RetryPolicy
 from relay.queue.settlement import settle
-from relay.queue_admin.message_lookup import Holder, RecipientState, deliveries_of, holders_of
+from relay.queue_admin.message_lookup import (
+    MessageHolder,
+    QueuedRecipient,
+    deliveries_of,
+    holders_of,
+)
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
 
@@ -53,8 +58,8 @@ def filled(database: Database) -> Database:
 def test_the_mailboxes_that_hold_it(filled: Database) -> None:
     with filled.read() as connection:
         assert holders_of(connection, ID) == [
-            Holder("claire@a.mssante.fr", "CLAIRE@a.mssante.fr", NOW),
-            Holder("claire@a.mssante.fr", "postmaster@a.mssante.fr", NOW),
+            MessageHolder("claire@a.mssante.fr", "CLAIRE@a.mssante.fr", NOW),
+            MessageHolder("claire@a.mssante.fr", "postmaster@a.mssante.fr", NOW),
         ]
         assert holders_of(connection, "f" * 32) == []
 
@@ -81,9 +86,9 @@ def test_its_deliveries_with_what_peers_said(filled: Database) -> None:
     assert (first.attempts, first.due, first.created_at) == (1, NOW + MINUTE, NOW)
     assert first.last_error == "450 later"
     assert first.recipients == (
-        RecipientState(RECIPIENTS[0], "delivered", "250 2.1.5 ok"),
-        RecipientState(RECIPIENTS[1], "failed", "550 5.1.1 unknown"),
-        RecipientState(RECIPIENTS[2], "waiting", ""),
+        QueuedRecipient(RECIPIENTS[0], "delivered", "250 2.1.5 ok"),
+        QueuedRecipient(RECIPIENTS[1], "failed", "550 5.1.1 unknown"),
+        QueuedRecipient(RECIPIENTS[2], "waiting", ""),
     )
     assert (second.domain, second.last_error) == ("c.mssante.fr", "")
     assert [one.state for one in second.recipients] == ["waiting"] * 3

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from mailstore.db.database import Database
-from relay.queue_admin.filter import Filter, Standing
-from relay.queue_admin.views import DestinationLine, RecipientFacts, listing, show, summary
+from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
+from relay.queue_admin.views import DestinationSummary, RecipientDetail, listing, show, summary
 from tests.support.clock import NOW
 from tests.support.queued import Letter, know, message_id, put
 
@@ -15,9 +15,9 @@ HOUR = timedelta(hours=1)
 DUE = NOW + HOUR  # of deliveries made by `put`
 
 
-def lines(database: Database, wanted: Filter | None = None) -> list[DestinationLine]:
+def lines(database: Database, wanted: DeliveryFilter | None = None) -> list[DestinationSummary]:
     with database.read() as connection:
-        return summary(connection, wanted or Filter(), NOW)
+        return summary(connection, wanted or DeliveryFilter(), NOW)
 
 
 class TestSummary:
@@ -31,7 +31,7 @@ class TestSummary:
             Letter(domain="c.mssante.fr", age=2 * HOUR),
         )
         c, b = lines(database)
-        assert b == DestinationLine(
+        assert b == DestinationSummary(
             domain="b.mssante.fr",
             state="active",
             waiting=2,
@@ -56,7 +56,7 @@ class TestSummary:
         put(database, Letter(), Letter(mailbox_type="APP"), Letter(domain="c.mssante.fr"))
         know(database, "d.mssante.fr", paused="why")
         assert [
-            (one.domain, one.waiting) for one in lines(database, Filter(mailbox_type="APP"))
+            (one.domain, one.waiting) for one in lines(database, DeliveryFilter(mailbox_type="APP"))
         ] == [("b.mssante.fr", 1)]
 
     def test_a_dead_destination(self, database: Database) -> None:
@@ -109,14 +109,14 @@ def test_list_is_oldest_first_filtered_and_limited(database: Database) -> None:
         Letter(age=3 * HOUR, state="failed"),
     )
     with database.read() as connection:
-        found = listing(connection, Filter(), NOW, 10)
+        found = listing(connection, DeliveryFilter(), NOW, 10)
         assert [one.id for one in found] == [4, 3, 2, 1]
         assert [one.state for one in found] == ["failed", "held", "waiting", "waiting"]
         assert [one.in_flight for one in found] == [False, False, True, False]
         assert (found[1].held, found[2].recipients) == ("why", ("y@b.mssante.fr",))
         assert (found[0].message_id, found[0].size) == (message_id(4), 10)
-        assert [one.id for one in listing(connection, Filter(), NOW, 1)] == [4]
-        held = Filter(state=Standing.HELD)
+        assert [one.id for one in listing(connection, DeliveryFilter(), NOW, 1)] == [4]
+        held = DeliveryFilter(state=DeliveryStatus.HELD)
         assert [one.id for one in listing(connection, held, NOW, 10)] == [3]
 
 
@@ -139,11 +139,11 @@ def test_show_tells_all(
     know(database, "b.mssante.fr", paused=own, dead_until=DUE)
     know(database, "*", paused=everywhere)
     with database.read() as connection:
-        (one,) = show(connection, Filter(messages=(message_id(1),)), NOW)
-        assert show(connection, Filter(ids=(key + 1,)), NOW) == []
+        (one,) = show(connection, DeliveryFilter(messages=(message_id(1),)), NOW)
+        assert show(connection, DeliveryFilter(ids=(key + 1,)), NOW) == []
     assert (one.id, one.envid, one.ret, one.delay_told) == (key, "E1", "HDRS", True)
     assert (one.lease_owner, one.lease_until, one.in_flight) == ("node:1", NOW + MINUTE, True)
     assert (one.paused, one.dead_until) == (paused, DUE)
     assert one.recipients == (
-        RecipientFacts("x@b.mssante.fr", "waiting", "450 later", "NEVER", "rfc822;o"),
+        RecipientDetail("x@b.mssante.fr", "waiting", "450 later", "NEVER", "rfc822;o"),
     )

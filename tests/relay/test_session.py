@@ -17,7 +17,7 @@ from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanners, ScanVerdict, infected
 from tests.support.blobs import folder
 from tests.support.clock import system_clock
-from tests.support.listed import Listed, listing
+from tests.support.listed import DeliverySummary, listing
 from tests.support.operators import ACTIVE, SUSPENDED, Inbound, inbound, trust_space
 from tests.support.perimeters import adopt
 from tests.support.reports import read_report
@@ -39,7 +39,7 @@ def session_of(reply: str) -> str:
     return reply.rpartition("[session ")[2].removesuffix("]")
 
 
-def queued(server: Inbound) -> list[Listed]:
+def queued(server: Inbound) -> list[DeliverySummary]:
     with server.store.database.read() as connection:
         return listing(connection, 100)
 

@@ -13,9 +13,9 @@ from mailstore.db.database import Database
 from relay.machines import shared_list
 from relay.machines.schema import shared_list as table
 from relay.machines.shared_list import (
-    Head,
+    ListOffer,
     NotPacked,
-    Offer,
+    SharedListHead,
     confirm,
     pack,
     publish,
@@ -31,18 +31,18 @@ SECOND = timedelta(seconds=1)
 AGO = timedelta(minutes=3)
 
 
-def offer(number: int, *, ago: timedelta | None = AGO, accepted: bool = False) -> Offer:
+def offer(number: int, *, ago: timedelta | None = AGO, accepted: bool = False) -> ListOffer:
     """A list with this number, newer than all with lower numbers."""
     data = f"list {number}".encode() * 100
-    return Offer(f"{number:064x}", NOW + number * SECOND, data, ago, accepted)
+    return ListOffer(f"{number:064x}", NOW + number * SECOND, data, ago, accepted)
 
 
-def share(database: Database, one: Offer, *, instead_of: SharedList | None = None) -> bool:
+def share(database: Database, one: ListOffer, *, instead_of: SharedList | None = None) -> bool:
     with database.write() as connection:
         return publish(connection, one, NOW, instead_of=instead_of)
 
 
-def head(database: Database) -> Head | None:
+def head(database: Database) -> SharedListHead | None:
     with database.read() as connection:
         return read_head(connection)
 
@@ -63,7 +63,7 @@ def test_a_newer_list_takes_the_place_of_an_older_one_alone(database: Database) 
     assert share(database, offer(2))
     assert shared(database) == SharedList(offer(2).digest, offer(2).generated_at, NOW - AGO)
     assert octets(database, offer(2).digest) == offer(2).data
-    same_date = Offer("f" * 64, offer(2).generated_at, b"other")
+    same_date = ListOffer("f" * 64, offer(2).generated_at, b"other")
     assert not any(share(database, one) for one in (offer(1), offer(2), same_date))
     assert shared(database).digest == offer(2).digest
     assert share(database, offer(3))

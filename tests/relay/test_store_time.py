@@ -15,8 +15,8 @@ from relay.queue.leases import claim, lease_expired, renew
 from relay.queue.model import LEASE, PROBE, Claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries
-from relay.queue_admin.actions import Hold
-from relay.queue_admin.filter import Filter
+from relay.queue_admin.actions import HoldAction
+from relay.queue_admin.filter import DeliveryFilter
 from relay.queue_admin.views import listing, show, summary
 from tests.support.queued import Letter, perform, put, rows
 
@@ -81,10 +81,10 @@ def test_a_machine_ahead_takes_no_lease_that_another_holds(database: Database) -
             connection, RETRY, at, longest=LEASE, after=0, limit=9, most=9, aged=at - 5 * LEASE
         )
         assert late.keys == []
-        assert [one.in_flight for one in listing(connection, Filter(), at, 9)] == [True]
-        assert [one.in_flight for one in show(connection, Filter(), at)] == [True]
-        assert [one.in_flight for one in summary(connection, Filter(), at)] == [1]
-    assert perform(database, Hold("why")) == ([], 1)
+        assert [one.in_flight for one in listing(connection, DeliveryFilter(), at, 9)] == [True]
+        assert [one.in_flight for one in show(connection, DeliveryFilter(), at)] == [True]
+        assert [one.in_flight for one in summary(connection, DeliveryFilter(), at)] == [1]
+    assert perform(database, HoldAction("why")) == ([], 1)
     assert rows(database)[key].lease_token == held.token
 
 

@@ -15,11 +15,11 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, get_message, list_entries
 from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.machines.schema import shared_list
-from relay.machines.shared_list import Offer, publish
+from relay.machines.shared_list import ListOffer, publish
 from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.queue.leases import claim
-from relay.queue_admin.hold_rules import Scope, add_rule
+from relay.queue_admin.hold_rules import HoldScope, add_rule
 from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SmtpError
@@ -135,7 +135,7 @@ def test_only_the_newest_list_refuses_a_recipient_for_good(
     assert loaded is not None
     # In the database already, but not yet in the files of this machine.
     with database.write() as connection:
-        newer = Offer("0" * 64, loaded.generated_at + timedelta(seconds=1), b"x")
+        newer = ListOffer("0" * 64, loaded.generated_at + timedelta(seconds=1), b"x")
         publish(connection, newer, system_clock())
     assert answer().startswith("451 4.7.1 National white list here may be out of date")
     submitter.submit(BytesIO(TEXT), SENDER, to("dr@b.mssante.fr"))
@@ -287,7 +287,7 @@ def test_what_a_rule_holds_is_recorded(
     submitter: LocalSubmitter, recorded: list[tuple[str, dict[str, object]]]
 ) -> None:
     with submitter.store.database.write() as connection:
-        scope = Scope(domain="b.*")
+        scope = HoldScope(domain="b.*")
         add_rule(connection, scope, reason="ticket 4712", author="anne", now=system_clock())
     sent = submitter.submit(BytesIO(TEXT), SENDER, to("dr@b.mssante.fr", "dr@c.mssante.fr"))
     held, submitted = recorded

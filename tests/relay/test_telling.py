@@ -17,7 +17,7 @@ from mailstore.sealed.draft import Draft
 from relay.queue.attempt_result import attempt_result
 from relay.queue.model import new_token
 from relay.queue.schema import deliveries
-from relay.queue_admin.hold_rules import Scope, add_rule
+from relay.queue_admin.hold_rules import HoldScope, add_rule
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
@@ -188,7 +188,7 @@ def test_that_nobody_can_be_told_is_in_the_journal(office: Office) -> None:
 
 def test_a_report_that_a_rule_holds_is_in_the_journal(office: Office) -> None:
     with office.store.database.write() as connection:
-        add_rule(connection, Scope(domain="c.*"), reason="why", author="anne", now=NOW)
+        add_rule(connection, HoldScope(domain="c.*"), reason="why", author="anne", now=NOW)
     office.conclude(office.send(sender="dr@c.mssante.fr"), {TO: REFUSED}, after=SOON)
     ((event, facts),) = office.journal
     assert (event, facts["domain"], facts["who"]) == ("queue.held", "c.mssante.fr", "rule")

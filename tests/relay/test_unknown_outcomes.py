@@ -19,7 +19,7 @@ from relay.delivery.in_flight import ANSWER, DeliveryAttempt, Progress
 from relay.queue.attempt_result import attempt_result
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import delivery_recipients
-from relay.queue_admin.actions import Retry
+from relay.queue_admin.actions import RetryAction
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
@@ -61,7 +61,7 @@ def test_it_waits_longer_each_time_and_then_its_sender_is_told(office: Office) -
     assert "sans confirmer qu'il l'a accepté" in report.words
     assert "Ask the recipient whether it is there before you send it again." in report.words
     # An operator may have it tried anew, all of it.
-    perform(office.store.database, Retry(revive=True))
+    perform(office.store.database, RetryAction(revive=True))
     (row,) = rows(office.store.database).values()
     assert (row.state, row.unknown_outcomes) == ("waiting", 0)
 

@@ -22,8 +22,8 @@ from mssante_operator.jobs.queue_measurement import Measuring
 from relay.delivery.operator_labels import OperatorLabels
 from relay.queue.schema import deliveries
 from relay.queue.unreadable_body import judged, reason_in
-from relay.queue_admin.actions import Hold, work_through
-from relay.queue_admin.filter import Filter
+from relay.queue_admin.actions import HoldAction, run_action
+from relay.queue_admin.filter import DeliveryFilter
 from tests.support.blobs import MADE, folder, overwrite
 from tests.support.clock import system_clock
 from tests.support.object_server import ObjectServer
@@ -219,9 +219,9 @@ def test_what_a_person_holds_while_its_body_is_read_stays_held(
     is_readable = Restoring._is_readable
 
     def overtaken(self: Restoring, blob: str, size: int) -> bool:
-        hold = Hold("to the wrong patient")
-        (done,) = work_through(sender.store.database, hold, Filter(), system_clock)
-        assert len(done.touched) == 1
+        hold = HoldAction("to the wrong patient")
+        (done,) = run_action(sender.store.database, hold, DeliveryFilter(), system_clock)
+        assert len(done.changed) == 1
         return is_readable(self, blob, size)
 
     with sender.store.database.write() as connection:

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from mailstore.db.database import Database
 from relay.queue.wakeup import announce, listen, signal
-from relay.queue_admin.actions import Release
+from relay.queue_admin.actions import ReleaseAction
 from tests.support.postgresql import Server
 from tests.support.queued import Letter, perform, put
 from tests.support.waiting import until
@@ -49,7 +49,7 @@ async def test_what_an_act_frees_wakes_who_listens(database: Database) -> None:
     put(database, Letter(held="why"))
     async with listening(database) as heard:
         heard.clear()
-        assert await asyncio.to_thread(perform, database, Release()) == ([1], 0)
+        assert await asyncio.to_thread(perform, database, ReleaseAction()) == ([1], 0)
         async with asyncio.timeout(10):
             await heard.wait()
 

@@ -16,7 +16,7 @@ from mssante_operator.machine import node_name
 from mssante_operator.machine.pulse import Pulse, begin_pulse
 from mssante_operator.machine.record import hold_name
 from mssante_operator.settings.model import Settings
-from relay.machines.presence import Presence
+from relay.machines.presence import MachinePresence
 
 
 class Switched(Database):
@@ -61,7 +61,7 @@ class Site:
     def waits(self) -> None:
         self.waited += 1
 
-    async def hold(self) -> Presence | None:
+    async def hold(self) -> MachinePresence | None:
         return await hold_name(self.settings, self.database, self.stop, self.record, self.waits)
 
     async def begin(self) -> Pulse:

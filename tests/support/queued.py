@@ -11,8 +11,8 @@ from mailstore.db.database import Database
 from mailstore.db.schema import messages
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.queue.schema import deliveries, delivery_recipients, destinations
-from relay.queue_admin.actions import Act, work_through
-from relay.queue_admin.filter import Filter
+from relay.queue_admin.actions import QueueAction, run_action
+from relay.queue_admin.filter import DeliveryFilter
 from tests.support.clock import NOW
 
 INS = "185017512345678"
@@ -115,11 +115,15 @@ def destination(database: Database, domain: str) -> Any:
 
 
 def perform(
-    database: Database, act: Act[Any], wanted: Filter | None = None, *, batch: int = 2
+    database: Database,
+    act: QueueAction[Any],
+    wanted: DeliveryFilter | None = None,
+    *,
+    batch: int = 2,
 ) -> tuple[list[int], int]:
     """Run an action; returns the numbers of changed deliveries, and how many were in flight."""
-    done = list(work_through(database, act, wanted or Filter(), lambda: NOW, batch=batch))
-    return [one.id for each in done for one in each.touched], sum(one.in_flight for one in done)
+    done = list(run_action(database, act, wanted or DeliveryFilter(), lambda: NOW, batch=batch))
+    return [one.id for each in done for one in each.changed], sum(one.in_flight for one in done)
 
 
 def recipient_states(database: Database) -> list[tuple[int, str]]:

@@ -23,11 +23,11 @@ from relay.policy.trust_state import TrustState
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from relay.queue.retry import RetryPolicy
-from relay.queue_admin.actions import Retry, work_through
-from relay.queue_admin.filter import Filter
+from relay.queue_admin.actions import RetryAction, run_action
+from relay.queue_admin.filter import DeliveryFilter
 from tests.support.clock import system_clock
 from tests.support.ids import make_id
-from tests.support.listed import Listed, listing
+from tests.support.listed import DeliverySummary, listing
 from tests.support.operators import HOST, make_store, trust_space
 from tests.support.perimeters import trust_state
 from tests.support.scripted import ScriptedPeer
@@ -62,13 +62,13 @@ class Sender:
             enqueue(connection, [QueueItem(key, domain, recipients, smtputf8, now)])
         return key
 
-    def queued(self) -> list[Listed]:
+    def queued(self) -> list[DeliverySummary]:
         with self.store.database.read() as connection:
             return listing(connection, 100)
 
     def retry(self) -> None:
         """Make all waiting deliveries due."""
-        for _ in work_through(self.store.database, Retry(), Filter(), system_clock):
+        for _ in run_action(self.store.database, RetryAction(), DeliveryFilter(), system_clock):
             pass
 
     def attempts(self) -> list[dict[str, Any]]:
