@@ -5,5 +5,5 @@ class OperatorError(Exception):
     """Base class. `mssante` prints the message and exits with code 1."""
 
 
-class Away(OperatorError):
+class Outage(OperatorError):
     """Outside cause, such as an unreachable database or a full disk; a retry may succeed."""

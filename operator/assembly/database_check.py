@@ -16,7 +16,7 @@ from relay.machines import schema as machine_schema
 from relay.queue import schema as queue_schema
 
 from ..settings.model import Settings
-from .findings import Finding, Says
+from .findings import CheckFinding, CheckVerdict
 from .schema_revision import REVISION
 
 # The metadata has the relay's tables only after the import of their modules.
@@ -51,13 +51,19 @@ def check_upgrade(database: Database) -> None:
 
 def doubts(settings: Settings, database: Database) -> list[str]:
     """Doubts about durability settings of the database.  Raises StoreUnavailable."""
-    return [one.detail for one in look(settings, database) if one.says is Says.DOUBT]
+    return [
+        one.detail
+        for one in database_findings(settings, database)
+        if one.says is CheckVerdict.DOUBT
+    ]
 
 
-def look(settings: Settings, database: Database) -> Iterator[Finding]:
+def database_findings(settings: Settings, database: Database) -> Iterator[CheckFinding]:
     """Findings about PostgreSQL for `config check`; none for SQLite.  Raises StoreUnavailable."""
     found = promises(database, alone=not settings.storage.s3.bucket)
     for one in found.doubts:
-        yield Finding("database", Says.DOUBT, f"{settings.origin}: storage.database: {one}")
+        yield CheckFinding(
+            "database", CheckVerdict.DOUBT, f"{settings.origin}: storage.database: {one}"
+        )
     if found.standby:
-        yield Finding("database", Says.YES, found.standby)
+        yield CheckFinding("database", CheckVerdict.YES, found.standby)

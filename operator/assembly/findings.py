@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Says(StrEnum):
+class CheckVerdict(StrEnum):
     """YES: in order.  NO: `mssante serve` refuses to start.  DOUBT: it starts; maybe a mistake."""
 
     YES = "yes"
@@ -13,9 +13,9 @@ class Says(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckFinding:
     """One line of the check.  `detail`: file, key and remedy, or a confirmation."""
 
     check: str
-    says: Says
+    says: CheckVerdict
     detail: str

@@ -46,7 +46,7 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.ocsp_client import OcspClient
 from whitelist.pki.trust_store import TrustStore
 
-from ..errors import Away, OperatorError
+from ..errors import OperatorError, Outage
 from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings, SettingsError, owner_of
 from . import store_mark
@@ -88,8 +88,8 @@ def make_id() -> str:
 
 
 def _fault(settings: Settings, key: str, error: Exception) -> OperatorError:
-    """Away for an outside error, else SettingsError; with file and key."""
-    kind = Away if is_outside(error) else SettingsError
+    """Outage for an outside error, else SettingsError; with file and key."""
+    kind = Outage if is_outside(error) else SettingsError
     return kind(f"{settings.origin}: {key}: {error}")
 
 
@@ -134,7 +134,7 @@ def open_archive(settings: Settings) -> Archive:
 
 
 def open_crls(settings: Settings, trust: TrustStore) -> CrlStore:
-    """Store of revocation lists.  Raises SettingsError, Away."""
+    """Store of revocation lists.  Raises SettingsError, Outage."""
     try:
         return CrlStore(storage_folder(settings) / "crl", trust.authorities)
     except OSError as error:
@@ -150,7 +150,7 @@ def list_age_limits(settings: Settings) -> ListAgeLimits:
 
 
 def open_trust_state(settings: Settings, trust: TrustStore) -> TrustState:
-    """Perimeter, loaded from disk.  Raises SettingsError, Away."""
+    """Perimeter, loaded from disk.  Raises SettingsError, Outage."""
     trust_state = TrustState(
         open_archive(settings),
         open_crls(settings, trust),
@@ -200,7 +200,7 @@ def make_keys(settings: Settings) -> Path | None:
     """Create the key file if encryption is on and the file is missing.
 
     Returns its path if it was created, else None.  Raises SettingsError, also if existing blobs
-    need the missing keys, and Away.
+    need the missing keys, and Outage.
     """
     path = keys_file(settings)
     if not settings.storage.encryption or path.exists():
@@ -270,7 +270,7 @@ def _open_bodies(settings: Settings, database: Database, form: BlobFormat) -> Bo
 def open_store(settings: Settings, *, mark: bool = False) -> Store:
     """Open the store; check schema, keys and mark.  `mark`: give a new store its mark.
 
-    Raises SettingsError and Away.
+    Raises SettingsError and Outage.
     """
     storage_folder(settings)
     with ExitStack() as opened:

@@ -29,7 +29,7 @@ _ABSENT: Final = frozenset({400, 404, 405, 501})  # not set, or not supported by
 
 
 @dataclass(slots=True)
-class Look:
+class BucketFindings:
     """Findings, one line each.  `losses`: `serve` does not start; `doubts`: it does."""
 
     settings: Settings
@@ -50,15 +50,15 @@ def check(settings: Settings) -> list[str]:
 
     Blocks.
     """
-    look = look_at(settings)
+    look = check_bucket(settings)
     for problem in look.losses:
         raise SettingsError(problem)
     return look.doubts
 
 
-def look_at(settings: Settings) -> Look:
+def check_bucket(settings: Settings) -> BucketFindings:
     """Check the bucket; no findings without a bucket.  Blocks.  Raises SettingsError."""
-    look = Look(settings)
+    look = BucketFindings(settings)
     if settings.storage.s3.bucket:
         place = place_of(settings)
         _try_rights(place, look)
@@ -66,7 +66,7 @@ def look_at(settings: Settings) -> Look:
     return look
 
 
-def _try_rights(place: "BucketPlace", look: Look) -> None:
+def _try_rights(place: "BucketPlace", look: BucketFindings) -> None:
     from mailstore.s3.bucket import Bucket, BucketTimeouts  # noqa: PLC0415 - as in `bucket`
 
     bucket = Bucket(place, BucketTimeouts(request=10.0, retry=10.0, retries=1))
@@ -85,7 +85,7 @@ def _try_rights(place: "BucketPlace", look: Look) -> None:
         look.doubt(f"rights were not tried: {error}")
 
 
-def _ask_settings(place: "BucketPlace", look: Look) -> None:
+def _ask_settings(place: "BucketPlace", look: BucketFindings) -> None:
     from mailstore.s3.bucket_settings import credentials_of, request_settings  # noqa: PLC0415 - as above
 
     credentials = credentials_of(place)
@@ -117,7 +117,7 @@ def _ask_settings(place: "BucketPlace", look: Look) -> None:
         )
 
 
-def _judge(place: "BucketPlace", answers: dict[str, bytes], look: Look) -> None:
+def _judge(place: "BucketPlace", answers: dict[str, bytes], look: BucketFindings) -> None:
     from mailstore.s3.bucket_rules import effects_of_rules  # noqa: PLC0415 - as above
 
     try:
@@ -136,7 +136,7 @@ def _judge(place: "BucketPlace", answers: dict[str, bytes], look: Look) -> None:
         look.doubt(problem)
 
 
-def _try_abort(place: "BucketPlace", credentials: "Credentials", look: Look) -> None:
+def _try_abort(place: "BucketPlace", credentials: "Credentials", look: BucketFindings) -> None:
     """Start a multipart upload and abort it, as after a failed upload."""
     from mailstore.s3.bucket_rules import upload_of  # noqa: PLC0415 - as above
     from mailstore.s3.bucket_settings import request_settings  # noqa: PLC0415 - as above

@@ -26,8 +26,8 @@ from whitelist.pki.trust_store import TrustStore
 
 from ..assembly import database_check, runtime, store_mark
 from ..assembly.file_owner import check_user
-from ..assembly.findings import Finding, Says
-from ..errors import Away
+from ..assembly.findings import CheckFinding, CheckVerdict
+from ..errors import Outage
 from ..lists.list_refresh import Refresher
 from ..machine.clock_watching import clock_doubts
 from ..machine.node_name import known_node_name
@@ -41,9 +41,11 @@ SCANNER_SECONDS: Final = 5.0  # timeout of each scanner
 _OWNERS: Final = 2000  # limit of the files in the storage folder whose owner is checked
 
 
-def check(settings: Settings) -> list[Finding]:
+def check(settings: Settings) -> list[CheckFinding]:
     """Run all checks.  Blocks, also for the list's URL and the scanners."""
-    return [Finding("configuration", Says.YES, f"{settings.origin}: every key understood")] + [
+    return [
+        CheckFinding("configuration", CheckVerdict.YES, f"{settings.origin}: every key understood")
+    ] + [
         finding
         for look in (
             _certificates,
@@ -59,28 +61,30 @@ def check(settings: Settings) -> list[Finding]:
     ]
 
 
-def _probe(name: str, look: Callable[[], object], fine: str) -> Finding:
+def _probe(name: str, look: Callable[[], object], fine: str) -> CheckFinding:
     try:
         look()
     except SettingsError as error:
-        return Finding(name, Says.NO, str(error))
-    except Away as error:
-        return Finding(name, Says.DOUBT, f"{error}; the daemon starts, and waits until it is back")
-    return Finding(name, Says.YES, fine)
+        return CheckFinding(name, CheckVerdict.NO, str(error))
+    except Outage as error:
+        return CheckFinding(
+            name, CheckVerdict.DOUBT, f"{error}; the daemon starts, and waits until it is back"
+        )
+    return CheckFinding(name, CheckVerdict.YES, fine)
 
 
-def _doubt(name: str, settings: Settings, key: str, problem: str) -> Finding:
-    return Finding(name, Says.DOUBT, f"{settings.origin}: {key}: {problem}")
+def _doubt(name: str, settings: Settings, key: str, problem: str) -> CheckFinding:
+    return CheckFinding(name, CheckVerdict.DOUBT, f"{settings.origin}: {key}: {problem}")
 
 
-def _certificates(settings: Settings) -> Iterator[Finding]:
+def _certificates(settings: Settings) -> Iterator[CheckFinding]:
     def authorities() -> None:
         runtime.open_tls(settings, tls.server_context, runtime.open_trust(settings))
 
     fine = f"{settings.tls.certificate} with its key, and authorities"
     found = _probe("certificates", authorities, fine)
     yield found
-    if found.says is Says.NO:
+    if found.says is CheckVerdict.NO:
         return
     trust, problems = _with_crls(settings, runtime.open_trust(settings))
     for problem in problems:
@@ -117,7 +121,7 @@ def _with_crls(settings: Settings, trust: TrustStore) -> tuple[TrustStore, list[
     return trust.with_crls(lists), problems
 
 
-def _white_list(settings: Settings) -> Iterator[Finding]:
+def _white_list(settings: Settings) -> Iterator[CheckFinding]:
     section = settings.whitelist
     if section.stale_hours >= section.expired_hours:
         problem = (
@@ -134,9 +138,9 @@ def _white_list(settings: Settings) -> Iterator[Finding]:
         problem = f"{error}; until there is a list, mail is put off with 451"
         yield _doubt("white list", settings, "whitelist", problem)
         return
-    yield Finding("white list", Says.YES, "the source has a valid list")
+    yield CheckFinding("white list", CheckVerdict.YES, "the source has a valid list")
     for text in consistency.doubts_of_list(settings, found):
-        yield Finding("outbound", Says.DOUBT, text)
+        yield CheckFinding("outbound", CheckVerdict.DOUBT, text)
     with suppress(OSError, ValueError, SettingsError, StoreUnavailable):  # reported elsewhere
         pem = runtime.identity(settings).certificate.read_bytes()
         own = DistinguishedName.from_certificate(read_pem(pem)[0])
@@ -149,11 +153,11 @@ def _white_list(settings: Settings) -> Iterator[Finding]:
             yield _doubt("white list", settings, "tls.certificate", alarm.detail)
 
 
-def _storage(settings: Settings) -> Iterator[Finding]:
+def _storage(settings: Settings) -> Iterator[CheckFinding]:
     doubts: list[str] = []
     trust: list[TrustStore] = []
 
-    database: list[Finding] = []
+    database: list[CheckFinding] = []
 
     def storage() -> None:
         check_user(settings)
@@ -169,15 +173,15 @@ def _storage(settings: Settings) -> Iterator[Finding]:
                 doubts.extend(consistency.doubts_of_store(settings, connection))
             doubts.extend(clock_doubts(settings, store.database))
             with suppress(StoreUnavailable):
-                database.extend(database_check.look(settings, store.database))
+                database.extend(database_check.database_findings(settings, store.database))
 
     found = _probe("storage", storage, "schema up to date")
     yield found
-    if found.says is Says.YES:
-        look = bucket_check.look_at(settings)
-        yield from (Finding("storage", Says.NO, text) for text in look.losses)
+    if found.says is CheckVerdict.YES:
+        look = bucket_check.check_bucket(settings)
+        yield from (CheckFinding("storage", CheckVerdict.NO, text) for text in look.losses)
         doubts.extend(look.doubts)
-    yield from (Finding("storage", Says.DOUBT, text) for text in doubts)
+    yield from (CheckFinding("storage", CheckVerdict.DOUBT, text) for text in doubts)
     yield from database
     folder = settings.path(settings.storage.directory)
     with suppress(OSError):
@@ -213,8 +217,8 @@ def _of_others(folder: Path) -> list[Path]:
     return found
 
 
-def _listen(settings: Settings) -> Iterator[Finding]:
-    return listening.look(settings, _held(settings))
+def _listen(settings: Settings) -> Iterator[CheckFinding]:
+    return listening.check_listening(settings, _held(settings))
 
 
 def _held(settings: Settings) -> AbstractSet[tuple[str, str]] | None:
@@ -232,7 +236,7 @@ def _held(settings: Settings) -> AbstractSet[tuple[str, str]] | None:
 def _daemon_runs(run: Path) -> bool:
     if not (run / "lock").is_file() or not os.access(run / "lock", os.W_OK):
         return False
-    with suppress(Away, SettingsError):
+    with suppress(Outage, SettingsError):
         lock = RunFolder(run).lock()
         if lock is None:
             return True
@@ -240,22 +244,24 @@ def _daemon_runs(run: Path) -> bool:
     return False
 
 
-def _dns(settings: Settings) -> Iterator[Finding]:
+def _dns(settings: Settings) -> Iterator[CheckFinding]:
     yield _probe("dns", lambda: runtime.make_router(settings), "resolver configured")
 
 
-def _outbound(settings: Settings) -> Iterator[Finding]:
+def _outbound(settings: Settings) -> Iterator[CheckFinding]:
     contradictions = consistency.contradictions(settings)
-    yield from (Finding("outbound", Says.NO, text) for text in contradictions)
+    yield from (CheckFinding("outbound", CheckVerdict.NO, text) for text in contradictions)
     postmaster = _probe("outbound", lambda: runtime.postmaster(settings), "")
-    if postmaster.says is Says.NO:
+    if postmaster.says is CheckVerdict.NO:
         yield postmaster
     elif not contradictions:
-        yield Finding("outbound", Says.YES, "nothing contradicts itself")
-    yield from (Finding("outbound", Says.DOUBT, text) for text in consistency.doubts(settings))
+        yield CheckFinding("outbound", CheckVerdict.YES, "nothing contradicts itself")
+    yield from (
+        CheckFinding("outbound", CheckVerdict.DOUBT, text) for text in consistency.doubts(settings)
+    )
 
 
-def _scanners(settings: Settings) -> Iterator[Finding]:
+def _scanners(settings: Settings) -> Iterator[CheckFinding]:
     scanners = runtime.open_scanners(settings)
     if not scanners.on:
         return
@@ -264,8 +270,10 @@ def _scanners(settings: Settings) -> Iterator[Finding]:
         effect = f"messages are {'put off' if scanners.defers else 'accepted unseen'} meanwhile"
         yield _doubt("scanners", settings, f"scan.{name}", f"{problem}; {effect}")
     if not problems:
-        yield Finding("scanners", Says.YES, "each answers")
+        yield CheckFinding("scanners", CheckVerdict.YES, "each answers")
 
 
-def _modes(settings: Settings) -> Iterator[Finding]:
-    yield from (Finding("modes", Says.DOUBT, text) for text in file_modes.doubts(settings))
+def _modes(settings: Settings) -> Iterator[CheckFinding]:
+    yield from (
+        CheckFinding("modes", CheckVerdict.DOUBT, text) for text in file_modes.doubts(settings)
+    )

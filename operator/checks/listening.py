@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from relay.server.listen_socket import bind
 
-from ..assembly.findings import Finding, Says
+from ..assembly.findings import CheckFinding, CheckVerdict
 from ..assembly.listen_sockets import ADMIN, INBOUND, remedy
 from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings
@@ -23,7 +23,9 @@ def named(settings: Settings) -> list[tuple[str, str]]:
     return [*inbound, (ADMIN, settings.admin.listen)]
 
 
-def look(settings: Settings, held: AbstractSet[tuple[str, str]] | None) -> Iterator[Finding]:
+def check_listening(
+    settings: Settings, held: AbstractSet[tuple[str, str]] | None
+) -> Iterator[CheckFinding]:
     """Findings about [inbound] listen, [admin] listen and [process] workers.
 
     `held`: addresses of the daemon that runs on this store, None if no daemon runs.
@@ -33,13 +35,13 @@ def look(settings: Settings, held: AbstractSet[tuple[str, str]] | None) -> Itera
     if not problems:
         problems = list(_unbound(wanted, held or set()))
     for text in problems:
-        yield Finding("listen", Says.NO, f"{settings.origin}: {text}")
+        yield CheckFinding("listen", CheckVerdict.NO, f"{settings.origin}: {text}")
     if not problems:
         addresses = ", ".join(endpoint for _, endpoint in wanted)
         state = "free to listen on" if held is None else "in use by the daemon that runs, or free"
-        yield Finding("listen", Says.YES, f"{addresses}: {state}")
+        yield CheckFinding("listen", CheckVerdict.YES, f"{addresses}: {state}")
     for text in (*_public(settings.admin.listen), *_crowd(settings.process.workers)):
-        yield Finding("listen", Says.DOUBT, f"{settings.origin}: {text}")
+        yield CheckFinding("listen", CheckVerdict.DOUBT, f"{settings.origin}: {text}")
 
 
 def _twice(named: list[tuple[str, str]]) -> Iterator[str]:

@@ -5,17 +5,17 @@ from contextlib import closing
 from mailstore.errors import StoreUnavailable
 
 from ..assembly import database_check, runtime, store_mark
-from ..errors import Away
+from ..errors import Outage
 from ..machine.clock_watching import clock_doubts
 from ..settings.consistency import doubts_of_store
 from ..settings.model import Settings
 from . import bucket as bucket_check
 
 
-def look(settings: Settings) -> list[str]:
+def check_store(settings: Settings) -> list[str]:
     """Doubts about the store.  Blocks.  A new store gets its mark.
 
-    Raises SettingsError, or Away if the store is unreachable.
+    Raises SettingsError, or Outage if the store is unreachable.
     """
     with closing(runtime.open_store(settings, mark=True)) as store:
         try:
@@ -25,5 +25,5 @@ def look(settings: Settings) -> list[str]:
             found += database_check.doubts(settings, store.database)
             found += clock_doubts(settings, store.database)
         except StoreUnavailable as error:
-            raise Away(f"{settings.origin}: storage: {error}") from error
+            raise Outage(f"{settings.origin}: storage: {error}") from error
     return found + bucket_check.check(settings)

@@ -9,10 +9,10 @@ import click
 
 from ..assembly import migrations, runtime, store_mark
 from ..assembly.file_owner import check_user
-from ..assembly.findings import Says
+from ..assembly.findings import CheckVerdict
 from ..assembly.schema_revision import REVISION
 from ..checks import configuration as config_check
-from ..services.acts import recording
+from ..services.acts import open_recorder
 from ..settings.model import load
 from ..settings.reference import reference
 from ..setup import install as bootstrap
@@ -51,7 +51,7 @@ def check(given: Path | None, *, as_json: bool, strict: bool) -> None:
     findings = config_check.check(load(given))
     rows = [{"check": one.check, "ok": one.says, "detail": one.detail} for one in findings]
     show_rows(rows, ("check", "ok", "detail"), as_json=as_json)
-    bad = {Says.NO, Says.DOUBT} if strict else {Says.NO}
+    bad = {CheckVerdict.NO, CheckVerdict.DOUBT} if strict else {CheckVerdict.NO}
     if any(one.says in bad for one in findings):
         raise SystemExit(1)
 
@@ -76,7 +76,7 @@ def upgrade(given: Path | None) -> None:
     migrations.upgrade(settings.database_url)
     made = runtime.make_keys(settings)
     if made is not None:
-        with recording(settings) as record:
+        with open_recorder(settings) as record:
             record("keys.made", file=str(made))
         tell(f"made the keys {made}: keep a copy of them apart from the messages")
     with closing(runtime.open_store(settings, mark=True)) as store:

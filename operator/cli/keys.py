@@ -7,7 +7,7 @@ import click
 from mailstore.sealed.keyring import read_keys, rotate
 
 from ..assembly import runtime
-from ..services.acts import acting, recording
+from ..services.acts import open_recorded_store, open_recorder
 from ..settings.model import load
 from .output import show_rows, tell
 from .store import rewrite_all
@@ -38,10 +38,10 @@ def rotate_(given: Path | None, *, rewrite: bool) -> None:
     """Add a key, which encrypts from now on; a running daemon takes it up at its next message."""
     settings = load(given)
     path = runtime.keys_file(settings)
-    with recording(settings) as record:
+    with open_recorder(settings) as record:
         key = rotate(path, runtime.clock())
         record("keys.rotated", key=key.id.hex())
     tell(f"the key {key.id.hex()} writes now; keep a copy of {path} apart from the messages")
     if rewrite:
-        with acting(settings) as act:
+        with open_recorded_store(settings) as act:
             rewrite_all(act)

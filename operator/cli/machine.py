@@ -17,7 +17,7 @@ from ..assembly import runtime
 from ..errors import OperatorError
 from ..machine.node_name import known_node_name
 from ..machine.record import WATCH_SECONDS
-from ..services.acts import acting
+from ..services.acts import open_recorded_store
 from ..settings.model import Settings, load
 from .output import show_rows, tell
 
@@ -80,7 +80,7 @@ def retire(given: Path | None, name: str) -> None:
     Without it they lapse within half an hour. Refused for a machine seen within half a minute.
     """
     settings = load(given)
-    with acting(settings) as act:
+    with open_recorded_store(settings) as act:
         with _of_machines(act.store.database).write() as connection:
             seen = find_machine(connection, name)
             if seen is None:

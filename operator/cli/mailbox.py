@@ -31,7 +31,7 @@ from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.submission.outgoing_header import PreparedMessage
 
 from ..assembly import runtime
-from ..services.acts import acting
+from ..services.acts import open_recorded_store
 from ..services.local_submission import open_submitter
 from ..services.subjects import read_subject
 from ..settings.identifiers import luhn_kinds
@@ -43,7 +43,7 @@ from .report_options import reporting
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-class _Size(click.ParamType[int]):
+class _SizeParam(click.ParamType[int]):
     """Option type: number of octets, plain or with K, M, G or T (powers of 1024)."""
 
     name = "size"
@@ -73,7 +73,7 @@ def domain() -> None:
 @click.pass_obj
 def domain_add(given: Path | None, name: str) -> None:
     """Host a domain; it must be on the white list under our certificate to be of use."""
-    with acting(load(given)) as act:
+    with open_recorded_store(load(given)) as act:
         with act.store.database.write() as connection:
             added = add_domain(connection, name, now=runtime.clock())
         act.record("domain.added", domain=added.name)
@@ -118,7 +118,7 @@ def _record(found: Mailbox, used: int) -> dict[str, Any]:
 @click.option("--siren", help="9 digits: ORG, APP.")
 @click.option("--rpps-rang", help="14 digits, of a liberal practice: ORG, APP.")
 @click.option("--description", help="Shown in listings.")
-@click.option("--quota", type=_Size(), help="Octets of messages it may hold, as 500M or 2G.")
+@click.option("--quota", type=_SizeParam(), help="Octets of messages it may hold, as 500M or 2G.")
 @click.pass_obj
 def mailbox_add(
     given: Path | None,
@@ -136,7 +136,7 @@ def mailbox_add(
     name, value = stated[0]
     settings = load(given)
     identifier = parse_identifier(IdentifierKind(name.upper()), value, luhn=luhn_kinds(settings))
-    with acting(settings) as act:
+    with open_recorded_store(settings) as act:
         with act.store.database.write() as connection:
             added = add_mailbox(
                 connection,
@@ -185,8 +185,8 @@ def mailbox_quota(given: Path | None, address: str, size: str) -> None:
 
     Mail for a full mailbox is deferred with 452 4.2.2.
     """
-    quota = None if size == "none" else _Size().convert(size, None, None)
-    with acting(load(given)) as act:
+    quota = None if size == "none" else _SizeParam().convert(size, None, None)
+    with open_recorded_store(load(given)) as act:
         with act.store.database.write() as connection:
             found = set_quota(connection, address, quota)
         act.record("mailbox.quota", mailbox=found.address, quota=found.quota or "none")
@@ -205,7 +205,7 @@ def _transition(verb: str, state: MailboxState, help_text: str) -> None:
     @click.argument("address")
     @click.pass_obj
     def change(given: Path | None, address: str) -> None:
-        with acting(load(given)) as act:
+        with open_recorded_store(load(given)) as act:
             with act.store.database.write() as connection:
                 found = set_state(connection, address, state)
             act.record(_EVENTS[found.state], mailbox=found.address)
@@ -218,7 +218,7 @@ def _transition(verb: str, state: MailboxState, help_text: str) -> None:
 @click.pass_obj
 def mailbox_close(given: Path | None, address: str, *, yes: bool) -> None:
     """Refuse mail for good; its messages stay. Asks first, since it cannot be undone."""
-    with acting(load(given)) as act:
+    with open_recorded_store(load(given)) as act:
         with act.store.database.read() as connection:
             found = get_mailbox(connection, address)
         if not yes:
@@ -347,7 +347,7 @@ def message_show(given: Path | None, message_id: str, *, content: bool, as_json:
 
 
 def _show_content(given: Path | None, message_id: str) -> None:
-    with acting(load(given)) as act:
+    with open_recorded_store(load(given)) as act:
         with act.store.database.read() as connection:
             message = get_message(connection, message_id).message
         with act.store.blobs.open(message.blob) as body:
@@ -370,7 +370,7 @@ def message_export(given: Path | None, address: str, output: Any) -> None:
 
     A message whose body is damaged is left out and named; the others are written, exit 1.
     """
-    with acting(load(given)) as act:
+    with open_recorded_store(load(given)) as act:
         store = act.store
         with store.database.read() as connection:
             owner = get_mailbox(connection, address)

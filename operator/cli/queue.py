@@ -23,10 +23,10 @@ from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 
 from ..assembly import runtime
 from ..services.actor import Actor
-from ..services.queue_admin import Desk, QueueRefused, Tally, open_desk
+from ..services.queue_admin import ActionTotals, QueueAdmin, QueueRefused, open_queue_admin
 from ..settings.model import load
 from .output import masked, say, show_record, show_rows
-from .queue_options import Number, acting, filtered, reasoned
+from .queue_options import NumberParam, acting, filtered, reasoned
 from .queue_rules import rules
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -103,7 +103,7 @@ def list_(given: Path | None, limit: int, *, wanted: DeliveryFilter, as_json: bo
 
 
 @queue.command()
-@click.argument("number", metavar="ID", type=Number())
+@click.argument("number", metavar="ID", type=NumberParam())
 @_json
 @click.pass_obj
 def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
@@ -145,10 +145,10 @@ def retry(
     tried again too, although their senders already have a report of failure.
     """
     revive = failed or wanted.state is DeliveryStatus.FAILED
-    with open_desk(load(given), actor, reason) as desk:
-        tally = desk.perform(RetryAction(revive=revive), wanted)
-        _tell(desk, tally, wanted, "due now")
-        with desk.store.database.read() as connection:
+    with open_queue_admin(load(given), actor, reason) as queue_admin:
+        tally = queue_admin.perform(RetryAction(revive=revive), wanted)
+        _tell(queue_admin, tally, wanted, "due now")
+        with queue_admin.store.database.read() as connection:
             stopped = pauses(connection)
         for domain in sorted(stopped.keys() & {*tally.domains, ALL}):
             what = "everything" if domain == ALL else domain
@@ -203,12 +203,12 @@ def drop(
     the message is itself a report. For spam and floods: --no-report.
     """
     settings = load(given)
-    with open_desk(settings, actor, reason) as desk:
+    with open_queue_admin(settings, actor, reason) as queue_admin:
         if not yes:
-            _confirm(desk.store.database, wanted, report=report)
-        tally = desk.perform(DropAction(desk.teller if report else None), wanted)
+            _confirm(queue_admin.store.database, wanted, report=report)
+        tally = queue_admin.perform(DropAction(queue_admin.teller if report else None), wanted)
         told = _reports(tally.reports) if report else "no reports"
-        _tell(desk, tally, wanted, f"dropped, {told} to senders", failed="dropped")
+        _tell(queue_admin, tally, wanted, f"dropped, {told} to senders", failed="dropped")
 
 
 def _act(
@@ -219,8 +219,8 @@ def _act(
     reason: str,
     done: str,
 ) -> None:
-    with open_desk(load(given), actor, reason) as desk:
-        _tell(desk, desk.perform(act, wanted), wanted, done)
+    with open_queue_admin(load(given), actor, reason) as queue_admin:
+        _tell(queue_admin, queue_admin.perform(act, wanted), wanted, done)
 
 
 def _confirm(database: Database, wanted: DeliveryFilter, *, report: bool) -> None:
@@ -242,7 +242,14 @@ def _reports(number: int) -> str:
     return f"{number or 'no'} {'report' if number == 1 else 'reports'}"
 
 
-def _tell(desk: Desk, tally: Tally, wanted: DeliveryFilter, done: str, *, failed: str = "") -> None:
+def _tell(
+    queue_admin: QueueAdmin,
+    tally: ActionTotals,
+    wanted: DeliveryFilter,
+    done: str,
+    *,
+    failed: str = "",
+) -> None:
     """Print the result of an action.  Raises QueueRefused if nothing changed."""
     left = (
         f"{_deliveries(tally.in_flight)} in flight left alone: being sent just now, try again"
@@ -252,8 +259,8 @@ def _tell(desk: Desk, tally: Tally, wanted: DeliveryFilter, done: str, *, failed
     if tally.changed:
         click.echo("; ".join(filter(None, (f"{_deliveries(tally.changed)} {done}", left))))
         return
-    with desk.store.database.read() as connection:
-        found = count(connection, wanted, desk.clock())
+    with queue_admin.store.database.read() as connection:
+        found = count(connection, wanted, queue_admin.clock())
     others = ", ".join(f"{number} {standing}" for standing, number in found.items() if number)
     why = left or (f"it is not for what matches: {others}" if others else "nothing matches")
     raise QueueRefused(f"nothing {failed or done}: {why}")
@@ -288,11 +295,11 @@ def pause(
 ) -> None:
     """Send nothing to DOMAIN until resumed; mail for it goes on to be queued."""
     where = _destination(domain, everything=everything)
-    with open_desk(load(given), actor, reason) as desk:
-        desk.pause(where)
+    with open_queue_admin(load(given), actor, reason) as queue_admin:
+        queue_admin.pause(where)
         wanted = DeliveryFilter() if where == ALL else DeliveryFilter(domain=where)
-        with desk.store.database.read() as connection:
-            found = count(connection, wanted, desk.clock())
+        with queue_admin.store.database.read() as connection:
+            found = count(connection, wanted, queue_admin.clock())
     click.echo(f"{_name(where)} is paused: {_deliveries(found[DeliveryStatus.WAITING])} waiting")
 
 
@@ -307,9 +314,9 @@ def resume(
 ) -> None:
     """Send to DOMAIN again; --all ends the pause of everything, not those of single domains."""
     where = _destination(domain, everything=everything)
-    with open_desk(load(given), actor, reason) as desk:
-        desk.resume(where)
-        with desk.store.database.read() as connection:
+    with open_queue_admin(load(given), actor, reason) as queue_admin:
+        queue_admin.resume(where)
+        with queue_admin.store.database.read() as connection:
             left = pauses(connection)
     click.echo(f"{_name(where)} is resumed")
     if where == ALL and left:

@@ -22,7 +22,7 @@ _SCOPE: Final = ("domain", "sender", "recipient", "mailbox_type")
 _ALL_OR_SOME: Final = "say which: give a filter such as --domain, or --all"
 
 
-class Age(click.ParamType[timedelta]):
+class AgeParam(click.ParamType[timedelta]):
     """Option type: number with unit, such as 90s, 30m, 2h, 5d."""
 
     name = "age"
@@ -37,7 +37,7 @@ class Age(click.ParamType[timedelta]):
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-class Pattern(click.ParamType[str]):
+class PatternParam(click.ParamType[str]):
     """Option type: text with * and ?.  Empty text is refused: an unset variable of a script."""
 
     name = "pattern"
@@ -49,7 +49,7 @@ class Pattern(click.ParamType[str]):
         return str(value)
 
 
-class Number(click.ParamType["int | str"]):
+class NumberParam(click.ParamType["int | str"]):
     """Option type: number of a delivery, or identifier of a message."""
 
     name = "id"
@@ -67,9 +67,11 @@ class Number(click.ParamType["int | str"]):
 
 
 _SCOPE_OPTIONS: Final = (
-    click.option("--domain", type=Pattern(), help="Destination domain; * and ? as in the shell."),
-    click.option("--sender", type=Pattern(), help="Envelope sender; <> is the null one."),
-    click.option("--recipient", type=Pattern(), help="A recipient that has not got it yet."),
+    click.option(
+        "--domain", type=PatternParam(), help="Destination domain; * and ? as in the shell."
+    ),
+    click.option("--sender", type=PatternParam(), help="Envelope sender; <> is the null one."),
+    click.option("--recipient", type=PatternParam(), help="A recipient that has not got it yet."),
     click.option(
         "--type",
         "mailbox_type",
@@ -78,10 +80,14 @@ _SCOPE_OPTIONS: Final = (
     ),
 )
 _MORE_OPTIONS: Final = (
-    click.option("--older", type=Age(), help="Queued for this long or longer, as 2h or 5d."),
-    click.option("--younger", type=Age(), help="Queued for less than this."),
+    click.option("--older", type=AgeParam(), help="Queued for this long or longer, as 2h or 5d."),
+    click.option("--younger", type=AgeParam(), help="Queued for less than this."),
     click.option(
-        "--id", "numbers", type=Number(), multiple=True, help="Delivery or message; repeatable."
+        "--id",
+        "numbers",
+        type=NumberParam(),
+        multiple=True,
+        help="Delivery or message; repeatable.",
     ),
     click.option(
         "--state", type=click.Choice([one.value for one in DeliveryStatus]), help="Only these."

@@ -10,7 +10,7 @@ from relay.queue_admin.hold_rules import HoldScope, list_rules
 
 from ..assembly import runtime
 from ..services.actor import Actor
-from ..services.queue_admin import open_desk, scope_texts
+from ..services.queue_admin import open_queue_admin, scope_texts
 from ..settings.model import load
 from .output import masked, say, show_rows
 from .queue_options import acting, reasoned, scoped
@@ -29,8 +29,8 @@ def rules() -> None:
 def add(given: Path | None, *, patterns: dict[str, str | None], reason: str, actor: Actor) -> None:
     """Hold what comes from now on and matches; what is queued already: queue hold."""
     scope = HoldScope(**patterns)
-    with open_desk(load(given), actor, reason) as desk:
-        number = desk.add_rule(scope)
+    with open_queue_admin(load(given), actor, reason) as queue_admin:
+        number = queue_admin.add_rule(scope)
     say(f"rule {number} holds new mail: {' '.join(scope_texts(scope))}")
 
 
@@ -57,6 +57,6 @@ def list_(given: Path | None, *, as_json: bool) -> None:
 @click.pass_obj
 def remove(given: Path | None, number: int, *, reason: str, actor: Actor) -> None:
     """Take the rule NUMBER away; what it has held stays held: queue release."""
-    with open_desk(load(given), actor, reason) as desk:
-        desk.remove_rule(number)
+    with open_queue_admin(load(given), actor, reason) as queue_admin:
+        queue_admin.remove_rule(number)
     click.echo(f"rule {number} is removed; what it has held: mssante queue list --state held")

@@ -19,7 +19,7 @@ from relay.smtp.parameters import (
 Command = Callable[..., None]
 
 
-class Notify(click.ParamType[RcptParameters]):
+class NotifyParam(click.ParamType[RcptParameters]):
     """Option type: value of NOTIFY= (RFC 3461 §4.1), case-insensitive."""
 
     name = "when"
@@ -36,7 +36,7 @@ class Notify(click.ParamType[RcptParameters]):
             self.fail(f"{value!r}: {error.reply.text}", param, ctx)
 
 
-class Envid(click.ParamType[str]):
+class EnvidParam(click.ParamType[str]):
     """Option type: value of ENVID= (RFC 3461 §4.4), given as plain text."""
 
     name = "text"
@@ -54,7 +54,7 @@ class Envid(click.ParamType[str]):
 _OPTIONS: Final = (
     click.option(
         "--notify",
-        type=Notify(),
+        type=NotifyParam(),
         help="What the sender hears of: never, or some of success,failure,delay. [failure,delay]",
     ),
     click.option(
@@ -62,7 +62,9 @@ _OPTIONS: Final = (
         type=click.Choice([one.value.lower() for one in DsnReturn], case_sensitive=False),
         help="What a report of failure gives back: all of it or its header section. [hdrs]",
     ),
-    click.option("--envid", type=Envid(), help="Your name for the message, told in its reports."),
+    click.option(
+        "--envid", type=EnvidParam(), help="Your name for the message, told in its reports."
+    ),
 )
 
 

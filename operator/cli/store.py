@@ -15,7 +15,7 @@ from mailstore.blobs.verify import verify_blobs as check_store
 
 from ..assembly import runtime, store_mark
 from ..errors import OperatorError
-from ..services.acts import Acting, acting
+from ..services.acts import RecordedStore, open_recorded_store
 from ..settings.model import load
 from .output import masked, say, tell
 
@@ -75,7 +75,7 @@ def check(given: Path | None, *, as_json: bool) -> None:
 def gc(given: Path | None, hours: float) -> None:
     """Free bodies that no message needs, as the daemon does by itself every storage.gc_hours."""
     settings = load(given)
-    with acting(settings) as act:
+    with open_recorded_store(settings) as act:
         clocks = runtime.compare_clocks(settings, act.store.database)
         if clocks.compare():
             raise ClockApart(f"nothing is freed: {clocks.problem}")
@@ -92,11 +92,11 @@ def rewrite_(given: Path | None) -> None:
 
     May run beside the daemon, be broken off, and be started again.
     """
-    with acting(load(given)) as act:
+    with open_recorded_store(load(given)) as act:
         rewrite_all(act)
 
 
-def rewrite_all(act: Acting) -> None:
+def rewrite_all(act: RecordedStore) -> None:
     """Rewrite all bodies and print the result.  Raises SystemExit(1) if some failed."""
     done = rewrite_blobs(act.store.blobs, _progress("rewritten"))
     act.record("store.rewritten", bodies=done.blobs, problems=len(done.problems))

@@ -15,7 +15,7 @@ from foundation.backoff import backoff
 from foundation.best_effort import best_effort
 
 from ..assembly.outside_errors import is_outside
-from ..errors import Away
+from ..errors import Outage
 from ..machine.run_directory import METRICS
 from ..settings.model import Settings
 from . import control_channel
@@ -94,7 +94,7 @@ class Child:
         except TimeoutError as error:
             problem = f"it was not ready within {READY_SECONDS:.0f} seconds"
             raise CannotStart(role, problem, own=False) from error
-        except Away as error:
+        except Outage as error:
             raise CannotStart(role, str(error), own=False) from error
         except OSError as error:
             raise CannotStart(role, str(error), own=not is_outside(error)) from error

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from ..errors import Away
+from ..errors import Outage
 from . import control_channel, fork_server, stack_dump
 from .control_channel import Report
 from .heartbeat import Heartbeat
@@ -52,7 +52,7 @@ class Launcher:
     async def launch(self, role: str, sockets: tuple[int, ...]) -> Launched:
         """Start a process of this role with these listening sockets (descriptors).
 
-        Raises Away if the system lacks processes or memory, OSError if the start fails otherwise.
+        Raises Outage if the system lacks processes or memory, OSError if the start fails otherwise.
         """
         launching = asyncio.create_task(self._launch(role, sockets))
         try:
@@ -96,7 +96,7 @@ class Launcher:
         ours.close()
         reading.close()
         if report is not None:
-            raise Away(report.problem)
+            raise Outage(report.problem)
         self._hang_up()  # the launcher is dead or useless
         return None
 
@@ -169,7 +169,7 @@ class Launcher:
 async def _send_away(launching: asyncio.Task[Launched]) -> None:
     try:
         process, line = await launching
-    except (Away, OSError):
+    except (Outage, OSError):
         return
     line.close()
     await process.wait()

@@ -16,7 +16,7 @@ from mailstore.errors import MailstoreError
 from whitelist.errors import ArchiveError, TrustFileError
 
 from ..assembly.outside_errors import is_outside
-from ..errors import Away, OperatorError
+from ..errors import OperatorError, Outage
 from .control_channel import Report
 
 FIRST_SECONDS: Final = 1.0  # backoff: pause before the second attempt, then doubled
@@ -101,5 +101,5 @@ class Start:
 
 def report_of(error: Exception) -> Report:
     """Report to the supervisor about an error at the start."""
-    own = not (isinstance(error, Away) or is_outside(error))
+    own = not (isinstance(error, Outage) or is_outside(error))
     return Report(str(error) or type(error).__name__, own)

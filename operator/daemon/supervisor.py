@@ -29,14 +29,14 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from .. import logs
 from ..assembly import runtime
 from ..assembly.listen_sockets import ADMIN, INBOUND, address, open_sockets
-from ..checks.store import look
-from ..errors import Away, OperatorError
+from ..checks.store import check_store
+from ..errors import OperatorError, Outage
 from ..machine.node_name import known_node_name
 from ..machine.run_directory import RunFolder
 from ..settings.consistency import check_outbound
 from ..settings.consistency import doubts as outbound_doubts
 from ..settings.model import Settings, SettingsError, load
-from ..settings.storage import Storage
+from ..settings.storage import StorageSection
 from .child import CannotStart, Child, Plan
 from .fork_client import Launcher
 from .start_args import Launch
@@ -130,12 +130,12 @@ class Supervisor:
         return True
 
     async def _insist(self, work: Callable[[], None]) -> None:
-        """Call `work` until it succeeds; retry with backoff while it raises Away (disk full)."""
+        """Call `work` until it succeeds; retry with backoff while it raises Outage (disk full)."""
         told, failures = "", 0
         while True:
             try:
                 work()
-            except Away as error:
+            except Outage as error:
                 if str(error) != told:
                     told = str(error)
                     _log.error("process.waits", role=SUPERVISOR, why=told, own=False)
@@ -147,7 +147,7 @@ class Supervisor:
             await asyncio.sleep(backoff(failures, FIRST_SECONDS, LONGEST_SECONDS))
 
     def _take_folder(self, stack: ExitStack) -> None:
-        """Lock and clear the run folder.  Raises SettingsError, DaemonError, Away."""
+        """Lock and clear the run folder.  Raises SettingsError, DaemonError, Outage."""
         lock = self._run_folder.lock()
         if lock is None:
             raise DaemonError(
@@ -162,18 +162,20 @@ class Supervisor:
             stack.enter_context(held.pop_all())
 
     def _plan(self) -> None:
-        """Plan the first processes.  Raises SettingsError, Away."""
+        """Plan the first processes.  Raises SettingsError, Outage."""
         for plan in self._plans(self.settings):
             self._child(plan)
 
     async def _first_look(self) -> None:
         """Refuse an unfit store.  Raises SettingsError.  An unreachable store is accepted."""
         _tell(outbound_doubts(self.settings))
-        with suppress(Away, TimeoutError):  # the processes report it, and wait
-            _tell(await wait_within(START_PATIENCE, run_detached(partial(look, self.settings))))
+        with suppress(Outage, TimeoutError):  # the processes report it, and wait
+            _tell(
+                await wait_within(START_PATIENCE, run_detached(partial(check_store, self.settings)))
+            )
 
     def _plans(self, settings: Settings) -> list[Plan]:
-        """Plans of one generation, in the order of ROLES.  Raises SettingsError, Away."""
+        """Plans of one generation, in the order of ROLES.  Raises SettingsError, Outage."""
         self._generation += 1
         launcher = Launcher(
             self._run_folder.environment(self._generation, settings.tls.groups),
@@ -265,7 +267,7 @@ class Supervisor:
             self._reload.clear()  # a SIGHUP from here on starts another reload after this one
             try:
                 await self._replace_all()
-            except Away as error:
+            except Outage as error:
                 _log.error("reload.refused", why=f"{error}; {_AS_BEFORE}")
             except (SettingsError, CannotStart, OSError) as error:
                 _log.error("reload.refused", why=str(error))
@@ -276,24 +278,26 @@ class Supervisor:
     async def _replace_all(self) -> None:
         """Load the configuration and replace every process.
 
-        Raises SettingsError or Away with nothing changed.  Raises CannotStart or OSError if a new
+        Raises SettingsError or Outage with nothing changed.  Raises CannotStart or OSError if a new
         process does not start: its predecessor and all processes after it keep running.
         """
         settings = await run_detached(partial(load, self.settings.origin))
         _check_unmoved(self.settings, settings)
         await run_detached(partial(_check, settings))
         try:
-            doubts = await wait_within(RELOAD_PATIENCE, run_detached(partial(look, settings)))
+            doubts = await wait_within(
+                RELOAD_PATIENCE, run_detached(partial(check_store, settings))
+            )
         except TimeoutError as error:
             message = f"the store has not answered for {RELOAD_PATIENCE:g} s"
-            raise Away(message) from error
+            raise Outage(message) from error
         _tell([*outbound_doubts(settings), *doubts])
         self._sockets.update(open_sockets(settings, self._sockets))
         _log.info("reload.begun")
         problem: Exception | None = None
         try:
             await self._replace(self._plans(settings))
-        except (Away, CannotStart, SettingsError, OSError) as error:
+        except (Outage, CannotStart, SettingsError, OSError) as error:
             problem = error
         if self._leaving:
             await asyncio.wait(self._leaving)
@@ -381,7 +385,7 @@ def _tell(doubts: Sequence[str]) -> None:
 
 def _check_unmoved(old: Settings, new: Settings) -> None:
     """Refuse a change of the place where mail is stored.  Raises SettingsError."""
-    for key in Storage.model_fields:
+    for key in StorageSection.model_fields:
         if key not in STORAGE_THAT_MAY_CHANGE:
             before, now = getattr(old.storage, key), getattr(new.storage, key)
             if before != now:

@@ -11,7 +11,7 @@ from typing import Final
 
 from ..assembly import runtime
 from ..assembly.outside_errors import is_outside
-from ..errors import Away
+from ..errors import Outage
 from ..settings.model import Settings, SettingsError
 from .clock_file import this_boot
 
@@ -23,7 +23,7 @@ def _path(settings: Settings) -> Path:
 
 
 def node_name(settings: Settings) -> str:
-    """The name; created at first use.  Raises SettingsError, or Away if the disk is full."""
+    """The name; created at first use.  Raises SettingsError, or Outage if the disk is full."""
     known = known_node_name(settings)
     if known is not None:
         return known
@@ -35,7 +35,7 @@ def node_name(settings: Settings) -> str:
 def new_node_name(settings: Settings, before: str) -> str:
     """Give this installation a new name; `before` is the name of the original machine.
 
-    Raises SettingsError or Away; the name is then unchanged.
+    Raises SettingsError or Outage; the name is then unchanged.
     """
     path = _path(settings)
     _write(path.with_name(_BEFORE), before)
@@ -91,7 +91,7 @@ def _write(path: Path, name: str) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        kind = Away if is_outside(error) else SettingsError
+        kind = Outage if is_outside(error) else SettingsError
         raise kind(
             f"{error.filename or path}: cannot be written: {error.strerror}; "
             "make room, or remove it"

@@ -22,7 +22,7 @@ from relay.machines.presence import MachinePresence
 from relay.machines.rows import Machine
 
 from ..assembly import runtime
-from ..errors import Away
+from ..errors import Outage
 from ..settings.model import Settings, SettingsError
 from .node_name import new_node_name, node_name, proof
 
@@ -94,7 +94,7 @@ async def rename(settings: Settings, name: str, stop: asyncio.Event, record: Rec
     while True:
         try:
             new = await asyncio.to_thread(new_node_name, settings, name)
-        except (Away, SettingsError) as error:
+        except (Outage, SettingsError) as error:
             _log.error("machine.unnamed", machine=name, why=str(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), AGAIN_SECONDS)

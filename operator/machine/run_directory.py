@@ -20,7 +20,7 @@ from relay.connection import own_port, worker_load
 from relay.policy import tls
 
 from ..assembly.outside_errors import is_outside
-from ..errors import Away, OperatorError
+from ..errors import OperatorError, Outage
 from ..settings.model import SettingsError
 
 OPENSSL: Final = "OPENSSL_CONF"
@@ -54,7 +54,7 @@ class RunFolder:
         """Lock the folder until the returned file is closed; None if another daemon holds it.
 
         Folder and lock file are created if missing.  Raises SettingsError if they cannot be used,
-        Away if the disk is full.  Nothing is removed here: a running daemon may use it.
+        Outage if the disk is full.  Nothing is removed here: a running daemon may use it.
         """
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
@@ -135,7 +135,7 @@ class RunFolder:
             return {}
 
     def clear(self) -> None:
-        """Remove the files of an earlier daemon.  Raises SettingsError, Away."""
+        """Remove the files of an earlier daemon.  Raises SettingsError, Outage."""
         try:
             _remove(self.path / "metrics")
             (self.path / "metrics").mkdir(mode=0o700)
@@ -158,7 +158,7 @@ class RunFolder:
         """Environment variables of the processes of a generation.
 
         Each generation has its own OpenSSL configuration, so that a restarted process of an older
-        generation keeps its settings.  Raises SettingsError, Away.
+        generation keeps its settings.  Raises SettingsError, Outage.
         """
         path = self.path / f"openssl-{generation}.cnf"
         try:
@@ -188,9 +188,9 @@ def _remove(path: Path) -> None:
 
 
 def _unusable(path: Path, error: OSError) -> OperatorError:
-    """SettingsError, or Away if the disk is full or broken."""
+    """SettingsError, or Outage if the disk is full or broken."""
     if is_outside(error):
-        return Away(f"{path}: {error.strerror}")
+        return Outage(f"{path}: {error.strerror}")
     if path.is_symlink() and not path.exists():
         problem = f"a link to {path.readlink()}, which is missing; make that or remove {path}"
     elif isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):

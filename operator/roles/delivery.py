@@ -97,7 +97,7 @@ class _Opened:
 
 
 def _open(settings: Settings) -> _Opened:
-    """Open all parts.  Raises SettingsError, Away, OSError."""
+    """Open all parts.  Raises SettingsError, Outage, OSError."""
     trust = runtime.open_trust(settings)
     client_tls = runtime.open_tls(settings, tls.client_context, trust)
     node_name(settings)  # an error of the name's file is reported first

@@ -79,7 +79,7 @@ class _Opened:
 
 
 def _open(settings: Settings) -> _Opened:
-    """Open all parts.  Raises SettingsError, Away, OSError."""
+    """Open all parts.  Raises SettingsError, Outage, OSError."""
     trust = runtime.open_trust(settings)
     crls = runtime.open_crls(settings, trust)
     with ExitStack() as opened:

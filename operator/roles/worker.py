@@ -50,7 +50,7 @@ class _Opened:
 
 
 def _open(settings: Settings) -> _Opened:
-    """Open all parts.  Raises SettingsError, Away, OSError."""
+    """Open all parts.  Raises SettingsError, Outage, OSError."""
     trust = runtime.open_trust(settings)
     server_tls = runtime.open_tls(settings, tls.server_context, trust)
     with ExitStack() as opened:

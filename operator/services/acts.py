@@ -21,24 +21,24 @@ from .actor import account_name
 Record = Callable[..., None]
 
 
-def who() -> str:
+def login_name() -> str:
     """Login name of the user who runs this command."""
     return account_name(os.environ, os.getuid())
 
 
 @contextmanager
-def recording(settings: Settings) -> Iterator[Record]:
+def open_recorder(settings: Settings) -> Iterator[Record]:
     """Open the journal; yields `record(event, **facts)`, which adds the user's name.
 
     At the end the events are written.  Raises SettingsError.
     """
     check_user(settings)
     with closing(runtime.open_journal(settings, "command")) as journal:
-        yield partial(journal.record, who=who())
+        yield partial(journal.record, who=login_name())
 
 
 @dataclass(frozen=True, slots=True)
-class Acting:
+class RecordedStore:
     """Store and `record(event, **facts)` for an action."""
 
     store: Store
@@ -46,10 +46,10 @@ class Acting:
 
 
 @contextmanager
-def acting(settings: Settings) -> Iterator[Acting]:
+def open_recorded_store(settings: Settings) -> Iterator[RecordedStore]:
     """Open store and journal for an action.  Raises SettingsError."""
     with (
-        recording(settings) as record,
+        open_recorder(settings) as record,
         closing(runtime.open_store(settings)) as store,
     ):
-        yield Acting(store, record)
+        yield RecordedStore(store, record)

@@ -11,7 +11,7 @@ from relay.submission.local import LocalSubmitter
 from ..assembly import policies, runtime
 from ..assembly.file_owner import check_user
 from ..settings.model import Settings
-from .acts import who
+from .acts import login_name
 
 
 @contextmanager
@@ -35,5 +35,5 @@ def _submitter(settings: Settings, store: Store, journal: Journal) -> LocalSubmi
         clock=runtime.clock,
         new_id=runtime.make_id,
         record=journal.record,
-        who=who(),
+        who=login_name(),
     )

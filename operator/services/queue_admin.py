@@ -32,7 +32,7 @@ class QueueRefused(OperatorError):
 
 
 @dataclass(slots=True)
-class Tally:
+class ActionTotals:
     """Result of an action: deliveries changed, deliveries skipped as in flight, destinations.
 
     `reports`: DSNs to the senders of dropped deliveries.
@@ -45,7 +45,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class QueueAdmin:
     """Queue admin for one actor.  `reason`: as given by the actor, may be empty."""
 
     store: Store
@@ -60,9 +60,9 @@ class Desk:
         actor = self.actor
         self.journal.record(event, **facts, who=actor.name, account=actor.account, why=self.reason)
 
-    def perform(self, act: QueueAction[Any], wanted: DeliveryFilter) -> Tally:
+    def perform(self, act: QueueAction[Any], wanted: DeliveryFilter) -> ActionTotals:
         """Apply an action to all deliveries that match.  Raises StoreUnavailable."""
-        tally = Tally()
+        tally = ActionTotals()
         database = self.store.database
         try:
             for done in run_action(database, act, wanted, self.clock):
@@ -140,7 +140,7 @@ def scope_texts(scope: HoldScope) -> list[str]:
 
 
 @contextmanager
-def open_desk(settings: Settings, actor: Actor, reason: str) -> Iterator[Desk]:
+def open_queue_admin(settings: Settings, actor: Actor, reason: str) -> Iterator[QueueAdmin]:
     """Open store and journal; at the end the events are written.
 
     Raises SettingsError.
@@ -149,7 +149,7 @@ def open_desk(settings: Settings, actor: Actor, reason: str) -> Iterator[Desk]:
     with closing(runtime.open_store(settings)) as store:
         journal = runtime.open_journal(settings, "command")
         with closing(journal):
-            yield Desk(
+            yield QueueAdmin(
                 store, _teller(settings, store, journal), journal, actor, reason, runtime.clock
             )
 

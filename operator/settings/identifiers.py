@@ -15,7 +15,7 @@ _Keyed = Literal["RPPS", "FINESS", "SIREN", "SIRET", "RPPS_RANG"]
 _ALL: Final[tuple[_Keyed, ...]] = ("RPPS", "FINESS", "SIREN", "SIRET", "RPPS_RANG")
 
 
-class Identifiers(Section):
+class IdentifiersSection(Section):
     """National identifiers of the holders of mailboxes."""
 
     luhn: list[_Keyed] = Field(

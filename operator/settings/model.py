@@ -17,21 +17,21 @@ from pydantic import Field, ValidationError
 from ..errors import OperatorError
 from .base import Section
 from .error_wording import explain
-from .identifiers import Identifiers
+from .identifiers import IdentifiersSection
 from .sections import (
-    Admin,
-    Inbound,
-    Log,
-    Operator,
-    Outbound,
-    Process,
-    Scan,
-    Tls,
-    Trace,
+    AdminSection,
+    InboundSection,
+    LogSection,
+    OperatorSection,
+    OutboundSection,
+    ProcessSection,
+    ScanSection,
+    TlsSection,
+    TraceSection,
     WhiteListSection,
 )
-from .storage import Storage
-from .trust import Trust
+from .storage import StorageSection
+from .trust import TrustSection
 
 DEFAULT_FILES: Final = (Path("mssante.toml"), Path("/etc/mssante/mssante.toml"))
 
@@ -43,19 +43,19 @@ class SettingsError(OperatorError):
 class Settings(Section):
     """The whole file.  `origin`: its path, which is not a key."""
 
-    operator: Operator
-    storage: Storage
-    tls: Tls
-    trust: Trust
+    operator: OperatorSection
+    storage: StorageSection
+    tls: TlsSection
+    trust: TrustSection
     whitelist: WhiteListSection
-    inbound: Inbound = Field(default_factory=Inbound)
-    outbound: Outbound = Field(default_factory=Outbound)
-    admin: Admin = Field(default_factory=Admin)
-    process: Process = Field(default_factory=Process)
-    scan: Scan = Field(default_factory=Scan)
-    trace: Trace = Field(default_factory=Trace)
-    log: Log = Field(default_factory=Log)
-    identifiers: Identifiers = Field(default_factory=Identifiers)
+    inbound: InboundSection = Field(default_factory=InboundSection)
+    outbound: OutboundSection = Field(default_factory=OutboundSection)
+    admin: AdminSection = Field(default_factory=AdminSection)
+    process: ProcessSection = Field(default_factory=ProcessSection)
+    scan: ScanSection = Field(default_factory=ScanSection)
+    trace: TraceSection = Field(default_factory=TraceSection)
+    log: LogSection = Field(default_factory=LogSection)
+    identifiers: IdentifiersSection = Field(default_factory=IdentifiersSection)
     origin: Path = Field(exclude=True)
 
     def path(self, text: str) -> Path:

@@ -41,7 +41,7 @@ Group = Annotated[str, AfterValidator(_check_group)]
 ScannerEndpoint = Annotated[str, AfterValidator(_check_scanner)]
 
 
-class Operator(Section):
+class OperatorSection(Section):
     """Identity of this operator."""
 
     hostname: str = Field(
@@ -61,7 +61,7 @@ class Operator(Section):
     )
 
 
-class Tls(Section):
+class TlsSection(Section):
     """Our certificate, shown to peers in both directions."""
 
     certificate: str = Field(
@@ -155,7 +155,7 @@ class WhiteListSection(Section):
         return ExpectedSigner(self.signer, name, self.signer_policy)
 
 
-class Inbound(Section):
+class InboundSection(Section):
     """Mail from other operators."""
 
     listen: list[Endpoint] = Field(
@@ -232,7 +232,7 @@ class Inbound(Section):
     quotas: PeerQuotas = QUOTAS
 
 
-class Outbound(Section):
+class OutboundSection(Section):
     """Mail to other operators."""
 
     concurrency: Count = Field(100, description="Deliveries at once.")
@@ -313,13 +313,13 @@ class Outbound(Section):
     )
 
 
-class Admin(Section):
+class AdminSection(Section):
     """Health and metrics over HTTP; keep it off public networks."""
 
     listen: Endpoint = Field("127.0.0.1:9180", description="/healthz, /readyz and /metrics.")
 
 
-class Process(Section):
+class ProcessSection(Section):
     """The daemon's processes."""
 
     workers: Annotated[int, Field(ge=0, le=512)] = Field(
@@ -335,7 +335,7 @@ class Process(Section):
     )
 
 
-class Trace(Section):
+class TraceSection(Section):
     """Journal of every session and decision, searched by `mssante trace`."""
 
     keep_days: Count = Field(
@@ -345,7 +345,7 @@ class Trace(Section):
     )
 
 
-class Scan(Section):
+class ScanSection(Section):
     """Scanners that see each message before it is accepted; off unless named."""
 
     clamav: ScannerEndpoint = Field(
@@ -369,7 +369,7 @@ class Scan(Section):
     )
 
 
-class Log(Section):
+class LogSection(Section):
     """Logs go to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(

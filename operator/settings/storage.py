@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from .base import Amount, Seconds, Section
 
 
-class S3(Section):
+class S3Section(Section):
     """Bodies in an S3 bucket instead of files, for several machines on one PostgreSQL.
 
     Needs the package: pip install 'mssante[s3]'
@@ -66,7 +66,7 @@ def _is_loopback(host: str | None) -> bool:
         return host == "localhost"
 
 
-class Storage(Section):
+class StorageSection(Section):
     """Storage of messages."""
 
     directory: str = Field(
@@ -121,4 +121,4 @@ class Storage(Section):
         description="Hours between two rounds in which messages and bodies that nobody has needed "
         "for a day are freed (mssante store gc); 0: none.",
     )
-    s3: S3 = Field(default_factory=S3)
+    s3: S3Section = Field(default_factory=S3Section)

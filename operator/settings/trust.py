@@ -24,7 +24,7 @@ def _check_plain_url(text: str) -> str:
 PlainUrl = Annotated[str, AfterValidator(_check_plain_url)]
 
 
-class Trust(Section):
+class TrustSection(Section):
     """Authorities that peers and the list's signer must chain to; no others are trusted."""
 
     anchors: list[str] = Field(

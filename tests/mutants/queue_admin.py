@@ -63,7 +63,7 @@ MUTANTS = (
     ),
     Mutant(
         "audit: acts on mailboxes say who did them",
-        "        yield partial(journal.record, who=who())\n",
+        "        yield partial(journal.record, who=login_name())\n",
         "        yield journal.record\n",
         ("test_each_act_leaves_its_event",),
     ),

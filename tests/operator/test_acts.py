@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mssante_operator.services.acts import who
+from mssante_operator.services.acts import login_name
 from tests.support.daemon import MSSANTE, Daemon, lay_out
 from tests.support.queue_desk import journal_files
 
@@ -56,7 +56,7 @@ def test_each_act_leaves_its_event(operator_a: Daemon) -> None:
     run("store", "rewrite")
     run("store", "gc")
     found = events(operator_a)
-    assert {event.pop("who") for event in found} == {who()}
+    assert {event.pop("who") for event in found} == {login_name()}
     names = [event["event"] for event in found]
     assert names == [
         *("domain.added", "mailbox.added", "mailbox.quota", "mailbox.suspended"),
@@ -83,7 +83,11 @@ def test_keys_that_are_made_leave_an_event(operator_a: Daemon) -> None:
     (data / "mssante.db").unlink()
     operator_a.run("db", "upgrade")
     (made,) = events(operator_a)
-    assert (made["event"], made["file"], made["who"]) == ("keys.made", str(data / "keys"), who())
+    assert (made["event"], made["file"], made["who"]) == (
+        "keys.made",
+        str(data / "keys"),
+        login_name(),
+    )
 
 
 def test_an_act_that_was_refused_leaves_none(operator_a: Daemon) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.s3.bucket import Bucket, BucketPlace
-from mssante_operator.checks.bucket import check, look_at
+from mssante_operator.checks.bucket import check, check_bucket
 from mssante_operator.settings.model import Settings, SettingsError, load
 from tests.support.cluster import keep_in_bucket
 from tests.support.daemon import Daemon, lay_out
@@ -39,7 +39,7 @@ def settings(operator_a: Daemon) -> Settings:
 def test_a_bucket_without_rules(
     settings: Settings, place: BucketPlace, object_server: ObjectServer
 ) -> None:
-    look = look_at(settings)
+    look = check_bucket(settings)
     assert (look.losses, look.doubts) == ([], [])
     assert [found.key for found in Bucket(place).list()] == []
     assert object_server.uploads(place.bucket) == 0

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly import runtime
-from mssante_operator.errors import Away
+from mssante_operator.errors import Outage
 from mssante_operator.machine import node_name, pulse
 from mssante_operator.machine import record as machine
 from mssante_operator.machine.pulse import Pulse, begin_pulse
@@ -334,7 +334,7 @@ def test_a_name_is_changed_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(Away, match="cannot be written"):
+    with pytest.raises(Outage, match="cannot be written"):
         node_name.new_node_name(original.settings, before)
     monkeypatch.undo()
     assert original.name == before

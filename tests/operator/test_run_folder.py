@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.errors import Away
+from mssante_operator.errors import Outage
 from mssante_operator.machine.run_directory import RunFolder
 from mssante_operator.settings.model import SettingsError
 from relay.connection.worker_load import WorkerLoad
@@ -123,7 +123,7 @@ def test_a_fault_of_ours_is_told_though_the_database_is_away(tmp_path: Path) -> 
 def test_a_disk_without_room_is_waited_for(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     (tmp_path / "openssl-1.cnf").symlink_to("/dev/full")
-    with pytest.raises(Away, match="No space left on device"):
+    with pytest.raises(Outage, match="No space left on device"):
         folder.environment(1, ["X25519"])
 
 

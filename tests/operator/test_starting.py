@@ -16,7 +16,7 @@ from mssante_operator.assembly.outside_errors import is_outside
 from mssante_operator.daemon import starting
 from mssante_operator.daemon.control_channel import Report, Reports, report
 from mssante_operator.daemon.starting import Start, report_of
-from mssante_operator.errors import Away
+from mssante_operator.errors import Outage
 from mssante_operator.settings.model import SettingsError
 
 
@@ -41,7 +41,7 @@ def in_turn(*steps: Exception | int) -> Callable[[], int]:
 async def test_it_is_tried_until_it_can_be_and_told_once_for_each_reason() -> None:
     said, waits = list[Report](), list[str]()
     start = Start(said.append, asyncio.Event())
-    down, keys = Away("no connection"), SettingsError("no keys")
+    down, keys = Outage("no connection"), SettingsError("no keys")
     assert await start.insist(in_turn(down, down, keys, keys, down, 7), waits.append) == 7
     start.ready()
     assert said == [
@@ -83,7 +83,7 @@ async def test_it_is_told_to_stop(*, hangs: bool) -> None:
     def work() -> int:
         if hangs:
             go_on.wait(60)
-        raise Away("no connection")
+        raise Outage("no connection")
 
     start = Start(lambda _: told.set(), stop)
     waiting = asyncio.create_task(start.insist(work))
@@ -131,7 +131,7 @@ def test_what_is_outside_and_what_is_our_own(tmp_path: Path) -> None:
     assert is_outside(StoreUnavailable("cannot list the bucket x: 403 AccessDenied"))
     assert not is_outside(StoreUnavailable("cannot list the bucket x: 404 NoSuchBucket"))
     assert not is_outside(InvalidKeys("no key"))
-    assert report_of(Away("x")) == Report("x")
+    assert report_of(Outage("x")) == Report("x")
     assert report_of(SettingsError("x")) == Report("x", own=True)
 
 

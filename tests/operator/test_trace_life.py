@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from mssante_operator.services.acts import who
+from mssante_operator.services.acts import login_name
 from tests.support.daemon import Daemon, free_endpoint, lay_out, served
 from tests.support.waiting import until_now
 
@@ -35,7 +35,7 @@ def test_from_the_rule_that_held_it_to_its_end(tmp_path: Path) -> None:
     letter.write_bytes(b"From: claire.martin@a.mssante.fr\r\nSubject: x\r\n\r\nBonjour\r\n")
     daemon.run("queue", "rules", "add", "--sender", BOX, *WHY)
     sending = ("message", "send", str(letter), "--from", BOX, "--to", "dr@b.mssante.fr")
-    sent = ["queue.held rule", f"submitted {who()}"]
+    sent = ["queue.held rule", f"submitted {login_name()}"]
     life = [*sent, "queue.released anne"]
     with served(daemon):
         key = daemon.run(*sending).split()[2].rstrip(":")

@@ -25,7 +25,7 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from mssante_operator.assembly import runtime
 from mssante_operator.cli.main import main
-from mssante_operator.errors import Away
+from mssante_operator.errors import Outage
 from mssante_operator.settings.model import load
 from mssante_operator.setup.install import Installation, install, write_identity
 from tests.support.endpoints import free_endpoint
@@ -189,7 +189,7 @@ class Daemon:
             try:
                 opened = runtime.open_store(load(self.config))
                 break
-            except Away:
+            except Outage:
                 if time.monotonic() > deadline:
                     raise
         try:
