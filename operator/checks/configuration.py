@@ -28,7 +28,7 @@ from ..assembly import database_check, runtime, store_mark
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckFinding, CheckVerdict
 from ..errors import Outage
-from ..lists.list_refresh import Refresher
+from ..lists.list_refresh import ListRefresher
 from ..machine.clock_watching import clock_doubts
 from ..machine.node_name import known_node_name
 from ..machine.run_directory import RunFolder
@@ -131,7 +131,7 @@ def _white_list(settings: Settings) -> Iterator[CheckFinding]:
         yield _doubt("white list", settings, "whitelist.stale_hours", problem)
     try:
         trust, _ = _with_crls(settings, runtime.open_trust(settings))
-        _, _, found = Refresher(settings, runtime.open_archive(settings), trust).obtain()
+        _, _, found = ListRefresher(settings, runtime.open_archive(settings), trust).obtain()
     except SettingsError:
         return  # reported with the certificates or the storage
     except (ArchiveError, ListRefused) as error:

@@ -20,7 +20,7 @@ from whitelist.pki.trust_store import TrustStore
 from ..assembly import runtime
 from ..assembly.file_owner import check_user
 from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import Refresher
+from ..lists.list_refresh import ListRefresher
 from ..lists.list_sharing import share_now
 from ..settings.model import load
 from .output import say, show_record, show_rows
@@ -137,7 +137,7 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     crls.check(runtime.clock(), by_hand=True)
     archive = runtime.open_archive(settings)
-    refresher = Refresher(settings, archive, trust.with_crls(crls.store.current()))
+    refresher = ListRefresher(settings, archive, trust.with_crls(crls.store.current()))
     done = refresher.check(accept_shrink=accept_shrink)
     record = {"adopted": done.changed, "source": done.source, **_facts(done.white_list)}
     show_record(record, as_json=as_json)

@@ -19,13 +19,13 @@ from ..errors import Outage
 from ..machine.run_directory import METRICS
 from ..settings.model import Settings
 from . import control_channel
-from .control_channel import Report, Reports
-from .fork_client import Launcher
+from .control_channel import ProcessReport, ReportReader
+from .fork_client import ForkClient
 from .heartbeat import Heartbeat
-from .lasting_tasks import keep
+from .lasting_tasks import keep_running
 from .silence import Silence
-from .start_args import Launch, pack
-from .subreaper import Process
+from .start_args import StartArgs, pack
+from .subreaper import ChildProcess
 
 _log = structlog.get_logger(__name__)
 
@@ -44,17 +44,17 @@ class CannotStart(Exception):
 
     def __init__(self, role: str, problem: str, *, own: bool) -> None:
         super().__init__(f"{role} process cannot start: {problem}")
-        self.report = Report(problem, own)
+        self.report = ProcessReport(problem, own)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ProcessPlan:
     """Plan of a process: role, settings, sockets, launcher."""
 
     role: str
     settings: Settings
-    launch: Launch
-    launcher: Launcher
+    launch: StartArgs
+    launcher: ForkClient
 
 
 @dataclass(slots=True, eq=False)
@@ -66,11 +66,11 @@ class Child:
     `killed`: called with the role whenever the process is killed because it did not answer.
     """
 
-    plan: Plan
+    plan: ProcessPlan
     changed: Callable[[], None]
     killed: Callable[[str], None] = lambda _: None
-    waits: Report | None = None
-    _process: Process | None = None
+    waits: ProcessReport | None = None
+    _process: ChildProcess | None = None
     _line: socket.socket | None = None
     _attending: asyncio.Task[None] | None = None
     _keeper: asyncio.Task[None] | None = None
@@ -86,11 +86,11 @@ class Child:
         try:
             async with asyncio.timeout(READY_SECONDS):
                 self._process, self._line = await self.plan.launcher.launch(role, launch.sockets)
-                reports = Reports(self._line)
-                await control_channel.brief(self._line, pack(self.plan.settings, launch))
-                report = await reports.following()
+                reports = ReportReader(self._line)
+                await control_channel.send_args(self._line, pack(self.plan.settings, launch))
+                report = await reports.next_report()
                 if report is None:
-                    raise await self._last_words()
+                    raise await self._last_problem()
         except TimeoutError as error:
             problem = f"it was not ready within {READY_SECONDS:.0f} seconds"
             raise CannotStart(role, problem, own=False) from error
@@ -108,7 +108,7 @@ class Child:
         if self.waits is not None:
             raise CannotStart(self.plan.role, self.waits.problem, own=self.waits.own)
 
-    async def _last_words(self) -> CannotStart:
+    async def _last_problem(self) -> CannotStart:
         """Error for a process that exited without a report.  After a signal a retry may help."""
         assert self._process is not None  # noqa: S101 - it was started
         code = await self._process.wait()
@@ -148,24 +148,26 @@ class Child:
         assert process is not None  # noqa: S101 - it lives
         code = await process.wait()
         _log.error("process.died", role=self.plan.role, pid=process.pid, code=code)
-        self._bury(process)
+        self._reap(process)
 
-    async def _attend(self, process: Process, line: socket.socket, reports: Reports) -> None:
+    async def _attend(
+        self, process: ChildProcess, line: socket.socket, reports: ReportReader
+    ) -> None:
         """Read its reports and run its heartbeat, also while it drains."""
         silence = Silence(self.plan.settings.process.silent_seconds)
         reports.answered = silence.answered
         beat = Heartbeat(
-            self.plan.role, process, silence, partial(control_channel.ask, line), self.killed
+            self.plan.role, process, silence, partial(control_channel.send_ping, line), self.killed
         )
-        asking = keep(beat.run)
+        asking = keep_running(beat.run)
         try:
-            while (report := await reports.following()) is not None:
+            while (report := await reports.next_report()) is not None:
                 self._hear(report)
             await asking  # EOF but no exit: the process is stuck, so the heartbeat kills it
         finally:
             asking.cancel()
 
-    def _hear(self, report: Report) -> None:
+    def _hear(self, report: ProcessReport) -> None:
         self._ready = not report.problem
         self.waits = report if report.problem else None
         if self.kept:
@@ -179,15 +181,15 @@ class Child:
 
     def dismiss(self) -> None:
         """Tell the process to take nothing new and to exit: its successor works."""
-        self._let_be()
+        self._cancel_keeper()
         if self._line is not None and self._ready:
-            control_channel.dismiss(self._line)
+            control_channel.send_leave(self._line)
         else:
             self._hang_up()
 
     async def end(self) -> None:
         """Tell the process to exit at once, and wait until it has."""
-        self._let_be()
+        self._cancel_keeper()
         self._hang_up()
         await self.gone()
 
@@ -205,9 +207,9 @@ class Child:
             _log.error("process.stuck", role=self.plan.role, pid=process.pid)
             process.kill()
             await process.wait()
-        self._bury(process)
+        self._reap(process)
 
-    def _let_be(self) -> None:
+    def _cancel_keeper(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
 
@@ -220,7 +222,7 @@ class Child:
             with suppress(OSError):  # the other end is closed
                 self._line.shutdown(socket.SHUT_RDWR)
 
-    def _bury(self, process: Process) -> None:
+    def _reap(self, process: ChildProcess) -> None:
         if self._process is not process:  # another waiter has done it
             return
         if self._attending is not None:

@@ -26,7 +26,7 @@ _ALIVE: Final = b"alive"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ProcessReport:
     """Report of a child.  `pid`: set in the first report only.
 
     `problem`: reason why the child waits; empty if it is ready.
@@ -51,14 +51,14 @@ class Orders:
         self.hurry.set()
 
 
-async def brief(line: socket.socket, words: bytes) -> None:
+async def send_args(line: socket.socket, words: bytes) -> None:
     """Supervisor: send settings and options on a non-blocking socket.  `words`: without newline."""
     with suppress(ConnectionError):  # the child died; the next read of a report shows it
         await asyncio.get_running_loop().sock_sendall(line, words + b"\n")
 
 
-def hear(line: socket.socket) -> bytes:
-    """Child: wait for the line that `brief` sends, on a blocking socket.
+def receive_args(line: socket.socket) -> bytes:
+    """Child: wait for the line that `send_args` sends, on a blocking socket.
 
     Raises OSError if the supervisor is gone.
     """
@@ -71,33 +71,33 @@ def hear(line: socket.socket) -> bytes:
     return said
 
 
-def introduce(line: socket.socket) -> None:
+def send_pid(line: socket.socket) -> None:
     """Child: send the pid, as the first message."""
-    _say(line, Report(pid=os.getpid()))
+    _say(line, ProcessReport(pid=os.getpid()))
 
 
-def report(line: socket.socket, said: Report) -> None:
+def send_report(line: socket.socket, said: ProcessReport) -> None:
     """Child: send a report."""
     _say(line, said)
 
 
-def _say(line: socket.socket, said: Report) -> None:
-    with suppress(ConnectionError):  # the supervisor is gone; `follow` reads EOF
+def _say(line: socket.socket, said: ProcessReport) -> None:
+    with suppress(ConnectionError):  # the supervisor is gone; `watch` reads EOF
         line.sendall(json.dumps(asdict(said)).encode() + b"\n")
 
 
 @dataclass(slots=True)
-class Reports:
+class ReportReader:
     """Supervisor: reader of a child's reports, on a non-blocking socket.
 
-    `answered`: called for each answer to `ask`.
+    `answered`: called for each answer to `send_ping`.
     """
 
     line: socket.socket
     answered: Callable[[], None] = lambda: None
     _said: bytes = b""
 
-    async def following(self) -> Report | None:
+    async def next_report(self) -> ProcessReport | None:
         """Wait for the next report; None if the child has died."""
         while True:
             while b"\n" not in self._said:
@@ -107,28 +107,28 @@ class Reports:
                 self._said += more
             first, _, self._said = self._said.partition(b"\n")
             if first != _ALIVE:
-                return Report(**json.loads(first))
+                return ProcessReport(**json.loads(first))
             self.answered()
 
 
-async def receive(line: socket.socket) -> Report | None:
+async def receive_pid(line: socket.socket) -> ProcessReport | None:
     """Supervisor: wait for a single report; None if the child died."""
-    return await Reports(line).following()
+    return await ReportReader(line).next_report()
 
 
-def dismiss(line: socket.socket) -> None:
+def send_leave(line: socket.socket) -> None:
     """Supervisor: send `leave` to a child that is ready."""
     with suppress(ConnectionError):  # the child is dead already
         line.sendall(_LEAVE + b"\n")
 
 
-def ask(line: socket.socket) -> None:
+def send_ping(line: socket.socket) -> None:
     """Supervisor: send `alive?`.  Never twice without an answer in between."""
     with suppress(OSError):  # the child has closed its end: there will be no answer
         line.sendall(_ASK + b"\n")
 
 
-async def follow(line: socket.socket, orders: Orders) -> None:
+async def watch(line: socket.socket, orders: Orders) -> None:
     """Child: answer the heartbeat and set `orders` as told, until EOF, which ends everything."""
     said = b""
     while more := await _more(line):

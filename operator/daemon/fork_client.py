@@ -18,21 +18,21 @@ import structlog
 
 from ..errors import Outage
 from . import control_channel, fork_server, stack_dump
-from .control_channel import Report
+from .control_channel import ProcessReport
 from .heartbeat import Heartbeat
 from .silence import Silence
-from .subreaper import Process
+from .subreaper import ChildProcess
 
 _log = structlog.get_logger(__name__)
 
 STUCK_SECONDS: Final = 5.0  # timeout of its exit, after which it is killed
 BEGIN_SECONDS: Final = 100.0  # timeout of its first answer: it imports all code, maybe under load
 
-Launched = tuple[Process, socket.socket]  # our end of its control channel, non-blocking
+Launched = tuple[ChildProcess, socket.socket]  # our end of its control channel, non-blocking
 
 
 @dataclass(slots=True, eq=False)
-class Launcher:
+class ForkClient:
     """Starts processes with an environment, until `end`.
 
     If a request has no answer for `silent_seconds`, the launcher is killed and `killed` is called.
@@ -42,9 +42,9 @@ class Launcher:
     silent_seconds: float = 30.0
     killed: Callable[[str], None] = lambda _: None
     _line: socket.socket | None = None
-    _process: Process | None = None
+    _process: ChildProcess | None = None
     _has_answered: bool = False
-    _processes: dict[asyncio.Task[None], Process] = field(default_factory=dict)
+    _processes: dict[asyncio.Task[None], ChildProcess] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _unwanted: set[asyncio.Task[None]] = field(default_factory=set)
     _ended: bool = False
@@ -83,7 +83,7 @@ class Launcher:
         reading, writing = stack_dump.open_pipe()
         try:
             with theirs, writing:
-                fork_server.ask(self._line, role, theirs, writing.fileno(), sockets)
+                fork_server.request_fork(self._line, role, theirs, writing.fileno(), sockets)
             report = await self._introduction(ours)
         except ConnectionError:
             report = None
@@ -92,7 +92,7 @@ class Launcher:
             reading.close()
             raise
         if report is not None and report.pid:
-            return Process(report.pid, reading), ours
+            return ChildProcess(report.pid, reading), ours
         ours.close()
         reading.close()
         if report is not None:
@@ -100,14 +100,14 @@ class Launcher:
         self._hang_up()  # the launcher is dead or useless
         return None
 
-    async def _introduction(self, ours: socket.socket) -> Report | None:
+    async def _introduction(self, ours: socket.socket) -> ProcessReport | None:
         """First report: of the process, or of the launcher if fork failed; None without one."""
         assert self._process is not None  # noqa: S101 - it has begun
         limit = self.silent_seconds
         silence = Silence(limit if self._has_answered else max(limit, BEGIN_SECONDS))
         beat = Heartbeat("launcher", self._process, silence, lambda: None, self.killed)
         killing = asyncio.create_task(beat.run())
-        receiving = asyncio.create_task(control_channel.receive(ours))
+        receiving = asyncio.create_task(control_channel.receive_pid(ours))
         both: set[asyncio.Task[Any]] = {killing, receiving}
         try:
             done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -136,12 +136,12 @@ class Launcher:
                 reading.close()
                 raise
         self._has_answered = False
-        self._process = process = Process(pid, reading)
+        self._process = process = ChildProcess(pid, reading)
         watch = asyncio.create_task(self._notice(process, self._line))
         self._processes[watch] = process
         watch.add_done_callback(self._processes.pop)
 
-    async def _notice(self, process: Process, line: socket.socket) -> None:
+    async def _notice(self, process: ChildProcess, line: socket.socket) -> None:
         code = await process.wait()
         if code:  # it exits with 0 only after EOF
             _log.error("process.died", role="launcher", pid=process.pid, code=code)

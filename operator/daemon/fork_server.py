@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import control_channel
-from .control_channel import Report
+from .control_channel import ProcessReport
 
 MOST_DESCRIPTORS: Final = 253  # limit of one packet: SCM_MAX_FD of Linux
 _MOST_OCTETS: Final = 64  # limit of a role's name
@@ -23,7 +23,7 @@ _MOMENT: Final = 0.0005  # seconds between two checks whether the intermediate p
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ForkedRole:
     """Part of a new process: role, its end of the control channel, listening sockets.
 
     `stack`: descriptor of the pipe for its stacks.
@@ -35,14 +35,14 @@ class Part:
     sockets: tuple[int, ...]
 
 
-def ask(
+def request_fork(
     launcher: socket.socket, role: str, line: socket.socket, stack: int, sockets: tuple[int, ...]
 ) -> None:
     """Supervisor: request a process.  Raises OSError, also if the launcher is gone."""
     socket.send_fds(launcher, [role.encode()], [line.fileno(), stack, *sockets])
 
 
-def serve(supervisor: socket.socket) -> Part | None:
+def serve(supervisor: socket.socket) -> ForkedRole | None:
     """Fork for each request on a blocking socket, until EOF.
 
     Returns in each new process, with its part, and at EOF in the launcher, with None.
@@ -61,7 +61,7 @@ def serve(supervisor: socket.socket) -> Part | None:
         line = socket.socket(fileno=descriptors[0])
         if _is_forked(line):
             supervisor.close()
-            return Part(role.decode(), line, descriptors[1], tuple(descriptors[2:]))
+            return ForkedRole(role.decode(), line, descriptors[1], tuple(descriptors[2:]))
         line.close()
         for number in descriptors[1:]:
             os.close(number)
@@ -75,16 +75,16 @@ def _is_forked(line: socket.socket) -> bool:
             os.waitpid(starter, 0)
             return False
     except OSError as error:  # too many processes, no memory
-        control_channel.report(line, Report(str(error)))
+        control_channel.send_report(line, ProcessReport(str(error)))
         return False
     starter = os.getpid()
     try:
         if os.fork():
             os._exit(0)
     except OSError as error:
-        control_channel.report(line, Report(str(error)))
+        control_channel.send_report(line, ProcessReport(str(error)))
         os._exit(1)
     while os.getppid() == starter:  # until the kernel has made it a child of the supervisor
         time.sleep(_MOMENT)
-    control_channel.introduce(line)
+    control_channel.send_pid(line)
     return True

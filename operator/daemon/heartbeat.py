@@ -19,9 +19,9 @@ import structlog
 from foundation.best_effort import best_effort
 
 from . import stack_dump
-from .silence import Silence, Verdict
-from .stack_dump import Stacks
-from .subreaper import Process
+from .silence import Silence, SilenceVerdict
+from .stack_dump import StackDump
+from .subreaper import ChildProcess
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class Heartbeat:
     """Heartbeat of a process.  `killed`: called with the role when the process is killed."""
 
     role: str
-    process: Process
+    process: ChildProcess
     silence: Silence
     ask: Callable[[], None]
     killed: Callable[[str], None]
@@ -52,15 +52,15 @@ class Heartbeat:
         """Ask regularly until cancelled; return once the process is killed."""
         while True:
             verdict = self.silence.tick(self.monotonic())
-            if verdict is Verdict.ASK:
+            if verdict is SilenceVerdict.ASK:
                 self.ask()
-            elif verdict is Verdict.SILENT and await self._end():
+            elif verdict is SilenceVerdict.SILENT and await self._end():
                 return
             await asyncio.sleep(self.silence.interval)
 
     async def _end(self) -> bool:
         """Log and kill the process; False if a debugger traces it, which is intended."""
-        state, stacks = state_of(self.process.pid), Stacks()
+        state, stacks = state_of(self.process.pid), StackDump()
         facts: dict[str, object] = {
             "role": self.role,
             "pid": self.process.pid,
@@ -74,7 +74,7 @@ class Heartbeat:
             return False
         if state.word != _STOPPED:
             with best_effort:
-                stacks = await stack_dump.take(self.process)
+                stacks = await stack_dump.take_stacks(self.process)
         _log.error(
             "process.silent",
             **facts,

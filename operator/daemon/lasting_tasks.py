@@ -11,7 +11,7 @@ _log = structlog.get_logger(__name__)
 AGAIN_SECONDS: Final = 5.0  # pause before a task that failed starts again
 
 
-def keep(work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+def keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
     """Run the coroutine that `work` makes; after an error log it and run a new one.
 
     Without such a task (reload of the white list, disk guard) the process would seem healthy and

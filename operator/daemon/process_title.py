@@ -12,7 +12,7 @@ from typing import Final
 _ARG_START: Final = 45  # index among the fields after the name in /proc/PID/stat (proc_pid_stat(5))
 
 
-def retitle(before: str, now: str) -> None:
+def set_process_title(before: str, now: str) -> None:
     """Show the argument `now` in place of `before` and of all arguments after it.
 
     `now` is cut to the length of those arguments.  No effect if Linux refuses.

@@ -13,7 +13,7 @@ TICKS: Final = 10  # ticks within the time that a process may be silent
 LATE: Final = 2.0  # a tick is late after this many intervals
 
 
-class Verdict(Enum):
+class SilenceVerdict(Enum):
     """Action of the supervisor at a tick."""
 
     ASK = auto()  # no question is open
@@ -38,14 +38,14 @@ class Silence:
         """Seconds from one tick to the next."""
         return self.limit / TICKS
 
-    def tick(self, now: float) -> Verdict:
+    def tick(self, now: float) -> SilenceVerdict:
         """Count the time since the last tick; `now` is monotonic, in seconds."""
         passed, self._ticked = now - self._ticked, now
         if not self._asked:
             self._asked, self.seconds = True, 0.0
-            return Verdict.ASK
+            return SilenceVerdict.ASK
         self.seconds = 0.0 if passed > LATE * self.interval else self.seconds + passed
-        return Verdict.SILENT if self.seconds >= self.limit else Verdict.WAIT
+        return SilenceVerdict.SILENT if self.seconds >= self.limit else SilenceVerdict.WAIT
 
     def answered(self) -> None:
         """Note an answer; the next tick asks again."""

@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from .subreaper import Process
+from .subreaper import ChildProcess
 
 SIGNAL: Final = signal.SIGUSR1
 FIRST_SECONDS: Final = 2.0  # timeout of the first octet; a process in a system call may give none
@@ -32,7 +32,7 @@ _INSTALLED: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
-class Stacks:
+class StackDump:
     """Stacks as frames `package/folder/file.py:LINE function`, the innermost first.
 
     The path of a file outside the folder of the packages is its last folder and its name.
@@ -56,7 +56,7 @@ def register(descriptor: int) -> None:
     faulthandler.register(SIGNAL, file=descriptor, all_threads=True, chain=False)
 
 
-async def take(process: Process) -> Stacks:
+async def take_stacks(process: ChildProcess) -> StackDump:
     """Get the stacks of a process that has called `register`; empty if none come in time."""
     _read(process)  # drop a text that another sender of SIGNAL caused
     process.send(SIGNAL)
@@ -69,13 +69,13 @@ async def take(process: Process) -> Stacks:
     return parse(text[:MAX_OCTETS].decode("ascii", "replace"))
 
 
-def _read(process: Process) -> bytes:
+def _read(process: ChildProcess) -> bytes:
     if process.stack is None or process.stack.closed:  # the process has ended
         return b""
     return process.stack.read(MAX_OCTETS) or b""
 
 
-def parse(text: str, installed: Path = _INSTALLED) -> Stacks:
+def parse(text: str, installed: Path = _INSTALLED) -> StackDump:
     """Parse the text of `faulthandler` (Python 3.11 to 3.14), which may be cut off.
 
     installed: folder of the packages, left out of the paths.
@@ -93,7 +93,7 @@ def parse(text: str, installed: Path = _INSTALLED) -> Stacks:
         elif frame := _FRAME.match(line):
             path = _short(Path(frame["file"]), installed)
             frames.append(f"{path}:{frame['line']} {frame['function']}")
-    return Stacks(tuple(loop[:MAX_FRAMES]), tuple(_together(others)))
+    return StackDump(tuple(loop[:MAX_FRAMES]), tuple(_together(others)))
 
 
 def _short(file: Path, installed: Path) -> str:

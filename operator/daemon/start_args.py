@@ -15,7 +15,7 @@ from ..settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class StartArgs:
     """`sockets`: descriptors of listening sockets.  `debug_peers`: DNs of peers to transcribe."""
 
     sockets: tuple[int, ...] = ()
@@ -27,15 +27,15 @@ def parse_names(texts: Sequence[str]) -> frozenset[DistinguishedName]:
     return frozenset(map(DistinguishedName.parse, texts))
 
 
-def pack(settings: Settings, launch: Launch) -> bytes:
+def pack(settings: Settings, launch: StartArgs) -> bytes:
     """Settings and debug peers as one line of JSON, without descriptors."""
     values = {**settings.model_dump(mode="json"), "origin": str(settings.origin)}
     names = sorted(map(str, launch.debug_peers))
     return json.dumps({"settings": values, "debug_peers": names}).encode()
 
 
-def unpack(line: bytes, sockets: tuple[int, ...]) -> tuple[Settings, Launch]:
+def unpack(line: bytes, sockets: tuple[int, ...]) -> tuple[Settings, StartArgs]:
     """Inverse of `pack`, for a process that has these descriptors."""
     said = json.loads(line)
     settings = Settings.model_validate_json(json.dumps(said["settings"]))
-    return settings, Launch(sockets, parse_names(said["debug_peers"]))
+    return settings, StartArgs(sockets, parse_names(said["debug_peers"]))

@@ -17,14 +17,14 @@ from whitelist.errors import ArchiveError, TrustFileError
 
 from ..assembly.outside_errors import is_outside
 from ..errors import OperatorError, Outage
-from .control_channel import Report
+from .control_channel import ProcessReport
 
 FIRST_SECONDS: Final = 1.0  # backoff: pause before the second attempt, then doubled
 LONGEST_SECONDS: Final = 10.0  # limit of the backoff
-PATIENCE: Final = 5.0  # seconds after which an attempt in progress is reported as waiting
+START_TIMEOUT: Final = 5.0  # seconds after which an attempt in progress is reported as waiting
 
 _T = TypeVar("_T")
-_SILENT: Final = Report(f"the store has not answered for {PATIENCE:g} s")
+_SILENT: Final = ProcessReport(f"the store has not answered for {START_TIMEOUT:g} s")
 _EXPECTED: Final = (ArchiveError, MailstoreError, OperatorError, OSError, TrustFileError)
 
 
@@ -32,15 +32,15 @@ _EXPECTED: Final = (ArchiveError, MailstoreError, OperatorError, OSError, TrustF
 class Start:
     """Start of one process.  `say`: sends a report to the supervisor; `stop`: ends the wait."""
 
-    say: Callable[[Report], None]
+    say: Callable[[ProcessReport], None]
     stop: asyncio.Event
-    _said: Report | None = None
+    _said: ProcessReport | None = None
 
     def ready(self) -> None:
         """Report that the process works."""
-        self._tell(Report())
+        self._tell(ProcessReport())
 
-    async def insist(
+    async def retry_in_thread(
         self, make: Callable[[], _T], waits: Callable[[str], None] = lambda _: None
     ) -> _T | None:
         """Call `make` in threads of its own until it succeeds.  None after `stop`.
@@ -52,7 +52,7 @@ class Start:
         while not self.stop.is_set():
             making = run_detached(make, "start")
             try:
-                if not await self._first(making, PATIENCE):
+                if not await self._first(making, START_TIMEOUT):
                     self._wait(_SILENT, waits)
                     await self._first(making, None)
                 if not making.done():
@@ -64,7 +64,7 @@ class Start:
             await self._pause(failures)
         return None
 
-    async def persist(self, begin: Callable[[], Awaitable[_T | None]]) -> _T | None:
+    async def retry(self, begin: Callable[[], Awaitable[_T | None]]) -> _T | None:
         """Await `begin` until it succeeds.  None after `stop`."""
         failures = 0
         while not self.stop.is_set():
@@ -89,17 +89,17 @@ class Start:
         stopped.cancel()
         return bool(done)
 
-    def _wait(self, report: Report, waits: Callable[[str], None]) -> None:
+    def _wait(self, report: ProcessReport, waits: Callable[[str], None]) -> None:
         if report != self._said:
             waits(report.problem)
             self._tell(report)
 
-    def _tell(self, report: Report) -> None:
+    def _tell(self, report: ProcessReport) -> None:
         self._said = report
         self.say(report)
 
 
-def report_of(error: Exception) -> Report:
+def report_of(error: Exception) -> ProcessReport:
     """Report to the supervisor about an error at the start."""
     own = not (isinstance(error, Outage) or is_outside(error))
-    return Report(str(error) or type(error).__name__, own)
+    return ProcessReport(str(error) or type(error).__name__, own)

@@ -30,7 +30,7 @@ def adopt_orphans() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-class Process:
+class ChildProcess:
     """Child process, reaped when it exits, awaited or not.  Create it in the event loop.
 
     `stack`: read end of the pipe for its stacks (stack_dump.py), closed when it is reaped.

@@ -37,9 +37,9 @@ from ..settings.consistency import check_outbound
 from ..settings.consistency import doubts as outbound_doubts
 from ..settings.model import Settings, SettingsError, load
 from ..settings.storage import StorageSection
-from .child import CannotStart, Child, Plan
-from .fork_client import Launcher
-from .start_args import Launch
+from .child import CannotStart, Child, ProcessPlan
+from .fork_client import ForkClient
+from .start_args import StartArgs
 from .starting import FIRST_SECONDS, LONGEST_SECONDS
 from .subreaper import adopt_orphans
 
@@ -47,8 +47,12 @@ _log = structlog.get_logger(__name__)
 
 SUPERVISOR: Final = "supervisor"  # its role in events about waiting
 ROLES: Final = ("worker", "courier", "maintenance")  # in the order of their replacement
-START_PATIENCE: Final = 5.0  # timeout in seconds of the store check at start; then start anyway
-RELOAD_PATIENCE: Final = 20.0  # timeout in seconds of the store check at a reload; then refuse it
+START_ANSWER_SECONDS: Final = (
+    5.0  # timeout in seconds of the store check at start; then start anyway
+)
+RELOAD_ANSWER_SECONDS: Final = (
+    20.0  # timeout in seconds of the store check at a reload; then refuse it
+)
 _AS_BEFORE: Final = "the daemon goes on by the configuration before; reload again once it is back"
 
 # All other keys of [storage] say where mail is stored: a change would split the mail in two places.
@@ -79,7 +83,7 @@ class Supervisor:
     _sockets: dict[tuple[str, str], socket.socket] = field(default_factory=dict)
     _children: list[Child] = field(default_factory=list)  # including processes that drain
     _leaving: dict[asyncio.Task[None], Child] = field(default_factory=dict)
-    _launchers: list[Launcher] = field(default_factory=list)  # one for each generation
+    _launchers: list[ForkClient] = field(default_factory=list)  # one for each generation
     _waiting: Mapping[tuple[str, str], bool] = field(default_factory=dict)  # (role, why): own
     _silent: Counter[str] = field(default_factory=Counter)  # processes killed as silent, by role
     _generation: int = 0
@@ -171,31 +175,33 @@ class Supervisor:
         _tell(outbound_doubts(self.settings))
         with suppress(Outage, TimeoutError):  # the processes report it, and wait
             _tell(
-                await wait_within(START_PATIENCE, run_detached(partial(check_store, self.settings)))
+                await wait_within(
+                    START_ANSWER_SECONDS, run_detached(partial(check_store, self.settings))
+                )
             )
 
-    def _plans(self, settings: Settings) -> list[Plan]:
+    def _plans(self, settings: Settings) -> list[ProcessPlan]:
         """Plans of one generation, in the order of ROLES.  Raises SettingsError, Outage."""
         self._generation += 1
-        launcher = Launcher(
+        launcher = ForkClient(
             self._run_folder.environment(self._generation, settings.tls.groups),
             settings.process.silent_seconds,
             self._count_silent,
         )
         self._launchers.append(launcher)
         numbers = {name: held.fileno() for name, held in self._sockets.items()}
-        inbound = Launch(
+        inbound = StartArgs(
             tuple(numbers[INBOUND, one] for one in settings.inbound.listen), self.debug_peers
         )
-        admin = Launch((numbers[ADMIN, settings.admin.listen],))
+        admin = StartArgs((numbers[ADMIN, settings.admin.listen],))
         workers = settings.process.workers or os.cpu_count() or 1
         return [
-            *(Plan("worker", settings, inbound, launcher) for _ in range(workers)),
-            Plan("courier", settings, Launch(), launcher),
-            Plan("maintenance", settings, admin, launcher),
+            *(ProcessPlan("worker", settings, inbound, launcher) for _ in range(workers)),
+            ProcessPlan("courier", settings, StartArgs(), launcher),
+            ProcessPlan("maintenance", settings, admin, launcher),
         ]
 
-    def _child(self, plan: Plan) -> Child:
+    def _child(self, plan: ProcessPlan) -> Child:
         child = Child(plan, self._note_waiting, self._count_silent)
         self._children.append(child)
         return child
@@ -250,7 +256,7 @@ class Supervisor:
 
     async def _supervise(self) -> None:
         stopped = asyncio.create_task(self._stop.wait())
-        reloads = asyncio.create_task(self._obey_reloads())
+        reloads = asyncio.create_task(self._handle_reloads())
         tasks = (stopped, reloads)
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -261,7 +267,7 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _obey_reloads(self) -> None:
+    async def _handle_reloads(self) -> None:
         while True:
             await self._reload.wait()
             self._reload.clear()  # a SIGHUP from here on starts another reload after this one
@@ -286,10 +292,10 @@ class Supervisor:
         await run_detached(partial(_check, settings))
         try:
             doubts = await wait_within(
-                RELOAD_PATIENCE, run_detached(partial(check_store, settings))
+                RELOAD_ANSWER_SECONDS, run_detached(partial(check_store, settings))
             )
         except TimeoutError as error:
-            message = f"the store has not answered for {RELOAD_PATIENCE:g} s"
+            message = f"the store has not answered for {RELOAD_ANSWER_SECONDS:g} s"
             raise Outage(message) from error
         _tell([*outbound_doubts(settings), *doubts])
         self._sockets.update(open_sockets(settings, self._sockets))
@@ -308,7 +314,7 @@ class Supervisor:
         logs.configure(settings.log.level, settings.log.format)
         _log.info("reload.done", listen=self._addresses(), processes=len(self._children))
 
-    async def _replace(self, plans: Sequence[Plan]) -> None:
+    async def _replace(self, plans: Sequence[ProcessPlan]) -> None:
         old = list(self._children)
         for role in ROLES:
             for plan, predecessor in zip_longest(
@@ -320,7 +326,7 @@ class Supervisor:
                 if predecessor is not None:
                     self._dismiss(predecessor)
 
-    async def _begin(self, plan: Plan) -> None:
+    async def _begin(self, plan: ProcessPlan) -> None:
         child = self._child(plan)
         try:
             await child.start_ready()

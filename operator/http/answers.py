@@ -13,13 +13,13 @@ from ..machine.run_directory import RunFolder
 from ..monitoring.alarms import AlarmName
 from ..monitoring.collector import Monitor, waiting_problems
 
-PATIENCE: Final = 8.0  # timeout in seconds of an answer; clients usually wait ten
+ANSWER_SECONDS: Final = 8.0  # timeout in seconds of an answer; clients usually wait ten
 
 _T = TypeVar("_T")
 
 
 @dataclass(slots=True)
-class Shared(Generic[_T]):
+class SharedCall(Generic[_T]):
     """Answer shared by all requests that come while it is made: many cost no more than one."""
 
     make: Callable[[], _T]
@@ -29,20 +29,20 @@ class Shared(Generic[_T]):
         """The answer.  Raises TimeoutError after PATIENCE seconds."""
         if self._making is None or self._making.done():
             self._making = run_detached(self.make, "answer")
-        return await wait_within(PATIENCE, self._making)
+        return await wait_within(ANSWER_SECONDS, self._making)
 
 
 @dataclass(slots=True, eq=False)  # a registry keeps collectors by identity
-class Desk:
+class HealthService:
     """Answers within a bounded time; also a collector for prometheus_client."""
 
     run_folder: RunFolder
     monitor: Monitor | None = None
     _why: str = "it is starting"
-    _judged: Shared[tuple[list[str], list[str]]] = field(init=False)
+    _judged: SharedCall[tuple[list[str], list[str]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._judged = Shared(self._judge)
+        self._judged = SharedCall(self._judge)
 
     def wait(self, why: str) -> None:
         """Set the reason why the process waits."""
@@ -53,7 +53,7 @@ class Desk:
         try:
             problems, warnings = await self._judged.get()
         except TimeoutError:
-            problems, warnings = [f"readiness: not judged within {PATIENCE:g} s"], []
+            problems, warnings = [f"readiness: not judged within {ANSWER_SECONDS:g} s"], []
         return {
             "ready": not problems,
             "problems": problems,

@@ -15,13 +15,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..daemon.control_channel import Orders
-from .answers import PATIENCE, Desk, Shared
+from .answers import ANSWER_SECONDS, HealthService, SharedCall
 from .request_limits import MAX_REQUEST, GuardedHttp
 
 SETTLE_SECONDS: Final = 2.0  # a replaced process answers its open connections for so long
 
 
-def application(desk: Desk) -> Starlette:
+def application(health: HealthService) -> Starlette:
     """The endpoints.  Counters of all processes are summed from PROMETHEUS_MULTIPROC_DIR.
 
     Each endpoint answers within seconds, even if a check hangs.
@@ -30,23 +30,23 @@ def application(desk: Desk) -> Starlette:
     def collect() -> bytes:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client
-        registry.register(desk)
+        registry.register(health)
         return generate_latest(registry)
 
-    collected = Shared(collect)
+    collected = SharedCall(collect)
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_request: Request) -> Response:
-        answer = await desk.readiness()
+        answer = await health.readiness()
         return JSONResponse(answer, 200 if answer["ready"] else 503)
 
     async def metrics(_request: Request) -> Response:
         try:
             return Response(await collected.get(), media_type=CONTENT_TYPE_LATEST)
         except TimeoutError:
-            return PlainTextResponse(f"not collected within {PATIENCE:g} s\n", 503)
+            return PlainTextResponse(f"not collected within {ANSWER_SECONDS:g} s\n", 503)
 
     return Starlette(
         routes=[
@@ -65,10 +65,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(desk: Desk, listening: socket.socket, orders: Orders) -> None:
+async def serve(health: HealthService, listening: socket.socket, orders: Orders) -> None:
     """Answer on a listening socket until told to stop; then finish accepted connections."""
     config = uvicorn.Config(
-        application(desk),
+        application(health),
         http=GuardedHttp,
         h11_max_incomplete_event_size=MAX_REQUEST,
         log_config=None,

@@ -35,7 +35,7 @@ FREED: Final = Counter(
 
 
 @dataclass(slots=True)
-class Tidying:
+class BlobGcJob:
     """Rounds of garbage collection.  First round: `first` seconds after the start.
 
     While the clock is `in_doubt`, nothing is removed: young files would look old.

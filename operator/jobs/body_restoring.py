@@ -21,7 +21,7 @@ from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from relay.smtp.outcome import State
 
 from ..assembly import runtime
-from .queue_measurement import Measuring
+from .queue_measurement import QueueMeasurement
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ _PIECE: Final = 256 * 1024  # octets read at a time
 
 
 @dataclass(frozen=True, slots=True)
-class LetGo(ReleaseAction):
+class RestoreAction(ReleaseAction):
     """Release of deliveries held for their bodies; those of a person or a rule stay held."""
 
     def eligible(self) -> ColumnElement[bool]:
@@ -40,12 +40,12 @@ class LetGo(ReleaseAction):
 
 
 @dataclass(slots=True)
-class Restoring:
+class BodyRestoreJob:
     """Rounds over the deliveries held for their bodies; each release is an event in the journal."""
 
     store: Store
     journal: Journal
-    measuring: Measuring
+    queue_measurement: QueueMeasurement
     interval: float = ROUND_SECONDS
     _after: int = 0
 
@@ -53,7 +53,7 @@ class Restoring:
         """Run a round every `interval` seconds until cancelled."""
         while True:
             try:
-                depth = self.measuring.depth
+                depth = self.queue_measurement.depth
                 if depth is not None and depth.unreadable:
                     await asyncio.to_thread(self.round)
             except StoreUnavailable as error:
@@ -96,7 +96,7 @@ class Restoring:
         wanted = DeliveryFilter(ids=(number,), state=DeliveryStatus.HELD)
         touched = [
             one
-            for done in run_action(self.store.database, LetGo(), wanted, runtime.clock)
+            for done in run_action(self.store.database, RestoreAction(), wanted, runtime.clock)
             for one in done.changed
         ]
         for one in touched:

@@ -20,7 +20,7 @@ ROUND_SECONDS: Final = 3600.0
 
 
 @dataclass(slots=True)
-class Forgetting:
+class FailedExpiryJob:
     """Rounds over the queue.  Failed deliveries older than `keep` are removed.
 
     While the clock is `in_doubt`, nothing is removed.

@@ -22,7 +22,7 @@ REST: Final = 19  # pause after a slice, as a multiple of its time: work is 1/20
 
 
 @dataclass(slots=True)
-class Measuring:
+class QueueMeasurement:
     """Rounds over the queue.  `depth`: result of the last complete round, None before the first."""
 
     database: Database

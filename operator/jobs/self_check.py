@@ -15,7 +15,7 @@ from relay.connection.own_port import OwnPort
 from ..settings.endpoints import split_endpoint
 
 CACHE_SECONDS: Final = 5.0  # life of a cached answer: frequent requests to /readyz cost nothing
-PATIENCE: Final = 5.0  # timeout in seconds, for all addresses together
+GREETING_SECONDS: Final = 5.0  # timeout in seconds, for all addresses together
 _LONGEST: Final = 1024  # octets of a banner
 _WAITS: Final = "greets with '421"
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
@@ -29,7 +29,7 @@ class SelfCheck:
         endpoints: Sequence[str],
         port: OwnPort,
         *,
-        patience: float = PATIENCE,
+        patience: float = GREETING_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         # Port 0 is left out: the port that the system chose is not known here.

@@ -49,7 +49,7 @@ class StoreWatch:
             await self.ask()
             await asyncio.sleep(every)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Probe in this thread; blocks.  Raises StoreUnavailable."""
         self.hosted = self._read()
         self._problem = ""

@@ -24,7 +24,7 @@ from whitelist.pki.trust_store import TrustStore
 
 from ..assembly import runtime
 from ..settings.model import Settings
-from .crl_schedule import Address, load_addresses, save_addresses
+from .crl_schedule import CrlAddress, load_addresses, save_addresses
 
 _log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class CrlRefresher:
     problems: dict[str, str] = field(default_factory=dict)
     _taken: dict[Path, _FileStamp] = field(default_factory=dict)
     _refused: dict[Path, tuple[_FileStamp, datetime]] = field(default_factory=dict)
-    _addresses: dict[str, Address] | None = None
+    _addresses: dict[str, CrlAddress] | None = None
 
     def check(self, at: datetime, *, by_hand: bool = False) -> None:
         """Read changed files, and fetch URLs that are due.  Blocks.
@@ -111,7 +111,7 @@ class CrlRefresher:
     def _ask(self, at: datetime, lost: frozenset[str], *, by_hand: bool) -> None:
         if self._addresses is None:
             self._addresses = load_addresses(self.store.folder)
-        known = {url: self._addresses.get(url, Address()) for url in self.addresses()}
+        known = {url: self._addresses.get(url, CrlAddress()) for url in self.addresses()}
         interval = timedelta(hours=self.settings.trust.crl_refresh_hours)
         asked = False
         for url, address in known.items():
@@ -123,7 +123,7 @@ class CrlRefresher:
             self._note(known)
         self._addresses = known
 
-    def _fetch(self, url: str, address: Address, at: datetime) -> Address:
+    def _fetch(self, url: str, address: CrlAddress, at: datetime) -> CrlAddress:
         try:
             data = fetch_plain(
                 url, timeout=_TIMEOUT, deadline=5 * _TIMEOUT, max_bytes=MAX_CRL_BYTES
@@ -133,10 +133,10 @@ class CrlRefresher:
         else:
             with suppress(CrlRefused):  # the refusal is noted; the present list stays
                 if kept := self._offer(url, data, at):
-                    return Address(at, 0, kept.name)
+                    return CrlAddress(at, 0, kept.name)
         return replace(address, asked=at, failures=address.failures + 1)
 
-    def _note(self, addresses: dict[str, Address]) -> None:
+    def _note(self, addresses: dict[str, CrlAddress]) -> None:
         try:
             save_addresses(self.store.folder, addresses)
         except OSError as error:

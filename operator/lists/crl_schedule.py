@@ -25,7 +25,7 @@ _FILE: Final = "addresses.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class CrlAddress:
     """State of one URL.
 
     `asked`: aware time of the last fetch, None before the first.  `failures`: consecutive
@@ -63,7 +63,7 @@ class Address:
         return at - self.asked >= pause
 
 
-def load_addresses(folder: Path) -> dict[str, Address]:
+def load_addresses(folder: Path) -> dict[str, CrlAddress]:
     """Read the schedule, URL to state; empty if the file is missing, damaged or unreadable."""
     try:
         document = json.loads((folder / _FILE).read_bytes())
@@ -72,7 +72,7 @@ def load_addresses(folder: Path) -> dict[str, Address]:
         return {}
 
 
-def save_addresses(folder: Path, addresses: Mapping[str, Address]) -> None:
+def save_addresses(folder: Path, addresses: Mapping[str, CrlAddress]) -> None:
     """Write the schedule atomically.  Raises OSError."""
     document = {
         url: {
@@ -87,8 +87,8 @@ def save_addresses(folder: Path, addresses: Mapping[str, Address]) -> None:
         replace_file(folder / _FILE, json.dumps(document, indent=1).encode())
 
 
-def _address(found: Mapping[str, str | int | None]) -> Address:
+def _address(found: Mapping[str, str | int | None]) -> CrlAddress:
     asked = None if found["asked"] is None else datetime.fromisoformat(str(found["asked"]))
     if asked is not None and asked.tzinfo is None:
         raise ValueError(f"the instant {asked} has no time zone")
-    return Address(asked, int(found["failures"] or 0), str(found["list"]))
+    return CrlAddress(asked, int(found["failures"] or 0), str(found["list"]))

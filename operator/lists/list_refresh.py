@@ -40,7 +40,7 @@ _DEADLINE: Final = 5  # deadline of the whole answer, in multiples of the timeou
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
+class RefreshResult:
     """Successful check: the list now in force; `changed`: whether it is a new list."""
 
     white_list: WhiteList
@@ -49,7 +49,7 @@ class Refreshed:
 
 
 @dataclass(slots=True)
-class Refresher:
+class ListRefresher:
     """Checks the configured sources for one archive.  `trust`: with the current CRLs.
 
     `problem`: reason why the last check failed; empty after a success.
@@ -62,7 +62,7 @@ class Refresher:
     _conditions: CacheValidators = field(default_factory=CacheValidators)
     _fetched: str = ""  # digest of the list that `_conditions` belong to
 
-    def check(self, *, accept_shrink: bool = False) -> Refreshed:
+    def check(self, *, accept_shrink: bool = False) -> RefreshResult:
         """Fetch, verify and adopt.  Blocks.  Raises ListRefused or ArchiveError."""
         try:
             refreshed = self._check(accept_shrink=accept_shrink)
@@ -99,7 +99,7 @@ class Refresher:
             )
         return found
 
-    def _check(self, *, accept_shrink: bool) -> Refreshed:
+    def _check(self, *, accept_shrink: bool) -> RefreshResult:
         began = runtime.clock()
         data, source, found = self.obtain()
         refreshed = self.adopt(data, found, source, accept_shrink=accept_shrink)
@@ -116,7 +116,7 @@ class Refresher:
         *,
         accept_shrink: bool,
         checked: datetime | None = None,
-    ) -> Refreshed:
+    ) -> RefreshResult:
         """Bring a verified list into force if it may follow the present list.  Blocks.
 
         `checked`: aware time at which it was found current, by default now.  Raises ListRefused,
@@ -149,7 +149,7 @@ class Refresher:
                 removed=len(difference.removed) if difference else None,
                 recertified=len(difference.recertified) if difference else None,
             )
-        return Refreshed(found, changed, source)
+        return RefreshResult(found, changed, source)
 
     def _difference(self, active: ArchiveRecord | None, found: WhiteList) -> ListDifference | None:
         """Difference from the list in force; None if it is the same list, or not comparable."""

@@ -36,7 +36,7 @@ from whitelist.pki.trust_store import TrustStore
 
 from ..assembly import runtime
 from ..settings.model import Settings, SettingsError
-from .list_refresh import Refresher
+from .list_refresh import ListRefresher
 
 _log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ class ListSharing:
     """Exchange of the white list with the other machines, for the archive of a refresher."""
 
     database: Database
-    refresher: Refresher
+    refresher: ListRefresher
     _active: tuple[FileStamp | None, ArchiveRecord | None] | None = None
     _refusal: _Refusal | None = None
     _told: ConfirmedList | None = None  # last check that was published to the others
@@ -101,7 +101,7 @@ class ListSharing:
         """Look every LOOK_SECONDS, and after an adoption, until cancelled."""
         while True:
             try:
-                await asyncio.to_thread(self.look)
+                await asyncio.to_thread(self.exchange)
                 self._away = False
             except StoreUnavailable as error:
                 if not self._away:
@@ -124,7 +124,7 @@ class ListSharing:
         if (await asyncio.to_thread(self.refresher.check)).changed:
             self._soon.set()
 
-    def look(self) -> None:
+    def exchange(self) -> None:
         """Adopt the shared list if newer, else share ours if newer; exchange check times.  Blocks.
 
         Raises StoreUnavailable, ArchiveError.
@@ -275,7 +275,7 @@ class ListSharing:
             archive.record_check(shared.checked_at)
 
 
-def share_now(settings: Settings, refresher: Refresher) -> str:
+def share_now(settings: Settings, refresher: ListRefresher) -> str:
     """Share the list that a command has adopted, at once.  Returns the reason of a failure, or ''.
 
     Blocks.
@@ -283,7 +283,7 @@ def share_now(settings: Settings, refresher: Refresher) -> str:
     try:
         with closing(runtime.open_database(settings)) as database:
             if database.several:
-                ListSharing(database, refresher).look()
+                ListSharing(database, refresher).exchange()
     except (StoreUnavailable, SettingsError, ArchiveError) as error:
         return str(error)
     return ""

@@ -45,21 +45,21 @@ def new_node_name(settings: Settings, before: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class CopiedMachine:
     """Record that this installation was a copy of machine `before`, found at `at` (UTC)."""
 
     before: str
     at: datetime
 
 
-def copied(settings: Settings) -> Copied | None:
+def copied(settings: Settings) -> CopiedMachine | None:
     """The record that this installation was a copy; None without one, or if unreadable."""
     path = _path(settings)
     with suppress(OSError, ValueError):
         file = path.with_name(_BEFORE)
         before = file.read_text(encoding="ascii").strip()
         if before != path.read_text(encoding="ascii").strip():
-            return Copied(before, datetime.fromtimestamp(file.stat().st_mtime, UTC))
+            return CopiedMachine(before, datetime.fromtimestamp(file.stat().st_mtime, UTC))
     return None
 
 

@@ -51,18 +51,18 @@ class Pulse:
             return False
         return self.presence is None or self.presence.since_count < STALE_SECONDS
 
-    def look_now(self) -> None:
+    def check_now(self) -> None:
         """Check at once: the clock jumped."""
         self._now.set()
 
     async def run(self) -> None:
         """Check every BEAT_SECONDS until cancelled or the name is lost."""
-        while await self.look():
+        while await self.check():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._now.wait(), machine.BEAT_SECONDS)
             self._now.clear()
 
-    async def look(self) -> bool:
+    async def check(self) -> bool:
         """Compare the clocks and write one beat; False if the name is lost."""
         try:
             await asyncio.to_thread(self.clocks.compare)
@@ -125,5 +125,5 @@ async def begin_pulse(
         stop.set()
 
     pulse = Pulse(node, clocks, presence, record, lost)
-    await pulse.look()
+    await pulse.check()
     return pulse

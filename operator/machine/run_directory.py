@@ -36,7 +36,7 @@ class RunFolder:
     path: Path
 
     @property
-    def seats(self) -> Path:
+    def worker_loads(self) -> Path:
         """Folder in which workers share their numbers of sessions (`worker_load`)."""
         return self.path / "seats"
 
@@ -139,8 +139,8 @@ class RunFolder:
         try:
             _remove(self.path / "metrics")
             (self.path / "metrics").mkdir(mode=0o700)
-            _remove(self.seats)
-            worker_load.create_load_file(self.seats)
+            _remove(self.worker_loads)
+            worker_load.create_load_file(self.worker_loads)
             _remove(self.path / "listen")
             _remove(self.path / "waiting")
             _remove(self.path / "silent")

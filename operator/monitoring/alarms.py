@@ -60,7 +60,7 @@ _JUMPS: Final = 3  # number of clock jumps that the alarm names: the last ones
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class AlarmFacts:
     """Facts from which alarms are derived.  `own`: None if our certificate cannot be read."""
 
     now: datetime
@@ -83,7 +83,7 @@ class Facts:
     waiting: Sequence[str] = ()  # processes that wait, with the reason
 
 
-def alarms(facts: Facts) -> list[Alarm]:
+def alarms(facts: AlarmFacts) -> list[Alarm]:
     """All active alarms, in a fixed order."""
     found = [*_list_alarms(facts), *_own_alarms(facts), *_crl_alarms(facts)]
     if facts.disk_guard is not DiskGuardState.WELL:
@@ -118,7 +118,7 @@ def alarms(facts: Facts) -> list[Alarm]:
     return found
 
 
-def _list_alarms(facts: Facts) -> list[Alarm]:
+def _list_alarms(facts: AlarmFacts) -> list[Alarm]:
     found = []
     snapshot = facts.snapshot
     if snapshot.loaded is None:
@@ -140,7 +140,7 @@ def _list_alarms(facts: Facts) -> list[Alarm]:
     return found
 
 
-def _own_alarms(facts: Facts) -> list[Alarm]:
+def _own_alarms(facts: AlarmFacts) -> list[Alarm]:
     if facts.own is None:
         detail = "tls.certificate cannot be read; peers get no certificate from a new process"
         return [Alarm(AlarmName.OWN_CERTIFICATE_UNREADABLE, detail)]
@@ -164,7 +164,7 @@ def _expiry(name: AlarmName, what: str, facts: CertificateFacts, now: datetime) 
     return [Alarm(name, detail)]
 
 
-def _crl_alarms(facts: Facts) -> list[Alarm]:
+def _crl_alarms(facts: AlarmFacts) -> list[Alarm]:
     if facts.trust.revocation is RevocationPolicy.OFF:
         return []
     found = [Alarm(AlarmName.CRL_LACKING, lack) for lack in facts.trust.missing_crls(facts.now)]

@@ -25,16 +25,16 @@ from whitelist.pki.crl import RevocationList
 from whitelist.pki.trust_store import ChainStatus
 
 from ..assembly import runtime
-from ..jobs.queue_measurement import Measuring
+from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
 from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import Refresher
+from ..lists.list_refresh import ListRefresher
 from ..lists.list_sharing import ListSharing
 from ..machine.node_name import copied
 from ..settings.model import Settings
-from .alarms import Alarm, AlarmName, Facts, alarms
+from .alarms import Alarm, AlarmFacts, AlarmName, alarms
 from .losses import Losses
 from .queue_gauges import queue_gauges
 
@@ -55,10 +55,10 @@ class Monitor:
     settings: Settings
     trust_state: TrustState
     store_watch: StoreWatch
-    refresher: Refresher
+    refresher: ListRefresher
     crls: CrlRefresher
     disk_guard: DiskGuard
-    measuring: Measuring
+    queue_measurement: QueueMeasurement
     self_check: SelfCheck
     clock: ClockWatch
     scanners: ScannerWatch
@@ -94,7 +94,7 @@ class Monitor:
     def alarms(self) -> list[Alarm]:
         """All active alarms.  New and ended alarms are logged."""
         own = self._own()
-        facts = Facts(
+        facts = AlarmFacts(
             now=runtime.clock(),
             snapshot=self.trust_state.snapshot,
             refresh_problem=self.refresher.problem,
@@ -112,7 +112,8 @@ class Monitor:
             disk_trouble=self.disk_guard.trouble,
             losses=self.losses.standing(),
             scanner_problems=self.scanners.problems,
-            unreadable=self.measuring.depth is not None and self.measuring.depth.unreadable > 0,
+            unreadable=self.queue_measurement.depth is not None
+            and self.queue_measurement.depth.unreadable > 0,
             sharing_problem=self.sharing.problem,
             waiting=waiting_problems(self.waiting()),
         )
@@ -289,8 +290,8 @@ class Monitor:
         yield GaugeMetricFamily(
             "mssante_store_available", "Whether the database answers", reachable
         )
-        if self.measuring.depth is not None and reachable:
-            yield from queue_gauges(self.measuring.depth, now)
+        if self.queue_measurement.depth is not None and reachable:
+            yield from queue_gauges(self.queue_measurement.depth, now)
 
 
 def waiting_problems(waiting: Iterable[tuple[str, str]]) -> list[str]:

@@ -44,7 +44,7 @@ _FILES: Final = ("counter_*.db", "gauge_livemax_*.db")  # metric files that hold
 
 
 @dataclass(slots=True)
-class Publisher:
+class LossPublisher:
     """Publishes the losses of this process as metrics."""
 
     journal: Journal

@@ -27,28 +27,28 @@ from relay.queue.model import LEASE, PROBE
 
 from ..assembly import policies, runtime
 from ..daemon.control_channel import Orders
-from ..daemon.lasting_tasks import keep
-from ..daemon.start_args import Launch
+from ..daemon.lasting_tasks import keep_running
+from ..daemon.start_args import StartArgs
 from ..daemon.starting import Start
 from ..machine.clock_file import open_clock
 from ..machine.clock_watching import watch_clock
 from ..machine.node_name import node_name
 from ..machine.pulse import begin_pulse
-from ..monitoring.losses import Publisher
+from ..monitoring.losses import LossPublisher
 from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 
-TURN_SECONDS: Final = 0.1  # between two attempts to get the courier lock
+LOCK_POLL_SECONDS: Final = 0.1  # between two attempts to get the courier lock
 
 
-async def _come_round(turn: IO[str], stop: asyncio.Event) -> bool:
+async def _acquire_lock(turn: IO[str], stop: asyncio.Event) -> bool:
     """Wait for the lock that the previous courier holds; False if told to stop first."""
     while not _is_ours(turn):
         if stop.is_set():
             return False
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), TURN_SECONDS)
+            await asyncio.wait_for(stop.wait(), LOCK_POLL_SECONDS)
     return True
 
 
@@ -83,7 +83,7 @@ def _mender(
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class _DeliveryParts:
     """Parts that a courier needs to start.
 
     `turn`: file of the courier lock.  It is released only by the exit of the process, because a
@@ -96,7 +96,7 @@ class _Opened:
     turn: IO[str]
 
 
-def _open(settings: Settings) -> _Opened:
+def _open(settings: Settings) -> _DeliveryParts:
     """Open all parts.  Raises SettingsError, Outage, OSError."""
     trust = runtime.open_trust(settings)
     client_tls = runtime.open_tls(settings, tls.client_context, trust)
@@ -106,7 +106,7 @@ def _open(settings: Settings) -> _Opened:
         trust_state = runtime.open_trust_state(settings, trust)
         turn = (runtime.storage_folder(settings) / "run" / "courier").open("w")
         opened.pop_all()
-        return _Opened(client_tls, store, trust_state, turn)
+        return _DeliveryParts(client_tls, store, trust_state, turn)
 
 
 def _free(store: Store, node: str) -> int:
@@ -118,33 +118,33 @@ def _free(store: Store, node: str) -> int:
         return release(connection, node, runtime.clock())
 
 
-async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start: Start) -> None:
+async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, start: Start) -> None:
     """Deliver until told to stop.
 
     A courier that replaces another courier reports ready at once, and delivers after its exit.
     """
-    opened = await start.insist(partial(_open, settings))
+    opened = await start.retry_in_thread(partial(_open, settings))
     if opened is None:
         return
     trust_state = opened.trust_state
     with closing(opened.store) as store:
         if not _is_ours(opened.turn):
             start.ready()
-            if not await _come_round(opened.turn, orders.stop):
+            if not await _acquire_lock(opened.turn, orders.stop):
                 return
         journal = runtime.open_journal(settings, "courier")
         clocks = runtime.compare_clocks(settings, store.database)
-        pulse = await start.persist(
+        pulse = await start.retry(
             lambda: begin_pulse(settings, clocks, journal.record, orders.stop, start.ready)
         )
         if pulse is None:
             journal.close()
             return
-        freed = await start.insist(partial(_free, store, pulse.node))
+        freed = await start.retry_in_thread(partial(_free, store, pulse.node))
         if freed is None:
             journal.close()
             return
-        beating = keep(pulse.run)  # until the last attempt has ended
+        beating = keep_running(pulse.run)  # until the last attempt has ended
         _log.info("courier.started", machine=pulse.node, leases_freed=freed)
         operators = runtime.open_operator_labels(settings, trust_state)
         delivery_metrics.begin(operators.all)
@@ -180,15 +180,15 @@ async def run_courier(settings: Settings, _launch: Launch, orders: Orders, start
         check = settings.whitelist.check_seconds
 
         def jumped(_jump: Jump) -> None:
-            pulse.look_now()
+            pulse.check_now()
             mender.jumped()
 
         watches = [
-            keep(lambda: trust_state.watch(check)),
-            keep(lambda: watch_clock(clock, journal, jumped)),
-            keep(mender.run),
-            keep(Publisher(journal).run),
-            keep(lambda: waking.run(check)),
+            keep_running(lambda: trust_state.watch(check)),
+            keep_running(lambda: watch_clock(clock, journal, jumped)),
+            keep_running(mender.run),
+            keep_running(LossPublisher(journal).run),
+            keep_running(lambda: waking.run(check)),
         ]
         running = asyncio.create_task(manager.run(orders.stop))
         # If it ends by itself, the process exits, and the supervisor replaces it.

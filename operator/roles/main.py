@@ -17,11 +17,11 @@ import uvloop
 
 from .. import log_writer, logs
 from ..daemon import control_channel, fork_server, stack_dump
-from ..daemon.control_channel import Orders, Report
+from ..daemon.control_channel import Orders, ProcessReport
 from ..daemon.forced_exit import LATE_SECONDS, THREADS_SECONDS, end_within
-from ..daemon.fork_server import Part
-from ..daemon.process_title import retitle
-from ..daemon.start_args import Launch, unpack
+from ..daemon.fork_server import ForkedRole
+from ..daemon.process_title import set_process_title
+from ..daemon.start_args import StartArgs, unpack
 from ..daemon.starting import Start, report_of
 from ..settings.model import Settings, SettingsError
 from .delivery import run_courier
@@ -30,7 +30,7 @@ from .worker import run_worker
 
 _log = structlog.get_logger(__name__)
 
-Role = Callable[[Settings, Launch, Orders, Start], Awaitable[None]]
+Role = Callable[[Settings, StartArgs, Orders, Start], Awaitable[None]]
 
 LAUNCHER: Final = "launcher"
 ROLES: Final[dict[str, Role]] = {
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--stack", type=int, required=True)
     given = parser.parse_args()
     stack_dump.register(given.stack)
-    retitle(LAUNCHER, LAUNCHER)
+    set_process_title(LAUNCHER, LAUNCHER)
     part = fork_server.serve(socket.socket(fileno=given.line))
     if part is not None:
         stack_dump.register(part.stack)
@@ -62,35 +62,35 @@ def main() -> None:
         _play(part)
 
 
-def _play(part: Part) -> None:
+def _play(part: ForkedRole) -> None:
     """Run a role until EOF on its control channel, or SIGTERM."""
     for number in _THE_SUPERVISORS:
         signal.signal(number, signal.SIG_DFL)
-    retitle(LAUNCHER, part.role)
+    set_process_title(LAUNCHER, part.role)
     log_writer.take_over()
     try:
-        settings, launch = unpack(control_channel.hear(part.line), part.sockets)
+        settings, launch = unpack(control_channel.receive_args(part.line), part.sockets)
         logs.configure(
             settings.log.level, settings.log.format, process=f"{part.role}:{os.getpid()}"
         )
         uvloop.run(_run(ROLES[part.role], settings, launch, part.line))
     except (SettingsError, OSError) as error:
-        control_channel.report(part.line, report_of(error))
+        control_channel.send_report(part.line, report_of(error))
         sys.exit(1)
 
 
-async def _run(role: Role, settings: Settings, launch: Launch, line: socket.socket) -> None:
+async def _run(role: Role, settings: Settings, launch: StartArgs, line: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     orders = Orders()
     loop.add_signal_handler(signal.SIGTERM, orders.end)
     # Ctrl-C reaches the whole group; the supervisor handles it.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     line.settimeout(0)
-    follower = loop.create_task(control_channel.follow(line, orders))
+    follower = loop.create_task(control_channel.watch(line, orders))
     deadline = loop.create_task(_deadline(settings, orders))
 
-    def say(report: Report) -> None:
-        control_channel.report(line, report)
+    def say(report: ProcessReport) -> None:
+        control_channel.send_report(line, report)
 
     code = 1
     try:

@@ -30,28 +30,28 @@ from whitelist.pki.trust_store import TrustStore
 
 from ..assembly import runtime
 from ..daemon.control_channel import Orders
-from ..daemon.lasting_tasks import keep
-from ..daemon.start_args import Launch
+from ..daemon.lasting_tasks import keep_running
+from ..daemon.start_args import StartArgs
 from ..daemon.starting import Start
 from ..http import server as admin
-from ..http.answers import Desk
-from ..jobs.blob_gc import Tidying
-from ..jobs.body_restoring import Restoring
-from ..jobs.failed_expiry import Forgetting
-from ..jobs.queue_measurement import Measuring
+from ..http.answers import HealthService
+from ..jobs.blob_gc import BlobGcJob
+from ..jobs.body_restoring import BodyRestoreJob
+from ..jobs.failed_expiry import FailedExpiryJob
+from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.spool_probe import open_disk_guard
 from ..jobs.store_watch import StoreWatch
 from ..lists.crl_refresh import CrlRefresher
 from ..lists.early_check import EarlyCheck
-from ..lists.list_refresh import Refresher
+from ..lists.list_refresh import ListRefresher
 from ..lists.list_sharing import ListSharing
 from ..machine.clock_file import open_clock
 from ..machine.clock_watching import compare_once, keep_comparing, watch_clock
 from ..machine.run_directory import RunFolder
 from ..monitoring.collector import Monitor
-from ..monitoring.losses import Publisher
+from ..monitoring.losses import LossPublisher
 from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ AHEAD_SECONDS: Final = 30.0  # between two tests whether the list's last check i
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class _MaintenanceParts:
     """Parts that the process needs to start."""
 
     store: Store
@@ -78,7 +78,7 @@ class _Opened:
     journal: Journal
 
 
-def _open(settings: Settings) -> _Opened:
+def _open(settings: Settings) -> _MaintenanceParts:
     """Open all parts.  Raises SettingsError, Outage, OSError."""
     trust = runtime.open_trust(settings)
     crls = runtime.open_crls(settings, trust)
@@ -86,29 +86,31 @@ def _open(settings: Settings) -> _Opened:
         store = opened.enter_context(closing(runtime.open_store(settings)))
         trust_state = runtime.open_trust_state(settings, trust)
         store_watch = StoreWatch(store.database)
-        store_watch.look()
+        store_watch.check()
         journal = runtime.open_journal(settings, "maintenance")
         opened.pop_all()
-        return _Opened(store, store_watch, trust, trust_state, crls, journal)
+        return _MaintenanceParts(store, store_watch, trust, trust_state, crls, journal)
 
 
-async def run_maintenance(settings: Settings, launch: Launch, orders: Orders, start: Start) -> None:
+async def run_maintenance(
+    settings: Settings, launch: StartArgs, orders: Orders, start: Start
+) -> None:
     """Serve until told to stop.  While the process waits, the admin HTTP gives the reason."""
     (listening,) = (socket.socket(fileno=number) for number in launch.sockets)
-    desk = Desk(RunFolder(settings.path(settings.storage.directory) / "run"))
-    serving = asyncio.ensure_future(admin.serve(desk, listening, orders))
+    health = HealthService(RunFolder(settings.path(settings.storage.directory) / "run"))
+    serving = asyncio.ensure_future(admin.serve(health, listening, orders))
     # If it ends by itself, the process exits, and the supervisor replaces it.
     serving.add_done_callback(lambda _: orders.stop.set())
-    opened = await start.insist(partial(_open, settings), desk.wait)
+    opened = await start.retry_in_thread(partial(_open, settings), health.wait)
     if opened is not None:
-        await _maintain(settings, opened, desk, start, serving)
+        await _maintain(settings, opened, health, start, serving)
     await serving
 
 
 async def _maintain(
     settings: Settings,
-    opened: _Opened,
-    desk: Desk,
+    opened: _MaintenanceParts,
+    health: HealthService,
     start: Start,
     serving: asyncio.Future[None],
 ) -> None:
@@ -120,7 +122,7 @@ async def _maintain(
         opened.journal,
     )
     crls = CrlRefresher(settings, opened.crls, trust)
-    refresher = Refresher(settings, runtime.open_archive(settings), trust_state.trust)
+    refresher = ListRefresher(settings, runtime.open_archive(settings), trust_state.trust)
     sharing = ListSharing(store.database, refresher)
     disk_guard = open_disk_guard(settings, store, bodies=True)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
@@ -129,12 +131,12 @@ async def _maintain(
     def in_doubt() -> bool:
         return clock.in_doubt or bool(clocks.apart)
 
-    tidying = Tidying(store, settings.storage.gc_hours * 3600, in_doubt)
+    blob_gc = BlobGcJob(store, settings.storage.gc_hours * 3600, in_doubt)
     failed = timedelta(days=settings.outbound.failed_days)
-    forgetting = Forgetting(store.database, journal, failed, in_doubt=in_doubt)
+    forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt)
     labels = runtime.open_operator_labels(settings, trust_state)
-    measuring = Measuring(store.database, labels, runtime.clock)
-    own_port = OwnPort.share(desk.run_folder.own_port)
+    queue_measurement = QueueMeasurement(store.database, labels, runtime.clock)
+    own_port = OwnPort.share(health.run_folder.own_port)
     self_check = SelfCheck(settings.inbound.listen, own_port)
     scanners = ScannerWatch(runtime.open_scanners(settings))
     monitor = Monitor(
@@ -144,32 +146,32 @@ async def _maintain(
         refresher,
         crls,
         disk_guard,
-        measuring,
+        queue_measurement,
         self_check,
         clock,
         scanners,
         sharing,
         clocks,
-        desk.run_folder.waiting,
+        health.run_folder.waiting,
     )
     await compare_once(clocks)  # before any job deletes by this clock
     looked = asyncio.Event()
     tasks = [
-        keep(lambda: trust_state.watch(settings.whitelist.check_seconds)),
-        keep(lambda: watch_clock(clock, journal, lambda _: jumped.set(), clock_file.keep)),
-        keep(lambda: _keep_current(settings, trust, crls, sharing, jumped, looked)),
-        keep(lambda: _begin_alarms(monitor, looked)),
-        *([keep(sharing.run)] if store.database.several else []),
-        keep(lambda: keep_comparing(clocks)),
-        keep(opened.store_watch.run),
-        keep(scanners.run),
-        keep(disk_guard.watch),
-        keep(tidying.run),
-        keep(forgetting.run),
-        keep(measuring.run),
-        keep(Restoring(store, journal, measuring).run),
-        keep(Publisher(journal).run),
-        keep(
+        keep_running(lambda: trust_state.watch(settings.whitelist.check_seconds)),
+        keep_running(lambda: watch_clock(clock, journal, lambda _: jumped.set(), clock_file.keep)),
+        keep_running(lambda: _keep_current(settings, trust, crls, sharing, jumped, looked)),
+        keep_running(lambda: _begin_alarms(monitor, looked)),
+        *([keep_running(sharing.run)] if store.database.several else []),
+        keep_running(lambda: keep_comparing(clocks)),
+        keep_running(opened.store_watch.run),
+        keep_running(scanners.run),
+        keep_running(disk_guard.watch),
+        keep_running(blob_gc.run),
+        keep_running(forgetting.run),
+        keep_running(queue_measurement.run),
+        keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
+        keep_running(LossPublisher(journal).run),
+        keep_running(
             lambda: _prune_traces(
                 runtime.storage_folder(settings) / journal_folder.NAME,
                 settings.trace.keep_days,
@@ -177,7 +179,7 @@ async def _maintain(
             )
         ),
     ]
-    desk.monitor = monitor
+    health.monitor = monitor
     start.ready()
     await asyncio.wait({serving})
     for task in tasks:
@@ -244,7 +246,7 @@ async def _keep_current(
         await asyncio.sleep(section.check_seconds)
 
 
-def _checked_ahead(refresher: Refresher) -> bool:
+def _checked_ahead(refresher: ListRefresher) -> bool:
     checked, now = refresher.archive.last_check(), runtime.clock()
     ahead = is_ahead(checked, now)
     if ahead and checked is not None:

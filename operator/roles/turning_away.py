@@ -21,7 +21,7 @@ _AWAY: Final = Reply(421, "4.3.0", "Mail store unavailable, try again later")
 
 
 @dataclass(slots=True)
-class TurningAway:
+class StartupResponder:
     """Replies 421 on the listening sockets while no other worker serves them.
 
     The sockets themselves stay open.

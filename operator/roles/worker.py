@@ -24,22 +24,22 @@ from relay.server.peer_service import peer_session
 from ..assembly import policies, runtime
 from ..daemon import malloc_trim
 from ..daemon.control_channel import Orders
-from ..daemon.lasting_tasks import keep
-from ..daemon.start_args import Launch
+from ..daemon.lasting_tasks import keep_running
+from ..daemon.start_args import StartArgs
 from ..daemon.starting import Start
 from ..jobs.spool_probe import open_disk_guard
 from ..jobs.strangers_summary import sum_up_strangers, tell_of_strangers
 from ..machine.clock_file import open_clock
 from ..machine.clock_watching import watch_clock
 from ..machine.run_directory import RunFolder
-from ..monitoring.losses import Publisher
+from ..monitoring.losses import LossPublisher
 from ..settings.model import Settings
 from ..settings.quotas import quotas
-from .turning_away import TurningAway
+from .turning_away import StartupResponder
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class _WorkerParts:
     """Parts that a worker needs to start."""
 
     server_tls: tls.ReloadingContext
@@ -49,7 +49,7 @@ class _Opened:
     journal: Journal
 
 
-def _open(settings: Settings) -> _Opened:
+def _open(settings: Settings) -> _WorkerParts:
     """Open all parts.  Raises SettingsError, Outage, OSError."""
     trust = runtime.open_trust(settings)
     server_tls = runtime.open_tls(settings, tls.server_context, trust)
@@ -59,15 +59,17 @@ def _open(settings: Settings) -> _Opened:
         disk_guard = open_disk_guard(settings, store)
         journal = runtime.open_journal(settings, "worker")
         opened.pop_all()
-        return _Opened(server_tls, store, trust_state, disk_guard, journal)
+        return _WorkerParts(server_tls, store, trust_state, disk_guard, journal)
 
 
-async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: Start) -> None:
+async def run_worker(settings: Settings, launch: StartArgs, orders: Orders, start: Start) -> None:
     """Serve until told to stop.  While the process waits, peers get 421."""
     sockets = [socket.socket(fileno=number) for number in launch.sockets]
     run_folder = RunFolder(settings.path(settings.storage.directory) / "run")
-    turning_away = TurningAway(sockets, partial(worker_load.is_any_held, run_folder.seats))
-    opened = await start.insist(partial(_open, settings), lambda _: turning_away.begin())
+    turning_away = StartupResponder(
+        sockets, partial(worker_load.is_any_held, run_folder.worker_loads)
+    )
+    opened = await start.retry_in_thread(partial(_open, settings), lambda _: turning_away.begin())
     await turning_away.end()
     if opened is None:
         return
@@ -79,7 +81,7 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
     )
     committer = GroupCommitter(store, runtime.clock, disk_guard.failed, journal.record)
     limits = policies.limits(settings)
-    load = WorkerLoad.take(run_folder.seats)
+    load = WorkerLoad.take(run_folder.worker_loads)
     context = SessionContext(
         hostname=settings.operator.hostname,
         limits=limits,
@@ -101,12 +103,12 @@ async def run_worker(settings: Settings, launch: Launch, orders: Orders, start: 
     )
     clock, _ = open_clock(settings)
     watches = [
-        keep(lambda: trust_state.watch(settings.whitelist.check_seconds)),
-        keep(disk_guard.watch),
-        keep(malloc_trim.keep_trimmed),
-        keep(partial(watch_clock, clock, journal)),
-        keep(Publisher(journal).run),
-        keep(lambda: sum_up_strangers(context)),
+        keep_running(lambda: trust_state.watch(settings.whitelist.check_seconds)),
+        keep_running(disk_guard.watch),
+        keep_running(malloc_trim.keep_trimmed),
+        keep_running(partial(watch_clock, clock, journal)),
+        keep_running(LossPublisher(journal).run),
+        keep_running(lambda: sum_up_strangers(context)),
     ]
     listeners = [Listener(peer_session, context, load) for _ in sockets]
     for listener, bound in zip(listeners, sockets, strict=True):

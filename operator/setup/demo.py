@@ -32,7 +32,7 @@ from ..settings.model import Settings, load
 from .install import Installation, TrustSpace, install, write_identity
 from .testbed.credential import Credential
 
-PATIENCE: Final = 30.0  # timeout of a step in seconds; it normally takes less than one second
+STEP_SECONDS: Final = 30.0  # timeout of a step in seconds; it normally takes less than one second
 
 
 class DemoFailed(OperatorError):
@@ -40,7 +40,7 @@ class DemoFailed(OperatorError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _DemoOperator:
     """One of the two operators."""
 
     name: str
@@ -65,7 +65,7 @@ def run() -> None:
     click.echo("demo: every step ended as it must")
 
 
-def _enrol_both(space: TrustSpace, folder: Path) -> tuple[_Side, _Side]:
+def _enrol_both(space: TrustSpace, folder: Path) -> tuple[_DemoOperator, _DemoOperator]:
     own = {
         name: space.enrol(f"smtp.{name}.mssante.fr", f"OPERATEUR {name.upper()}") for name in "abc"
     }
@@ -90,12 +90,12 @@ def _install(
     space: TrustSpace,
     own: Credential,
     white_list: bytes,
-) -> _Side:
+) -> _DemoOperator:
     domain = f"{name.lower()}.mssante.fr"
     plan = Installation(
         folder / name, f"smtp.{domain}", [domain], endpoint, "127.0.0.1:0", workers=1, routes=routes
     )
-    return _Side(name, domain, load(install(plan, space, own, white_list)), endpoint)
+    return _DemoOperator(name, domain, load(install(plan, space, own, white_list)), endpoint)
 
 
 def _free_endpoint() -> str:
@@ -103,7 +103,7 @@ def _free_endpoint() -> str:
         return f"127.0.0.1:{found.getsockname()[1]}"
 
 
-def _show_list(side: _Side) -> None:
+def _show_list(side: _DemoOperator) -> None:
     trust_state = runtime.open_trust_state(side.settings, runtime.open_trust(side.settings))
     white_list = trust_state.snapshot.white_list
     if white_list is None:
@@ -115,7 +115,7 @@ def _show_list(side: _Side) -> None:
 
 
 @contextmanager
-def _served(side: _Side) -> Iterator[None]:
+def _served(side: _DemoOperator) -> Iterator[None]:
     log = side.settings.origin.parent / "serve.log"
     with log.open("wb") as errors:
         daemon = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
@@ -142,7 +142,7 @@ def _served(side: _Side) -> Iterator[None]:
                 daemon.stdout.close()
 
 
-def _exchange(source: _Side, to: _Side) -> None:
+def _exchange(source: _DemoOperator, to: _DemoOperator) -> None:
     sender, recipient = f"claire.martin@{source.domain}", f"cardiologie@{to.domain}"
     text = EmailMessage()
     text["From"], text["To"], text["Subject"] = sender, recipient, "Compte rendu"
@@ -157,8 +157,8 @@ def _exchange(source: _Side, to: _Side) -> None:
     click.echo(f"    over TLS from {entry.message.peer}")
 
 
-def _await_entry(side: _Side, recipient: str) -> MailboxEntry:
-    deadline = time.monotonic() + PATIENCE
+def _await_entry(side: _DemoOperator, recipient: str) -> MailboxEntry:
+    deadline = time.monotonic() + STEP_SECONDS
     with closing(runtime.open_store(side.settings)) as store:
         while time.monotonic() < deadline:
             with store.database.read() as connection:
@@ -167,10 +167,10 @@ def _await_entry(side: _Side, recipient: str) -> MailboxEntry:
                 return found[-1]
             time.sleep(0.05)
     log = (side.settings.origin.parent / "serve.log").read_text()
-    raise DemoFailed(f"nothing arrived in {recipient} within {PATIENCE:.0f} s:\n{log}")
+    raise DemoFailed(f"nothing arrived in {recipient} within {STEP_SECONDS:.0f} s:\n{log}")
 
 
-def _turn_away(folder: Path, a: _Side, b: _Side) -> None:
+def _turn_away(folder: Path, a: _DemoOperator, b: _DemoOperator) -> None:
     mailbox = f"cardiologie@{b.domain}"
     _expect(
         "an intruder whose certificate is off the list",
@@ -184,12 +184,12 @@ def _turn_away(folder: Path, a: _Side, b: _Side) -> None:
     )
 
 
-def _attempt(folder: Path, name: str, to: _Side, sender: str, recipient: str) -> str:
+def _attempt(folder: Path, name: str, to: _DemoOperator, sender: str, recipient: str) -> str:
     context = ssl.create_default_context(cafile=to.settings.path(to.settings.trust.anchors[0]))
     context.check_hostname = False
     context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
     host, _, port = to.endpoint.rpartition(":")
-    with smtplib.SMTP(host, int(port), timeout=PATIENCE) as client:
+    with smtplib.SMTP(host, int(port), timeout=STEP_SECONDS) as client:
         client.starttls(context=context)
         client.ehlo()
         for code, text in (client.mail(sender), client.rcpt(recipient)):

@@ -28,7 +28,7 @@ from whitelist.pki.distinguished_name import DistinguishedName
 
 from ..assembly import migrations, runtime
 from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import Refresher
+from ..lists.list_refresh import ListRefresher
 from ..settings.endpoints import split_endpoint
 from ..settings.model import SettingsError, load
 from .testbed.ca import Hierarchy, issue_crl
@@ -145,7 +145,7 @@ def _adopt_list(path: Path) -> None:
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     crls.check(runtime.clock())
     at_hand = trust.with_crls(crls.store.current())
-    Refresher(settings, runtime.open_archive(settings), at_hand).check()
+    ListRefresher(settings, runtime.open_archive(settings), at_hand).check()
 
 
 def write_identity(own: Credential, hierarchy: Hierarchy, folder: Path, name: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from mailstore.db.database import Database
 from mssante_operator.assembly import runtime
 from mssante_operator.lists.crl_refresh import CrlRefresher
-from mssante_operator.lists.list_refresh import Refresher
+from mssante_operator.lists.list_refresh import ListRefresher
 from mssante_operator.lists.list_sharing import ListSharing
 from mssante_operator.settings.model import load
 from relay.policy.trust_state import TrustState
@@ -20,7 +20,7 @@ class Machine:
     """One machine: its files, its source of lists, its `ListSharing`."""
 
     daemon: Daemon
-    refresher: Refresher
+    refresher: ListRefresher
     sharing: ListSharing
 
     @property
@@ -54,11 +54,11 @@ def machine(folder: Path, database: Database, white_list: bytes | None = None) -
     return Machine(daemon, refresher, ListSharing(database, refresher))
 
 
-def refresher_of(daemon: Daemon) -> Refresher:
+def refresher_of(daemon: Daemon) -> ListRefresher:
     """Refresher of a machine's source, in this process."""
     settings = load(daemon.config)
     trust = runtime.open_trust(settings)
     crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
     crls.check(runtime.clock())
     at_hand = trust.with_crls(crls.store.current())
-    return Refresher(settings, runtime.open_archive(settings), at_hand)
+    return ListRefresher(settings, runtime.open_archive(settings), at_hand)

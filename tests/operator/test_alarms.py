@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from foundation.clock_watch import Jump
-from mssante_operator.monitoring.alarms import AlarmName, Facts, alarms
+from mssante_operator.monitoring.alarms import AlarmFacts, AlarmName, alarms
 from relay.policy.trust_state import ListSnapshot
 from tests.support.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
 from whitelist.national.freshness import Freshness
@@ -17,7 +17,7 @@ from whitelist.pki.trust_store import CertificateFacts
 OWN = CertificateFacts.from_certificate(server("smtp.b.mssante.fr").certificate)
 LIST = read_list(signed_list([listed("b.mssante.fr", str(OWN.subject))]), trust(), SIGNER, NOW)
 TRUST = replace(trust(), revocation=RevocationPolicy.REFUSE).with_crls(crls())
-QUIET = Facts(
+QUIET = AlarmFacts(
     now=NOW,
     snapshot=ListSnapshot(LIST, Freshness.FRESH, NOW),
     refresh_problem="",
@@ -29,7 +29,7 @@ QUIET = Facts(
 )
 
 
-def names(facts: Facts) -> list[AlarmName]:
+def names(facts: AlarmFacts) -> list[AlarmName]:
     return [alarm.name for alarm in alarms(facts)]
 
 
@@ -97,7 +97,7 @@ def test_certificates_near_their_end(left: timedelta, says: str) -> None:
     ],
     ids=lambda value: value.value if isinstance(value, AlarmName) else "",
 )
-def test_each_alarm_alone(facts: Facts, name: AlarmName) -> None:
+def test_each_alarm_alone(facts: AlarmFacts, name: AlarmName) -> None:
     assert names(facts) == [name]
 
 

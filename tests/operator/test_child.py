@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.daemon import child as child_module
-from mssante_operator.daemon.child import CannotStart, Child, Plan
-from mssante_operator.daemon.control_channel import Report
-from mssante_operator.daemon.fork_client import Launcher
-from mssante_operator.daemon.start_args import Launch
-from mssante_operator.daemon.subreaper import Process
+from mssante_operator.daemon.child import CannotStart, Child, ProcessPlan
+from mssante_operator.daemon.control_channel import ProcessReport
+from mssante_operator.daemon.fork_client import ForkClient
+from mssante_operator.daemon.start_args import StartArgs
+from mssante_operator.daemon.subreaper import ChildProcess
 from mssante_operator.machine.run_directory import METRICS
 from tests.support.daemon import Daemon, client, lay_out, served
 from tests.support.operators import ACTIVE
@@ -51,7 +51,7 @@ def test_one_that_is_killed_as_it_starts_is_replaced_again(daemon: Daemon) -> No
 
 
 async def test_it_is_tried_again_however_often_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    kills, told = 12, list[Report | None]()
+    kills, told = 12, list[ProcessReport | None]()
     started = asyncio.Event()
 
     async def start(child: Child) -> None:
@@ -67,14 +67,14 @@ async def test_it_is_tried_again_however_often_it_fails(monkeypatch: pytest.Monk
     monkeypatch.setattr(child_module, "RESTART_PAUSE", 0.0)
     # The plan does not matter: the process never starts.
     one = Child(
-        Plan("worker", None, Launch(), None),  # type: ignore[arg-type]
+        ProcessPlan("worker", None, StartArgs(), None),  # type: ignore[arg-type]
         lambda: told.append(one.waits),
     )
     one.keep()
     async with asyncio.timeout(10):
         await started.wait()
     assert kills == 0
-    assert set(told) == {Report("signal 9 killed it as it started")}
+    assert set(told) == {ProcessReport("signal 9 killed it as it started")}
     await one.end()
 
 
@@ -85,11 +85,13 @@ async def test_a_system_that_is_short_of_processes_is_waited_for(
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(os, "posix_spawn", spawn)
-    launcher = Launcher({METRICS: str(tmp_path)})
-    one = Child(Plan("worker", None, Launch(), launcher), lambda: None)  # type: ignore[arg-type]
+    launcher = ForkClient({METRICS: str(tmp_path)})
+    one = Child(ProcessPlan("worker", None, StartArgs(), launcher), lambda: None)  # type: ignore[arg-type]
     with pytest.raises(CannotStart) as error:
         await one.start()
-    assert error.value.report == Report("[Errno 11] Resource temporarily unavailable", own=False)
+    assert error.value.report == ProcessReport(
+        "[Errno 11] Resource temporarily unavailable", own=False
+    )
     await launcher.end()
 
 
@@ -99,18 +101,20 @@ def sleeper() -> int:
 
 
 async def test_one_that_could_not_be_forked_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def receive(_: socket.socket) -> Report:
-        return Report("Cannot allocate memory")
+    async def receive(_: socket.socket) -> ProcessReport:
+        return ProcessReport("Cannot allocate memory")
 
-    monkeypatch.setattr("mssante_operator.daemon.fork_client.control_channel.receive", receive)
+    monkeypatch.setattr("mssante_operator.daemon.fork_client.control_channel.receive_pid", receive)
     ours, theirs = socket.socketpair()
-    stand_in = Process(sleeper())
-    launcher = Launcher({}, _line=ours, _process=stand_in)
-    monkeypatch.setattr("mssante_operator.daemon.fork_client.fork_server.ask", lambda *_: None)
-    one = Child(Plan("worker", None, Launch(), launcher), lambda: None)  # type: ignore[arg-type]
+    stand_in = ChildProcess(sleeper())
+    launcher = ForkClient({}, _line=ours, _process=stand_in)
+    monkeypatch.setattr(
+        "mssante_operator.daemon.fork_client.fork_server.request_fork", lambda *_: None
+    )
+    one = Child(ProcessPlan("worker", None, StartArgs(), launcher), lambda: None)  # type: ignore[arg-type]
     with pytest.raises(CannotStart) as error:
         await one.start()
-    assert error.value.report == Report("Cannot allocate memory", own=False)
+    assert error.value.report == ProcessReport("Cannot allocate memory", own=False)
     await launcher.end()
     stand_in.kill()
     await stand_in.wait()

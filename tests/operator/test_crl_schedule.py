@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssante_operator.lists.crl_schedule import Address, load_addresses, save_addresses
+from mssante_operator.lists.crl_schedule import CrlAddress, load_addresses, save_addresses
 from tests.support.hierarchy import NOW, crl, hierarchy
 from whitelist.pki.crl import RevocationList
 
@@ -16,10 +16,10 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 LIST = RevocationList.read(crl(hierarchy().intermediate, issued=NOW, days=6))
 LISTS = {"a.crl": LIST}
-GOOD = Address(NOW, 0, "a.crl")
+GOOD = CrlAddress(NOW, 0, "a.crl")
 
 
-def first_due(address: Address, interval: timedelta = DAY) -> timedelta:
+def first_due(address: CrlAddress, interval: timedelta = DAY) -> timedelta:
     """Time after NOW at which the URL is due, to the second."""
     low, high = 0, 40 * 86_400
     while low < high:
@@ -32,7 +32,7 @@ def first_due(address: Address, interval: timedelta = DAY) -> timedelta:
 
 
 def test_an_address_is_asked_daily() -> None:
-    assert Address().due(NOW, DAY, {})
+    assert CrlAddress().due(NOW, DAY, {})
     assert first_due(GOOD) == DAY
     assert first_due(GOOD, 12 * HOUR) == 12 * HOUR
 
@@ -63,12 +63,12 @@ def test_a_list_that_is_gone_is_asked_for_at_once() -> None:
 
 def test_a_clock_that_was_ahead_puts_nothing_off() -> None:
     # DOMAIN §9.62: lists must be fetched even if the last fetch is dated in the future.
-    assert Address(NOW + 60 * DAY, 0, "a.crl").due(NOW, DAY, LISTS)
-    assert Address(NOW + SECOND, 9, "a.crl").due(NOW, DAY, LISTS)
+    assert CrlAddress(NOW + 60 * DAY, 0, "a.crl").due(NOW, DAY, LISTS)
+    assert CrlAddress(NOW + SECOND, 9, "a.crl").due(NOW, DAY, LISTS)
 
 
 addresses = st.builds(
-    Address,
+    CrlAddress,
     st.none() | st.datetimes(timezones=st.just(UTC)),
     st.integers(0, 10**6),
     st.text(),
@@ -77,7 +77,7 @@ addresses = st.builds(
 
 @given(st.dictionaries(st.text(), addresses))
 def test_what_is_written_is_read(
-    tmp_path_factory: pytest.TempPathFactory, found: dict[str, Address]
+    tmp_path_factory: pytest.TempPathFactory, found: dict[str, CrlAddress]
 ) -> None:
     folder = tmp_path_factory.mktemp("crl")
     save_addresses(folder, found)
@@ -104,5 +104,5 @@ def test_a_damaged_file_says_nothing(tmp_path: Path, damaged: bytes) -> None:
 
 
 def test_the_file_makes_its_folder(tmp_path: Path) -> None:
-    save_addresses(tmp_path / "crl", {"http://a.fr/": Address()})
-    assert load_addresses(tmp_path / "crl") == {"http://a.fr/": Address()}
+    save_addresses(tmp_path / "crl", {"http://a.fr/": CrlAddress()})
+    assert load_addresses(tmp_path / "crl") == {"http://a.fr/": CrlAddress()}

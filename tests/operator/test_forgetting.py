@@ -15,7 +15,7 @@ from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly import runtime
-from mssante_operator.jobs.failed_expiry import Forgetting
+from mssante_operator.jobs.failed_expiry import FailedExpiryJob
 from relay.queue_admin.expiry import delete_failed
 from tests.support.daemon import Daemon, served
 from tests.support.queued import Letter, message_id, put, rows
@@ -44,7 +44,7 @@ async def test_rounds_go_on_after_an_error_and_are_told_of(
     monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "delete_failed", once)
     journal = Journal(tmp_path / "trace", runtime.clock)
     with capture_logs() as logs:
-        running = asyncio.create_task(Forgetting(database, journal, 30 * DAY, 0.01).run())
+        running = asyncio.create_task(FailedExpiryJob(database, journal, 30 * DAY, 0.01).run())
         await until(lambda: list(rows(database)) == [2])
         await until(lambda: len(calls) >= 3)
         running.cancel()
@@ -76,7 +76,7 @@ async def test_a_round_under_way_ends_with_the_process(
 
     monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "delete_failed", slow)
     journal = Journal(tmp_path / "trace", runtime.clock)
-    running = asyncio.create_task(Forgetting(database, journal, 30 * DAY).run())
+    running = asyncio.create_task(FailedExpiryJob(database, journal, 30 * DAY).run())
     await begun.wait()
     running.cancel()
     await asyncio.wait({running})
@@ -104,7 +104,7 @@ async def test_nothing_is_forgotten_by_a_clock_in_doubt(tmp_path: Path, database
         doubts.append(len(rows(database)))
         return len(doubts) < 5
 
-    forgetting = Forgetting(database, journal, 30 * DAY, 0.01, in_doubt)
+    forgetting = FailedExpiryJob(database, journal, 30 * DAY, 0.01, in_doubt)
     running = asyncio.create_task(forgetting.run())
     await until(lambda: not rows(database))
     running.cancel()

@@ -85,7 +85,9 @@ def test_no_two_processes_share_names_identifiers_or_randomness(tmp_path: Path) 
             ours, theirs = socket.socketpair()
             with theirs:
                 sockets = (served.fileno(),) * number
-                fork_server.ask(requests, f"role{number}", theirs, stacks.fileno(), sockets)
+                fork_server.request_fork(
+                    requests, f"role{number}", theirs, stacks.fileno(), sockets
+                )
             lines.append(ours)
             pids.add(hear(ours)["pid"])
         assert len(pids | {pid}) == 5
@@ -124,7 +126,7 @@ os.fork = fork
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    fork_server.ask(requests, "worker", theirs, theirs.fileno(), ())
+                    fork_server.request_fork(requests, "worker", theirs, theirs.fileno(), ())
                 said = hear(ours)
                 assert said["problem"] == "[Errno 11] Resource temporarily unavailable"
                 assert ours.recv(1) == b""

@@ -10,24 +10,24 @@ import pytest
 from structlog.testing import capture_logs
 
 from mssante_operator.daemon import control_channel, heartbeat
-from mssante_operator.daemon.control_channel import Orders, Report, Reports
+from mssante_operator.daemon.control_channel import Orders, ProcessReport, ReportReader
 from mssante_operator.daemon.heartbeat import Heartbeat, ProcessState, state_of
 from mssante_operator.daemon.silence import Silence
-from mssante_operator.daemon.subreaper import Process
+from mssante_operator.daemon.subreaper import ChildProcess
 from tests.support.waiting import until
 
 SHORT = 0.1  # seconds of silence
 
 
-def sleeper() -> Process:
-    return Process(
+def sleeper() -> ChildProcess:
+    return ChildProcess(
         os.posix_spawn(
             sys.executable, [sys.executable, "-c", "import time; time.sleep(100)"], os.environ
         )
     )
 
 
-async def stopped(process: Process) -> None:
+async def stopped(process: ChildProcess) -> None:
     process.send(signal.SIGSTOP)
     await until(lambda: state_of(process.pid).word == "stopped")
 
@@ -71,11 +71,11 @@ async def test_questions_are_answered_between_other_words() -> None:
         for line in (ours, theirs):
             line.settimeout(0)
         orders, answers = Orders(), list[None]()
-        following = asyncio.create_task(control_channel.follow(theirs, orders))
-        reports = Reports(ours, lambda: answers.append(None))
-        hearing = asyncio.create_task(reports.following())
+        following = asyncio.create_task(control_channel.watch(theirs, orders))
+        reports = ReportReader(ours, lambda: answers.append(None))
+        hearing = asyncio.create_task(reports.next_report())
         for number in range(1, 4):
-            control_channel.ask(ours)
+            control_channel.send_ping(ours)
             await until(lambda number=number: len(answers) == number)  # type: ignore[misc]
         assert not orders.stop.is_set()
         ours.sendall(b"ali")  # a message may come in pieces
@@ -84,13 +84,13 @@ async def test_questions_are_answered_between_other_words() -> None:
         async with asyncio.timeout(60):
             await orders.stop.wait()
         assert not orders.hurry.is_set()
-        control_channel.report(theirs, Report("why", own=True))
-        assert await hearing == Report("why", own=True)
+        control_channel.send_report(theirs, ProcessReport("why", own=True))
+        assert await hearing == ProcessReport("why", own=True)
         assert len(answers) == 4
         ours.shutdown(socket.SHUT_RDWR)
         await following
         assert orders.hurry.is_set()
-        control_channel.ask(ours)  # the other end is closed, and nothing is raised
+        control_channel.send_ping(ours)  # the other end is closed, and nothing is raised
 
 
 def test_the_state_of_a_process() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mssante_operator.daemon.start_args import Launch, pack, parse_names, unpack
+from mssante_operator.daemon.start_args import StartArgs, pack, parse_names, unpack
 from mssante_operator.settings.model import load
 
 CONFIG = """
@@ -35,10 +35,10 @@ def test_settings_and_peers_survive_the_line_to_a_process(tmp_path: Path) -> Non
     path = tmp_path / "mssante.toml"
     path.write_text(CONFIG, encoding="utf-8")
     settings = load(path)
-    line = pack(settings, Launch((3, 4), PEERS))
+    line = pack(settings, StartArgs((3, 4), PEERS))
     assert b"\n" not in line
     # Descriptors have other numbers in the other process.
     told, launch = unpack(line, (7, 8))
     assert told == settings
     assert told.origin == path
-    assert launch == Launch((7, 8), PEERS)
+    assert launch == StartArgs((7, 8), PEERS)

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from mssante_operator.daemon import control_channel, fork_client
-from mssante_operator.daemon.fork_client import Launcher
+from mssante_operator.daemon.fork_client import ForkClient
 from mssante_operator.daemon.subreaper import adopt_orphans
 from mssante_operator.machine.run_directory import METRICS
 from tests.support.daemon import Daemon, served
@@ -176,7 +176,7 @@ def children() -> set[int]:
 @pytest.mark.usefixtures("as_supervisor")
 async def test_a_process_nobody_waits_for_any_more_is_sent_away(tmp_path: Path) -> None:
     before = children()
-    one = Launcher({METRICS: str(tmp_path)})
+    one = ForkClient({METRICS: str(tmp_path)})
     launching = asyncio.create_task(one.launch("worker", ()))
     await until(lambda: bool(children() - before))
     launching.cancel()
@@ -192,14 +192,14 @@ async def test_a_process_nobody_waits_for_any_more_is_sent_away(tmp_path: Path) 
 
 @pytest.mark.usefixtures("as_supervisor")
 async def test_a_launcher_that_dies_on_the_way_is_replaced_once(tmp_path: Path) -> None:
-    one = Launcher({METRICS: str(tmp_path)})
+    one = ForkClient({METRICS: str(tmp_path)})
     before = children()
     launching = asyncio.create_task(one.launch("worker", ()))
     await until(lambda: bool(children() - before))
     os.kill(only(children() - before), signal.SIGKILL)
     process, line = await launching
-    await control_channel.brief(line, b"{}")  # not valid settings
-    assert await control_channel.receive(line) is None
+    await control_channel.send_args(line, b"{}")  # not valid settings
+    assert await control_channel.receive_pid(line) is None
     assert await process.wait() == 1
     line.close()
     await one.end()
@@ -209,7 +209,7 @@ async def test_a_launcher_that_dies_on_the_way_is_replaced_once(tmp_path: Path) 
 @pytest.mark.usefixtures("as_supervisor")
 async def test_a_launcher_that_cannot_run_is_an_error(tmp_path: Path) -> None:
     before = children()
-    one = Launcher({METRICS: str(tmp_path), "PYTHONHOME": str(tmp_path / "none")})
+    one = ForkClient({METRICS: str(tmp_path), "PYTHONHOME": str(tmp_path / "none")})
     with pytest.raises(OSError, match="its launcher ended; the log above says why"):
         await one.launch("worker", ())
     await one.end()
@@ -223,7 +223,7 @@ async def test_a_launcher_that_does_not_end_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fork_client, "STUCK_SECONDS", 0.01)
-    one = Launcher({METRICS: str(tmp_path)})
+    one = ForkClient({METRICS: str(tmp_path)})
     before = children()
     with socket.create_server(("127.0.0.1", 0)) as served_by_it:
         process, line = await one.launch("worker", (served_by_it.fileno(),))

@@ -291,11 +291,11 @@ class TestClock:
             for wrong in (timedelta(minutes=30), -timedelta(seconds=20)):
                 assert began.takes_work()
                 ahead = wrong
-                began.look_now()
+                began.check_now()
                 await until(lambda: last() == "clock.apart")
                 assert not began.takes_work()
                 ahead = timedelta(0)
-                began.look_now()
+                began.check_now()
                 await until(lambda: last() == "clock.together")
                 assert began.takes_work()
         task.cancel()
@@ -318,10 +318,10 @@ class TestClock:
         began = Pulse(original.name, clocks, held, original.record, lost)
         assert not began.takes_work()
         original.database.away = True
-        assert await began.look()
+        assert await began.check()
         assert not began.takes_work()
         original.database.away = False
-        assert await began.look()
+        assert await began.check()
         assert began.takes_work()
 
 

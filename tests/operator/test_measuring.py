@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly import runtime
-from mssante_operator.jobs.queue_measurement import Measuring
+from mssante_operator.jobs.queue_measurement import QueueMeasurement
 from mssante_operator.monitoring.queue_gauges import queue_gauges
 from relay.delivery.operator_labels import UNLISTED, OperatorLabels
 from relay.queue.model import Traffic
@@ -42,22 +42,22 @@ async def test_rounds_follow_the_queue_and_outlive_errors(
 
     monkeypatch.setattr(DepthCount, "read", failing)
     labels = OperatorLabels(tmp_path / "operators", lambda _domain: ())
-    measuring = Measuring(database, labels, runtime.clock, interval=0.01, slice=7)
+    queue_measurement = QueueMeasurement(database, labels, runtime.clock, interval=0.01, slice=7)
 
     def waiting(number: int) -> bool:
-        depth = measuring.depth
+        depth = queue_measurement.depth
         return depth is not None and depth.deliveries[DeliveryStatus.WAITING] == number
 
     with capture_logs() as logs:
-        running = asyncio.create_task(measuring.run())
+        running = asyncio.create_task(queue_measurement.run())
         await until(lambda: waiting(0))
         fill(database, [("person", "b.mssante.fr", "x@a.mssante.fr", 50)])
         await until(lambda: waiting(50))
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
-    assert measuring.depth is not None
-    assert measuring.depth.waiting == {UNLISTED: 50}
+    assert queue_measurement.depth is not None
+    assert queue_measurement.depth.waiting == {UNLISTED: 50}
     assert [line["log_level"] for line in logs] == ["warning", "error"]
     assert {line["event"] for line in logs} == {"queue.unmeasured"}
 

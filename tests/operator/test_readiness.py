@@ -12,7 +12,7 @@ import pytest
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mssante_operator.http import answers as desk_module
-from mssante_operator.http.answers import Desk
+from mssante_operator.http.answers import HealthService
 from mssante_operator.jobs.store_watch import FRESH_SECONDS, StoreWatch
 from mssante_operator.machine.run_directory import RunFolder
 from mssante_operator.monitoring.collector import Monitor
@@ -108,12 +108,12 @@ async def test_a_judgement_that_hangs_is_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    monkeypatch.setattr(desk_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(desk_module, "ANSWER_SECONDS", 0.05)
     monitor = Hanging()
-    desk = Desk(RunFolder(tmp_path))
-    desk.monitor = monitor
-    monkeypatch.setattr(Desk, "freshness", "fresh")
-    async with serving(desk) as port, asyncio.timeout(60):
+    health = HealthService(RunFolder(tmp_path))
+    health.monitor = monitor
+    monkeypatch.setattr(HealthService, "freshness", "fresh")
+    async with serving(health) as port, asyncio.timeout(60):
         answers = await asyncio.gather(*(ask(port, "/readyz") for _ in range(10)))
         assert {code for code, _ in answers} == {503}
         assert "not judged within" in answers[0][1]
@@ -129,11 +129,11 @@ async def test_before_there_is_a_monitor_it_says_why(
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     run_folder = RunFolder(tmp_path)
-    desk = Desk(run_folder)
-    async with serving(desk) as port, asyncio.timeout(60):
+    health = HealthService(run_folder)
+    async with serving(health) as port, asyncio.timeout(60):
         code, text = await ask(port, "/readyz")
         assert (code, json.loads(text)["problems"]) == (503, ["maintenance: it is starting"])
-        desk.wait("no connection")
+        health.wait("no connection")
         run_folder.waits([("worker", "no connection")])
         code, text = await ask(port, "/readyz")
         assert json.loads(text)["problems"] == [

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from mssante_operator.daemon.subreaper import Process
+from mssante_operator.daemon.subreaper import ChildProcess
 
 
-def child(code: str) -> Process:
-    return Process(os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ))
+def child(code: str) -> ChildProcess:
+    return ChildProcess(os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ))
 
 
 @pytest.mark.parametrize("code", [0, 1, 77])

@@ -43,7 +43,7 @@ def test_an_entry_of_the_wrong_kind_is_made_anew(
     with lock:
         folder.clear()
         assert (folder.path / "metrics").is_dir()
-        WorkerLoad.take(folder.seats).clear()
+        WorkerLoad.take(folder.worker_loads).clear()
         (folder.path / "courier").open("w").close()
         folder.clock.open("a").close()
         folder.environment(1, ["X25519"])

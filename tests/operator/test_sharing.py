@@ -36,7 +36,7 @@ def machines(tmp_path: Path, database: Database) -> Sequence[Machine]:
     """Two machines with the same list, which is shared."""
     found = [machine(tmp_path / name, database) for name in ("one", "two")]
     for one in found:
-        one.sharing.look()
+        one.sharing.exchange()
     return found
 
 
@@ -66,10 +66,10 @@ def test_a_list_adopted_by_one_is_believed_by_the_other(
 ) -> None:
     one, two = machines
     one.adopt(signed(1, **FULL, d="b"))
-    one.sharing.look()
+    one.sharing.exchange()
     assert head(database).shared.digest == one.active.digest
     with capture_logs() as logs:
-        two.sharing.look()
+        two.sharing.exchange()
     assert two.active.digest == one.active.digest
     assert (two.active.source, two.active.accepted_shrink) == (ListSource.SHARED, False)
     assert two.active.added == 1
@@ -82,7 +82,7 @@ def test_a_list_adopted_by_one_is_believed_by_the_other(
     assert white_list.names_of("d.mssante.fr")
     # A machine whose own source has an older list keeps the newer list.
     assert not two.sharing.problem
-    two.sharing.look()
+    two.sharing.exchange()
     assert len(two.archive.records()) == 2
 
 
@@ -92,14 +92,14 @@ def test_an_older_list_is_never_taken_nor_shared(
     one, two = machines
     one.adopt(signed(2, **FULL, d="b"))
     two.adopt(signed(1, **FULL))
-    one.sharing.look()
+    one.sharing.exchange()
     newest = one.active.digest
     with database.write() as connection:  # as if the machine with the older list had just written
         older = ListOffer("0" * 64, two.active.generated_at - HOUR, b"x")
         assert not publish(connection, older, runtime.clock())
-    one.sharing.look()
+    one.sharing.exchange()
     assert (one.active.digest, head(database).shared.digest) == (newest, newest)
-    two.sharing.look()
+    two.sharing.exchange()
     assert two.active.digest == newest
 
 
@@ -111,7 +111,7 @@ def test_until_a_list_is_believed_nothing_is_refused_for_good(
     data = signed(1, a="a", b="b")
     digest = share(database, data, 1)
     before = two.active
-    two.sharing.look()
+    two.sharing.exchange()
     assert two.active == before
     assert "shrunk: " in two.sharing.problem
     trust_state = two.trust_state()
@@ -121,7 +121,7 @@ def test_until_a_list_is_believed_nothing_is_refused_for_good(
     assert not may_fail(before, trust_state.known, long_ago, runtime.clock())
     # Its own source has the list, and a person lets it pass here.
     two.adopt(data, accept_shrink=True)
-    two.sharing.look()
+    two.sharing.exchange()
     assert (two.active.digest, two.sharing.problem) == (digest, "")
     assert two.trust_state().snapshot.final
 
@@ -131,18 +131,18 @@ def test_what_a_person_let_pass_on_one_machine_passes_on_all(
 ) -> None:
     one, two = machines
     one.adopt(signed(1, a="a", b="b"), accept_shrink=True)
-    one.sharing.look()
+    one.sharing.exchange()
     # Another list may follow before the other machine has seen it.
     one.adopt(signed(2, a="a", b="c"), accept_shrink=True)
     one.adopt(signed(3, a="a", b="c"))
-    one.sharing.look()
+    one.sharing.exchange()
     assert head(database).shrink_accepted is not None
-    two.sharing.look()
+    two.sharing.exchange()
     assert two.active.digest == one.active.digest
     assert (two.active.source, two.active.accepted_shrink) == (ListSource.SHARED, True)
     # A person let the list before it pass; the guard is active again for this list.
     share(database, signed(4, a="a"), 4)
-    two.sharing.look()
+    two.sharing.exchange()
     assert two.active.digest == one.active.digest
     assert "shrunk: " in two.sharing.problem
 
@@ -156,8 +156,8 @@ def test_a_list_that_is_not_believed_leaves_all_as_it_was(
     before, checked = two.active, two.archive.last_check()
     digest = share(database, make(), hours)
     with capture_logs() as logs:
-        two.sharing.look()
-        two.sharing.look()
+        two.sharing.exchange()
+        two.sharing.exchange()
     (refused,) = [line for line in logs if line["event"] == "whitelist.shared_refused"]
     assert (refused["log_level"], refused["digest"]) == ("error", digest)
     assert says in refused["why"]
@@ -178,7 +178,7 @@ def test_what_is_no_list_gives_way_to_one(
     before = two.active
     share(database, make(), hours, packed=packed)
     with capture_logs() as logs:
-        two.sharing.look()
+        two.sharing.exchange()
     (refused,) = [line for line in logs if line["event"] == "whitelist.shared_refused"]
     assert says in refused["why"]
     assert two.active == before
@@ -197,7 +197,7 @@ def test_a_date_that_is_not_the_lists_own_is_set_right(
     with database.write() as connection:
         far = runtime.clock() + timedelta(days=9999)
         connection.execute(update(shared_list).values(generated_at=far))
-    two.sharing.look()
+    two.sharing.exchange()
     assert head(database).shared.generated_at == two.active.generated_at
     assert two.trust_state().snapshot.final
 
@@ -207,13 +207,13 @@ def test_other_revocation_lists_have_it_looked_at_again(
 ) -> None:
     one, two = machines
     one.adopt(signed(1, **NEWER))
-    one.sharing.look()
+    one.sharing.exchange()
     whole = two.refresher.trust
     two.refresher.trust = replace(whole, crls=())
-    two.sharing.look()
+    two.sharing.exchange()
     assert "signer-no-crl: " in two.sharing.problem
     two.refresher.trust = whole
-    two.sharing.look()
+    two.sharing.exchange()
     assert two.active.digest == one.active.digest
     assert two.sharing.problem == ""
     assert head(database).shared.digest == one.active.digest
@@ -224,7 +224,7 @@ def test_a_new_machine_begins_with_what_the_others_have(
 ) -> None:
     three = machine(tmp_path / "three", database, b"")
     assert three.archive.active() is None
-    three.sharing.look()
+    three.sharing.exchange()
     assert three.active.digest == machines[0].active.digest
     assert three.trust_state().snapshot.freshness is Freshness.FRESH
 
@@ -232,19 +232,19 @@ def test_a_new_machine_begins_with_what_the_others_have(
 def test_a_check_by_one_counts_for_all(tmp_path: Path, database: Database) -> None:
     old = signed(-3, **FULL)
     one, two = (machine(tmp_path / name, database, old) for name in ("one", "two"))
-    one.sharing.look()
+    one.sharing.exchange()
     queued_at = runtime.clock() - HOUR
     long_ago = queued_at - HOUR
     two.archive.record_check(long_ago)
     (two.archive.folder / "confirmed").unlink()
     with database.write() as connection:
         connection.execute(update(shared_list).values(checked_at=long_ago))
-    two.sharing.look()
+    two.sharing.exchange()
     assert not may_fail(two.active, two.archive.known(), queued_at, runtime.clock())
     one.refresher.check()
-    one.sharing.look()
+    one.sharing.exchange()
     assert head(database).shared.checked_at > queued_at + MARGIN
-    two.sharing.look()
+    two.sharing.exchange()
     assert may_fail(two.active, two.archive.known(), queued_at, runtime.clock())
     # So a machine whose own source is unreachable uses another machine's check.
     checked = two.archive.last_check()
@@ -260,7 +260,7 @@ def test_a_check_in_time_to_come_counts_for_nothing(
     with database.write() as connection:
         ahead = runtime.clock() + HOUR
         connection.execute(update(shared_list).values(checked_at=ahead))
-    two.sharing.look()
+    two.sharing.exchange()
     assert two.archive.last_check() == before
     assert not may_fail(two.active, two.archive.known(), runtime.clock(), runtime.clock())
 
@@ -307,8 +307,8 @@ def test_a_crash_between_adopting_and_sharing_leaves_nothing_undone(
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert one.active.domains == 4  # adopted, not shared
     assert head(database).shared.digest == two.active.digest
-    one.sharing.look()
-    two.sharing.look()
+    one.sharing.exchange()
+    two.sharing.exchange()
     assert two.active.digest == one.active.digest == head(database).shared.digest
 
 
@@ -318,9 +318,9 @@ def test_a_store_that_is_away_ends_nothing(
     one, two = machines
     monkeypatch.setattr("mssante_operator.lists.list_sharing.LOOK_SECONDS", 0.01)
     one.adopt(signed(1, **NEWER))
-    one.sharing.look()
+    one.sharing.exchange()
     faults: list[Exception] = [StoreUnavailable("away"), StoreUnavailable("away"), MemoryError()]
-    look = two.sharing.look
+    look = two.sharing.exchange
 
     def failing(_self: object) -> None:
         if faults:
@@ -334,7 +334,7 @@ def test_a_store_that_is_away_ends_nothing(
         task.cancel()
 
     with capture_logs() as logs:
-        monkeypatch.setattr(type(two.sharing), "look", failing)
+        monkeypatch.setattr(type(two.sharing), "exchange", failing)
         asyncio.run(run())
     told = [line["event"] for line in logs if line["log_level"] != "info"]
     assert told == ["whitelist.not_shared", "maintenance.error"]

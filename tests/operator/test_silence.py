@@ -2,12 +2,12 @@
 
 import pytest
 
-from mssante_operator.daemon.silence import Silence, Verdict
+from mssante_operator.daemon.silence import Silence, SilenceVerdict
 
-ASK, WAIT, SILENT = Verdict.ASK, Verdict.WAIT, Verdict.SILENT
+ASK, WAIT, SILENT = SilenceVerdict.ASK, SilenceVerdict.WAIT, SilenceVerdict.SILENT
 
 
-def tick(silence: Silence, *times: float) -> list[Verdict]:
+def tick(silence: Silence, *times: float) -> list[SilenceVerdict]:
     return [silence.tick(now) for now in times]
 
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from mssante_operator.daemon import stack_dump
-from mssante_operator.daemon.stack_dump import MAX_FRAMES, MAX_THREADS, Stacks, parse
-from mssante_operator.daemon.subreaper import Process
+from mssante_operator.daemon.stack_dump import MAX_FRAMES, MAX_THREADS, StackDump, parse
+from mssante_operator.daemon.subreaper import ChildProcess
 from tests.support.processes import state_of
 from tests.support.waiting import until
 
@@ -33,7 +33,7 @@ uvloop.run(handles("the secret of a patient"))
 """
 
 
-async def start(code: str) -> tuple[Process, int]:
+async def start(code: str) -> tuple[ChildProcess, int]:
     """Start a process with a pipe for stacks; returns it and its output, after its first line."""
     reading, writing = stack_dump.open_pipe()
     out, printed = os.pipe()
@@ -47,10 +47,10 @@ async def start(code: str) -> tuple[Process, int]:
         )
     os.close(printed)
     assert await asyncio.to_thread(os.read, out, 100)
-    return Process(pid, reading), out
+    return ChildProcess(pid, reading), out
 
 
-async def end(process: Process, out: int) -> None:
+async def end(process: ChildProcess, out: int) -> None:
     process.kill()
     await process.wait()
     os.close(out)
@@ -60,25 +60,25 @@ async def test_the_stack_names_the_function_that_hangs_and_no_value() -> None:
     process, out = await start(CHILD)
     os.kill(process.pid, stack_dump.SIGNAL)  # a signal of another sender, whose text was not read
     await until(lambda: state_of(process.pid) == "S")
-    stacks = await stack_dump.take(process)
+    stacks = await stack_dump.take_stacks(process)
     assert [frame.partition(" ")[2] for frame in stacks.loop[:2]] == ["hangs", "handles"]
     assert stacks.loop[0].startswith("<string>:")
     [idle] = stacks.threads
     assert idle.startswith("3 x ")
     assert "futures/thread.py:" in idle
     assert "secret" not in str(stacks)
-    assert await stack_dump.take(process) == stacks, "it goes on as before"
+    assert await stack_dump.take_stacks(process) == stacks, "it goes on as before"
     await end(process, out)
     assert process.stack is not None
     assert process.stack.closed
-    assert await stack_dump.take(process) == Stacks()
+    assert await stack_dump.take_stacks(process) == StackDump()
 
 
 async def test_a_stopped_process_gives_none() -> None:
     process, out = await start(CHILD)
     process.send(signal.SIGSTOP)
     await until(lambda: state_of(process.pid) == "T")
-    assert await stack_dump.take(process) == Stacks()
+    assert await stack_dump.take_stacks(process) == StackDump()
     await end(process, out)
 
 
@@ -92,7 +92,7 @@ async def test_a_pipe_that_nobody_reads_does_not_hold_the_process_up() -> None:
         "print('done', flush=True)\n"
         "time.sleep(100)"
     )
-    stacks = await stack_dump.take(process)
+    stacks = await stack_dump.take_stacks(process)
     assert stacks.loop in {(f"<string>:{line} <module>",) for line in (5, 6)}, "none of before"
     await end(process, out)
 
@@ -114,12 +114,12 @@ Current thread's C stack trace (most recent call first):
 
 
 def test_the_texts_of_all_pythons() -> None:
-    assert parse(TEXT, Path("/opt/mssante")) == Stacks(
+    assert parse(TEXT, Path("/opt/mssante")) == StackDump(
         ("server/session.py:7 <lambda>", "relay/server/session.py:274 deliver"),
         ("1 x python3.11/threading.py:81 wait", "1 x ???:??? work"),
     )
     alone = 'Stack (most recent call first):\n  File "/a/b/c.py", line 1 in f\n'
-    assert parse(alone) == Stacks(("b/c.py:1 f",))
+    assert parse(alone) == StackDump(("b/c.py:1 f",))
 
 
 def test_whatever_comes_is_bounded() -> None:
@@ -135,4 +135,4 @@ def test_whatever_comes_is_bounded() -> None:
     assert len(str(stacks)) < 4000
     for cut in range(0, len(TEXT), 7):
         parse(TEXT[:cut])
-    assert parse("\0\xff{}") == Stacks()
+    assert parse("\0\xff{}") == StackDump()

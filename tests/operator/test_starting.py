@@ -14,7 +14,7 @@ from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, StoreUnavailable
 from mssante_operator.assembly.outside_errors import is_outside
 from mssante_operator.daemon import starting
-from mssante_operator.daemon.control_channel import Report, Reports, report
+from mssante_operator.daemon.control_channel import ProcessReport, ReportReader, send_report
 from mssante_operator.daemon.starting import Start, report_of
 from mssante_operator.errors import Outage
 from mssante_operator.settings.model import SettingsError
@@ -39,16 +39,16 @@ def in_turn(*steps: Exception | int) -> Callable[[], int]:
 
 
 async def test_it_is_tried_until_it_can_be_and_told_once_for_each_reason() -> None:
-    said, waits = list[Report](), list[str]()
+    said, waits = list[ProcessReport](), list[str]()
     start = Start(said.append, asyncio.Event())
     down, keys = Outage("no connection"), SettingsError("no keys")
-    assert await start.insist(in_turn(down, down, keys, keys, down, 7), waits.append) == 7
+    assert await start.retry_in_thread(in_turn(down, down, keys, keys, down, 7), waits.append) == 7
     start.ready()
     assert said == [
-        Report("no connection"),
-        Report("no keys", own=True),
-        Report("no connection"),
-        Report(),
+        ProcessReport("no connection"),
+        ProcessReport("no keys", own=True),
+        ProcessReport("no connection"),
+        ProcessReport(),
     ]
     assert waits == ["no connection", "no keys", "no connection"]
 
@@ -56,11 +56,11 @@ async def test_it_is_tried_until_it_can_be_and_told_once_for_each_reason() -> No
 async def test_one_that_hangs_is_told_of_and_goes_on_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(starting, "PATIENCE", 0.01)
-    said, go_on = list[Report](), threading.Event()
+    monkeypatch.setattr(starting, "START_TIMEOUT", 0.01)
+    said, go_on = list[ProcessReport](), threading.Event()
     told = asyncio.Event()
 
-    def say(one: Report) -> None:
+    def say(one: ProcessReport) -> None:
         said.append(one)
         told.set()
 
@@ -68,7 +68,7 @@ async def test_one_that_hangs_is_told_of_and_goes_on_by_itself(
         go_on.wait(60)
         return 7
 
-    waiting = asyncio.create_task(Start(say, asyncio.Event()).insist(hang))
+    waiting = asyncio.create_task(Start(say, asyncio.Event()).retry_in_thread(hang))
     await asyncio.wait_for(told.wait(), 20)
     assert said[0].problem.startswith("the store has not answered for ")
     assert not said[0].own
@@ -86,7 +86,7 @@ async def test_it_is_told_to_stop(*, hangs: bool) -> None:
         raise Outage("no connection")
 
     start = Start(lambda _: told.set(), stop)
-    waiting = asyncio.create_task(start.insist(work))
+    waiting = asyncio.create_task(start.retry_in_thread(work))
     if not hangs:
         await asyncio.wait_for(told.wait(), 20)
     stop.set()
@@ -96,7 +96,7 @@ async def test_it_is_told_to_stop(*, hangs: bool) -> None:
 
 async def test_a_fault_of_ours_is_not_waited_for() -> None:
     with pytest.raises(ZeroDivisionError):
-        await Start(lambda _: None, asyncio.Event()).insist(lambda: 1 // 0)
+        await Start(lambda _: None, asyncio.Event()).retry_in_thread(lambda: 1 // 0)
 
 
 def of_sqlite(path: Path) -> StoreUnavailable:
@@ -131,18 +131,18 @@ def test_what_is_outside_and_what_is_our_own(tmp_path: Path) -> None:
     assert is_outside(StoreUnavailable("cannot list the bucket x: 403 AccessDenied"))
     assert not is_outside(StoreUnavailable("cannot list the bucket x: 404 NoSuchBucket"))
     assert not is_outside(InvalidKeys("no key"))
-    assert report_of(Outage("x")) == Report("x")
-    assert report_of(SettingsError("x")) == Report("x", own=True)
+    assert report_of(Outage("x")) == ProcessReport("x")
+    assert report_of(SettingsError("x")) == ProcessReport("x", own=True)
 
 
 async def test_reports_that_come_at_once_are_heard_one_by_one() -> None:
     ours, theirs = socket.socketpair()
     ours.settimeout(0)
-    for one in (Report("x", own=True), Report()):
-        report(theirs, one)
-    reports = Reports(ours)
-    assert await reports.following() == Report("x", own=True)
-    assert await reports.following() == Report()
+    for one in (ProcessReport("x", own=True), ProcessReport()):
+        send_report(theirs, one)
+    reports = ReportReader(ours)
+    assert await reports.next_report() == ProcessReport("x", own=True)
+    assert await reports.next_report() == ProcessReport()
     theirs.close()
-    assert await reports.following() is None
+    assert await reports.next_report() is None
     ours.close()

@@ -26,7 +26,7 @@ async def test_an_error_is_told_of_and_the_task_begins_again(
         await asyncio.Event().wait()
 
     with capture_logs() as logs:
-        task = lasting_tasks.keep(work)
+        task = lasting_tasks.keep_running(work)
         await asyncio.wait_for(well.wait(), 5)
     assert [entry["event"] for entry in logs] == ["process.fault"] * 2
     assert not task.done()

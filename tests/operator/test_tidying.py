@@ -14,7 +14,7 @@ from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import MEMORY_LIMIT
-from mssante_operator.jobs.blob_gc import FREED, ROUNDS, Tidying
+from mssante_operator.jobs.blob_gc import FREED, ROUNDS, BlobGcJob
 from tests.support.clock import system_clock
 from tests.support.object_server import ObjectServer
 from tests.support.stores import KeptInBucket, draft
@@ -51,7 +51,7 @@ async def test_a_round_that_fails_is_told_and_the_next_one_frees(
     done, failed, bodies = rounds("done"), rounds("failed"), FREED.labels("bodies")._value.get()
     kept.server.fail(500, "GET")
     with structlog.testing.capture_logs() as logs:
-        running = asyncio.create_task(Tidying(store, 0.05).run())
+        running = asyncio.create_task(BlobGcJob(store, 0.05).run())
         await until(lambda: rounds("failed") > failed)
         kept.server.fail(200, "NONE")
         await until(lambda: kept.count() == 0)
@@ -71,7 +71,7 @@ async def test_without_an_interval_it_only_sweeps(store: Store, kept: KeptInBuck
     kept.bucket.put(f"{blob}/{'0' * 32}", kept.raw(str(blob)))
     kept.age(str(blob), OLD)
     with structlog.testing.capture_logs() as logs:
-        await Tidying(store, 0).run()
+        await BlobGcJob(store, 0).run()
     assert logs == [{"event": "store.swept", "leftovers": 1, "log_level": "info"}]
     assert kept.count() == 1
     assert len(kept.leftovers()) == 1  # the draft may be in use
@@ -89,7 +89,7 @@ async def test_nothing_is_removed_by_a_clock_in_doubt(store: Store, kept: KeptIn
         return doubts[-1]
 
     with structlog.testing.capture_logs() as logs:
-        running = asyncio.create_task(Tidying(store, 0.01, in_doubt).run())
+        running = asyncio.create_task(BlobGcJob(store, 0.01, in_doubt).run())
         await until(lambda: len(doubts) >= 8)
         assert kept.count() == 2
         await until(lambda: kept.count() == 0)
@@ -116,7 +116,7 @@ async def test_a_round_under_way_ends_with_the_process(
         return free(bodies, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Bodies, "free", slow)
-    running = asyncio.create_task(Tidying(store, 0.05).run())
+    running = asyncio.create_task(BlobGcJob(store, 0.05).run())
     await begun.wait()
     running.cancel()
     await asyncio.wait({running})

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mssante_operator.roles import turning_away
-from mssante_operator.roles.turning_away import TurningAway
+from mssante_operator.roles.turning_away import StartupResponder
 from relay.server.listen_socket import bind
 from tests.support.waiting import until
 
@@ -28,7 +28,7 @@ async def test_it_answers_while_nobody_else_does(monkeypatch: pytest.MonkeyPatch
     others = False
     with bind(HOST, 0) as bound:
         port = bound.getsockname()[1]
-        away = TurningAway([bound], lambda: others)
+        away = StartupResponder([bound], lambda: others)
         away.begin()
         away.begin()
         await asyncio.sleep(0.01)
@@ -57,7 +57,7 @@ async def test_too_many_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turning_away, "MOST", 1)
     with bind(HOST, 0) as bound:
         port = bound.getsockname()[1]
-        away = TurningAway([bound], lambda: False)
+        away = StartupResponder([bound], lambda: False)
         away.begin()
         await until(lambda: away.answers)
         reader, writer = await asyncio.open_connection(HOST, port)

@@ -17,8 +17,8 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import Keyring, make_first
-from mssante_operator.jobs.body_restoring import Restoring
-from mssante_operator.jobs.queue_measurement import Measuring
+from mssante_operator.jobs.body_restoring import BodyRestoreJob
+from mssante_operator.jobs.queue_measurement import QueueMeasurement
 from relay.delivery.operator_labels import OperatorLabels
 from relay.queue.schema import deliveries
 from relay.queue.unreadable_body import judged, reason_in
@@ -139,8 +139,10 @@ async def test_it_is_held_until_its_body_is_back(
         assert [(one["message"], one["why"]) for one in held] == [(key, row.held)]
 
         labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
-        measuring = Measuring(sender.store.database, labels, system_clock, interval=0.01)
-        restoring = Restoring(sender.store, sender.journal, measuring)
+        queue_measurement = QueueMeasurement(
+            sender.store.database, labels, system_clock, interval=0.01
+        )
+        restoring = BodyRestoreJob(sender.store, sender.journal, queue_measurement)
         assert restoring.round() == 0
         put_back()
         assert restoring.round() == 1
@@ -202,8 +204,8 @@ async def test_only_an_object_that_is_gone_from_a_bucket_holds(
                 assert (row.state, attempt["reason"]) == ("held", "body-missing")
                 kept.bucket.put(f"{blob}/{random.Random(0).randbytes(16).hex()}", stored)
                 labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
-                measuring = Measuring(before.database, labels, system_clock)
-                assert Restoring(sender.store, sender.journal, measuring).round() == 1
+                queue_measurement = QueueMeasurement(before.database, labels, system_clock)
+                assert BodyRestoreJob(sender.store, sender.journal, queue_measurement).round() == 1
             await sender.deliver(peer.port, attempts=2)
             (entry,) = peer.entries(ACTIVE)
             assert peer.body(entry) == TRACE + LARGE
@@ -216,9 +218,9 @@ def test_what_a_person_holds_while_its_body_is_read_stays_held(
     sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sender.queue(ACTIVE, body=LARGE)
-    is_readable = Restoring._is_readable
+    is_readable = BodyRestoreJob._is_readable
 
-    def overtaken(self: Restoring, blob: str, size: int) -> bool:
+    def overtaken(self: BodyRestoreJob, blob: str, size: int) -> bool:
         hold = HoldAction("to the wrong patient")
         (done,) = run_action(sender.store.database, hold, DeliveryFilter(), system_clock)
         assert len(done.changed) == 1
@@ -228,10 +230,10 @@ def test_what_a_person_holds_while_its_body_is_read_stays_held(
         connection.execute(
             update(deliveries).values(held="body missing: it was gone", unreadable=True)
         )
-    monkeypatch.setattr(Restoring, "_is_readable", overtaken)
+    monkeypatch.setattr(BodyRestoreJob, "_is_readable", overtaken)
     labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
-    measuring = Measuring(sender.store.database, labels, system_clock)
-    assert Restoring(sender.store, sender.journal, measuring).round() == 0
+    queue_measurement = QueueMeasurement(sender.store.database, labels, system_clock)
+    assert BodyRestoreJob(sender.store, sender.journal, queue_measurement).round() == 0
     assert sender.queued()[0].held == "to the wrong patient"
 
 
@@ -242,9 +244,9 @@ async def test_mail_is_let_go_by_the_daemon_itself(sender: Sender) -> None:
             update(deliveries).values(held="body missing: it was gone", unreadable=True)
         )
     labels = OperatorLabels(sender.folder / "operators", lambda _domain: ())
-    measuring = Measuring(sender.store.database, labels, system_clock, interval=0.01)
-    restoring = Restoring(sender.store, sender.journal, measuring, interval=0.01)
-    tasks = [asyncio.create_task(one()) for one in (measuring.run, restoring.run)]
+    queue_measurement = QueueMeasurement(sender.store.database, labels, system_clock, interval=0.01)
+    restoring = BodyRestoreJob(sender.store, sender.journal, queue_measurement, interval=0.01)
+    tasks = [asyncio.create_task(one()) for one in (queue_measurement.run, restoring.run)]
     await until(lambda: sender.queued()[0].state == "waiting")
     for task in tasks:
         task.cancel()

@@ -7,20 +7,20 @@ from typing import cast
 
 from mssante_operator.daemon.control_channel import Orders
 from mssante_operator.http import server as admin
-from mssante_operator.http.answers import Desk
+from mssante_operator.http.answers import HealthService
 from relay.server.listen_socket import bind
 
 HOST = "127.0.0.1"
 
 
 @asynccontextmanager
-async def serving(desk: Desk | None = None) -> AsyncIterator[int]:
+async def serving(desk: HealthService | None = None) -> AsyncIterator[int]:
     """The endpoints on a port; the one asked for here looks at no desk."""
     bound, orders = bind(HOST, 0), Orders()
     bound.listen(512)
     bound.setblocking(False)
     port = bound.getsockname()[1]
-    task = asyncio.create_task(admin.serve(cast("Desk", desk), bound, orders))
+    task = asyncio.create_task(admin.serve(cast("HealthService", desk), bound, orders))
     try:
         yield port
     finally:
