@@ -15,13 +15,13 @@ from foundation.clock_watch import ClockWatch, Jump
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.delivery import metrics as delivery_metrics
-from relay.delivery.list_wakeup import ListWaking
-from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
+from relay.delivery.list_wakeup import ListWakeup
+from relay.delivery.manager import DeliveryConfig, DeliveryManager, DeliveryServices
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
 from relay.policy.trust_state import TrustState
 from relay.queue.clock_repair import Waits
-from relay.queue.clock_repairer import Mender
+from relay.queue.clock_repairer import ClockRepairer
 from relay.queue.leases import release
 from relay.queue.model import LEASE, PROBE
 
@@ -67,11 +67,11 @@ def _mender(
     journal: Journal,
     node: str,
     clock: ClockWatch,
-) -> Mender:
+) -> ClockRepairer:
     """Mender of times in the queue that were written while the clock was ahead."""
     probing = policies.window_policy(settings).probing
     waits = Waits.of(policies.retry_policy(settings), probing, PROBE, LEASE)
-    return Mender(
+    return ClockRepairer(
         clocks.database,
         waits,
         runtime.clock,
@@ -151,7 +151,7 @@ async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, st
         clock, _ = open_clock(settings)
         mender = _mender(settings, clocks, journal, pulse.node, clock)
         manager = DeliveryManager(
-            Services(
+            DeliveryServices(
                 store=store,
                 trust_state=trust_state,
                 router=runtime.make_router(settings, trust_state),
@@ -174,7 +174,7 @@ async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, st
                 postmaster=runtime.postmaster(settings),
             ),
         )
-        waking = ListWaking(store.database, runtime.clock)
+        waking = ListWakeup(store.database, runtime.clock)
         trust_state.on_new_list = waking.note
         trust_state.on_confirmed = waking.confirmed
         check = settings.whitelist.check_seconds

@@ -15,7 +15,7 @@ from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.dsn.bouncer import Bouncer
 from relay.queue.pauses import forget_dead, pause, resume
-from relay.queue.wakeup import announce, signal
+from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from relay.queue_admin.actions import QueueAction, run_action
 from relay.queue_admin.filter import DeliveryFilter
 from relay.queue_admin.hold_rules import HoldRuleRow, HoldScope, add_rule, remove_rule
@@ -81,8 +81,8 @@ class QueueAdmin:
                 if act.revives and domains - tally.domains:
                     with database.write() as connection:
                         forget_dead(connection, sorted(domains))
-                        announce(connection)
-                    signal(database.url)
+                        notify_in_transaction(connection)
+                    notify_after_commit(database.url)
                 tally.domains |= domains
         finally:
             self.record(
@@ -98,16 +98,16 @@ class QueueAdmin:
         """Pause a destination.  Raises StoreUnavailable."""
         with self.store.database.write() as connection:
             pause(connection, domain, self.reason)
-            announce(connection)
-        signal(self.store.database.url)
+            notify_in_transaction(connection)
+        notify_after_commit(self.store.database.url)
         self.record("destination.paused", domain=domain)
 
     def resume(self, domain: str) -> None:
         """Resume a destination.  Raises QueueRefused if it is not paused, StoreUnavailable."""
         with self.store.database.write() as connection:
             ended = resume(connection, domain)
-            announce(connection)
-        signal(self.store.database.url)
+            notify_in_transaction(connection)
+        notify_after_commit(self.store.database.url)
         if not ended:
             raise QueueRefused(f"{domain} is not paused")
         self.record("destination.resumed", domain=domain)

@@ -29,7 +29,7 @@ from relay import metrics
 from relay.acceptance.message import AcceptedMessage, WithReceipt
 from relay.queue.enqueue import enqueue
 from relay.queue.model import HeldBack, QueueItem
-from relay.queue.wakeup import announce, signal
+from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from relay.smtp.errors import StoreDeferred
 
 _log = structlog.get_logger(__name__)
@@ -110,7 +110,7 @@ def _insert(store: Store, kept: Sequence[_Kept], now: datetime, record: Record) 
     failpoint("rows.committed")
     with best_effort:
         if queued:
-            signal(store.database.url)
+            notify_after_commit(store.database.url)
         record_held(held, record)
 
 
@@ -141,7 +141,7 @@ def insert_rows(
     store_messages(connection, rows, now=now)
     held = enqueue(connection, items)
     if items:
-        announce(connection)
+        notify_in_transaction(connection)
     return bool(items), held
 
 

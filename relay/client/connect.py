@@ -15,7 +15,7 @@ from typing import Final, cast
 import aiosmtplib
 
 from foundation.failpoints import failpoint
-from relay.client.connection import Link, Shown
+from relay.client.connection import ClientConnection, TlsInfo
 from relay.client.replies import PeerReply, shown
 from relay.client.routing import Target
 from relay.policy.admission import Peer
@@ -27,7 +27,7 @@ from relay.smtp.failure_reason import FailureReason
 _FAULTS: Final = (aiosmtplib.SMTPException, OSError, ValueError)
 
 
-class Refused(Exception):
+class EhloRejected(Exception):
     """A server whose certificate was accepted refuses our greeting for good."""
 
     def __init__(self, reply: PeerReply) -> None:
@@ -39,7 +39,7 @@ ANSWER_SECONDS: Final = 600.0  # for a whole message to be answered, RFC 5321 §
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ClientConfig:
     """How we speak to peers: our name, our TLS, the judge of their certificate, seconds per step.
 
     `tls()` is the context of the moment: a renewed certificate serves the next connection.
@@ -76,8 +76,8 @@ async def look_at(
         await _abort(client)
 
 
-async def open_link(target: Target, domain: str, terms: Terms) -> Link:
-    """Connect to a server that may have mail for `domain`.  Raises AttemptFailed, Refused."""
+async def open_link(target: Target, domain: str, terms: ClientConfig) -> ClientConnection:
+    """Connect to a server that may have mail for `domain`.  Raises AttemptFailed, EhloRejected."""
     client = _client(target, terms.hostname, terms.timeout)
     try:
         found = await _secure(client, target, terms.tls(), terms.connect_timeout)
@@ -92,7 +92,7 @@ async def open_link(target: Target, domain: str, terms: Terms) -> Link:
     transport = client.transport
     if transport is None or transport.is_closing():
         raise AttemptFailed(FailureReason.CONNECTION, f"{target.host}: connection lost after EHLO")
-    return Link(
+    return ClientConnection(
         target.host, cast("asyncio.Transport", transport), PeerExtensions.of(extensions), found
     )
 
@@ -139,7 +139,7 @@ async def _dial_any(target: Target) -> socket.socket:
 
 async def _secure(
     client: aiosmtplib.SMTP, target: Target, context: ssl.SSLContext, connect_timeout: float
-) -> Shown:
+) -> TlsInfo:
     """Connect and turn to TLS.  aiosmtplib forgets what was said before it (RFC 3207 §4.2)."""
     try:
         await client.connect(sock=await _dial(target, connect_timeout))
@@ -154,7 +154,7 @@ async def _secure(
         await client.starttls(tls_context=context, server_hostname=target.host)
         secured = cast("ssl.SSLObject", client.get_transport_info("ssl_object"))
         cipher = (secured.cipher() or ("",))[0]
-        return Shown(secured.getpeercert(binary_form=True), secured.version() or "", cipher)
+        return TlsInfo(secured.getpeercert(binary_form=True), secured.version() or "", cipher)
     except _FAULTS as error:
         if isinstance(plain, asyncio.WriteTransport):
             plain.abort()  # a failed handshake leaves it open
@@ -176,7 +176,7 @@ async def _greet(client: aiosmtplib.SMTP, target: Target) -> Mapping[str, str]:
         await _say_ehlo(client)
     except aiosmtplib.SMTPHeloError as error:
         if 500 <= error.code < 600:
-            raise Refused(PeerReply(error.code, shown(error.message))) from error
+            raise EhloRejected(PeerReply(error.code, shown(error.message))) from error
         raise _failed(FailureReason.CONNECTION, target, error) from error
     except _FAULTS as error:
         # TLS 1.3 tells a client whose certificate is refused only now.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from relay.client.replies import Garbage, PeerReply, ReplyReader, shown
+from relay.client.replies import MalformedReply, PeerReply, ReplyReader, shown
 from relay.smtp.envelope import PeerExtensions
 from relay.smtp.failure_reason import FailureReason
 
@@ -30,7 +30,7 @@ class LinkFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TlsInfo:
     """What the peer showed in TLS, to be judged: its certificate (DER), version and cipher."""
 
     certificate: bytes | None
@@ -45,11 +45,11 @@ def abort(transport: asyncio.WriteTransport) -> None:
         transport.abort()
 
 
-class Link(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """A connection under TLS, greeted and told what the peer offers; one message at a time."""
 
     def __init__(
-        self, host: str, transport: asyncio.Transport, offers: PeerExtensions, certificate: Shown
+        self, host: str, transport: asyncio.Transport, offers: PeerExtensions, certificate: TlsInfo
     ) -> None:
         self.host = host
         self.offers = offers
@@ -154,7 +154,7 @@ class Link(asyncio.Protocol):
         """The next reply if it is here already.  Raises LinkFailed for what is none."""
         try:
             found = self._replies.take()
-        except Garbage as error:
+        except MalformedReply as error:
             raise LinkFailed(FailureReason.PROTOCOL, str(error)) from error
         if found is not None and found.code == 421:
             self._leaving = True

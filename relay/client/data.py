@@ -9,7 +9,7 @@ from typing import Final
 
 from foundation.failpoints import failpoint
 from mailstore.errors import StoreUnavailable
-from relay.client.connection import Link, LinkFailed
+from relay.client.connection import ClientConnection, LinkFailed
 from relay.client.replies import PeerReply
 from relay.smtp.envelope import OutgoingMessage
 from relay.smtp.failure_reason import FailureReason
@@ -56,7 +56,9 @@ class _Inspector:
             raise StoreUnavailable(f"a stored message is {-self._missing:+d} octets off its size")
 
 
-async def send(link: Link, letter: OutgoingMessage, *, block: float, verdict: float) -> PeerReply:
+async def send(
+    link: ClientConnection, letter: OutgoingMessage, *, block: float, verdict: float
+) -> PeerReply:
     """Send the message, after 354 or where BDAT is offered; returns the reply that decides.
 
     The peer may take `block` seconds for what is on its way and `verdict` for its reply.  Raises
@@ -75,7 +77,7 @@ async def send(link: Link, letter: OutgoingMessage, *, block: float, verdict: fl
         return refusal
 
 
-def _refusal(link: Link) -> PeerReply | None:
+def _refusal(link: ClientConnection) -> PeerReply | None:
     try:
         while (reply := link.early_reply()) is not None:
             if reply.refusal:
@@ -85,7 +87,9 @@ def _refusal(link: Link) -> PeerReply | None:
     return None
 
 
-async def _by_data(link: Link, letter: OutgoingMessage, block: float, verdict: float) -> PeerReply:
+async def _by_data(
+    link: ClientConnection, letter: OutgoingMessage, block: float, verdict: float
+) -> PeerReply:
     inspector, stuffer = _Inspector(letter.size), DotStuffer()
     async for chunk in letter.octets:
         link.write(stuffer.feed(inspector.look(chunk)))
@@ -104,7 +108,7 @@ async def _by_data(link: Link, letter: OutgoingMessage, block: float, verdict: f
 
 
 async def _by_chunks(
-    link: Link, letter: OutgoingMessage, block: float, verdict: float
+    link: ClientConnection, letter: OutgoingMessage, block: float, verdict: float
 ) -> PeerReply:
     inspector = _Inspector(letter.size)
     missing, room, owed = letter.size, 0, 0
@@ -131,7 +135,9 @@ async def _by_chunks(
     return await _verdict(link, verdict, before=max(owed - 1, 0))
 
 
-async def _before_chunk(link: Link, owed: int, verdict: float) -> tuple[int, PeerReply | None]:
+async def _before_chunk(
+    link: ClientConnection, owed: int, verdict: float
+) -> tuple[int, PeerReply | None]:
     """Hear of the chunks before: how many replies are still due, and the refusal of one if any.
 
     Without PIPELINING every chunk's reply is waited for (RFC 3030 §4.2).
@@ -153,7 +159,7 @@ async def _before_chunk(link: Link, owed: int, verdict: float) -> tuple[int, Pee
     return owed, None
 
 
-async def _verdict(link: Link, seconds: float, before: int = 0) -> PeerReply:
+async def _verdict(link: ClientConnection, seconds: float, before: int = 0) -> PeerReply:
     """The reply to the end of the message, which `before` others precede.
 
     Where a chunk was refused and with it the end, the first refusal is the reason: what follows it

@@ -28,7 +28,7 @@ _Question = tuple[dns.name.Name, dns.rdatatype.RdataType]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DnsAnswer:
     """What DNS says: records in the order given, or none, or that the name does not exist.
 
     `trouble` says why there is no answer at all, which may change at any moment.
@@ -41,11 +41,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    answer: Answer
+    answer: DnsAnswer
     until: float
 
 
-class Resolving:
+class DnsCache:
     """Asks through `resolver`, whose time-outs hold; `clock` gives seconds that never go back."""
 
     def __init__(
@@ -59,9 +59,9 @@ class Resolving:
         self._clock = clock
         self._most = most
         self._kept: OrderedDict[_Question, _Kept] = OrderedDict()  # used longest ago first
-        self._asking: dict[_Question, asyncio.Task[Answer]] = {}
+        self._asking: dict[_Question, asyncio.Task[DnsAnswer]] = {}
 
-    async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> Answer:
+    async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> DnsAnswer:
         """The records of one kind under a name, aliases followed.  Never raises for what DNS says.
 
         The name counts from the root, whatever search list the system has.
@@ -69,7 +69,7 @@ class Resolving:
         try:
             question = dns.name.from_text(name), kind
         except dns.exception.DNSException as error:
-            return Answer(trouble=f"{name!r} is no name in DNS: {error}")
+            return DnsAnswer(trouble=f"{name!r} is no name in DNS: {error}")
         kept = self._kept.get(question)
         if kept is not None and self._clock() < kept.until:
             self._kept.move_to_end(question)
@@ -81,7 +81,7 @@ class Resolving:
             asking.add_done_callback(lambda _: self._asking.pop(question))
         return await asyncio.shield(asking)  # one who gives up must not take it from the others
 
-    async def _find_out(self, question: _Question) -> Answer:
+    async def _find_out(self, question: _Question) -> DnsAnswer:
         answer, seconds = await self._query(*question)
         self._kept.pop(question, None)
         if seconds > 0:
@@ -92,7 +92,7 @@ class Resolving:
 
     async def _query(
         self, name: dns.name.Name, kind: dns.rdatatype.RdataType
-    ) -> tuple[Answer, float]:
+    ) -> tuple[DnsAnswer, float]:
         """An answer, and for how many seconds it holds."""
         holds = _LONGEST
         for _ in range(_MAX_ALIASES):
@@ -101,14 +101,14 @@ class Resolving:
             except dns.resolver.NXDOMAIN as error:
                 response = error.response(name)  # type: ignore[no-untyped-call]  # dnspython
                 until = response.resolve_chaining().minimum_ttl
-                return Answer(exists=False), min(holds, until, _LONGEST_NEGATIVE)
+                return DnsAnswer(exists=False), min(holds, until, _LONGEST_NEGATIVE)
             except (dns.exception.DNSException, OSError) as error:
-                return Answer(trouble=str(error)), _TROUBLE
+                return DnsAnswer(trouble=str(error)), _TROUBLE
             chain = found.chaining_result
             holds = min(holds, chain.minimum_ttl)
             if chain.answer is not None:
-                return Answer(tuple(chain.answer)), holds
+                return DnsAnswer(tuple(chain.answer)), holds
             if chain.canonical_name == name:
-                return Answer(), min(holds, _LONGEST_NEGATIVE)
+                return DnsAnswer(), min(holds, _LONGEST_NEGATIVE)
             name = chain.canonical_name  # an alias whose end this server did not look up
-        return Answer(trouble=f"over {_MAX_ALIASES} aliases in a row"), _TROUBLE
+        return DnsAnswer(trouble=f"over {_MAX_ALIASES} aliases in a row"), _TROUBLE

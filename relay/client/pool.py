@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from mailstore.errors import StoreUnavailable
-from relay.client.connect import Refused, Terms, open_link
-from relay.client.connection import Link
+from relay.client.connect import ClientConfig, EhloRejected, open_link
+from relay.client.connection import ClientConnection
 from relay.client.routing import Target
-from relay.client.transaction import OutcomeUnknown, Stale, left_over, transact
+from relay.client.transaction import OutcomeUnknown, Stale, deferred, transact
 from relay.smtp.envelope import OutgoingMessage
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
@@ -28,12 +28,12 @@ FOLLOW_UP_SECONDS: Final = 2 * 3600.0
 class _Idle:
     """A connection that waits for more, until a moment of the event loop's clock."""
 
-    link: Link
+    link: ClientConnection
     until: float
     timer: asyncio.TimerHandle
 
 
-class Peers:
+class ConnectionPool:
     """Hands messages over, on connections that serve one message after the other.
 
     A connection that has served `max_messages`, or as many as the peer wants (RFC 9422), or that
@@ -43,7 +43,7 @@ class Peers:
 
     def __init__(
         self,
-        terms: Terms,
+        terms: ClientConfig,
         *,
         idle_seconds: float = 10.0,
         max_messages: int = 100,
@@ -54,7 +54,7 @@ class Peers:
         self._max_messages = max_messages
         self._max_idle = max_idle
         self._idle: dict[Target, list[_Idle]] = {}
-        self._parked: dict[Link, Target] = {}  # those that are idle, the longest first
+        self._parked: dict[ClientConnection, Target] = {}  # those that are idle, the longest first
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def hand_over(
@@ -97,7 +97,7 @@ class Peers:
         # §4.5.3.2); but a slow peer with many to follow would keep our slot for days.
         clock = asyncio.get_running_loop().time
         until = clock() + FOLLOW_UP_SECONDS
-        while (rest := left_over(answers)) and clock() < until:
+        while (rest := deferred(answers)) and clock() < until:
 
             def narrowed(rest: Sequence[str] = rest) -> OutgoingMessage:
                 made = letter()
@@ -137,13 +137,13 @@ class Peers:
                 pass  # it had ended while idle, which is no fault of the host: once more, anew
         try:
             link = await open_link(target, domain, self._terms)
-        except Refused as refused:
+        except EhloRejected as refused:
             answer = Outcome(State.FAILED, str(refused), dsn=False)
             return dict.fromkeys(letter().envelope.addresses, answer)
         return await self._carry(link, target, letter)
 
     async def _carry(
-        self, link: Link, target: Target, letter: Callable[[], OutgoingMessage]
+        self, link: ClientConnection, target: Target, letter: Callable[[], OutgoingMessage]
     ) -> Mapping[str, Outcome]:
         try:
             async with AsyncExitStack() as stack:
@@ -161,10 +161,10 @@ class Peers:
             self._dismiss(link)
         return answers
 
-    def _most(self, link: Link) -> int:
+    def _most(self, link: ClientConnection) -> int:
         return min(self._max_messages, link.offers.mail_max or self._max_messages)
 
-    async def _take(self, domain: str, target: Target) -> Link | None:
+    async def _take(self, domain: str, target: Target) -> ClientConnection | None:
         """An idle connection whose peer may have mail for the domain now, the last used first."""
         passed_over: list[_Idle] = []
         found = None
@@ -198,14 +198,14 @@ class Peers:
             self._dismiss(idle.link)
         return None
 
-    def _park(self, link: Link, target: Target, until: float) -> None:
+    def _park(self, link: ClientConnection, target: Target, until: float) -> None:
         timer = asyncio.get_running_loop().call_at(until, self._expire, link, target)
         self._idle.setdefault(target, []).append(_Idle(link, until, timer))
         self._parked[link] = target
         if len(self._parked) > self._max_idle:
             self._expire(*next(iter(self._parked.items())))
 
-    def _expire(self, link: Link, target: Target) -> None:
+    def _expire(self, link: ClientConnection, target: Target) -> None:
         del self._parked[link]
         ones = self._idle.pop(target)
         for idle in ones:
@@ -215,7 +215,7 @@ class Peers:
             self._idle[target] = others
         self._dismiss(link)
 
-    def _dismiss(self, link: Link) -> None:
+    def _dismiss(self, link: ClientConnection) -> None:
         """End a connection without letting anybody wait for it."""
         task = asyncio.get_running_loop().create_task(link.quit())
         self._leaving.add(task)

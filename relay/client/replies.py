@@ -1,8 +1,8 @@
 r"""Replies of a peer, read within bounds (RFC 5321 §4.2, §4.5.3.1.5).
 
 Sans-IO: octets in, replies out in order, which is what pipelining needs (RFC 2920 §3.1).  What is
-no reply raises Garbage: `int()` would take ` 55`, `+55` and `2_5` for codes, and a code that nobody
-meant must never become the outcome of a recipient.
+no reply raises MalformedReply: `int()` would take ` 55`, `+55` and `2_5` for codes, and a code that
+nobody meant must never become the outcome of a recipient.
 
 A reply whose class is clear though its form is not is taken (RFC 5321 §4.2.1: the first digit
 decides): lines of several codes of one class, the last of which counts; a tab after the code;
@@ -21,7 +21,7 @@ _ENHANCED: Final = re.compile(r"[245]\.([0-9]{1,3}\.[0-9]{1,3})(?: |$)")  # RFC 
 _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ \t-])(.*))?", re.DOTALL)
 
 
-class Garbage(Exception):
+class MalformedReply(Exception):
     """What the peer said is no reply, or one without end."""
 
 
@@ -91,32 +91,32 @@ class ReplyReader:
         self._data += octets
 
     def take(self) -> PeerReply | None:
-        """The next reply if it is here whole.  Raises Garbage."""
+        """The next reply if it is here whole.  Raises MalformedReply."""
         while (end := self._data.find(b"\n", 0, MAX_LINE + 1)) >= 0:
             line = bytes(self._data[:end]).removesuffix(b"\r")
             del self._data[: end + 1]
             if not line:
                 self._blank += 1
                 if self._blank >= MAX_LINES:
-                    raise Garbage(f"over {MAX_LINES} blank lines")
+                    raise MalformedReply(f"over {MAX_LINES} blank lines")
             elif self._is_last(line):
                 reply = PeerReply(int(self._code), shown(" ".join(self._lines)))
                 self._lines, self._code, self._blank = [], b"", 0
                 return reply
         if len(self._data) > MAX_LINE:
-            raise Garbage(f"a reply with a line over {MAX_LINE} octets")
+            raise MalformedReply(f"a reply with a line over {MAX_LINE} octets")
         return None
 
     def _is_last(self, line: bytes) -> bool:
         match = _LINE.fullmatch(line)
         if match is None:
             said = shown(line[:100].decode("utf-8", "replace"))
-            raise Garbage(f"not a reply: {said!r}")
+            raise MalformedReply(f"not a reply: {said!r}")
         code, mark, text = match.groups(default=b"")
         if self._lines and code[:1] != self._code[:1]:
-            raise Garbage(f"a reply of two classes, {int(self._code)} and {int(code)}")
+            raise MalformedReply(f"a reply of two classes, {int(self._code)} and {int(code)}")
         self._code = code
         self._lines.append(text.decode("utf-8", "replace"))
         if mark == b"-" and len(self._lines) >= MAX_LINES:
-            raise Garbage(f"a reply of over {MAX_LINES} lines")
+            raise MalformedReply(f"a reply of over {MAX_LINES} lines")
         return mark != b"-"

@@ -23,7 +23,7 @@ from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
-from relay.client.dns_cache import Answer, Resolving
+from relay.client.dns_cache import DnsAnswer, DnsCache
 from relay.smtp.failure_reason import FailureReason
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.name_folding import fold
@@ -89,7 +89,7 @@ class Router:
         self._names_of = names_of
         self._hostname = hostname.lower()
         self._random = shuffle
-        self._dns = Resolving(resolver, clock)
+        self._dns = DnsCache(resolver, clock)
 
     @property
     def follows_list(self) -> bool:
@@ -159,7 +159,7 @@ def _several(route: Route) -> tuple[Target, ...]:
     return (route,) if isinstance(route, Target) else tuple(route)
 
 
-def _addresses(answer: Answer) -> list[str]:
+def _addresses(answer: DnsAnswer) -> list[str]:
     records = (record for record in answer.records if isinstance(record, A | AAAA))
     return [record.address for record in records if _reachable(record.address)]
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from foundation.failpoints import failpoint
-from relay.client.connect import Terms
-from relay.client.connection import Link, LinkFailed
+from relay.client.connect import ClientConfig
+from relay.client.connection import ClientConnection, LinkFailed
 from relay.client.data import Unanswered, Unsendable, send
 from relay.client.replies import PeerReply
 from relay.smtp.envelope import OutgoingMessage, commands
@@ -35,7 +35,7 @@ class OutcomeUnknown(AttemptFailed):
         self.outcomes = outcomes
 
 
-def left_over(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
+def deferred(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
     """Recipients that want the next transaction, at once (RFC 5321 §4.5.3.1.10).
 
     None if this one was in vain: what comes next would be as well.
@@ -45,7 +45,9 @@ def left_over(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
     return tuple(address for address, one in answers.items() if one.too_many)
 
 
-async def transact(link: Link, terms: Terms, letter: OutgoingMessage) -> Mapping[str, Outcome]:
+async def transact(
+    link: ClientConnection, terms: ClientConfig, letter: OutgoingMessage
+) -> Mapping[str, Outcome]:
     """Hand one message over; returns what became of each recipient.
 
     Raises AttemptFailed, and what reading the message raises; the connection must be ended then.
@@ -85,7 +87,9 @@ class _Transaction:
     message, while as it is a message without a reply to MAIL can be tried anew at once.
     """
 
-    def __init__(self, link: Link, terms: Terms, mail: bytes, rcpt: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, link: ClientConnection, terms: ClientConfig, mail: bytes, rcpt: Mapping[str, bytes]
+    ) -> None:
         self._link = link
         self._terms = terms
         self._mail = mail

@@ -14,8 +14,8 @@ from typing import BinaryIO, Final
 
 from foundation.failpoints import failpoint
 from mailstore.blobs.store import Store
-from relay.client.connect import Terms
-from relay.client.pool import Peers
+from relay.client.connect import ClientConfig
+from relay.client.pool import ConnectionPool
 from relay.client.routing import NoRoute, Router, Target
 from relay.client.transaction import OutcomeUnknown
 from relay.delivery.in_flight import ANSWER, Progress
@@ -72,7 +72,9 @@ class SmtpDelivery:
         self._router = router
         self._clock = clock
         self._certainty = ListCertainty(store.database, trust_state)
-        self._peers = Peers(Terms(hostname, tls, partial(judge_server, trust_state)))
+        self._peers = ConnectionPool(
+            ClientConfig(hostname, tls, partial(judge_server, trust_state))
+        )
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 
     async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:

@@ -27,7 +27,7 @@ from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue.due import destinations_with_mail
 from relay.queue.model import Traffic
 from relay.queue.schema import deliveries, destinations
-from relay.queue.wakeup import announce, signal
+from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from relay.smtp.outcome import State
 from whitelist.national.difference import compare_lists
 from whitelist.national.lookup import WhiteList
@@ -42,7 +42,7 @@ _LONGEST: Final = 60.0
 _BY_THE_LIST: Final = (NO_LIST, NOT_CERTAIN, refused_by("list"), refused_by("name"))
 
 
-class ListWaking:
+class ListWakeup:
     """Wakes the mail of one store; `note` and `confirmed` may be called from any thread."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
@@ -163,8 +163,8 @@ class ListWaking:
                 of_these = update(deliveries).where(d.id.in_(ids), *waits)
                 woken += connection.execute(of_these.values(due=now)).rowcount
                 connection.execute(update(destinations).where(*put_off).values(dead_until=now))
-                announce(connection)
-            signal(self._database.url)
+                notify_in_transaction(connection)
+            notify_after_commit(self._database.url)
             if len(ids) < _BATCH:
                 return woken
             last = ids[-1]

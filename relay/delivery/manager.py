@@ -53,7 +53,7 @@ LOOP_INTERVAL: Final = 0.01  # seconds between two iterations, in which writes g
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class DeliveryServices:
     """What delivery works with, passed in; `operator_of` labels the operator of a domain.
 
     `steady` is the clock by which mail grows old: by default `clock`, which may jump.  `monotonic`
@@ -97,7 +97,7 @@ class DeliveryManager:
     """
 
     def __init__(
-        self, services: Services, config: DeliveryConfig, deliver: Deliver | None = None
+        self, services: DeliveryServices, config: DeliveryConfig, deliver: Deliver | None = None
     ) -> None:
         self._services = services
         self._config = config

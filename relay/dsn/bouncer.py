@@ -24,7 +24,7 @@ from mailstore.mailboxes.mailboxes import Mailbox, MailboxState, local_domains, 
 from relay.acceptance.group_commit import insert_rows, record_held
 from relay.acceptance.message import AcceptedMessage
 from relay.dsn.occasions import ReportOccasion, occasion_of, occasion_of_drop
-from relay.dsn.receipt import written
+from relay.dsn.receipt import as_message
 from relay.dsn.rules import FULL_LIMIT, Original, notice_of, report_of
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Claim, Lease
@@ -196,7 +196,7 @@ class Bouncer:
             if facts is None:
                 return None
             try:
-                return written(
+                return as_message(
                     facts,
                     self.store.blobs.draft(),
                     session=facts.message_id,
@@ -234,7 +234,7 @@ class Bouncer:
         if facts is None:
             return None
         draft = self.store.blobs.draft()
-        return written(facts, draft, session=facts.message_id, mailbox_id=mailbox.id)
+        return as_message(facts, draft, session=facts.message_id, mailbox_id=mailbox.id)
 
     def _header(self, blob: str) -> bytes:
         """The header section of a message, empty if it cannot be read: then without it."""

@@ -17,14 +17,14 @@ from relay.smtp.address import POSTMASTER, SmtpAddress, parse_address
 from relay.smtp.failure_reason import Cause
 from relay.smtp.parameters import DsnReturn
 
-__all__ = ["Action", "Cause", "Report", "ReportFacts", "ReportedRecipient", "build_report"]
+__all__ = ["Action", "BuiltReport", "Cause", "ReportFacts", "ReportedRecipient", "build_report"]
 
 DELIVERED_STATUS: Final = "2.1.5"  # the code for positive delivery reports, RFC 3463 §3.2
 RELAYED_STATUS: Final = "2.1.9"  # relayed to a host without DSN, RFC 3886
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BuiltReport:
     """A report in octets: `opening`, then the message itself if `whole`, then `closing`.
 
     `eight_bit` and `smtputf8` say what it takes to send it (RFC 6152, RFC 6531).
@@ -37,7 +37,7 @@ class Report:
     smtputf8: bool
 
 
-def build_report(facts: ReportFacts) -> Report:
+def build_report(facts: ReportFacts) -> BuiltReport:
     """The report as a message for `facts.to`, to be sent with the null reverse-path.
 
     Of a header section 64 KiB are returned at the most.  A message that goes back as a whole is to
@@ -76,7 +76,7 @@ def build_report(facts: ReportFacts) -> Report:
         header.append("Content-Transfer-Encoding: 8bit")
     start = f"\r\n--{mark}\r\n".encode()
     opening = b"".join((joined(header), *(start + part for part in parts)))
-    return Report(
+    return BuiltReport(
         opening,
         f"\r\n--{mark}--\r\n".encode(),
         whole,

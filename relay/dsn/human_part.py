@@ -98,4 +98,4 @@ def _advice(recipient: ReportedRecipient, language: Language, *, heard: bool) ->
         return (what, remedy) if heard else (what,)
     if recipient.retry_until is None:
         return (what,)
-    return (what, language.patience.format(language.date(recipient.retry_until)))
+    return (what, language.no_action.format(language.date(recipient.retry_until)))

@@ -71,10 +71,10 @@ def receipt_of(
     )
     if facts is None:
         return None
-    return written(facts, new_draft(), session=message.session, mailbox_id=mailbox_id)
+    return as_message(facts, new_draft(), session=message.session, mailbox_id=mailbox_id)
 
 
-def written(
+def as_message(
     facts: ReportFacts,
     draft: Draft,
     *,

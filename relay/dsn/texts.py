@@ -25,7 +25,7 @@ class Language:
     notice: str
     heads: Mapping[Action, str]
     causes: Mapping[Cause, tuple[str, str]]
-    patience: str
+    no_action: str
     unread: str
 
 
@@ -125,7 +125,7 @@ FRENCH: Final = Language(
             ),
         }
     ),
-    patience=(
+    no_action=(
         "Vous n'avez rien à faire, et surtout pas à le renvoyer : d'autres essais auront lieu"
         " jusqu'au {}."
     ),
@@ -221,6 +221,6 @@ ENGLISH: Final = Language(
             ),
         }
     ),
-    patience="There is nothing to do, and no need to send it again: more tries follow until {}.",
+    no_action="There is nothing to do, and no need to send it again: more tries follow until {}.",
     unread="This does not say whether the message was read.",
 )

@@ -77,7 +77,7 @@ def destinations_ahead(connection: Connection, now: datetime, waits: Waits) -> A
     return Ahead(domains, furthest=max((row.dead_until for row in rows), default=None))
 
 
-def mend_destinations(connection: Connection, now: datetime, waits: Waits) -> Ahead:
+def repair_destinations(connection: Connection, now: datetime, waits: Waits) -> Ahead:
     """Take these for alive, inside the caller's transaction."""
     found = destinations_ahead(connection, now, waits)
     c = destinations.c
@@ -121,7 +121,7 @@ def deliveries_ahead(
     return Slice(connection.scalars(query).all(), last)
 
 
-def mend_deliveries(
+def repair_deliveries(
     connection: Connection, keys: Sequence[int], reading: Reading, waits: Waits
 ) -> Ahead:
     """Set right what is still ahead of these, inside the caller's transaction.

@@ -24,8 +24,8 @@ from relay.queue.clock_repair import (
     any_due_ahead,
     deliveries_ahead,
     destinations_ahead,
-    mend_deliveries,
-    mend_destinations,
+    repair_deliveries,
+    repair_destinations,
 )
 
 _log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ MOST: Final = 500  # of them changed in one transaction: a writer that others wa
 
 
 @dataclass(slots=True)
-class Mender:
+class ClockRepairer:
     """Mends one queue; `record` notes in the journal what was done.
 
     `node` is the name before the `:` in this machine's leases, the only ones that are shortened
@@ -93,7 +93,7 @@ class Mender:
         reading = Reading(now, node, self.proven())
         if dead:
             with self.database.write() as connection:
-                self._tell(mend_destinations(connection, now, self.waits), now)
+                self._tell(repair_destinations(connection, now, self.waits), now)
         after: int | None = 0
         while whole and after is not None:
             with self.database.read() as connection:
@@ -101,7 +101,7 @@ class Mender:
             for first in range(0, len(found.keys), MOST):
                 keys = found.keys[first : first + MOST]
                 with self.database.write() as connection:
-                    mended = mend_deliveries(connection, keys, reading, self.waits)
+                    mended = repair_deliveries(connection, keys, reading, self.waits)
                 self._tell(mended, now)
             after = found.last
         return whole

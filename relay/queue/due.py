@@ -98,7 +98,7 @@ def destinations_with_mail(connection: Connection, traffic: Traffic) -> list[str
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class DueBySender:
     """What was found, and the sender that was looked at last: None when there were no more."""
 
     found: list[Due]
@@ -114,7 +114,7 @@ def due_by_sender(
     now: datetime,
     senders: int,
     most: int,
-) -> Turn:
+) -> DueBySender:
     """The first due deliveries of each of the next `senders` that wait for a destination.
 
     They come by name, from the first or `after` one, and share `most` rows evenly; what they have
@@ -129,7 +129,7 @@ def due_by_sender(
     for name in names:
         head = lane | {"sender": name, "now": now, "each": each}
         found += _due(connection.execute(_HEAD, head))
-    return Turn(found, names[-1] if len(names) == senders else None)
+    return DueBySender(found, names[-1] if len(names) == senders else None)
 
 
 def newest(connection: Connection, now: datetime, limit: int) -> Newest:

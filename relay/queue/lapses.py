@@ -12,12 +12,12 @@ from typing import Final
 from foundation.clock_watch import since_boot
 
 # A courier is back at the database after a poll and 45 seconds at most (docs/decisions/0055).
-PATIENCE_SECONDS: Final = 120.0
+GRACE_SECONDS: Final = 120.0
 
 
 @dataclass(slots=True)
 class Lapses:
-    """Patience of a courier, which begins with it: the database may have been away until now."""
+    """Grace period for lapsed leases, from the start: the database may have been away."""
 
     running: Callable[[], float] = since_boot
     _until: float = field(init=False)
@@ -28,7 +28,7 @@ class Lapses:
 
     def away(self) -> None:
         """Note that the database is away at this moment."""
-        self._until = self.running() + PATIENCE_SECONDS
+        self._until = self.running() + GRACE_SECONDS
 
     @property
     def count(self) -> bool:

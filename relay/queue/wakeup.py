@@ -28,13 +28,13 @@ _SILENCE: Final = 60.0  # seconds without a word after which the server is asked
 _ANSWER: Final = 10.0  # seconds for it to answer
 
 
-def announce(connection: Connection) -> None:
+def notify_in_transaction(connection: Connection) -> None:
     """Say in the transaction that queues mail that there is some, once it commits."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"NOTIFY {_CHANNEL}"))
 
 
-def signal(url: URL) -> None:
+def notify_after_commit(url: URL) -> None:
     """Say after the commit that mail was queued, where the database itself cannot say it."""
     if url.get_backend_name() != "sqlite":
         return

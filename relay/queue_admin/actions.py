@@ -17,7 +17,7 @@ from mailstore.db.database import Database
 from mailstore.db.dialect import disable_statement_timeout, skip_locked
 from mailstore.db.store_time import store_now
 from relay.queue.schema import deliveries, delivery_recipients
-from relay.queue.wakeup import announce, signal
+from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from relay.smtp.outcome import State
 
@@ -220,8 +220,8 @@ def run_action(
             now = clock()
             idle, matching = _locked(connection, chosen, found, now)
             touched = act.apply(ActionBatch(connection, idle, now, prepared))
-            announce(connection)
-        signal(database.url)
+            notify_in_transaction(connection)
+        notify_after_commit(database.url)
         last = ids[-1]
         yield BatchResult(tuple(touched), matching - len(touched))
 

@@ -153,8 +153,8 @@ MUTANTS = (
     ),
     Mutant(
         "queue: an act goes on behind what it left alone",
-        "        signal(database.url)\n        last = ids[-1]\n",
-        "        signal(database.url)\n",
+        "        notify_after_commit(database.url)\n        last = ids[-1]\n",
+        "        notify_after_commit(database.url)\n",
         ("test_leaves_alone_what_is_in_flight", "test_works_through_all_in_batches"),
     ),
     Mutant(
@@ -177,7 +177,7 @@ MUTANTS = (
     ),
     Mutant(
         "queue: what an act frees is told to the couriers",
-        "        signal(database.url)\n        last = ids[-1]\n",
+        "        notify_after_commit(database.url)\n        last = ids[-1]\n",
         "        last = ids[-1]\n",
         ("test_what_an_act_frees_wakes_who_listens",),
     ),

@@ -9,7 +9,7 @@ from mailstore.db.database import Database
 from relay.queue.due import NEWEST
 from relay.queue.model import ALL
 from relay.queue.pauses import pause, resume
-from relay.queue.wakeup import announce, signal
+from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from tests.support.backlog import put_many
 from tests.support.delivery_world import World, making
 from tests.support.queued import rows
@@ -45,12 +45,12 @@ async def test_a_backlog_leaves_as_soon_as_its_pause_ends(world: World, what: st
         await at_rest(world)
         with database.write() as connection:
             pause(connection, what, "why")
-            announce(connection)
-        signal(database.url)
+            notify_in_transaction(connection)
+        notify_after_commit(database.url)
         put_many(database, "b.mssante.fr", range(MANY))
         with database.write() as connection:
             assert resume(connection, what)
-            announce(connection)
-        signal(database.url)
+            notify_in_transaction(connection)
+        notify_after_commit(database.url)
         await until(lambda: not rows(database))
     assert len(world.tried) == 1 + MANY

@@ -8,7 +8,7 @@ from dataclasses import replace
 import aiosmtplib
 import pytest
 
-from relay.client.connection import Link
+from relay.client.connection import ClientConnection
 from relay.client.replies import PeerReply
 from relay.client.routing import Target
 from relay.smtp.errors import AttemptFailed
@@ -36,9 +36,9 @@ async def test_each_command_has_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits: list[float] = []
-    reply = Link.reply
+    reply = ClientConnection.reply
 
-    async def noted(link: Link, seconds: float) -> PeerReply:
+    async def noted(link: ClientConnection, seconds: float) -> PeerReply:
         waits.append(seconds)
         return await reply(link, seconds)
 
@@ -50,7 +50,7 @@ async def test_each_command_has_its_time(
         opening.append(client.timeout)
         return await execute(client)
 
-    monkeypatch.setattr(Link, "reply", noted)
+    monkeypatch.setattr(ClientConnection, "reply", noted)
     monkeypatch.setattr(aiosmtplib.SMTP, "ehlo", ehlo)
     async with running(replace(scripted, offers=offers)) as server:
         found = await hand(ours, server, *TO)

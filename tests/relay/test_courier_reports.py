@@ -22,7 +22,7 @@ from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.client.routing import Router
 from relay.delivery.in_flight import Progress
-from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
+from relay.delivery.manager import DeliveryConfig, DeliveryManager, DeliveryServices
 from relay.dsn.receipt import receipt_of
 from relay.queue.model import Claim
 from relay.queue.schema import deliveries
@@ -55,7 +55,7 @@ class World:
         self.tried: list[Claim] = []
         self.answer: Outcome | None = None
         self.journal = Journal(folder / "trace", system_clock)
-        services = Services(
+        services = DeliveryServices(
             store=office.store,
             trust_state=trust_state(
                 folder, space.white_list, space.trust, system_clock, crls=space.crls

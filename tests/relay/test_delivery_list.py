@@ -12,7 +12,7 @@ import pytest
 from relay.client.routing import NoRoute, Router, Target
 from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, SmtpDelivery
 from relay.delivery.in_flight import Progress
-from relay.delivery.list_wakeup import ListWaking
+from relay.delivery.list_wakeup import ListWakeup
 from relay.machines.shared_list import ListOffer, publish
 from relay.policy.tls import client_context
 from relay.queue.leases import load_claims
@@ -125,7 +125,7 @@ async def test_nothing_fails_by_a_list_that_may_be_older_than_the_message(
     assert destination(sender.store.database, "new.mssante.fr") is None
     # The check that decides is asked for, and when it has come what waits is due.
     assert archive.wanted_stamp() != asked
-    waking = ListWaking(sender.store.database, system_clock)
+    waking = ListWakeup(sender.store.database, system_clock)
     waking._next()  # not what it does at its start
     sender.trust_state.on_confirmed = waking.confirmed
     confirm(sender, system_clock() + timedelta(minutes=1))

@@ -10,7 +10,7 @@ import pytest
 
 from mailstore.db.database import Database
 from relay.delivery.in_flight import Progress
-from relay.queue.lapses import PATIENCE_SECONDS, Lapses
+from relay.queue.lapses import GRACE_SECONDS, Lapses
 from relay.queue.model import Claim, Lease, new_token
 from relay.smtp.outcome import Outcome
 from tests.support.backlog import put
@@ -86,7 +86,7 @@ def test_a_lapsed_lease_is_taken_once_the_others_had_time(office: Office) -> Non
     later = NOW + timedelta(days=10)
 
     def take(*, lapsed: bool) -> tuple[set[int], set[int]]:
-        running = iter([0.0, *[PATIENCE_SECONDS if lapsed else 0.0] * 2])
+        running = iter([0.0, *[GRACE_SECONDS if lapsed else 0.0] * 2])
         committer = office.committer(lambda: later, Lapses(lambda: next(running)))
         wanted = [Lease(key, new_token()) for key in (taken.id, new)]
         committed = committer.commit(pending(wanted=wanted))
@@ -101,11 +101,11 @@ def test_patience_begins_with_a_courier_and_with_each_failure() -> None:
     now = [1000.0]
     lapses = Lapses(lambda: now[-1])
     found = []
-    for seconds in (0, PATIENCE_SECONDS - 1, 1):
+    for seconds in (0, GRACE_SECONDS - 1, 1):
         now.append(now[-1] + seconds)
         found.append(lapses.count)
     lapses.away()
-    for seconds in (0, PATIENCE_SECONDS - 1, 1):
+    for seconds in (0, GRACE_SECONDS - 1, 1):
         now.append(now[-1] + seconds)
         found.append(lapses.count)
     assert found == [False, False, True, False, False, True]

@@ -9,7 +9,7 @@ from sqlalchemy import event
 from mailstore.db.database import Database
 from relay.delivery.turn_commit import PendingWrites
 from relay.queue.attempt_result import AttemptResult
-from relay.queue.lapses import PATIENCE_SECONDS, Lapses
+from relay.queue.lapses import GRACE_SECONDS, Lapses
 from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State
 from tests.support.office import Office, pending
@@ -40,7 +40,7 @@ def writing(database: Database) -> Iterator[list[str]]:
 def commit(office: Office, writes: PendingWrites) -> tuple[list[str], Sequence[State | None]]:
     """One iteration's commit: its statements, and the states of the results' deliveries."""
     # Not just after an outage, when what is leased is looked for first.
-    running = iter([0.0, PATIENCE_SECONDS])
+    running = iter([0.0, GRACE_SECONDS])
     lapses = Lapses(lambda: next(running))
     committer = office.committer(lambda: LATER, lapses)
     with writing(office.store.database) as seen:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.client.routing import Target
-from relay.delivery.list_wakeup import ListWaking
+from relay.delivery.list_wakeup import ListWakeup
 from relay.queue.due import destinations_with_mail
 from relay.queue.model import Traffic
 from tests.support.clock import NOW, system_clock
@@ -38,9 +38,9 @@ OLD = listing(("b", "old.fr"), ("c", "c.fr"), ("gone", "gone.fr"))
 NEW = listing(("b", "old.fr"), ("b", "new.fr"), ("c", "c.fr"), ("fresh", "f.fr"))
 
 
-def waking(database: Database, *lists: tuple[WhiteList | None, WhiteList]) -> ListWaking:
-    """A ListWaking that has done its work at start, and has noted these changes."""
-    found = ListWaking(database, lambda: NOW)
+def waking(database: Database, *lists: tuple[WhiteList | None, WhiteList]) -> ListWakeup:
+    """A ListWakeup that has done its work at start, and has noted these changes."""
+    found = ListWakeup(database, lambda: NOW)
     found.wake()
     for old, new in lists:
         found.note(old, new)
@@ -63,7 +63,7 @@ def test_mail_for_domains_that_changed_is_due_at_once(database: Database) -> Non
         Letter("b.mssante.fr", state="failed"),
     ]
     ids = put(database, *letters)
-    found = ListWaking(database, lambda: NOW)
+    found = ListWakeup(database, lambda: NOW)
     found._next()  # not the changes before its start
     found.note(OLD, NEW)
     assert found.wake() == 3
@@ -92,7 +92,7 @@ def test_a_destination_that_died_of_the_list_is_probed_at_once(database: Databas
     know(database, "b.mssante.fr", failures=4, dead_until=later, last_error=NAMED)
     know(database, "fresh.mssante.fr", failures=4, dead_until=later, last_error="refused")
     know(database, "c.mssante.fr", failures=4, dead_until=later, last_error=NAMED)
-    waking_now = ListWaking(database, lambda: NOW)
+    waking_now = ListWakeup(database, lambda: NOW)
     waking_now._next()
     waking_now.note(OLD, NEW)
     waking_now.wake()
@@ -113,7 +113,7 @@ def test_at_its_start_what_waits_by_the_list_is_tried_once(database: Database) -
     ids = put(database, *letters)
     know(database, "b.mssante.fr", failures=1, dead_until=NOW + HOUR, last_error=NAMED)
     with capture_logs() as logs:
-        assert ListWaking(database, lambda: NOW).wake() == 3
+        assert ListWakeup(database, lambda: NOW).wake() == 3
     assert due(database, ids) == [True, True, True, False, False, False]
     assert destination(database, "b.mssante.fr").dead_until == NOW
     assert [(line["event"], line["deliveries"]) for line in logs] == [("queue.woken_by_list", 3)]
@@ -121,7 +121,7 @@ def test_at_its_start_what_waits_by_the_list_is_tried_once(database: Database) -
 
 def test_the_first_list_wakes_like_a_start(database: Database) -> None:
     (waits,) = put(database, Letter(last_error="there is no usable white list now"))
-    found = ListWaking(database, lambda: NOW)
+    found = ListWakeup(database, lambda: NOW)
     found._next()
     found.note(None, NEW)
     assert found.wake() == 1
@@ -188,7 +188,7 @@ async def test_mail_goes_as_soon_as_the_list_has_the_servers_new_name(tmp_path: 
     before = space.space.sign_list({"a.mssante.fr": c, "b.mssante.fr": b})
     after = space.space.sign_list({"a.mssante.fr": a, "b.mssante.fr": b})
     with sending(tmp_path / "b", before) as sender:
-        found = ListWaking(sender.store.database, system_clock)
+        found = ListWakeup(sender.store.database, system_clock)
         sender.trust_state.on_new_list = found.note
         async with running(server_tls("a", tmp_path)) as peer:
             for _ in range(6):  # more than a destination survives

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from relay.client import connection as link
-from relay.client.pool import Peers
+from relay.client.pool import ConnectionPool
 from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
 from relay.smtp.errors import AttemptFailed
@@ -152,7 +152,7 @@ async def ending(ours: Handing, peer: ScriptedPeer, step: str, act: str) -> str:
     return found
 
 
-async def _hand_over(peers: Peers, server: ScriptedPeer, body: bytes) -> str:
+async def _hand_over(peers: ConnectionPool, server: ScriptedPeer, body: bytes) -> str:
     made = server.connections
     try:
         found = await peers.hand_over(DOMAIN, [Target(HOST, server.port)], letter(A, B, body=body))

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.client.replies import MAX_LINE, MAX_LINES, MAX_TEXT, Garbage, PeerReply, ReplyReader
+from relay.client.replies import (
+    MAX_LINE,
+    MAX_LINES,
+    MAX_TEXT,
+    MalformedReply,
+    PeerReply,
+    ReplyReader,
+)
 from tests.support.cutting import cut, sizes
 
 STREAM = (
@@ -45,7 +52,7 @@ def test_pipelined_replies_come_in_order(pieces: list[int]) -> None:
     ids=repr,
 )  # fmt: skip
 def test_what_is_no_reply_is_garbage(line: bytes) -> None:
-    with pytest.raises(Garbage, match="not a reply"):
+    with pytest.raises(MalformedReply, match="not a reply"):
         read(line + b"\r\n")
 
 
@@ -71,27 +78,27 @@ def test_a_reply_of_a_clear_class_is_taken(octets: bytes, reply: PeerReply) -> N
     [(b"250-a\r\n550 b\r\n", "250 and 550"), (b"450-a\r\n550 b\r\n", "450 and 550")],
 )
 def test_a_reply_has_one_class(octets: bytes, codes: str) -> None:
-    with pytest.raises(Garbage, match=f"two classes, {codes}"):
+    with pytest.raises(MalformedReply, match=f"two classes, {codes}"):
         read(octets)
 
 
 def test_blank_lines_have_an_end() -> None:
     read(b"\r\n" * (MAX_LINES - 1) + b"250 x\r\n")
-    with pytest.raises(Garbage, match="blank lines"):
+    with pytest.raises(MalformedReply, match="blank lines"):
         read(b"\r\n" * MAX_LINES)
 
 
 def test_a_line_has_an_end() -> None:
     read(b"250 " + b"x" * (MAX_LINE - 5) + b"\r\n")
-    with pytest.raises(Garbage, match="line over"):
+    with pytest.raises(MalformedReply, match="line over"):
         read(b"250 " + b"x" * MAX_LINE)
-    with pytest.raises(Garbage, match="line over"):
+    with pytest.raises(MalformedReply, match="line over"):
         read(b"250 " + b"x" * MAX_LINE + b"\r\n")
 
 
 def test_a_reply_has_an_end() -> None:
     read(b"250-x\r\n" * (MAX_LINES - 1) + b"250 x\r\n")
-    with pytest.raises(Garbage, match="lines"):
+    with pytest.raises(MalformedReply, match="lines"):
         read(b"250-x\r\n" * MAX_LINES)
 
 
@@ -118,5 +125,5 @@ def test_anything_is_read_or_garbage(data: bytes) -> None:
     try:
         for reply in read(data + b"\r\n250 x\r\n"):
             assert 200 <= reply.code <= 599
-    except Garbage:
+    except MalformedReply:
         pass

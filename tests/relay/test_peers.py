@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay.client.pool import Peers
+from relay.client.pool import ConnectionPool
 from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
 from relay.policy import tls
@@ -36,7 +36,7 @@ def peer(tmp_path: Path) -> ScriptedPeer:
     return ScriptedPeer(context_of("a", tmp_path))
 
 
-async def give(peers: Peers, server: ScriptedPeer, domain: str = DOMAIN) -> Outcome:
+async def give(peers: ConnectionPool, server: ScriptedPeer, domain: str = DOMAIN) -> Outcome:
     """Send one message; returns the result for its recipient."""
     to = f"x@{domain}"
     return (await peers.hand_over(domain, [Target(HOST, server.port)], letter(to)))[to]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.setup.install import write_identity
-from relay.client.connect import Terms, open_link
-from relay.client.pool import Peers
+from relay.client.connect import ClientConfig, open_link
+from relay.client.pool import ConnectionPool
 from relay.client.routing import Target
 from relay.policy import tls
 from relay.smtp.envelope import EnvelopeRecipient
@@ -27,7 +27,7 @@ DURAND, PETIT = "durand@b.mssante.fr", "petit@b.mssante.fr"
 LETTER = b"From: claire.martin@a.mssante.fr\r\nSubject: x\r\n\r\n.dot\r\n..\r\nfin\r\n"
 
 
-def terms(folder: Path, shows: str) -> Terms:
+def terms(folder: Path, shows: str) -> ClientConfig:
     """The credentials of an operator of Postfix's federation; any server of it will do."""
     known = federation()
     authorities = known.space.hierarchy
@@ -44,7 +44,7 @@ def terms(folder: Path, shows: str) -> Terms:
         if der is None or domain != "b.mssante.fr" or version != "TLSv1.3":
             raise AttemptFailed(FailureReason.SERVER_NAME, "not the server that was meant")
 
-    return Terms("smtp.a.mssante.fr", lambda: context, judge)
+    return ClientConfig("smtp.a.mssante.fr", lambda: context, judge)
 
 
 async def test_postfix_takes_messages_and_reports_success(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ async def test_postfix_takes_messages_and_reports_success(tmp_path: Path) -> Non
         assert offers.pipelining
         assert offers.chunking
         assert offers.dsn
-        peers = Peers(ours)
+        peers = ConnectionPool(ours)
         try:
             for body in (LETTER, large):
                 wanted = EnvelopeRecipient(DURAND, "SUCCESS", "rfc822;Old+2BName@b.mssante.fr")
@@ -94,7 +94,7 @@ async def test_postfix_with_a_limit_gets_all_recipients_at_once(tmp_path: Path) 
     # RFC 5321 §4.5.3.1.10; Postfix answers 452 4.5.3 and offers no LIMITS.
     to = [f"r{n}@b.mssante.fr" for n in range(12)]
     with postfix("b.mssante.fr", shows="b", smtpd_recipient_limit=5) as server:
-        peers = Peers(terms(tmp_path, "a"))
+        peers = ConnectionPool(terms(tmp_path, "a"))
         try:
             found = await peers.hand_over(
                 "b.mssante.fr", [Target(HOST, server.port)], letter(*to, body=LETTER)

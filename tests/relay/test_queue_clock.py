@@ -16,7 +16,7 @@ from mailstore.errors import StoreUnavailable
 from relay.delivery.window import WindowPolicy
 from relay.queue import clock_repairer
 from relay.queue.clock_repair import Waits
-from relay.queue.clock_repairer import Mender
+from relay.queue.clock_repairer import ClockRepairer
 from relay.queue.model import LEASE, PROBE
 from relay.queue.retry import RetryPolicy
 from tests.support.clock import NOW
@@ -39,8 +39,10 @@ class Told:
         self.events.append((event, facts))
 
 
-def mender(database: Database, told: Told | None = None, *, proven: bool = True) -> Mender:
-    return Mender(database, WAITS, lambda: NOW, (told or Told()).record, "node", lambda: proven)
+def mender(database: Database, told: Told | None = None, *, proven: bool = True) -> ClockRepairer:
+    return ClockRepairer(
+        database, WAITS, lambda: NOW, (told or Told()).record, "node", lambda: proven
+    )
 
 
 def test_the_longest_waits() -> None:
@@ -224,13 +226,13 @@ async def test_a_database_that_is_away_is_tried_again(
     faults: list[Exception] = [ValueError("a fault of ours"), StoreUnavailable("away")]
     calls: list[bool] = []
 
-    def mend(_self: Mender, *, whole: bool) -> bool:
+    def mend(_self: ClockRepairer, *, whole: bool) -> bool:
         calls.append(whole)
         if faults:
             raise faults.pop()
         return whole
 
-    monkeypatch.setattr(Mender, "mend", mend)
+    monkeypatch.setattr(ClockRepairer, "mend", mend)
     with capture_logs() as logs:
         task = asyncio.create_task(mender(database).run())
         await until(lambda: len(calls) >= 5)

@@ -13,7 +13,7 @@ from mailstore.sealed.draft import Draft
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.dsn.model import Action, ReportedRecipient, ReportFacts
-from relay.dsn.receipt import receipt_of, written
+from relay.dsn.receipt import as_message, receipt_of
 from relay.dsn.rules import Original, RecipientResult, report_of
 from relay.smtp.address import parse_address
 from relay.smtp.envelope import EnvelopeRecipient
@@ -58,7 +58,7 @@ def test_the_message_is_streamed_between_opening_and_closing(tmp_path: Path) -> 
             alive.append(draft.spilled)
             yield (b"%04d " % number + b"x" * 990 + b"\r\n") * 100
 
-    report = written(
+    report = as_message(
         replace(FACTS, returned=DsnReturn.FULL),
         draft,
         session="s",
@@ -79,7 +79,7 @@ def test_the_message_is_streamed_between_opening_and_closing(tmp_path: Path) -> 
 
 
 def test_a_message_that_does_not_go_back_is_not_read(tmp_path: Path) -> None:
-    report = written(FACTS, Draft(tmp_path), session="s", original=Unread())
+    report = as_message(FACTS, Draft(tmp_path), session="s", original=Unread())
     assert read_report(content(report.draft)).original == b"Subject: x\r\n"
     assert report.remote == {"a.fr": (parse_address("dr@a.fr"),)}
     assert report.local == ()
@@ -102,7 +102,7 @@ def test_a_message_that_does_not_go_back_is_not_read(tmp_path: Path) -> None:
 def test_it_says_what_it_takes_to_send_it(
     tmp_path: Path, facts: ReportFacts, eight_bit: bool, smtputf8: bool
 ) -> None:
-    report = written(facts, Draft(tmp_path), session="s", original=[b"Subject: x\r\n\r\nx"])
+    report = as_message(facts, Draft(tmp_path), session="s", original=[b"Subject: x\r\n\r\nx"])
     assert (report.parameters.eight_bit, report.parameters.smtputf8) == (eight_bit, smtputf8)
     read_report(content(report.draft))
     report.draft.discard()
@@ -116,12 +116,12 @@ def broken() -> Iterator[bytes]:
 def test_nothing_is_left_of_a_report_that_could_not_be_written(tmp_path: Path) -> None:
     draft = Draft(tmp_path)
     with pytest.raises(StoreUnavailable):
-        written(replace(FACTS, returned=DsnReturn.FULL), draft, session="s", original=broken())
+        as_message(replace(FACTS, returned=DsnReturn.FULL), draft, session="s", original=broken())
     assert draft.ended
     assert list(tmp_path.iterdir()) == []
     refused = Draft(tmp_path)
     with pytest.raises(SyntaxRefused):
-        written(replace(FACTS, to=""), refused, session="s")
+        as_message(replace(FACTS, to=""), refused, session="s")
     assert refused.ended
 
 
@@ -203,7 +203,7 @@ def test_a_failure_comes_back_to_the_mailbox_with_the_message_from_the_store(
     )
     assert facts is not None
     with store.blobs.open(blob) as body:
-        report = written(
+        report = as_message(
             facts,
             store.blobs.draft(),
             session="s",

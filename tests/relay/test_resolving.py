@@ -8,7 +8,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from relay.client.dns_cache import Answer, Resolving
+from relay.client.dns_cache import DnsAnswer, DnsCache
 from tests.support.nameserver import SILENCE, NameServer, Node, Zones, name_server
 
 NAME = "mx.b.mssante.fr"
@@ -24,9 +24,9 @@ class Desk:
     most: int = 100
 
     def __post_init__(self) -> None:
-        self.resolving = Resolving(self.server.resolver, lambda: self.now, most=self.most)
+        self.resolving = DnsCache(self.server.resolver, lambda: self.now, most=self.most)
 
-    async def ask(self, name: str = NAME) -> Answer:
+    async def ask(self, name: str = NAME) -> DnsAnswer:
         return await self.resolving.ask(name, A)
 
     @property
@@ -50,7 +50,7 @@ async def desk() -> AsyncIterator[Desk]:
         yield Desk(server)
 
 
-def texts(answer: Answer) -> list[str]:
+def texts(answer: DnsAnswer) -> list[str]:
     return [record.to_text() for record in answer.records]
 
 
@@ -168,7 +168,7 @@ async def test_aliases_in_a_circle_are_trouble(desk: Desk, cut: bool) -> None:
 
 async def test_an_alias_to_nowhere_does_not_exist(desk: Desk) -> None:
     desk.server.zones = {NAME: Node(cname="gone.fr.")}
-    assert await desk.ask() == Answer(exists=False)
+    assert await desk.ask() == DnsAnswer(exists=False)
 
 
 async def test_silence_is_trouble(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
 from relay.queue.clock_repair import Waits
-from relay.queue.clock_repairer import Mender
+from relay.queue.clock_repairer import ClockRepairer
 from relay.queue.due import overdue
 from relay.queue.leases import claim, lease_expired, renew
 from relay.queue.model import LEASE, PROBE, Claim
@@ -128,7 +128,7 @@ def test_a_lease_that_the_database_gave_while_it_was_ahead_is_shortened(
     waits = Waits.of(RETRY, RETRY, PROBE, LEASE)
     told: list[str] = []
     record: Callable[..., None] = lambda event, **_: told.append(event)  # noqa: E731
-    mender = Mender(database, waits, now, record, "node", lambda: True)
+    mender = ClockRepairer(database, waits, now, record, "node", lambda: True)
     assert mender.mend()
     assert told == ["clock.was_ahead"]
     assert about(LEASE, lasts(database))

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from mailstore.db.database import Database
-from relay.queue.wakeup import announce, listen, signal
+from relay.queue.wakeup import listen, notify_after_commit, notify_in_transaction
 from relay.queue_admin.actions import ReleaseAction
 from tests.support.postgresql import Server
 from tests.support.queued import Letter, perform, put
@@ -18,8 +18,8 @@ from tests.support.waiting import until
 
 def queue_mail(database: Database) -> None:
     with database.write() as connection:
-        announce(connection)
-    signal(database.url)
+        notify_in_transaction(connection)
+    notify_after_commit(database.url)
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ async def test_one_that_does_not_listen_holds_nobody_up(database: Database) -> N
     async with listening(database) as heard:
         # More than a pipe holds, while the event loop is kept from reading.
         for _ in range(70_000):
-            signal(database.url)
+            notify_after_commit(database.url)
         async with asyncio.timeout(10):
             await heard.wait()
 
@@ -85,7 +85,7 @@ async def test_what_is_undone_wakes_nobody(database: Database) -> None:
         await asyncio.sleep(0)
         heard.clear()
         with database.connect() as connection, connection.begin() as transaction:
-            announce(connection)
+            notify_in_transaction(connection)
             transaction.rollback()
         with database.write() as connection:
             connection.execute(text("NOTIFY something_else"))

@@ -11,7 +11,7 @@ from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from relay.queue.schema import deliveries
-from relay.queue.wakeup import announce, signal
+from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from tests.support.clock import NOW
 
 SHARED = "f" * 32
@@ -62,8 +62,8 @@ def put_many(
     with database.write() as connection:
         store_messages(connection, list(map(NewMessage, messages)), now=at)
         enqueue(connection, items)
-        announce(connection)
-    signal(database.url)
+        notify_in_transaction(connection)
+    notify_after_commit(database.url)
     return keys
 
 

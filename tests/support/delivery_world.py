@@ -22,7 +22,7 @@ from mailstore.mailboxes.mailboxes import add_domain
 from mailstore.sealed.blob_format import BlobFormat
 from relay.client.routing import Router
 from relay.delivery.in_flight import Progress
-from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
+from relay.delivery.manager import DeliveryConfig, DeliveryManager, DeliveryServices
 from relay.queue.model import Claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
@@ -61,7 +61,7 @@ class World:
         with suppress(Conflict), database.write() as connection:  # unless another world has
             add_domain(connection, "a.mssante.fr", now=NOW)  # that of the senders
         self.journal = Journal(folder / "trace", system_clock)
-        services = Services(
+        services = DeliveryServices(
             store=self.store,
             trust_state=trust_state(
                 folder, space.white_list, space.trust, system_clock, crls=space.crls

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.client.connect import Terms
-from relay.client.pool import Peers
+from relay.client.connect import ClientConfig
+from relay.client.pool import ConnectionPool
 from relay.client.routing import Target
 from relay.delivery.attempt import judge_server
 from relay.policy import tls
@@ -47,12 +47,12 @@ class Handing:
         self.judged.append(domain)
         await judge_server(self.trust_state, domain, der, version, cipher)
 
-    def terms(self, **seconds: float) -> Terms:
+    def terms(self, **seconds: float) -> ClientConfig:
         """Our name and certificate, with timeouts."""
         if "timeout" in seconds:
             of_all = ("connect_timeout", "start_timeout")
             seconds = dict.fromkeys(of_all, seconds["timeout"]) | seconds
-        return Terms("smtp.b.mssante.fr", lambda: self.context, self.judge, **seconds)
+        return ClientConfig("smtp.b.mssante.fr", lambda: self.context, self.judge, **seconds)
 
     def relist(self, **owners: str) -> None:
         """Adopt a list that gives each of these domains to an operator."""
@@ -69,9 +69,9 @@ class Handing:
         max_messages: int = 100,
         max_idle: int = 300,
         **seconds: float,
-    ) -> AsyncIterator[Peers]:
+    ) -> AsyncIterator[ConnectionPool]:
         """Connections that are closed at the end of the test."""
-        made = Peers(
+        made = ConnectionPool(
             self.terms(**seconds),
             idle_seconds=idle_seconds,
             max_messages=max_messages,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from email import policy
 
-from relay.dsn.builder import Report
+from relay.dsn.builder import BuiltReport
 
 HEADER = (
     *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version"),
@@ -33,7 +33,7 @@ class ReadReport:
     original: bytes
 
 
-def octets_of(report: Report, original: bytes = b"") -> bytes:
+def octets_of(report: BuiltReport, original: bytes = b"") -> bytes:
     """Octets of a report as sent, with the message in it if the report returns all of it."""
     octets = report.opening + (original if report.whole else b"") + report.closing
     assert report.eight_bit or octets.isascii()

@@ -17,7 +17,7 @@ from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import add_domain
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.client.routing import Router, Target
-from relay.delivery.manager import DeliveryConfig, DeliveryManager, Services
+from relay.delivery.manager import DeliveryConfig, DeliveryManager, DeliveryServices
 from relay.policy import tls
 from relay.policy.trust_state import TrustState
 from relay.queue.enqueue import enqueue
@@ -95,7 +95,7 @@ class Sender:
         context = tls.client_context(space.identity(identity, self.folder), space.trust)
         resolver = dns.asyncresolver.Resolver(configure=False)
         return DeliveryManager(
-            Services(
+            DeliveryServices(
                 store=self.store,
                 trust_state=self.trust_state,
                 router=Router(routes, resolver, random.Random(1)),
