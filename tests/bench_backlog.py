@@ -24,7 +24,7 @@ from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import make_id, utc_now
 from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
 from relay.queue.enqueue import enqueue
@@ -87,10 +87,10 @@ def fill(store: Store, recipients: int) -> None:
             drafts[-1].write(b"Message-ID: <%d@a.mssante.fr>\r\n\r\n" % n + _LINE * 25)
         bodies = [one for one in store.blobs.prepare(drafts) if isinstance(one, PreparedBody)]
         sizes = [draft.size for draft in drafts]
-        now = runtime.clock()
+        now = utc_now()
         new, items = [], []
         for n, body, size in zip(numbers, bodies, sizes, strict=True):
-            key, sender = runtime.make_id(), f"s{n % SENDERS}@a.mssante.fr"
+            key, sender = make_id(), f"s{n % SENDERS}@a.mssante.fr"
             trace = "Received: from bench\r\n"
             new.append(NewMessage(Message(key, sender, body.blob, size, trace, "local", key, now)))
             kind = MailboxType.APP if n % PEOPLE_EVERY else MailboxType.PER
@@ -126,7 +126,7 @@ def _installed(peer: Sink, url: str) -> Iterator[Daemon]:
         if url:
             use_database(daemon, url)
             with daemon.store() as store, store.database.write() as connection:
-                add_domain(connection, "a.mssante.fr", now=runtime.clock())
+                add_domain(connection, "a.mssante.fr", now=utc_now())
         yield daemon
 
 
@@ -204,7 +204,7 @@ def _drained(bench: Bench, name: str, url: str) -> list[Row]:
         with daemon.store() as store:
             with store.database.write() as connection:
                 holder = Identifier(IdentifierKind.RPPS, "10000001916")
-                now = runtime.clock()
+                now = utc_now()
                 add_mailbox(connection, URGENT, MailboxType.PER, holder, now=now)
             fill(store, queued)
             if url:

@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import MailboxType
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import make_id, utc_now
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage
 from relay.queue.schema import deliveries
@@ -133,12 +133,12 @@ def queue_letters(store: Store, total: int, size: int = SIZE) -> None:
     for begin in range(0, total, _GROUP):
         count = min(_GROUP, total - begin)
         group = [(_letter(store, sender, to, size), None) for _ in range(count)]
-        failures = [one for one in commit(store, group, runtime.clock()) if one is not None]
+        failures = [one for one in commit(store, group, utc_now()) if one is not None]
         assert not failures
 
 
 def _letter(store: Store, sender: SmtpAddress, to: SmtpAddress, size: int) -> AcceptedMessage:
-    one = runtime.make_id()
+    one = make_id()
     draft = store.blobs.draft()
     draft.write(
         f"From: <{sender}>\r\nTo: <{to}>\r\nMessage-ID: <{one}@{sender.domain}>\r\n\r\n".encode()
@@ -149,7 +149,7 @@ def _letter(store: Store, sender: SmtpAddress, to: SmtpAddress, size: int) -> Ac
         session=one,
         peer="local",
         sender=sender,
-        received_at=runtime.clock(),
+        received_at=utc_now(),
         trace=b"Received: from bench\r\n",
         draft=draft,
         remote={to.domain: (to,)},

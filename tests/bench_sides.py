@@ -23,7 +23,8 @@ from mailstore.db.schema import entries
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
-from mssante_operator.assembly import migrations, runtime
+from mssante_operator.assembly import migrations
+from mssante_operator.assembly.clock import make_id, utc_now
 from mssante_operator.settings.model import load
 from tests.bench_usage import cpu_seconds, pss_megabytes, tree
 from tests.soak import raise_limits
@@ -199,7 +200,7 @@ def log_as_json(daemon: Daemon) -> None:
 
 def _furnish(database: Database, shape: Shape) -> None:
     """Add the mailboxes and the messages of a shape; each message is in one mailbox."""
-    now = runtime.clock()
+    now = utc_now()
     with database.write() as connection:
         if shape.database:
             add_domain(connection, DOMAIN, now=now)
@@ -215,7 +216,7 @@ def _furnish(database: Database, shape: Shape) -> None:
             to = LocalDelivery(first + n % shape.mailboxes, f"bench{n % shape.mailboxes}@{DOMAIN}")
             blob = f"{digests.getrandbits(256):064x}"
             sender = "dr@b.mssante.fr"
-            message = Message(runtime.make_id(), sender, blob, 2_000, "X: y\r\n", "CN=b", "s", now)
+            message = Message(make_id(), sender, blob, 2_000, "X: y\r\n", "CN=b", "s", now)
             new.append(NewMessage(message, (to,)))
         with database.write() as connection:
             store_messages(connection, new, now=now)

@@ -4,7 +4,7 @@ import os
 import shlex
 
 from ..settings.model import Settings, SettingsError, user_name
-from . import runtime
+from .storage import storage_folder
 
 
 def check_user(settings: Settings) -> None:
@@ -13,7 +13,7 @@ def check_user(settings: Settings) -> None:
     Raises SettingsError.
     """
     # The daemon could not write to files made by root, such as those of the journal or of SQLite.
-    folder = runtime.storage_folder(settings)
+    folder = storage_folder(settings)
     owner = folder.stat().st_uid
     if os.geteuid() == 0 != owner:
         name = user_name(owner)

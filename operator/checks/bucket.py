@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailstore.errors import NotFound, StoreRefuses, StoreUnavailable
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
 from ..assembly.s3 import place_of
 from ..settings.model import Settings, SettingsError
 
@@ -99,7 +99,7 @@ def _ask_settings(place: "BucketPlace", look: BucketFindings) -> None:
     refused = []
     try:
         for name, right in _SETTINGS.items():
-            answer = request_settings(place, credentials, runtime.clock(), {name: ""})
+            answer = request_settings(place, credentials, utc_now(), {name: ""})
             if answer.status == 200:
                 answers[name] = answer.body
             elif answer.status in (401, 403):
@@ -142,7 +142,7 @@ def _try_abort(place: "BucketPlace", credentials: "Credentials", look: BucketFin
     from mailstore.s3.bucket_settings import request_settings  # noqa: PLC0415 - as above
 
     begun = request_settings(
-        place, credentials, runtime.clock(), {"uploads": ""}, method="POST", key=_PROBE
+        place, credentials, utc_now(), {"uploads": ""}, method="POST", key=_PROBE
     )
     if begun.status != 200:
         return  # `_try_rights` has checked the right to put
@@ -151,9 +151,7 @@ def _try_abort(place: "BucketPlace", credentials: "Credentials", look: BucketFin
     except ValueError as error:
         look.doubt(f"whether uploads in parts can be ended was not tried: {error}")
         return
-    ended = request_settings(
-        place, credentials, runtime.clock(), upload, method="DELETE", key=_PROBE
-    )
+    ended = request_settings(place, credentials, utc_now(), upload, method="DELETE", key=_PROBE)
     if ended.status in (401, 403):
         look.doubt(
             "uploads in parts that fail cannot be ended, and keep their room: give the access key "

@@ -24,9 +24,13 @@ from whitelist.pki.crl import RevocationList, RevocationPolicy, accept_crl
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
 
-from ..assembly import database_check, runtime, store_mark
+from ..assembly import database_check, store_mark
+from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckFinding, CheckVerdict
+from ..assembly.relay import make_router, open_scanners, postmaster_address
+from ..assembly.storage import open_database, open_store, storage_folder
+from ..assembly.trust import open_archive, open_crls, open_tls, open_trust, own_identity
 from ..errors import Outage
 from ..lists.list_refresh import ListRefresher
 from ..machine.clock_watching import clock_doubts
@@ -79,18 +83,18 @@ def _doubt(name: str, settings: Settings, key: str, problem: str) -> CheckFindin
 
 def _certificates(settings: Settings) -> Iterator[CheckFinding]:
     def authorities() -> None:
-        runtime.open_tls(settings, tls.server_context, runtime.open_trust(settings))
+        open_tls(settings, tls.server_context, open_trust(settings))
 
     fine = f"{settings.tls.certificate} with its key, and authorities"
     found = _probe("certificates", authorities, fine)
     yield found
     if found.says is CheckVerdict.NO:
         return
-    trust, problems = _with_crls(settings, runtime.open_trust(settings))
+    trust, problems = _with_crls(settings, open_trust(settings))
     for problem in problems:
         yield _doubt("revocation", settings, "trust.crl_files", problem)
-    chain = read_pem(runtime.identity(settings).certificate.read_bytes())
-    now = runtime.clock()
+    chain = read_pem(own_identity(settings).certificate.read_bytes())
+    now = utc_now()
     for problem in own_certificate.doubts(chain, trust, settings.operator.hostname, now):
         yield _doubt("certificates", settings, "tls.certificate", problem)
 
@@ -105,8 +109,8 @@ def _with_crls(settings: Settings, trust: TrustStore) -> tuple[TrustStore, list[
         return trust, problems
     lists: list[RevocationList] = []
     with suppress(SettingsError):
-        lists += runtime.open_crls(settings, trust).current()
-    now = runtime.clock()
+        lists += open_crls(settings, trust).current()
+    now = utc_now()
     for name in settings.trust.crl_files:
         path = settings.path(name)
         try:
@@ -130,8 +134,8 @@ def _white_list(settings: Settings) -> Iterator[CheckFinding]:
         )
         yield _doubt("white list", settings, "whitelist.stale_hours", problem)
     try:
-        trust, _ = _with_crls(settings, runtime.open_trust(settings))
-        _, _, found = ListRefresher(settings, runtime.open_archive(settings), trust).obtain()
+        trust, _ = _with_crls(settings, open_trust(settings))
+        _, _, found = ListRefresher(settings, open_archive(settings), trust).obtain()
     except SettingsError:
         return  # reported with the certificates or the storage
     except (ArchiveError, ListRefused) as error:
@@ -142,10 +146,10 @@ def _white_list(settings: Settings) -> Iterator[CheckFinding]:
     for text in consistency.doubts_of_list(settings, found):
         yield CheckFinding("outbound", CheckVerdict.DOUBT, text)
     with suppress(OSError, ValueError, SettingsError, StoreUnavailable):  # reported elsewhere
-        pem = runtime.identity(settings).certificate.read_bytes()
+        pem = own_identity(settings).certificate.read_bytes()
         own = DistinguishedName.from_certificate(read_pem(pem)[0])
         with (
-            closing(runtime.open_database(settings)) as database,
+            closing(open_database(settings)) as database,
             database.read() as connection,
         ):
             hosted = sorted(local_domains(connection))
@@ -161,13 +165,13 @@ def _storage(settings: Settings) -> Iterator[CheckFinding]:
 
     def storage() -> None:
         check_user(settings)
-        RunFolder(runtime.storage_folder(settings) / "run").check()
+        RunFolder(storage_folder(settings) / "run").check()
         known_node_name(settings)
         with suppress(SettingsError):  # reported with the certificates
-            trust.append(runtime.open_trust(settings))
+            trust.append(open_trust(settings))
         for one in trust:
-            runtime.open_crls(settings, one)
-        with closing(runtime.open_store(settings)) as store:
+            open_crls(settings, one)
+        with closing(open_store(settings)) as store:
             doubts.extend(store_mark.doubts(settings, store.database, store.blobs))
             with store.database.read() as connection:
                 doubts.extend(consistency.doubts_of_store(settings, connection))
@@ -245,13 +249,13 @@ def _daemon_runs(run: Path) -> bool:
 
 
 def _dns(settings: Settings) -> Iterator[CheckFinding]:
-    yield _probe("dns", lambda: runtime.make_router(settings), "resolver configured")
+    yield _probe("dns", lambda: make_router(settings), "resolver configured")
 
 
 def _outbound(settings: Settings) -> Iterator[CheckFinding]:
     contradictions = consistency.contradictions(settings)
     yield from (CheckFinding("outbound", CheckVerdict.NO, text) for text in contradictions)
-    postmaster = _probe("outbound", lambda: runtime.postmaster(settings), "")
+    postmaster = _probe("outbound", lambda: postmaster_address(settings), "")
     if postmaster.says is CheckVerdict.NO:
         yield postmaster
     elif not contradictions:
@@ -262,7 +266,7 @@ def _outbound(settings: Settings) -> Iterator[CheckFinding]:
 
 
 def _scanners(settings: Settings) -> Iterator[CheckFinding]:
-    scanners = runtime.open_scanners(settings)
+    scanners = open_scanners(settings)
     if not scanners.on:
         return
     problems = asyncio.run(scanners.probe(SCANNER_SECONDS))

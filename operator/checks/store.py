@@ -4,7 +4,8 @@ from contextlib import closing
 
 from mailstore.errors import StoreUnavailable
 
-from ..assembly import database_check, runtime, store_mark
+from ..assembly import database_check, store_mark
+from ..assembly.storage import open_store
 from ..errors import Outage
 from ..machine.clock_watching import clock_doubts
 from ..settings.consistency import doubts_of_store
@@ -17,7 +18,7 @@ def check_store(settings: Settings) -> list[str]:
 
     Raises SettingsError, or Outage if the store is unreachable.
     """
-    with closing(runtime.open_store(settings, mark=True)) as store:
+    with closing(open_store(settings, mark=True)) as store:
         try:
             with store.database.read() as connection:
                 found = doubts_of_store(settings, connection)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from ..assembly import migrations, runtime, store_mark
+from ..assembly import migrations, store_mark
+from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckVerdict
 from ..assembly.schema_revision import REVISION
+from ..assembly.storage import make_keys, open_database, open_store
 from ..checks import configuration as config_check
 from ..services.acts import open_recorder
 from ..settings.model import load
@@ -31,7 +33,7 @@ def init(folder: Path, domains: tuple[str, ...], listen: str, admin: str) -> Non
     # In a checkout the command is not in PATH, but the printed commands must work when pasted.
     program = "mssante" if shutil.which("mssante") else str(Path(sys.argv[0]).absolute())
     hosted = domains or ("a.mssante.fr",)
-    click.echo(bootstrap.init(folder, hosted, listen, admin, now=runtime.clock(), program=program))
+    click.echo(bootstrap.init(folder, hosted, listen, admin, now=utc_now(), program=program))
 
 
 @click.group()
@@ -74,12 +76,12 @@ def upgrade(given: Path | None) -> None:
     settings = load(given)
     check_user(settings)
     migrations.upgrade(settings.database_url)
-    made = runtime.make_keys(settings)
+    made = make_keys(settings)
     if made is not None:
         with open_recorder(settings) as record:
             record("keys.made", file=str(made))
         tell(f"made the keys {made}: keep a copy of them apart from the messages")
-    with closing(runtime.open_store(settings, mark=True)) as store:
+    with closing(open_store(settings, mark=True)) as store:
         store_mark.put_place(store.database, store.blobs)
     click.echo(f"schema is at {migrations.current(settings.database_url)}")
 
@@ -89,7 +91,7 @@ def upgrade(given: Path | None) -> None:
 def current(given: Path | None) -> None:
     """Print the schema's revision; exit 1 if it is not the one this version needs."""
     settings = load(given)
-    with closing(runtime.open_database(settings)) as database:
+    with closing(open_database(settings)) as database:
         found = database.schema_revision()
     click.echo(found or "no schema yet")
     if found != REVISION:

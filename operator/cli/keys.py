@@ -6,7 +6,8 @@ import click
 
 from mailstore.sealed.keyring import read_keys, rotate
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
+from ..assembly.storage import keys_file
 from ..services.acts import open_recorded_store, open_recorder
 from ..settings.model import load
 from .output import show_rows, tell
@@ -23,7 +24,7 @@ def keys() -> None:
 @click.pass_obj
 def list_(given: Path | None, *, as_json: bool) -> None:
     """List the keys by name, the oldest first; never the keys themselves."""
-    found = read_keys(runtime.keys_file(load(given)))
+    found = read_keys(keys_file(load(given)))
     rows = [
         {"name": key.id.hex(), "made": key.made, "writes": "yes" if key is found[-1] else "no"}
         for key in found
@@ -37,9 +38,9 @@ def list_(given: Path | None, *, as_json: bool) -> None:
 def rotate_(given: Path | None, *, rewrite: bool) -> None:
     """Add a key, which encrypts from now on; a running daemon takes it up at its next message."""
     settings = load(given)
-    path = runtime.keys_file(settings)
+    path = keys_file(settings)
     with open_recorder(settings) as record:
-        key = rotate(path, runtime.clock())
+        key = rotate(path, utc_now())
         record("keys.rotated", key=key.id.hex())
     tell(f"the key {key.id.hex()} writes now; keep a copy of {path} apart from the messages")
     if rewrite:

@@ -13,7 +13,8 @@ from mailstore.db.dialect import server_clock
 from relay.machines.rows import all_machines, delete_machine, find_machine, leases_of
 from relay.queue.leases import release
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
+from ..assembly.storage import open_store
 from ..errors import OperatorError
 from ..machine.node_name import known_node_name
 from ..machine.record import WATCH_SECONDS
@@ -35,7 +36,7 @@ def machine() -> None:
 
 @contextmanager
 def _shared(settings: Settings) -> Iterator[Database]:
-    with closing(runtime.open_store(settings)) as store:
+    with closing(open_store(settings)) as store:
         yield _of_machines(store.database)
 
 
@@ -56,7 +57,7 @@ def list_(given: Path | None, *, as_json: bool) -> None:
     settings = load(given)
     this = known_node_name(settings)
     with _shared(settings) as database, database.read() as connection:
-        now = server_clock(connection) or runtime.clock()
+        now = server_clock(connection) or utc_now()
         leases = leases_of(connection)
         rows = [
             {
@@ -85,7 +86,7 @@ def retire(given: Path | None, name: str) -> None:
             seen = find_machine(connection, name)
             if seen is None:
                 raise MachineRefused(f"{name}: no such machine; see: mssante machine list")
-            now = server_clock(connection) or runtime.clock()
+            now = server_clock(connection) or utc_now()
             if now - seen.seen_at < _LIVES or not delete_machine(connection, seen):
                 ago = max(round((now - seen.seen_at).total_seconds()), 0)
                 raise MachineRefused(

@@ -30,7 +30,8 @@ from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.submission.outgoing_header import PreparedMessage
 
-from ..assembly import runtime
+from ..assembly.clock import make_id, utc_now
+from ..assembly.storage import open_store
 from ..services.acts import open_recorded_store
 from ..services.local_submission import open_submitter
 from ..services.subjects import read_subject
@@ -60,7 +61,7 @@ _KINDS = ("rpps", "adeli", "finess", "siret", "siren", "rpps-rang")
 
 
 def _store(given: Path | None) -> closing[Store]:
-    return closing(runtime.open_store(load(given)))
+    return closing(open_store(load(given)))
 
 
 @click.group()
@@ -75,7 +76,7 @@ def domain_add(given: Path | None, name: str) -> None:
     """Host a domain; it must be on the white list under our certificate to be of use."""
     with open_recorded_store(load(given)) as act:
         with act.store.database.write() as connection:
-            added = add_domain(connection, name, now=runtime.clock())
+            added = add_domain(connection, name, now=utc_now())
         act.record("domain.added", domain=added.name)
     click.echo(f"added {added.name}")
 
@@ -145,7 +146,7 @@ def mailbox_add(
                 identifier,
                 description=description,
                 quota=quota,
-                now=runtime.clock(),
+                now=utc_now(),
             )
         act.record("mailbox.added", mailbox=added.address, type=added.type, quota=added.quota)
     click.echo(f"added {added.address}")
@@ -263,9 +264,9 @@ def message_send(
     to, author = [parse_address(text) for text in recipients], parse_address(sender)
     settings = load(given)
     with open_submitter(settings) as submitter:
-        message_id = f"{runtime.make_id()}@{settings.operator.hostname}"
+        message_id = f"{make_id()}@{settings.operator.hostname}"
         accepted = submitter.submit(
-            PreparedMessage(file, author, runtime.clock(), message_id),
+            PreparedMessage(file, author, utc_now(), message_id),
             author,
             to,
             parameters=parameters,

@@ -21,7 +21,8 @@ from relay.queue_admin.actions import HoldAction, QueueAction, ReleaseAction, Re
 from relay.queue_admin.drop import DropAction
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
+from ..assembly.storage import open_store
 from ..services.actor import Actor
 from ..services.queue_admin import ActionTotals, QueueAdmin, QueueRefused, open_queue_admin
 from ..settings.model import load
@@ -42,7 +43,7 @@ queue.add_command(rules)
 
 @contextmanager
 def _reading(given: Path | None) -> Iterator[Connection]:
-    with closing(runtime.open_store(load(given))) as store, store.database.read() as connection:
+    with closing(open_store(load(given))) as store, store.database.read() as connection:
         yield connection
 
 
@@ -52,7 +53,7 @@ def _reading(given: Path | None) -> Iterator[Connection]:
 @click.pass_obj
 def summary(given: Path | None, *, wanted: DeliveryFilter, as_json: bool) -> None:
     """What is queued, by destination, the longest wait first."""
-    now = runtime.clock()
+    now = utc_now()
     with _reading(given) as connection:
         found = views.summary(connection, wanted, now)
     rows = [masked(asdict(line)) for line in found]
@@ -97,7 +98,7 @@ def _age(seconds: int | None) -> str | None:
 def list_(given: Path | None, limit: int, *, wanted: DeliveryFilter, as_json: bool) -> None:
     """Deliveries in the queue, the oldest first."""
     with _reading(given) as connection:
-        found = views.listing(connection, wanted, runtime.clock(), limit)
+        found = views.listing(connection, wanted, utc_now(), limit)
     columns = ("id", "domain", "state", "attempts", "due", "sender", "recipients", "last_error")
     show_rows((masked(asdict(one), one.recipients) for one in found), columns, as_json=as_json)
 
@@ -114,7 +115,7 @@ def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
         else DeliveryFilter(messages=(number,))
     )
     with _reading(given) as connection:
-        found = views.show(connection, wanted, runtime.clock())
+        found = views.show(connection, wanted, utc_now())
     if not found:
         raise QueueRefused(f"{number} is not in the queue; where it is: mssante trace MESSAGE-ID")
     rows = [masked(asdict(one), [to.address for to in one.recipients]) for one in found]
@@ -225,7 +226,7 @@ def _act(
 
 def _confirm(database: Database, wanted: DeliveryFilter, *, report: bool) -> None:
     with database.read() as connection:
-        number = sum(count(connection, wanted, runtime.clock()).values())
+        number = sum(count(connection, wanted, utc_now()).values())
     if number <= 1:
         return
     if not sys.stdin.isatty():

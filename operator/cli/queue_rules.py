@@ -8,7 +8,7 @@ import click
 
 from relay.queue_admin.hold_rules import HoldScope, list_rules
 
-from ..assembly import runtime
+from ..assembly.storage import open_store
 from ..services.actor import Actor
 from ..services.queue_admin import open_queue_admin, scope_texts
 from ..settings.model import load
@@ -39,7 +39,7 @@ def add(given: Path | None, *, patterns: dict[str, str | None], reason: str, act
 @click.pass_obj
 def list_(given: Path | None, *, as_json: bool) -> None:
     """The rules in force."""
-    store = runtime.open_store(load(given))
+    store = open_store(load(given))
     with closing(store), store.database.read() as connection:
         found = list_rules(connection)
     rows = []

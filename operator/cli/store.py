@@ -13,7 +13,9 @@ from mailstore.blobs.gc import GRACE, collect_garbage, rewrite_blobs
 from mailstore.blobs.store import Store
 from mailstore.blobs.verify import verify_blobs as check_store
 
-from ..assembly import runtime, store_mark
+from ..assembly import store_mark
+from ..assembly.clock import utc_now
+from ..assembly.storage import compare_clocks, open_store
 from ..errors import OperatorError
 from ..services.acts import RecordedStore, open_recorded_store
 from ..settings.model import load
@@ -30,7 +32,7 @@ _hours = click.FloatRange(min=1)
 
 @contextmanager
 def _opened(given: Path | None) -> Iterator[Store]:
-    with closing(runtime.open_store(load(given))) as store:
+    with closing(open_store(load(given))) as store:
         yield store
 
 
@@ -49,7 +51,7 @@ def check(given: Path | None, *, as_json: bool) -> None:
     """
     found = False
     with _opened(given) as opened:
-        before = runtime.clock() - GRACE
+        before = utc_now() - GRACE
         for finding in check_store(opened.database, opened.blobs, before, _progress("checked")):
             found = True
             if as_json:
@@ -76,10 +78,10 @@ def gc(given: Path | None, hours: float) -> None:
     """Free bodies that no message needs, as the daemon does by itself every storage.gc_hours."""
     settings = load(given)
     with open_recorded_store(settings) as act:
-        clocks = runtime.compare_clocks(settings, act.store.database)
+        clocks = compare_clocks(settings, act.store.database)
         if clocks.compare():
             raise ClockApart(f"nothing is freed: {clocks.problem}")
-        before = runtime.clock() - timedelta(hours=hours)
+        before = utc_now() - timedelta(hours=hours)
         freed = collect_garbage(act.store.database, act.store.blobs, before)
         act.record("store.freed", **asdict(freed))
     click.echo(f"freed {freed.messages} messages, {freed.blobs} bodies, {freed.octets} octets")

@@ -22,7 +22,8 @@ from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.mailboxes.messages import get_message
 from relay.queue_admin.message_lookup import deliveries_of, holders_of
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
+from ..assembly.storage import open_store, storage_folder
 from ..errors import OperatorError
 from ..settings.model import Settings, load
 from .output import masked, say, show_json
@@ -58,10 +59,10 @@ def trace(given: Path | None, identifier: str, *, as_json: bool) -> None:
     except ValueError as error:
         raise click.UsageError(f"{error}; expected 32 hexadecimal digits") from None
     settings = load(given)
-    folder = runtime.storage_folder(settings) / journal_folder.NAME
+    folder = storage_folder(settings) / journal_folder.NAME
     life = timedelta(hours=settings.outbound.life_hours) + _SLACK
     try:
-        found = find(folder, key, runtime.clock(), life)
+        found = find(folder, key, utc_now(), life)
     except OSError as error:
         raise TraceError(f"the trace journal cannot be read: {error}") from error
     stored = _look_up(settings, key)
@@ -75,7 +76,7 @@ def trace(given: Path | None, identifier: str, *, as_json: bool) -> None:
 
 def _look_up(settings: Settings, key: str) -> _Stored:
     try:
-        store = runtime.open_store(settings)
+        store = open_store(settings)
         with closing(store), store.database.read() as connection:
             message = get_message(connection, key).message
             holders = holders_of(connection, key)
@@ -107,7 +108,7 @@ def _unknown(settings: Settings, key: str, found: SearchResult, stored: _Stored)
         if stored.database_problem
         else "in the database"
     )
-    since = (runtime.clock() - timedelta(days=days)).date()
+    since = (utc_now() - timedelta(days=days)).date()
     return (
         f"nothing is known of {key}, an identifier made at {_minute(time_of(key))}: {looked} and "
         f"{database}; traces are kept for {days} days, now since {since}"

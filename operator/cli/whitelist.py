@@ -17,8 +17,9 @@ from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.trust_store import TrustStore
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
+from ..assembly.trust import open_archive, open_crls, open_trust, open_trust_state
 from ..lists.crl_refresh import CrlRefresher
 from ..lists.list_refresh import ListRefresher
 from ..lists.list_sharing import share_now
@@ -96,13 +97,13 @@ def verify(
     as_json: bool,
 ) -> None:
     """Check FILE in every way that a list in force was checked; exit 1 if it is refused."""
-    moment = _moment(at) if at else runtime.clock()
+    moment = _moment(at) if at else utc_now()
     if trust_files:
         trust, expected = _trust(trust_files), ExpectedSigner(signer or SIGNER)
         loose = False
     else:
         settings = load(given)
-        trust = runtime.open_trust_state(settings, runtime.open_trust(settings)).trust
+        trust = open_trust_state(settings, open_trust(settings)).trust
         configured = settings.whitelist.expected_signer
         expected = ExpectedSigner(signer, policy=configured.policy) if signer else configured
         loose = settings.whitelist.loose_department
@@ -133,10 +134,10 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
     """Obtain the list now and adopt it if it passes; a running daemon takes it over at once."""
     settings = load(given)
     check_user(settings)
-    trust = runtime.open_trust(settings)
-    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
-    crls.check(runtime.clock(), by_hand=True)
-    archive = runtime.open_archive(settings)
+    trust = open_trust(settings)
+    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls.check(utc_now(), by_hand=True)
+    archive = open_archive(settings)
     refresher = ListRefresher(settings, archive, trust.with_crls(crls.store.current()))
     done = refresher.check(accept_shrink=accept_shrink)
     record = {"adopted": done.changed, "source": done.source, **_facts(done.white_list)}
@@ -150,7 +151,7 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
 @click.pass_obj
 def history(given: Path | None, *, as_json: bool) -> None:
     """Every list adopted so far, the oldest first."""
-    archive = runtime.open_archive(load(given))
+    archive = open_archive(load(given))
     rows = [{**asdict(version), "digest": version.digest} for version in archive.records()]
     for row in rows:
         row["id"] = row["digest"][:12]
@@ -169,7 +170,7 @@ def diff(given: Path | None, old: str, new: str, *, as_json: bool) -> None:
     """What leads from list OLD to list NEW: an id of the history, a date, active or previous."""
     settings = load(given)
     section = settings.whitelist
-    archive, trust = runtime.open_archive(settings), runtime.open_trust(settings)
+    archive, trust = open_archive(settings), open_trust(settings)
 
     def read(reference: str) -> WhiteList:
         version, data = archive.load(reference)
@@ -204,7 +205,7 @@ def diff(given: Path | None, old: str, new: str, *, as_json: bool) -> None:
 def status(given: Path | None, *, as_json: bool) -> None:
     """The list in force and its age; exit 1 if nothing is relayed for want of one."""
     settings = load(given)
-    trust_state = runtime.open_trust_state(settings, runtime.open_trust(settings))
+    trust_state = open_trust_state(settings, open_trust(settings))
     snapshot = trust_state.snapshot
     record: dict[str, Any] = {
         "usable": snapshot.white_list is not None,

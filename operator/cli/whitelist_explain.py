@@ -27,7 +27,10 @@ from relay.smtp.headers import HeaderFacts
 from whitelist.errors import TrustFileError
 from whitelist.pki.certificates import read_pem
 
-from ..assembly import policies, runtime
+from ..assembly import policies
+from ..assembly.relay import postmaster_address
+from ..assembly.storage import open_store
+from ..assembly.trust import open_tls, open_trust, open_trust_state
 from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings, load
 from .output import say, show_rows
@@ -151,7 +154,7 @@ def _explain_peer(
     *,
     as_json: bool,
 ) -> None:
-    trust_state = runtime.open_trust_state(settings, runtime.open_trust(settings))
+    trust_state = open_trust_state(settings, open_trust(settings))
     # Without a session there is no TLS version and no cipher: that rule is left out.
     origin = asyncio.run(trust_state.identify_peer(_der(certificate), "", ""))
     attempt = AdmissionFacts(
@@ -206,7 +209,7 @@ def _with_author(settings: Settings, attempt: AdmissionFacts, header_from: str) 
     """The attempt with the domain of its header From, and whether we host that domain."""
     author = parse_address(header_from).domain
     known = replace(attempt, header=HeaderFacts(frozenset({author})))
-    with closing(runtime.open_store(settings)) as store, store.database.read() as connection:
+    with closing(open_store(settings)) as store, store.database.read() as connection:
         ours = local_domains(connection)
     return replace(known, own_authors=tuple(one for one in seen_authors(known) if one in ours))
 
@@ -217,8 +220,8 @@ def _recipients(
     if not given:
         return []
     found: list[AdmissionFinding] = []
-    with closing(runtime.open_store(settings)) as store:
-        directory = RecipientLookup(store.database, postmaster=runtime.postmaster(settings))
+    with closing(open_store(settings)) as store:
+        directory = RecipientLookup(store.database, postmaster=postmaster_address(settings))
         for text in given:
             address = parse_address(text)
             recipient = Recipient(address, directory.find(address).state)
@@ -228,13 +231,13 @@ def _recipients(
 
 
 def _explain_server(settings: Settings, connect: str, domain: str, *, as_json: bool) -> None:
-    trust = runtime.open_trust(settings)
-    trust_state = runtime.open_trust_state(settings, trust)
+    trust = open_trust(settings)
+    trust_state = open_trust_state(settings, trust)
     try:
         target = Target(*split_endpoint(connect))
     except ValueError as error:
         raise click.UsageError(f"--connect: {error}") from None
-    context = runtime.open_tls(settings, tls.client_context, trust)
+    context = open_tls(settings, tls.client_context, trust)
     shown = asyncio.run(
         look_at(target, settings.operator.hostname, context(), trust_state.identify_peer)
     )

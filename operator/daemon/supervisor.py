@@ -27,8 +27,10 @@ from relay.policy import tls
 from whitelist.pki.distinguished_name import DistinguishedName
 
 from .. import logs
-from ..assembly import runtime
 from ..assembly.listen_sockets import ADMIN, INBOUND, address, open_sockets
+from ..assembly.relay import make_router, postmaster_address
+from ..assembly.storage import storage_folder
+from ..assembly.trust import open_crls, open_tls, open_trust
 from ..checks.store import check_store
 from ..errors import OperatorError, Outage
 from ..machine.node_name import known_node_name
@@ -118,7 +120,7 @@ class Supervisor:
 
     @property
     def _run_folder(self) -> RunFolder:
-        return RunFolder(runtime.storage_folder(self.settings) / "run")
+        return RunFolder(storage_folder(self.settings) / "run")
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Run `work`; cancel it if the daemon is told to stop.  Returns whether it is complete."""
@@ -375,13 +377,13 @@ class Supervisor:
 
 def _check(settings: Settings) -> None:
     """Check the settings without asking any outside service.  Raises SettingsError."""
-    trust = runtime.open_trust(settings)
-    runtime.open_tls(settings, tls.server_context, trust)
-    runtime.open_crls(settings, trust)
+    trust = open_trust(settings)
+    open_tls(settings, tls.server_context, trust)
+    open_crls(settings, trust)
     known_node_name(settings)
     check_outbound(settings)
-    runtime.make_router(settings)
-    runtime.postmaster(settings)
+    make_router(settings)
+    postmaster_address(settings)
 
 
 def _tell(doubts: Sequence[str]) -> None:

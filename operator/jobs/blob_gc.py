@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from mailstore.blobs.gc import GRACE, GcResult, collect_garbage
 from mailstore.blobs.store import Store
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class BlobGcJob:
             self._ending = True  # stops the thread of a round in progress
 
     async def _sweep(self) -> None:
-        before = runtime.clock() - ABANDONED
+        before = utc_now() - ABANDONED
         if self.in_doubt():
             return
         try:
@@ -105,7 +105,7 @@ class BlobGcJob:
         )
 
     def _collect(self) -> GcResult:
-        before = runtime.clock() - GRACE
+        before = utc_now() - GRACE
         return collect_garbage(self.store.database, self.store.blobs, before, self._goes_on)
 
     def _goes_on(self) -> bool:

@@ -20,7 +20,7 @@ from relay.queue_admin.actions import ReleaseAction, run_action
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from relay.smtp.outcome import State
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
 from .queue_measurement import QueueMeasurement
 
 _log = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ class BodyRestoreJob:
         wanted = DeliveryFilter(ids=(number,), state=DeliveryStatus.HELD)
         touched = [
             one
-            for done in run_action(self.store.database, RestoreAction(), wanted, runtime.clock)
+            for done in run_action(self.store.database, RestoreAction(), wanted, utc_now)
             for one in done.changed
         ]
         for one in touched:

@@ -12,7 +12,7 @@ from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from relay.queue_admin.expiry import delete_failed
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
 
 _log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ class FailedExpiryJob:
             _log.exception("queue.unforgotten")
 
     def _forget(self) -> None:
-        before, number = runtime.clock() - self.keep, 0
+        before, number = utc_now() - self.keep, 0
         if self.in_doubt():
             return
         try:

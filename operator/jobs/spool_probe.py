@@ -7,7 +7,7 @@ from typing import Final
 from mailstore.blobs.store import Store
 from relay.acceptance.disk_guard import DiskGuard, FreeSpaceFloor
 
-from ..assembly import runtime
+from ..assembly.storage import storage_folder
 from ..settings.model import Settings
 
 TRIAL_SECONDS: Final = 60.0  # between two test writes to the store of bodies
@@ -37,4 +37,4 @@ def open_disk_guard(settings: Settings, store: Store, *, bodies: bool = False) -
         store.database.probe()
 
     floor = FreeSpaceFloor(storage.min_free_bytes, storage.min_free_inodes)
-    return DiskGuard(runtime.storage_folder(settings), floor, probe, look)
+    return DiskGuard(storage_folder(settings), floor, probe, look)

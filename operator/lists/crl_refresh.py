@@ -22,7 +22,7 @@ from whitelist.pki.crl import RevocationPolicy, distribution_points
 from whitelist.pki.crl_store import CrlStore, StoredCrl
 from whitelist.pki.trust_store import TrustStore
 
-from ..assembly import runtime
+from ..assembly.trust import own_identity
 from ..settings.model import Settings
 from .crl_schedule import CrlAddress, load_addresses, save_addresses
 
@@ -70,7 +70,7 @@ class CrlRefresher:
 
     def _own(self) -> Iterable[x509.Certificate]:
         try:
-            return read_pem(runtime.identity(self.settings).certificate.read_bytes())
+            return read_pem(own_identity(self.settings).certificate.read_bytes())
         except (OSError, ValueError):
             return ()  # the monitor reports it
 

@@ -27,7 +27,7 @@ from whitelist.national.signed_file import MAX_LIST_BYTES
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.trust_store import TrustStore
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
 from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
@@ -82,7 +82,7 @@ class ListRefresher:
 
     def verified(self, data: bytes) -> WhiteList:
         """Verify and parse a list from an untrusted source.  Raises ListRefused."""
-        now = runtime.clock()
+        now = utc_now()
         section = self.settings.whitelist
         found = read_list(
             data,
@@ -100,7 +100,7 @@ class ListRefresher:
         return found
 
     def _check(self, *, accept_shrink: bool) -> RefreshResult:
-        began = runtime.clock()
+        began = utc_now()
         data, source, found = self.obtain()
         refreshed = self.adopt(data, found, source, accept_shrink=accept_shrink)
         # A file that stands in for the URL does not prove that the list is the newest.
@@ -122,7 +122,7 @@ class ListRefresher:
         `checked`: aware time at which it was found current, by default now.  Raises ListRefused,
         ArchiveError.
         """
-        now, active = runtime.clock(), self.archive.active()
+        now, active = utc_now(), self.archive.active()
         max_shrink = self.settings.whitelist.max_shrink
         difference = self._difference(active, found)
         decide_adoption(active, found, max_shrink, accept_shrink=accept_shrink, found=difference)
@@ -181,7 +181,7 @@ class ListRefresher:
                     raise
                 _log.warning("whitelist.unreachable", why=refused.detail, using=section.file)
         path = self.settings.path(section.file)
-        found = read_source(path, runtime.clock(), max_bytes=MAX_LIST_BYTES)
+        found = read_source(path, utc_now(), max_bytes=MAX_LIST_BYTES)
         return found.data, ListSource.PUSH if path.is_dir() else ListSource.FILE
 
     def _fetch(self) -> bytes:
@@ -225,7 +225,7 @@ class ListRefresher:
         """
         if not self.settings.whitelist.file:
             return ()
-        return source_stamp(self.settings.path(self.settings.whitelist.file), runtime.clock())
+        return source_stamp(self.settings.path(self.settings.whitelist.file), utc_now())
 
 
 def _refused(failed: FetchFailed) -> ListRefused:

@@ -34,7 +34,8 @@ from whitelist.national.freshness import is_ahead
 from whitelist.national.newest import ConfirmedList, KnownLists, SharedList
 from whitelist.pki.trust_store import TrustStore
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
+from ..assembly.storage import open_database
 from ..settings.model import Settings, SettingsError
 from .list_refresh import ListRefresher
 
@@ -281,7 +282,7 @@ def share_now(settings: Settings, refresher: ListRefresher) -> str:
     Blocks.
     """
     try:
-        with closing(runtime.open_database(settings)) as database:
+        with closing(open_database(settings)) as database:
             if database.several:
                 ListSharing(database, refresher).exchange()
     except (StoreUnavailable, SettingsError, ArchiveError) as error:
@@ -291,14 +292,14 @@ def share_now(settings: Settings, refresher: ListRefresher) -> str:
 
 def _past(at: datetime | None) -> bool:
     """Whether a check has a time, and that is not in the future."""
-    return at is not None and not is_ahead(at, runtime.clock())
+    return at is not None and not is_ahead(at, utc_now())
 
 
 def _ago(own: ConfirmedList) -> timedelta | None:
     """Age of a check of this machine; None if it is dated in the future."""
-    return runtime.clock() - own.at if _past(own.at) else None
+    return utc_now() - own.at if _past(own.at) else None
 
 
 def _clock(connection: Connection) -> datetime:
     """Current time by the database's clock; for SQLite by this machine's clock."""
-    return server_clock(connection) or runtime.clock()
+    return server_clock(connection) or utc_now()

@@ -16,7 +16,8 @@ import structlog
 
 from foundation.clock_watch import ClockMemory, ClockWatch, Jump, since_boot
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
+from ..assembly.storage import storage_folder
 from ..settings.model import Settings
 from .run_directory import RunFolder
 
@@ -80,8 +81,8 @@ class ClockFile:
 
 def open_clock(settings: Settings) -> tuple[ClockWatch, ClockFile]:
     """Clock watch that continues from the file, and the file."""
-    file = ClockFile(RunFolder(runtime.storage_folder(settings) / "run").clock)
-    return ClockWatch(runtime.clock, memory=file.read()), file
+    file = ClockFile(RunFolder(storage_folder(settings) / "run").clock)
+    return ClockWatch(utc_now, memory=file.read()), file
 
 
 def _memory(found: Mapping[str, Any]) -> ClockMemory:

@@ -14,7 +14,7 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.machines.clock_difference import ClockComparison
 
-from ..assembly import runtime
+from ..assembly.storage import compare_clocks
 from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
@@ -67,6 +67,6 @@ def clock_doubts(settings: Settings, database: Database) -> list[str]:
 
     Raises StoreUnavailable.
     """
-    clocks = runtime.compare_clocks(settings, database)
+    clocks = compare_clocks(settings, database)
     key = f"{settings.origin}: storage.max_clock_difference_seconds"
     return [f"{key}: {clocks.problem}"] if clocks.compare() else []

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from ..assembly import runtime
+from ..assembly.clock import make_id
 from ..assembly.outside_errors import is_outside
+from ..assembly.storage import storage_folder
 from ..errors import Outage
 from ..settings.model import Settings, SettingsError
 from .clock_file import this_boot
@@ -19,7 +20,7 @@ _BEFORE: Final = "node.before"  # file: former name, if this installation was a 
 
 
 def _path(settings: Settings) -> Path:
-    return runtime.storage_folder(settings) / "node"
+    return storage_folder(settings) / "node"
 
 
 def node_name(settings: Settings) -> str:
@@ -27,7 +28,7 @@ def node_name(settings: Settings) -> str:
     known = known_node_name(settings)
     if known is not None:
         return known
-    name = runtime.make_id()
+    name = make_id()
     _write(_path(settings), name)
     return name
 
@@ -39,7 +40,7 @@ def new_node_name(settings: Settings, before: str) -> str:
     """
     path = _path(settings)
     _write(path.with_name(_BEFORE), before)
-    name = runtime.make_id()
+    name = make_id()
     _write(path, name)
     return name
 

@@ -21,7 +21,7 @@ from mailstore.errors import StoreUnavailable
 from relay.machines.presence import MachinePresence
 from relay.machines.rows import Machine
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
 from ..errors import Outage
 from ..settings.model import Settings, SettingsError
 from .node_name import new_node_name, node_name, proof
@@ -49,9 +49,7 @@ async def hold_name(
     """
     while True:
         name = node_name(settings)
-        held = MachinePresence(
-            database, name, proof(settings), runtime.clock, random.SystemRandom()
-        )
+        held = MachinePresence(database, name, proof(settings), utc_now, random.SystemRandom())
         seen = await asyncio.to_thread(held.read)
         if seen is not None and seen.proof != held.proof:
             waits()

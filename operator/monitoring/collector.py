@@ -24,7 +24,8 @@ from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.trust_store import ChainStatus
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
+from ..assembly.trust import own_identity
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
@@ -70,7 +71,7 @@ class Monitor:
 
     def collect(self) -> Iterable[Metric]:
         """All gauges, measured now."""
-        now = runtime.clock()
+        now = utc_now()
         yield from self._list_gauges(now)
         yield from self._queue_gauges(now)
         yield from self._trust_gauges()
@@ -95,7 +96,7 @@ class Monitor:
         """All active alarms.  New and ended alarms are logged."""
         own = self._own()
         facts = AlarmFacts(
-            now=runtime.clock(),
+            now=utc_now(),
             snapshot=self.trust_state.snapshot,
             refresh_problem=self.refresher.problem,
             own=own.certificate if own else None,
@@ -134,7 +135,7 @@ class Monitor:
         own = self._own()
         if own is None or own.certificate is None:
             found.append(f"certificate: {self.settings.tls.certificate} cannot be read")
-        elif own.certificate.not_after <= runtime.clock():
+        elif own.certificate.not_after <= utc_now():
             ended = own.certificate.not_after.isoformat()
             found.append(f"certificate: {self.settings.tls.certificate} expired on {ended}")
         elif own.chain is not None and own.chain.status in _UNBELIEVED:
@@ -161,7 +162,7 @@ class Monitor:
 
     def _copied_from(self) -> str:
         was = copied(self.settings)
-        recent = was is not None and runtime.clock() - was.at < TOLD_AS_COPY
+        recent = was is not None and utc_now() - was.at < TOLD_AS_COPY
         return was.before if was is not None and recent else ""
 
     def _unlisted(self) -> str:
@@ -175,7 +176,7 @@ class Monitor:
     def _stalled(self, own: Peer | None) -> str:
         """Reason why all mail is deferred for lack of revocation lists; empty if it is not."""
         ocsp = self.settings.trust.ocsp
-        stalled = self.trust_state.trust.refusal_of_all(runtime.clock(), ocsp=ocsp)
+        stalled = self.trust_state.trust.refusal_of_all(utc_now(), ocsp=ocsp)
         if not stalled and not ocsp and own is not None and own.chain is not None:
             # Peers' certificates are of the same authority, so they lack the same list.
             return own.chain.detail if own.chain.status is ChainStatus.NO_CRL else ""
@@ -184,7 +185,7 @@ class Monitor:
     def _own(self) -> Peer | None:
         """Our own certificate as a peer would see it; None if its file cannot be read."""
         try:
-            pem = runtime.identity(self.settings).certificate.read_bytes()
+            pem = own_identity(self.settings).certificate.read_bytes()
             der = read_pem(pem)[0].public_bytes(Encoding.DER)
         except (OSError, ValueError):
             return None
@@ -208,7 +209,7 @@ class Monitor:
             "Until when the revocation lists of an authority serve",
             labels=["authority"],
         )
-        for authority, until in _serve_until(self.trust_state.trust.crls, runtime.clock()).items():
+        for authority, until in _serve_until(self.trust_state.trust.crls, utc_now()).items():
             crls.add_metric([authority], until.timestamp())
         yield crls
 

@@ -25,7 +25,11 @@ from relay.queue.clock_repairer import ClockRepairer
 from relay.queue.leases import release
 from relay.queue.model import LEASE, PROBE
 
-from ..assembly import policies, runtime
+from ..assembly import policies
+from ..assembly.clock import utc_now
+from ..assembly.relay import make_router, open_journal, open_operator_labels, postmaster_address
+from ..assembly.storage import compare_clocks, open_store, storage_folder
+from ..assembly.trust import open_tls, open_trust, open_trust_state
 from ..daemon.control_channel import Orders
 from ..daemon.lasting_tasks import keep_running
 from ..daemon.start_args import StartArgs
@@ -74,7 +78,7 @@ def _mender(
     return ClockRepairer(
         clocks.database,
         waits,
-        runtime.clock,
+        utc_now,
         journal.record,
         node,
         lambda: clock.proven,
@@ -98,13 +102,13 @@ class _DeliveryParts:
 
 def _open(settings: Settings) -> _DeliveryParts:
     """Open all parts.  Raises SettingsError, Outage, OSError."""
-    trust = runtime.open_trust(settings)
-    client_tls = runtime.open_tls(settings, tls.client_context, trust)
+    trust = open_trust(settings)
+    client_tls = open_tls(settings, tls.client_context, trust)
     node_name(settings)  # an error of the name's file is reported first
     with ExitStack() as opened:
-        store = opened.enter_context(closing(runtime.open_store(settings)))
-        trust_state = runtime.open_trust_state(settings, trust)
-        turn = (runtime.storage_folder(settings) / "run" / "courier").open("w")
+        store = opened.enter_context(closing(open_store(settings)))
+        trust_state = open_trust_state(settings, trust)
+        turn = (storage_folder(settings) / "run" / "courier").open("w")
         opened.pop_all()
         return _DeliveryParts(client_tls, store, trust_state, turn)
 
@@ -115,7 +119,7 @@ def _free(store: Store, node: str) -> int:
     Returns the number of leases.  Raises StoreUnavailable.
     """
     with store.database.write() as connection:
-        return release(connection, node, runtime.clock())
+        return release(connection, node, utc_now())
 
 
 async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, start: Start) -> None:
@@ -132,8 +136,8 @@ async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, st
             start.ready()
             if not await _acquire_lock(opened.turn, orders.stop):
                 return
-        journal = runtime.open_journal(settings, "courier")
-        clocks = runtime.compare_clocks(settings, store.database)
+        journal = open_journal(settings, "courier")
+        clocks = compare_clocks(settings, store.database)
         pulse = await start.retry(
             lambda: begin_pulse(settings, clocks, journal.record, orders.stop, start.ready)
         )
@@ -146,7 +150,7 @@ async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, st
             return
         beating = keep_running(pulse.run)  # until the last attempt has ended
         _log.info("courier.started", machine=pulse.node, leases_freed=freed)
-        operators = runtime.open_operator_labels(settings, trust_state)
+        operators = open_operator_labels(settings, trust_state)
         delivery_metrics.begin(operators.all)
         clock, _ = open_clock(settings)
         mender = _mender(settings, clocks, journal, pulse.node, clock)
@@ -154,10 +158,10 @@ async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, st
             DeliveryServices(
                 store=store,
                 trust_state=trust_state,
-                router=runtime.make_router(settings, trust_state),
+                router=make_router(settings, trust_state),
                 tls=opened.client_tls,
                 journal=journal,
-                clock=runtime.clock,
+                clock=utc_now,
                 randomness=random.SystemRandom(),
                 operator_of=operators.of,
                 steady=clock.steady,
@@ -171,10 +175,10 @@ async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, st
                 poll=settings.outbound.poll_seconds,
                 windows=policies.window_policy(settings),
                 stuck=settings.outbound.stuck_seconds,
-                postmaster=runtime.postmaster(settings),
+                postmaster=postmaster_address(settings),
             ),
         )
-        waking = ListWakeup(store.database, runtime.clock)
+        waking = ListWakeup(store.database, utc_now)
         trust_state.on_new_list = waking.note
         trust_state.on_confirmed = waking.confirmed
         check = settings.whitelist.check_seconds

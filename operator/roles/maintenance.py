@@ -28,7 +28,10 @@ from whitelist.national.freshness import is_ahead
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import TrustStore
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
+from ..assembly.relay import open_journal, open_operator_labels, open_scanners
+from ..assembly.storage import compare_clocks, open_store, storage_folder
+from ..assembly.trust import open_archive, open_crls, open_trust, open_trust_state
 from ..daemon.control_channel import Orders
 from ..daemon.lasting_tasks import keep_running
 from ..daemon.start_args import StartArgs
@@ -80,14 +83,14 @@ class _MaintenanceParts:
 
 def _open(settings: Settings) -> _MaintenanceParts:
     """Open all parts.  Raises SettingsError, Outage, OSError."""
-    trust = runtime.open_trust(settings)
-    crls = runtime.open_crls(settings, trust)
+    trust = open_trust(settings)
+    crls = open_crls(settings, trust)
     with ExitStack() as opened:
-        store = opened.enter_context(closing(runtime.open_store(settings)))
-        trust_state = runtime.open_trust_state(settings, trust)
+        store = opened.enter_context(closing(open_store(settings)))
+        trust_state = open_trust_state(settings, trust)
         store_watch = StoreWatch(store.database)
         store_watch.check()
-        journal = runtime.open_journal(settings, "maintenance")
+        journal = open_journal(settings, "maintenance")
         opened.pop_all()
         return _MaintenanceParts(store, store_watch, trust, trust_state, crls, journal)
 
@@ -122,11 +125,11 @@ async def _maintain(
         opened.journal,
     )
     crls = CrlRefresher(settings, opened.crls, trust)
-    refresher = ListRefresher(settings, runtime.open_archive(settings), trust_state.trust)
+    refresher = ListRefresher(settings, open_archive(settings), trust_state.trust)
     sharing = ListSharing(store.database, refresher)
     disk_guard = open_disk_guard(settings, store, bodies=True)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
-    clocks = runtime.compare_clocks(settings, store.database)
+    clocks = compare_clocks(settings, store.database)
 
     def in_doubt() -> bool:
         return clock.in_doubt or bool(clocks.apart)
@@ -134,11 +137,11 @@ async def _maintain(
     blob_gc = BlobGcJob(store, settings.storage.gc_hours * 3600, in_doubt)
     failed = timedelta(days=settings.outbound.failed_days)
     forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt)
-    labels = runtime.open_operator_labels(settings, trust_state)
-    queue_measurement = QueueMeasurement(store.database, labels, runtime.clock)
+    labels = open_operator_labels(settings, trust_state)
+    queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
     self_check = SelfCheck(settings.inbound.listen, own_port)
-    scanners = ScannerWatch(runtime.open_scanners(settings))
+    scanners = ScannerWatch(open_scanners(settings))
     monitor = Monitor(
         settings,
         trust_state,
@@ -173,7 +176,7 @@ async def _maintain(
         keep_running(LossPublisher(journal).run),
         keep_running(
             lambda: _prune_traces(
-                runtime.storage_folder(settings) / journal_folder.NAME,
+                storage_folder(settings) / journal_folder.NAME,
                 settings.trace.keep_days,
                 in_doubt,
             )
@@ -223,7 +226,7 @@ async def _keep_current(
                     list_due = 0.0
             if now >= crls_due:
                 crls_due = now + CRL_SECONDS
-                await asyncio.to_thread(crls.check, runtime.clock())
+                await asyncio.to_thread(crls.check, utc_now())
             at_hand = crls.store.current()
             if at_hand != known:
                 refresher.trust = await asyncio.to_thread(trust.with_crls, at_hand)
@@ -247,7 +250,7 @@ async def _keep_current(
 
 
 def _checked_ahead(refresher: ListRefresher) -> bool:
-    checked, now = refresher.archive.last_check(), runtime.clock()
+    checked, now = refresher.archive.last_check(), utc_now()
     ahead = is_ahead(checked, now)
     if ahead and checked is not None:
         _log.error(
@@ -283,7 +286,7 @@ async def _prune_traces(
 ) -> None:
     while True:
         try:
-            oldest = (runtime.clock() - timedelta(days=keep_days)).date()
+            oldest = (utc_now() - timedelta(days=keep_days)).date()
             if in_doubt():  # remove nothing: a removal by a wrong clock cannot be undone
                 oldest = date.min
             pruned = await asyncio.to_thread(journal_folder.prune, folder, oldest)

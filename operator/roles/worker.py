@@ -21,7 +21,11 @@ from relay.server.context import SessionContext
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 
-from ..assembly import policies, runtime
+from ..assembly import policies
+from ..assembly.clock import make_id, utc_now
+from ..assembly.relay import open_journal, open_scanners, postmaster_address
+from ..assembly.storage import open_store
+from ..assembly.trust import open_tls, open_trust, open_trust_state
 from ..daemon import malloc_trim
 from ..daemon.control_channel import Orders
 from ..daemon.lasting_tasks import keep_running
@@ -51,13 +55,13 @@ class _WorkerParts:
 
 def _open(settings: Settings) -> _WorkerParts:
     """Open all parts.  Raises SettingsError, Outage, OSError."""
-    trust = runtime.open_trust(settings)
-    server_tls = runtime.open_tls(settings, tls.server_context, trust)
+    trust = open_trust(settings)
+    server_tls = open_tls(settings, tls.server_context, trust)
     with ExitStack() as opened:
-        store = opened.enter_context(closing(runtime.open_store(settings)))
-        trust_state = runtime.open_trust_state(settings, trust)
+        store = opened.enter_context(closing(open_store(settings)))
+        trust_state = open_trust_state(settings, trust)
         disk_guard = open_disk_guard(settings, store)
-        journal = runtime.open_journal(settings, "worker")
+        journal = open_journal(settings, "worker")
         opened.pop_all()
         return _WorkerParts(server_tls, store, trust_state, disk_guard, journal)
 
@@ -79,7 +83,7 @@ async def run_worker(settings: Settings, launch: StartArgs, orders: Orders, star
         opened.disk_guard,
         opened.journal,
     )
-    committer = GroupCommitter(store, runtime.clock, disk_guard.failed, journal.record)
+    committer = GroupCommitter(store, utc_now, disk_guard.failed, journal.record)
     limits = policies.limits(settings)
     load = WorkerLoad.take(run_folder.worker_loads)
     context = SessionContext(
@@ -87,16 +91,16 @@ async def run_worker(settings: Settings, launch: StartArgs, orders: Orders, star
         limits=limits,
         policy=policies.policy(settings),
         trust_state=trust_state,
-        recipient_lookup=RecipientLookup(store.database, postmaster=runtime.postmaster(settings)),
+        recipient_lookup=RecipientLookup(store.database, postmaster=postmaster_address(settings)),
         blobs=store.blobs,
         disk_guard=disk_guard,
-        scanners=runtime.open_scanners(settings),
+        scanners=open_scanners(settings),
         committer=committer,
         journal=journal,
         connection_counts=ConnectionCounts(limits, load.set_sessions),
         tls=opened.server_tls,
-        clock=runtime.clock,
-        new_id=runtime.make_id,
+        clock=utc_now,
+        new_id=make_id,
         debug_peers=launch.debug_peers,
         own_port=OwnPort.share(run_folder.own_port),
         quotas=quotas(settings),

@@ -13,8 +13,9 @@ from functools import partial
 
 from mailstore.blobs.store import Store
 
-from ..assembly import runtime
 from ..assembly.file_owner import check_user
+from ..assembly.relay import open_journal
+from ..assembly.storage import open_store
 from ..settings.model import Settings
 from .actor import account_name
 
@@ -33,7 +34,7 @@ def open_recorder(settings: Settings) -> Iterator[Record]:
     At the end the events are written.  Raises SettingsError.
     """
     check_user(settings)
-    with closing(runtime.open_journal(settings, "command")) as journal:
+    with closing(open_journal(settings, "command")) as journal:
         yield partial(journal.record, who=login_name())
 
 
@@ -50,6 +51,6 @@ def open_recorded_store(settings: Settings) -> Iterator[RecordedStore]:
     """Open store and journal for an action.  Raises SettingsError."""
     with (
         open_recorder(settings) as record,
-        closing(runtime.open_store(settings)) as store,
+        closing(open_store(settings)) as store,
     ):
         yield RecordedStore(store, record)

@@ -8,8 +8,12 @@ from mailstore.blobs.store import Store
 from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.submission.local import LocalSubmitter
 
-from ..assembly import policies, runtime
+from ..assembly import policies
+from ..assembly.clock import make_id, utc_now
 from ..assembly.file_owner import check_user
+from ..assembly.relay import open_journal, postmaster_address
+from ..assembly.storage import open_store
+from ..assembly.trust import open_trust, open_trust_state
 from ..settings.model import Settings
 from .acts import login_name
 
@@ -19,8 +23,8 @@ def open_submitter(settings: Settings) -> Iterator[LocalSubmitter]:
     """Open a submitter of messages from local mailboxes.  Raises SettingsError."""
     check_user(settings)
     with (
-        closing(runtime.open_store(settings)) as store,
-        closing(runtime.open_journal(settings, "command")) as journal,
+        closing(open_store(settings)) as store,
+        closing(open_journal(settings, "command")) as journal,
     ):
         yield _submitter(settings, store, journal)
 
@@ -30,10 +34,10 @@ def _submitter(settings: Settings, store: Store, journal: Journal) -> LocalSubmi
         hostname=settings.operator.hostname,
         policy=policies.policy(settings),
         store=store,
-        directory=RecipientLookup(store.database, postmaster=runtime.postmaster(settings)),
-        trust_state=runtime.open_trust_state(settings, runtime.open_trust(settings)),
-        clock=runtime.clock,
-        new_id=runtime.make_id,
+        directory=RecipientLookup(store.database, postmaster=postmaster_address(settings)),
+        trust_state=open_trust_state(settings, open_trust(settings)),
+        clock=utc_now,
+        new_id=make_id,
         record=journal.record,
         who=login_name(),
     )

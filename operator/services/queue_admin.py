@@ -20,8 +20,11 @@ from relay.queue_admin.actions import QueueAction, run_action
 from relay.queue_admin.filter import DeliveryFilter
 from relay.queue_admin.hold_rules import HoldRuleRow, HoldScope, add_rule, remove_rule
 
-from ..assembly import policies, runtime
+from ..assembly import policies
+from ..assembly.clock import make_id, utc_now
 from ..assembly.file_owner import check_user
+from ..assembly.relay import open_journal, postmaster_address
+from ..assembly.storage import open_store
 from ..errors import OperatorError
 from ..settings.model import Settings
 from .actor import Actor
@@ -146,11 +149,11 @@ def open_queue_admin(settings: Settings, actor: Actor, reason: str) -> Iterator[
     Raises SettingsError.
     """
     check_user(settings)
-    with closing(runtime.open_store(settings)) as store:
-        journal = runtime.open_journal(settings, "command")
+    with closing(open_store(settings)) as store:
+        journal = open_journal(settings, "command")
         with closing(journal):
             yield QueueAdmin(
-                store, _teller(settings, store, journal), journal, actor, reason, runtime.clock
+                store, _teller(settings, store, journal), journal, actor, reason, utc_now
             )
 
 
@@ -158,8 +161,8 @@ def _teller(settings: Settings, store: Store, journal: Journal) -> Bouncer:
     return Bouncer(
         store,
         settings.operator.hostname,
-        runtime.postmaster(settings),
+        postmaster_address(settings),
         policies.retry_policy(settings).life,
-        runtime.make_id,
+        make_id,
         journal.record,
     )

@@ -25,7 +25,9 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from relay.smtp.address import parse_address
 
-from ..assembly import runtime
+from ..assembly.clock import utc_now
+from ..assembly.storage import open_store
+from ..assembly.trust import open_trust, open_trust_state
 from ..errors import OperatorError
 from ..services.local_submission import open_submitter
 from ..settings.model import Settings, load
@@ -53,7 +55,7 @@ def run() -> None:
     """Run the whole demo.  Raises DemoFailed."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mssante-demo-")))
-        space = TrustSpace.create(runtime.clock())
+        space = TrustSpace.create(utc_now())
         a, b = _enrol_both(space, folder)
         _show_list(a)
         for side in (a, b):
@@ -104,7 +106,7 @@ def _free_endpoint() -> str:
 
 
 def _show_list(side: _DemoOperator) -> None:
-    trust_state = runtime.open_trust_state(side.settings, runtime.open_trust(side.settings))
+    trust_state = open_trust_state(side.settings, open_trust(side.settings))
     white_list = trust_state.snapshot.white_list
     if white_list is None:
         raise DemoFailed(f"white list refused: {trust_state.snapshot.problem}")
@@ -159,7 +161,7 @@ def _exchange(source: _DemoOperator, to: _DemoOperator) -> None:
 
 def _await_entry(side: _DemoOperator, recipient: str) -> MailboxEntry:
     deadline = time.monotonic() + STEP_SECONDS
-    with closing(runtime.open_store(side.settings)) as store:
+    with closing(open_store(side.settings)) as store:
         while time.monotonic() < deadline:
             with store.database.read() as connection:
                 found = list_entries(connection, get_mailbox(connection, recipient).id)

@@ -26,7 +26,10 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.sealed.keyring import make_first
 from whitelist.pki.distinguished_name import DistinguishedName
 
-from ..assembly import migrations, runtime
+from ..assembly import migrations
+from ..assembly.clock import utc_now
+from ..assembly.storage import open_store
+from ..assembly.trust import open_archive, open_crls, open_trust
 from ..lists.crl_refresh import CrlRefresher
 from ..lists.list_refresh import ListRefresher
 from ..settings.endpoints import split_endpoint
@@ -133,7 +136,7 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     database.close()
     path = plan.folder / "mssante.toml"
     path.write_text(_configuration(plan), encoding="utf-8")
-    runtime.open_store(load(path), mark=True).close()
+    open_store(load(path), mark=True).close()
     _adopt_list(path)
     return path
 
@@ -141,11 +144,11 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
 def _adopt_list(path: Path) -> None:
     """Adopt the list like any other list.  Raises ListRefused."""
     settings = load(path)
-    trust = runtime.open_trust(settings)
-    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
-    crls.check(runtime.clock())
+    trust = open_trust(settings)
+    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls.check(utc_now())
     at_hand = trust.with_crls(crls.store.current())
-    ListRefresher(settings, runtime.open_archive(settings), at_hand).check()
+    ListRefresher(settings, open_archive(settings), at_hand).check()
 
 
 def write_identity(own: Credential, hierarchy: Hierarchy, folder: Path, name: str) -> None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailstore.db.database import Database
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
+from mssante_operator.assembly.trust import open_archive, open_crls, open_trust, open_trust_state
 from mssante_operator.lists.crl_refresh import CrlRefresher
 from mssante_operator.lists.list_refresh import ListRefresher
 from mssante_operator.lists.list_sharing import ListSharing
@@ -41,7 +42,7 @@ class Machine:
 
     def trust_state(self) -> TrustState:
         """Snapshot that the processes of this machine use."""
-        return runtime.open_trust_state(self.refresher.settings, self.refresher.trust)
+        return open_trust_state(self.refresher.settings, self.refresher.trust)
 
 
 def machine(folder: Path, database: Database, white_list: bytes | None = None) -> Machine:
@@ -57,8 +58,8 @@ def machine(folder: Path, database: Database, white_list: bytes | None = None) -
 def refresher_of(daemon: Daemon) -> ListRefresher:
     """Refresher of a machine's source, in this process."""
     settings = load(daemon.config)
-    trust = runtime.open_trust(settings)
-    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
-    crls.check(runtime.clock())
+    trust = open_trust(settings)
+    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls.check(utc_now())
     at_hand = trust.with_crls(crls.store.current())
-    return ListRefresher(settings, runtime.open_archive(settings), at_hand)
+    return ListRefresher(settings, open_archive(settings), at_hand)

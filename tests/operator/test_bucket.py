@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.s3.bucket import Bucket, BucketPlace
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.storage import open_store
 from mssante_operator.settings.model import SettingsError, load
 from tests.support.cluster import keep_in_bucket
 from tests.support.configuration import GOOD, refusal, write
@@ -148,4 +148,4 @@ class TestWhatCannotBeUsed:
         with pytest.raises(
             SettingsError, match=r"storage\.s3: needs the package obstore; run: pip"
         ):
-            runtime.open_store(load(operator_a.config))
+            open_store(load(operator_a.config))

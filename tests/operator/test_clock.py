@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from foundation.journal import files as journal_folder
 from mailstore.db.database import Database
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from mssante_operator.settings.model import load
 from relay.queue.schema import deliveries, destinations
 from tests.crash.site import environment
@@ -124,9 +124,9 @@ def test_a_clock_ahead_and_set_right(site: Site, *, restarted: bool) -> None:
     for told in site.logged("clock.jumped"):
         assert "this machine's clock jumped ahead by 60 days" in told
     # Checked at once: the list had looked expired.
-    until_now(lambda: site.checked() > runtime.clock() + SIXTY / 2, PATIENCE)
+    until_now(lambda: site.checked() > utc_now() + SIXTY / 2, PATIENCE)
     key = site.send("while ahead")
-    until_now(lambda: (site.dead_until() or site.checked()) > runtime.clock() + SIXTY / 2, PATIENCE)
+    until_now(lambda: (site.dead_until() or site.checked()) > utc_now() + SIXTY / 2, PATIENCE)
     until_now(lambda: len(site.attempts()) == 2, PATIENCE)
     # The waiting message is not 60 days older.
     assert {state for state, _ in site.attempts()} == {"waiting"}
@@ -142,7 +142,7 @@ def test_a_clock_ahead_and_set_right(site: Site, *, restarted: bool) -> None:
         site.send("after")
         until_now(lambda: site.attempts() == [], PATIENCE)
         assert site.arrived() == ["after", "before", "while ahead"]
-        until_now(lambda: site.checked() <= runtime.clock(), PATIENCE)
+        until_now(lambda: site.checked() <= utc_now(), PATIENCE)
         assert get(a, "/readyz")[0] == 200
         with client(a, "b") as smtp:
             smtp.sendmail(THERE, [BOX], f"From: {THERE}\r\nSubject: x\r\n\r\nx\r\n")
@@ -163,7 +163,7 @@ def test_a_clock_ahead_and_set_right(site: Site, *, restarted: bool) -> None:
 def test_a_jump_outlives_the_processes_that_saw_it(site: Site, *, stopped: bool) -> None:
     a = site.a
     traces = a.folder / "data" / journal_folder.NAME
-    old = journal_folder.hour_file(traces, (runtime.clock() - timedelta(days=170)).isoformat())
+    old = journal_folder.hour_file(traces, (utc_now() - timedelta(days=170)).isoformat())
     old.parent.mkdir(parents=True)
     old.write_bytes(b"{}\n")
     site.start()
@@ -203,6 +203,6 @@ def test_the_clock_of_a_process_can_be_moved(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
     ).stdout.split()
     now, written, set_to = map(int, said)
-    assert abs(now - (runtime.clock().timestamp() - 86400)) < 60
+    assert abs(now - (utc_now().timestamp() - 86400)) < 60
     assert abs(written - now) < 60
     assert set_to == 10**9

@@ -20,7 +20,7 @@ from sqlalchemy import delete, update
 from mailstore.db.schema import entries, messages
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.s3.bucket import Bucket, BucketPlace
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from tests.support.blobs import content
 from tests.support.cluster import DURAND, MARTIN, body, keep_in_bucket, lay_out_machines, send
 from tests.support.daemon import Daemon, dial, get, lay_out, served
@@ -173,7 +173,7 @@ def test_the_daemon_frees_what_nobody_needs(
             send(daemon, body(seed), OURS)
         gone, kept = daemon.entries(MARTIN)
         with daemon.store() as store, store.database.write() as connection:
-            long_ago = runtime.clock() - 2 * DAY
+            long_ago = utc_now() - 2 * DAY
             connection.execute(update(messages).values(received_at=long_ago))
             box = get_mailbox(connection, OURS[1]).id
             connection.execute(delete(entries).where(entries.c.mailbox_id == box))

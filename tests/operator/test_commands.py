@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from tests.support.daemon import MSSANTE, Daemon, command, federation, lay_out
 from tests.whitelist.real import REAL_INTERMEDIATE, REAL_LIST, REAL_ROOT, needs_real_data
@@ -218,7 +218,7 @@ class TestWhitelist:
 def _by_another_signer() -> bytes:
     space = federation().space
     other = space.enrol("smtp.b.mssante.fr", "OPERATEUR B")
-    now = runtime.clock()
+    now = utc_now()
     assert Lifetime.of_leaf(now).not_after > now + timedelta(days=1)
     forged = type(space)(space.hierarchy, other, now)
     return forged.sign_list({"b.mssante.fr": other})

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from mssante_operator.checks import own_certificate
 from mssante_operator.setup.install import TrustSpace, write_identity
 from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject
@@ -156,7 +156,7 @@ def self_signed(daemon: Daemon) -> None:
 
 
 def foreign(daemon: Daemon) -> None:
-    space = TrustSpace.create(runtime.clock())
+    space = TrustSpace.create(utc_now())
     own = space.enrol("smtp.a.mssante.fr", "OPERATEUR A")
     write_identity(own, space.hierarchy, daemon.folder / "pki", "server")
 
@@ -251,7 +251,7 @@ def test_files_of_others_and_root_on_a_store_of_others(daemon: Daemon) -> None:
 class TestOwnCertificate:
     """Doubts about the own certificate at a given time."""
 
-    NOW = runtime.clock()
+    NOW = utc_now()
 
     def doubts(self, own: Credential, at: timedelta, hostname: str) -> list[str]:
         hierarchy = federation().space.hierarchy

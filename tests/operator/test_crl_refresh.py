@@ -13,7 +13,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
+from mssante_operator.assembly.trust import open_crls, open_trust
 from mssante_operator.lists.crl_refresh import CrlRefresher
 from mssante_operator.settings.model import load
 from mssante_operator.setup.testbed.ca import issue_crl
@@ -23,7 +24,7 @@ from tests.support.daemon import Daemon, federation, lay_out
 from whitelist.pki import crl_store
 from whitelist.pki.crl_store import CrlStore
 
-AT = runtime.clock()
+AT = utc_now()
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 HALF = timedelta(seconds=30)
 
@@ -81,8 +82,8 @@ def refresher(daemon: Daemon, trust_lines: str = FILES) -> CrlRefresher:
 def again(daemon: Daemon) -> CrlRefresher:
     """Refresher of a new process of the same operator, with nothing in memory."""
     settings = load(daemon.config)
-    trust = runtime.open_trust(settings)
-    return CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
+    trust = open_trust(settings)
+    return CrlRefresher(settings, open_crls(settings, trust), trust)
 
 
 def authority(name: str) -> Credential:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from mssante_operator.setup.install import SAMPLES
 from tests.support.daemon import Daemon, lay_out
 from tests.support.own_server import make_role
@@ -30,7 +30,7 @@ def on(url: str, folder: Path) -> Daemon:
 
 def with_mailboxes(daemon: Daemon) -> None:
     with daemon.store() as store, store.database.write() as connection:
-        now = runtime.clock()
+        now = utc_now()
         add_domain(connection, "a.mssante.fr", now=now)
         for local, kind, identifier, _ in SAMPLES:
             add_mailbox(connection, f"{local}@a.mssante.fr", kind, identifier, now=now)

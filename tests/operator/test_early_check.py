@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.storage import open_database
+from mssante_operator.assembly.trust import open_crls, open_trust
 from mssante_operator.lists.crl_refresh import CrlRefresher
 from mssante_operator.lists.early_check import EARLY_SECONDS, EarlyCheck
 from mssante_operator.lists.list_sharing import ListSharing
@@ -82,11 +83,11 @@ async def test_maintenance_checks_for_mail_that_asks(
     monkeypatch.setattr("mssante_operator.lists.early_check.MARGIN", timedelta(seconds=-1))
     daemon = lay_out(tmp_path / "a", "a")
     refresher, archive = refresher_of(daemon), refresher_of(daemon).archive
-    settings, trust = refresher.settings, runtime.open_trust(refresher.settings)
+    settings, trust = refresher.settings, open_trust(refresher.settings)
     assert settings.whitelist.refresh_seconds == 3600
-    crls = CrlRefresher(settings, runtime.open_crls(settings, trust), trust)
+    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
     looked, jumped = asyncio.Event(), asyncio.Event()
-    database = runtime.open_database(settings)
+    database = open_database(settings)
     sharing = ListSharing(database, refresher)
     keeping = asyncio.create_task(_keep_current(settings, trust, crls, sharing, jumped, looked))
     await asyncio.wait_for(looked.wait(), 60)

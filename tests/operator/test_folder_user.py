@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import make_id
 from mssante_operator.assembly.file_owner import check_user
+from mssante_operator.assembly.storage import storage_folder
 from mssante_operator.cli.main import cli
 from mssante_operator.settings.model import SettingsError, load
 from tests.support import needs
@@ -22,7 +23,7 @@ AS_ROOT = pytest.mark.skipif(bool(_WHY), reason=_WHY)
 @AS_ROOT
 def test_root_is_told_to_be_the_daemons_user(tmp_path: Path) -> None:
     settings = load(lay_out(tmp_path, "a").config)
-    folder = runtime.storage_folder(settings)
+    folder = storage_folder(settings)
     check_user(settings)
     os.chown(folder, 12345, -1)
     with pytest.raises(SettingsError, match=r"sudo -u '#12345' mssante") as refused:
@@ -32,7 +33,7 @@ def test_root_is_told_to_be_the_daemons_user(tmp_path: Path) -> None:
 
 def test_the_owner_may(tmp_path: Path) -> None:
     settings = load(lay_out(tmp_path, "a").config)
-    assert runtime.storage_folder(settings).stat().st_uid == os.geteuid()
+    assert storage_folder(settings).stat().st_uid == os.geteuid()
     check_user(settings)
 
 
@@ -62,7 +63,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     "store rewrite": (),
     "whitelist refresh": (),
 }
-MESSAGE = runtime.make_id()  # of nothing
+MESSAGE = make_id()  # of nothing
 READS: dict[str, tuple[str, ...]] = {
     "config check": (),
     "config reference": (),

@@ -14,7 +14,7 @@ import mssante_operator.jobs.failed_expiry
 from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from mssante_operator.jobs.failed_expiry import FailedExpiryJob
 from relay.queue_admin.expiry import delete_failed
 from tests.support.daemon import Daemon, served
@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 
 
 def lay(database: Database, *days: int) -> None:
-    now = runtime.clock()
+    now = utc_now()
     put(database, *(Letter(state="failed", columns={"due": now - d * DAY}) for d in days), now=now)
 
 
@@ -42,7 +42,7 @@ async def test_rounds_go_on_after_an_error_and_are_told_of(
         return delete_failed(*given)  # type: ignore[arg-type]  # as it was called
 
     monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "delete_failed", once)
-    journal = Journal(tmp_path / "trace", runtime.clock)
+    journal = Journal(tmp_path / "trace", utc_now)
     with capture_logs() as logs:
         running = asyncio.create_task(FailedExpiryJob(database, journal, 30 * DAY, 0.01).run())
         await until(lambda: list(rows(database)) == [2])
@@ -75,7 +75,7 @@ async def test_a_round_under_way_ends_with_the_process(
             yield found
 
     monkeypatch.setattr(mssante_operator.jobs.failed_expiry, "delete_failed", slow)
-    journal = Journal(tmp_path / "trace", runtime.clock)
+    journal = Journal(tmp_path / "trace", utc_now)
     running = asyncio.create_task(FailedExpiryJob(database, journal, 30 * DAY).run())
     await begun.wait()
     running.cancel()
@@ -98,7 +98,7 @@ def test_the_daemon_forgets_as_it_starts(operator_q: Daemon, database: Database)
 
 async def test_nothing_is_forgotten_by_a_clock_in_doubt(tmp_path: Path, database: Database) -> None:
     lay(database, 31, 400)
-    journal, doubts = Journal(tmp_path / "trace", runtime.clock), list[int]()
+    journal, doubts = Journal(tmp_path / "trace", utc_now), list[int]()
 
     def in_doubt() -> bool:
         doubts.append(len(rows(database)))

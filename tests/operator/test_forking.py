@@ -22,7 +22,7 @@ import gc, json, os, random, secrets, socket, sys
 from pathlib import Path
 from uuid import uuid4
 from mailstore.sealed.draft import Draft
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import make_id
 from mssante_operator.daemon import fork_server
 from mssante_operator.roles import main
 {before}
@@ -36,7 +36,7 @@ if part is not None:
         "sockets": [socket.socket(fileno=one).getsockname()[1] for one in part.sockets],
         "own": [
             *drafts,
-            runtime.make_id()[12:],
+            make_id()[12:],
             secrets.token_hex(),
             uuid4().hex,
             str(random.random()),

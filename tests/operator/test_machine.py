@@ -12,7 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from mailstore.errors import StoreUnavailable
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
+from mssante_operator.assembly.storage import compare_clocks
 from mssante_operator.errors import Outage
 from mssante_operator.machine import node_name, pulse
 from mssante_operator.machine import record as machine
@@ -78,7 +79,7 @@ async def test_the_first_courier_enters_the_name(original: Site) -> None:
     assert held is not None
     (row,) = known(original)
     assert (row.name, row.proof) == (original.name, node_name.proof(original.settings))
-    assert abs(row.seen_at - runtime.clock()) < MINUTE
+    assert abs(row.seen_at - utc_now()) < MINUTE
     assert original.waited == 0
 
 
@@ -109,7 +110,7 @@ async def test_a_copy_of_a_living_machine_gets_a_name_of_its_own(
         assert clone.waited == 1
         found = node_name.copied(clone.settings)
         assert found is not None
-        assert (found.before, abs(found.at - runtime.clock()) < MINUTE) == (name, True)
+        assert (found.before, abs(found.at - utc_now()) < MINUTE) == (name, True)
     assert not original.stop.is_set()
     assert (original.name, original.events) == (name, [])
     assert node_name.copied(original.settings) is None
@@ -275,9 +276,7 @@ class TestClock:
     @SERVER
     async def test_claims_stop_and_begin_again(self, original: Site) -> None:
         ahead = timedelta(0)
-        clocks = ClockComparison(
-            original.database, timedelta(seconds=5), lambda: runtime.clock() + ahead
-        )
+        clocks = ClockComparison(original.database, timedelta(seconds=5), lambda: utc_now() + ahead)
         began = await begin_pulse(
             original.settings, clocks, original.record, original.stop, original.waits
         )
@@ -309,7 +308,7 @@ class TestClock:
 
     @SERVER
     async def test_nothing_is_taken_before_the_clocks_were_compared(self, original: Site) -> None:
-        clocks = runtime.compare_clocks(original.settings, original.database)
+        clocks = compare_clocks(original.settings, original.database)
         held = await original.hold()
 
         async def lost() -> None:
@@ -358,7 +357,7 @@ def test_commands_on_a_machine_whose_clock_is_apart(
     assert command(*words, "store", "gc")[0] == 0
     assert "storage.max_clock_difference" not in command(*words, "config", "check")[1]
     later = timedelta(seconds=30)
-    monkeypatch.setattr(clock_difference, "server_clock", lambda _: runtime.clock() + later)
+    monkeypatch.setattr(clock_difference, "server_clock", lambda _: utc_now() + later)
     code, _, said = command(*words, "store", "gc")
     assert (code, said.count("\n")) == (1, 1)
     assert "mssante: nothing is freed: this machine's clock is behind the database's" in said

@@ -18,8 +18,8 @@ from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mailstore.s3.bucket import Bucket
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.keyring import Keyring, make_first, rotate
-from mssante_operator.assembly import runtime
 from mssante_operator.assembly import store_mark as marking
+from mssante_operator.assembly.clock import make_id, utc_now
 from mssante_operator.settings.model import Settings, SettingsError, load
 from tests.support.blobs import MADE
 from tests.support.cluster import keep_in_bucket
@@ -51,7 +51,7 @@ class Site:
 
     def bodies(self, form: BlobFormat | None = None) -> Bodies:
         store = self.kept.store if form is None else self.kept.again(form)
-        return Bodies(store, self.database, runtime.clock, 0)
+        return Bodies(store, self.database, utc_now, 0)
 
     def verify(self, form: BlobFormat | None = None, *, anew: bool = False) -> None:
         bodies = self.bodies(form)
@@ -84,8 +84,8 @@ class Site:
             made.discard()
         else:
             assert self.kept.store.seal([made]) == [blob]
-        now = runtime.clock()
-        message = Message(runtime.make_id(), "", blob, len(body), "", "local", "s", now)
+        now = utc_now()
+        message = Message(make_id(), "", blob, len(body), "", "local", "s", now)
         with self.database.write() as connection:
             store_messages(connection, [NewMessage(message)], now=now)
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from mssante_operator.jobs.queue_measurement import QueueMeasurement
 from mssante_operator.monitoring.queue_gauges import queue_gauges
 from relay.delivery.operator_labels import UNLISTED, OperatorLabels
@@ -42,7 +42,7 @@ async def test_rounds_follow_the_queue_and_outlive_errors(
 
     monkeypatch.setattr(DepthCount, "read", failing)
     labels = OperatorLabels(tmp_path / "operators", lambda _domain: ())
-    queue_measurement = QueueMeasurement(database, labels, runtime.clock, interval=0.01, slice=7)
+    queue_measurement = QueueMeasurement(database, labels, utc_now, interval=0.01, slice=7)
 
     def waiting(number: int) -> bool:
         depth = queue_measurement.depth
@@ -124,7 +124,7 @@ def test_mail_held_for_its_body_is_an_alarm_and_in_the_list(
     put_letters(
         database,
         Letter(held="body missing: the blob is gone", unreadable=True),
-        now=runtime.clock(),
+        now=utc_now(),
     )
     listed = json.loads(daemon.run("queue", "list", "--state", "held", "--json"))
     assert [one["held"] for one in listed] == ["body missing: the blob is gone"]

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from mailstore.mailboxes.identifiers import MailboxType
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import make_id, utc_now
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage
 from relay.queue.schema import deliveries
@@ -160,13 +160,13 @@ def test_a_success_that_was_asked_for_is_reported_by_the_other_operator(pair: Pa
 
 def _submit(daemon: Daemon, *to: str, asked: str, envid: str) -> None:
     """Submit a message from Martin with report options, as a client gives them in RCPT."""
-    addresses, now = tuple(map(parse_address, to)), runtime.clock()
+    addresses, now = tuple(map(parse_address, to)), utc_now()
     with daemon.store() as store:
         draft = store.blobs.draft()
         draft.write(f"From: {MARTIN}\r\nSubject: {envid}\r\n\r\nBonjour\r\n".encode())
         submission = AcceptedMessage(
-            id=runtime.make_id(),
-            session=runtime.make_id(),
+            id=make_id(),
+            session=make_id(),
             peer="local",
             sender=parse_address(MARTIN),
             received_at=now,
@@ -223,7 +223,7 @@ def test_a_domain_that_leaves_the_list_is_reported_at_once(pair: Pair) -> None:
     # A minute ago, so that the list was checked since; without that nothing fails by the list.
     with pair.a.store() as store, store.database.write() as connection:
         of_it = update(deliveries).where(deliveries.c.domain == "gone.mssante.fr")
-        connection.execute(of_it.values(created_at=runtime.clock() - timedelta(minutes=1)))
+        connection.execute(of_it.values(created_at=utc_now() - timedelta(minutes=1)))
 
     def failed() -> bool:
         # The courier may not have loaded the new list yet, or may be faster than this command.

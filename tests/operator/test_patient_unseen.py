@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from foundation.privacy import mask
 from mailstore.db.schema import messages
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.trust import open_trust
 from mssante_operator.settings.model import load
 from relay.policy import tls
 from tests.support.daemon import Daemon, client, command, get, lay_out, served
@@ -58,7 +58,7 @@ def test_the_search_finds_what_it_looks_for(form: str) -> None:
 
 def context_of(daemon: Daemon, name: str) -> ssl.SSLContext:
     """TLS context of a server with the certificate of an operator."""
-    trust = runtime.open_trust(load(daemon.config))
+    trust = open_trust(load(daemon.config))
     return tls.server_context(tls.Identity(*daemon.identity(name)), trust)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from tests.support import needs
 from tests.support.daemon import MSSANTE, Daemon, command, lay_out
 from tests.support.queue_desk import ACTS, HOUR, WHY, events, messages, queue
@@ -31,10 +31,10 @@ def _without_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestActs:
     def test_retry(self, operator_q: Daemon, database: Database) -> None:
         waits, failed = queue(Letter(), Letter(state="failed"), database=database)
-        know(database, "b.mssante.fr", failures=5, dead_until=runtime.clock() + HOUR)
+        know(database, "b.mssante.fr", failures=5, dead_until=utc_now() + HOUR)
         said = operator_q.run("queue", "retry", "--domain", "b.mssante.fr")
         assert said == "1 delivery due now\n"
-        assert rows(database)[waits].due <= runtime.clock()
+        assert rows(database)[waits].due <= utc_now()
         assert rows(database)[failed].state == "failed"
         assert destination(database, "b.mssante.fr").dead_until is None
         said = operator_q.run("queue", "retry", "--state", "failed", *WHY)
@@ -323,7 +323,7 @@ class TestListings:
             Letter(domain="d.mssante.fr", age=timedelta(minutes=3)),
             database=database,
         )
-        know(database, "c.mssante.fr", dead_until=runtime.clock() + timedelta(minutes=30.5))
+        know(database, "c.mssante.fr", dead_until=utc_now() + timedelta(minutes=30.5))
         header, c, b, d = operator_q.run("queue", "summary").splitlines()
         assert header == header.upper()
         assert header.split()[:5] == ["DOMAIN", "STATE", "WAITING", "IN", "FLIGHT"]

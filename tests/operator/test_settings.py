@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.assembly import policies, runtime
+from mssante_operator.assembly import policies
+from mssante_operator.assembly.clock import utc_now
+from mssante_operator.assembly.relay import make_router
 from mssante_operator.settings.endpoints import split_endpoint
 from mssante_operator.settings.model import Settings, SettingsError, find, load
 from mssante_operator.settings.reference import reference
@@ -159,8 +161,8 @@ async def test_routes_lead_where_they_say(tmp_path: Path) -> None:
     # Only the white list names the operator of c.mssante.fr.
     space = trust_space()
     settings = load(write(tmp_path, GOOD + ROUTES))
-    follower = trust_state(tmp_path, space.white_list, space.trust, runtime.clock, crls=space.crls)
-    router = runtime.make_router(settings, follower)
+    follower = trust_state(tmp_path, space.white_list, space.trust, utc_now, crls=space.crls)
+    router = make_router(settings, follower)
     assert await router.targets("b.mssante.fr") == [Target("127.0.0.1", 2526)]
     assert await router.targets("c.mssante.fr") == [
         Target("192.0.2.7", 25),
@@ -172,13 +174,13 @@ async def test_dns_is_asked_as_configured(tmp_path: Path) -> None:
     text = '[outbound]\ndns_servers = ["127.0.0.1"]\ndns_timeout_seconds = 0.1\n'
     settings = load(write(tmp_path, GOOD + text))
     with pytest.raises(NoRoute, match=r"^MX of b\.mssante\.fr could not be found: .*127\.0\.0\.1"):
-        await runtime.make_router(settings).targets("b.mssante.fr")
+        await make_router(settings).targets("b.mssante.fr")
 
 
 def test_a_dns_server_that_is_none(tmp_path: Path) -> None:
     settings = load(write(tmp_path, f'{GOOD}[outbound]\ndns_servers = ["resolver"]\n'))
     with pytest.raises(SettingsError, match=r"outbound\.dns_servers: .*resolver"):
-        runtime.make_router(settings)
+        make_router(settings)
 
 
 def test_a_missing_key(tmp_path: Path) -> None:

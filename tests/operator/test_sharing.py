@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import ListOffer, SharedListHead, publish, read_head
 from tests.operator.list_machines import Machine, machine
@@ -55,7 +55,7 @@ def share(database: Database, data: bytes, hours: float, *, packed: bytes | None
     digest = hashlib.sha256(data).hexdigest()
     at = federation().space.now.replace(microsecond=0) + timedelta(hours=hours)
     with database.write() as connection:
-        assert publish(connection, ListOffer(digest, at, data), runtime.clock())
+        assert publish(connection, ListOffer(digest, at, data), utc_now())
         if packed is not None:
             connection.execute(update(shared_list).values(compressed=packed))
     return digest
@@ -96,7 +96,7 @@ def test_an_older_list_is_never_taken_nor_shared(
     newest = one.active.digest
     with database.write() as connection:  # as if the machine with the older list had just written
         older = ListOffer("0" * 64, two.active.generated_at - HOUR, b"x")
-        assert not publish(connection, older, runtime.clock())
+        assert not publish(connection, older, utc_now())
     one.sharing.exchange()
     assert (one.active.digest, head(database).shared.digest) == (newest, newest)
     two.sharing.exchange()
@@ -117,8 +117,8 @@ def test_until_a_list_is_believed_nothing_is_refused_for_good(
     trust_state = two.trust_state()
     assert trust_state.snapshot.behind
     assert not trust_state.snapshot.final
-    long_ago = runtime.clock() - HOUR
-    assert not may_fail(before, trust_state.known, long_ago, runtime.clock())
+    long_ago = utc_now() - HOUR
+    assert not may_fail(before, trust_state.known, long_ago, utc_now())
     # Its own source has the list, and a person lets it pass here.
     two.adopt(data, accept_shrink=True)
     two.sharing.exchange()
@@ -195,7 +195,7 @@ def test_a_date_that_is_not_the_lists_own_is_set_right(
 ) -> None:
     two = machines[1]
     with database.write() as connection:
-        far = runtime.clock() + timedelta(days=9999)
+        far = utc_now() + timedelta(days=9999)
         connection.execute(update(shared_list).values(generated_at=far))
     two.sharing.exchange()
     assert head(database).shared.generated_at == two.active.generated_at
@@ -233,19 +233,19 @@ def test_a_check_by_one_counts_for_all(tmp_path: Path, database: Database) -> No
     old = signed(-3, **FULL)
     one, two = (machine(tmp_path / name, database, old) for name in ("one", "two"))
     one.sharing.exchange()
-    queued_at = runtime.clock() - HOUR
+    queued_at = utc_now() - HOUR
     long_ago = queued_at - HOUR
     two.archive.record_check(long_ago)
     (two.archive.folder / "confirmed").unlink()
     with database.write() as connection:
         connection.execute(update(shared_list).values(checked_at=long_ago))
     two.sharing.exchange()
-    assert not may_fail(two.active, two.archive.known(), queued_at, runtime.clock())
+    assert not may_fail(two.active, two.archive.known(), queued_at, utc_now())
     one.refresher.check()
     one.sharing.exchange()
     assert head(database).shared.checked_at > queued_at + MARGIN
     two.sharing.exchange()
-    assert may_fail(two.active, two.archive.known(), queued_at, runtime.clock())
+    assert may_fail(two.active, two.archive.known(), queued_at, utc_now())
     # So a machine whose own source is unreachable uses another machine's check.
     checked = two.archive.last_check()
     assert checked is not None
@@ -258,27 +258,28 @@ def test_a_check_in_time_to_come_counts_for_nothing(
     two = machines[1]
     before = two.archive.last_check()
     with database.write() as connection:
-        ahead = runtime.clock() + HOUR
+        ahead = utc_now() + HOUR
         connection.execute(update(shared_list).values(checked_at=ahead))
     two.sharing.exchange()
     assert two.archive.last_check() == before
-    assert not may_fail(two.active, two.archive.known(), runtime.clock(), runtime.clock())
+    assert not may_fail(two.active, two.archive.known(), utc_now(), utc_now())
 
 
 CRASHING = """
 import os, signal, sys
 from pathlib import Path
 from mailstore.db.database import Database
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
+from mssante_operator.assembly.trust import open_archive, open_crls, open_trust
 from mssante_operator.lists import list_sharing
 from mssante_operator.lists.list_refresh import Refresher
 from mssante_operator.settings.model import load
 
 when, config, url = sys.argv[1:]
 settings = load(Path(config))
-trust = runtime.open_trust(settings)
-at_hand = trust.with_crls(runtime.open_crls(settings, trust).current())
-refresher = Refresher(settings, runtime.open_archive(settings), at_hand)
+trust = open_trust(settings)
+at_hand = trust.with_crls(open_crls(settings, trust).current())
+refresher = Refresher(settings, open_archive(settings), at_hand)
 refresher.check()
 publish = list_sharing.publish
 

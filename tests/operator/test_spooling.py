@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.store import Store
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.storage import open_store
 from mssante_operator.jobs import spool_probe
 from mssante_operator.jobs.spool_probe import open_disk_guard
 from mssante_operator.settings.model import load
@@ -29,7 +29,7 @@ def operator_a(tmp_path: Path, object_server: ObjectServer) -> Daemon:
 
 @pytest.fixture
 def store(operator_a: Daemon) -> Iterator[Store]:
-    with closing(runtime.open_store(load(operator_a.config))) as opened:
+    with closing(open_store(load(operator_a.config))) as opened:
         yield opened
 
 

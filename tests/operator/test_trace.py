@@ -16,7 +16,8 @@ from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import make_id, utc_now
+from mssante_operator.assembly.relay import open_journal
 from mssante_operator.settings.model import load
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
@@ -43,7 +44,7 @@ class Site:
         config = daemon.config.read_text()
         line = f"[storage]\ndatabase = {json.dumps(database_url)}\n"
         daemon.config.write_text(config.replace("[storage]\n", line))
-        hour = runtime.clock().replace(minute=5, second=0, microsecond=0) - timedelta(hours=3)
+        hour = utc_now().replace(minute=5, second=0, microsecond=0) - timedelta(hours=3)
         return cls(daemon, database_url, hour)
 
     def key(self, number: int = 0) -> str:
@@ -266,8 +267,8 @@ def test_a_journal_that_cannot_be_read_is_one_line(
 
 
 def test_it_is_the_journal_that_processes_write(site: Site) -> None:
-    journal = runtime.open_journal(load(site.daemon.config), "worker")
-    session = runtime.make_id()
+    journal = open_journal(load(site.daemon.config), "worker")
+    session = make_id()
     journal.record("session.opened", session=session)
     journal.close()
     assert site.trace(session).endswith("session.opened\n")

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from foundation.journal.files import NAME, hour_file, hours
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from mssante_operator.monitoring.alarms import Alarm
 from mssante_operator.monitoring.collector import Monitor
 from mssante_operator.roles import maintenance
@@ -22,13 +22,13 @@ from tests.support.waiting import until, until_now
 def lay_days(folder: Path, *ages: int) -> None:
     """Create a trace for each age in days."""
     for age in ages:
-        path = hour_file(folder, (runtime.clock() - timedelta(days=age)).isoformat())
+        path = hour_file(folder, (utc_now() - timedelta(days=age)).isoformat())
         path.parent.mkdir(parents=True)
         path.write_bytes(b"{}\n")
 
 
 def ages(folder: Path) -> list[int]:
-    today = runtime.clock().date()
+    today = utc_now().date()
     return [(today - hour.begins.date()) // timedelta(days=1) for hour in hours(folder)]
 
 

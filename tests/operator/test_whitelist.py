@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.clock import utc_now
 from mssante_operator.setup.testbed.signed_list import ListedDomain, build_signed_list
 from tests.support.daemon import Daemon, client, federation, get, lay_out, served
 from tests.support.https_server import host, reply, serving
@@ -221,17 +221,17 @@ class TestDaemon:
         with served(daemon), client(daemon, "b") as smtp:
             smtp.ehlo()
             assert _mail(smtp, "dr@b.mssante.fr") == 250
-            archive.record_check(runtime.clock() - timedelta(hours=25))
+            archive.record_check(utc_now() - timedelta(hours=25))
             until_now(lambda: alarms(daemon) == {"list-stale", "list-refused"})
             assert _mail(smtp, "dr@b.mssante.fr") == 250
             status, said = get(daemon, "/readyz")
             assert (status, json.loads(said)["white_list"]) == (200, "stale")
-            archive.record_check(runtime.clock() - timedelta(days=8))
+            archive.record_check(utc_now() - timedelta(days=8))
             until_now(lambda: _mail(smtp, "dr@b.mssante.fr") == 451)
             until_now(lambda: alarms(daemon) == {"list-expired", "list-refused"})
             status, said = get(daemon, "/readyz")
             assert (status, json.loads(said)["white_list"]) == (503, "expired")
-            archive.record_check(runtime.clock())
+            archive.record_check(utc_now())
             until_now(lambda: _mail(smtp, "dr@b.mssante.fr") == 250)
 
     def test_revocation_reaches_sessions_under_way(self, daemon: Daemon) -> None:

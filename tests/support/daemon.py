@@ -23,7 +23,7 @@ import structlog
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.storage import open_store
 from mssante_operator.cli.main import main
 from mssante_operator.errors import Outage
 from mssante_operator.settings.model import load
@@ -187,7 +187,7 @@ class Daemon:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                opened = runtime.open_store(load(self.config))
+                opened = open_store(load(self.config))
                 break
             except Outage:
                 if time.monotonic() > deadline:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator.assembly import runtime
+from mssante_operator.assembly.storage import compare_clocks
 from mssante_operator.machine import node_name
 from mssante_operator.machine.pulse import Pulse, begin_pulse
 from mssante_operator.machine.record import hold_name
@@ -65,7 +65,7 @@ class Site:
         return await hold_name(self.settings, self.database, self.stop, self.record, self.waits)
 
     async def begin(self) -> Pulse:
-        clocks = runtime.compare_clocks(self.settings, self.database)
+        clocks = compare_clocks(self.settings, self.database)
         began = await begin_pulse(self.settings, clocks, self.record, self.stop, self.waits)
         assert began is not None
         return began

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
 
-from ...assembly.runtime import clock
+from ...assembly.clock import utc_now
 from ...settings.endpoints import split_endpoint
 
 
@@ -42,7 +42,7 @@ def send(pki: Path, host: str, port: int, sender: str, to: str) -> tuple[int, st
     message = EmailMessage()
     domain = sender.partition("@")[2]
     message["From"], message["To"], message["Subject"] = sender, to, "Essai"
-    message["Date"], message["Message-ID"] = format_datetime(clock()), make_msgid(domain=domain)
+    message["Date"], message["Message-ID"] = format_datetime(utc_now()), make_msgid(domain=domain)
     message.set_content("Bonjour.\n")
     context = ssl.create_default_context(cafile=pki / "root.pem")
     context.check_hostname = False  # certificates do not name the address of a test
