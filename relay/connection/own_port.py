@@ -36,7 +36,7 @@ class OwnPort:
 
     @classmethod
     def share(cls, path: Path) -> "OwnPort":
-        """The number in a file made by `create_port_file`; not shared if the file cannot be used."""
+        """The number in a file of `create_port_file`; not shared if the file cannot be used."""
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:

@@ -92,7 +92,7 @@ class WorkerLoad:
 
     @classmethod
     def take(cls, path: Path) -> "WorkerLoad":
-        """The first free slot of a file made by `create_load_file`; `unshared` if the file cannot be used.
+        """The first free slot of a file of `create_load_file`; `unshared` if it cannot be used.
 
         The slot is free again when this process ends.
         """

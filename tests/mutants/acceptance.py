@@ -106,7 +106,8 @@ MUTANTS = (
     ),
     Mutant(
         "acceptance: a body that could not be written is not accepted",
-        "        if body.problem is not None:\n            raise _report_to_guard(session, body.problem)\n"
+        "        if body.problem is not None:\n"
+        "            raise _report_to_guard(session, body.problem)\n"
         "        address",
         "        address",
         ("test_a_body_that_cannot_be_written_is_read_to_its_end", "test_dialogue[smuggling-"),

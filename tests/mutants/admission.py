@@ -64,8 +64,8 @@ MUTANTS = (
     ),
     Mutant(
         "admission: a mailbox of ours that sends must be active",
-        "if a.origin.state not in {RecipientStatus.ACTIVE, RecipientStatus.FULL}:",
-        "if False:",
+        "        if a.origin.state not in {\n",
+        "        if False and a.origin.state not in {\n",
         _REFUSED,
     ),
     Mutant(

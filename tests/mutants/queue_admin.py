@@ -87,8 +87,8 @@ MUTANTS = (
     ),
     Mutant(
         "queue: what is held keeps its reason",
-        "DeliveryStatus.WAITING.condition, and_(DeliveryStatus.HELD.condition, deliveries.c.unreadable)\n",
-        "DeliveryStatus.WAITING.condition, DeliveryStatus.HELD.condition\n",
+        "            and_(DeliveryStatus.HELD.condition, deliveries.c.unreadable),\n",
+        "            DeliveryStatus.HELD.condition,\n",
         ("test_what_waits_is_held_for_the_reason", "test_takes_a_state"),
     ),
     Mutant(

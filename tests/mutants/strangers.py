@@ -29,7 +29,8 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a listed peer is no stranger",
-        "self._stop_stranger_clock()\n            context.connection_counts.mark_known(self._session)\n",
+        "self._stop_stranger_clock()\n"
+        "            context.connection_counts.mark_known(self._session)\n",
         "context.connection_counts.mark_known(self._session)\n",
         _CHATTER,
     ),
@@ -41,7 +42,8 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a stranger gives up its place",
-        "            context.connection_counts.mark_stranger(self._session, self._journal.address)\n",
+        "            context.connection_counts.mark_stranger(self._session, "
+        "self._journal.address)\n",
         "",
         ("test_strangers_keep_no_listed_peer_out",),
     ),
