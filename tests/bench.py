@@ -24,8 +24,8 @@ from tests.bench_load import find_generator
 from tests.bench_parts import OWN_SIDES, PARTS
 from tests.bench_rows import DEFAULT, FULL, QUICK, Bench, Row, shape_name
 from tests.bench_sides import Shape, Side, ours, theirs
-from tests.support.daemon import federation
-from tests.support.postfix import missing
+from tests.support.machines.daemon import federation
+from tests.support.peers.postfix import missing
 
 
 def _options() -> argparse.ArgumentParser:

@@ -35,7 +35,7 @@ from tests.bench_rows import Bench, Goal, Row
 from tests.bench_sides import log_as_json, postgresql, use_database
 from tests.bench_sink import Sink, missing, sink
 from tests.bench_usage import database_octets, pss_megabytes, tree
-from tests.support.daemon import Daemon, federation, free_endpoint, lay_out, served
+from tests.support.machines.daemon import Daemon, federation, free_endpoint, lay_out, served
 from tests.support.waiting import until_now
 
 DESTINATIONS: Final = 400

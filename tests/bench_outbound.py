@@ -31,8 +31,8 @@ from tests.bench_rows import POSTFIX, RATE, Bench, Goal, Row
 from tests.bench_sides import log_as_json
 from tests.bench_sink import Sink, missing, sink
 from tests.bench_usage import cpu_seconds, tree
-from tests.support.daemon import Daemon, lay_out, served
-from tests.support.postfix_relay import Relay, relay
+from tests.support.machines.daemon import Daemon, lay_out, served
+from tests.support.peers.postfix_relay import Relay, relay
 from tests.support.waiting import until_now
 
 DOMAIN: Final = "b.mssante.fr"

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.bench_chart import Chart, draw
 from tests.bench_rows import Row
-from tests.support.postfix import COMMAND
+from tests.support.peers.postfix import COMMAND
 
 
 def machine(generator: str, folder: Path) -> dict[str, Any]:

@@ -28,9 +28,9 @@ from mssante_operator.assembly.clock import make_id, utc_now
 from mssante_operator.settings.model import load
 from tests.bench_usage import cpu_seconds, pss_megabytes, tree
 from tests.soak import raise_limits
-from tests.support.daemon import Daemon, lay_out, served
-from tests.support.databases import PostgresServer, lock_of_its_own
-from tests.support.postfix_baseline import Baseline, baseline
+from tests.support.db.databases import PostgresServer, lock_of_its_own
+from tests.support.machines.daemon import Daemon, lay_out, served
+from tests.support.peers.postfix_baseline import Baseline, baseline
 from tests.support.waiting import until_now
 
 DOMAIN: Final = "a.mssante.fr"

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from mssante_operator.setup.install import write_identity
-from tests.support.daemon import federation
 from tests.support.faults import missing_header
+from tests.support.machines.daemon import federation
 
 EXTENSIONS: Final = ("PIPELINING", "SIZE 60000000", "8BITMIME", "SMTPUTF8", "DSN")
 _SOURCE: Final = Path(__file__).with_suffix(".c")

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mssante_operator.setup.testbed.certificate_profile import LIST_SIGNER
-from tests.support.hierarchy import NOW, listed, signed_list, trust
-from tests.whitelist.real import REAL_LIST, real_octets, real_trust
+from tests.support.lists.hierarchy import NOW, listed, signed_list, trust
+from tests.support.lists.real import REAL_LIST, real_octets, real_trust
 from whitelist.national.lookup import WhiteList
 from whitelist.national.reader import read_list
 from whitelist.pki.trust_store import TrustStore

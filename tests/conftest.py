@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import tests.support.profiles  # noqa: F401  # loads the profile of hypothesis in force
-from tests.support import needs
+import tests.support.rules.profiles  # noqa: F401  # loads the profile of hypothesis in force
 from tests.support.clock import store_time_is_ours
-from tests.support.databases import (
+from tests.support.db.databases import (
     database,
     database_url,
     dialect,
@@ -18,6 +17,8 @@ from tests.support.databases import (
     postgres_template,
     sqlite_template,
 )
+from tests.support.db.own_server import own_database, own_server
+from tests.support.db.replicas import kept_pair, pair
 from tests.support.fixtures import (
     office,
     operator_q,
@@ -26,11 +27,10 @@ from tests.support.fixtures import (
     scripted,
     server_context,
 )
-from tests.support.guard import guarded, refused
-from tests.support.object_server import object_server
-from tests.support.own_server import own_database, own_server
-from tests.support.replicas import kept_pair, pair
-from tests.support.tiers import TIERS, file_tier, tier_of
+from tests.support.rules import needs
+from tests.support.rules.guard import guarded, refused
+from tests.support.rules.tiers import TIERS, file_tier, tier_of
+from tests.support.storage.object_server import object_server
 
 __all__ = [
     "database",
@@ -92,7 +92,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Refuse what the test may not do (tests/support/guard.py)."""
+    """Refuse what the test may not do (tests/support/rules/guard.py)."""
     binds = item.get_closest_marker("binds_elsewhere") is not None
     with guarded(processes=item.get_closest_marker("unit") is None, binds=binds):
         return (yield)

@@ -29,7 +29,7 @@ import uvloop
 from mssante_operator import logs
 from relay.policy.admission import AdmissionPolicy
 from tests.bench_load import Generator, Load, find_generator
-from tests.support.operators import ACTIVE, Inbound, inbound
+from tests.support.machines.operators import ACTIVE, Inbound, inbound
 
 # Since then cProfile stands on sys.monitoring, which takes one profiler for all threads.
 BY_THREAD: Final = sys.version_info < (3, 12)

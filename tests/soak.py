@@ -22,7 +22,8 @@ from typing import Any, Final
 import uvloop
 
 from mssante_operator.daemon.malloc_trim import TRIM_SECONDS
-from tests.support.abuse import (
+from tests.support.machines.daemon import Daemon, client, lay_out, served
+from tests.support.sessions.abuse import (
     BOX,
     Certificates,
     broken_off,
@@ -30,7 +31,6 @@ from tests.support.abuse import (
     idle_connections,
     refused_handshake,
 )
-from tests.support.daemon import Daemon, client, lay_out, served
 from tests.support.waiting import until_now
 
 LINGER: Final = 7.0  # seconds after which the daemon itself has given up every connection

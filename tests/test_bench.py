@@ -18,7 +18,7 @@ from tests.bench_outbound import REUSING
 from tests.bench_parts import CONNECTIONS, PARTS, SIZES
 from tests.bench_report import describe, tables, write_page
 from tests.bench_rows import POSTFIX, QUICK, Goal, Row
-from tests.support.postfix import missing
+from tests.support.peers.postfix import missing
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import needs
+from tests.support.rules import needs
 
 ROOT = Path(__file__).parent.parent
 TEST = """
 import pytest
-from tests.support import needs
+from tests.support.rules import needs
 
 needs._offered = {"a-package"}.__contains__
 needs.os.geteuid = lambda: 0

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.references import ROOT
-from tests.support.replies import replies_of_the_relay
+from tests.support.rules.references import ROOT
+from tests.support.rules.replies import replies_of_the_relay
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 

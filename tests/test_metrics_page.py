@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.support.metrics_page import PAGE, ROOT, RULES, documented
+from tests.support.rules.metrics_page import PAGE, ROOT, RULES, documented
 
 PACKAGES = ("operator", "relay", "whitelist", "mailstore", "foundation")
 METRICS = {

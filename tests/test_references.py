@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.references import (
+from tests.support.rules.references import (
     DOMAIN_PAGE,
     NO_DOCUMENT,
     ROOT,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import needs
+from tests.support.rules import needs
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ROOT / "tools"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import needs
-from tests.support.guard import Forbidden, guarded
-from tests.support.tiers import file_tier, listed, tier_of
+from tests.support.rules import needs
+from tests.support.rules.guard import Forbidden, guarded
+from tests.support.rules.tiers import file_tier, listed, tier_of
 
 TESTS = Path(__file__).parent
 NOWHERE = ("192.0.2.1", 9)  # RFC 5737 §3

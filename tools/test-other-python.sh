@@ -29,11 +29,11 @@ cmp -s requirements-dev.txt "$venv/other/requirements" || {
 }
 echo "On $version:"
 exec "$bin/python" -m pytest "$@" \
+  tests/mailstore/test_drafts.py tests/mailstore/test_object*.py tests/mailstore/test_stores.py \
   tests/operator/test_demo.py tests/operator/test_interop_postfix.py tests/operator/test_interop_swaks.py \
   tests/operator/test_launcher.py tests/operator/test_outbound_serve.py tests/operator/test_self_check.py \
   tests/operator/test_serve.py tests/operator/test_settings.py tests/operator/test_wheel.py \
-  tests/mailstore/test_drafts.py tests/mailstore/test_object*.py tests/mailstore/test_stores.py \
-  tests/relay/test_clamav.py tests/relay/test_connection.py tests/relay/test_dialogues.py tests/relay/test_handover*.py \
-  tests/relay/test_listener.py tests/relay/test_own_port.py tests/relay/test_peers*.py tests/relay/test_rspamd.py \
-  tests/relay/test_secured.py tests/relay/test_session*.py tests/relay/test_streams*.py \
-  tests/whitelist/test_fetching*.py tests/whitelist/test_ocsp.py
+  tests/relay/test_clamav.py tests/relay/test_connection.py tests/relay/test_dialogues.py \
+  tests/relay/test_handover*.py tests/relay/test_listener.py tests/relay/test_own_port.py \
+  tests/relay/test_peers*.py tests/relay/test_rspamd.py tests/relay/test_secured.py tests/relay/test_session*.py \
+  tests/relay/test_streams*.py tests/whitelist/test_fetching*.py tests/whitelist/test_ocsp.py

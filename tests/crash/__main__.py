@@ -37,8 +37,8 @@ from tests.crash.campaign import (
     power_after_failures,
 )
 from tests.crash.kills import Row
+from tests.support.db.postgresql import Build, builds
 from tests.support.faults import missing
-from tests.support.postgresql import Build, builds
 
 _OF_MACHINES = {"machines": both, "failover": fail_overs, "outages": outages}
 PARTS = ("sqlite", "postgresql", "delivery", *_OF_MACHINES, "power", "failures")

@@ -15,9 +15,9 @@ from tests.crash.power import KEEPS, Recorded, cut, everything, record
 from tests.crash.recording import Event
 from tests.crash.site import postgres, site
 from tests.crash.verdict import Verdict
-from tests.support.object_server import object_server_running
-from tests.support.postgresql import Build
-from tests.support.replicas import replicating
+from tests.support.db.postgresql import Build
+from tests.support.db.replicas import replicating
+from tests.support.storage.object_server import object_server_running
 
 _HEADER: Final = (
     *("killed", "at", "kills", "acknowledged", "found", "lost", "doubled", "unanswered"),

@@ -23,10 +23,10 @@ from tests.crash.outbox import Outbox, leases, outbox, waiting
 from tests.crash.receiver import Receiver, receiver
 from tests.crash.site import PATIENCE, Postgres, environment, move
 from tests.support.clock import system_clock
-from tests.support.cluster import lay_out_machines
-from tests.support.daemon import Daemon, lay_out
-from tests.support.object_server import ObjectServer
-from tests.support.processes import state_of
+from tests.support.machines.cluster import lay_out_machines
+from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.machines.processes import state_of
+from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until_now
 
 BATCH: Final = 12  # messages queued for a kill

@@ -24,12 +24,12 @@ from tests.crash.outbox import Outbox, leased, outbox, queued, stored
 from tests.crash.receiver import receiver
 from tests.crash.site import PATIENCE
 from tests.crash.verdict import Verdict, judge
-from tests.support.cluster import lay_out_apart
-from tests.support.daemon import Daemon, get
-from tests.support.object_server import ObjectServer
-from tests.support.processes import children
-from tests.support.proxy import Proxy, proxying
-from tests.support.replicas import Pair
+from tests.support.db.replicas import Pair
+from tests.support.machines.cluster import lay_out_apart
+from tests.support.machines.daemon import Daemon, get
+from tests.support.machines.processes import children
+from tests.support.sessions.proxy import Proxy, proxying
+from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until_now
 
 _AT_ONCE: Final = 10.0  # seconds for an action that waits for nothing

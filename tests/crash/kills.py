@@ -14,7 +14,7 @@ from typing import Final
 from tests.crash.load import Load
 from tests.crash.site import PATIENCE, Postgres, Site
 from tests.crash.verdict import Verdict
-from tests.support.processes import state_of
+from tests.support.machines.processes import state_of
 from tests.support.waiting import until_now
 
 RANDOM: Final = "at random"

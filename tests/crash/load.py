@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.support.daemon import Daemon, federation
+from tests.support.machines.daemon import Daemon, federation
 
 SENDER: Final = "durand@b.mssante.fr"
 MAILBOXES: Final = ("claire.martin", "cardiologie", "noreply-biologie", "cabinet.durand")

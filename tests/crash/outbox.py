@@ -28,8 +28,8 @@ from relay.submission.local import LocalSubmitter
 from tests.crash.receiver import NOBODY, Receiver
 from tests.crash.site import PATIENCE
 from tests.crash.verdict import Verdict
-from tests.support.daemon import Daemon
-from tests.support.reports import read_report
+from tests.support.delivery.reports import read_report
+from tests.support.machines.daemon import Daemon
 from tests.support.waiting import until_now
 
 PERSON: Final = "claire.martin@a.mssante.fr"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from tests.crash.load import SENDER
-from tests.support.daemon import Daemon, client
+from tests.support.machines.daemon import Daemon, client
 from tests.support.waiting import until_now
 
 BOX: Final = "claire.martin@a.mssante.fr"

@@ -23,8 +23,8 @@ from tests.crash.load import Ledger, Load, Sending
 from tests.crash.recording import Event, events
 from tests.crash.site import environment
 from tests.crash.verdict import Verdict, judge
-from tests.support.daemon import Daemon, lay_out
 from tests.support.faults import library
+from tests.support.machines.daemon import Daemon, lay_out
 from tests.support.waiting import until_now
 
 SIZES: Final = (2_000, 2_000, 20_000, 70_000, 70_000, 300_000)

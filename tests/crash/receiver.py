@@ -18,7 +18,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from mssante_operator.setup.install import write_identity
-from tests.support.daemon import federation, free_endpoint
+from tests.support.machines.daemon import federation, free_endpoint
 from tests.support.waiting import until_now
 
 NOBODY: Final = "nobody@"  # a recipient that no peer has

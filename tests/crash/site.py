@@ -17,9 +17,9 @@ from mssante_operator.setup.install import SAMPLES
 from tests.crash.load import SIZES, Ledger, Load
 from tests.crash.verdict import Verdict, judge
 from tests.support.clock import system_clock
-from tests.support.daemon import Daemon, lay_out
-from tests.support.databases import lock_of_its_own
-from tests.support.processes import alive, children
+from tests.support.db.databases import lock_of_its_own
+from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.machines.processes import alive, children
 from tests.support.waiting import until_now
 
 if TYPE_CHECKING:

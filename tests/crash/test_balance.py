@@ -10,7 +10,7 @@ from tests.crash.load import Ledger, Load
 from tests.crash.outbox import Outbox
 from tests.crash.receiver import Receipt
 from tests.crash.verdict import judge
-from tests.support.daemon import served
+from tests.support.machines.daemon import served
 from tests.support.waiting import until_now
 
 

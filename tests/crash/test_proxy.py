@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from tests.support.proxy import Address, Proxy, proxying, spoil
+from tests.support.sessions.proxy import Address, Proxy, proxying, spoil
 from tests.support.waiting import until_now
 
 

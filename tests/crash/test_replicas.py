@@ -5,8 +5,8 @@ import threading
 import psycopg
 import pytest
 
-from tests.support.postgresql import Build, builds
-from tests.support.replicas import Pair, replicating
+from tests.support.db.postgresql import Build, builds
+from tests.support.db.replicas import Pair, replicating
 from tests.support.waiting import until_now
 
 

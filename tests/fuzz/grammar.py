@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 
 from hypothesis import strategies as st
 
-from tests.support.cutting import made_of
-from tests.support.operators import ACTIVE, CLOSED, OURS, SUSPENDED
+from tests.support.machines.operators import ACTIVE, CLOSED, OURS, SUSPENDED
+from tests.support.storage.cutting import made_of
 
 LIMIT: Final = 20_000  # octet limit of the fuzzed listener
 SECOND: Final = f"cardiologie@{OURS}"

@@ -24,7 +24,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-import tests.support.profiles  # noqa: F401  # the timeouts of hypothesis
+import tests.support.rules.profiles  # noqa: F401  # the timeouts of hypothesis
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from relay.connection.limits import SessionLimits
@@ -33,9 +33,9 @@ from tests.fuzz.audit import Message
 from tests.fuzz.grammar import LIMIT, SECOND, garbage, plain_moves, secure_moves, tails
 from tests.fuzz.talk import BrokenHandshake, Conversation, Ending, Talk
 from tests.fuzz.wire import Damage, Wire
-from tests.support.blobs import folder
-from tests.support.cutting import sizes
-from tests.support.operators import ACTIVE, CLOSED, HOST, SUSPENDED, Inbound, inbound
+from tests.support.machines.operators import ACTIVE, CLOSED, HOST, SUSPENDED, Inbound, inbound
+from tests.support.storage.blobs import folder
+from tests.support.storage.cutting import sizes
 from tests.support.waiting import until
 
 DEADLINE: Final = 5.0  # seconds for a session of some milliseconds; beyond, it hangs

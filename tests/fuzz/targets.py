@@ -24,9 +24,9 @@ from relay.smtp.parameters import (
     parse_mail_parameters,
     parse_rcpt_parameters,
 )
-from tests.support.cutting import cut
-from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, trust
-from tests.support.reports import octets_of, read_report
+from tests.support.delivery.reports import octets_of, read_report
+from tests.support.lists.hierarchy import NOW, SIGNER, listed, signed_list, trust
+from tests.support.storage.cutting import cut
 from whitelist.errors import InvalidName, ListRefused
 from whitelist.national.document import read_document
 from whitelist.national.reader import read_list

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from tests.support.cutting import cut
+from tests.support.storage.cutting import cut
 
 _READ = 65536
 

@@ -16,10 +16,10 @@ from mailstore.blobs.file_store import FileBlobStore
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import HEADER
 from mailstore.sealed.draft import MEMORY_LIMIT, Draft
-from tests.support.blobs import FORMS, content, form, overwrite, visible
+from tests.support.storage.blobs import FORMS, content, form, overwrite, visible
 
 CHECKOUT = Path(__file__).parents[2]
-WRITER = (sys.executable, "-m", "tests.mailstore.blob_writer")
+WRITER = (sys.executable, "-m", "tests.support.storage.blob_writer")
 
 
 @pytest.fixture(params=FORMS)

@@ -23,8 +23,8 @@ from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import rotate
-from tests.support.blobs import FORMS, content, form
 from tests.support.clock import NOW
+from tests.support.storage.blobs import FORMS, content, form
 
 LIMIT = 100  # limit of small bodies here, in octets
 TINY, EDGE, OVER = b"tiny\r\n", b"e" * LIMIT, b"o" * (LIMIT + 1)

@@ -8,8 +8,8 @@ import pytest
 
 from mailstore.blobs.verify import BlobFault, verify_blobs
 from mailstore.sealed.blob_format import SEGMENT
-from tests.support.blobs import form, overwrite
-from tests.support.kept_bodies import BEFORE, Stored, stored
+from tests.support.storage.blobs import form, overwrite
+from tests.support.storage.kept_bodies import BEFORE, Stored, stored
 
 __all__ = ["stored"]
 

@@ -16,8 +16,8 @@ from mailstore.db.database import Database
 from mailstore.db.schema import domains
 from mailstore.errors import StoreUnavailable
 from tests.support.clock import NOW
-from tests.support.databases import PostgresServer
-from tests.support.standby import cancel_waiting, nobody_follows
+from tests.support.db.databases import PostgresServer
+from tests.support.db.standby import cancel_waiting, nobody_follows
 from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)

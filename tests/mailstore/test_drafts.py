@@ -12,7 +12,7 @@ import pytest
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.blob_reader import open_content
 from mailstore.sealed.draft import MEMORY_LIMIT, MOST, Draft, DraftMemory
-from tests.support.blobs import FORMS, form
+from tests.support.storage.blobs import FORMS, form
 
 
 def opened(folder: Path, name: str, kind: str) -> bytes:

@@ -13,9 +13,9 @@ from mssante_operator.assembly import migrations
 from mssante_operator.assembly.database_check import fit_revision
 from mssante_operator.assembly.schema_revision import REVISION
 from tests.support.clock import NOW
-from tests.support.own_server import fresh, make_role, running
-from tests.support.pgbouncer import missing, pooling
-from tests.support.postgresql import Server
+from tests.support.db.own_server import fresh, make_role, running
+from tests.support.db.pgbouncer import missing, pooling
+from tests.support.db.postgresql import Server
 
 
 def url_of(server: Server, role: str, database: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from mailstore.errors import InvalidKeys, KeyMissing
 from mailstore.sealed import keyring as keys
 from mailstore.sealed.keyring import Key, Keyring, make_first, read_keys, rotate
-from tests.support.blobs import MADE, keyring
+from tests.support.storage.blobs import MADE, keyring
 
 
 def test_the_first_key_is_made_once_and_kept(tmp_path: Path) -> None:

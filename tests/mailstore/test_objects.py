@@ -15,9 +15,9 @@ from mailstore.s3.bucket import PART, Bucket, BucketPlace
 from mailstore.s3.store import FRESH, LEAST_GRACE, S3BlobStore
 from mailstore.sealed.blob_format import SEGMENT, BlobFormat
 from mailstore.sealed.draft import MEMORY_LIMIT
-from tests.support.blobs import content, form
-from tests.support.object_server import ObjectServer, object_server_running
-from tests.support.stores import HASTE, KeptInBucket, draft, now
+from tests.support.storage.blobs import content, form
+from tests.support.storage.object_server import ObjectServer, object_server_running
+from tests.support.storage.stores import HASTE, KeptInBucket, draft, now
 
 DAY = timedelta(days=1)
 

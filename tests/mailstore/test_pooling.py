@@ -10,8 +10,8 @@ from mailstore.db.database import Database
 from mailstore.db.database_url import parse_url
 from mailstore.db_checks.pooler import shared_by_transactions
 from mailstore.errors import StoreUnavailable
-from tests.support.pgbouncer import missing, pooling
-from tests.support.postgresql import Server
+from tests.support.db.pgbouncer import missing, pooling
+from tests.support.db.postgresql import Server
 
 needs_pooler = pytest.mark.skipif(bool(missing()), reason=missing())
 SHARED = {

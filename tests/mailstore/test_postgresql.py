@@ -17,9 +17,9 @@ from mailstore.db.schema import domains
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
 from mailstore.mailboxes.mailboxes import add_domain, list_domains
 from tests.support.clock import NOW
-from tests.support.own_server import make_role
-from tests.support.postgresql import Server
-from tests.support.proxy import proxying
+from tests.support.db.own_server import make_role
+from tests.support.db.postgresql import Server
+from tests.support.sessions.proxy import proxying
 
 SHORT = "options=-c%20statement_timeout=500"  # MARGIN_SECONDS is set to the same
 SOON = 10.0  # seconds: enough on a loaded machine, far from the defaults

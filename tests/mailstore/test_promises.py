@@ -7,10 +7,10 @@ import pytest
 
 from mailstore.db.database import Database
 from mailstore.db_checks.promises import DurabilityPromises, promises
-from tests.support import postgresql
-from tests.support.own_server import make_role, setting
-from tests.support.postgresql import Server, builds
-from tests.support.replicas import Pair, replicating
+from tests.support.db import postgresql
+from tests.support.db.own_server import make_role, setting
+from tests.support.db.postgresql import Server, builds
+from tests.support.db.replicas import Pair, replicating
 
 
 @pytest.fixture(scope="module")

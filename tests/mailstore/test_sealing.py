@@ -14,7 +14,7 @@ from mailstore.blobs.file_store import FileBlobStore
 from mailstore.errors import BlobDamaged, KeyMissing, StoreUnavailable
 from mailstore.sealed.blob_format import HEADER, SEGMENT, TAG, BlobFormat
 from mailstore.sealed.keyring import rotate
-from tests.support.blobs import FORMS, MADE, content, form, overwrite
+from tests.support.storage.blobs import FORMS, MADE, content, form, overwrite
 
 WHOLE = SEGMENT + TAG  # a segment on disk
 

@@ -16,7 +16,7 @@ from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxT
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, resolve
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import BlobFormat
-from tests.support.replicas import Pair
+from tests.support.db.replicas import Pair
 
 NOW = datetime.now(UTC)
 ADDRESS = "x@a.mssante.fr"

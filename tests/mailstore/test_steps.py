@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from foundation.failpoints import DELIVERY_STEPS, STEPS, VARIABLE, armed
-from tests.support.processes import state_of
+from tests.support.machines.processes import state_of
 from tests.support.waiting import until_now
 
 ROOT = Path(__file__).parents[2]

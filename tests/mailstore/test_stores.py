@@ -12,8 +12,8 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import SEGMENT, BlobFormat
 from mailstore.sealed.draft import MEMORY_LIMIT
 from mailstore.sealed.keyring import rotate
-from tests.support.blobs import FORMS, MADE, content
-from tests.support.stores import Kept, draft, kept_in, now
+from tests.support.storage.blobs import FORMS, MADE, content
+from tests.support.storage.stores import Kept, draft, kept_in, now
 
 DAY = timedelta(days=1)
 KINDS = ("files", "bucket")

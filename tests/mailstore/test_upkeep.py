@@ -16,8 +16,8 @@ from mailstore.errors import NotFound
 from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import SEGMENT, BlobFormat
 from mailstore.sealed.keyring import rotate
-from tests.support.blobs import MADE, content, overwrite
-from tests.support.kept_bodies import BEFORE, NOW, OLD, Stored
+from tests.support.storage.blobs import MADE, content, overwrite
+from tests.support.storage.kept_bodies import BEFORE, NOW, OLD, Stored
 
 
 def test_what_a_message_needs_is_kept_and_the_rest_is_freed(stored: Stored) -> None:

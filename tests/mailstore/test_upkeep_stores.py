@@ -20,8 +20,8 @@ from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxT
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.sealed.keyring import rotate
-from tests.support.blobs import MADE, content
-from tests.support.stores import Kept, draft, kept_in
+from tests.support.storage.blobs import MADE, content
+from tests.support.storage.stores import Kept, draft, kept_in
 from tests.support.waiting import PATIENCE
 
 NOW = datetime.now(UTC)

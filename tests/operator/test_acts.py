@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mssante_operator.services.acts import login_name
-from tests.support.daemon import MSSANTE, Daemon, lay_out
-from tests.support.queue_desk import journal_files
+from tests.support.delivery.queue_desk import journal_files
+from tests.support.machines.daemon import MSSANTE, Daemon, lay_out
 
 MARTIN = "claire.martin@a.mssante.fr"
 NEW = "nouveau@chu.mssante.fr"

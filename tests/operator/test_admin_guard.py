@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from mssante_operator.http import request_limits
-from tests.support.admin import HOST, serving
+from tests.support.machines.admin import HOST, serving
 from tests.support.waiting import until
 
 HALF = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: "

@@ -8,7 +8,7 @@ import pytest
 from foundation.clock_watch import Jump
 from mssante_operator.monitoring.alarms import AlarmFacts, AlarmName, alarms
 from relay.policy.trust_state import ListSnapshot
-from tests.support.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
+from tests.support.lists.hierarchy import NOW, SIGNER, crls, listed, server, signed_list, trust
 from whitelist.national.freshness import Freshness
 from whitelist.national.reader import read_list
 from whitelist.pki.crl import RevocationPolicy

@@ -8,10 +8,10 @@ import pytest
 from mailstore.s3.bucket import Bucket, BucketPlace
 from mssante_operator.assembly.storage import open_store
 from mssante_operator.settings.model import SettingsError, load
-from tests.support.cluster import keep_in_bucket
-from tests.support.configuration import GOOD, refusal, write
-from tests.support.daemon import Daemon, lay_out
-from tests.support.object_server import ObjectServer
+from tests.support.machines.cluster import keep_in_bucket
+from tests.support.machines.configuration import GOOD, refusal, write
+from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.storage.object_server import ObjectServer
 
 CARDIO, MARTIN = "cardiologie@a.mssante.fr", "claire.martin@a.mssante.fr"
 SOUND = "everything is as it was stored\n"

@@ -7,9 +7,9 @@ import pytest
 from mailstore.s3.bucket import Bucket, BucketPlace
 from mssante_operator.checks.bucket import check, check_bucket
 from mssante_operator.settings.model import Settings, SettingsError, load
-from tests.support.cluster import keep_in_bucket
-from tests.support.daemon import Daemon, lay_out
-from tests.support.object_server import ObjectServer
+from tests.support.machines.cluster import keep_in_bucket
+from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.storage.object_server import ObjectServer
 
 EXPIRES = (
     "<LifecycleConfiguration><Rule><ID>tidy</ID><Filter><Prefix></Prefix></Filter>"

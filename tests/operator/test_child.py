@@ -16,8 +16,8 @@ from mssante_operator.daemon.fork_client import ForkClient
 from mssante_operator.daemon.start_args import StartArgs
 from mssante_operator.daemon.subreaper import ChildProcess
 from mssante_operator.machine.run_directory import METRICS
-from tests.support.daemon import Daemon, client, lay_out, served
-from tests.support.operators import ACTIVE
+from tests.support.machines.daemon import Daemon, client, lay_out, served
+from tests.support.machines.operators import ACTIVE
 from tests.support.waiting import until_now
 
 

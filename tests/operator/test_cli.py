@@ -8,7 +8,7 @@ import pytest
 
 from mssante_operator.cli.main import cli, main
 from mssante_operator.errors import OperatorError
-from tests.support.daemon import command
+from tests.support.machines.daemon import command
 
 
 def loaded_by(module: str) -> set[str]:

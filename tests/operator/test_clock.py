@@ -22,8 +22,8 @@ from mssante_operator.assembly.clock import utc_now
 from mssante_operator.settings.model import load
 from relay.queue.schema import deliveries, destinations
 from tests.crash.site import environment
-from tests.support.daemon import MSSANTE, Daemon, client, get, lay_out, served
 from tests.support.faults import library, missing
+from tests.support.machines.daemon import MSSANTE, Daemon, client, get, lay_out, served
 from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())

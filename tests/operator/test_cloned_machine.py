@@ -18,10 +18,10 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.crash.receiver import Receiver, receiver
 from tests.crash.site import environment, move
-from tests.support.daemon import Daemon, free_endpoint, get, lay_out
-from tests.support.databases import PostgresServer
+from tests.support.db.databases import PostgresServer
 from tests.support.faults import library
 from tests.support.faults import missing as no_faults
+from tests.support.machines.daemon import Daemon, free_endpoint, get, lay_out
 from tests.support.waiting import until_now
 
 FROM, TO = "claire.martin@a.mssante.fr", "dr.durand@b.mssante.fr"

@@ -21,11 +21,18 @@ from mailstore.db.schema import entries, messages
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.s3.bucket import Bucket, BucketPlace
 from mssante_operator.assembly.clock import utc_now
-from tests.support.blobs import content
-from tests.support.cluster import DURAND, MARTIN, body, keep_in_bucket, lay_out_machines, send
-from tests.support.daemon import Daemon, dial, get, lay_out, served
-from tests.support.databases import PostgresServer
-from tests.support.object_server import ObjectServer, object_server_running
+from tests.support.db.databases import PostgresServer
+from tests.support.machines.cluster import (
+    DURAND,
+    MARTIN,
+    body,
+    keep_in_bucket,
+    lay_out_machines,
+    send,
+)
+from tests.support.machines.daemon import Daemon, dial, get, lay_out, served
+from tests.support.storage.blobs import content
+from tests.support.storage.object_server import ObjectServer, object_server_running
 from tests.support.waiting import until_now
 
 OURS = (MARTIN, "cardiologie@a.mssante.fr")

@@ -14,13 +14,13 @@ from mssante_operator.settings.model import load
 from relay.delivery.attempt import NOT_CERTAIN
 from relay.queue_admin.views import DeliverySummary
 from relay.smtp.address import parse_address
-from tests.operator.list_machines import refresher_of
-from tests.support.cluster import lay_out_machines
-from tests.support.daemon import Daemon, client, get, lay_out, served
-from tests.support.databases import PostgresServer
-from tests.support.list_files import FULL, put, signed
-from tests.support.listed import listing
-from tests.support.object_server import ObjectServer
+from tests.support.db.databases import PostgresServer
+from tests.support.delivery.listed import listing
+from tests.support.lists.list_files import FULL, put, signed
+from tests.support.machines.cluster import lay_out_machines
+from tests.support.machines.daemon import Daemon, client, get, lay_out, served
+from tests.support.machines.list_machines import refresher_of
+from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until_now
 
 MARTIN = "claire.martin@a.mssante.fr"

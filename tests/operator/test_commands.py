@@ -11,8 +11,8 @@ import pytest
 
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
-from tests.support.daemon import MSSANTE, Daemon, command, federation, lay_out
-from tests.whitelist.real import REAL_INTERMEDIATE, REAL_LIST, REAL_ROOT, needs_real_data
+from tests.support.lists.real import REAL_INTERMEDIATE, REAL_LIST, REAL_ROOT, needs_real_data
+from tests.support.machines.daemon import MSSANTE, Daemon, command, federation, lay_out
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from tests.support.daemon import Daemon, client, lay_out, served
-from tests.support.databases import PostgresServer
-from tests.support.standby import cancel_waiting, nobody_follows
+from tests.support.db.databases import PostgresServer
+from tests.support.db.standby import cancel_waiting, nobody_follows
+from tests.support.machines.daemon import Daemon, client, lay_out, served
 from tests.support.waiting import until_now
 
 MARTIN = "claire.martin@a.mssante.fr"

@@ -22,7 +22,7 @@ from mssante_operator.checks import own_certificate
 from mssante_operator.setup.install import TrustSpace, write_identity
 from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.daemon import Daemon, federation, free_endpoint, get, lay_out, served
+from tests.support.machines.daemon import Daemon, federation, free_endpoint, get, lay_out, served
 from tests.support.waiting import until_now
 from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationPolicy

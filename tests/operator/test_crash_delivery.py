@@ -13,7 +13,7 @@ from tests.crash import couriers
 from tests.crash.campaign import lines
 from tests.crash.kills import Row
 from tests.crash.site import postgres
-from tests.support.object_server import ObjectServer
+from tests.support.storage.object_server import ObjectServer
 
 # Many processes, beside other tests.
 pytestmark = pytest.mark.timeout(300)

@@ -20,7 +20,7 @@ from mssante_operator.settings.model import load
 from mssante_operator.setup.testbed.ca import issue_crl
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.daemon import Daemon, federation, lay_out
+from tests.support.machines.daemon import Daemon, federation, lay_out
 from whitelist.pki import crl_store
 from whitelist.pki.crl_store import CrlStore
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssante_operator.lists.crl_schedule import CrlAddress, load_addresses, save_addresses
-from tests.support.hierarchy import NOW, crl, hierarchy
+from tests.support.lists.hierarchy import NOW, crl, hierarchy
 from whitelist.pki.crl import RevocationList
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

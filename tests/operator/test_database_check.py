@@ -9,10 +9,10 @@ import pytest
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.setup.install import SAMPLES
-from tests.support.daemon import Daemon, lay_out
-from tests.support.own_server import make_role
-from tests.support.pgbouncer import missing, pooling
-from tests.support.postgresql import Server
+from tests.support.db.own_server import make_role
+from tests.support.db.pgbouncer import missing, pooling
+from tests.support.db.postgresql import Server
+from tests.support.machines.daemon import Daemon, lay_out
 
 SECRET = "Pfirsich"
 

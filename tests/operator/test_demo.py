@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.support.daemon import MSSANTE
+from tests.support.machines.daemon import MSSANTE
 
 
 def test_every_step_is_shown(tmp_path: Path) -> None:

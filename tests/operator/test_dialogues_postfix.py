@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dialogue import parse
-from tests.support.dialogue_record import differences, record
-from tests.support.dialogue_settings import listener_settings
-from tests.support.operators import HOST, inbound
-from tests.support.postfix import COMMAND, missing
-from tests.support.postfix_rules import ruled
+from tests.support.machines.operators import HOST, inbound
+from tests.support.peers.postfix import COMMAND, missing
+from tests.support.peers.postfix_rules import ruled
+from tests.support.sessions.dialogue import parse
+from tests.support.sessions.dialogue_record import differences, record
+from tests.support.sessions.dialogue_settings import listener_settings
 
 # The version of the page; other versions differ in a few replies.
 VERSION = "3.7"
 
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs" / "postfix-differences.md"
-DIALOGUES = sorted((PROJECT / "tests/relay/dialogues").glob("*.txt"))
+DIALOGUES = sorted((PROJECT / "tests/dialogues").glob("*.txt"))
 
 # | dialogue | `what was answered` | ours | Postfix's |
 _ROW = re.compile(r"^\| (?P<dialogue>\w+) \| `(?P<step>.+)` \| (?P<ours>.+) \| (?P<theirs>.+) \|$")

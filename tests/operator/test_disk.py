@@ -18,9 +18,9 @@ import pytest
 
 from tests.crash.peer import ACCEPTED, FULL, LARGE, SMALL, UNWELL, Peer, letter, name
 from tests.crash.site import environment
-from tests.support import needs
-from tests.support.daemon import Daemon, client, get, lay_out, served
 from tests.support.faults import library, missing
+from tests.support.machines.daemon import Daemon, client, get, lay_out, served
+from tests.support.rules import needs
 from tests.support.waiting import until_now
 
 MB = 1_000_000

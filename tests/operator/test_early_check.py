@@ -13,8 +13,8 @@ from mssante_operator.lists.crl_refresh import CrlRefresher
 from mssante_operator.lists.early_check import EARLY_SECONDS, EarlyCheck
 from mssante_operator.lists.list_sharing import ListSharing
 from mssante_operator.roles.maintenance import _keep_current
-from tests.operator.list_machines import refresher_of
-from tests.support.daemon import lay_out
+from tests.support.machines.daemon import lay_out
+from tests.support.machines.list_machines import refresher_of
 from tests.support.waiting import until
 from whitelist.national.newest import MARGIN, ConfirmedList
 

@@ -9,9 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import MSSANTE, Daemon, client, federation, get, lay_out, sample, served
-from tests.support.letters import TEXT
-from tests.support.tls_settings import configure, handshake
+from tests.support.machines.daemon import (
+    MSSANTE,
+    Daemon,
+    client,
+    federation,
+    get,
+    lay_out,
+    sample,
+    served,
+)
+from tests.support.machines.tls_settings import configure, handshake
+from tests.support.sessions.letters import TEXT
 from tests.support.waiting import until_now
 from whitelist.pki.distinguished_name import DistinguishedName
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import MSSANTE, Daemon, client, command, lay_out, served
+from tests.support.machines.daemon import MSSANTE, Daemon, client, command, lay_out, served
 
 MARTIN = "claire.martin@a.mssante.fr"
 TEXT = b"From: <dr@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\n" + b"Bonjour\r\n" * 30_000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import MSSANTE, Daemon, command, free_endpoint, lay_out, served
+from tests.support.machines.daemon import MSSANTE, Daemon, command, free_endpoint, lay_out, served
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534

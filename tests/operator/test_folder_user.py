@@ -13,8 +13,8 @@ from mssante_operator.assembly.file_owner import check_user
 from mssante_operator.assembly.storage import storage_folder
 from mssante_operator.cli.main import cli
 from mssante_operator.settings.model import SettingsError, load
-from tests.support import needs
-from tests.support.daemon import Daemon, lay_out
+from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.rules import needs
 
 _WHY = needs.root("a folder is given away")
 AS_ROOT = pytest.mark.skipif(bool(_WHY), reason=_WHY)

@@ -17,8 +17,8 @@ from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.jobs.failed_expiry import FailedExpiryJob
 from relay.queue_admin.expiry import delete_failed
-from tests.support.daemon import Daemon, served
-from tests.support.queued import Letter, message_id, put, rows
+from tests.support.delivery.queued import Letter, message_id, put, rows
+from tests.support.machines.daemon import Daemon, served
 from tests.support.waiting import until, until_now
 
 DAY = timedelta(days=1)

@@ -13,7 +13,7 @@ from typing import Any
 
 from mssante_operator.daemon import fork_server
 from mssante_operator.machine.run_directory import METRICS
-from tests.support.processes import state_of
+from tests.support.machines.processes import state_of
 from tests.support.waiting import PATIENCE, until_now
 
 # Imports all code of the launcher; the process prints its identifiers instead of running a role.

@@ -7,8 +7,8 @@ import pytest
 from mailstore.mailboxes.identifiers import LUHN_KINDS
 from mssante_operator.settings.identifiers import luhn_kinds
 from mssante_operator.settings.model import SettingsError, load
-from tests.support.configuration import GOOD, write
-from tests.support.daemon import lay_out
+from tests.support.machines.configuration import GOOD, write
+from tests.support.machines.daemon import lay_out
 
 PRACTICE = "99700234190004"  # of the OU 499700234190004, DOMAIN U1.4
 EXAMPLE = "10001234567"  # an example RPPS of ANS with a wrong check digit (DOMAIN §1.5)

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.crash.site import environment
-from tests.support.daemon import MSSANTE, Daemon, client, get, lay_out, sample
 from tests.support.faults import library, missing
-from tests.support.letters import MARTIN, TEXT
+from tests.support.machines.daemon import MSSANTE, Daemon, client, get, lay_out, sample
+from tests.support.sessions.letters import MARTIN, TEXT
 from tests.support.waiting import until_now
 
 PEER = "dr@b.mssante.fr"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import lay_out, served
-from tests.support.exchange import (
+from tests.support.machines.daemon import lay_out, served
+from tests.support.peers.exim import exim, missing
+from tests.support.sessions.exchange import (
     CARDIOLOGY,
     DURAND,
     MARTIN,
@@ -15,8 +16,7 @@ from tests.support.exchange import (
     hand_over,
     refusing_session,
 )
-from tests.support.exim import exim, missing
-from tests.support.letters import UNTOUCHABLE
+from tests.support.sessions.letters import UNTOUCHABLE
 from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())

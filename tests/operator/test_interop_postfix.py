@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import dial, lay_out, served
-from tests.support.exchange import (
+from tests.support.machines.daemon import dial, lay_out, served
+from tests.support.peers.postfix import missing, postfix
+from tests.support.sessions.exchange import (
     CARDIOLOGY,
     DURAND,
     MARTIN,
@@ -18,8 +19,7 @@ from tests.support.exchange import (
     fields_on_top,
     refusing_session,
 )
-from tests.support.letters import UNTOUCHABLE
-from tests.support.postfix import missing, postfix
+from tests.support.sessions.letters import UNTOUCHABLE
 from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import needs
-from tests.support.daemon import Daemon, federation, lay_out, served
-from tests.support.exchange import CARDIOLOGY, MARTIN
-from tests.support.letters import UNTOUCHABLE
+from tests.support.machines.daemon import Daemon, federation, lay_out, served
+from tests.support.rules import needs
+from tests.support.sessions.exchange import CARDIOLOGY, MARTIN
+from tests.support.sessions.letters import UNTOUCHABLE
 
 SWAKS = shutil.which("swaks")
 

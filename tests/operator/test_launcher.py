@@ -18,8 +18,16 @@ from mssante_operator.daemon import control_channel, fork_client
 from mssante_operator.daemon.fork_client import ForkClient
 from mssante_operator.daemon.subreaper import adopt_orphans
 from mssante_operator.machine.run_directory import METRICS
-from tests.support.daemon import Daemon, served
-from tests.support.reloading import PATIENCE, alive, change, operator, reload, under_load, wait
+from tests.support.machines.daemon import Daemon, served
+from tests.support.machines.reloading import (
+    PATIENCE,
+    alive,
+    change,
+    operator,
+    reload,
+    under_load,
+    wait,
+)
 from tests.support.waiting import until, until_now
 
 ROLES = ("worker", "courier", "maintenance")

@@ -22,8 +22,8 @@ from mssante_operator.settings.model import Settings, SettingsError, load
 from relay.machines import clock_difference
 from relay.machines.clock_difference import ClockComparison
 from relay.machines.rows import Machine, all_machines
-from tests.support.daemon import command, lay_out
-from tests.support.installation import Site, Switched
+from tests.support.machines.daemon import command, lay_out
+from tests.support.machines.installation import Site, Switched
 from tests.support.waiting import until
 
 SERVER = pytest.mark.parametrize("dialect", ["postgresql"])  # SQLite has one machine

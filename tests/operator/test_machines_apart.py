@@ -18,11 +18,11 @@ from mailstore.s3.bucket import Bucket
 from relay.queue.schema import deliveries
 from tests.crash.field import Field, Machine, two_machines
 from tests.crash.site import environment
-from tests.support.daemon import Daemon, free_endpoint
+from tests.support.db.replicas import Pair
 from tests.support.faults import library, missing
-from tests.support.list_files import FULL, alarms, put, signed
-from tests.support.object_server import ObjectServer
-from tests.support.replicas import Pair
+from tests.support.lists.list_files import FULL, alarms, put, signed
+from tests.support.machines.daemon import Daemon, free_endpoint
+from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.timeout(300)  # many processes, beside other tests

@@ -18,9 +18,9 @@ from tests.crash.field import Field, two_machines
 from tests.crash.kills import Row
 from tests.crash.load import SENDER
 from tests.crash.verdict import Verdict
-from tests.support.daemon import Daemon, client
-from tests.support.object_server import ObjectServer
-from tests.support.replicas import Pair
+from tests.support.db.replicas import Pair
+from tests.support.machines.daemon import Daemon, client
+from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.timeout(300)  # many processes, beside other tests

@@ -13,8 +13,8 @@ from tests.crash.campaign import lines
 from tests.crash.field import Field, Machine, two_machines
 from tests.crash.kills import Row
 from tests.crash.machines import ROLES
-from tests.support.object_server import ObjectServer
-from tests.support.replicas import Pair
+from tests.support.db.replicas import Pair
+from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.timeout(300)  # many processes, beside other tests

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.services.subjects import subject_of
-from tests.support.daemon import MSSANTE, Daemon, command, lay_out
+from tests.support.machines.daemon import MSSANTE, Daemon, command, lay_out
 
 CLAIRE = "claire.martin@a.mssante.fr"
 BOX = "cabinet.durand@a.mssante.fr"

@@ -21,13 +21,13 @@ from mailstore.sealed.keyring import Keyring, make_first, rotate
 from mssante_operator.assembly import store_mark as marking
 from mssante_operator.assembly.clock import make_id, utc_now
 from mssante_operator.settings.model import Settings, SettingsError, load
-from tests.support.blobs import MADE
-from tests.support.cluster import keep_in_bucket
-from tests.support.configuration import GOOD, write
-from tests.support.daemon import Daemon, lay_out
-from tests.support.databases import PostgresServer
-from tests.support.object_server import ObjectServer
-from tests.support.stores import Kept, draft, kept_in
+from tests.support.db.databases import PostgresServer
+from tests.support.machines.cluster import keep_in_bucket
+from tests.support.machines.configuration import GOOD, write
+from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.storage.blobs import MADE
+from tests.support.storage.object_server import ObjectServer
+from tests.support.storage.stores import Kept, draft, kept_in
 
 FOREIGN = "not the key file of this store; put it back from a backup, or copy it from another"
 

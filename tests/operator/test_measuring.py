@@ -19,11 +19,11 @@ from relay.delivery.operator_labels import UNLISTED, OperatorLabels
 from relay.queue.model import Traffic
 from relay.queue_admin.depth import DepthCount, QueueDepth
 from relay.queue_admin.filter import DeliveryStatus
-from tests.support.backlog import fill
 from tests.support.clock import NOW
-from tests.support.daemon import get, lay_out, served
-from tests.support.queued import Letter
-from tests.support.queued import put as put_letters
+from tests.support.delivery.backlog import fill
+from tests.support.delivery.queued import Letter
+from tests.support.delivery.queued import put as put_letters
+from tests.support.machines.daemon import get, lay_out, served
 from tests.support.waiting import until, until_now
 
 HOUR = timedelta(hours=1)

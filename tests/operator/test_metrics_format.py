@@ -11,9 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.delivery.metrics import WATCHED
-from tests.support import needs
-from tests.support.daemon import client, free_endpoint, get, lay_out, served
-from tests.support.metrics_page import RULES, documented
+from tests.support.machines.daemon import client, free_endpoint, get, lay_out, served
+from tests.support.rules import needs
+from tests.support.rules.metrics_page import RULES, documented
 from tests.support.waiting import until_now
 
 # `make setup` installs it beside the interpreter if the system has none.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import client, command, lay_out, served
+from tests.support.machines.daemon import client, command, lay_out, served
 
 MARTIN = "claire.martin@a.mssante.fr"
 TEXT = b"From: <dr@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"

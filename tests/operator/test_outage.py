@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 from mssante_operator.daemon.supervisor import ROLES
-from tests.support.cluster import MARTIN, body, keep_in_bucket, seed_mailboxes, send
-from tests.support.daemon import Daemon, get, lay_out, served
-from tests.support.databases import PostgresServer
-from tests.support.object_server import ObjectServer
-from tests.support.outage import Outage, before_port, before_postgres
+from tests.support.db.databases import PostgresServer
+from tests.support.db.outage import Outage, before_port, before_postgres
+from tests.support.machines.cluster import MARTIN, body, keep_in_bucket, seed_mailboxes, send
+from tests.support.machines.daemon import Daemon, get, lay_out, served
+from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until_now
 
 STOP_SECONDS = 2.0

@@ -16,10 +16,10 @@ from mssante_operator.settings.consistency import (
     doubts_of_store,
 )
 from mssante_operator.settings.model import Settings, SettingsError, load
-from tests.relay.attempts import white_list
 from tests.support.clock import NOW
-from tests.support.configuration import GOOD, write
-from tests.support.daemon import Daemon, free_endpoint, lay_out, served
+from tests.support.machines.configuration import GOOD, write
+from tests.support.machines.daemon import Daemon, free_endpoint, lay_out, served
+from tests.support.sessions.attempts import white_list
 from tests.support.waiting import until_now
 
 PAIRS = [

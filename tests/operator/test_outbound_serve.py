@@ -20,10 +20,10 @@ from relay.acceptance.message import AcceptedMessage
 from relay.queue.schema import deliveries
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, parse_rcpt_parameters
-from tests.support.daemon import Daemon, command, lay_out, served
-from tests.support.list_files import put, signed
-from tests.support.postfix import Postfix, missing, postfix
-from tests.support.reports import ReadReport, read_report
+from tests.support.delivery.reports import ReadReport, read_report
+from tests.support.lists.list_files import put, signed
+from tests.support.machines.daemon import Daemon, command, lay_out, served
+from tests.support.peers.postfix import Postfix, missing, postfix
 from tests.support.waiting import until_now
 
 MARTIN = "claire.martin@a.mssante.fr"

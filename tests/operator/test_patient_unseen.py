@@ -20,10 +20,10 @@ from mailstore.db.schema import messages
 from mssante_operator.assembly.trust import open_trust
 from mssante_operator.settings.model import load
 from relay.policy import tls
-from tests.support.daemon import Daemon, client, command, get, lay_out, served
-from tests.support.list_files import put, signed
-from tests.support.operators import HOST
-from tests.support.scripted import ScriptedPeer, running
+from tests.support.lists.list_files import put, signed
+from tests.support.machines.daemon import Daemon, client, command, get, lay_out, served
+from tests.support.machines.operators import HOST
+from tests.support.sessions.scripted import ScriptedPeer, running
 from tests.support.waiting import until
 
 INS = "279035121518989"

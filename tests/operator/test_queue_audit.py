@@ -10,10 +10,18 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import list_entries
 from mssante_operator.services.actor import account_name
 from tests.support.clock import NOW
-from tests.support.daemon import Daemon
-from tests.support.office import CLAIRE, RPPS
-from tests.support.queue_desk import ACTS, HOUR, WHY, events, journal_files, messages, queue
-from tests.support.queued import INS, PATIENT, Letter
+from tests.support.delivery.office import CLAIRE, RPPS
+from tests.support.delivery.queue_desk import (
+    ACTS,
+    HOUR,
+    WHY,
+    events,
+    journal_files,
+    messages,
+    queue,
+)
+from tests.support.delivery.queued import INS, PATIENT, Letter
+from tests.support.machines.daemon import Daemon
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, lay_out
+from tests.support.machines.daemon import Daemon, lay_out
 
 BOX = "urgences@a.mssante.fr"
 ADD = ("mailbox", "add", BOX, "--type", "ORG", "--finess", "750000002")

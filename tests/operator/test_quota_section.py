@@ -10,7 +10,7 @@ from mssante_operator.settings.quotas import quotas
 from relay.policy.admission import HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.policy.quotas import NO_LIMIT, Quota
-from tests.support.configuration import GOOD, write
+from tests.support.machines.configuration import GOOD, write
 from whitelist.pki.distinguished_name import DistinguishedName
 
 B = DistinguishedName.parse("CN=smtp.b.mssante.fr,O=B,C=FR")

@@ -16,7 +16,7 @@ from mssante_operator.http.answers import HealthService
 from mssante_operator.jobs.store_watch import FRESH_SECONDS, StoreWatch
 from mssante_operator.machine.run_directory import RunFolder
 from mssante_operator.monitoring.collector import Monitor
-from tests.support.admin import HOST, serving
+from tests.support.machines.admin import HOST, serving
 from tests.support.waiting import until
 
 

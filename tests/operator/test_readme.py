@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import free_endpoint
+from tests.support.machines.daemon import free_endpoint
 
 ROOT = Path(__file__).parents[2]
 MADE_BY_MAKE = Path(sys.prefix) == ROOT / ".venv"

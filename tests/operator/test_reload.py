@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, client, free_endpoint, served
-from tests.support.reloading import (
+from tests.support.machines.daemon import Daemon, client, free_endpoint, served
+from tests.support.machines.reloading import (
     MARTIN,
     PATIENCE,
     TEXT,
@@ -25,7 +25,7 @@ from tests.support.reloading import (
     under_load,
     wait,
 )
-from tests.support.tls_settings import handshake
+from tests.support.machines.tls_settings import handshake
 from tests.support.waiting import until_now
 
 

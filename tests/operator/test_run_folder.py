@@ -10,7 +10,7 @@ from mssante_operator.errors import Outage
 from mssante_operator.machine.run_directory import RunFolder
 from mssante_operator.settings.model import SettingsError
 from relay.connection.worker_load import WorkerLoad
-from tests.support.daemon import get, lay_out, served
+from tests.support.machines.daemon import get, lay_out, served
 from tests.support.waiting import until_now
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mssante_operator.jobs.self_check import CACHE_SECONDS, SelfCheck
 from relay.connection.own_port import OwnPort
-from tests.support.daemon import Daemon, get, lay_out, served
+from tests.support.machines.daemon import Daemon, get, lay_out, served
 from tests.support.waiting import until_now
 
 

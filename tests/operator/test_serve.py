@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, client, federation, get, lay_out, sample, served
-from tests.support.letters import MARTIN, TEXT
+from tests.support.machines.daemon import Daemon, client, federation, get, lay_out, sample, served
+from tests.support.sessions.letters import MARTIN, TEXT
 from tests.support.waiting import until_now
 
 

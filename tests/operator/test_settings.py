@@ -13,9 +13,9 @@ from mssante_operator.settings.endpoints import split_endpoint
 from mssante_operator.settings.model import Settings, SettingsError, find, load
 from mssante_operator.settings.reference import reference
 from relay.client.routing import NoRoute, Target
-from tests.support.configuration import GOOD, refusal, write
-from tests.support.operators import trust_space
-from tests.support.perimeters import trust_state
+from tests.support.machines.configuration import GOOD, refusal, write
+from tests.support.machines.operators import trust_space
+from tests.support.machines.perimeters import trust_state
 
 
 def test_defaults_and_paths(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly.clock import utc_now
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import ListOffer, SharedListHead, publish, read_head
-from tests.operator.list_machines import Machine, machine
-from tests.operator.unbelieved_lists import DAMAGED, NEWER, SIGNED
-from tests.support.daemon import federation
-from tests.support.list_files import FULL, signed
+from tests.support.lists.list_files import FULL, signed
+from tests.support.lists.unbelieved_lists import DAMAGED, NEWER, SIGNED
+from tests.support.machines.daemon import federation
+from tests.support.machines.list_machines import Machine, machine
 from tests.support.waiting import until
 from whitelist.national.archive import ListSource
 from whitelist.national.freshness import Freshness

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from foundation.failpoints import VARIABLE
-from tests.support.daemon import Daemon, client, get, served
-from tests.support.processes import state_of
-from tests.support.reloading import begun, change, operator, wait
+from tests.support.machines.daemon import Daemon, client, get, served
+from tests.support.machines.processes import state_of
+from tests.support.machines.reloading import begun, change, operator, wait
 from tests.support.waiting import until_now
 
 LIMIT = 2.0  # seconds

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak import Footprint, Plan, Run, judge, raise_limits, soak
-from tests.support.daemon import lay_out, served
+from tests.support.machines.daemon import lay_out, served
 
 # Few at once, so that malloc's arenas reach their final size after a short warm-up.
 SHORT = Plan(

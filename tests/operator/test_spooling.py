@@ -14,9 +14,9 @@ from mssante_operator.jobs.spool_probe import open_disk_guard
 from mssante_operator.settings.model import load
 from relay.acceptance import disk_guard as spool_module
 from relay.acceptance.disk_guard import DiskGuardState
-from tests.support.cluster import keep_in_bucket
-from tests.support.daemon import Daemon, lay_out
-from tests.support.object_server import ObjectServer
+from tests.support.machines.cluster import keep_in_bucket
+from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from mssante_operator.daemon import stack_dump
 from mssante_operator.daemon.stack_dump import MAX_FRAMES, MAX_THREADS, StackDump, parse
 from mssante_operator.daemon.subreaper import ChildProcess
-from tests.support.processes import state_of
+from tests.support.machines.processes import state_of
 from tests.support.waiting import until
 
 # The event loop waits for a lock for ever; threads of an executor are idle.

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.sealed.keyring import read_keys
-from tests.support.blobs import FORMS, overwrite
-from tests.support.daemon import Daemon, client, command, lay_out, served
+from tests.support.machines.daemon import Daemon, client, command, lay_out, served
+from tests.support.storage.blobs import FORMS, overwrite
 
 MARTIN, CARDIO = "claire.martin@a.mssante.fr", "cardiologie@a.mssante.fr"
 # Too large for the database, so that there is a file.

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.hierarchy import NOW, hierarchy, list_signer, server
+from tests.support.lists.hierarchy import NOW, hierarchy, list_signer, server
 from whitelist.errors import TrustFileError
 
 

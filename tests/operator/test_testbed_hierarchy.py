@@ -16,7 +16,7 @@ from mssante_operator.setup.testbed.certificate_profile import (
     Subject,
 )
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.hierarchy import (
+from tests.support.lists.hierarchy import (
     NOW,
     hierarchy,
     list_signer,
@@ -25,7 +25,7 @@ from tests.support.hierarchy import (
     trust,
     write_trust,
 )
-from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data, real_octets
+from tests.support.lists.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data, real_octets
 from whitelist.errors import TrustFileError
 from whitelist.national.signed_file import embedded_certificate
 from whitelist.pki.crl import distribution_points

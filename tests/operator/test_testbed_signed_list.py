@@ -6,8 +6,8 @@ from datetime import timedelta, timezone
 import pytest
 
 from mssante_operator.setup.testbed.signed_list import unsigned_list
-from tests.support.hierarchy import NOW, SIGNER, list_signer, listed, signed_list, trust
-from tests.whitelist.real import needs_real_data, real_octets
+from tests.support.lists.hierarchy import NOW, SIGNER, list_signer, listed, signed_list, trust
+from tests.support.lists.real import needs_real_data, real_octets
 from whitelist.national.reader import read_list
 
 ENTRIES = [

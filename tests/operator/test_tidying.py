@@ -16,8 +16,8 @@ from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import MEMORY_LIMIT
 from mssante_operator.jobs.blob_gc import FREED, ROUNDS, BlobGcJob
 from tests.support.clock import system_clock
-from tests.support.object_server import ObjectServer
-from tests.support.stores import KeptInBucket, draft
+from tests.support.storage.object_server import ObjectServer
+from tests.support.storage.stores import KeptInBucket, draft
 from tests.support.waiting import until
 
 OLD = timedelta(days=2)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import needs
-from tests.support.daemon import Daemon, federation, lay_out, served
+from tests.support.machines.daemon import Daemon, federation, lay_out, served
+from tests.support.rules import needs
 
 _FOLDER = Path(sys.prefix) / "tls-scanners"
 TESTSSL = _FOLDER / "testssl.sh" / "usr/bin/testssl"
@@ -32,7 +32,7 @@ _TESTSSL_STANDING = {
     "sessionresumption_ID": "its client leaves too early",
     "cert_validityPeriod": "certificates of IGC-Santé last three years (DOMAIN U1.4)",
     "cert_extlifeSpan": "as cert_validityPeriod: its name since 3.2",
-    "starttls_injection": "3.2 needs socat for it; tests/relay/dialogues have it",
+    "starttls_injection": "3.2 needs socat for it; tests/dialogues have it",
     "cert_revocation": "a test certificate names no list of revocations; one of IGC-Santé does",
 }
 # sslyze, against Mozilla's `intermediate` profile, which is for web sites.

@@ -21,7 +21,7 @@ from mssante_operator.assembly.relay import open_journal
 from mssante_operator.settings.model import load
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
-from tests.support.daemon import Daemon, client, command, lay_out, served
+from tests.support.machines.daemon import Daemon, client, command, lay_out, served
 from tests.support.waiting import until_now
 
 BOX = "claire.martin@a.mssante.fr"

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from mssante_operator.services.acts import login_name
-from tests.support.daemon import Daemon, free_endpoint, lay_out, served
+from tests.support.machines.daemon import Daemon, free_endpoint, lay_out, served
 from tests.support.waiting import until_now
 
 BOX = "claire.martin@a.mssante.fr"

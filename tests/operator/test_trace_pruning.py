@@ -15,7 +15,7 @@ from mssante_operator.assembly.clock import utc_now
 from mssante_operator.monitoring.alarms import Alarm
 from mssante_operator.monitoring.collector import Monitor
 from mssante_operator.roles import maintenance
-from tests.support.daemon import lay_out, served
+from tests.support.machines.daemon import lay_out, served
 from tests.support.waiting import until, until_now
 
 

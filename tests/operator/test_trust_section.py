@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.settings.model import load
-from tests.support.configuration import GOOD, TRUST, refusal, write
+from tests.support.machines.configuration import GOOD, TRUST, refusal, write
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mssante_operator.assembly.schema_revision import REVISION
-from tests.support.daemon import Daemon, command, free_endpoint, served
+from tests.support.machines.daemon import Daemon, command, free_endpoint, served
 from tests.support.waiting import until_now
 from tools.past_version import PastVersionError, make, unpack
 

@@ -13,10 +13,10 @@ from cryptography import x509
 
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.setup.testbed.signed_list import ListedDomain, build_signed_list
-from tests.support.daemon import Daemon, client, federation, get, lay_out, served
-from tests.support.https_server import host, reply, serving
-from tests.support.list_files import FULL, alarms, put, signed
-from tests.support.tls_settings import configure
+from tests.support.lists.list_files import FULL, alarms, put, signed
+from tests.support.machines.daemon import Daemon, client, federation, get, lay_out, served
+from tests.support.machines.tls_settings import configure
+from tests.support.peers.https_server import host, reply, serving
 from tests.support.waiting import until_now
 from whitelist.national.archive import Archive
 from whitelist.pki.distinguished_name import DistinguishedName

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, federation, lay_out, served
-from tests.support.odd_certificates import odd
+from tests.support.lists.odd_certificates import odd
+from tests.support.machines.daemon import Daemon, federation, lay_out, served
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.daemon import Daemon, client, get, lay_out, served
+from tests.support.machines.daemon import Daemon, client, get, lay_out, served
 
 MESSAGE = b"From: x@b.mssante.fr\r\nSubject: s\r\n\r\nBonjour.\r\n"
 SENDER, RECIPIENT = "x@b.mssante.fr", "claire.martin@a.mssante.fr"

@@ -17,11 +17,11 @@ from relay.acceptance.group_commit import BUSY, GroupCommitter, commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient, WithReceipt
 from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.errors import StoreDeferred
-from tests.support.blobs import content, folder
 from tests.support.clock import system_clock
+from tests.support.delivery.listed import listing
 from tests.support.ids import make_id
-from tests.support.listed import listing
-from tests.support.operators import ACTIVE, make_store
+from tests.support.machines.operators import ACTIVE, make_store
+from tests.support.storage.blobs import content, folder
 from tests.support.waiting import until
 
 BOX = SmtpAddress("claire.martin", "a.mssante.fr")

@@ -20,14 +20,7 @@ from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts
-from tests.relay.attempts import (
-    LIMIT,
-    attempt,
-    authors,
-    local,
-    peer,
-    to,
-)
+from tests.support.sessions.attempts import LIMIT, attempt, authors, local, peer, to
 from whitelist.pki.trust_store import ChainStatus, ChainVerdict
 
 INS = "279035121518989@patient.mssante.fr"

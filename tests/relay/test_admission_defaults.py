@@ -5,7 +5,7 @@ import pytest
 from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy, Stage, admit, examine
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.errors import Refused
-from tests.relay.attempts import local, to
+from tests.support.sessions.attempts import local, to
 
 INS = "279035121518989@patient.mssante.fr"
 

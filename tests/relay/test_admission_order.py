@@ -9,7 +9,7 @@ from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused
 from relay.smtp.headers import HeaderFacts
-from tests.relay.attempts import (
+from tests.support.sessions.attempts import (
     LIMIT,
     LOCAL,
     POLICY,

@@ -9,7 +9,7 @@ from relay.policy.recipient import Recipient, RecipientStatus
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused, Reply
 from relay.smtp.headers import HeaderFacts
-from tests.relay.attempts import POLICY, attempt, certificate, local, peer, to
+from tests.support.sessions.attempts import POLICY, attempt, certificate, local, peer, to
 from whitelist.pki.trust_store import ChainStatus
 
 B1, INTRUDER = (str(certificate(name).subject) for name in ("b1", "intruder"))

@@ -28,7 +28,7 @@ from relay.policy.recipient import Recipient, RecipientStatus
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts
-from tests.relay.attempts import (
+from tests.support.sessions.attempts import (
     DOMAINS,
     LIMIT,
     LISTED,

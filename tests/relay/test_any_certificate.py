@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 from relay.connection.limits import SessionLimits
 from relay.policy import tls
 from relay.policy.any_certificate import CannotOpen, take_any_certificate
-from tests.support.odd_certificates import careless_client, odd_b
-from tests.support.operators import Inbound, inbound, trust_space
-from tests.support.talking import Caller, call, dial
+from tests.support.lists.odd_certificates import careless_client, odd_b
+from tests.support.machines.operators import Inbound, inbound, trust_space
+from tests.support.sessions.talking import Caller, call, dial
 
 REFUSED = "554 5.7.1 Client certificate refused: "
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

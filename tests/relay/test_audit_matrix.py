@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from mssante_operator.setup.testbed.signed_list import ListedDomain, build_signed_list
-from tests.support.dialogue import parse, play
-from tests.support.operators import ACTIVE, HOST, inbound, trust_space
-from tests.support.scripted import ScriptedPeer, running
-from tests.support.senders import sending, server_tls
+from tests.support.delivery.senders import sending, server_tls
+from tests.support.machines.operators import ACTIVE, HOST, inbound, trust_space
+from tests.support.sessions.dialogue import parse, play
+from tests.support.sessions.scripted import ScriptedPeer, running
 from tests.support.waiting import until
 from whitelist.pki.distinguished_name import DistinguishedName
 

@@ -10,9 +10,9 @@ from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy, Stage, adm
 from relay.policy.author_rules import noted_authors, seen_authors
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts
-from tests.relay.attempts import LIMIT, POLICY, attempt, authors, certificate, local
-from tests.support.operators import ACTIVE, OURS, inbound
-from tests.support.talking import call
+from tests.support.machines.operators import ACTIVE, OURS, inbound
+from tests.support.sessions.attempts import LIMIT, POLICY, attempt, authors, certificate, local
+from tests.support.sessions.talking import call
 from whitelist.pki.name_folding import fold
 
 OWN = (OURS,)

@@ -27,7 +27,7 @@ from relay.smtp.errors import SyntaxRefused
 from relay.smtp.failure_reason import Cause, FailureReason
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, DsnReturn
-from tests.support.reports import octets_of, read_report
+from tests.support.delivery.reports import octets_of, read_report
 
 ARRIVAL = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 NOW = ARRIVAL + timedelta(hours=4)

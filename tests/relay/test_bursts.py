@@ -10,9 +10,9 @@ from relay.queue.due import NEWEST
 from relay.queue.model import ALL
 from relay.queue.pauses import pause, resume
 from relay.queue.wakeup import notify_after_commit, notify_in_transaction
-from tests.support.backlog import put_many
-from tests.support.delivery_world import World, making
-from tests.support.queued import rows
+from tests.support.delivery.backlog import put_many
+from tests.support.delivery.delivery_world import World, making
+from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 
 MANY = 3 * NEWEST

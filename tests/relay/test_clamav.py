@@ -12,7 +12,7 @@ from mailstore.sealed.draft import MEMORY_LIMIT
 from relay.scan.clamav import Clamav, read_answer
 from relay.scan.scanner import CLEAN, OnFailure, ScannerFailed, Scanners, infected
 from relay.smtp.errors import SmtpError
-from tests.support.scanners import (
+from tests.support.peers.scanners import (
     CLAMD,
     CLEAN_MESSAGE,
     EICAR,

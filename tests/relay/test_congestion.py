@@ -8,8 +8,8 @@ from relay.delivery.concurrency import ConcurrencyLimits
 from relay.delivery.in_flight import DeliveryAttempt, InFlight, Progress
 from relay.delivery.window import WindowPolicy
 from relay.queue.model import ALL, Claim, DestinationRow, DestinationTable
-from tests.support.claims import BULK, CLAIM, PERSON
 from tests.support.clock import NOW
+from tests.support.delivery.claims import BULK, CLAIM, PERSON
 
 MINUTE = timedelta(minutes=1)
 

@@ -16,9 +16,9 @@ from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from relay.smtp.address import SmtpAddress
-from tests.support.blobs import folder
-from tests.support.operators import ACTIVE, HOST, Inbound, inbound
-from tests.support.talking import Caller, call, dial
+from tests.support.machines.operators import ACTIVE, HOST, Inbound, inbound
+from tests.support.sessions.talking import Caller, call, dial
+from tests.support.storage.blobs import folder
 from tests.support.waiting import until
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.smtp.content_size import ContentSize
-from tests.support.cutting import cut, sizes
+from tests.support.storage.cutting import cut, sizes
 
 WIRE = policy.SMTP
 

@@ -12,7 +12,7 @@ from relay.client.connection import ClientConnection
 from relay.client.replies import PeerReply
 from relay.client.routing import Target
 from relay.smtp.errors import AttemptFailed
-from tests.support.handing import (
+from tests.support.delivery.handing import (
     ALONE,
     ALONE_CHUNKING,
     Handing,
@@ -21,8 +21,8 @@ from tests.support.handing import (
     hand,
     letter,
 )
-from tests.support.operators import HOST
-from tests.support.scripted import STALL, ScriptedPeer, running
+from tests.support.machines.operators import HOST
+from tests.support.sessions.scripted import STALL, ScriptedPeer, running
 
 TO = ("a@a.mssante.fr", "b@a.mssante.fr")
 MINUTE = 60.0

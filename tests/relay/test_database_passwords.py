@@ -14,8 +14,8 @@ from mailstore.db.database import Database
 from mailstore.db.database_url import parse_url
 from mailstore.errors import MailstoreError
 from relay.queue.wakeup import listen
-from tests.support.own_server import make_role, set_password
-from tests.support.postgresql import Server
+from tests.support.db.own_server import make_role, set_password
+from tests.support.db.postgresql import Server
 
 _WORD = "Pfirsich"  # part of every password, to be searched for
 _TEXTS = st.text(

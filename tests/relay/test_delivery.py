@@ -13,9 +13,9 @@ from relay.client.routing import Router, Target
 from relay.policy.admission import AdmissionPolicy
 from relay.queue.schema import deliveries
 from tests.support.clock import system_clock
-from tests.support.operators import ACTIVE, HOST, SUSPENDED, inbound
-from tests.support.scripted import CLOSE, STALL, ScriptedPeer, running
-from tests.support.senders import BODY, TRACE, Sender, sending, server_tls
+from tests.support.delivery.senders import BODY, TRACE, Sender, sending, server_tls
+from tests.support.machines.operators import ACTIVE, HOST, SUSPENDED, inbound
+from tests.support.sessions.scripted import CLOSE, STALL, ScriptedPeer, running
 from tests.support.waiting import until
 
 CLOSED_PORT = 1  # nobody listens there

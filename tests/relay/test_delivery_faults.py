@@ -11,11 +11,11 @@ from pathlib import Path
 from relay.client.routing import Target
 from relay.queue.pauses import forget_dead
 from tests.support.clock import system_clock
-from tests.support.handing import Replies, context_of
-from tests.support.operators import HOST, trust_space
-from tests.support.queued import destination
-from tests.support.scripted import ALERT, CLOSE, ScriptedPeer, running
-from tests.support.senders import BODY, TRACE, Sender, sending
+from tests.support.delivery.handing import Replies, context_of
+from tests.support.delivery.queued import destination
+from tests.support.delivery.senders import BODY, TRACE, Sender, sending
+from tests.support.machines.operators import HOST, trust_space
+from tests.support.sessions.scripted import ALERT, CLOSE, ScriptedPeer, running
 
 MESSAGE = BODY + b"x" * 70 + b"\r\n" + b"y" * 998 + b"\r\n"
 SENT = (TRACE + MESSAGE).replace(b"\r\n.", b"\r\n..") + b".\r\n"

@@ -18,11 +18,11 @@ from relay.policy.tls import client_context
 from relay.queue.leases import load_claims
 from relay.smtp.errors import AttemptFailed
 from tests.support.clock import system_clock
-from tests.support.operators import ACTIVE, HOST, trust_space
-from tests.support.perimeters import trust_state
-from tests.support.queued import destination
-from tests.support.scripted import running
-from tests.support.senders import Sender, sending, server_tls
+from tests.support.delivery.queued import destination
+from tests.support.delivery.senders import Sender, sending, server_tls
+from tests.support.machines.operators import ACTIVE, HOST, trust_space
+from tests.support.machines.perimeters import trust_state
+from tests.support.sessions.scripted import running
 from whitelist.national.archive import Archive
 from whitelist.national.newest import ConfirmedList
 

@@ -8,13 +8,13 @@ import pytest
 import uvloop
 
 from relay.server.peer_service import PEERS
-from tests.support.dialogue import parse, play
-from tests.support.dialogue_settings import listener_settings
-from tests.support.operators import HOST, inbound
-from tests.support.references import ROOT
-from tests.support.replies import replies_of_the_relay
+from tests.support.machines.operators import HOST, inbound
+from tests.support.rules.references import ROOT
+from tests.support.rules.replies import replies_of_the_relay
+from tests.support.sessions.dialogue import parse, play
+from tests.support.sessions.dialogue_settings import listener_settings
 
-DIALOGUES = sorted((ROOT / "tests/relay/dialogues").glob("*.txt"))
+DIALOGUES = sorted((ROOT / "tests/dialogues").glob("*.txt"))
 
 
 # Replies that no dialogue causes, and the tests that do.

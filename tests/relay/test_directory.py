@@ -20,7 +20,7 @@ from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import POSTMASTER, SmtpAddress, parse_address
 from relay.smtp.errors import StoreDeferred
 from tests.support.clock import NOW
-from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store
+from tests.support.machines.operators import ACTIVE, CLOSED, SUSPENDED, make_store
 
 HELD = 1000  # octets in the active mailbox
 

@@ -10,8 +10,8 @@ from relay.queue.retry import RetryPolicy
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from tests.support.claims import CLAIM
 from tests.support.clock import NOW
+from tests.support.delivery.claims import CLAIM
 
 HOUR = timedelta(hours=1)
 X, Y, Z = EnvelopeRecipient("x@b"), EnvelopeRecipient("y@b"), EnvelopeRecipient("z@b")

@@ -27,13 +27,13 @@ from relay.queue_admin.filter import DeliveryFilter
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from tests.support.backlog import put
 from tests.support.clock import NOW
-from tests.support.databases import PostgresServer
-from tests.support.delivery_world import World, making
-from tests.support.office import CLAIRE, TO, Office, pending
-from tests.support.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
-from tests.support.queued import rows
+from tests.support.db.databases import PostgresServer
+from tests.support.delivery.backlog import put
+from tests.support.delivery.delivery_world import World, making
+from tests.support.delivery.office import CLAIRE, TO, Office, pending
+from tests.support.delivery.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
+from tests.support.delivery.queued import rows
 from tests.support.waiting import until, until_now
 
 PUT_OFF = Outcome(State.WAITING, "451 4.3.0 later")

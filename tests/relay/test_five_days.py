@@ -19,10 +19,10 @@ from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import LEASE
 from relay.queue.schema import deliveries, destinations
 from relay.smtp.outcome import Outcome, State
-from tests.support.backlog import put
 from tests.support.clock import NOW
-from tests.support.delivery_world import STUCK, World, making
-from tests.support.listed import listing
+from tests.support.delivery.backlog import put
+from tests.support.delivery.delivery_world import STUCK, World, making
+from tests.support.delivery.listed import listing
 from tests.support.waiting import until
 
 HOUR = timedelta(hours=1)

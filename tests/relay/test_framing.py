@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from relay.smtp.framing import ChunkChecker, DataDecoder, DotStuffer
 from relay.smtp.line_checker import Violation
-from tests.support.cutting import cut, made_of, octet_by_octet, sizes
-from tests.support.line_faults import first_violation
+from tests.support.sessions.line_faults import first_violation
+from tests.support.storage.cutting import cut, made_of, octet_by_octet, sizes
 
 Result = tuple[bytes, bool, bytes, Violation | None]
 

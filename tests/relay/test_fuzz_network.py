@@ -14,7 +14,7 @@ from tests.fuzz.grammar import GREETING, LIMIT, RECIPIENTS, SENDERS, SMUGGLING, 
 from tests.fuzz.network import LOOPS, World, broken_handshakes, conversations, world
 from tests.fuzz.talk import Conversation, Ending
 from tests.fuzz.wire import Damage
-from tests.support.operators import ACTIVE
+from tests.support.machines.operators import ACTIVE
 
 MAIL, RCPT = line(b"MAIL", next(iter(SENDERS))), line(b"RCPT", next(iter(RECIPIENTS)))
 BODY = b"Subject: x\r\n\r\n.hello\r\n"

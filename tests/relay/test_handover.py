@@ -13,7 +13,7 @@ from relay.client import data as content
 from relay.client.routing import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.outcome import State
-from tests.support.handing import (
+from tests.support.delivery.handing import (
     ALONE,
     ALONE_CHUNKING,
     BODY,
@@ -25,14 +25,8 @@ from tests.support.handing import (
     hand,
     letter,
 )
-from tests.support.operators import HOST
-from tests.support.scripted import (
-    CLOSE,
-    GOOD,
-    OFFERS,
-    ScriptedPeer,
-    running,
-)
+from tests.support.machines.operators import HOST
+from tests.support.sessions.scripted import CLOSE, GOOD, OFFERS, ScriptedPeer, running
 from tests.support.waiting import until
 
 A, B, C = (f"{name}@a.mssante.fr" for name in "abc")

@@ -16,7 +16,7 @@ from relay.client.transaction import OutcomeUnknown
 from relay.smtp.envelope import OutgoingMessage
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.outcome import State
-from tests.support.handing import (
+from tests.support.delivery.handing import (
     ALONE,
     ALONE_CHUNKING,
     BODY,
@@ -29,8 +29,8 @@ from tests.support.handing import (
     letter,
     octets,
 )
-from tests.support.operators import HOST
-from tests.support.scripted import (
+from tests.support.machines.operators import HOST
+from tests.support.sessions.scripted import (
     CLOSE,
     ENDLESS,
     ENDLESS_LINE,

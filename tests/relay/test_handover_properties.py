@@ -16,9 +16,9 @@ from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.outcome import State
-from tests.support.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, letter
-from tests.support.operators import HOST
-from tests.support.scripted import ALERT, CLOSE, GOOD, OFFERS, ScriptedPeer, running
+from tests.support.delivery.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, letter
+from tests.support.machines.operators import HOST
+from tests.support.sessions.scripted import ALERT, CLOSE, GOOD, OFFERS, ScriptedPeer, running
 
 TO = tuple(f"{name}@a.mssante.fr" for name in "abcdef")
 LATER, NEVER, LEAVES = "450 4.2.1 later", "550 5.1.1 never", "421 4.3.2 bye"

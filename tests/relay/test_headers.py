@@ -21,7 +21,7 @@ from relay.smtp.headers import (
     received_field,
 )
 from tests.support.clock import NOW
-from tests.support.cutting import cut, made_of, octet_by_octet, sizes
+from tests.support.storage.cutting import cut, made_of, octet_by_octet, sizes
 
 
 def domains(value: str) -> set[str]:

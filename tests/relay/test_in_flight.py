@@ -8,8 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay.delivery.in_flight import DeliveryAttempt, InFlight, Progress
 from relay.queue.model import LEASE, Lease, Traffic
-from tests.support.claims import CLAIM
 from tests.support.clock import Monotonic
+from tests.support.delivery.claims import CLAIM
 
 LEASED = LEASE.total_seconds()
 DOMAINS = "ab"

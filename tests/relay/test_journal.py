@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from foundation.journal import writer as journal_module
 from foundation.journal.writer import MAX_LINE, MAX_PENDING, Journal, _compose, _left
 from tests.support.clock import NOW
-from tests.support.journal import events
+from tests.support.delivery.journal import events
 from tests.support.waiting import until_now
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from foundation.journal import writer as journal_module
 from foundation.journal.writer import MAX_PENDING, Journal
 from tests.support.clock import NOW
-from tests.support.journal import events
+from tests.support.delivery.journal import events
 from tests.support.waiting import until_now
 
 ROOT = Path(__file__).parent.parent.parent

@@ -13,12 +13,12 @@ from relay.delivery.in_flight import Progress
 from relay.queue.lapses import GRACE_SECONDS, Lapses
 from relay.queue.model import Claim, Lease, new_token
 from relay.smtp.outcome import Outcome
-from tests.support.backlog import put
 from tests.support.clock import NOW
-from tests.support.delivery_world import World
-from tests.support.office import Office, pending
-from tests.support.outage import before_postgres
-from tests.support.queued import rows
+from tests.support.db.outage import before_postgres
+from tests.support.delivery.backlog import put
+from tests.support.delivery.delivery_world import World
+from tests.support.delivery.office import Office, pending
+from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 
 OUTAGE = timedelta(minutes=40)

@@ -23,10 +23,10 @@ from relay.queue.model import Claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.settlement import settle, settle_delivered
 from relay.smtp.outcome import Outcome, State
-from tests.support.backlog import put
 from tests.support.clock import NOW
-from tests.support.databases import roomy_memory
-from tests.support.queued import rows
+from tests.support.db.databases import roomy_memory
+from tests.support.delivery.backlog import put
+from tests.support.delivery.queued import rows
 
 LEASE = timedelta(minutes=30)
 LIFE = timedelta(days=5)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from mailstore.db.database import Database
 from relay.queue.leases import lease_expired
 from tests.support.clock import NOW
-from tests.support.queued import Letter, put
+from tests.support.delivery.queued import Letter, put
 
 HOUR = timedelta(hours=1)
 

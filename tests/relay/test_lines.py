@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.smtp.line_checker import LineChecker, Violation, even_lines
-from tests.support.cutting import made_of
-from tests.support.line_faults import first_violation
+from tests.support.sessions.line_faults import first_violation
+from tests.support.storage.cutting import made_of
 
 FAULT = made_of(b"\n", b"\r", b"\0", b"\r\n", b"b", max_size=4)
 HEADER = b"Subject: x\r\nContent-Transfer-Encoding: base64\r\n\r\n"

@@ -17,13 +17,13 @@ from relay.delivery.list_wakeup import ListWakeup
 from relay.queue.due import destinations_with_mail
 from relay.queue.model import Traffic
 from tests.support.clock import NOW, system_clock
-from tests.support.operators import ACTIVE, HOST, trust_space
-from tests.support.perimeters import adopt
-from tests.support.queued import Letter, destination, know, put, rows
-from tests.support.scripted import running
-from tests.support.senders import sending, server_tls
+from tests.support.delivery.queued import Letter, destination, know, put, rows
+from tests.support.delivery.senders import sending, server_tls
+from tests.support.lists.lists import made
+from tests.support.machines.operators import ACTIVE, HOST, trust_space
+from tests.support.machines.perimeters import adopt
+from tests.support.sessions.scripted import running
 from tests.support.waiting import until
-from tests.whitelist.lists import made
 from whitelist.national.lookup import WhiteList
 
 HOUR = timedelta(hours=1)

@@ -15,7 +15,7 @@ from relay.connection.own_port import OwnPort
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
-from tests.support.operators import HOST, Inbound, inbound
+from tests.support.machines.operators import HOST, Inbound, inbound
 
 
 class Transport:

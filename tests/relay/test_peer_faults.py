@@ -15,17 +15,9 @@ from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.outcome import Outcome, State
-from tests.support.handing import ALONE_CHUNKING, BODY, Handing, Replies, letter
-from tests.support.operators import HOST
-from tests.support.scripted import (
-    ALERT,
-    CLOSE,
-    GOOD,
-    OFFERS,
-    STALL,
-    ScriptedPeer,
-    running,
-)
+from tests.support.delivery.handing import ALONE_CHUNKING, BODY, Handing, Replies, letter
+from tests.support.machines.operators import HOST
+from tests.support.sessions.scripted import ALERT, CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
 
 DOMAIN = "a.mssante.fr"
 A, B, C = (f"{name}@{DOMAIN}" for name in "abc")

@@ -12,7 +12,7 @@ from relay.client.replies import (
     PeerReply,
     ReplyReader,
 )
-from tests.support.cutting import cut, sizes
+from tests.support.storage.cutting import cut, sizes
 
 STREAM = (
     b"250 2.1.0 ok\r\n550-5.1.1 nobody\r\n550 5.1.1 here\r\n354\r\n250-\r\n250 \r\n421 4.3.2 bye\n"

@@ -19,9 +19,9 @@ from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused, Reply
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import RcptParameters
-from tests.support.operators import ACTIVE, HOST, inbound
-from tests.support.session_driver import Driver
-from tests.support.talking import dial
+from tests.support.machines.operators import ACTIVE, HOST, inbound
+from tests.support.sessions.session_driver import Driver
+from tests.support.sessions.talking import dial
 from whitelist.pki.distinguished_name import DistinguishedName
 
 

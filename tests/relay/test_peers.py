@@ -16,9 +16,9 @@ from relay.client.transaction import OutcomeUnknown
 from relay.policy import tls
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.outcome import Outcome, State
-from tests.support.handing import BODY, Handing, context_of, handing, letter
-from tests.support.operators import ACTIVE, HOST, inbound, trust_space
-from tests.support.scripted import ALERT, CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
+from tests.support.delivery.handing import BODY, Handing, context_of, handing, letter
+from tests.support.machines.operators import ACTIVE, HOST, inbound, trust_space
+from tests.support.sessions.scripted import ALERT, CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
 from tests.support.waiting import until
 
 CLOSED_PORT = 1  # nobody listens there

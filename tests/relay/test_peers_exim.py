@@ -11,10 +11,10 @@ from relay.client.connect import open_link
 from relay.client.routing import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.outcome import State
-from tests.support.exim import missing, receiving_exim
-from tests.support.handing import handing, letter
-from tests.support.operators import HOST, trust_space
-from tests.support.senders import BODY, TRACE, sending
+from tests.support.delivery.handing import handing, letter
+from tests.support.delivery.senders import BODY, TRACE, sending
+from tests.support.machines.operators import HOST, trust_space
+from tests.support.peers.exim import missing, receiving_exim
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())

@@ -13,10 +13,10 @@ from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import State
-from tests.support.federation import federation
-from tests.support.handing import letter
-from tests.support.operators import HOST
-from tests.support.postfix import missing, postfix
+from tests.support.delivery.handing import letter
+from tests.support.machines.federation import federation
+from tests.support.machines.operators import HOST
+from tests.support.peers.postfix import missing, postfix
 from tests.support.waiting import until
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.trust_store import TrustStore

@@ -13,10 +13,10 @@ import pytest
 from relay.client.routing import Target
 from relay.connection.limits import SessionLimits
 from relay.smtp.outcome import Outcome, State
-from tests.support.handing import BODY, Handing, every_manner, hand, letter
-from tests.support.operators import ACTIVE, HOST, inbound
-from tests.support.scripted import CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
-from tests.support.senders import Sender, sending, server_tls
+from tests.support.delivery.handing import BODY, Handing, every_manner, hand, letter
+from tests.support.delivery.senders import Sender, sending, server_tls
+from tests.support.machines.operators import ACTIVE, HOST, inbound
+from tests.support.sessions.scripted import CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
 from tests.support.waiting import until
 
 A, B, C, D, E = ALL = [f"{name}@a.mssante.fr" for name in "abcde"]

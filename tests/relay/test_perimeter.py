@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from relay.policy.trust_state import ListAgeLimits, TrustState
-from tests.support.hierarchy import NOW, crl, hierarchy, listed, server, signed_list, trust
-from tests.support.perimeters import adopt, fall_behind, trust_state
+from tests.support.lists.hierarchy import NOW, crl, hierarchy, listed, server, signed_list, trust
+from tests.support.machines.perimeters import adopt, fall_behind, trust_state
 from tests.support.waiting import until
 from whitelist.national.archive import Archive
 from whitelist.national.freshness import Freshness

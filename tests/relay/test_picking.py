@@ -26,8 +26,8 @@ from relay.queue.model import (
     Traffic,
     Visit,
 )
-from tests.support.claims import CLAIM
 from tests.support.clock import NOW, Monotonic
+from tests.support.delivery.claims import CLAIM
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 WINDOW = 3

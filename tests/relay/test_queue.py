@@ -21,7 +21,7 @@ from relay.queue.settlement import settle, settle_delivered
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, RcptParameters
-from tests.support.listed import listing
+from tests.support.delivery.listed import listing
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LEASE = timedelta(minutes=30)

@@ -20,7 +20,7 @@ from relay.queue.clock_repairer import ClockRepairer
 from relay.queue.model import LEASE, PROBE
 from relay.queue.retry import RetryPolicy
 from tests.support.clock import NOW
-from tests.support.queued import Letter, destination, know, put, rows
+from tests.support.delivery.queued import Letter, destination, know, put, rows
 from tests.support.waiting import until
 
 SECOND = timedelta(seconds=1)

@@ -22,7 +22,7 @@ from relay.queue_admin.actions import (
 from relay.queue_admin.drop import DropAction
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from tests.support.clock import NOW
-from tests.support.queued import Letter, message_id, perform, put, recipient_states, rows
+from tests.support.delivery.queued import Letter, message_id, perform, put, recipient_states, rows
 
 MINUTE = timedelta(minutes=1)
 HELD = Letter(held="before")

@@ -10,8 +10,8 @@ from relay.queue.model import DestinationRow, DestinationTable, Traffic
 from relay.queue.schema import deliveries
 from relay.queue_admin.depth import DepthCount
 from relay.queue_admin.filter import DeliveryStatus
-from tests.support.backlog import fill, put
 from tests.support.clock import NOW
+from tests.support.delivery.backlog import fill, put
 
 HOUR = timedelta(hours=1)
 NOTHING = DestinationTable({}, all_paused=False)

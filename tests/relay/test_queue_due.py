@@ -18,8 +18,8 @@ from relay.queue.model import ALL, Lease, Newest, Traffic, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
 from relay.queue_admin.depth import DepthCount
-from tests.support.backlog import fill, put
 from tests.support.clock import NOW
+from tests.support.delivery.backlog import fill, put
 
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 HOUR = timedelta(hours=1)

@@ -13,8 +13,8 @@ from relay.queue_admin.actions import RetryAction
 from relay.queue_admin.expiry import DeletedDelivery, delete_failed
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
-from tests.support.office import CLAIRE, TO, Office
-from tests.support.queued import Letter, message_id, perform, put, recipient_states, rows
+from tests.support.delivery.office import CLAIRE, TO, Office
+from tests.support.delivery.queued import Letter, message_id, perform, put, recipient_states, rows
 
 DAY = timedelta(days=1)
 REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")

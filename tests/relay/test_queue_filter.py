@@ -12,7 +12,7 @@ from mailstore.db.database import Database
 from relay.queue.schema import deliveries
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus, like, masked
 from tests.support.clock import NOW
-from tests.support.queued import INS, PATIENT, Letter, message_id, put
+from tests.support.delivery.queued import INS, PATIENT, Letter, message_id, put
 
 HOUR = timedelta(hours=1)
 LETTERS = (

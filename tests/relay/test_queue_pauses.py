@@ -6,7 +6,7 @@ from mailstore.db.database import Database
 from relay.queue.model import ALL
 from relay.queue.pauses import forget_dead, pause, pauses, resume
 from tests.support.clock import NOW
-from tests.support.queued import destination, know
+from tests.support.delivery.queued import destination, know
 
 MINUTE = timedelta(minutes=1)
 

@@ -8,7 +8,7 @@ from mailstore.db.database import Database
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from relay.queue_admin.views import DestinationSummary, RecipientDetail, listing, show, summary
 from tests.support.clock import NOW
-from tests.support.queued import Letter, know, message_id, put
+from tests.support.delivery.queued import Letter, know, message_id, put
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)

@@ -14,8 +14,8 @@ from relay.policy.quotas import NO_LIMIT, Quota, Quotas
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
-from tests.support.operators import ACTIVE, HOST, Inbound, inbound
-from tests.support.talking import Caller, call
+from tests.support.machines.operators import ACTIVE, HOST, Inbound, inbound
+from tests.support.sessions.talking import Caller, call
 from whitelist.pki.distinguished_name import DistinguishedName
 
 B = DistinguishedName.parse("CN=smtp.b.mssante.fr,O=B,C=FR")

@@ -13,7 +13,7 @@ from relay.server import rcpt_pipeline
 from relay.server.rcpt_pipeline import RcptLines, parse_rcpt_line
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import parse_rcpt_parameters
-from tests.support.operators import ACTIVE, SUSPENDED, make_store
+from tests.support.machines.operators import ACTIVE, SUSPENDED, make_store
 
 ORG = "cardiologie@a.mssante.fr"
 LINE = f"RCPT TO:<{ACTIVE}>\r".encode()

@@ -21,10 +21,10 @@ from relay.smtp.errors import SyntaxRefused
 from relay.smtp.headers import HeaderCollector
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, DsnReturn, RcptParameters
-from tests.support.blobs import content as stored
+from tests.support.delivery.reports import read_report
 from tests.support.ids import make_id
-from tests.support.operators import ACTIVE, make_store
-from tests.support.reports import read_report
+from tests.support.machines.operators import ACTIVE, make_store
+from tests.support.storage.blobs import content as stored
 
 NOW = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 FACTS = ReportFacts(

@@ -21,9 +21,9 @@ from relay.dsn.builder import (
 from relay.smtp.address import parse_address
 from relay.smtp.errors import SyntaxRefused
 from relay.smtp.parameters import decode_orcpt, decode_xtext
-from tests.support.cutting import made_of
-from tests.support.report_facts import CLAIRE, FACTS, LOST, WHOLE, made
-from tests.support.reports import octets_of, read_report
+from tests.support.delivery.report_facts import CLAIRE, FACTS, LOST, WHOLE, made
+from tests.support.delivery.reports import octets_of, read_report
+from tests.support.storage.cutting import made_of
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from typing import cast
 import pytest
 
 from relay.dsn.builder import Action, ReportedRecipient, build_report
-from tests.support.report_facts import CLAIRE, FACTS, LOST, WHOLE, made
-from tests.support.reports import octets_of, read_report
+from tests.support.delivery.report_facts import CLAIRE, FACTS, LOST, WHOLE, made
+from tests.support.delivery.reports import octets_of, read_report
 
 
 def test_a_report_by_the_letter() -> None:

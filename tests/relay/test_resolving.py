@@ -9,7 +9,7 @@ import dns.rdatatype
 import pytest
 
 from relay.client.dns_cache import DnsAnswer, DnsCache
-from tests.support.nameserver import SILENCE, NameServer, Node, Zones, name_server
+from tests.support.peers.nameserver import SILENCE, NameServer, Node, Zones, name_server
 
 NAME = "mx.b.mssante.fr"
 A, MX = dns.rdatatype.A, dns.rdatatype.MX

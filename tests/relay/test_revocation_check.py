@@ -19,9 +19,9 @@ from mssante_operator.setup.testbed.certificate_profile import (
     Subject,
 )
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.hierarchy import NOW, crl, hierarchy, signed_list, spare_key, trust
-from tests.support.ocsp_responder import Responder, ocsp_answer, responding
-from tests.support.perimeters import trust_state
+from tests.support.lists.hierarchy import NOW, crl, hierarchy, signed_list, spare_key, trust
+from tests.support.lists.ocsp_responder import Responder, ocsp_answer, responding
+from tests.support.machines.perimeters import trust_state
 from tests.support.waiting import until
 from whitelist.pki.crl import RevocationList, RevocationPolicy
 from whitelist.pki.ocsp_client import FAILURE_HOLDS, OcspClient

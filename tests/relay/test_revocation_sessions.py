@@ -18,11 +18,11 @@ from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from tests.support.clock import system_clock
-from tests.support.hierarchy import crl, hierarchy, spare_key
-from tests.support.ocsp_responder import Responder, ocsp_answer, responding
-from tests.support.operators import ACTIVE, HOST, inbound, trust_space
-from tests.support.perimeters import trust_state
-from tests.support.senders import sending
+from tests.support.delivery.senders import sending
+from tests.support.lists.hierarchy import crl, hierarchy, spare_key
+from tests.support.lists.ocsp_responder import Responder, ocsp_answer, responding
+from tests.support.machines.operators import ACTIVE, HOST, inbound, trust_space
+from tests.support.machines.perimeters import trust_state
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.ocsp_client import OcspClient
 

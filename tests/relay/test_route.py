@@ -8,7 +8,7 @@ import dns.rcode
 import pytest
 
 from relay.client.routing import NoRoute, Router, Target
-from tests.support.nameserver import SILENCE, NameServer, Node, Zones, name_server
+from tests.support.peers.nameserver import SILENCE, NameServer, Node, Zones, name_server
 from whitelist.pki.distinguished_name import DistinguishedName
 
 DOMAIN = "b.mssante.fr"

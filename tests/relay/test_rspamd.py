@@ -26,7 +26,7 @@ from relay.scan.scanner import (
     infected,
 )
 from relay.smtp.errors import SmtpError
-from tests.support.scanners import (
+from tests.support.peers.scanners import (
     CLEAN_MESSAGE,
     FACTS,
     GTUBE,

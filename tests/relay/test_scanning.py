@@ -25,7 +25,7 @@ from relay.scan.scanner import (
     printable,
 )
 from relay.smtp.errors import Refused, StoreDeferred
-from tests.support.scanners import CLEAN_MESSAGE, FACTS, draft, drafted, harmed_draft
+from tests.support.peers.scanners import CLEAN_MESSAGE, FACTS, draft, drafted, harmed_draft
 
 
 @dataclass

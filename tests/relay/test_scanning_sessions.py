@@ -13,8 +13,8 @@ from relay.scan.clamav import Clamav
 from relay.scan.rspamd import Rspamd
 from relay.scan.scanner import OnFailure, Scanner, Scanners
 from relay.smtp.errors import Reply
-from tests.support.operators import ACTIVE, HOST, Inbound, inbound
-from tests.support.scanners import (
+from tests.support.machines.operators import ACTIVE, HOST, Inbound, inbound
+from tests.support.peers.scanners import (
     CLAMD,
     CLEAN_MESSAGE,
     EICAR,

@@ -15,7 +15,7 @@ from relay.connection.worker_load import FEW, WorkerLoad, create_load_file, shou
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
-from tests.support.operators import HOST, inbound
+from tests.support.machines.operators import HOST, inbound
 
 FREE = 0
 

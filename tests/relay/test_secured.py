@@ -12,8 +12,8 @@ import pytest
 import uvloop
 
 from relay.connection.tls_buffer import TlsReadBuffer
-from tests.support.operators import ACTIVE, Inbound, inbound
-from tests.support.talking import call
+from tests.support.machines.operators import ACTIVE, Inbound, inbound
+from tests.support.sessions.talking import call
 
 HEADER = b"From: <dr@b.mssante.fr>\r\n\r\n"
 

@@ -6,7 +6,7 @@ import pytest
 
 from relay.policy.admission import Peer
 from relay.policy.server_admission import examine_server
-from tests.relay.attempts import peer, white_list
+from tests.support.sessions.attempts import peer, white_list
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.trust_store import ChainStatus
 

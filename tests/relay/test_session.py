@@ -15,13 +15,13 @@ from relay.acceptance.disk_guard import FreeSpaceFloor
 from relay.connection.limits import SessionLimits
 from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanners, ScanVerdict, infected
-from tests.support.blobs import folder
 from tests.support.clock import system_clock
-from tests.support.listed import DeliverySummary, listing
-from tests.support.operators import ACTIVE, SUSPENDED, Inbound, inbound, trust_space
-from tests.support.perimeters import adopt
-from tests.support.reports import read_report
-from tests.support.talking import call, dial
+from tests.support.delivery.listed import DeliverySummary, listing
+from tests.support.delivery.reports import read_report
+from tests.support.machines.operators import ACTIVE, SUSPENDED, Inbound, inbound, trust_space
+from tests.support.machines.perimeters import adopt
+from tests.support.sessions.talking import call, dial
+from tests.support.storage.blobs import folder
 from tests.support.waiting import until
 from whitelist.pki.distinguished_name import DistinguishedName
 

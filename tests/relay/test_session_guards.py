@@ -12,8 +12,8 @@ from mailstore.sealed.draft import Draft
 from relay.connection.limits import SessionLimits
 from relay.scan.scanner import CLEAN, OnFailure, ScanFacts, Scanners, ScanVerdict
 from relay.server.session import Session
-from tests.support.operators import ACTIVE, Inbound, inbound
-from tests.support.talking import Caller, call, dial
+from tests.support.machines.operators import ACTIVE, Inbound, inbound
+from tests.support.sessions.talking import Caller, call, dial
 from tests.support.waiting import until
 
 ORG = "cardiologie@a.mssante.fr"

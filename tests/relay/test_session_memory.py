@@ -8,8 +8,8 @@ from pathlib import Path
 import uvloop
 
 from relay.server.session import Session
-from tests.support.operators import inbound
-from tests.support.talking import call, dial
+from tests.support.machines.operators import inbound
+from tests.support.sessions.talking import call, dial
 from tests.support.waiting import until
 
 

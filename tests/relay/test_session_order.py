@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from relay.connection.limits import SessionLimits
 from relay.server.states import BDAT_LAST, COMMANDS, OutOfOrder, SessionState
-from tests.support.operators import ACTIVE, Inbound, inbound
-from tests.support.session_driver import Driver, without_tls
+from tests.support.machines.operators import ACTIVE, Inbound, inbound
+from tests.support.sessions.session_driver import Driver, without_tls
 
 ENDLESS = SessionLimits(max_errors=10**9, max_commands=10**9, max_messages=10**9)
 

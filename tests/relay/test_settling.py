@@ -17,9 +17,9 @@ from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
-from tests.support.office import BODY, CLAIRE, POSTMASTER, Office, pending
-from tests.support.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
-from tests.support.queued import rows
+from tests.support.delivery.office import BODY, CLAIRE, POSTMASTER, Office, pending
+from tests.support.delivery.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
+from tests.support.delivery.queued import rows
 
 
 def commit(office: Office, writes: PendingWrites) -> Committed:

@@ -14,8 +14,8 @@ from aiosmtpd.smtp import SMTP
 from relay.server import aiosmtpd_adapter
 from relay.server.peer_service import peer_session
 from relay.server.session import Session
-from tests.support.operators import inbound
-from tests.support.session_driver import Wire
+from tests.support.machines.operators import inbound
+from tests.support.sessions.session_driver import Wire
 
 SOURCES = {
     name: (Path(aiosmtpd_adapter.__file__).parent / name).read_text(encoding="utf-8")

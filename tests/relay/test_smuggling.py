@@ -18,11 +18,11 @@ from relay.smtp.errors import SmtpError
 from relay.submission.local import LocalSubmitter
 from tests.fuzz.grammar import SMUGGLING
 from tests.support.clock import system_clock
+from tests.support.delivery.senders import BODY, Sender, sending, server_tls
 from tests.support.ids import make_id
-from tests.support.operators import ACTIVE, inbound
-from tests.support.scripted import running
-from tests.support.senders import BODY, Sender, sending, server_tls
-from tests.support.talking import call
+from tests.support.machines.operators import ACTIVE, inbound
+from tests.support.sessions.scripted import running
+from tests.support.sessions.talking import call
 
 SMUGGLED = b"MAIL FROM:<smuggled@b.mssante.fr>\r\nRCPT TO:<x@c.mssante.fr>\r\nDATA\r\nsmuggled\r\n"
 every_sequence = pytest.mark.parametrize("sequence", SMUGGLING, ids=repr)

@@ -26,7 +26,7 @@ from relay.acceptance.disk_guard import (
     measure,
 )
 from relay.smtp.errors import Refused
-from tests.support import needs
+from tests.support.rules import needs
 from tests.support.waiting import until
 
 NO_FLOOR = FreeSpaceFloor(0, 0)

@@ -19,11 +19,11 @@ from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from tests.support.clock import system_clock
-from tests.support.hierarchy import spare_key
-from tests.support.ocsp_responder import ocsp_answer, responding
-from tests.support.operators import Inbound, inbound, trust_space
-from tests.support.perimeters import trust_state
-from tests.support.talking import Caller, call
+from tests.support.lists.hierarchy import spare_key
+from tests.support.lists.ocsp_responder import ocsp_answer, responding
+from tests.support.machines.operators import Inbound, inbound, trust_space
+from tests.support.machines.perimeters import trust_state
+from tests.support.sessions.talking import Caller, call
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.ocsp_client import OcspClient
 from whitelist.pki.trust_store import ChainStatus

@@ -18,7 +18,7 @@ from relay.queue.schema import deliveries
 from relay.queue_admin.actions import HoldAction
 from relay.queue_admin.filter import DeliveryFilter
 from relay.queue_admin.views import listing, show, summary
-from tests.support.queued import Letter, perform, put, rows
+from tests.support.delivery.queued import Letter, perform, put, rows
 
 pytestmark = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 

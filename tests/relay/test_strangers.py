@@ -20,9 +20,9 @@ from relay.connection.strangers import (
     shortened,
 )
 from tests.support.clock import system_clock
-from tests.support.operators import inbound, trust_space
-from tests.support.perimeters import adopt
-from tests.support.talking import call, dial
+from tests.support.machines.operators import inbound, trust_space
+from tests.support.machines.perimeters import adopt
+from tests.support.sessions.talking import call, dial
 from tests.support.waiting import until
 
 

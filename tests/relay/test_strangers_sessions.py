@@ -9,8 +9,8 @@ import pytest
 from relay.connection.connection_counts import ARRIVAL_SECONDS
 from relay.connection.limits import SessionLimits
 from relay.policy.admission import Peer
-from tests.support.operators import ACTIVE, Inbound, inbound
-from tests.support.talking import Caller, call, dial
+from tests.support.machines.operators import ACTIVE, Inbound, inbound
+from tests.support.sessions.talking import Caller, call, dial
 from tests.support.waiting import until
 
 

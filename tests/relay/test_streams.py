@@ -15,7 +15,7 @@ from hypothesis import example, given
 
 from relay.connection.streams import HIGH_WATER, MAX_COMMAND_LINE, InboundBuffer, ReplyWriter
 from relay.smtp.errors import SyntaxRefused
-from tests.support.cutting import cut, made_of, octet_by_octet, sizes
+from tests.support.storage.cutting import cut, made_of, octet_by_octet, sizes
 
 PATIENCE = 60.0
 ONE_READ = 256 * 1024  # octets that asyncio takes from a socket at a time

@@ -25,13 +25,13 @@ from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import SmtpError
 from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters, RcptParameters
 from relay.submission.local import LocalSubmitter
-from tests.support.blobs import content
 from tests.support.clock import system_clock
+from tests.support.delivery.listed import listing
+from tests.support.delivery.reports import read_report
 from tests.support.ids import make_id
-from tests.support.listed import listing
-from tests.support.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
-from tests.support.perimeters import fall_behind, trust_state
-from tests.support.reports import read_report
+from tests.support.machines.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
+from tests.support.machines.perimeters import fall_behind, trust_state
+from tests.support.storage.blobs import content
 
 SENDER = parse_address("cardiologie@a.mssante.fr")
 TEXT = b"From: cardiologie@a.mssante.fr\nSubject: [FIN]\n\nBonjour\n"

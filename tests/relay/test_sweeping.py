@@ -25,10 +25,10 @@ from relay.delivery.turn_transaction import Recorded
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.due import Overdue, overdue
 from relay.queue.schema import deliveries, destinations
-from tests.support.backlog import fill, put
 from tests.support.clock import NOW
-from tests.support.office import CLAIRE, RETRY, TO, Office
-from tests.support.queued import rows
+from tests.support.delivery.backlog import fill, put
+from tests.support.delivery.office import CLAIRE, RETRY, TO, Office
+from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 
 HOUR = timedelta(hours=1)

@@ -9,7 +9,7 @@ from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject
 from relay.policy import tls
 from relay.policy.tls import Identity, ReloadingContext
 from tests.support.clock import Monotonic
-from tests.support.hierarchy import NOW, hierarchy, trust
+from tests.support.lists.hierarchy import NOW, hierarchy, trust
 from whitelist.errors import TrustFileError
 from whitelist.pki.trust_store import TrustStore
 

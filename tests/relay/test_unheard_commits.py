@@ -8,10 +8,10 @@ import pytest
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.turn_commit import Committed, PendingWrites, TurnCommitter
-from tests.support.backlog import put
 from tests.support.clock import NOW
-from tests.support.delivery_world import World, making
-from tests.support.queued import rows
+from tests.support.delivery.backlog import put
+from tests.support.delivery.delivery_world import World, making
+from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 
 

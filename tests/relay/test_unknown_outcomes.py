@@ -23,14 +23,14 @@ from relay.queue_admin.actions import RetryAction
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
-from tests.support.claims import CLAIM
 from tests.support.clock import NOW, system_clock
-from tests.support.handing import CHUNKING, Handing, Replies, context_of, letter
-from tests.support.office import CLAIRE, RETRY, Office
-from tests.support.operators import HOST
-from tests.support.queued import perform, rows
-from tests.support.scripted import CLOSE, GOOD, OFFERS, ScriptedPeer, running
-from tests.support.senders import sending
+from tests.support.delivery.claims import CLAIM
+from tests.support.delivery.handing import CHUNKING, Handing, Replies, context_of, letter
+from tests.support.delivery.office import CLAIRE, RETRY, Office
+from tests.support.delivery.queued import perform, rows
+from tests.support.delivery.senders import sending
+from tests.support.machines.operators import HOST
+from tests.support.sessions.scripted import CLOSE, GOOD, OFFERS, ScriptedPeer, running
 
 MINUTE = timedelta(minutes=1)
 WAITS = (15 * MINUTE, 60 * MINUTE, 240 * MINUTE)

@@ -24,12 +24,12 @@ from relay.queue.schema import deliveries
 from relay.queue.unreadable_body import judged, reason_in
 from relay.queue_admin.actions import HoldAction, run_action
 from relay.queue_admin.filter import DeliveryFilter
-from tests.support.blobs import MADE, folder, overwrite
 from tests.support.clock import system_clock
-from tests.support.object_server import ObjectServer
-from tests.support.operators import ACTIVE, inbound
-from tests.support.senders import BODY, TRACE, Sender, sending
-from tests.support.stores import KeptInBucket
+from tests.support.delivery.senders import BODY, TRACE, Sender, sending
+from tests.support.machines.operators import ACTIVE, inbound
+from tests.support.storage.blobs import MADE, folder, overwrite
+from tests.support.storage.object_server import ObjectServer
+from tests.support.storage.stores import KeptInBucket
 from tests.support.waiting import until
 
 LARGE = BODY + b"".join(b"%d %s\r\n" % (n, b".x" * 30) for n in range(12_000))

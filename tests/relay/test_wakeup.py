@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from mailstore.db.database import Database
 from relay.queue.wakeup import listen, notify_after_commit, notify_in_transaction
 from relay.queue_admin.actions import ReleaseAction
-from tests.support.postgresql import Server
-from tests.support.queued import Letter, perform, put
+from tests.support.db.postgresql import Server
+from tests.support.delivery.queued import Letter, perform, put
 from tests.support.waiting import until
 
 

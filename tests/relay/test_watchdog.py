@@ -9,8 +9,8 @@ from relay.delivery.in_flight import ANSWER, DeliveryAttempt, InFlight, Progress
 from relay.delivery.watchdog import Watchdog
 from relay.queue.model import LEASE
 from relay.smtp.failure_reason import FailureReason
-from tests.support.claims import CLAIM
 from tests.support.clock import Monotonic
+from tests.support.delivery.claims import CLAIM
 
 LEASED = LEASE.total_seconds()
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
-from tests.support.daemon import Daemon, lay_out
-from tests.support.handing import Handing, context_of, handing
-from tests.support.office import Office
-from tests.support.queue_desk import journal_files
-from tests.support.scripted import ScriptedPeer
+from tests.support.delivery.handing import Handing, context_of, handing
+from tests.support.delivery.office import Office
+from tests.support.delivery.queue_desk import journal_files
+from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.sessions.scripted import ScriptedPeer
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from tests.support.hierarchy import NOW
-from tests.whitelist.lists import made, of_size
+from tests.support.lists.hierarchy import NOW
+from tests.support.lists.lists import made, of_size
 from whitelist.errors import ListReason, ListRefused
 from whitelist.national.adoption import OwnDomainProblem, decide_adoption, own_domains
 from whitelist.national.difference import compare_lists

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssante_operator.setup.testbed.ca import Hierarchy
 from mssante_operator.setup.testbed.certificate_profile import authority_name
-from tests.support.hierarchy import NOW, hierarchy, server, spare_key, write_trust
-from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data
+from tests.support.lists.hierarchy import NOW, hierarchy, server, spare_key, write_trust
+from tests.support.lists.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data
 from whitelist.errors import TrustFileError
 from whitelist.pki.authorities import read_authorities
 

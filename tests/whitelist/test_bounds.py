@@ -13,8 +13,8 @@ from cryptography.x509.oid import NameOID
 from mssante_operator.setup.testbed.ca import Hierarchy
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from mssante_operator.setup.testbed.signed_list import unsigned_list
-from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, spare_key, trust
-from tests.whitelist import forge
+from tests.support.lists import forge
+from tests.support.lists.hierarchy import NOW, SIGNER, listed, signed_list, spare_key, trust
 from whitelist.errors import ListReason, ListRefused
 from whitelist.national.document import MAX_VALUE
 from whitelist.national.reader import read_list

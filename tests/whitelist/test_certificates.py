@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.support.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
+from tests.support.lists.hierarchy import NOW, SIGNER, listed, server, signed_list, trust
 from whitelist.errors import ListReason, ListRefused
 from whitelist.national.reader import read_list
 from whitelist.pki.certificates import MAX_DER, read_der, read_pem
@@ -55,7 +55,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 long = x509.NameAttribute(x509.NameOID.COMMON_NAME, "x" * 100, _validate=False)
 made = hierarchy().issue_server(x509.Name([long]), [], Lifetime.of_leaf(NOW), key=spare_key())
 from whitelist.pki.verdict_cache import VerdictCache
-from tests.support.hierarchy import trust
+from tests.support.lists.hierarchy import trust
 der = made.certificate.public_bytes(Encoding.DER)
 print(VerdictCache(trust()).judge(der, NOW)[1].status)
 """

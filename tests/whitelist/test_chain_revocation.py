@@ -14,7 +14,7 @@ from mssante_operator.setup.testbed.certificate_profile import (
     RevocationAddresses,
 )
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.hierarchy import (
+from tests.support.lists.hierarchy import (
     NOW,
     crl,
     crls,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from tests.whitelist.real import (
+from tests.support.lists.real import (
     needs_real_crls,
     needs_real_data,
     real_octets,

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from mssante_operator.setup.testbed.certificate_profile import authority_name
-from tests.support.hierarchy import NOW, hierarchy, server, spare_key
+from tests.support.lists.hierarchy import NOW, hierarchy, server, spare_key
 from whitelist.pki.crl_scope import COMPLETE, EVERY_REASON, CrlScope, Point
 
 FIRST, SECOND = "http://a.fr/1.crl", "http://a.fr/2.crl"

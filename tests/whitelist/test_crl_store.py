@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 
 from mssante_operator.setup.testbed.ca import Hierarchy
-from tests.support.hierarchy import NOW, crl, hierarchy, server
+from tests.support.lists.hierarchy import NOW, crl, hierarchy, server
 from whitelist.errors import CrlReason, CrlRefused
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.crl_store import CrlStore

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.whitelist.lists import made
+from tests.support.lists.lists import made
 from whitelist.national.difference import ListDifference, RecertifiedDomain, compare_lists, summary
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.distinguished_name import DistinguishedName

@@ -6,8 +6,8 @@ import pytest
 from lxml import etree
 
 from mssante_operator.setup.testbed.signed_list import unsigned_list
-from tests.support.hierarchy import NOW, listed
-from tests.whitelist.real import needs_real_data, real_octets
+from tests.support.lists.hierarchy import NOW, listed
+from tests.support.lists.real import needs_real_data, real_octets
 from whitelist.errors import ListReason, ListRefused
 from whitelist.national.document import ListDocument, read_document
 from whitelist.pki.distinguished_name import DistinguishedName

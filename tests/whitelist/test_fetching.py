@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.https_server import (
-    HttpsServer,
-    host,
-    other_authorities,
-    reply,
-    serving,
-    trust_pem,
-)
-from tests.whitelist.bad_servers import (
+from tests.support.lists.bad_servers import (
     drip_body,
     drip_chunk_size,
     drip_continue,
     drip_header,
     drip_status,
     flood,
+)
+from tests.support.peers.https_server import (
+    HttpsServer,
+    host,
+    other_authorities,
+    reply,
+    serving,
+    trust_pem,
 )
 from whitelist.errors import FetchFailed
 from whitelist.fetch.http import CacheValidators, FetchedData, NotModified, client_context, fetch

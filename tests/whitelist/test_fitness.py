@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssante_operator.setup.testbed.certificate_profile import key_usage
-from tests.support.hierarchy import NOW, hierarchy, spare_key
-from tests.whitelist.real import REAL_LIST, needs_real_data, real_trust
+from tests.support.lists.hierarchy import NOW, hierarchy, spare_key
+from tests.support.lists.real import REAL_LIST, needs_real_data, real_trust
 from whitelist.pki.certificate_fitness import lacks_client_auth, unfitness, weakness
 from whitelist.pki.trust_store import ChainStatus, TrustStore
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hierarchy import NOW
-from tests.whitelist.adopter import adopt, numbered
-from tests.whitelist.archives import check_whole, digests, put
-from tests.whitelist.lists import made
+from tests.support.lists.adopter import adopt, numbered
+from tests.support.lists.archives import check_whole, digests, put
+from tests.support.lists.hierarchy import NOW
+from tests.support.lists.lists import made
 from whitelist.errors import ArchiveError, ListReason, ListRefused
 from whitelist.national.archive import Archive, ListSource
 
@@ -289,9 +289,9 @@ def test_everything_is_synced_in_the_order_that_a_power_cut_demands(
 
 
 def child(*arguments: str, stdin: int | None = None) -> subprocess.Popen[str]:
-    """Start `tests.whitelist.adopter` in the checkout."""
+    """Start `tests.support.lists.adopter` in the checkout."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.whitelist.adopter", *arguments],
+        [sys.executable, "-m", "tests.support.lists.adopter", *arguments],
         cwd=Path(__file__).parents[2],
         stdin=stdin,
         stdout=subprocess.PIPE,

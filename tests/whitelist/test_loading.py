@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hierarchy import NOW, SIGNER, listed, signed_list, trust
-from tests.whitelist import forge
-from tests.whitelist.real import REAL_LIST, needs_real_data, real_trust
+from tests.support.lists import forge
+from tests.support.lists.hierarchy import NOW, SIGNER, listed, signed_list, trust
+from tests.support.lists.real import REAL_LIST, needs_real_data, real_trust
 from whitelist.errors import ListReason, ListRefused
 from whitelist.national.reader import load_file, read_list
 from whitelist.national.signed_file import MAX_LIST_BYTES

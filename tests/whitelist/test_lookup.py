@@ -7,9 +7,9 @@ import pytest
 from lxml import etree
 
 from mssante_operator.setup.testbed.signed_list import ListedDomain, unsigned_list
-from tests.support.hierarchy import NOW, list_signer, listed, signed_list, trust
-from tests.support.hierarchy import SIGNER as PUBLISHER
-from tests.whitelist.real import needs_real_data, real_octets, real_trust
+from tests.support.lists.hierarchy import NOW, list_signer, listed, signed_list, trust
+from tests.support.lists.hierarchy import SIGNER as PUBLISHER
+from tests.support.lists.real import needs_real_data, real_octets, real_trust
 from whitelist.national.document import read_document
 from whitelist.national.lookup import WhiteList
 from whitelist.national.reader import read_list

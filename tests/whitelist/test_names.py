@@ -13,8 +13,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.hierarchy import NOW
-from tests.whitelist.real import needs_real_data, real_octets
+from tests.support.lists.hierarchy import NOW
+from tests.support.lists.real import needs_real_data, real_octets
 from whitelist.errors import InvalidName
 from whitelist.pki.distinguished_name import DistinguishedName, label
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.hierarchy import NOW
-from tests.whitelist.lists import made
+from tests.support.lists.hierarchy import NOW
+from tests.support.lists.lists import made
 from whitelist.national.freshness import SLACK
 from whitelist.national.newest import (
     MARGIN,

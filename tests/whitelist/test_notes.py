@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hierarchy import NOW
+from tests.support.lists.hierarchy import NOW
 from whitelist.errors import ArchiveError
 from whitelist.national.archive import Archive
 from whitelist.national.newest import ConfirmedList, KnownLists, SharedList

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from mssante_operator.setup.testbed.ca import Hierarchy
 from mssante_operator.setup.testbed.certificate_profile import Lifetime, authority_name
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.hierarchy import NOW, hierarchy, server, spare_key
-from tests.support.ocsp_responder import ocsp_answer
+from tests.support.lists.hierarchy import NOW, hierarchy, server, spare_key
+from tests.support.lists.ocsp_responder import ocsp_answer
 from whitelist.errors import OcspReason, OcspRefused
 from whitelist.pki.ocsp import OcspStatus, OcspVerdict, check_ocsp, ocsp_request
 

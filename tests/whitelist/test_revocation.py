@@ -19,8 +19,8 @@ from mssante_operator.setup.testbed.certificate_profile import (
     key_usage,
 )
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.hierarchy import NOW, crl, hierarchy, server, spare_key
-from tests.whitelist.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data, real_octets
+from tests.support.lists.hierarchy import NOW, crl, hierarchy, server, spare_key
+from tests.support.lists.real import REAL_INTERMEDIATE, REAL_ROOT, needs_real_data, real_octets
 from whitelist.errors import CrlReason, CrlRefused
 from whitelist.national.signed_file import embedded_certificate
 from whitelist.pki.crl import RevocationList, accept_crl, distribution_points, signer_of

@@ -9,9 +9,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from mssante_operator.setup.testbed.signed_list import unsigned_list
-from tests.support.hierarchy import NOW, list_signer, listed, server, signed_list
-from tests.whitelist import forge
-from tests.whitelist.forge import (
+from tests.support.lists import forge
+from tests.support.lists.forge import (
     ENVELOPED,
     EXCLUSIVE,
     XPATH,
@@ -21,7 +20,8 @@ from tests.whitelist.forge import (
     signed_info,
     transforms,
 )
-from tests.whitelist.real import needs_real_data, real_octets
+from tests.support.lists.hierarchy import NOW, list_signer, listed, server, signed_list
+from tests.support.lists.real import needs_real_data, real_octets
 from whitelist.errors import ListReason, ListRefused
 from whitelist.national.signed_file import MAX_LIST_BYTES, embedded_certificate
 

@@ -20,7 +20,8 @@ from mssante_operator.setup.testbed.certificate_profile import (
     key_usage,
 )
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.hierarchy import (
+from tests.support.lists import forge
+from tests.support.lists.hierarchy import (
     NOW,
     SIGNER,
     crls,
@@ -32,8 +33,7 @@ from tests.support.hierarchy import (
     spare_key,
     trust,
 )
-from tests.whitelist import forge
-from tests.whitelist.real import needs_real_data, real_octets, real_trust
+from tests.support.lists.real import needs_real_data, real_octets, real_trust
 from whitelist.errors import ListReason, ListRefused
 from whitelist.national.signature import verify_signature
 from whitelist.pki.crl import RevocationPolicy

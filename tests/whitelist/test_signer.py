@@ -14,7 +14,7 @@ from mssante_operator.setup.testbed.certificate_profile import (
     key_usage,
 )
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.hierarchy import (
+from tests.support.lists.hierarchy import (
     NOW,
     SIGNER,
     hierarchy,
@@ -24,7 +24,7 @@ from tests.support.hierarchy import (
     spare_key,
     trust,
 )
-from tests.whitelist.real import needs_real_data, real_octets, real_trust
+from tests.support.lists.real import needs_real_data, real_octets, real_trust
 from whitelist.errors import ListReason, ListRefused
 from whitelist.national.reader import read_list
 from whitelist.national.signer import ExpectedSigner

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hierarchy import NOW
+from tests.support.lists.hierarchy import NOW
 from whitelist.errors import ListReason, ListRefused
 from whitelist.fetch.sources import SourceStamp, read_source, source_stamp
 

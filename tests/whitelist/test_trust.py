@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssante_operator.setup.testbed.ca import Hierarchy
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
-from tests.support.hierarchy import (
+from tests.support.lists.hierarchy import (
     NOW,
     hierarchy,
     list_signer,
@@ -21,7 +21,7 @@ from tests.support.hierarchy import (
     trust,
     write_trust,
 )
-from tests.whitelist.real import needs_real_data, real_octets, real_trust
+from tests.support.lists.real import needs_real_data, real_octets, real_trust
 from whitelist.national.signed_file import embedded_certificate
 from whitelist.pki.certificates import read_der
 from whitelist.pki.distinguished_name import DistinguishedName

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.hierarchy import NOW, crl, crls, hierarchy, server, spare_key, trust
+from tests.support.lists.hierarchy import NOW, crl, crls, hierarchy, server, spare_key, trust
 from whitelist.pki.crl import RevocationList, RevocationPolicy
 from whitelist.pki.trust_store import CertificateFacts, ChainStatus, ChainVerdict, TrustStore
 from whitelist.pki.verdict_cache import VerdictCache

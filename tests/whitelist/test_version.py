@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.clock import NOW
-from tests.whitelist.lists import made
+from tests.support.lists.lists import made
 from whitelist.national.archive_record import ArchiveRecord, ListSource
 from whitelist.national.difference import compare_lists
 

@@ -8,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tests.support import needs
+from tests.support.rules import needs
 
 
 @cache

@@ -1,0 +1,1 @@
+"""The queue, the courier and its reports."""

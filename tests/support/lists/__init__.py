@@ -1,0 +1,1 @@
+"""White lists, certificates and authorities, good and bad."""

@@ -1,0 +1,1 @@
+"""Programs of others that tests speak with, and servers in their place."""

@@ -1,0 +1,1 @@
+"""Rules for the tests and the texts of the project: tiers, guards, references."""

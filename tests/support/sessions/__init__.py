@@ -1,0 +1,1 @@
+"""SMTP conversations: dialogues, scripted peers, hostile clients."""

@@ -1,0 +1,1 @@
+"""Bodies, blob stores and an S3 server."""
