@@ -65,7 +65,7 @@ layers: .venv/packages.stamp ## Check which package imports which
 	PYTHONPATH=.venv/typing $(BIN)/lint-imports --no-cache --no-logo
 
 bench: .venv/dev.stamp ## Measure the white list, and mail in and out beside Postfix (SMTPLOAD=program, ARGS="--help")
-	$(BIN)/python -m tests.bench_whitelist
+	$(BIN)/python -m tests.bench.whitelist
 	$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: .venv/dev.stamp ## Fuzz parsers and the network: FUZZ_SECONDS (360) each, then the property tests at length
@@ -76,7 +76,7 @@ fuzz: .venv/dev.stamp ## Fuzz parsers and the network: FUZZ_SECONDS (360) each, 
 		$(BIN)/python -m pytest -m fuzz -n auto --timeout 3600 $(ARGS)
 
 soak: .venv/dev.stamp ## Refuse, break off and hold thousands of connections; nothing may be left (ARGS="--help")
-	$(BIN)/python -m tests.soak $(ARGS)
+	$(BIN)/python -m tests.bench.soak $(ARGS)
 
 crash: .venv/dev.stamp ## Kill daemon, workers and PostgreSQL, fail it over, cut the power, many times (ARGS="--help")
 	$(BIN)/python -W ignore -m tests.crash $(ARGS)

@@ -12,12 +12,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests import bench, bench_sink, profile_inbound
-from tests.bench_chart import Chart, draw, ticks
-from tests.bench_outbound import REUSING
-from tests.bench_parts import CONNECTIONS, PARTS, SIZES
-from tests.bench_report import describe, tables, write_page
-from tests.bench_rows import POSTFIX, QUICK, Goal, Row
+from tests.bench import __main__ as bench
+from tests.bench import profile_inbound, sink
+from tests.bench.chart import Chart, draw, ticks
+from tests.bench.outbound import REUSING
+from tests.bench.parts import CONNECTIONS, PARTS, SIZES
+from tests.bench.report import describe, tables, write_page
+from tests.bench.rows import POSTFIX, QUICK, Goal, Row
 from tests.support.peers.postfix import missing
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -62,7 +63,7 @@ def test_each_part_runs_and_its_figures_make_sense(tmp_path: Path) -> None:
     idle, busy = rows["memory"]
     assert 0 < idle["value"] <= busy["value"], "the first sample is one of all"
     assert busy["goal"] == {"sign": "≤", "bound": 400, "unit": "MB"}
-    if not bench_sink.missing():
+    if not sink.missing():
         _goes_out(rows["outbound"])
         _drains(rows["backlog"])
     for part in ("sizes", "connections"):
@@ -206,7 +207,7 @@ def test_a_generator_that_is_no_program_is_refused(tmp_path: Path) -> None:
 def test_the_profile_names_the_threads_and_what_they_call() -> None:
     words = ("--total", "20", "--connections", "2", "--lines", "500", "--load", "")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.profile_inbound", *words],
+        [sys.executable, "-m", "tests.bench.profile_inbound", *words],
         capture_output=True,
         text=True,
         check=True,

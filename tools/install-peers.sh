@@ -1,7 +1,7 @@
 #!/bin/sh
 # install-peers.sh BIN: peers for the tests: swaks, Postfix and promtool, from Debian packages; a C compiler, for
 # the libraries that simulate disk failures (tests/support/faults); OpenSSL headers, for the receiving peer of the
-# bench (tests/bench_sink.c).
+# bench (tests/bench/sink.c).
 set -eu
 . "$(dirname "$0")/lacking.sh"
 bin=$(cd "$1" && pwd)

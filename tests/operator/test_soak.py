@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak import Footprint, Plan, Run, judge, raise_limits, soak
+from tests.bench.soak import Footprint, Plan, Run, judge, raise_limits, soak
 from tests.support.machines.daemon import lay_out, served
 
 # Few at once, so that malloc's arenas reach their final size after a short warm-up.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench_sides import DOMAIN, Side
+from tests.bench.sides import DOMAIN, Side
 
 _LOOK: Final = 0.05  # seconds from one look at a server's memory to the next
 _WARM_UP: Final = 20  # connections, of one message each
@@ -73,7 +73,7 @@ def find_generator(given: str, folder: Path, identity: tuple[Path, Path]) -> Gen
     Raises FileNotFoundError or subprocess.CalledProcessError.
     """
     if not given:
-        return Generator((sys.executable, "-m", "tests.bench_client"), "Python", *identity)
+        return Generator((sys.executable, "-m", "tests.bench.client"), "Python", *identity)
     path = Path(given).absolute()
     if path.suffix == ".c":
         source, path = path, folder / "smtpload"

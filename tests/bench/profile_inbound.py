@@ -1,4 +1,4 @@
-"""Where a worker's CPU goes for each message: `python -m tests.profile_inbound`.
+"""Where a worker's CPU goes for each message: `python -m tests.bench.profile_inbound`.
 
 The inbound side runs in this process, on uvloop, with a real store; the load comes from another
 process.  The first load is measured bare: CPU of each thread for one message.  The second runs
@@ -28,7 +28,7 @@ import uvloop
 
 from mssante_operator import logs
 from relay.policy.admission import AdmissionPolicy
-from tests.bench_load import Generator, Load, find_generator
+from tests.bench.load import Generator, Load, find_generator
 from tests.support.machines.operators import ACTIVE, Inbound, inbound
 
 # Since then cProfile stands on sys.monitoring, which takes one profiler for all threads.
@@ -128,7 +128,9 @@ async def profiled(given: argparse.Namespace, load: Load) -> dict[str, list[cPro
 
 def main() -> None:
     """Measure as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.profile_inbound", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.profile_inbound", description=__doc__
+    )
     parser.add_argument("--total", type=int, default=2_000)
     parser.add_argument("--size", type=int, default=2_000)
     parser.add_argument("--connections", type=int, default=20)

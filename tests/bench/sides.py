@@ -26,8 +26,8 @@ from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, sto
 from mssante_operator.assembly import migrations
 from mssante_operator.assembly.clock import make_id, utc_now
 from mssante_operator.settings.model import load
-from tests.bench_usage import cpu_seconds, pss_megabytes, tree
-from tests.soak import raise_limits
+from tests.bench.soak import raise_limits
+from tests.bench.usage import cpu_seconds, pss_megabytes, tree
 from tests.support.db.databases import PostgresServer, lock_of_its_own
 from tests.support.machines.daemon import Daemon, lay_out, served
 from tests.support.peers.postfix_baseline import Baseline, baseline

@@ -19,11 +19,11 @@ from pathlib import Path
 import structlog
 
 from mssante_operator.setup.install import write_identity
-from tests import bench_report
-from tests.bench_load import find_generator
-from tests.bench_parts import OWN_SIDES, PARTS
-from tests.bench_rows import DEFAULT, FULL, QUICK, Bench, Row, shape_name
-from tests.bench_sides import Shape, Side, ours, theirs
+from tests.bench import report
+from tests.bench.load import find_generator
+from tests.bench.parts import OWN_SIDES, PARTS
+from tests.bench.rows import DEFAULT, FULL, QUICK, Bench, Row, shape_name
+from tests.bench.sides import Shape, Side, ours, theirs
 from tests.support.machines.daemon import federation
 from tests.support.peers.postfix import missing
 
@@ -58,7 +58,7 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, object], list[Row]]:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="mssante-bench-")))
         write_identity(known.operators["b"], known.space.hierarchy, folder, "b")
         generator = find_generator(given.load, folder, (folder / "b.pem", folder / "b.key"))
-        about = bench_report.machine(generator.name, folder)
+        about = report.machine(generator.name, folder)
         sides: list[Side] = []
         if set(given.only) - OWN_SIDES:
             sides += [] if reason else [running.enter_context(theirs())]
@@ -80,19 +80,19 @@ def main(words: Sequence[str] | None = None) -> None:
         about, rows = measure(given)
     finally:
         structlog.reset_defaults()
-    print(bench_report.describe(about))
+    print(report.describe(about))
     if given.quick:
         print("A few messages of everything: too few to be held to the goals.")
     # Most of so short a load is its beginning.
     judged = [replace(row, goal=None) for row in rows] if given.quick else rows
-    for part, table in bench_report.tables(judged).items():
+    for part, table in report.tables(judged).items():
         print(f"\n{part}: {(PARTS[part].__doc__ or '').splitlines()[0]}\n\n{table}", end="")
     if given.json:
-        given.json.write_text(json.dumps(bench_report.as_json(about, rows), indent=1) + "\n")
+        given.json.write_text(json.dumps(report.as_json(about, rows), indent=1) + "\n")
     if given.svg:
-        bench_report.draw_charts(given.svg, rows)
+        report.draw_charts(given.svg, rows)
     if given.page:
-        homeless = bench_report.write_page(given.page, about, rows)
+        homeless = report.write_page(given.page, about, rows)
         assert not homeless, f"{given.page} has no place for {homeless}"
 
 

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench_chart import Chart, draw
-from tests.bench_rows import Row
+from tests.bench.chart import Chart, draw
+from tests.bench.rows import Row
 from tests.support.peers.postfix import COMMAND
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final, Literal
 
-from tests.bench_load import Generator, Load, Outcome, alternate
-from tests.bench_sides import Side
+from tests.bench.load import Generator, Load, Outcome, alternate
+from tests.bench.sides import Side
 
 POSTFIX: Final = "Postfix"
 RATE: Final = "messages/s"

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from tests.bench_backlog import backlog
-from tests.bench_load import Load, Outcome, run
-from tests.bench_outbound import outbound
-from tests.bench_rows import POSTFIX, RATE, Bench, Goal, Row, cpu_each, shape_name
-from tests.bench_sides import Ours, Shape, Side, ours, postgresql
+from tests.bench.backlog import backlog
+from tests.bench.load import Load, Outcome, run
+from tests.bench.outbound import outbound
+from tests.bench.rows import POSTFIX, RATE, Bench, Goal, Row, cpu_each, shape_name
+from tests.bench.sides import Ours, Shape, Side, ours, postgresql
 
 SIZES: Final = {2_000: "2 kB", 50_000: "50 kB", 1_000_000: "1 MB"}
 CONNECTIONS: Final = (1, 5, 20, 100)

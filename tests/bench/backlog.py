@@ -31,10 +31,10 @@ from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from relay.smtp.address import parse_address
 from relay.submission.local import LocalSubmitter
-from tests.bench_rows import Bench, Goal, Row
-from tests.bench_sides import log_as_json, postgresql, use_database
-from tests.bench_sink import Sink, missing, sink
-from tests.bench_usage import database_octets, pss_megabytes, tree
+from tests.bench.rows import Bench, Goal, Row
+from tests.bench.sides import log_as_json, postgresql, use_database
+from tests.bench.sink import Sink, missing, sink
+from tests.bench.usage import database_octets, pss_megabytes, tree
 from tests.support.machines.daemon import Daemon, federation, free_endpoint, lay_out, served
 from tests.support.waiting import until_now
 

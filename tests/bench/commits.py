@@ -1,6 +1,6 @@
 """How the workers of a node may share SQLite's one writer, measured (docs/decisions/0016).
 
-`python -m tests.bench_commits`: so many processes commit groups of ten rows, each synced, with two
+`python -m tests.bench.commits`: so many processes commit groups of ten rows, each synced, with two
 milliseconds of other work between; by SQLite's own lock, by the turn of mailstore.db.write_lock,
 and by a writing process to which the others send their rows.
 """

@@ -26,11 +26,11 @@ from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage
 from relay.queue.schema import deliveries
 from relay.smtp.address import SmtpAddress, parse_address
-from tests.bench_load import Generator, Load
-from tests.bench_rows import POSTFIX, RATE, Bench, Goal, Row
-from tests.bench_sides import log_as_json
-from tests.bench_sink import Sink, missing, sink
-from tests.bench_usage import cpu_seconds, tree
+from tests.bench.load import Generator, Load
+from tests.bench.rows import POSTFIX, RATE, Bench, Goal, Row
+from tests.bench.sides import log_as_json
+from tests.bench.sink import Sink, missing, sink
+from tests.bench.usage import cpu_seconds, tree
 from tests.support.machines.daemon import Daemon, lay_out, served
 from tests.support.peers.postfix_relay import Relay, relay
 from tests.support.waiting import until_now
