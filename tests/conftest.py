@@ -72,10 +72,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With -m unit, do not even import a file of another tier."""
-    if config.getoption("markexpr") != "unit" or collection_path.suffix != ".py":
+    if config.getoption("markexpr") != "unit" or not collection_path.name.startswith("test_"):
         return None
-    tier = file_tier(collection_path.relative_to(config.rootpath))
-    return None if tier in {None, "unit"} else True
+    return file_tier(collection_path.relative_to(config.rootpath)) != "unit" or None
 
 
 @pytest.hookimpl(tryfirst=True)

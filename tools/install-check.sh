@@ -3,7 +3,7 @@
 # trixie). For each, debootstrap makes a root with only python3, make, git and ca-certificates. In copies of it, as
 # an ordinary user and as root: `make run` until it listens, the sending of a message as it tells, `/readyz`, and
 # `make test`. Exit code 1 if a result differs from the README.
-#   ARGS       options of `make test`, to run a part: ARGS="tests/relay -n 1"
+#   ARGS       options of `make test`, to run a part: ARGS="tests/unit/relay -n 1"
 #   STEPS      default: "run test"
 #   MIRROR     Debian mirror, as for debootstrap
 #   WORK       folder of the roots: 3 GB each (/var/tmp/mssante-install-check); fresh roots are reused

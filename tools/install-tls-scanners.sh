@@ -1,5 +1,5 @@
 #!/bin/sh
-# install-tls-scanners.sh DIR PYTHON: TLS scanners for tests/operator/test_tls_scanners.py, in DIR: testssl.sh,
+# install-tls-scanners.sh DIR PYTHON: TLS scanners for tests/interop/test_tls_scanners.py, in DIR: testssl.sh,
 # unpacked from Debian's package, and sslyze in its own virtual environment, because it needs an older cryptography
 # than we do.
 set -eu

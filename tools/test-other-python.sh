@@ -29,11 +29,21 @@ cmp -s requirements-dev.txt "$venv/other/requirements" || {
 }
 echo "On $version:"
 exec "$bin/python" -m pytest "$@" \
-  tests/mailstore/test_drafts.py tests/mailstore/test_object*.py tests/mailstore/test_stores.py \
-  tests/operator/test_demo.py tests/operator/test_interop_postfix.py tests/operator/test_interop_swaks.py \
-  tests/operator/test_launcher.py tests/operator/test_outbound_serve.py tests/operator/test_self_check.py \
-  tests/operator/test_serve.py tests/operator/test_settings.py tests/operator/test_wheel.py \
-  tests/relay/test_clamav.py tests/relay/test_connection.py tests/relay/test_dialogues.py \
-  tests/relay/test_handover*.py tests/relay/test_listener.py tests/relay/test_own_port.py \
-  tests/relay/test_peers*.py tests/relay/test_rspamd.py tests/relay/test_secured.py tests/relay/test_session*.py \
-  tests/relay/test_streams*.py tests/whitelist/test_fetching*.py tests/whitelist/test_ocsp.py
+  tests/integration/daemon/test_outbound_serve.py tests/integration/daemon/test_serve.py \
+  tests/integration/install/test_demo.py tests/integration/install/test_wheel.py \
+  tests/integration/jobs/test_self_check.py tests/integration/processes/test_fork_client.py \
+  tests/integration/relay/client/test_handover_properties.py tests/integration/relay/client/test_pool.py \
+  tests/integration/relay/client/test_pool_room.py tests/integration/relay/client/test_transaction.py \
+  tests/integration/relay/client/test_transaction_faults.py tests/integration/relay/server/test_connection.py \
+  tests/integration/relay/server/test_dialogues.py tests/integration/relay/server/test_listener.py \
+  tests/integration/relay/server/test_session.py tests/integration/relay/server/test_session_memory.py \
+  tests/integration/relay/server/test_tls_buffer.py tests/interop/relay/test_clamav.py \
+  tests/interop/relay/test_peers_exim.py tests/interop/relay/test_peers_postfix.py \
+  tests/interop/relay/test_rspamd.py tests/interop/test_postfix.py tests/interop/test_swaks.py \
+  tests/unit/mailstore/blobs/test_interface.py tests/unit/mailstore/s3/test_store.py \
+  tests/unit/mailstore/sealed/test_draft.py tests/unit/operator/settings/test_model.py \
+  tests/unit/relay/connection/test_own_port.py tests/unit/relay/connection/test_streams.py \
+  tests/unit/relay/connection/test_streams_pieces.py tests/unit/relay/connection/test_streams_pipelined.py \
+  tests/unit/relay/server/test_session_guards.py tests/unit/relay/server/test_session_order.py \
+  tests/unit/relay/server/test_states.py tests/unit/whitelist/fetch/test_http.py \
+  tests/unit/whitelist/fetch/test_http_delays.py tests/unit/whitelist/pki/test_ocsp.py

@@ -4,8 +4,9 @@
 ends both with the connection.  The session does the rest.  For that it must remove some parts:
 hooks and commands that aiosmtpd looks for in every session, the StreamWriter that asyncio would
 make, the reference cycles that aiosmtpd leaves.  Each private name is used here or, where a method
-of aiosmtpd is replaced, in `relay.server.session`.  `tests/relay/test_smtp_adapter.py` checks each
-against the installed version, and pyproject.toml keeps out the next one.
+of aiosmtpd is replaced, in `relay.server.session`.
+`tests/unit/relay/server/test_aiosmtpd_adapter.py` checks each against the installed version, and
+pyproject.toml keeps out the next one.
 """
 
 import asyncio

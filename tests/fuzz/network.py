@@ -3,7 +3,7 @@
 Invariant: any octets end in a reply or a closed connection, never in a traceback, a hang or an
 illegitimate accepted message; no task or socket of the connection remains.
 `python -m tests.fuzz.network SECONDS` runs for that time, with a new seed each time; the short form
-is tests/relay/test_fuzz_network.py.
+is tests/crash/relay/test_fuzz_network.py.
 """
 
 import argparse

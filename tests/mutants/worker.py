@@ -24,7 +24,7 @@ import pytest
 _LIBRARIES: Final = """
 import sys
 import pytest
-import tests.conftest, tests.relay.conftest
+import tests.conftest, tests.unit.relay.conftest
 from tests.mutants.model import PACKAGES
 ours = {"__main__", "mssante_operator", "tests", *PACKAGES, *sys.stdlib_module_names}
 print(*[name for name in sys.modules if name.partition(".")[0] not in ours])

@@ -1,0 +1,1 @@
+"""Tests with programs of others: mail servers, scanners, monitoring."""

@@ -1,0 +1,1 @@
+"""Tests within this process alone, in folders like those of the product."""
