@@ -1,9 +1,8 @@
 """Tier of each test, decided only here; `pytest -m TIER` runs a tier.
 
-The tier of a test is: its mark; else the folder below tests/ with a tier's name; else the entry of
-its file in the table; else `integration` if it needs a server (PostgreSQL, S3); else `unit`. A unit
-test may start no process, which is checked while it runs (tests/support/rules/guard.py), so a file
-that is missing in the table is found.
+The tier of a test is its mark, else its folder below tests/.  A test in the folder `unit` that
+needs a server (PostgreSQL, S3) is `integration`.  While a unit test runs, the guard refuses to
+start processes (tests/support/rules/guard.py).
 """
 
 from collections.abc import Collection
@@ -20,15 +19,12 @@ _SERVERS = frozenset({"object_server", "own_database", "own_server", "postgres_s
 _SERVED = frozenset({"postgresql", "bucket"})
 
 
-def file_tier(path: Path) -> str | None:
-    """Tier of the unmarked tests of a file; None if it depends on the fixtures of each test.
+def file_tier(path: Path) -> str:
+    """Tier of a file's folder, for tests that have no mark and need no server.
 
-    `path`: relative to the root of the checkout.
+    `path`: relative to the root of the checkout.  A file outside the tiers counts as `integration`.
     """
-    for folder in path.parts[:-1]:
-        if folder in TIERS:
-            return folder
-    return _TIER_OF.get(path.name)
+    return next((folder for folder in path.parts[:-1] if folder in TIERS), "integration")
 
 
 def tier_of(path: Path, fixtures: Collection[str], parameters: Collection[object]) -> str:
