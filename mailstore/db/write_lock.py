@@ -30,7 +30,7 @@ class NoLock:
 
 
 class WriteLock:
-    """The write lock in a process, whose threads take it in turn; `patience` in seconds.
+    """The write lock in a process, whose threads take it in turn; `timeout` in seconds.
 
     After the timeout a writer continues without the lock: then SQLite's own lock reports the error.
     """

@@ -24,7 +24,7 @@ from ..daemon.process_title import set_process_title
 from ..daemon.start_args import StartArgs, unpack
 from ..daemon.starting import Start, report_of
 from ..settings.model import Settings, SettingsError
-from .delivery import run_courier
+from .courier import run_courier
 from .maintenance import run_maintenance
 from .worker import run_worker
 

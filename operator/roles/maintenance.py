@@ -29,6 +29,7 @@ from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import TrustStore
 
 from ..assembly.clock import utc_now
+from ..assembly.disk_trials import open_disk_guard
 from ..assembly.relay import open_journal, open_operator_labels, open_scanners
 from ..assembly.storage import compare_clocks, open_store, storage_folder
 from ..assembly.trust import open_archive, open_crls, open_trust, open_trust_state
@@ -44,7 +45,6 @@ from ..jobs.failed_expiry import FailedExpiryJob
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
-from ..jobs.spool_probe import open_disk_guard
 from ..jobs.store_watch import StoreWatch
 from ..lists.crl_refresh import CrlRefresher
 from ..lists.early_check import EarlyCheck
@@ -267,7 +267,9 @@ async def _begin_alarms(monitor: Monitor, looked: asyncio.Event) -> None:
     # Alarms wait for the first check: a new store has no white list and no revocation lists yet.
     with suppress(TimeoutError):
         await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
-    await asyncio.sleep(2 * monitor.settings.whitelist.check_seconds)  # until the perimeter reloads
+    await asyncio.sleep(
+        2 * monitor.settings.whitelist.check_seconds
+    )  # until the trust state reloads
     await _watch_alarms(monitor)
 
 

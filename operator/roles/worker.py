@@ -23,6 +23,7 @@ from relay.server.peer_service import peer_session
 
 from ..assembly import policies
 from ..assembly.clock import make_id, utc_now
+from ..assembly.disk_trials import open_disk_guard
 from ..assembly.relay import open_journal, open_scanners, postmaster_address
 from ..assembly.storage import open_store
 from ..assembly.trust import open_tls, open_trust, open_trust_state
@@ -31,7 +32,6 @@ from ..daemon.control_channel import Orders
 from ..daemon.lasting_tasks import keep_running
 from ..daemon.start_args import StartArgs
 from ..daemon.starting import Start
-from ..jobs.spool_probe import open_disk_guard
 from ..jobs.strangers_summary import sum_up_strangers, tell_of_strangers
 from ..machine.clock_file import open_clock
 from ..machine.clock_watching import watch_clock

@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ListCertainty:
-    """Answers for one perimeter and the database of its store."""
+    """Answers for one trust state and the database of its store."""
 
     def __init__(self, database: Database, trust_state: TrustState) -> None:
         self._database = database

@@ -256,16 +256,16 @@ def _rules(stages: Stage) -> tuple[Rule, ...]:
     return tuple(rule for stage, rule in RULES if stage & stages)
 
 
-def examine(attempt: AdmissionFacts, stages: Stage = Stage.EVERY) -> tuple[AdmissionFinding, ...]:
+def examine(facts: AdmissionFacts, stages: Stage = Stage.EVERY) -> tuple[AdmissionFinding, ...]:
     """The findings of these stages, in order; a rule whose facts are missing gives none."""
-    findings = (rule(attempt) for rule in _rules(stages))
+    findings = (rule(facts) for rule in _rules(stages))
     return tuple(finding for finding in findings if finding is not None)
 
 
-def admit(attempt: AdmissionFacts, stages: Stage) -> None:
+def admit(facts: AdmissionFacts, stages: Stage) -> None:
     """Return if every rule of these stages passes; raise Refused with the first that fails."""
     for rule in _rules(stages):
-        _hold(rule(attempt))
+        _hold(rule(facts))
 
 
 def admit_recipient(recipient: Recipient, origin: Peer, white_list: WhiteList | None) -> None:

@@ -1,4 +1,4 @@
-"""The perimeter: the white list and the trust in force at this moment, in this process.
+"""Trust state: the white list and the trust in force at this moment, in this process.
 
 The maintenance process or a command puts the adopted list and the revocation lists on disk.  Each
 process looks for changes several times a second and swaps immutable values as a whole, so that no

@@ -12,7 +12,7 @@ from relay.scan.scanner import ScanFacts
 from relay.server.context import SessionContext
 from relay.server.data import MessageReceiver
 from relay.server.journal import SessionJournal
-from relay.server.policy import SessionPolicy
+from relay.server.session_policy import SessionPolicy
 from relay.server.transaction import SessionFacts, Transaction, compose
 
 
@@ -26,10 +26,10 @@ async def take_message(
 ) -> str:
     """Make the message of a transaction durable, with its receipt; returns its id.
 
-    Raises SmtpError.  Until the intake has it, the draft belongs to the transaction.
+    Raises SmtpError.  Until the group committer has it, the draft belongs to the transaction.
     """
     message, receipt = await _judge(context, policy, journal, facts, transaction, body)
-    transaction.body = None  # from here on the draft belongs to the intake
+    transaction.body = None  # from here on the draft belongs to the committer
     failpoint("message.judged")
     await context.committer.accept(message, receipt)
     policy.count_accepted(len(message.local), receipt=receipt is not None)

@@ -7,8 +7,8 @@ from typing import Final
 from relay import metrics
 from relay.connection.limits import LINGER_SECONDS
 from relay.connection.tls_buffer import TlsReadBuffer
-from relay.server.policy import Handshake
 from relay.server.session import Handler, Session
+from relay.server.session_policy import Handshake
 from relay.smtp.errors import Reply, SyntaxRefused
 from relay.smtp.reply import Goodbye
 

@@ -19,7 +19,7 @@ from relay.policy.standing import PeerStanding, judge_peer
 from relay.policy.trust_state import ListSnapshot
 from relay.server.context import SessionContext
 from relay.server.journal import SessionJournal
-from relay.server.policy import Handshake
+from relay.server.session_policy import Handshake
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused, Reply, SmtpError
 from relay.smtp.headers import HeaderFacts
@@ -89,7 +89,7 @@ class PeerPolicy:
         shown, chain = found.certificate, found.chain
         self._count()
         with suppress(Refused):  # the refusal is sent at MAIL
-            self._admit_peer(self._attempt())
+            self._admit_peer(self._facts())
         if not journal.known and context.trust_state.snapshot.lists(found):
             journal.became_known()
         name = str(shown.subject) if shown else ""
@@ -121,14 +121,14 @@ class PeerPolicy:
             if not self._context.connection_counts.count_peer(shown.subject):
                 self.ending = _TOO_MANY_OF_PEER
 
-    def _admit_peer(self, attempt: AdmissionFacts) -> None:
+    def _admit_peer(self, facts: AdmissionFacts) -> None:
         """Return if the peer's certificate is admitted.  Raises Refused.
 
         A peer that does not pass is a stranger, even if it was known until now.
         """
         context = self._context
         try:
-            admit(attempt, Stage.PEER)
+            admit(facts, Stage.PEER)
         except Refused:
             if self._stranger_clock is None:
                 self._start_stranger_clock()
@@ -146,17 +146,17 @@ class PeerPolicy:
         """Return if the peer may send for this sender's domain.  Raises Refused."""
         await self._judge_again()
         at_mail = self._at_mail = self._context.trust_state.snapshot
-        attempt = self._attempt(at_mail, sender_stated=True, sender=sender, size=size)
+        facts = self._facts(at_mail, sender_stated=True, sender=sender, size=size)
         domain = sender.domain if sender else None
         white_list, peer, before = self._admitted
         # These rules depend on nothing else: what passed once passes again with the same list, peer
         # and domain, unless the peer became a stranger in between.
         unchanged = white_list is at_mail.white_list and peer is self.peer and domain == before
         if unchanged and self._stranger_clock is None:
-            admit(attempt, Stage.MESSAGE)  # only the size is known yet
+            admit(facts, Stage.MESSAGE)  # only the size is known yet
             return
-        self._admit_peer(attempt)
-        admit(attempt, Stage.SENDER)
+        self._admit_peer(facts)
+        admit(facts, Stage.SENDER)
         self._admitted = (at_mail.white_list, self.peer, domain)
 
     async def _judge_again(self) -> None:
@@ -214,15 +214,15 @@ class PeerPolicy:
         self, sender: SmtpAddress | None, size: int, header: HeaderFacts, *, report: bool
     ) -> tuple[str, ...]:
         """Return foreign author domains to be noted, if size and header pass.  Raises Refused."""
-        attempt = self._attempt(
+        facts = self._facts(
             sender_stated=True, sender=sender, size=size, header=header, report=report
         )
-        seen = seen_authors(attempt)
+        seen = seen_authors(facts)
         if seen:
             ours = await self._context.recipient_lookup.own_domains()
-            attempt = replace(attempt, own_authors=tuple(one for one in seen if one in ours))
-        admit(attempt, Stage.MESSAGE)
-        return noted_authors(attempt) if seen else ()
+            facts = replace(facts, own_authors=tuple(one for one in seen if one in ours))
+        admit(facts, Stage.MESSAGE)
+        return noted_authors(facts) if seen else ()
 
     def count_accepted(self, recipients: int, *, receipt: bool) -> None:
         """Count an accepted message in the hour's quota."""
@@ -230,7 +230,7 @@ class PeerPolicy:
             now = asyncio.get_running_loop().time()
             self._context.quotas.record(self.name, now, recipients=recipients, receipt=receipt)
 
-    def _attempt(
+    def _facts(
         self,
         snapshot: ListSnapshot | None = None,
         *,

@@ -3,7 +3,7 @@
 The `Service` of a session gives it a table of the commands in order in each state
 (`relay.server.states`), handlers that carry the commands out and return the reply
 (`relay.server.greeting`, `relay.server.mail_commands`), and a policy that decides who may send to
-whom (`relay.server.policy`).
+whom (`relay.server.session_policy`).
 
 Some parts of aiosmtpd cannot carry the load or the rules and are not used: lines (bare CR, bare LF
 and NUL are refused, nothing read before STARTTLS survives it), replies (grouped as RFC 2920 §3.2
@@ -27,8 +27,8 @@ from relay.server import aiosmtpd_adapter
 from relay.server.context import SessionContext
 from relay.server.data import PacedReader
 from relay.server.journal import SessionJournal
-from relay.server.policy import Handshake, SessionPolicy
 from relay.server.rcpt_pipeline import RcptPipeline
+from relay.server.session_policy import Handshake, SessionPolicy
 from relay.server.states import ARGUMENT_FIRST, BARE, OutOfOrder, SessionState, Table
 from relay.server.transaction import Transaction
 from relay.smtp.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused

@@ -154,19 +154,19 @@ MUTANTS = (
     ),
     Mutant(
         "admission: the sender is asked for",
-        "        self._admit_peer(attempt)\n        admit(attempt, Stage.SENDER)\n",
-        "        self._admit_peer(attempt)\n",
+        "        self._admit_peer(facts)\n        admit(facts, Stage.SENDER)\n",
+        "        self._admit_peer(facts)\n",
         ("test_dialogue[other_domain-",),
     ),
     Mutant(
         "admission: the message is asked for",
-        "        admit(attempt, Stage.MESSAGE)\n        return noted",
+        "        admit(facts, Stage.MESSAGE)\n        return noted",
         "        return noted",
         ("test_dialogue[loop-",),
     ),
     Mutant(
         "admission: the peer is asked for",
-        "            admit(attempt, Stage.PEER)\n        except Refused:",
+        "            admit(facts, Stage.PEER)\n        except Refused:",
         "            pass\n        except Refused:",
         ("test_dialogue[off_the_list-", "test_dialogue[no_certificate-"),
     ),

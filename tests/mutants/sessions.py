@@ -233,7 +233,7 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a draft that was handed over is not discarded",
-        "    transaction.body = None  # from here on the draft belongs to the intake\n",
+        "    transaction.body = None  # from here on the draft belongs to the committer\n",
         "",
         ("test_a_session_that_ends_during_the_commit_takes_nothing_back",),
     ),

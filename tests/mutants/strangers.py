@@ -61,7 +61,7 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: the size counts for a peer that was let in",
-        "            admit(attempt, Stage.MESSAGE)  # only the size is known yet\n",
+        "            admit(facts, Stage.MESSAGE)  # only the size is known yet\n",
         "",
         _JUDGED_ANEW,
     ),

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from relay.connection.streams import ReplyWriter
 from relay.server.context import SessionContext
 from relay.server.peer_service import PEERS
-from relay.server.policy import Handshake
 from relay.server.session import Handler, Service, Session
+from relay.server.session_policy import Handshake
 from relay.smtp.errors import Reply, SmtpError
 from tests.support.machines.operators import trust_space
 

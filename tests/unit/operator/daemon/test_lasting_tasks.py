@@ -7,8 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from mssante_operator.daemon import lasting_tasks
-from mssante_operator.roles import delivery as courier
-from mssante_operator.roles import maintenance, worker
+from mssante_operator.roles import courier, maintenance, worker
 
 
 async def test_an_error_is_told_of_and_the_task_begins_again(

@@ -12,8 +12,8 @@ from relay.server.journal import SessionJournal
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import PEERS, offers
-from relay.server.policy import Handshake
 from relay.server.session import Service, Session
+from relay.server.session_policy import Handshake
 from relay.server.states import COMMANDS, SessionState, table
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import Refused, Reply

@@ -1,4 +1,4 @@
-"""Disk guard of a process, made from the settings."""
+"""Disk guard of a process, made from the settings, with test writes to the store of bodies."""
 
 import math
 import time
@@ -7,8 +7,8 @@ from typing import Final
 from mailstore.blobs.store import Store
 from relay.acceptance.disk_guard import DiskGuard, FreeSpaceFloor
 
-from ..assembly.storage import storage_folder
 from ..settings.model import Settings
+from .storage import storage_folder
 
 TRIAL_SECONDS: Final = 60.0  # between two test writes to the store of bodies
 

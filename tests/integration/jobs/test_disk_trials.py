@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.store import Store
+from mssante_operator.assembly import disk_trials
+from mssante_operator.assembly.disk_trials import open_disk_guard
 from mssante_operator.assembly.storage import open_store
-from mssante_operator.jobs import spool_probe
-from mssante_operator.jobs.spool_probe import open_disk_guard
 from mssante_operator.settings.model import load
-from relay.acceptance import disk_guard as spool_module
+from relay.acceptance import disk_guard as guard_module
 from relay.acceptance.disk_guard import DiskGuardState
 from tests.support.machines.cluster import keep_in_bucket
 from tests.support.machines.daemon import Daemon, lay_out
@@ -36,8 +36,8 @@ def store(operator_a: Daemon) -> Iterator[Store]:
 async def test_a_bucket_that_can_be_read_and_takes_nothing_is_unwell(
     operator_a: Daemon, store: Store, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_module, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(spool_probe, "TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(guard_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(disk_trials, "TRIAL_SECONDS", 0.0)
     disk_guard = open_disk_guard(load(operator_a.config), store, bodies=True)
     watching = asyncio.create_task(disk_guard.watch(0.01))
     try:
@@ -54,7 +54,7 @@ async def test_a_bucket_that_can_be_read_and_takes_nothing_is_unwell(
 async def test_it_is_tried_now_and_then(
     operator_a: Daemon, store: Store, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(guard_module, "LOOK_SECONDS", 0.0)
     object_server.asked()
     disk_guard = open_disk_guard(load(operator_a.config), store, bodies=True)
     watching = asyncio.create_task(disk_guard.watch(0.01))
