@@ -123,20 +123,22 @@ class ForkClient:
         """Start the launcher.  Requests wait in the socket until it has imported all code."""
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         reading, writing = stack_dump.open_pipe()
-        with theirs, writing:
-            words = ["-m", "mssante_operator.roles", "launcher"]
-            for name, end in (("--line", theirs), ("--stack", writing)):
-                os.set_inheritable(end.fileno(), True)  # noqa: FBT003 - os's own
-                words += [name, str(end.fileno())]
-            try:
+        try:
+            with theirs, writing:
+                words = ["-m", "mssante_operator.roles", "launcher"]
+                for name, end in (("--line", theirs), ("--stack", writing)):
+                    os.set_inheritable(end.fileno(), True)  # noqa: FBT003 - os's own
+                    words += [name, str(end.fileno())]
                 pid = os.posix_spawn(
                     sys.executable, [sys.executable, *words], {**os.environ, **self.environment}
                 )
-            except OSError:
-                reading.close()
-                raise
+            process = ChildProcess(pid, reading)
+        except BaseException:
+            reading.close()
+            self._hang_up()  # a launcher that runs already exits at EOF
+            raise
         self._has_answered = False
-        self._process = process = ChildProcess(pid, reading)
+        self._process = process
         watch = asyncio.create_task(self._notice(process, self._line))
         self._processes[watch] = process
         watch.add_done_callback(self._processes.pop)

@@ -141,7 +141,10 @@ class Selection:
 
         if len(self._ready) > MOST // 2:
             self._ready.forget(lambda due: not is_open(due))
-        news = self._ready.add(filter(is_open, filter(is_new, snapshot.found)))
+        found = list(filter(is_open, snapshot.found))
+        # Rows read again because their lease is not committed yet hide the rows behind them: they
+        # count as news, so that the round goes on after the commit.
+        news = sum(not is_new(due) for due in found) + self._ready.add(filter(is_new, found))
         # The newest also for a full window: a slot may be free before they are read again.
         self._ready.add(
             due

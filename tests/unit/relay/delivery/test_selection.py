@@ -146,6 +146,17 @@ def test_deliveries_selected_before_a_read_count_against_slots_and_room() -> Non
     assert len({due.id for due in selected.deliveries}) == 4
 
 
+def test_a_round_goes_on_behind_rows_that_are_selected_and_not_leased_yet() -> None:
+    # A visit reads few rows of each sender: the selected rows may hide the rows behind them.
+    world = World()
+    world.goes_round(["b"], found=mail(WINDOW, "b"))
+    needs = world.selection.next(100)
+    assert isinstance(needs, NeedsRead)
+    assert len(needs.taken) == WINDOW
+    world.selection.resume(needs, replace(EMPTY, found=mail(WINDOW, "b")), 100)
+    assert not world.rests()
+
+
 def test_a_delivery_is_selected_once_though_it_is_read_again() -> None:
     world = World()
     world.sees(mail(2, "b"))
