@@ -3,7 +3,7 @@
 Delivery is at least once.  An attempt is recorded before it is made, and every claim returns to the
 queue or leaves it: delivered, deferred, held, or kept as failed.  A duplicate is possible only
 after a crash or a lost connection between the peer's `250` and our commit.  If the database stays
-away, leases run out: an attempt without a lease is aborted, unless the message is already sent.
+away, leases lapse: an attempt is aborted before its lease ends, unless the message is already sent.
 Without a usable white list all mail waits (DOMAIN §3.3).
 """
 

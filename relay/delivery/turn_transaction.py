@@ -73,7 +73,7 @@ def _record(
     now: datetime,
 ) -> Recorded:
     state = settle(connection, result)
-    if state is None:  # the lease was lost: nobody is told
+    if state is None:  # the lease was lost: no DSN
         return Recorded(result, None, None)
     if report is not None:
         bouncer.insert(connection, [report], now)

@@ -57,7 +57,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """Rows with times too far ahead: domains of destinations, ids of deliveries, furthest time."""
+    """Rows with times too far ahead: domains, numbers of deliveries, the furthest time."""
 
     domains: tuple[str, ...] = ()
     deliveries: tuple[int, ...] = ()
