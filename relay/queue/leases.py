@@ -1,8 +1,8 @@
 """Leases of the outbound queue: taken, renewed, released.
 
 The truth is on disk.  The attempt is counted before it is made, and the next attempt is scheduled,
-so backoff goes on after a crash (docs/durability.md).  Only a restart on the same machine makes the
-interrupted attempts again at once (`release`).
+so backoff goes on after a crash (docs/durability.md).  Only `release`, at a restart on the same
+machine or by an operator, makes the interrupted attempts again at once.
 A lease keeps other couriers away until it lapses.  Its end is set by the clock of the database
 (`mailstore.db.store_time`): a machine with a wrong clock takes no delivery that another machine
 works on, and keeps none too long.

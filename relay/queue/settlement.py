@@ -65,10 +65,10 @@ def settle(connection: Connection, result: AttemptResult) -> State | None:
         "last_error": result.masked_error[:500],
         "delay_told": done.delay_told or bool(result.late),
         "unknown_outcomes": d.unknown_outcomes + int(result.unknown_until is not None),
-        # Failed: time of the failure; its row is removed some days after it
+        # Failed: time of the failure; the row is removed some days after it
         # (`relay.queue_admin.expiry`).
-        # Waiting: `due` was set when the lease was taken (`leases.claim`), unless the outcome is
-        # unknown.
+        # Waiting: `due` stays as set when the lease was taken (`leases.claim`), but is later after
+        # an unknown outcome.
         "due": result.at if over else result.unknown_until or d.due,
     }
     if result.held and not over:
